@@ -1,0 +1,156 @@
+//! What is typed: every flag as text, with its help. What it means is decided in the parent.
+
+// Help is read in a terminal, where Markdown would only be in the way.
+#![allow(clippy::doc_markdown, rustdoc::bare_urls)]
+
+use clap::{Args, Parser, Subcommand};
+
+/// Balances HTTP/1.1 over endpoints, by host and path prefix.
+///
+/// One thread per core, each with its own listening socket and its own connections to the
+/// endpoints. Endpoints are checked every second, and one that fails requests is left out for a
+/// while. Stop it with SIGTERM: what runs is finished first.
+#[derive(Debug, Parser)]
+#[command(
+    name = "evener",
+    version,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 100,
+    after_help = "Example:\n  evener --listen 0.0.0.0:8080 --route /auth=10.0.0.1:80,10.0.0.2:80 \
+                  --route /task=10.0.0.3:80@2,unix:/run/task.sock\n\nTry it: evener demo"
+)]
+pub struct Cli {
+    /// Another job than balancing.
+    #[command(subcommand)]
+    pub job: Option<Job>,
+    /// The flags of the balancer.
+    #[command(flatten)]
+    pub flags: Flags,
+}
+
+/// Jobs besides balancing.
+#[derive(Debug, Subcommand)]
+pub enum Job {
+    /// Run three small origins and a balancer in front of them, to try things out
+    Demo(DemoFlags),
+    /// Run one small, fast origin, for benchmarks and for trying things out
+    ///
+    /// It answers with its name; `?bytes=N` sizes the answer, `?status=N` and `?delay=100ms` do
+    /// what they say, and /echo answers with the head of the request.
+    Origin(OriginFlags),
+}
+
+/// The flags of `evener demo`.
+#[derive(Debug, Args)]
+pub struct DemoFlags {
+    /// Where the balancer listens
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub listen: String,
+}
+
+/// The flags of `evener origin`.
+#[derive(Debug, Args)]
+pub struct OriginFlags {
+    /// Where to listen
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9000")]
+    pub listen: String,
+    /// What it calls itself
+    #[arg(long, value_name = "NAME", default_value = "origin")]
+    pub name: String,
+    /// Threads; 0: one for each core this process may use
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub threads: String,
+}
+
+/// The flags of the balancer, as they were typed.
+#[derive(Clone, Debug, Args)]
+pub struct Flags {
+    /// Where to listen: ip:port, [v6]:port, :port or unix:/path; repeatable
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", help_heading = "Listening")]
+    pub listen: Vec<String>,
+    /// Threads; 0: one for each core this process may use, cgroup quota included
+    #[arg(long, value_name = "N", default_value = "0", help_heading = "Listening")]
+    pub threads: String,
+
+    /// Where requests go: [HOST]PREFIX=ENDPOINT[@WEIGHT][,…]; repeatable
+    ///
+    /// The longest prefix wins. /auth takes /auth and /auth/… but not /authx; /img* takes all
+    /// that begins so; / takes the rest. With a host (api.example.com/v1) it comes before every
+    /// route without. An endpoint is ip:port, [v6]:port, name:port or unix:/path.
+    #[arg(long, value_name = "ROUTE", help_heading = "Routing")]
+    pub route: Vec<String>,
+    /// Host to send to endpoints [default: what the client sent]
+    #[arg(long, value_name = "HOST", help_heading = "Routing")]
+    pub host_header: Option<String>,
+    /// Networks (or `unix`) whose X-Forwarded-* and Forwarded fields are kept; repeatable
+    /// [default: none]
+    #[arg(long, value_name = "NETWORKS", value_delimiter = ',', help_heading = "Routing")]
+    pub trusted: Vec<String>,
+
+    /// To open a connection to an endpoint
+    #[arg(long, value_name = "TIME", default_value = "3s", help_heading = "Timeouts")]
+    pub connect_timeout: String,
+    /// For a client to send the head of a request, however it drips
+    #[arg(long, value_name = "TIME", default_value = "10s", help_heading = "Timeouts")]
+    pub header_timeout: String,
+    /// For a client to send its next request
+    #[arg(long, value_name = "TIME", default_value = "60s", help_heading = "Timeouts")]
+    pub keepalive_timeout: String,
+    /// For a connection to an endpoint to lie idle
+    #[arg(long, value_name = "TIME", default_value = "50s", help_heading = "Timeouts")]
+    pub upstream_keepalive_timeout: String,
+    /// For an endpoint to send the head of its response
+    #[arg(long, value_name = "TIME", default_value = "30s", help_heading = "Timeouts")]
+    pub response_timeout: String,
+    /// Between two bytes of a body
+    #[arg(long, value_name = "TIME", default_value = "60s", help_heading = "Timeouts")]
+    pub idle_timeout: String,
+    /// Between two bytes of a tunnel (WebSocket and other upgrades)
+    #[arg(long, value_name = "TIME", default_value = "1h", help_heading = "Timeouts")]
+    pub tunnel_timeout: String,
+    /// For what runs to be finished after SIGTERM
+    #[arg(long, value_name = "TIME", default_value = "30s", help_heading = "Timeouts")]
+    pub drain_timeout: String,
+
+    /// Longest head of a request or a response, 1k to 31k
+    #[arg(long, value_name = "SIZE", default_value = "16k", help_heading = "Limits")]
+    pub max_head: String,
+    /// Most fields of a head, 1 to 256
+    #[arg(long, value_name = "N", default_value = "100", help_heading = "Limits")]
+    pub max_fields: String,
+    /// Most idle connections to an endpoint, per thread
+    #[arg(long, value_name = "N", default_value = "64", help_heading = "Limits")]
+    pub max_idle: String,
+
+    /// Failures in a row that eject an endpoint, 1 to 255
+    #[arg(long, value_name = "N", default_value = "3", help_heading = "Health")]
+    pub max_fails: String,
+    /// How long it stays out; doubles each time in a row, up to 60s
+    #[arg(long, value_name = "TIME", default_value = "5s", help_heading = "Health")]
+    pub fail_timeout: String,
+    /// Count a response of 500-599 as a failure
+    #[arg(long, help_heading = "Health")]
+    pub fail_on_5xx: bool,
+    /// How endpoints are checked: tcp, http:/path (200-399 is well) or off
+    #[arg(long, value_name = "CHECK", default_value = "tcp", help_heading = "Health")]
+    pub check: String,
+    /// How often each endpoint is checked, and how long a check may take
+    #[arg(long, value_name = "TIME", default_value = "1s", help_heading = "Health")]
+    pub check_interval: String,
+
+    /// What is logged to standard error: off, error, warn, info or debug
+    #[arg(long, value_name = "LEVEL", default_value = "info", help_heading = "Logging")]
+    pub log_level: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

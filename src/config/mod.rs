@@ -1,0 +1,315 @@
+//! From what was typed to what is true. Every check happens here; nothing is validated later.
+
+pub mod cli;
+pub mod value;
+
+use std::fmt;
+use std::net::IpAddr;
+use std::num::{NonZeroU8, NonZeroUsize};
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::address::Address;
+use crate::http::field;
+use crate::http::head::{FIELDS_CEILING, Limits};
+use crate::net::pool;
+use crate::route::{Pattern, Router};
+use crate::session::services::{Plan, Timeouts, Trusted};
+use crate::upstream::Upstream;
+use crate::upstream::endpoint::Endpoint;
+use crate::upstream::health::Thresholds;
+use cli::Flags;
+use value::{Check, Resolve};
+
+/// The bound of ejections that double.
+const FAIL_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// A head must fit twice into a buffer of 64 KiB: the rewritten one may repeat its Host field and
+/// the addresses of earlier hops.
+const MAX_HEAD: (usize, usize) = (1024, 31 * 1024);
+
+/// What is true for the life of the process.
+#[derive(Debug)]
+pub struct Config {
+    /// Where to listen: at least one.
+    pub listen: Vec<Address>,
+    /// Workers.
+    pub threads: NonZeroUsize,
+    /// What sessions follow.
+    pub plan: Arc<Plan>,
+    /// How endpoints are checked.
+    pub check: Check,
+    /// How often, and how long a check may take.
+    pub check_interval: Duration,
+    /// How long a drain may take.
+    pub drain_timeout: Duration,
+    /// What is logged.
+    pub log_level: log::LevelFilter,
+}
+
+/// A flag that makes no sense, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The flag, without its dashes.
+    pub flag: &'static str,
+    /// What is wrong, and what would be right.
+    pub what: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "--{}: {}", self.flag, self.what)
+    }
+}
+
+/// Collects mistakes, so that all of them are told at once.
+#[derive(Default)]
+struct Mistakes(Vec<Mistake>);
+
+impl Mistakes {
+    /// The value, or a note of the mistake and a stand-in that is never used.
+    fn note<T>(&mut self, flag: &'static str, value: Result<T, String>, stand_in: T) -> T {
+        value.unwrap_or_else(|what| {
+            self.0.push(Mistake { flag, what });
+            stand_in
+        })
+    }
+
+    fn duration(&mut self, flag: &'static str, text: &str) -> Duration {
+        self.note(flag, value::duration(text), Duration::ZERO)
+    }
+}
+
+impl Config {
+    /// What the flags mean, or everything that is wrong with them.
+    pub fn new(flags: &Flags, resolve: Resolve<'_>) -> Result<Self, Vec<Mistake>> {
+        let mut mistakes = Mistakes::default();
+        let listen = listen(flags, resolve, &mut mistakes);
+        let plan = plan(flags, resolve, &mut mistakes);
+        let config = Self {
+            listen,
+            threads: mistakes.note("threads", threads(&flags.threads), NonZeroUsize::MIN),
+            check: mistakes.note("check", value::check(&flags.check), Check::Off),
+            check_interval: mistakes.duration("check-interval", &flags.check_interval),
+            drain_timeout: mistakes.duration("drain-timeout", &flags.drain_timeout),
+            log_level: mistakes.note(
+                "log-level",
+                flags.log_level.parse().map_err(|_| {
+                    format!("{:?} is none of off, error, warn, info, debug", flags.log_level)
+                }),
+                log::LevelFilter::Info,
+            ),
+            plan: Arc::new(plan),
+        };
+        if mistakes.0.is_empty() { Ok(config) } else { Err(mistakes.0) }
+    }
+}
+
+/// The number of threads; 0 stands for the cores this process may use.
+pub fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    let wanted = value::number(text, 0, 1024)?;
+    Ok(NonZeroUsize::new(wanted)
+        .or_else(|| available_parallelism().ok())
+        .unwrap_or(NonZeroUsize::MIN))
+}
+
+fn listen(flags: &Flags, resolve: Resolve<'_>, mistakes: &mut Mistakes) -> Vec<Address> {
+    let mut listen = Vec::new();
+    for text in &flags.listen {
+        for address in mistakes.note("listen", value::addresses(text, resolve), Vec::new()) {
+            let fixed = !matches!(&address, Address::Tcp(tcp) if tcp.port() == 0);
+            if fixed && listen.contains(&address) {
+                mistakes.note("listen", Err(format!("{address} is given twice")), ());
+            }
+            listen.push(address);
+        }
+    }
+    listen
+}
+
+fn plan(flags: &Flags, resolve: Resolve<'_>, mistakes: &mut Mistakes) -> Plan {
+    let thresholds = thresholds(flags, mistakes);
+    let (router, upstreams) = routes(flags, resolve, thresholds, mistakes);
+    let max_head = value::size(&flags.max_head).and_then(|bytes| {
+        let in_range = (MAX_HEAD.0..=MAX_HEAD.1).contains(&bytes);
+        in_range.then_some(bytes).ok_or_else(|| format!("{bytes} bytes is not from 1k to 31k"))
+    });
+    Plan {
+        router,
+        upstreams,
+        timeouts: Timeouts {
+            connect: mistakes.duration("connect-timeout", &flags.connect_timeout),
+            header: mistakes.duration("header-timeout", &flags.header_timeout),
+            keepalive: mistakes.duration("keepalive-timeout", &flags.keepalive_timeout),
+            response: mistakes.duration("response-timeout", &flags.response_timeout),
+            idle: mistakes.duration("idle-timeout", &flags.idle_timeout),
+            tunnel: mistakes.duration("tunnel-timeout", &flags.tunnel_timeout),
+        },
+        limits: Limits {
+            head_bytes_max: mistakes.note("max-head", max_head, 0),
+            fields_max: mistakes.note(
+                "max-fields",
+                value::number(&flags.max_fields, 1, FIELDS_CEILING),
+                0,
+            ),
+        },
+        pool: pool::Settings {
+            idle_max: mistakes.note("max-idle", value::number(&flags.max_idle, 0, 65536), 0),
+            idle_timeout: mistakes
+                .duration("upstream-keepalive-timeout", &flags.upstream_keepalive_timeout),
+        },
+        trusted: trusted(&flags.trusted, mistakes),
+        host_header: mistakes.note("host-header", host_header(flags), None),
+        fail_on_5xx: flags.fail_on_5xx,
+    }
+}
+
+fn thresholds(flags: &Flags, mistakes: &mut Mistakes) -> Thresholds {
+    let fails_max = value::number(&flags.max_fails, NonZeroU8::MIN, NonZeroU8::MAX);
+    let fail_timeout = mistakes.duration("fail-timeout", &flags.fail_timeout);
+    Thresholds {
+        fails_max: mistakes.note("max-fails", fails_max, NonZeroU8::MIN),
+        fail_timeout,
+        fail_timeout_max: FAIL_TIMEOUT_MAX.max(fail_timeout),
+    }
+}
+
+fn routes(
+    flags: &Flags,
+    resolve: Resolve<'_>,
+    thresholds: Thresholds,
+    mistakes: &mut Mistakes,
+) -> (Router, Vec<Arc<Upstream>>) {
+    let (mut patterns, mut upstreams) = (Vec::<Pattern>::new(), Vec::new());
+    for text in &flags.route {
+        match value::route(text, resolve) {
+            Err(what) => mistakes.0.push(Mistake { flag: "route", what }),
+            Ok(route) => {
+                let endpoints = route.endpoints.into_iter();
+                upstreams.push(Arc::new(Upstream {
+                    name: route.pattern.to_string().into(),
+                    endpoints: endpoints.map(|(at, weight)| Endpoint::new(at, weight)).collect(),
+                    thresholds,
+                }));
+                patterns.push(route.pattern);
+            }
+        }
+    }
+    if flags.route.is_empty() {
+        let what = "none is given: write --route PREFIX=ENDPOINT, or try `evener demo`";
+        mistakes.note("route", Err(what.to_owned()), ());
+    }
+    let router = Router::new(&patterns).unwrap_or_else(|duplicate| {
+        let what = format!("{} is given twice", patterns[duplicate.second]);
+        mistakes.note("route", Err(what), ());
+        Router::default()
+    });
+    (router, upstreams)
+}
+
+fn trusted(networks: &[String], mistakes: &mut Mistakes) -> Trusted {
+    let mut trusted = Trusted::default();
+    for text in networks {
+        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        match network {
+            _ if text == "unix" => trusted.unix = true,
+            Ok(network) => trusted.networks.push(network),
+            Err(_) => {
+                let what = format!("{text:?} is no network such as 10.0.0.0/8, nor `unix`");
+                mistakes.note("trusted", Err(what), ());
+            }
+        }
+    }
+    trusted
+}
+
+fn host_header(flags: &Flags) -> Result<Option<String>, String> {
+    match &flags.host_header {
+        Some(host) if host.is_empty() || !host.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Err(format!("{host:?} is no host name"))
+        }
+        Some(host) if !field::is_value(host.as_bytes()) => Err(format!("{host:?} is no host name")),
+        host => Ok(host.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::cli::Cli;
+    use super::*;
+
+    fn config(flags: &[&str]) -> Result<Config, Vec<String>> {
+        let words = ["evener"].iter().chain(flags);
+        let cli = Cli::try_parse_from(words).unwrap();
+        let resolve = |_: &str| Err(std::io::ErrorKind::NotFound.into());
+        Config::new(&cli.flags, &resolve)
+            .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn the_defaults_stand() {
+        let config = config(&["--route", "/=127.0.0.1:1"]).unwrap();
+        assert_eq!(config.listen[0].to_string(), "127.0.0.1:8080");
+        assert_eq!(config.plan.timeouts.header, Duration::from_secs(10));
+        assert_eq!(config.plan.limits.head_bytes_max, 16384);
+        assert_eq!(config.check, Check::Tcp);
+    }
+
+    #[test]
+    fn every_mistake_is_told_in_a_line_that_names_its_flag() {
+        let mistakes = config(&[
+            "--route",
+            "/a",
+            "--max-head",
+            "1",
+            "--idle-timeout",
+            "5",
+            "--trusted",
+            "x",
+            "--check",
+            "y",
+            "--max-fails",
+            "0",
+            "--listen",
+            "z",
+            "--host-header",
+            "a b",
+            "--log-level",
+            "w",
+        ])
+        .unwrap_err();
+        let flags = [
+            "listen",
+            "max-fails",
+            "route",
+            "max-head",
+            "idle-timeout",
+            "trusted",
+            "host-header",
+            "check",
+            "log-level",
+        ];
+        for flag in flags {
+            let named = mistakes.iter().any(|line| line.starts_with(&format!("--{flag}: ")));
+            assert!(named, "{flag} in {mistakes:#?}");
+        }
+        assert_eq!(mistakes.len(), flags.len());
+        assert!(mistakes.iter().all(|line| !line.contains('\n')));
+    }
+
+    #[test]
+    fn the_same_route_twice_is_a_mistake() {
+        let twice = ["--route", "/a=127.0.0.1:1", "--route", "/a=127.0.0.1:2"];
+        assert_eq!(config(&twice).unwrap_err(), ["--route: /a is given twice"]);
+    }
+
+    #[test]
+    fn no_route_is_a_mistake() {
+        assert!(config(&[]).unwrap_err()[0].starts_with("--route: none is given"));
+    }
+}

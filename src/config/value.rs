@@ -1,0 +1,247 @@
+//! What the text of a flag means: durations, sizes, addresses, endpoints, routes.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::address::Address;
+use crate::route::Pattern;
+
+/// The largest weight of an endpoint.
+const WEIGHT_MAX: u16 = 1000;
+
+/// No wait may be longer than this: a week.
+const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Looks up the addresses of `name:port`.
+pub type Resolve<'a> = &'a dyn Fn(&str) -> io::Result<Vec<SocketAddr>>;
+
+/// A duration such as `500ms`, `5s`, `1m 30s`, `1h`; longer than nothing, a week at most.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = humantime::parse_duration(text).map_err(|_| {
+        format!("{text:?} is no duration: write a number with its unit, such as 500ms, 5s or 1h")
+    })?;
+    if parsed.is_zero() || parsed > DURATION_MAX {
+        return Err(format!("{text:?} is out of range: nothing waits for 0 s or more than 7 days"));
+    }
+    Ok(parsed)
+}
+
+/// A size in bytes such as `16384` or `16k` (×1024) or `1m` (×1024²).
+pub fn size(text: &str) -> Result<usize, String> {
+    let (digits, factor) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 1024),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 1024 * 1024),
+        _ => (text, 1),
+    };
+    let number: Option<usize> = digits.parse().ok();
+    number.and_then(|number| number.checked_mul(factor)).ok_or_else(|| {
+        format!("{text:?} is no size: write bytes, or a number with k or m, such as 16k")
+    })
+}
+
+/// A number within bounds.
+pub fn number<T>(text: &str, least: T, most: T) -> Result<T, String>
+where
+    T: FromStr + PartialOrd + fmt::Display + Copy,
+{
+    match text.parse::<T>() {
+        Ok(number) if number >= least && number <= most => Ok(number),
+        _ => Err(format!("{text:?} is no number from {least} to {most}")),
+    }
+}
+
+/// `ip:port`, `[v6]:port`, `name:port`, `:port` (every IPv4 address) or `unix:/path`.
+pub fn addresses(text: &str, resolve: Resolve<'_>) -> Result<Vec<Address>, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        if !path.starts_with('/') {
+            return Err(format!("{text:?}: the path of a unix socket begins with /"));
+        }
+        return Ok(vec![Address::Unix(path.into())]);
+    }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(vec![Address::Tcp(address)]);
+    }
+    match text.rsplit_once(':') {
+        Some((_, port)) if port.parse::<u16>().is_err() => {
+            Err(format!("{text:?}: {port:?} is no port (0 to 65535)"))
+        }
+        Some(("", port)) => addresses(&format!("0.0.0.0:{port}"), resolve),
+        Some((name, _)) if name.contains(':') => {
+            Err(format!("{text:?}: write an IPv6 address in brackets, as in [::1]:8080"))
+        }
+        Some(_) => resolved(text, resolve),
+        None => Err(format!("{text:?} has no port: write ip:port, name:port or unix:/path")),
+    }
+}
+
+/// The IPv4 addresses of a name, or the IPv6 ones if it has no other: a server that listens on
+/// one family only is the common case, and half of `localhost` would be dead.
+fn resolved(text: &str, resolve: Resolve<'_>) -> Result<Vec<Address>, String> {
+    let found = resolve(text).map_err(|error| format!("{text:?} does not resolve: {error}"))?;
+    let any_v4 = found.iter().any(SocketAddr::is_ipv4);
+    let mut addresses = Vec::new();
+    for address in found.into_iter().filter(|address| address.is_ipv4() == any_v4) {
+        let address = Address::Tcp(address);
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() {
+        return Err(format!("{text:?} does not resolve to any address"));
+    }
+    Ok(addresses)
+}
+
+/// What is typed behind `--route`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Which requests take it.
+    pub pattern: Pattern,
+    /// Where they go: at least one.
+    pub endpoints: Vec<(Address, NonZeroU16)>,
+}
+
+/// `[HOST]PREFIX=ENDPOINT[@WEIGHT][,ENDPOINT[@WEIGHT]…]`.
+pub fn route(text: &str, resolve: Resolve<'_>) -> Result<Route, String> {
+    let Some((pattern, endpoints)) = text.split_once('=') else {
+        return Err(format!("{text:?} has no '=': write PREFIX=ENDPOINT[,ENDPOINT…]"));
+    };
+    let pattern: Pattern = pattern.parse().map_err(|error| format!("{pattern:?}: {error}"))?;
+    let mut found: Vec<(Address, NonZeroU16)> = Vec::new();
+    for endpoint in endpoints.split(',') {
+        for (address, weight) in weighted(endpoint.trim(), resolve)? {
+            if found.iter().any(|(known, _)| *known == address) {
+                return Err(format!("{address} is named twice: give it a weight instead (@2)"));
+            }
+            found.push((address, weight));
+        }
+    }
+    Ok(Route { pattern, endpoints: found })
+}
+
+fn weighted(text: &str, resolve: Resolve<'_>) -> Result<Vec<(Address, NonZeroU16)>, String> {
+    if text.is_empty() {
+        return Err("an endpoint is empty: write ip:port, name:port or unix:/path".to_owned());
+    }
+    let (address, weight) = match text.rsplit_once('@') {
+        None => (text, NonZeroU16::MIN),
+        Some((address, weight)) => {
+            let known = weight.parse::<NonZeroU16>().ok().filter(|w| w.get() <= WEIGHT_MAX);
+            let weight = known.ok_or_else(|| format!("{text:?}: a weight is 1 to {WEIGHT_MAX}"))?;
+            (address, weight)
+        }
+    };
+    let found = addresses(address, resolve)?;
+    if found.iter().any(|address| matches!(address, Address::Tcp(tcp) if tcp.port() == 0)) {
+        return Err(format!("{text:?}: an endpoint has a port other than 0"));
+    }
+    Ok(found.into_iter().map(|address| (address, weight)).collect())
+}
+
+/// How endpoints are checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// Not at all.
+    Off,
+    /// By opening a connection.
+    Tcp,
+    /// By GET of this path: 200–399 is well.
+    Http(String),
+}
+
+/// `tcp`, `http:/path` or `off`.
+pub fn check(text: &str) -> Result<Check, String> {
+    match text.split_once(':') {
+        None if text == "off" => Ok(Check::Off),
+        None if text == "tcp" => Ok(Check::Tcp),
+        Some(("http", path))
+            if path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic()) =>
+        {
+            Ok(Check::Http(path.to_owned()))
+        }
+        _ => Err(format!("{text:?} is no check: write tcp, http:/path or off")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn no_names(name: &str) -> io::Result<Vec<SocketAddr>> {
+        match name {
+            "both:80" => Ok(vec!["[::1]:80".parse().unwrap(), "127.0.0.1:80".parse().unwrap()]),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    #[test]
+    fn durations_need_a_unit_and_end() {
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        for bad in ["5", "0s", "-1s", "8days", "", "s"] {
+            assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_in_powers_of_1024() {
+        let rows = [("512", Some(512)), ("16k", Some(16384)), ("1M", Some(1 << 20)), ("k", None)];
+        for (text, bytes) in rows {
+            assert_eq!(size(text).ok(), bytes, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_every_kind() {
+        let rows = [
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("[::1]:80", "[::1]:80"),
+            (":80", "0.0.0.0:80"),
+            ("unix:/run/a", "unix:/run/a"),
+            ("both:80", "127.0.0.1:80"),
+        ];
+        for (text, expected) in rows {
+            let found = addresses(text, &no_names).unwrap();
+            assert_eq!(found.len(), 1);
+            assert_eq!(found[0].to_string(), expected, "{text:?}");
+        }
+        for bad in ["127.0.0.1", "::1:80", "unix:a", "a:b", "none:80", "a:99999"] {
+            assert!(addresses(bad, &no_names).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn routes_with_weights() {
+        let route = route("/a=127.0.0.1:1@3,unix:/x", &no_names).unwrap();
+        let weights: Vec<u16> = route.endpoints.iter().map(|(_, weight)| weight.get()).collect();
+        assert_eq!(weights, [3, 1]);
+    }
+
+    #[test]
+    fn routes_that_make_no_sense() {
+        let rows = [
+            "/a",
+            "a=127.0.0.1:1",
+            "/a=",
+            "/a=127.0.0.1:1,",
+            "/a=127.0.0.1:1@0",
+            "/a=127.0.0.1:1@1001",
+            "/a=127.0.0.1:0",
+            "/a=127.0.0.1:1,127.0.0.1:1",
+        ];
+        for bad in rows {
+            assert!(route(bad, &no_names).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn checks() {
+        assert_eq!(check("http:/ok"), Ok(Check::Http("/ok".to_owned())));
+        for bad in ["http", "http:ok", "http:/a b", "tcp:1", ""] {
+            assert!(check(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Ending gently: who is still there, and the word that it is time to go.
+//!
+//! One [`Drain`] per worker, never shared between threads. Every session enters at its start and
+//! leaves when dropped; a change of phase wakes them all, so that a session parked between two
+//! requests notices without looking at anything but a `Cell` while it works.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use slab::Slab;
+
+/// What a worker is doing as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Taking connections and requests.
+    Serving,
+    /// Finishing what has begun: every answer says `Connection: close`.
+    Draining,
+    /// Idle connections, too, end now.
+    Closing,
+}
+
+/// The sessions of one worker and their common phase.
+pub struct Drain {
+    phase: Cell<Phase>,
+    sessions: RefCell<Slab<Waker>>,
+    emptied: RefCell<Option<Waker>>,
+}
+
+impl Drain {
+    /// Serving, with nobody there.
+    pub fn new() -> Rc<Self> {
+        Rc::new(Self {
+            phase: Cell::new(Phase::Serving),
+            sessions: RefCell::new(Slab::new()),
+            emptied: RefCell::new(None),
+        })
+    }
+
+    /// The phase now.
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// Enters the next phase and wakes every session to look at it.
+    pub fn advance(&self, phase: Phase) {
+        self.phase.set(phase);
+        for (_, waker) in &*self.sessions.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Counts a session in; `waker` is that of its task. It is counted out when the seat drops.
+    pub fn enter(self: &Rc<Self>, waker: Waker) -> Seat {
+        let key = self.sessions.borrow_mut().insert(waker);
+        Seat { drain: Rc::clone(self), key }
+    }
+
+    /// How many sessions there are.
+    pub fn sessions(&self) -> usize {
+        self.sessions.borrow().len()
+    }
+
+    /// Ready once the last session has left. One task may wait for it.
+    pub fn poll_empty(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.sessions() == 0 {
+            return Poll::Ready(());
+        }
+        *self.emptied.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// A session's presence.
+pub struct Seat {
+    drain: Rc<Drain>,
+    key: usize,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut sessions = self.drain.sessions.borrow_mut();
+        sessions.remove(self.key);
+        if sessions.is_empty()
+            && let Some(waker) = self.drain.emptied.borrow_mut().take()
+        {
+            waker.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_when_the_last_seat_is_left() {
+        let drain = Drain::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        let (first, second) =
+            (drain.enter(Waker::noop().clone()), drain.enter(Waker::noop().clone()));
+        drop(first);
+        assert_eq!(drain.poll_empty(&mut cx), Poll::Pending);
+        drop(second);
+        assert_eq!(drain.poll_empty(&mut cx), Poll::Ready(()));
+    }
+}

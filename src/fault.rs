@@ -1,0 +1,247 @@
+//! What ended an exchange early, and everything that follows from it.
+//!
+//! A [`Fault`] says who (side), where (stage) and how (kind). Its consequences (the status of the
+//! answer, whether the endpoint is to blame, whether another attempt may be made, the log code)
+//! are derived here and nowhere else.
+
+use std::fmt;
+use std::io;
+
+use crate::reject::Reject;
+
+/// Whose doing it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The peer that sent the request.
+    Client,
+    /// The endpoint that was to answer it.
+    Upstream,
+    /// This process or its machine: out of descriptors, ports, memory.
+    Local,
+}
+
+/// What was being done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Reading the head of a request.
+    RequestHead,
+    /// Opening a connection to an endpoint.
+    Connect,
+    /// Moving the request to the endpoint.
+    Request,
+    /// Waiting for or reading the head of the response.
+    ResponseHead,
+    /// Moving the response to the client.
+    ResponseBody,
+    /// Moving bytes both ways behind a 101.
+    Tunnel,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The peer ended the connection where it must not.
+    Closed,
+    /// The connection broke: reset, unreachable, or any other error of the socket.
+    Broken,
+    /// The connection was refused.
+    Refused,
+    /// A deadline passed.
+    TimedOut,
+    /// The message broke a rule.
+    Rejected(Reject),
+    /// A resource of this machine ran out.
+    Exhausted,
+    /// The answer to a check was not one of 200–399.
+    Unwell,
+}
+
+/// How far an attempt had come when it failed: what decides whether another one is safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// No byte of the request can have reached the endpoint.
+    Unsent,
+    /// Bytes may have reached it, no byte of an answer came back, and all that was sent is kept.
+    Unanswered,
+    /// Part of an answer came back, or part of what was sent is no longer kept.
+    Underway,
+}
+
+/// What ended an exchange early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Whose doing.
+    pub side: Side,
+    /// What was being done.
+    pub stage: Stage,
+    /// How it ended.
+    pub kind: Kind,
+}
+
+impl Fault {
+    /// The client's doing.
+    pub fn client(stage: Stage, kind: Kind) -> Self {
+        Self { side: Side::Client, stage, kind }
+    }
+
+    /// The endpoint's doing, unless a resource of this machine ran out.
+    pub fn upstream(stage: Stage, kind: Kind) -> Self {
+        let side = if kind == Kind::Exhausted { Side::Local } else { Side::Upstream };
+        Self { side, stage, kind }
+    }
+
+    /// The status that answers the client, as long as nothing of a response has been sent.
+    /// `None`: there is nobody left to answer.
+    pub fn status(&self) -> Option<u16> {
+        match (self.side, self.kind) {
+            (Side::Client, Kind::Rejected(reject)) => Some(reject.status()),
+            (Side::Client, Kind::TimedOut) => Some(408),
+            (Side::Client, _) => None,
+            (Side::Upstream, Kind::TimedOut) => Some(504),
+            (Side::Upstream, _) => Some(502),
+            (Side::Local, _) => Some(503),
+        }
+    }
+
+    /// Whether it counts against the endpoint. Faults of this machine and of the client never do.
+    pub fn blames_endpoint(&self) -> bool {
+        self.side == Side::Upstream
+    }
+
+    /// Whether another attempt may be made after this one.
+    pub fn retryable(&self, progress: Progress, idempotent: bool) -> bool {
+        if self.side == Side::Client {
+            return false;
+        }
+        match progress {
+            Progress::Unsent => true,
+            // An endpoint that is slow with an answer may still be at work on it: asking another
+            // one doubles the load at the worst moment.
+            Progress::Unanswered => idempotent && self.kind != Kind::TimedOut,
+            Progress::Underway => false,
+        }
+    }
+
+    /// The reason in words, fixed and free of anything a peer wrote.
+    pub fn phrase(&self) -> &'static str {
+        match (self.kind, self.stage) {
+            (Kind::Rejected(reject), _) => reject.phrase(),
+            (Kind::Unwell, _) => "check was answered with an error",
+            (Kind::Exhausted, _) => "out of descriptors, ports or memory",
+            (Kind::Refused, _) => "endpoint refused the connection",
+            (Kind::TimedOut, Stage::Connect) => "endpoint did not accept in time",
+            (Kind::TimedOut, Stage::RequestHead) => "request head took too long",
+            (Kind::TimedOut, Stage::Request) => "request body stalled",
+            (Kind::TimedOut, Stage::ResponseHead) => "endpoint did not answer in time",
+            (Kind::TimedOut, Stage::ResponseBody) => "response body stalled",
+            (Kind::TimedOut, Stage::Tunnel) => "tunnel was idle too long",
+            (Kind::Closed | Kind::Broken, Stage::Connect) => "endpoint cannot be reached",
+            (Kind::Closed | Kind::Broken, Stage::RequestHead) => "request head was cut short",
+            (Kind::Closed | Kind::Broken, Stage::Request) => "request was cut short",
+            (Kind::Closed | Kind::Broken, Stage::ResponseHead) => {
+                "endpoint closed without an answer"
+            }
+            (Kind::Closed | Kind::Broken, Stage::ResponseBody) => "response was cut short",
+            (Kind::Closed | Kind::Broken, Stage::Tunnel) => "tunnel broke",
+        }
+    }
+
+    /// Two letters for logs: who ended it, in which stage (`UH`: upstream, response head).
+    pub fn code(&self) -> &'static str {
+        match (self.side, self.stage) {
+            (Side::Client, Stage::RequestHead) => "CR",
+            (Side::Client, Stage::Connect) => "CC",
+            (Side::Client, Stage::Request) => "CD",
+            (Side::Client, Stage::ResponseHead) => "CH",
+            (Side::Client, Stage::ResponseBody) => "CB",
+            (Side::Client, Stage::Tunnel) => "CT",
+            (Side::Upstream, Stage::RequestHead) => "UR",
+            (Side::Upstream, Stage::Connect) => "UC",
+            (Side::Upstream, Stage::Request) => "UD",
+            (Side::Upstream, Stage::ResponseHead) => "UH",
+            (Side::Upstream, Stage::ResponseBody) => "UB",
+            (Side::Upstream, Stage::Tunnel) => "UT",
+            (Side::Local, _) => "LO",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.phrase(), self.code())
+    }
+}
+
+impl Kind {
+    /// What an error of a socket means here.
+    pub fn of(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(
+                libc::EMFILE
+                | libc::ENFILE
+                | libc::ENOBUFS
+                | libc::ENOMEM
+                | libc::EADDRNOTAVAIL
+                // A full accept queue of a unix listener, and no answer to anything asked here.
+                | libc::EAGAIN,
+            ) => Self::Exhausted,
+            Some(libc::ECONNREFUSED | libc::ENOENT) => Self::Refused,
+            Some(libc::ETIMEDOUT) => Self::TimedOut,
+            _ if error.kind() == io::ErrorKind::UnexpectedEof => Self::Closed,
+            _ => Self::Broken,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_follows_side_and_kind() {
+        let rows = [
+            (Fault::client(Stage::RequestHead, Kind::Rejected(Reject::BareLf)), Some(400)),
+            (Fault::client(Stage::RequestHead, Kind::Rejected(Reject::Version)), Some(505)),
+            (Fault::client(Stage::RequestHead, Kind::TimedOut), Some(408)),
+            (Fault::client(Stage::Request, Kind::Closed), None),
+            (Fault::upstream(Stage::Connect, Kind::Refused), Some(502)),
+            (Fault::upstream(Stage::ResponseHead, Kind::TimedOut), Some(504)),
+            (Fault::upstream(Stage::ResponseHead, Kind::Rejected(Reject::StatusLine)), Some(502)),
+            (Fault::upstream(Stage::Connect, Kind::Exhausted), Some(503)),
+        ];
+        for (fault, status) in rows {
+            assert_eq!(fault.status(), status, "{fault}");
+        }
+    }
+
+    #[test]
+    fn only_the_upstream_side_is_blamed() {
+        assert!(Fault::upstream(Stage::Connect, Kind::Refused).blames_endpoint());
+        assert!(!Fault::upstream(Stage::Connect, Kind::Exhausted).blames_endpoint());
+        assert!(!Fault::client(Stage::ResponseBody, Kind::Broken).blames_endpoint());
+    }
+
+    #[test]
+    fn a_request_that_may_have_arrived_is_repeated_only_if_idempotent() {
+        let closed = Fault::upstream(Stage::ResponseHead, Kind::Closed);
+        let slow = Fault::upstream(Stage::ResponseHead, Kind::TimedOut);
+        let refused = Fault::upstream(Stage::Connect, Kind::Refused);
+        let rows = [
+            (refused, Progress::Unsent, false, true),
+            (closed, Progress::Unanswered, true, true),
+            (closed, Progress::Unanswered, false, false),
+            (closed, Progress::Underway, true, false),
+            (slow, Progress::Unanswered, true, false),
+            (Fault::client(Stage::Request, Kind::Closed), Progress::Unsent, true, false),
+        ];
+        for (fault, progress, idempotent, retry) in rows {
+            assert_eq!(fault.retryable(progress, idempotent), retry, "{fault} {progress:?}");
+        }
+    }
+
+    #[test]
+    fn running_out_of_descriptors_is_a_local_matter() {
+        let error = io::Error::from_raw_os_error(libc::EMFILE);
+        assert_eq!(Fault::upstream(Stage::Connect, Kind::of(&error)).side, Side::Local);
+    }
+}

@@ -1,0 +1,167 @@
+//! Field names: which ones the proxy acts on, and what a name and a value may consist of.
+
+/// The field names that mean something to a proxy; all others are [`Name::Other`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// Options of this connection (RFC 9110 §7.6.1).
+    Connection,
+    /// Length of the body (RFC 9110 §8.6).
+    ContentLength,
+    /// Codings of the body (RFC 9112 §6.1).
+    TransferEncoding,
+    /// The authority asked for (RFC 9110 §7.2).
+    Host,
+    /// What the client expects first (RFC 9110 §10.1.1).
+    Expect,
+    /// The protocol to change to (RFC 9110 §7.8).
+    Upgrade,
+    /// Means something between two neighbours only: Keep-Alive, Proxy-Connection, TE,
+    /// HTTP2-Settings (RFC 9110 §7.6.1).
+    HopByHop,
+    /// X-Forwarded-For.
+    ForwardedFor,
+    /// X-Forwarded-Host.
+    ForwardedHost,
+    /// X-Forwarded-Proto.
+    ForwardedProto,
+    /// Anything else by which a proxy speaks of a client: Forwarded, X-Real-IP, X-Forwarded-*.
+    ForwardedOther,
+    /// No concern of ours.
+    Other,
+}
+
+impl Name {
+    /// Recognises a name, whatever its case.
+    pub fn of(name: &[u8]) -> Self {
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        match name.len() {
+            2 if is("te") => Self::HopByHop,
+            4 if is("host") => Self::Host,
+            6 if is("expect") => Self::Expect,
+            7 if is("upgrade") => Self::Upgrade,
+            9 if is("forwarded") => Self::ForwardedOther,
+            9 if is("x-real-ip") => Self::ForwardedOther,
+            10 if is("connection") => Self::Connection,
+            10 if is("keep-alive") => Self::HopByHop,
+            14 if is("content-length") => Self::ContentLength,
+            14 if is("http2-settings") => Self::HopByHop,
+            15 if is("x-forwarded-for") => Self::ForwardedFor,
+            16 if is("x-forwarded-host") => Self::ForwardedHost,
+            16 if is("proxy-connection") => Self::HopByHop,
+            17 if is("transfer-encoding") => Self::TransferEncoding,
+            17 if is("x-forwarded-proto") => Self::ForwardedProto,
+            13.. if name[..12].eq_ignore_ascii_case(b"x-forwarded-") => Self::ForwardedOther,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether a trailer must not carry it (RFC 9110 §6.5.1): framing, routing, connection
+    /// control, and what proxies say of clients.
+    pub fn forbidden_in_trailer(self) -> bool {
+        self != Self::Other
+    }
+}
+
+/// `tchar` of RFC 9110 §5.6.2.
+pub fn is_token_byte(byte: u8) -> bool {
+    const TABLE: [bool; 256] = {
+        let mut table = [false; 256];
+        let tokens = b"!#$%&'*+-.^_`|~0123456789\
+            abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+        let mut at = 0;
+        while at < tokens.len() {
+            table[tokens[at] as usize] = true;
+            at += 1;
+        }
+        table
+    };
+    TABLE[usize::from(byte)]
+}
+
+/// A token: one or more `tchar`.
+pub fn is_token(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|&byte| is_token_byte(byte))
+}
+
+/// What a field value may hold (RFC 9110 §5.5): visible characters, obs-text, SP and HTAB.
+pub fn is_value(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
+}
+
+/// The members of a comma-separated list, trimmed, empty ones left out (RFC 9110 §5.6.1).
+pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
+}
+
+/// One number of decimal digits that fits 63 bits: no sign, no list, no white space within
+/// (RFC 9110 §8.6; CVE-2021-40346, CVE-2023-40225 are what leniency here has cost others).
+pub fn decimal(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || value.len() > 19 {
+        return None;
+    }
+    let mut number: u64 = 0;
+    for &byte in value {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number = number.checked_mul(10)?.checked_add(u64::from(digit))?;
+    }
+    (i64::try_from(number).is_ok()).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_recognised_in_any_case() {
+        let rows: &[(&[u8], Name)] = &[
+            (b"Host", Name::Host),
+            (b"hOST", Name::Host),
+            (b"TE", Name::HopByHop),
+            (b"CONTENT-LENGTH", Name::ContentLength),
+            (b"Content_Length", Name::Other),
+            (b"X-Forwarded-For", Name::ForwardedFor),
+            (b"X-Forwarded-Port", Name::ForwardedOther),
+            (b"X-Forwarded-", Name::Other),
+            (b"Forwarded", Name::ForwardedOther),
+            (b"Cookie", Name::Other),
+            (b"", Name::Other),
+        ];
+        for (name, known) in rows {
+            assert_eq!(Name::of(name), *known, "{}", name.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn decimals_are_digits_only_and_fit_63_bits() {
+        let rows: &[(&[u8], Option<u64>)] = &[
+            (b"0", Some(0)),
+            (b"007", Some(7)),
+            (b"9223372036854775807", Some(i64::MAX as u64)),
+            (b"9223372036854775808", None),
+            (b"99999999999999999999", None),
+            (b"+1", None),
+            (b"-1", None),
+            (b"0x1", None),
+            (b"1,1", None),
+            (b"1 1", None),
+            (b"", None),
+        ];
+        for (value, number) in rows {
+            assert_eq!(decimal(value), *number, "{}", value.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn tokens_hold_no_separator() {
+        assert!(is_token(b"X-a_b.c~!#$%&'*+^`|0"));
+        for bad in [&b""[..], b"a b", b"a:", b"a\x00", b"\x80", b"a/b", b"\"a\""] {
+            assert!(!is_token(bad), "{}", bad.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn lists_skip_empty_members() {
+        let members: Vec<&[u8]> = list(b" a, ,b ,,c").collect();
+        assert_eq!(members, [&b"a"[..], b"b", b"c"]);
+    }
+}

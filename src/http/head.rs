@@ -1,0 +1,484 @@
+//! Reading a head: httparse for speed, and around it the strictness httparse leaves out.
+//!
+//! First [`Scan`] finds the end of the head, looking at each byte once however it drips in, and
+//! refuses bare LF and folded lines on the way. Then [`request`] or [`response`] parses exactly
+//! those bytes. What the fields mean together is `framing`'s and `persistence`'s business.
+
+use std::mem::MaybeUninit;
+
+use httparse::{Error, Header};
+
+use super::authority::{self, is_authority};
+use super::field::{self, Name};
+use crate::reject::Reject;
+
+/// The most fields any head may have, whatever `--max-fields` says: sizes the tables on the stack.
+pub const FIELDS_CEILING: usize = 256;
+
+/// What a head may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a head, its last empty line included.
+    pub head_bytes_max: usize,
+    /// Fields of a head; at most [`FIELDS_CEILING`].
+    pub fields_max: usize,
+}
+
+/// HTTP/1.0 or HTTP/1.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// RFC 1945.
+    Http10,
+    /// RFC 9112.
+    Http11,
+}
+
+/// The request methods whose semantics matter to a proxy (RFC 9110 §9.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Idempotent (RFC 9110 §9.2.2): GET, OPTIONS, TRACE, PUT, DELETE.
+    Idempotent,
+    /// As GET, but the answer has no body.
+    Head,
+    /// Asks for a tunnel; refused.
+    Connect,
+    /// Anything else must not be sent twice.
+    Other,
+}
+
+impl Method {
+    fn of(method: &str) -> Self {
+        match method {
+            "GET" | "OPTIONS" | "TRACE" | "PUT" | "DELETE" => Self::Idempotent,
+            "HEAD" => Self::Head,
+            "CONNECT" => Self::Connect,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether sending the request twice means no more than sending it once.
+    pub fn is_idempotent(self) -> bool {
+        matches!(self, Self::Idempotent | Self::Head)
+    }
+}
+
+/// The search for the end of a head, resumed as bytes arrive.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scan {
+    /// Bytes already looked at.
+    seen: usize,
+    /// Where the line that is being looked at begins.
+    line: usize,
+}
+
+impl Scan {
+    /// Looks at what has come since the last call; `bytes` begins with the head's first byte.
+    /// `Some(length)` once the head is whole, `None` while more is needed.
+    pub fn advance(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Reject> {
+        for at in memchr::memchr_iter(b'\n', &bytes[self.seen..]) {
+            let end = self.seen + at;
+            if end == 0 || bytes[end - 1] != b'\r' {
+                return Err(Reject::BareLf);
+            }
+            let line = &bytes[self.line..end - 1];
+            if matches!(line.first(), Some(b' ' | b'\t')) {
+                return Err(if self.line == 0 { Reject::RequestLine } else { Reject::ObsFold });
+            }
+            self.line = end + 1;
+            if line.is_empty() {
+                return if self.line > limits.head_bytes_max {
+                    Err(Reject::HeadTooLarge)
+                } else {
+                    Ok(Some(self.line))
+                };
+            }
+        }
+        self.seen = bytes.len();
+        self.refuse_early(bytes, limits)?;
+        Ok(None)
+    }
+
+    /// What can be refused before the head is whole: what is too long, and what is not HTTP.
+    fn refuse_early(&self, bytes: &[u8], limits: &Limits) -> Result<(), Reject> {
+        if bytes.len() >= limits.head_bytes_max {
+            let first_line = self.line == 0;
+            return Err(if first_line { Reject::TargetTooLong } else { Reject::HeadTooLarge });
+        }
+        match bytes.first() {
+            Some(&first) if !field::is_token_byte(first) && first != b'\r' => {
+                Err(Reject::RequestLine)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How many bytes of empty lines stand before a request: skipped, as RFC 9112 §2.2 asks.
+pub fn leading_blank(bytes: &[u8]) -> usize {
+    let mut skip = 0;
+    while bytes[skip..].starts_with(b"\r\n") {
+        skip += 2;
+    }
+    skip
+}
+
+/// Room for the fields of one head, on the caller's stack.
+pub struct Storage<'b> {
+    headers: [MaybeUninit<Header<'b>>; FIELDS_CEILING],
+    names: [Name; FIELDS_CEILING],
+}
+
+impl Storage<'_> {
+    /// Nothing is initialised but the table of names.
+    pub fn new() -> Self {
+        Self {
+            headers: [const { MaybeUninit::uninit() }; FIELDS_CEILING],
+            names: [Name::Other; FIELDS_CEILING],
+        }
+    }
+}
+
+impl Default for Storage<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The fields of a head, in order, each name recognised once.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields<'h, 'b> {
+    headers: &'h [Header<'b>],
+    names: &'h [Name],
+}
+
+impl<'h, 'b> Fields<'h, 'b> {
+    fn new(headers: &'h [Header<'b>], names: &'h mut [Name; FIELDS_CEILING]) -> Self {
+        for (header, name) in headers.iter().zip(names.iter_mut()) {
+            *name = Name::of(header.name.as_bytes());
+        }
+        Self { headers, names: &names[..headers.len()] }
+    }
+
+    /// Every field: what its name means, the name as written, the value without the white space
+    /// around it.
+    pub fn iter(&self) -> impl Iterator<Item = (Name, &'b str, &'b [u8])> + use<'h, 'b> {
+        let headers = self.headers.iter();
+        self.names.iter().zip(headers).map(|(known, header)| (*known, header.name, header.value))
+    }
+
+    /// The values of every field of that name, in order.
+    pub fn values(&self, wanted: Name) -> impl Iterator<Item = &'b [u8]> + use<'h, 'b> {
+        self.iter().filter(move |(known, ..)| *known == wanted).map(|(.., value)| value)
+    }
+}
+
+/// The head of a request, borrowed from the bytes it was read from.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead<'h, 'b> {
+    /// The method as written: a token.
+    pub method: &'b str,
+    /// What the method means.
+    pub semantics: Method,
+    /// The target in origin-form, or `*`: visible ASCII.
+    pub target: &'b str,
+    /// The version it was sent with.
+    pub version: Version,
+    /// The host it is for: of the target if that is absolute, else of Host; empty if neither.
+    pub authority: &'b [u8],
+    /// Its fields.
+    pub fields: Fields<'h, 'b>,
+}
+
+impl<'b> RequestHead<'_, 'b> {
+    /// The path of the target, without its query.
+    pub fn path(&self) -> &'b str {
+        let end = memchr::memchr(b'?', self.target.as_bytes()).unwrap_or(self.target.len());
+        &self.target[..end]
+    }
+}
+
+/// The head of a response, borrowed from the bytes it was read from.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseHead<'h, 'b> {
+    /// 100–599.
+    pub status: u16,
+    /// As written, or empty.
+    pub reason: &'b str,
+    /// The version it was sent with.
+    pub version: Version,
+    /// Its fields.
+    pub fields: Fields<'h, 'b>,
+}
+
+impl ResponseHead<'_, '_> {
+    /// Whether the final response is still to come (RFC 9110 §15.2); 101 is final here.
+    pub fn is_interim(&self) -> bool {
+        self.status < 200 && self.status != 101
+    }
+}
+
+/// Parses the head of a request; `bytes` is exactly what [`Scan`] found.
+pub fn request<'h, 'b>(
+    bytes: &'b [u8],
+    limits: &Limits,
+    storage: &'h mut Storage<'b>,
+) -> Result<RequestHead<'h, 'b>, Reject> {
+    let mut parsed = httparse::Request::new(&mut []);
+    let room = &mut storage.headers[..limits.fields_max.min(FIELDS_CEILING)];
+    match parsed.parse_with_uninit_headers(bytes, room) {
+        Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
+        Ok(_) => return Err(Reject::RequestLine),
+        Err(error) => return Err(refusal(error, bytes, Reject::RequestLine)),
+    }
+    let (Some(method), Some(written), Some(minor)) = (parsed.method, parsed.path, parsed.version)
+    else {
+        return Err(Reject::RequestLine);
+    };
+    let semantics = Method::of(method);
+    if semantics == Method::Connect {
+        return Err(Reject::Connect);
+    }
+    let fields = Fields::new(parsed.headers, &mut storage.names);
+    refuse_control_bytes(&fields)?;
+    let version = version(minor);
+    let host = host(&fields, version)?;
+    let (authority, target) = target(written, method, host)?;
+    Ok(RequestHead { method, semantics, target, version, authority, fields })
+}
+
+/// Parses the head of a response; `bytes` is exactly what [`Scan`] found.
+pub fn response<'h, 'b>(
+    bytes: &'b [u8],
+    limits: &Limits,
+    storage: &'h mut Storage<'b>,
+) -> Result<ResponseHead<'h, 'b>, Reject> {
+    let mut parsed = httparse::Response::new(&mut []);
+    let room = &mut storage.headers[..limits.fields_max.min(FIELDS_CEILING)];
+    let config = httparse::ParserConfig::default();
+    match config.parse_response_with_uninit_headers(&mut parsed, bytes, room) {
+        Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
+        Ok(_) => return Err(Reject::StatusLine),
+        Err(error) => return Err(refusal(error, bytes, Reject::StatusLine)),
+    }
+    let (Some(status), Some(minor)) = (parsed.code, parsed.version) else {
+        return Err(Reject::StatusLine);
+    };
+    if !(100..600).contains(&status) {
+        return Err(Reject::StatusCode);
+    }
+    let fields = Fields::new(parsed.headers, &mut storage.names);
+    refuse_control_bytes(&fields)?;
+    let reason = parsed.reason.unwrap_or_default();
+    Ok(ResponseHead { status, reason, version: version(minor), fields })
+}
+
+fn version(minor: u8) -> Version {
+    if minor == 0 { Version::Http10 } else { Version::Http11 }
+}
+
+/// httparse's word for what is wrong, in ours.
+fn refusal(error: Error, bytes: &[u8], first_line: Reject) -> Reject {
+    match error {
+        Error::HeaderName => Reject::FieldName,
+        Error::HeaderValue => Reject::FieldValue,
+        Error::TooManyHeaders => Reject::TooManyFields,
+        Error::Version if names_a_version(bytes) => Reject::Version,
+        _ => first_line,
+    }
+}
+
+/// Whether the first line is that of HTTP in another version: `method SP target SP HTTP/d.d`.
+fn names_a_version(bytes: &[u8]) -> bool {
+    let line = bytes.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let mut parts = line.split(|&byte| byte == b' ').skip(2);
+    let version = parts.next().unwrap_or_default();
+    let is_version = matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+        if major.is_ascii_digit() && minor.is_ascii_digit());
+    is_version && parts.next().is_none()
+}
+
+fn refuse_control_bytes(fields: &Fields<'_, '_>) -> Result<(), Reject> {
+    if fields.headers.iter().all(|header| field::is_value(header.value)) {
+        Ok(())
+    } else {
+        Err(Reject::FieldValue)
+    }
+}
+
+/// The one Host field; an HTTP/1.0 request may have none (RFC 9112 §3.2).
+fn host<'b>(fields: &Fields<'_, 'b>, version: Version) -> Result<Option<&'b [u8]>, Reject> {
+    let mut values = fields.values(Name::Host);
+    match (values.next(), values.next()) {
+        (_, Some(_)) => Err(Reject::DuplicateHost),
+        (None, None) if version == Version::Http11 => Err(Reject::MissingHost),
+        (Some(host), None) if !is_authority(host) => Err(Reject::InvalidHost),
+        (host, None) => Ok(host),
+    }
+}
+
+/// The authority a request is for, and its target in origin-form.
+fn target<'b>(
+    written: &'b str,
+    method: &str,
+    host: Option<&'b [u8]>,
+) -> Result<(&'b [u8], &'b str), Reject> {
+    let clean = written.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    if !clean {
+        return Err(Reject::Target);
+    }
+    if written.starts_with('/') || (written == "*" && method == "OPTIONS") {
+        return Ok((host.unwrap_or_default(), written));
+    }
+    let (authority, origin) = authority::absolute(written).ok_or(Reject::Target)?;
+    match host {
+        // RFC 9112 §3.2.2 lets the target win; whoever sends two names means to confuse.
+        Some(host) if !host.eq_ignore_ascii_case(authority) => Err(Reject::HostMismatch),
+        _ => Ok((authority, origin)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { head_bytes_max: 1024, fields_max: 8 };
+
+    fn scan(bytes: &[u8]) -> Result<Option<usize>, Reject> {
+        Scan::default().advance(bytes, &LIMITS)
+    }
+
+    /// What reading a whole head comes to: method, target and authority, or the refusal.
+    fn read(bytes: &[u8]) -> Result<(String, String, String), Reject> {
+        let length = scan(bytes)?.expect("a whole head");
+        let mut storage = Storage::new();
+        let head = request(&bytes[..length], &LIMITS, &mut storage)?;
+        let authority = String::from_utf8_lossy(head.authority).into_owned();
+        Ok((head.method.to_owned(), head.target.to_owned(), authority))
+    }
+
+    fn refused(head: &str) -> Reject {
+        read(head.as_bytes()).expect_err(head)
+    }
+
+    #[test]
+    fn the_end_is_found_however_the_head_drips() {
+        let bytes = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nrest";
+        for cut in 0..bytes.len() {
+            let mut scan = Scan::default();
+            let first = scan.advance(&bytes[..cut], &LIMITS).unwrap();
+            let whole = if first.is_some() { first } else { scan.advance(bytes, &LIMITS).unwrap() };
+            assert_eq!(whole, Some(bytes.len() - 4), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn request_lines_that_are_refused() {
+        let rows = [
+            ("GET  / HTTP/1.1", Reject::RequestLine),
+            ("GET /  HTTP/1.1", Reject::RequestLine),
+            ("GET\t/ HTTP/1.1", Reject::RequestLine),
+            ("GET /", Reject::RequestLine),
+            ("G(T / HTTP/1.1", Reject::RequestLine),
+            (" GET / HTTP/1.1", Reject::RequestLine),
+            ("GET / HTTP/1.1 ", Reject::RequestLine),
+            ("GET / HTTP/x", Reject::RequestLine),
+            ("GET / http/1.1", Reject::RequestLine),
+            ("GET / HTTP/2.0", Reject::Version),
+            ("GET / HTTP/1.2", Reject::Version),
+            ("GET / HTTP/0.9", Reject::Version),
+            ("CONNECT a:1 HTTP/1.1", Reject::Connect),
+            ("GET a HTTP/1.1", Reject::Target),
+            ("GET * HTTP/1.1", Reject::Target),
+            ("GET /#a HTTP/1.1", Reject::Target),
+            ("GET ftp://a/ HTTP/1.1", Reject::Target),
+            ("GET http:///a HTTP/1.1", Reject::Target),
+            ("GET http://u@a/ HTTP/1.1", Reject::Target),
+            ("GET http://b/ HTTP/1.1", Reject::HostMismatch),
+        ];
+        for (line, reject) in rows {
+            assert_eq!(refused(&format!("{line}\r\nHost: a\r\n\r\n")), reject, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn field_lines_that_are_refused() {
+        let rows = [
+            ("Host: a\r\nA : b\r\n", Reject::FieldName),
+            ("Host: a\r\n: b\r\n", Reject::FieldName),
+            ("Host: a\r\nA b: c\r\n", Reject::FieldName),
+            ("Host: a\r\nA\r\n", Reject::FieldName),
+            ("Host: a\r\nA: b\0c\r\n", Reject::FieldValue),
+            ("Host: a\r\nA: b\rc\r\n", Reject::FieldValue),
+            ("Host: a\r\nA: b\x1bc\r\n", Reject::FieldValue),
+            ("Host: a\r\nA: b\nC: d\r\n", Reject::BareLf),
+            ("Host: a\r\nA: b\r\n c\r\n", Reject::ObsFold),
+            ("Host: a\r\nA: b\r\n\tc\r\n", Reject::ObsFold),
+            ("", Reject::MissingHost),
+            ("Host: a\r\nHost: a\r\n", Reject::DuplicateHost),
+            ("Host: a b\r\n", Reject::InvalidHost),
+            ("Host: a,b\r\n", Reject::InvalidHost),
+            ("Host: a/b\r\n", Reject::InvalidHost),
+            ("Host: u@a\r\n", Reject::InvalidHost),
+            ("Host: a:b\r\n", Reject::InvalidHost),
+            ("Host: :80\r\n", Reject::InvalidHost),
+            ("Host: [::1\r\n", Reject::InvalidHost),
+        ];
+        for (fields, reject) in rows {
+            assert_eq!(refused(&format!("GET / HTTP/1.1\r\n{fields}\r\n")), reject, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_and_targets_that_pass() {
+        let rows = [
+            ("GET /a?b HTTP/1.1\r\nHost: a:80\r\n", "/a?b", "a:80"),
+            ("GET / HTTP/1.1\r\nHost: [::1]:80\r\n", "/", "[::1]:80"),
+            ("GET / HTTP/1.1\r\nHost:\r\n", "/", ""),
+            ("GET / HTTP/1.0\r\n", "/", ""),
+            ("OPTIONS * HTTP/1.1\r\nHost: a\r\n", "*", "a"),
+            ("GET http://A HTTP/1.1\r\nHost: a\r\n", "/", "A"),
+            ("GET http://a/b HTTP/1.1\r\nHost: a\r\n", "/b", "a"),
+        ];
+        for (head, target, authority) in rows {
+            let (_, found, host) = read(format!("{head}\r\n").as_bytes()).expect(head);
+            assert_eq!((found.as_str(), host.as_str()), (target, authority), "{head:?}");
+        }
+    }
+
+    #[test]
+    fn limits_hold_before_the_head_is_whole() {
+        assert_eq!(scan(&[b'a'; 1024]), Err(Reject::TargetTooLong));
+        let mut long = b"GET / HTTP/1.1\r\nA: ".to_vec();
+        long.resize(1024, b'b');
+        assert_eq!(scan(&long), Err(Reject::HeadTooLarge));
+        let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(8));
+        assert_eq!(refused(&many), Reject::TooManyFields);
+    }
+
+    #[test]
+    fn what_is_not_http_is_refused_at_its_first_bytes() {
+        assert_eq!(scan(b"\x16\x03\x01"), Err(Reject::RequestLine));
+        assert_eq!(scan(b"\0"), Err(Reject::RequestLine));
+        assert_eq!(refused("PRI * HTTP/2.0\r\n\r\n"), Reject::Version);
+    }
+
+    #[test]
+    fn responses() {
+        let rows = [
+            ("HTTP/1.1 200 OK", Ok(200)),
+            ("HTTP/1.0 404", Ok(404)),
+            ("HTTP/1.1 099 A", Err(Reject::StatusCode)),
+            ("HTTP/1.1 600 A", Err(Reject::StatusCode)),
+            ("HTTP/1.1 20 A", Err(Reject::StatusLine)),
+            ("HTTP/1.1 2000 A", Err(Reject::StatusLine)),
+            ("HTTP/2.0 200 OK", Err(Reject::StatusLine)),
+            ("ICY 200 OK", Err(Reject::StatusLine)),
+        ];
+        for (line, status) in rows {
+            let bytes = format!("{line}\r\nA: b\r\n\r\n");
+            let mut storage = Storage::new();
+            let head = response(bytes.as_bytes(), &LIMITS, &mut storage);
+            assert_eq!(head.map(|head| head.status), status, "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Whether a connection may carry another message (RFC 9112 §9.3).
+
+use super::field::{self, Name};
+use super::head::{Fields, Version};
+
+/// What the Connection fields of a head say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each option stands or not, whatever the others")]
+pub struct Options {
+    close: bool,
+    keep_alive: bool,
+    upgrade: bool,
+    names_fields: bool,
+}
+
+impl Options {
+    /// Reads every Connection field.
+    pub fn of(fields: &Fields<'_, '_>) -> Self {
+        let mut options = Self::default();
+        for option in fields.values(Name::Connection).flat_map(field::list) {
+            if option.eq_ignore_ascii_case(b"close") {
+                options.close = true;
+            } else if option.eq_ignore_ascii_case(b"keep-alive") {
+                options.keep_alive = true;
+            } else if option.eq_ignore_ascii_case(b"upgrade") {
+                options.upgrade = true;
+            } else {
+                options.names_fields = true;
+            }
+        }
+        options
+    }
+
+    /// Whether the sender means the connection to be used again. `close` wins over all.
+    pub fn persists(self, version: Version) -> bool {
+        match version {
+            _ if self.close => false,
+            Version::Http11 => true,
+            Version::Http10 => self.keep_alive,
+        }
+    }
+
+    /// Whether Upgrade was named, as it must be to count (RFC 9110 §7.8).
+    pub fn upgrades(self) -> bool {
+        self.upgrade
+    }
+
+    /// Whether `name` is named, and so meant for this connection only. A field that frames or
+    /// routes the message is never dropped this way: those are written anew in any case.
+    pub fn names(self, fields: &Fields<'_, '_>, name: &str) -> bool {
+        self.names_fields
+            && fields
+                .values(Name::Connection)
+                .flat_map(field::list)
+                .any(|option| option.eq_ignore_ascii_case(name.as_bytes()))
+    }
+}
+
+/// Whether an upgrade that is asked for may be passed on. `h2c` never is: the endpoint would go on
+/// in HTTP/2, unparsed, on a connection that is believed to hold a tunnel.
+pub fn upgrade_offered(fields: &Fields<'_, '_>, options: Options, version: Version) -> bool {
+    let mut protocols = fields.values(Name::Upgrade).flat_map(field::list).peekable();
+    version == Version::Http11
+        && options.upgrades()
+        && protocols.peek().is_some()
+        && protocols.all(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::head::{self, Limits, RequestHead, Storage};
+    use super::*;
+
+    fn with<T>(fields: &str, look: impl FnOnce(&RequestHead<'_, '_>) -> T) -> T {
+        let bytes = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+        let limits = Limits { head_bytes_max: 4096, fields_max: 32 };
+        look(&head::request(bytes.as_bytes(), &limits, &mut Storage::new()).unwrap())
+    }
+
+    #[test]
+    fn persistence_by_version_and_option() {
+        let rows = [
+            ("", true, false),
+            ("Connection: keep-alive\r\n", true, true),
+            ("Connection: close\r\n", false, false),
+            ("Connection: Close, Keep-Alive\r\n", false, false),
+            ("Connection: keep-alive\r\nConnection: close\r\n", false, false),
+        ];
+        for (fields, in_11, in_10) in rows {
+            let options = with(fields, |head| Options::of(&head.fields));
+            assert_eq!(options.persists(Version::Http11), in_11, "{fields:?}");
+            assert_eq!(options.persists(Version::Http10), in_10, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn fields_named_by_connection_are_recognised_in_any_case() {
+        with("Connection: close, X-Secret\r\nx-secret: 1\r\n", |head| {
+            let options = Options::of(&head.fields);
+            assert!(options.names(&head.fields, "x-secret"));
+            assert!(!options.names(&head.fields, "x-other"));
+        });
+    }
+
+    #[test]
+    fn an_upgrade_needs_its_connection_option_and_is_never_h2c() {
+        let rows = [
+            ("Connection: Upgrade\r\nUpgrade: websocket\r\n", true),
+            ("Upgrade: websocket\r\n", false),
+            ("Connection: Upgrade\r\n", false),
+            ("Connection: Upgrade\r\nUpgrade: h2c\r\n", false),
+            ("Connection: Upgrade\r\nUpgrade: websocket, H2C\r\n", false),
+        ];
+        for (fields, offered) in rows {
+            let found = with(fields, |head| {
+                upgrade_offered(&head.fields, Options::of(&head.fields), head.version)
+            });
+            assert_eq!(found, offered, "{fields:?}");
+        }
+    }
+}

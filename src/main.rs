@@ -1,0 +1,87 @@
+//! The binary: parse, configure, run, map to an exit code.
+//!
+//! 0: ended as asked. 1: could not start, such as a port in use. 2: a mistake in the flags.
+
+use std::io;
+use std::net::ToSocketAddrs;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser};
+use evener::config::cli::{Cli, DemoFlags, Flags, Job, OriginFlags};
+use evener::config::{self, Config, Mistake, value};
+use evener::control::{self, StartError, demo, origin};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Why the process ends with another code than 0.
+enum Failure {
+    Mistakes(Vec<Mistake>),
+    Start(StartError),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match &cli.job {
+        None => balance(&cli.flags),
+        Some(Job::Demo(flags)) => run_demo(flags),
+        Some(Job::Origin(flags)) => run_origin(flags),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Start(error)) => {
+            eprintln!("evener: {error}");
+            ExitCode::from(1)
+        }
+        Err(Failure::Mistakes(mistakes)) => {
+            for mistake in mistakes {
+                eprintln!("evener: {mistake}");
+            }
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn balance(flags: &Flags) -> Result<(), Failure> {
+    let config = configure(flags)?;
+    log_to_stderr(config.log_level);
+    control::run(&config).map_err(Failure::Start)
+}
+
+fn run_demo(flags: &DemoFlags) -> Result<(), Failure> {
+    log_to_stderr(log::LevelFilter::Warn);
+    let routes = demo::origins().map_err(Failure::Start)?;
+    let words = ["evener", "--listen", &flags.listen].map(str::to_owned);
+    let words = words.into_iter().chain(routes.iter().map(|route| format!("--route={route}")));
+    let matches = Cli::command().get_matches_from(words);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let config = configure(&cli.flags)?;
+    demo::run(&config, &routes).map_err(Failure::Start)
+}
+
+fn run_origin(flags: &OriginFlags) -> Result<(), Failure> {
+    log_to_stderr(log::LevelFilter::Info);
+    let mistake = |flag| move |what| Failure::Mistakes(vec![Mistake { flag, what }]);
+    let threads = config::threads(&flags.threads).map_err(mistake("threads"))?;
+    let addresses = value::addresses(&flags.listen, &resolve).map_err(mistake("listen"))?;
+    for address in addresses {
+        let bound = origin::start(&address, &flags.name, threads)
+            .map_err(|error| Failure::Start(StartError::Bind(address, error)))?;
+        log::info!("origin {} listening on {bound}, {threads} threads", flags.name);
+    }
+    loop {
+        std::thread::park();
+    }
+}
+
+fn configure(flags: &Flags) -> Result<Config, Failure> {
+    Config::new(flags, &resolve).map_err(Failure::Mistakes)
+}
+
+fn resolve(name: &str) -> io::Result<Vec<std::net::SocketAddr>> {
+    name.to_socket_addrs().map(Iterator::collect)
+}
+
+fn log_to_stderr(level: log::LevelFilter) {
+    env_logger::Builder::new().filter_level(level).parse_default_env().init();
+}

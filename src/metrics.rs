@@ -1,0 +1,109 @@
+//! Counters: written by one worker each, read by anybody.
+//!
+//! A worker's counters share no cache line with another's, and adding to one is a plain load and
+//! store: with one writer there is nothing to lock.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::reject::Reject;
+
+/// A number that only grows, written by one thread.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds to it. Only the worker it belongs to may.
+    pub fn add(&self, count: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+    }
+
+    /// Its value now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one worker has counted since it started.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Metrics {
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Failures to accept one.
+    pub accept_errors: Counter,
+    /// Requests read, refused ones not included.
+    pub requests: Counter,
+    /// Responses by the first digit of their status; own answers included, interim ones not.
+    pub responses: [Counter; 6],
+    /// Requests refused, by [`Reject`].
+    pub rejects: [Counter; Reject::COUNT],
+    /// Responses refused, by [`Reject`].
+    pub bad_responses: [Counter; Reject::COUNT],
+    /// Attempts beyond the first of their request.
+    pub retries: Counter,
+    /// Attempts that failed, whoever was to blame.
+    pub failed_attempts: Counter,
+    /// Answers that ended short of their length.
+    pub cut_answers: Counter,
+    /// Client heads that did not come whole in time.
+    pub head_timeouts: Counter,
+    /// Upstream connections opened.
+    pub connects: Counter,
+    /// Attempts on a connection used before.
+    pub reuses: Counter,
+    /// Upstream connections not kept because the pool was full.
+    pub pool_full: Counter,
+    /// Upstream connections not kept because more than the answer had come on them, or their end.
+    pub pool_not_quiet: Counter,
+    /// Bytes of requests and tunnels towards endpoints, heads not included.
+    pub bytes_up: Counter,
+    /// Bytes of responses and tunnels towards clients, heads not included.
+    pub bytes_down: Counter,
+    /// Attempts by endpoint, in the order of the configuration.
+    pub attempts: Box<[Counter]>,
+}
+
+impl Metrics {
+    /// All zero, for so many endpoints.
+    pub fn new(endpoints: usize) -> Self {
+        Self {
+            accepted: Counter::default(),
+            accept_errors: Counter::default(),
+            requests: Counter::default(),
+            responses: Default::default(),
+            rejects: std::array::from_fn(|_| Counter::default()),
+            bad_responses: std::array::from_fn(|_| Counter::default()),
+            retries: Counter::default(),
+            failed_attempts: Counter::default(),
+            cut_answers: Counter::default(),
+            head_timeouts: Counter::default(),
+            connects: Counter::default(),
+            reuses: Counter::default(),
+            pool_full: Counter::default(),
+            pool_not_quiet: Counter::default(),
+            bytes_up: Counter::default(),
+            bytes_down: Counter::default(),
+            attempts: (0..endpoints).map(|_| Counter::default()).collect(),
+        }
+    }
+
+    /// Counts a response by its class.
+    pub fn response(&self, status: u16) {
+        if let Some(class) = self.responses.get(usize::from(status / 100)) {
+            class.add(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn responses_are_counted_by_class() {
+        let metrics = Metrics::new(0);
+        metrics.response(204);
+        metrics.response(599);
+        assert_eq!((metrics.responses[2].get(), metrics.responses[5].get()), (1, 1));
+    }
+}

@@ -1,0 +1,167 @@
+//! Deadlines: one timer per session, armed lazily, whatever the number of waits.
+//!
+//! A wait that ends before its deadline touches the timer only if the timer would fire too late.
+//! At full load that is once per deadline's length and connection, not once per wait.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// The deadline passed first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Elapsed;
+
+/// When bytes last moved: what the deadline of a body or a tunnel counts from.
+#[derive(Debug)]
+pub struct Activity(Cell<Instant>);
+
+impl Activity {
+    /// Now.
+    pub fn new() -> Self {
+        Self(Cell::new(Instant::now()))
+    }
+
+    /// When that was.
+    pub fn last(&self) -> Instant {
+        self.0.get()
+    }
+
+    /// Bytes have moved just now.
+    pub fn touch(&self) {
+        self.0.set(Instant::now());
+    }
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The one timer of a session.
+pub struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    armed: bool,
+}
+
+impl Timer {
+    /// Not armed.
+    pub fn new() -> Self {
+        Self { sleep: Box::pin(sleep_until(Instant::now())), armed: false }
+    }
+
+    /// Does `work` until it ends or `limit` from now has passed.
+    pub async fn within<T>(
+        &mut self,
+        limit: Duration,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Elapsed> {
+        let mut deadline = None;
+        self.until(|| *deadline.get_or_insert_with(|| Instant::now() + limit), work).await
+    }
+
+    /// Does `work` until it ends or `activity` has ceased for `limit`.
+    pub async fn while_active<T>(
+        &mut self,
+        limit: Duration,
+        activity: &Activity,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Elapsed> {
+        activity.touch();
+        self.until(|| activity.last() + limit, work).await
+    }
+
+    /// Does `work` until it ends or `deadline` has come. The deadline is asked for only when
+    /// `work` has to wait, and again when it seems to have come: it may have moved.
+    pub async fn until<T>(
+        &mut self,
+        mut deadline: impl FnMut() -> Instant,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Elapsed> {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            self.poll_passed(cx, &mut deadline).map(|()| Err(Elapsed))
+        })
+        .await
+    }
+
+    fn poll_passed(
+        &mut self,
+        cx: &mut Context<'_>,
+        deadline: &mut impl FnMut() -> Instant,
+    ) -> Poll<()> {
+        loop {
+            let due = deadline();
+            if !self.armed || self.sleep.deadline() > due {
+                self.sleep.as_mut().reset(due);
+                self.armed = true;
+            }
+            if self.sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.armed = false;
+            if Instant::now() >= due {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+impl Default for Timer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endless_wait_ends_at_its_deadline() {
+        let (mut timer, start) = (Timer::new(), Instant::now());
+        assert_eq!(timer.within(5 * SECOND, pending::<()>()).await, Err(Elapsed));
+        assert_eq!(start.elapsed().as_secs(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_left_armed_by_an_earlier_wait_does_not_end_a_later_one() {
+        let (mut timer, start) = (Timer::new(), Instant::now());
+        timer.within(2 * SECOND, tokio::time::sleep(SECOND)).await.unwrap();
+        assert_eq!(timer.within(3 * SECOND, pending::<()>()).await, Err(Elapsed));
+        assert_eq!(start.elapsed().as_secs(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shorter_deadline_is_not_held_up_by_a_longer_one() {
+        let (mut timer, start) = (Timer::new(), Instant::now());
+        timer.within(60 * SECOND, tokio::time::sleep(SECOND)).await.unwrap();
+        assert_eq!(timer.within(SECOND, pending::<()>()).await, Err(Elapsed));
+        assert_eq!(start.elapsed().as_secs(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn activity_puts_the_deadline_off() {
+        let (mut timer, start, activity) = (Timer::new(), Instant::now(), Activity::new());
+        let work = async {
+            for _ in 0..3 {
+                tokio::time::sleep(4 * SECOND).await;
+                activity.touch();
+            }
+            pending::<()>().await;
+        };
+        assert_eq!(timer.while_active(5 * SECOND, &activity, work).await, Err(Elapsed));
+        assert_eq!(start.elapsed().as_secs(), 17);
+    }
+}

@@ -1,0 +1,110 @@
+//! Listening sockets: one per worker and address, sharing the port (`SO_REUSEPORT`, socket(7)).
+
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
+use std::path::Path;
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tokio::net::{TcpListener, UnixListener};
+
+use super::stream::Stream;
+use crate::address::Address;
+
+/// Connections that may wait to be accepted, per socket; the kernel caps it at `somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// Sockets bound to one address, one for each worker, not yet registered with a runtime.
+pub struct Bound {
+    /// The address, with the port the kernel chose if 0 was asked for.
+    pub address: Address,
+    /// One per worker.
+    pub sockets: Vec<Socket>,
+}
+
+/// Binds `address` once for each of `workers`.
+///
+/// Fails with `AddrInUse` if anybody else has it, another process with `SO_REUSEPORT` included:
+/// two balancers on one port by mistake would each get half of the connections.
+pub fn bind(address: &Address, workers: usize) -> io::Result<Bound> {
+    match address {
+        Address::Tcp(address) => {
+            let wanted = SockAddr::from(*address);
+            // Only a socket that shares with nobody finds out whether the port is free.
+            let probe = tcp_socket(&wanted, false)?;
+            let wanted = probe.local_addr()?;
+            drop(probe);
+            let sockets: io::Result<Vec<Socket>> =
+                (0..workers).map(|_| tcp_socket(&wanted, true)).collect();
+            let address = wanted.as_socket().unwrap_or(*address);
+            let sockets = sockets?;
+            for socket in &sockets {
+                socket.listen(BACKLOG)?;
+            }
+            Ok(Bound { address: Address::Tcp(address), sockets })
+        }
+        Address::Unix(path) => {
+            remove_stale(path)?;
+            let socket = Socket::from(StdUnixListener::bind(path)?);
+            let sockets: io::Result<Vec<Socket>> =
+                (0..workers).map(|_| socket.try_clone()).collect();
+            Ok(Bound { address: Address::Unix(path.clone()), sockets: sockets? })
+        }
+    }
+}
+
+fn tcp_socket(address: &SockAddr, share: bool) -> io::Result<Socket> {
+    let socket = Socket::new(address.domain(), Type::STREAM, Some(Protocol::TCP))?;
+    if address.domain() == Domain::IPV6 {
+        // `[::]` and `0.0.0.0` are two listeners, as in nginx: what is said is what is bound.
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(share)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+/// Removes the socket file of a process that is gone.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let Ok(found) = std::fs::symlink_metadata(path) else { return Ok(()) };
+    let is_stale = found.file_type().is_socket() && StdUnixStream::connect(path).is_err();
+    if is_stale { std::fs::remove_file(path) } else { Err(io::ErrorKind::AddrInUse.into()) }
+}
+
+/// A listening socket registered with this thread's runtime.
+pub enum Listener {
+    /// Of TCP connections.
+    Tcp(TcpListener),
+    /// Of unix connections.
+    Unix(UnixListener),
+}
+
+/// Who connected: an address, or nobody in particular over a unix socket.
+pub type Peer = Option<std::net::IpAddr>;
+
+impl Listener {
+    /// Registers a bound socket.
+    pub fn register(socket: Socket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        if socket.domain()? == Domain::UNIX {
+            UnixListener::from_std(socket.into()).map(Self::Unix)
+        } else {
+            TcpListener::from_std(socket.into()).map(Self::Tcp)
+        }
+    }
+
+    /// The next connection.
+    pub async fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((Stream::tcp(stream), Some(peer.ip())))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Stream::Unix(stream), None))
+            }
+        }
+    }
+}

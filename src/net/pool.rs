@@ -1,0 +1,168 @@
+//! Idle connections to one endpoint, kept by one worker.
+//!
+//! Last in, first out: the connection used last is the least likely to have been given up by the
+//! other side, and the ones at the bottom may grow old and go.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::stream::Stream;
+
+/// What a pool may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Idle connections per endpoint and worker.
+    pub idle_max: usize,
+    /// How long a connection may lie idle.
+    pub idle_timeout: Duration,
+}
+
+/// Why a connection was not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotPooled {
+    /// The pool holds `idle_max` already.
+    Full,
+    /// The endpoint has ended it, or sent bytes nobody asked for.
+    NotQuiet,
+}
+
+/// The idle connections to one endpoint.
+pub struct Pool {
+    idle: Vec<Idle>,
+    settings: Settings,
+}
+
+struct Idle {
+    stream: Stream,
+    since: Instant,
+}
+
+impl Pool {
+    /// Empty.
+    pub fn new(settings: Settings) -> Self {
+        Self { idle: Vec::new(), settings }
+    }
+
+    /// Takes the connection that was kept last, if it is still of use; drops those that are not.
+    pub fn lease(&mut self, now: Instant) -> Option<Stream> {
+        while let Some(Idle { stream, since }) = self.idle.pop() {
+            if now.duration_since(since) >= self.settings.idle_timeout {
+                // Whatever lies below is older still.
+                self.idle.clear();
+                return None;
+            }
+            if stream.is_quiet() {
+                return Some(stream);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose last exchange ended cleanly.
+    pub fn put(&mut self, stream: Stream, now: Instant) -> Result<(), NotPooled> {
+        if self.idle.len() >= self.settings.idle_max {
+            return Err(NotPooled::Full);
+        }
+        if !stream.is_quiet() {
+            return Err(NotPooled::NotQuiet);
+        }
+        self.idle.push(Idle { stream, since: now });
+        Ok(())
+    }
+
+    /// Drops what has become useless: too old, ended by the endpoint, or spoken to out of turn.
+    pub fn sweep(&mut self, now: Instant) {
+        let idle_timeout = self.settings.idle_timeout;
+        self.idle
+            .retain(|idle| now.duration_since(idle.since) < idle_timeout && idle.stream.is_quiet());
+    }
+
+    /// How many connections lie idle.
+    pub fn len(&self) -> usize {
+        self.idle.len()
+    }
+
+    /// Whether none does.
+    pub fn is_empty(&self) -> bool {
+        self.idle.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream as StdUnixStream;
+
+    use super::*;
+
+    const SETTINGS: Settings = Settings { idle_max: 2, idle_timeout: Duration::from_secs(50) };
+
+    fn pair() -> (Stream, StdUnixStream) {
+        let (ours, theirs) = StdUnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (Stream::Unix(tokio::net::UnixStream::from_std(ours).unwrap()), theirs)
+    }
+
+    /// Lets the reactor report what the kernel knows.
+    async fn settle() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_kept_is_leased_first() {
+        let mut pool = Pool::new(SETTINGS);
+        let ((first, _a), (second, mut b)) = (pair(), pair());
+        pool.put(first, Instant::now()).unwrap();
+        pool.put(second, Instant::now()).unwrap();
+        let leased = pool.lease(Instant::now()).unwrap();
+        b.write_all(b"x").unwrap();
+        settle().await;
+        assert!(!leased.is_quiet());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pool_is_capped() {
+        let mut pool = Pool::new(SETTINGS);
+        let peers: Vec<_> = (0..3).map(|_| pair()).collect();
+        let mut results = Vec::new();
+        let mut held = Vec::new();
+        for (stream, peer) in peers {
+            results.push(pool.put(stream, Instant::now()));
+            held.push(peer);
+        }
+        assert_eq!(results, [Ok(()), Ok(()), Err(NotPooled::Full)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_connection_is_not_leased() {
+        let mut pool = Pool::new(SETTINGS);
+        let (stream, peer) = pair();
+        pool.put(stream, Instant::now()).unwrap();
+        drop(peer);
+        settle().await;
+        assert!(pool.lease(Instant::now()).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_with_unasked_bytes_is_neither_kept_nor_leased() {
+        let mut pool = Pool::new(SETTINGS);
+        let ((stream, mut peer), (noisy, mut other)) = (pair(), pair());
+        pool.put(stream, Instant::now()).unwrap();
+        peer.write_all(b"x").unwrap();
+        other.write_all(b"x").unwrap();
+        settle().await;
+        assert_eq!(pool.put(noisy, Instant::now()), Err(NotPooled::NotQuiet));
+        assert!(pool.lease(Instant::now()).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_lies_too_long_is_swept() {
+        let mut pool = Pool::new(SETTINGS);
+        let (stream, _peer) = pair();
+        pool.put(stream, Instant::now()).unwrap();
+        tokio::time::advance(SETTINGS.idle_timeout).await;
+        pool.sweep(Instant::now());
+        assert!(pool.is_empty());
+    }
+}

@@ -1,0 +1,141 @@
+//! A connection, whatever it is made of.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream, tcp, unix};
+
+/// An open connection.
+#[derive(Debug)]
+pub enum Stream {
+    /// Over TCP, with `TCP_NODELAY`.
+    Tcp(TcpStream),
+    /// Over a unix socket.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// A TCP connection; sets `TCP_NODELAY`, since heads and bodies leave in as few writes as
+    /// they can and must not wait for an acknowledgement.
+    pub fn tcp(stream: TcpStream) -> Self {
+        // A peer that is gone already makes this fail; the first read will tell.
+        let _ = stream.set_nodelay(true);
+        Self::Tcp(stream)
+    }
+
+    /// Borrows the two directions.
+    pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
+        match self {
+            Self::Tcp(stream) => {
+                let (read, write) = stream.split();
+                (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
+            }
+            Self::Unix(stream) => {
+                let (read, write) = stream.split();
+                (ReadHalf::Unix(read), WriteHalf::Unix(write))
+            }
+        }
+    }
+
+    /// The address this side of the connection has, as a Host field would name it.
+    pub fn local_authority(&self) -> String {
+        let address = match self {
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
+        };
+        address.map_or_else(|| "localhost".to_owned(), |address| address.to_string())
+    }
+
+    /// Ready when there is something to read, the end included.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// Whether the peer has neither ended an idle connection nor sent anything on it, as far as
+    /// the kernel has reported: costs no system call unless it has.
+    pub fn is_quiet(&self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        if self.poll_readable(&mut cx).is_pending() {
+            return true;
+        }
+        let mut byte = [0; 1];
+        let read = match self {
+            Self::Tcp(stream) => stream.try_read(&mut byte),
+            Self::Unix(stream) => stream.try_read(&mut byte),
+        };
+        matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Ends the connection by a reset, so that the peer can tell it was cut.
+    pub fn reset(self) {
+        if let Self::Tcp(stream) = &self {
+            // Best effort: if it fails, the close that follows is an ordinary one.
+            let _ = SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+        }
+    }
+}
+
+/// The receiving direction of a [`Stream`].
+#[derive(Debug)]
+pub enum ReadHalf<'a> {
+    /// Of a TCP connection.
+    Tcp(tcp::ReadHalf<'a>),
+    /// Of a unix connection.
+    Unix(unix::ReadHalf<'a>),
+}
+
+impl ReadHalf<'_> {
+    /// Waits until there is something to read, without a buffer to read it into.
+    pub async fn readable(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(half) => half.readable().await,
+            Self::Unix(half) => half.readable().await,
+        }
+    }
+
+    /// Reads once into `spare`, which must not be empty; 0 is the end.
+    pub async fn read(&mut self, spare: &mut [u8]) -> io::Result<usize> {
+        let mut buf = ReadBuf::new(spare);
+        std::future::poll_fn(|cx| match self {
+            Self::Tcp(half) => Pin::new(half).poll_read(cx, &mut buf),
+            Self::Unix(half) => Pin::new(half).poll_read(cx, &mut buf),
+        })
+        .await?;
+        Ok(buf.filled().len())
+    }
+}
+
+/// The sending direction of a [`Stream`].
+#[derive(Debug)]
+pub enum WriteHalf<'a> {
+    /// Of a TCP connection.
+    Tcp(tcp::WriteHalf<'a>),
+    /// Of a unix connection.
+    Unix(unix::WriteHalf<'a>),
+}
+
+impl WriteHalf<'_> {
+    /// Writes once and says how much was taken.
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        std::future::poll_fn(|cx| match self {
+            Self::Tcp(half) => Pin::new(half).poll_write(cx, bytes),
+            Self::Unix(half) => Pin::new(half).poll_write(cx, bytes),
+        })
+        .await
+    }
+
+    /// Ends this direction; the other stays open.
+    pub async fn shutdown(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| match self {
+            Self::Tcp(half) => Pin::new(half).poll_shutdown(cx),
+            Self::Unix(half) => Pin::new(half).poll_shutdown(cx),
+        })
+        .await
+    }
+}

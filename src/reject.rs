@@ -1,0 +1,133 @@
+//! Why a message is refused: the sender's fault, named precisely enough to be counted and looked up.
+//!
+//! A [`Reject`] is the same word for requests and responses. A refused request is answered with
+//! [`Reject::status`] and its connection closed; a refused response is answered 502 and its
+//! connection never used again. `SPECIFICATION.md` has the rule behind each variant and its test.
+
+/// One way in which a message breaks the rules this proxy holds it to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Reject {
+    /// The request line is not `method SP target SP version` (RFC 9112 §3).
+    RequestLine,
+    /// The request target has no form this proxy serves (RFC 9112 §3.2).
+    Target,
+    /// The version is not HTTP/1.0 or HTTP/1.1 (RFC 9110 §15.6.6).
+    Version,
+    /// CONNECT: this is a gateway, not a forward proxy (RFC 9110 §9.3.6).
+    Connect,
+    /// A line ends in LF without CR (RFC 9112 §2.2 lets a recipient accept it; that is how heads
+    /// come to be read differently on the two sides of a proxy).
+    BareLf,
+    /// A field value goes on in the next line (RFC 9112 §5.2).
+    ObsFold,
+    /// A field name is empty, no token, or followed by white space (RFC 9112 §5.1).
+    FieldName,
+    /// A field value holds NUL, CR or another control character (RFC 9110 §5.5).
+    FieldValue,
+    /// More fields than `--max-fields`.
+    TooManyFields,
+    /// The head is longer than `--max-head`.
+    HeadTooLarge,
+    /// The first line alone is longer than `--max-head`.
+    TargetTooLong,
+    /// HTTP/1.1 without Host (RFC 9112 §3.2).
+    MissingHost,
+    /// More than one Host field (RFC 9112 §3.2).
+    DuplicateHost,
+    /// Host is not `host[:port]` (RFC 9110 §7.2).
+    InvalidHost,
+    /// The target names another host than the Host field (RFC 9112 §3.2.2).
+    HostMismatch,
+    /// The path climbs above the root with `..` (RFC 3986 §5.2.4 would let it pass).
+    PathAboveRoot,
+    /// Content-Length is not one number of decimal digits that fits 63 bits (RFC 9112 §6.3).
+    ContentLength,
+    /// Content-Length is given more than once (RFC 9112 §6.3).
+    DuplicateContentLength,
+    /// Content-Length and Transfer-Encoding in one message (RFC 9112 §6.1).
+    LengthAndEncoding,
+    /// A transfer coding other than `chunked` (RFC 9112 §6.1).
+    UnknownEncoding,
+    /// `chunked` is not the last coding, or is applied twice (RFC 9112 §6.1).
+    ChunkedNotLast,
+    /// Transfer-Encoding in an HTTP/1.0 message (RFC 9112 §6.1).
+    EncodingInHttp10,
+    /// A chunk size is no plain hexadecimal number or does not fit 63 bits (RFC 9112 §7.1).
+    ChunkSize,
+    /// A chunk extension breaks its grammar (RFC 9112 §7.1.1).
+    ChunkExtension,
+    /// The line of a chunk size is longer than `CHUNK_LINE_BYTES_MAX`.
+    ChunkLineTooLong,
+    /// The data of a chunk is not followed by CRLF (RFC 9112 §7.1).
+    ChunkEnd,
+    /// A trailer field breaks the syntax of fields (RFC 9112 §7.1.2).
+    Trailer,
+    /// A trailer field that must not be one: framing, routing, connection (RFC 9110 §6.5.1).
+    ForbiddenTrailer,
+    /// The trailer section is longer than `TRAILER_BYTES_MAX`.
+    TrailerTooLarge,
+    /// The status line of a response is malformed (RFC 9112 §4).
+    StatusLine,
+    /// The status code lies outside 100–599 (RFC 9110 §15).
+    StatusCode,
+    /// More interim responses than `INTERIM_MAX` before the final one.
+    TooManyInterim,
+    /// 101 to a request that asked for no upgrade (RFC 9110 §7.8).
+    UnaskedUpgrade,
+}
+
+impl Reject {
+    /// How many variants there are: the size of a table of counters.
+    pub const COUNT: usize = Self::UnaskedUpgrade as usize + 1;
+
+    /// The status that answers a request refused for this reason.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Version => 505,
+            Self::Connect | Self::UnknownEncoding => 501,
+            Self::HeadTooLarge | Self::TooManyFields => 431,
+            Self::TargetTooLong => 414,
+            _ => 400,
+        }
+    }
+
+    /// The reason in words: short, fixed, and free of anything the sender wrote.
+    pub fn phrase(self) -> &'static str {
+        match self {
+            Self::RequestLine => "malformed request line",
+            Self::Target => "unusable request target",
+            Self::Version => "HTTP version is neither 1.0 nor 1.1",
+            Self::Connect => "CONNECT is not offered here",
+            Self::BareLf => "line ends in LF without CR",
+            Self::ObsFold => "folded field line",
+            Self::FieldName => "malformed field name",
+            Self::FieldValue => "control character in a field value",
+            Self::TooManyFields => "too many header fields",
+            Self::HeadTooLarge => "head too large",
+            Self::TargetTooLong => "request target too long",
+            Self::MissingHost => "no Host field",
+            Self::DuplicateHost => "more than one Host field",
+            Self::InvalidHost => "malformed Host field",
+            Self::HostMismatch => "target and Host field name different hosts",
+            Self::PathAboveRoot => "path climbs above the root",
+            Self::ContentLength => "malformed Content-Length",
+            Self::DuplicateContentLength => "more than one Content-Length",
+            Self::LengthAndEncoding => "both Content-Length and Transfer-Encoding",
+            Self::UnknownEncoding => "transfer coding other than chunked",
+            Self::ChunkedNotLast => "chunked is not the one, last transfer coding",
+            Self::EncodingInHttp10 => "Transfer-Encoding in an HTTP/1.0 message",
+            Self::ChunkSize => "malformed chunk size",
+            Self::ChunkExtension => "malformed chunk extension",
+            Self::ChunkLineTooLong => "chunk size line too long",
+            Self::ChunkEnd => "chunk data not followed by CRLF",
+            Self::Trailer => "malformed trailer field",
+            Self::ForbiddenTrailer => "field not allowed in a trailer",
+            Self::TrailerTooLarge => "trailer section too large",
+            Self::StatusLine => "malformed status line",
+            Self::StatusCode => "status code outside 100-599",
+            Self::TooManyInterim => "too many interim responses",
+            Self::UnaskedUpgrade => "101 to a request that asked for no upgrade",
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Moving exactly one framed body.
+
+use super::copy::{Broken, End, Meter};
+use crate::buffer::Buffer;
+use crate::fault::Kind;
+use crate::http::chunked::{Chunked, Emit};
+use crate::http::framing::Framing;
+use crate::net::stream::{ReadHalf, WriteHalf};
+use crate::reject::Reject;
+
+/// What is still to come of a body.
+#[derive(Clone, Copy, Debug)]
+pub struct Body {
+    left: Left,
+    admitted: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Left {
+    Length(u64),
+    Chunked(Chunked),
+    UntilClose,
+    Nothing,
+}
+
+impl Body {
+    /// All of it. `emit` matters to chunked bodies only.
+    pub fn new(framing: Framing, emit: Emit) -> Self {
+        let left = match framing {
+            Framing::Empty | Framing::Length(0) => Left::Nothing,
+            Framing::Length(length) => Left::Length(length),
+            Framing::Chunked => Left::Chunked(Chunked::new(emit)),
+            Framing::UntilClose => Left::UntilClose,
+        };
+        Self { left, admitted: 0 }
+    }
+
+    /// Whether nothing is left.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.left, Left::Nothing)
+    }
+
+    /// How many bytes have been admitted in all.
+    pub fn admitted(&self) -> u64 {
+        self.admitted
+    }
+
+    /// Counts off bytes at the front of `buffer` that belong to this body and may go on, `room`
+    /// at the most, and drops what is not to go on. The caller sends exactly these next.
+    pub fn admit(&mut self, buffer: &mut Buffer, room: usize) -> Result<usize, Reject> {
+        let here = buffer.len().min(room);
+        let count = match &mut self.left {
+            Left::Nothing => 0,
+            Left::UntilClose => here,
+            Left::Length(left) => {
+                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(here);
+                *left -= count as u64;
+                if *left == 0 {
+                    self.left = Left::Nothing;
+                }
+                count
+            }
+            Left::Chunked(chunked) => {
+                let admitted = chunked.admit(&mut buffer.filled_mut()[..here])?;
+                buffer.cut(admitted.ready, admitted.used);
+                if chunked.is_done() {
+                    self.left = Left::Nothing;
+                }
+                admitted.ready
+            }
+        };
+        self.admitted += count as u64;
+        Ok(count)
+    }
+
+    /// The source has ended: fine for a body that ends with its connection, too early otherwise.
+    fn close(&mut self) -> Result<(), Kind> {
+        match self.left {
+            Left::UntilClose | Left::Nothing => {
+                self.left = Left::Nothing;
+                Ok(())
+            }
+            Left::Length(_) | Left::Chunked(_) => Err(Kind::Closed),
+        }
+    }
+}
+
+/// Moves what is left of `body`: first what `buffer` holds, then what `from` brings. Bytes behind
+/// the end of the body stay in `buffer`.
+pub async fn relay(
+    body: &mut Body,
+    buffer: &mut Buffer,
+    from: &mut ReadHalf<'_>,
+    to: &mut WriteHalf<'_>,
+    meter: &Meter<'_>,
+) -> Result<(), Broken> {
+    let source = |kind| Broken { end: End::Source, kind };
+    loop {
+        let ready =
+            body.admit(buffer, usize::MAX).map_err(|reject| source(Kind::Rejected(reject)))?;
+        if ready > 0 {
+            meter.write(to, &buffer.filled()[..ready]).await?;
+            buffer.consume(ready);
+        } else if body.has_ended() {
+            return Ok(());
+        } else if meter.read(from, buffer).await? == 0 {
+            body.close().map_err(source)?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holding(bytes: &[u8]) -> Buffer {
+        let mut buffer = Buffer::lease();
+        buffer.append(bytes);
+        buffer
+    }
+
+    #[test]
+    fn bytes_behind_the_body_are_left_alone() {
+        let mut buffer = holding(b"helloGET");
+        let mut body = Body::new(Framing::Length(5), Emit::Chunks);
+        assert_eq!(body.admit(&mut buffer, usize::MAX), Ok(5));
+        assert!(body.has_ended());
+        assert_eq!(body.admit(&mut buffer, usize::MAX), Ok(0));
+    }
+
+    #[test]
+    fn no_more_is_admitted_than_there_is_room_for() {
+        let mut buffer = holding(b"a\r\n0123456789\r\n0\r\n\r\n");
+        let mut body = Body::new(Framing::Chunked, Emit::Chunks);
+        assert_eq!(body.admit(&mut buffer, 8), Ok(8));
+        buffer.consume(8);
+        assert_eq!(body.admit(&mut buffer, 100), Ok(12));
+        assert!(body.has_ended());
+    }
+
+    #[test]
+    fn dropped_framing_leaves_no_gap() {
+        let mut buffer = holding(b"1;x\r\na\r\n0\r\n\r\nGET");
+        let mut body = Body::new(Framing::Chunked, Emit::Data);
+        assert_eq!(body.admit(&mut buffer, usize::MAX), Ok(1));
+        assert_eq!(buffer.filled(), b"aGET");
+    }
+
+    #[test]
+    fn only_a_body_that_ends_with_its_connection_may_end_with_it() {
+        assert_eq!(Body::new(Framing::UntilClose, Emit::Chunks).close(), Ok(()));
+        assert_eq!(Body::new(Framing::Length(1), Emit::Chunks).close(), Err(Kind::Closed));
+        assert_eq!(Body::new(Framing::Chunked, Emit::Chunks).close(), Err(Kind::Closed));
+    }
+}

@@ -1,0 +1,56 @@
+//! Both directions of a tunnel, each ending on its own.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
+use super::copy::{Broken, Meter};
+use crate::buffer::Buffer;
+use crate::net::stream::{ReadHalf, Stream, WriteHalf};
+
+/// Moves bytes both ways until both sides have ended, passing each end on (half-close). `early`
+/// is what has already been read from either side. The first error ends both ways; the error's
+/// ends are those of the direction it broke.
+pub async fn duplex(
+    (client, client_early): (&mut Stream, &Buffer),
+    (upstream, upstream_early): (&mut Stream, &Buffer),
+    (up, down): (&Meter<'_>, &Meter<'_>),
+) -> Result<(), Broken> {
+    let (client_read, client_write) = client.split();
+    let (upstream_read, upstream_write) = upstream.split();
+    let mut upward = pin!(one_way(client_early, client_read, upstream_write, up));
+    let mut downward = pin!(one_way(upstream_early, upstream_read, client_write, down));
+    let (mut up_ended, mut down_ended) = (false, false);
+    poll_fn(|cx| {
+        if !up_ended && let Poll::Ready(result) = upward.as_mut().poll(cx) {
+            result?;
+            up_ended = true;
+        }
+        if !down_ended && let Poll::Ready(result) = downward.as_mut().poll(cx) {
+            result?;
+            down_ended = true;
+        }
+        if up_ended && down_ended { Poll::Ready(Ok(())) } else { Poll::Pending }
+    })
+    .await
+}
+
+async fn one_way(
+    early: &Buffer,
+    mut from: ReadHalf<'_>,
+    mut to: WriteHalf<'_>,
+    meter: &Meter<'_>,
+) -> Result<(), Broken> {
+    meter.write(&mut to, early.filled()).await?;
+    loop {
+        // A tunnel is idle most of its life and holds no buffer then. An error shows in the read.
+        let _ = from.readable().await;
+        let mut buffer = Buffer::lease();
+        if meter.read(&mut from, &mut buffer).await? == 0 {
+            // The other side may be gone entirely, which its own direction will tell.
+            let _ = to.shutdown().await;
+            return Ok(());
+        }
+        meter.write(&mut to, buffer.filled()).await?;
+    }
+}

@@ -1,0 +1,5 @@
+//! Moving bytes: one framed body, or both directions of a tunnel.
+
+pub mod body;
+pub mod copy;
+pub mod duplex;

@@ -1,0 +1,188 @@
+//! Longest-prefix routing: which route takes a request, judged by its host and path.
+//!
+//! A [`Pattern`] is what a user wrote, a [`Router`] is all of them in one compressed byte trie, and
+//! [`normalise`] brings a path into the one spelling in which patterns and requests are compared.
+//!
+//! Boundaries: no I/O, no clock, no logging, and nothing allocated per lookup. The module judges
+//! neither the syntax of a request nor its port, method or query; the caller has parsed the request
+//! and cut the query off. Hosts are compared as text: two spellings of one IPv6 address are two.
+
+mod path;
+mod pattern;
+mod trie;
+
+use memchr::memchr;
+
+pub use path::{AboveRoot, normalise};
+pub use pattern::{Pattern, PatternError};
+use trie::{Entry, Trie};
+
+/// Two routes with equal patterns, by their indices; `first < second`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Duplicate {
+    /// The route that came first.
+    pub first: usize,
+    /// The route that repeats it.
+    pub second: usize,
+}
+
+/// All routes, found by the host and the path of a request; by default there is none.
+#[derive(Debug)]
+pub struct Router {
+    trie: Trie,
+}
+
+impl Default for Router {
+    fn default() -> Self {
+        Self { trie: Trie::grow(&[]) }
+    }
+}
+
+impl Router {
+    /// Builds the tree; a route is known by its index in `patterns`. Of several duplicates the one
+    /// repeated first is reported.
+    pub fn new(patterns: &[Pattern]) -> Result<Self, Duplicate> {
+        let mut entries: Vec<Entry> = patterns.iter().zip(0..).collect();
+        entries.sort_unstable();
+        let pairs = entries.iter().zip(entries.iter().skip(1));
+        let duplicates = pairs.filter(|(first, second)| first.0 == second.0);
+        match duplicates.map(|(first, &(_, second))| (second as usize, first.1 as usize)).min() {
+            Some((second, first)) => Err(Duplicate { first, second }),
+            None => Ok(Self { trie: Trie::grow(&entries) }),
+        }
+    }
+
+    /// The route that takes a request, if any does.
+    ///
+    /// `host` is the value of the Host field as received (RFC 9110 §7.2); `path` has been through
+    /// [`normalise`]. The asterisk-form `*` (RFC 9112 §3.2.4) is looked up as `/`; no route takes
+    /// any other path without a leading `/`.
+    /// The routes of the request's host go before those of any host, then the longest prefix wins;
+    /// of `/img` and `/img*`, `/img` does where it fits.
+    pub fn find(&self, host: &[u8], path: &[u8]) -> Option<usize> {
+        let path = if path == b"*" { b"/" } else { path };
+        if !path.starts_with(b"/") {
+            return None;
+        }
+        bare_host(host)
+            .and_then(|host| self.trie.enter(host))
+            .and_then(|(node, tail)| self.trie.longest(node, tail, path))
+            .or_else(|| self.trie.longest(0, self.trie.label(0), path))
+            .map(|route| route as usize)
+    }
+}
+
+/// The host of a Host field without port and trailing dot, or `None` when no route can be meant.
+/// A `/` must not pass: it would reach into the paths.
+fn bare_host(field: &[u8]) -> Option<&[u8]> {
+    let end = if field.starts_with(b"[") {
+        memchr(b']', field)? + 1
+    } else {
+        memchr(b':', field).unwrap_or(field.len())
+    };
+    let (host, port) = field.split_at(end);
+    let host = host.strip_suffix(b".").unwrap_or(host);
+    let usable = !host.is_empty() && matches!(port, [] | [b':', ..]);
+    (usable && memchr(b'/', host).is_none()).then_some(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patterns(texts: &[&str]) -> Vec<Pattern> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    /// The text of the route found, so that tables need no indices.
+    fn found<'a>(texts: &[&'a str], host: &str, path: &str) -> Option<&'a str> {
+        let router = Router::new(&patterns(texts)).unwrap();
+        router.find(host.as_bytes(), path.as_bytes()).map(|route| texts[route])
+    }
+
+    #[test]
+    fn the_first_repetition_is_reported() {
+        let duplicate = |texts: &[&str]| Router::new(&patterns(texts)).err();
+        assert_eq!(duplicate(&["/img", "/img*", "/img/", "a/img"]), None);
+        for texts in [["/z", "/ab", "/a%62", "/z"], ["/", "B/x*", "b./x*", "/*"]] {
+            assert_eq!(duplicate(&texts), Some(Duplicate { first: 1, second: 2 }), "{texts:?}");
+        }
+    }
+
+    #[test]
+    fn prefixes_end_at_their_borders_and_the_longest_wins() {
+        let routes = ["/auth", "/auth/in/", "/img*", "/img", "/img/big", "/.*"];
+        for (route, paths) in [
+            (Some("/auth"), &["/auth", "/auth/", "/auth/in"][..]),
+            (Some("/auth/in/"), &["/auth/in/", "/auth/in/x"]),
+            (Some("/img*"), &["/img2"]),
+            (Some("/img"), &["/img", "/img/x", "/img/bigger"]),
+            (Some("/img/big"), &["/img/big", "/img/big/x"]),
+            (Some("/.*"), &["/.git"]),
+            (None, &["/authx", "/im", "/", "*", "", "auth"]),
+        ] {
+            for path in paths {
+                assert_eq!(found(&routes, "any", path), route, "{path}");
+            }
+        }
+        assert_eq!(found(&["/"], "", "*"), Some("/"));
+    }
+
+    #[test]
+    fn the_routes_of_the_host_go_first() {
+        let routes = ["a.com/x", "a.com/x/y", "/x/y/z", "/", "[::1]/", "a.co/"];
+        for (route, path, hosts) in [
+            ("a.com/x", "/x", &["a.com", "A.Com.:8080"][..]),
+            ("a.com/x/y", "/x/y/z", &["a.com"]),
+            ("/x/y/z", "/x/y/z", &["a.c"]),
+            ("a.co/", "/q", &["a.co"]),
+            ("[::1]/", "/q", &["[::1]", "[::1]:80"]),
+            ("/", "/q", &["a.com", "a.comm", "a.com/x", "[::1", "[::1]x", ":80", ".", ""]),
+        ] {
+            for host in hosts {
+                assert_eq!(found(&routes, host, path), Some(route), "{host} {path}");
+            }
+        }
+        assert_eq!(found(&["a.com/x"], "a.c", "om/x"), None);
+    }
+
+    /// Up to six pieces in a row, drawn by xorshift64 (Marsaglia, 2003): the same on every run.
+    pub(super) fn draw(state: &mut u64, pieces: &[&str]) -> String {
+        let mut below = |limit: usize| {
+            *state ^= *state << 13;
+            *state ^= *state >> 7;
+            *state ^= *state << 17;
+            usize::try_from(*state >> 33).unwrap() % limit
+        };
+        (0..below(7)).map(|_| pieces[below(pieces.len())]).collect()
+    }
+
+    fn takes(pattern: &Pattern, host: &str, path: &str) -> bool {
+        let request = format!("{}{path}", pattern.host().map_or("", |_| host));
+        let rest = request.strip_prefix(&pattern.key);
+        rest.is_some_and(|r| !pattern.whole_segments || r.is_empty() || r.starts_with('/'))
+    }
+
+    #[test]
+    fn the_tree_agrees_with_a_linear_scan() {
+        let state = &mut 2;
+        for _ in 0..300 {
+            let pattern = |n: usize| {
+                let (host, path) = (draw(state, &["a", "b"]), draw(state, &["a", "b", "/"]));
+                format!("{host}/{path}{}", ["", "*"][n % 2]).parse().unwrap()
+            };
+            let mut routes: Vec<Pattern> = (0..40).map(pattern).collect();
+            routes.sort();
+            routes.dedup();
+            let tree = Router::new(&routes).unwrap();
+            for _ in 0..200 {
+                let host = draw(state, &["a", "b"]);
+                let path = format!("/{}", draw(state, &["a", "b", "/"]));
+                let scanned = (0..routes.len())
+                    .filter(|&i| takes(&routes[i], &host, &path))
+                    .max_by_key(|&i| (routes[i].host(), &routes[i]));
+                assert_eq!(tree.find(host.as_bytes(), path.as_bytes()), scanned, "{host}{path}");
+            }
+        }
+    }
+}

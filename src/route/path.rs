@@ -1,0 +1,127 @@
+//! Bringing a path into the one spelling in which patterns and requests are compared.
+
+use std::borrow::Cow;
+
+use memchr::{memchr, memchr_iter, memrchr};
+
+/// A path with a `..` that climbs above the root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AboveRoot;
+
+/// Normalises the path of a request (RFC 3986 §6.2.2), given without a query.
+///
+/// Escapes of unreserved octets are decoded and the hex digits of the others upper-cased; then dot
+/// segments are removed (§5.2.4), `%2e%2e` among them. Kept as they are: `//`, malformed escapes
+/// such as `%zz`, and a path without a leading `/` (the asterisk-form). An escape that would
+/// complete a malformed one when decoded stays encoded: `%%32e` never turns into `%2e`, so
+/// normalising twice is the same as normalising once.
+///
+/// A `..` at the root, which the RFC would drop, is an error: no honest client sends one.
+pub fn normalise(path: &[u8]) -> Result<Cow<'_, [u8]>, AboveRoot> {
+    if !path.starts_with(b"/") {
+        return Ok(Cow::Borrowed(path));
+    }
+    let path = normalise_escapes(path);
+    if has_dot_segment(&path) { remove_dot_segments(&path).map(Cow::Owned) } else { Ok(path) }
+}
+
+fn normalise_escapes(path: &[u8]) -> Cow<'_, [u8]> {
+    if memchr(b'%', path).is_none() {
+        return Cow::Borrowed(path);
+    }
+    let (mut out, mut rest) = (Vec::with_capacity(path.len()), path);
+    while let Some((&byte, after)) = rest.split_first() {
+        let Some((octet, after_escape)) = split_escape(rest) else {
+            out.push(byte);
+            rest = after;
+            continue;
+        };
+        let unreserved = octet.is_ascii_alphanumeric() || b"-._~".contains(&octet);
+        if unreserved && !completes_escape(&out, octet) {
+            out.push(octet);
+        } else {
+            out.extend(rest[..3].iter().map(u8::to_ascii_uppercase));
+        }
+        rest = after_escape;
+    }
+    if out == path { Cow::Borrowed(path) } else { Cow::Owned(out) }
+}
+
+/// The octet that `text` begins with an escape of, and what follows.
+fn split_escape(text: &[u8]) -> Option<(u8, &[u8])> {
+    let [b'%', high, low, rest @ ..] = text else { return None };
+    let hex = |&digit| char::from(digit).to_digit(16);
+    Some((u8::try_from(hex(high)? << 4 | hex(low)?).ok()?, rest))
+}
+
+fn has_dot_segment(path: &[u8]) -> bool {
+    memchr_iter(b'.', path).any(|at| {
+        let (before, dot) = path.split_at(at);
+        before.ends_with(b"/") && matches!(dot, b"." | b".." | [_, b'/', ..] | [_, b'.', b'/', ..])
+    })
+}
+
+/// Whether `octet` could turn a malformed escape at the end of `out` into a well-formed one.
+fn completes_escape(out: &[u8], octet: u8) -> bool {
+    octet.is_ascii_hexdigit()
+        && matches!(out, [.., b'%'] | [.., b'%', b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F'])
+}
+
+fn remove_dot_segments(path: &[u8]) -> Result<Vec<u8>, AboveRoot> {
+    // Ends in `/` before each segment, so a dot segment at the end leaves the directory it names.
+    let mut out = Vec::with_capacity(path.len());
+    out.push(b'/');
+    for segment in path[1..].split_inclusive(|&b| b == b'/') {
+        match segment {
+            b"." | b"./" => {}
+            b".." | b"../" => {
+                let parent = memrchr(b'/', &out[..out.len() - 1]).ok_or(AboveRoot)?;
+                out.truncate(parent + 1);
+            }
+            _ => out.extend_from_slice(segment),
+        }
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::draw;
+    use super::*;
+
+    #[test]
+    fn paths_are_normalised() {
+        for (path, normal) in [
+            ("/%61%2D%2e%5F%7e/%2f%3a", "/a-._~/%2F%3A"),
+            ("/%zz%2541%4", "/%zz%2541%4"),
+            ("/%%32e/%4%31", "/%%32e/%4%31"),
+            ("/a/./b/../c", "/a/c"),
+            ("/a/b/.", "/a/b/"),
+            ("/a/b/%2e%2E", "/a/"),
+            ("/a//../b", "/a/b"),
+            ("//a/.b/..c/d.//", "//a/.b/..c/d.//"),
+        ] {
+            let got = normalise(path.as_bytes()).unwrap();
+            assert_eq!(got.escape_ascii().to_string(), normal);
+            assert_eq!(matches!(got, Cow::Borrowed(_)), path == normal, "{path}");
+        }
+    }
+
+    #[test]
+    fn no_path_climbs_above_the_root() {
+        for path in ["/..", "/../a", "/a/../../b", "/%2e%2E/", "/./.."] {
+            assert_eq!(normalise(path.as_bytes()), Err(AboveRoot), "{path}");
+        }
+    }
+
+    #[test]
+    fn normalising_twice_is_normalising_once() {
+        let state = &mut 1;
+        for _ in 0..20_000 {
+            let path = format!("/{}", draw(state, &["%", "2", "e", "%2e", "%32", "/", "."]));
+            if let Ok(once) = normalise(path.as_bytes()) {
+                assert_eq!(normalise(&once), Ok(Cow::Borrowed(&*once)), "{path}");
+            }
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! One try at one endpoint: the connection it goes over, and the head of its answer.
+
+use tokio::time::Instant;
+
+use super::record::Target;
+use super::services::Services;
+use crate::buffer::Buffer;
+use crate::fault::{Fault, Kind, Stage};
+use crate::http::chunked::Emit;
+use crate::http::framing::{self, Framing};
+use crate::http::head::{self, Limits, Method, Scan, Storage, Version};
+use crate::http::persistence::Options;
+use crate::http::rewrite::{self, Connection};
+use crate::net::connect::connect;
+use crate::net::deadline::{Elapsed, Timer};
+use crate::net::stream::{ReadHalf, Stream};
+use crate::reject::Reject;
+use crate::relay::body::Body;
+use crate::relay::copy::Meter;
+
+/// A connection to an endpoint, leased for one exchange.
+pub struct Lease {
+    /// The connection.
+    pub stream: Stream,
+    /// Whether it has carried an exchange before, and so may have gone stale.
+    pub reused: bool,
+}
+
+/// Which connections may serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// An idle one, if there is any.
+    Any,
+    /// A new one: an attempt after a failure must not fail for the same reason again.
+    New,
+}
+
+/// Leases an idle connection or opens one.
+pub async fn lease(
+    services: &Services,
+    target: Target,
+    freshness: Freshness,
+    timer: &mut Timer,
+) -> Result<Lease, Fault> {
+    if freshness == Freshness::Any {
+        let pool = services.pool(target.route, target.endpoint);
+        let idle = pool.borrow_mut().lease(Instant::now());
+        if let Some(stream) = idle {
+            services.metrics.reuses.add(1);
+            return Ok(Lease { stream, reused: true });
+        }
+    }
+    let endpoint = &services.plan.upstreams[target.route].endpoints[target.endpoint];
+    let opening = connect(&endpoint.address);
+    match timer.within(services.plan.timeouts.connect, opening).await {
+        Ok(Ok(stream)) => {
+            services.metrics.connects.add(1);
+            Ok(Lease { stream, reused: false })
+        }
+        Ok(Err(error)) => Err(Fault::upstream(Stage::Connect, Kind::of(&error))),
+        Err(Elapsed) => Err(Fault::upstream(Stage::Connect, Kind::TimedOut)),
+    }
+}
+
+/// Reads until `input` holds a whole head and says how long it is.
+pub async fn read_head(
+    from: &mut ReadHalf<'_>,
+    input: &mut Buffer,
+    limits: &Limits,
+    meter: &Meter<'_>,
+) -> Result<usize, Kind> {
+    let mut scan = Scan::default();
+    loop {
+        if let Some(length) = scan.advance(input.filled(), limits).map_err(Kind::Rejected)? {
+            return Ok(length);
+        }
+        if meter.read(from, input).await.map_err(|broken| broken.kind)? == 0 {
+            return Err(Kind::Closed);
+        }
+    }
+}
+
+/// What an answer needs to know of the request it belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// Its method.
+    pub method: Method,
+    /// Its version: what the client understands.
+    pub version: Version,
+    /// Whether it asked for another protocol.
+    pub upgrade: bool,
+    /// Whether the client's connection may go on after the answer, as far as the request goes.
+    pub persists: bool,
+}
+
+/// What kind of answer it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finality {
+    /// Another one follows (1xx).
+    Interim,
+    /// The answer.
+    Final,
+    /// The last one in HTTP: a tunnel follows (101).
+    Upgrade,
+}
+
+/// The head of a response, understood.
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// What follows it.
+    pub finality: Finality,
+    /// Its body.
+    pub body: Body,
+    /// Whether the endpoint's connection may be used again after it.
+    pub upstream_persists: bool,
+    /// Whether the client's connection may.
+    pub client_persists: bool,
+    /// Whether the client can only tell the end of the body by that of its connection.
+    pub ends_with_connection: bool,
+}
+
+/// Parses the head at the front of `input`, consumes it, and writes it anew to `out`.
+pub fn read_answer(
+    input: &mut Buffer,
+    length: usize,
+    asked: Asked,
+    limits: &Limits,
+    out: &mut Buffer,
+) -> Result<Answer, Reject> {
+    let mut storage = Storage::new();
+    let head = head::response(&input.filled()[..length], limits, &mut storage)?;
+    let framing = framing::response(&head, asked.method)?;
+    let finality = match head.status {
+        101 if asked.upgrade => Finality::Upgrade,
+        101 => return Err(Reject::UnaskedUpgrade),
+        _ if head.is_interim() => Finality::Interim,
+        _ => Finality::Final,
+    };
+    let old_client = asked.version == Version::Http10;
+    let emit = if old_client { Emit::Data } else { Emit::Chunks };
+    let client_framing =
+        if framing == Framing::Chunked && old_client { Framing::UntilClose } else { framing };
+    let ends_with_connection = client_framing == Framing::UntilClose;
+    let client_persists = asked.persists && !ends_with_connection;
+    let connection = match finality {
+        Finality::Upgrade => Connection::Upgrade,
+        Finality::Final if !client_persists => Connection::Close,
+        Finality::Final if old_client => Connection::KeepAlive,
+        Finality::Interim | Finality::Final => Connection::Implied,
+    };
+    rewrite::response(&head, client_framing, connection, out)?;
+    let answer = Answer {
+        status: head.status,
+        finality,
+        body: Body::new(framing, emit),
+        upstream_persists: Options::of(&head.fields).persists(head.version)
+            && framing != Framing::UntilClose,
+        client_persists,
+        ends_with_connection,
+    };
+    input.consume(length);
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { head_bytes_max: 4096, fields_max: 32 };
+
+    const ASKED: Asked = Asked {
+        method: Method::Idempotent,
+        version: Version::Http11,
+        upgrade: false,
+        persists: true,
+    };
+
+    fn answer(bytes: &str, asked: Asked) -> Result<(Answer, String), Reject> {
+        let (mut input, mut out) = (Buffer::lease(), Buffer::lease());
+        input.append(bytes.as_bytes());
+        let answer = read_answer(&mut input, bytes.len(), asked, &LIMITS, &mut out)?;
+        Ok((answer, String::from_utf8_lossy(out.filled()).into_owned()))
+    }
+
+    #[test]
+    fn an_http_1_0_client_gets_chunks_taken_off_and_a_close() {
+        let old = Asked { version: Version::Http10, ..ASKED };
+        let (answer, head) =
+            answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", old).unwrap();
+        assert_eq!(head, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+        assert!(answer.ends_with_connection && answer.upstream_persists);
+    }
+
+    #[test]
+    fn an_http_1_0_client_that_may_stay_is_told_so() {
+        let old = Asked { version: Version::Http10, ..ASKED };
+        let (_, head) = answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", old).unwrap();
+        assert!(head.contains("Connection: keep-alive\r\n"));
+    }
+
+    #[test]
+    fn an_unasked_101_is_refused() {
+        let bytes = "HTTP/1.1 101 A\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n";
+        assert_eq!(answer(bytes, ASKED).err(), Some(Reject::UnaskedUpgrade));
+        let asked = Asked { upgrade: true, ..ASKED };
+        assert_eq!(answer(bytes, asked).unwrap().0.finality, Finality::Upgrade);
+    }
+
+    #[test]
+    fn an_endpoint_that_says_close_is_not_pooled() {
+        let rows = [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", false),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", false),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n", true),
+            ("HTTP/1.1 200 OK\r\n\r\n", false),
+        ];
+        for (bytes, pooled) in rows {
+            assert_eq!(answer(bytes, ASKED).unwrap().0.upstream_persists, pooled, "{bytes:?}");
+        }
+    }
+}

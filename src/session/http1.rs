@@ -1,0 +1,200 @@
+//! An HTTP/1.1 client connection: parked between requests, at work on one after the other.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::attempt::Asked;
+use super::exchange::{self, Client, Next, Request, send};
+use super::services::{Plan, Services};
+use crate::buffer::Buffer;
+use crate::drain::{Drain, Phase};
+use crate::fault::{Fault, Kind, Stage};
+use crate::http::chunked::Emit;
+use crate::http::framing::{self, Framing};
+use crate::http::head::{self, Limits, Method, Scan, Storage};
+use crate::http::persistence::{self, Options};
+use crate::http::reply::Reply;
+use crate::http::rewrite::{self, Connection, RequestEdit};
+use crate::net::deadline::{Activity, Elapsed, Timer};
+use crate::net::listen::Peer;
+use crate::net::stream::{ReadHalf, Stream};
+use crate::reject::Reject;
+use crate::relay::body::Body;
+use crate::relay::copy::Meter;
+use crate::route;
+
+/// How long a client that has been answered may take to stop sending. Closing at once would reset
+/// the connection and could destroy the answer on its way (RFC 9112 §9.6).
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Serves a connection until it ends. While parked it holds no buffer and this small state only;
+/// the work on a request is boxed and gone when the next wait begins.
+pub async fn serve(mut stream: Stream, peer: Peer, services: Rc<Services>) {
+    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+    let _seat = services.drain.enter(waker);
+    let mut timer = Timer::new();
+    let mut patience = services.plan.timeouts.header;
+    while park(&stream, &services.drain, &mut timer, patience).await == Parked::Readable {
+        match Box::pin(work(&mut stream, &mut timer, peer, &services)).await {
+            Next::Reuse => patience = services.plan.timeouts.keepalive,
+            Next::Close => return,
+            Next::Linger => return Box::pin(linger(stream, &mut timer)).await,
+            Next::Cut => return stream.reset(),
+        }
+    }
+}
+
+/// How a wait between requests ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Parked {
+    Readable,
+    Over,
+}
+
+async fn park(stream: &Stream, drain: &Drain, timer: &mut Timer, patience: Duration) -> Parked {
+    let waiting = poll_fn(|cx| match stream.poll_readable(cx) {
+        Poll::Ready(Ok(())) => Poll::Ready(Parked::Readable),
+        Poll::Ready(Err(_)) => Poll::Ready(Parked::Over),
+        Poll::Pending if drain.phase() == Phase::Closing => Poll::Ready(Parked::Over),
+        Poll::Pending => Poll::Pending,
+    });
+    timer.within(patience, waiting).await.unwrap_or(Parked::Over)
+}
+
+/// Reads until the client has seen our end of the connection, so that it reads the answer first.
+async fn linger(mut stream: Stream, timer: &mut Timer) {
+    let (mut read, mut write) = stream.split();
+    if write.shutdown().await.is_err() {
+        return;
+    }
+    let mut waste = Buffer::lease();
+    let discarding = async { while matches!(read.read(waste.spare_mut()).await, Ok(1..)) {} };
+    // Whether the client stopped in time makes no difference now.
+    let _ = timer.within(LINGER, discarding).await;
+}
+
+/// Works on requests until none is waiting to be read.
+async fn work(stream: &mut Stream, timer: &mut Timer, peer: Peer, services: &Services) -> Next {
+    let mut client = Client { stream, input: Buffer::lease(), timer };
+    loop {
+        let mut request = match next_request(&mut client, peer, services).await {
+            Ok(Some(request)) => request,
+            Ok(None) => return Next::Close,
+            Err(fault) => return refuse(&mut client, services, fault).await,
+        };
+        services.metrics.requests.add(1);
+        match exchange::run(&mut client, &mut request, services).await {
+            Next::Reuse if !client.input.is_empty() => {}
+            next => return next,
+        }
+    }
+}
+
+async fn next_request(
+    client: &mut Client<'_>,
+    peer: Peer,
+    services: &Services,
+) -> Result<Option<Request>, Fault> {
+    let plan = &*services.plan;
+    let activity = Activity::new();
+    let meter = Meter::new(&activity);
+    let (mut read, _) = client.stream.split();
+    let reading = read_head(&mut read, &mut client.input, &plan.limits, &meter);
+    let fault = |kind| Fault::client(Stage::RequestHead, kind);
+    match client.timer.within(plan.timeouts.header, reading).await {
+        Ok(Ok(Some(length))) => {
+            let prepared = prepare(client, length, peer, plan);
+            prepared.map(Some).map_err(|reject| fault(Kind::Rejected(reject)))
+        }
+        Ok(Ok(None)) => Ok(None),
+        Ok(Err(kind)) => Err(fault(kind)),
+        Err(Elapsed) => Err(fault(Kind::TimedOut)),
+    }
+}
+
+/// Reads until `input` holds a whole head and says how long it is; `None` if the client has left
+/// without another word.
+async fn read_head(
+    from: &mut ReadHalf<'_>,
+    input: &mut Buffer,
+    limits: &Limits,
+    meter: &Meter<'_>,
+) -> Result<Option<usize>, Kind> {
+    let mut scan = None;
+    loop {
+        if scan.is_none() {
+            input.consume(head::leading_blank(input.filled()));
+        }
+        if !input.is_empty() && input.filled() != b"\r" {
+            let scan = scan.get_or_insert_with(Scan::default);
+            let found = scan.advance(input.filled(), limits).map_err(Kind::Rejected)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        if meter.read(from, input).await.map_err(|broken| broken.kind)? == 0 {
+            return if input.is_empty() { Ok(None) } else { Err(Kind::Closed) };
+        }
+    }
+}
+
+/// Turns the head at the front of the input, and what is here of the body, into what is sent to
+/// an endpoint.
+fn prepare(
+    client: &mut Client<'_>,
+    length: usize,
+    peer: Peer,
+    plan: &Plan,
+) -> Result<Request, Reject> {
+    let mut storage = Storage::new();
+    let mut outgoing = Buffer::lease();
+    let head = head::request(&client.input.filled()[..length], &plan.limits, &mut storage)?;
+    let framing = framing::request(&head)?;
+    let path = route::normalise(head.path().as_bytes()).map_err(|_| Reject::PathAboveRoot)?;
+    let options = Options::of(&head.fields);
+    let asked = Asked {
+        method: head.semantics,
+        version: head.version,
+        upgrade: framing == Framing::Empty
+            && persistence::upgrade_offered(&head.fields, options, head.version),
+        persists: options.persists(head.version),
+    };
+    let route = plan.router.find(head.authority, &path);
+    let needs_host = head.authority.is_empty() && plan.host_header.is_none();
+    let host_default = if needs_host { client.stream.local_authority() } else { String::new() };
+    let edit = RequestEdit {
+        framing,
+        upgrade: asked.upgrade,
+        host: plan.host_header.as_deref(),
+        host_default: &host_default,
+        client: peer,
+        trusted: plan.trusted.contains(peer),
+    };
+    rewrite::request(&head, &edit, &mut outgoing)?;
+    client.input.consume(length);
+    let mut body = Body::new(framing, Emit::Chunks);
+    let ready = body.admit(&mut client.input, outgoing.spare_mut().len())?;
+    outgoing.append(&client.input.filled()[..ready]);
+    client.input.consume(ready);
+    Ok(Request { asked, route, body, outgoing })
+}
+
+/// Answers what could not be read as a request; nothing behind it is looked at.
+async fn refuse(client: &mut Client<'_>, services: &Services, fault: Fault) -> Next {
+    let metrics = &services.metrics;
+    match fault.kind {
+        Kind::Rejected(reject) => metrics.rejects[reject as usize].add(1),
+        Kind::TimedOut => metrics.head_timeouts.add(1),
+        _ => {}
+    }
+    let Some(status) = fault.status() else { return Next::Close };
+    metrics.response(status);
+    let mut out = Buffer::lease();
+    Reply::new(status, fault.phrase()).write(Method::Other, Connection::Close, &mut out);
+    match send(client.stream, client.timer, services.plan.timeouts.idle, &out).await {
+        Ok(()) => Next::Linger,
+        Err(_) => Next::Close,
+    }
+}

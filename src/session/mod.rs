@@ -1,0 +1,18 @@
+//! One client connection from its acceptance to its end.
+
+pub mod attempt;
+pub mod exchange;
+pub mod http1;
+pub mod record;
+pub mod services;
+
+use std::rc::Rc;
+
+use crate::net::listen::Peer;
+use crate::net::stream::Stream;
+use services::Services;
+
+/// Serves a connection that has just been accepted.
+pub async fn serve(stream: Stream, peer: Peer, services: Rc<Services>) {
+    http1::serve(stream, peer, services).await;
+}

@@ -1,0 +1,71 @@
+//! Tells everybody once how an attempt or an exchange ended: counters, health, the log.
+
+use super::services::Services;
+use crate::fault::{Fault, Kind, Side, Stage};
+use crate::upstream::Upstream;
+use crate::upstream::health::{Failure, Tick, Transition};
+
+/// Which endpoint an attempt went to, and when it began.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// The route.
+    pub route: usize,
+    /// The endpoint behind it.
+    pub endpoint: usize,
+    /// When the attempt began.
+    pub started: Tick,
+}
+
+/// The endpoint answered, whole.
+pub fn success(services: &Services, target: Target, status: u16) {
+    let upstream = &services.plan.upstreams[target.route];
+    let health = &upstream.endpoints[target.endpoint].health;
+    let transition = if services.plan.fail_on_5xx && status >= 500 {
+        let now = services.tick();
+        health.on_failure(target.started, now, Failure::Exchange, &upstream.thresholds)
+    } else {
+        health.on_success(target.started, services.tick())
+    };
+    if let Some(transition) = transition {
+        log_transition(upstream, target.endpoint, transition, &format_args!("answered {status}"));
+    }
+}
+
+/// The attempt failed. A reused connection that ended before any byte of an answer is no fault of
+/// the endpoint's: it was free to close it.
+pub fn failure(services: &Services, target: Target, fault: Fault, was_stale: bool) {
+    services.metrics.failed_attempts.add(1);
+    if let (Side::Upstream, Kind::Rejected(reject)) = (fault.side, fault.kind) {
+        services.metrics.bad_responses[reject as usize].add(1);
+    }
+    if was_stale || !fault.blames_endpoint() {
+        return;
+    }
+    let upstream = &services.plan.upstreams[target.route];
+    let failure = if fault.stage == Stage::Connect { Failure::Connect } else { Failure::Exchange };
+    let health = &upstream.endpoints[target.endpoint].health;
+    let now = services.tick();
+    if let Some(transition) = health.on_failure(target.started, now, failure, &upstream.thresholds)
+    {
+        log_transition(upstream, target.endpoint, transition, &fault);
+    }
+}
+
+/// Logs what has become of an endpoint, once per change.
+pub fn log_transition(
+    upstream: &Upstream,
+    endpoint: usize,
+    transition: Transition,
+    why: &dyn std::fmt::Display,
+) {
+    let address = &upstream.endpoints[endpoint].address;
+    let route = &upstream.name;
+    match transition {
+        Transition::Ejected { round, .. } => {
+            log::warn!("{route}: {address} ejected (time {round} in a row): {why}");
+        }
+        Transition::Readmitted => log::info!("{route}: {address} is back: {why}"),
+        Transition::CheckedDown => log::warn!("{route}: {address} is down: {why}"),
+        Transition::CheckedUp => log::info!("{route}: {address} is up: {why}"),
+    }
+}

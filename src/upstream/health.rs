@@ -1,0 +1,408 @@
+//! Whether an endpoint may be sent requests: what the requests themselves
+//! prove (passive) and what the active checks prove, in one word per endpoint.
+//!
+//! Pure: the time is an argument, and transitions are returned, not logged.
+//! Which endpoint to use, when to check one and what to do when all are
+//! ejected is decided elsewhere. The word is all there is to a [`Health`] and
+//! guards no other memory, so every access is relaxed.
+
+use std::num::NonZeroU8;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::word::Word;
+pub use super::word::{Admission, Failure, Thresholds, Tick, Transition, Verdict};
+
+/// The health of one endpoint, shared by all workers.
+///
+/// The bit of the active checks is independent of this machine, which goes on
+/// underneath it:
+///
+/// ```text
+///               fails_max failures            until passed, claim_trial
+///  ┌─────────┐ ───────────────────▶ ┌─────────┐ ─────────────▶ ┌───────┐
+///  │ Healthy │                      │ Ejected │                │ Trial │─┐ lapsed,
+///  └─────────┘ ◀─────────────────── └─────────┘ ◀───────────── └───────┘◀┘ claim_trial
+///    ▲   success (of a later attempt)     failure (time doubles)     │
+///    └───────────────────────────── success ─────────────────────────┘
+/// ```
+///
+/// An active check's Up leads back to Healthy as well: from Ejected and Trial,
+/// if the ejection was for [`Failure::Connect`] or the checks had it Down.
+#[derive(Debug, Default)]
+pub struct Health(AtomicU64);
+
+impl Health {
+    /// Healthy, with nothing held against it.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// What may be sent at `now`; one load.
+    #[must_use]
+    pub fn admission(&self, now: Tick) -> Admission {
+        Word::unpack(self.0.load(Relaxed)).admission(now)
+    }
+
+    /// Claims the single trial request of an ejected endpoint whose time has
+    /// passed; false if none is due or another worker was first. The claim
+    /// lapses after `fail_timeout`, lest a trial that never reports bar the
+    /// endpoint for ever. The trial's `started` must not be before `now`.
+    pub fn claim_trial(&self, now: Tick, thresholds: &Thresholds) -> bool {
+        self.update(|word| word.claim_trial(now, thresholds))
+    }
+
+    /// An attempt begun at `started` succeeded. On a healthy endpoint without
+    /// failures this is one load and no write.
+    pub fn on_success(&self, started: Tick, now: Tick) -> Option<Transition> {
+        self.update(|word| word.state.on_success(started, now))
+    }
+
+    /// An attempt begun at `started` failed at `now`.
+    pub fn on_failure(
+        &self,
+        started: Tick,
+        now: Tick,
+        failure: Failure,
+        thresholds: &Thresholds,
+    ) -> Option<Transition> {
+        self.update(|word| word.state.on_failure(started, now, failure, thresholds))
+    }
+
+    /// The active checks reached `verdict`; repeating one does no harm.
+    pub fn on_check(&self, verdict: Verdict, now: Tick) -> Option<Transition> {
+        self.update(|word| word.on_check(verdict, now))
+    }
+
+    fn update<R>(&self, event: impl Fn(&mut Word) -> R) -> R {
+        let mut current = self.0.load(Relaxed);
+        loop {
+            let mut word = Word::unpack(current);
+            let outcome = event(&mut word);
+            let next = word.pack();
+            if next == current {
+                return outcome;
+            }
+            match self.0.compare_exchange_weak(current, next, Relaxed, Relaxed) {
+                Ok(_) => return outcome,
+                Err(changed) => current = changed,
+            }
+        }
+    }
+}
+
+/// Turns the single results of active checks into verdicts; starts as Up.
+#[derive(Clone, Copy, Debug)]
+pub struct Streak {
+    rise: NonZeroU8,
+    fall: NonZeroU8,
+    verdict: Verdict,
+    /// Consecutive results against `verdict`.
+    against: u8,
+}
+
+impl Streak {
+    /// Up takes `rise` consecutive successes, Down `fall` consecutive failures.
+    #[must_use]
+    pub const fn new(rise: NonZeroU8, fall: NonZeroU8) -> Self {
+        Self { rise, fall, verdict: Verdict::Up, against: 0 }
+    }
+
+    /// Records one result; the verdict, if this changed it.
+    pub fn record(&mut self, ok: bool) -> Option<Verdict> {
+        let (result, needed) =
+            if ok { (Verdict::Up, self.rise) } else { (Verdict::Down, self.fall) };
+        if result == self.verdict {
+            self.against = 0;
+            return None;
+        }
+        self.against += 1;
+        if self.against < needed.get() {
+            return None;
+        }
+        self.against = 0;
+        self.verdict = result;
+        Some(result)
+    }
+
+    /// The verdict so far.
+    #[must_use]
+    pub const fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::word::State;
+    use super::*;
+
+    const CONNECT: Failure = Failure::Connect;
+    const EXCHANGE: Failure = Failure::Exchange;
+
+    fn at(millis: u64) -> Tick {
+        Tick::from_millis(millis)
+    }
+
+    fn fail(health: &Health, started: u64, now: u64, failure: Failure) -> Option<Transition> {
+        health.on_failure(at(started), at(now), failure, &Thresholds::default())
+    }
+
+    fn claim(health: &Health, now: u64) -> bool {
+        health.claim_trial(at(now), &Thresholds::default())
+    }
+
+    fn succeed(health: &Health, started: u64, now: u64) -> Option<Transition> {
+        health.on_success(at(started), at(now))
+    }
+
+    /// The third of three failures at `now`.
+    fn eject(health: &Health, now: u64, failure: Failure) -> Option<Transition> {
+        assert_eq!(fail(health, now, now, failure), None);
+        assert_eq!(fail(health, now, now, failure), None);
+        fail(health, now, now, failure)
+    }
+
+    fn ejected(now: u64, failure: Failure) -> Health {
+        let health = Health::new();
+        assert_eq!(eject(&health, now, failure), Some(until(now + 5_000, 1)));
+        health
+    }
+
+    fn until(millis: u64, round: u8) -> Transition {
+        Transition::Ejected { until: at(millis), round }
+    }
+
+    #[test]
+    fn consecutive_failures_eject_until_the_timeout() {
+        let health = ejected(1_000, EXCHANGE);
+        assert_eq!(health.admission(at(5_999)), Admission::Ejected);
+        assert_eq!(health.admission(at(6_000)), Admission::TrialDue);
+    }
+
+    #[test]
+    fn a_success_resets_the_count() {
+        let health = Health::new();
+        for now in 0..10 {
+            assert_eq!(fail(&health, now, now, EXCHANGE), None);
+            assert_eq!(fail(&health, now, now, EXCHANGE), None);
+            assert_eq!(succeed(&health, now, now), None);
+        }
+        assert_eq!(health.admission(at(10)), Admission::Open);
+    }
+
+    #[test]
+    fn requests_failing_together_are_one_failure() {
+        let health = Health::new();
+        for started in 0..100 {
+            assert_eq!(fail(&health, started, 1_000 + started, EXCHANGE), None);
+        }
+        assert_eq!(fail(&health, 1_000, 1_100, EXCHANGE), None);
+        assert_eq!(fail(&health, 1_100, 1_200, EXCHANGE), Some(until(6_200, 1)));
+    }
+
+    #[test]
+    fn attempts_under_way_at_the_ejection_change_nothing() {
+        let health = ejected(1_000, EXCHANGE);
+        for started in [0, 999, 1_000] {
+            assert_eq!(succeed(&health, started, 1_500), None);
+            assert_eq!(fail(&health, started, 1_500, EXCHANGE), None);
+        }
+        assert!(claim(&health, 6_000));
+        assert_eq!(succeed(&health, 999, 6_001), None);
+        assert_eq!(fail(&health, 5_999, 6_001, EXCHANGE), None);
+        assert_eq!(succeed(&health, 6_000, 6_002), Some(Transition::Readmitted));
+        assert_eq!(eject(&health, 6_001, EXCHANGE), None);
+        assert_eq!(health.admission(at(6_002)), Admission::Open);
+    }
+
+    #[test]
+    fn a_trial_is_claimed_once_until_it_lapses() {
+        let health = ejected(0, EXCHANGE);
+        assert!(!claim(&health, 4_999) && claim(&health, 5_000) && !claim(&health, 5_000));
+        assert_eq!(health.admission(at(9_999)), Admission::Ejected);
+        assert_eq!(health.admission(at(10_000)), Admission::TrialDue);
+        assert!(claim(&health, 10_000) && !claim(&health, 14_999));
+        assert_eq!(fail(&health, 5_000, 10_001, EXCHANGE), None);
+    }
+
+    #[test]
+    fn failed_trials_double_the_time_up_to_its_bound() {
+        let health = ejected(0, EXCHANGE);
+        let mut now = 5_000;
+        for (round, span) in (2..40).zip([10_000, 20_000, 40_000].into_iter().chain([60_000; 35])) {
+            assert!(claim(&health, now));
+            assert_eq!(fail(&health, now, now, EXCHANGE), Some(until(now + span, round.min(31))));
+            now += span;
+        }
+    }
+
+    #[test]
+    fn the_round_is_remembered_for_a_while() {
+        let table = [(0, 2), (30_000, 2), (60_000, 2), (60_600, 1), (10_000_000, 1)];
+        for (quiet, round) in table {
+            let health = ejected(0, EXCHANGE);
+            assert!(claim(&health, 5_000));
+            assert_eq!(succeed(&health, 5_000, 5_100), Some(Transition::Readmitted));
+            // Failures that do not eject neither prolong nor cut the memory.
+            for now in (5_101..5_100 + quiet).step_by(97) {
+                assert_eq!(fail(&health, now, now, EXCHANGE), None);
+                assert_eq!(succeed(&health, now, now), None);
+            }
+            let now = 5_100 + quiet;
+            assert_eq!(
+                eject(&health, now, EXCHANGE),
+                Some(until(now + 5_000 * u64::from(round), round))
+            );
+        }
+    }
+
+    #[test]
+    fn a_request_sent_all_the_same_may_readmit_but_not_prolong() {
+        let health = ejected(1_000, EXCHANGE);
+        assert_eq!(fail(&health, 1_001, 1_002, EXCHANGE), None);
+        assert_eq!(health.admission(at(6_000)), Admission::TrialDue);
+        assert_eq!(succeed(&health, 1_001, 1_003), Some(Transition::Readmitted));
+        assert_eq!(health.admission(at(1_003)), Admission::Open);
+    }
+
+    #[test]
+    fn the_checks_take_out_and_bring_back() {
+        let health = ejected(0, EXCHANGE);
+        assert_eq!(health.on_check(Verdict::Down, at(1)), Some(Transition::CheckedDown));
+        assert_eq!(health.on_check(Verdict::Down, at(2)), None);
+        assert_eq!(health.admission(at(5_000)), Admission::Down);
+        assert!(!claim(&health, 5_000));
+        assert_eq!(health.on_check(Verdict::Up, at(6_000)), Some(Transition::CheckedUp));
+        assert_eq!(health.on_check(Verdict::Up, at(6_000)), None);
+        assert_eq!(health.admission(at(6_000)), Admission::Open);
+    }
+
+    #[test]
+    fn a_check_lifts_only_what_connecting_caused() {
+        for trial in [false, true] {
+            for (failure, lifted) in [(CONNECT, Some(Transition::Readmitted)), (EXCHANGE, None)] {
+                let health = ejected(0, failure);
+                assert!(!trial || claim(&health, 5_000));
+                assert_eq!(health.on_check(Verdict::Up, at(5_001)), lifted);
+                let open = health.admission(at(5_001)) == Admission::Open;
+                assert_eq!(open, lifted.is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn streaks_turn_after_rise_and_fall() {
+        let [rise, fall] = [2, 3].map(|count| NonZeroU8::new(count).unwrap());
+        let mut streak = Streak::new(rise, fall);
+        let results = "++--+---++"; // Down at the eighth, Up at the tenth.
+        let turns = [(7, Verdict::Down), (9, Verdict::Up)];
+        for (index, result) in results.chars().enumerate() {
+            let turn = turns.iter().find(|(turn, _)| *turn == index).map(|&(_, verdict)| verdict);
+            assert_eq!(streak.record(result == '+'), turn, "{index}");
+        }
+        assert_eq!(streak.verdict(), Verdict::Up);
+    }
+
+    #[test]
+    fn of_two_threads_one_ejects_and_one_claims() {
+        const ROUNDS: usize = 5_000;
+        let healths: Vec<_> = (0..ROUNDS).map(|_| Health::new()).collect();
+        let arrivals = AtomicU64::new(0);
+        // `std::sync::Barrier` lets go of its threads too far apart to race.
+        let meet = || {
+            let both = arrivals.fetch_add(1, Relaxed) / 2 * 2 + 2;
+            while arrivals.load(Relaxed) < both {
+                std::thread::yield_now();
+            }
+        };
+        let worker = || {
+            let outcomes = healths.iter().map(|health| {
+                meet();
+                let ejections = (0..3).filter_map(|_| fail(health, 1, 1, EXCHANGE)).count();
+                meet();
+                (ejections, usize::from(claim(health, 5_001)))
+            });
+            outcomes.collect::<Vec<_>>()
+        };
+        let (ours, theirs) = std::thread::scope(|scope| {
+            let other = scope.spawn(worker);
+            (worker(), other.join().unwrap())
+        });
+        for (one, two) in ours.into_iter().zip(theirs) {
+            assert_eq!((one.0 + two.0, one.1 + two.1), (1, 1));
+        }
+    }
+
+    #[test]
+    fn random_events_never_reach_an_impossible_state() {
+        let thresholds = Thresholds {
+            fail_timeout: Duration::from_millis(50),
+            fail_timeout_max: Duration::from_millis(400),
+            ..Thresholds::default()
+        };
+        let (health, mut now, mut random) = (Health::new(), 0, 0x9e37_79b9_7f4a_7c15_u64);
+        for _ in 0..300_000 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            now += random >> 8 & 15;
+            let started = at(now.saturating_sub(random >> 16 & 31));
+            let failure = if random >> 24 & 1 == 0 { CONNECT } else { EXCHANGE };
+            let before = Word::unpack(health.0.load(Relaxed));
+            let transition = match random >> 32 & 31 {
+                0 => health.on_check(Verdict::Down, at(now)),
+                1..3 => health.on_check(Verdict::Up, at(now)),
+                3..7 => health.on_success(started, at(now)),
+                7..14 => {
+                    let due = health.admission(at(now)) == Admission::TrialDue;
+                    assert_eq!(health.claim_trial(at(now), &thresholds), due);
+                    None
+                }
+                _ => health.on_failure(started, at(now), failure, &thresholds),
+            };
+            let raw = health.0.load(Relaxed);
+            let after = Word::unpack(raw);
+            assert_eq!(after.pack(), raw);
+            assert_possible(after, at(now), &thresholds);
+            assert_reported(before, after, transition);
+        }
+    }
+
+    fn assert_possible(word: Word, now: Tick, thresholds: &Thresholds) {
+        match word.state {
+            State::Healthy { since, fails, memory } => {
+                assert!(since <= now && fails < thresholds.fails_max.get());
+                assert!(memory.round > 0 || memory.age == 0);
+            }
+            State::Ejected(term) | State::Trial(term) => {
+                assert!(term.since <= now && term.round > 0);
+                assert!((50..=400).contains(&term.span.millis()));
+            }
+        }
+    }
+
+    fn assert_reported(before: Word, after: Word, transition: Option<Transition>) {
+        let healthy = |word: Word| matches!(word.state, State::Healthy { .. });
+        let ejected = |word: Word| matches!(word.state, State::Ejected(_));
+        let expected = match transition {
+            Some(Transition::CheckedDown) => !before.checked_down && after.checked_down,
+            Some(Transition::CheckedUp) => before.checked_down && !after.checked_down,
+            Some(Transition::Readmitted) => !healthy(before) && healthy(after),
+            Some(Transition::Ejected { until, round }) => match after.state {
+                State::Ejected(term) => {
+                    !ejected(before) && (term.until(), term.round) == (until, round)
+                }
+                _ => false,
+            },
+            None => {
+                before.checked_down == after.checked_down
+                    && healthy(before) == healthy(after)
+                    && (ejected(before) || !ejected(after))
+            }
+        };
+        assert!(expected, "{before:?} {transition:?} {after:?}");
+    }
+}

@@ -1,0 +1,156 @@
+//! What the documents say about the code: rejects, flags, tests and paths.
+
+use std::collections::BTreeSet;
+
+use super::source::{
+    Source, attributes_len, branches, extent, find_words, functions, is_word, leading_word,
+};
+use super::{entries, has_extension, read, root, source_of, sources, verdict};
+
+#[test]
+fn the_specification_names_every_reject() {
+    let found = unnamed_rejects(&source_of("src/reject.rs"), &read("SPECIFICATION.md"));
+    verdict(&found, "add its row to SPECIFICATION.md");
+}
+
+#[test]
+fn the_readme_names_every_flag() {
+    let found = unnamed_flags(&source_of("src/config/cli.rs"), &read("README.md"));
+    verdict(&found, "describe it in README.md");
+}
+
+#[test]
+fn the_documents_point_at_what_exists() {
+    let documents = documents();
+    let found = documents.iter().flat_map(|path| dangling_paths(path, &read(path)));
+    verdict(&found.collect::<Vec<_>>(), "mend it (a directory ends in `/`)");
+}
+
+#[test]
+fn the_specification_names_tests_that_exist() {
+    let sources = sources(&["src", "tests"]);
+    let names = sources.iter().flat_map(|source| functions(&source.code)).map(|(_, name, _)| name);
+    verdict(
+        &missing_tests(&read("SPECIFICATION.md"), &names.collect()),
+        "write it or mend the row",
+    );
+}
+
+pub(super) fn unnamed_rejects(source: &Source, specification: &str) -> Vec<String> {
+    let spans: Vec<_> = prose(specification).flat_map(|(_, line)| code_spans(line)).collect();
+    let is_named = |name: &str| spans.iter().any(|span| find_words(span, name).next().is_some());
+    let start = source.code.find("pub enum Reject ").expect("`pub enum Reject` in its file");
+    let open = start + source.code[start..].find('{').expect("variants");
+    let variants = branches(&source.code[open..]).into_iter().map(|(at, text)| {
+        let attributes = attributes_len(text);
+        (open + at + attributes, leading_word(&text[attributes..]))
+    });
+    variants
+        .filter(|(_, name)| !is_named(name))
+        .map(|(at, name)| source.at(at, &format!("undocumented `Reject::{name}`")))
+        .collect()
+}
+
+pub(super) fn unnamed_flags(source: &Source, readme: &str) -> Vec<String> {
+    let named: BTreeSet<_> = readme.split(|c| !is_word(c) && c != '-').collect();
+    let flags = long_flags(source).into_iter().map(|(at, name)| (at, format!("--{name}")));
+    flags
+        .filter(|(_, flag)| !named.contains(flag.as_str()))
+        .map(|(at, flag)| source.at(at, &format!("undocumented `{flag}`")))
+        .collect()
+}
+
+pub(super) fn dangling_paths(document: &str, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (line, prose) in prose(text) {
+        let paths = code_spans(prose).flat_map(str::split_whitespace).map(String::from);
+        let broken_links = links(prose).into_iter().filter(|link| !root().join(link).exists());
+        let broken = broken_links.chain(paths.filter(|path| is_dangling(path)));
+        found.extend(broken.map(|path| format!("{document}:{line}: `{path}` does not exist")));
+    }
+    found
+}
+
+pub(super) fn missing_tests(specification: &str, functions: &BTreeSet<&str>) -> Vec<String> {
+    let is_missing = |test: &str| {
+        let name = test.rsplit_once("::").map_or("", |(_, name)| name);
+        name.starts_with(char::is_lowercase) && !functions.contains(name)
+    };
+    let mut found = Vec::new();
+    for (line, row) in prose(specification).filter(|(_, line)| line.starts_with('|')) {
+        let last_cell = row.trim_end_matches(['|', ' ']).rsplit('|').next().unwrap_or_default();
+        let missing = code_spans(last_cell).filter(|test| is_missing(test));
+        found.extend(missing.map(|test| format!("SPECIFICATION.md:{line}: no test `{test}`")));
+    }
+    found
+}
+
+// Reading flags.
+
+/// The long flags of clap's derive: named in the attribute, or after the field below it.
+fn long_flags(source: &Source) -> Vec<(usize, String)> {
+    let mut flags = Vec::new();
+    for (start, _) in source.code.match_indices("#[arg(") {
+        let end = start + extent(&source.code[start..], "]");
+        let attribute = &source.code[start..end];
+        let Some(long) = find_words(attribute, "long").next() else { continue };
+        let explicit = attribute[long + "long".len()..].trim_start().starts_with('=');
+        let name = if explicit {
+            source.text[start + long..end].split('"').nth(1).unwrap_or_default().into()
+        } else {
+            field_name(&source.code[end..]).replace('_', "-")
+        };
+        flags.push((start, name));
+    }
+    flags
+}
+
+fn field_name(code: &str) -> &str {
+    let field = &code[attributes_len(code)..];
+    let declared = field.split(':').next().unwrap_or_default();
+    declared.rsplit(|c| !is_word(c)).next().unwrap_or_default()
+}
+
+// Reading documents.
+
+fn documents() -> Vec<String> {
+    entries("").into_iter().filter(|path| has_extension(path, "md")).collect()
+}
+
+/// The lines of a document with their numbers, without its fenced blocks.
+fn prose(document: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut fenced = false;
+    (1..).zip(document.lines()).filter(move |(_, line)| {
+        let fence = line.trim_start().starts_with("```");
+        fenced ^= fence;
+        !fenced && !fence
+    })
+}
+
+fn code_spans(line: &str) -> impl Iterator<Item = &str> {
+    line.split('`').skip(1).step_by(2)
+}
+
+/// The relative targets of a line's links: `[text](target)` and `[label]: target`.
+fn links(line: &str) -> Vec<String> {
+    let line: String = line.split('`').step_by(2).collect();
+    let definition = line.split_once("]: ").filter(|_| line.starts_with('['));
+    let targets = line.split("](").skip(1).chain(definition.map(|(_, target)| target));
+    targets
+        .filter_map(|target| target.split([')', ' ', '#']).next())
+        .filter(|target| {
+            !target.is_empty() && !target.contains("://") && !target.starts_with("mailto:")
+        })
+        .map(String::from)
+        .collect()
+}
+
+fn is_dangling(word: &str) -> bool {
+    let path = word.split(':').next().unwrap_or_default().trim_matches(['(', ')', ',', ';']);
+    let placeholder = path.contains(['*', '<', '{', '…']);
+    if placeholder || !(path.starts_with("src/") || path.starts_with("tests/")) {
+        return false;
+    }
+    let found = root().join(path);
+    if path.ends_with('/') { !found.is_dir() } else { !found.is_file() }
+}

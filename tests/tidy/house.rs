@@ -1,0 +1,181 @@
+//! Which file may do what: what it imports, what it touches, and whether `unsafe` is in it.
+
+use super::hold;
+use super::source::{Source, branches, find_words, is_word, line_of};
+
+/// The rooms from the ground up: rank, folder, files. A file imports only what stands before it.
+const HOUSE: &[(u8, &str, &[&str])] = &[
+    (0, "", &["address", "reject", "fault", "buffer", "drain"]),
+    (1, "route/", &["path", "pattern", "trie", "mod"]),
+    (
+        1,
+        "http/",
+        &[
+            "authority",
+            "field",
+            "head",
+            "framing",
+            "chunked",
+            "persistence",
+            "rewrite",
+            "reply",
+            "mod",
+        ],
+    ),
+    (1, "upstream/", &["word", "health", "endpoint", "balance", "mod"]),
+    (1, "", &["metrics"]),
+    (2, "net/", &["deadline", "stream", "listen", "connect", "pool", "mod"]),
+    (3, "relay/", &["copy", "body", "duplex", "mod"]),
+    (4, "session/", &["services", "record", "attempt", "exchange", "http1", "mod"]),
+    (5, "config/", &["value", "cli", "mod"]),
+    (6, "", &["worker"]),
+    (7, "control/", &["origin", "checks", "running", "signals", "demo", "mod"]),
+    (8, "", &["lib", "main"]),
+];
+
+/// Files up to this rank decide and count; time, randomness and bytes reach them as arguments.
+const PURE_RANK_MAX: u8 = 1;
+
+/// What a pure file does not name.
+#[rustfmt::skip]
+const IMPURE: &[&str] = &[
+    "tokio", "TcpStream", "TcpListener", "UdpSocket", "UnixStream", "UnixListener", "unix::net",
+    "Instant::now", "SystemTime", "rand", "unsafe",
+    "log::", "tracing::", "error!", "warn!", "info!", "debug!", "trace!",
+];
+
+/// The files that may hold `unsafe` blocks.
+const UNSAFE_FILES: &[&str] = &[];
+
+#[test]
+fn imports_point_downwards() {
+    hold(&["src"], upward_imports, "move down what both need, or return a value");
+}
+
+#[test]
+fn the_lowest_ranks_are_pure() {
+    hold(&["src"], impurities, "take its value as an argument");
+}
+
+#[test]
+fn unsafe_is_listed() {
+    hold(&["src", "tests"], stray_unsafe, "do without, or argue for it in UNSAFE_FILES");
+}
+
+#[test]
+fn unsafe_is_explained() {
+    hold(&["src", "tests"], unexplained_unsafe, "put `// SAFETY:` and why it is sound above it");
+}
+
+#[test]
+fn parents_are_imported_by_name() {
+    hold(&["src"], parent_globs, "name what is imported");
+}
+
+pub(super) fn upward_imports(source: &Source) -> Vec<String> {
+    let house: Vec<_> = house().map(|(_, path)| path).collect();
+    let place = |path: &String| house.iter().position(|listed| listed == path);
+    let Some(own) = place(&source.path) else {
+        return vec![source.at(0, "has no row in HOUSE")];
+    };
+    let targets = imports(source).into_iter().map(|(at, path)| (at, files_of(&path)));
+    targets
+        .filter_map(|(at, files)| Some((at, files.iter().find_map(place)?)))
+        .filter(|(_, target)| *target > own)
+        .map(|(at, target)| source.at(at, &format!("imports {} from above", house[target])))
+        .collect()
+}
+
+pub(super) fn impurities(source: &Source) -> Vec<String> {
+    let pure = house().any(|(rank, path)| rank <= PURE_RANK_MAX && path == source.path);
+    if pure { source.each(&source.shipped, IMPURE) } else { Vec::new() }
+}
+
+pub(super) fn stray_unsafe(source: &Source) -> Vec<String> {
+    let listed = UNSAFE_FILES.contains(&source.path.as_str());
+    if listed { Vec::new() } else { source.each(&source.code, &["unsafe"]) }
+}
+
+pub(super) fn unexplained_unsafe(source: &Source) -> Vec<String> {
+    let is_block = |at: &usize| source.code[at + "unsafe".len()..].trim_start().starts_with('{');
+    let explained = |at: &usize| {
+        let above = source.text.lines().take(line_of(&source.code, *at) - 1).collect::<Vec<_>>();
+        let mut remarks = above.iter().rev().map(|line| line.trim_start());
+        remarks
+            .by_ref()
+            .take_while(|line| line.starts_with("//"))
+            .any(|line| line.contains("SAFETY:"))
+    };
+    let blocks = find_words(&source.code, "unsafe").filter(is_block);
+    blocks.filter(|at| !explained(at)).map(|at| source.at(at, "unexplained `unsafe`")).collect()
+}
+
+pub(super) fn parent_globs(source: &Source) -> Vec<String> {
+    source.each(&source.shipped, &["use super::*"])
+}
+
+fn house() -> impl Iterator<Item = (u8, String)> {
+    HOUSE.iter().flat_map(|(rank, folder, files)| {
+        files.iter().map(move |file| (*rank, format!("src/{folder}{file}.rs")))
+    })
+}
+
+// Reading imports.
+
+/// Every path a source takes from its own crate, spelled from the crate's root.
+pub(super) fn imports(source: &Source) -> Vec<(usize, Vec<String>)> {
+    let mut paths = Vec::new();
+    for at in path_heads(source) {
+        expand("", &source.shipped[at..], at, &mut paths);
+    }
+    paths.iter().map(|(at, path)| (*at, from_root(path, &source.path))).collect()
+}
+
+/// Where a path begins that leads into this crate. A `mod.rs` also reaches its children by name.
+fn path_heads(source: &Source) -> Vec<usize> {
+    let code = &source.shipped;
+    let folder = source.path.strip_prefix("src/").and_then(|path| path.strip_suffix("mod.rs"));
+    let children = HOUSE.iter().filter(|(_, name, _)| Some(*name) == folder).flat_map(|row| row.2);
+    let is_head = |at: usize, word: &str| {
+        code[at + word.len()..].starts_with("::")
+            && !code[..at].ends_with("::")
+            && !code[..at].ends_with("(in ")
+    };
+    let words = ["crate", "self", "super"].iter().chain(children);
+    words.flat_map(|word| find_words(code, word).filter(move |&at| is_head(at, word))).collect()
+}
+
+/// Multiplies out the path or `use` tree that `code` starts with, `at` an offset of its file.
+fn expand(prefix: &str, code: &str, at: usize, paths: &mut Vec<(usize, String)>) {
+    let end = code.find(|c| !is_word(c) && c != ':').unwrap_or(code.len());
+    let path = format!("{prefix}{}", &code[..end]);
+    if path.ends_with("::") && code[end..].starts_with('{') {
+        for (inner, branch) in branches(&code[end..]) {
+            expand(&path, branch, at + end + inner, paths);
+        }
+    } else {
+        paths.push((at, path));
+    }
+}
+
+fn from_root(path: &str, file: &str) -> Vec<String> {
+    let segments: Vec<_> = path.split("::").filter(|segment| !segment.is_empty()).collect();
+    let file = file.trim_start_matches("src/").trim_end_matches(".rs");
+    let module: Vec<_> =
+        file.split('/').filter(|name| !["mod", "lib", "main"].contains(name)).collect();
+    let ups = segments.iter().filter(|segment| **segment == "super").count();
+    let kept = if segments[0] == "crate" { 0 } else { module.len().saturating_sub(ups) };
+    let named = segments.into_iter().filter(|name| !["crate", "self", "super"].contains(name));
+    module[..kept].iter().copied().chain(named).map(String::from).collect()
+}
+
+/// The files that may hold what an import names, likeliest first.
+fn files_of(import: &[String]) -> Vec<String> {
+    let mut files = vec!["src/lib.rs".into()];
+    if let [room, rest @ ..] = import {
+        files.extend([format!("src/{room}.rs"), format!("src/{room}/mod.rs")]);
+        files.extend(rest.first().map(|file| format!("src/{room}/{file}.rs")));
+    }
+    files.reverse();
+    files
+}

@@ -1,0 +1,119 @@
+//! The rules are themselves held to samples.
+
+use std::collections::BTreeSet;
+
+use super::Rule;
+use super::documents::{dangling_paths, missing_tests, unnamed_flags, unnamed_rejects};
+use super::house::{
+    imports, impurities, parent_globs, stray_unsafe, unexplained_unsafe, upward_imports,
+};
+use super::shape::{leftovers, long_files, long_functions, vague_modules};
+use super::source::{Kind, Source, functions, keep};
+
+/// A file that breaks one rule on the line given, or on no line though it looks like it.
+#[rustfmt::skip]
+const SAMPLES: &[(Rule, &str, &str, usize)] = &[
+    (upward_imports, "src/http/head.rs", "use crate::net::pool::Pool;", 1),
+    (upward_imports, "src/http/head.rs", "use crate::{\n    fault::Fault,\n    net::{pool as p},\n};", 3),
+    (upward_imports, "src/http/head.rs", "\nfn f() { crate::session::serve(1) }", 2),
+    (upward_imports, "src/http/head.rs", "use super::framing::Framing;", 1),
+    (upward_imports, "src/http/head.rs", "use super::Head;", 1),
+    (upward_imports, "src/reject.rs", "use crate::fault::Fault;", 1),
+    (upward_imports, "src/route/mod.rs", "use crate::VERSION;", 1),
+    (upward_imports, "src/control/mod.rs", "pub use demo::run;", 1),
+    (upward_imports, "src/novel.rs", "", 1),
+    (impurities, "src/http/head.rs", "use std::net::{IpAddr, TcpStream};", 1),
+    (impurities, "src/fault.rs", "fn f() {\n    warn!(\"x\");\n}", 2),
+    (stray_unsafe, "src/net/pool.rs", "fn f() { unsafe { g() } }", 1),
+    (unexplained_unsafe, "src/net/pool.rs", "// quick\nlet x = unsafe { g() };", 2),
+    (leftovers, "src/worker.rs", concat!("// TO", "DO: later"), 1),
+    (leftovers, "src/worker.rs", "\nfn f() { println!() }", 2),
+    (parent_globs, "src/worker.rs", "mod inner { use super::*; }", 1),
+    (vague_modules, "src/lib.rs", "mod worker;\nmod util;", 2),
+    (upward_imports, "src/http/head.rs", "use super::field::{self, Field};\nuse crate::{fault::Fault, route};", 0),
+    (upward_imports, "src/http/head.rs", "#[cfg(test)]\nmod tests { use crate::worker; use super::*; }", 0),
+    (upward_imports, "src/http/head.rs", "// crate::worker\npub(in crate::http) fn f() { g(\"crate::worker\") }", 0),
+    (upward_imports, "src/control/mod.rs", "mod demo;\npub use checks::run;\nuse self::signals::Signal;", 0),
+    (impurities, "src/http/head.rs", "use std::net::IpAddr; fn f(operand: u8, catalog::X: u8) {} // tokio", 0),
+    (impurities, "src/net/pool.rs", "use tokio::net::TcpStream;", 0),
+    (unexplained_unsafe, "src/net/pool.rs", "// SAFETY: g\n// is sound.\nlet x = unsafe { g() };", 0),
+    (leftovers, "src/main.rs", "fn f() { println!(\"XXX\") }", 0),
+    (parent_globs, "src/worker.rs", "#[cfg(test)]\nmod tests { use super::*; }", 0),
+];
+
+#[test]
+fn each_rule_finds_its_breaches_and_no_others() {
+    for (rule, path, text, line) in SAMPLES {
+        let lines: Vec<_> = rule(&Source::new(path, text))
+            .iter()
+            .map(|found| found.split(':').nth(1).map(String::from))
+            .collect();
+        let expected = (*line > 0).then(|| Some(line.to_string()));
+        assert_eq!(lines, Vec::from_iter(expected), "{path}: {text}");
+    }
+}
+
+#[test]
+fn lengths_are_counted_past_braces_that_are_not_code() {
+    let body = "    g(\"}\", '}', r#\"}\"#); // }\n".repeat(69);
+    let long = Source::new(
+        "src/worker.rs",
+        &format!("\nfn f<'a>(x: [u8; 2]) {{\n{body}}}\nfn g() {{}}\n"),
+    );
+    let counted: Vec<_> =
+        functions(&long.code).into_iter().map(|(_, name, lines)| (name, lines)).collect();
+    assert_eq!(counted, [("f", 71), ("g", 1)]);
+    assert!(long_functions(&long)[0].starts_with("src/worker.rs:2: `f` has 71 lines"));
+    assert_eq!(long_files(&Source::new("src/worker.rs", &"\n".repeat(501))).len(), 1);
+}
+
+#[test]
+fn literals_and_comments_are_told_from_code() {
+    let cases = [
+        ("a /* b /* c */ d */ e // f", "a e"),
+        (r#"a "b \" c \\" d b"e" 'f' '\'' '\u{1F}' b'"' g"#, "a d g"),
+        (r###"a r"\" b br#"c " d"# e r##"f "# g"## h c"i""###, "a b e h"),
+        (
+            "fn f<'a>(x: &'a str, r#type: char) {} '{' 'é' \"é\" y",
+            "fn f<'a>(x: &'a str, r#type: char) {} y",
+        ),
+    ];
+    for (text, code) in cases {
+        let kept = keep(text, &[Kind::Code]);
+        assert_eq!(kept.len(), text.len(), "offsets moved in {text}");
+        assert_eq!(kept.split_whitespace().collect::<Vec<_>>().join(" "), code);
+    }
+}
+
+#[test]
+fn imports_are_spelled_from_the_root() {
+    let text = "use super::{field::{self, Field as F}, head};\nuse crate::{a, b::*};\nfn f() { crate::c::<u8>(super::super::d) }";
+    let source = Source::new("src/http/framing.rs", text);
+    let found: BTreeSet<_> = imports(&source).iter().map(|(_, path)| path.join("::")).collect();
+    let expected = ["http::field", "http::field::Field", "http::head", "a", "b", "c", "d"];
+    assert_eq!(found, expected.map(String::from).into());
+}
+
+#[test]
+fn documents_are_held_to_the_code() {
+    let rejects = Source::new(
+        "src/reject.rs",
+        "pub enum Reject {\n    #[a(b, c)]\n    Bad(u8, u8),\n    Worse { x: u8 },\n}",
+    );
+    let found = unnamed_rejects(&rejects, "| `Reject::Bad` | Worse |");
+    assert!(found.len() == 1 && found[0].starts_with("src/reject.rs:4: "), "{found:?}");
+
+    let flags = "#[arg(\n short, long,\n default_value = \"long\")]\n/// Doc.\n#[x]\npub(crate) idle_max: u8,\n#[arg(long = \"be\")] b: u8,";
+    let found = unnamed_flags(&Source::new("src/config/cli.rs", flags), "`--be`, `--idle-max-x`");
+    assert!(found.len() == 1 && found[0].ends_with(":1: undocumented `--idle-max`"), "{found:?}");
+
+    let document = "[a](https://a.b) [b](#c) [`x`](no.md#d)\n```\n[c](no.md)\n```\n`src/no.rs` `tests/main.rs` `src`";
+    assert_eq!(dangling_paths("A.md", document).len(), 2);
+
+    let specification = "| rule | test |\n|---|---|\n| x | `head::there` |\n| `a::b` | `head::gone`, `Reject::Bad` |";
+    let found = missing_tests(specification, &["there"].into());
+    assert!(
+        found.len() == 1 && found[0].starts_with("SPECIFICATION.md:4: no test `head::gone`"),
+        "{found:?}"
+    );
+}

@@ -1,0 +1,203 @@
+//! Rust as the rules read it: which of it is code, and where its items begin and end.
+
+/// A Rust file, and its text with parts blanked out: an offset is the same place in all of them.
+pub(super) struct Source {
+    pub(super) path: String,
+    pub(super) text: String,
+    /// Without literals.
+    pub(super) remarked: String,
+    /// Without literals and comments.
+    pub(super) code: String,
+    /// Without literals, comments and what is `#[cfg(test)]`.
+    pub(super) shipped: String,
+}
+
+impl Source {
+    pub(super) fn new(path: &str, text: &str) -> Self {
+        let remarked = keep(text, &[Kind::Code, Kind::Comment]);
+        let code = keep(text, &[Kind::Code]);
+        let shipped = without_tests(&code);
+        Self { path: path.into(), text: text.into(), remarked, code, shipped }
+    }
+
+    pub(super) fn at(&self, offset: usize, breach: &str) -> String {
+        format!("{}:{}: {breach}", self.path, line_of(&self.text, offset))
+    }
+
+    pub(super) fn each(&self, part: &str, words: &[&str]) -> Vec<String> {
+        let places = words.iter().flat_map(|word| find_words(part, word).map(move |at| (at, word)));
+        places.map(|(at, word)| self.at(at, &format!("`{word}`"))).collect()
+    }
+}
+
+// Reading items.
+
+/// Where each function with a name starts, the name, and the lines up to its closing brace.
+pub(super) fn functions(code: &str) -> Vec<(usize, &str, usize)> {
+    let named = find_words(code, "fn").map(|at| (at, leading_word(&code[at + 2..])));
+    let functions = named.filter(|(_, name)| !name.is_empty());
+    functions
+        .map(|(at, name)| (at, name, line_of(&code[at..], extent(&code[at..], ";}"))))
+        .collect()
+}
+
+/// The length of the attributes and white space that `code` begins with.
+pub(super) fn attributes_len(code: &str) -> usize {
+    let mut rest = code.trim_start();
+    while rest.starts_with('#') {
+        rest = rest[extent(rest, "]")..].trim_start();
+    }
+    code.len() - rest.len()
+}
+
+/// The comma-separated parts of the braces that `code` starts with, and where they are.
+pub(super) fn branches(code: &str) -> Vec<(usize, &str)> {
+    let inside = &code[..extent(code, "}") - 1];
+    let mut branches = Vec::new();
+    let mut at = 1;
+    while at < inside.len() {
+        let end = at + extent(&inside[at..], ",");
+        let branch = inside[at..end].trim_start();
+        branches.push((end - branch.len(), branch.trim_end_matches(',')));
+        at = end;
+    }
+    branches.retain(|(_, branch)| !branch.is_empty());
+    branches
+}
+
+/// The length of `code` up to and with the first of `ends` that no bracket encloses.
+pub(super) fn extent(code: &str, ends: &str) -> usize {
+    let mut depth = 0_usize;
+    for (at, c) in code.char_indices() {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' if depth == 0 => return at,
+            ')' | ']' | '}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 && ends.contains(c) {
+            return at + 1;
+        }
+    }
+    code.len()
+}
+
+fn without_tests(code: &str) -> String {
+    let mut shipped = code.to_string();
+    for (start, _) in code.match_indices("#[cfg(test)]") {
+        let end = start + extent(&code[start..], ";}");
+        shipped.replace_range(start..end, &blank(&code[start..end]));
+    }
+    shipped
+}
+
+// Reading words.
+
+pub(super) fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+pub(super) fn leading_word(text: &str) -> &str {
+    text.trim_start().split(|c| !is_word(c)).next().unwrap_or_default()
+}
+
+/// Where `word` stands in `text`, not as a part of a longer word.
+pub(super) fn find_words(text: &str, word: &str) -> impl Iterator<Item = usize> {
+    let joined = move |at| text[..at].ends_with(is_word) && text[at..].starts_with(is_word);
+    let places = text.match_indices(word).map(|(at, _)| at);
+    places.filter(move |&at| !joined(at) && !joined(at + word.len()))
+}
+
+pub(super) fn line_of(text: &str, offset: usize) -> usize {
+    text[..offset].matches('\n').count() + 1
+}
+
+// Telling code, comments and literals apart.
+
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Kind {
+    Code,
+    Comment,
+    Literal,
+}
+
+/// `text` with every other kind blanked out, so that lines and offsets stay.
+pub(super) fn keep(text: &str, kinds: &[Kind]) -> String {
+    let mut kept = String::with_capacity(text.len());
+    while kept.len() < text.len() {
+        let rest = &text[kept.len()..];
+        let (kind, len) = next_token(rest);
+        let token = &rest[..len];
+        kept += &if kinds.contains(&kind) { token.to_string() } else { blank(token) };
+    }
+    kept
+}
+
+fn blank(text: &str) -> String {
+    text.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect()
+}
+
+fn next_token(rest: &str) -> (Kind, usize) {
+    if rest.starts_with("//") {
+        return (Kind::Comment, rest.find('\n').unwrap_or(rest.len()));
+    }
+    if rest.starts_with("/*") {
+        return (Kind::Comment, block_comment_len(rest));
+    }
+    if let Some(len) = literal_len(rest) {
+        return (Kind::Literal, len);
+    }
+    // A word is taken whole, so that its last letter is never read as the prefix of a literal.
+    let word = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+    (Kind::Code, word.max(rest.chars().next().map_or(0, char::len_utf8)))
+}
+
+fn block_comment_len(rest: &str) -> usize {
+    let (mut at, mut depth) = (2, 1);
+    while depth > 0 {
+        let Some(close) = rest[at..].find("*/") else { return rest.len() };
+        let open = rest[at..at + close].find("/*");
+        at += open.unwrap_or(close) + 2;
+        depth = if open.is_some() { depth + 1 } else { depth - 1 };
+    }
+    at
+}
+
+fn literal_len(rest: &str) -> Option<usize> {
+    let prefix =
+        ["br", "cr", "b", "c", "r", ""].iter().find(|prefix| rest.starts_with(**prefix))?;
+    let body = &rest[prefix.len()..];
+    let len = match body.chars().next()? {
+        '"' | '#' if prefix.ends_with('r') => raw_string_len(body),
+        '"' => Some(quoted_len(body, '"')),
+        '\'' => char_len(body),
+        _ => None,
+    };
+    Some(prefix.len() + len?)
+}
+
+fn raw_string_len(body: &str) -> Option<usize> {
+    let hashes = body.find(|c| c != '#')?;
+    let text = body[hashes..].strip_prefix('"')?;
+    let close = format!("\"{}", "#".repeat(hashes));
+    Some(text.find(&close).map_or(body.len(), |end| hashes + 1 + end + close.len()))
+}
+
+/// A char literal closes after one character or escape; anything else is a lifetime.
+fn char_len(body: &str) -> Option<usize> {
+    let mut chars = body.chars().skip(1);
+    match chars.next()? {
+        '\\' => Some(quoted_len(body, '\'')),
+        c => (chars.next()? == '\'').then_some(c.len_utf8() + 2),
+    }
+}
+
+fn quoted_len(body: &str, quote: char) -> usize {
+    let mut escaped = false;
+    let end = body[1..].find(|c| {
+        let closes = c == quote && !escaped;
+        escaped = c == '\\' && !escaped;
+        closes
+    });
+    end.map_or(body.len(), |at| at + 2)
+}
