@@ -1,0 +1,159 @@
+//! A client that sends exactly the bytes it is told to.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use super::HANG;
+
+pub struct Client {
+    pub stream: TcpStream,
+    /// Read already, not yet used.
+    held: Vec<u8>,
+}
+
+/// A response as it came.
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    /// Status line and fields, without the empty line.
+    pub head: String,
+    /// Data only, chunks taken apart.
+    pub body: Vec<u8>,
+    /// Whether the body came whole by its own framing.
+    pub whole: bool,
+}
+
+impl Response {
+    /// The value of a field, if it is there.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("connect");
+        stream.set_read_timeout(Some(HANG)).expect("timeout");
+        stream.set_write_timeout(Some(HANG)).expect("timeout");
+        stream.set_nodelay(true).expect("nodelay");
+        Self { stream, held: Vec::new() }
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).expect("send");
+    }
+
+    /// GET as a browser would, to be followed by [`Client::response`].
+    pub fn get(&mut self, path: &str) {
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
+    }
+
+    /// Ends the sending direction.
+    pub fn finish(&mut self) {
+        self.stream.shutdown(Shutdown::Write).expect("shutdown");
+    }
+
+    /// The next response to a request other than HEAD.
+    pub fn response(&mut self) -> Response {
+        self.response_with(true)
+    }
+
+    /// The next response, whose body is left out if it answers HEAD.
+    pub fn response_with(&mut self, has_body: bool) -> Response {
+        let end = self.hold_until(|held| find(held, b"\r\n\r\n")).expect("a response head");
+        let head = String::from_utf8_lossy(&self.held[..end]).into_owned();
+        self.held.drain(..end + 4);
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+        let mut response = Response { status, head, body: Vec::new(), whole: true };
+        let bodiless = !has_body || status < 200 || status == 204 || status == 304;
+        if bodiless {
+            return response;
+        }
+        if let Some(length) = response.field("content-length") {
+            let length: usize = length.parse().expect("a length");
+            response.whole = self.hold_until(|held| (held.len() >= length).then_some(0)).is_some();
+            let length = length.min(self.held.len());
+            response.body = self.held.drain(..length).collect();
+        } else if response.field("transfer-encoding").is_some() {
+            response.whole = self.chunks(&mut response.body).is_some();
+        } else {
+            response.body = self.rest();
+        }
+        response
+    }
+
+    fn chunks(&mut self, body: &mut Vec<u8>) -> Option<()> {
+        loop {
+            let line = self.hold_until(|held| find(held, b"\r\n"))?;
+            let size = String::from_utf8_lossy(&self.held[..line]).into_owned();
+            let size = usize::from_str_radix(&size, 16).expect("a chunk size");
+            self.held.drain(..line + 2);
+            if size == 0 {
+                // Trailers, if any, end with an empty line.
+                while self.hold_until(|held| find(held, b"\r\n"))? > 0 {
+                    let end = find(&self.held, b"\r\n")?;
+                    self.held.drain(..end + 2);
+                }
+                self.held.drain(..2);
+                return Some(());
+            }
+            self.hold_until(|held| (held.len() >= size + 2).then_some(0))?;
+            body.extend(self.held.drain(..size));
+            self.held.drain(..2);
+        }
+    }
+
+    /// Everything until the connection ends, by a close or by a reset.
+    pub fn rest(&mut self) -> Vec<u8> {
+        self.hold_until(|_| None::<()>);
+        std::mem::take(&mut self.held)
+    }
+
+    /// Whether the connection has ended, or does so now, without another byte.
+    pub fn is_closed(&mut self) -> bool {
+        self.rest().is_empty()
+    }
+
+    /// Reads exactly so many bytes.
+    pub fn exactly(&mut self, count: usize) -> Vec<u8> {
+        self.hold_until(|held| (held.len() >= count).then_some(())).expect("more bytes");
+        self.held.drain(..count).collect()
+    }
+
+    /// Whether nothing more came before the connection was reset (rather than closed).
+    pub fn is_reset(&mut self) -> bool {
+        let mut waste = [0; 4096];
+        loop {
+            match self.stream.read(&mut waste) {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(error) => return error.kind() == ErrorKind::ConnectionReset,
+            }
+        }
+    }
+
+    /// Reads until `ready` finds what it looks for; `None` if the connection ends before.
+    fn hold_until<T>(&mut self, ready: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
+        let mut bytes = vec![0; 64 * 1024];
+        loop {
+            if let Some(found) = ready(&self.held) {
+                return Some(found);
+            }
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return None,
+                Ok(count) => self.held.extend_from_slice(&bytes[..count]),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("waiting for the proxy: {error}"),
+            }
+        }
+    }
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}

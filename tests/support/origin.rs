@@ -1,0 +1,176 @@
+//! An origin that does exactly what a test tells it to, however odd.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use super::HANG;
+
+pub struct Origin {
+    pub address: SocketAddr,
+    seen: Arc<Seen>,
+    stopped: Arc<AtomicBool>,
+}
+
+#[derive(Default)]
+struct Seen {
+    connections: AtomicUsize,
+    heads: Mutex<Vec<String>>,
+    open: Mutex<Vec<TcpStream>>,
+}
+
+/// One connection to an origin.
+pub struct Conn {
+    pub stream: TcpStream,
+    /// Which connection to this origin it is, from 0.
+    pub index: usize,
+    seen: Arc<Seen>,
+    held: Vec<u8>,
+}
+
+impl Origin {
+    /// Serves every connection with `serve`, on a thread of its own.
+    pub fn start(serve: impl Fn(Conn) + Send + Sync + 'static) -> Self {
+        Self::start_at("127.0.0.1:0".parse().expect("an address"), serve)
+    }
+
+    /// The same at a given address: the return of an origin that was stopped.
+    pub fn start_at(address: SocketAddr, serve: impl Fn(Conn) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).expect("bind");
+        let address = listener.local_addr().expect("an address");
+        let (seen, stopped) = (Arc::new(Seen::default()), Arc::new(AtomicBool::new(false)));
+        let (serve, ours, ended) = (Arc::new(serve), Arc::clone(&seen), Arc::clone(&stopped));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if ended.load(Ordering::SeqCst) {
+                    return;
+                }
+                stream.set_read_timeout(Some(HANG)).expect("timeout");
+                stream.set_nodelay(true).expect("nodelay");
+                ours.open.lock().expect("lock").extend(stream.try_clone());
+                let index = ours.connections.fetch_add(1, Ordering::SeqCst);
+                let conn = Conn { stream, index, seen: Arc::clone(&ours), held: Vec::new() };
+                let serve = Arc::clone(&serve);
+                thread::spawn(move || serve(conn));
+            }
+        });
+        Self { address, seen, stopped }
+    }
+
+    /// Answers every request with the same bytes, for as long as the connection lasts.
+    pub fn answering(answer: impl Into<Vec<u8>>) -> Self {
+        let answer = answer.into();
+        Self::start(move |conn| conn.answer_all(&answer))
+    }
+
+    /// Answers 200 with its name.
+    pub fn named(name: &str) -> Self {
+        Self::answering(ok(name))
+    }
+
+    /// How many connections there have been.
+    pub fn connections(&self) -> usize {
+        self.seen.connections.load(Ordering::SeqCst)
+    }
+
+    /// The heads of all requests so far.
+    pub fn heads(&self) -> Vec<String> {
+        self.seen.heads.lock().expect("lock").clone()
+    }
+
+    /// Stops listening and ends every connection, as a killed process would.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        for stream in self.seen.open.lock().expect("lock").drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        // Wakes the listener's thread, which then drops the listener.
+        let _ = TcpStream::connect(self.address);
+        super::eventually("the origin stops", || TcpStream::connect(self.address).is_err());
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+/// A 200 with a body and its length.
+pub fn ok(body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+impl Conn {
+    /// The head of the next request, its empty line included; `None` if none comes.
+    pub fn head(&mut self) -> Option<String> {
+        let end = loop {
+            if let Some(at) = self.held.windows(4).position(|window| window == b"\r\n\r\n") {
+                break at + 4;
+            }
+            self.more()?;
+        };
+        let head = String::from_utf8_lossy(&self.held[..end]).into_owned();
+        self.held.drain(..end);
+        self.seen.heads.lock().expect("lock").push(head.clone());
+        Some(head)
+    }
+
+    /// So many bytes behind the head.
+    pub fn bytes(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.held.len() < count {
+            self.more()?;
+        }
+        Some(self.held.drain(..count).collect())
+    }
+
+    /// Everything until the client's direction ends.
+    pub fn rest(&mut self) -> Vec<u8> {
+        while self.more().is_some() {}
+        std::mem::take(&mut self.held)
+    }
+
+    fn more(&mut self) -> Option<()> {
+        let mut bytes = vec![0; 64 * 1024];
+        match self.stream.read(&mut bytes) {
+            Ok(0) | Err(_) => None,
+            Ok(count) => {
+                self.held.extend_from_slice(&bytes[..count]);
+                Some(())
+            }
+        }
+    }
+
+    /// Sends bytes; a peer that has gone is no matter.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.stream.write_all(bytes.as_ref());
+    }
+
+    /// Ends the connection by a reset.
+    pub fn reset(self) {
+        socket2::SockRef::from(&self.stream)
+            .set_linger(Some(std::time::Duration::ZERO))
+            .expect("linger");
+        // The copy that `stop` would use must not keep it open.
+        let ours = self.stream.peer_addr().ok();
+        self.seen.open.lock().expect("lock").retain(|open| open.peer_addr().ok() != ours);
+    }
+
+    /// Answers request after request; bodies with a Content-Length are read.
+    pub fn answer_all(mut self, answer: &[u8]) {
+        while let Some(head) = self.head() {
+            let length = head
+                .lines()
+                .filter_map(|line| line.split_once(": "))
+                .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+                .map_or(0, |(_, value)| value.parse().expect("a length"));
+            if self.bytes(length).is_none() {
+                return;
+            }
+            self.send(answer);
+        }
+    }
+}

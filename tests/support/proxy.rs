@@ -1,0 +1,78 @@
+//! The balancer under test, in this process, on port 0.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Parser;
+use evener::address::Address;
+use evener::config::Config;
+use evener::config::cli::Cli;
+use evener::control::{Running, start};
+use evener::metrics::{Counter, Metrics};
+
+use super::{Client, Origin, Response};
+
+pub struct Proxy {
+    running: Option<Running>,
+    pub address: SocketAddr,
+}
+
+impl Proxy {
+    /// Starts it with these flags, on one thread and without checks unless they say otherwise.
+    pub fn start(flags: &[&str]) -> Self {
+        let mut words = vec!["evener", "--listen", "127.0.0.1:0"];
+        for (flag, value) in [("--threads", "1"), ("--check", "off"), ("--log-level", "off")] {
+            if !flags.contains(&flag) {
+                words.extend([flag, value]);
+            }
+        }
+        words.extend(flags);
+        let cli = Cli::try_parse_from(words).expect("flags");
+        let resolve = |_: &str| Err(std::io::ErrorKind::NotFound.into());
+        let config = Config::new(&cli.flags, &resolve).expect("flags that make sense");
+        let running = start(&config).expect("start");
+        let Address::Tcp(address) = running.addresses[0] else { panic!("not TCP") };
+        Self { running: Some(running), address }
+    }
+
+    /// Starts it with everything going to these origins, and with these further flags.
+    pub fn before(origins: &[&Origin], flags: &[&str]) -> Self {
+        let addresses: Vec<String> =
+            origins.iter().map(|origin| origin.address.to_string()).collect();
+        let route = format!("/={}", addresses.join(","));
+        let mut words = vec!["--route", route.as_str()];
+        words.extend(flags);
+        Self::start(&words)
+    }
+
+    /// A new connection to it.
+    pub fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    /// GET on a connection of its own.
+    pub fn get(&self, path: &str) -> Response {
+        let mut client = self.client();
+        client.get(path);
+        client.response()
+    }
+
+    /// A counter, summed over the workers.
+    pub fn count(&self, counter: impl Fn(&Metrics) -> &Counter) -> u64 {
+        let running = self.running.as_ref().expect("running");
+        running.metrics.iter().map(|metrics| counter(metrics).get()).sum()
+    }
+
+    /// Ends it gently, as SIGTERM would; says how many sessions were cut.
+    pub fn drain(mut self, limit: Duration) -> usize {
+        self.running.take().expect("running").drain(limit)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.drain(Duration::ZERO);
+        }
+    }
+}
