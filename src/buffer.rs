@@ -1,25 +1,29 @@
-//! Buffers belong to work, not to connections: leased while bytes move, then given back.
+//! Buffers belong to work, not to connections: a block is leased when bytes come and given back
+//! as soon as the last one has gone.
 //!
-//! Each thread keeps up to [`SPARES_MAX`] spare buffers of [`BUFFER_BYTES`] each, so a worker holds
+//! Each thread keeps up to [`SPARES_MAX`] spare blocks of [`BUFFER_BYTES`] each, so a worker holds
 //! at most 64 × 64 KiB = 4 MiB it does not use; pages that were never written cost nothing. An
-//! exchange leases at most four at a time (client input, request, upstream input, response), so
-//! one slow reader costs at most 256 KiB.
+//! exchange fills at most four at a time (client input, request, upstream input, response), so
+//! one slow reader costs at most 256 KiB; one that waits for its answer costs the bytes of its
+//! request.
 
 use std::cell::RefCell;
 use std::mem;
 
-/// Size of every buffer, in bytes. Large enough that a body moves in few system calls, and twice
+/// Size of every block, in bytes. Large enough that a body moves in few system calls, and twice
 /// the largest `--max-head`, so that a rewritten head always fits.
 pub const BUFFER_BYTES: usize = 64 * 1024;
 
-/// How many unused buffers a thread keeps.
+/// How many unused blocks a thread keeps.
 pub const SPARES_MAX: usize = 64;
 
 thread_local! {
     static SPARES: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A queue of bytes in one block: filled at the end, consumed at the front.
+/// A queue of bytes: filled at the end, consumed at the front. It has a block only while there
+/// are bytes in it, or about to be.
+#[derive(Default)]
 pub struct Buffer {
     bytes: Box<[u8]>,
     start: usize,
@@ -27,11 +31,9 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// Takes a spare buffer of this thread, or makes one.
-    pub fn lease() -> Self {
-        let spare = SPARES.with_borrow_mut(Vec::pop);
-        let bytes = spare.unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice());
-        Self { bytes, start: 0, end: 0 }
+    /// Empty, and without a block.
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// The bytes waiting to be consumed.
@@ -55,10 +57,11 @@ impl Buffer {
     }
 
     /// Room to read into, after moving what is waiting to the front where that helps.
-    /// Empty only if the buffer is full.
+    /// Empty only if the buffer is full or settled.
     pub fn spare_mut(&mut self) -> &mut [u8] {
-        if self.start == self.end {
-            self.clear();
+        if self.bytes.is_empty() {
+            let spare = SPARES.with_borrow_mut(Vec::pop);
+            self.bytes = spare.unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice());
         } else if self.end == self.bytes.len() && self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -72,9 +75,10 @@ impl Buffer {
         self.end = (self.end + count).min(self.bytes.len());
     }
 
-    /// Drops `count` bytes from the front.
+    /// Drops `count` bytes from the front, and the block with the last of them.
     pub fn consume(&mut self, count: usize) {
         self.start = (self.start + count).min(self.end);
+        self.release();
     }
 
     /// Drops the bytes `from..to`, counted from the front, out of the middle.
@@ -85,12 +89,31 @@ impl Buffer {
         let (from, to) = (self.start + from, (self.start + to).min(self.end));
         self.bytes.copy_within(to..self.end, from);
         self.end -= to - from;
+        self.release();
     }
 
-    /// Drops everything.
+    /// Drops everything, the block included.
     pub fn clear(&mut self) {
+        self.end = self.start;
+        self.release();
+    }
+
+    /// Gives the block back if nothing is in it.
+    pub fn release(&mut self) {
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+            give_back(mem::take(&mut self.bytes));
+        }
+    }
+
+    /// Moves what is waiting into memory of just its size: it will wait long, and nothing will be
+    /// added.
+    pub fn settle(&mut self) {
+        let kept = self.filled().into();
+        self.end -= self.start;
         self.start = 0;
-        self.end = 0;
+        give_back(mem::replace(&mut self.bytes, kept));
     }
 
     /// Appends as much of `bytes` as fits and says how much that was.
@@ -105,15 +128,21 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let bytes = mem::take(&mut self.bytes);
-        // A thread that is ending has no list any more: the buffer is simply freed.
-        let _ = SPARES.try_with(|spares| {
-            let mut spares = spares.borrow_mut();
-            if spares.len() < SPARES_MAX {
-                spares.push(bytes);
-            }
-        });
+        give_back(mem::take(&mut self.bytes));
     }
+}
+
+fn give_back(bytes: Box<[u8]>) {
+    if bytes.len() != BUFFER_BYTES {
+        return;
+    }
+    // A thread that is ending has no list any more: the block is simply freed.
+    let _ = SPARES.try_with(|spares| {
+        let mut spares = spares.borrow_mut();
+        if spares.len() < SPARES_MAX {
+            spares.push(bytes);
+        }
+    });
 }
 
 #[cfg(test)]
@@ -121,26 +150,47 @@ mod tests {
     use super::*;
 
     fn holding(bytes: &[u8]) -> Buffer {
-        let mut buffer = Buffer::lease();
+        let mut buffer = Buffer::new();
         assert_eq!(buffer.append(bytes), bytes.len());
         buffer
     }
 
+    fn spares() -> usize {
+        SPARES.with_borrow(Vec::len)
+    }
+
     #[test]
-    fn a_dropped_buffer_is_leased_again_and_empty() {
-        let buffer = holding(b"secret");
-        let address = buffer.bytes.as_ptr();
-        drop(buffer);
-        let again = Buffer::lease();
-        assert_eq!(again.bytes.as_ptr(), address);
+    fn a_block_is_given_back_with_its_last_byte() {
+        let mut buffer = holding(b"ab");
+        buffer.consume(1);
+        assert_eq!(spares(), 0);
+        buffer.consume(1);
+        assert_eq!((spares(), buffer.bytes.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_block_that_is_leased_again_comes_empty() {
+        drop(holding(b"secret"));
+        let mut again = Buffer::new();
+        again.spare_mut();
         assert!(again.is_empty());
     }
 
     #[test]
     fn spares_are_capped() {
-        let many: Vec<Buffer> = (0..SPARES_MAX + 5).map(|_| Buffer::lease()).collect();
+        let many: Vec<Buffer> = (0..SPARES_MAX + 5).map(|_| holding(b"x")).collect();
         drop(many);
-        assert_eq!(SPARES.with_borrow(Vec::len), SPARES_MAX);
+        assert_eq!(spares(), SPARES_MAX);
+    }
+
+    #[test]
+    fn settled_bytes_hold_no_block() {
+        let mut buffer = holding(b"xyz");
+        buffer.consume(1);
+        buffer.settle();
+        assert_eq!((buffer.filled(), spares()), (&b"yz"[..], 1));
+        drop(buffer);
+        assert_eq!(spares(), 1);
     }
 
     #[test]

@@ -153,7 +153,7 @@ impl Checker {
         let (mut read, mut write) = stream.split();
         let sent = meter.write(&mut write, request.as_bytes()).await;
         sent.map_err(|broken| fault(Stage::Request)(broken.kind))?;
-        let mut input = Buffer::lease();
+        let mut input = Buffer::new();
         let limits = &self.plan.limits;
         let length = read_head(&mut read, &mut input, limits, &meter)
             .await

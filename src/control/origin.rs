@@ -91,7 +91,7 @@ async fn serve(mut stream: Stream, name: &str) -> Result<(), ()> {
     let activity = Activity::new();
     let meter = Meter::new(&activity);
     let (mut read, mut write) = stream.split();
-    let mut input = Buffer::lease();
+    let mut input = Buffer::new();
     loop {
         let mut scan = Scan::default();
         let length = loop {
@@ -119,7 +119,7 @@ async fn serve(mut stream: Stream, name: &str) -> Result<(), ()> {
         let bytes = order.bytes.unwrap_or(order.text.len());
         let close = if order.persists { "" } else { "Connection: close\r\n" };
         let status = order.status;
-        let mut out = Buffer::lease();
+        let mut out = Buffer::new();
         let head = format!(
             "HTTP/1.1 {status} {}\r\nContent-Length: {bytes}\r\n{close}\r\n",
             if status == 200 { "OK" } else { "As Asked" }

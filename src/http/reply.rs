@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     fn written(reply: Reply, to: Method) -> String {
-        let mut out = Buffer::lease();
+        let mut out = Buffer::new();
         reply.write(to, Connection::Close, &mut out);
         String::from_utf8(out.filled().to_vec()).unwrap()
     }

@@ -227,7 +227,7 @@ mod tests {
         let bytes = format!("GET /a?b HTTP/1.1\r\n{fields}\r\n");
         let mut storage = Storage::new();
         let head = head::request(bytes.as_bytes(), &LIMITS, &mut storage).unwrap();
-        let mut out = Buffer::lease();
+        let mut out = Buffer::new();
         request(&head, edit, &mut out).unwrap();
         String::from_utf8(out.filled().to_vec()).unwrap()
     }
@@ -236,7 +236,7 @@ mod tests {
         let bytes = format!("HTTP/1.1 {status}\r\n{fields}\r\n");
         let mut storage = Storage::new();
         let head = head::response(bytes.as_bytes(), &LIMITS, &mut storage).unwrap();
-        let mut out = Buffer::lease();
+        let mut out = Buffer::new();
         let framing = framing::response(&head, to).unwrap();
         response(&head, framing, connection, &mut out).unwrap();
         String::from_utf8(out.filled().to_vec()).unwrap()
@@ -306,7 +306,7 @@ mod tests {
         let bytes = b"GET / HTTP/1.0\r\n\r\n";
         let mut storage = Storage::new();
         let old = head::request(bytes, &LIMITS, &mut storage).unwrap();
-        let mut out = Buffer::lease();
+        let mut out = Buffer::new();
         request(&old, &EDIT, &mut out).unwrap();
         assert!(out.filled().starts_with(b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n"));
     }
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_head_that_does_not_fit_is_refused() {
-        let mut out = Buffer::lease();
+        let mut out = Buffer::new();
         out.append(&[0; crate::buffer::BUFFER_BYTES - 40]);
         let bytes = b"GET /a HTTP/1.1\r\nHost: a\r\nA: bbbbbbbbbbbbb\r\n\r\n";
         let mut storage = Storage::new();

@@ -1,12 +1,15 @@
 //! A connection, whatever it is made of.
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
+
+use crate::buffer::Buffer;
 
 /// An open connection.
 #[derive(Debug)]
@@ -91,23 +94,31 @@ pub enum ReadHalf<'a> {
 }
 
 impl ReadHalf<'_> {
-    /// Waits until there is something to read, without a buffer to read it into.
-    pub async fn readable(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(half) => half.readable().await,
-            Self::Unix(half) => half.readable().await,
-        }
+    /// Waits until there is something to read, holding no room for it; then reads it into
+    /// `buffer`, which must not be full. 0 is the end.
+    pub async fn read(&mut self, buffer: &mut Buffer) -> io::Result<usize> {
+        poll_fn(|cx| {
+            ready!(self.poll_readable(cx))?;
+            let mut spare = ReadBuf::new(buffer.spare_mut());
+            let read = match self {
+                Self::Tcp(half) => Pin::new(half).poll_read(cx, &mut spare),
+                Self::Unix(half) => Pin::new(half).poll_read(cx, &mut spare),
+            };
+            let count = spare.filled().len();
+            buffer.fill(count);
+            if count == 0 {
+                buffer.release();
+            }
+            read.map_ok(|()| count)
+        })
+        .await
     }
 
-    /// Reads once into `spare`, which must not be empty; 0 is the end.
-    pub async fn read(&mut self, spare: &mut [u8]) -> io::Result<usize> {
-        let mut buf = ReadBuf::new(spare);
-        std::future::poll_fn(|cx| match self {
-            Self::Tcp(half) => Pin::new(half).poll_read(cx, &mut buf),
-            Self::Unix(half) => Pin::new(half).poll_read(cx, &mut buf),
-        })
-        .await?;
-        Ok(buf.filled().len())
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(half) => half.as_ref().poll_read_ready(cx),
+            Self::Unix(half) => half.as_ref().poll_read_ready(cx),
+        }
     }
 }
 
@@ -123,7 +134,7 @@ pub enum WriteHalf<'a> {
 impl WriteHalf<'_> {
     /// Writes once and says how much was taken.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        std::future::poll_fn(|cx| match self {
+        poll_fn(|cx| match self {
             Self::Tcp(half) => Pin::new(half).poll_write(cx, bytes),
             Self::Unix(half) => Pin::new(half).poll_write(cx, bytes),
         })
@@ -132,7 +143,7 @@ impl WriteHalf<'_> {
 
     /// Ends this direction; the other stays open.
     pub async fn shutdown(&mut self) -> io::Result<()> {
-        std::future::poll_fn(|cx| match self {
+        poll_fn(|cx| match self {
             Self::Tcp(half) => Pin::new(half).poll_shutdown(cx),
             Self::Unix(half) => Pin::new(half).poll_shutdown(cx),
         })

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     fn holding(bytes: &[u8]) -> Buffer {
-        let mut buffer = Buffer::lease();
+        let mut buffer = Buffer::new();
         buffer.append(bytes);
         buffer
     }

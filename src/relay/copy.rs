@@ -48,16 +48,15 @@ impl<'a> Meter<'a> {
         self.bytes.get()
     }
 
-    /// Reads once into the spare room of `buffer`, which must have some; 0 is the end.
+    /// Reads once into `buffer`, which must not be full; 0 is the end.
     pub async fn read(
         &self,
         from: &mut ReadHalf<'_>,
         buffer: &mut Buffer,
     ) -> Result<usize, Broken> {
         self.waits_for.set(End::Source);
-        let read = from.read(buffer.spare_mut()).await;
+        let read = from.read(buffer).await;
         let count = read.map_err(|error| Broken { end: End::Source, kind: Kind::of(&error) })?;
-        buffer.fill(count);
         self.activity.touch();
         Ok(count)
     }

@@ -42,15 +42,14 @@ async fn one_way(
     meter: &Meter<'_>,
 ) -> Result<(), Broken> {
     meter.write(&mut to, early.filled()).await?;
+    let mut buffer = Buffer::new();
     loop {
-        // A tunnel is idle most of its life and holds no buffer then. An error shows in the read.
-        let _ = from.readable().await;
-        let mut buffer = Buffer::lease();
         if meter.read(&mut from, &mut buffer).await? == 0 {
             // The other side may be gone entirely, which its own direction will tell.
             let _ = to.shutdown().await;
             return Ok(());
         }
         meter.write(&mut to, buffer.filled()).await?;
+        buffer.clear();
     }
 }

@@ -177,7 +177,7 @@ mod tests {
     };
 
     fn answer(bytes: &str, asked: Asked) -> Result<(Answer, String), Reject> {
-        let (mut input, mut out) = (Buffer::lease(), Buffer::lease());
+        let (mut input, mut out) = (Buffer::new(), Buffer::new());
         input.append(bytes.as_bytes());
         let answer = read_answer(&mut input, bytes.len(), asked, &LIMITS, &mut out)?;
         Ok((answer, String::from_utf8_lossy(out.filled()).into_owned()))

@@ -177,7 +177,7 @@ async fn answer(
         Version::Http11 => Connection::Implied,
     };
     services.metrics.response(reply.status);
-    let mut out = Buffer::lease();
+    let mut out = Buffer::new();
     reply.write(request.asked.method, connection, &mut out);
     let limit = services.plan.timeouts.idle;
     match send(client.stream, client.timer, limit, &out).await {
@@ -300,14 +300,15 @@ async fn converse(
         sent: Cell::new(Sent::Running),
         client_write,
         upstream_read,
-        received: Buffer::lease(),
-        out: Buffer::lease(),
+        received: Buffer::new(),
+        out: Buffer::new(),
         heard: false,
         begun: None,
     };
     let ended = {
         let upload = pin!(async {
             up.write(&mut upstream_write, outgoing.filled()).await?;
+            outgoing.settle();
             relay(body, input, &mut client_read, &mut upstream_write, &up).await
         });
         talk.run(upload, *asked).await
@@ -371,7 +372,7 @@ impl Talk<'_> {
                     self.begun = Some(Next::Cut);
                     self.services.metrics.response(answer.status);
                     self.download(upload, None).await?;
-                    let early = std::mem::replace(&mut self.received, Buffer::lease());
+                    let early = std::mem::replace(&mut self.received, Buffer::new());
                     return Ok(Ended::Upgraded { early });
                 }
                 Finality::Upgrade => return Err(bad_answer(Reject::UnaskedUpgrade)),
@@ -445,6 +446,7 @@ impl Talk<'_> {
             out.append(&received.filled()[..ready]);
             received.consume(ready);
             down.write(client_write, out.filled()).await?;
+            out.clear();
             relay(body, received, upstream_read, client_write, down).await
         };
         let both = alongside(upload, sent, || {}, sending);

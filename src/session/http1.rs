@@ -69,15 +69,19 @@ async fn linger(mut stream: Stream, timer: &mut Timer) {
     if write.shutdown().await.is_err() {
         return;
     }
-    let mut waste = Buffer::lease();
-    let discarding = async { while matches!(read.read(waste.spare_mut()).await, Ok(1..)) {} };
+    let mut waste = Buffer::new();
+    let discarding = async {
+        while matches!(read.read(&mut waste).await, Ok(1..)) {
+            waste.clear();
+        }
+    };
     // Whether the client stopped in time makes no difference now.
     let _ = timer.within(LINGER, discarding).await;
 }
 
 /// Works on requests until none is waiting to be read.
 async fn work(stream: &mut Stream, timer: &mut Timer, peer: Peer, services: &Services) -> Next {
-    let mut client = Client { stream, input: Buffer::lease(), timer };
+    let mut client = Client { stream, input: Buffer::new(), timer };
     loop {
         let mut request = match next_request(&mut client, peer, services).await {
             Ok(Some(request)) => request,
@@ -149,7 +153,7 @@ fn prepare(
     plan: &Plan,
 ) -> Result<Request, Reject> {
     let mut storage = Storage::new();
-    let mut outgoing = Buffer::lease();
+    let mut outgoing = Buffer::new();
     let head = head::request(&client.input.filled()[..length], &plan.limits, &mut storage)?;
     let framing = framing::request(&head)?;
     let path = route::normalise(head.path().as_bytes()).map_err(|_| Reject::PathAboveRoot)?;
@@ -191,7 +195,7 @@ async fn refuse(client: &mut Client<'_>, services: &Services, fault: Fault) -> N
     }
     let Some(status) = fault.status() else { return Next::Close };
     metrics.response(status);
-    let mut out = Buffer::lease();
+    let mut out = Buffer::new();
     Reply::new(status, fault.phrase()).write(Method::Other, Connection::Close, &mut out);
     match send(client.stream, client.timer, services.plan.timeouts.idle, &out).await {
         Ok(()) => Next::Linger,

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
 use super::HANG;
 
@@ -51,6 +52,23 @@ impl Client {
     /// GET as a browser would, to be followed by [`Client::response`].
     pub fn get(&mut self, path: &str) {
         self.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
+    }
+
+    /// Sends a request and reads the response.
+    pub fn ask(&mut self, request: impl AsRef<[u8]>) -> Response {
+        self.send(request);
+        self.response()
+    }
+
+    /// Sends the same byte again and again, a little at a time, until something comes back.
+    pub fn drip(&mut self, byte: u8) {
+        let pace = Duration::from_millis(5);
+        self.stream.set_read_timeout(Some(pace)).expect("timeout");
+        let start = Instant::now();
+        while start.elapsed() < HANG && self.stream.peek(&mut [0]).is_err() {
+            self.send([byte]);
+        }
+        self.stream.set_read_timeout(Some(HANG)).expect("timeout");
     }
 
     /// Ends the sending direction.

@@ -21,3 +21,8 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(2));
     }
 }
+
+/// So many bytes without a pattern that a lost or moved block could hide in.
+pub fn filler(count: usize) -> Vec<u8> {
+    (0..count).map(|at| at.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes()[0]).collect()
+}

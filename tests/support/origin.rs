@@ -70,6 +70,16 @@ impl Origin {
         Self::answering(ok(name))
     }
 
+    /// Answers with the bytes behind the head, `count` of them whatever the head says.
+    pub fn echoing(count: usize) -> Self {
+        Self::start(move |mut conn| {
+            while conn.head().is_some() {
+                let Some(bytes) = conn.bytes(count) else { return };
+                conn.send([&ok_head(count)[..], &bytes].concat());
+            }
+        })
+    }
+
     /// How many connections there have been.
     pub fn connections(&self) -> usize {
         self.seen.connections.load(Ordering::SeqCst)
@@ -102,6 +112,11 @@ impl Drop for Origin {
 /// A 200 with a body and its length.
 pub fn ok(body: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+/// The head of a 200 with a length.
+pub fn ok_head(length: usize) -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").into_bytes()
 }
 
 impl Conn {
@@ -147,6 +162,11 @@ impl Conn {
     /// Sends bytes; a peer that has gone is no matter.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref());
+    }
+
+    /// Ends the connection in good order.
+    pub fn close(self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
     }
 
     /// Ends the connection by a reset.

@@ -57,6 +57,11 @@ impl Proxy {
         client.response()
     }
 
+    /// A request on a connection of its own.
+    pub fn ask(&self, request: impl AsRef<[u8]>) -> Response {
+        self.client().ask(request)
+    }
+
     /// A counter, summed over the workers.
     pub fn count(&self, counter: impl Fn(&Metrics) -> &Counter) -> u64 {
         let running = self.running.as_ref().expect("running");
