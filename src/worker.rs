@@ -5,12 +5,14 @@ use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use socket2::Socket;
-use tokio::runtime::{LocalOptions, LocalRuntime};
+use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc;
+use tokio::task::coop::unconstrained;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -52,27 +54,41 @@ pub struct Setup {
     pub metrics: Arc<Metrics>,
     /// Where ticks count from.
     pub epoch: Instant,
+    /// Where it says that it is listening, or why it cannot.
+    pub ready: SyncSender<io::Result<()>>,
     /// What it is told.
     pub commands: mpsc::Receiver<Command>,
 }
 
 /// Runs a worker on this thread until it is told to end; says how many sessions were cut.
-pub fn run(setup: Setup) -> io::Result<usize> {
-    let runtime: LocalRuntime = tokio::runtime::Builder::new_current_thread()
+pub fn run(setup: Setup) -> usize {
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build_local(LocalOptions::default())?;
-    runtime.block_on(work(setup))
+        .build_local(LocalOptions::default());
+    match runtime {
+        Ok(runtime) => runtime.block_on(work(setup)),
+        Err(error) => {
+            // Whoever started this worker waits for the word.
+            let _ = setup.ready.send(Err(error));
+            0
+        }
+    }
 }
 
-async fn work(mut setup: Setup) -> io::Result<usize> {
+async fn work(mut setup: Setup) -> usize {
     let services = Services::new(setup.plan, Arc::clone(&setup.metrics), setup.index, setup.epoch);
-    let mut accepting = Vec::new();
-    let mut listeners = Vec::new();
-    for socket in setup.sockets {
-        let listener = Rc::new(Listener::register(socket)?);
-        accepting.push(spawn_local(accept(Rc::clone(&listener), Rc::clone(&services))));
-        listeners.push(listener);
-    }
+    let registered: io::Result<Vec<_>> =
+        setup.sockets.into_iter().map(Listener::register).collect();
+    let listeners: Vec<_> = match registered {
+        Ok(listeners) => listeners.into_iter().map(Rc::new).collect(),
+        Err(error) => {
+            let _ = setup.ready.send(Err(error));
+            return 0;
+        }
+    };
+    let accept = |listener| spawn_local(accept(Rc::clone(listener), Rc::clone(&services)));
+    let accepting: Vec<_> = listeners.iter().map(accept).collect();
+    let _ = setup.ready.send(Ok(()));
     let sweeping = spawn_local(sweep(Rc::clone(&services)));
     let deadline = match setup.commands.recv().await {
         Some(Command::Drain { deadline }) => deadline,
@@ -87,7 +103,7 @@ async fn work(mut setup: Setup) -> io::Result<usize> {
     }
     let cut = drain(&services, deadline).await;
     sweeping.abort();
-    Ok(cut)
+    cut
 }
 
 async fn drain(services: &Services, deadline: Instant) -> usize {
@@ -144,7 +160,9 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 /// reset them.
 fn accept_waiting(listener: &Listener, services: &Rc<Services>) {
     let mut cx = Context::from_waker(Waker::noop());
-    while let Poll::Ready(Ok((stream, peer))) = pin!(listener.accept()).poll(&mut cx) {
+    // Unconstrained: the cooperative budget would end this before the queue is empty.
+    let mut next = || pin!(unconstrained(listener.accept())).poll(&mut cx);
+    while let Poll::Ready(Ok((stream, peer))) = next() {
         services.metrics.accepted.add(1);
         spawn_local(session::serve(stream, peer, Rc::clone(services)));
     }

@@ -5,5 +5,12 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod balancing;
+mod command;
+mod drain;
+mod footprint;
+mod health;
+mod random_heads;
+mod retry;
 mod support;
 mod tidy;
+mod timeouts;

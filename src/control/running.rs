@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub struct Running {
     /// The counters of each worker.
     pub metrics: Vec<Arc<Metrics>>,
     commands: Vec<mpsc::Sender<Command>>,
-    workers: Vec<JoinHandle<io::Result<usize>>>,
+    workers: Vec<JoinHandle<usize>>,
     checker: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
@@ -94,9 +95,12 @@ impl Running {
         let metrics = Arc::new(Metrics::new(endpoints));
         let (sender, commands) = mpsc::channel(4);
         let plan = Arc::clone(&self.plan);
-        let setup = Setup { index, sockets, plan, metrics: Arc::clone(&metrics), epoch, commands };
+        let (ready, started) = sync_channel(1);
+        let own = Arc::clone(&metrics);
+        let setup = Setup { index, sockets, plan, metrics: own, epoch, ready, commands };
         let name = format!("worker-{index}");
         self.workers.push(thread::Builder::new().name(name).spawn(move || worker::run(setup))?);
+        started.recv().unwrap_or_else(|_| Err(io::Error::other("the worker panicked")))?;
         self.commands.push(sender);
         self.metrics.push(metrics);
         Ok(())
@@ -113,8 +117,7 @@ impl Running {
         let mut cut = 0;
         for worker in self.workers.drain(..) {
             match worker.join() {
-                Ok(Ok(sessions)) => cut += sessions,
-                Ok(Err(error)) => log::error!("a worker failed: {error}"),
+                Ok(sessions) => cut += sessions,
                 Err(_) => log::error!("a worker panicked"),
             }
         }

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -63,10 +63,6 @@ impl Stream {
     /// Whether the peer has neither ended an idle connection nor sent anything on it, as far as
     /// the kernel has reported: costs no system call unless it has.
     pub fn is_quiet(&self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        if self.poll_readable(&mut cx).is_pending() {
-            return true;
-        }
         let mut byte = [0; 1];
         let read = match self {
             Self::Tcp(stream) => stream.try_read(&mut byte),

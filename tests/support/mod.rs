@@ -2,12 +2,16 @@
 
 pub mod client;
 pub mod origin;
+pub mod paused;
+pub mod process;
 pub mod proxy;
 
 pub use client::{Client, Response};
 pub use origin::{Conn, Origin};
+pub use process::Process;
 pub use proxy::Proxy;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Nothing a test waits for takes this long: the guard that turns a hang into a failure.
@@ -25,4 +29,12 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 /// So many bytes without a pattern that a lost or moved block could hide in.
 pub fn filler(count: usize) -> Vec<u8> {
     (0..count).map(|at| at.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes()[0]).collect()
+}
+
+/// A path for a socket file, with nothing there; short, since `sun_path` has 108 bytes.
+pub fn socket_path(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let path = folder.join(format!("{name}-{}", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    path
 }

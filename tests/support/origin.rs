@@ -6,12 +6,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use socket2::{Domain, Socket, Type};
+
 use super::HANG;
 
 pub struct Origin {
     pub address: SocketAddr,
     seen: Arc<Seen>,
     stopped: Arc<AtomicBool>,
+    /// Keeps the port of an origin that refuses from everybody else.
+    _reserved: Option<Socket>,
 }
 
 #[derive(Default)]
@@ -56,7 +60,7 @@ impl Origin {
                 thread::spawn(move || serve(conn));
             }
         });
-        Self { address, seen, stopped }
+        Self { address, seen, stopped, _reserved: None }
     }
 
     /// Answers every request with the same bytes, for as long as the connection lasts.
@@ -78,6 +82,14 @@ impl Origin {
                 conn.send([&ok_head(count)[..], &bytes].concat());
             }
         })
+    }
+
+    /// Refuses every connection, at a port that nobody else can get meanwhile.
+    pub fn refusing() -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("bind");
+        let address = socket.local_addr().expect("an address").as_socket().expect("IPv4");
+        Self { address, seen: Arc::default(), stopped: Arc::default(), _reserved: Some(socket) }
     }
 
     /// How many connections there have been.
@@ -164,7 +176,7 @@ impl Conn {
         let _ = self.stream.write_all(bytes.as_ref());
     }
 
-    /// Ends the connection in good order.
+    /// Ends the connection. Dropping it does not: the copy that `stop` would use keeps it open.
     pub fn close(self) {
         let _ = self.stream.shutdown(Shutdown::Both);
     }

@@ -17,19 +17,24 @@ pub struct Proxy {
     pub address: SocketAddr,
 }
 
+/// What these flags mean: port 0, one thread and no checks unless they say otherwise.
+pub fn config(flags: &[&str]) -> Config {
+    let mut words = vec!["evener", "--listen", "127.0.0.1:0"];
+    for (flag, value) in [("--threads", "1"), ("--check", "off"), ("--log-level", "off")] {
+        if !flags.contains(&flag) {
+            words.extend([flag, value]);
+        }
+    }
+    words.extend(flags);
+    let cli = Cli::try_parse_from(words).expect("flags");
+    let resolve = |_: &str| Err(std::io::ErrorKind::NotFound.into());
+    Config::new(&cli.flags, &resolve).expect("flags that make sense")
+}
+
 impl Proxy {
     /// Starts it with these flags, on one thread and without checks unless they say otherwise.
     pub fn start(flags: &[&str]) -> Self {
-        let mut words = vec!["evener", "--listen", "127.0.0.1:0"];
-        for (flag, value) in [("--threads", "1"), ("--check", "off"), ("--log-level", "off")] {
-            if !flags.contains(&flag) {
-                words.extend([flag, value]);
-            }
-        }
-        words.extend(flags);
-        let cli = Cli::try_parse_from(words).expect("flags");
-        let resolve = |_: &str| Err(std::io::ErrorKind::NotFound.into());
-        let config = Config::new(&cli.flags, &resolve).expect("flags that make sense");
+        let config = config(flags);
         let running = start(&config).expect("start");
         let Address::Tcp(address) = running.addresses[0] else { panic!("not TCP") };
         Self { running: Some(running), address }

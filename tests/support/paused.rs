@@ -1,0 +1,114 @@
+//! Sessions on a clock that stands still while anybody has work to do: an hour passes at once.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use evener::metrics::Metrics;
+use evener::net::stream::Stream;
+use evener::session;
+use evener::session::services::Services;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::LocalOptions;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep};
+
+use super::{proxy, socket_path};
+
+/// More than any timeout a test looks at.
+const END: Duration = Duration::from_secs(3 * 3600);
+
+/// Runs `test` on a runtime of its own.
+///
+/// A paused clock jumps to the next timer even if the kernel has just reported bytes, so a ticking
+/// one keeps each jump small. `tick` must be far below what the test measures.
+pub fn run(tick: Duration, test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build_local(LocalOptions::default())
+        .expect("a runtime");
+    let ticking = async {
+        let start = Instant::now();
+        while start.elapsed() < END {
+            sleep(tick).await;
+        }
+    };
+    runtime.block_on(async {
+        tokio::select! {
+            () = test => {}
+            () = ticking => panic!("never came about"),
+        }
+    });
+}
+
+/// What sessions with these flags work with.
+pub fn services(flags: &[&str]) -> Rc<Services> {
+    let plan = proxy::config(flags).plan;
+    let endpoints = plan.upstreams.iter().map(|upstream| upstream.endpoints.len()).sum();
+    Services::new(plan, Arc::new(Metrics::new(endpoints)), 0, Instant::now())
+}
+
+/// A connection to a session of its own.
+pub fn connect(services: &Rc<Services>) -> UnixStream {
+    let (ours, theirs) = UnixStream::pair().expect("a pair");
+    spawn_local(session::serve(Stream::Unix(theirs), None, Rc::clone(services)));
+    ours
+}
+
+/// An endpoint at a unix socket; its file goes when this is dropped.
+pub struct Endpoint {
+    pub path: PathBuf,
+}
+
+impl Endpoint {
+    /// Serves every connection with `serve`, each in a task of its own.
+    pub fn start<F: Future<Output = ()> + 'static>(
+        name: &str,
+        serve: impl Fn(UnixStream) -> F + 'static,
+    ) -> Self {
+        let path = socket_path(name);
+        let listener = UnixListener::bind(&path).expect("bind");
+        spawn_local(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                spawn_local(serve(stream));
+            }
+        });
+        Self { path }
+    }
+
+    /// What leads every request here.
+    pub fn route(&self) -> String {
+        format!("--route=/=unix:{}", self.path.display())
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Sends bytes; a peer that has gone is no matter.
+pub async fn send(stream: &mut UnixStream, bytes: &str) {
+    let _ = stream.write_all(bytes.as_bytes()).await;
+}
+
+/// Reads until what has come ends with `end`.
+pub async fn until(stream: &mut UnixStream, end: &str) -> String {
+    let mut text = String::new();
+    while !text.ends_with(end) {
+        let byte = stream.read_u8().await.unwrap_or_else(|_| panic!("{text:?} and then the end"));
+        text.push(char::from(byte));
+    }
+    text
+}
+
+/// Reads until the connection ends, in whatever way.
+pub async fn rest(stream: &mut UnixStream) -> String {
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes).await;
+    String::from_utf8_lossy(&bytes).into_owned()
+}

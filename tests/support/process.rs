@@ -1,0 +1,101 @@
+//! The binary as a process of its own, ended when dropped.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use super::{Client, eventually};
+
+pub struct Process {
+    child: Child,
+    /// Both outputs, line by line as they come.
+    lines: Arc<Mutex<Vec<String>>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Process {
+    pub fn start(words: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_evener"))
+            .args(words)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("spawn");
+        let lines = Arc::default();
+        let readers = vec![
+            collect(child.stdout.take().expect("stdout"), &lines),
+            collect(child.stderr.take().expect("stderr"), &lines),
+        ];
+        Self { child, lines, readers }
+    }
+
+    /// Waits until it says where it listens: the word behind `before`, as in `listening on `.
+    pub fn announces(&self, before: &str) -> String {
+        let mut found = None;
+        eventually("the process says where it listens", || {
+            let lines = self.lines.lock().expect("lock");
+            let mut rests = lines.iter().filter_map(|line| line.split_once(before));
+            found = rests.next().map(|(_, rest)| rest.to_owned());
+            found.is_some()
+        });
+        let rest = found.expect("found above");
+        rest.split([',', ' ']).next().expect("a word").to_owned()
+    }
+
+    /// Whether it has said so.
+    pub fn says(&self, text: &str) -> bool {
+        self.lines.lock().expect("lock").iter().any(|line| line.contains(text))
+    }
+
+    /// The port on which a balancer or an origin listens.
+    pub fn address(&self) -> SocketAddr {
+        self.announces("listening on ").parse().expect("an address")
+    }
+
+    /// A new connection to it.
+    pub fn client(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    /// Sends a signal by its name, such as TERM.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status().expect("kill");
+        assert!(sent.success());
+    }
+
+    /// Waits for its end; the exit code and everything it said.
+    pub fn end(mut self) -> (Option<i32>, Vec<String>) {
+        let mut status = None;
+        eventually("the process ends", || {
+            status = self.child.try_wait().expect("wait");
+            status.is_some()
+        });
+        for reader in self.readers.drain(..) {
+            reader.join().expect("its output");
+        }
+        let lines = std::mem::take(&mut *self.lines.lock().expect("lock"));
+        (status.expect("ended above").code(), lines)
+    }
+}
+
+fn collect(output: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) -> JoinHandle<()> {
+    let lines = Arc::clone(lines);
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            lines.lock().expect("lock").push(line);
+        }
+    })
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
