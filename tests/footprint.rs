@@ -8,9 +8,8 @@ use tokio::net::UnixStream;
 
 use crate::support::paused::{run, services};
 
-/// Bytes of a parked session: what each idle client costs besides its socket. Measured, and a
-/// tenth above.
-const SESSION_BYTES_MAX: usize = 0;
+/// What each idle client costs besides its socket: 480 bytes when measured, and a tenth above.
+const SESSION_BYTES_MAX: usize = 528;
 
 #[test]
 fn a_parked_session_is_small() {
@@ -19,6 +18,6 @@ fn a_parked_session_is_small() {
         let (stream, _client) = UnixStream::pair().unwrap();
         let session = session::serve(Stream::Unix(stream), None, services);
         let bytes = size_of_val(&session);
-        assert!(bytes <= SESSION_BYTES_MAX, "{bytes} bytes, more than {SESSION_BYTES_MAX}");
+        assert!(bytes <= SESSION_BYTES_MAX, "{bytes} bytes, where {SESSION_BYTES_MAX} are allowed");
     });
 }

@@ -5,12 +5,21 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod balancing;
+mod bodies;
 mod command;
+mod cut;
 mod drain;
 mod footprint;
+mod forwarding;
 mod health;
+mod hyper_peers;
+mod interim;
+mod keepalive;
 mod random_heads;
+mod refusals;
 mod retry;
+mod routing;
 mod support;
 mod tidy;
 mod timeouts;
+mod tunnel;

@@ -93,7 +93,7 @@ async fn serve(mut stream: Stream, name: &str) -> Result<(), ()> {
     let (mut read, mut write) = stream.split();
     let mut input = Buffer::new();
     loop {
-        let mut scan = Scan::default();
+        let mut scan = Scan::request();
         let length = loop {
             match scan.advance(input.filled(), &LIMITS).map_err(|_| ())? {
                 Some(length) => break length,

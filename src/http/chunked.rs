@@ -102,8 +102,8 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn size(&mut self) -> Result<Option<State>, Reject> {
+        self.refuse_early_size()?;
         let Some(line) = self.line(CHUNK_LINE_BYTES_MAX, Reject::ChunkLineTooLong)? else {
-            self.refuse_early_size()?;
             return Ok(None);
         };
         let bytes = &self.bytes[self.at.used..self.at.used + line];
@@ -154,8 +154,8 @@ impl Work<'_> {
     fn line(&self, max: usize, too_long: Reject) -> Result<Option<usize>, Reject> {
         let rest = &self.bytes[self.at.used..];
         match memchr::memchr(b'\n', rest) {
+            Some(end) if end >= max => Err(too_long),
             Some(end) if end == 0 || rest[end - 1] != b'\r' => Err(Reject::BareLf),
-            Some(end) if end + 1 > max => Err(too_long),
             Some(end) => Ok(Some(end - 1)),
             None if rest.len() >= max => Err(too_long),
             None => Ok(None),

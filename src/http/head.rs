@@ -62,54 +62,59 @@ impl Method {
     }
 }
 
-/// The search for the end of a head, resumed as bytes arrive.
-#[derive(Clone, Copy, Debug, Default)]
+/// The search for the end of a head, resumed as bytes arrive. Where they are split makes no
+/// difference to what is found.
+#[derive(Clone, Copy, Debug)]
 pub struct Scan {
     /// Bytes already looked at.
     seen: usize,
     /// Where the line that is being looked at begins.
     line: usize,
+    /// What a malformed first line is called.
+    first_line: Reject,
 }
 
 impl Scan {
+    /// At the first byte of a request.
+    pub fn request() -> Self {
+        Self { seen: 0, line: 0, first_line: Reject::RequestLine }
+    }
+
+    /// At the first byte of a response.
+    pub fn response() -> Self {
+        Self { first_line: Reject::StatusLine, ..Self::request() }
+    }
+
     /// Looks at what has come since the last call; `bytes` begins with the head's first byte.
     /// `Some(length)` once the head is whole, `None` while more is needed.
     pub fn advance(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Reject> {
+        // What is not HTTP at all need not be waited for.
+        if bytes.first().is_some_and(|first| !field::is_token_byte(*first) && *first != b'\r') {
+            return Err(self.first_line);
+        }
         for at in memchr::memchr_iter(b'\n', &bytes[self.seen..]) {
             let end = self.seen + at;
-            if end == 0 || bytes[end - 1] != b'\r' {
+            if end >= limits.head_bytes_max {
+                return Err(self.too_long());
+            }
+            if bytes[end - 1] != b'\r' {
                 return Err(Reject::BareLf);
             }
             let line = &bytes[self.line..end - 1];
             if matches!(line.first(), Some(b' ' | b'\t')) {
-                return Err(if self.line == 0 { Reject::RequestLine } else { Reject::ObsFold });
+                return Err(Reject::ObsFold);
             }
             self.line = end + 1;
             if line.is_empty() {
-                return if self.line > limits.head_bytes_max {
-                    Err(Reject::HeadTooLarge)
-                } else {
-                    Ok(Some(self.line))
-                };
+                return Ok(Some(self.line));
             }
         }
         self.seen = bytes.len();
-        self.refuse_early(bytes, limits)?;
-        Ok(None)
+        if self.seen >= limits.head_bytes_max { Err(self.too_long()) } else { Ok(None) }
     }
 
-    /// What can be refused before the head is whole: what is too long, and what is not HTTP.
-    fn refuse_early(&self, bytes: &[u8], limits: &Limits) -> Result<(), Reject> {
-        if bytes.len() >= limits.head_bytes_max {
-            let first_line = self.line == 0;
-            return Err(if first_line { Reject::TargetTooLong } else { Reject::HeadTooLarge });
-        }
-        match bytes.first() {
-            Some(&first) if !field::is_token_byte(first) && first != b'\r' => {
-                Err(Reject::RequestLine)
-            }
-            _ => Ok(()),
-        }
+    fn too_long(&self) -> Reject {
+        if self.line == 0 { Reject::TargetTooLong } else { Reject::HeadTooLarge }
     }
 }
 
@@ -344,7 +349,7 @@ mod tests {
     const LIMITS: Limits = Limits { head_bytes_max: 1024, fields_max: 8 };
 
     fn scan(bytes: &[u8]) -> Result<Option<usize>, Reject> {
-        Scan::default().advance(bytes, &LIMITS)
+        Scan::request().advance(bytes, &LIMITS)
     }
 
     /// What reading a whole head comes to: method, target and authority, or the refusal.
@@ -364,7 +369,7 @@ mod tests {
     fn the_end_is_found_however_the_head_drips() {
         let bytes = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nrest";
         for cut in 0..bytes.len() {
-            let mut scan = Scan::default();
+            let mut scan = Scan::request();
             let first = scan.advance(&bytes[..cut], &LIMITS).unwrap();
             let whole = if first.is_some() { first } else { scan.advance(bytes, &LIMITS).unwrap() };
             assert_eq!(whole, Some(bytes.len() - 4), "cut at {cut}");
@@ -459,6 +464,7 @@ mod tests {
     fn what_is_not_http_is_refused_at_its_first_bytes() {
         assert_eq!(scan(b"\x16\x03\x01"), Err(Reject::RequestLine));
         assert_eq!(scan(b"\0"), Err(Reject::RequestLine));
+        assert_eq!(scan(b"\n"), Err(Reject::RequestLine));
         assert_eq!(refused("PRI * HTTP/2.0\r\n\r\n"), Reject::Version);
     }
 

@@ -29,18 +29,22 @@ pub struct Bound {
 pub fn bind(address: &Address, workers: usize) -> io::Result<Bound> {
     match address {
         Address::Tcp(address) => {
-            let wanted = SockAddr::from(*address);
-            // Only a socket that shares with nobody finds out whether the port is free.
-            let probe = tcp_socket(&wanted, false)?;
-            let wanted = probe.local_addr()?;
-            drop(probe);
-            let sockets: io::Result<Vec<Socket>> =
-                (0..workers).map(|_| tcp_socket(&wanted, true)).collect();
-            let address = wanted.as_socket().unwrap_or(*address);
-            let sockets = sockets?;
-            for socket in &sockets {
+            // The first socket shares with nobody until it listens: only so does it find out that
+            // the port is taken, and so does anybody else from then on.
+            let first = tcp_socket(&SockAddr::from(*address))?;
+            first.bind(&SockAddr::from(*address))?;
+            first.listen(BACKLOG)?;
+            first.set_reuse_port(true)?;
+            let bound = first.local_addr()?;
+            let mut sockets = vec![first];
+            while sockets.len() < workers {
+                let socket = tcp_socket(&bound)?;
+                socket.set_reuse_port(true)?;
+                socket.bind(&bound)?;
                 socket.listen(BACKLOG)?;
+                sockets.push(socket);
             }
+            let address = bound.as_socket().unwrap_or(*address);
             Ok(Bound { address: Address::Tcp(address), sockets })
         }
         Address::Unix(path) => {
@@ -53,15 +57,13 @@ pub fn bind(address: &Address, workers: usize) -> io::Result<Bound> {
     }
 }
 
-fn tcp_socket(address: &SockAddr, share: bool) -> io::Result<Socket> {
+fn tcp_socket(address: &SockAddr) -> io::Result<Socket> {
     let socket = Socket::new(address.domain(), Type::STREAM, Some(Protocol::TCP))?;
     if address.domain() == Domain::IPV6 {
         // `[::]` and `0.0.0.0` are two listeners, as in nginx: what is said is what is bound.
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(share)?;
-    socket.bind(address)?;
     Ok(socket)
 }
 

@@ -1,8 +1,8 @@
 //! A connection, whatever it is made of.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
@@ -58,6 +58,17 @@ impl Stream {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
         }
+    }
+
+    /// Reads into `buffer` what is there already; `None` if nothing is.
+    pub async fn read_now(&mut self, buffer: &mut Buffer) -> Option<io::Result<usize>> {
+        let (mut half, _) = self.split();
+        let mut reading = pin!(half.read(buffer));
+        poll_fn(|cx| match reading.as_mut().poll(cx) {
+            Poll::Ready(read) => Poll::Ready(Some(read)),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
     }
 
     /// Whether the peer has neither ended an idle connection nor sent anything on it, as far as

@@ -69,7 +69,7 @@ pub async fn read_head(
     limits: &Limits,
     meter: &Meter<'_>,
 ) -> Result<usize, Kind> {
-    let mut scan = Scan::default();
+    let mut scan = Scan::response();
     loop {
         if let Some(length) = scan.advance(input.filled(), limits).map_err(Kind::Rejected)? {
             return Ok(length);

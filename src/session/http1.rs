@@ -6,7 +6,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::attempt::Asked;
-use super::exchange::{self, Client, Next, Request, send};
+use super::converse::{Client, Next, Request};
+use super::exchange::{self, send};
 use super::services::{Plan, Services};
 use crate::buffer::Buffer;
 use crate::drain::{Drain, Phase};
@@ -38,10 +39,11 @@ pub async fn serve(mut stream: Stream, peer: Peer, services: Rc<Services>) {
     let mut patience = services.plan.timeouts.header;
     while park(&stream, &services.drain, &mut timer, patience).await == Parked::Readable {
         match Box::pin(work(&mut stream, &mut timer, peer, &services)).await {
-            Next::Reuse => patience = services.plan.timeouts.keepalive,
-            Next::Close => return,
-            Next::Linger => return Box::pin(linger(stream, &mut timer)).await,
-            Next::Cut => return stream.reset(),
+            None => {}
+            Some(Next::Reuse) => patience = services.plan.timeouts.keepalive,
+            Some(Next::Close) => return,
+            Some(Next::Linger) => return Box::pin(linger(stream, &mut timer)).await,
+            Some(Next::Cut) => return stream.reset(),
         }
     }
 }
@@ -79,19 +81,29 @@ async fn linger(mut stream: Stream, timer: &mut Timer) {
     let _ = timer.within(LINGER, discarding).await;
 }
 
-/// Works on requests until none is waiting to be read.
-async fn work(stream: &mut Stream, timer: &mut Timer, peer: Peer, services: &Services) -> Next {
+/// Works on requests until none is waiting to be read; `None` if there was nothing to read yet.
+async fn work(
+    stream: &mut Stream,
+    timer: &mut Timer,
+    peer: Peer,
+    services: &Services,
+) -> Option<Next> {
     let mut client = Client { stream, input: Buffer::new(), timer };
+    // A connection that has just been accepted is taken to be readable, since most are.
+    match client.stream.read_now(&mut client.input).await? {
+        Ok(1..) => {}
+        Ok(0) | Err(_) => return Some(Next::Close),
+    }
     loop {
         let mut request = match next_request(&mut client, peer, services).await {
             Ok(Some(request)) => request,
-            Ok(None) => return Next::Close,
-            Err(fault) => return refuse(&mut client, services, fault).await,
+            Ok(None) => return Some(Next::Close),
+            Err(fault) => return Some(refuse(&mut client, services, fault).await),
         };
         services.metrics.requests.add(1);
         match exchange::run(&mut client, &mut request, services).await {
             Next::Reuse if !client.input.is_empty() => {}
-            next => return next,
+            next => return Some(next),
         }
     }
 }
@@ -132,7 +144,7 @@ async fn read_head(
             input.consume(head::leading_blank(input.filled()));
         }
         if !input.is_empty() && input.filled() != b"\r" {
-            let scan = scan.get_or_insert_with(Scan::default);
+            let scan = scan.get_or_insert_with(Scan::request);
             let found = scan.advance(input.filled(), limits).map_err(Kind::Rejected)?;
             if found.is_some() {
                 return Ok(found);

@@ -1,6 +1,7 @@
 //! One client connection from its acceptance to its end.
 
 pub mod attempt;
+pub mod converse;
 pub mod exchange;
 pub mod http1;
 pub mod record;

@@ -26,7 +26,7 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
     (1, "", &["metrics"]),
     (2, "net/", &["deadline", "stream", "listen", "connect", "pool", "mod"]),
     (3, "relay/", &["copy", "body", "duplex", "mod"]),
-    (4, "session/", &["services", "record", "attempt", "exchange", "http1", "mod"]),
+    (4, "session/", &["services", "record", "attempt", "converse", "exchange", "http1", "mod"]),
     (5, "config/", &["value", "cli", "mod"]),
     (6, "", &["worker"]),
     (7, "control/", &["origin", "checks", "running", "signals", "demo", "mod"]),

@@ -20,7 +20,7 @@ const SAMPLES: &[(Rule, &str, &str, usize)] = &[
     (upward_imports, "src/http/head.rs", "use super::Head;", 1),
     (upward_imports, "src/reject.rs", "use crate::fault::Fault;", 1),
     (upward_imports, "src/route/mod.rs", "use crate::VERSION;", 1),
-    (upward_imports, "src/control/mod.rs", "pub use demo::run;", 1),
+    (upward_imports, "src/control/signals.rs", "pub use super::demo::run;", 1),
     (upward_imports, "src/novel.rs", "", 1),
     (impurities, "src/http/head.rs", "use std::net::{IpAddr, TcpStream};", 1),
     (impurities, "src/fault.rs", "fn f() {\n    warn!(\"x\");\n}", 2),

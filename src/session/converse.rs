@@ -1,0 +1,334 @@
+//! One attempt's conversation: the request going up and the answer coming down, side by side.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+use tokio::time::Instant;
+
+use super::attempt::{self, Answer, Asked, Finality, Lease};
+use super::services::Services;
+use crate::buffer::Buffer;
+use crate::fault::{Fault, Kind, Progress, Stage};
+use crate::http::head::Version;
+use crate::net::deadline::{Activity, Elapsed, Timer};
+use crate::net::stream::{ReadHalf, Stream, WriteHalf};
+use crate::reject::Reject;
+use crate::relay::body::{Body, relay};
+use crate::relay::copy::{Broken, End, Meter};
+
+/// Interim responses passed on before the final one must come.
+const INTERIM_MAX: usize = 16;
+
+/// The client's side of an exchange.
+pub struct Client<'a> {
+    /// Its connection.
+    pub stream: &'a mut Stream,
+    /// What has been read from it and not been used.
+    pub input: Buffer,
+    /// The session's timer.
+    pub timer: &'a mut Timer,
+}
+
+impl Client<'_> {
+    /// Whether nothing has come that was not used: closing the connection would answer it with a
+    /// reset, and that could overtake our answer.
+    pub fn is_quiet(&self) -> bool {
+        self.input.is_empty() && self.stream.is_quiet()
+    }
+}
+
+/// A request whose head has been read and written anew.
+pub struct Request {
+    /// What its answer needs to know of it.
+    pub asked: Asked,
+    /// The route it takes, if there is one.
+    pub route: Option<usize>,
+    /// What of its body is not in `outgoing`.
+    pub body: Body,
+    /// The head as it goes to the endpoint, and the first bytes of the body: kept until an answer
+    /// comes, so that another endpoint can be sent the same.
+    pub outgoing: Buffer,
+}
+
+/// What becomes of the client's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It carries the next request.
+    Reuse,
+    /// It is closed; everything was read and written.
+    Close,
+    /// It is closed once the client has had time to read the answer: it may still be sending.
+    Linger,
+    /// It is reset, so that the client can tell that the answer was cut short.
+    Cut,
+}
+
+/// How an attempt failed.
+pub struct Failure {
+    /// What ended it.
+    pub fault: Fault,
+    /// How far it had come.
+    pub progress: Progress,
+    /// What becomes of the client's connection if it has seen the beginning of an answer.
+    pub begun: Option<Next>,
+    /// Whether the connection had been idle and ended before any byte of an answer.
+    pub was_stale: bool,
+}
+
+/// How an attempt ended well.
+pub enum Ended {
+    /// With an answer, whole.
+    Answered {
+        /// The answer.
+        answer: Answer,
+        /// What had become of the request by then.
+        sent: Sent,
+        /// Whether more than the answer had come.
+        surplus: bool,
+    },
+    /// With a tunnel; the client has been sent the 101.
+    Upgraded {
+        /// What has come from the endpoint behind its head.
+        early: Buffer,
+    },
+}
+
+/// What has become of the request on its way to the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Still on its way.
+    Running,
+    /// All of it is sent.
+    Done,
+    /// The endpoint took no more of it; an answer may have come before that.
+    Refused,
+}
+
+/// Sends the request and receives the answer, both at once.
+pub async fn converse(
+    client: &mut Client<'_>,
+    request: &mut Request,
+    services: &Services,
+    lease: &mut Lease,
+) -> Result<Ended, Failure> {
+    let Client { stream, input, timer } = client;
+    let Request { asked, body, outgoing, .. } = request;
+    let kept = body.admitted();
+    let activity = Activity::new();
+    let (up, down) = (Meter::new(&activity), Meter::new(&activity));
+    let (mut client_read, client_write) = stream.split();
+    let (upstream_read, mut upstream_write) = lease.stream.split();
+    let mut talk = Talk {
+        services,
+        timer,
+        activity: &activity,
+        up: &up,
+        down: &down,
+        sent: Cell::new(Sent::Running),
+        client_write,
+        upstream_read,
+        received: Buffer::new(),
+        out: Buffer::new(),
+        heard: false,
+        begun: None,
+    };
+    let ended = {
+        let upload = pin!(async {
+            up.write(&mut upstream_write, outgoing.filled()).await?;
+            outgoing.settle();
+            relay(body, input, &mut client_read, &mut upstream_write, &up).await
+        });
+        talk.run(upload, *asked).await
+    };
+    services.metrics.bytes_up.add(up.bytes());
+    services.metrics.bytes_down.add(down.bytes());
+    ended.map_err(|fault| {
+        let progress = if talk.heard || body.admitted() > kept {
+            Progress::Underway
+        } else if up.bytes() > 0 {
+            Progress::Unanswered
+        } else {
+            Progress::Unsent
+        };
+        let was_stale = lease.reused
+            && progress != Progress::Underway
+            && matches!(fault.kind, Kind::Closed | Kind::Broken);
+        Failure { fault, progress, begun: talk.begun, was_stale }
+    })
+}
+
+/// What the two directions of an attempt share.
+struct Talk<'a> {
+    services: &'a Services,
+    timer: &'a mut Timer,
+    activity: &'a Activity,
+    up: &'a Meter<'a>,
+    down: &'a Meter<'a>,
+    sent: Cell<Sent>,
+    client_write: WriteHalf<'a>,
+    upstream_read: ReadHalf<'a>,
+    /// What has come from the endpoint and not been used.
+    received: Buffer,
+    /// What is to go to the client.
+    out: Buffer,
+    /// Whether any byte of an answer has come.
+    heard: bool,
+    /// Set once the client has been sent bytes of the final answer.
+    begun: Option<Next>,
+}
+
+impl Talk<'_> {
+    async fn run(
+        &mut self,
+        mut upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
+        asked: Asked,
+    ) -> Result<Ended, Fault> {
+        let mut interim = 0;
+        loop {
+            let length = self.head(upload.as_mut()).await?;
+            // An answer that comes while the request is still being sent may mean that the client
+            // never sends the rest of it.
+            let settled = self.sent.get() == Sent::Done && !self.services.is_draining();
+            let asked = Asked { persists: asked.persists && settled, ..asked };
+            let limits = &self.services.plan.limits;
+            self.out.clear();
+            let answer =
+                attempt::read_answer(&mut self.received, length, asked, limits, &mut self.out)
+                    .map_err(bad_answer)?;
+            interim += usize::from(answer.finality == Finality::Interim);
+            match answer.finality {
+                Finality::Interim if interim > INTERIM_MAX => {
+                    return Err(bad_answer(Reject::TooManyInterim));
+                }
+                // RFC 9110 §15.2: an HTTP/1.0 client must not be sent one.
+                Finality::Interim if asked.version == Version::Http10 => {}
+                Finality::Interim => self.download(upload.as_mut(), None).await?,
+                Finality::Final => return self.finish(upload, answer).await,
+                Finality::Upgrade if self.sent.get() == Sent::Done => {
+                    self.begun = Some(Next::Cut);
+                    self.services.metrics.response(answer.status);
+                    self.download(upload, None).await?;
+                    let early = std::mem::replace(&mut self.received, Buffer::new());
+                    return Ok(Ended::Upgraded { early });
+                }
+                Finality::Upgrade => return Err(bad_answer(Reject::UnaskedUpgrade)),
+            }
+        }
+    }
+
+    /// Waits for the head of an answer while the request is on its way.
+    async fn head(
+        &mut self,
+        upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
+    ) -> Result<usize, Fault> {
+        let Self { services, timer, activity, up, down, sent, .. } = self;
+        let timeouts = &services.plan.timeouts;
+        let reading = attempt::read_head(
+            &mut self.upstream_read,
+            &mut self.received,
+            &services.plan.limits,
+            down,
+        );
+        activity.touch();
+        let sent_at = Cell::new(activity.last());
+        let deadline = || match sent.get() {
+            Sent::Running => activity.last() + timeouts.idle,
+            Sent::Done | Sent::Refused => sent_at.get() + timeouts.response,
+        };
+        let both = alongside(upload, sent, || sent_at.set(Instant::now()), reading);
+        let ended = timer.until(deadline, both).await;
+        self.heard |= !self.received.is_empty();
+        match ended {
+            Ok(Ok(Ok(length))) => Ok(length),
+            Ok(Ok(Err(kind))) => Err(Fault::upstream(Stage::ResponseHead, kind)),
+            Ok(Err(kind)) => Err(Fault::client(Stage::Request, kind)),
+            Err(Elapsed) => Err(match (sent.get(), up.waits_for()) {
+                (Sent::Running, End::Source) => Fault::client(Stage::Request, Kind::TimedOut),
+                (Sent::Running, End::Sink) => Fault::upstream(Stage::Request, Kind::TimedOut),
+                (Sent::Done | Sent::Refused, _) => {
+                    Fault::upstream(Stage::ResponseHead, Kind::TimedOut)
+                }
+            }),
+        }
+    }
+
+    async fn finish(
+        &mut self,
+        upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
+        mut answer: Answer,
+    ) -> Result<Ended, Fault> {
+        self.begun = Some(if answer.ends_with_connection { Next::Cut } else { Next::Linger });
+        self.services.metrics.response(answer.status);
+        self.download(upload, Some(&mut answer.body)).await?;
+        let surplus = !self.received.is_empty();
+        Ok(Ended::Answered { answer, sent: self.sent.get(), surplus })
+    }
+
+    /// Sends `out` to the client, and behind it, in the same write as far as it is here already,
+    /// a body; the request stays on its way meanwhile.
+    async fn download(
+        &mut self,
+        upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
+        body: Option<&mut Body>,
+    ) -> Result<(), Fault> {
+        let Self { services, timer, activity, down, sent, received, out, .. } = self;
+        let (client_write, upstream_read) = (&mut self.client_write, &mut self.upstream_read);
+        let sending = async {
+            let Some(body) = body else { return down.write(client_write, out.filled()).await };
+            let ready = body
+                .admit(received, out.spare_mut().len())
+                .map_err(|reject| Broken { end: End::Source, kind: Kind::Rejected(reject) })?;
+            out.append(&received.filled()[..ready]);
+            received.consume(ready);
+            down.write(client_write, out.filled()).await?;
+            out.clear();
+            relay(body, received, upstream_read, client_write, down).await
+        };
+        let both = alongside(upload, sent, || {}, sending);
+        match timer.while_active(services.plan.timeouts.idle, activity, both).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(Broken { end: End::Source, kind }))) => {
+                Err(Fault::upstream(Stage::ResponseBody, kind))
+            }
+            Ok(Ok(Err(Broken { end: End::Sink, kind }))) => {
+                Err(Fault::client(Stage::ResponseBody, kind))
+            }
+            Ok(Err(kind)) => Err(Fault::client(Stage::Request, kind)),
+            Err(Elapsed) => Err(match down.waits_for() {
+                End::Source => Fault::upstream(Stage::ResponseBody, Kind::TimedOut),
+                End::Sink => Fault::client(Stage::ResponseBody, Kind::TimedOut),
+            }),
+        }
+    }
+}
+
+fn bad_answer(reject: Reject) -> Fault {
+    Fault::upstream(Stage::ResponseHead, Kind::Rejected(reject))
+}
+
+/// Does `work` with the upload going on beside it. Fails if the client breaks the request off; an
+/// endpoint that takes no more of it is noted in `sent`, since it may have answered before.
+async fn alongside<T>(
+    mut upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
+    sent: &Cell<Sent>,
+    on_sent: impl Fn(),
+    work: impl Future<Output = T>,
+) -> Result<T, Kind> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        if sent.get() == Sent::Running
+            && let Poll::Ready(ended) = upload.as_mut().poll(cx)
+        {
+            match ended {
+                Ok(()) => sent.set(Sent::Done),
+                Err(Broken { end: End::Sink, .. }) => sent.set(Sent::Refused),
+                Err(Broken { end: End::Source, kind }) => return Poll::Ready(Err(kind)),
+            }
+            on_sent();
+        }
+        work.as_mut().poll(cx).map(Ok)
+    })
+    .await
+}

@@ -1,0 +1,300 @@
+//! Bodies of every framing, both ways, whole and byte for byte.
+
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use crate::support::origin::{ok, ok_head};
+use crate::support::{Client, Origin, Proxy, filler};
+
+const LARGE: usize = 5 << 20;
+
+fn post(fields: &str) -> String {
+    format!("POST / HTTP/1.1\r\nHost: test\r\n{fields}\r\n")
+}
+
+/// Sends beside what the test does; a proxy that takes no more of it is no matter here.
+fn send_beside(client: &Client, bytes: Vec<u8>) -> thread::JoinHandle<()> {
+    let mut stream = client.stream.try_clone().unwrap();
+    thread::spawn(move || {
+        let _ = std::io::Write::write_all(&mut stream, &bytes);
+    })
+}
+
+/// The whole of a response as it came, to a request after which the connection is closed.
+fn raw(answer: impl Into<Vec<u8>>, request: &str) -> String {
+    let origin = Origin::answering(answer);
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    client.send(request);
+    String::from_utf8(client.rest()).unwrap()
+}
+
+#[test]
+fn a_request_with_a_length() {
+    let origin = Origin::echoing(5);
+    let proxy = Proxy::before(&[&origin], &[]);
+    let response = proxy.ask(post("Content-Length: 5\r\n") + "hello");
+    assert_eq!((response.text().as_str(), response.field("content-length")), ("hello", Some("5")));
+    assert!(origin.heads()[0].contains("\r\nContent-Length: 5\r\n"));
+}
+
+const CHUNKS_SENT: &str = "5;a=b;c=\"d\"\r\nhello\r\n0006\r\n world\r\n0\r\nX-Sum: 1\r\n\r\n";
+const CHUNKS_PASSED: &str = "5\r\nhello\r\n6\r\n world\r\n0\r\nX-Sum: 1\r\n\r\n";
+
+#[test]
+fn a_chunked_request_loses_its_extensions_and_keeps_its_trailers() {
+    let origin = Origin::echoing(CHUNKS_PASSED.len());
+    let proxy = Proxy::before(&[&origin], &[]);
+    let response = proxy.ask(post("Transfer-Encoding: chunked\r\n") + CHUNKS_SENT);
+    assert_eq!(response.text(), CHUNKS_PASSED);
+    assert!(origin.heads()[0].contains("\r\nTransfer-Encoding: chunked\r\n"));
+}
+
+#[test]
+fn a_chunked_request_byte_by_byte() {
+    let origin = Origin::echoing(CHUNKS_PASSED.len());
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    for byte in (post("Transfer-Encoding: chunked\r\n") + CHUNKS_SENT).bytes() {
+        client.send([byte]);
+    }
+    assert_eq!(client.response().text(), CHUNKS_PASSED);
+}
+
+#[test]
+fn a_chunked_response_loses_its_extensions_and_keeps_its_trailers() {
+    let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{CHUNKS_SENT}");
+    let response = raw(answer, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let (head, body) = response.split_once("\r\n\r\n").unwrap();
+    assert_eq!(body, CHUNKS_PASSED);
+    assert!(head.contains("\r\nTransfer-Encoding: chunked"), "{head}");
+}
+
+#[test]
+fn a_response_that_ends_with_its_connection_ends_with_the_clients() {
+    let origin = Origin::start(|mut conn| {
+        conn.head();
+        conn.send("HTTP/1.1 200 OK\r\n\r\nhello");
+        conn.close();
+    });
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    client.get("/");
+    let response = client.response();
+    assert_eq!((response.text().as_str(), response.field("connection")), ("hello", Some("close")));
+    assert!(!client.is_reset());
+}
+
+#[test]
+fn a_response_to_head_has_a_length_and_no_body() {
+    let origin = Origin::answering(ok_head(5));
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    for _ in 0..2 {
+        client.send("HEAD / HTTP/1.1\r\nHost: test\r\n\r\n");
+        assert_eq!(client.response_with(false).field("content-length"), Some("5"));
+    }
+    assert_eq!(origin.connections(), 1);
+}
+
+#[test]
+fn statuses_without_a_body_end_with_their_head() {
+    for (status, length) in [("204 No Content", None), ("304 Not Modified", Some("5"))] {
+        let fields = length.map_or(String::new(), |length| format!("Content-Length: {length}\r\n"));
+        let origin = Origin::answering(format!("HTTP/1.1 {status}\r\n{fields}\r\n"));
+        let proxy = Proxy::before(&[&origin], &[]);
+        let mut client = proxy.client();
+        for _ in 0..2 {
+            client.get("/");
+            assert_eq!(client.response().field("content-length"), length, "{status}");
+        }
+        assert_eq!(origin.connections(), 1, "{status}");
+    }
+}
+
+#[test]
+fn empty_bodies() {
+    let origin = Origin::answering(ok(""));
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    let chunked = post("Transfer-Encoding: chunked\r\n") + "0\r\n\r\n";
+    let response = client.ask(post("Content-Length: 0\r\n"));
+    assert_eq!((response.status, response.field("content-length")), (200, Some("0")));
+    drop(client);
+    let origin = Origin::echoing(5);
+    let response = Proxy::before(&[&origin], &[]).ask(chunked);
+    assert_eq!(response.text(), "0\r\n\r\n");
+}
+
+#[test]
+fn an_empty_chunked_response_leaves_the_connection_usable() {
+    let origin =
+        Origin::answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    for _ in 0..2 {
+        client.get("/");
+        let response = client.response();
+        assert!(response.whole && response.body.is_empty());
+    }
+}
+
+#[test]
+fn a_large_request_and_a_large_response_at_once() {
+    let origin = Origin::start(|mut conn| {
+        conn.head();
+        conn.send(ok_head(LARGE));
+        for _ in 0..LARGE >> 14 {
+            let bytes = conn.bytes(1 << 14).unwrap();
+            conn.send(bytes);
+        }
+    });
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    client.send(post(&format!("Content-Length: {LARGE}\r\n")));
+    let sending = send_beside(&client, filler(LARGE));
+    assert!(client.response().body == filler(LARGE));
+    sending.join().unwrap();
+}
+
+#[test]
+fn a_large_request() {
+    let origin = Origin::start(|mut conn| {
+        conn.head();
+        let intact = conn.bytes(LARGE).unwrap() == filler(LARGE);
+        conn.send(ok(if intact { "intact" } else { "damaged" }));
+    });
+    let head = post(&format!("Content-Length: {LARGE}\r\n")).into_bytes();
+    let response = Proxy::before(&[&origin], &[]).ask([head, filler(LARGE)].concat());
+    assert_eq!(response.text(), "intact");
+}
+
+#[test]
+fn a_large_response() {
+    let origin = Origin::answering([ok_head(LARGE), filler(LARGE)].concat());
+    let response = Proxy::before(&[&origin], &[]).get("/");
+    assert!(response.whole && response.body == filler(LARGE));
+}
+
+/// The bytes in chunks of every size up to the largest, with an extension each.
+fn chunked(bytes: &[u8], largest: usize, extension: &str) -> Vec<u8> {
+    let (mut out, mut rest, mut size) = (Vec::new(), bytes, 1);
+    while !rest.is_empty() {
+        let (chunk, after) = rest.split_at(size.min(rest.len()));
+        out.extend(format!("{:x}{extension}\r\n", chunk.len()).bytes());
+        out.extend([chunk, b"\r\n"].concat());
+        (rest, size) = (after, size * 7 % largest + 1);
+    }
+    out.extend(b"0\r\n\r\n");
+    out
+}
+
+#[test]
+fn a_large_chunked_request() {
+    let canonical = chunked(&filler(LARGE), 100_000, "");
+    let expected = canonical.clone();
+    let origin = Origin::start(move |mut conn| {
+        conn.head();
+        let intact = conn.bytes(expected.len()).unwrap() == expected;
+        conn.send(ok(if intact { "intact" } else { "damaged" }));
+    });
+    let head = post("Transfer-Encoding: chunked\r\n").into_bytes();
+    let body = chunked(&filler(LARGE), 100_000, ";ext=1");
+    let response = Proxy::before(&[&origin], &[]).ask([head, body].concat());
+    assert_eq!(response.text(), "intact");
+}
+
+#[test]
+fn a_large_chunked_response() {
+    let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let body = chunked(&filler(LARGE), 100_000, ";ext=1");
+    let origin = Origin::answering([&head[..], &body].concat());
+    let response = Proxy::before(&[&origin], &[]).get("/");
+    assert!(response.whole && response.body == filler(LARGE));
+}
+
+#[test]
+fn an_http_1_0_client_gets_no_chunks_and_a_close() {
+    let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{CHUNKS_SENT}");
+    let response = raw(answer, "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    assert_eq!(response, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello world");
+}
+
+#[test]
+fn an_answer_before_the_upload_ends_arrives_and_is_the_last() {
+    let origin = Origin::start(|mut conn| {
+        conn.head();
+        conn.send("HTTP/1.1 413 Too Much\r\nContent-Length: 2\r\n\r\nno");
+        // Takes all that comes, so that the proxy has nothing but the answer to go by.
+        conn.rest();
+    });
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    client.send(post(&format!("Content-Length: {LARGE}\r\n")).into_bytes());
+    client.send(filler(100_000));
+    let response = client.response();
+    assert_eq!((response.status, response.field("connection")), (413, Some("close")));
+    assert!(!client.is_reset());
+}
+
+#[test]
+fn an_answer_from_an_endpoint_that_takes_no_more_of_the_upload_arrives() {
+    let origin = Origin::start(|mut conn| {
+        conn.head();
+        conn.send("HTTP/1.1 413 Too Much\r\nContent-Length: 2\r\n\r\nno");
+        conn.close();
+    });
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    client.send(post(&format!("Content-Length: {LARGE}\r\n")));
+    let sending = send_beside(&client, filler(LARGE));
+    let response = client.response();
+    assert_eq!((response.status, response.text().as_str()), (413, "no"));
+    assert!(client.is_closed());
+    sending.join().unwrap();
+}
+
+#[test]
+fn a_client_that_ends_its_direction_behind_its_request_is_answered() {
+    let origin = Origin::echoing(5);
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    client.send(post("Content-Length: 5\r\n") + "hello");
+    client.finish();
+    assert_eq!(client.response().text(), "hello");
+    assert!(!client.is_reset());
+}
+
+/// What reaches an origin of this request before its connection ends.
+fn reaching(proxy_of: impl FnOnce(Proxy)) -> String {
+    let (tell, told) = sync_channel(1);
+    let origin = Origin::start(move |mut conn| {
+        let head = conn.head().unwrap_or_default();
+        let _ = tell.send(head + &String::from_utf8_lossy(&conn.rest()));
+    });
+    proxy_of(Proxy::before(&[&origin], &[]));
+    told.recv_timeout(crate::support::HANG).unwrap()
+}
+
+#[test]
+fn a_bad_chunk_is_refused_and_the_request_never_arrives_whole() {
+    let reached = reaching(|proxy| {
+        let mut client = proxy.client();
+        client.send(post("Transfer-Encoding: chunked\r\n") + "5\r\nhello\r\n");
+        crate::support::eventually("the body moves", || proxy.count(|m| &m.connects) == 1);
+        assert_eq!(client.ask("xyz\r\n0\r\n\r\n").status, 400);
+        assert!(!client.is_reset());
+    });
+    assert!(reached.ends_with("\r\n\r\n5\r\nhello\r\n"), "{reached}");
+}
+
+#[test]
+fn an_upload_its_client_breaks_off_never_arrives_whole() {
+    let reached = reaching(|proxy| {
+        let mut client = proxy.client();
+        client.send(post("Content-Length: 10\r\n") + "hello");
+        client.finish();
+        assert!(client.is_closed());
+    });
+    assert!(reached.ends_with("\r\n\r\nhello"), "{reached}");
+}

@@ -1,0 +1,145 @@
+//! Interim responses: who may say 100 when, and who may be sent one at all.
+
+use crate::support::origin::ok;
+use crate::support::{Origin, Proxy};
+
+const EXPECTING: &str =
+    "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
+
+/// Asks for the body before it answers with it.
+fn asking() -> Origin {
+    Origin::start(|mut conn| {
+        while conn.head().is_some() {
+            conn.send("HTTP/1.1 100 Continue\r\n\r\n");
+            let Some(body) = conn.bytes(5) else { return };
+            conn.send(ok(&String::from_utf8_lossy(&body)));
+        }
+    })
+}
+
+#[test]
+fn a_100_brings_the_body() {
+    let origin = asking();
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    client.send(EXPECTING);
+    let interim = client.response();
+    assert_eq!(interim.head, "HTTP/1.1 100 Continue");
+    client.send("hello");
+    assert_eq!(client.response().text(), "hello");
+    assert!(origin.heads()[0].contains("\r\nExpect: 100-continue\r\n"));
+}
+
+#[test]
+fn a_body_that_does_not_wait_for_the_100_arrives_once() {
+    let origin = asking();
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    client.send(EXPECTING.to_owned() + "hello");
+    assert_eq!(client.response().status, 100);
+    assert_eq!(client.response().text(), "hello");
+}
+
+#[test]
+fn an_endpoint_may_leave_the_100_out() {
+    let origin = Origin::echoing(5);
+    let proxy = Proxy::before(&[&origin], &[]);
+    assert_eq!(proxy.ask(EXPECTING.to_owned() + "hello").text(), "hello");
+}
+
+#[test]
+fn an_answer_instead_of_the_100_is_the_last_on_the_connection() {
+    for status in ["200 OK", "417 Expectation Failed"] {
+        let origin = Origin::start(move |mut conn| {
+            conn.head();
+            conn.send(format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nno"));
+            conn.rest();
+        });
+        let proxy = Proxy::before(&[&origin], &[]);
+        let mut client = proxy.client();
+        let response = client.ask(EXPECTING);
+        assert!(response.head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{response:?}");
+        // Whether a body follows or the next request, only the client knows.
+        assert_eq!((response.text().as_str(), response.field("connection")), ("no", Some("close")));
+        assert!(!client.is_reset());
+    }
+}
+
+#[test]
+fn an_endpoint_that_never_got_the_body_is_not_used_again() {
+    let refusing = Origin::start(|mut conn| {
+        conn.head();
+        conn.send("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n");
+        conn.rest();
+    });
+    let proxy = Proxy::before(&[&refusing], &[]);
+    for connections in 1..=2 {
+        assert_eq!(proxy.ask(EXPECTING).status, 417);
+        assert_eq!(refusing.connections(), connections);
+    }
+}
+
+fn hinting() -> Origin {
+    Origin::start(|mut conn| {
+        while conn.head().is_some() {
+            conn.send(
+                "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nConnection: x\r\nX: 1\r\n\r\n",
+            );
+            conn.send("HTTP/1.1 103 Early Hints\r\n\r\n");
+            conn.send(ok("hello"));
+        }
+    })
+}
+
+#[test]
+fn a_103_is_passed_on_without_what_was_meant_for_us() {
+    let origin = hinting();
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    for _ in 0..2 {
+        client.get("/");
+        assert_eq!(client.response().head, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>");
+        assert_eq!(client.response().head, "HTTP/1.1 103 Early Hints");
+        assert_eq!(client.response().text(), "hello");
+    }
+    assert_eq!(origin.connections(), 1);
+}
+
+#[test]
+fn an_http_1_0_client_is_sent_no_interim_response() {
+    let origin = hinting();
+    let response = Proxy::before(&[&origin], &[]).ask("GET / HTTP/1.0\r\n\r\n");
+    assert_eq!((response.status, response.text().as_str()), (200, "hello"));
+}
+
+#[test]
+fn an_expectation_of_an_http_1_0_client_is_not_passed_on() {
+    let origin = Origin::echoing(5);
+    let proxy = Proxy::before(&[&origin], &[]);
+    let old = EXPECTING.replace("HTTP/1.1", "HTTP/1.0") + "hello";
+    assert_eq!(proxy.ask(old).text(), "hello");
+    assert!(!origin.heads()[0].contains("Expect"), "{:?}", origin.heads());
+}
+
+#[test]
+fn sixteen_interim_responses_are_not_too_many() {
+    let origin = Origin::answering("HTTP/1.1 103 A\r\n\r\n".repeat(16) + "HTTP/1.1 204 B\r\n\r\n");
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    client.get("/");
+    let statuses: Vec<_> = (0..17).map(|_| client.response().status).collect();
+    assert_eq!((statuses[15], statuses[16]), (103, 204));
+}
+
+#[test]
+fn a_connection_goes_on_after_a_100() {
+    let origin = asking();
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    for _ in 0..2 {
+        assert_eq!(client.ask(EXPECTING).status, 100);
+        let response = client.ask("hello");
+        assert_eq!((response.text().as_str(), response.field("connection")), ("hello", None));
+    }
+    assert_eq!(origin.connections(), 1);
+}

@@ -1,0 +1,204 @@
+//! Tunnels: who may open one, what passes through it, and how it ends.
+
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::thread;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::{Bytes, Message};
+use tokio_tungstenite::{accept_async, client_async};
+
+use crate::support::{Client, Conn, HANG, Origin, Proxy, filler};
+
+const ASK: &str =
+    "GET /tunnel HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+const SWITCH: &str = "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+
+/// An origin that opens every tunnel and goes on with `serve`.
+fn tunnelling(serve: impl Fn(Conn) + Send + Sync + 'static) -> Origin {
+    Origin::start(move |mut conn| {
+        conn.head();
+        conn.send(SWITCH);
+        serve(conn);
+    })
+}
+
+/// A client inside a tunnel.
+fn inside(proxy: &Proxy) -> Client {
+    let mut client = proxy.client();
+    assert_eq!(client.ask(ASK).status, 101);
+    client
+}
+
+#[test]
+fn an_upgrade_is_passed_on_both_ways() {
+    let origin = tunnelling(|mut conn| drop(conn.rest()));
+    let proxy = Proxy::before(&[&origin], &[]);
+    let response = proxy.ask(ASK);
+    assert_eq!(response.head, "HTTP/1.1 101 Switching\r\nUpgrade: echo\r\nConnection: upgrade");
+    let head = origin.heads().remove(0);
+    assert!(head.contains("\r\nUpgrade: echo\r\n"), "{head}");
+    assert!(head.contains("\r\nConnection: upgrade\r\n"), "{head}");
+}
+
+#[test]
+fn bytes_that_come_with_the_heads_are_part_of_the_tunnel() {
+    let origin = Origin::start(|mut conn| {
+        conn.head();
+        conn.send(SWITCH.to_owned() + "hello");
+        let said = conn.bytes(5).unwrap_or_default();
+        conn.send(said);
+    });
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    client.send(ASK.to_owned() + "early");
+    assert_eq!(client.response().status, 101);
+    assert_eq!(client.exactly(10), b"helloearly");
+}
+
+#[test]
+fn a_client_that_has_said_all_still_listens() {
+    let origin = tunnelling(|mut conn| {
+        let said = conn.rest();
+        conn.send(said);
+        conn.close();
+    });
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = inside(&proxy);
+    client.send("all");
+    client.finish();
+    assert_eq!(client.rest(), b"all");
+}
+
+#[test]
+fn an_endpoint_that_has_said_all_still_listens() {
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    let origin = tunnelling(move |mut conn| {
+        conn.send("all");
+        conn.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let _ = tell.send(conn.rest());
+    });
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = inside(&proxy);
+    assert_eq!(client.rest(), b"all");
+    client.send("heard");
+    client.finish();
+    assert_eq!(told.recv_timeout(HANG).unwrap(), b"heard");
+}
+
+#[test]
+fn a_reset_on_one_side_ends_the_other() {
+    let origin = tunnelling(|mut conn| {
+        conn.bytes(2);
+        conn.reset();
+    });
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = inside(&proxy);
+    client.send("go");
+    assert!(client.is_reset());
+}
+
+#[test]
+fn an_idle_tunnel_is_ended_on_both_sides() {
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    let origin = tunnelling(move |mut conn| drop(tell.send(conn.rest())));
+    let proxy = Proxy::before(&[&origin], &["--tunnel-timeout", "100ms"]);
+    assert!(inside(&proxy).is_closed());
+    assert_eq!(told.recv_timeout(HANG).unwrap(), b"");
+}
+
+/// The head that arrives of a GET with these fields, which the origin answers with a plain 200.
+fn arriving(fields: &str) -> String {
+    let origin = Origin::named("plain");
+    let proxy = Proxy::before(&[&origin], &[]);
+    let response = proxy.ask(format!("GET / HTTP/1.1\r\nHost: test\r\n{fields}\r\n"));
+    assert_eq!(response.text(), "plain");
+    origin.heads().remove(0).to_ascii_lowercase()
+}
+
+#[test]
+fn an_upgrade_to_http_2_is_not_passed_on() {
+    for offer in ["h2c", "H2C", "websocket, h2c", "h2c, websocket"] {
+        let connection = "Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\n";
+        let head = arriving(&format!("{connection}Upgrade: {offer}\r\n"));
+        for name in ["upgrade", "connection", "http2-settings"] {
+            assert!(!head.contains(&format!("\r\n{name}:")), "{offer}: {head}");
+        }
+    }
+}
+
+#[test]
+fn an_upgrade_that_connection_does_not_name_is_not_passed_on() {
+    for fields in ["Upgrade: echo\r\n", "Upgrade: echo\r\nConnection: keep-alive\r\n"] {
+        let head = arriving(fields);
+        assert!(!head.contains("upgrade"), "{head}");
+    }
+}
+
+#[test]
+fn a_request_with_a_body_opens_no_tunnel() {
+    let origin = Origin::echoing(2);
+    let proxy = Proxy::before(&[&origin], &[]);
+    let fields = "Connection: upgrade\r\nUpgrade: echo\r\nContent-Length: 2\r\n";
+    proxy.ask(format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\nhi"));
+    assert!(!origin.heads()[0].contains("pgrade"), "{:?}", origin.heads());
+}
+
+#[test]
+fn an_endpoint_that_will_not_switch_answers_as_usual() {
+    let origin = Origin::named("plain");
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    for _ in 0..2 {
+        assert_eq!(client.ask(ASK).text(), "plain");
+    }
+    assert_eq!(origin.connections(), 1);
+}
+
+/// Runs on this thread what needs a runtime; a hang fails.
+fn run<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    #[expect(clippy::disallowed_methods, reason = "the rule is about sessions")]
+    let limited = async { tokio::time::timeout(HANG, work).await };
+    runtime.block_on(limited).expect("no hang")
+}
+
+/// A WebSocket server for one client, which returns every message until the close.
+fn websocket_echo() -> SocketAddr {
+    let listener = StdListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        run(async {
+            let listener = TcpListener::from_std(listener).unwrap();
+            let mut socket = accept_async(listener.accept().await.unwrap().0).await.unwrap();
+            while let Some(Ok(message)) = socket.next().await {
+                if message.is_text() || message.is_binary() {
+                    socket.send(message).await.unwrap();
+                }
+            }
+        });
+    });
+    address
+}
+
+#[test]
+fn web_socket_messages_pass() {
+    let route = format!("/={}", websocket_echo());
+    let proxy = Proxy::start(&["--route", &route]);
+    run(async {
+        let stream = TcpStream::connect(proxy.address).await.unwrap();
+        let (mut socket, _) = client_async("ws://test/", stream).await.unwrap();
+        let asking = Message::Ping(Bytes::from_static(b"still there?"));
+        let answer = Message::Pong(Bytes::from_static(b"still there?"));
+        let large = Message::Binary(filler(1 << 20).into());
+        let text = Message::text("hello");
+        for (sent, expected) in [(text.clone(), text), (large.clone(), large), (asking, answer)] {
+            socket.send(sent).await.unwrap();
+            assert!(socket.next().await.unwrap().unwrap() == expected);
+        }
+        socket.close(None).await.unwrap();
+        assert!(socket.next().await.unwrap().unwrap().is_close());
+        assert!(socket.next().await.is_none());
+    });
+}
