@@ -33,8 +33,6 @@ pub enum Stage {
     ResponseHead,
     /// Moving the response to the client.
     ResponseBody,
-    /// Moving bytes both ways behind a 101.
-    Tunnel,
 }
 
 /// How it ended.
@@ -134,7 +132,6 @@ impl Fault {
             (Kind::TimedOut, Stage::Request) => "request body stalled",
             (Kind::TimedOut, Stage::ResponseHead) => "endpoint did not answer in time",
             (Kind::TimedOut, Stage::ResponseBody) => "response body stalled",
-            (Kind::TimedOut, Stage::Tunnel) => "tunnel was idle too long",
             (Kind::Closed | Kind::Broken, Stage::Connect) => "endpoint cannot be reached",
             (Kind::Closed | Kind::Broken, Stage::RequestHead) => "request head was cut short",
             (Kind::Closed | Kind::Broken, Stage::Request) => "request was cut short",
@@ -142,7 +139,6 @@ impl Fault {
                 "endpoint closed without an answer"
             }
             (Kind::Closed | Kind::Broken, Stage::ResponseBody) => "response was cut short",
-            (Kind::Closed | Kind::Broken, Stage::Tunnel) => "tunnel broke",
         }
     }
 
@@ -154,13 +150,11 @@ impl Fault {
             (Side::Client, Stage::Request) => "CD",
             (Side::Client, Stage::ResponseHead) => "CH",
             (Side::Client, Stage::ResponseBody) => "CB",
-            (Side::Client, Stage::Tunnel) => "CT",
             (Side::Upstream, Stage::RequestHead) => "UR",
             (Side::Upstream, Stage::Connect) => "UC",
             (Side::Upstream, Stage::Request) => "UD",
             (Side::Upstream, Stage::ResponseHead) => "UH",
             (Side::Upstream, Stage::ResponseBody) => "UB",
-            (Side::Upstream, Stage::Tunnel) => "UT",
             (Side::Local, _) => "LO",
         }
     }
@@ -185,9 +179,9 @@ impl Kind {
                 // A full accept queue of a unix listener, and no answer to anything asked here.
                 | libc::EAGAIN,
             ) => Self::Exhausted,
-            Some(libc::ECONNREFUSED | libc::ENOENT) => Self::Refused,
+            Some(libc::ENOENT) => Self::Refused,
             Some(libc::ETIMEDOUT) => Self::TimedOut,
-            _ if error.kind() == io::ErrorKind::UnexpectedEof => Self::Closed,
+            _ if error.kind() == io::ErrorKind::ConnectionRefused => Self::Refused,
             _ => Self::Broken,
         }
     }

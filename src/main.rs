@@ -6,7 +6,7 @@ use std::io;
 use std::net::ToSocketAddrs;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::Parser;
 use evener::config::cli::{Cli, DemoFlags, Flags, Job, OriginFlags};
 use evener::config::{self, Config, Mistake, value};
 use evener::control::{self, StartError, demo, origin};
@@ -14,21 +14,25 @@ use evener::control::{self, StartError, demo, origin};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Why the process ends with another code than 0.
+/// Why nothing runs.
 enum Failure {
+    Words(clap::Error),
     Mistakes(Vec<Mistake>),
     Start(StartError),
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let done = match &cli.job {
-        None => balance(&cli.flags),
-        Some(Job::Demo(flags)) => run_demo(flags),
-        Some(Job::Origin(flags)) => run_origin(flags),
-    };
-    match done {
+    match Cli::try_parse().map_err(Failure::Words).and_then(|cli| run(&cli)) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Words(help)) if help.exit_code() == 0 => {
+            // Help or the version; a reader that is gone is no failure.
+            let _ = help.print();
+            ExitCode::SUCCESS
+        }
+        Err(Failure::Words(error)) => {
+            eprintln!("evener: {}", in_a_line(&error.to_string()));
+            ExitCode::from(2)
+        }
         Err(Failure::Start(error)) => {
             eprintln!("evener: {error}");
             ExitCode::from(1)
@@ -42,6 +46,22 @@ fn main() -> ExitCode {
     }
 }
 
+/// What clap says in a paragraph: the error, and its tip if it has one.
+fn in_a_line(text: &str) -> String {
+    let mut lines = text.lines().map(str::trim);
+    let error = lines.next().unwrap_or_default().trim_start_matches("error: ");
+    let tip = lines.find_map(|line| line.strip_prefix("tip: ")).unwrap_or("see evener --help");
+    format!("{error}; {tip}")
+}
+
+fn run(cli: &Cli) -> Result<(), Failure> {
+    match &cli.job {
+        None => balance(&cli.flags),
+        Some(Job::Demo(flags)) => run_demo(flags),
+        Some(Job::Origin(flags)) => run_origin(flags),
+    }
+}
+
 fn balance(flags: &Flags) -> Result<(), Failure> {
     let config = configure(flags)?;
     log_to_stderr(config.log_level);
@@ -50,11 +70,12 @@ fn balance(flags: &Flags) -> Result<(), Failure> {
 
 fn run_demo(flags: &DemoFlags) -> Result<(), Failure> {
     log_to_stderr(log::LevelFilter::Warn);
+    let mistake = |what| Failure::Mistakes(vec![Mistake { flag: "listen", what }]);
+    value::addresses(&flags.listen, &resolve).map_err(mistake)?;
     let routes = demo::origins().map_err(Failure::Start)?;
     let words = ["evener", "--listen", &flags.listen].map(str::to_owned);
     let words = words.into_iter().chain(routes.iter().map(|route| format!("--route={route}")));
-    let matches = Cli::command().get_matches_from(words);
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let cli = Cli::try_parse_from(words).map_err(Failure::Words)?;
     let config = configure(&cli.flags)?;
     demo::run(&config, &routes).map_err(Failure::Start)
 }

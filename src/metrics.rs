@@ -55,9 +55,9 @@ pub struct Metrics {
     pub pool_full: Counter,
     /// Upstream connections not kept because more than the answer had come on them, or their end.
     pub pool_not_quiet: Counter,
-    /// Bytes of requests and tunnels towards endpoints, heads not included.
+    /// Bytes sent to endpoints, heads and tunnels included.
     pub bytes_up: Counter,
-    /// Bytes of responses and tunnels towards clients, heads not included.
+    /// Bytes sent to clients from endpoints, heads and tunnels included.
     pub bytes_down: Counter,
     /// Attempts by endpoint, in the order of the configuration.
     pub attempts: Box<[Counter]>,

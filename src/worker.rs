@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::drain::Phase;
 use crate::metrics::Metrics;
+use crate::net::deadline::Epoch;
 use crate::net::listen::Listener;
 use crate::session;
 use crate::session::services::{Plan, Services};
@@ -53,7 +54,7 @@ pub struct Setup {
     /// Its counters.
     pub metrics: Arc<Metrics>,
     /// Where ticks count from.
-    pub epoch: Instant,
+    pub epoch: Epoch,
     /// Where it says that it is listening, or why it cannot.
     pub ready: SyncSender<io::Result<()>>,
     /// What it is told.

@@ -17,6 +17,7 @@ mod interim;
 mod keepalive;
 mod random_heads;
 mod refusals;
+mod regressions;
 mod retry;
 mod routing;
 mod support;

@@ -6,6 +6,7 @@ pub mod value;
 use std::fmt;
 use std::net::IpAddr;
 use std::num::{NonZeroU8, NonZeroUsize};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::address::Address;
-use crate::http::field;
+use crate::http::authority::is_authority;
 use crate::http::head::{FIELDS_CEILING, Limits};
 use crate::net::pool;
 use crate::route::{Pattern, Router};
@@ -23,6 +24,14 @@ use crate::upstream::endpoint::Endpoint;
 use crate::upstream::health::Thresholds;
 use cli::Flags;
 use value::{Check, Resolve};
+
+type DurationRange = RangeInclusive<Duration>;
+
+/// Checks more often than this would be load, not checks.
+const CHECK_INTERVAL: DurationRange = Duration::from_millis(10)..=Duration::from_secs(3600);
+
+/// An endpoint that is out for hours should be taken out of the flags.
+const FAIL_TIMEOUT: DurationRange = Duration::from_millis(1)..=Duration::from_secs(3600);
 
 /// The bound of ejections that double.
 const FAIL_TIMEOUT_MAX: Duration = Duration::from_secs(60);
@@ -81,6 +90,16 @@ impl Mistakes {
     fn duration(&mut self, flag: &'static str, text: &str) -> Duration {
         self.note(flag, value::duration(text), Duration::ZERO)
     }
+
+    fn duration_from(&mut self, flag: &'static str, text: &str, range: DurationRange) -> Duration {
+        let value = value::duration(text).and_then(|duration| {
+            range.contains(&duration).then_some(duration).ok_or_else(|| {
+                let (least, most) = (range.start(), range.end());
+                format!("{text:?} is out of range: {least:?} to {most:?}")
+            })
+        });
+        self.note(flag, value, Duration::ZERO)
+    }
 }
 
 impl Config {
@@ -93,7 +112,11 @@ impl Config {
             listen,
             threads: mistakes.note("threads", threads(&flags.threads), NonZeroUsize::MIN),
             check: mistakes.note("check", value::check(&flags.check), Check::Off),
-            check_interval: mistakes.duration("check-interval", &flags.check_interval),
+            check_interval: mistakes.duration_from(
+                "check-interval",
+                &flags.check_interval,
+                CHECK_INTERVAL,
+            ),
             drain_timeout: mistakes.duration("drain-timeout", &flags.drain_timeout),
             log_level: mistakes.note(
                 "log-level",
@@ -169,7 +192,7 @@ fn plan(flags: &Flags, resolve: Resolve<'_>, mistakes: &mut Mistakes) -> Plan {
 
 fn thresholds(flags: &Flags, mistakes: &mut Mistakes) -> Thresholds {
     let fails_max = value::number(&flags.max_fails, NonZeroU8::MIN, NonZeroU8::MAX);
-    let fail_timeout = mistakes.duration("fail-timeout", &flags.fail_timeout);
+    let fail_timeout = mistakes.duration_from("fail-timeout", &flags.fail_timeout, FAIL_TIMEOUT);
     Thresholds {
         fails_max: mistakes.note("max-fails", fails_max, NonZeroU8::MIN),
         fail_timeout,
@@ -228,11 +251,13 @@ fn trusted(networks: &[String], mistakes: &mut Mistakes) -> Trusted {
 
 fn host_header(flags: &Flags) -> Result<Option<String>, String> {
     match &flags.host_header {
-        Some(host) if host.is_empty() || !host.bytes().all(|byte| byte.is_ascii_graphic()) => {
-            Err(format!("{host:?} is no host name"))
+        Some(host) if !host.is_empty() && host.len() <= 255 && is_authority(host.as_bytes()) => {
+            Ok(Some(host.clone()))
         }
-        Some(host) if !field::is_value(host.as_bytes()) => Err(format!("{host:?} is no host name")),
-        host => Ok(host.clone()),
+        Some(host) => {
+            Err(format!("{host:?} is no host: write NAME or NAME:PORT, 255 bytes at most"))
+        }
+        None => Ok(None),
     }
 }
 

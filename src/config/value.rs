@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -13,19 +14,20 @@ use crate::route::Pattern;
 /// The largest weight of an endpoint.
 const WEIGHT_MAX: u16 = 1000;
 
-/// No wait may be longer than this: a week.
-const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// No wait may be shorter than what the timers resolve, or longer than a week.
+const DURATIONS: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(7 * 24 * 3600);
 
 /// Looks up the addresses of `name:port`.
 pub type Resolve<'a> = &'a dyn Fn(&str) -> io::Result<Vec<SocketAddr>>;
 
-/// A duration such as `500ms`, `5s`, `1m 30s`, `1h`; longer than nothing, a week at most.
+/// A duration such as `500ms`, `5s`, `1m 30s`, `1h`; 1 ms to a week.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let parsed = humantime::parse_duration(text).map_err(|_| {
         format!("{text:?} is no duration: write a number with its unit, such as 500ms, 5s or 1h")
     })?;
-    if parsed.is_zero() || parsed > DURATION_MAX {
-        return Err(format!("{text:?} is out of range: nothing waits for 0 s or more than 7 days"));
+    if !DURATIONS.contains(&parsed) {
+        return Err(format!("{text:?} is out of range: 1 ms to 7 days"));
     }
     Ok(parsed)
 }
@@ -181,7 +183,7 @@ mod tests {
     #[test]
     fn durations_need_a_unit_and_end() {
         assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
-        for bad in ["5", "0s", "-1s", "8days", "", "s"] {
+        for bad in ["5", "0s", "1us", "-1s", "8days", "", "s"] {
             assert!(duration(bad).is_err(), "{bad:?}");
         }
     }

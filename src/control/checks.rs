@@ -19,14 +19,14 @@ use crate::buffer::Buffer;
 use crate::config::Config;
 use crate::config::value::Check;
 use crate::fault::{Fault, Kind, Side, Stage};
-use crate::http::head::{self, Storage};
+use crate::http::head::{self, Scan, Storage};
 use crate::net::connect::connect;
-use crate::net::deadline::{Activity, Elapsed, Timer};
+use crate::net::deadline::{Activity, Elapsed, Epoch, Timer};
 use crate::relay::copy::Meter;
 use crate::session::attempt::read_head;
 use crate::session::record::log_transition;
 use crate::session::services::Plan;
-use crate::upstream::health::{Streak, Tick, Verdict};
+use crate::upstream::health::{Streak, Verdict};
 
 /// Successes in a row that bring an endpoint back.
 const RISE: NonZeroU8 = NonZeroU8::MIN;
@@ -45,13 +45,13 @@ struct Checker {
     plan: Arc<Plan>,
     check: Check,
     interval: Duration,
-    epoch: Instant,
+    epoch: Epoch,
 }
 
 /// Starts the thread of the checks, unless they are off; it ends when the sender is dropped.
 pub(super) fn start(
     config: &Config,
-    epoch: Instant,
+    epoch: Epoch,
 ) -> io::Result<Option<(oneshot::Sender<()>, JoinHandle<()>)>> {
     if config.check == Check::Off {
         return Ok(None);
@@ -114,8 +114,7 @@ impl Checker {
             return;
         }
         streak.record(result.is_ok());
-        let millis = Instant::now().duration_since(self.epoch).as_millis();
-        let now = Tick::from_millis(u64::try_from(millis).unwrap_or(u64::MAX));
+        let now = self.epoch.tick();
         let why: &dyn std::fmt::Display = match &result {
             Ok(()) => &"check passed",
             Err(fault) => fault,
@@ -155,7 +154,7 @@ impl Checker {
         sent.map_err(|broken| fault(Stage::Request)(broken.kind))?;
         let mut input = Buffer::new();
         let limits = &self.plan.limits;
-        let length = read_head(&mut read, &mut input, limits, &meter)
+        let length = read_head(&mut read, &mut input, Scan::response(), limits, &meter)
             .await
             .map_err(fault(Stage::ResponseHead))?;
         let mut storage = Storage::new();

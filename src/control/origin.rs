@@ -14,18 +14,26 @@ use tokio::time::sleep;
 use crate::address::Address;
 use crate::buffer::{BUFFER_BYTES, Buffer};
 use crate::config::value;
+use crate::fault::Kind;
 use crate::http::chunked::Emit;
 use crate::http::field::{self, Name};
 use crate::http::framing;
-use crate::http::head::{self, Limits, Method, RequestHead, Scan, Storage};
+use crate::http::head::{self, Limits, Method, RequestHead, Scan, Storage, Version};
 use crate::http::persistence::Options;
-use crate::net::deadline::Activity;
+use crate::http::reply::Reply;
+use crate::http::rewrite::Connection;
+use crate::net::deadline::{Activity, Timer};
 use crate::net::listen::{self, Listener};
-use crate::net::stream::{ReadHalf, Stream};
+use crate::net::stream::{Stream, WriteHalf};
+use crate::reject::Reject;
 use crate::relay::body::Body;
-use crate::relay::copy::Meter;
+use crate::relay::copy::{Broken, Meter};
+use crate::session::attempt::read_head;
 
 const LIMITS: Limits = Limits { head_bytes_max: 32 * 1024, fields_max: 256 };
+
+/// How long it waits for a client, or for its client to read.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The largest answer it can be asked for: more than any test needs, and still not endless.
 const BYTES_MAX: usize = 1 << 40;
@@ -36,10 +44,20 @@ const DELAY_MAX: Duration = Duration::from_secs(600);
 /// What it answers large requests with.
 static FILLER: [u8; BUFFER_BYTES] = [b'.'; BUFFER_BYTES];
 
+/// The client has left, or was given up.
+struct Left;
+
+impl From<Broken> for Left {
+    fn from(_: Broken) -> Self {
+        Self
+    }
+}
+
 /// What a request asks for.
 struct Order {
+    version: Version,
     status: u16,
-    delay: Option<Duration>,
+    delay: Duration,
     /// Length of the answer, if not that of `text`.
     bytes: Option<usize>,
     text: Vec<u8>,
@@ -87,77 +105,103 @@ fn run(socket: Socket, name: &str) -> io::Result<()> {
     })
 }
 
-async fn serve(mut stream: Stream, name: &str) -> Result<(), ()> {
+async fn serve(mut stream: Stream, name: &str) -> Result<(), Left> {
     let activity = Activity::new();
     let meter = Meter::new(&activity);
+    let mut timer = Timer::new();
+    let serving = converse(&mut stream, name, &meter);
+    timer.while_active(PATIENCE, &activity, serving).await.unwrap_or(Err(Left))
+}
+
+async fn converse(stream: &mut Stream, name: &str, meter: &Meter<'_>) -> Result<(), Left> {
     let (mut read, mut write) = stream.split();
     let mut input = Buffer::new();
     loop {
-        let mut scan = Scan::request();
-        let length = loop {
-            match scan.advance(input.filled(), &LIMITS).map_err(|_| ())? {
-                Some(length) => break length,
-                None => more(&meter, &mut read, &mut input).await?,
-            }
+        let length = match read_head(&mut read, &mut input, Scan::request(), &LIMITS, meter).await {
+            Ok(length) => length,
+            Err(Kind::Rejected(reject)) => return refuse(&mut write, reject, meter).await,
+            Err(_) => return Err(Left),
         };
-        let mut order = order(&input.filled()[..length], name)?;
+        let mut order = match order(&input.filled()[..length], name) {
+            Ok(order) => order,
+            Err(reject) => return refuse(&mut write, reject, meter).await,
+        };
         input.consume(length);
         if order.expects_continue {
-            let interim = b"HTTP/1.1 100 Continue\r\n\r\n";
-            meter.write(&mut write, interim).await.map_err(|_| ())?;
+            meter.write(&mut write, b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
         while !order.body.has_ended() {
-            match order.body.admit(&mut input, usize::MAX).map_err(|_| ())? {
-                0 if order.body.has_ended() => {}
-                0 => more(&meter, &mut read, &mut input).await?,
-                count => input.consume(count),
+            match order.body.admit(&mut input, usize::MAX) {
+                Ok(0) if order.body.has_ended() => {}
+                Ok(0) if meter.read(&mut read, &mut input).await? == 0 => return Err(Left),
+                Ok(count) => order.body.pass(&mut input, count),
+                Err(reject) => return refuse(&mut write, reject, meter).await,
             }
         }
-        if let Some(delay) = order.delay {
-            sleep(delay).await;
+        // In steps, so that a delay is not taken for a client that has left.
+        let mut delay = order.delay;
+        while !delay.is_zero() {
+            let step = delay.min(PATIENCE / 2);
+            sleep(step).await;
+            meter.touch();
+            delay -= step;
         }
-        let bytes = order.bytes.unwrap_or(order.text.len());
-        let close = if order.persists { "" } else { "Connection: close\r\n" };
-        let status = order.status;
+        order.answer(&mut write, meter).await?;
+        if !order.persists {
+            return write.shutdown().await.map_err(|_| Left);
+        }
+    }
+}
+
+async fn refuse(write: &mut WriteHalf<'_>, reject: Reject, meter: &Meter<'_>) -> Result<(), Left> {
+    let mut out = Buffer::new();
+    let reply = Reply::new(reject.status(), reject.phrase());
+    reply.write(Method::Other, Connection::Close, &mut out);
+    meter.write(write, out.filled()).await?;
+    write.shutdown().await.map_err(|_| Left)
+}
+
+impl Order {
+    async fn answer(&self, write: &mut WriteHalf<'_>, meter: &Meter<'_>) -> Result<(), Left> {
+        let (status, bytes) = (self.status, self.bytes.unwrap_or(self.text.len()));
+        let reason = if status == 200 { "OK" } else { "As Asked" };
+        let length =
+            if status == 204 { String::new() } else { format!("Content-Length: {bytes}\r\n") };
+        let connection = match (self.persists, self.version) {
+            (false, _) => "Connection: close\r\n",
+            (true, Version::Http10) => "Connection: keep-alive\r\n",
+            (true, Version::Http11) => "",
+        };
         let mut out = Buffer::new();
-        let head = format!(
-            "HTTP/1.1 {status} {}\r\nContent-Length: {bytes}\r\n{close}\r\n",
-            if status == 200 { "OK" } else { "As Asked" }
-        );
-        out.append(head.as_bytes());
-        let mut left = if order.head_only { 0 } else { bytes };
-        let filler = if order.bytes.is_some() { &FILLER[..] } else { &order.text };
+        out.append(format!("HTTP/1.1 {status} {reason}\r\n{length}{connection}\r\n").as_bytes());
+        let bodiless = self.head_only || status == 204 || status == 304;
+        let mut left = if bodiless { 0 } else { bytes };
+        let filler = if self.bytes.is_some() { &FILLER[..] } else { &self.text };
         left -= out.append(&filler[..left.min(filler.len())]);
-        meter.write(&mut write, out.filled()).await.map_err(|_| ())?;
+        meter.write(write, out.filled()).await?;
         while left > 0 {
             let piece = &FILLER[..left.min(FILLER.len())];
-            meter.write(&mut write, piece).await.map_err(|_| ())?;
+            meter.write(write, piece).await?;
             left -= piece.len();
         }
-        if !order.persists {
-            return write.shutdown().await.map_err(|_| ());
-        }
+        Ok(())
     }
 }
 
-async fn more(meter: &Meter<'_>, read: &mut ReadHalf<'_>, input: &mut Buffer) -> Result<(), ()> {
-    match meter.read(read, input).await {
-        Ok(1..) => Ok(()),
-        Ok(0) | Err(_) => Err(()),
-    }
-}
-
-fn order(bytes: &[u8], name: &str) -> Result<Order, ()> {
+fn order(bytes: &[u8], name: &str) -> Result<Order, Reject> {
     let mut storage = Storage::new();
-    let head = head::request(bytes, &LIMITS, &mut storage).map_err(|_| ())?;
-    let framing = framing::request(&head).map_err(|_| ())?;
+    let head = head::request(bytes, &LIMITS, &mut storage)?;
+    let framing = framing::request(&head)?;
     let path = head.path();
     let echo = path == "/echo" || path.ends_with("/echo");
     let text = if echo { bytes.to_vec() } else { format!("{name} {path}\n").into_bytes() };
     let asked = |key: &str| query(&head, key);
     Ok(Order {
+        version: head.version,
         status: asked("status").and_then(|text| value::number(text, 200, 599).ok()).unwrap_or(200),
-        delay: asked("delay").and_then(|text| value::duration(text).ok()).map(|d| d.min(DELAY_MAX)),
+        delay: asked("delay")
+            .and_then(|text| value::duration(text).ok())
+            .map_or(Duration::ZERO, |delay| delay.min(DELAY_MAX)),
         bytes: asked("bytes").and_then(|text| value::size(text).ok()).map(|n| n.min(BYTES_MAX)),
         text,
         body: Body::new(framing, Emit::Data),
@@ -190,6 +234,6 @@ mod tests {
         let bytes = b"GET /a?bytes=1k&status=404&delay=5ms HTTP/1.1\r\nHost: a\r\n\r\n";
         let order = order(bytes, "o").unwrap();
         assert_eq!((order.bytes, order.status), (Some(1024), 404));
-        assert_eq!(order.delay, Some(Duration::from_millis(5)));
+        assert_eq!(order.delay, Duration::from_millis(5));
     }
 }

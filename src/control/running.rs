@@ -15,6 +15,7 @@ use super::checks;
 use crate::address::Address;
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::net::deadline::Epoch;
 use crate::net::listen;
 use crate::session::services::Plan;
 use crate::worker::{self, Command, Setup};
@@ -57,13 +58,15 @@ pub struct Running {
 
 /// Binds every address, then starts the workers and the checks.
 pub fn start(config: &Config) -> Result<Running, StartError> {
-    let epoch = Instant::now();
+    let epoch = Epoch::begin();
     let workers = config.threads.get();
     let mut addresses = Vec::new();
     let mut sockets: Vec<Vec<Socket>> = (0..workers).map(|_| Vec::new()).collect();
     for wanted in &config.listen {
-        let bound = listen::bind(wanted, workers)
-            .map_err(|error| StartError::Bind(wanted.clone(), error))?;
+        let bound = listen::bind(wanted, workers).map_err(|error| {
+            remove_socket_files(&addresses);
+            StartError::Bind(wanted.clone(), error)
+        })?;
         addresses.push(bound.address);
         for (own, socket) in sockets.iter_mut().zip(bound.sockets) {
             own.push(socket);
@@ -85,12 +88,7 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
 }
 
 impl Running {
-    fn start_worker(
-        &mut self,
-        index: usize,
-        sockets: Vec<Socket>,
-        epoch: Instant,
-    ) -> io::Result<()> {
+    fn start_worker(&mut self, index: usize, sockets: Vec<Socket>, epoch: Epoch) -> io::Result<()> {
         let endpoints = self.plan.upstreams.iter().map(|upstream| upstream.endpoints.len()).sum();
         let metrics = Arc::new(Metrics::new(endpoints));
         let (sender, commands) = mpsc::channel(4);
@@ -127,12 +125,17 @@ impl Running {
                 log::error!("the checks panicked");
             }
         }
-        for address in &self.addresses {
-            if let Address::Unix(path) = address {
-                // Best effort: a file that is left is recognised as stale at the next start.
-                let _ = std::fs::remove_file(path);
-            }
-        }
+        remove_socket_files(&self.addresses);
         cut
+    }
+}
+
+/// Removes the files of unix listeners.
+pub(super) fn remove_socket_files(addresses: &[Address]) {
+    for address in addresses {
+        if let Address::Unix(path) = address {
+            // Best effort: a file that is left is recognised as stale at the next start.
+            let _ = std::fs::remove_file(path);
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::running::Running;
+use super::running::{Running, remove_socket_files};
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +52,10 @@ impl Signals {
 
     /// Waits for a signal and does what it asks for.
     pub(super) fn end(&mut self, running: Running, drain_timeout: Duration) {
+        let addresses = running.addresses.clone();
         if self.0.recv() != Ok(Asked::Drain) {
             log::info!("ending at once");
-            return;
+            return remove_socket_files(&addresses);
         }
         log::info!("draining for up to {drain_timeout:?}; a second signal ends at once");
         let (done, drained) = sync_channel(1);
@@ -65,7 +66,8 @@ impl Signals {
                 Ok(cut) => return log::warn!("the drain limit has passed: {cut} sessions cut"),
                 Err(RecvTimeoutError::Disconnected) => return log::error!("the drain failed"),
                 Err(RecvTimeoutError::Timeout) if self.wait(Duration::ZERO) => {
-                    return log::warn!("second signal: ending at once");
+                    log::warn!("second signal: ending at once");
+                    return remove_socket_files(&addresses);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }

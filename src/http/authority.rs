@@ -21,7 +21,7 @@ pub(super) fn absolute(written: &str) -> Option<(&[u8], &str)> {
 
 /// Whether it is `host[:port]` (RFC 3986 §3.2.2, without user information) or empty, as Host may
 /// be (RFC 9110 §7.2).
-pub(super) fn is_authority(value: &[u8]) -> bool {
+pub fn is_authority(value: &[u8]) -> bool {
     match value {
         [] => true,
         [b'[', rest @ ..] => {

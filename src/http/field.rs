@@ -26,6 +26,8 @@ pub enum Name {
     ForwardedProto,
     /// Anything else by which a proxy speaks of a client: Forwarded, X-Real-IP, X-Forwarded-*.
     ForwardedOther,
+    /// One of the above with `_` for `-`: CGI and its heirs take them for the same.
+    Alias,
     /// No concern of ours.
     Other,
 }
@@ -51,7 +53,19 @@ impl Name {
             17 if is("transfer-encoding") => Self::TransferEncoding,
             17 if is("x-forwarded-proto") => Self::ForwardedProto,
             13.. if name[..12].eq_ignore_ascii_case(b"x-forwarded-") => Self::ForwardedOther,
+            7..=32 if name.contains(&b'_') => Self::of_alias(name),
             _ => Self::Other,
+        }
+    }
+
+    fn of_alias(name: &[u8]) -> Self {
+        let mut plain = [b'-'; 32];
+        for (plain, byte) in plain.iter_mut().zip(name).filter(|(_, byte)| **byte != b'_') {
+            *plain = *byte;
+        }
+        match Self::of(&plain[..name.len()]) {
+            Self::Other => Self::Other,
+            _ => Self::Alias,
         }
     }
 
@@ -118,7 +132,10 @@ mod tests {
             (b"hOST", Name::Host),
             (b"TE", Name::HopByHop),
             (b"CONTENT-LENGTH", Name::ContentLength),
-            (b"Content_Length", Name::Other),
+            (b"Content_Length", Name::Alias),
+            (b"x_forwarded_for", Name::Alias),
+            (b"X-Forwarded_Proto", Name::Alias),
+            (b"user_agent", Name::Other),
             (b"X-Forwarded-For", Name::ForwardedFor),
             (b"X-Forwarded-Port", Name::ForwardedOther),
             (b"X-Forwarded-", Name::Other),

@@ -4,7 +4,7 @@
 //! body as it passes, `persistence` says whether a connection may be used again, `rewrite` writes
 //! a head anew with one framing, `reply` writes the answers of our own. `field` knows the names.
 
-mod authority;
+pub mod authority;
 pub mod chunked;
 pub mod field;
 pub mod framing;

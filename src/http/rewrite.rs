@@ -38,7 +38,7 @@ pub enum Connection {
     KeepAlive,
     /// That this is the last answer.
     Close,
-    /// That the protocol changes, or must (101, 426).
+    /// That the protocol changes (101).
     Upgrade,
 }
 
@@ -135,9 +135,14 @@ pub fn response(
     let options = Options::of(&head.fields);
     for (known, name, value) in head.fields.iter() {
         match known {
-            Name::Connection | Name::HopByHop | Name::ContentLength | Name::TransferEncoding => {}
-            Name::Upgrade if connection != Connection::Upgrade => {}
-            Name::Upgrade => writer.field(name, value),
+            Name::Upgrade if connection == Connection::Upgrade || head.status == 426 => {
+                writer.field(name, value);
+            }
+            Name::Connection
+            | Name::HopByHop
+            | Name::ContentLength
+            | Name::TransferEncoding
+            | Name::Upgrade => {}
             _ if options.names(&head.fields, name) => {}
             _ => writer.field(name, value),
         }
@@ -150,6 +155,10 @@ pub fn response(
             }
         }
         _ => writer.framing(framing),
+    }
+    // RFC 9110 §15.5.22: a 426 names the protocols, and Connection names Upgrade.
+    if head.status == 426 {
+        writer.bytes(Connection::Upgrade.line());
     }
     writer.bytes(connection.line());
     writer.end()
@@ -340,6 +349,12 @@ mod tests {
             ),
             ("304 A", "Content-Length: 5\r\n", get, "304 A\r\nContent-Length: 5\r\n\r\n"),
             ("204 A", "Content-Length: 5\r\n", get, "204 A\r\n\r\n"),
+            (
+                "426 A",
+                "Content-Length: 0\r\nConnection: upgrade\r\nUpgrade: h9\r\n",
+                get,
+                "426 A\r\nUpgrade: h9\r\nContent-Length: 0\r\nConnection: upgrade\r\n\r\n",
+            ),
             (
                 "200 OK",
                 "Connection: X-Mine\r\nX-Mine: 1\r\nKeep-Alive: 1\r\nUpgrade: h2\r\nA: b\r\n",

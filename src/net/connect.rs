@@ -10,7 +10,15 @@ use crate::address::Address;
 /// Connects to `address`; the caller holds the deadline.
 pub async fn connect(address: &Address) -> io::Result<Stream> {
     match address {
-        Address::Tcp(address) => TcpStream::connect(*address).await.map(Stream::tcp),
+        Address::Tcp(address) => {
+            let stream = TcpStream::connect(*address).await?;
+            // A connection to a free port of this machine may be given that very port, and so
+            // reach itself (simultaneous open, RFC 9293 §3.5).
+            if address.ip().is_loopback() && stream.local_addr()? == *address {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
+            Ok(Stream::tcp(stream))
+        }
         Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
     }
 }

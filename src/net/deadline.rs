@@ -11,9 +11,28 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::upstream::health::Tick;
+
 /// The deadline passed first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Elapsed;
+
+/// Where ticks count from: the start of the process, the same for all threads.
+#[derive(Clone, Copy, Debug)]
+pub struct Epoch(Instant);
+
+impl Epoch {
+    /// Now.
+    pub fn begin() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The time, as health counts it.
+    pub fn tick(self) -> Tick {
+        let millis = Instant::now().duration_since(self.0).as_millis();
+        Tick::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+    }
+}
 
 /// When bytes last moved: what the deadline of a body or a tunnel counts from.
 #[derive(Debug)]

@@ -77,16 +77,6 @@ impl Pool {
         self.idle
             .retain(|idle| now.duration_since(idle.since) < idle_timeout && idle.stream.is_quiet());
     }
-
-    /// How many connections lie idle.
-    pub fn len(&self) -> usize {
-        self.idle.len()
-    }
-
-    /// Whether none does.
-    pub fn is_empty(&self) -> bool {
-        self.idle.is_empty()
-    }
 }
 
 #[cfg(test)]
@@ -163,6 +153,6 @@ mod tests {
         pool.put(stream, Instant::now()).unwrap();
         tokio::time::advance(SETTINGS.idle_timeout).await;
         pool.sweep(Instant::now());
-        assert!(pool.is_empty());
+        assert!(pool.idle.is_empty());
     }
 }

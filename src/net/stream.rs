@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -84,10 +85,8 @@ impl Stream {
 
     /// Ends the connection by a reset, so that the peer can tell it was cut.
     pub fn reset(self) {
-        if let Self::Tcp(stream) = &self {
-            // Best effort: if it fails, the close that follows is an ordinary one.
-            let _ = SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
-        }
+        let mut stream = self;
+        stream.split().1.set_reset_on_close(true);
     }
 }
 
@@ -146,6 +145,16 @@ impl WriteHalf<'_> {
             Self::Unix(half) => Pin::new(half).poll_write(cx, bytes),
         })
         .await
+    }
+
+    /// Says whether closing the connection resets it, however that comes about: the peer could not
+    /// tell a cut from an end otherwise. Only TCP has resets.
+    pub fn set_reset_on_close(&self, reset: bool) {
+        if let Self::Tcp(half) = self {
+            let linger = reset.then_some(Duration::ZERO);
+            // Best effort: if it fails, the close that follows is an ordinary one.
+            let _ = SockRef::from(half.as_ref()).set_linger(linger);
+        }
     }
 
     /// Ends this direction; the other stays open.

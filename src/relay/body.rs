@@ -12,7 +12,9 @@ use crate::reject::Reject;
 #[derive(Clone, Copy, Debug)]
 pub struct Body {
     left: Left,
-    admitted: u64,
+    /// Bytes admitted that still stand at the front of their buffer.
+    standing: usize,
+    passed: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,22 +34,26 @@ impl Body {
             Framing::Chunked => Left::Chunked(Chunked::new(emit)),
             Framing::UntilClose => Left::UntilClose,
         };
-        Self { left, admitted: 0 }
+        Self { left, standing: 0, passed: 0 }
     }
 
-    /// Whether nothing is left.
+    /// Whether nothing is left: what follows in the buffer is another message.
     pub fn has_ended(&self) -> bool {
-        matches!(self.left, Left::Nothing)
+        matches!(self.left, Left::Nothing) && self.standing == 0
     }
 
-    /// How many bytes have been admitted in all.
-    pub fn admitted(&self) -> u64 {
-        self.admitted
+    /// How many bytes have been passed on in all.
+    pub fn passed(&self) -> u64 {
+        self.passed
     }
 
-    /// Counts off bytes at the front of `buffer` that belong to this body and may go on, `room`
-    /// at the most, and drops what is not to go on. The caller sends exactly these next.
+    /// Finds bytes at the front of `buffer` that belong to this body and may go on, `room` at the
+    /// most, and drops what is not to go on. They stand there, and are found again, until they
+    /// are passed on: a write that fails leaves no doubt about what is body.
     pub fn admit(&mut self, buffer: &mut Buffer, room: usize) -> Result<usize, Reject> {
+        if self.standing > 0 {
+            return Ok(self.standing.min(room));
+        }
         let here = buffer.len().min(room);
         let count = match &mut self.left {
             Left::Nothing => 0,
@@ -69,8 +75,15 @@ impl Body {
                 admitted.ready
             }
         };
-        self.admitted += count as u64;
+        self.standing = count;
         Ok(count)
+    }
+
+    /// Drops `count` admitted bytes from the front of `buffer`: they have gone on.
+    pub fn pass(&mut self, buffer: &mut Buffer, count: usize) {
+        buffer.consume(count);
+        self.standing -= count.min(self.standing);
+        self.passed += count as u64;
     }
 
     /// The source has ended: fine for a body that ends with its connection, too early otherwise.
@@ -100,7 +113,7 @@ pub async fn relay(
             body.admit(buffer, usize::MAX).map_err(|reject| source(Kind::Rejected(reject)))?;
         if ready > 0 {
             meter.write(to, &buffer.filled()[..ready]).await?;
-            buffer.consume(ready);
+            body.pass(buffer, ready);
         } else if body.has_ended() {
             return Ok(());
         } else if meter.read(from, buffer).await? == 0 {
@@ -124,8 +137,19 @@ mod tests {
         let mut buffer = holding(b"helloGET");
         let mut body = Body::new(Framing::Length(5), Emit::Chunks);
         assert_eq!(body.admit(&mut buffer, usize::MAX), Ok(5));
+        body.pass(&mut buffer, 5);
         assert!(body.has_ended());
         assert_eq!(body.admit(&mut buffer, usize::MAX), Ok(0));
+        assert_eq!(buffer.filled(), b"GET");
+    }
+
+    #[test]
+    fn a_body_has_not_ended_while_bytes_of_it_stand() {
+        let mut buffer = holding(b"hello");
+        let mut body = Body::new(Framing::Length(5), Emit::Chunks);
+        assert_eq!(body.admit(&mut buffer, usize::MAX), Ok(5));
+        assert!(!body.has_ended());
+        assert_eq!(body.admit(&mut buffer, usize::MAX), Ok(5));
     }
 
     #[test]
@@ -133,8 +157,9 @@ mod tests {
         let mut buffer = holding(b"a\r\n0123456789\r\n0\r\n\r\n");
         let mut body = Body::new(Framing::Chunked, Emit::Chunks);
         assert_eq!(body.admit(&mut buffer, 8), Ok(8));
-        buffer.consume(8);
+        body.pass(&mut buffer, 8);
         assert_eq!(body.admit(&mut buffer, 100), Ok(12));
+        body.pass(&mut buffer, 12);
         assert!(body.has_ended());
     }
 

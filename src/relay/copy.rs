@@ -43,6 +43,11 @@ impl<'a> Meter<'a> {
         self.waits_for.get()
     }
 
+    /// Something has happened that is as good as bytes.
+    pub fn touch(&self) {
+        self.activity.touch();
+    }
+
     /// Bytes written.
     pub fn bytes(&self) -> u64 {
         self.bytes.get()

@@ -1,9 +1,5 @@
 //! Both directions of a tunnel, each ending on its own.
 
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
-
 use super::copy::{Broken, Meter};
 use crate::buffer::Buffer;
 use crate::net::stream::{ReadHalf, Stream, WriteHalf};
@@ -18,21 +14,11 @@ pub async fn duplex(
 ) -> Result<(), Broken> {
     let (client_read, client_write) = client.split();
     let (upstream_read, upstream_write) = upstream.split();
-    let mut upward = pin!(one_way(client_early, client_read, upstream_write, up));
-    let mut downward = pin!(one_way(upstream_early, upstream_read, client_write, down));
-    let (mut up_ended, mut down_ended) = (false, false);
-    poll_fn(|cx| {
-        if !up_ended && let Poll::Ready(result) = upward.as_mut().poll(cx) {
-            result?;
-            up_ended = true;
-        }
-        if !down_ended && let Poll::Ready(result) = downward.as_mut().poll(cx) {
-            result?;
-            down_ended = true;
-        }
-        if up_ended && down_ended { Poll::Ready(Ok(())) } else { Poll::Pending }
-    })
-    .await
+    tokio::try_join!(
+        one_way(client_early, client_read, upstream_write, up),
+        one_way(upstream_early, upstream_read, client_write, down),
+    )?;
+    Ok(())
 }
 
 async fn one_way(

@@ -66,10 +66,10 @@ pub async fn lease(
 pub async fn read_head(
     from: &mut ReadHalf<'_>,
     input: &mut Buffer,
+    mut scan: Scan,
     limits: &Limits,
     meter: &Meter<'_>,
 ) -> Result<usize, Kind> {
-    let mut scan = Scan::response();
     loop {
         if let Some(length) = scan.advance(input.filled(), limits).map_err(Kind::Rejected)? {
             return Ok(length);

@@ -11,7 +11,7 @@ use super::attempt::{self, Answer, Asked, Finality, Lease};
 use super::services::Services;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Stage};
-use crate::http::head::Version;
+use crate::http::head::{Scan, Version};
 use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::stream::{ReadHalf, Stream, WriteHalf};
 use crate::reject::Reject;
@@ -65,6 +65,14 @@ pub enum Next {
     Cut,
 }
 
+impl Next {
+    /// The same without waiting for the client.
+    #[must_use]
+    pub fn hastened(self) -> Self {
+        if self == Self::Linger { Self::Close } else { self }
+    }
+}
+
 /// How an attempt failed.
 pub struct Failure {
     /// What ended it.
@@ -104,6 +112,17 @@ pub enum Sent {
     Done,
     /// The endpoint took no more of it; an answer may have come before that.
     Refused,
+    /// The client broke it off when the answer had begun already.
+    BrokenOff,
+}
+
+/// What a client does to the exchange by breaking its request off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BreakingOff {
+    /// It ends it: there is nothing to answer.
+    Ends,
+    /// It does not matter any more: the answer has begun.
+    IsNoted,
 }
 
 /// Sends the request and receives the answer, both at once.
@@ -115,7 +134,7 @@ pub async fn converse(
 ) -> Result<Ended, Failure> {
     let Client { stream, input, timer } = client;
     let Request { asked, body, outgoing, .. } = request;
-    let kept = body.admitted();
+    let kept = body.passed();
     let activity = Activity::new();
     let (up, down) = (Meter::new(&activity), Meter::new(&activity));
     let (mut client_read, client_write) = stream.split();
@@ -145,7 +164,7 @@ pub async fn converse(
     services.metrics.bytes_up.add(up.bytes());
     services.metrics.bytes_down.add(down.bytes());
     ended.map_err(|fault| {
-        let progress = if talk.heard || body.admitted() > kept {
+        let progress = if talk.heard || body.passed() > kept {
             Progress::Underway
         } else if up.bytes() > 0 {
             Progress::Unanswered
@@ -228,6 +247,7 @@ impl Talk<'_> {
         let reading = attempt::read_head(
             &mut self.upstream_read,
             &mut self.received,
+            Scan::response(),
             &services.plan.limits,
             down,
         );
@@ -235,9 +255,10 @@ impl Talk<'_> {
         let sent_at = Cell::new(activity.last());
         let deadline = || match sent.get() {
             Sent::Running => activity.last() + timeouts.idle,
-            Sent::Done | Sent::Refused => sent_at.get() + timeouts.response,
+            Sent::Done | Sent::Refused | Sent::BrokenOff => sent_at.get() + timeouts.response,
         };
-        let both = alongside(upload, sent, || sent_at.set(Instant::now()), reading);
+        let on_sent = || sent_at.set(Instant::now());
+        let both = alongside(upload, sent, on_sent, BreakingOff::Ends, reading);
         let ended = timer.until(deadline, both).await;
         self.heard |= !self.received.is_empty();
         match ended {
@@ -247,7 +268,7 @@ impl Talk<'_> {
             Err(Elapsed) => Err(match (sent.get(), up.waits_for()) {
                 (Sent::Running, End::Source) => Fault::client(Stage::Request, Kind::TimedOut),
                 (Sent::Running, End::Sink) => Fault::upstream(Stage::Request, Kind::TimedOut),
-                (Sent::Done | Sent::Refused, _) => {
+                (Sent::Done | Sent::Refused | Sent::BrokenOff, _) => {
                     Fault::upstream(Stage::ResponseHead, Kind::TimedOut)
                 }
             }),
@@ -259,15 +280,28 @@ impl Talk<'_> {
         upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
         mut answer: Answer,
     ) -> Result<Ended, Fault> {
+        // A body that breaks the rules in its first bytes can still be answered with a 502.
+        let body = &mut answer.body;
+        let room = self.out.spare_mut().len();
+        let ready = body.admit(&mut self.received, room).map_err(bad_answer)?;
+        self.out.append(&self.received.filled()[..ready]);
+        body.pass(&mut self.received, ready);
         self.begun = Some(if answer.ends_with_connection { Next::Cut } else { Next::Linger });
         self.services.metrics.response(answer.status);
+        // However this ends before the body does, and be it with the process.
+        if answer.ends_with_connection {
+            self.client_write.set_reset_on_close(true);
+        }
         self.download(upload, Some(&mut answer.body)).await?;
+        if answer.ends_with_connection {
+            self.client_write.set_reset_on_close(false);
+        }
         let surplus = !self.received.is_empty();
         Ok(Ended::Answered { answer, sent: self.sent.get(), surplus })
     }
 
-    /// Sends `out` to the client, and behind it, in the same write as far as it is here already,
-    /// a body; the request stays on its way meanwhile.
+    /// Sends `out` to the client, and behind it what is left of the body of the final answer; the
+    /// request stays on its way meanwhile.
     async fn download(
         &mut self,
         upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
@@ -275,18 +309,16 @@ impl Talk<'_> {
     ) -> Result<(), Fault> {
         let Self { services, timer, activity, down, sent, received, out, .. } = self;
         let (client_write, upstream_read) = (&mut self.client_write, &mut self.upstream_read);
+        let breaking_off = if body.is_some() { BreakingOff::IsNoted } else { BreakingOff::Ends };
         let sending = async {
-            let Some(body) = body else { return down.write(client_write, out.filled()).await };
-            let ready = body
-                .admit(received, out.spare_mut().len())
-                .map_err(|reject| Broken { end: End::Source, kind: Kind::Rejected(reject) })?;
-            out.append(&received.filled()[..ready]);
-            received.consume(ready);
             down.write(client_write, out.filled()).await?;
             out.clear();
-            relay(body, received, upstream_read, client_write, down).await
+            match body {
+                Some(body) => relay(body, received, upstream_read, client_write, down).await,
+                None => Ok(()),
+            }
         };
-        let both = alongside(upload, sent, || {}, sending);
+        let both = alongside(upload, sent, || {}, breaking_off, sending);
         match timer.while_active(services.plan.timeouts.idle, activity, both).await {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(Broken { end: End::Source, kind }))) => {
@@ -308,12 +340,13 @@ fn bad_answer(reject: Reject) -> Fault {
     Fault::upstream(Stage::ResponseHead, Kind::Rejected(reject))
 }
 
-/// Does `work` with the upload going on beside it. Fails if the client breaks the request off; an
-/// endpoint that takes no more of it is noted in `sent`, since it may have answered before.
+/// Does `work` with the upload going on beside it. An endpoint that takes no more of the request is
+/// noted in `sent`, since it may have answered before.
 async fn alongside<T>(
     mut upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
     sent: &Cell<Sent>,
     on_sent: impl Fn(),
+    breaking_off: BreakingOff,
     work: impl Future<Output = T>,
 ) -> Result<T, Kind> {
     let mut work = pin!(work);
@@ -321,10 +354,11 @@ async fn alongside<T>(
         if sent.get() == Sent::Running
             && let Poll::Ready(ended) = upload.as_mut().poll(cx)
         {
-            match ended {
-                Ok(()) => sent.set(Sent::Done),
-                Err(Broken { end: End::Sink, .. }) => sent.set(Sent::Refused),
-                Err(Broken { end: End::Source, kind }) => return Poll::Ready(Err(kind)),
+            match (ended, breaking_off) {
+                (Ok(()), _) => sent.set(Sent::Done),
+                (Err(Broken { end: End::Sink, .. }), _) => sent.set(Sent::Refused),
+                (Err(_), BreakingOff::IsNoted) => sent.set(Sent::BrokenOff),
+                (Err(Broken { kind, .. }), BreakingOff::Ends) => return Poll::Ready(Err(kind)),
             }
             on_sent();
         }

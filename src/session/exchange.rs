@@ -52,7 +52,8 @@ pub async fn run(client: &mut Client<'_>, request: &mut Request, services: &Serv
         let idempotent = request.asked.method.is_idempotent();
         if let Some(next) = failure.begun {
             services.metrics.cut_answers.add(1);
-            return next;
+            // A client that does not read, or is gone, will not tell us when it has read all.
+            return if failure.fault.side == Side::Client { next.hastened() } else { next };
         }
         if !failure.fault.retryable(failure.progress, idempotent) {
             return answer_fault(client, request, services, failure.fault).await;
@@ -99,7 +100,7 @@ async fn answer(
     reply: Reply,
 ) -> Next {
     while let Ok(count @ 1..) = request.body.admit(&mut client.input, usize::MAX) {
-        client.input.consume(count);
+        request.body.pass(&mut client.input, count);
     }
     let stays = request.body.has_ended() && request.asked.persists && !services.is_draining();
     let connection = match request.asked.version {
@@ -158,12 +159,14 @@ async fn try_endpoint(
             Ok(match (sent, answer.client_persists) {
                 (Sent::Done, true) => Next::Reuse,
                 (Sent::Done, false) if client.is_quiet() => Next::Close,
-                (Sent::Done, false) | (Sent::Running | Sent::Refused, _) => Next::Linger,
+                (Sent::Done, false) | (Sent::Running | Sent::Refused | Sent::BrokenOff, _) => {
+                    Next::Linger
+                }
             })
         }
         Ok(Ended::Upgraded { early }) => {
             record::success(services, target, 101);
-            Ok(tunnel(client, &mut lease.stream, &early, services).await)
+            Ok(tunnel(client, lease.stream, &early, services).await)
         }
         Err(failure) => Err(failure),
     }
@@ -186,18 +189,20 @@ fn give_back(services: &Services, target: Target, lease: Lease, surplus: bool) {
 
 async fn tunnel(
     client: &mut Client<'_>,
-    upstream: &mut Stream,
+    mut upstream: Stream,
     early: &Buffer,
     services: &Services,
 ) -> Next {
     let activity = Activity::new();
     let (up, down) = (Meter::new(&activity), Meter::new(&activity));
-    let both = duplex((&mut *client.stream, &client.input), (upstream, early), (&up, &down));
+    let both = duplex((&mut *client.stream, &client.input), (&mut upstream, early), (&up, &down));
     let ended = client.timer.while_active(services.plan.timeouts.tunnel, &activity, both).await;
     services.metrics.bytes_up.add(up.bytes());
     services.metrics.bytes_down.add(down.bytes());
-    match ended {
-        Ok(Ok(())) => Next::Close,
-        Ok(Err(_)) | Err(Elapsed) => Next::Cut,
+    if let Ok(Ok(())) = ended {
+        return Next::Close;
     }
+    // Neither side may take this for an end.
+    upstream.reset();
+    Next::Cut
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::attempt::Asked;
+use super::attempt::{self, Asked};
 use super::converse::{Client, Next, Request};
 use super::exchange::{self, send};
 use super::services::{Plan, Services};
@@ -26,9 +26,10 @@ use crate::relay::body::Body;
 use crate::relay::copy::Meter;
 use crate::route;
 
-/// How long a client that has been answered may take to stop sending. Closing at once would reset
-/// the connection and could destroy the answer on its way (RFC 9112 §9.6).
-const LINGER: Duration = Duration::from_secs(2);
+/// How long a client that has been answered may take to stop sending, between two bytes and in
+/// all, as in nginx. Closing at once would reset the connection and could destroy the answer on its
+/// way (RFC 9112 §9.6).
+const LINGER: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 
 /// Serves a connection until it ends. While parked it holds no buffer and this small state only;
 /// the work on a request is boxed and gone when the next wait begins.
@@ -71,14 +72,16 @@ async fn linger(mut stream: Stream, timer: &mut Timer) {
     if write.shutdown().await.is_err() {
         return;
     }
-    let mut waste = Buffer::new();
+    let (mut waste, activity) = (Buffer::new(), Activity::new());
+    let end = activity.last() + LINGER.1;
     let discarding = async {
         while matches!(read.read(&mut waste).await, Ok(1..)) {
             waste.clear();
+            activity.touch();
         }
     };
     // Whether the client stopped in time makes no difference now.
-    let _ = timer.within(LINGER, discarding).await;
+    let _ = timer.until(|| end.min(activity.last() + LINGER.0), discarding).await;
 }
 
 /// Works on requests until none is waiting to be read; `None` if there was nothing to read yet.
@@ -94,25 +97,36 @@ async fn work(
         Ok(1..) => {}
         Ok(0) | Err(_) => return Some(Next::Close),
     }
+    let mut last = None;
     loop {
         let mut request = match next_request(&mut client, peer, services).await {
-            Ok(Some(request)) => request,
-            Ok(None) => return Some(Next::Close),
+            Ok(Arrival::Request(request)) => request,
+            Ok(Arrival::Nothing) => return last,
+            Ok(Arrival::End) => return Some(Next::Close),
             Err(fault) => return Some(refuse(&mut client, services, fault).await),
         };
         services.metrics.requests.add(1);
         match exchange::run(&mut client, &mut request, services).await {
-            Next::Reuse if !client.input.is_empty() => {}
+            Next::Reuse if !client.input.is_empty() => last = Some(Next::Reuse),
             next => return Some(next),
         }
     }
+}
+
+/// What has come from a client that was waited for.
+enum Arrival<T> {
+    Request(T),
+    /// Nothing but empty lines: it is still idle.
+    Nothing,
+    /// The end, before another request had begun.
+    End,
 }
 
 async fn next_request(
     client: &mut Client<'_>,
     peer: Peer,
     services: &Services,
-) -> Result<Option<Request>, Fault> {
+) -> Result<Arrival<Request>, Fault> {
     let plan = &*services.plan;
     let activity = Activity::new();
     let meter = Meter::new(&activity);
@@ -120,40 +134,37 @@ async fn next_request(
     let reading = read_head(&mut read, &mut client.input, &plan.limits, &meter);
     let fault = |kind| Fault::client(Stage::RequestHead, kind);
     match client.timer.within(plan.timeouts.header, reading).await {
-        Ok(Ok(Some(length))) => {
+        Ok(Ok(Arrival::Request(length))) => {
             let prepared = prepare(client, length, peer, plan);
-            prepared.map(Some).map_err(|reject| fault(Kind::Rejected(reject)))
+            prepared.map(Arrival::Request).map_err(|reject| fault(Kind::Rejected(reject)))
         }
-        Ok(Ok(None)) => Ok(None),
+        Ok(Ok(Arrival::Nothing)) => Ok(Arrival::Nothing),
+        Ok(Ok(Arrival::End)) => Ok(Arrival::End),
         Ok(Err(kind)) => Err(fault(kind)),
+        // Half an empty line is no head.
+        Err(Elapsed) if client.input.filled() == b"\r" => Ok(Arrival::End),
         Err(Elapsed) => Err(fault(Kind::TimedOut)),
     }
 }
 
-/// Reads until `input` holds a whole head and says how long it is; `None` if the client has left
-/// without another word.
+/// Reads until `input` holds a whole head and says how long it is.
 async fn read_head(
     from: &mut ReadHalf<'_>,
     input: &mut Buffer,
     limits: &Limits,
     meter: &Meter<'_>,
-) -> Result<Option<usize>, Kind> {
-    let mut scan = None;
-    loop {
-        if scan.is_none() {
-            input.consume(head::leading_blank(input.filled()));
-        }
-        if !input.is_empty() && input.filled() != b"\r" {
-            let scan = scan.get_or_insert_with(Scan::request);
-            let found = scan.advance(input.filled(), limits).map_err(Kind::Rejected)?;
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
+) -> Result<Arrival<usize>, Kind> {
+    input.consume(head::leading_blank(input.filled()));
+    while input.filled() == b"\r" {
         if meter.read(from, input).await.map_err(|broken| broken.kind)? == 0 {
-            return if input.is_empty() { Ok(None) } else { Err(Kind::Closed) };
+            return Ok(Arrival::End);
         }
+        input.consume(head::leading_blank(input.filled()));
     }
+    if input.is_empty() {
+        return Ok(Arrival::Nothing);
+    }
+    attempt::read_head(from, input, Scan::request(), limits, meter).await.map(Arrival::Request)
 }
 
 /// Turns the head at the front of the input, and what is here of the body, into what is sent to
@@ -173,7 +184,7 @@ fn prepare(
     let asked = Asked {
         method: head.semantics,
         version: head.version,
-        upgrade: framing == Framing::Empty
+        upgrade: matches!(framing, Framing::Empty | Framing::Length(0))
             && persistence::upgrade_offered(&head.fields, options, head.version),
         persists: options.persists(head.version),
     };
@@ -193,7 +204,7 @@ fn prepare(
     let mut body = Body::new(framing, Emit::Chunks);
     let ready = body.admit(&mut client.input, outgoing.spare_mut().len())?;
     outgoing.append(&client.input.filled()[..ready]);
-    client.input.consume(ready);
+    body.pass(&mut client.input, ready);
     Ok(Request { asked, route, body, outgoing })
 }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::drain::{Drain, Phase};
 use crate::http::head::Limits;
 use crate::metrics::Metrics;
+use crate::net::deadline::Epoch;
 use crate::net::listen::Peer;
 use crate::net::pool::{self, Pool};
 use crate::route::Router;
@@ -91,13 +92,12 @@ pub struct Services {
     /// The worker's sessions, and whether it is time to go.
     pub drain: Rc<Drain>,
     shares: Box<[Share]>,
-    /// Where ticks count from: the same for all workers.
-    epoch: Instant,
+    epoch: Epoch,
 }
 
 impl Services {
     /// For the worker with the given index.
-    pub fn new(plan: Arc<Plan>, metrics: Arc<Metrics>, worker: usize, epoch: Instant) -> Rc<Self> {
+    pub fn new(plan: Arc<Plan>, metrics: Arc<Metrics>, worker: usize, epoch: Epoch) -> Rc<Self> {
         let mut first = 0;
         let share = |upstream: &Arc<Upstream>| {
             let endpoints = upstream.endpoints.len();
@@ -112,8 +112,7 @@ impl Services {
 
     /// The time, as health counts it.
     pub fn tick(&self) -> Tick {
-        let millis = Instant::now().duration_since(self.epoch).as_millis();
-        Tick::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+        self.epoch.tick()
     }
 
     /// Whether answers should say `Connection: close`.

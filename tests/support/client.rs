@@ -4,6 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
+
 use super::HANG;
 
 pub struct Client {
@@ -141,6 +143,11 @@ impl Client {
     pub fn exactly(&mut self, count: usize) -> Vec<u8> {
         self.hold_until(|held| (held.len() >= count).then_some(())).expect("more bytes");
         self.held.drain(..count).collect()
+    }
+
+    /// Ends the connection by a reset.
+    pub fn reset(self) {
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("linger");
     }
 
     /// Whether nothing more came before the connection was reset (rather than closed).

@@ -160,6 +160,18 @@ impl Conn {
         std::mem::take(&mut self.held)
     }
 
+    /// Whether the client's direction ends by a reset, whatever comes before.
+    pub fn ends_by_reset(&mut self) -> bool {
+        let mut waste = [0; 4096];
+        loop {
+            match self.stream.read(&mut waste) {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
+            }
+        }
+    }
+
     fn more(&mut self) -> Option<()> {
         let mut bytes = vec![0; 64 * 1024];
         match self.stream.read(&mut bytes) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use evener::metrics::Metrics;
+use evener::net::deadline::Epoch;
 use evener::net::stream::Stream;
 use evener::session;
 use evener::session::services::Services;
@@ -48,7 +49,7 @@ pub fn run(tick: Duration, test: impl Future<Output = ()>) {
 pub fn services(flags: &[&str]) -> Rc<Services> {
     let plan = proxy::config(flags).plan;
     let endpoints = plan.upstreams.iter().map(|upstream| upstream.endpoints.len()).sum();
-    Services::new(plan, Arc::new(Metrics::new(endpoints)), 0, Instant::now())
+    Services::new(plan, Arc::new(Metrics::new(endpoints)), 0, Epoch::begin())
 }
 
 /// A connection to a session of its own.
