@@ -119,7 +119,7 @@ pub struct Flags {
     #[arg(long, value_name = "N", default_value = "100", help_heading = "Limits")]
     pub max_fields: String,
     /// Most idle connections to an endpoint, per thread
-    #[arg(long, value_name = "N", default_value = "64", help_heading = "Limits")]
+    #[arg(long, value_name = "N", default_value = "512", help_heading = "Limits")]
     pub max_idle: String,
 
     /// Failures in a row that eject an endpoint, 1 to 255
