@@ -1,8 +1,7 @@
 //! hyper on either side: what a widely used client and server make of the proxy's bytes.
 
 use std::convert::Infallible;
-use std::net::{SocketAddr, TcpListener as StdListener};
-use std::thread;
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -14,9 +13,10 @@ use hyper::header::HeaderMap;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
-use crate::support::{HANG, Origin, Proxy, filler};
+use crate::support::library::{origin, run};
+use crate::support::{Origin, Proxy, filler};
 
 type Body = BoxBody<Bytes, Infallible>;
 
@@ -31,14 +31,6 @@ fn streamed(pieces: &[&[u8]], trailers: Option<HeaderMap>) -> Body {
     StreamBody::new(stream::iter(frames)).boxed()
 }
 
-/// Runs on this thread what needs a runtime; a hang fails.
-fn run<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    #[expect(clippy::disallowed_methods, reason = "the rule is about sessions")]
-    let limited = async { tokio::time::timeout(HANG, work).await };
-    runtime.block_on(limited).expect("no hang")
-}
-
 /// A request with these trailers comes back as their value, any other as its body: in chunks if
 /// that is how it came.
 async fn echo(request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
@@ -51,19 +43,11 @@ async fn echo(request: Request<Incoming>) -> Result<Response<Body>, hyper::Error
 
 /// A hyper server for one connection.
 fn hyper_origin() -> SocketAddr {
-    let listener = StdListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        run(async {
-            let listener = TcpListener::from_std(listener).unwrap();
-            let stream = TokioIo::new(listener.accept().await.unwrap().0);
-            // An error is the other side's end, which the test sees for itself.
-            let server = hyper::server::conn::http1::Builder::new();
-            let _ = server.serve_connection(stream, service_fn(echo)).await;
-        });
-    });
-    address
+    origin(async |stream| {
+        let server = hyper::server::conn::http1::Builder::new();
+        // An error is the other side's end, which the test sees for itself.
+        let _ = server.serve_connection(TokioIo::new(stream), service_fn(echo)).await;
+    })
 }
 
 fn before_hyper() -> Proxy {

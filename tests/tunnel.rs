@@ -1,13 +1,13 @@
 //! Tunnels: who may open one, what passes through it, and how it ends.
 
-use std::net::{SocketAddr, TcpListener as StdListener};
-use std::thread;
+use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tokio_tungstenite::{accept_async, client_async};
 
+use crate::support::library::{origin, run};
 use crate::support::{Client, Conn, HANG, Origin, Proxy, filler};
 
 const ASK: &str =
@@ -155,31 +155,16 @@ fn an_endpoint_that_will_not_switch_answers_as_usual() {
     assert_eq!(origin.connections(), 1);
 }
 
-/// Runs on this thread what needs a runtime; a hang fails.
-fn run<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    #[expect(clippy::disallowed_methods, reason = "the rule is about sessions")]
-    let limited = async { tokio::time::timeout(HANG, work).await };
-    runtime.block_on(limited).expect("no hang")
-}
-
 /// A WebSocket server for one client, which returns every message until the close.
 fn websocket_echo() -> SocketAddr {
-    let listener = StdListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let address = listener.local_addr().unwrap();
-    thread::spawn(move || {
-        run(async {
-            let listener = TcpListener::from_std(listener).unwrap();
-            let mut socket = accept_async(listener.accept().await.unwrap().0).await.unwrap();
-            while let Some(Ok(message)) = socket.next().await {
-                if message.is_text() || message.is_binary() {
-                    socket.send(message).await.unwrap();
-                }
+    origin(async |stream| {
+        let mut socket = accept_async(stream).await.unwrap();
+        while let Some(Ok(message)) = socket.next().await {
+            if message.is_text() || message.is_binary() {
+                socket.send(message).await.unwrap();
             }
-        });
-    });
-    address
+        }
+    })
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What is typed: every flag as text, with its help. What it means is decided in the parent.
 
 // Help is read in a terminal, where Markdown would only be in the way.
-#![allow(clippy::doc_markdown, rustdoc::bare_urls)]
+#![allow(clippy::doc_markdown, rustdoc::bare_urls, rustdoc::broken_intra_doc_links)]
 
 use clap::{Args, Parser, Subcommand};
 

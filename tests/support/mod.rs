@@ -1,6 +1,7 @@
 //! The three nouns of every test: a [`Proxy`], a raw [`Client`] before it, an [`Origin`] behind it.
 
 pub mod client;
+pub mod library;
 pub mod origin;
 pub mod paused;
 pub mod process;

@@ -1,0 +1,30 @@
+//! Peers made of libraries nobody here wrote: they need a runtime of their own.
+
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::thread;
+
+use tokio::net::{TcpListener, TcpStream};
+
+use super::HANG;
+
+/// Runs on this thread what needs a runtime; a hang fails.
+pub fn run<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    #[expect(clippy::disallowed_methods, reason = "the rule is about sessions")]
+    let limited = async { tokio::time::timeout(HANG, work).await };
+    runtime.block_on(limited).expect("no hang")
+}
+
+/// An origin for one connection.
+pub fn origin(serve: impl AsyncFnOnce(TcpStream) + Send + 'static) -> SocketAddr {
+    let listener = StdListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        run(async {
+            let listener = TcpListener::from_std(listener).unwrap();
+            serve(listener.accept().await.unwrap().0).await;
+        });
+    });
+    address
+}
