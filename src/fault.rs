@@ -101,9 +101,14 @@ impl Fault {
         }
     }
 
-    /// Whether it counts against the endpoint. Faults of this machine and of the client never do.
+    /// Whether it counts against the endpoint. Faults of this machine and of the client never do,
+    /// nor does an answer that breaks a rule: one odd page must not take out every endpoint that
+    /// serves it. What is not HTTP at all does.
     pub fn blames_endpoint(&self) -> bool {
-        self.side == Side::Upstream
+        match self.kind {
+            Kind::Rejected(reject) => self.side == Side::Upstream && reject == Reject::StatusLine,
+            _ => self.side == Side::Upstream,
+        }
     }
 
     /// Whether another attempt may be made after this one.
@@ -213,6 +218,9 @@ mod tests {
         assert!(Fault::upstream(Stage::Connect, Kind::Refused).blames_endpoint());
         assert!(!Fault::upstream(Stage::Connect, Kind::Exhausted).blames_endpoint());
         assert!(!Fault::client(Stage::ResponseBody, Kind::Broken).blames_endpoint());
+        let refused = |reject| Fault::upstream(Stage::ResponseHead, Kind::Rejected(reject));
+        assert!(!refused(Reject::HeadTooLarge).blames_endpoint());
+        assert!(refused(Reject::StatusLine).blames_endpoint());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::net::ToSocketAddrs;
 use std::process::ExitCode;
 
 use clap::Parser;
+use evener::address::Address;
 use evener::config::cli::{Cli, DemoFlags, Flags, Job, OriginFlags};
 use evener::config::{self, Config, Mistake, value};
 use evener::control::{self, StartError, demo, origin};
@@ -71,7 +72,10 @@ fn balance(flags: &Flags) -> Result<(), Failure> {
 fn run_demo(flags: &DemoFlags) -> Result<(), Failure> {
     log_to_stderr(log::LevelFilter::Warn);
     let mistake = |what| Failure::Mistakes(vec![Mistake { flag: "listen", what }]);
-    value::addresses(&flags.listen, &resolve).map_err(mistake)?;
+    let addresses = value::addresses(&flags.listen, &resolve).map_err(mistake)?;
+    if addresses.iter().any(|address| matches!(address, Address::Unix(_))) {
+        return Err(mistake(format!("{:?}: the demo needs ip:port", flags.listen)));
+    }
     let routes = demo::origins().map_err(Failure::Start)?;
     let words = ["evener", "--listen", &flags.listen].map(str::to_owned);
     let words = words.into_iter().chain(routes.iter().map(|route| format!("--route={route}")));

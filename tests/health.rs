@@ -166,14 +166,16 @@ fn a_check_over_http_goes_by_the_status() {
     let origin = Origin::start(move |mut conn| {
         while let Some(head) = conn.head() {
             let fails = head.starts_with("GET /health ") && is_ill.load(Ordering::SeqCst);
-            conn.send(if fails { ERROR.into() } else { ok("fine") });
+            let hint = "HTTP/1.1 103 A\r\n\r\n";
+            conn.send(if fails { ERROR.into() } else { [hint.as_bytes(), &ok("fine")].concat() });
         }
     });
     let flags = ["--check", "http:/health", "--check-interval", "50ms"];
     let proxy = Proxy::before(&[&origin], &flags);
     eventually("it is down", || proxy.get("/").status == 503);
     ill.store(false, Ordering::SeqCst);
-    eventually("it is up", || proxy.get("/").status == 200);
+    // The check, and the request, are sent a 103 first.
+    eventually("it is up", || proxy.get("/").status == 103);
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod refusals;
 mod regressions;
 mod retry;
 mod routing;
+mod smuggling;
 mod support;
 mod tidy;
 mod timeouts;

@@ -1,42 +1,19 @@
 //! What a reviewer once made go wrong, kept from going wrong again.
 
+use std::io::Write;
 use std::sync::Mutex;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 use evener::reject::Reject;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use evener::session::services::Services;
+use evener::upstream::health::Admission;
+use tokio::time::{Instant, sleep};
 
-use crate::support::paused::{Endpoint, connect, run, services, until};
-use crate::support::{Origin, Proxy, eventually, filler};
-
-/// The last bytes of a body, read but not taken by the endpoint, once ran as the next request.
-#[test]
-fn a_body_that_was_not_taken_is_never_read_as_a_request() {
-    run(Duration::from_millis(100), async {
-        let endpoint = Endpoint::start("full", |mut stream| async move {
-            until(&mut stream, "\r\n\r\n").await;
-            std::future::pending::<()>().await;
-        });
-        let smuggled = "GET /smuggled HTTP/1.1\r\nHost: evil\r\n\r\n";
-        // Some of these are just more than the endpoint's socket takes, by less than a block.
-        for blocks in 2..16 {
-            let services = services(&[&endpoint.route(), "--idle-timeout", "1s"]);
-            let body = "\r\n".repeat(blocks * 16_384) + smuggled;
-            let length = body.len();
-            let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
-            let (mut read, mut write) = connect(&services).into_split();
-            let mut answers = Vec::new();
-            let sending = async {
-                let _ = write.write_all((head + &body).as_bytes()).await;
-                let _ = write.shutdown().await;
-            };
-            let _ = tokio::join!(sending, read.read_to_end(&mut answers));
-            let answers = String::from_utf8(answers).unwrap();
-            assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{blocks}: {answers}");
-        }
-    });
-}
+use crate::support::origin::ok;
+use crate::support::paused::{Endpoint, connect, rest, run, send, services, until};
+use crate::support::process::Process;
+use crate::support::{Origin, Proxy, eventually, filler, socket_path};
 
 #[test]
 fn an_answer_cut_by_the_drain_limit_is_a_reset_where_it_could_pass_for_whole() {
@@ -153,4 +130,120 @@ fn bodies_of_about_the_size_of_a_block_pass() {
         client.send(&body);
         assert!(client.response().body == body, "{size}");
     }
+}
+
+#[test]
+fn a_tunnel_cut_by_the_drain_limit_is_reset_on_both_sides() {
+    let (tell, told) = sync_channel(1);
+    let origin = Origin::start(move |mut conn| {
+        conn.head();
+        conn.send("HTTP/1.1 101 A\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+        let _ = tell.send(conn.ends_by_reset());
+    });
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+    assert_eq!(client.response().status, 101);
+    // What the tunnel carries shows that it stands.
+    eventually("the tunnel stands", || proxy.count(|metrics| &metrics.responses[1]) == 1);
+    proxy.drain(Duration::ZERO);
+    assert!(client.is_reset());
+    assert!(told.recv().unwrap());
+}
+
+/// Whether the only endpoint of these services is in good standing.
+fn is_open(services: &Services) -> bool {
+    let health = &services.plan.upstreams[0].endpoints[0].health;
+    health.admission(services.tick()) == Admission::Open
+}
+
+#[test]
+fn a_client_that_stalls_is_not_held_against_an_endpoint_that_answers_as_it_reads() {
+    run(Duration::from_millis(100), async {
+        let endpoint = Endpoint::start("echo", |mut stream| async move {
+            until(&mut stream, "\r\n\r\n").await;
+            send(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nabc").await;
+            rest(&mut stream).await;
+        });
+        let services = services(&[&endpoint.route(), "--max-fails", "1"]);
+        let mut client = connect(&services);
+        send(&mut client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\nabc").await;
+        assert!(rest(&mut client).await.ends_with("abc"));
+        assert!(is_open(&services));
+    });
+}
+
+#[test]
+fn an_endpoint_that_owes_a_100_is_waited_for_no_longer_than_for_an_answer() {
+    run(Duration::from_millis(100), async {
+        let endpoint = Endpoint::start("owing", |mut stream| async move {
+            rest(&mut stream).await;
+        });
+        let services = services(&[&endpoint.route(), "--max-fails", "1"]);
+        let (mut client, start) = (connect(&services), Instant::now());
+        let head =
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
+        send(&mut client, head).await;
+        assert!(until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 504 "));
+        assert_eq!(start.elapsed().as_secs(), 30);
+        assert!(!is_open(&services));
+    });
+}
+
+#[test]
+fn an_odd_answer_is_not_held_against_its_endpoint() {
+    run(Duration::from_millis(100), async {
+        let endpoint = Endpoint::start("odd", |mut stream| async move {
+            until(&mut stream, "\r\n\r\n").await;
+            send(&mut stream, "HTTP/1.1 200 OK\r\nA b: c\r\n\r\n").await;
+            rest(&mut stream).await;
+        });
+        let services = services(&[&endpoint.route(), "--max-fails", "1"]);
+        let mut client = connect(&services);
+        send(&mut client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        assert!(until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 502 "));
+        assert!(is_open(&services));
+    });
+}
+
+#[test]
+fn empty_lines_do_not_make_a_new_client_less_idle() {
+    run(Duration::from_millis(100), async {
+        let (mut client, start) = (connect(&services(&["--route=/=unix:/x"])), Instant::now());
+        for _ in 0..3 {
+            send(&mut client, "\r\n").await;
+            sleep(Duration::from_secs(3)).await;
+        }
+        assert_eq!(rest(&mut client).await, "");
+        assert_eq!(start.elapsed().as_secs(), 10);
+    });
+}
+
+/// A drain that ended once removed the socket its successor had bound meanwhile.
+#[test]
+fn a_draining_process_leaves_its_successors_socket_alone() {
+    let (tell, told) = sync_channel(1);
+    let told = Mutex::new(told);
+    let origin = Origin::start(move |mut conn| {
+        // A check says nothing.
+        if conn.head().is_some() {
+            told.lock().unwrap().recv().unwrap();
+            conn.send(ok("late"));
+        }
+    });
+    let path = socket_path("handed-on");
+    let (listen, route) = (format!("unix:{}", path.display()), format!("/={}", origin.address));
+    let words = ["--listen", listen.as_str(), "--route", route.as_str()];
+    let first = Process::start(&words);
+    first.announces("listening on ");
+    let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    eventually("the request has arrived", || origin.heads().len() == 1);
+    first.signal("TERM");
+    eventually("the socket is gone", || !path.exists());
+    let second = Process::start(&words);
+    second.announces("listening on ");
+    tell.send(()).unwrap();
+    assert_eq!(first.end().0, Some(0));
+    assert!(path.exists());
 }

@@ -40,6 +40,7 @@ pub fn size(text: &str) -> Result<usize, String> {
         _ => (text, 1),
     };
     let number: Option<usize> = digits.parse().ok();
+    let number = number.filter(|_| !digits.starts_with('+'));
     number.and_then(|number| number.checked_mul(factor)).ok_or_else(|| {
         format!("{text:?} is no size: write bytes, or a number with k or m, such as 16k")
     })
@@ -51,7 +52,7 @@ where
     T: FromStr + PartialOrd + fmt::Display + Copy,
 {
     match text.parse::<T>() {
-        Ok(number) if number >= least && number <= most => Ok(number),
+        Ok(number) if !text.starts_with('+') && number >= least && number <= most => Ok(number),
         _ => Err(format!("{text:?} is no number from {least} to {most}")),
     }
 }

@@ -154,15 +154,19 @@ impl Checker {
         sent.map_err(|broken| fault(Stage::Request)(broken.kind))?;
         let mut input = Buffer::new();
         let limits = &self.plan.limits;
-        let length = read_head(&mut read, &mut input, Scan::response(), limits, &meter)
-            .await
-            .map_err(fault(Stage::ResponseHead))?;
-        let mut storage = Storage::new();
-        let head = head::response(&input.filled()[..length], limits, &mut storage)
-            .map_err(|reject| fault(Stage::ResponseHead)(Kind::Rejected(reject)))?;
-        match head.status {
-            200..400 => Ok(()),
-            _ => Err(fault(Stage::ResponseHead)(Kind::Unwell)),
+        loop {
+            let length = read_head(&mut read, &mut input, Scan::response(), limits, &meter)
+                .await
+                .map_err(fault(Stage::ResponseHead))?;
+            let mut storage = Storage::new();
+            let head = head::response(&input.filled()[..length], limits, &mut storage)
+                .map_err(|reject| fault(Stage::ResponseHead)(Kind::Rejected(reject)))?;
+            match head.status {
+                _ if head.is_interim() => {}
+                200..400 => return Ok(()),
+                _ => return Err(fault(Stage::ResponseHead)(Kind::Unwell)),
+            }
+            input.consume(length);
         }
     }
 }

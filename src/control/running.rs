@@ -107,6 +107,8 @@ impl Running {
     /// Takes no more connections, lets what runs finish for up to `limit`, and says how many
     /// sessions were cut then. Blocks until every worker has ended.
     pub fn drain(mut self, limit: Duration) -> usize {
+        // Now, while they are still ours: a successor may bind the same paths while we drain.
+        remove_socket_files(&self.addresses);
         let deadline = Instant::now() + limit;
         for sender in &self.commands {
             // A worker that is gone already has nothing to drain.
@@ -125,7 +127,6 @@ impl Running {
                 log::error!("the checks panicked");
             }
         }
-        remove_socket_files(&self.addresses);
         cut
     }
 }

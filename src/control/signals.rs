@@ -52,10 +52,9 @@ impl Signals {
 
     /// Waits for a signal and does what it asks for.
     pub(super) fn end(&mut self, running: Running, drain_timeout: Duration) {
-        let addresses = running.addresses.clone();
         if self.0.recv() != Ok(Asked::Drain) {
             log::info!("ending at once");
-            return remove_socket_files(&addresses);
+            return remove_socket_files(&running.addresses);
         }
         log::info!("draining for up to {drain_timeout:?}; a second signal ends at once");
         let (done, drained) = sync_channel(1);
@@ -66,8 +65,7 @@ impl Signals {
                 Ok(cut) => return log::warn!("the drain limit has passed: {cut} sessions cut"),
                 Err(RecvTimeoutError::Disconnected) => return log::error!("the drain failed"),
                 Err(RecvTimeoutError::Timeout) if self.wait(Duration::ZERO) => {
-                    log::warn!("second signal: ending at once");
-                    return remove_socket_files(&addresses);
+                    return log::warn!("second signal: ending at once");
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }

@@ -1,6 +1,6 @@
 //! Who a request is for: `host[:port]`, in the Host field or in an absolute target.
 
-/// Splits `http://authority/path` into both (RFC 9112 §3.2.2); an empty path is `/`.
+/// Splits `http://authority/path` into both (RFC 9112 §3.2.2); the path may be empty.
 pub(super) fn absolute(written: &str) -> Option<(&[u8], &str)> {
     let (scheme, rest) = written.split_once("://")?;
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
@@ -12,8 +12,7 @@ pub(super) fn absolute(written: &str) -> Option<(&[u8], &str)> {
         return None;
     }
     match origin.as_bytes().first() {
-        None => Some((authority.as_bytes(), "/")),
-        Some(b'/') => Some((authority.as_bytes(), origin)),
+        None | Some(b'/') => Some((authority.as_bytes(), origin)),
         // `http://host?query` has no path to send: nobody writes it by accident.
         Some(_) => None,
     }

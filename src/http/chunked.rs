@@ -55,6 +55,8 @@ enum State {
     DataEnd,
     Trailer,
     Done,
+    /// A rule was broken: nothing behind it can be trusted to be body, or not to be.
+    Broken(Reject),
 }
 
 impl Chunked {
@@ -69,7 +71,13 @@ impl Chunked {
     }
 
     /// Checks as much of `bytes` as can be understood and moves what may go on to its front.
+    ///
+    /// Once it has failed it fails for ever.
     pub fn admit(&mut self, bytes: &mut [u8]) -> Result<Admitted, Reject> {
+        self.advance(bytes).inspect_err(|reject| self.state = State::Broken(*reject))
+    }
+
+    fn advance(&mut self, bytes: &mut [u8]) -> Result<Admitted, Reject> {
         let mut work = Work { bytes, emit: self.emit, at: Admitted::default() };
         loop {
             let next = match self.state {
@@ -78,6 +86,7 @@ impl Chunked {
                 State::DataEnd => work.data_end()?,
                 State::Trailer => work.trailer(&mut self.trailer_bytes)?,
                 State::Done => None,
+                State::Broken(reject) => return Err(reject),
             };
             match next {
                 Some(state) => self.state = state,
@@ -213,10 +222,10 @@ fn refuse_bad_extension(mut rest: &[u8]) -> Result<(), Reject> {
         return Err(Reject::ChunkSize);
     }
     while !rest.is_empty() {
-        rest = rest.trim_ascii_start().strip_prefix(b";").ok_or(Reject::ChunkExtension)?;
-        rest = after_token(rest.trim_ascii_start())?;
-        if let Some(value) = rest.trim_ascii_start().strip_prefix(b"=") {
-            let value = value.trim_ascii_start();
+        rest = after_blank(rest).strip_prefix(b";").ok_or(Reject::ChunkExtension)?;
+        rest = after_token(after_blank(rest))?;
+        if let Some(value) = after_blank(rest).strip_prefix(b"=") {
+            let value = after_blank(value);
             rest = match value.strip_prefix(b"\"") {
                 Some(quoted) => after_quoted(quoted)?,
                 None => after_token(value)?,
@@ -224,6 +233,11 @@ fn refuse_bad_extension(mut rest: &[u8]) -> Result<(), Reject> {
         }
     }
     Ok(())
+}
+
+fn after_blank(bytes: &[u8]) -> &[u8] {
+    let blank = bytes.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    &bytes[blank..]
 }
 
 fn after_token(bytes: &[u8]) -> Result<&[u8], Reject> {
@@ -234,17 +248,14 @@ fn after_token(bytes: &[u8]) -> Result<&[u8], Reject> {
 }
 
 fn after_quoted(bytes: &[u8]) -> Result<&[u8], Reject> {
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'"' => return Ok(&bytes[at + 1..]),
-            b'\\' => at += 1,
-            b'\t' | b' '..=b'~' | 0x80.. => {}
-            _ => break,
+    let mut rest = bytes;
+    loop {
+        rest = match rest {
+            [b'"', rest @ ..] => return Ok(rest),
+            [b'\\', byte, rest @ ..] | [byte, rest @ ..] if field::is_value(&[*byte]) => rest,
+            _ => return Err(Reject::ChunkExtension),
         }
-        at += 1;
     }
-    Err(Reject::ChunkExtension)
 }
 
 fn refuse_bad_trailer(line: &[u8]) -> Result<(), Reject> {
@@ -317,6 +328,9 @@ mod tests {
             ("1;a=\r\n", Reject::ChunkExtension),
             ("1;a=\"b\r\n", Reject::ChunkExtension),
             ("1;a\rb\r\n", Reject::ChunkExtension),
+            ("1 \r;a=b\r\n", Reject::ChunkExtension),
+            ("1;\x0ca\r\n", Reject::ChunkExtension),
+            ("1;a=\"\\\r\"\r\n", Reject::ChunkExtension),
             ("1\n", Reject::BareLf),
             ("1\r\nab\r\n", Reject::ChunkEnd),
             ("1\r\na\n", Reject::ChunkEnd),
@@ -335,6 +349,17 @@ mod tests {
                 assert_eq!(pass(body.as_bytes(), step, Emit::Chunks), Err(reject), "{body:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_broken_stays_broken() {
+        let mut chunked = Chunked::new(Emit::Chunks);
+        let mut bytes = *b"5\r\n";
+        assert_eq!(chunked.admit(&mut bytes), Ok(Admitted { ready: 3, used: 3 }));
+        let mut bytes = *b"0\r\n\r\n\r\nZ";
+        assert_eq!(chunked.admit(&mut bytes), Err(Reject::ChunkSize));
+        assert_eq!(chunked.admit(&mut bytes), Err(Reject::ChunkSize));
+        assert!(!chunked.is_done());
     }
 
     #[test]

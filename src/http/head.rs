@@ -334,7 +334,12 @@ fn target<'b>(
     if written.starts_with('/') || (written == "*" && method == "OPTIONS") {
         return Ok((host.unwrap_or_default(), written));
     }
-    let (authority, origin) = authority::absolute(written).ok_or(Reject::Target)?;
+    let (authority, origin) = match authority::absolute(written).ok_or(Reject::Target)? {
+        // RFC 9112 §3.2.4: OPTIONS of a whole server.
+        (authority, "") if method == "OPTIONS" => (authority, "*"),
+        (authority, "") => (authority, "/"),
+        split => split,
+    };
     match host {
         // RFC 9112 §3.2.2 lets the target win; whoever sends two names means to confuse.
         Some(host) if !host.eq_ignore_ascii_case(authority) => Err(Reject::HostMismatch),
@@ -443,6 +448,7 @@ mod tests {
             ("OPTIONS * HTTP/1.1\r\nHost: a\r\n", "*", "a"),
             ("GET http://A HTTP/1.1\r\nHost: a\r\n", "/", "A"),
             ("GET http://a/b HTTP/1.1\r\nHost: a\r\n", "/b", "a"),
+            ("OPTIONS http://a HTTP/1.1\r\nHost: a\r\n", "*", "a"),
         ];
         for (head, target, authority) in rows {
             let (_, found, host) = read(format!("{head}\r\n").as_bytes()).expect(head);

@@ -70,8 +70,17 @@ fn tcp_socket(address: &SockAddr) -> io::Result<Socket> {
 /// Removes the socket file of a process that is gone.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let Ok(found) = std::fs::symlink_metadata(path) else { return Ok(()) };
-    let is_stale = found.file_type().is_socket() && StdUnixStream::connect(path).is_err();
-    if is_stale { std::fs::remove_file(path) } else { Err(io::ErrorKind::AddrInUse.into()) }
+    if !found.file_type().is_socket() {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
+    match StdUnixStream::connect(path) {
+        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+        // unix(7): nobody listens. Any other error says nothing about that.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// A listening socket registered with this thread's runtime.

@@ -36,7 +36,22 @@ pub struct Pool {
 struct Idle {
     stream: Stream,
     since: Instant,
+    /// Before this it is not leased.
+    ready: Instant,
 }
+
+/// How sure it is that the answer was all that the endpoint had to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Its framing said where it ends.
+    Framed,
+    /// It had no body, but announced the length of one. An endpoint that sends that body all the
+    /// same does it at once: given [`QUARANTINE`] it is found out.
+    Announced,
+}
+
+/// How long a connection waits for bytes nobody asked for, where there is reason to.
+pub const QUARANTINE: Duration = Duration::from_millis(100);
 
 impl Pool {
     /// Empty.
@@ -46,10 +61,11 @@ impl Pool {
 
     /// Takes the connection that was kept last, if it is still of use; drops those that are not.
     pub fn lease(&mut self, now: Instant) -> Option<Stream> {
-        while let Some(Idle { stream, since }) = self.idle.pop() {
+        while let Some(last) = self.idle.iter().rposition(|idle| idle.ready <= now) {
+            let Idle { stream, since, .. } = self.idle.remove(last);
             if now.duration_since(since) >= self.settings.idle_timeout {
                 // Whatever lies below is older still.
-                self.idle.clear();
+                self.idle.drain(..last);
                 return None;
             }
             if stream.is_quiet() {
@@ -60,14 +76,18 @@ impl Pool {
     }
 
     /// Keeps a connection whose last exchange ended cleanly.
-    pub fn put(&mut self, stream: Stream, now: Instant) -> Result<(), NotPooled> {
+    pub fn put(&mut self, stream: Stream, ending: Ending, now: Instant) -> Result<(), NotPooled> {
         if self.idle.len() >= self.settings.idle_max {
             return Err(NotPooled::Full);
         }
         if !stream.is_quiet() {
             return Err(NotPooled::NotQuiet);
         }
-        self.idle.push(Idle { stream, since: now });
+        let ready = match ending {
+            Ending::Framed => now,
+            Ending::Announced => now + QUARANTINE,
+        };
+        self.idle.push(Idle { stream, since: now, ready });
         Ok(())
     }
 
@@ -103,8 +123,8 @@ mod tests {
     async fn the_last_kept_is_leased_first() {
         let mut pool = Pool::new(SETTINGS);
         let ((first, _a), (second, mut b)) = (pair(), pair());
-        pool.put(first, Instant::now()).unwrap();
-        pool.put(second, Instant::now()).unwrap();
+        pool.put(first, Ending::Framed, Instant::now()).unwrap();
+        pool.put(second, Ending::Framed, Instant::now()).unwrap();
         let leased = pool.lease(Instant::now()).unwrap();
         b.write_all(b"x").unwrap();
         settle().await;
@@ -118,7 +138,7 @@ mod tests {
         let mut results = Vec::new();
         let mut held = Vec::new();
         for (stream, peer) in peers {
-            results.push(pool.put(stream, Instant::now()));
+            results.push(pool.put(stream, Ending::Framed, Instant::now()));
             held.push(peer);
         }
         assert_eq!(results, [Ok(()), Ok(()), Err(NotPooled::Full)]);
@@ -128,7 +148,7 @@ mod tests {
     async fn a_closed_connection_is_not_leased() {
         let mut pool = Pool::new(SETTINGS);
         let (stream, peer) = pair();
-        pool.put(stream, Instant::now()).unwrap();
+        pool.put(stream, Ending::Framed, Instant::now()).unwrap();
         drop(peer);
         settle().await;
         assert!(pool.lease(Instant::now()).is_none());
@@ -138,11 +158,24 @@ mod tests {
     async fn a_connection_with_unasked_bytes_is_neither_kept_nor_leased() {
         let mut pool = Pool::new(SETTINGS);
         let ((stream, mut peer), (noisy, mut other)) = (pair(), pair());
-        pool.put(stream, Instant::now()).unwrap();
+        pool.put(stream, Ending::Framed, Instant::now()).unwrap();
         peer.write_all(b"x").unwrap();
         other.write_all(b"x").unwrap();
         settle().await;
-        assert_eq!(pool.put(noisy, Instant::now()), Err(NotPooled::NotQuiet));
+        assert_eq!(pool.put(noisy, Ending::Framed, Instant::now()), Err(NotPooled::NotQuiet));
+        assert!(pool.lease(Instant::now()).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_an_announced_body_that_must_not_come_a_connection_waits_for_it() {
+        let mut pool = Pool::new(SETTINGS);
+        let ((good, _kept), (bad, mut peer)) = (pair(), pair());
+        pool.put(good, Ending::Announced, Instant::now()).unwrap();
+        pool.put(bad, Ending::Announced, Instant::now()).unwrap();
+        assert!(pool.lease(Instant::now()).is_none());
+        peer.write_all(b"x").unwrap();
+        tokio::time::sleep(QUARANTINE).await;
+        assert!(pool.lease(Instant::now()).is_some());
         assert!(pool.lease(Instant::now()).is_none());
     }
 
@@ -150,7 +183,7 @@ mod tests {
     async fn what_lies_too_long_is_swept() {
         let mut pool = Pool::new(SETTINGS);
         let (stream, _peer) = pair();
-        pool.put(stream, Instant::now()).unwrap();
+        pool.put(stream, Ending::Framed, Instant::now()).unwrap();
         tokio::time::advance(SETTINGS.idle_timeout).await;
         pool.sweep(Instant::now());
         assert!(pool.idle.is_empty());

@@ -83,10 +83,10 @@ impl Stream {
         matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// Ends the connection by a reset, so that the peer can tell it was cut.
-    pub fn reset(self) {
-        let mut stream = self;
-        stream.split().1.set_reset_on_close(true);
+    /// Says whether closing the connection resets it, however that comes about: the peer could not
+    /// tell a cut from an end otherwise. Only TCP has resets.
+    pub fn set_reset_on_close(&mut self, reset: bool) {
+        self.split().1.set_reset_on_close(reset);
     }
 }
 
@@ -147,8 +147,7 @@ impl WriteHalf<'_> {
         .await
     }
 
-    /// Says whether closing the connection resets it, however that comes about: the peer could not
-    /// tell a cut from an end otherwise. Only TCP has resets.
+    /// As [`Stream::set_reset_on_close`].
     pub fn set_reset_on_close(&self, reset: bool) {
         if let Self::Tcp(half) = self {
             let linger = reset.then_some(Duration::ZERO);

@@ -7,12 +7,14 @@ use super::services::Services;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Stage};
 use crate::http::chunked::Emit;
+use crate::http::field::Name;
 use crate::http::framing::{self, Framing};
-use crate::http::head::{self, Limits, Method, Scan, Storage, Version};
+use crate::http::head::{self, Limits, Method, ResponseHead, Scan, Storage, Version};
 use crate::http::persistence::Options;
 use crate::http::rewrite::{self, Connection};
 use crate::net::connect::connect;
 use crate::net::deadline::{Elapsed, Timer};
+use crate::net::pool::Ending;
 use crate::net::stream::{ReadHalf, Stream};
 use crate::reject::Reject;
 use crate::relay::body::Body;
@@ -31,7 +33,8 @@ pub struct Lease {
 pub enum Freshness {
     /// An idle one, if there is any.
     Any,
-    /// A new one: an attempt after a failure must not fail for the same reason again.
+    /// A new one: an attempt after a failure must not fail for the same reason again, and a trial
+    /// must not be spent on a connection from before.
     New,
 }
 
@@ -89,6 +92,8 @@ pub struct Asked {
     pub version: Version,
     /// Whether it asked for another protocol.
     pub upgrade: bool,
+    /// Whether its client waits for a 100 before it sends the body (RFC 9110 §10.1.1).
+    pub expects: bool,
     /// Whether the client's connection may go on after the answer, as far as the request goes.
     pub persists: bool,
 }
@@ -114,6 +119,8 @@ pub struct Answer {
     pub body: Body,
     /// Whether the endpoint's connection may be used again after it.
     pub upstream_persists: bool,
+    /// How sure it is that nothing follows it there.
+    pub ending: Ending,
     /// Whether the client's connection may.
     pub client_persists: bool,
     /// Whether the client can only tell the end of the body by that of its connection.
@@ -154,6 +161,7 @@ pub fn read_answer(
         status: head.status,
         finality,
         body: Body::new(framing, emit),
+        ending: ending(&head, framing),
         upstream_persists: Options::of(&head.fields).persists(head.version)
             && framing != Framing::UntilClose,
         client_persists,
@@ -161,6 +169,12 @@ pub fn read_answer(
     };
     input.consume(length);
     Ok(answer)
+}
+
+fn ending(head: &ResponseHead<'_, '_>, framing: Framing) -> Ending {
+    let announced = framing::announced_length(head).is_some_and(|length| length > 0)
+        || head.fields.values(Name::TransferEncoding).next().is_some();
+    if framing == Framing::Empty && announced { Ending::Announced } else { Ending::Framed }
 }
 
 #[cfg(test)]
@@ -173,6 +187,7 @@ mod tests {
         method: Method::Idempotent,
         version: Version::Http11,
         upgrade: false,
+        expects: false,
         persists: true,
     };
 

@@ -150,6 +150,7 @@ pub async fn converse(
         upstream_read,
         received: Buffer::new(),
         out: Buffer::new(),
+        awaited: (asked.expects && kept == 0).then_some(outgoing.len() as u64),
         heard: false,
         begun: None,
     };
@@ -192,6 +193,8 @@ struct Talk<'a> {
     received: Buffer,
     /// What is to go to the client.
     out: Buffer,
+    /// The length of what goes up before the client waits for a 100, if it does and none has come.
+    awaited: Option<u64>,
     /// Whether any byte of an answer has come.
     heard: bool,
     /// Set once the client has been sent bytes of the final answer.
@@ -223,7 +226,13 @@ impl Talk<'_> {
                 }
                 // RFC 9110 §15.2: an HTTP/1.0 client must not be sent one.
                 Finality::Interim if asked.version == Version::Http10 => {}
-                Finality::Interim => self.download(upload.as_mut(), None).await?,
+                Finality::Interim => {
+                    // One that is cut must not be followed by an answer of ours.
+                    self.begun = Some(Next::Cut);
+                    self.download(upload.as_mut(), None).await?;
+                    self.begun = None;
+                    self.awaited = None;
+                }
                 Finality::Final => return self.finish(upload, answer).await,
                 Finality::Upgrade if self.sent.get() == Sent::Done => {
                     self.begun = Some(Next::Cut);
@@ -242,7 +251,7 @@ impl Talk<'_> {
         &mut self,
         upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
     ) -> Result<usize, Fault> {
-        let Self { services, timer, activity, up, down, sent, .. } = self;
+        let Self { services, timer, activity, up, down, sent, awaited, .. } = self;
         let timeouts = &services.plan.timeouts;
         let reading = attempt::read_head(
             &mut self.upstream_read,
@@ -253,7 +262,10 @@ impl Talk<'_> {
         );
         activity.touch();
         let sent_at = Cell::new(activity.last());
+        // With its head sent and its client waiting for a 100, a request is as good as sent.
+        let held_back = || Some(up.bytes()) == *awaited && up.waits_for() == End::Source;
         let deadline = || match sent.get() {
+            Sent::Running if held_back() => activity.last() + timeouts.response,
             Sent::Running => activity.last() + timeouts.idle,
             Sent::Done | Sent::Refused | Sent::BrokenOff => sent_at.get() + timeouts.response,
         };
@@ -266,6 +278,9 @@ impl Talk<'_> {
             Ok(Ok(Err(kind))) => Err(Fault::upstream(Stage::ResponseHead, kind)),
             Ok(Err(kind)) => Err(Fault::client(Stage::Request, kind)),
             Err(Elapsed) => Err(match (sent.get(), up.waits_for()) {
+                (Sent::Running, _) if held_back() => {
+                    Fault::upstream(Stage::ResponseHead, Kind::TimedOut)
+                }
                 (Sent::Running, End::Source) => Fault::client(Stage::Request, Kind::TimedOut),
                 (Sent::Running, End::Sink) => Fault::upstream(Stage::Request, Kind::TimedOut),
                 (Sent::Done | Sent::Refused | Sent::BrokenOff, _) => {
@@ -307,7 +322,7 @@ impl Talk<'_> {
         upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
         body: Option<&mut Body>,
     ) -> Result<(), Fault> {
-        let Self { services, timer, activity, down, sent, received, out, .. } = self;
+        let Self { services, timer, activity, up, down, sent, received, out, .. } = self;
         let (client_write, upstream_read) = (&mut self.client_write, &mut self.upstream_read);
         let breaking_off = if body.is_some() { BreakingOff::IsNoted } else { BreakingOff::Ends };
         let sending = async {
@@ -328,9 +343,13 @@ impl Talk<'_> {
                 Err(Fault::client(Stage::ResponseBody, kind))
             }
             Ok(Err(kind)) => Err(Fault::client(Stage::Request, kind)),
-            Err(Elapsed) => Err(match down.waits_for() {
-                End::Source => Fault::upstream(Stage::ResponseBody, Kind::TimedOut),
-                End::Sink => Fault::client(Stage::ResponseBody, Kind::TimedOut),
+            Err(Elapsed) => Err(match (down.waits_for(), sent.get(), up.waits_for()) {
+                (End::Sink, ..) => Fault::client(Stage::ResponseBody, Kind::TimedOut),
+                // An endpoint that answers as it reads cannot go on before the client does.
+                (End::Source, Sent::Running, End::Source) => {
+                    Fault::client(Stage::Request, Kind::TimedOut)
+                }
+                (End::Source, ..) => Fault::upstream(Stage::ResponseBody, Kind::TimedOut),
             }),
         }
     }

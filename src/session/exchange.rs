@@ -15,12 +15,12 @@ use crate::http::head::Version;
 use crate::http::reply::Reply;
 use crate::http::rewrite::Connection;
 use crate::net::deadline::{Activity, Elapsed, Timer};
-use crate::net::pool::NotPooled;
+use crate::net::pool::{Ending, NotPooled};
 use crate::net::stream::Stream;
 use crate::relay::copy::Meter;
 use crate::relay::duplex::duplex;
-use crate::upstream::NoneLeft;
 use crate::upstream::balance::Tried;
+use crate::upstream::{NoneLeft, Picked};
 
 /// Seconds a client is asked to wait when every endpoint is down: the interval of the checks.
 const RETRY_AFTER: u32 = 1;
@@ -36,12 +36,13 @@ pub async fn run(client: &mut Client<'_>, request: &mut Request, services: &Serv
     let mut last = None;
     loop {
         let picked = services.pick(route, &tried).or_else(|_| services.pick(route, &spent));
-        let endpoint = match picked {
-            Ok(endpoint) => endpoint,
+        let Picked { endpoint, on_trial } = match picked {
+            Ok(picked) => picked,
             Err(none) => return answer(client, request, services, no_endpoint(none, last)).await,
         };
         let target = Target { route, endpoint, started: services.tick() };
-        let freshness = if last.is_none() { Freshness::Any } else { Freshness::New };
+        let any = last.is_none() && !on_trial;
+        let freshness = if any { Freshness::Any } else { Freshness::New };
         services.count_attempt(route, endpoint);
         services.metrics.retries.add(u64::from(last.is_some()));
         let failure = match try_endpoint(client, request, services, target, freshness).await {
@@ -150,11 +151,11 @@ async fn try_endpoint(
         begun: None,
         was_stale: false,
     })?;
-    match converse(client, request, services, &mut lease).await {
-        Ok(Ended::Answered { answer, sent, surplus }) => {
+    match converse(client, request, services, &mut lease).await? {
+        Ended::Answered { answer, sent, surplus } => {
             record::success(services, target, answer.status);
             if sent == Sent::Done && answer.upstream_persists {
-                give_back(services, target, lease, surplus);
+                give_back(services, target, lease, answer.ending, surplus);
             }
             Ok(match (sent, answer.client_persists) {
                 (Sent::Done, true) => Next::Reuse,
@@ -164,22 +165,21 @@ async fn try_endpoint(
                 }
             })
         }
-        Ok(Ended::Upgraded { early }) => {
+        Ended::Upgraded { early } => {
             record::success(services, target, 101);
             Ok(tunnel(client, lease.stream, &early, services).await)
         }
-        Err(failure) => Err(failure),
     }
 }
 
-fn give_back(services: &Services, target: Target, lease: Lease, surplus: bool) {
+fn give_back(services: &Services, target: Target, lease: Lease, ending: Ending, surplus: bool) {
     let metrics = &services.metrics;
     if surplus {
         metrics.pool_not_quiet.add(1);
         return;
     }
     let pool = services.pool(target.route, target.endpoint);
-    let kept = pool.borrow_mut().put(lease.stream, Instant::now());
+    let kept = pool.borrow_mut().put(lease.stream, ending, Instant::now());
     match kept {
         Ok(()) => {}
         Err(NotPooled::Full) => metrics.pool_full.add(1),
@@ -195,14 +195,17 @@ async fn tunnel(
 ) -> Next {
     let activity = Activity::new();
     let (up, down) = (Meter::new(&activity), Meter::new(&activity));
+    // Neither side may take for an end what is none, and be it the end of the process.
+    client.stream.set_reset_on_close(true);
+    upstream.set_reset_on_close(true);
     let both = duplex((&mut *client.stream, &client.input), (&mut upstream, early), (&up, &down));
     let ended = client.timer.while_active(services.plan.timeouts.tunnel, &activity, both).await;
     services.metrics.bytes_up.add(up.bytes());
     services.metrics.bytes_down.add(down.bytes());
     if let Ok(Ok(())) = ended {
+        client.stream.set_reset_on_close(false);
+        upstream.set_reset_on_close(false);
         return Next::Close;
     }
-    // Neither side may take this for an end.
-    upstream.reset();
     Next::Cut
 }

@@ -5,6 +5,8 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::attempt::{self, Asked};
 use super::converse::{Client, Next, Request};
 use super::exchange::{self, send};
@@ -13,8 +15,9 @@ use crate::buffer::Buffer;
 use crate::drain::{Drain, Phase};
 use crate::fault::{Fault, Kind, Stage};
 use crate::http::chunked::Emit;
+use crate::http::field::Name;
 use crate::http::framing::{self, Framing};
-use crate::http::head::{self, Limits, Method, Scan, Storage};
+use crate::http::head::{self, Limits, Method, Scan, Storage, Version};
 use crate::http::persistence::{self, Options};
 use crate::http::reply::Reply;
 use crate::http::rewrite::{self, Connection, RequestEdit};
@@ -37,14 +40,16 @@ pub async fn serve(mut stream: Stream, peer: Peer, services: Rc<Services>) {
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     let _seat = services.drain.enter(waker);
     let mut timer = Timer::new();
-    let mut patience = services.plan.timeouts.header;
-    while park(&stream, &services.drain, &mut timer, patience).await == Parked::Readable {
+    let mut patience = Patience { limit: services.plan.timeouts.header, end: None };
+    while park(&stream, &services.drain, &mut timer, &mut patience).await == Parked::Readable {
         match Box::pin(work(&mut stream, &mut timer, peer, &services)).await {
             None => {}
-            Some(Next::Reuse) => patience = services.plan.timeouts.keepalive,
+            Some(Next::Reuse) => {
+                patience = Patience { limit: services.plan.timeouts.keepalive, end: None };
+            }
             Some(Next::Close) => return,
             Some(Next::Linger) => return Box::pin(linger(stream, &mut timer)).await,
-            Some(Next::Cut) => return stream.reset(),
+            Some(Next::Cut) => return stream.set_reset_on_close(true),
         }
     }
 }
@@ -56,14 +61,28 @@ enum Parked {
     Over,
 }
 
-async fn park(stream: &Stream, drain: &Drain, timer: &mut Timer, patience: Duration) -> Parked {
+/// How long a client may be idle, however many empty lines it sends meanwhile.
+struct Patience {
+    limit: Duration,
+    /// When that is, once somebody had to look at the clock.
+    end: Option<Instant>,
+}
+
+async fn park(
+    stream: &Stream,
+    drain: &Drain,
+    timer: &mut Timer,
+    patience: &mut Patience,
+) -> Parked {
     let waiting = poll_fn(|cx| match stream.poll_readable(cx) {
         Poll::Ready(Ok(())) => Poll::Ready(Parked::Readable),
         Poll::Ready(Err(_)) => Poll::Ready(Parked::Over),
         Poll::Pending if drain.phase() == Phase::Closing => Poll::Ready(Parked::Over),
         Poll::Pending => Poll::Pending,
     });
-    timer.within(patience, waiting).await.unwrap_or(Parked::Over)
+    let Patience { limit, end } = patience;
+    let end = || *end.get_or_insert_with(|| Instant::now() + *limit);
+    timer.until(end, waiting).await.unwrap_or(Parked::Over)
 }
 
 /// Reads until the client has seen our end of the connection, so that it reads the answer first.
@@ -186,10 +205,12 @@ fn prepare(
         version: head.version,
         upgrade: matches!(framing, Framing::Empty | Framing::Length(0))
             && persistence::upgrade_offered(&head.fields, options, head.version),
+        expects: head.version == Version::Http11
+            && head.fields.values(Name::Expect).next().is_some(),
         persists: options.persists(head.version),
     };
     let route = plan.router.find(head.authority, &path);
-    let needs_host = head.authority.is_empty() && plan.host_header.is_none();
+    let needs_host = head.fields.values(Name::Host).next().is_none();
     let host_default = if needs_host { client.stream.local_authority() } else { String::new() };
     let edit = RequestEdit {
         framing,

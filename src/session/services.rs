@@ -18,7 +18,7 @@ use crate::net::pool::{self, Pool};
 use crate::route::Router;
 use crate::upstream::balance::Tried;
 use crate::upstream::health::Tick;
-use crate::upstream::{Balancer, NoneLeft, Upstream};
+use crate::upstream::{Balancer, NoneLeft, Picked, Upstream};
 
 /// How long each wait may last. None is infinite.
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +121,7 @@ impl Services {
     }
 
     /// Picks an endpoint of a route; see [`Balancer::pick`].
-    pub fn pick(&self, route: usize, tried: &Tried) -> Result<usize, NoneLeft> {
+    pub fn pick(&self, route: usize, tried: &Tried) -> Result<Picked, NoneLeft> {
         self.shares[route].balancer.borrow_mut().pick(self.tick(), tried)
     }
 

@@ -31,6 +31,15 @@ pub enum NoneLeft {
     AllTried,
 }
 
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Picked {
+    /// The endpoint, by its index.
+    pub endpoint: usize,
+    /// Whether this request decides if an ejected endpoint comes back.
+    pub on_trial: bool,
+}
+
 /// One worker's turn-taking over an upstream.
 pub struct Balancer {
     upstream: Arc<Upstream>,
@@ -47,7 +56,7 @@ impl Balancer {
     /// Picks an endpoint that has not been tried: one in good standing, or one due for its trial;
     /// failing these one that is ejected, since a try may succeed where a refusal cannot. Never
     /// one the active checks have found dead.
-    pub fn pick(&mut self, now: Tick, tried: &Tried) -> Result<usize, NoneLeft> {
+    pub fn pick(&mut self, now: Tick, tried: &Tried) -> Result<Picked, NoneLeft> {
         let mut tried = *tried;
         let endpoints = &self.upstream.endpoints;
         loop {
@@ -57,11 +66,11 @@ impl Balancer {
                     && matches!(standing(index), Admission::Open | Admission::TrialDue)
             };
             let Some(index) = self.turns.pick(fit) else { break };
-            let health = &endpoints[index].health;
-            if standing(index) == Admission::Open
-                || health.claim_trial(now, &self.upstream.thresholds)
-            {
-                return Ok(index);
+            if standing(index) == Admission::Open {
+                return Ok(Picked { endpoint: index, on_trial: false });
+            }
+            if endpoints[index].health.claim_trial(now, &self.upstream.thresholds) {
+                return Ok(Picked { endpoint: index, on_trial: true });
             }
             // Another worker has just claimed the trial.
             if !tried.insert(index) {
@@ -71,11 +80,11 @@ impl Balancer {
         self.pick_ejected(now, &tried)
     }
 
-    fn pick_ejected(&mut self, now: Tick, tried: &Tried) -> Result<usize, NoneLeft> {
+    fn pick_ejected(&mut self, now: Tick, tried: &Tried) -> Result<Picked, NoneLeft> {
         let endpoints = &self.upstream.endpoints;
         let dead = |index: usize| endpoints[index].health.admission(now) == Admission::Down;
         let picked = self.turns.pick(|index| !tried.contains(index) && !dead(index));
-        picked.ok_or_else(|| {
+        picked.map(|endpoint| Picked { endpoint, on_trial: false }).ok_or_else(|| {
             let all_down = (0..endpoints.len()).all(dead);
             if all_down { NoneLeft::AllDown } else { NoneLeft::AllTried }
         })
@@ -108,7 +117,8 @@ mod tests {
     }
 
     fn picks(balancer: &mut Balancer, now: Tick, times: usize) -> Vec<usize> {
-        (0..times).filter_map(|_| balancer.pick(now, &Tried::default()).ok()).collect()
+        let picks = (0..times).filter_map(|_| balancer.pick(now, &Tried::default()).ok());
+        picks.map(|picked| picked.endpoint).collect()
     }
 
     #[test]
@@ -141,8 +151,8 @@ mod tests {
         let mut balancer = balancer(2);
         let mut tried = Tried::default();
         for _ in 0..2 {
-            let index = balancer.pick(NOW, &tried).unwrap();
-            assert!(tried.insert(index));
+            let picked = balancer.pick(NOW, &tried).unwrap();
+            assert!(tried.insert(picked.endpoint));
         }
         assert_eq!(balancer.pick(NOW, &tried), Err(NoneLeft::AllTried));
     }

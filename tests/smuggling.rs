@@ -1,0 +1,59 @@
+//! Bytes of one request are never taken for another: ways in which they once were.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::support::paused::{Endpoint, connect, run, services, until};
+use crate::support::{Origin, Proxy, eventually};
+
+/// The last bytes of a body, read but not taken by the endpoint, once ran as the next request.
+#[test]
+fn a_body_that_was_not_taken_is_never_read_as_a_request() {
+    run(Duration::from_millis(100), async {
+        let endpoint = Endpoint::start("full", |mut stream| async move {
+            until(&mut stream, "\r\n\r\n").await;
+            std::future::pending::<()>().await;
+        });
+        let smuggled = "GET /smuggled HTTP/1.1\r\nHost: evil\r\n\r\n";
+        // Some of these are just more than the endpoint's socket takes, by less than a block.
+        for blocks in 2..16 {
+            let services = services(&[&endpoint.route(), "--idle-timeout", "1s"]);
+            let body = "\r\n".repeat(blocks * 16_384) + smuggled;
+            let length = body.len();
+            let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+            let (mut read, mut write) = connect(&services).into_split();
+            let mut answers = Vec::new();
+            let sending = async {
+                let _ = write.write_all((head + &body).as_bytes()).await;
+                let _ = write.shutdown().await;
+            };
+            let _ = tokio::join!(sending, read.read_to_end(&mut answers));
+            let answers = String::from_utf8(answers).unwrap();
+            assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{blocks}: {answers}");
+        }
+    });
+}
+
+/// A chunk refused after another had been read was once read again, as something else.
+#[test]
+fn what_follows_a_refused_chunk_is_never_read_as_a_request() {
+    let origin = Origin::start(|mut conn| {
+        while conn.head().is_some() {
+            conn.rest();
+        }
+    });
+    let proxy = Proxy::before(&[&origin], &[]);
+    let data = "0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut client = proxy.client();
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n",
+        data.len()
+    ));
+    eventually("the head has gone on", || origin.heads().len() == 1);
+    client.send(format!("{data}\r\nZZ"));
+    let answers = String::from_utf8(client.rest()).unwrap();
+    assert!(answers.starts_with("HTTP/1.1 400 ") && answers.contains("Connection: close"));
+    assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
+    assert_eq!(origin.heads().len(), 1);
+}
