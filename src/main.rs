@@ -77,7 +77,8 @@ fn run_demo(flags: &DemoFlags) -> Result<(), Failure> {
         return Err(mistake(format!("{:?}: the demo needs ip:port", flags.listen)));
     }
     let routes = demo::origins().map_err(Failure::Start)?;
-    let words = ["evener", "--listen", &flags.listen].map(str::to_owned);
+    // Each thread takes turns of its own; with one, curl sees them.
+    let words = ["evener", "--listen", &flags.listen, "--threads", "1"].map(str::to_owned);
     let words = words.into_iter().chain(routes.iter().map(|route| format!("--route={route}")));
     let cli = Cli::try_parse_from(words).map_err(Failure::Words)?;
     let config = configure(&cli.flags)?;

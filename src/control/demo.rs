@@ -41,7 +41,7 @@ pub fn run(config: &Config, routes: &[String]) -> Result<(), StartError> {
     let running = start(config)?;
     let at = &running.addresses[0];
     println!("Evener balances on http://{at} over three small origins. The same by hand:\n");
-    println!("  evener --listen {at} \\");
+    println!("  evener --listen {at} --threads 1 \\");
     println!("         --route {}", routes.join(" \\\n         --route "));
     println!("\nTry, in another terminal:\n");
     println!("  curl http://{at}/auth              # auth-1 and auth-2 in turn");
