@@ -40,7 +40,9 @@ pub enum Stage {
 pub enum Kind {
     /// The peer ended the connection where it must not.
     Closed,
-    /// The connection broke: reset, unreachable, or any other error of the socket.
+    /// The peer reset the connection: what it had to say need not be whole.
+    Reset,
+    /// The connection broke in another way: unreachable, or any other error of the socket.
     Broken,
     /// The connection was refused.
     Refused,
@@ -137,13 +139,19 @@ impl Fault {
             (Kind::TimedOut, Stage::Request) => "request body stalled",
             (Kind::TimedOut, Stage::ResponseHead) => "endpoint did not answer in time",
             (Kind::TimedOut, Stage::ResponseBody) => "response body stalled",
-            (Kind::Closed | Kind::Broken, Stage::Connect) => "endpoint cannot be reached",
-            (Kind::Closed | Kind::Broken, Stage::RequestHead) => "request head was cut short",
-            (Kind::Closed | Kind::Broken, Stage::Request) => "request was cut short",
-            (Kind::Closed | Kind::Broken, Stage::ResponseHead) => {
+            (Kind::Closed | Kind::Reset | Kind::Broken, Stage::Connect) => {
+                "endpoint cannot be reached"
+            }
+            (Kind::Closed | Kind::Reset | Kind::Broken, Stage::RequestHead) => {
+                "request head was cut short"
+            }
+            (Kind::Closed | Kind::Reset | Kind::Broken, Stage::Request) => "request was cut short",
+            (Kind::Closed | Kind::Reset | Kind::Broken, Stage::ResponseHead) => {
                 "endpoint closed without an answer"
             }
-            (Kind::Closed | Kind::Broken, Stage::ResponseBody) => "response was cut short",
+            (Kind::Closed | Kind::Reset | Kind::Broken, Stage::ResponseBody) => {
+                "response was cut short"
+            }
         }
     }
 
@@ -186,6 +194,7 @@ impl Kind {
             ) => Self::Exhausted,
             Some(libc::ENOENT) => Self::Refused,
             Some(libc::ETIMEDOUT) => Self::TimedOut,
+            Some(libc::ECONNRESET) => Self::Reset,
             _ if error.kind() == io::ErrorKind::ConnectionRefused => Self::Refused,
             _ => Self::Broken,
         }

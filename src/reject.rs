@@ -39,6 +39,8 @@ pub enum Reject {
     InvalidHost,
     /// The target names another host than the Host field (RFC 9112 §3.2.2).
     HostMismatch,
+    /// Expect asks for anything but one `100-continue` (RFC 9110 §10.1.1).
+    Expectation,
     /// The path climbs above the root with `..` (RFC 3986 §5.2.4 would let it pass).
     PathAboveRoot,
     /// Content-Length is not one number of decimal digits that fits 63 bits (RFC 9112 §6.3).
@@ -88,6 +90,7 @@ impl Reject {
             Self::Connect | Self::UnknownEncoding => 501,
             Self::HeadTooLarge | Self::TooManyFields => 431,
             Self::TargetTooLong => 414,
+            Self::Expectation => 417,
             _ => 400,
         }
     }
@@ -110,6 +113,7 @@ impl Reject {
             Self::DuplicateHost => "more than one Host field",
             Self::InvalidHost => "malformed Host field",
             Self::HostMismatch => "target and Host field name different hosts",
+            Self::Expectation => "expectation other than 100-continue",
             Self::PathAboveRoot => "path climbs above the root",
             Self::ContentLength => "malformed Content-Length",
             Self::DuplicateContentLength => "more than one Content-Length",

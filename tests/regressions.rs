@@ -247,3 +247,42 @@ fn a_draining_process_leaves_its_successors_socket_alone() {
     assert_eq!(first.end().0, Some(0));
     assert!(path.exists());
 }
+
+/// The kernel tells of a reset once: what the upload had heard, the answer took for its end.
+#[test]
+fn a_reset_that_the_upload_hears_of_cuts_the_answer_too() {
+    let (tell, told) = sync_channel(1);
+    let told = Mutex::new(told);
+    let origin = Origin::start(move |mut conn| {
+        conn.head();
+        conn.send("HTTP/1.1 200 OK\r\n\r\npart");
+        told.lock().unwrap().recv().unwrap();
+        conn.reset();
+    });
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999\r\n\r\n");
+    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\npart";
+    client.exactly(head.len());
+    client.send_until_stuck();
+    tell.send(()).unwrap();
+    assert!(client.is_reset());
+}
+
+#[test]
+fn a_head_that_drips_keeps_no_stalled_request_going() {
+    run(Duration::from_millis(100), async {
+        let endpoint = Endpoint::start("drips", |mut stream| async move {
+            until(&mut stream, "\r\n\r\n").await;
+            send(&mut stream, "HTTP/1.1 200 OK\r\nA: ").await;
+            for _ in 0..600 {
+                send(&mut stream, "b").await;
+                sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let (mut client, start) = (connect(&services(&[&endpoint.route()])), Instant::now());
+        send(&mut client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab").await;
+        assert!(until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 408 "));
+        assert_eq!(start.elapsed().as_secs(), 60);
+    });
+}

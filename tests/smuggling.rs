@@ -57,3 +57,26 @@ fn what_follows_a_refused_chunk_is_never_read_as_a_request() {
     assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{answers}");
     assert_eq!(origin.heads().len(), 1);
 }
+
+/// What it has not read of one request it might take for the next.
+#[test]
+fn an_endpoint_that_answers_before_it_has_read_is_not_asked_again() {
+    let origin = Origin::start(|mut conn| {
+        while conn.head().is_some() {
+            conn.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab");
+            // The upload is done before the answer is.
+            conn.bytes(5);
+            conn.send("cd");
+        }
+    });
+    let proxy = Proxy::before(&[&origin], &[]);
+    for _ in 0..2 {
+        let mut client = proxy.client();
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nab";
+        client.exactly(head.len());
+        client.send("hello");
+        assert_eq!(client.rest(), b"cd");
+    }
+    assert_eq!(origin.connections(), 2);
+}

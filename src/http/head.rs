@@ -1,7 +1,6 @@
 //! Reading a head: httparse for speed, and around it the strictness httparse leaves out.
 //!
-//! First [`Scan`] finds the end of the head, looking at each byte once however it drips in, and
-//! refuses bare LF and folded lines on the way. Then [`request`] or [`response`] parses exactly
+//! First [`Scan`] finds the end of the head and refuses bare LF and folded lines on the way. Then [`request`] or [`response`] parses exactly
 //! those bytes. What the fields mean together is `framing`'s and `persistence`'s business.
 
 use std::mem::MaybeUninit;
@@ -10,19 +9,11 @@ use httparse::{Error, Header};
 
 use super::authority::{self, is_authority};
 use super::field::{self, Name};
+pub use super::scan::{Limits, Scan, leading_blank};
 use crate::reject::Reject;
 
 /// The most fields any head may have, whatever `--max-fields` says: sizes the tables on the stack.
 pub const FIELDS_CEILING: usize = 256;
-
-/// What a head may cost.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Bytes of a head, its last empty line included.
-    pub head_bytes_max: usize,
-    /// Fields of a head; at most [`FIELDS_CEILING`].
-    pub fields_max: usize,
-}
 
 /// HTTP/1.0 or HTTP/1.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,71 +51,6 @@ impl Method {
     pub fn is_idempotent(self) -> bool {
         matches!(self, Self::Idempotent | Self::Head)
     }
-}
-
-/// The search for the end of a head, resumed as bytes arrive. Where they are split makes no
-/// difference to what is found.
-#[derive(Clone, Copy, Debug)]
-pub struct Scan {
-    /// Bytes already looked at.
-    seen: usize,
-    /// Where the line that is being looked at begins.
-    line: usize,
-    /// What a malformed first line is called.
-    first_line: Reject,
-}
-
-impl Scan {
-    /// At the first byte of a request.
-    pub fn request() -> Self {
-        Self { seen: 0, line: 0, first_line: Reject::RequestLine }
-    }
-
-    /// At the first byte of a response.
-    pub fn response() -> Self {
-        Self { first_line: Reject::StatusLine, ..Self::request() }
-    }
-
-    /// Looks at what has come since the last call; `bytes` begins with the head's first byte.
-    /// `Some(length)` once the head is whole, `None` while more is needed.
-    pub fn advance(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Reject> {
-        // What is not HTTP at all need not be waited for.
-        if bytes.first().is_some_and(|first| !field::is_token_byte(*first) && *first != b'\r') {
-            return Err(self.first_line);
-        }
-        for at in memchr::memchr_iter(b'\n', &bytes[self.seen..]) {
-            let end = self.seen + at;
-            if end >= limits.head_bytes_max {
-                return Err(self.too_long());
-            }
-            if bytes[end - 1] != b'\r' {
-                return Err(Reject::BareLf);
-            }
-            let line = &bytes[self.line..end - 1];
-            if matches!(line.first(), Some(b' ' | b'\t')) {
-                return Err(Reject::ObsFold);
-            }
-            self.line = end + 1;
-            if line.is_empty() {
-                return Ok(Some(self.line));
-            }
-        }
-        self.seen = bytes.len();
-        if self.seen >= limits.head_bytes_max { Err(self.too_long()) } else { Ok(None) }
-    }
-
-    fn too_long(&self) -> Reject {
-        if self.line == 0 { Reject::TargetTooLong } else { Reject::HeadTooLarge }
-    }
-}
-
-/// How many bytes of empty lines stand before a request: skipped, as RFC 9112 §2.2 asks.
-pub fn leading_blank(bytes: &[u8]) -> usize {
-    let mut skip = 0;
-    while bytes[skip..].starts_with(b"\r\n") {
-        skip += 2;
-    }
-    skip
 }
 
 /// Room for the fields of one head, on the caller's stack.
@@ -247,6 +173,9 @@ pub fn request<'h, 'b>(
     refuse_control_bytes(&fields)?;
     let version = version(minor);
     let host = host(&fields, version)?;
+    if version == Version::Http11 {
+        refuse_odd_expectation(&fields)?;
+    }
     let (authority, target) = target(written, method, host)?;
     Ok(RequestHead { method, semantics, target, version, authority, fields })
 }
@@ -307,6 +236,15 @@ fn refuse_control_bytes(fields: &Fields<'_, '_>) -> Result<(), Reject> {
         Ok(())
     } else {
         Err(Reject::FieldValue)
+    }
+}
+
+fn refuse_odd_expectation(fields: &Fields<'_, '_>) -> Result<(), Reject> {
+    let mut values = fields.values(Name::Expect);
+    match (values.next(), values.next()) {
+        (None, _) => Ok(()),
+        (Some(value), None) if value.eq_ignore_ascii_case(b"100-continue") => Ok(()),
+        _ => Err(Reject::Expectation),
     }
 }
 
@@ -371,17 +309,6 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_found_however_the_head_drips() {
-        let bytes = b"GET / HTTP/1.1\r\nHost: a\r\n\r\nrest";
-        for cut in 0..bytes.len() {
-            let mut scan = Scan::request();
-            let first = scan.advance(&bytes[..cut], &LIMITS).unwrap();
-            let whole = if first.is_some() { first } else { scan.advance(bytes, &LIMITS).unwrap() };
-            assert_eq!(whole, Some(bytes.len() - 4), "cut at {cut}");
-        }
-    }
-
-    #[test]
     fn request_lines_that_are_refused() {
         let rows = [
             ("GET  / HTTP/1.1", Reject::RequestLine),
@@ -425,6 +352,8 @@ mod tests {
             ("Host: a\r\nA: b\r\n\tc\r\n", Reject::ObsFold),
             ("", Reject::MissingHost),
             ("Host: a\r\nHost: a\r\n", Reject::DuplicateHost),
+            ("Host: a\r\nExpect: x\r\n", Reject::Expectation),
+            ("Host: a\r\nExpect: 100-continue, x\r\n", Reject::Expectation),
             ("Host: a b\r\n", Reject::InvalidHost),
             ("Host: a,b\r\n", Reject::InvalidHost),
             ("Host: a/b\r\n", Reject::InvalidHost),

@@ -12,3 +12,4 @@ pub mod head;
 pub mod persistence;
 pub mod reply;
 pub mod rewrite;
+mod scan;

@@ -9,6 +9,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::upstream::health::Tick;
@@ -122,7 +123,8 @@ impl Timer {
                 self.sleep.as_mut().reset(due);
                 self.armed = true;
             }
-            if self.sleep.as_mut().poll(cx).is_pending() {
+            // Unconstrained: work that never pauses must not keep the clock from being looked at.
+            if pin!(unconstrained(self.sleep.as_mut())).poll(cx).is_pending() {
                 return Poll::Pending;
             }
             self.armed = false;

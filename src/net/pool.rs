@@ -45,13 +45,13 @@ struct Idle {
 pub enum Ending {
     /// Its framing said where it ends.
     Framed,
-    /// It had no body, but announced the length of one. An endpoint that sends that body all the
-    /// same does it at once: given [`QUARANTINE`] it is found out.
+    /// It had no body, but announced one, or answered HEAD. An endpoint that sends that body all
+    /// the same does it soon: given [`QUARANTINE`] it is found out.
     Announced,
 }
 
 /// How long a connection waits for bytes nobody asked for, where there is reason to.
-pub const QUARANTINE: Duration = Duration::from_millis(100);
+pub const QUARANTINE: Duration = Duration::from_secs(1);
 
 impl Pool {
     /// Empty.
@@ -80,7 +80,7 @@ impl Pool {
         if self.idle.len() >= self.settings.idle_max {
             return Err(NotPooled::Full);
         }
-        if !stream.is_quiet() {
+        if !stream.seems_quiet() {
             return Err(NotPooled::NotQuiet);
         }
         let ready = match ending {
@@ -94,8 +94,9 @@ impl Pool {
     /// Drops what has become useless: too old, ended by the endpoint, or spoken to out of turn.
     pub fn sweep(&mut self, now: Instant) {
         let idle_timeout = self.settings.idle_timeout;
-        self.idle
-            .retain(|idle| now.duration_since(idle.since) < idle_timeout && idle.stream.is_quiet());
+        self.idle.retain(|idle| {
+            now.duration_since(idle.since) < idle_timeout && idle.stream.seems_quiet()
+        });
     }
 }
 

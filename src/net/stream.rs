@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -72,9 +73,19 @@ impl Stream {
         .await
     }
 
-    /// Whether the peer has neither ended an idle connection nor sent anything on it, as far as
-    /// the kernel has reported: costs no system call unless it has.
+    /// Whether the peer has neither ended an idle connection nor sent anything on it. Asks the
+    /// kernel: the reactor may not have told us yet.
     pub fn is_quiet(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = match self {
+            Self::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
+            Self::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+        };
+        matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// The same as far as the reactor has told us: costs no system call while it is so.
+    pub fn seems_quiet(&self) -> bool {
         let mut byte = [0; 1];
         let read = match self {
             Self::Tcp(stream) => stream.try_read(&mut byte),

@@ -42,6 +42,11 @@ impl Body {
         matches!(self.left, Left::Nothing) && self.standing == 0
     }
 
+    /// Whether its end is that of its connection, and can only be believed.
+    pub fn is_unframed(&self) -> bool {
+        matches!(self.left, Left::UntilClose)
+    }
+
     /// How many bytes have been passed on in all.
     pub fn passed(&self) -> u64 {
         self.passed

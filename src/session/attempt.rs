@@ -161,7 +161,7 @@ pub fn read_answer(
         status: head.status,
         finality,
         body: Body::new(framing, emit),
-        ending: ending(&head, framing),
+        ending: ending(&head, framing, asked.method),
         upstream_persists: Options::of(&head.fields).persists(head.version)
             && framing != Framing::UntilClose,
         client_persists,
@@ -171,8 +171,9 @@ pub fn read_answer(
     Ok(answer)
 }
 
-fn ending(head: &ResponseHead<'_, '_>, framing: Framing) -> Ending {
-    let announced = framing::announced_length(head).is_some_and(|length| length > 0)
+fn ending(head: &ResponseHead<'_, '_>, framing: Framing, to: Method) -> Ending {
+    let announced = to == Method::Head
+        || framing::announced_length(head).is_some_and(|length| length > 0)
         || head.fields.values(Name::TransferEncoding).next().is_some();
     if framing == Framing::Empty && announced { Ending::Announced } else { Ending::Framed }
 }

@@ -112,6 +112,8 @@ pub enum Sent {
     Done,
     /// The endpoint took no more of it; an answer may have come before that.
     Refused,
+    /// The endpoint reset its connection: no end that is read from it now is to be believed.
+    Reset,
     /// The client broke it off when the answer had begun already.
     BrokenOff,
 }
@@ -174,7 +176,7 @@ pub async fn converse(
         };
         let was_stale = lease.reused
             && progress != Progress::Underway
-            && matches!(fault.kind, Kind::Closed | Kind::Broken);
+            && matches!(fault.kind, Kind::Closed | Kind::Reset | Kind::Broken);
         Failure { fault, progress, begun: talk.begun, was_stale }
     })
 }
@@ -216,9 +218,11 @@ impl Talk<'_> {
             let asked = Asked { persists: asked.persists && settled, ..asked };
             let limits = &self.services.plan.limits;
             self.out.clear();
-            let answer =
+            let mut answer =
                 attempt::read_answer(&mut self.received, length, asked, limits, &mut self.out)
                     .map_err(bad_answer)?;
+            // An endpoint that answers a request it has not read may take its body for the next.
+            answer.upstream_persists &= self.sent.get() == Sent::Done;
             interim += usize::from(answer.finality == Finality::Interim);
             match answer.finality {
                 Finality::Interim if interim > INTERIM_MAX => {
@@ -231,7 +235,9 @@ impl Talk<'_> {
                     self.begun = Some(Next::Cut);
                     self.download(upload.as_mut(), None).await?;
                     self.begun = None;
-                    self.awaited = None;
+                    if answer.status == 100 {
+                        self.awaited = None;
+                    }
                 }
                 Finality::Final => return self.finish(upload, answer).await,
                 Finality::Upgrade if self.sent.get() == Sent::Done => {
@@ -251,14 +257,17 @@ impl Talk<'_> {
         &mut self,
         upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
     ) -> Result<usize, Fault> {
-        let Self { services, timer, activity, up, down, sent, awaited, .. } = self;
+        let Self { services, timer, activity, up, sent, awaited, .. } = self;
+        // A head that drips keeps nothing going: only the request's bytes put the deadline off.
+        let dripping = Activity::new();
+        let meter = Meter::new(&dripping);
         let timeouts = &services.plan.timeouts;
         let reading = attempt::read_head(
             &mut self.upstream_read,
             &mut self.received,
             Scan::response(),
             &services.plan.limits,
-            down,
+            &meter,
         );
         activity.touch();
         let sent_at = Cell::new(activity.last());
@@ -267,7 +276,9 @@ impl Talk<'_> {
         let deadline = || match sent.get() {
             Sent::Running if held_back() => activity.last() + timeouts.response,
             Sent::Running => activity.last() + timeouts.idle,
-            Sent::Done | Sent::Refused | Sent::BrokenOff => sent_at.get() + timeouts.response,
+            Sent::Done | Sent::Refused | Sent::Reset | Sent::BrokenOff => {
+                sent_at.get() + timeouts.response
+            }
         };
         let on_sent = || sent_at.set(Instant::now());
         let both = alongside(upload, sent, on_sent, BreakingOff::Ends, reading);
@@ -283,7 +294,7 @@ impl Talk<'_> {
                 }
                 (Sent::Running, End::Source) => Fault::client(Stage::Request, Kind::TimedOut),
                 (Sent::Running, End::Sink) => Fault::upstream(Stage::Request, Kind::TimedOut),
-                (Sent::Done | Sent::Refused | Sent::BrokenOff, _) => {
+                (Sent::Done | Sent::Refused | Sent::Reset | Sent::BrokenOff, _) => {
                     Fault::upstream(Stage::ResponseHead, Kind::TimedOut)
                 }
             }),
@@ -297,6 +308,7 @@ impl Talk<'_> {
     ) -> Result<Ended, Fault> {
         // A body that breaks the rules in its first bytes can still be answered with a 502.
         let body = &mut answer.body;
+        let is_unframed = body.is_unframed();
         let room = self.out.spare_mut().len();
         let ready = body.admit(&mut self.received, room).map_err(bad_answer)?;
         self.out.append(&self.received.filled()[..ready]);
@@ -308,6 +320,10 @@ impl Talk<'_> {
             self.client_write.set_reset_on_close(true);
         }
         self.download(upload, Some(&mut answer.body)).await?;
+        // The kernel tells of a reset once; if the upload heard it, the answer seems to end well.
+        if is_unframed && self.sent.get() == Sent::Reset {
+            return Err(Fault::upstream(Stage::ResponseBody, Kind::Reset));
+        }
         if answer.ends_with_connection {
             self.client_write.set_reset_on_close(false);
         }
@@ -375,6 +391,7 @@ async fn alongside<T>(
         {
             match (ended, breaking_off) {
                 (Ok(()), _) => sent.set(Sent::Done),
+                (Err(Broken { end: End::Sink, kind: Kind::Reset }), _) => sent.set(Sent::Reset),
                 (Err(Broken { end: End::Sink, .. }), _) => sent.set(Sent::Refused),
                 (Err(_), BreakingOff::IsNoted) => sent.set(Sent::BrokenOff),
                 (Err(Broken { kind, .. }), BreakingOff::Ends) => return Poll::Ready(Err(kind)),

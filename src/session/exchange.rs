@@ -160,7 +160,8 @@ async fn try_endpoint(
             Ok(match (sent, answer.client_persists) {
                 (Sent::Done, true) => Next::Reuse,
                 (Sent::Done, false) if client.is_quiet() => Next::Close,
-                (Sent::Done, false) | (Sent::Running | Sent::Refused | Sent::BrokenOff, _) => {
+                (Sent::Done, false)
+                | (Sent::Running | Sent::Refused | Sent::Reset | Sent::BrokenOff, _) => {
                     Next::Linger
                 }
             })

@@ -145,6 +145,20 @@ impl Client {
         self.held.drain(..count).collect()
     }
 
+    /// Sends until nobody on the way takes any more.
+    pub fn send_until_stuck(&mut self) {
+        self.stream.set_nonblocking(true).expect("nonblocking");
+        let mut refusals = 0;
+        while refusals < 50 {
+            match self.stream.write(&[b'x'; 64 * 1024]) {
+                Ok(_) => refusals = 0,
+                Err(_) => refusals += 1,
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.stream.set_nonblocking(false).expect("blocking");
+    }
+
     /// Ends the connection by a reset.
     pub fn reset(self) {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("linger");

@@ -13,6 +13,7 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
         &[
             "authority",
             "field",
+            "scan",
             "head",
             "framing",
             "chunked",
