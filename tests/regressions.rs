@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::sync::Mutex;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use evener::reject::Reject;
@@ -77,20 +77,26 @@ fn an_early_answer_goes_on_when_its_client_stops_sending() {
     assert_eq!(client.rest(), b"world");
 }
 
-#[test]
-fn a_reset_of_the_client_resets_the_tunnel_to_its_end() {
+/// An origin that opens a tunnel and tells whether it ended by a reset.
+fn tunnelling() -> (Origin, Receiver<bool>) {
     let (tell, told) = sync_channel(1);
     let origin = Origin::start(move |mut conn| {
         conn.head();
         conn.send("HTTP/1.1 101 A\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
         let _ = tell.send(conn.ends_by_reset());
     });
+    (origin, told)
+}
+
+#[test]
+fn a_reset_of_the_client_resets_the_tunnel_to_its_end() {
+    let (origin, ended_by_reset) = tunnelling();
     let proxy = Proxy::before(&[&origin], &[]);
     let mut client = proxy.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
     assert_eq!(client.response().status, 101);
     client.reset();
-    assert!(told.recv().unwrap());
+    assert!(ended_by_reset.recv().unwrap());
 }
 
 #[test]
@@ -134,12 +140,7 @@ fn bodies_of_about_the_size_of_a_block_pass() {
 
 #[test]
 fn a_tunnel_cut_by_the_drain_limit_is_reset_on_both_sides() {
-    let (tell, told) = sync_channel(1);
-    let origin = Origin::start(move |mut conn| {
-        conn.head();
-        conn.send("HTTP/1.1 101 A\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
-        let _ = tell.send(conn.ends_by_reset());
-    });
+    let (origin, ended_by_reset) = tunnelling();
     let proxy = Proxy::before(&[&origin], &[]);
     let mut client = proxy.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
@@ -148,7 +149,7 @@ fn a_tunnel_cut_by_the_drain_limit_is_reset_on_both_sides() {
     eventually("the tunnel stands", || proxy.count(|metrics| &metrics.responses[1]) == 1);
     proxy.drain(Duration::ZERO);
     assert!(client.is_reset());
-    assert!(told.recv().unwrap());
+    assert!(ended_by_reset.recv().unwrap());
 }
 
 /// Whether the only endpoint of these services is in good standing.
