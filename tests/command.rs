@@ -1,9 +1,10 @@
 //! The binary from outside: its exit codes, its signals, its help, its unix sockets, its other
 //! jobs.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
 use crate::support::{Client, HANG, Origin, Process, eventually, socket_path};
@@ -163,7 +164,7 @@ fn it_listens_and_connects_over_unix_sockets() {
     process.signal("TERM");
     assert_eq!(process.end().0, Some(0));
     assert!(!front.exists());
-    let _ = std::fs::remove_file(back);
+    let _ = fs::remove_file(back);
 }
 
 #[test]
@@ -183,13 +184,13 @@ fn a_stale_socket_file_is_replaced() {
 fn a_socket_that_is_listened_on_and_a_file_that_is_no_socket_are_left_alone() {
     let (live, file) = (socket_path("live"), socket_path("file"));
     let _held = UnixListener::bind(&live).unwrap();
-    std::fs::write(&file, "precious").unwrap();
+    fs::write(&file, "precious").unwrap();
     for path in [&live, &file] {
         let listen = format!("unix:{}", path.display());
         let (code, lines) = Process::start(&["--listen", &listen, "--route", "/=[::1]:1"]).end();
         assert_eq!(code, Some(1), "{lines:?}");
         assert!(path.exists());
-        std::fs::remove_file(path).unwrap();
+        fs::remove_file(path).unwrap();
     }
 }
 
@@ -218,4 +219,15 @@ fn the_demo_balances_over_its_origins_until_sigint() {
     eventually("the live line counts", || demo.says("auth-1 2   auth-2 2   task-1 1 "));
     demo.signal("INT");
     assert_eq!(demo.end().0, Some(0));
+}
+
+/// A socket that cannot be connected to is not for that reason one that nobody has.
+#[test]
+fn a_socket_of_another_kind_is_not_taken_for_stale() {
+    let path = socket_path("datagrams");
+    let _theirs = UnixDatagram::bind(&path).unwrap();
+    let listen = format!("unix:{}", path.display());
+    let (code, _) = Process::start(&["--listen", &listen, "--route", "/=[::1]:1"]).end();
+    assert_eq!((code, path.exists()), (Some(1), true));
+    fs::remove_file(&path).unwrap();
 }

@@ -175,23 +175,6 @@ fn a_client_that_stalls_is_not_held_against_an_endpoint_that_answers_as_it_reads
 }
 
 #[test]
-fn an_endpoint_that_owes_a_100_is_waited_for_no_longer_than_for_an_answer() {
-    run(Duration::from_millis(100), async {
-        let endpoint = Endpoint::start("owing", |mut stream| async move {
-            rest(&mut stream).await;
-        });
-        let services = services(&[&endpoint.route(), "--max-fails", "1"]);
-        let (mut client, start) = (connect(&services), Instant::now());
-        let head =
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
-        send(&mut client, head).await;
-        assert!(until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 504 "));
-        assert_eq!(start.elapsed().as_secs(), 30);
-        assert!(!is_open(&services));
-    });
-}
-
-#[test]
 fn an_odd_answer_is_not_held_against_its_endpoint() {
     run(Duration::from_millis(100), async {
         let endpoint = Endpoint::start("odd", |mut stream| async move {

@@ -250,3 +250,38 @@ fn an_endpoint_has_one_trial_at_a_time() {
         assert_eq!(attempts, [3, 4, 5]);
     });
 }
+
+#[test]
+fn an_endpoint_that_owes_a_100_is_waited_for_no_longer_than_for_an_answer() {
+    run(TICK, async {
+        let endpoint = Endpoint::start("owing", |mut stream| async move {
+            rest(&mut stream).await;
+        });
+        let services = services(&[&endpoint.route(), "--max-fails", "1"]);
+        let (mut client, start) = (connect(&services), Instant::now());
+        let head =
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
+        send(&mut client, head).await;
+        assert!(until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 504 "));
+        assert_eq!(start.elapsed().as_secs(), 30);
+        let health = &services.plan.upstreams[0].endpoints[0].health;
+        assert_eq!(health.admission(services.tick()), Admission::Ejected);
+    });
+}
+
+#[test]
+fn a_103_is_not_the_100_that_was_waited_for() {
+    run(TICK, async {
+        let endpoint = Endpoint::start("hints", |mut stream| async move {
+            until(&mut stream, "\r\n\r\n").await;
+            send(&mut stream, "HTTP/1.1 103 A\r\n\r\n").await;
+            rest(&mut stream).await;
+        });
+        let (mut client, start) = (connect(&services(&[&endpoint.route()])), Instant::now());
+        let fields = "Content-Length: 9\r\nExpect: 100-continue\r\n";
+        send(&mut client, &format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).await;
+        assert!(until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 103 "));
+        assert!(until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 504 "));
+        assert_eq!(start.elapsed().as_secs(), 30);
+    });
+}

@@ -156,6 +156,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn bytes_the_reactor_has_not_told_of_yet_are_seen_too() {
+        let mut pool = Pool::new(SETTINGS);
+        let (stream, mut peer) = pair();
+        pool.put(stream, Ending::Framed, Instant::now()).unwrap();
+        peer.write_all(b"x").unwrap();
+        assert!(pool.lease(Instant::now()).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_connection_with_unasked_bytes_is_neither_kept_nor_leased() {
         let mut pool = Pool::new(SETTINGS);
         let ((stream, mut peer), (noisy, mut other)) = (pair(), pair());

@@ -224,6 +224,14 @@ mod tests {
     }
 
     #[test]
+    fn after_head_a_connection_rests_whatever_was_announced() {
+        let bytes = "HTTP/1.1 200 OK\r\n\r\n";
+        let to_head = Asked { method: Method::Head, ..ASKED };
+        assert_eq!(answer(bytes, to_head).unwrap().0.ending, Ending::Announced);
+        assert_eq!(answer(bytes, ASKED).unwrap().0.ending, Ending::Framed);
+    }
+
+    #[test]
     fn an_endpoint_that_says_close_is_not_pooled() {
         let rows = [
             ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true),
