@@ -39,6 +39,8 @@ pub struct Metrics {
     pub rejects: [Counter; Reject::COUNT],
     /// Responses refused, by [`Reject`].
     pub bad_responses: [Counter; Reject::COUNT],
+    /// Fields of requests left out because an endpoint could take them for others.
+    pub aliases: Counter,
     /// Attempts beyond the first of their request.
     pub retries: Counter,
     /// Attempts that failed, whoever was to blame.
@@ -73,6 +75,7 @@ impl Metrics {
             responses: Default::default(),
             rejects: std::array::from_fn(|_| Counter::default()),
             bad_responses: std::array::from_fn(|_| Counter::default()),
+            aliases: Counter::default(),
             retries: Counter::default(),
             failed_attempts: Counter::default(),
             cut_answers: Counter::default(),

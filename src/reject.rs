@@ -75,7 +75,7 @@ pub enum Reject {
     StatusCode,
     /// More interim responses than `INTERIM_MAX` before the final one.
     TooManyInterim,
-    /// 101 to a request that asked for no upgrade (RFC 9110 §7.8).
+    /// 101 to a request that asked for no upgrade, or one that names no protocol (RFC 9110 §7.8).
     UnaskedUpgrade,
 }
 
@@ -131,7 +131,7 @@ impl Reject {
             Self::StatusLine => "malformed status line",
             Self::StatusCode => "status code outside 100-599",
             Self::TooManyInterim => "too many interim responses",
-            Self::UnaskedUpgrade => "101 to a request that asked for no upgrade",
+            Self::UnaskedUpgrade => "101 without an upgrade asked for and agreed to",
         }
     }
 }

@@ -103,7 +103,7 @@ fn read_request(bytes: &[u8], out: &mut Buffer) -> Result<(), Reject> {
         client: Some([127, 0, 0, 1].into()),
         trusted: bytes.len().is_multiple_of(2),
     };
-    rewrite::request(&head, &edit, out)
+    rewrite::request(&head, &edit, out).map(|_| ())
 }
 
 /// The same with a response.

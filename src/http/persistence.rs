@@ -56,9 +56,10 @@ impl Options {
     }
 }
 
-/// Whether an upgrade that is asked for may be passed on. `h2c` never is: the endpoint would go on
-/// in HTTP/2, unparsed, on a connection that is believed to hold a tunnel.
-pub fn upgrade_offered(fields: &Fields<'_, '_>, options: Options, version: Version) -> bool {
+/// Whether a head names a protocol to change to, in Upgrade and by its Connection option (RFC 9110
+/// §7.8), that may be passed on: asked for by a request, agreed to by a 101. `h2c` never may: the
+/// two sides would go on in HTTP/2, unparsed, on what is believed to be a tunnel.
+pub fn names_protocol(fields: &Fields<'_, '_>, options: Options, version: Version) -> bool {
     let mut protocols = fields.values(Name::Upgrade).flat_map(field::list).peekable();
     version == Version::Http11
         && options.upgrades()
@@ -111,11 +112,11 @@ mod tests {
             ("Connection: Upgrade\r\nUpgrade: h2c\r\n", false),
             ("Connection: Upgrade\r\nUpgrade: websocket, H2C\r\n", false),
         ];
-        for (fields, offered) in rows {
+        for (fields, named) in rows {
             let found = with(fields, |head| {
-                upgrade_offered(&head.fields, Options::of(&head.fields), head.version)
+                names_protocol(&head.fields, Options::of(&head.fields), head.version)
             });
-            assert_eq!(found, offered, "{fields:?}");
+            assert_eq!(found, named, "{fields:?}");
         }
     }
 }

@@ -54,15 +54,17 @@ impl Connection {
     }
 }
 
-/// Writes the head of a request to an endpoint, always as HTTP/1.1.
+/// Writes the head of a request to an endpoint, always as HTTP/1.1, and says how many fields it
+/// left out because an endpoint could take them for others ([`Name::Alias`]).
 ///
 /// Fails with [`Reject::HeadTooLarge`] if it does not fit into `out`.
 pub fn request(
     head: &RequestHead<'_, '_>,
     edit: &RequestEdit<'_>,
     out: &mut Buffer,
-) -> Result<(), Reject> {
+) -> Result<usize, Reject> {
     let mut writer = Writer::new(out);
+    let mut aliases = 0;
     writer.all(&[head.method.as_bytes(), b" ", head.target.as_bytes(), b" HTTP/1.1\r\n"]);
     let host = edit.host.map_or(head.authority, str::as_bytes);
     let mut host_name = "Host";
@@ -83,6 +85,7 @@ pub fn request(
                 writer.field(name, value);
             }
             Name::Other if !options.names(&head.fields, name) => writer.field(name, value),
+            Name::Alias => aliases += 1,
             _ => {}
         }
     }
@@ -91,7 +94,7 @@ pub fn request(
     if edit.upgrade {
         writer.bytes(Connection::Upgrade.line());
     }
-    writer.end()
+    writer.end().map(|()| aliases)
 }
 
 fn forwarded(head: &RequestHead<'_, '_>, edit: &RequestEdit<'_>, writer: &mut Writer<'_>) {

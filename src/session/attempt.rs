@@ -10,7 +10,7 @@ use crate::http::chunked::Emit;
 use crate::http::field::Name;
 use crate::http::framing::{self, Framing};
 use crate::http::head::{self, Limits, Method, ResponseHead, Scan, Storage, Version};
-use crate::http::persistence::Options;
+use crate::http::persistence::{self, Options};
 use crate::http::rewrite::{self, Connection};
 use crate::net::connect::connect;
 use crate::net::deadline::{Elapsed, Timer};
@@ -138,8 +138,10 @@ pub fn read_answer(
     let mut storage = Storage::new();
     let head = head::response(&input.filled()[..length], limits, &mut storage)?;
     let framing = framing::response(&head, asked.method)?;
+    let options = Options::of(&head.fields);
+    let agreed = || persistence::names_protocol(&head.fields, options, head.version);
     let finality = match head.status {
-        101 if asked.upgrade => Finality::Upgrade,
+        101 if asked.upgrade && agreed() => Finality::Upgrade,
         101 => return Err(Reject::UnaskedUpgrade),
         _ if head.is_interim() => Finality::Interim,
         _ => Finality::Final,
@@ -162,8 +164,7 @@ pub fn read_answer(
         finality,
         body: Body::new(framing, emit),
         ending: ending(&head, framing, asked.method),
-        upstream_persists: Options::of(&head.fields).persists(head.version)
-            && framing != Framing::UntilClose,
+        upstream_persists: options.persists(head.version) && framing != Framing::UntilClose,
         client_persists,
         ends_with_connection,
     };
@@ -221,6 +222,21 @@ mod tests {
         assert_eq!(answer(bytes, ASKED).err(), Some(Reject::UnaskedUpgrade));
         let asked = Asked { upgrade: true, ..ASKED };
         assert_eq!(answer(bytes, asked).unwrap().0.finality, Finality::Upgrade);
+    }
+
+    #[test]
+    fn a_101_names_a_protocol_and_never_http_2() {
+        let asked = Asked { upgrade: true, ..ASKED };
+        let rows = [
+            "HTTP/1.1 101 A\r\n\r\n",
+            "HTTP/1.1 101 A\r\nUpgrade: x\r\n\r\n",
+            "HTTP/1.1 101 A\r\nConnection: upgrade\r\n\r\n",
+            "HTTP/1.1 101 A\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n",
+            "HTTP/1.0 101 A\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        ];
+        for bytes in rows {
+            assert_eq!(answer(bytes, asked).err(), Some(Reject::UnaskedUpgrade), "{bytes:?}");
+        }
     }
 
     #[test]

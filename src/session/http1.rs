@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::attempt::{self, Asked};
 use super::converse::{Client, Next, Request};
 use super::exchange::{self, send};
-use super::services::{Plan, Services};
+use super::services::Services;
 use crate::buffer::Buffer;
 use crate::drain::{Drain, Phase};
 use crate::fault::{Fault, Kind, Stage};
@@ -154,7 +154,7 @@ async fn next_request(
     let fault = |kind| Fault::client(Stage::RequestHead, kind);
     match client.timer.within(plan.timeouts.header, reading).await {
         Ok(Ok(Arrival::Request(length))) => {
-            let prepared = prepare(client, length, peer, plan);
+            let prepared = prepare(client, length, peer, services);
             prepared.map(Arrival::Request).map_err(|reject| fault(Kind::Rejected(reject)))
         }
         Ok(Ok(Arrival::Nothing)) => Ok(Arrival::Nothing),
@@ -192,8 +192,9 @@ fn prepare(
     client: &mut Client<'_>,
     length: usize,
     peer: Peer,
-    plan: &Plan,
+    services: &Services,
 ) -> Result<Request, Reject> {
+    let plan = &*services.plan;
     let mut storage = Storage::new();
     let mut outgoing = Buffer::new();
     let head = head::request(&client.input.filled()[..length], &plan.limits, &mut storage)?;
@@ -204,7 +205,7 @@ fn prepare(
         method: head.semantics,
         version: head.version,
         upgrade: matches!(framing, Framing::Empty | Framing::Length(0))
-            && persistence::upgrade_offered(&head.fields, options, head.version),
+            && persistence::names_protocol(&head.fields, options, head.version),
         expects: head.version == Version::Http11
             && head.fields.values(Name::Expect).next().is_some(),
         persists: options.persists(head.version),
@@ -220,7 +221,8 @@ fn prepare(
         client: peer,
         trusted: plan.trusted.contains(peer),
     };
-    rewrite::request(&head, &edit, &mut outgoing)?;
+    let aliases = rewrite::request(&head, &edit, &mut outgoing)?;
+    services.metrics.aliases.add(aliases as u64);
     client.input.consume(length);
     let mut body = Body::new(framing, Emit::Chunks);
     let ready = body.admit(&mut client.input, outgoing.spare_mut().len())?;
