@@ -21,6 +21,8 @@ pub mod address;
 pub mod buffer;
 pub mod config;
 pub mod control;
+#[cfg(test)]
+mod corpus;
 pub mod drain;
 pub mod fault;
 pub mod http;

@@ -8,7 +8,11 @@ pub mod authority;
 pub mod chunked;
 pub mod field;
 pub mod framing;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod head;
+#[cfg(any(test, fuzzing))]
+pub mod oracle;
 pub mod persistence;
 pub mod reply;
 pub mod rewrite;

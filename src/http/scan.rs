@@ -38,8 +38,7 @@ impl Scan {
     /// Looks at what has come since the last call; `bytes` begins with the head's first byte.
     /// `Some(length)` once the head is whole, `None` while more is needed.
     pub fn advance(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Reject> {
-        // What is not HTTP at all need not be waited for.
-        if bytes.first().is_some_and(|first| !field::is_token_byte(*first) && *first != b'\r') {
+        if !self.may_be_http(bytes) {
             return Err(self.first_line);
         }
         for at in memchr::memchr_iter(b'\n', &bytes[self.seen..]) {
@@ -63,8 +62,17 @@ impl Scan {
         if self.seen >= limits.head_bytes_max { Err(self.too_long()) } else { Ok(None) }
     }
 
+    /// What is not HTTP at all need not be waited for.
+    fn may_be_http(&self, bytes: &[u8]) -> bool {
+        if self.first_line == Reject::StatusLine {
+            return bytes.iter().zip(b"HTTP/1.").all(|(byte, expected)| byte == expected);
+        }
+        bytes.first().is_none_or(|first| field::is_token_byte(*first) || *first == b'\r')
+    }
+
     fn too_long(&self) -> Reject {
-        if self.line == 0 { Reject::TargetTooLong } else { Reject::HeadTooLarge }
+        let is_request = self.first_line == Reject::RequestLine;
+        if self.line == 0 && is_request { Reject::TargetTooLong } else { Reject::HeadTooLarge }
     }
 }
 
@@ -82,6 +90,15 @@ mod tests {
     use super::*;
 
     const LIMITS: Limits = Limits { head_bytes_max: 1024, fields_max: 8 };
+
+    #[test]
+    fn what_is_no_response_is_known_by_its_first_byte_that_differs() {
+        for greeting in ["2", "H2", "HTTP 200", "HTTP/2 200 OK", "\r\nHTTP/1.1 200 OK"] {
+            let found = Scan::response().advance(greeting.as_bytes(), &LIMITS);
+            assert_eq!(found, Err(Reject::StatusLine), "{greeting:?}");
+        }
+        assert_eq!(Scan::response().advance(b"HTTP/1", &LIMITS), Ok(None));
+    }
 
     #[test]
     fn the_end_is_found_however_the_head_drips() {

@@ -2,6 +2,9 @@
 
 pub mod connect;
 pub mod deadline;
+pub mod delivery;
 pub mod listen;
+#[cfg(any(test, fuzzing))]
+pub mod memory;
 pub mod pool;
 pub mod stream;

@@ -33,8 +33,29 @@ pub struct Pool {
     settings: Settings,
 }
 
+/// A connection to an endpoint, leased for one exchange.
+#[derive(Debug)]
+pub struct Lease {
+    /// The connection.
+    pub stream: Stream,
+    /// Bytes written to it in the exchanges before this one.
+    pub carried: u64,
+}
+
+impl Lease {
+    /// Of a connection that has just been opened.
+    pub fn new(stream: Stream) -> Self {
+        Self { stream, carried: 0 }
+    }
+
+    /// Whether it has carried an exchange before, and so may have gone stale.
+    pub fn is_reused(&self) -> bool {
+        self.carried > 0
+    }
+}
+
 struct Idle {
-    stream: Stream,
+    lease: Lease,
     since: Instant,
     /// Before this it is not leased.
     ready: Instant,
@@ -60,34 +81,34 @@ impl Pool {
     }
 
     /// Takes the connection that was kept last, if it is still of use; drops those that are not.
-    pub fn lease(&mut self, now: Instant) -> Option<Stream> {
+    pub fn lease(&mut self, now: Instant) -> Option<Lease> {
         while let Some(last) = self.idle.iter().rposition(|idle| idle.ready <= now) {
-            let Idle { stream, since, .. } = self.idle.remove(last);
+            let Idle { lease, since, .. } = self.idle.remove(last);
             if now.duration_since(since) >= self.settings.idle_timeout {
                 // Whatever lies below is older still.
                 self.idle.drain(..last);
                 return None;
             }
-            if stream.is_quiet() {
-                return Some(stream);
+            if lease.stream.is_quiet() {
+                return Some(lease);
             }
         }
         None
     }
 
     /// Keeps a connection whose last exchange ended cleanly.
-    pub fn put(&mut self, stream: Stream, ending: Ending, now: Instant) -> Result<(), NotPooled> {
+    pub fn put(&mut self, lease: Lease, ending: Ending, now: Instant) -> Result<(), NotPooled> {
         if self.idle.len() >= self.settings.idle_max {
             return Err(NotPooled::Full);
         }
-        if !stream.seems_quiet() {
+        if !lease.stream.seems_quiet() {
             return Err(NotPooled::NotQuiet);
         }
         let ready = match ending {
             Ending::Framed => now,
             Ending::Announced => now + QUARANTINE,
         };
-        self.idle.push(Idle { stream, since: now, ready });
+        self.idle.push(Idle { lease, since: now, ready });
         Ok(())
     }
 
@@ -95,7 +116,7 @@ impl Pool {
     pub fn sweep(&mut self, now: Instant) {
         let idle_timeout = self.settings.idle_timeout;
         self.idle.retain(|idle| {
-            now.duration_since(idle.since) < idle_timeout && idle.stream.seems_quiet()
+            now.duration_since(idle.since) < idle_timeout && idle.lease.stream.seems_quiet()
         });
     }
 }
@@ -109,10 +130,11 @@ mod tests {
 
     const SETTINGS: Settings = Settings { idle_max: 2, idle_timeout: Duration::from_secs(50) };
 
-    fn pair() -> (Stream, StdUnixStream) {
+    fn pair() -> (Lease, StdUnixStream) {
         let (ours, theirs) = StdUnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        (Stream::Unix(tokio::net::UnixStream::from_std(ours).unwrap()), theirs)
+        let stream = tokio::net::UnixStream::from_std(ours).unwrap();
+        (Lease::new(Stream::Unix(stream)), theirs)
     }
 
     /// Lets the reactor report what the kernel knows.
@@ -129,7 +151,7 @@ mod tests {
         let leased = pool.lease(Instant::now()).unwrap();
         b.write_all(b"x").unwrap();
         settle().await;
-        assert!(!leased.is_quiet());
+        assert!(!leased.stream.is_quiet());
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -11,6 +12,9 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
+use super::delivery::Delivery;
+#[cfg(any(test, fuzzing))]
+use super::memory::Memory;
 use crate::buffer::Buffer;
 
 /// An open connection.
@@ -20,6 +24,9 @@ pub enum Stream {
     Tcp(TcpStream),
     /// Over a unix socket.
     Unix(UnixStream),
+    /// In a simulation.
+    #[cfg(any(test, fuzzing))]
+    Memory(Memory),
 }
 
 impl Stream {
@@ -42,6 +49,8 @@ impl Stream {
                 let (read, write) = stream.split();
                 (ReadHalf::Unix(read), WriteHalf::Unix(write))
             }
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => (ReadHalf::Memory(memory), WriteHalf::Memory(memory)),
         }
     }
 
@@ -50,6 +59,8 @@ impl Stream {
         let address = match self {
             Self::Tcp(stream) => stream.local_addr().ok(),
             Self::Unix(_) => None,
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(_) => None,
         };
         address.map_or_else(|| "localhost".to_owned(), |address| address.to_string())
     }
@@ -59,6 +70,8 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => memory.poll_readable(cx),
         }
     }
 
@@ -80,6 +93,8 @@ impl Stream {
         let peeked = match self {
             Self::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
             Self::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => return memory.is_quiet(),
         };
         matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
@@ -90,8 +105,20 @@ impl Stream {
         let read = match self {
             Self::Tcp(stream) => stream.try_read(&mut byte),
             Self::Unix(stream) => stream.try_read(&mut byte),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => return memory.is_quiet(),
         };
         matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// How much of what was written the peer can have got, if the kernel says; it does over TCP.
+    pub fn delivery(&self) -> Option<Delivery> {
+        match self {
+            Self::Tcp(stream) => Delivery::of(stream.as_fd()),
+            Self::Unix(_) => None,
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => Some(memory.delivery()),
+        }
     }
 
     /// Says whether closing the connection resets it, however that comes about: the peer could not
@@ -108,6 +135,9 @@ pub enum ReadHalf<'a> {
     Tcp(tcp::ReadHalf<'a>),
     /// Of a unix connection.
     Unix(unix::ReadHalf<'a>),
+    /// In a simulation.
+    #[cfg(any(test, fuzzing))]
+    Memory(&'a Memory),
 }
 
 impl ReadHalf<'_> {
@@ -120,6 +150,10 @@ impl ReadHalf<'_> {
             let read = match self {
                 Self::Tcp(half) => Pin::new(half).poll_read(cx, &mut spare),
                 Self::Unix(half) => Pin::new(half).poll_read(cx, &mut spare),
+                #[cfg(any(test, fuzzing))]
+                Self::Memory(memory) => memory
+                    .poll_read(cx, spare.initialize_unfilled())
+                    .map_ok(|count| spare.advance(count)),
             };
             let count = spare.filled().len();
             buffer.fill(count);
@@ -135,6 +169,8 @@ impl ReadHalf<'_> {
         match self {
             Self::Tcp(half) => half.as_ref().poll_read_ready(cx),
             Self::Unix(half) => half.as_ref().poll_read_ready(cx),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => memory.poll_readable(cx),
         }
     }
 }
@@ -146,6 +182,9 @@ pub enum WriteHalf<'a> {
     Tcp(tcp::WriteHalf<'a>),
     /// Of a unix connection.
     Unix(unix::WriteHalf<'a>),
+    /// In a simulation.
+    #[cfg(any(test, fuzzing))]
+    Memory(&'a Memory),
 }
 
 impl WriteHalf<'_> {
@@ -154,16 +193,23 @@ impl WriteHalf<'_> {
         poll_fn(|cx| match self {
             Self::Tcp(half) => Pin::new(half).poll_write(cx, bytes),
             Self::Unix(half) => Pin::new(half).poll_write(cx, bytes),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => memory.poll_write(cx, bytes),
         })
         .await
     }
 
     /// As [`Stream::set_reset_on_close`].
     pub fn set_reset_on_close(&self, reset: bool) {
-        if let Self::Tcp(half) = self {
-            let linger = reset.then_some(Duration::ZERO);
-            // Best effort: if it fails, the close that follows is an ordinary one.
-            let _ = SockRef::from(half.as_ref()).set_linger(linger);
+        match self {
+            Self::Tcp(half) => {
+                let linger = reset.then_some(Duration::ZERO);
+                // Best effort: if it fails, the close that follows is an ordinary one.
+                let _ = SockRef::from(half.as_ref()).set_linger(linger);
+            }
+            Self::Unix(_) => {}
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => memory.set_reset_on_close(reset),
         }
     }
 
@@ -172,6 +218,11 @@ impl WriteHalf<'_> {
         poll_fn(|cx| match self {
             Self::Tcp(half) => Pin::new(half).poll_shutdown(cx),
             Self::Unix(half) => Pin::new(half).poll_shutdown(cx),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => {
+                memory.shutdown();
+                Poll::Ready(Ok(()))
+            }
         })
         .await
     }

@@ -7,6 +7,8 @@
 //! neither the syntax of a request nor its port, method or query; the caller has parsed the request
 //! and cut the query off. Hosts are compared as text: two spellings of one IPv6 address are two.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod path;
 mod pattern;
 mod trie;

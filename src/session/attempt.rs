@@ -14,19 +14,11 @@ use crate::http::persistence::{self, Options};
 use crate::http::rewrite::{self, Connection};
 use crate::net::connect::connect;
 use crate::net::deadline::{Elapsed, Timer};
-use crate::net::pool::Ending;
-use crate::net::stream::{ReadHalf, Stream};
+use crate::net::pool::{Ending, Lease};
+use crate::net::stream::ReadHalf;
 use crate::reject::Reject;
 use crate::relay::body::Body;
 use crate::relay::copy::Meter;
-
-/// A connection to an endpoint, leased for one exchange.
-pub struct Lease {
-    /// The connection.
-    pub stream: Stream,
-    /// Whether it has carried an exchange before, and so may have gone stale.
-    pub reused: bool,
-}
 
 /// Which connections may serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +40,9 @@ pub async fn lease(
     if freshness == Freshness::Any {
         let pool = services.pool(target.route, target.endpoint);
         let idle = pool.borrow_mut().lease(Instant::now());
-        if let Some(stream) = idle {
+        if let Some(lease) = idle {
             services.metrics.reuses.add(1);
-            return Ok(Lease { stream, reused: true });
+            return Ok(lease);
         }
     }
     let endpoint = &services.plan.upstreams[target.route].endpoints[target.endpoint];
@@ -58,7 +50,7 @@ pub async fn lease(
     match timer.within(services.plan.timeouts.connect, opening).await {
         Ok(Ok(stream)) => {
             services.metrics.connects.add(1);
-            Ok(Lease { stream, reused: false })
+            Ok(Lease::new(stream))
         }
         Ok(Err(error)) => Err(Fault::upstream(Stage::Connect, Kind::of(&error))),
         Err(Elapsed) => Err(Fault::upstream(Stage::Connect, Kind::TimedOut)),

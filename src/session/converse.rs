@@ -7,12 +7,14 @@ use std::task::Poll;
 
 use tokio::time::Instant;
 
-use super::attempt::{self, Answer, Asked, Finality, Lease};
+use super::attempt::{self, Answer, Asked, Finality};
 use super::services::Services;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Stage};
 use crate::http::head::{Scan, Version};
 use crate::net::deadline::{Activity, Elapsed, Timer};
+use crate::net::delivery::Parting;
+use crate::net::pool::Lease;
 use crate::net::stream::{ReadHalf, Stream, WriteHalf};
 use crate::reject::Reject;
 use crate::relay::body::{Body, relay};
@@ -114,8 +116,8 @@ pub enum Sent {
     Refused,
     /// The endpoint reset its connection: no end that is read from it now is to be believed.
     Reset,
-    /// The client broke it off when the answer had begun already.
-    BrokenOff,
+    /// The client broke it off, in this way, when the answer had begun already.
+    BrokenOff(Kind),
 }
 
 /// What a client does to the exchange by breaking its request off.
@@ -160,25 +162,51 @@ pub async fn converse(
         let upload = pin!(async {
             up.write(&mut upstream_write, outgoing.filled()).await?;
             outgoing.settle();
-            relay(body, input, &mut client_read, &mut upstream_write, &up).await
+            let relayed = relay(body, input, &mut client_read, &mut upstream_write, &up).await;
+            if let Err(Broken { end: End::Source, .. }) = relayed {
+                // The endpoint need not wait for the rest; if it is gone, reading will tell.
+                let _ = upstream_write.shutdown().await;
+            }
+            relayed
         });
         talk.run(upload, *asked).await
     };
     services.metrics.bytes_up.add(up.bytes());
     services.metrics.bytes_down.add(down.bytes());
+    let (heard, sent, begun) = (talk.heard, talk.sent.get(), talk.begun);
+    if let Sent::BrokenOff(Kind::Rejected(reject)) = sent {
+        services.metrics.rejects[reject as usize].add(1);
+    }
+    let carried = lease.carried;
+    lease.carried += up.bytes();
     ended.map_err(|fault| {
-        let progress = if talk.heard || body.passed() > kept {
+        let is_known_unsent =
+            || up.bytes() == 0 || is_known_undelivered(&lease.stream, carried, fault.kind, sent);
+        let progress = if heard || body.passed() > kept {
             Progress::Underway
-        } else if up.bytes() > 0 {
-            Progress::Unanswered
-        } else {
+        } else if is_known_unsent() {
             Progress::Unsent
+        } else {
+            Progress::Unanswered
         };
-        let was_stale = lease.reused
+        let was_stale = carried > 0
             && progress != Progress::Underway
             && matches!(fault.kind, Kind::Closed | Kind::Reset | Kind::Broken);
-        Failure { fault, progress, begun: talk.begun, was_stale }
+        Failure { fault, progress, begun, was_stale }
     })
+}
+
+/// Whether nothing of the request can have reached the endpoint, though it was written.
+fn is_known_undelivered(stream: &Stream, carried: u64, kind: Kind, sent: Sent) -> bool {
+    let parting = match (kind, sent) {
+        // The kernel tells of a reset once: behind it, even that looks like an end.
+        (Kind::Closed, Sent::Running | Sent::Done | Sent::Refused | Sent::BrokenOff(_)) => {
+            Parting::InOrder
+        }
+        _ => Parting::Otherwise,
+    };
+    matches!(kind, Kind::Closed | Kind::Reset | Kind::Broken)
+        && stream.delivery().is_some_and(|delivery| delivery.is_nothing_beyond(carried, parting))
 }
 
 /// What the two directions of an attempt share.
@@ -276,7 +304,7 @@ impl Talk<'_> {
         let deadline = || match sent.get() {
             Sent::Running if held_back() => activity.last() + timeouts.response,
             Sent::Running => activity.last() + timeouts.idle,
-            Sent::Done | Sent::Refused | Sent::Reset | Sent::BrokenOff => {
+            Sent::Done | Sent::Refused | Sent::Reset | Sent::BrokenOff(_) => {
                 sent_at.get() + timeouts.response
             }
         };
@@ -294,7 +322,7 @@ impl Talk<'_> {
                 }
                 (Sent::Running, End::Source) => Fault::client(Stage::Request, Kind::TimedOut),
                 (Sent::Running, End::Sink) => Fault::upstream(Stage::Request, Kind::TimedOut),
-                (Sent::Done | Sent::Refused | Sent::Reset | Sent::BrokenOff, _) => {
+                (Sent::Done | Sent::Refused | Sent::Reset | Sent::BrokenOff(_), _) => {
                     Fault::upstream(Stage::ResponseHead, Kind::TimedOut)
                 }
             }),
@@ -352,9 +380,13 @@ impl Talk<'_> {
         let both = alongside(upload, sent, || {}, breaking_off, sending);
         match timer.while_active(services.plan.timeouts.idle, activity, both).await {
             Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(Broken { end: End::Source, kind }))) => {
-                Err(Fault::upstream(Stage::ResponseBody, kind))
-            }
+            Ok(Ok(Err(Broken { end: End::Source, kind }))) => Err(match (sent.get(), kind) {
+                // Told that there is no more of the request, it gave up its answer.
+                (Sent::BrokenOff(_), Kind::Closed | Kind::Reset | Kind::Broken) => {
+                    Fault::client(Stage::Request, kind)
+                }
+                _ => Fault::upstream(Stage::ResponseBody, kind),
+            }),
             Ok(Ok(Err(Broken { end: End::Sink, kind }))) => {
                 Err(Fault::client(Stage::ResponseBody, kind))
             }
@@ -362,7 +394,8 @@ impl Talk<'_> {
             Err(Elapsed) => Err(match (down.waits_for(), sent.get(), up.waits_for()) {
                 (End::Sink, ..) => Fault::client(Stage::ResponseBody, Kind::TimedOut),
                 // An endpoint that answers as it reads cannot go on before the client does.
-                (End::Source, Sent::Running, End::Source) => {
+                (End::Source, Sent::Running, End::Source)
+                | (End::Source, Sent::BrokenOff(_), _) => {
                     Fault::client(Stage::Request, Kind::TimedOut)
                 }
                 (End::Source, ..) => Fault::upstream(Stage::ResponseBody, Kind::TimedOut),
@@ -393,7 +426,7 @@ async fn alongside<T>(
                 (Ok(()), _) => sent.set(Sent::Done),
                 (Err(Broken { end: End::Sink, kind: Kind::Reset }), _) => sent.set(Sent::Reset),
                 (Err(Broken { end: End::Sink, .. }), _) => sent.set(Sent::Refused),
-                (Err(_), BreakingOff::IsNoted) => sent.set(Sent::BrokenOff),
+                (Err(Broken { kind, .. }), BreakingOff::IsNoted) => sent.set(Sent::BrokenOff(kind)),
                 (Err(Broken { kind, .. }), BreakingOff::Ends) => return Poll::Ready(Err(kind)),
             }
             on_sent();

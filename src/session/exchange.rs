@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::attempt::{self, Freshness, Lease};
+use super::attempt::{self, Freshness};
 use super::converse::{Client, Ended, Failure, Next, Request, Sent, converse};
 use super::record::{self, Target};
 use super::services::Services;
@@ -15,7 +15,7 @@ use crate::http::head::Version;
 use crate::http::reply::Reply;
 use crate::http::rewrite::Connection;
 use crate::net::deadline::{Activity, Elapsed, Timer};
-use crate::net::pool::{Ending, NotPooled};
+use crate::net::pool::{Ending, Lease, NotPooled};
 use crate::net::stream::Stream;
 use crate::relay::copy::Meter;
 use crate::relay::duplex::duplex;
@@ -161,7 +161,7 @@ async fn try_endpoint(
                 (Sent::Done, true) => Next::Reuse,
                 (Sent::Done, false) if client.is_quiet() => Next::Close,
                 (Sent::Done, false)
-                | (Sent::Running | Sent::Refused | Sent::Reset | Sent::BrokenOff, _) => {
+                | (Sent::Running | Sent::Refused | Sent::Reset | Sent::BrokenOff(_), _) => {
                     Next::Linger
                 }
             })
@@ -180,7 +180,7 @@ fn give_back(services: &Services, target: Target, lease: Lease, ending: Ending, 
         return;
     }
     let pool = services.pool(target.route, target.endpoint);
-    let kept = pool.borrow_mut().put(lease.stream, ending, Instant::now());
+    let kept = pool.borrow_mut().put(lease, ending, Instant::now());
     match kept {
         Ok(()) => {}
         Err(NotPooled::Full) => metrics.pool_full.add(1),

@@ -122,7 +122,7 @@ async fn work(
             Ok(Arrival::Request(request)) => request,
             Ok(Arrival::Nothing) => return last,
             Ok(Arrival::End) => return Some(Next::Close),
-            Err(fault) => return Some(refuse(&mut client, services, fault).await),
+            Err(refused) => return Some(refuse(&mut client, services, refused).await),
         };
         services.metrics.requests.add(1);
         match exchange::run(&mut client, &mut request, services).await {
@@ -141,28 +141,39 @@ enum Arrival<T> {
     End,
 }
 
+/// What could not be read as a request.
+struct Refused {
+    fault: Fault,
+    /// As far as it says so: an answer to HEAD has no body, not even a refusal (RFC 9110 §9.3.2).
+    method: Method,
+}
+
 async fn next_request(
     client: &mut Client<'_>,
     peer: Peer,
     services: &Services,
-) -> Result<Arrival<Request>, Fault> {
+) -> Result<Arrival<Request>, Refused> {
     let plan = &*services.plan;
     let activity = Activity::new();
     let meter = Meter::new(&activity);
     let (mut read, _) = client.stream.split();
     let reading = read_head(&mut read, &mut client.input, &plan.limits, &meter);
-    let fault = |kind| Fault::client(Stage::RequestHead, kind);
-    match client.timer.within(plan.timeouts.header, reading).await {
+    let read = client.timer.within(plan.timeouts.header, reading).await;
+    let is_head = client.input.filled().starts_with(b"HEAD ");
+    let method = if is_head { Method::Head } else { Method::Other };
+    let refused = |kind| Refused { fault: Fault::client(Stage::RequestHead, kind), method };
+    match read {
         Ok(Ok(Arrival::Request(length))) => {
-            let prepared = prepare(client, length, peer, services);
-            prepared.map(Arrival::Request).map_err(|reject| fault(Kind::Rejected(reject)))
+            let local = || client.stream.local_authority();
+            let prepared = prepare(&mut client.input, length, peer, local, services);
+            prepared.map(Arrival::Request).map_err(|reject| refused(Kind::Rejected(reject)))
         }
         Ok(Ok(Arrival::Nothing)) => Ok(Arrival::Nothing),
         Ok(Ok(Arrival::End)) => Ok(Arrival::End),
-        Ok(Err(kind)) => Err(fault(kind)),
+        Ok(Err(kind)) => Err(refused(kind)),
         // Half an empty line is no head.
         Err(Elapsed) if client.input.filled() == b"\r" => Ok(Arrival::End),
-        Err(Elapsed) => Err(fault(Kind::TimedOut)),
+        Err(Elapsed) => Err(refused(Kind::TimedOut)),
     }
 }
 
@@ -187,17 +198,18 @@ async fn read_head(
 }
 
 /// Turns the head at the front of the input, and what is here of the body, into what is sent to
-/// an endpoint.
-fn prepare(
-    client: &mut Client<'_>,
+/// an endpoint. `local` is the address the client connected to.
+pub(super) fn prepare(
+    input: &mut Buffer,
     length: usize,
     peer: Peer,
+    local: impl FnOnce() -> String,
     services: &Services,
 ) -> Result<Request, Reject> {
     let plan = &*services.plan;
     let mut storage = Storage::new();
     let mut outgoing = Buffer::new();
-    let head = head::request(&client.input.filled()[..length], &plan.limits, &mut storage)?;
+    let head = head::request(&input.filled()[..length], &plan.limits, &mut storage)?;
     let framing = framing::request(&head)?;
     let path = route::normalise(head.path().as_bytes()).map_err(|_| Reject::PathAboveRoot)?;
     let options = Options::of(&head.fields);
@@ -212,7 +224,7 @@ fn prepare(
     };
     let route = plan.router.find(head.authority, &path);
     let needs_host = head.fields.values(Name::Host).next().is_none();
-    let host_default = if needs_host { client.stream.local_authority() } else { String::new() };
+    let host_default = if needs_host { local() } else { String::new() };
     let edit = RequestEdit {
         framing,
         upgrade: asked.upgrade,
@@ -223,16 +235,17 @@ fn prepare(
     };
     let aliases = rewrite::request(&head, &edit, &mut outgoing)?;
     services.metrics.aliases.add(aliases as u64);
-    client.input.consume(length);
+    input.consume(length);
     let mut body = Body::new(framing, Emit::Chunks);
-    let ready = body.admit(&mut client.input, outgoing.spare_mut().len())?;
-    outgoing.append(&client.input.filled()[..ready]);
-    body.pass(&mut client.input, ready);
+    let ready = body.admit(input, outgoing.spare_mut().len())?;
+    outgoing.append(&input.filled()[..ready]);
+    body.pass(input, ready);
     Ok(Request { asked, route, body, outgoing })
 }
 
 /// Answers what could not be read as a request; nothing behind it is looked at.
-async fn refuse(client: &mut Client<'_>, services: &Services, fault: Fault) -> Next {
+async fn refuse(client: &mut Client<'_>, services: &Services, refused: Refused) -> Next {
+    let Refused { fault, method } = refused;
     let metrics = &services.metrics;
     match fault.kind {
         Kind::Rejected(reject) => metrics.rejects[reject as usize].add(1),
@@ -242,7 +255,7 @@ async fn refuse(client: &mut Client<'_>, services: &Services, fault: Fault) -> N
     let Some(status) = fault.status() else { return Next::Close };
     metrics.response(status);
     let mut out = Buffer::new();
-    Reply::new(status, fault.phrase()).write(Method::Other, Connection::Close, &mut out);
+    Reply::new(status, fault.phrase()).write(method, Connection::Close, &mut out);
     match send(client.stream, client.timer, services.plan.timeouts.idle, &out).await {
         Ok(()) => Next::Linger,
         Err(_) => Next::Close,

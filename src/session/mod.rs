@@ -3,9 +3,13 @@
 pub mod attempt;
 pub mod converse;
 pub mod exchange;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod http1;
 pub mod record;
 pub mod services;
+#[cfg(any(test, fuzzing))]
+pub mod simulation;
 
 use std::rc::Rc;
 

@@ -1,0 +1,95 @@
+//! The corpora of the fuzz targets, replayed and mutated by `cargo test`: no fuzzer needed.
+
+use std::fs;
+use std::path::PathBuf;
+
+/// What breaks parsers.
+const SPICE: [&[u8]; 18] = [
+    b"\r",
+    b"\n",
+    b"\r\n",
+    b"\0",
+    b":",
+    b" ",
+    b"\t",
+    b";",
+    b",",
+    b"\x7f",
+    b"\xe9",
+    b"0",
+    b"\r\n\r\n",
+    b"Content-Length: 1\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"\xffP",
+    b"\xffR",
+    b"\xffS",
+];
+
+/// The same numbers in every run: xorshift64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 33).unwrap_or(0) % bound.max(1)
+    }
+
+    /// One of `seeds`, changed here and there.
+    fn mutant(&mut self, seeds: &[(String, Vec<u8>)]) -> Vec<u8> {
+        let mut bytes = seeds[self.below(seeds.len())].1.clone();
+        for _ in 0..=self.below(4) {
+            let at = self.below(bytes.len() + 1);
+            match self.below(6) {
+                0 if at < bytes.len() => bytes[at] ^= 1 << self.below(8),
+                1 => bytes.truncate(at),
+                2 if at < bytes.len() => drop(bytes.remove(at)),
+                3 => {
+                    let other = &seeds[self.below(seeds.len())].1;
+                    bytes.truncate(at);
+                    bytes.extend(&other[self.below(other.len())..]);
+                }
+                _ => drop(bytes.splice(at..at, SPICE[self.below(SPICE.len())].iter().copied())),
+            }
+        }
+        bytes
+    }
+}
+
+/// Runs `target` on every seed and every regression of that name, then on so many mutants.
+///
+/// # Panics
+///
+/// If the target does, or if it has no seeds.
+pub(crate) fn replay(name: &str, mutants: usize, target: fn(&[u8])) {
+    let mut inputs = read("seeds", name);
+    assert!(!inputs.is_empty(), "fuzz/seeds/{name} is empty");
+    inputs.extend(read("regressions", name));
+    for (path, bytes) in &inputs {
+        run(path, bytes, target);
+    }
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    for number in 0..mutants {
+        let mutant = random.mutant(&inputs);
+        run(&format!("mutant {number}: {}", mutant.escape_ascii()), &mutant, target);
+    }
+}
+
+fn run(what: &str, bytes: &[u8], target: fn(&[u8])) {
+    // What went wrong has been said by the panic itself.
+    assert!(std::panic::catch_unwind(|| target(bytes)).is_ok(), "with {what}");
+}
+
+fn read(kind: &str, name: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(kind).join(name);
+    let Ok(entries) = fs::read_dir(&folder) else { return Vec::new() };
+    let mut inputs: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| {
+            Some((entry.path().display().to_string(), fs::read(entry.path()).ok()?))
+        })
+        .collect();
+    inputs.sort();
+    inputs
+}

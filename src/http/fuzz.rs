@@ -1,0 +1,334 @@
+//! The fuzz targets of this room: bodies only, each a property that must hold for any bytes.
+//!
+//! `fuzz/` runs them under libFuzzer; `cargo test` replays their corpora. See CONTRIBUTING.md.
+#![expect(clippy::missing_panics_doc, reason = "a panic is the finding")]
+
+use super::chunked::{Admitted, Chunked, Emit};
+use super::field::Name;
+use super::framing::{self, Framing};
+use super::head::{
+    self, Limits, Method, RequestHead, ResponseHead, Scan, Storage, Version, leading_blank,
+};
+use super::oracle::{self, Answered, Seen, Then};
+use super::persistence::{self, Options};
+use super::rewrite::{self, Connection, RequestEdit};
+use crate::buffer::Buffer;
+use crate::reject::Reject;
+
+const LIMITS: Limits = Limits { head_bytes_max: 4096, fields_max: 32 };
+
+/// For heads that have been written anew: some fields are added.
+const WIDER: Limits = Limits { head_bytes_max: 8192, fields_max: 48 };
+
+/// Longer inputs find nothing that shorter ones do not, but take longer.
+const INPUT_BYTES_MAX: usize = 8192;
+
+/// A head is found wherever its bytes are split; if it is accepted, hyper sees the same in it,
+/// and it says the same once it has been written anew.
+pub fn request_head(data: &[u8]) {
+    let data = &data[..data.len().min(INPUT_BYTES_MAX)];
+    let bytes = &data[leading_blank(data)..];
+    let Some(length) = scan_split_anywhere(bytes, Scan::request) else { return };
+    with_request(&bytes[..length], &LIMITS, |head, framing| {
+        let written = write_request(head, framing);
+        with_request(&written, &WIDER, |again, framing_again| {
+            assert_eq!((again.method, again.target), (head.method, head.target));
+            assert_eq!(framing_again, framing);
+            assert_eq!(others(&again.fields), others_kept(head));
+        })
+        .expect("what was written is a head");
+        if !head.target.starts_with('/') || !oracle::takes_target(head.target) {
+            return;
+        }
+        let seen = oracle::requests(&bytes[..length]).expect("hyper takes what we take");
+        assert_eq!((seen[0].method.as_str(), seen.len()), (head.method, 1));
+        assert!(is_suffix_of_target(&seen[0].target, head.target));
+    })
+    .unwrap_or_default();
+}
+
+/// The same for responses.
+pub fn response_head(data: &[u8]) {
+    let data = &data[..data.len().min(INPUT_BYTES_MAX)];
+    let Some(length) = scan_split_anywhere(data, Scan::response) else { return };
+    let mut storage = Storage::new();
+    let Ok(head) = head::response(&data[..length], &LIMITS, &mut storage) else { return };
+    let Ok(framing) = framing::response(&head, Method::Idempotent) else { return };
+    let written = write_response(&head, framing, Connection::Implied);
+    let mut storage = Storage::new();
+    let again = head::response(&written, &WIDER, &mut storage).expect("a head");
+    assert_eq!((again.status, again.reason), (head.status, head.reason));
+    assert_eq!(again.version, Version::Http11);
+    assert_eq!(framing::response(&again, Method::Idempotent), Ok(framing));
+    if head.status >= 200 {
+        let answered = oracle::response(&data[..length], "GET", Then::Nothing);
+        answered.expect("hyper takes what we take");
+    }
+}
+
+/// Whatever the fields say, a body we take ends for us where it ends for hyper.
+pub fn framing(data: &[u8]) {
+    let data = &data[..data.len().min(INPUT_BYTES_MAX)];
+    let (version, fields) =
+        if let Some(rest) = data.strip_prefix(b"0") { ("1.0", rest) } else { ("1.1", data) };
+    let mut bytes = format!("POST / HTTP/{version}\r\nHost: a\r\n").into_bytes();
+    bytes.extend_from_slice(fields);
+    let walk = Walk::of(&bytes);
+    // hyper may take what we refuse.
+    if let Some(first) = walk.believed.first().filter(|request| request.body.is_some()) {
+        let seen = oracle::requests(&bytes);
+        assert!(seen.iter().all(|seen| seen[0].body == first.body), "{seen:?} but {first:?}");
+    }
+    let mut answer = format!("HTTP/{version} 200 OK\r\n").into_bytes();
+    answer.extend_from_slice(fields);
+    relay_response(&answer, Method::Idempotent, "GET");
+}
+
+/// A chunked body is read the same wherever it is split; what goes on is canonical, and hyper
+/// finds the same data in it.
+pub fn chunked(data: &[u8]) {
+    let data = &data[..data.len().min(INPUT_BYTES_MAX)];
+    let whole = admit(data, Emit::Chunks, &[]);
+    for split in splits(data.len()) {
+        let halves = admit(data, Emit::Chunks, &[split]);
+        assert_eq!(halves.map_err(|_| ()), whole.clone().map_err(|_| ()), "split at {split}");
+    }
+    let bare = admit(data, Emit::Data, &[data.len() / 2]);
+    assert_eq!(bare.is_ok(), whole.is_ok());
+    let (Ok((canonical, rest, true)), Ok((bare, _, _))) = (whole, bare) else { return };
+    assert!(data.ends_with(&rest));
+    assert_eq!(admit(&canonical, Emit::Chunks, &[]), Ok((canonical.clone(), Vec::new(), true)));
+    let head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let seen = oracle::requests(&[head, &canonical[..]].concat()).expect("hyper takes it");
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].body.as_deref(), Some(&bare[..]));
+}
+
+/// One framing out: of whatever comes in, hyper sees in what is written exactly the messages that
+/// we believe to have passed on. The first byte chooses what the responses answer.
+pub fn rewrite(data: &[u8]) {
+    let data = &data[..data.len().min(INPUT_BYTES_MAX)];
+    let Some((choice, bytes)) = data.split_first() else { return };
+    let walk = Walk::of(bytes);
+    if walk.believed.iter().all(|request| oracle::takes_target(&request.target)) {
+        let seen = oracle::requests(&walk.written).expect("hyper takes what we write");
+        assert_eq!(seen, walk.believed);
+    }
+    let (method, name) =
+        if choice % 2 == 0 { (Method::Idempotent, "GET") } else { (Method::Head, "HEAD") };
+    relay_response(bytes, method, name);
+}
+
+/// Where a long input is split: everywhere at its ends, here and there between.
+fn splits(length: usize) -> impl Iterator<Item = usize> {
+    let stride = length / 64 + 1;
+    (0..=length).filter(move |at| *at < 64 || at % stride == 0 || length - at < 8)
+}
+
+/// The length of the head at the front, wherever the bytes are split.
+fn scan_split_anywhere(bytes: &[u8], start: impl Fn() -> Scan) -> Option<usize> {
+    let whole = start().advance(bytes, &LIMITS);
+    for split in splits(bytes.len()) {
+        let mut scan = start();
+        let halves = match scan.advance(&bytes[..split], &LIMITS) {
+            Ok(None) => scan.advance(bytes, &LIMITS),
+            early => early,
+        };
+        assert_eq!(halves, whole, "split at {split}");
+    }
+    whole.ok().flatten()
+}
+
+fn with_request<T>(
+    bytes: &[u8],
+    limits: &Limits,
+    look: impl FnOnce(&RequestHead<'_, '_>, Framing) -> T,
+) -> Result<T, Reject> {
+    let mut storage = Storage::new();
+    let head = head::request(bytes, limits, &mut storage)?;
+    let framing = framing::request(&head)?;
+    Ok(look(&head, framing))
+}
+
+fn others<'b>(fields: &head::Fields<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
+    let all = fields.iter().filter(|(known, ..)| *known == Name::Other);
+    all.map(|(_, name, value)| (name, value)).collect()
+}
+
+/// The fields that are no concern of ours and are not named by Connection.
+fn others_kept<'b>(head: &RequestHead<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
+    let options = Options::of(&head.fields);
+    let mut kept = others(&head.fields);
+    kept.retain(|(name, _)| !options.names(&head.fields, name));
+    kept
+}
+
+/// hyper shows a target that begins with two slashes with an empty authority before it.
+fn is_suffix_of_target(seen: &str, target: &str) -> bool {
+    seen == target || seen.ends_with(target)
+}
+
+fn write_request(head: &RequestHead<'_, '_>, framing: Framing) -> Vec<u8> {
+    let offered =
+        persistence::names_protocol(&head.fields, Options::of(&head.fields), head.version);
+    let edit = RequestEdit {
+        framing,
+        upgrade: offered && matches!(framing, Framing::Empty | Framing::Length(0)),
+        host: None,
+        host_default: "here",
+        client: Some([192, 0, 2, 7].into()),
+        trusted: head.target.len().is_multiple_of(2),
+    };
+    let mut out = Buffer::new();
+    rewrite::request(head, &edit, &mut out).expect("a head of 4 KiB fits");
+    out.filled().to_vec()
+}
+
+fn write_response(
+    head: &ResponseHead<'_, '_>,
+    framing: Framing,
+    connection: Connection,
+) -> Vec<u8> {
+    let mut out = Buffer::new();
+    rewrite::response(head, framing, connection, &mut out).expect("a head of 4 KiB fits");
+    out.filled().to_vec()
+}
+
+/// What is written of a body, what is left behind it, and whether it has ended.
+type Admission = (Vec<u8>, Vec<u8>, bool);
+
+/// Reads a chunked body that comes in pieces.
+fn admit(bytes: &[u8], emit: Emit, cuts: &[usize]) -> Result<Admission, Reject> {
+    let (mut chunked, mut out, mut held) = (Chunked::new(emit), Vec::new(), Vec::new());
+    let mut from = 0;
+    for to in cuts.iter().copied().chain([bytes.len()]) {
+        held.extend_from_slice(&bytes[from..to]);
+        from = to;
+        let Admitted { ready, used } = chunked.admit(&mut held)?;
+        assert!(ready <= used && used <= held.len());
+        out.extend_from_slice(&held[..ready]);
+        held.drain(..used);
+    }
+    Ok((out, held, chunked.is_done()))
+}
+
+/// What a body is written as, its data, and what is left behind it.
+struct Passed {
+    written: Vec<u8>,
+    /// `None` if it was cut short or refused.
+    data: Option<Vec<u8>>,
+    used: usize,
+}
+
+fn pass_body(framing: Framing, bytes: &[u8]) -> Passed {
+    match framing {
+        Framing::Empty => Passed { written: Vec::new(), data: Some(Vec::new()), used: 0 },
+        Framing::UntilClose => {
+            Passed { written: bytes.to_vec(), data: Some(bytes.to_vec()), used: bytes.len() }
+        }
+        Framing::Length(length) => {
+            let used = usize::try_from(length).unwrap_or(usize::MAX).min(bytes.len());
+            let written = bytes[..used].to_vec();
+            let data = (used as u64 == length).then(|| written.clone());
+            Passed { written, data, used }
+        }
+        Framing::Chunked => match admit(bytes, Emit::Chunks, &[]) {
+            Ok((written, rest, true)) => {
+                let data = admit(bytes, Emit::Data, &[]).ok().map(|(data, ..)| data);
+                Passed { written, data, used: bytes.len() - rest.len() }
+            }
+            Ok((written, ..)) => Passed { written, data: None, used: bytes.len() },
+            Err(_) => Passed { written: Vec::new(), data: None, used: bytes.len() },
+        },
+    }
+}
+
+/// What a client's bytes come to.
+struct Walk {
+    believed: Vec<Seen>,
+    written: Vec<u8>,
+}
+
+impl Walk {
+    /// Reads request after request until one is refused or cut short.
+    fn of(mut bytes: &[u8]) -> Self {
+        let mut walk = Self { believed: Vec::new(), written: Vec::new() };
+        loop {
+            bytes = &bytes[leading_blank(bytes)..];
+            let Ok(Some(length)) = Scan::request().advance(bytes, &LIMITS) else { return walk };
+            let read = with_request(&bytes[..length], &LIMITS, |head, framing| {
+                let seen = Seen {
+                    method: head.method.to_owned(),
+                    target: head.target.to_owned(),
+                    body: None,
+                };
+                (seen, framing, write_request(head, framing))
+            });
+            let Ok((seen, framing, written)) = read else { return walk };
+            let passed = pass_body(framing, &bytes[length..]);
+            walk.written.extend(written);
+            walk.written.extend(passed.written);
+            let is_whole = passed.data.is_some();
+            walk.believed.push(Seen { body: passed.data, ..seen });
+            if !is_whole {
+                return walk;
+            }
+            bytes = &bytes[length + passed.used..];
+        }
+    }
+}
+
+/// Passes on one final response: hyper sees the same in what came and in what is written.
+fn relay_response(bytes: &[u8], method: Method, name: &str) {
+    let Ok(Some(length)) = Scan::response().advance(bytes, &LIMITS) else { return };
+    let mut storage = Storage::new();
+    let Ok(head) = head::response(&bytes[..length], &LIMITS, &mut storage) else { return };
+    let Ok(framing) = framing::response(&head, method) else { return };
+    if head.status < 200 {
+        return;
+    }
+    let close = framing == Framing::UntilClose;
+    let connection = if close { Connection::Close } else { Connection::Implied };
+    let mut written = write_response(&head, framing, connection);
+    let passed = pass_body(framing, &bytes[length..]);
+    written.extend(passed.written);
+    let ours = Answered { status: head.status, body: passed.data, length: written.len() };
+    let theirs = oracle::response(&written, name, Then::Fin).expect("hyper takes what we write");
+    assert_eq!(theirs.as_ref(), Some(&ours));
+    // What came whole for us is read the same by others; hyper may take what we refuse.
+    if ours.body.is_some() {
+        let before = oracle::response(bytes, name, Then::Fin).expect("hyper takes what we take");
+        let expected = Answered { length: length + passed.used, ..ours };
+        assert_eq!(before, Some(expected));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::corpus::replay;
+
+    #[test]
+    fn request_head() {
+        replay("request_head", 3_000, super::request_head);
+    }
+
+    #[test]
+    fn response_head() {
+        replay("response_head", 3_000, super::response_head);
+    }
+
+    #[test]
+    fn framing() {
+        replay("framing", 3_000, super::framing);
+    }
+
+    #[test]
+    fn chunked() {
+        replay("chunked", 3_000, super::chunked);
+    }
+
+    #[test]
+    fn rewrite() {
+        replay("rewrite", 3_000, super::rewrite);
+    }
+}
