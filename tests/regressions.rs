@@ -6,12 +6,10 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use evener::reject::Reject;
-use evener::session::services::Services;
-use evener::upstream::health::Admission;
 use tokio::time::{Instant, sleep};
 
 use crate::support::origin::ok;
-use crate::support::paused::{Endpoint, connect, rest, run, send, services, until};
+use crate::support::paused::{Endpoint, connect, is_open, rest, run, send, services, until};
 use crate::support::process::Process;
 use crate::support::{Origin, Proxy, eventually, filler, socket_path};
 
@@ -150,28 +148,6 @@ fn a_tunnel_cut_by_the_drain_limit_is_reset_on_both_sides() {
     proxy.drain(Duration::ZERO);
     assert!(client.is_reset());
     assert!(ended_by_reset.recv().unwrap());
-}
-
-/// Whether the only endpoint of these services is in good standing.
-fn is_open(services: &Services) -> bool {
-    let health = &services.plan.upstreams[0].endpoints[0].health;
-    health.admission(services.tick()) == Admission::Open
-}
-
-#[test]
-fn a_client_that_stalls_is_not_held_against_an_endpoint_that_answers_as_it_reads() {
-    run(Duration::from_millis(100), async {
-        let endpoint = Endpoint::start("echo", |mut stream| async move {
-            until(&mut stream, "\r\n\r\n").await;
-            send(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nabc").await;
-            rest(&mut stream).await;
-        });
-        let services = services(&[&endpoint.route(), "--max-fails", "1"]);
-        let mut client = connect(&services);
-        send(&mut client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\nabc").await;
-        assert!(rest(&mut client).await.ends_with("abc"));
-        assert!(is_open(&services));
-    });
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::{Bytes, Message};
 use tokio_tungstenite::{accept_async, client_async};
 
 use crate::support::library::{origin, run};
-use crate::support::{Client, Conn, HANG, Origin, Proxy, filler};
+use crate::support::{Client, Conn, HANG, Origin, Proxy, eventually, filler};
 
 const ASK: &str =
     "GET /tunnel HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
@@ -54,6 +54,46 @@ fn bytes_that_come_with_the_heads_are_part_of_the_tunnel() {
     client.send(ASK.to_owned() + "early");
     assert_eq!(client.response().status, 101);
     assert_eq!(client.exactly(10), b"helloearly");
+}
+
+#[test]
+fn what_a_client_says_before_its_101_comes_is_part_of_the_tunnel() {
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    let told = std::sync::Mutex::new(told);
+    let origin = Origin::start(move |mut conn| {
+        conn.head();
+        told.lock().unwrap().recv().unwrap();
+        conn.send(SWITCH);
+        let said = conn.bytes(9).unwrap_or_default();
+        conn.send(said);
+    });
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    client.send(ASK.to_owned() + "before");
+    eventually("it arrives", || origin.heads().len() == 1);
+    client.send("101");
+    tell.send(()).unwrap();
+    assert_eq!(client.response().status, 101);
+    assert_eq!(client.exactly(9), b"before101");
+}
+
+#[test]
+fn an_endpoint_that_resets_behind_its_101_resets_its_client() {
+    for early in ["", "early"] {
+        let origin = Origin::start(move |mut conn| {
+            conn.head();
+            conn.send(SWITCH.to_owned() + early);
+            conn.reset();
+        });
+        let proxy = Proxy::before(&[&origin], &[]);
+        let mut client = proxy.client();
+        client.send(ASK.to_owned() + early);
+        assert_eq!(client.response().status, 101);
+        let (got, reset) = client.end();
+        assert!(reset && early.as_bytes().starts_with(&got), "{early:?}");
+        drop(client);
+        assert_eq!(proxy.drain(HANG), 0);
+    }
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use super::HANG;
+use super::strict::{Verdict, verdict};
+use super::{Ending, HANG};
 
 pub struct Client {
     pub stream: TcpStream,
@@ -162,6 +163,27 @@ impl Client {
     /// Ends the connection by a reset.
     pub fn reset(self) {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("linger");
+    }
+
+    /// Ends the connection either way.
+    pub fn leave(self, ending: Ending) {
+        match ending {
+            Ending::Close => drop(self),
+            Ending::Reset => self.reset(),
+        }
+    }
+
+    /// Everything until the connection ends, and whether a reset ended it.
+    pub fn end(&mut self) -> (Vec<u8>, bool) {
+        let read = self.stream.read_to_end(&mut self.held).map_err(|error| error.kind());
+        assert!(matches!(read, Ok(_) | Err(ErrorKind::ConnectionReset)), "{read:?}");
+        (std::mem::take(&mut self.held), read.is_err())
+    }
+
+    /// What that amounts to.
+    pub fn verdict(&mut self) -> Verdict {
+        let (bytes, reset) = self.end();
+        verdict(&bytes, reset)
     }
 
     /// Whether nothing more came before the connection was reset (rather than closed).

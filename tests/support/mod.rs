@@ -6,17 +6,30 @@ pub mod origin;
 pub mod paused;
 pub mod process;
 pub mod proxy;
+pub mod strict;
 
 pub use client::{Client, Response};
 pub use origin::{Conn, Origin};
 pub use process::Process;
 pub use proxy::Proxy;
+pub use strict::Verdict;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// Nothing a test waits for takes this long: the guard that turns a hang into a failure.
 pub const HANG: Duration = Duration::from_secs(20);
+
+/// How a peer ends its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Close,
+    Reset,
+}
+
+impl Ending {
+    pub const BOTH: [Self; 2] = [Self::Close, Self::Reset];
+}
 
 /// Waits for something that another thread is about to bring about.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {

@@ -8,7 +8,7 @@ use std::thread;
 
 use socket2::{Domain, Socket, Type};
 
-use super::HANG;
+use super::{Ending, HANG};
 
 pub struct Origin {
     pub address: SocketAddr,
@@ -201,6 +201,20 @@ impl Conn {
         // The copy that `stop` would use must not keep it open.
         let ours = self.stream.peer_addr().ok();
         self.seen.open.lock().expect("lock").retain(|open| open.peer_addr().ok() != ours);
+    }
+
+    /// Ends the connection either way.
+    pub fn leave(self, ending: Ending) {
+        match ending {
+            Ending::Close => self.close(),
+            Ending::Reset => self.reset(),
+        }
+    }
+
+    /// Sends the start, then the piece again and again for as long as anybody takes it.
+    pub fn send_without_end(&mut self, start: &str, piece: &str) {
+        self.send(start);
+        while self.stream.write_all(piece.as_bytes()).is_ok() {}
     }
 
     /// Answers request after request; bodies with a Content-Length are read.

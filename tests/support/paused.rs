@@ -10,6 +10,7 @@ use evener::net::deadline::Epoch;
 use evener::net::stream::Stream;
 use evener::session;
 use evener::session::services::Services;
+use evener::upstream::health::Admission;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::LocalOptions;
@@ -50,6 +51,12 @@ pub fn services(flags: &[&str]) -> Rc<Services> {
     let plan = proxy::config(flags).plan;
     let endpoints = plan.upstreams.iter().map(|upstream| upstream.endpoints.len()).sum();
     Services::new(plan, Arc::new(Metrics::new(endpoints)), 0, Epoch::begin())
+}
+
+/// Whether nothing is held against the one endpoint.
+pub fn is_open(services: &Services) -> bool {
+    let health = &services.plan.upstreams[0].endpoints[0].health;
+    health.admission(services.tick()) == Admission::Open
 }
 
 /// A connection to a session of its own.

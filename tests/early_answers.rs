@@ -1,0 +1,67 @@
+//! Answers that begin before their request has ended: whose fault it is if one of them breaks off.
+
+use std::time::Duration;
+
+use evener::reject::Reject;
+use tokio::io::AsyncWriteExt;
+
+use crate::support::paused::{Endpoint, connect, is_open, rest, run, send, services, until};
+
+#[test]
+fn a_client_that_stalls_is_not_held_against_an_endpoint_that_answers_as_it_reads() {
+    run(Duration::from_millis(100), async {
+        let endpoint = Endpoint::start("echo", |mut stream| async move {
+            until(&mut stream, "\r\n\r\n").await;
+            send(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nabc").await;
+            rest(&mut stream).await;
+        });
+        let services = services(&[&endpoint.route(), "--max-fails", "1"]);
+        let mut client = connect(&services);
+        send(&mut client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\nabc").await;
+        assert!(rest(&mut client).await.ends_with("abc"));
+        assert!(is_open(&services));
+    });
+}
+
+#[test]
+fn a_client_that_gives_up_its_request_is_not_held_against_its_endpoint() {
+    run(Duration::from_millis(100), async {
+        for (name, waits) in [("gives-up", false), ("waits-on", true)] {
+            let endpoint = Endpoint::start(name, move |mut stream| async move {
+                until(&mut stream, "\r\n\r\n").await;
+                send(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nabc").await;
+                rest(&mut stream).await;
+                if waits {
+                    std::future::pending::<()>().await;
+                }
+            });
+            let services = services(&[&endpoint.route(), "--max-fails", "1"]);
+            let mut client = connect(&services);
+            send(&mut client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\nabc").await;
+            assert!(until(&mut client, "abc").await.starts_with("HTTP/1.1 200 "));
+            client.shutdown().await.unwrap();
+            assert_eq!(rest(&mut client).await, "");
+            assert!(is_open(&services), "{name}");
+        }
+    });
+}
+
+#[test]
+fn a_chunk_refused_behind_the_beginning_of_an_answer_is_counted() {
+    run(Duration::from_millis(100), async {
+        let endpoint = Endpoint::start("counted", |mut stream| async move {
+            until(&mut stream, "abc\r\n").await;
+            send(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no").await;
+            rest(&mut stream).await;
+            send(&mut stream, "k").await;
+        });
+        let services = services(&[&endpoint.route()]);
+        let mut client = connect(&services);
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        send(&mut client, &format!("{head}3\r\nabc\r\n")).await;
+        until(&mut client, "\r\n\r\no").await;
+        send(&mut client, "zz\r\n").await;
+        assert_eq!(until(&mut client, "k").await, "k");
+        assert_eq!(services.metrics.rejects[Reject::ChunkSize as usize].get(), 1);
+    });
+}

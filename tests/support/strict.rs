@@ -1,0 +1,100 @@
+//! A reader that believes nothing but framing: whether an answer is whole, or can be seen not to be.
+
+/// What came on a connection before it ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// No head of a final answer.
+    Headless,
+    /// The status and the data of an answer that visibly lacks its end.
+    Cut(u16, String),
+    /// The status and the data of an answer that came whole, with nothing behind it.
+    Whole(u16, String),
+}
+
+/// Judges all the bytes of a connection, and whether it was a reset that ended them. Panics at what is no HTTP.
+pub fn verdict(mut bytes: &[u8], by_reset: bool) -> Verdict {
+    loop {
+        let Some((head, rest)) = split(bytes, b"\r\n\r\n") else { return Verdict::Headless };
+        let head = String::from_utf8(head.to_vec()).expect("a head of text");
+        let status = head.strip_prefix("HTTP/1.1 ").expect("a status line");
+        let status: u16 = status[..3].parse().expect("a status");
+        if status >= 200 {
+            let (data, whole) = body(&head, rest, by_reset);
+            let data = String::from_utf8(data).expect("data of text");
+            return if whole { Verdict::Whole(status, data) } else { Verdict::Cut(status, data) };
+        }
+        bytes = rest;
+    }
+}
+
+/// The data behind a head, and whether it is all of it.
+fn body(head: &str, rest: &[u8], by_reset: bool) -> (Vec<u8>, bool) {
+    let field = |name: &str| {
+        let mut lines = head.split("\r\n").filter_map(|line| line.split_once(": "));
+        lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    };
+    match (field("content-length"), field("transfer-encoding")) {
+        (None, None) => (rest.to_vec(), !by_reset),
+        (Some(length), None) => {
+            let length: usize = length.parse().expect("a length");
+            assert!(rest.len() <= length, "bytes behind the answer");
+            (rest.to_vec(), rest.len() == length)
+        }
+        (None, Some("chunked")) => chunks(rest),
+        odd => panic!("framed by {odd:?}"),
+    }
+}
+
+fn chunks(mut rest: &[u8]) -> (Vec<u8>, bool) {
+    let mut data = Vec::new();
+    while let Some((size, behind)) = split(rest, b"\r\n") {
+        let size = std::str::from_utf8(size).expect("a size of text");
+        assert!(size.bytes().all(|byte| byte.is_ascii_hexdigit()), "a size of {size:?}");
+        let size = usize::from_str_radix(size, 16).expect("a size");
+        if size == 0 {
+            return (data, ends(behind));
+        }
+        data.extend(&behind[..size.min(behind.len())]);
+        match behind.get(size..) {
+            Some([b'\r', b'\n', next @ ..]) => rest = next,
+            None | Some([] | b"\r") => return (data, false),
+            Some(odd) => panic!("{odd:?} behind a chunk"),
+        }
+    }
+    (data, false)
+}
+
+/// Whether a trailer section has its empty line.
+fn ends(mut rest: &[u8]) -> bool {
+    while let Some((line, behind)) = split(rest, b"\r\n") {
+        if line.is_empty() {
+            assert!(behind.is_empty(), "bytes behind the answer");
+            return true;
+        }
+        assert!(line.contains(&b':'), "{line:?} for a trailer");
+        rest = behind;
+    }
+    false
+}
+
+fn split<'a>(bytes: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let start = bytes.windows(at.len()).position(|window| window == at)?;
+    Some((&bytes[..start], &bytes[start + at.len()..]))
+}
+
+#[test]
+fn the_strict_reader_tells_whole_from_cut() {
+    let chunked =
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nA: b\r\n\r\n";
+    let lengthy = "HTTP/1.1 103 A\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+    for whole in [chunked, lengthy] {
+        let all = Verdict::Whole(200, "hi".into());
+        assert_eq!(verdict(whole.as_bytes(), false), all);
+        for count in 0..whole.len() {
+            assert_ne!(verdict(&whole.as_bytes()[..count], false), all, "{count}");
+        }
+    }
+    let unframed = b"HTTP/1.1 200 OK\r\n\r\nhi";
+    assert_eq!(verdict(unframed, false), Verdict::Whole(200, "hi".into()));
+    assert_eq!(verdict(unframed, true), Verdict::Cut(200, "hi".into()));
+}
