@@ -25,6 +25,7 @@ mod regressions;
 mod retry;
 mod routing;
 mod smuggling;
+mod stale;
 mod support;
 mod tidy;
 mod timeouts;
