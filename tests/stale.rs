@@ -38,7 +38,8 @@ fn origin(arrivals: &Arrivals) -> SocketAddr {
     let (address, arrivals) = (listener.local_addr().unwrap(), Arc::clone(arrivals));
     thread::spawn(move || {
         for (stream, seed) in listener.incoming().map_while(Result::ok).zip(1..) {
-            let (arrivals, random) = (Arc::clone(&arrivals), Random(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed)));
+            let (arrivals, random) =
+                (Arc::clone(&arrivals), Random(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed)));
             thread::spawn(move || serve(stream, random, &arrivals));
         }
     });
