@@ -15,8 +15,10 @@ pub enum Name {
     Expect,
     /// The protocol to change to (RFC 9110 §7.8).
     Upgrade,
-    /// Means something between two neighbours only: Keep-Alive, Proxy-Connection, TE,
-    /// HTTP2-Settings (RFC 9110 §7.6.1).
+    /// What the sender takes besides plain chunks (RFC 9110 §10.1.4).
+    Te,
+    /// Means something between two neighbours only: Keep-Alive, Proxy-Connection, HTTP2-Settings
+    /// (RFC 9110 §7.6.1).
     HopByHop,
     /// X-Forwarded-For.
     ForwardedFor,
@@ -37,7 +39,7 @@ impl Name {
     pub fn of(name: &[u8]) -> Self {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         match name.len() {
-            2 if is("te") => Self::HopByHop,
+            2 if is("te") => Self::Te,
             4 if is("host") => Self::Host,
             6 if is("expect") => Self::Expect,
             7 if is("upgrade") => Self::Upgrade,
@@ -130,7 +132,7 @@ mod tests {
         let rows: &[(&[u8], Name)] = &[
             (b"Host", Name::Host),
             (b"hOST", Name::Host),
-            (b"TE", Name::HopByHop),
+            (b"TE", Name::Te),
             (b"CONTENT-LENGTH", Name::ContentLength),
             (b"Content_Length", Name::Alias),
             (b"x_forwarded_for", Name::Alias),

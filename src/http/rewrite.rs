@@ -5,7 +5,7 @@
 use std::io::Write;
 use std::net::IpAddr;
 
-use super::field::Name;
+use super::field::{self, Name};
 use super::framing::{self, Framing};
 use super::head::{RequestHead, ResponseHead, Version};
 use super::persistence::Options;
@@ -64,7 +64,7 @@ pub fn request(
     out: &mut Buffer,
 ) -> Result<usize, Reject> {
     let mut writer = Writer::new(out);
-    let mut aliases = 0;
+    let (mut aliases, mut te) = (0, false);
     writer.all(&[head.method.as_bytes(), b" ", head.target.as_bytes(), b" HTTP/1.1\r\n"]);
     let host = edit.host.map_or(head.authority, str::as_bytes);
     let mut host_name = "Host";
@@ -85,16 +85,29 @@ pub fn request(
                 writer.field(name, value);
             }
             Name::Other if !options.names(&head.fields, name) => writer.field(name, value),
+            Name::Te => te |= head.version == Version::Http11 && takes_trailers(value),
             Name::Alias => aliases += 1,
             _ => {}
         }
     }
     forwarded(head, edit, &mut writer);
     writer.framing(edit.framing);
-    if edit.upgrade {
-        writer.bytes(Connection::Upgrade.line());
+    if te {
+        writer.bytes(b"TE: trailers\r\n");
     }
+    writer.bytes(match (edit.upgrade, te) {
+        (false, false) => b"",
+        (true, false) => Connection::Upgrade.line(),
+        (false, true) => b"Connection: TE\r\n",
+        (true, true) => b"Connection: upgrade, TE\r\n",
+    });
     writer.end().map(|()| aliases)
+}
+
+/// Whether TE says that trailers are welcome: we pass them on, so the endpoint may be told. Of
+/// codings we take none but plain chunks.
+fn takes_trailers(te: &[u8]) -> bool {
+    field::list(te).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
 fn forwarded(head: &RequestHead<'_, '_>, edit: &RequestEdit<'_>, writer: &mut Writer<'_>) {
@@ -143,6 +156,7 @@ pub fn response(
             }
             Name::Connection
             | Name::HopByHop
+            | Name::Te
             | Name::ContentLength
             | Name::TransferEncoding
             | Name::Upgrade => {}
@@ -267,11 +281,11 @@ mod tests {
     #[test]
     fn what_is_meant_for_this_connection_stops_here() {
         let head = rewritten(
-            "Host: a\r\nConnection: close, X-Mine\r\nX-Mine: 1\r\nKeep-Alive: 5\r\nTE: trailers\r\n\
+            "Host: a\r\nConnection: close, X-Mine\r\nX-Mine: 1\r\nKeep-Alive: 5\r\nTE: gzip\r\n\
              Proxy-Connection: x\r\nUpgrade: websocket\r\nHTTP2-Settings: x\r\nX-Yours: 2\r\n",
             &EDIT,
         );
-        for gone in ["X-Mine", "Keep-Alive", "TE:", "Proxy-", "Upgrade", "HTTP2", "Connection"] {
+        for gone in ["X-Mine", "Keep-Alive", "TE", "Proxy-", "Upgrade", "HTTP2", "Connection"] {
             assert!(!head.contains(gone), "{gone} in {head}");
         }
         assert!(head.contains("X-Yours: 2\r\n"));
@@ -337,6 +351,22 @@ mod tests {
         let head = rewritten("Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n", &edit);
         assert!(head.contains("Upgrade: websocket\r\n"));
         assert!(head.contains("Connection: upgrade\r\n"));
+    }
+
+    #[test]
+    fn trailers_are_asked_for_where_the_client_did() {
+        let rows = [
+            ("TE: trailers\r\n", "TE: trailers\r\nConnection: TE\r\n\r\n"),
+            ("TE: gzip, Trailers\r\n", "TE: trailers\r\nConnection: TE\r\n\r\n"),
+            ("TE: trailers;q=1\r\n", "X-Forwarded-Host: a\r\n\r\n"),
+        ];
+        for (fields, end) in rows {
+            let head = rewritten(&format!("Host: a\r\nConnection: TE\r\n{fields}"), &EDIT);
+            assert!(head.ends_with(end), "{fields:?}: {head}");
+        }
+        let edit = RequestEdit { upgrade: true, ..EDIT };
+        let head = rewritten("Host: a\r\nUpgrade: x\r\nTE: trailers\r\n", &edit);
+        assert!(head.ends_with("Connection: upgrade, TE\r\n\r\n"), "{head}");
     }
 
     #[test]

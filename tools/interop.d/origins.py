@@ -1,0 +1,131 @@
+"""The origins: how each is started, and which of the cases not everybody can play it can.
+
+All serve `/small` and `/large` from one folder, `/chunked` (the large one in chunks), and `/echo`,
+which answers with the length and the SHA-256 of what it was sent.
+"""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).parent
+UPLOADS = {"chunked upload", "100-continue"}
+
+
+@dataclass
+class Origin:
+    name: str
+    port: int
+    command: list
+    can: set
+    environment: dict = field(default_factory=dict)
+
+
+def origins(work, folder, hyper_origin, ports):
+    """Every origin, on the ports given. `work` is for their files, `folder` has what they serve."""
+    return [
+        nginx(work, folder, next(ports)),
+        apache(work, folder, next(ports)),
+        http_server(folder, next(ports)),
+        uvicorn("h11", "wsproto", folder, next(ports)),
+        uvicorn("httptools", "websockets", folder, next(ports)),
+        node(folder, next(ports)),
+        hyper(hyper_origin, folder, next(ports)),
+    ]
+
+
+NGINX = """
+worker_processes 1; daemon off; pid {work}/nginx.pid; error_log {work}/nginx.error.log;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off;
+  client_body_temp_path {work}/nginx.body; proxy_temp_path {work}/nginx.proxy;
+  fastcgi_temp_path {work}/nginx.fastcgi; uwsgi_temp_path {work}/nginx.uwsgi;
+  scgi_temp_path {work}/nginx.scgi;
+  server {{
+    listen 127.0.0.1:{port};
+    root {folder};
+    # Server-side includes take the length away, and so nginx sends chunks.
+    location = /chunked {{ ssi on; ssi_types *; alias {folder}/large; }}
+    # It asks itself with the body it got, whole and counted, and answers with its length.
+    location = /echo {{ proxy_pass http://127.0.0.1:{port}/length; }}
+    location = /length {{ return 200 "$content_length\\n"; }}
+  }}
+}}
+"""
+
+
+def nginx(work, folder, port):
+    config = work / "nginx.conf"
+    config.write_text(NGINX.format(work=work, folder=folder, port=port))
+    command = ["nginx", "-e", f"{work}/nginx.error.log", "-c", str(config)]
+    return Origin("nginx", port, command, UPLOADS)
+
+
+APACHE = """
+ServerRoot {work}
+ServerName 127.0.0.1
+Listen 127.0.0.1:{port}
+PidFile {work}/apache.pid
+DefaultRuntimeDir {work}
+ErrorLog {work}/apache.error.log
+{modules}
+<IfModule unixd_module>
+  # Only if root starts it, which may not answer itself.
+  User #65534
+  Group #65534
+</IfModule>
+DocumentRoot {folder}
+ScriptSock {work}/apache.cgi.sock
+ScriptAlias /echo {work}/echo.cgi
+ScriptAlias /chunked {work}/chunked.cgi
+"""
+ECHO = """#!/bin/sh
+file=$(mktemp)
+cat > "$file"
+digest=$(sha256sum < "$file")
+printf 'Content-Type: text/plain\\r\\n\\r\\n%s %s\\n' "$(wc -c < "$file")" "${digest%% *}"
+rm "$file"
+"""
+CHUNKED = """#!/bin/sh
+printf 'Content-Type: text/plain\\r\\n\\r\\n'
+exec cat {folder}/large
+"""
+MODULES = ["mpm_event", "authz_core", "alias", "cgid"]
+
+
+def apache(work, folder, port):
+    modules = "\n".join(
+        f"LoadModule {name}_module /usr/lib/apache2/modules/mod_{name}.so" for name in MODULES
+    )
+    config = work / "apache.conf"
+    config.write_text(APACHE.format(work=work, folder=folder, port=port, modules=modules))
+    for name, script in [("echo", ECHO), ("chunked", CHUNKED.format(folder=folder))]:
+        path = work / f"{name}.cgi"
+        path.write_text(script)
+        path.chmod(0o755)
+    return Origin("Apache", port, ["apache2", "-DFOREGROUND", "-f", str(config)], UPLOADS)
+
+
+def http_server(folder, port):
+    # It reads no chunks, and leaves them to who writes the handler.
+    command = [sys.executable, str(HERE / "origin_http_server.py"), str(port), str(folder)]
+    return Origin("http.server", port, command, {"100-continue"})
+
+
+def uvicorn(http, websocket, folder, port):
+    command = [sys.executable, "-B", "-m", "uvicorn", "--app-dir", str(HERE), "origin_asgi:app"]
+    command += ["--port", str(port), "--http", http, "--ws", websocket, "--log-level", "warning"]
+    can = UPLOADS | {"websocket"}
+    return Origin(f"uvicorn {http}", port, command, can, {"FOLDER": str(folder)})
+
+
+def node(folder, port):
+    command = ["node", str(HERE / "origin_node.mjs"), str(port), str(folder)]
+    can = UPLOADS | {"request trailers", "answer trailers", "upgrade"}
+    return Origin("Node http", port, command, can)
+
+
+def hyper(hyper_origin, folder, port):
+    can = UPLOADS | {"request trailers", "answer trailers", "upgrade"}
+    return Origin("hyper", port, [hyper_origin, str(port), str(folder)], can)
