@@ -7,6 +7,7 @@
 mod balancing;
 mod bodies;
 mod command;
+mod conformance;
 mod cut;
 mod drain;
 mod early_answers;

@@ -140,10 +140,21 @@ impl Client {
         self.rest().is_empty()
     }
 
+    /// Whether the connection is closed, not reset, without another byte.
+    pub fn ends_cleanly(&mut self) -> bool {
+        self.held.is_empty() && matches!(self.stream.read(&mut [0]), Ok(0))
+    }
+
     /// Reads exactly so many bytes.
     pub fn exactly(&mut self, count: usize) -> Vec<u8> {
         self.hold_until(|held| (held.len() >= count).then_some(())).expect("more bytes");
         self.held.drain(..count).collect()
+    }
+
+    /// Reads so many bytes, or fewer if the connection ends before.
+    pub fn at_most(&mut self, count: usize) -> Vec<u8> {
+        self.hold_until(|held| (held.len() >= count).then_some(()));
+        self.held.drain(..count.min(self.held.len())).collect()
     }
 
     /// Sends until nobody on the way takes any more.

@@ -1,0 +1,65 @@
+//! What is said of the client and of earlier hops, and names that an endpoint may take for that.
+
+use super::{PLAIN, field};
+use crate::support::{Origin, Proxy};
+
+arrives! {
+    content_length_with_an_underscore: field("Content_Length: 5") => Keep PLAIN;
+    transfer_encoding_with_an_underscore: field("transfer_encoding: chunked") => Keep PLAIN;
+    x_forwarded_for_with_underscores: field("X_Forwarded_For: 6.6.6.6") => Keep PLAIN;
+    x_forwarded_for_with_one_underscore: field("X-Forwarded_For: 6.6.6.6") => Keep PLAIN;
+    x_forwarded_other_with_underscores: field("X_Forwarded_Port: 1") => Keep PLAIN;
+    x_real_ip_with_underscores: field("X_Real_IP: 6.6.6.6") => Keep PLAIN;
+    proxy_connection_with_an_underscore: field("Proxy_Connection: close") => Keep PLAIN;
+    keep_alive_with_an_underscore: field("Keep_Alive: 5") => Keep PLAIN;
+    an_innocent_underscore: field("User_Id: 7") => Keep &field("User_Id: 7");
+    x_forwarded_for_of_a_stranger: field("X-Forwarded-For: 6.6.6.6\r\nx-forwarded-for: 7.7.7.7")
+        => Keep PLAIN;
+    x_forwarded_proto_of_a_stranger: field("X-Forwarded-Proto: https") => Keep PLAIN;
+    x_forwarded_host_of_a_stranger: field("X-Forwarded-Host: b") => Keep PLAIN;
+    x_forwarded_other_of_a_stranger: field("X-Forwarded-Port: 1\r\nX-Forwarded-Prefix: /b")
+        => Keep PLAIN;
+    x_real_ip_of_a_stranger: field("X-Real-IP: 6.6.6.6") => Keep PLAIN;
+    forwarded_of_a_stranger: field("Forwarded: for=6.6.6.6") => Keep PLAIN;
+}
+
+/// The head an origin sees of a request, the proxy running with these flags.
+fn arriving(lines: &str, flags: &[&str]) -> String {
+    let origin = Origin::named("in");
+    let proxy = Proxy::before(&[&origin], flags);
+    assert_eq!(proxy.ask(field(lines)).status, 200);
+    origin.heads().remove(0)
+}
+
+const FROM_AFAR: &str = "X-Forwarded-For: 1.2.3.4\r\nx-forwarded-for: 5.6.7.8\r\n\
+    X-Forwarded-Proto: https\r\nX-Forwarded-Host: far.test\r\nX-Forwarded-Port: 443\r\n\
+    X-Real-IP: 1.2.3.4\r\nForwarded: for=1.2.3.4";
+
+/// What a request arrives as, if no word about earlier hops is believed.
+const GIVEN: &str = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 127.0.0.1\r\n\
+    X-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\n\r\n";
+
+#[test]
+fn what_every_request_is_given() {
+    assert_eq!(arriving(FROM_AFAR, &[]), GIVEN);
+}
+
+#[test]
+fn what_a_trusted_peer_says() {
+    assert_eq!(
+        arriving(FROM_AFAR, &["--trusted", "127.0.0.1"]),
+        "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: far.test\r\n\
+         X-Forwarded-Port: 443\r\nX-Real-IP: 1.2.3.4\r\nForwarded: for=1.2.3.4\r\n\
+         X-Forwarded-For: 1.2.3.4, 5.6.7.8, 127.0.0.1\r\n\r\n"
+    );
+}
+
+#[test]
+fn what_a_trusted_peer_does_not_say() {
+    assert_eq!(arriving("Keep-Alive: 5", &["--trusted", "127.0.0.1"]), GIVEN);
+}
+
+#[test]
+fn trust_in_others_is_no_trust_in_this_one() {
+    assert_eq!(arriving(FROM_AFAR, &["--trusted", "10.0.0.0/8,unix"]), GIVEN);
+}

@@ -1,0 +1,197 @@
+//! A proxy before a strict origin, and what must hold of each message that is put to it.
+
+use std::sync::Mutex;
+
+use evener::metrics::{Counter, Metrics};
+use evener::reject::Reject;
+
+use super::origin::{Script, Strict};
+use crate::support::{Client, Proxy, eventually};
+
+/// The head of a request whose chunks are under test.
+pub const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// What stands right behind each request under test, for whoever reads that one wrongly.
+const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+/// The same as it arrives, if it may.
+const PASSED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// What stands right behind each response under test.
+const PLANTED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nplanted";
+
+/// What becomes of the client's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    Keep,
+    Close,
+}
+
+/// What becomes of the endpoint's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upstream {
+    /// It carries the next exchange.
+    Reused,
+    /// It is never used again.
+    Dropped,
+    /// It is not used for the time being.
+    Rests,
+}
+
+pub struct Gate {
+    pub proxy: Proxy,
+    pub inside: Strict,
+}
+
+/// Lends one gate of those that no test is using: a new one for each would use up the ports.
+pub fn lent(test: impl FnOnce(&Gate)) {
+    static IDLE: Mutex<Vec<Gate>> = Mutex::new(Vec::new());
+    let idle = IDLE.lock().unwrap().pop();
+    let gate = idle.unwrap_or_else(|| Gate::new(&[]));
+    test(&gate);
+    gate.inside.follow(Script::Plain);
+    IDLE.lock().unwrap().push(gate);
+}
+
+impl Gate {
+    pub fn new(flags: &[&str]) -> Self {
+        let inside = Strict::start();
+        Self { proxy: Proxy::before(&[&inside.origin], flags), inside }
+    }
+
+    /// How many messages were refused for this reason, and for all reasons.
+    fn refused(
+        &self,
+        table: impl Fn(&Metrics) -> &[Counter; Reject::COUNT],
+        reject: Reject,
+    ) -> (u64, u64) {
+        let count = |at: usize| self.proxy.count(|metrics| &table(metrics)[at]);
+        (count(reject as usize), (0..Reject::COUNT).map(count).sum())
+    }
+
+    /// Refuses it and nothing more: it is answered, counted once under its name, and its connection
+    /// closed cleanly; no endpoint hears of what stood behind it, and the next client is served.
+    pub fn refuses(&self, request: impl AsRef<[u8]>, status: u16, reject: Reject) {
+        let requests = self.proxy.count(|metrics| &metrics.requests);
+        self.refuses_last(&mut self.proxy.client(), request.as_ref(), status, reject);
+        assert_eq!(self.proxy.count(|metrics| &metrics.requests), requests + 1);
+    }
+
+    /// Refuses chunks, those that come with their head and those that come after it has gone on:
+    /// no endpoint gets a whole request of them.
+    pub fn refuses_body(&self, chunks: impl AsRef<[u8]>, reject: Reject) {
+        let chunks = chunks.as_ref();
+        self.refuses([CHUNKED.as_bytes(), chunks].concat(), 400, reject);
+        let (heads, ended) = (self.inside.origin.heads().len(), self.inside.ended());
+        let whole = self.inside.arrived().len();
+        let mut client = self.proxy.client();
+        client.send(CHUNKED);
+        eventually("the head has gone on", || self.inside.origin.heads().len() > heads);
+        self.refuses_last(&mut client, chunks, 400, reject);
+        eventually("its connection ends", || self.inside.ended() > ended);
+        assert_eq!(self.inside.arrived().len(), whole + 1);
+    }
+
+    fn refuses_last(&self, client: &mut Client, bytes: &[u8], status: u16, reject: Reject) {
+        let refused = || self.refused(|metrics| &metrics.rejects, reject);
+        let (before, whole) = (refused(), self.inside.arrived().len());
+        let response = client.ask([bytes, SMUGGLED.as_bytes()].concat());
+        assert_eq!(response.status, status, "{response:?}");
+        assert!(response.text().ends_with(&format!(": {}\n", reject.phrase())), "{response:?}");
+        assert_eq!(response.field("connection"), Some("close"));
+        assert!(client.ends_cleanly());
+        assert_eq!(refused(), (before.0 + 1, before.1 + 1), "{reject:?}");
+        let mut next = self.proxy.client();
+        assert_eq!(next.ask(SMUGGLED.replace("smuggled", "next")).status, 200);
+        assert!(next.ends_cleanly());
+        let arrived = &self.inside.arrived()[whole..];
+        assert!(matches!(arrived, [one] if one.text.starts_with("GET /next ")), "{arrived:?}");
+    }
+
+    /// Passes it on as `expected`, and what stands behind it as the next request, unless the
+    /// connection is closed: then nobody hears of that.
+    pub fn passes(&self, request: impl AsRef<[u8]>, after: After, expected: &str) {
+        self.passes_in_pieces(usize::MAX, request.as_ref(), after, expected);
+    }
+
+    /// The same, with so many bytes sent at a time.
+    pub fn passes_in_pieces(&self, size: usize, request: &[u8], after: After, expected: &str) {
+        let whole = self.inside.arrived().len();
+        let mut client = self.proxy.client();
+        for piece in [request, SMUGGLED.as_bytes()].concat().chunks(size) {
+            client.send(piece);
+        }
+        let response = client.response_with(!request.starts_with(b"HEAD "));
+        assert_eq!(response.status, 200, "{response:?}");
+        assert_eq!(response.field("connection") == Some("close"), after == After::Close);
+        if after == After::Keep {
+            assert_eq!(client.response().status, 200);
+        }
+        assert!(client.ends_cleanly());
+        let arrived = self.inside.arrived();
+        let arrived: Vec<_> = arrived[whole..].iter().map(|one| one.text.as_str()).collect();
+        let all = [expected, PASSED];
+        assert_eq!(arrived, all[..if after == After::Keep { 2 } else { 1 }]);
+    }
+
+    /// Refuses a response to this request: the client gets a 502 and no byte of it, it is counted
+    /// once under its name, and its connection never used again, whatever stands behind it there.
+    pub fn refuses_response(&self, request: &str, response: impl AsRef<[u8]>, reject: Reject) {
+        self.inside.follow(Script::First([response.as_ref(), PLANTED].concat(), None));
+        let refused = || self.refused(|metrics| &metrics.bad_responses, reject);
+        let (before, whole) = (refused(), self.inside.arrived().len());
+        let mut client = self.proxy.client();
+        client.send(request);
+        let answer = client.response_with(!request.starts_with("HEAD "));
+        let ours = ["HTTP/1.1 502 Bad Gateway", "Content-Type", "Content-Length", "Connection"];
+        let names: Vec<_> = answer.head.lines().filter_map(|line| line.split(':').next()).collect();
+        assert!(ours.starts_with(&names) && names.len() > 2, "{answer:?}");
+        let phrase = format!("502 Bad Gateway: {}\n", reject.phrase());
+        assert!(answer.text() == phrase || request.starts_with("HEAD "), "{answer:?}");
+        let next = client.ask("GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        assert_eq!((next.status, next.text().as_str()), (200, "in"));
+        assert!(client.ends_cleanly());
+        assert_eq!(refused(), (before.0 + 1, before.1 + 1), "{reject:?}");
+        let arrived = &self.inside.arrived()[whole..];
+        assert!(
+            matches!(arrived, [first, second] if first.connection != second.connection),
+            "{arrived:?}"
+        );
+    }
+
+    /// Passes a response to this request on as `expected`, twice. Where both connections are to be
+    /// closed the endpoint closes its own first: it may be how the body ends.
+    pub fn returns(
+        &self,
+        request: &str,
+        response: &str,
+        (after, upstream): (After, Upstream),
+        expected: &str,
+    ) {
+        let closes = after == After::Close && upstream != Upstream::Reused;
+        let script = if closes { Script::Last } else { Script::Always };
+        self.inside.follow(script(response.into()));
+        let refused = || self.refused(|metrics| &metrics.bad_responses, Reject::StatusLine).1;
+        let (before, whole) = (refused(), self.inside.arrived().len());
+        let ends = |mut client: Client| {
+            client.finish();
+            assert!(client.ends_cleanly());
+        };
+        let asks = |mut client: Client| {
+            client.send(request);
+            assert_eq!(String::from_utf8_lossy(&client.at_most(expected.len())), expected);
+            client
+        };
+        let mut client = asks(self.proxy.client());
+        if after == After::Close {
+            ends(client);
+            client = self.proxy.client();
+        }
+        ends(asks(client));
+        assert_eq!(refused(), before);
+        let connections: Vec<_> =
+            self.inside.arrived()[whole..].iter().map(|one| one.connection).collect();
+        let [first, second] = connections[..] else { panic!("{connections:?}") };
+        assert!(upstream == Upstream::Rests || (first == second) == (upstream == Upstream::Reused));
+    }
+}

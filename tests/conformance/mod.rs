@@ -1,0 +1,112 @@
+//! Every rule of the wire as one named test on real sockets: `SPECIFICATION.md` has a row for each.
+//!
+//! A macro turns each of its lines into a test of the same name: `refused!` and `refused_body!`
+//! for requests nobody may see, `arrives!` for what an endpoint gets of those that pass,
+//! `bad_response!` and `returns!` for the way back.
+
+/// `name: request => status Reject;` by [`gate::Gate::refuses`].
+macro_rules! refused {
+    ($($name:ident: $request:expr => $status:literal $reject:ident;)+) => {$(
+        #[test]
+        fn $name() {
+            let reject = evener::reject::Reject::$reject;
+            crate::conformance::gate::lent(|gate| gate.refuses($request, $status, reject));
+        }
+    )+};
+}
+
+/// `name: chunks => Reject;` by [`gate::Gate::refuses_body`].
+macro_rules! refused_body {
+    ($($name:ident: $chunks:expr => $reject:ident;)+) => {$(
+        #[test]
+        fn $name() {
+            let reject = evener::reject::Reject::$reject;
+            crate::conformance::gate::lent(|gate| gate.refuses_body($chunks, reject));
+        }
+    )+};
+}
+
+/// `name: request => Keep|Close request;` by [`gate::Gate::passes`]; the fields that every request
+/// is given, X-Forwarded-*, are left out of what arrives.
+macro_rules! arrives {
+    ($($name:ident: $request:expr => $after:ident $arrived:expr;)+) => {$(
+        #[test]
+        fn $name() {
+            let after = crate::conformance::gate::After::$after;
+            crate::conformance::gate::lent(|gate| gate.passes($request, after, $arrived));
+        }
+    )+};
+}
+
+/// `name: response => Reject[, to request];` by [`gate::Gate::refuses_response`], to a plain GET if
+/// no other request is given.
+macro_rules! bad_response {
+    ($($name:ident: $response:expr => $reject:ident $(, to $request:expr)?;)+) => {$(
+        #[test]
+        fn $name() {
+            use crate::conformance::{PLAIN, gate::lent};
+            let request = [$($request,)? PLAIN][0];
+            let reject = evener::reject::Reject::$reject;
+            lent(|gate| gate.refuses_response(request, $response, reject));
+        }
+    )+};
+}
+
+/// `name: response => Keep|Close Reused|Dropped|Rests response[, to request];` by
+/// [`gate::Gate::returns`], to a plain GET if no other request is given.
+macro_rules! returns {
+    ($($name:ident: $response:expr => $after:ident $upstream:ident $returned:expr
+        $(, to $request:expr)?;)+) => {$(
+        #[test]
+        fn $name() {
+            use crate::conformance::{PLAIN, gate};
+            let request = [$($request,)? PLAIN][0];
+            let fates = (gate::After::$after, gate::Upstream::$upstream);
+            gate::lent(|gate| gate.returns(request, $response, fates, $returned));
+        }
+    )+};
+}
+
+mod chunks;
+mod codings;
+mod fields;
+mod forwarded;
+mod gate;
+mod hop_by_hop;
+mod hosts;
+mod lengths;
+mod limits;
+mod origin;
+mod request_line;
+mod response_bodies;
+mod response_fields;
+mod response_framing;
+mod status_line;
+mod targets;
+mod trailers;
+
+/// The plainest request.
+const PLAIN: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// The plainest response.
+const EMPTY: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+/// A request with this first line.
+fn line(line: &str) -> String {
+    format!("{line}\r\nHost: a\r\n\r\n")
+}
+
+/// A request with this field line.
+fn field(line: &str) -> String {
+    format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n")
+}
+
+/// A request with these field lines and what is a last chunk, if it is a body.
+fn framed(lines: &str) -> String {
+    format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n0\r\n\r\n")
+}
+
+/// A response with this field line and no body.
+fn answered(line: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\n{line}\r\nContent-Length: 0\r\n\r\n")
+}
