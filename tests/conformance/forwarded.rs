@@ -27,7 +27,8 @@ arrives! {
 fn arriving(lines: &str, flags: &[&str]) -> String {
     let origin = Origin::named("in");
     let proxy = Proxy::before(&[&origin], flags);
-    assert_eq!(proxy.ask(field(lines)).status, 200);
+    let request = format!("GET / HTTP/1.1\r\nHost: a:80\r\n{lines}\r\n\r\n");
+    assert_eq!(proxy.ask(request).status, 200);
     origin.heads().remove(0)
 }
 
@@ -36,8 +37,8 @@ const FROM_AFAR: &str = "X-Forwarded-For: 1.2.3.4\r\nx-forwarded-for: 5.6.7.8\r\
     X-Real-IP: 1.2.3.4\r\nForwarded: for=1.2.3.4";
 
 /// What a request arrives as, if no word about earlier hops is believed.
-const GIVEN: &str = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 127.0.0.1\r\n\
-    X-Forwarded-Proto: http\r\nX-Forwarded-Host: a\r\n\r\n";
+const GIVEN: &str = "GET / HTTP/1.1\r\nHost: a:80\r\nX-Forwarded-For: 127.0.0.1\r\n\
+    X-Forwarded-Proto: http\r\nX-Forwarded-Host: a:80\r\n\r\n";
 
 #[test]
 fn what_every_request_is_given() {
@@ -48,7 +49,7 @@ fn what_every_request_is_given() {
 fn what_a_trusted_peer_says() {
     assert_eq!(
         arriving(FROM_AFAR, &["--trusted", "127.0.0.1"]),
-        "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: far.test\r\n\
+        "GET / HTTP/1.1\r\nHost: a:80\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: far.test\r\n\
          X-Forwarded-Port: 443\r\nX-Real-IP: 1.2.3.4\r\nForwarded: for=1.2.3.4\r\n\
          X-Forwarded-For: 1.2.3.4, 5.6.7.8, 127.0.0.1\r\n\r\n"
     );

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use evener::metrics::{Counter, Metrics};
 use evener::reject::Reject;
 
+use super::PLAIN;
 use super::origin::{Script, Strict};
 use crate::support::{Client, Proxy, eventually};
 
@@ -73,7 +74,8 @@ impl Gate {
     /// closed cleanly; no endpoint hears of what stood behind it, and the next client is served.
     pub fn refuses(&self, request: impl AsRef<[u8]>, status: u16, reject: Reject) {
         let requests = self.proxy.count(|metrics| &metrics.requests);
-        self.refuses_last(&mut self.proxy.client(), request.as_ref(), status, reject);
+        let bytes = [request.as_ref(), SMUGGLED.as_bytes()].concat();
+        self.refuses_last(&mut self.proxy.client(), &bytes, status, reject);
         assert_eq!(self.proxy.count(|metrics| &metrics.requests), requests + 1);
     }
 
@@ -87,15 +89,21 @@ impl Gate {
         let mut client = self.proxy.client();
         client.send(CHUNKED);
         eventually("the head has gone on", || self.inside.origin.heads().len() > heads);
-        self.refuses_last(&mut client, chunks, 400, reject);
+        let bytes = [chunks, SMUGGLED.as_bytes()].concat();
+        self.refuses_last(&mut client, &bytes, 400, reject);
         eventually("its connection ends", || self.inside.ended() > ended);
         assert_eq!(self.inside.arrived().len(), whole + 1);
+    }
+
+    /// Refuses the beginning of a request without waiting for its end.
+    pub fn refuses_at_once(&self, bytes: impl AsRef<[u8]>, status: u16, reject: Reject) {
+        self.refuses_last(&mut self.proxy.client(), bytes.as_ref(), status, reject);
     }
 
     fn refuses_last(&self, client: &mut Client, bytes: &[u8], status: u16, reject: Reject) {
         let refused = || self.refused(|metrics| &metrics.rejects, reject);
         let (before, whole) = (refused(), self.inside.arrived().len());
-        let response = client.ask([bytes, SMUGGLED.as_bytes()].concat());
+        let response = client.ask(bytes);
         assert_eq!(response.status, status, "{response:?}");
         assert!(response.text().ends_with(&format!(": {}\n", reject.phrase())), "{response:?}");
         assert_eq!(response.field("connection"), Some("close"));
@@ -137,7 +145,16 @@ impl Gate {
     /// Refuses a response to this request: the client gets a 502 and no byte of it, it is counted
     /// once under its name, and its connection never used again, whatever stands behind it there.
     pub fn refuses_response(&self, request: &str, response: impl AsRef<[u8]>, reject: Reject) {
-        self.inside.follow(Script::First([response.as_ref(), PLANTED].concat(), None));
+        self.refuses_answer(request, [response.as_ref(), PLANTED].concat(), reject);
+    }
+
+    /// Refuses the beginning of a response without waiting for its end.
+    pub fn refuses_response_at_once(&self, bytes: impl AsRef<[u8]>, reject: Reject) {
+        self.refuses_answer(PLAIN, bytes.as_ref().into(), reject);
+    }
+
+    fn refuses_answer(&self, request: &str, bytes: Vec<u8>, reject: Reject) {
+        self.inside.follow(Script::First(bytes, None));
         let refused = || self.refused(|metrics| &metrics.bad_responses, reject);
         let (before, whole) = (refused(), self.inside.arrived().len());
         let mut client = self.proxy.client();

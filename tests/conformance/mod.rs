@@ -1,8 +1,8 @@
 //! Every rule of the wire as one named test on real sockets: `SPECIFICATION.md` has a row for each.
 //!
-//! A macro turns each of its lines into a test of the same name: `refused!` and `refused_body!`
-//! for requests nobody may see, `arrives!` for what an endpoint gets of those that pass,
-//! `bad_response!` and `returns!` for the way back.
+//! A macro turns each of its lines into a test of the same name: `refused!`, `refused_at_once!`
+//! and `refused_body!` for requests nobody may see, `arrives!` for what an endpoint gets of those
+//! that pass, `bad_response!`, `bad_response_at_once!` and `returns!` for the way back.
 
 /// `name: request => status Reject;` by [`gate::Gate::refuses`].
 macro_rules! refused {
@@ -11,6 +11,17 @@ macro_rules! refused {
         fn $name() {
             let reject = evener::reject::Reject::$reject;
             crate::conformance::gate::lent(|gate| gate.refuses($request, $status, reject));
+        }
+    )+};
+}
+
+/// `name: beginning => status Reject;` by [`gate::Gate::refuses_at_once`].
+macro_rules! refused_at_once {
+    ($($name:ident: $bytes:expr => $status:literal $reject:ident;)+) => {$(
+        #[test]
+        fn $name() {
+            let reject = evener::reject::Reject::$reject;
+            crate::conformance::gate::lent(|gate| gate.refuses_at_once($bytes, $status, reject));
         }
     )+};
 }
@@ -52,6 +63,17 @@ macro_rules! bad_response {
     )+};
 }
 
+/// `name: beginning => Reject;` by [`gate::Gate::refuses_response_at_once`].
+macro_rules! bad_response_at_once {
+    ($($name:ident: $bytes:expr => $reject:ident;)+) => {$(
+        #[test]
+        fn $name() {
+            let reject = evener::reject::Reject::$reject;
+            crate::conformance::gate::lent(|gate| gate.refuses_response_at_once($bytes, reject));
+        }
+    )+};
+}
+
 /// `name: response => Keep|Close Reused|Dropped|Rests response[, to request];` by
 /// [`gate::Gate::returns`], to a plain GET if no other request is given.
 macro_rules! returns {
@@ -67,6 +89,7 @@ macro_rules! returns {
     )+};
 }
 
+mod at_once;
 mod chunks;
 mod codings;
 mod fields;

@@ -46,8 +46,6 @@ refused! {
     a_version_of_another_protocol: line("GET / HTTPS/1.1") => 400 RequestLine;
     a_version_of_rtsp: line("GET / RTSP/1.0") => 400 RequestLine;
     a_response_for_a_request: "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" => 400 RequestLine;
-    a_tls_greeting: b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" => 400 RequestLine;
-    an_ssl_2_greeting: b"\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10" => 400 RequestLine;
     the_proxy_protocol_in_text: "PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n" => 400 RequestLine;
     the_proxy_protocol_in_binary: b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" => 400 RequestLine;
     connect: "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n" => 501 Connect;

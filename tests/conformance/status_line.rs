@@ -9,8 +9,6 @@ fn status(line: &str) -> String {
 
 bad_response! {
     no_http_at_all: "nonsense\r\n\r\n" => StatusLine;
-    binary: b"\0\x01\x02" => StatusLine;
-    a_tls_alert: b"\x15\x03\x01\0\x02\x02\x16" => StatusLine;
     the_preface_of_http_2: b"\0\0\x12\x04\0\0\0\0\0" => StatusLine;
     an_empty_line_before_it: status("\r\nHTTP/1.1 200 OK") => StatusLine;
     a_bare_lf_before_it: status("\nHTTP/1.1 200 OK") => StatusLine;
