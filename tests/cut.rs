@@ -208,16 +208,6 @@ fn a_101_nobody_asked_for_is_a_502() {
 }
 
 #[test]
-fn interim_responses_without_end_are_a_502() {
-    let origin = Origin::answering("HTTP/1.1 103 Early Hints\r\n\r\n".repeat(100));
-    let proxy = Proxy::before(&[&origin], &[]);
-    let mut client = asked(&proxy);
-    let last = std::iter::repeat_with(|| client.response().status).find(|status| *status != 103);
-    assert_eq!(last, Some(502));
-    assert_eq!(proxy.count(|m| &m.bad_responses[Reject::TooManyInterim as usize]), 1);
-}
-
-#[test]
 fn bytes_behind_a_response_are_not_taken_for_the_next() {
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmine";
     let origin =

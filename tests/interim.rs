@@ -1,5 +1,7 @@
 //! Interim responses: who may say 100 when, and who may be sent one at all.
 
+use evener::reject::Reject;
+
 use crate::support::origin::ok;
 use crate::support::{Origin, Proxy};
 
@@ -129,6 +131,17 @@ fn sixteen_interim_responses_are_not_too_many() {
     client.get("/");
     let statuses: Vec<_> = (0..17).map(|_| client.response().status).collect();
     assert_eq!((statuses[15], statuses[16]), (103, 204));
+}
+
+#[test]
+fn interim_responses_without_end_are_a_502() {
+    let origin = Origin::answering("HTTP/1.1 103 Early Hints\r\n\r\n".repeat(100));
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    client.get("/");
+    let last = std::iter::repeat_with(|| client.response().status).find(|status| *status != 103);
+    assert_eq!(last, Some(502));
+    assert_eq!(proxy.count(|m| &m.bad_responses[Reject::TooManyInterim as usize]), 1);
 }
 
 #[test]
