@@ -1,17 +1,9 @@
-//! What the documents say about the code: rejects, flags, tests and paths.
+//! What the documents say about the code: flags and paths.
 
 use std::collections::BTreeSet;
 
-use super::source::{
-    Source, attributes_len, branches, extent, find_words, functions, is_word, leading_word,
-};
-use super::{entries, has_extension, read, root, source_of, sources, verdict};
-
-#[test]
-fn the_specification_names_every_reject() {
-    let found = unnamed_rejects(&source_of("src/reject.rs"), &read("SPECIFICATION.md"));
-    verdict(&found, "add its row to SPECIFICATION.md");
-}
+use super::source::{Source, attributes_len, extent, find_words, is_word};
+use super::{entries, has_extension, read, root, source_of, verdict};
 
 #[test]
 fn the_readme_names_every_flag() {
@@ -24,31 +16,6 @@ fn the_documents_point_at_what_exists() {
     let documents = documents();
     let found = documents.iter().flat_map(|path| dangling_paths(path, &read(path)));
     verdict(&found.collect::<Vec<_>>(), "mend it (a directory ends in `/`)");
-}
-
-#[test]
-fn the_specification_names_tests_that_exist() {
-    let sources = sources(&["src", "tests"]);
-    let names = sources.iter().flat_map(|source| functions(&source.code)).map(|(_, name, _)| name);
-    verdict(
-        &missing_tests(&read("SPECIFICATION.md"), &names.collect()),
-        "write it or mend the row",
-    );
-}
-
-pub(super) fn unnamed_rejects(source: &Source, specification: &str) -> Vec<String> {
-    let spans: Vec<_> = prose(specification).flat_map(|(_, line)| code_spans(line)).collect();
-    let is_named = |name: &str| spans.iter().any(|span| find_words(span, name).next().is_some());
-    let start = source.code.find("pub enum Reject ").expect("`pub enum Reject` in its file");
-    let open = start + source.code[start..].find('{').expect("variants");
-    let variants = branches(&source.code[open..]).into_iter().map(|(at, text)| {
-        let attributes = attributes_len(text);
-        (open + at + attributes, leading_word(&text[attributes..]))
-    });
-    variants
-        .filter(|(_, name)| !is_named(name))
-        .map(|(at, name)| source.at(at, &format!("undocumented `Reject::{name}`")))
-        .collect()
 }
 
 pub(super) fn unnamed_flags(source: &Source, readme: &str) -> Vec<String> {
@@ -67,20 +34,6 @@ pub(super) fn dangling_paths(document: &str, text: &str) -> Vec<String> {
         let broken_links = links(prose).into_iter().filter(|link| !root().join(link).exists());
         let broken = broken_links.chain(paths.filter(|path| is_dangling(path)));
         found.extend(broken.map(|path| format!("{document}:{line}: `{path}` does not exist")));
-    }
-    found
-}
-
-pub(super) fn missing_tests(specification: &str, functions: &BTreeSet<&str>) -> Vec<String> {
-    let is_missing = |test: &str| {
-        let name = test.rsplit_once("::").map_or("", |(_, name)| name);
-        name.starts_with(char::is_lowercase) && !functions.contains(name)
-    };
-    let mut found = Vec::new();
-    for (line, row) in prose(specification).filter(|(_, line)| line.starts_with('|')) {
-        let last_cell = row.trim_end_matches(['|', ' ']).rsplit('|').next().unwrap_or_default();
-        let missing = code_spans(last_cell).filter(|test| is_missing(test));
-        found.extend(missing.map(|test| format!("SPECIFICATION.md:{line}: no test `{test}`")));
     }
     found
 }
@@ -118,7 +71,7 @@ fn documents() -> Vec<String> {
 }
 
 /// The lines of a document with their numbers, without its fenced blocks.
-fn prose(document: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(super) fn prose(document: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut fenced = false;
     (1..).zip(document.lines()).filter(move |(_, line)| {
         let fence = line.trim_start().starts_with("```");
@@ -127,7 +80,7 @@ fn prose(document: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-fn code_spans(line: &str) -> impl Iterator<Item = &str> {
+pub(super) fn code_spans(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 

@@ -9,6 +9,7 @@ mod house;
 mod samples;
 mod shape;
 mod source;
+mod specification;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::Rule;
-use super::documents::{dangling_paths, missing_tests, unnamed_flags, unnamed_rejects};
+use super::documents::{dangling_paths, unnamed_flags};
 use super::house::{
     imports, impurities, parent_globs, stray_unsafe, unexplained_unsafe, upward_imports,
 };
 use super::shape::{leftovers, long_files, long_functions, vague_modules};
 use super::source::{Kind, Source, functions, keep};
+use super::specification::{tests_of, unlisted_tests, unnamed_rejects, untested_rows};
 
 /// A file that breaks one rule on the line given, or on no line though it looks like it.
 #[rustfmt::skip]
@@ -109,11 +110,44 @@ fn documents_are_held_to_the_code() {
 
     let document = "[a](https://a.b) [b](#c) [`x`](no.md#d)\n```\n[c](no.md)\n```\n`src/no.rs` `tests/main.rs` `src`";
     assert_eq!(dangling_paths("A.md", document).len(), 2);
+}
 
-    let specification = "| rule | test |\n|---|---|\n| x | `head::there` |\n| `a::b` | `head::gone`, `Reject::Bad` |";
-    let found = missing_tests(specification, &["there"].into());
-    assert!(
-        found.len() == 1 && found[0].starts_with("SPECIFICATION.md:4: no test `head::gone`"),
-        "{found:?}"
-    );
+#[test]
+fn rows_are_held_to_their_tests() {
+    let table = "| rule | test |\n|---|---|\n";
+    let tests = ["head::there", "conformance::a::b"].map(String::from).into();
+    let rows = [
+        ("| `a::b` | `head::there` |", None),
+        ("| x | `head::there`, `head::gone` |", Some("SPECIFICATION.md:3: no test `head::gone`")),
+        ("| x | `there` |", Some("SPECIFICATION.md:3: no test `there`")),
+        ("| `head::there` | – |", Some("SPECIFICATION.md:3: a row without a test")),
+    ];
+    for (row, breach) in rows {
+        let found = untested_rows(&format!("{table}{row}\n"), &tests);
+        assert_eq!(found.first().map(String::as_str), breach, "{row}");
+    }
+    let unlisted = "SPECIFICATION.md: no row for `conformance::a::b`";
+    assert_eq!(unlisted_tests(&format!("{table}| x | `head::there` |"), &tests), [unlisted]);
+    assert!(unlisted_tests(&format!("{table}| x | `conformance::a::b` |"), &tests).is_empty());
+}
+
+#[test]
+fn tests_are_known_by_their_paths() {
+    let made = "macro_rules! all {\n ($($name:ident: $x:expr;)+) => {$(\n #[test]\n fn $name() {} )+};\n}\n\
+                macro_rules! none { ($name:ident: $x:expr;) => { fn $name() {} }; }";
+    let used = "all! {\n one: f(\"a: b; c\") => 1;\n two:\n g({ 1; 2 }) => 3;\n}\nnone! { three: 1; }\n// all! { four: 1; }";
+    let files = [
+        ("tests/deep/mod.rs", made),
+        ("tests/deep/down.rs", used),
+        (
+            "tests/flat.rs",
+            "#[inline]\nfn helper() {}\n#[a::test(b)]\n#[ignore]\nasync fn plain() {}",
+        ),
+        ("src/room/file.rs", "fn a() {}\n#[cfg(test)]\nmod tests { #[test]\nfn unit() {} }"),
+        ("src/room/mod.rs", "#[cfg(test)]\nmod tests { #[test]\nfn whole() {} }"),
+    ];
+    let found = tests_of(&files.map(|(path, text)| Source::new(path, text)));
+    let paths = ["deep::down::one", "deep::down::two", "flat::plain"];
+    let units = ["room::file::tests::unit", "room::tests::whole"];
+    assert_eq!(found, paths.into_iter().chain(units).map(String::from).collect());
 }

@@ -52,17 +52,23 @@ pub(super) fn attributes_len(code: &str) -> usize {
 
 /// The comma-separated parts of the braces that `code` starts with, and where they are.
 pub(super) fn branches(code: &str) -> Vec<(usize, &str)> {
+    pieces(code, ',')
+}
+
+/// The parts of the braces that `code` starts with, each ended by `end`, and where they are.
+pub(super) fn pieces(code: &str, end: char) -> Vec<(usize, &str)> {
     let inside = &code[..extent(code, "}") - 1];
-    let mut branches = Vec::new();
+    let ends = end.to_string();
+    let mut pieces = Vec::new();
     let mut at = 1;
     while at < inside.len() {
-        let end = at + extent(&inside[at..], ",");
-        let branch = inside[at..end].trim_start();
-        branches.push((end - branch.len(), branch.trim_end_matches(',')));
-        at = end;
+        let end_at = at + extent(&inside[at..], &ends);
+        let piece = inside[at..end_at].trim_start();
+        pieces.push((end_at - piece.len(), piece.trim_end_matches(end)));
+        at = end_at;
     }
-    branches.retain(|(_, branch)| !branch.is_empty());
-    branches
+    pieces.retain(|(_, piece)| !piece.is_empty());
+    pieces
 }
 
 /// The length of `code` up to and with the first of `ends` that no bracket encloses.
