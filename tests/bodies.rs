@@ -1,4 +1,4 @@
-//! Bodies of every framing, both ways, whole and byte for byte.
+//! Large bodies, both ways, byte for byte; those that break off, or are answered before they end.
 
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -18,125 +18,6 @@ fn send_beside(client: &Client, bytes: Vec<u8>) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         let _ = std::io::Write::write_all(&mut stream, &bytes);
     })
-}
-
-/// The whole of a response as it came, to a request after which the connection is closed.
-fn raw(answer: impl Into<Vec<u8>>, request: &str) -> String {
-    let origin = Origin::answering(answer);
-    let proxy = Proxy::before(&[&origin], &[]);
-    let mut client = proxy.client();
-    client.send(request);
-    String::from_utf8(client.rest()).unwrap()
-}
-
-#[test]
-fn a_request_with_a_length() {
-    let origin = Origin::echoing(5);
-    let proxy = Proxy::before(&[&origin], &[]);
-    let response = proxy.ask(post("Content-Length: 5\r\n") + "hello");
-    assert_eq!((response.text().as_str(), response.field("content-length")), ("hello", Some("5")));
-    assert!(origin.heads()[0].contains("\r\nContent-Length: 5\r\n"));
-}
-
-const CHUNKS_SENT: &str = "5;a=b;c=\"d\"\r\nhello\r\n0006\r\n world\r\n0\r\nX-Sum: 1\r\n\r\n";
-const CHUNKS_PASSED: &str = "5\r\nhello\r\n6\r\n world\r\n0\r\nX-Sum: 1\r\n\r\n";
-
-#[test]
-fn a_chunked_request_loses_its_extensions_and_keeps_its_trailers() {
-    let origin = Origin::echoing(CHUNKS_PASSED.len());
-    let proxy = Proxy::before(&[&origin], &[]);
-    let response = proxy.ask(post("Transfer-Encoding: chunked\r\n") + CHUNKS_SENT);
-    assert_eq!(response.text(), CHUNKS_PASSED);
-    assert!(origin.heads()[0].contains("\r\nTransfer-Encoding: chunked\r\n"));
-}
-
-#[test]
-fn a_chunked_request_byte_by_byte() {
-    let origin = Origin::echoing(CHUNKS_PASSED.len());
-    let proxy = Proxy::before(&[&origin], &[]);
-    let mut client = proxy.client();
-    for byte in (post("Transfer-Encoding: chunked\r\n") + CHUNKS_SENT).bytes() {
-        client.send([byte]);
-    }
-    assert_eq!(client.response().text(), CHUNKS_PASSED);
-}
-
-#[test]
-fn a_chunked_response_loses_its_extensions_and_keeps_its_trailers() {
-    let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{CHUNKS_SENT}");
-    let response = raw(answer, "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-    let (head, body) = response.split_once("\r\n\r\n").unwrap();
-    assert_eq!(body, CHUNKS_PASSED);
-    assert!(head.contains("\r\nTransfer-Encoding: chunked"), "{head}");
-}
-
-#[test]
-fn a_response_that_ends_with_its_connection_ends_with_the_clients() {
-    let origin = Origin::start(|mut conn| {
-        conn.head();
-        conn.send("HTTP/1.1 200 OK\r\n\r\nhello");
-        conn.close();
-    });
-    let proxy = Proxy::before(&[&origin], &[]);
-    let mut client = proxy.client();
-    client.get("/");
-    let response = client.response();
-    assert_eq!((response.text().as_str(), response.field("connection")), ("hello", Some("close")));
-    assert!(!client.is_reset());
-}
-
-#[test]
-fn a_response_to_head_has_a_length_and_no_body() {
-    let origin = Origin::answering(ok_head(5));
-    let proxy = Proxy::before(&[&origin], &[]);
-    let mut client = proxy.client();
-    for _ in 0..2 {
-        client.send("HEAD / HTTP/1.1\r\nHost: test\r\n\r\n");
-        assert_eq!(client.response_with(false).field("content-length"), Some("5"));
-    }
-}
-
-#[test]
-fn statuses_without_a_body_end_with_their_head() {
-    for (status, length) in [("204 No Content", None), ("304 Not Modified", Some("5"))] {
-        let fields = length.map_or(String::new(), |length| format!("Content-Length: {length}\r\n"));
-        let origin = Origin::answering(format!("HTTP/1.1 {status}\r\n{fields}\r\n"));
-        let proxy = Proxy::before(&[&origin], &[]);
-        let mut client = proxy.client();
-        for _ in 0..2 {
-            client.get("/");
-            assert_eq!(client.response().field("content-length"), length, "{status}");
-        }
-        // Where a body was announced, the connection rests for a while in case it comes.
-        assert!(length.is_some() || origin.connections() == 1, "{status}");
-    }
-}
-
-#[test]
-fn empty_bodies() {
-    let origin = Origin::answering(ok(""));
-    let proxy = Proxy::before(&[&origin], &[]);
-    let mut client = proxy.client();
-    let chunked = post("Transfer-Encoding: chunked\r\n") + "0\r\n\r\n";
-    let response = client.ask(post("Content-Length: 0\r\n"));
-    assert_eq!((response.status, response.field("content-length")), (200, Some("0")));
-    drop(client);
-    let origin = Origin::echoing(5);
-    let response = Proxy::before(&[&origin], &[]).ask(chunked);
-    assert_eq!(response.text(), "0\r\n\r\n");
-}
-
-#[test]
-fn an_empty_chunked_response_leaves_the_connection_usable() {
-    let origin =
-        Origin::answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
-    let proxy = Proxy::before(&[&origin], &[]);
-    let mut client = proxy.client();
-    for _ in 0..2 {
-        client.get("/");
-        let response = client.response();
-        assert!(response.whole && response.body.is_empty());
-    }
 }
 
 #[test]
@@ -211,13 +92,6 @@ fn a_large_chunked_response() {
     let origin = Origin::answering([&head[..], &body].concat());
     let response = Proxy::before(&[&origin], &[]).get("/");
     assert!(response.whole && response.body == filler(LARGE));
-}
-
-#[test]
-fn an_http_1_0_client_gets_no_chunks_and_a_close() {
-    let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{CHUNKS_SENT}");
-    let response = raw(answer, "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    assert_eq!(response, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello world");
 }
 
 #[test]

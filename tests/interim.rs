@@ -1,4 +1,4 @@
-//! Interim responses: who may say 100 when, and who may be sent one at all.
+//! Interim responses: who may say 100 when, and how often.
 
 use evener::reject::Reject;
 
@@ -40,13 +40,6 @@ fn a_body_that_does_not_wait_for_the_100_arrives_once() {
     client.send(EXPECTING.to_owned() + "hello");
     assert_eq!(client.response().status, 100);
     assert_eq!(client.response().text(), "hello");
-}
-
-#[test]
-fn an_endpoint_may_leave_the_100_out() {
-    let origin = Origin::echoing(5);
-    let proxy = Proxy::before(&[&origin], &[]);
-    assert_eq!(proxy.ask(EXPECTING.to_owned() + "hello").text(), "hello");
 }
 
 #[test]
@@ -105,22 +98,6 @@ fn a_103_is_passed_on_without_what_was_meant_for_us() {
         assert_eq!(client.response().text(), "hello");
     }
     assert_eq!(origin.connections(), 1);
-}
-
-#[test]
-fn an_http_1_0_client_is_sent_no_interim_response() {
-    let origin = hinting();
-    let response = Proxy::before(&[&origin], &[]).ask("GET / HTTP/1.0\r\n\r\n");
-    assert_eq!((response.status, response.text().as_str()), (200, "hello"));
-}
-
-#[test]
-fn an_expectation_of_an_http_1_0_client_is_not_passed_on() {
-    let origin = Origin::echoing(5);
-    let proxy = Proxy::before(&[&origin], &[]);
-    let old = EXPECTING.replace("HTTP/1.1", "HTTP/1.0") + "hello";
-    assert_eq!(proxy.ask(old).text(), "hello");
-    assert!(!origin.heads()[0].contains("Expect"), "{:?}", origin.heads());
 }
 
 #[test]

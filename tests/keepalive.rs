@@ -1,7 +1,5 @@
 //! Which connections, on either side, carry another exchange.
 
-use evener::reject::Reject;
-
 use crate::support::origin::ok;
 use crate::support::{Origin, Proxy, eventually};
 
@@ -58,17 +56,6 @@ fn empty_lines_before_a_request_are_skipped() {
 }
 
 #[test]
-fn a_head_byte_by_byte_is_the_same_head() {
-    let origin = telling_targets();
-    let proxy = Proxy::before(&[&origin], &[]);
-    let mut client = proxy.client();
-    for byte in *b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n" {
-        client.send([byte]);
-    }
-    assert_eq!(client.response().text(), "/slow");
-}
-
-#[test]
 fn what_is_pipelined_behind_a_refused_head_is_never_executed() {
     let origin = telling_targets();
     let proxy = Proxy::before(&[&origin], &[]);
@@ -79,67 +66,6 @@ fn what_is_pipelined_behind_a_refused_head_is_never_executed() {
     assert_eq!(client.response().status, 400);
     assert!(client.is_closed());
     assert_eq!(origin.heads().len(), 1);
-}
-
-#[test]
-fn what_is_pipelined_behind_a_refused_body_is_never_executed() {
-    let origin = telling_targets();
-    let proxy = Proxy::before(&[&origin], &[]);
-    let mut client = proxy.client();
-    client.send(
-        "POST /1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
-         2\r\nhiGET /2 HTTP/1.1\r\nHost: a\r\n\r\n",
-    );
-    assert_eq!(client.response().status, 400);
-    assert!(client.is_closed());
-    assert_eq!(proxy.count(|m| &m.rejects[Reject::ChunkEnd as usize]), 1);
-    assert_eq!(origin.heads(), [""; 0]);
-}
-
-#[test]
-fn what_is_pipelined_behind_a_close_is_never_executed() {
-    let origin = telling_targets();
-    let proxy = Proxy::before(&[&origin], &[]);
-    let mut client = proxy.client();
-    let requests = "GET /1 HTTP/1.1\r\nHost: a\r\nConnection: Close\r\n\r\n\
-                    GET /2 HTTP/1.1\r\nHost: a\r\n\r\n";
-    client.send(requests);
-    assert_eq!(client.response().text(), "/1");
-    assert!(client.is_closed());
-    assert_eq!(origin.heads().len(), 1);
-}
-
-#[test]
-fn a_client_that_asks_for_a_close_gets_one_and_the_endpoint_does_not() {
-    let origin = telling_targets();
-    let proxy = Proxy::before(&[&origin], &[]);
-    for _ in 0..2 {
-        let mut client = proxy.client();
-        let response = client.ask("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
-        assert_eq!(response.field("connection"), Some("close"));
-        assert!(!client.is_reset());
-    }
-    assert_eq!(origin.connections(), 1);
-}
-
-#[test]
-fn an_http_1_0_client_stays_if_it_asks_to() {
-    let origin = telling_targets();
-    let proxy = Proxy::before(&[&origin], &[]);
-    let mut client = proxy.client();
-    for _ in 0..2 {
-        let response = client.ask("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n");
-        assert_eq!(response.field("connection"), Some("keep-alive"));
-    }
-}
-
-#[test]
-fn an_http_1_0_client_that_does_not_ask_to_stay_is_closed() {
-    let origin = telling_targets();
-    let proxy = Proxy::before(&[&origin], &[]);
-    let mut client = proxy.client();
-    assert_eq!(client.ask("GET / HTTP/1.0\r\n\r\n").field("connection"), Some("close"));
-    assert!(!client.is_reset());
 }
 
 #[test]
@@ -169,34 +95,6 @@ fn requests_at_the_same_time_have_a_connection_each() {
     for client in &mut clients {
         assert_eq!(client.ask("hi").text(), "both");
     }
-}
-
-#[test]
-fn an_upstream_connection_its_endpoint_means_to_close_is_not_used_again() {
-    let endings = [
-        "HTTP/1.1 200 OK\r\nConnection: close\r\n",
-        "HTTP/1.1 200 OK\r\nConnection: x, CLOSE\r\n",
-        "HTTP/1.0 200 OK\r\n",
-    ];
-    for start in endings {
-        let origin = Origin::answering(format!("{start}Content-Length: 2\r\n\r\nhi"));
-        let proxy = Proxy::before(&[&origin], &[]);
-        let mut client = proxy.client();
-        for connections in 1..=2 {
-            client.get("/");
-            assert_eq!(client.response().field("connection"), None, "{start}");
-            assert_eq!(origin.connections(), connections, "{start}");
-        }
-    }
-}
-
-#[test]
-fn an_http_1_0_endpoint_that_stays_is_used_again() {
-    let start = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n";
-    let origin = Origin::answering(format!("{start}Content-Length: 2\r\n\r\nhi"));
-    let proxy = Proxy::before(&[&origin], &[]);
-    assert_eq!((proxy.get("/").status, proxy.get("/").status), (200, 200));
-    assert_eq!(origin.connections(), 1);
 }
 
 #[test]

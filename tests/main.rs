@@ -15,7 +15,6 @@ mod faults_client;
 mod faults_every_byte;
 mod faults_upstream;
 mod footprint;
-mod forwarding;
 mod health;
 mod hyper_peers;
 mod interim;

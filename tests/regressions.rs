@@ -5,7 +5,6 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
-use evener::reject::Reject;
 use tokio::time::{Instant, sleep};
 
 use crate::support::origin::ok;
@@ -27,15 +26,6 @@ fn an_answer_cut_by_the_drain_limit_is_a_reset_where_it_could_pass_for_whole() {
     assert_eq!(client.exactly(head.len()), head.as_bytes());
     proxy.drain(Duration::ZERO);
     assert!(client.is_reset());
-}
-
-#[test]
-fn an_answer_whose_first_chunk_is_bad_is_a_502() {
-    let origin = Origin::answering("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n");
-    let proxy = Proxy::before(&[&origin], &[]);
-    assert_eq!(proxy.get("/").status, 502);
-    let counted = || proxy.count(|metrics| &metrics.bad_responses[Reject::ChunkSize as usize]);
-    eventually("it is counted", || counted() == 1);
 }
 
 #[test]
@@ -95,31 +85,6 @@ fn a_reset_of_the_client_resets_the_tunnel_to_its_end() {
     assert_eq!(client.response().status, 101);
     client.reset();
     assert!(ended_by_reset.recv().unwrap());
-}
-
-#[test]
-fn names_that_an_endpoint_would_take_for_ours_are_dropped() {
-    let origin = Origin::named("a");
-    let proxy = Proxy::before(&[&origin], &[]);
-    let mut client = proxy.client();
-    client.send(
-        "GET / HTTP/1.1\r\nHost: a\r\nX_Forwarded_For: 6.6.6.6\r\nContent_Length: 3\r\n\
-         User_Id: 7\r\n\r\n",
-    );
-    client.response();
-    let head = &origin.heads()[0];
-    assert!(!head.contains('6') && !head.contains("Content_Length"), "{head}");
-    assert!(head.contains("User_Id: 7\r\n"), "{head}");
-}
-
-#[test]
-fn a_426_names_the_protocols() {
-    let origin = Origin::answering(
-        "HTTP/1.1 426 A\r\nUpgrade: h9\r\nConnection: upgrade\r\nContent-Length: 0\r\n\r\n",
-    );
-    let response = Proxy::before(&[&origin], &[]).get("/");
-    assert_eq!(response.field("upgrade"), Some("h9"));
-    assert_eq!(response.field("connection"), Some("upgrade"));
 }
 
 /// A buffer filled to its last byte once looked like the end of the connection.

@@ -147,43 +147,6 @@ fn an_idle_tunnel_is_ended_on_both_sides() {
     assert_eq!(told.recv_timeout(HANG).unwrap(), b"");
 }
 
-/// The head that arrives of a GET with these fields, which the origin answers with a plain 200.
-fn arriving(fields: &str) -> String {
-    let origin = Origin::named("plain");
-    let proxy = Proxy::before(&[&origin], &[]);
-    let response = proxy.ask(format!("GET / HTTP/1.1\r\nHost: test\r\n{fields}\r\n"));
-    assert_eq!(response.text(), "plain");
-    origin.heads().remove(0).to_ascii_lowercase()
-}
-
-#[test]
-fn an_upgrade_to_http_2_is_not_passed_on() {
-    for offer in ["h2c", "H2C", "websocket, h2c", "h2c, websocket"] {
-        let connection = "Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\n";
-        let head = arriving(&format!("{connection}Upgrade: {offer}\r\n"));
-        for name in ["upgrade", "connection", "http2-settings"] {
-            assert!(!head.contains(&format!("\r\n{name}:")), "{offer}: {head}");
-        }
-    }
-}
-
-#[test]
-fn an_upgrade_that_connection_does_not_name_is_not_passed_on() {
-    for fields in ["Upgrade: echo\r\n", "Upgrade: echo\r\nConnection: keep-alive\r\n"] {
-        let head = arriving(fields);
-        assert!(!head.contains("upgrade"), "{head}");
-    }
-}
-
-#[test]
-fn a_request_with_a_body_opens_no_tunnel() {
-    let origin = Origin::echoing(2);
-    let proxy = Proxy::before(&[&origin], &[]);
-    let fields = "Connection: upgrade\r\nUpgrade: echo\r\nContent-Length: 2\r\n";
-    proxy.ask(format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\nhi"));
-    assert!(!origin.heads()[0].contains("pgrade"), "{:?}", origin.heads());
-}
-
 #[test]
 fn an_endpoint_that_will_not_switch_answers_as_usual() {
     let origin = Origin::named("plain");
