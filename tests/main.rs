@@ -19,7 +19,6 @@ mod health;
 mod hyper_peers;
 mod interim;
 mod keepalive;
-mod random_heads;
 mod refusals;
 mod regressions;
 mod retry;

@@ -19,6 +19,9 @@ pub const TRAILER_BYTES_MAX: usize = 8192;
 pub enum Emit {
     /// Chunks and trailers.
     Chunks,
+    /// Chunks without trailers, which RFC 9110 §6.5.1 allows: some of them may have been named by
+    /// Connection, and so be meant for us only.
+    BareChunks,
     /// The data alone: an HTTP/1.0 client knows no chunks.
     Data,
 }
@@ -153,8 +156,10 @@ impl Work<'_> {
         let Some(line) = self.line(room, Reject::TrailerTooLarge)? else { return Ok(None) };
         refuse_bad_trailer(&self.bytes[self.at.used..self.at.used + line])?;
         *total += (line + 2).min(room);
-        self.keep_framing(self.at.used, line);
-        self.keep_line_end();
+        if line == 0 || self.emit != Emit::BareChunks {
+            self.keep_framing(self.at.used, line);
+            self.keep_line_end();
+        }
         self.at.used += line + 2;
         Ok(Some(if line == 0 { State::Done } else { State::Trailer }))
     }
@@ -187,14 +192,14 @@ impl Work<'_> {
     }
 
     fn keep_framing(&mut self, from: usize, count: usize) {
-        if self.emit == Emit::Chunks {
+        if self.emit != Emit::Data {
             self.keep(from, count);
         }
     }
 
     /// Writes CRLF; what stood there has been read already, since the canonical form is no longer.
     fn keep_line_end(&mut self) {
-        if self.emit == Emit::Chunks {
+        if self.emit != Emit::Data {
             self.bytes[self.at.ready..self.at.ready + 2].copy_from_slice(b"\r\n");
             self.at.ready += 2;
         }
@@ -307,6 +312,14 @@ mod tests {
         for step in [1, 3, 100] {
             let out = pass(b"5\r\nhello\r\n6\r\n world\r\n0\r\nA: b\r\n\r\n", step, Emit::Data);
             assert_eq!(out.unwrap().0, b"hello world");
+        }
+    }
+
+    #[test]
+    fn trailers_are_left_out_where_they_may_be_meant_for_us() {
+        for step in [1, 3, 100] {
+            let out = pass(b"1\r\na\r\n0\r\nA: b\r\nC: d\r\n\r\n", step, Emit::BareChunks);
+            assert_eq!(out.unwrap().0, b"1\r\na\r\n0\r\n\r\n");
         }
     }
 

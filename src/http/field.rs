@@ -28,7 +28,8 @@ pub enum Name {
     ForwardedProto,
     /// Anything else by which a proxy speaks of a client: Forwarded, X-Real-IP, X-Forwarded-*.
     ForwardedOther,
-    /// One of the above with `_` for `-`: CGI and its heirs take them for the same.
+    /// What CGI and its heirs take for something else: one of the above with `_` for `-`, or Proxy,
+    /// which becomes `HTTP_PROXY` (CVE-2016-5385) and has no meaning of its own.
     Alias,
     /// No concern of ours.
     Other,
@@ -41,6 +42,7 @@ impl Name {
         match name.len() {
             2 if is("te") => Self::Te,
             4 if is("host") => Self::Host,
+            5 if is("proxy") => Self::Alias,
             6 if is("expect") => Self::Expect,
             7 if is("upgrade") => Self::Upgrade,
             9 if is("forwarded") => Self::ForwardedOther,
@@ -55,7 +57,7 @@ impl Name {
             17 if is("transfer-encoding") => Self::TransferEncoding,
             17 if is("x-forwarded-proto") => Self::ForwardedProto,
             13.. if name[..12].eq_ignore_ascii_case(b"x-forwarded-") => Self::ForwardedOther,
-            7..=32 if name.contains(&b'_') => Self::of_alias(name),
+            _ if name.contains(&b'_') => Self::of_alias(name),
             _ => Self::Other,
         }
     }
@@ -65,7 +67,8 @@ impl Name {
         for (plain, byte) in plain.iter_mut().zip(name).filter(|(_, byte)| **byte != b'_') {
             *plain = *byte;
         }
-        match Self::of(&plain[..name.len()]) {
+        // What is longer can only be told by how it begins.
+        match Self::of(&plain[..name.len().min(plain.len())]) {
             Self::Other => Self::Other,
             _ => Self::Alias,
         }
@@ -135,6 +138,9 @@ mod tests {
             (b"TE", Name::Te),
             (b"CONTENT-LENGTH", Name::ContentLength),
             (b"Content_Length", Name::Alias),
+            (b"X_Forwarded_Client_Certificate_Chain", Name::Alias),
+            (b"Proxy", Name::Alias),
+            (b"A_name_of_more_than_thirty_two_characters", Name::Other),
             (b"x_forwarded_for", Name::Alias),
             (b"X-Forwarded_Proto", Name::Alias),
             (b"user_agent", Name::Other),

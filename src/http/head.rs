@@ -217,6 +217,7 @@ fn refusal(error: Error, bytes: &[u8], first_line: Reject) -> Reject {
         Error::HeaderValue => Reject::FieldValue,
         Error::TooManyHeaders => Reject::TooManyFields,
         Error::Version if names_a_version(bytes) => Reject::Version,
+        Error::NewLine if bare_cr_begins_a_field(bytes) => Reject::FieldName,
         _ => first_line,
     }
 }
@@ -229,6 +230,10 @@ fn names_a_version(bytes: &[u8]) -> bool {
     let is_version = matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
         if major.is_ascii_digit() && minor.is_ascii_digit());
     is_version && parts.next().is_none()
+}
+
+fn bare_cr_begins_a_field(bytes: &[u8]) -> bool {
+    bytes.windows(3).any(|three| three.starts_with(b"\n\r") && three[2] != b'\n')
 }
 
 fn refuse_control_bytes(fields: &Fields<'_, '_>) -> Result<(), Reject> {

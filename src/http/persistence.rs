@@ -24,7 +24,7 @@ impl Options {
                 options.keep_alive = true;
             } else if option.eq_ignore_ascii_case(b"upgrade") {
                 options.upgrade = true;
-            } else {
+            } else if !option.eq_ignore_ascii_case(b"te") {
                 options.names_fields = true;
             }
         }
@@ -45,6 +45,11 @@ impl Options {
         self.upgrade
     }
 
+    /// Whether fields are named at all, TE aside, which is never passed on as it came.
+    pub fn names_fields(self) -> bool {
+        self.names_fields
+    }
+
     /// Whether `name` is named, and so meant for this connection only. A field that frames or
     /// routes the message is never dropped this way: those are written anew in any case.
     pub fn names(self, fields: &Fields<'_, '_>, name: &str) -> bool {
@@ -57,14 +62,21 @@ impl Options {
 }
 
 /// Whether a head names a protocol to change to, in Upgrade and by its Connection option (RFC 9110
-/// §7.8), that may be passed on: asked for by a request, agreed to by a 101. `h2c` never may: the
-/// two sides would go on in HTTP/2, unparsed, on what is believed to be a tunnel.
+/// §7.8), that may be passed on: asked for by a request, agreed to by a 101. HTTP itself never
+/// may (`h2c`, `HTTP/2.0`): the two sides would go on in it, unparsed, on what is believed to be a
+/// tunnel.
 pub fn names_protocol(fields: &Fields<'_, '_>, options: Options, version: Version) -> bool {
     let mut protocols = fields.values(Name::Upgrade).flat_map(field::list).peekable();
     version == Version::Http11
         && options.upgrades()
         && protocols.peek().is_some()
-        && protocols.all(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"))
+        && protocols.all(|protocol| !is_http(protocol))
+}
+
+/// Whether a protocol of Upgrade, `name[/version]`, is HTTP in whatever version.
+fn is_http(protocol: &[u8]) -> bool {
+    let name = protocol.split(|byte| *byte == b'/').next().unwrap_or_default();
+    ["h2c", "h2", "http"].iter().any(|http| name.eq_ignore_ascii_case(http.as_bytes()))
 }
 
 #[cfg(test)]
@@ -111,6 +123,8 @@ mod tests {
             ("Connection: Upgrade\r\n", false),
             ("Connection: Upgrade\r\nUpgrade: h2c\r\n", false),
             ("Connection: Upgrade\r\nUpgrade: websocket, H2C\r\n", false),
+            ("Connection: Upgrade\r\nUpgrade: h2c/2\r\n", false),
+            ("Connection: Upgrade\r\nUpgrade: HTTP/2.0\r\n", false),
         ];
         for (fields, named) in rows {
             let found = with(fields, |head| {

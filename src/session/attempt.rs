@@ -139,7 +139,11 @@ pub fn read_answer(
         _ => Finality::Final,
     };
     let old_client = asked.version == Version::Http10;
-    let emit = if old_client { Emit::Data } else { Emit::Chunks };
+    let emit = match (old_client, options.names_fields()) {
+        (true, _) => Emit::Data,
+        (false, true) => Emit::BareChunks,
+        (false, false) => Emit::Chunks,
+    };
     let client_framing =
         if framing == Framing::Chunked && old_client { Framing::UntilClose } else { framing };
     let ends_with_connection = client_framing == Framing::UntilClose;

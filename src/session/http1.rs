@@ -236,7 +236,8 @@ pub(super) fn prepare(
     let aliases = rewrite::request(&head, &edit, &mut outgoing)?;
     services.metrics.aliases.add(aliases as u64);
     input.consume(length);
-    let mut body = Body::new(framing, Emit::Chunks);
+    let chunks = if options.names_fields() { Emit::BareChunks } else { Emit::Chunks };
+    let mut body = Body::new(framing, chunks);
     let ready = body.admit(input, outgoing.spare_mut().len())?;
     outgoing.append(&input.filled()[..ready]);
     body.pass(input, ready);

@@ -8,6 +8,8 @@ use super::{PLAIN, field};
 refused! {
     a_space_before_the_colon: field("X : a") => 400 FieldName;
     a_tab_before_the_colon: field("X\t: a") => 400 FieldName;
+    a_bare_cr_before_a_name: field("\rX: a") => 400 FieldName;
+    a_bare_cr_as_the_empty_line: "GET / HTTP/1.1\r\nHost: a\r\n\r\r\n\r\n" => 400 FieldName;
     a_space_inside_a_name: field("X Y: a") => 400 FieldName;
     an_empty_name: field(": a") => 400 FieldName;
     a_line_without_a_colon: field("X") => 400 FieldName;

@@ -9,6 +9,8 @@ arrives! {
     x_forwarded_for_with_underscores: field("X_Forwarded_For: 6.6.6.6") => Keep PLAIN;
     x_forwarded_for_with_one_underscore: field("X-Forwarded_For: 6.6.6.6") => Keep PLAIN;
     x_forwarded_other_with_underscores: field("X_Forwarded_Port: 1") => Keep PLAIN;
+    x_forwarded_by_a_long_name: field("X_Forwarded_Client_Certificate_Chain: x") => Keep PLAIN;
+    proxy_which_becomes_a_variable: field("Proxy: http://evil") => Keep PLAIN;
     x_real_ip_with_underscores: field("X_Real_IP: 6.6.6.6") => Keep PLAIN;
     proxy_connection_with_an_underscore: field("Proxy_Connection: close") => Keep PLAIN;
     keep_alive_with_an_underscore: field("Keep_Alive: 5") => Keep PLAIN;

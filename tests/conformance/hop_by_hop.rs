@@ -4,7 +4,12 @@ use super::{PLAIN, field};
 
 arrives! {
     keep_alive: field("Keep-Alive: timeout=5") => Keep PLAIN;
-    te: field("TE: trailers") => Keep PLAIN;
+    te: field("TE: gzip") => Keep PLAIN;
+    te_for_trailers: field("TE: gzip;q=0.5, trailers\r\nConnection: TE")
+        => Keep &field("TE: trailers\r\nConnection: TE");
+    te_that_connection_does_not_name: field("TE: trailers")
+        => Keep &field("TE: trailers\r\nConnection: TE");
+    te_in_http_1_0: "GET / HTTP/1.0\r\nHost: a\r\nTE: trailers\r\n\r\n" => Close PLAIN;
     proxy_connection: field("Proxy-Connection: close") => Keep PLAIN;
     http2_settings: field("HTTP2-Settings: AAAA") => Keep PLAIN;
     connection: field("Connection: keep-alive") => Keep PLAIN;
@@ -43,6 +48,8 @@ arrives! {
         field("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: A")
         => Keep PLAIN;
     upgrade_to_h2c_in_upper_case: field("Connection: upgrade\r\nUpgrade: H2C") => Keep PLAIN;
+    upgrade_to_h2c_with_a_version: field("Connection: upgrade\r\nUpgrade: h2c/2") => Keep PLAIN;
+    upgrade_to_http_2: field("Connection: upgrade\r\nUpgrade: HTTP/2.0") => Keep PLAIN;
     upgrade_to_h2c_in_a_list: field("Connection: upgrade\r\nUpgrade: x, h2c") => Keep PLAIN;
     upgrade_to_h2c_in_a_second_field: field("Connection: upgrade\r\nUpgrade: x\r\nUpgrade: h2c")
         => Keep PLAIN;

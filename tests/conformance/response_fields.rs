@@ -7,6 +7,8 @@ bad_response! {
     a_tab_before_the_colon: answered("X\t: a") => FieldName;
     a_space_inside_a_name: answered("X Y: a") => FieldName;
     an_empty_name: answered(": a") => FieldName;
+    a_bare_cr_before_a_name: answered("\rX: a") => FieldName;
+    a_bare_cr_as_the_empty_line: "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\r\n\r\n" => FieldName;
     a_line_without_a_colon: answered("X") => FieldName;
     a_separator_in_a_name: answered("X(: a") => FieldName;
     an_octet_above_ascii_in_a_name: answered("X\u{e9}: a") => FieldName;

@@ -6,6 +6,7 @@ fn framed(lines: &str) -> String {
 }
 
 const SWITCHING: &str = "HTTP/1.1 101 A\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
+const UPGRADE: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
 const HEAD: &str = "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 bad_response! {
@@ -49,6 +50,12 @@ bad_response! {
         to "GET / HTTP/1.0\r\nHost: a\r\nConnection: upgrade, keep-alive\r\nUpgrade: x\r\n\r\n";
     a_101_to_h2c: SWITCHING => UnaskedUpgrade,
         to "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n";
+    a_101_without_upgrade: "HTTP/1.1 101 A\r\nConnection: upgrade\r\n\r\n" => UnaskedUpgrade,
+        to UPGRADE;
+    a_101_without_its_option: "HTTP/1.1 101 A\r\nUpgrade: x\r\n\r\n" => UnaskedUpgrade, to UPGRADE;
+    a_101_in_http_1_0: SWITCHING.replace("HTTP/1.1", "HTTP/1.0") => UnaskedUpgrade, to UPGRADE;
+    a_101_that_switches_to_h2c: SWITCHING.replace("Upgrade: x", "Upgrade: h2c") => UnaskedUpgrade,
+        to UPGRADE;
     a_101_to_a_request_with_a_body: SWITCHING => UnaskedUpgrade,
         to "POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\
             Content-Length: 2\r\n\r\nhi";

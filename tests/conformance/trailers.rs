@@ -54,6 +54,12 @@ arrives! {
     several: trailing("b: 2\r\nA: 1\r\nb: 3\r\n") => Keep &trailing("b: 2\r\nA: 1\r\nb: 3\r\n");
     an_octet_above_ascii_in_a_value: trailing("X: \u{e9}\r\n") => Keep &trailing("X: \u{e9}\r\n");
     an_empty_value: trailing("X:\r\n") => Keep &trailing("X:\r\n");
+    trailers_that_connection_may_name:
+        trailing("X-Sum: 1\r\n").replace("\r\nHost: a", "\r\nHost: a\r\nConnection: x-sum")
+        => Keep &trailing("");
+    trailers_beside_te:
+        trailing("X-Sum: 1\r\n").replace("\r\nHost: a", "\r\nHost: a\r\nConnection: te")
+        => Keep &trailing("X-Sum: 1\r\n");
     an_innocent_name_with_an_underscore: trailing("X_Sum: 1\r\n") => Keep &trailing("X_Sum: 1\r\n");
 }
 
