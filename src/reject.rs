@@ -77,11 +77,13 @@ pub enum Reject {
     TooManyInterim,
     /// 101 to a request that asked for no upgrade, or one that names no protocol (RFC 9110 §7.8).
     UnaskedUpgrade,
+    /// An endpoint that speaks before it is asked: what it says answers nobody (RFC 9112 §9.3).
+    UnaskedResponse,
 }
 
 impl Reject {
     /// How many variants there are: the size of a table of counters.
-    pub const COUNT: usize = Self::UnaskedUpgrade as usize + 1;
+    pub const COUNT: usize = Self::UnaskedResponse as usize + 1;
 
     /// The status that answers a request refused for this reason.
     pub fn status(self) -> u16 {
@@ -132,6 +134,7 @@ impl Reject {
             Self::StatusCode => "status code outside 100-599",
             Self::TooManyInterim => "too many interim responses",
             Self::UnaskedUpgrade => "101 without an upgrade asked for and agreed to",
+            Self::UnaskedResponse => "response before a request",
         }
     }
 }

@@ -94,6 +94,14 @@ impl Memory {
         Poll::Ready(Ok(()))
     }
 
+    /// Reads what is there; fails with `WouldBlock` if nothing is.
+    pub fn try_read(&self, room: &mut [u8]) -> io::Result<usize> {
+        match self.poll_read(&Context::from_waker(Waker::noop()), room) {
+            Poll::Ready(read) => read,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
     /// Reads at most one piece into `room`; 0 is the end.
     pub fn poll_read(&self, cx: &Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut pipe = self.incoming();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::stream::Stream;
+use super::stream::{Stream, Unasked};
 
 /// What a pool may hold.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +101,7 @@ impl Pool {
         if self.idle.len() >= self.settings.idle_max {
             return Err(NotPooled::Full);
         }
-        if !lease.stream.seems_quiet() {
+        if lease.stream.unasked() != Unasked::Nothing {
             return Err(NotPooled::NotQuiet);
         }
         let ready = match ending {
@@ -116,7 +116,8 @@ impl Pool {
     pub fn sweep(&mut self, now: Instant) {
         let idle_timeout = self.settings.idle_timeout;
         self.idle.retain(|idle| {
-            now.duration_since(idle.since) < idle_timeout && idle.lease.stream.seems_quiet()
+            now.duration_since(idle.since) < idle_timeout
+                && idle.lease.stream.unasked() == Unasked::Nothing
         });
     }
 }

@@ -29,6 +29,17 @@ pub enum Stream {
     Memory(Memory),
 }
 
+/// What a peer has done that nobody asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unasked {
+    /// Nothing: the connection is quiet.
+    Nothing,
+    /// It has sent bytes.
+    Bytes,
+    /// It has ended the connection.
+    End,
+}
+
 impl Stream {
     /// A TCP connection; sets `TCP_NODELAY`, since heads and bodies leave in as few writes as
     /// they can and must not wait for an acknowledgement.
@@ -99,16 +110,21 @@ impl Stream {
         matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// The same as far as the reactor has told us: costs no system call while it is so.
-    pub fn seems_quiet(&self) -> bool {
+    /// What the peer has done unasked, as far as the reactor has told us: costs no system call while
+    /// that is nothing. A connection that is not quiet is of no use afterwards.
+    pub fn unasked(&self) -> Unasked {
         let mut byte = [0; 1];
         let read = match self {
             Self::Tcp(stream) => stream.try_read(&mut byte),
             Self::Unix(stream) => stream.try_read(&mut byte),
             #[cfg(any(test, fuzzing))]
-            Self::Memory(memory) => return memory.is_quiet(),
+            Self::Memory(memory) => memory.try_read(&mut byte),
         };
-        matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        match read {
+            Ok(1..) => Unasked::Bytes,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Unasked::Nothing,
+            Ok(0) | Err(_) => Unasked::End,
+        }
     }
 
     /// How much of what was written the peer can have got, if the kernel says; it does over TCP.

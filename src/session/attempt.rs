@@ -15,7 +15,7 @@ use crate::http::rewrite::{self, Connection};
 use crate::net::connect::connect;
 use crate::net::deadline::{Elapsed, Timer};
 use crate::net::pool::{Ending, Lease};
-use crate::net::stream::ReadHalf;
+use crate::net::stream::{ReadHalf, Unasked};
 use crate::reject::Reject;
 use crate::relay::body::Body;
 use crate::relay::copy::Meter;
@@ -50,7 +50,12 @@ pub async fn lease(
     match timer.within(services.plan.timeouts.connect, opening).await {
         Ok(Ok(stream)) => {
             services.metrics.connects.add(1);
-            Ok(Lease::new(stream))
+            let fault = |kind| Err(Fault::upstream(Stage::ResponseHead, kind));
+            match stream.unasked() {
+                Unasked::Nothing => Ok(Lease::new(stream)),
+                Unasked::Bytes => fault(Kind::Rejected(Reject::UnaskedResponse)),
+                Unasked::End => fault(Kind::Closed),
+            }
         }
         Ok(Err(error)) => Err(Fault::upstream(Stage::Connect, Kind::of(&error))),
         Err(Elapsed) => Err(Fault::upstream(Stage::Connect, Kind::TimedOut)),
