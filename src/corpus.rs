@@ -83,12 +83,13 @@ fn run(what: &str, bytes: &[u8], target: fn(&[u8])) {
 
 fn read(kind: &str, name: &str) -> Vec<(String, Vec<u8>)> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(kind).join(name);
-    let Ok(entries) = fs::read_dir(&folder) else { return Vec::new() };
-    let mut inputs: Vec<_> = entries
-        .flatten()
-        .filter_map(|entry| {
-            Some((entry.path().display().to_string(), fs::read(entry.path()).ok()?))
-        })
+    if !folder.exists() {
+        return Vec::new();
+    }
+    let entries = fs::read_dir(&folder).expect("a folder");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let mut inputs: Vec<_> = paths
+        .map(|path| (path.display().to_string(), fs::read(&path).expect("an input")))
         .collect();
     inputs.sort();
     inputs

@@ -1,8 +1,10 @@
 //! Endpoints that break off: the client never takes part of an answer for all.
 
+use std::sync::mpsc::sync_channel;
+
 use evener::reject::Reject;
 
-use crate::support::{Client, Origin, Proxy, filler};
+use crate::support::{Client, Ending, HANG, Origin, Proxy, eventually, filler};
 
 const POST: &str = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nhi";
 
@@ -137,4 +139,25 @@ fn chunks_cut_short_are_reset_for_an_http_1_0_client() {
     let mut client = proxy.client();
     client.send("GET / HTTP/1.0\r\n\r\n");
     assert!(client.is_reset());
+}
+
+/// Many an endpoint takes what it has for the whole if its connection ends in order.
+#[test]
+fn an_endpoint_sees_a_reset_if_its_client_leaves_in_its_upload() {
+    let fields =
+        ["Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"];
+    for (fields, ending) in fields.into_iter().flat_map(|f| Ending::BOTH.map(|ending| (f, ending)))
+    {
+        let (tell, told) = sync_channel(1);
+        let origin = Origin::start(move |mut conn| {
+            conn.head();
+            let _ = tell.send(conn.ends_by_reset());
+        });
+        let proxy = Proxy::before(&[&origin], &[]);
+        let mut client = proxy.client();
+        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}"));
+        eventually("it arrives", || origin.heads().len() == 1);
+        client.leave(ending);
+        assert_eq!(told.recv_timeout(HANG), Ok(true), "{fields:?}");
+    }
 }

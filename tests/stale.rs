@@ -51,6 +51,9 @@ fn serve(mut stream: TcpStream, mut random: Random, arrivals: &Arrivals) {
     let mut held = Vec::new();
     for served in 0.. {
         let fails = served > 0 && random.below(6) == 0;
+        if fails && random.below(3) == 0 {
+            return read_on(&mut stream, &mut held, arrivals);
+        }
         if fails && random.below(2) == 0 {
             // Between two requests, about when the next one comes.
             let idle = Duration::from_micros(random.below(300));
@@ -75,6 +78,16 @@ fn serve(mut stream: TcpStream, mut random: Random, arrivals: &Arrivals) {
             return part(&stream, false);
         }
     }
+}
+
+/// Ends its own direction only, and executes what comes all the same: nobody may think it did not.
+fn read_on(stream: &mut TcpStream, held: &mut Vec<u8>, arrivals: &Arrivals) {
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    stream.set_read_timeout(Some(HANG)).unwrap();
+    if let Some(path) = request(stream, held) {
+        *arrivals.lock().unwrap().entry(path).or_default() += 1;
+    }
+    let _ = stream.read(&mut [0]);
 }
 
 /// Ends the connection when it is dropped: in order, or by a reset.

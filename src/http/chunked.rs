@@ -42,13 +42,12 @@ pub struct Admitted {
 ///        ┌──────────── CRLF ────────────┐
 ///        ▼                              │
 ///      Size ── n > 0 ──▶ Data(n) ──▶ DataEnd
-///        └──── n = 0 ──▶ Trailer ── empty line ──▶ Done
+///        └──── n = 0, trailers, empty line ──▶ Done
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Chunked {
     state: State,
     emit: Emit,
-    trailer_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +55,6 @@ enum State {
     Size,
     Data(u64),
     DataEnd,
-    Trailer,
     Done,
     /// A rule was broken: nothing behind it can be trusted to be body, or not to be.
     Broken(Reject),
@@ -65,7 +63,7 @@ enum State {
 impl Chunked {
     /// At the first chunk of a body.
     pub fn new(emit: Emit) -> Self {
-        Self { state: State::Size, emit, trailer_bytes: 0 }
+        Self { state: State::Size, emit }
     }
 
     /// Whether the body has ended.
@@ -87,7 +85,6 @@ impl Chunked {
                 State::Size => work.size()?,
                 State::Data(left) => Some(work.data(left)),
                 State::DataEnd => work.data_end()?,
-                State::Trailer => work.trailer(&mut self.trailer_bytes)?,
                 State::Done => None,
                 State::Broken(reject) => return Err(reject),
             };
@@ -115,19 +112,23 @@ struct Work<'a> {
 impl Work<'_> {
     fn size(&mut self) -> Result<Option<State>, Reject> {
         self.refuse_early_size()?;
-        let Some(line) = self.line(CHUNK_LINE_BYTES_MAX, Reject::ChunkLineTooLong)? else {
+        let from = self.at.used;
+        let Some(line) = self.line(from, CHUNK_LINE_BYTES_MAX, Reject::ChunkLineTooLong)? else {
             return Ok(None);
         };
         let bytes = &self.bytes[self.at.used..self.at.used + line];
         let digits = bytes.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         let size = hexadecimal(&bytes[..digits]).ok_or(Reject::ChunkSize)?;
         refuse_bad_extension(&bytes[digits..])?;
+        if size == 0 {
+            return self.last(from + line + 2);
+        }
         let zeros = bytes[..digits - 1].iter().take_while(|byte| **byte == b'0').count();
         let start = self.at.used + zeros;
         self.keep_framing(start, digits - zeros);
         self.keep_line_end();
         self.at.used += line + 2;
-        Ok(Some(if size == 0 { State::Trailer } else { State::Data(size) }))
+        Ok(Some(State::Data(size)))
     }
 
     fn data(&mut self, left: u64) -> State {
@@ -151,22 +152,38 @@ impl Work<'_> {
         }
     }
 
-    fn trailer(&mut self, total: &mut usize) -> Result<Option<State>, Reject> {
-        let room = TRAILER_BYTES_MAX - *total;
-        let Some(line) = self.line(room, Reject::TrailerTooLarge)? else { return Ok(None) };
-        refuse_bad_trailer(&self.bytes[self.at.used..self.at.used + line])?;
-        *total += (line + 2).min(room);
-        if line == 0 || self.emit != Emit::BareChunks {
-            self.keep_framing(self.at.used, line);
+    /// The last chunk and the trailer section behind it, whose first line begins at `from`. Nothing
+    /// of them goes on before all is here: whoever reads it may act at the last chunk.
+    fn last(&mut self, from: usize) -> Result<Option<State>, Reject> {
+        let mut end = from;
+        loop {
+            let room = TRAILER_BYTES_MAX - (end - from).min(TRAILER_BYTES_MAX);
+            let Some(line) = self.line(end, room, Reject::TrailerTooLarge)? else {
+                return Ok(None);
+            };
+            refuse_bad_trailer(&self.bytes[end..end + line])?;
+            end += line + 2;
+            if line == 0 {
+                break;
+            }
+        }
+        if self.emit != Emit::Data {
+            self.bytes[self.at.ready] = b'0';
+            self.at.ready += 1;
             self.keep_line_end();
         }
-        self.at.used += line + 2;
-        Ok(Some(if line == 0 { State::Done } else { State::Trailer }))
+        match self.emit {
+            Emit::Chunks => self.keep(from, end - from),
+            Emit::BareChunks => self.keep_line_end(),
+            Emit::Data => {}
+        }
+        self.at.used = end;
+        Ok(Some(State::Done))
     }
 
-    /// The length of the line at hand without its CRLF, once it is whole.
-    fn line(&self, max: usize, too_long: Reject) -> Result<Option<usize>, Reject> {
-        let rest = &self.bytes[self.at.used..];
+    /// The length of the line that begins at `from` without its CRLF, once it is whole.
+    fn line(&self, from: usize, max: usize, too_long: Reject) -> Result<Option<usize>, Reject> {
+        let rest = &self.bytes[from..];
         match memchr::memchr(b'\n', rest) {
             Some(end) if end >= max => Err(too_long),
             Some(end) if end == 0 || rest[end - 1] != b'\r' => Err(Reject::BareLf),

@@ -34,13 +34,14 @@ pub fn request_head(data: &[u8]) {
         with_request(&written, &WIDER, |again, framing_again| {
             assert_eq!((again.method, again.target), (head.method, head.target));
             assert_eq!(framing_again, framing);
-            assert_eq!(others(&again.fields), others_kept(head));
+            assert_eq!(others(&again.fields), kept(&head.fields));
+            check_fields(head, again);
         })
         .expect("what was written is a head");
         if !head.target.starts_with('/') || !oracle::takes_target(head.target) {
             return;
         }
-        let seen = oracle::requests(&bytes[..length]).expect("hyper takes what we take");
+        let seen = oracle::requests(&bytes[..length]).seen;
         assert_eq!((seen[0].method.as_str(), seen.len()), (head.method, 1));
         assert!(is_suffix_of_target(&seen[0].target, head.target));
     })
@@ -60,6 +61,13 @@ pub fn response_head(data: &[u8]) {
     assert_eq!((again.status, again.reason), (head.status, head.reason));
     assert_eq!(again.version, Version::Http11);
     assert_eq!(framing::response(&again, Method::Idempotent), Ok(framing));
+    assert_eq!(others(&again.fields), kept(&head.fields));
+    for hop in [Name::HopByHop, Name::Te] {
+        assert_eq!(again.fields.values(hop).count(), 0);
+    }
+    let connections: Vec<_> = again.fields.values(Name::Connection).collect();
+    let expected: &[&[u8]] = if head.status == 426 { &[b"upgrade"] } else { &[] };
+    assert_eq!(connections, expected);
     if head.status >= 200 {
         let answered = oracle::response(&data[..length], "GET", Then::Nothing);
         answered.expect("hyper takes what we take");
@@ -74,10 +82,10 @@ pub fn framing(data: &[u8]) {
     let mut bytes = format!("POST / HTTP/{version}\r\nHost: a\r\n").into_bytes();
     bytes.extend_from_slice(fields);
     let walk = Walk::of(&bytes);
-    // hyper may take what we refuse.
+    // Only a body we take whole can be compared: hyper takes some that we refuse.
     if let Some(first) = walk.believed.first().filter(|request| request.body.is_some()) {
-        let seen = oracle::requests(&bytes);
-        assert!(seen.iter().all(|seen| seen[0].body == first.body), "{seen:?} but {first:?}");
+        let seen = oracle::requests(&bytes).seen;
+        assert_eq!(seen.first().map(|seen| &seen.body), Some(&first.body));
     }
     let mut answer = format!("HTTP/{version} 200 OK\r\n").into_bytes();
     answer.extend_from_slice(fields);
@@ -98,8 +106,9 @@ pub fn chunked(data: &[u8]) {
     let (Ok((canonical, rest, true)), Ok((bare, _, _))) = (whole, bare) else { return };
     assert!(data.ends_with(&rest));
     assert_eq!(admit(&canonical, Emit::Chunks, &[]), Ok((canonical.clone(), Vec::new(), true)));
+    check_canonical(&canonical);
     let head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let seen = oracle::requests(&[head, &canonical[..]].concat()).expect("hyper takes it");
+    let seen = oracle::requests(&[head, &canonical[..]].concat()).seen;
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0].body.as_deref(), Some(&bare[..]));
 }
@@ -111,8 +120,9 @@ pub fn rewrite(data: &[u8]) {
     let Some((choice, bytes)) = data.split_first() else { return };
     let walk = Walk::of(bytes);
     if walk.believed.iter().all(|request| oracle::takes_target(&request.target)) {
-        let seen = oracle::requests(&walk.written).expect("hyper takes what we write");
-        assert_eq!(seen, walk.believed);
+        let observed = oracle::requests(&walk.written);
+        assert_eq!(observed.refused, None, "hyper takes what we write");
+        assert_eq!(observed.seen, walk.believed);
     }
     let (method, name) =
         if choice % 2 == 0 { (Method::Idempotent, "GET") } else { (Method::Head, "HEAD") };
@@ -156,11 +166,68 @@ fn others<'b>(fields: &head::Fields<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
 }
 
 /// The fields that are no concern of ours and are not named by Connection.
-fn others_kept<'b>(head: &RequestHead<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
-    let options = Options::of(&head.fields);
-    let mut kept = others(&head.fields);
-    kept.retain(|(name, _)| !options.names(&head.fields, name));
+fn kept<'b>(fields: &head::Fields<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
+    let options = Options::of(fields);
+    let mut kept = others(fields);
+    kept.retain(|(name, _)| !options.names(fields, name));
     kept
+}
+
+/// What is our concern has been written as it should, whatever came.
+fn check_fields(head: &RequestHead<'_, '_>, written: &RequestHead<'_, '_>) {
+    let all = |name| written.fields.values(name).collect::<Vec<_>>();
+    for never in [Name::HopByHop, Name::Alias] {
+        assert!(all(never).is_empty());
+    }
+    let host = if head.authority.is_empty() && head.fields.values(Name::Host).next().is_none() {
+        b"here"
+    } else {
+        head.authority
+    };
+    assert_eq!(all(Name::Host), [host]);
+    let (te, connection) = (all(Name::Te), all(Name::Connection));
+    assert!(te.is_empty() || te == [b"trailers"]);
+    let upgrades = !all(Name::Upgrade).is_empty();
+    let expected: &[&[u8]] = match (upgrades, te.is_empty()) {
+        (false, true) => &[],
+        (true, true) => &[b"upgrade"],
+        (false, false) => &[b"TE"],
+        (true, false) => &[b"upgrade, TE"],
+    };
+    assert_eq!(connection, expected);
+    if !is_trusted(head) {
+        assert_eq!(all(Name::ForwardedFor), [b"192.0.2.7"]);
+        assert_eq!(all(Name::ForwardedProto), [b"http"]);
+        assert!(all(Name::ForwardedOther).is_empty());
+    }
+}
+
+/// Some are, some are not.
+fn is_trusted(head: &RequestHead<'_, '_>) -> bool {
+    head.target.len().is_multiple_of(2)
+}
+
+/// Sizes without anything around them, data, and trailers that are no concern of a proxy.
+fn check_canonical(mut bytes: &[u8]) {
+    let line = |bytes: &[u8]| bytes.windows(2).position(|two| two == b"\r\n").expect("a line");
+    loop {
+        let end = line(bytes);
+        let digits = std::str::from_utf8(&bytes[..end]).expect("digits");
+        let size = usize::from_str_radix(digits, 16).expect("a size");
+        assert!(!digits.starts_with(['0', '+']) || digits == "0", "{digits}");
+        bytes = &bytes[end + 2..];
+        if size == 0 {
+            break;
+        }
+        assert_eq!(&bytes[size..size + 2], b"\r\n");
+        bytes = &bytes[size + 2..];
+    }
+    while line(bytes) > 0 {
+        let (name, _) = bytes.split_at(bytes.iter().position(|byte| *byte == b':').expect("one"));
+        assert_eq!(Name::of(name), Name::Other);
+        bytes = &bytes[line(bytes) + 2..];
+    }
+    assert_eq!(bytes, b"\r\n");
 }
 
 /// hyper shows a target that begins with two slashes with an empty authority before it.
@@ -177,7 +244,7 @@ fn write_request(head: &RequestHead<'_, '_>, framing: Framing) -> Vec<u8> {
         host: None,
         host_default: "here",
         client: Some([192, 0, 2, 7].into()),
-        trusted: head.target.len().is_multiple_of(2),
+        trusted: is_trusted(head),
     };
     let mut out = Buffer::new();
     rewrite::request(head, &edit, &mut out).expect("a head of 4 KiB fits");
@@ -292,14 +359,21 @@ fn relay_response(bytes: &[u8], method: Method, name: &str) {
     let mut written = write_response(&head, framing, connection);
     let passed = pass_body(framing, &bytes[length..]);
     written.extend(passed.written);
-    let ours = Answered { status: head.status, body: passed.data, length: written.len() };
+    let ours = Answered {
+        status: head.status,
+        body: passed.data,
+        length: written.len(),
+        persists: !close,
+    };
     let theirs = oracle::response(&written, name, Then::Fin).expect("hyper takes what we write");
     assert_eq!(theirs.as_ref(), Some(&ours));
     // What came whole for us is read the same by others; hyper may take what we refuse.
     if ours.body.is_some() {
         let before = oracle::response(bytes, name, Then::Fin).expect("hyper takes what we take");
-        let expected = Answered { length: length + passed.used, ..ours };
-        assert_eq!(before, Some(expected));
+        let before = before.expect("there is a head");
+        let persists = before.persists;
+        let expected = Answered { length: length + passed.used, persists, ..ours };
+        assert_eq!(before, expected);
     }
 }
 

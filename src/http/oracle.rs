@@ -38,6 +38,17 @@ pub struct Answered {
     pub body: Option<Vec<u8>>,
     /// How many bytes it took, interim responses before it included.
     pub length: usize,
+    /// Whether its connection may carry another (RFC 9112 §9.3).
+    pub persists: bool,
+}
+
+/// What hyper makes of a connection's requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// The requests, in order; at most the last one was cut short.
+    pub seen: Vec<Seen>,
+    /// Why it refused what stands behind them, if it did.
+    pub refused: Option<String>,
 }
 
 /// How a connection goes on behind the bytes that are given.
@@ -56,8 +67,8 @@ pub fn takes_target(target: &str) -> bool {
     target.parse::<Uri>().is_ok_and(|uri| uri == *target)
 }
 
-/// The requests on a connection that carries `bytes` and ends; the error if hyper refused any.
-pub fn requests(bytes: &[u8]) -> Result<Vec<Seen>, String> {
+/// The requests on a connection that carries `bytes` and ends.
+pub fn requests(bytes: &[u8]) -> Observed {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let service = service_fn(|request: Request<Incoming>| {
         let seen = Arc::clone(&seen);
@@ -78,14 +89,15 @@ pub fn requests(bytes: &[u8]) -> Result<Vec<Seen>, String> {
     builder.half_close(true).max_headers(FIELDS_MAX).auto_date_header(false);
     let ended = finish(pin!(builder.serve_connection(wire, service)));
     let seen = std::mem::take(&mut *seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-    match ended {
-        // A request that was cut short ends its connection with an error, as it should.
-        Some(Err(error)) if seen.iter().all(|request: &Seen| request.body.is_some()) => {
-            if error.is_incomplete_message() { Ok(seen) } else { Err(error.to_string()) }
-        }
-        Some(_) => Ok(seen),
-        None => Err("hyper waits for ever".to_owned()),
-    }
+    let refused = match ended {
+        // What was cut short ends its connection with an error, as it should.
+        Some(Err(error)) if error.is_incomplete_message() => None,
+        Some(Err(_)) if seen.iter().any(|request: &Seen| request.body.is_none()) => None,
+        Some(Err(error)) => Some(error.to_string()),
+        Some(Ok(())) => None,
+        None => Some("hyper waits for ever".to_owned()),
+    };
+    Observed { seen, refused }
 }
 
 /// The first final response to a request with `method` in `bytes`; `None` if there is none, an
@@ -100,8 +112,9 @@ pub fn response(bytes: &[u8], method: &str, then: Then) -> Result<Option<Answere
     let asking = sender.send_request(request.map_err(|error| error.to_string())?);
     let mut asking = pin!(async {
         let response = asking.await?;
-        let status = response.status().as_u16();
-        Ok::<_, hyper::Error>((status, response.into_body().collect().await.ok()))
+        let (head, body) = response.into_parts();
+        let persists = persists(&head);
+        Ok::<_, hyper::Error>((head.status.as_u16(), persists, body.collect().await.ok()))
     });
     let (flag, waker) = Flag::new();
     let mut cx = Context::from_waker(&waker);
@@ -109,17 +122,26 @@ pub fn response(bytes: &[u8], method: &str, then: Then) -> Result<Option<Answere
     loop {
         is_open = is_open && connection.poll_without_shutdown(&mut cx).is_pending();
         match asking.as_mut().poll(&mut cx) {
-            Poll::Ready(Ok((status, body))) => {
+            Poll::Ready(Ok((status, persists, body))) => {
                 let parts = connection.into_parts();
                 let length = bytes.len() - parts.io.left() - parts.read_buf.len();
                 let body = body.map(|whole| whole.to_bytes().to_vec());
-                return Ok(Some(Answered { status, body, length }));
+                return Ok(Some(Answered { status, body, length, persists }));
             }
             Poll::Ready(Err(error)) if error.is_parse() => return Err(error.to_string()),
             Poll::Pending if flag.take() => {}
             Poll::Ready(Err(_)) | Poll::Pending => return Ok(None),
         }
     }
+}
+
+fn persists(head: &hyper::http::response::Parts) -> bool {
+    let options = head.headers.get_all(hyper::header::CONNECTION);
+    let says = |wanted: &str| {
+        let texts = options.iter().filter_map(|value| value.to_str().ok());
+        texts.flat_map(|text| text.split(',')).any(|word| word.trim().eq_ignore_ascii_case(wanted))
+    };
+    !says("close") && (head.version == hyper::Version::HTTP_11 || says("keep-alive"))
 }
 
 /// Drives work that waits for nothing but itself; `None` if it waits for something else.
@@ -227,7 +249,8 @@ mod tests {
         let bytes = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n\
             POST /b?c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n\
             PUT /d HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\ncut";
-        let seen = requests(bytes).unwrap();
+        let Observed { seen, refused } = requests(bytes);
+        assert_eq!(refused, None);
         let shown: Vec<_> = seen
             .iter()
             .map(|s| (s.method.as_str(), s.target.as_str(), s.body.as_deref()))
@@ -235,7 +258,7 @@ mod tests {
         let expected =
             [("GET", "/a", Some(&b""[..])), ("POST", "/b?c", Some(b"hi")), ("PUT", "/d", None)];
         assert_eq!(shown, expected);
-        assert!(requests(b"GET /a HTTP/1.1\r\nA b\r\n\r\n").is_err());
+        assert!(requests(b"GET /a HTTP/1.1\r\nA b\r\n\r\n").refused.is_some());
     }
 
     #[test]

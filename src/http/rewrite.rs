@@ -107,7 +107,8 @@ pub fn request(
 /// Whether TE says that trailers are welcome: we pass them on, so the endpoint may be told. Of
 /// codings we take none but plain chunks.
 fn takes_trailers(te: &[u8]) -> bool {
-    field::list(te).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
+    // A comma inside quotes separates nothing, and nobody needs quotes there.
+    !te.contains(&b'"') && field::list(te).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
 fn forwarded(head: &RequestHead<'_, '_>, edit: &RequestEdit<'_>, writer: &mut Writer<'_>) {

@@ -4,6 +4,11 @@
 use std::mem::{MaybeUninit, offset_of, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use socket2::{Protocol, SockRef};
+
+/// The state of a connection that is over (`linux/tcp_states.h`).
+const TCP_CLOSE: u8 = 7;
+
 /// How a connection ended, as far as reading from it told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parting {
@@ -13,32 +18,58 @@ pub enum Parting {
     Otherwise,
 }
 
-/// Bytes written to a TCP connection in its whole life (tcp(7), `TCP_INFO`).
+/// What has become of the bytes written to a TCP connection in its whole life (tcp(7), `TCP_INFO`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Acknowledged by the peer's kernel.
+    /// How many the peer's kernel has acknowledged.
     pub acknowledged: u64,
-    /// Sent at least once, and each time it was sent again.
+    /// How many were sent, each time they were sent again included.
     pub sent: u64,
+    /// Whether the kernel has done with the connection: nothing will be acknowledged any more.
+    pub is_over: bool,
+}
+
+/// What is known of bytes that were written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// None of them has been acknowledged, and none will be.
+    Undelivered,
+    /// It will be known soon.
+    Open,
+    /// Some have arrived, or may have.
+    Unknown,
 }
 
 impl Delivery {
     /// What the kernel says; `None` if it does not say (Linux before 4.19).
     pub fn of(socket: BorrowedFd<'_>) -> Option<Self> {
+        // Of a connection over several paths (MPTCP) the kernel would tell of one.
+        if SockRef::from(&socket).protocol().ok()? != Some(Protocol::TCP) {
+            return None;
+        }
         let info = tcp_info(socket)?;
         // The kernel counts our SYN as a byte that was acknowledged.
         let acknowledged = info.tcpi_bytes_acked.checked_sub(1)?;
-        Some(Self { acknowledged, sent: info.tcpi_bytes_sent })
+        let is_over = info.tcpi_state == TCP_CLOSE;
+        Some(Self { acknowledged, sent: info.tcpi_bytes_sent, is_over })
     }
 
-    /// Whether the peer has got nothing but the first `carried` bytes, for certain.
+    /// What is known of all that was written behind the first `carried` bytes.
     ///
-    /// Either nothing else ever left this machine. Or the peer ended the connection in order, and
-    /// its FIN, which acknowledges all that had come, acknowledged none of it: what came later met
-    /// a connection that could not be answered on any more. A reset proves nothing: it may
-    /// overtake the acknowledgement of bytes that were read.
-    pub fn is_nothing_beyond(self, carried: u64, parting: Parting) -> bool {
-        self.sent == carried || (parting == Parting::InOrder && self.acknowledged == carried)
+    /// Undelivered: nothing of it ever left this machine. Or the peer ended the connection in order,
+    /// with a FIN that acknowledges none of it, and then its kernel answered it with a reset, as it
+    /// does once nobody is left to read. That a peer who has ended its own direction still reads,
+    /// acts on what it reads, and then resets the connection before it acknowledges, is the one case
+    /// in which this is wrong; RFC 9112 §9.6 has it act on nothing by then. A reset without a FIN
+    /// before it proves nothing: it may overtake the acknowledgement of bytes that were read.
+    pub fn verdict(self, carried: u64, parting: Parting) -> Verdict {
+        match parting {
+            _ if self.sent == carried => Verdict::Undelivered,
+            Parting::Otherwise => Verdict::Unknown,
+            Parting::InOrder if self.acknowledged != carried => Verdict::Unknown,
+            Parting::InOrder if self.is_over => Verdict::Undelivered,
+            Parting::InOrder => Verdict::Open,
+        }
     }
 }
 
@@ -98,7 +129,7 @@ mod tests {
     #[test]
     fn the_kernel_counts_what_was_acknowledged() {
         let (ours, _theirs) = used();
-        assert_eq!(delivery(&ours), Delivery { acknowledged: 5, sent: 5 });
+        assert_eq!(delivery(&ours), Delivery { acknowledged: 5, sent: 5, is_over: false });
     }
 
     #[test]
@@ -107,7 +138,8 @@ mod tests {
         drop(theirs);
         ours.write_all(b"again").unwrap();
         assert_eq!(ours.read(&mut [0; 9]).unwrap(), 0);
-        assert!(delivery(&ours).is_nothing_beyond(5, Parting::InOrder));
+        // Loopback delivers before write returns.
+        assert_eq!(delivery(&ours).verdict(5, Parting::InOrder), Verdict::Undelivered);
     }
 
     #[test]
@@ -117,7 +149,17 @@ mod tests {
         theirs.read_exact(&mut [0; 5]).unwrap();
         drop(theirs);
         assert_eq!(ours.read(&mut [0; 9]).unwrap(), 0);
-        assert!(!delivery(&ours).is_nothing_beyond(5, Parting::InOrder));
+        assert_eq!(delivery(&ours).verdict(5, Parting::InOrder), Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_peer_that_has_only_ended_its_direction_may_still_read() {
+        let (mut ours, mut theirs) = used();
+        theirs.shutdown(std::net::Shutdown::Write).unwrap();
+        ours.write_all(b"again").unwrap();
+        assert_eq!(ours.read(&mut [0; 9]).unwrap(), 0);
+        theirs.read_exact(&mut [0; 5]).unwrap();
+        assert_ne!(delivery(&ours).verdict(5, Parting::InOrder), Verdict::Undelivered);
     }
 
     #[test]
@@ -127,7 +169,7 @@ mod tests {
         SockRef::from(&theirs).set_linger(Some(Duration::ZERO)).unwrap();
         drop(theirs);
         assert!(ours.read(&mut [0; 9]).is_err());
-        assert!(!delivery(&ours).is_nothing_beyond(5, Parting::Otherwise));
+        assert_eq!(delivery(&ours).verdict(5, Parting::Otherwise), Verdict::Unknown);
     }
 
     #[test]

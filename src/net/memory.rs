@@ -35,6 +35,8 @@ struct Pipe {
     end: Option<End>,
     /// The reading side has gone away.
     is_orphaned: bool,
+    /// It did so before the writing side had ended.
+    was_left: bool,
     resets_on_close: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -177,8 +179,9 @@ impl Memory {
 
     /// How much of what was written the peer has got.
     pub fn delivery(&self) -> Delivery {
+        let is_over = self.incoming().end == Some(End::Reset);
         let pipe = self.outgoing();
-        Delivery { acknowledged: pipe.history.len() as u64, sent: pipe.written }
+        Delivery { acknowledged: pipe.history.len() as u64, sent: pipe.written, is_over }
     }
 
     /// What can be told of the connection later on.
@@ -211,6 +214,7 @@ impl Drop for Memory {
         let unread = !incoming.pieces.is_empty();
         incoming.pieces.clear();
         incoming.is_orphaned = true;
+        incoming.was_left = incoming.end.is_none();
         incoming.wake();
         drop(incoming);
         let mut outgoing = self.outgoing();
@@ -237,8 +241,8 @@ pub struct Passage {
     pub bytes: Vec<u8>,
     /// How they ended, if they did.
     pub end: Option<End>,
-    /// Whether the reading side went away.
-    pub is_orphaned: bool,
+    /// Whether the reading side went away before it ended.
+    pub was_left: bool,
     /// For each write: how many bytes had been taken before it, this way and the other.
     pub writes: Vec<(usize, usize)>,
 }
@@ -260,7 +264,7 @@ fn passage(pipe: &Mutex<Pipe>) -> Passage {
     Passage {
         bytes: pipe.history.clone(),
         end: pipe.end,
-        is_orphaned: pipe.is_orphaned,
+        was_left: pipe.was_left,
         writes: pipe.writes.clone(),
     }
 }
@@ -296,7 +300,7 @@ mod tests {
         assert_eq!(ours.read().await.unwrap(), b"ab");
         assert_eq!(ours.read().await.unwrap(), b"");
         ours.write(b"late").await.unwrap();
-        assert_eq!(ours.delivery(), Delivery { acknowledged: 0, sent: 4 });
+        assert_eq!(ours.delivery(), Delivery { acknowledged: 0, sent: 4, is_over: true });
         assert!(ours.read().await.is_err() && ours.write(b"x").await.is_err());
     }
 

@@ -1,11 +1,13 @@
 //! One try at one endpoint: the connection it goes over, and the head of its answer.
 
-use tokio::time::Instant;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 use super::record::Target;
 use super::services::Services;
 use crate::buffer::Buffer;
-use crate::fault::{Fault, Kind, Stage};
+use crate::fault::{Fault, Kind, Progress, Stage};
 use crate::http::chunked::Emit;
 use crate::http::field::Name;
 use crate::http::framing::{self, Framing};
@@ -14,8 +16,9 @@ use crate::http::persistence::{self, Options};
 use crate::http::rewrite::{self, Connection};
 use crate::net::connect::connect;
 use crate::net::deadline::{Elapsed, Timer};
+use crate::net::delivery::{Parting, Verdict};
 use crate::net::pool::{Ending, Lease};
-use crate::net::stream::{ReadHalf, Unasked};
+use crate::net::stream::{ReadHalf, Stream, Unasked};
 use crate::reject::Reject;
 use crate::relay::body::Body;
 use crate::relay::copy::Meter;
@@ -60,6 +63,33 @@ pub async fn lease(
         Ok(Err(error)) => Err(Fault::upstream(Stage::Connect, Kind::of(&error))),
         Err(Elapsed) => Err(Fault::upstream(Stage::Connect, Kind::TimedOut)),
     }
+}
+
+/// How long it may take to learn what has become of a request whose connection has ended: a round
+/// trip, and then some. Longer than that its client waits for nothing.
+const VERDICT_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// Between two looks.
+const VERDICT_INTERVAL: Duration = Duration::from_millis(1);
+
+/// How far a request has come that was written to a connection behind its first `carried` bytes,
+/// when that ended without any byte of an answer.
+pub async fn progress_of_unanswered(
+    stream: &Stream,
+    carried: u64,
+    parting: Parting,
+    timer: &mut Timer,
+) -> Progress {
+    let looking = async {
+        loop {
+            match stream.delivery().map(|delivery| delivery.verdict(carried, parting)) {
+                Some(Verdict::Undelivered) => return Progress::Unsent,
+                Some(Verdict::Open) => sleep(VERDICT_INTERVAL).await,
+                Some(Verdict::Unknown) | None => return Progress::Unanswered,
+            }
+        }
+    };
+    timer.within(VERDICT_TIMEOUT, looking).await.unwrap_or(Progress::Unanswered)
 }
 
 /// Reads until `input` holds a whole head and says how long it is.

@@ -162,12 +162,7 @@ pub async fn converse(
         let upload = pin!(async {
             up.write(&mut upstream_write, outgoing.filled()).await?;
             outgoing.settle();
-            let relayed = relay(body, input, &mut client_read, &mut upstream_write, &up).await;
-            if let Err(Broken { end: End::Source, .. }) = relayed {
-                // The endpoint need not wait for the rest; if it is gone, reading will tell.
-                let _ = upstream_write.shutdown().await;
-            }
-            relayed
+            relay(body, input, &mut client_read, &mut upstream_write, &up).await
         });
         talk.run(upload, *asked).await
     };
@@ -177,36 +172,39 @@ pub async fn converse(
     if let Sent::BrokenOff(Kind::Rejected(reject)) = sent {
         services.metrics.rejects[reject as usize].add(1);
     }
-    let carried = lease.carried;
+    if sent != Sent::Done {
+        // However its connection is closed now, the request must not look whole.
+        lease.stream.set_reset_on_close(true);
+    }
+    let (carried, is_reused) = (lease.carried, lease.is_reused());
     lease.carried += up.bytes();
-    ended.map_err(|fault| {
-        let is_known_unsent =
-            || up.bytes() == 0 || is_known_undelivered(&lease.stream, carried, fault.kind, sent);
-        let progress = if heard || body.passed() > kept {
-            Progress::Underway
-        } else if is_known_unsent() {
-            Progress::Unsent
-        } else {
-            Progress::Unanswered
-        };
-        let was_stale = carried > 0
-            && progress != Progress::Underway
-            && matches!(fault.kind, Kind::Closed | Kind::Reset | Kind::Broken);
-        Failure { fault, progress, begun, was_stale }
-    })
+    let fault = match ended {
+        Ok(ended) => return Ok(ended),
+        Err(fault) => fault,
+    };
+    let is_parting = matches!(fault.kind, Kind::Closed | Kind::Reset | Kind::Broken);
+    let progress = if heard || body.passed() > kept {
+        Progress::Underway
+    } else if up.bytes() == 0 {
+        Progress::Unsent
+    } else if asked.method.is_idempotent() || !is_parting {
+        Progress::Unanswered
+    } else {
+        let parting = parting(fault.kind, sent);
+        attempt::progress_of_unanswered(&lease.stream, carried, parting, timer).await
+    };
+    let was_stale = is_reused && is_parting && progress != Progress::Underway;
+    Err(Failure { fault, progress, begun, was_stale })
 }
 
-/// Whether nothing of the request can have reached the endpoint, though it was written.
-fn is_known_undelivered(stream: &Stream, carried: u64, kind: Kind, sent: Sent) -> bool {
-    let parting = match (kind, sent) {
+fn parting(kind: Kind, sent: Sent) -> Parting {
+    match (kind, sent) {
         // The kernel tells of a reset once: behind it, even that looks like an end.
         (Kind::Closed, Sent::Running | Sent::Done | Sent::Refused | Sent::BrokenOff(_)) => {
             Parting::InOrder
         }
         _ => Parting::Otherwise,
-    };
-    matches!(kind, Kind::Closed | Kind::Reset | Kind::Broken)
-        && stream.delivery().is_some_and(|delivery| delivery.is_nothing_beyond(carried, parting))
+    }
 }
 
 /// What the two directions of an attempt share.

@@ -4,6 +4,8 @@
 //! sent follows from the client's bytes alone, whatever their timing.
 #![expect(clippy::missing_panics_doc, reason = "a panic is the finding")]
 
+use std::time::Duration;
+
 use super::http1;
 use super::services::Services;
 use super::simulation::{CLIENT, Exchanged, Outcome, Script, simulate};
@@ -14,6 +16,13 @@ use crate::net::memory::{End, Passage};
 
 /// Longer scripts find nothing that shorter ones do not, but take longer.
 const SCRIPT_BYTES_MAX: usize = 4096;
+
+/// How long a session may go on when nothing happens any more: a connection that never opens, an
+/// answer that does not come or a body that stalls, and then a client that does not leave.
+const QUIET_LIMIT: Duration = Duration::from_secs(5 * 2 + 60 + 60 + 30);
+
+/// The same behind a 101.
+const TUNNEL_LIMIT: Duration = Duration::from_secs(3600 + 60);
 
 /// A session between peers that follow `data` as a script ([`Script::read`]): it ends, it panics
 /// nowhere, it does the same again; each origin gets whole requests of this client, in order, each
@@ -28,6 +37,9 @@ pub fn exchange(data: &[u8]) {
     let carried: Vec<_> =
         outcome.origins.iter().map(|origin| Carried::of(origin, &believed)).collect();
     refuse_repeats(&believed, &carried);
+    let tunnels = carried.iter().flat_map(|c| &c.answers).any(|answer| answer.status == 101);
+    let limit = if tunnels { TUNNEL_LIMIT } else { QUIET_LIMIT };
+    assert!(outcome.quiet <= limit, "ended {:?} after anything happened", outcome.quiet);
     check_answers(&outcome, &believed, &carried);
 }
 
@@ -133,13 +145,12 @@ impl Carried {
 
 /// hyper sees as many requests, all whole.
 fn refuse_what_hyper_refuses(bytes: &[u8], count: usize) {
-    match oracle::requests(bytes) {
-        Ok(seen) => {
-            assert_eq!(seen.len(), count, "{}", bytes.escape_ascii());
-            assert!(seen.iter().all(|request| request.body.is_some()));
-        }
+    let observed = oracle::requests(bytes);
+    assert!(observed.seen.iter().all(|request| request.body.is_some()));
+    match observed.refused {
+        None => assert_eq!(observed.seen.len(), count, "{}", bytes.escape_ascii()),
         // It is stricter with targets than anybody else; `http::fuzz` leaves these out.
-        Err(error) => assert!(error.contains("URI"), "{error}: {}", bytes.escape_ascii()),
+        Some(error) => assert!(error.contains("URI"), "{error}: {}", bytes.escape_ascii()),
     }
 }
 
@@ -154,11 +165,18 @@ fn refuse_dirty(origin: &Exchanged, at: usize, methods: &[&str]) {
     let taken: usize = answers.iter().map(|answer| answer.length).sum();
     assert!(
         answers.len() == methods.len()
-            && answers.iter().all(|answer| answer.body.is_some())
+            && answers.iter().all(|answer| answer.body.is_some() && answer.persists)
             && taken == sent,
         "used again after {}",
         so_far.bytes.escape_ascii()
     );
+    // The last of the answers did not come before all of its request was written.
+    let last = origin.outward.writes.iter().rfind(|(before, _)| *before < at);
+    let by_then = last.map_or(0, |(_, sent)| *sent);
+    let early = Passage { bytes: so_far.bytes[..by_then].to_vec(), ..Passage::default() };
+    let early = answers_in(&early, methods);
+    let whole = early.iter().filter(|answer| answer.body.is_some()).count();
+    assert!(whole < methods.len(), "used again after an early answer");
 }
 
 /// The answers to these requests, up to the first that is not whole.
@@ -194,9 +212,8 @@ fn refuse_repeats(believed: &[Believed], carried: &[Carried]) {
 /// Each answer the client got whole is ours, or an origin's to that request.
 fn check_answers(outcome: &Outcome, believed: &[Believed], carried: &[Carried]) {
     let got = &outcome.client.outward;
-    let went_away = got.is_orphaned && outcome.client.inward.end.is_some();
     let then = match got.end {
-        Some(End::Fin) if !went_away => Then::Fin,
+        Some(End::Fin) if !got.was_left => Then::Fin,
         _ => Then::Reset,
     };
     // What is refused may say that it is a HEAD all the same.
@@ -204,12 +221,16 @@ fn check_answers(outcome: &Outcome, believed: &[Believed], carried: &[Carried]) 
     let behind = &sent[believed.last().map_or(0, |last| last.end)..];
     let is_head = behind[leading_blank(behind)..].starts_with(b"HEAD ");
     let refused = if is_head { "HEAD" } else { "GET" };
-    let mut at = 0;
+    let (mut at, mut goes_on) = (0, true);
     for index in 0.. {
         let rest = &got.bytes[at..];
         if rest.is_empty() {
+            let whole = believed.iter().filter(|request| request.is_whole).count();
+            let is_due = goes_on && index < whole && !got.was_left && !outcome.drains;
+            assert!(!is_due, "no answer to request {index}");
             return;
         }
+        assert!(goes_on, "behind the last answer: {}", rest.escape_ascii());
         assert!(index <= believed.len(), "an answer too many: {}", rest.escape_ascii());
         let method = believed.get(index).map_or(refused, |request| request.method.as_str());
         if method == "HEAD" && is_refusal_of_half_a_method(rest, then) {
@@ -220,6 +241,7 @@ fn check_answers(outcome: &Outcome, believed: &[Believed], carried: &[Carried]) 
         // A head or a body that was cut is the last there is, and seen to be cut.
         let Some(answer) = answered else { return };
         at += answer.length;
+        goes_on = answer.persists;
         if answer.body.is_none() {
             assert_eq!(at, got.bytes.len());
             return;
@@ -253,7 +275,10 @@ fn is_ours(answer: &Answered, method: &str) -> bool {
     let body = answer.body.as_deref().unwrap_or_default();
     let begins = format!("{} ", answer.status);
     let named = body.starts_with(begins.as_bytes()) && body.ends_with(b"\n");
-    (400..=505).contains(&answer.status) && (named || (method == "HEAD" && body.is_empty()))
+    // One route takes all there is.
+    (400..=505).contains(&answer.status)
+        && answer.status != 404
+        && (named || (method == "HEAD" && body.is_empty()))
 }
 
 /// Behind a 101 each side gets what the other sent behind its head, and nothing else.

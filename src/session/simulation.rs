@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::Notify;
 use tokio::task::spawn_local;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::services::{Plan, Services, Timeouts, Trusted};
 use crate::address::Address;
@@ -204,6 +204,10 @@ pub struct Outcome {
     pub client: Exchanged,
     /// What each connection to an origin got and sent, in the order they were opened.
     pub origins: Vec<Exchanged>,
+    /// How long the session went on after the last step of any peer.
+    pub quiet: Duration,
+    /// Whether a drain began meanwhile.
+    pub drains: bool,
 }
 
 /// What passed over a connection, towards the proxy and back.
@@ -240,7 +244,9 @@ async fn run(script: &mut Script) -> Outcome {
     let services = script.services();
     let (limit, capacity) = (END + script.pauses(), script.capacity());
     let (log, mut scripts) = (Rc::clone(&opened), std::mem::take(&mut script.origins));
-    memory::install(move |_| answer_dial(scripts.pop_front(), capacity, &log));
+    let last = Rc::new(Cell::new(Instant::now()));
+    let seen = Rc::clone(&last);
+    memory::install(move |_| answer_dial(scripts.pop_front(), capacity, &log, &seen));
     let (ours, theirs) = Memory::pair(capacity);
     let client = theirs.transcript();
     if script.drains() {
@@ -253,20 +259,23 @@ async fn run(script: &mut Script) -> Outcome {
         });
     }
     let session = spawn_local(super::serve(Stream::Memory(ours), CLIENT, Rc::clone(&services)));
-    let playing = spawn_local(play(theirs, std::mem::take(&mut script.client)));
+    let playing = spawn_local(play(theirs, std::mem::take(&mut script.client), Rc::clone(&last)));
     let ended = Timer::new().within(limit, session).await.expect("a session ends");
     ended.expect("a session does not panic");
     assert_eq!(services.drain.sessions(), 0);
     playing.abort();
     let origins = opened.borrow().iter().map(Exchanged::of).collect();
-    Outcome { client: Exchanged::of(&client), origins }
+    let (quiet, drains) = (last.get().elapsed(), script.drains());
+    Outcome { client: Exchanged::of(&client), origins, quiet, drains }
 }
 
 fn answer_dial(
     script: Option<Vec<Step>>,
     capacity: usize,
     opened: &RefCell<Vec<Transcript>>,
+    last: &Rc<Cell<Instant>>,
 ) -> Dialled {
+    last.set(Instant::now());
     let refused = || Some(Err(std::io::ErrorKind::ConnectionRefused.into()));
     match script {
         None => refused(),
@@ -275,14 +284,14 @@ fn answer_dial(
         Some(steps) => {
             let (ours, theirs) = Memory::pair(capacity);
             opened.borrow_mut().push(theirs.transcript());
-            spawn_local(play(theirs, steps));
+            spawn_local(play(theirs, steps, Rc::clone(last)));
             Some(Ok(ours))
         }
     }
 }
 
 /// Does what the script says, reading beside it, and goes on reading behind it.
-async fn play(memory: Memory, steps: Vec<Step>) {
+async fn play(memory: Memory, steps: Vec<Step>, last: Rc<Cell<Instant>>) {
     let (is_deaf, arrivals, change) = (Cell::new(false), Cell::new(0_u64), Notify::new());
     let listening = async {
         loop {
@@ -301,7 +310,7 @@ async fn play(memory: Memory, steps: Vec<Step>) {
         change.notify_waiters();
     };
     let acting = async {
-        match act(&memory, steps, &is_deaf, &arrivals, &change).await {
+        match act(&memory, steps, &is_deaf, &arrivals, &change, &last).await {
             Goes::On => Ok(()),
             Goes::Away => Err(()),
         }
@@ -325,6 +334,7 @@ async fn act(
     is_deaf: &Cell<bool>,
     arrivals: &Cell<u64>,
     change: &Notify,
+    last: &Cell<Instant>,
 ) -> Goes {
     let mut seen = 0;
     for step in steps {
@@ -350,6 +360,7 @@ async fn act(
             }
             Step::Refuse | Step::Ignore => {}
         }
+        last.set(Instant::now());
     }
     Goes::On
 }
