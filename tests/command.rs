@@ -93,6 +93,8 @@ fn sigterm_lets_what_runs_finish_and_ends_it_with_0() {
     let mut client = process.client();
     client.get("/");
     let (mut upstream, _) = held.accept().unwrap();
+    // What comes before the request would be no answer to it.
+    assert_ne!(upstream.read(&mut [0; 4096]).unwrap(), 0);
     process.signal("TERM");
     process.announces("draining ");
     upstream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").unwrap();
