@@ -28,6 +28,7 @@ pub mod fault;
 pub mod http;
 pub mod metrics;
 pub mod net;
+pub mod proxy_protocol;
 pub mod reject;
 pub mod relay;
 pub mod route;

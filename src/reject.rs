@@ -79,11 +79,14 @@ pub enum Reject {
     UnaskedUpgrade,
     /// An endpoint that speaks before it is asked: what it says answers nobody (RFC 9112 §9.3).
     UnaskedResponse,
+    /// What a connection begins with is no header of the PROXY protocol, or not one that is taken
+    /// here (its specification, §2).
+    ProxyHeader,
 }
 
 impl Reject {
     /// How many variants there are: the size of a table of counters.
-    pub const COUNT: usize = Self::UnaskedResponse as usize + 1;
+    pub const COUNT: usize = Self::ProxyHeader as usize + 1;
 
     /// The status that answers a request refused for this reason.
     pub fn status(self) -> u16 {
@@ -135,6 +138,7 @@ impl Reject {
             Self::TooManyInterim => "too many interim responses",
             Self::UnaskedUpgrade => "101 without an upgrade asked for and agreed to",
             Self::UnaskedResponse => "response before a request",
+            Self::ProxyHeader => "malformed PROXY protocol header",
         }
     }
 }

@@ -6,6 +6,7 @@ use super::source::{Source, branches, find_words, is_word, line_of};
 /// The rooms from the ground up: rank, folder, files. A file imports only what stands before it.
 const HOUSE: &[(u8, &str, &[&str])] = &[
     (0, "", &["address", "reject", "fault", "buffer", "drain", "corpus"]),
+    (1, "proxy_protocol/", &["header", "line", "block", "mod", "fuzz"]),
     (1, "route/", &["path", "pattern", "trie", "mod", "fuzz"]),
     (
         1,
@@ -35,10 +36,13 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
         &[
             "services",
             "record",
+            "caller",
             "attempt",
             "converse",
+            "tunnel",
             "exchange",
             "http1",
+            "tcp",
             "mod",
             "simulation",
             "fuzz",
