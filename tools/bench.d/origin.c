@@ -1,0 +1,265 @@
+// The origin of tools/bench: answers /N with N bytes, whatever the rest of the path, after it has
+// read the body the request announces. It must cost far less than any proxy in front of it, since
+// it shares its core with the load: heads are made once per size, small answers leave in one send,
+// large ones by sendfile from memory, and what is uploaded is dropped in the kernel.
+//
+//   origin PORT PROCESSES
+//
+// The head of an answer has the fields nginx gives a static file, so that proxies read as much as
+// they would from a server in use.
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    HEAD_MAX = 32 * 1024,
+    BODY_MAX = 64 * 1024 * 1024,
+    INLINE_MAX = 16 * 1024, // up to here one send with its head beats sendfile
+    ANSWERS = 8,
+    EVENTS = 256,
+    DISCARD = 1024 * 1024,
+};
+
+struct answer {
+    size_t body;   // bytes of the body
+    bool close;    // whether the head says so
+    size_t length; // of `bytes`: the head, and the body if it is small
+    char *bytes;   // null: not made yet
+};
+
+struct connection {
+    int fd;
+    bool close;           // after the answer
+    size_t filled;        // of `in`
+    size_t unread;        // of the request's body
+    struct answer *owed;  // once the body has come
+    size_t sent;          // of owed->bytes
+    off_t offset;         // of the file
+    char in[HEAD_MAX];
+};
+
+static struct answer answers[ANSWERS];
+static int file; // BODY_MAX bytes: the alphabet again and again
+
+static void fail(const char *what) {
+    perror(what);
+    exit(1);
+}
+
+static void fill_file(void) {
+    file = memfd_create("origin", MFD_CLOEXEC);
+    if (file < 0 || ftruncate(file, BODY_MAX) < 0) fail("memfd");
+    char *map = mmap(NULL, BODY_MAX, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (map == MAP_FAILED) fail("mmap");
+    for (size_t i = 0; i < BODY_MAX; i++) map[i] = (char)('a' + i % 26);
+    munmap(map, BODY_MAX);
+}
+
+static struct answer *make(struct answer *answer, size_t body, bool close) {
+    bool small = body <= INLINE_MAX;
+    answer->bytes = malloc(512 + (small ? body : 0));
+    if (!answer->bytes) fail("malloc");
+    int length = snprintf(answer->bytes, 512,
+                          "HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Sat, 21 Nov 2026 12:00:00 GMT\r\n"
+                          "Content-Type: application/octet-stream\r\nContent-Length: %zu\r\n"
+                          "Last-Modified: Sat, 21 Nov 2026 11:00:00 GMT\r\nConnection: %s\r\n"
+                          "ETag: \"6740f3b0-%zx\"\r\nAccept-Ranges: bytes\r\n\r\n",
+                          body, close ? "close" : "keep-alive", body);
+    answer->length = (size_t)length;
+    answer->body = body;
+    answer->close = close;
+    if (small) {
+        if (pread(file, answer->bytes + length, body, 0) != (ssize_t)body) fail("pread");
+        answer->length += body;
+    }
+    return answer;
+}
+
+// The answer of this size; null if there are too many sizes, which no workload has.
+static struct answer *answer_of(size_t body, bool close) {
+    for (int i = 0; i < ANSWERS; i++) {
+        if (!answers[i].bytes) return make(&answers[i], body, close);
+        if (answers[i].body == body && answers[i].close == close) return &answers[i];
+    }
+    return NULL;
+}
+
+// The number after the last slash of the path of the request line.
+static size_t size_in(const char *line, const char *end) {
+    const char *at = memchr(line, ' ', (size_t)(end - line)), *slash = NULL;
+    while (at && ++at < end && *at != ' ' && *at != '?') {
+        if (*at == '/') slash = at;
+    }
+    return slash ? strtoul(slash + 1, NULL, 10) : 0;
+}
+
+static bool is_field(const char *line, const char *end, const char *name) {
+    size_t length = strlen(name);
+    return (size_t)(end - line) > length && strncasecmp(line, name, length) == 0;
+}
+
+// Reads the head; false if it is one this origin does not serve.
+static bool read_head(struct connection *c, const char *end) {
+    const char *line = memchr(c->in, '\n', (size_t)(end - c->in));
+    size_t body = size_in(c->in, line);
+    c->close = false;
+    c->unread = 0;
+    while (++line < end) {
+        const char *next = memchr(line, '\n', (size_t)(end - line));
+        if (!next) break;
+        if (is_field(line, next, "content-length:")) c->unread = strtoul(line + 15, NULL, 10);
+        if (is_field(line, next, "connection: close")) c->close = true;
+        if (is_field(line, next, "transfer-encoding:")) return false;
+        line = next;
+    }
+    c->owed = body <= BODY_MAX ? answer_of(body, c->close) : NULL;
+    c->sent = 0;
+    c->offset = 0;
+    return c->owed != NULL;
+}
+
+// Sends what is owed as far as the socket takes it; false if the connection is of no more use.
+static bool answer(struct connection *c) {
+    struct answer *owed = c->owed;
+    bool in_file = owed->body > INLINE_MAX;
+    while (c->sent < owed->length) {
+        int more = in_file ? MSG_MORE : 0;
+        ssize_t n = send(c->fd, owed->bytes + c->sent, owed->length - c->sent, MSG_NOSIGNAL | more);
+        if (n < 0) return errno == EAGAIN;
+        c->sent += (size_t)n;
+    }
+    while (in_file && c->offset < (off_t)owed->body) {
+        ssize_t n = sendfile(c->fd, file, &c->offset, owed->body - (size_t)c->offset);
+        if (n < 0) return errno == EAGAIN;
+    }
+    c->owed = NULL;
+    return !c->close;
+}
+
+// Takes what has been read for the body, then drops the rest as it comes; 0 means it is not whole.
+static int drop_body(struct connection *c) {
+    size_t taken = c->filled < c->unread ? c->filled : c->unread;
+    memmove(c->in, c->in + taken, c->filled - taken);
+    c->filled -= taken;
+    c->unread -= taken;
+    while (c->unread > 0) {
+        size_t want = c->unread < DISCARD ? c->unread : DISCARD;
+        ssize_t n = recv(c->fd, NULL, want, MSG_TRUNC);
+        if (n < 0) return errno == EAGAIN ? 0 : -1;
+        if (n == 0) return -1;
+        c->unread -= (size_t)n;
+    }
+    return 1;
+}
+
+// One step with what has been read: 1 to go on, 0 to wait for the socket, -1 to close.
+static int step(struct connection *c) {
+    if (!c->owed) {
+        const char *end = memmem(c->in, c->filled, "\r\n\r\n", 4);
+        if (!end) return c->filled < HEAD_MAX ? 0 : -1;
+        if (!read_head(c, end + 4)) return -1;
+        size_t head = (size_t)(end + 4 - c->in);
+        memmove(c->in, c->in + head, c->filled - head);
+        c->filled -= head;
+    }
+    if (c->unread > 0) {
+        int whole = drop_body(c);
+        if (whole <= 0) return whole;
+    }
+    if (!answer(c)) return -1;
+    return c->owed ? 0 : 1;
+}
+
+// Takes steps as long as there is something to do; false if the connection is of no more use.
+static bool advance(struct connection *c) {
+    int on = 1;
+    while (on > 0 && (c->filled > 0 || c->owed)) on = step(c);
+    return on >= 0;
+}
+
+static bool serve(struct connection *c, uint32_t events) {
+    if (!advance(c)) return false;
+    while (!c->owed) {
+        size_t room = HEAD_MAX - c->filled;
+        ssize_t n = recv(c->fd, c->in + c->filled, room, 0);
+        if (n < 0) return errno == EAGAIN;
+        if (n == 0) return false;
+        c->filled += (size_t)n;
+        if (!advance(c)) return false;
+        // Edge-triggered: a short read has emptied the socket, unless its end has come too.
+        if ((size_t)n < room && !(events & EPOLLRDHUP)) return true;
+    }
+    return true;
+}
+
+static int listen_on(int port) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    if (bind(fd, (struct sockaddr *)&at, sizeof at) < 0 || listen(fd, 16384) < 0) fail("listen");
+    return fd;
+}
+
+static void accept_one(int listener, int epoll) {
+    int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), on = 1;
+    if (fd < 0) return;
+    struct connection *c = malloc(sizeof *c);
+    if (!c) fail("malloc");
+    c->fd = fd;
+    c->filled = c->unread = 0;
+    c->owed = NULL;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = c};
+    if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0) fail("epoll_ctl");
+}
+
+static void run(int port) {
+    int listener = listen_on(port), epoll = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event events[EVENTS], event = {.events = EPOLLIN, .data.ptr = NULL};
+    if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event) < 0) fail("epoll");
+    while (true) {
+        int count = epoll_wait(epoll, events, EVENTS, -1);
+        for (int i = 0; i < count; i++) {
+            struct connection *c = events[i].data.ptr;
+            if (!c) {
+                accept_one(listener, epoll);
+            } else if ((events[i].events & EPOLLERR) || !serve(c, events[i].events)) {
+                close(c->fd);
+                free(c);
+            }
+        }
+    }
+}
+
+int main(int count, char **words) {
+    if (count != 3) {
+        fprintf(stderr, "usage: origin PORT PROCESSES\n");
+        return 2;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    fill_file();
+    for (int left = atoi(words[2]); left > 1; left--) {
+        if (fork() == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGTERM);
+            break;
+        }
+    }
+    run(atoi(words[1]));
+}

@@ -1,0 +1,337 @@
+"""The proxies and their settings: what somebody who knows each of them well would write.
+
+Every proxy keeps connections to the origin open, logs nothing, and has one thread, unless every
+core is used. Buffers, limits and checks are each one's own defaults.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from typing import Callable
+
+from processes import Failed
+from workloads import HTTP, ROUTES, SPLICE, TCP, UNSPOOLED
+
+FOREVER = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a proxy is started for."""
+
+    listen: int
+    origin: int
+    # A port nobody uses, for a listener that must be but is not wanted.
+    spare: int
+    needs: str
+    routes: int
+    all_cores: bool
+    connections: int
+    descriptors: int
+    folder: str
+
+    @property
+    def connections_max(self):
+        """Ample for both sides of the proxy: with many routes most connections are idle ones."""
+        return 8192 if self.routes else self.connections + 1024
+
+    def write(self, name, text):
+        """Writes a file into the folder of this proxy; its path."""
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy: what it can do, and the command that starts it."""
+
+    name: str
+    program: str
+    command: Callable
+    needs: frozenset
+    version: Callable = field(default=lambda: "")
+    # Measured only in workloads that name it.
+    is_variant: bool = False
+    # Why it cannot do one of `needs` here.
+    missing: dict = field(default_factory=dict)
+
+
+def said(*command):
+    """What a program says, on either output."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=20, check=False, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return (done.stdout + done.stderr).strip()
+
+
+def first_line(*command):
+    """The first line of that."""
+    return (said(*command).splitlines() or ["unknown"])[0]
+
+
+# Evener.
+
+
+def evener_command(program, setup):
+    """Default settings, but for one thread and no log."""
+    threads = [] if setup.all_cores else ["--threads", "1"]
+    origin = f"127.0.0.1:{setup.origin}"
+    if setup.needs == TCP:
+        # The HTTP listener gets no request.
+        listen = ["--tcp", f"127.0.0.1:{setup.listen}={origin}", "--listen", f"127.0.0.1:{setup.spare}"]
+    else:
+        listen = ["--listen", f"127.0.0.1:{setup.listen}"]
+    routes = [f"/r{i:04}" for i in range(setup.routes)] or ["/"]
+    words = [word for route in routes for word in ("--route", f"{route}={origin}")]
+    return [program, "--log-level", "warn", *threads, *listen, *words]
+
+
+def evener(name, program):
+    """A build of Evener."""
+    has_tcp = "--tcp " in said(program, "--help")
+    return Proxy(
+        name, program, lambda setup: evener_command(program, setup),
+        frozenset({HTTP, ROUTES, TCP} if has_tcp else {HTTP, ROUTES}),
+        lambda: first_line(program, "--version"),
+        missing={} if has_tcp else {TCP: "this build of Evener has no --tcp"},
+    )
+
+
+# nginx.
+
+NGINX = """{stream_module}user {user};
+worker_processes {workers};
+daemon off;
+pid {folder}/nginx.pid;
+error_log stderr crit;
+worker_rlimit_nofile {descriptors};
+events {{ worker_connections {connections}; }}
+{body}"""
+
+NGINX_HTTP = """http {{
+  access_log off;
+  keepalive_requests {forever};
+  client_max_body_size 0;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  proxy_http_version 1.1;
+  proxy_set_header Connection "";
+{extra}{upstreams}
+  server {{
+    listen 127.0.0.1:{listen} backlog=4096;
+{locations}
+  }}
+}}
+"""
+
+NGINX_STREAM = """stream {{
+  upstream origin {{ server 127.0.0.1:{origin}; }}
+  server {{
+    listen 127.0.0.1:{listen} backlog=4096;
+    tcp_nodelay on;
+    proxy_pass origin;
+  }}
+}}
+"""
+
+NGINX_UPSTREAM = """  upstream {name} {{
+    server 127.0.0.1:{origin};
+    keepalive {keepalive};
+    keepalive_requests {forever};
+  }}"""
+
+# Bodies never touch a file: not a client's (nginx spools by default what is over 16 KiB), not the
+# origin's when the client is slower.
+NGINX_UNSPOOLED = """  proxy_request_buffering off;
+  proxy_max_temp_file_size 0;
+"""
+
+
+def nginx_http(setup, extra):
+    """The http block. nginx allocates a pool when it starts: with many upstreams, smaller ones."""
+    names = [f"r{i:04}" for i in range(setup.routes)] or ["origin"]
+    keepalive = 64 if setup.routes else 512
+    upstreams = [
+        NGINX_UPSTREAM.format(name=name, origin=setup.origin, keepalive=keepalive, forever=FOREVER)
+        for name in names
+    ]
+    paths = [f"/{name}/" for name in names] if setup.routes else ["/"]
+    locations = [
+        f"    location {path} {{ proxy_pass http://{name}; }}" for path, name in zip(paths, names)
+    ]
+    return NGINX_HTTP.format(
+        folder=setup.folder, forever=FOREVER, extra=extra, listen=setup.listen,
+        upstreams="\n".join(upstreams), locations="\n".join(locations),
+    )
+
+
+def nginx_command(program, module, extra, setup):
+    """Writes the configuration; the command."""
+    if setup.needs == TCP:
+        body = NGINX_STREAM.format(origin=setup.origin, listen=setup.listen)
+    else:
+        body = nginx_http(setup, extra)
+    loaded = setup.needs == TCP and module
+    text = NGINX.format(
+        stream_module=f"load_module {module};\n" if loaded else "",
+        user="root" if os.geteuid() == 0 else "nobody",
+        workers="auto" if setup.all_cores else 1,
+        folder=setup.folder, descriptors=setup.descriptors, body=body,
+        # Each takes memory from the start: enough and no more.
+        connections=setup.connections_max,
+    )
+    path = setup.write("nginx.conf", text)
+    return [program, "-p", setup.folder, "-e", "stderr", "-c", path]
+
+
+def nginx_stream(program):
+    """Whether nginx can relay TCP, and the module to load for it."""
+    built = said(program, "-V")
+    if re.search(r"--with-stream(?!\S)", built):
+        return True, ""
+    folder = re.search(r"--modules-path=(\S+)", built)
+    path = os.path.join(folder[1], "ngx_stream_module.so") if folder else ""
+    return os.path.exists(path), path
+
+
+def nginx(program):
+    """nginx, and nginx that spools no bodies."""
+    has_stream, module = nginx_stream(program)
+    needs = frozenset({HTTP, ROUTES, TCP} if has_stream else {HTTP, ROUTES})
+    missing = {} if has_stream else {TCP: "nginx has no stream module: tools/bench --install"}
+
+    def version():
+        return first_line(program, "-v").replace("nginx version: ", "")
+
+    def command(extra):
+        return lambda setup: nginx_command(program, module, extra, setup)
+
+    return [
+        Proxy("nginx", program, command(""), needs, version, missing=missing),
+        Proxy(UNSPOOLED, program, command(NGINX_UNSPOOLED), frozenset({HTTP}), version, True),
+    ]
+
+
+# HAProxy.
+
+# It insists on descriptors for all its pipes at once: by default a quarter of maxconn.
+HAPROXY = """global
+  maxconn {connections}
+  maxpipes 512
+{threads}
+defaults
+  mode {mode}
+  timeout connect 3s
+  timeout client 60s
+  timeout server 60s
+  option splice-auto
+{http}
+frontend clients
+  bind 127.0.0.1:{listen}
+  {choice}
+{backends}
+"""
+
+HAPROXY_HTTP = """  option http-keep-alive
+  http-reuse always
+  timeout http-request 10s
+  timeout http-keep-alive 60s
+"""
+
+
+def haproxy_command(program, setup):
+    """Writes the configuration; the command."""
+    names = [f"r{i:04}" for i in range(setup.routes)] or ["origin"]
+    choice = "default_backend origin"
+    if setup.routes:
+        entries = "".join(f"/{name}/ {name}\n" for name in names)
+        choice = f"use_backend %[path,map_beg({setup.write('routes.map', entries)})]"
+    backends = [f"backend {name}\n  server s 127.0.0.1:{setup.origin}" for name in names]
+    text = HAPROXY.format(
+        connections=min(setup.connections_max, (setup.descriptors - 1500) // 2),
+        threads="" if setup.all_cores else "  nbthread 1\n",
+        mode="tcp" if setup.needs == TCP else "http",
+        http="" if setup.needs == TCP else HAPROXY_HTTP,
+        listen=setup.listen, choice=choice, backends="\n".join(backends),
+    )
+    return [program, "-db", "-f", setup.write("haproxy.cfg", text)]
+
+
+def haproxy(program):
+    """HAProxy."""
+    return Proxy(
+        "haproxy", program, lambda setup: haproxy_command(program, setup),
+        frozenset({HTTP, ROUTES, TCP}), lambda: first_line(program, "-v"),
+    )
+
+
+# The null relay, and others.
+
+
+def relays(program):
+    """The floor: what moving the bytes alone costs."""
+    def command(*words):
+        return lambda setup: [program, str(setup.listen), str(setup.origin), *words]
+
+    needs = frozenset({HTTP, ROUTES, TCP})
+
+    def version():
+        return "tools/bench.d/relay.c, cc -O2"
+
+    return [
+        Proxy("relay", program, command(), needs, version),
+        Proxy(SPLICE, program, command("splice"), needs, version, True),
+    ]
+
+
+def peer(text, template):
+    """A proxy given as NAME=COMMAND, with the path of a template of its configuration, or none."""
+    name, _, line = text.partition("=")
+
+    def command(setup):
+        values = {
+            "{listen}": f"127.0.0.1:{setup.listen}", "{listen_port}": str(setup.listen),
+            "{origin}": f"127.0.0.1:{setup.origin}", "{origin_port}": str(setup.origin),
+            "{threads}": str(len(os.sched_getaffinity(0)) if setup.all_cores else 1),
+            "{dir}": setup.folder,
+        }
+
+        def fill(string):
+            # Not str.format: braces are common in configurations.
+            for key, value in values.items():
+                string = string.replace(key, value)
+            return string
+
+        if template:
+            with open(template, encoding="utf-8") as file:
+                suffix = os.path.splitext(template)[1]
+                values["{config}"] = setup.write(f"config{suffix}", fill(file.read()))
+        return [fill(word) for word in shlex.split(line)]
+
+    program = (shlex.split(line) or [""])[0]
+    return Proxy(
+        name, program, command, frozenset({HTTP}), lambda: first_line(program, "--version")
+    )
+
+
+def refuse_debug(program):
+    """Fails on a build with debug assertions: only such builds hold this message of the library."""
+    try:
+        with open(program, "rb") as file:
+            if b"unsafe precondition(s) violated" in file.read():
+                raise Failed(f"{program} is a debug build: its figures would mean nothing")
+    except OSError as error:
+        raise Failed(f"{program}: {error.strerror}") from error
+
+
+def find(program):
+    """The path of a program; None if it is not installed. nginx hides in /usr/sbin."""
+    return shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/local/sbin")

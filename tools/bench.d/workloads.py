@@ -1,0 +1,96 @@
+"""What is measured: one row each."""
+
+from dataclasses import dataclass
+
+KI, MI = 1024, 1024 * 1024
+
+# What a proxy must be able to do for a workload.
+HTTP, ROUTES, TCP = "http", "routes", "tcp"
+
+# How it is measured.
+LOAD, IDLE = "load", "idle"
+
+ROUTES_COUNT = 1000
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One row: what the load is, and what a proxy in front of it must do."""
+
+    name: str
+    title: str
+    connections: int = 64
+    # Bytes of the answer.
+    answer: int = 13
+    # Bytes of the body of the request; 0 is a GET.
+    upload: int = 0
+    needs: str = HTTP
+    how: str = LOAD
+    # Whether every core may be used, with each proxy's own default of threads.
+    all_cores: bool = False
+    # Words for load.lua besides those that follow from the above.
+    words: tuple = ()
+    # Variants that are of interest here only.
+    variants: tuple = ()
+    # Proxies this says nothing about.
+    without: tuple = ()
+
+    @property
+    def path(self):
+        """What is asked for; load.lua puts the route before it."""
+        return f"/{self.answer}"
+
+    @property
+    def routes(self):
+        """How many routes the proxy has; 0: one for everything."""
+        return ROUTES_COUNT if self.needs == ROUTES else 0
+
+    @property
+    def load_words(self):
+        """The words for load.lua."""
+        upload = ("method=POST", f"bytes={self.upload}") if self.upload else ()
+        return (*upload, *self.words)
+
+
+# Variants of a peer that are measured where bodies are large.
+UNSPOOLED, SPLICE = "nginx-unspooled", "relay-splice"
+BULK = (UNSPOOLED, SPLICE)
+
+# The relay opens a connection to the origin for each of a client's: where pools or idle clients
+# are measured, or several threads, it is no floor.
+NO_FLOOR = ("relay",)
+
+WORKLOADS = (
+    Workload("small-1", "13 B answer, 1 connection", connections=1),
+    Workload("small-64", "13 B answer, 64 connections"),
+    Workload("small-256", "13 B answer, 256 connections", connections=256),
+    Workload("10k", "10 KiB answer, 64 connections", answer=10 * KI),
+    Workload("1m", "1 MiB answer, 64 connections", answer=MI, variants=BULK),
+    Workload("16m", "16 MiB answer, 16 connections", connections=16, answer=16 * MI, variants=BULK),
+    Workload("upload-1k", "1 KiB upload, 64 connections", upload=KI),
+    Workload("upload-1m", "1 MiB upload, 64 connections", upload=MI, variants=BULK),
+    Workload(
+        "routes",
+        "browser-sized head, 1000 routes, 64 connections",
+        needs=ROUTES,
+        words=("browser=1", f"routes={ROUTES_COUNT}"),
+    ),
+    Workload(
+        "connect",
+        "a connection for each request, 64 at a time",
+        words=("close=1",),
+        without=NO_FLOOR,
+    ),
+    Workload("tcp-small", "TCP: 13 B answer, 64 connections", needs=TCP),
+    Workload("tcp-1m", "TCP: 1 MiB answer, 64 connections", answer=MI, needs=TCP, variants=(SPLICE,)),
+    Workload(
+        "idle", "8000 idle keep-alive clients", connections=8000, how=IDLE, without=NO_FLOOR
+    ),
+    Workload(
+        "all-cores",
+        "13 B answer, 256 connections, every core, nothing pinned",
+        connections=256,
+        all_cores=True,
+        without=NO_FLOOR,
+    ),
+)
