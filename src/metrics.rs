@@ -31,6 +31,10 @@ pub struct Metrics {
     pub accepted: Counter,
     /// Failures to accept one.
     pub accept_errors: Counter,
+    /// Connections that were passed on as they are.
+    pub tcp_opened: Counter,
+    /// Connections that were to be, and found no endpoint.
+    pub tcp_refused: Counter,
     /// Requests read, refused ones not included.
     pub requests: Counter,
     /// Responses by the first digit of their status; own answers included, interim ones not.
@@ -71,6 +75,8 @@ impl Metrics {
         Self {
             accepted: Counter::default(),
             accept_errors: Counter::default(),
+            tcp_opened: Counter::default(),
+            tcp_refused: Counter::default(),
             requests: Counter::default(),
             responses: Default::default(),
             rejects: std::array::from_fn(|_| Counter::default()),

@@ -20,8 +20,8 @@ use crate::drain::Phase;
 use crate::metrics::Metrics;
 use crate::net::deadline::Epoch;
 use crate::net::listen::Listener;
-use crate::session;
 use crate::session::services::{Plan, Services};
+use crate::session::{self, Entrance};
 
 /// How long a drain leaves idle clients be: a request that is already on its way to us is still
 /// answered, with `Connection: close`, instead of meeting a closed connection.
@@ -48,7 +48,7 @@ pub struct Setup {
     /// Which of the workers it is.
     pub index: usize,
     /// Its listening sockets.
-    pub sockets: Vec<Socket>,
+    pub sockets: Vec<(Socket, Entrance)>,
     /// What its sessions follow.
     pub plan: Arc<Plan>,
     /// Its counters.
@@ -78,16 +78,18 @@ pub fn run(setup: Setup) -> usize {
 
 async fn work(mut setup: Setup) -> usize {
     let services = Services::new(setup.plan, Arc::clone(&setup.metrics), setup.index, setup.epoch);
-    let registered: io::Result<Vec<_>> =
-        setup.sockets.into_iter().map(Listener::register).collect();
-    let listeners: Vec<_> = match registered {
-        Ok(listeners) => listeners.into_iter().map(Rc::new).collect(),
+    let register = |(socket, entrance)| Ok((Rc::new(Listener::register(socket)?), entrance));
+    let registered: io::Result<Vec<_>> = setup.sockets.into_iter().map(register).collect();
+    let listeners = match registered {
+        Ok(listeners) => listeners,
         Err(error) => {
             let _ = setup.ready.send(Err(error));
             return 0;
         }
     };
-    let accept = |listener| spawn_local(accept(Rc::clone(listener), Rc::clone(&services)));
+    let accept = |(listener, entrance): &(Rc<_>, _)| {
+        spawn_local(accept(Rc::clone(listener), *entrance, Rc::clone(&services)))
+    };
     let accepting: Vec<_> = listeners.iter().map(accept).collect();
     let _ = setup.ready.send(Ok(()));
     let sweeping = spawn_local(sweep(Rc::clone(&services)));
@@ -99,8 +101,8 @@ async fn work(mut setup: Setup) -> usize {
     for task in accepting {
         task.abort();
     }
-    for listener in listeners {
-        accept_waiting(&listener, &services);
+    for (listener, entrance) in listeners {
+        accept_waiting(&listener, entrance, &services);
     }
     let cut = drain(&services, deadline).await;
     sweeping.abort();
@@ -120,14 +122,14 @@ async fn drain(services: &Services, deadline: Instant) -> usize {
     drain.sessions()
 }
 
-async fn accept(listener: Rc<Listener>, services: Rc<Services>) {
+async fn accept(listener: Rc<Listener>, entrance: Entrance, services: Rc<Services>) {
     let mut backoff = ACCEPT_BACKOFF.0;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 backoff = ACCEPT_BACKOFF.0;
                 services.metrics.accepted.add(1);
-                spawn_local(session::serve(stream, peer, Rc::clone(&services)));
+                spawn_local(session::serve(stream, peer, entrance, Rc::clone(&services)));
             }
             Err(error) if is_of_one_connection(&error) => services.metrics.accept_errors.add(1),
             Err(error) => {
@@ -159,13 +161,13 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 /// Takes the connections that the kernel has already accepted for us: closing the socket would
 /// reset them.
-fn accept_waiting(listener: &Listener, services: &Rc<Services>) {
+fn accept_waiting(listener: &Listener, entrance: Entrance, services: &Rc<Services>) {
     let mut cx = Context::from_waker(Waker::noop());
     // Unconstrained: the cooperative budget would end this before the queue is empty.
     let mut next = || pin!(unconstrained(listener.accept())).poll(&mut cx);
     while let Poll::Ready(Ok((stream, peer))) = next() {
         services.metrics.accepted.add(1);
-        spawn_local(session::serve(stream, peer, Rc::clone(services)));
+        spawn_local(session::serve(stream, peer, entrance, Rc::clone(services)));
     }
 }
 

@@ -65,9 +65,19 @@ pub struct OriginFlags {
 /// The flags of the balancer, as they were typed.
 #[derive(Clone, Debug, Args)]
 pub struct Flags {
-    /// Where to listen: ip:port, [v6]:port, :port or unix:/path; repeatable
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", help_heading = "Listening")]
+    /// Where to listen for HTTP; repeatable [default: 127.0.0.1:8080]
+    ///
+    /// ip:port, [v6]:port, :port or unix:/path. With --tcp and without a route there is none.
+    /// ADDR,proxy: connections begin with a PROXY protocol header (v1 or v2), of a --trusted proxy.
+    #[arg(long, value_name = "ADDR", help_heading = "Listening")]
     pub listen: Vec<String>,
+    /// Pass connections on as they are: LISTEN=ENDPOINT[@WEIGHT][,…]; repeatable
+    ///
+    /// For whatever is no HTTP: databases, TLS that ends elsewhere. Endpoints are chosen, checked
+    /// (by connecting) and ejected as those of a route. --tunnel-timeout bounds idle connections.
+    /// LISTEN,proxy=… and …,proxy=v2 as with --listen and --route.
+    #[arg(long, value_name = "RELAY", help_heading = "Listening")]
+    pub tcp: Vec<String>,
     /// Threads; 0: one for each core this process may use, cgroup quota included
     #[arg(long, value_name = "N", default_value = "0", help_heading = "Listening")]
     pub threads: String,
@@ -76,13 +86,15 @@ pub struct Flags {
     ///
     /// The longest prefix wins. /auth takes /auth and /auth/… but not /authx; /img* takes all
     /// that begins so; / takes the rest. With a host (api.example.com/v1) it comes before every
-    /// route without. An endpoint is ip:port, [v6]:port, name:port or unix:/path.
+    /// route without. An endpoint is ip:port, [v6]:port, name:port or unix:/path. Last may stand
+    /// proxy=v1 or proxy=v2: connections begin with a PROXY protocol header, and are not shared.
     #[arg(long, value_name = "ROUTE", help_heading = "Routing")]
     pub route: Vec<String>,
     /// Host to send to endpoints [default: what the client sent]
     #[arg(long, value_name = "HOST", help_heading = "Routing")]
     pub host_header: Option<String>,
-    /// Networks (or `unix`) whose X-Forwarded-* and Forwarded fields are kept; repeatable
+    /// Networks (or `unix`) whose X-Forwarded-* and Forwarded fields are kept, and whose PROXY
+    /// headers are taken; repeatable
     /// [default: none]
     #[arg(long, value_name = "NETWORKS", value_delimiter = ',', help_heading = "Routing")]
     pub trusted: Vec<String>,

@@ -18,12 +18,14 @@ use crate::http::authority::is_authority;
 use crate::http::head::{FIELDS_CEILING, Limits};
 use crate::net::pool;
 use crate::route::{Pattern, Router};
+use crate::session::caller::Greeting;
 use crate::session::services::{Plan, Timeouts, Trusted};
-use crate::upstream::Upstream;
+use crate::session::{Entrance, Service};
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::health::Thresholds;
+use crate::upstream::{Traffic, Upstream};
 use cli::Flags;
-use value::{Check, Resolve};
+use value::{Check, Listen, Resolve};
 
 type DurationRange = RangeInclusive<Duration>;
 
@@ -43,8 +45,8 @@ const MAX_HEAD: (usize, usize) = (1024, 31 * 1024);
 /// What is true for the life of the process.
 #[derive(Debug)]
 pub struct Config {
-    /// Where to listen: at least one.
-    pub listen: Vec<Address>,
+    /// Where to listen, and what for: at least one.
+    pub listeners: Vec<Listener>,
     /// Workers.
     pub threads: NonZeroUsize,
     /// What sessions follow.
@@ -58,6 +60,18 @@ pub struct Config {
     /// What is logged.
     pub log_level: log::LevelFilter,
 }
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The address.
+    pub address: Address,
+    /// What it is for.
+    pub entrance: Entrance,
+}
+
+/// Where HTTP is listened for if nobody says.
+const LISTEN: &str = "127.0.0.1:8080";
 
 /// A flag that makes no sense, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,10 +120,13 @@ impl Config {
     /// What the flags mean, or everything that is wrong with them.
     pub fn new(flags: &Flags, resolve: Resolve<'_>) -> Result<Self, Vec<Mistake>> {
         let mut mistakes = Mistakes::default();
-        let listen = listen(flags, resolve, &mut mistakes);
-        let plan = plan(flags, resolve, &mut mistakes);
+        let mut listeners = http_listeners(flags, resolve, &mut mistakes);
+        let mut plan = plan(flags, resolve, &mut mistakes);
+        relays(flags, resolve, &mut plan, &mut listeners, &mut mistakes);
+        refuse_repeats(&listeners, &mut mistakes);
+        refuse_loops(&listeners, &plan, &mut mistakes);
         let config = Self {
-            listen,
+            listeners,
             threads: mistakes.note("threads", threads(&flags.threads), NonZeroUsize::MIN),
             check: mistakes.note("check", value::check(&flags.check), Check::Off),
             check_interval: mistakes.duration_from(
@@ -139,18 +156,96 @@ pub fn threads(text: &str) -> Result<NonZeroUsize, String> {
         .unwrap_or(NonZeroUsize::MIN))
 }
 
-fn listen(flags: &Flags, resolve: Resolve<'_>, mistakes: &mut Mistakes) -> Vec<Address> {
-    let mut listen = Vec::new();
-    for text in &flags.listen {
-        for address in mistakes.note("listen", value::addresses(text, resolve), Vec::new()) {
-            let fixed = !matches!(&address, Address::Tcp(tcp) if tcp.port() == 0);
-            if fixed && listen.contains(&address) {
-                mistakes.note("listen", Err(format!("{address} is given twice")), ());
+fn http_listeners(flags: &Flags, resolve: Resolve<'_>, mistakes: &mut Mistakes) -> Vec<Listener> {
+    let by_default = (flags.listen.is_empty() && flags.tcp.is_empty())
+        || (flags.listen.is_empty() && !flags.route.is_empty());
+    let texts = flags.listen.iter().map(String::as_str).chain(by_default.then_some(LISTEN));
+    let mut listeners = Vec::new();
+    for text in texts {
+        match value::listen(text, resolve) {
+            Err(what) => mistakes.0.push(Mistake { flag: "listen", what }),
+            Ok(listen) => {
+                mistakes.note("listen", check_trust(flags, listen.greeting), ());
+                listeners.extend(entrances(listen, Service::Http));
             }
-            listen.push(address);
         }
     }
-    listen
+    listeners
+}
+
+fn entrances(listen: Listen, service: Service) -> impl Iterator<Item = Listener> {
+    let entrance = Entrance { greeting: listen.greeting, service };
+    listen.addresses.into_iter().map(move |address| Listener { address, entrance })
+}
+
+/// A header of the PROXY protocol is taken from somebody in particular or from nobody.
+fn check_trust(flags: &Flags, greeting: Greeting) -> Result<(), String> {
+    if greeting == Greeting::ProxyHeader && flags.trusted.is_empty() {
+        return Err("\",proxy\" takes the word of --trusted only: say whose that is".to_owned());
+    }
+    Ok(())
+}
+
+/// Adds an upstream and its listeners for each `--tcp`.
+fn relays(
+    flags: &Flags,
+    resolve: Resolve<'_>,
+    plan: &mut Plan,
+    listeners: &mut Vec<Listener>,
+    mistakes: &mut Mistakes,
+) {
+    let thresholds = thresholds(flags, &mut Mistakes::default());
+    for text in &flags.tcp {
+        match value::relay(text, resolve) {
+            Err(what) => mistakes.0.push(Mistake { flag: "tcp", what }),
+            Ok(relay) => {
+                mistakes.note("tcp", check_trust(flags, relay.listen.greeting), ());
+                let service = Service::Tcp { upstream: plan.upstreams.len() };
+                let name = text.split(['=', ',']).next().unwrap_or_default();
+                let endpoints = relay.destination.endpoints.into_iter();
+                plan.upstreams.push(Arc::new(Upstream {
+                    name: name.into(),
+                    endpoints: endpoints.map(|(at, weight)| Endpoint::new(at, weight)).collect(),
+                    thresholds,
+                    traffic: Traffic::Tcp,
+                    announces: relay.destination.announces,
+                }));
+                listeners.extend(entrances(relay.listen, service));
+            }
+        }
+    }
+}
+
+/// A relay to an address we listen on would never come to an end.
+fn refuse_loops(listeners: &[Listener], plan: &Plan, mistakes: &mut Mistakes) {
+    let relays = plan.upstreams.iter().filter(|upstream| upstream.traffic == Traffic::Tcp);
+    for endpoint in relays.flat_map(|upstream| &upstream.endpoints) {
+        if listeners.iter().any(|listener| leads_to(&endpoint.address, &listener.address)) {
+            let what = format!("{} is where this balancer listens itself", endpoint.address);
+            mistakes.note("tcp", Err(what), ());
+        }
+    }
+}
+
+/// Whether a connection to `to` may be accepted at `listen`, as far as addresses tell.
+fn leads_to(to: &Address, listen: &Address) -> bool {
+    match (to, listen) {
+        (Address::Tcp(to), Address::Tcp(listen)) => {
+            let anywhere = listen.ip().is_unspecified() && to.ip().is_loopback();
+            to.port() == listen.port() && (to.ip() == listen.ip() || anywhere)
+        }
+        _ => to == listen,
+    }
+}
+
+fn refuse_repeats(listeners: &[Listener], mistakes: &mut Mistakes) {
+    for (index, Listener { address, entrance }) in listeners.iter().enumerate() {
+        let fixed = !matches!(address, Address::Tcp(tcp) if tcp.port() == 0);
+        if fixed && listeners[..index].iter().any(|earlier| earlier.address == *address) {
+            let flag = if entrance.service == Service::Http { "listen" } else { "tcp" };
+            mistakes.note(flag, Err(format!("{address} is given twice")), ());
+        }
+    }
 }
 
 fn plan(flags: &Flags, resolve: Resolve<'_>, mistakes: &mut Mistakes) -> Plan {
@@ -211,17 +306,19 @@ fn routes(
         match value::route(text, resolve) {
             Err(what) => mistakes.0.push(Mistake { flag: "route", what }),
             Ok(route) => {
-                let endpoints = route.endpoints.into_iter();
+                let endpoints = route.destination.endpoints.into_iter();
                 upstreams.push(Arc::new(Upstream {
                     name: route.pattern.to_string().into(),
                     endpoints: endpoints.map(|(at, weight)| Endpoint::new(at, weight)).collect(),
                     thresholds,
+                    traffic: Traffic::Http,
+                    announces: route.destination.announces,
                 }));
                 patterns.push(route.pattern);
             }
         }
     }
-    if flags.route.is_empty() {
+    if flags.route.is_empty() && (flags.tcp.is_empty() || !flags.listen.is_empty()) {
         let what = "none is given: write --route PREFIX=ENDPOINT, or try `evener demo`";
         mistakes.note("route", Err(what.to_owned()), ());
     }
@@ -279,7 +376,7 @@ mod tests {
     #[test]
     fn the_defaults_stand() {
         let config = config(&["--route", "/=127.0.0.1:1"]).unwrap();
-        assert_eq!(config.listen[0].to_string(), "127.0.0.1:8080");
+        assert_eq!(config.listeners[0].address.to_string(), "127.0.0.1:8080");
         assert_eq!(config.plan.timeouts.header, Duration::from_secs(10));
         assert_eq!(config.plan.limits.head_bytes_max, 16384);
         assert_eq!(config.check, Check::Tcp);
@@ -331,6 +428,36 @@ mod tests {
     fn the_same_route_twice_is_a_mistake() {
         let twice = ["--route", "/a=127.0.0.1:1", "--route", "/a=127.0.0.1:2"];
         assert_eq!(config(&twice).unwrap_err(), ["--route: /a is given twice"]);
+    }
+
+    #[test]
+    fn relays_need_no_route_and_then_no_http_is_listened_for() {
+        let config = config(&["--tcp", ":5432=127.0.0.1:1,proxy=v2"]).unwrap();
+        let [listener] = &config.listeners[..] else { panic!("{:?}", config.listeners) };
+        assert_eq!(listener.address.to_string(), "0.0.0.0:5432");
+        assert_eq!(listener.entrance.service, Service::Tcp { upstream: 0 });
+        assert!(config.plan.upstreams[0].announces.is_some());
+    }
+
+    #[test]
+    fn mistakes_about_listeners_and_headers() {
+        let rows = [
+            (
+                &["--tcp", ":1=127.0.0.1:3", "--tcp", ":1=127.0.0.1:2"][..],
+                "--tcp: 0.0.0.0:1 is given",
+            ),
+            (&["--tcp", ":1"], "--tcp: \":1\" has no '='"),
+            (&["--tcp", ":1=127.0.0.1:2,proxy=v3"], "--tcp: proxy=v3: write proxy=v1 or proxy=v2"),
+            (&["--tcp", ":1,x=127.0.0.1:2"], "--tcp: \"x\" is no option"),
+            (&["--tcp", ":1,proxy=127.0.0.1:2"], "--tcp: \",proxy\" takes the word of --trusted"),
+            (&["--tcp", ":1=127.0.0.1:2", "--listen", ":3"], "--route: none is given"),
+            (&["--tcp", ":1=127.0.0.1:1"], "--tcp: 127.0.0.1:1 is where this balancer listens"),
+            (&["--tcp", ":1=127.0.0.1:2,proxy"], "--tcp: proxy=v1 or proxy=v2 stands last"),
+        ];
+        for (flags, expected) in rows {
+            let mistakes = config(flags).unwrap_err();
+            assert!(mistakes[0].starts_with(expected), "{flags:?}: {mistakes:?}");
+        }
     }
 
     #[test]

@@ -9,7 +9,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::address::Address;
+use crate::proxy_protocol::Version;
 use crate::route::Pattern;
+use crate::session::caller::Greeting;
 
 /// The largest weight of an endpoint.
 const WEIGHT_MAX: u16 = 1000;
@@ -99,21 +101,80 @@ fn resolved(text: &str, resolve: Resolve<'_>) -> Result<Vec<Address>, String> {
     Ok(addresses)
 }
 
+/// Where connections or requests go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// At least one.
+    pub endpoints: Vec<(Address, NonZeroU16)>,
+    /// The header of the PROXY protocol they are to be sent, if any.
+    pub announces: Option<Version>,
+}
+
 /// What is typed behind `--route`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Which requests take it.
     pub pattern: Pattern,
-    /// Where they go: at least one.
-    pub endpoints: Vec<(Address, NonZeroU16)>,
+    /// Where they go.
+    pub destination: Destination,
 }
 
-/// `[HOST]PREFIX=ENDPOINT[@WEIGHT][,ENDPOINT[@WEIGHT]…]`.
+/// `[HOST]PREFIX=DESTINATION`; see [`Destination`].
 pub fn route(text: &str, resolve: Resolve<'_>) -> Result<Route, String> {
-    let Some((pattern, endpoints)) = text.split_once('=') else {
+    let Some((pattern, destination)) = text.split_once('=') else {
         return Err(format!("{text:?} has no '=': write PREFIX=ENDPOINT[,ENDPOINT…]"));
     };
     let pattern: Pattern = pattern.parse().map_err(|error| format!("{pattern:?}: {error}"))?;
+    Ok(Route { pattern, destination: self::destination(destination, resolve)? })
+}
+
+/// What is typed behind `--listen`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Where: at least one.
+    pub addresses: Vec<Address>,
+    /// What its connections begin with.
+    pub greeting: Greeting,
+}
+
+/// `ADDR[,proxy]`.
+pub fn listen(text: &str, resolve: Resolve<'_>) -> Result<Listen, String> {
+    let (address, greeting) = match text.split_once(',') {
+        None => (text, Greeting::Nothing),
+        Some((address, "proxy")) => (address, Greeting::ProxyHeader),
+        Some((_, other)) => {
+            return Err(format!("{other:?} is no option: write ADDR or ADDR,proxy"));
+        }
+    };
+    Ok(Listen { addresses: addresses(address, resolve)?, greeting })
+}
+
+/// What is typed behind `--tcp`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relay {
+    /// Where it listens.
+    pub listen: Listen,
+    /// Where its connections go.
+    pub destination: Destination,
+}
+
+/// `LISTEN[,proxy]=DESTINATION`; see [`Destination`].
+pub fn relay(text: &str, resolve: Resolve<'_>) -> Result<Relay, String> {
+    let Some((listen, destination)) = text.split_once('=') else {
+        return Err(format!("{text:?} has no '=': write LISTEN=ENDPOINT[,ENDPOINT…]"));
+    };
+    let listen = self::listen(listen, resolve)?;
+    Ok(Relay { listen, destination: self::destination(destination, resolve)? })
+}
+
+/// `ENDPOINT[@WEIGHT][,ENDPOINT[@WEIGHT]…][,proxy=v1|v2]`.
+fn destination(text: &str, resolve: Resolve<'_>) -> Result<Destination, String> {
+    let (endpoints, announces) = match text.rsplit_once(",proxy=") {
+        None => (text, None),
+        Some((endpoints, "v1")) => (endpoints, Some(Version::V1)),
+        Some((endpoints, "v2")) => (endpoints, Some(Version::V2)),
+        Some((_, other)) => return Err(format!("proxy={other}: write proxy=v1 or proxy=v2, last")),
+    };
     let mut found: Vec<(Address, NonZeroU16)> = Vec::new();
     for endpoint in endpoints.split(',') {
         for (address, weight) in weighted(endpoint.trim(), resolve)? {
@@ -123,10 +184,13 @@ pub fn route(text: &str, resolve: Resolve<'_>) -> Result<Route, String> {
             found.push((address, weight));
         }
     }
-    Ok(Route { pattern, endpoints: found })
+    Ok(Destination { endpoints: found, announces })
 }
 
 fn weighted(text: &str, resolve: Resolve<'_>) -> Result<Vec<(Address, NonZeroU16)>, String> {
+    if text == "proxy" || text.starts_with("proxy=") {
+        return Err("proxy=v1 or proxy=v2 stands last, behind an endpoint".to_owned());
+    }
     if text.is_empty() {
         return Err("an endpoint is empty: write ip:port, name:port or unix:/path".to_owned());
     }
@@ -219,7 +283,8 @@ mod tests {
     #[test]
     fn routes_with_weights() {
         let route = route("/a=127.0.0.1:1@3,unix:/x", &no_names).unwrap();
-        let weights: Vec<u16> = route.endpoints.iter().map(|(_, weight)| weight.get()).collect();
+        let weights: Vec<u16> =
+            route.destination.endpoints.iter().map(|(_, weight)| weight.get()).collect();
         assert_eq!(weights, [3, 1]);
     }
 

@@ -22,10 +22,12 @@ use crate::fault::{Fault, Kind, Side, Stage};
 use crate::http::head::{self, Scan, Storage};
 use crate::net::connect::connect;
 use crate::net::deadline::{Activity, Elapsed, Epoch, Timer};
+use crate::proxy_protocol::{Header, Version};
 use crate::relay::copy::Meter;
-use crate::session::attempt::read_head;
+use crate::session::attempt::{self, read_head};
 use crate::session::record::log_transition;
 use crate::session::services::Plan;
+use crate::upstream::Traffic;
 use crate::upstream::health::{Streak, Verdict};
 
 /// Successes in a row that bring an endpoint back.
@@ -34,9 +36,17 @@ const RISE: NonZeroU8 = NonZeroU8::MIN;
 /// Failures in a row that take it out: one may be a hiccup.
 const FALL: NonZeroU8 = NonZeroU8::new(2).expect("2 is not 0");
 
-/// One address, and every endpoint that has it.
-struct Subject {
+/// What is asked, of whom and how.
+#[derive(PartialEq, Eq, Hash)]
+struct Question {
     address: Address,
+    traffic: Traffic,
+    announces: Option<Version>,
+}
+
+/// A question, and every endpoint it is asked for.
+struct Subject {
+    question: Question,
     endpoints: Vec<(usize, usize)>,
 }
 
@@ -79,17 +89,20 @@ pub(super) fn start(
 
 impl Checker {
     fn begin(self: Rc<Self>) {
-        let mut subjects: HashMap<Address, Vec<(usize, usize)>> = HashMap::new();
+        let mut subjects: HashMap<Question, Vec<(usize, usize)>> = HashMap::new();
         for (route, upstream) in self.plan.upstreams.iter().enumerate() {
             for (index, endpoint) in upstream.endpoints.iter().enumerate() {
-                subjects.entry(endpoint.address.clone()).or_default().push((route, index));
+                let (traffic, announces) = (upstream.traffic, upstream.announces);
+                let address = endpoint.address.clone();
+                let question = Question { address, traffic, announces };
+                subjects.entry(question).or_default().push((route, index));
             }
         }
         let count = u32::try_from(subjects.len()).unwrap_or(u32::MAX).max(1);
-        for (place, (address, endpoints)) in (0..).zip(subjects) {
+        for (place, (question, endpoints)) in (0..).zip(subjects) {
             // Spread over the first interval, so that the endpoints are not all asked at once.
             let delay = self.interval / count * place;
-            spawn_local(Rc::clone(&self).watch(Subject { address, endpoints }, delay));
+            spawn_local(Rc::clone(&self).watch(Subject { question, endpoints }, delay));
         }
     }
 
@@ -99,7 +112,7 @@ impl Checker {
         let mut timer = Timer::new();
         loop {
             let begun = Instant::now();
-            let result = match timer.within(self.interval, self.once(&subject.address)).await {
+            let result = match timer.within(self.interval, self.once(&subject.question)).await {
                 Ok(result) => result,
                 Err(Elapsed) => Err(Fault::upstream(Stage::Connect, Kind::TimedOut)),
             };
@@ -132,11 +145,16 @@ impl Checker {
         }
     }
 
-    async fn once(&self, address: &Address) -> Result<(), Fault> {
+    async fn once(&self, question: &Question) -> Result<(), Fault> {
+        let Question { address, traffic, announces } = question;
         let fault = |stage| move |kind| Fault::upstream(stage, kind);
         let mut stream =
             connect(address).await.map_err(|error| fault(Stage::Connect)(Kind::of(&error)))?;
-        let Check::Http(path) = &self.check else { return Ok(()) };
+        if let Some(version) = announces {
+            let told = attempt::announce(*version, Header::Local, &mut stream).await;
+            told.map_err(|error| fault(Stage::Connect)(Kind::of(&error)))?;
+        }
+        let (Check::Http(path), Traffic::Http) = (&self.check, traffic) else { return Ok(()) };
         let default_host = address.to_string();
         let host = match (&self.plan.host_header, address) {
             (Some(host), _) => host.as_str(),

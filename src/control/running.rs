@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::net::deadline::Epoch;
 use crate::net::listen;
+use crate::session::Entrance;
 use crate::session::services::Plan;
 use crate::worker::{self, Command, Setup};
 
@@ -33,7 +34,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
-                write!(f, "{address} is in use: stop what listens there or choose another --listen")
+                write!(f, "{address} is in use: stop what listens there or choose another address")
             }
             Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
@@ -61,15 +62,15 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
     let epoch = Epoch::begin();
     let workers = config.threads.get();
     let mut addresses = Vec::new();
-    let mut sockets: Vec<Vec<Socket>> = (0..workers).map(|_| Vec::new()).collect();
-    for wanted in &config.listen {
-        let bound = listen::bind(wanted, workers).map_err(|error| {
+    let mut sockets: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+    for listener in &config.listeners {
+        let bound = listen::bind(&listener.address, workers).map_err(|error| {
             remove_socket_files(&addresses);
-            StartError::Bind(wanted.clone(), error)
+            StartError::Bind(listener.address.clone(), error)
         })?;
         addresses.push(bound.address);
         for (own, socket) in sockets.iter_mut().zip(bound.sockets) {
-            own.push(socket);
+            own.push((socket, listener.entrance));
         }
     }
     let mut running = Running {
@@ -88,7 +89,12 @@ pub fn start(config: &Config) -> Result<Running, StartError> {
 }
 
 impl Running {
-    fn start_worker(&mut self, index: usize, sockets: Vec<Socket>, epoch: Epoch) -> io::Result<()> {
+    fn start_worker(
+        &mut self,
+        index: usize,
+        sockets: Vec<(Socket, Entrance)>,
+        epoch: Epoch,
+    ) -> io::Result<()> {
         let endpoints = self.plan.upstreams.iter().map(|upstream| upstream.endpoints.len()).sum();
         let metrics = Arc::new(Metrics::new(endpoints));
         let (sender, commands) = mpsc::channel(4);

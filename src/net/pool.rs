@@ -38,19 +38,16 @@ pub struct Pool {
 pub struct Lease {
     /// The connection.
     pub stream: Stream,
-    /// Bytes written to it in the exchanges before this one.
+    /// Bytes written to it before this exchange.
     pub carried: u64,
+    /// Whether it has carried an exchange before, and so may have gone stale.
+    pub is_reused: bool,
 }
 
 impl Lease {
     /// Of a connection that has just been opened.
     pub fn new(stream: Stream) -> Self {
-        Self { stream, carried: 0 }
-    }
-
-    /// Whether it has carried an exchange before, and so may have gone stale.
-    pub fn is_reused(&self) -> bool {
-        self.carried > 0
+        Self { stream, carried: 0, is_reused: false }
     }
 }
 
@@ -90,7 +87,7 @@ impl Pool {
                 return None;
             }
             if lease.stream.is_quiet() {
-                return Some(lease);
+                return Some(Lease { is_reused: true, ..lease });
             }
         }
         None

@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -74,6 +75,16 @@ impl Stream {
             Self::Memory(_) => None,
         };
         address.map_or_else(|| "localhost".to_owned(), |address| address.to_string())
+    }
+
+    /// The peer's address and our own, if it has such.
+    pub fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok().zip(stream.local_addr().ok()),
+            Self::Unix(_) => None,
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(_) => None,
+        }
     }
 
     /// Ready when there is something to read, the end included.

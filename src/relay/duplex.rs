@@ -8,8 +8,8 @@ use crate::net::stream::{ReadHalf, Stream, WriteHalf};
 /// is what has already been read from either side. The first error ends both ways; the error's
 /// ends are those of the direction it broke.
 pub async fn duplex(
-    (client, client_early): (&mut Stream, &Buffer),
-    (upstream, upstream_early): (&mut Stream, &Buffer),
+    (client, client_early): (&mut Stream, Buffer),
+    (upstream, upstream_early): (&mut Stream, Buffer),
     (up, down): (&Meter<'_>, &Meter<'_>),
 ) -> Result<(), Broken> {
     let (client_read, client_write) = client.split();
@@ -22,12 +22,13 @@ pub async fn duplex(
 }
 
 async fn one_way(
-    early: &Buffer,
+    early: Buffer,
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
     meter: &Meter<'_>,
 ) -> Result<(), Broken> {
     meter.write(&mut to, early.filled()).await?;
+    drop(early);
     let mut buffer = Buffer::new();
     loop {
         if meter.read(&mut from, &mut buffer).await? == 0 {

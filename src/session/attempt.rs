@@ -1,5 +1,6 @@
 //! One try at one endpoint: the connection it goes over, and the head of its answer.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -19,6 +20,7 @@ use crate::net::deadline::{Elapsed, Timer};
 use crate::net::delivery::{Parting, Verdict};
 use crate::net::pool::{Ending, Lease};
 use crate::net::stream::{ReadHalf, Stream, Unasked};
+use crate::proxy_protocol::{self, Header};
 use crate::reject::Reject;
 use crate::relay::body::Body;
 use crate::relay::copy::Meter;
@@ -33,13 +35,16 @@ pub enum Freshness {
     New,
 }
 
-/// Leases an idle connection or opens one.
+/// Leases an idle connection or opens one for requests. One that is to begin with `header` is of no
+/// use to anybody else, and so never shared.
 pub async fn lease(
     services: &Services,
     target: Target,
     freshness: Freshness,
+    header: Option<Header>,
     timer: &mut Timer,
 ) -> Result<Lease, Fault> {
+    let freshness = if header.is_some() { Freshness::New } else { freshness };
     if freshness == Freshness::Any {
         let pool = services.pool(target.route, target.endpoint);
         let idle = pool.borrow_mut().lease(Instant::now());
@@ -48,20 +53,12 @@ pub async fn lease(
             return Ok(lease);
         }
     }
-    let endpoint = &services.plan.upstreams[target.route].endpoints[target.endpoint];
-    let opening = connect(&endpoint.address);
-    match timer.within(services.plan.timeouts.connect, opening).await {
-        Ok(Ok(stream)) => {
-            services.metrics.connects.add(1);
-            let fault = |kind| Err(Fault::upstream(Stage::ResponseHead, kind));
-            match stream.unasked() {
-                Unasked::Nothing => Ok(Lease::new(stream)),
-                Unasked::Bytes => fault(Kind::Rejected(Reject::UnaskedResponse)),
-                Unasked::End => fault(Kind::Closed),
-            }
-        }
-        Ok(Err(error)) => Err(Fault::upstream(Stage::Connect, Kind::of(&error))),
-        Err(Elapsed) => Err(Fault::upstream(Stage::Connect, Kind::TimedOut)),
+    let lease = open(services, target, header, timer).await?;
+    let fault = |kind| Err(Fault::upstream(Stage::ResponseHead, kind));
+    match lease.stream.unasked() {
+        Unasked::Nothing => Ok(lease),
+        Unasked::Bytes => fault(Kind::Rejected(Reject::UnaskedResponse)),
+        Unasked::End => fault(Kind::Closed),
     }
 }
 
@@ -90,6 +87,48 @@ pub async fn progress_of_unanswered(
         }
     };
     timer.within(VERDICT_TIMEOUT, looking).await.unwrap_or(Progress::Unanswered)
+}
+
+/// Opens a connection, and sends `header` on it if the endpoint wants to be told.
+pub async fn open(
+    services: &Services,
+    target: Target,
+    header: Option<Header>,
+    timer: &mut Timer,
+) -> Result<Lease, Fault> {
+    let upstream = &services.plan.upstreams[target.route];
+    let opening = async {
+        let mut lease = Lease::new(connect(&upstream.endpoints[target.endpoint].address).await?);
+        if let (Some(version), Some(header)) = (upstream.announces, header) {
+            lease.carried = announce(version, header, &mut lease.stream).await?;
+        }
+        Ok(lease)
+    };
+    let fault = |kind| Fault::upstream(Stage::Connect, kind);
+    let opened = timer.within(services.plan.timeouts.connect, opening).await;
+    let lease = opened.map_err(|Elapsed| fault(Kind::TimedOut))?;
+    let lease = lease.map_err(|error: io::Error| fault(Kind::of(&error)))?;
+    services.metrics.connects.add(1);
+    Ok(lease)
+}
+
+/// Says who a connection is for; returns how many bytes that took.
+pub async fn announce(
+    version: proxy_protocol::Version,
+    header: Header,
+    stream: &mut Stream,
+) -> io::Result<u64> {
+    let mut out = Buffer::new();
+    proxy_protocol::write(version, header, &mut out);
+    let count = out.len();
+    let (_, mut write) = stream.split();
+    while !out.is_empty() {
+        match write.write(out.filled()).await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => out.consume(written),
+        }
+    }
+    Ok(count as u64)
 }
 
 /// Reads until `input` holds a whole head and says how long it is.

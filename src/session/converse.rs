@@ -8,6 +8,7 @@ use std::task::Poll;
 use tokio::time::Instant;
 
 use super::attempt::{self, Answer, Asked, Finality};
+use super::caller::Caller;
 use super::services::Services;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Stage};
@@ -27,6 +28,8 @@ const INTERIM_MAX: usize = 16;
 pub struct Client<'a> {
     /// Its connection.
     pub stream: &'a mut Stream,
+    /// Who it is.
+    pub caller: &'a Caller,
     /// What has been read from it and not been used.
     pub input: Buffer,
     /// The session's timer.
@@ -136,7 +139,7 @@ pub async fn converse(
     services: &Services,
     lease: &mut Lease,
 ) -> Result<Ended, Failure> {
-    let Client { stream, input, timer } = client;
+    let Client { stream, input, timer, .. } = client;
     let Request { asked, body, outgoing, .. } = request;
     let kept = body.passed();
     let activity = Activity::new();
@@ -176,7 +179,7 @@ pub async fn converse(
         // However its connection is closed now, the request must not look whole.
         lease.stream.set_reset_on_close(true);
     }
-    let (carried, is_reused) = (lease.carried, lease.is_reused());
+    let (carried, is_reused) = (lease.carried, lease.is_reused);
     lease.carried += up.bytes();
     let fault = match ended {
         Ok(ended) => return Ok(ended),

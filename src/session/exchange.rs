@@ -9,6 +9,7 @@ use super::attempt::{self, Freshness};
 use super::converse::{Client, Ended, Failure, Next, Request, Sent, converse};
 use super::record::{self, Target};
 use super::services::Services;
+use super::tunnel::{self, Ends};
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Side};
 use crate::http::head::Version;
@@ -18,7 +19,6 @@ use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::pool::{Ending, Lease, NotPooled};
 use crate::net::stream::Stream;
 use crate::relay::copy::Meter;
-use crate::relay::duplex::duplex;
 use crate::upstream::balance::Tried;
 use crate::upstream::{NoneLeft, Picked};
 
@@ -144,7 +144,9 @@ async fn try_endpoint(
     target: Target,
     freshness: Freshness,
 ) -> Result<Next, Failure> {
-    let leased = attempt::lease(services, target, freshness, client.timer).await;
+    let announces = services.plan.upstreams[target.route].announces.is_some();
+    let header = announces.then(|| client.caller.header(client.stream));
+    let leased = attempt::lease(services, target, freshness, header, client.timer).await;
     let mut lease = leased.map_err(|fault| Failure {
         fault,
         progress: Progress::Unsent,
@@ -154,7 +156,7 @@ async fn try_endpoint(
     match converse(client, request, services, &mut lease).await? {
         Ended::Answered { answer, sent, surplus } => {
             record::success(services, target, answer.status);
-            if sent == Sent::Done && answer.upstream_persists {
+            if sent == Sent::Done && answer.upstream_persists && !announces {
                 give_back(services, target, lease, answer.ending, surplus);
             }
             Ok(match (sent, answer.client_persists) {
@@ -168,7 +170,10 @@ async fn try_endpoint(
         }
         Ended::Upgraded { early } => {
             record::success(services, target, 101);
-            Ok(tunnel(client, lease.stream, &early, services).await)
+            let ends = Ends { client: &mut *client.stream, upstream: &mut lease.stream };
+            let both = (std::mem::take(&mut client.input), early);
+            let ended = tunnel::run(ends, both, services, &mut *client.timer).await;
+            Ok(if ended.is_ok() { Next::Close } else { Next::Cut })
         }
     }
 }
@@ -186,27 +191,4 @@ fn give_back(services: &Services, target: Target, lease: Lease, ending: Ending, 
         Err(NotPooled::Full) => metrics.pool_full.add(1),
         Err(NotPooled::NotQuiet) => metrics.pool_not_quiet.add(1),
     }
-}
-
-async fn tunnel(
-    client: &mut Client<'_>,
-    mut upstream: Stream,
-    early: &Buffer,
-    services: &Services,
-) -> Next {
-    let activity = Activity::new();
-    let (up, down) = (Meter::new(&activity), Meter::new(&activity));
-    // Neither side may take for an end what is none, and be it the end of the process.
-    client.stream.set_reset_on_close(true);
-    upstream.set_reset_on_close(true);
-    let both = duplex((&mut *client.stream, &client.input), (&mut upstream, early), (&up, &down));
-    let ended = client.timer.while_active(services.plan.timeouts.tunnel, &activity, both).await;
-    services.metrics.bytes_up.add(up.bytes());
-    services.metrics.bytes_down.add(down.bytes());
-    if let Ok(Ok(())) = ended {
-        client.stream.set_reset_on_close(false);
-        upstream.set_reset_on_close(false);
-        return Next::Close;
-    }
-    Next::Cut
 }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::caller::Caller;
 use super::http1;
 use super::services::Services;
 use super::simulation::{CLIENT, Exchanged, Outcome, Script, simulate};
@@ -57,6 +58,7 @@ struct Believed {
 
 /// The requests in a client's bytes, up to the first that is refused or not whole.
 fn believe(bytes: &[u8], services: &Services) -> Vec<Believed> {
+    let caller = Caller::direct(CLIENT);
     let (mut all, mut at) = (Vec::new(), 0);
     loop {
         at += leading_blank(&bytes[at..]);
@@ -66,7 +68,7 @@ fn believe(bytes: &[u8], services: &Services) -> Vec<Believed> {
         let mut input = Buffer::new();
         input.append(&head[..length]);
         let local = || "localhost".to_owned();
-        let Ok(mut request) = http1::prepare(&mut input, length, CLIENT, local, services) else {
+        let Ok(mut request) = http1::prepare(&mut input, length, &caller, local, services) else {
             return all;
         };
         let mut written = request.outgoing.filled().to_vec();

@@ -8,8 +8,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::attempt::{self, Asked};
+use super::caller::Caller;
 use super::converse::{Client, Next, Request};
 use super::exchange::{self, send};
+use super::record;
 use super::services::Services;
 use crate::buffer::Buffer;
 use crate::drain::{Drain, Phase};
@@ -22,7 +24,6 @@ use crate::http::persistence::{self, Options};
 use crate::http::reply::Reply;
 use crate::http::rewrite::{self, Connection, RequestEdit};
 use crate::net::deadline::{Activity, Elapsed, Timer};
-use crate::net::listen::Peer;
 use crate::net::stream::{ReadHalf, Stream};
 use crate::reject::Reject;
 use crate::relay::body::Body;
@@ -36,13 +37,18 @@ const LINGER: (Duration, Duration) = (Duration::from_secs(5), Duration::from_sec
 
 /// Serves a connection until it ends. While parked it holds no buffer and this small state only;
 /// the work on a request is boxed and gone when the next wait begins.
-pub async fn serve(mut stream: Stream, peer: Peer, services: Rc<Services>) {
+/// `early` is what has come already.
+pub async fn serve(mut stream: Stream, caller: Caller, early: Buffer, services: Rc<Services>) {
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     let _seat = services.drain.enter(waker);
     let mut timer = Timer::new();
     let mut patience = Patience { limit: services.plan.timeouts.header, end: None };
-    while park(&stream, &services.drain, &mut timer, &mut patience).await == Parked::Readable {
-        match Box::pin(work(&mut stream, &mut timer, peer, &services)).await {
+    let mut early = Some(early).filter(|early| !early.is_empty());
+    while early.is_some()
+        || park(&stream, &services.drain, &mut timer, &mut patience).await == Parked::Readable
+    {
+        let input = early.take();
+        match Box::pin(work(&mut stream, &mut timer, &caller, input, &services)).await {
             None => {}
             Some(Next::Reuse) => {
                 patience = Patience { limit: services.plan.timeouts.keepalive, end: None };
@@ -107,18 +113,22 @@ async fn linger(mut stream: Stream, timer: &mut Timer) {
 async fn work(
     stream: &mut Stream,
     timer: &mut Timer,
-    peer: Peer,
+    caller: &Caller,
+    early: Option<Buffer>,
     services: &Services,
 ) -> Option<Next> {
-    let mut client = Client { stream, input: Buffer::new(), timer };
-    // A connection that has just been accepted is taken to be readable, since most are.
-    match client.stream.read_now(&mut client.input).await? {
-        Ok(1..) => {}
-        Ok(0) | Err(_) => return Some(Next::Close),
+    let has_come = early.is_some();
+    let mut client = Client { stream, caller, input: early.unwrap_or_default(), timer };
+    if !has_come {
+        // A connection that has just been accepted is taken to be readable, since most are.
+        match client.stream.read_now(&mut client.input).await? {
+            Ok(1..) => {}
+            Ok(0) | Err(_) => return Some(Next::Close),
+        }
     }
     let mut last = None;
     loop {
-        let mut request = match next_request(&mut client, peer, services).await {
+        let mut request = match next_request(&mut client, services).await {
             Ok(Arrival::Request(request)) => request,
             Ok(Arrival::Nothing) => return last,
             Ok(Arrival::End) => return Some(Next::Close),
@@ -150,7 +160,6 @@ struct Refused {
 
 async fn next_request(
     client: &mut Client<'_>,
-    peer: Peer,
     services: &Services,
 ) -> Result<Arrival<Request>, Refused> {
     let plan = &*services.plan;
@@ -165,7 +174,7 @@ async fn next_request(
     match read {
         Ok(Ok(Arrival::Request(length))) => {
             let local = || client.stream.local_authority();
-            let prepared = prepare(&mut client.input, length, peer, local, services);
+            let prepared = prepare(&mut client.input, length, client.caller, local, services);
             prepared.map(Arrival::Request).map_err(|reject| refused(Kind::Rejected(reject)))
         }
         Ok(Ok(Arrival::Nothing)) => Ok(Arrival::Nothing),
@@ -202,7 +211,7 @@ async fn read_head(
 pub(super) fn prepare(
     input: &mut Buffer,
     length: usize,
-    peer: Peer,
+    caller: &Caller,
     local: impl FnOnce() -> String,
     services: &Services,
 ) -> Result<Request, Reject> {
@@ -230,8 +239,8 @@ pub(super) fn prepare(
         upgrade: asked.upgrade,
         host: plan.host_header.as_deref(),
         host_default: &host_default,
-        client: peer,
-        trusted: plan.trusted.contains(peer),
+        client: caller.peer,
+        trusted: caller.is_trusted(&plan.trusted),
     };
     let aliases = rewrite::request(&head, &edit, &mut outgoing)?;
     services.metrics.aliases.add(aliases as u64);
@@ -247,14 +256,9 @@ pub(super) fn prepare(
 /// Answers what could not be read as a request; nothing behind it is looked at.
 async fn refuse(client: &mut Client<'_>, services: &Services, refused: Refused) -> Next {
     let Refused { fault, method } = refused;
-    let metrics = &services.metrics;
-    match fault.kind {
-        Kind::Rejected(reject) => metrics.rejects[reject as usize].add(1),
-        Kind::TimedOut => metrics.head_timeouts.add(1),
-        _ => {}
-    }
+    record::refusal(services, fault);
     let Some(status) = fault.status() else { return Next::Close };
-    metrics.response(status);
+    services.metrics.response(status);
     let mut out = Buffer::new();
     Reply::new(status, fault.phrase()).write(method, Connection::Close, &mut out);
     match send(client.stream, client.timer, services.plan.timeouts.idle, &out).await {

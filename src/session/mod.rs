@@ -1,6 +1,7 @@
 //! One client connection from its acceptance to its end.
 
 pub mod attempt;
+pub mod caller;
 pub mod converse;
 pub mod exchange;
 #[cfg(any(test, fuzzing))]
@@ -10,14 +11,91 @@ pub mod record;
 pub mod services;
 #[cfg(any(test, fuzzing))]
 pub mod simulation;
+pub mod tcp;
+pub mod tunnel;
 
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 
+use crate::buffer::Buffer;
+use crate::fault::Fault;
+use crate::net::deadline::Timer;
 use crate::net::listen::Peer;
 use crate::net::stream::Stream;
+use caller::{Caller, Greeting};
 use services::Services;
 
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entrance {
+    /// What its connections begin with.
+    pub greeting: Greeting,
+    /// What is done with them.
+    pub service: Service,
+}
+
+impl Entrance {
+    /// For requests of clients that come by themselves.
+    pub const HTTP: Self = Self { greeting: Greeting::Nothing, service: Service::Http };
+}
+
+/// What is done with the connections of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Their requests are routed.
+    Http,
+    /// Each goes to an endpoint of this upstream as it is.
+    Tcp {
+        /// The index of the upstream in the plan.
+        upstream: usize,
+    },
+}
+
 /// Serves a connection that has just been accepted.
-pub async fn serve(stream: Stream, peer: Peer, services: Rc<Services>) {
-    http1::serve(stream, peer, services).await;
+pub async fn serve(stream: Stream, peer: Peer, entrance: Entrance, services: Rc<Services>) {
+    match entrance {
+        Entrance { greeting: Greeting::Nothing, service: Service::Http } => {
+            http1::serve(stream, Caller::direct(peer), Buffer::new(), services).await;
+        }
+        // Boxed, so that a parked HTTP client does not pay for it.
+        _ => Box::pin(serve_otherwise(stream, peer, entrance, services)).await,
+    }
+}
+
+async fn serve_otherwise(
+    mut stream: Stream,
+    peer: Peer,
+    entrance: Entrance,
+    services: Rc<Services>,
+) {
+    let mut early = Buffer::new();
+    let caller = match entrance.greeting {
+        Greeting::Nothing => Caller::direct(peer),
+        Greeting::ProxyHeader => match greet(&mut stream, peer, &mut early, &services).await {
+            Ok(caller) => caller,
+            // Its specification (§2) has such a connection aborted, without an answer.
+            Err(fault) => {
+                stream.set_reset_on_close(true);
+                return record::refusal(&services, fault);
+            }
+        },
+    };
+    match entrance.service {
+        Service::Http => http1::serve(stream, caller, early, services).await,
+        Service::Tcp { upstream } => {
+            tcp::serve(stream, caller, early, upstream, services).await;
+        }
+    }
+}
+
+async fn greet(
+    stream: &mut Stream,
+    peer: Peer,
+    early: &mut Buffer,
+    services: &Services,
+) -> Result<Caller, Fault> {
+    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+    let _seat = services.drain.enter(waker);
+    Caller::announced(stream, peer, early, services, &mut Timer::new()).await
 }

@@ -16,6 +16,24 @@ pub struct Target {
     pub started: Tick,
 }
 
+/// Something that came from a client was refused.
+pub fn refusal(services: &Services, fault: Fault) {
+    match fault.kind {
+        Kind::Rejected(reject) => services.metrics.rejects[reject as usize].add(1),
+        Kind::TimedOut => services.metrics.head_timeouts.add(1),
+        _ => {}
+    }
+}
+
+/// The endpoint accepted a connection, which is all that can be said of one that is not looked into.
+pub fn accepted(services: &Services, target: Target) {
+    let upstream = &services.plan.upstreams[target.route];
+    let health = &upstream.endpoints[target.endpoint].health;
+    if let Some(transition) = health.on_success(target.started, services.tick()) {
+        log_transition(upstream, target.endpoint, transition, &"accepted a connection");
+    }
+}
+
 /// The endpoint answered, whole.
 pub fn success(services: &Services, target: Target, status: u16) {
     let upstream = &services.plan.upstreams[target.route];

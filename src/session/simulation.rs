@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
+use super::Entrance;
 use super::services::{Plan, Services, Timeouts, Trusted};
 use crate::address::Address;
 use crate::drain::Phase;
@@ -25,9 +26,9 @@ use crate::net::memory::{self, Dialled, Memory, Passage, Transcript};
 use crate::net::pool;
 use crate::net::stream::Stream;
 use crate::route::Router;
-use crate::upstream::Upstream;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::health::Thresholds;
+use crate::upstream::{Traffic, Upstream};
 
 /// What a peer can wait for at a time, in tenths of a second: below, at and above every deadline.
 const PAUSES: [u64; 8] = [1, 10, 45, 60, 99, 110, 310, 610];
@@ -166,6 +167,8 @@ impl Script {
             name: "/".into(),
             endpoints: (1..=self.endpoints()).map(endpoint).collect(),
             thresholds: Thresholds::default(),
+            traffic: Traffic::Http,
+            announces: None,
         };
         let everywhere = "/".parse().expect("a pattern");
         let plan = Plan {
@@ -258,7 +261,12 @@ async fn run(script: &mut Script) -> Outcome {
             drain.advance(Phase::Closing);
         });
     }
-    let session = spawn_local(super::serve(Stream::Memory(ours), CLIENT, Rc::clone(&services)));
+    let session = spawn_local(super::serve(
+        Stream::Memory(ours),
+        CLIENT,
+        Entrance::HTTP,
+        Rc::clone(&services),
+    ));
     let playing = spawn_local(play(theirs, std::mem::take(&mut script.client), Rc::clone(&last)));
     let ended = Timer::new().within(limit, session).await.expect("a session ends");
     ended.expect("a session does not panic");

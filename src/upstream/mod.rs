@@ -7,6 +7,7 @@ mod word;
 
 use std::sync::Arc;
 
+use crate::proxy_protocol::Version;
 use balance::{RoundRobin, Tried};
 use endpoint::Endpoint;
 use health::{Admission, Thresholds, Tick};
@@ -20,6 +21,19 @@ pub struct Upstream {
     pub endpoints: Box<[Endpoint]>,
     /// When an endpoint is ejected.
     pub thresholds: Thresholds,
+    /// What is sent to it.
+    pub traffic: Traffic,
+    /// The header of the PROXY protocol that its connections begin with, if they do.
+    pub announces: Option<Version>,
+}
+
+/// What is sent to an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Traffic {
+    /// Requests.
+    Http,
+    /// Connections as they are.
+    Tcp,
 }
 
 /// Why no endpoint was picked.
@@ -106,7 +120,16 @@ mod tests {
         let endpoints = (0..endpoints).map(|_| Endpoint::new(address.clone(), NonZeroU16::MIN));
         let thresholds = Thresholds::default();
         let endpoints = endpoints.collect();
-        Balancer::new(Arc::new(Upstream { name: "/".into(), endpoints, thresholds }), 0)
+        Balancer::new(
+            Arc::new(Upstream {
+                name: "/".into(),
+                endpoints,
+                thresholds,
+                traffic: Traffic::Http,
+                announces: None,
+            }),
+            0,
+        )
     }
 
     fn eject(balancer: &Balancer, index: usize) {

@@ -146,6 +146,18 @@ impl Conn {
         Some(head)
     }
 
+    /// A line, its end included; empty if none comes.
+    pub fn line(&mut self) -> Vec<u8> {
+        loop {
+            if let Some(at) = self.held.iter().position(|byte| *byte == b'\n') {
+                return self.held.drain(..=at).collect();
+            }
+            if self.more().is_none() {
+                return Vec::new();
+            }
+        }
+    }
+
     /// So many bytes behind the head.
     pub fn bytes(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.held.len() < count {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use evener::metrics::Metrics;
 use evener::net::deadline::Epoch;
 use evener::net::stream::Stream;
-use evener::session;
 use evener::session::services::Services;
+use evener::session::{self, Entrance};
 use evener::upstream::health::Admission;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -62,7 +62,7 @@ pub fn is_open(services: &Services) -> bool {
 /// A connection to a session of its own.
 pub fn connect(services: &Rc<Services>) -> UnixStream {
     let (ours, theirs) = UnixStream::pair().expect("a pair");
-    spawn_local(session::serve(Stream::Unix(theirs), None, Rc::clone(services)));
+    spawn_local(session::serve(Stream::Unix(theirs), None, Entrance::HTTP, Rc::clone(services)));
     ours
 }
 

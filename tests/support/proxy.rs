@@ -17,15 +17,26 @@ pub struct Proxy {
     pub address: SocketAddr,
 }
 
-/// What these flags mean: port 0, one thread and no checks unless they say otherwise.
-pub fn config(flags: &[&str]) -> Config {
-    let mut words = vec!["evener", "--listen", "127.0.0.1:0"];
+/// The words of a command line: one thread and no checks unless they say otherwise.
+fn command<'a>(flags: &[&'a str]) -> Vec<&'a str> {
+    let mut words = vec!["evener"];
     for (flag, value) in [("--threads", "1"), ("--check", "off"), ("--log-level", "off")] {
         if !flags.contains(&flag) {
             words.extend([flag, value]);
         }
     }
     words.extend(flags);
+    words
+}
+
+/// What these flags mean: port 0, one thread and no checks unless they say otherwise.
+pub fn config(flags: &[&str]) -> Config {
+    let mut words = command(flags);
+    words.extend(["--listen", "127.0.0.1:0"]);
+    configured(&words)
+}
+
+fn configured(words: &[&str]) -> Config {
     let cli = Cli::try_parse_from(words).expect("flags");
     let resolve = |_: &str| Err(std::io::ErrorKind::NotFound.into());
     Config::new(&cli.flags, &resolve).expect("flags that make sense")
@@ -34,8 +45,16 @@ pub fn config(flags: &[&str]) -> Config {
 impl Proxy {
     /// Starts it with these flags, on one thread and without checks unless they say otherwise.
     pub fn start(flags: &[&str]) -> Self {
-        let config = config(flags);
-        let running = start(&config).expect("start");
+        Self::run(&config(flags))
+    }
+
+    /// The same, listening only where the flags say.
+    pub fn start_words(flags: &[&str]) -> Self {
+        Self::run(&configured(&command(flags)))
+    }
+
+    fn run(config: &Config) -> Self {
+        let running = start(config).expect("start");
         let Address::Tcp(address) = running.addresses[0] else { panic!("not TCP") };
         Self { running: Some(running), address }
     }
@@ -48,6 +67,14 @@ impl Proxy {
         let mut words = vec!["--route", route.as_str()];
         words.extend(flags);
         Self::start(&words)
+    }
+
+    /// Everywhere it listens.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let running = self.running.as_ref().expect("running");
+        let tcp =
+            |address: &Address| if let Address::Tcp(tcp) = address { Some(*tcp) } else { None };
+        running.addresses.iter().filter_map(tcp).collect()
     }
 
     /// A new connection to it.

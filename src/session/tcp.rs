@@ -1,0 +1,71 @@
+//! A connection whose bytes are not looked at: an endpoint is chosen, and bytes go both ways until
+//! both sides have ended.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+
+use super::attempt;
+use super::caller::Caller;
+use super::record::{self, Target};
+use super::services::Services;
+use super::tunnel::{self, Ends};
+use crate::buffer::Buffer;
+use crate::net::deadline::Timer;
+use crate::net::stream::Stream;
+use crate::proxy_protocol::Header;
+use crate::upstream::Picked;
+use crate::upstream::balance::Tried;
+
+/// Serves a connection until it ends. One for which no endpoint is found is reset, so that nobody
+/// takes it for an empty answer.
+pub async fn serve(
+    mut client: Stream,
+    caller: Caller,
+    early: Buffer,
+    upstream: usize,
+    services: Rc<Services>,
+) {
+    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+    let _seat = services.drain.enter(waker);
+    let mut timer = Timer::new();
+    let announces = services.plan.upstreams[upstream].announces.is_some();
+    let header = announces.then(|| caller.header(&client));
+    let Some(mut endpoint) = Box::pin(open(upstream, header, &services, &mut timer)).await else {
+        services.metrics.tcp_refused.add(1);
+        return client.set_reset_on_close(true);
+    };
+    services.metrics.tcp_opened.add(1);
+    let ends = Ends { client: &mut client, upstream: &mut endpoint };
+    if tunnel::run(ends, (early, Buffer::new()), &services, &mut timer).await.is_err() {
+        client.set_reset_on_close(true);
+        endpoint.set_reset_on_close(true);
+    }
+}
+
+/// Connects to endpoint after endpoint until one accepts or none is left.
+async fn open(
+    upstream: usize,
+    header: Option<Header>,
+    services: &Services,
+    timer: &mut Timer,
+) -> Option<Stream> {
+    let (mut tried, mut attempts) = (Tried::default(), 0);
+    while let Ok(Picked { endpoint, .. }) = services.pick(upstream, &tried) {
+        let target = Target { route: upstream, endpoint, started: services.tick() };
+        services.count_attempt(upstream, endpoint);
+        services.metrics.retries.add(u64::from(attempts > 0));
+        attempts += 1;
+        match attempt::open(services, target, header, timer).await {
+            Ok(lease) => {
+                record::accepted(services, target);
+                return Some(lease.stream);
+            }
+            Err(fault) => record::failure(services, target, fault, false),
+        }
+        if !tried.insert(endpoint) {
+            return None;
+        }
+    }
+    None
+}

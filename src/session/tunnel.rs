@@ -1,0 +1,46 @@
+//! Bytes that go both ways unseen: behind a 101, or over a connection that is no HTTP to us.
+
+use super::services::Services;
+use crate::buffer::Buffer;
+use crate::net::deadline::{Activity, Timer};
+use crate::net::stream::Stream;
+use crate::relay::copy::Meter;
+use crate::relay::duplex::duplex;
+
+/// The two connections of a tunnel.
+pub struct Ends<'a> {
+    /// The client's.
+    pub client: &'a mut Stream,
+    /// The endpoint's.
+    pub upstream: &'a mut Stream,
+}
+
+/// The tunnel broke, or was idle too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Severed;
+
+/// Relays until both sides have ended. `early` is what has come from the client and from the
+/// endpoint already. Until then the end of either connection, be it with the process, is a reset.
+pub async fn run(
+    Ends { client, upstream }: Ends<'_>,
+    early: (Buffer, Buffer),
+    services: &Services,
+    timer: &mut Timer,
+) -> Result<(), Severed> {
+    let activity = Activity::new();
+    let (up, down) = (Meter::new(&activity), Meter::new(&activity));
+    client.set_reset_on_close(true);
+    upstream.set_reset_on_close(true);
+    let both = duplex((&mut *client, early.0), (&mut *upstream, early.1), (&up, &down));
+    let ended = timer.while_active(services.plan.timeouts.tunnel, &activity, both).await;
+    services.metrics.bytes_up.add(up.bytes());
+    services.metrics.bytes_down.add(down.bytes());
+    match ended {
+        Ok(Ok(())) => {
+            client.set_reset_on_close(false);
+            upstream.set_reset_on_close(false);
+            Ok(())
+        }
+        _ => Err(Severed),
+    }
+}
