@@ -2,7 +2,8 @@
 //!
 //! The walk of one request, from room to room:
 //!
-//! 1. [`worker`] accepts a connection and hands it to [`session`].
+//! 1. [`worker`] accepts a connection and hands it to [`session`], which reads the
+//!    [`proxy_protocol`] header if there is to be one; `session::tcp` passes on what is no HTTP.
 //! 2. `session::http1` waits until there is something to read, holding no buffer, then leases one
 //!    and reads until [`http::head`] says the head is whole. [`http::framing`] says how long the
 //!    body is, or names the [`reject::Reject`]; [`route`] names the route.

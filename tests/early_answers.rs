@@ -8,17 +8,25 @@ use tokio::time::sleep;
 
 use crate::support::paused::{Endpoint, connect, is_open, rest, run, send, services, until};
 
+/// Three bytes of a request of fifty.
+const BEGUN: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\nabc";
+
+/// Answers with as much as it has been sent, and waits for the rest.
+fn answering_as_it_reads(name: &str) -> Endpoint {
+    Endpoint::start(name, |mut stream| async move {
+        until(&mut stream, "\r\n\r\n").await;
+        send(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nabc").await;
+        rest(&mut stream).await;
+    })
+}
+
 #[test]
 fn a_client_that_stalls_is_not_held_against_an_endpoint_that_answers_as_it_reads() {
     run(Duration::from_millis(100), async {
-        let endpoint = Endpoint::start("echo", |mut stream| async move {
-            until(&mut stream, "\r\n\r\n").await;
-            send(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nabc").await;
-            rest(&mut stream).await;
-        });
+        let endpoint = answering_as_it_reads("echo");
         let services = services(&[&endpoint.route(), "--max-fails", "1"]);
         let mut client = connect(&services);
-        send(&mut client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\nabc").await;
+        send(&mut client, BEGUN).await;
         assert!(rest(&mut client).await.ends_with("abc"));
         assert!(is_open(&services));
     });
@@ -27,14 +35,10 @@ fn a_client_that_stalls_is_not_held_against_an_endpoint_that_answers_as_it_reads
 #[test]
 fn a_client_that_gives_up_its_request_is_not_held_against_its_endpoint() {
     run(Duration::from_millis(100), async {
-        let endpoint = Endpoint::start("waits-on", |mut stream| async move {
-            until(&mut stream, "\r\n\r\n").await;
-            send(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nabc").await;
-            rest(&mut stream).await;
-        });
+        let endpoint = answering_as_it_reads("waits-on");
         let services = services(&[&endpoint.route(), "--max-fails", "1"]);
         let mut client = connect(&services);
-        send(&mut client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\nabc").await;
+        send(&mut client, BEGUN).await;
         assert!(until(&mut client, "abc").await.starts_with("HTTP/1.1 200 "));
         client.shutdown().await.unwrap();
         assert_eq!(rest(&mut client).await, "");

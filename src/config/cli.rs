@@ -5,7 +5,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
-/// Balances HTTP/1.1 over endpoints, by host and path prefix.
+/// Balances HTTP/1.1 over endpoints, by host and path prefix, and TCP connections as they are.
 ///
 /// One thread per core, each with its own listening socket and its own connections to the
 /// endpoints. Endpoints are checked every second, and one that fails requests is left out for a

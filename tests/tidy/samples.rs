@@ -141,7 +141,7 @@ fn tests_are_known_by_their_paths() {
         ("tests/deep/down.rs", used),
         (
             "tests/flat.rs",
-            "#[inline]\nfn helper() {}\n#[a::test(b)]\n#[ignore]\nasync fn plain() {}",
+            "#[inline]\nfn helper() {}\n#[a::test(b)]\n#[cfg(unix)]\nasync fn plain() {}",
         ),
         ("src/room/file.rs", "fn a() {}\n#[cfg(test)]\nmod tests { #[test]\nfn unit() {} }"),
         ("src/room/mod.rs", "#[cfg(test)]\nmod tests { #[test]\nfn whole() {} }"),
