@@ -117,7 +117,17 @@ impl Buffer {
     }
 
     /// Appends as much of `bytes` as fits and says how much that was.
+    #[inline]
     pub fn append(&mut self, bytes: &[u8]) -> usize {
+        if let Some(room) = self.bytes.get_mut(self.end..self.end + bytes.len()) {
+            room.copy_from_slice(bytes);
+            self.end += bytes.len();
+            return bytes.len();
+        }
+        self.append_what_fits(bytes)
+    }
+
+    fn append_what_fits(&mut self, bytes: &[u8]) -> usize {
         let spare = self.spare_mut();
         let count = bytes.len().min(spare.len());
         spare[..count].copy_from_slice(&bytes[..count]);

@@ -118,12 +118,12 @@ fn three_answers_that_do_not_come_eject() {
         let services = services(&[&endpoint.route(), "--fail-timeout", "1h"]);
         let health = &services.plan.upstreams[0].endpoints[0].health;
         for _ in 0..3 {
-            assert_eq!(health.admission(services.tick()), Admission::Open);
+            assert_eq!(health.admission(services.tick(Instant::now())), Admission::Open);
             let mut client = connect(&services);
             send(&mut client, GET).await;
             until(&mut client, "\r\n\r\n").await.strip_prefix("HTTP/1.1 504 ").expect("a 504");
         }
-        assert_eq!(health.admission(services.tick()), Admission::Ejected);
+        assert_eq!(health.admission(services.tick(Instant::now())), Admission::Ejected);
     });
 }
 
@@ -265,7 +265,7 @@ fn an_endpoint_that_owes_a_100_is_waited_for_no_longer_than_for_an_answer() {
         assert!(until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 504 "));
         assert_eq!(start.elapsed().as_secs(), 30);
         let health = &services.plan.upstreams[0].endpoints[0].health;
-        assert_eq!(health.admission(services.tick()), Admission::Ejected);
+        assert_eq!(health.admission(services.tick(Instant::now())), Admission::Ejected);
     });
 }
 

@@ -127,7 +127,7 @@ impl Checker {
             return;
         }
         streak.record(result.is_ok());
-        let now = self.epoch.tick();
+        let now = self.epoch.tick(Instant::now());
         let why: &dyn std::fmt::Display = match &result {
             Ok(()) => &"check passed",
             Err(fault) => fault,

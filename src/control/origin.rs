@@ -148,7 +148,7 @@ async fn converse(stream: &mut Stream, name: &str, meter: &Meter<'_>) -> Result<
         }
         order.answer(&mut write, meter).await?;
         if !order.persists {
-            return write.shutdown().await.map_err(|_| Left);
+            return write.shutdown().map_err(|_| Left);
         }
     }
 }
@@ -158,7 +158,7 @@ async fn refuse(write: &mut WriteHalf<'_>, reject: Reject, meter: &Meter<'_>) ->
     let reply = Reply::new(reject.status(), reject.phrase());
     reply.write(Method::Other, Connection::Close, &mut out);
     meter.write(write, out.filled()).await?;
-    write.shutdown().await.map_err(|_| Left)
+    write.shutdown().map_err(|_| Left)
 }
 
 impl Order {

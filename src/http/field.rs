@@ -36,6 +36,11 @@ pub enum Name {
 }
 
 impl Name {
+    /// A bit of its own in a set of names.
+    pub(super) const fn bit(self) -> u16 {
+        1 << self as u16
+    }
+
     /// Recognises a name, whatever its case.
     pub fn of(name: &[u8]) -> Self {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());

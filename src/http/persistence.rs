@@ -17,18 +17,24 @@ impl Options {
     /// Reads every Connection field.
     pub fn of(fields: &Fields<'_, '_>) -> Self {
         let mut options = Self::default();
-        for option in fields.values(Name::Connection).flat_map(field::list) {
-            if option.eq_ignore_ascii_case(b"close") {
-                options.close = true;
-            } else if option.eq_ignore_ascii_case(b"keep-alive") {
-                options.keep_alive = true;
-            } else if option.eq_ignore_ascii_case(b"upgrade") {
-                options.upgrade = true;
-            } else if !option.eq_ignore_ascii_case(b"te") {
-                options.names_fields = true;
+        for value in fields.values(Name::Connection) {
+            for option in field::list(value) {
+                options.add(option);
             }
         }
         options
+    }
+
+    fn add(&mut self, option: &[u8]) {
+        if option.eq_ignore_ascii_case(b"close") {
+            self.close = true;
+        } else if option.eq_ignore_ascii_case(b"keep-alive") {
+            self.keep_alive = true;
+        } else if option.eq_ignore_ascii_case(b"upgrade") {
+            self.upgrade = true;
+        } else if !option.eq_ignore_ascii_case(b"te") {
+            self.names_fields = true;
+        }
     }
 
     /// Whether the sender means the connection to be used again. `close` wins over all.

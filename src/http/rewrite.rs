@@ -2,7 +2,6 @@
 //! connection only. Nothing of a head is ever passed on as it came but method, target, reason and
 //! the fields that are no concern of a proxy; those keep their order, case and number.
 
-use std::io::Write;
 use std::net::IpAddr;
 
 use super::field::{self, Name};
@@ -112,7 +111,7 @@ fn takes_trailers(te: &[u8]) -> bool {
 }
 
 fn forwarded(head: &RequestHead<'_, '_>, edit: &RequestEdit<'_>, writer: &mut Writer<'_>) {
-    let kept = |name: Name| edit.trusted && head.fields.values(name).next().is_some();
+    let kept = |name: Name| edit.trusted && head.fields.has(name);
     let earlier = head.fields.values(Name::ForwardedFor).filter(|_| edit.trusted);
     let mut before: &[u8] = b"X-Forwarded-For: ";
     for value in earlier {
@@ -121,7 +120,7 @@ fn forwarded(head: &RequestHead<'_, '_>, edit: &RequestEdit<'_>, writer: &mut Wr
     }
     if let Some(client) = edit.client {
         writer.bytes(before);
-        writer.display(client.to_canonical());
+        writer.address(client.to_canonical());
         before = b", ";
     }
     if before == b", " {
@@ -147,7 +146,7 @@ pub fn response(
 ) -> Result<(), Reject> {
     let mut writer = Writer::new(out);
     writer.bytes(b"HTTP/1.1 ");
-    writer.display(head.status);
+    writer.decimal(head.status.into());
     writer.all(&[b" ", head.reason.as_bytes(), b"\r\n"]);
     let options = Options::of(&head.fields);
     for (known, name, value) in head.fields.iter() {
@@ -207,13 +206,29 @@ impl<'a> Writer<'a> {
         self.all(&[name.as_bytes(), b": ", value, b"\r\n"]);
     }
 
-    fn display(&mut self, value: impl std::fmt::Display) {
-        let mut spare = self.out.spare_mut();
-        let room = spare.len();
-        let failed = write!(spare, "{value}").is_err();
-        let used = room - spare.len();
-        self.out.fill(used);
-        self.full |= failed;
+    fn decimal(&mut self, mut number: u64) {
+        let mut digits = [0; 20];
+        let mut first = digits.len();
+        loop {
+            first -= 1;
+            digits[first] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                return self.bytes(&digits[first..]);
+            }
+        }
+    }
+
+    fn address(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => {
+                for (at, octet) in address.octets().into_iter().enumerate() {
+                    self.bytes(if at > 0 { b"." } else { b"" });
+                    self.decimal(octet.into());
+                }
+            }
+            IpAddr::V6(address) => self.bytes(address.to_string().as_bytes()),
+        }
     }
 
     fn framing(&mut self, framing: Framing) {
@@ -222,7 +237,7 @@ impl<'a> Writer<'a> {
             Framing::Chunked => self.bytes(b"Transfer-Encoding: chunked\r\n"),
             Framing::Length(length) => {
                 self.bytes(b"Content-Length: ");
-                self.display(length);
+                self.decimal(length);
                 self.bytes(b"\r\n");
             }
         }

@@ -28,31 +28,36 @@ impl Epoch {
         Self(Instant::now())
     }
 
-    /// The time, as health counts it.
-    pub fn tick(self) -> Tick {
-        let millis = Instant::now().duration_since(self.0).as_millis();
-        Tick::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+    /// A moment, as health counts it.
+    pub fn tick(self, at: Instant) -> Tick {
+        let since = at.saturating_duration_since(self.0);
+        Tick::from_millis(since.as_secs() * 1000 + u64::from(since.subsec_millis()))
     }
 }
 
 /// When bytes last moved: what the deadline of a body or a tunnel counts from.
+///
+/// The clock is read when that is asked for, which is when there is something to wait for: bytes
+/// that move without a wait cost no look at it.
 #[derive(Debug)]
-pub struct Activity(Cell<Instant>);
+pub struct Activity(Cell<Option<Instant>>);
 
 impl Activity {
-    /// Now.
-    pub fn new() -> Self {
-        Self(Cell::new(Instant::now()))
+    /// Just now.
+    pub const fn new() -> Self {
+        Self(Cell::new(None))
     }
 
-    /// When that was.
+    /// When that was: now, if bytes have moved since it was last asked.
     pub fn last(&self) -> Instant {
-        self.0.get()
+        let last = self.0.get().unwrap_or_else(Instant::now);
+        self.0.set(Some(last));
+        last
     }
 
     /// Bytes have moved just now.
     pub fn touch(&self) {
-        self.0.set(Instant::now());
+        self.0.set(None);
     }
 }
 

@@ -3,15 +3,16 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream, tcp, unix};
+use tokio::io::Interest;
+use tokio::net::{TcpStream, UnixStream};
 
 use super::delivery::Delivery;
 #[cfg(any(test, fuzzing))]
@@ -53,14 +54,8 @@ impl Stream {
     /// Borrows the two directions.
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         match self {
-            Self::Tcp(stream) => {
-                let (read, write) = stream.split();
-                (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
-            }
-            Self::Unix(stream) => {
-                let (read, write) = stream.split();
-                (ReadHalf::Unix(read), WriteHalf::Unix(write))
-            }
+            Self::Tcp(stream) => (ReadHalf::Tcp(stream), WriteHalf::Tcp(stream)),
+            Self::Unix(stream) => (ReadHalf::Unix(stream), WriteHalf::Unix(stream)),
             #[cfg(any(test, fuzzing))]
             Self::Memory(memory) => (ReadHalf::Memory(memory), WriteHalf::Memory(memory)),
         }
@@ -156,12 +151,12 @@ impl Stream {
 }
 
 /// The receiving direction of a [`Stream`].
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum ReadHalf<'a> {
     /// Of a TCP connection.
-    Tcp(tcp::ReadHalf<'a>),
+    Tcp(&'a TcpStream),
     /// Of a unix connection.
-    Unix(unix::ReadHalf<'a>),
+    Unix(&'a UnixStream),
     /// In a simulation.
     #[cfg(any(test, fuzzing))]
     Memory(&'a Memory),
@@ -172,43 +167,32 @@ impl ReadHalf<'_> {
     /// `buffer`, which must not be full. 0 is the end.
     pub async fn read(&mut self, buffer: &mut Buffer) -> io::Result<usize> {
         poll_fn(|cx| {
-            ready!(self.poll_readable(cx))?;
-            let mut spare = ReadBuf::new(buffer.spare_mut());
             let read = match self {
-                Self::Tcp(half) => Pin::new(half).poll_read(cx, &mut spare),
-                Self::Unix(half) => Pin::new(half).poll_read(cx, &mut spare),
+                Self::Tcp(stream) => poll_read(*stream, cx, buffer),
+                Self::Unix(stream) => poll_read(*stream, cx, buffer),
                 #[cfg(any(test, fuzzing))]
-                Self::Memory(memory) => memory
-                    .poll_read(cx, spare.initialize_unfilled())
-                    .map_ok(|count| spare.advance(count)),
+                Self::Memory(memory) => {
+                    ready!(memory.poll_readable(cx))?;
+                    memory.poll_read(cx, buffer.spare_mut())
+                }
             };
-            let count = spare.filled().len();
-            buffer.fill(count);
-            if count == 0 {
-                buffer.release();
+            if let Poll::Ready(Ok(count)) = read {
+                buffer.fill(count);
             }
-            read.map_ok(|()| count)
+            buffer.release();
+            read
         })
         .await
-    }
-
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(half) => half.as_ref().poll_read_ready(cx),
-            Self::Unix(half) => half.as_ref().poll_read_ready(cx),
-            #[cfg(any(test, fuzzing))]
-            Self::Memory(memory) => memory.poll_readable(cx),
-        }
     }
 }
 
 /// The sending direction of a [`Stream`].
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum WriteHalf<'a> {
     /// Of a TCP connection.
-    Tcp(tcp::WriteHalf<'a>),
+    Tcp(&'a TcpStream),
     /// Of a unix connection.
-    Unix(unix::WriteHalf<'a>),
+    Unix(&'a UnixStream),
     /// In a simulation.
     #[cfg(any(test, fuzzing))]
     Memory(&'a Memory),
@@ -218,8 +202,8 @@ impl WriteHalf<'_> {
     /// Writes once and says how much was taken.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         poll_fn(|cx| match self {
-            Self::Tcp(half) => Pin::new(half).poll_write(cx, bytes),
-            Self::Unix(half) => Pin::new(half).poll_write(cx, bytes),
+            Self::Tcp(stream) => poll_write(*stream, cx, bytes),
+            Self::Unix(stream) => poll_write(*stream, cx, bytes),
             #[cfg(any(test, fuzzing))]
             Self::Memory(memory) => memory.poll_write(cx, bytes),
         })
@@ -229,10 +213,10 @@ impl WriteHalf<'_> {
     /// As [`Stream::set_reset_on_close`].
     pub fn set_reset_on_close(&self, reset: bool) {
         match self {
-            Self::Tcp(half) => {
+            Self::Tcp(stream) => {
                 let linger = reset.then_some(Duration::ZERO);
                 // Best effort: if it fails, the close that follows is an ordinary one.
-                let _ = SockRef::from(half.as_ref()).set_linger(linger);
+                let _ = SockRef::from(*stream).set_linger(linger);
             }
             Self::Unix(_) => {}
             #[cfg(any(test, fuzzing))]
@@ -241,16 +225,91 @@ impl WriteHalf<'_> {
     }
 
     /// Ends this direction; the other stays open.
-    pub async fn shutdown(&mut self) -> io::Result<()> {
-        poll_fn(|cx| match self {
-            Self::Tcp(half) => Pin::new(half).poll_shutdown(cx),
-            Self::Unix(half) => Pin::new(half).poll_shutdown(cx),
+    pub fn shutdown(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => SockRef::from(*stream).shutdown(Shutdown::Write),
+            Self::Unix(stream) => SockRef::from(*stream).shutdown(Shutdown::Write),
             #[cfg(any(test, fuzzing))]
             Self::Memory(memory) => {
                 memory.shutdown();
-                Poll::Ready(Ok(()))
+                Ok(())
             }
-        })
-        .await
+        }
+    }
+}
+
+/// What a socket of the reactor's can do, whatever its family.
+trait Socket: AsFd {
+    fn poll_ready(&self, interest: Interest, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    fn try_io<T>(&self, interest: Interest, io: impl FnOnce() -> io::Result<T>) -> io::Result<T>;
+}
+
+macro_rules! socket {
+    ($stream:ty) => {
+        impl Socket for $stream {
+            fn poll_ready(&self, interest: Interest, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                match interest {
+                    Interest::READABLE => self.poll_read_ready(cx),
+                    _ => self.poll_write_ready(cx),
+                }
+            }
+
+            fn try_io<T>(
+                &self,
+                interest: Interest,
+                io: impl FnOnce() -> io::Result<T>,
+            ) -> io::Result<T> {
+                <$stream>::try_io(self, interest, io)
+            }
+        }
+    };
+}
+
+socket!(TcpStream);
+socket!(UnixStream);
+
+fn poll_read(
+    socket: &impl Socket,
+    cx: &mut Context<'_>,
+    buffer: &mut Buffer,
+) -> Poll<io::Result<usize>> {
+    poll_moved(socket, Interest::READABLE, cx, || {
+        let room = buffer.spare_mut();
+        let (_, count) = rustix::net::recv(socket, &mut *room, RecvFlags::empty())?;
+        Ok((count, room.len()))
+    })
+}
+
+fn poll_write(socket: &impl Socket, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    poll_moved(socket, Interest::WRITABLE, cx, || {
+        let count = rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)?;
+        Ok((count, bytes.len()))
+    })
+}
+
+/// Waits until `socket` is ready, and moves bytes once. `work` says how many moved and how many
+/// could have: if that was more, the kernel has no more to give or to take, and the reactor is told
+/// to wait for news without another call that would only say so.
+fn poll_moved(
+    socket: &impl Socket,
+    interest: Interest,
+    cx: &mut Context<'_>,
+    mut work: impl FnMut() -> io::Result<(usize, usize)>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(socket.poll_ready(interest, cx))?;
+        let mut moved = None;
+        let tried = socket.try_io(interest, || {
+            let (count, most) = work()?;
+            moved = Some(count);
+            if (1..most).contains(&count) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match (moved, tried) {
+            (Some(count), _) => return Poll::Ready(Ok(count)),
+            (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => {
+                return Poll::Ready(Err(error));
+            }
+            (None, _) => {}
+        }
     }
 }

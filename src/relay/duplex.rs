@@ -33,7 +33,7 @@ async fn one_way(
     loop {
         if meter.read(&mut from, &mut buffer).await? == 0 {
             // The other side may be gone entirely, which its own direction will tell.
-            let _ = to.shutdown().await;
+            let _ = to.shutdown();
             return Ok(());
         }
         meter.write(&mut to, buffer.filled()).await?;

@@ -1,9 +1,10 @@
 //! One try at one endpoint: the connection it goes over, and the head of its answer.
 
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::record::Target;
 use super::services::Services;
@@ -47,7 +48,7 @@ pub async fn lease(
     let freshness = if header.is_some() { Freshness::New } else { freshness };
     if freshness == Freshness::Any {
         let pool = services.pool(target.route, target.endpoint);
-        let idle = pool.borrow_mut().lease(Instant::now());
+        let idle = pool.borrow_mut().lease(target.started);
         if let Some(lease) = idle {
             services.metrics.reuses.add(1);
             return Ok(lease);
@@ -97,13 +98,13 @@ pub async fn open(
     timer: &mut Timer,
 ) -> Result<Lease, Fault> {
     let upstream = &services.plan.upstreams[target.route];
-    let opening = async {
+    let opening = pin!(async {
         let mut lease = Lease::new(connect(&upstream.endpoints[target.endpoint].address).await?);
         if let (Some(version), Some(header)) = (upstream.announces, header) {
             lease.carried = announce(version, header, &mut lease.stream).await?;
         }
         Ok(lease)
-    };
+    });
     let fault = |kind| Fault::upstream(Stage::Connect, kind);
     let opened = timer.within(services.plan.timeouts.connect, opening).await;
     let lease = opened.map_err(|Elapsed| fault(Kind::TimedOut))?;
@@ -245,7 +246,7 @@ pub fn read_answer(
 fn ending(head: &ResponseHead<'_, '_>, framing: Framing, to: Method) -> Ending {
     let announced = to == Method::Head
         || framing::announced_length(head).is_some_and(|length| length > 0)
-        || head.fields.values(Name::TransferEncoding).next().is_some();
+        || head.fields.has(Name::TransferEncoding);
     if framing == Framing::Empty && announced { Ending::Announced } else { Ending::Framed }
 }
 

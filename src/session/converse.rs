@@ -5,8 +5,6 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
-use tokio::time::Instant;
-
 use super::attempt::{self, Answer, Asked, Finality};
 use super::caller::Caller;
 use super::services::Services;
@@ -291,27 +289,29 @@ impl Talk<'_> {
         let dripping = Activity::new();
         let meter = Meter::new(&dripping);
         let timeouts = &services.plan.timeouts;
-        let reading = attempt::read_head(
-            &mut self.upstream_read,
-            &mut self.received,
-            Scan::response(),
-            &services.plan.limits,
-            &meter,
-        );
         activity.touch();
-        let sent_at = Cell::new(activity.last());
+        let sent_at = Activity::new();
         // With its head sent and its client waiting for a 100, a request is as good as sent.
         let held_back = || Some(up.bytes()) == *awaited && up.waits_for() == End::Source;
         let deadline = || match sent.get() {
             Sent::Running if held_back() => activity.last() + timeouts.response,
             Sent::Running => activity.last() + timeouts.idle,
             Sent::Done | Sent::Refused | Sent::Reset | Sent::BrokenOff(_) => {
-                sent_at.get() + timeouts.response
+                sent_at.last() + timeouts.response
             }
         };
-        let on_sent = || sent_at.set(Instant::now());
-        let both = alongside(upload, sent, on_sent, BreakingOff::Ends, reading);
-        let ended = timer.until(deadline, both).await;
+        let on_sent = || sent_at.touch();
+        let ended = {
+            let reading = pin!(attempt::read_head(
+                &mut self.upstream_read,
+                &mut self.received,
+                Scan::response(),
+                &services.plan.limits,
+                &meter,
+            ));
+            let both = pin!(alongside(upload, sent, on_sent, BreakingOff::Ends, reading));
+            timer.until(deadline, both).await
+        };
         self.heard |= !self.received.is_empty();
         match ended {
             Ok(Ok(Ok(length))) => Ok(length),
@@ -370,15 +370,15 @@ impl Talk<'_> {
         let Self { services, timer, activity, up, down, sent, received, out, .. } = self;
         let (client_write, upstream_read) = (&mut self.client_write, &mut self.upstream_read);
         let breaking_off = if body.is_some() { BreakingOff::IsNoted } else { BreakingOff::Ends };
-        let sending = async {
+        let sending = pin!(async {
             down.write(client_write, out.filled()).await?;
             out.clear();
             match body {
                 Some(body) => relay(body, received, upstream_read, client_write, down).await,
                 None => Ok(()),
             }
-        };
-        let both = alongside(upload, sent, || {}, breaking_off, sending);
+        });
+        let both = pin!(alongside(upload, sent, || {}, breaking_off, sending));
         match timer.while_active(services.plan.timeouts.idle, activity, both).await {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(Broken { end: End::Source, kind }))) => Err(match (sent.get(), kind) {
@@ -416,9 +416,8 @@ async fn alongside<T>(
     sent: &Cell<Sent>,
     on_sent: impl Fn(),
     breaking_off: BreakingOff,
-    work: impl Future<Output = T>,
+    mut work: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, Kind> {
-    let mut work = pin!(work);
     poll_fn(|cx| {
         if sent.get() == Sent::Running
             && let Poll::Ready(ended) = upload.as_mut().poll(cx)

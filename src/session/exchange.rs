@@ -35,12 +35,14 @@ pub async fn run(client: &mut Client<'_>, request: &mut Request, services: &Serv
     let (mut tried, mut spent) = (Tried::default(), Tried::default());
     let mut last = None;
     loop {
-        let picked = services.pick(route, &tried).or_else(|_| services.pick(route, &spent));
+        let started = Instant::now();
+        let pick = |tried| services.pick(route, started, tried);
+        let picked = pick(&tried).or_else(|_| pick(&spent));
         let Picked { endpoint, on_trial } = match picked {
             Ok(picked) => picked,
             Err(none) => return answer(client, request, services, no_endpoint(none, last)).await,
         };
-        let target = Target { route, endpoint, started: services.tick() };
+        let target = Target { route, endpoint, started };
         let any = last.is_none() && !on_trial;
         let freshness = if any { Freshness::Any } else { Freshness::New };
         services.count_attempt(route, endpoint);
@@ -155,9 +157,10 @@ async fn try_endpoint(
     })?;
     match converse(client, request, services, &mut lease).await? {
         Ended::Answered { answer, sent, surplus } => {
-            record::success(services, target, answer.status);
+            let now = Instant::now();
+            record::success(services, target, answer.status, now);
             if sent == Sent::Done && answer.upstream_persists && !announces {
-                give_back(services, target, lease, answer.ending, surplus);
+                give_back(services, target, lease, Rest { ending: answer.ending, surplus, now });
             }
             Ok(match (sent, answer.client_persists) {
                 (Sent::Done, true) => Next::Reuse,
@@ -169,7 +172,7 @@ async fn try_endpoint(
             })
         }
         Ended::Upgraded { early } => {
-            record::success(services, target, 101);
+            record::success(services, target, 101, Instant::now());
             let ends = Ends { client: &mut *client.stream, upstream: &mut lease.stream };
             let both = (std::mem::take(&mut client.input), early);
             let ended = tunnel::run(ends, both, services, &mut *client.timer).await;
@@ -178,14 +181,22 @@ async fn try_endpoint(
     }
 }
 
-fn give_back(services: &Services, target: Target, lease: Lease, ending: Ending, surplus: bool) {
+/// What is known of a connection whose exchange has ended well.
+#[derive(Clone, Copy)]
+struct Rest {
+    ending: Ending,
+    surplus: bool,
+    now: Instant,
+}
+
+fn give_back(services: &Services, target: Target, lease: Lease, rest: Rest) {
     let metrics = &services.metrics;
-    if surplus {
+    if rest.surplus {
         metrics.pool_not_quiet.add(1);
         return;
     }
     let pool = services.pool(target.route, target.endpoint);
-    let kept = pool.borrow_mut().put(lease, ending, Instant::now());
+    let kept = pool.borrow_mut().put(lease, rest.ending, rest.now);
     match kept {
         Ok(()) => {}
         Err(NotPooled::Full) => metrics.pool_full.add(1),

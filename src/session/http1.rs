@@ -1,6 +1,7 @@
 //! An HTTP/1.1 client connection: parked between requests, at work on one after the other.
 
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -48,7 +49,9 @@ pub async fn serve(mut stream: Stream, caller: Caller, early: Buffer, services: 
         || park(&stream, &services.drain, &mut timer, &mut patience).await == Parked::Readable
     {
         let input = early.take();
-        match Box::pin(work(&mut stream, &mut timer, &caller, input, &services)).await {
+        let working = Box::new_uninit();
+        let working = Box::write(working, work(&mut stream, &mut timer, &caller, input, &services));
+        match Box::into_pin(working).await {
             None => {}
             Some(Next::Reuse) => {
                 patience = Patience { limit: services.plan.timeouts.keepalive, end: None };
@@ -80,12 +83,12 @@ async fn park(
     timer: &mut Timer,
     patience: &mut Patience,
 ) -> Parked {
-    let waiting = poll_fn(|cx| match stream.poll_readable(cx) {
+    let waiting = pin!(poll_fn(|cx| match stream.poll_readable(cx) {
         Poll::Ready(Ok(())) => Poll::Ready(Parked::Readable),
         Poll::Ready(Err(_)) => Poll::Ready(Parked::Over),
         Poll::Pending if drain.phase() == Phase::Closing => Poll::Ready(Parked::Over),
         Poll::Pending => Poll::Pending,
-    });
+    }));
     let Patience { limit, end } = patience;
     let end = || *end.get_or_insert_with(|| Instant::now() + *limit);
     timer.until(end, waiting).await.unwrap_or(Parked::Over)
@@ -94,7 +97,7 @@ async fn park(
 /// Reads until the client has seen our end of the connection, so that it reads the answer first.
 async fn linger(mut stream: Stream, timer: &mut Timer) {
     let (mut read, mut write) = stream.split();
-    if write.shutdown().await.is_err() {
+    if write.shutdown().is_err() {
         return;
     }
     let (mut waste, activity) = (Buffer::new(), Activity::new());
@@ -167,7 +170,7 @@ async fn next_request(
     let meter = Meter::new(&activity);
     let (mut read, _) = client.stream.split();
     let reading = read_head(&mut read, &mut client.input, &plan.limits, &meter);
-    let read = client.timer.within(plan.timeouts.header, reading).await;
+    let read = client.timer.within(plan.timeouts.header, pin!(reading)).await;
     let is_head = client.input.filled().starts_with(b"HEAD ");
     let method = if is_head { Method::Head } else { Method::Other };
     let refused = |kind| Refused { fault: Fault::client(Stage::RequestHead, kind), method };
@@ -227,12 +230,11 @@ pub(super) fn prepare(
         version: head.version,
         upgrade: matches!(framing, Framing::Empty | Framing::Length(0))
             && persistence::names_protocol(&head.fields, options, head.version),
-        expects: head.version == Version::Http11
-            && head.fields.values(Name::Expect).next().is_some(),
+        expects: head.version == Version::Http11 && head.fields.has(Name::Expect),
         persists: options.persists(head.version),
     };
     let route = plan.router.find(head.authority, &path);
-    let needs_host = head.fields.values(Name::Host).next().is_none();
+    let needs_host = !head.fields.has(Name::Host);
     let host_default = if needs_host { local() } else { String::new() };
     let edit = RequestEdit {
         framing,

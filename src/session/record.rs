@@ -1,9 +1,11 @@
 //! Tells everybody once how an attempt or an exchange ended: counters, health, the log.
 
+use tokio::time::Instant;
+
 use super::services::Services;
 use crate::fault::{Fault, Kind, Side, Stage};
 use crate::upstream::Upstream;
-use crate::upstream::health::{Failure, Tick, Transition};
+use crate::upstream::health::{Failure, Transition};
 
 /// Which endpoint an attempt went to, and when it began.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +15,7 @@ pub struct Target {
     /// The endpoint behind it.
     pub endpoint: usize,
     /// When the attempt began.
-    pub started: Tick,
+    pub started: Instant,
 }
 
 /// Something that came from a client was refused.
@@ -29,20 +31,21 @@ pub fn refusal(services: &Services, fault: Fault) {
 pub fn accepted(services: &Services, target: Target) {
     let upstream = &services.plan.upstreams[target.route];
     let health = &upstream.endpoints[target.endpoint].health;
-    if let Some(transition) = health.on_success(target.started, services.tick()) {
+    let (started, now) = (services.tick(target.started), services.tick(Instant::now()));
+    if let Some(transition) = health.on_success(started, now) {
         log_transition(upstream, target.endpoint, transition, &"accepted a connection");
     }
 }
 
-/// The endpoint answered, whole.
-pub fn success(services: &Services, target: Target, status: u16) {
+/// The endpoint answered, and at `now` had done so whole.
+pub fn success(services: &Services, target: Target, status: u16, now: Instant) {
     let upstream = &services.plan.upstreams[target.route];
     let health = &upstream.endpoints[target.endpoint].health;
+    let (started, now) = (services.tick(target.started), services.tick(now));
     let transition = if services.plan.fail_on_5xx && status >= 500 {
-        let now = services.tick();
-        health.on_failure(target.started, now, Failure::Exchange, &upstream.thresholds)
+        health.on_failure(started, now, Failure::Exchange, &upstream.thresholds)
     } else {
-        health.on_success(target.started, services.tick())
+        health.on_success(started, now)
     };
     if let Some(transition) = transition {
         log_transition(upstream, target.endpoint, transition, &format_args!("answered {status}"));
@@ -62,9 +65,8 @@ pub fn failure(services: &Services, target: Target, fault: Fault, was_stale: boo
     let upstream = &services.plan.upstreams[target.route];
     let failure = if fault.stage == Stage::Connect { Failure::Connect } else { Failure::Exchange };
     let health = &upstream.endpoints[target.endpoint].health;
-    let now = services.tick();
-    if let Some(transition) = health.on_failure(target.started, now, failure, &upstream.thresholds)
-    {
+    let (started, now) = (services.tick(target.started), services.tick(Instant::now()));
+    if let Some(transition) = health.on_failure(started, now, failure, &upstream.thresholds) {
         log_transition(upstream, target.endpoint, transition, &fault);
     }
 }

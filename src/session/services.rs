@@ -110,9 +110,9 @@ impl Services {
         Rc::new(Self { shares, metrics, drain: Drain::new(), epoch, plan })
     }
 
-    /// The time, as health counts it.
-    pub fn tick(&self) -> Tick {
-        self.epoch.tick()
+    /// A moment, as health counts it.
+    pub fn tick(&self, at: Instant) -> Tick {
+        self.epoch.tick(at)
     }
 
     /// Whether answers should say `Connection: close`.
@@ -121,8 +121,8 @@ impl Services {
     }
 
     /// Picks an endpoint of a route; see [`Balancer::pick`].
-    pub fn pick(&self, route: usize, tried: &Tried) -> Result<Picked, NoneLeft> {
-        self.shares[route].balancer.borrow_mut().pick(self.tick(), tried)
+    pub fn pick(&self, route: usize, now: Instant, tried: &Tried) -> Result<Picked, NoneLeft> {
+        self.shares[route].balancer.borrow_mut().pick(self.tick(now), tried)
     }
 
     /// The idle connections to an endpoint.

@@ -5,6 +5,8 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
+use tokio::time::Instant;
+
 use super::attempt;
 use super::caller::Caller;
 use super::record::{self, Target};
@@ -51,8 +53,12 @@ async fn open(
     timer: &mut Timer,
 ) -> Option<Stream> {
     let (mut tried, mut attempts) = (Tried::default(), 0);
-    while let Ok(Picked { endpoint, .. }) = services.pick(upstream, &tried) {
-        let target = Target { route: upstream, endpoint, started: services.tick() };
+    loop {
+        let started = Instant::now();
+        let Ok(Picked { endpoint, .. }) = services.pick(upstream, started, &tried) else {
+            return None;
+        };
+        let target = Target { route: upstream, endpoint, started };
         services.count_attempt(upstream, endpoint);
         services.metrics.retries.add(u64::from(attempts > 0));
         attempts += 1;
@@ -67,5 +73,4 @@ async fn open(
             return None;
         }
     }
-    None
 }

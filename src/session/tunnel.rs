@@ -1,5 +1,7 @@
 //! Bytes that go both ways unseen: behind a 101, or over a connection that is no HTTP to us.
 
+use std::pin::pin;
+
 use super::services::Services;
 use crate::buffer::Buffer;
 use crate::net::deadline::{Activity, Timer};
@@ -32,7 +34,7 @@ pub async fn run(
     client.set_reset_on_close(true);
     upstream.set_reset_on_close(true);
     let both = duplex((&mut *client, early.0), (&mut *upstream, early.1), (&up, &down));
-    let ended = timer.while_active(services.plan.timeouts.tunnel, &activity, both).await;
+    let ended = timer.while_active(services.plan.timeouts.tunnel, &activity, pin!(both)).await;
     services.metrics.bytes_up.add(up.bytes());
     services.metrics.bytes_down.add(down.bytes());
     match ended {

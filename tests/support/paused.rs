@@ -56,7 +56,7 @@ pub fn services(flags: &[&str]) -> Rc<Services> {
 /// Whether nothing is held against the one endpoint.
 pub fn is_open(services: &Services) -> bool {
     let health = &services.plan.upstreams[0].endpoints[0].health;
-    health.admission(services.tick()) == Admission::Open
+    health.admission(services.tick(Instant::now())) == Admission::Open
 }
 
 /// A connection to a session of its own.
