@@ -65,6 +65,8 @@ pub struct Metrics {
     pub bytes_up: Counter,
     /// Bytes sent to clients from endpoints, heads and tunnels included.
     pub bytes_down: Counter,
+    /// Bytes among both that were passed on unseen, by splice(2).
+    pub bytes_spliced: Counter,
     /// Attempts by endpoint, in the order of the configuration.
     pub attempts: Box<[Counter]>,
 }
@@ -92,6 +94,7 @@ impl Metrics {
             pool_not_quiet: Counter::default(),
             bytes_up: Counter::default(),
             bytes_down: Counter::default(),
+            bytes_spliced: Counter::default(),
             attempts: (0..endpoints).map(|_| Counter::default()).collect(),
         }
     }

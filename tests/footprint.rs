@@ -1,12 +1,15 @@
 //! What costs memory for as long as a connection lasts, counted, not timed.
 
+use std::fs::read_to_string;
 use std::time::Duration;
 
 use evener::net::stream::Stream;
 use evener::session::{self, Entrance};
 use tokio::net::UnixStream;
 
+use crate::support::origin::ok_head;
 use crate::support::paused::{run, services};
+use crate::support::{Client, Origin, Process, eventually};
 
 /// What each idle client costs besides its socket: 544 bytes when measured, and a tenth above.
 const SESSION_BYTES_MAX: usize = 598;
@@ -20,4 +23,58 @@ fn a_parked_session_is_small() {
         let bytes = size_of_val(&session);
         assert!(bytes <= SESSION_BYTES_MAX, "{bytes} bytes, where {SESSION_BYTES_MAX} are allowed");
     });
+}
+
+/// What a client that does not read its answer may cost the process, in KiB.
+const SLOW_READER_KIB_MAX: usize = 256;
+
+#[test]
+fn a_client_that_does_not_read_costs_bounded_memory() {
+    let lengthy = String::from_utf8(ok_head(100_000_000)).unwrap();
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
+    for head in [lengthy, chunked] {
+        let each = cost_of_slow_readers(head.clone()) / SLOW_READERS;
+        assert!(each <= SLOW_READER_KIB_MAX, "{each} KiB each: {head}");
+    }
+}
+
+/// The memory that many of them cost, in KiB, when they are sent `head` and chunk after chunk.
+fn cost_of_slow_readers(head: String) -> usize {
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(1 << 16));
+    let origin = Origin::start(move |mut conn| {
+        conn.head();
+        conn.send_without_end(&head, &chunk);
+    });
+    let proxy = Process::start(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--threads",
+        "1",
+        "--route",
+        &format!("/={}", origin.address),
+    ]);
+    let before = resident_kib(&proxy);
+    let clients: Vec<Client> = (0..SLOW_READERS)
+        .map(|_| {
+            let mut client = proxy.client();
+            client.get("/");
+            client
+        })
+        .collect();
+    eventually("all are being answered", || origin.heads().len() == clients.len());
+    let mut last = 0;
+    eventually("nobody gets any more", || {
+        let grown = resident_kib(&proxy).saturating_sub(before);
+        std::thread::sleep(Duration::from_millis(200));
+        std::mem::replace(&mut last, grown) == grown
+    });
+    last
+}
+
+const SLOW_READERS: usize = 64;
+
+fn resident_kib(process: &Process) -> usize {
+    let status = read_to_string(format!("/proc/{}/status", process.id())).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    resident.trim().trim_end_matches(" kB").parse().unwrap()
 }

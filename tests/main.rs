@@ -25,6 +25,7 @@ mod regressions;
 mod retry;
 mod routing;
 mod smuggling;
+mod splice;
 mod stale;
 mod support;
 mod tcp;

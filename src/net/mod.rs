@@ -7,4 +7,5 @@ pub mod listen;
 #[cfg(any(test, fuzzing))]
 pub mod memory;
 pub mod pool;
+pub mod splice;
 pub mod stream;

@@ -201,13 +201,16 @@ pub enum WriteHalf<'a> {
 impl WriteHalf<'_> {
     /// Writes once and says how much was taken.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        poll_fn(|cx| match self {
+        poll_fn(|cx| self.poll_write(cx, bytes)).await
+    }
+
+    pub(super) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
             Self::Tcp(stream) => poll_write(*stream, cx, bytes),
             Self::Unix(stream) => poll_write(*stream, cx, bytes),
             #[cfg(any(test, fuzzing))]
             Self::Memory(memory) => memory.poll_write(cx, bytes),
-        })
-        .await
+        }
     }
 
     /// As [`Stream::set_reset_on_close`].
@@ -239,8 +242,11 @@ impl WriteHalf<'_> {
 }
 
 /// What a socket of the reactor's can do, whatever its family.
-trait Socket: AsFd {
+pub(super) trait Socket: AsFd {
+    /// Waits until the reactor takes it to be readable or writable.
     fn poll_ready(&self, interest: Interest, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Makes a system call, if it is taken to be ready; `WouldBlock` says that it is not.
     fn try_io<T>(&self, interest: Interest, io: impl FnOnce() -> io::Result<T>) -> io::Result<T>;
 }
 

@@ -1,6 +1,6 @@
 //! Both directions of a tunnel, each ending on its own.
 
-use super::copy::{Broken, Meter};
+use super::copy::{Broken, Flow, Meter};
 use crate::buffer::Buffer;
 use crate::net::stream::{ReadHalf, Stream, WriteHalf};
 
@@ -29,14 +29,32 @@ async fn one_way(
 ) -> Result<(), Broken> {
     meter.write(&mut to, early.filled()).await?;
     drop(early);
-    let mut buffer = Buffer::new();
+    let mut flow = Flow::Trickle;
     loop {
-        if meter.read(&mut from, &mut buffer).await? == 0 {
+        let spliced = match flow {
+            Flow::Bulk => meter.splice(&from, &to, usize::MAX, |_| {}).await?,
+            Flow::Trickle => None,
+        };
+        let count = match spliced {
+            Some(count) => count,
+            None => copy(&mut from, &mut to, meter).await?,
+        };
+        if count == 0 {
             // The other side may be gone entirely, which its own direction will tell.
             let _ = to.shutdown();
             return Ok(());
         }
-        meter.write(&mut to, buffer.filled()).await?;
-        buffer.clear();
+        flow = flow.after(count);
     }
+}
+
+async fn copy(
+    from: &mut ReadHalf<'_>,
+    to: &mut WriteHalf<'_>,
+    meter: &Meter<'_>,
+) -> Result<usize, Broken> {
+    let mut buffer = Buffer::new();
+    let count = meter.read(from, &mut buffer).await?;
+    meter.write(to, buffer.filled()).await?;
+    Ok(count)
 }

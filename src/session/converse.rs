@@ -169,6 +169,7 @@ pub async fn converse(
     };
     services.metrics.bytes_up.add(up.bytes());
     services.metrics.bytes_down.add(down.bytes());
+    services.metrics.bytes_spliced.add(up.unseen() + down.unseen());
     let (heard, sent, begun) = (talk.heard, talk.sent.get(), talk.begun);
     if let Sent::BrokenOff(Kind::Rejected(reject)) = sent {
         services.metrics.rejects[reject as usize].add(1);

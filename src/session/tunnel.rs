@@ -37,6 +37,7 @@ pub async fn run(
     let ended = timer.while_active(services.plan.timeouts.tunnel, &activity, pin!(both)).await;
     services.metrics.bytes_up.add(up.bytes());
     services.metrics.bytes_down.add(down.bytes());
+    services.metrics.bytes_spliced.add(up.unseen() + down.unseen());
     match ended {
         Ok(Ok(())) => {
             client.set_reset_on_close(false);

@@ -28,7 +28,11 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
     ),
     (1, "upstream/", &["word", "health", "endpoint", "balance", "mod"]),
     (1, "", &["metrics"]),
-    (2, "net/", &["deadline", "delivery", "memory", "stream", "listen", "connect", "pool", "mod"]),
+    (
+        2,
+        "net/",
+        &["deadline", "delivery", "memory", "stream", "splice", "listen", "connect", "pool", "mod"],
+    ),
     (3, "relay/", &["copy", "body", "duplex", "mod"]),
     (
         4,

@@ -1,0 +1,374 @@
+//! Moving bytes from one socket to another without copying them: splice(2), by way of a pipe.
+//!
+//! A pipe is leased when there is something to move and given back as soon as it is empty: who waits
+//! for bytes holds none. Each thread keeps up to [`SPARES_MAX`] empty pipes and has at most
+//! [`PIPES_MAX`] open, fewer where descriptors are scarce. Who gets none copies, and so does
+//! everybody on a thread where the kernel, or a sandbox, turns out not to splice sockets.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::task::{Context, Poll, ready};
+
+use rustix::io::Errno;
+use rustix::pipe::{
+    PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice,
+};
+use rustix::process::{Resource, getrlimit};
+use tokio::io::Interest;
+
+use super::stream::{ReadHalf, Socket, WriteHalf};
+
+/// The most a pipe is given at a time: what a client that does not read costs besides its socket.
+pub const PIPE_BYTES: usize = 128 * 1024;
+
+/// How many empty pipes a thread keeps.
+pub const SPARES_MAX: usize = 16;
+
+/// How many pipes a thread has open at most.
+pub const PIPES_MAX: usize = 256;
+
+/// One pipe, and so two descriptors, to so many that the process may have open: 32 threads that may
+/// have 1024 take a quarter of them.
+const DESCRIPTORS_PER_PIPE: u64 = 256;
+
+/// The kernel's default. It makes smaller ones for a user who has too many (pipe(7),
+/// `pipe-user-pages-soft`); they hold so little that copying is faster.
+const PIPE_BYTES_MIN: usize = 64 * 1024;
+
+/// What came of waiting for bytes.
+#[derive(Debug)]
+pub enum Filled {
+    /// They are in this pipe, one at least.
+    Pipe(Pipe),
+    /// The source has ended.
+    End,
+    /// There is something, be it the end, but no pipe to move it by.
+    Unavailable,
+}
+
+/// Bytes on their way from one socket to another.
+#[derive(Debug)]
+pub struct Pipe {
+    store: Store,
+    held: usize,
+}
+
+#[derive(Debug)]
+enum Store {
+    Kernel {
+        read: OwnedFd,
+        write: OwnedFd,
+    },
+    /// The last `held` of these: in simulations, and where a pipe cannot be emptied into a socket.
+    Memory(Vec<u8>),
+}
+
+/// Waits until `from` has something to read, holding nothing meanwhile; then takes up to `most`
+/// bytes of it, which must not be 0, and [`PIPE_BYTES`].
+pub async fn fill(from: &ReadHalf<'_>, most: usize) -> io::Result<Filled> {
+    let most = most.min(PIPE_BYTES);
+    poll_fn(|cx| match from {
+        ReadHalf::Tcp(stream) => poll_fill(*stream, cx, most),
+        ReadHalf::Unix(stream) => poll_fill(*stream, cx, most),
+        #[cfg(any(test, fuzzing))]
+        ReadHalf::Memory(memory) => {
+            let mut bytes = vec![0; most];
+            let held = ready!(memory.poll_read(cx, &mut bytes))?;
+            bytes.truncate(held);
+            let pipe = Pipe { store: Store::Memory(bytes), held };
+            Poll::Ready(Ok(if held == 0 { Filled::End } else { Filled::Pipe(pipe) }))
+        }
+    })
+    .await
+}
+
+fn poll_fill(socket: &impl Socket, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<Filled>> {
+    loop {
+        ready!(socket.poll_ready(Interest::READABLE, cx))?;
+        let Some(mut pipe) = Pipe::lease() else { return Poll::Ready(Ok(Filled::Unavailable)) };
+        return Poll::Ready(match socket.try_io(Interest::READABLE, || pipe.take(socket, most)) {
+            Ok(0) => Ok(Filled::End),
+            Ok(_) => Ok(Filled::Pipe(pipe)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) if is_unsupported(&error) => {
+                PIPES.with_borrow_mut(|pipes| pipes.are_of_use = false);
+                Ok(Filled::Unavailable)
+            }
+            Err(error) => Err(error),
+        });
+    }
+}
+
+impl Pipe {
+    /// How many bytes are in it.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Waits until `to` takes some of what is held, and says how much that was.
+    pub async fn drain(&mut self, to: &WriteHalf<'_>) -> io::Result<usize> {
+        let count = poll_fn(|cx| self.poll_drain(cx, to)).await?;
+        self.held -= count.min(self.held);
+        Ok(count)
+    }
+
+    fn poll_drain(&mut self, cx: &mut Context<'_>, to: &WriteHalf<'_>) -> Poll<io::Result<usize>> {
+        let drained = match (&self.store, to) {
+            (Store::Memory(bytes), to) => {
+                return to.poll_write(cx, &bytes[bytes.len() - self.held..]);
+            }
+            (Store::Kernel { read, .. }, WriteHalf::Tcp(stream)) => {
+                ready!(poll_out(read, *stream, cx, self.held))
+            }
+            (Store::Kernel { read, .. }, WriteHalf::Unix(stream)) => {
+                ready!(poll_out(read, *stream, cx, self.held))
+            }
+            #[cfg(any(test, fuzzing))]
+            (Store::Kernel { .. }, WriteHalf::Memory(_)) => Err(Errno::INVAL.into()),
+        };
+        match drained {
+            Err(error) if is_unsupported(&error) => {
+                PIPES.with_borrow_mut(|pipes| pipes.are_of_use = false);
+                self.retrieve()?;
+                self.poll_drain(cx, to)
+            }
+            drained => Poll::Ready(drained),
+        }
+    }
+
+    /// Takes what is held out of the kernel, to be written as other bytes are.
+    fn retrieve(&mut self) -> io::Result<()> {
+        let Store::Kernel { read, .. } = &self.store else { return Ok(()) };
+        let (mut bytes, mut filled) = (vec![0; self.held], 0);
+        while filled < bytes.len() {
+            match rustix::io::read(read, &mut bytes[filled..])? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                count => filled += count,
+            }
+        }
+        self.store = Store::Memory(bytes);
+        PIPES.with_borrow_mut(|pipes| pipes.open -= 1);
+        Ok(())
+    }
+
+    fn take(&mut self, socket: impl AsFd, most: usize) -> io::Result<usize> {
+        let Store::Kernel { write, .. } = &self.store else { return Ok(0) };
+        self.held = splice(socket, None, write, None, most, SpliceFlags::NONBLOCK)?;
+        Ok(self.held)
+    }
+
+    fn lease() -> Option<Self> {
+        PIPES.with_borrow_mut(|pipes| {
+            let store = match pipes.spare.pop() {
+                _ if !pipes.are_of_use => return None,
+                Some(store) => store,
+                None if pipes.open < pipes.open_max => {
+                    let store = open()?;
+                    pipes.open += 1;
+                    store
+                }
+                None => return None,
+            };
+            Some(Self { store, held: 0 })
+        })
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        let store = std::mem::replace(&mut self.store, Store::Memory(Vec::new()));
+        if let Store::Kernel { .. } = store {
+            // A thread that is ending has no list any more: the pipe is simply closed.
+            let _ = PIPES.try_with(|pipes| pipes.borrow_mut().put(store, self.held));
+        }
+    }
+}
+
+/// The pipes of a thread.
+struct Pipes {
+    /// Empty ones.
+    spare: Vec<Store>,
+    /// How many there are, leased or spare.
+    open: usize,
+    open_max: usize,
+    are_of_use: bool,
+}
+
+thread_local! {
+    static PIPES: RefCell<Pipes> = RefCell::new(Pipes::new());
+}
+
+impl Pipes {
+    fn new() -> Self {
+        let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let share = usize::try_from(descriptors / DESCRIPTORS_PER_PIPE).unwrap_or(PIPES_MAX);
+        Self { spare: Vec::new(), open: 0, open_max: share.min(PIPES_MAX), are_of_use: true }
+    }
+
+    /// Keeps a pipe that is empty, if it is wanted; what is in any other must never be found by
+    /// somebody else.
+    fn put(&mut self, pipe: Store, held: usize) {
+        if held == 0 && self.are_of_use && self.spare.len() < SPARES_MAX {
+            self.spare.push(pipe);
+        } else {
+            self.open -= 1;
+        }
+    }
+}
+
+fn open() -> Option<Store> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
+    // One of the default size does as well: it is only filled more often.
+    let _ = fcntl_setpipe_size(&write, PIPE_BYTES);
+    let bytes = fcntl_getpipe_size(&write).ok()?;
+    (bytes >= PIPE_BYTES_MIN).then_some(Store::Kernel { read, write })
+}
+
+fn poll_out(
+    pipe: &OwnedFd,
+    socket: &impl Socket,
+    cx: &mut Context<'_>,
+    held: usize,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(socket.poll_ready(Interest::WRITABLE, cx))?;
+        // What is left behind says nothing about the socket: only when it takes nothing at all will
+        // the kernel tell when it does again.
+        let drained = socket.try_io(Interest::WRITABLE, || {
+            Ok(splice(pipe, None, socket, None, held, SpliceFlags::NONBLOCK)?)
+        });
+        if !matches!(&drained, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+            return Poll::Ready(drained);
+        }
+    }
+}
+
+/// splice(2): this kernel or sandbox does not do it with these sockets.
+fn is_unsupported(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::INVAL | Errno::NOSYS | Errno::PERM))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream as StdUnixStream;
+
+    use tokio::net::UnixStream;
+
+    use super::super::memory::Memory;
+    use super::*;
+
+    fn pair() -> (UnixStream, StdUnixStream) {
+        let (ours, theirs) = StdUnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (UnixStream::from_std(ours).unwrap(), theirs)
+    }
+
+    fn spare() -> usize {
+        PIPES.with_borrow(|pipes| pipes.spare.len())
+    }
+
+    fn open() -> usize {
+        PIPES.with_borrow(|pipes| pipes.open)
+    }
+
+    async fn filled(bytes: &[u8]) -> Pipe {
+        let (from, mut peer) = pair();
+        peer.write_all(bytes).unwrap();
+        match fill(&ReadHalf::Unix(&from), usize::MAX).await.unwrap() {
+            Filled::Pipe(pipe) => pipe,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_arrives_and_the_pipe_is_kept() {
+        let (to, mut peer) = pair();
+        let mut pipe = filled(b"hello").await;
+        assert_eq!(pipe.held(), 5);
+        assert_eq!(pipe.drain(&WriteHalf::Unix(&to)).await.unwrap(), 5);
+        let mut bytes = [0; 5];
+        peer.read_exact(&mut bytes).unwrap();
+        assert_eq!(&bytes, b"hello");
+        drop(pipe);
+        assert_eq!((open(), spare()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn no_more_is_taken_than_was_asked_for() {
+        let (from, mut peer) = pair();
+        peer.write_all(b"bodyGET").unwrap();
+        peer.set_nonblocking(true).unwrap();
+        while peer.write(&[0; 1 << 16]).is_ok() {}
+        let half = ReadHalf::Unix(&from);
+        let taken = fill(&half, 4).await.unwrap();
+        assert!(matches!(taken, Filled::Pipe(pipe) if pipe.held() == 4));
+        let taken = fill(&half, usize::MAX).await.unwrap();
+        assert!(matches!(taken, Filled::Pipe(pipe) if pipe.held() <= PIPE_BYTES));
+    }
+
+    #[tokio::test]
+    async fn the_end_takes_no_pipe() {
+        let (from, peer) = pair();
+        drop(peer);
+        assert!(matches!(fill(&ReadHalf::Unix(&from), 1).await.unwrap(), Filled::End));
+        assert_eq!((open(), spare()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_pipe_that_holds_bytes_is_never_leased_again() {
+        drop(filled(b"secret").await);
+        assert_eq!((open(), spare()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_pipe_drains_as_its_sink_takes() {
+        let (to, mut peer) = pair();
+        let mut pipe = filled(&[7; 100_000]).await;
+        let all = pipe.held();
+        let half = WriteHalf::Unix(&to);
+        let reading = std::thread::spawn(move || {
+            let mut bytes = vec![0; all];
+            peer.read_exact(&mut bytes).map(|()| bytes)
+        });
+        while pipe.held() > 0 {
+            pipe.drain(&half).await.unwrap();
+        }
+        assert_eq!(reading.join().unwrap().unwrap(), vec![7; all]);
+    }
+
+    #[tokio::test]
+    async fn where_a_pipe_cannot_be_emptied_into_a_socket_its_bytes_are_written() {
+        let (ours, theirs) = Memory::pair(4);
+        let mut pipe = filled(b"hello").await;
+        let mut half = WriteHalf::Memory(&ours);
+        assert_eq!(pipe.drain(&half).await.unwrap(), 4);
+        let mut bytes = [0; 5];
+        assert_eq!(theirs.try_read(&mut bytes).unwrap(), 4);
+        assert_eq!(pipe.drain(&half).await.unwrap(), 1);
+        assert_eq!(theirs.try_read(&mut bytes[4..]).unwrap(), 1);
+        assert_eq!(&bytes, b"hello");
+        drop(pipe);
+        assert_eq!((open(), spare()), (0, 0));
+        half.shutdown().unwrap();
+        let (from, mut peer) = pair();
+        peer.write_all(b"x").unwrap();
+        let again = fill(&ReadHalf::Unix(&from), 1).await.unwrap();
+        assert!(matches!(again, Filled::Unavailable), "{again:?}");
+    }
+
+    #[tokio::test]
+    async fn a_thread_has_so_many_pipes_and_no_more() {
+        PIPES.with_borrow_mut(|pipes| pipes.open_max = 2);
+        let (one, two) = (filled(b"1").await, filled(b"2").await);
+        let (from, mut peer) = pair();
+        peer.write_all(b"3").unwrap();
+        let half = ReadHalf::Unix(&from);
+        assert!(matches!(fill(&half, 1).await.unwrap(), Filled::Unavailable));
+        drop((one, two));
+        assert!(matches!(fill(&half, 1).await.unwrap(), Filled::Pipe(_)));
+    }
+}

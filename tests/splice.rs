@@ -1,0 +1,167 @@
+//! Bodies and tunnels that are passed on unseen, byte for byte, and what happens when they break.
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+use std::time::Duration;
+
+use crate::support::origin::{ok, ok_head};
+use crate::support::{Conn, Origin, Proxy, filler};
+
+const LARGE: usize = 5 << 20;
+
+/// A request line in a body, again and again: what would be executed if a body were taken for the
+/// requests behind it.
+fn smuggled() -> Vec<u8> {
+    b"GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n".repeat(LARGE / 38)
+}
+
+fn put(body: &[u8]) -> Vec<u8> {
+    let head = format!("PUT / HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+fn spliced(proxy: &Proxy) -> usize {
+    proxy.count(|metrics| &metrics.bytes_spliced).try_into().unwrap()
+}
+
+#[test]
+fn a_long_answer_is_passed_on_unseen_and_leaves_both_connections_usable() {
+    let origin = Origin::answering([ok_head(LARGE), filler(LARGE)].concat());
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    for _ in 0..3 {
+        client.get("/");
+        assert!(client.response().body == filler(LARGE));
+    }
+    assert_eq!(origin.connections(), 1);
+    assert!(spliced(&proxy) > 2 * LARGE, "{}", spliced(&proxy));
+}
+
+#[test]
+fn a_short_answer_and_one_in_chunks_are_copied() {
+    let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100000\r\n";
+    let answers = [
+        [ok_head(100_000), filler(100_000)].concat(),
+        [&chunked[..], &filler(0x10_0000), b"\r\n0\r\n\r\n"].concat(),
+    ];
+    for answer in answers {
+        let proxy = Proxy::before(&[&Origin::answering(answer)], &[]);
+        assert!(proxy.get("/").whole);
+        assert_eq!(spliced(&proxy), 0);
+    }
+}
+
+#[test]
+fn an_answer_until_close_is_passed_on_unseen_once_it_comes_in_bulk() {
+    let origin = Origin::start(|mut conn| {
+        conn.head();
+        conn.send([&b"HTTP/1.1 200 OK\r\n\r\n"[..], &filler(LARGE)].concat());
+        conn.close();
+    });
+    let proxy = Proxy::before(&[&origin], &[]);
+    let response = proxy.get("/");
+    assert!(response.body == filler(LARGE));
+    assert!(spliced(&proxy) > LARGE / 2, "{}", spliced(&proxy));
+}
+
+#[test]
+fn what_follows_a_long_request_is_the_next_one() {
+    let origin = Origin::start(|mut conn| {
+        conn.head();
+        let intact = conn.bytes(smuggled().len()).unwrap() == smuggled();
+        conn.send(ok(if intact { "intact" } else { "damaged" }));
+        conn.answer_all(&ok("next"));
+    });
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    client.send([&put(&smuggled())[..], b"GET /behind HTTP/1.1\r\nHost: test\r\n\r\n"].concat());
+    assert_eq!([client.response().text(), client.response().text()], ["intact", "next"]);
+    assert!(spliced(&proxy) > LARGE / 2, "{}", spliced(&proxy));
+    let lines: Vec<_> = origin.heads().iter().map(|head| head[..6].to_owned()).collect();
+    assert_eq!(lines, ["PUT / ", "GET /b"]);
+}
+
+/// The bytes that were taken from the client are lost with the connection: the request must not be
+/// sent again without them, and what is left of it must not be taken for requests.
+#[test]
+fn a_long_request_that_its_endpoint_resets_is_neither_repeated_nor_read_as_others() {
+    for received in [0, 1, 100_000, 1 << 20, LARGE / 2] {
+        let (sender, bodies) = sync_channel(1);
+        let resetting = move |mut conn: Conn| {
+            socket2::SockRef::from(&conn.stream).set_recv_buffer_size(1 << 16).unwrap();
+            conn.head();
+            conn.bytes(received);
+            // Until more is on its way than fits.
+            thread::sleep(Duration::from_millis(20));
+            conn.reset();
+        };
+        let reading = move |mut conn: Conn| {
+            conn.head();
+            let _ = sender.send(conn.rest());
+        };
+        let (one, other) = (Origin::start(resetting), Origin::start(reading));
+        let proxy = Proxy::before(&[&one, &other], &[]);
+        let mut client = proxy.client();
+        let mut stream = client.stream.try_clone().unwrap();
+        let sending = thread::spawn(move || {
+            // The proxy may stop reading and end the connection.
+            let _ = stream.write_all(&put(&smuggled()));
+            let _ = stream.write_all(b"GET /behind HTTP/1.1\r\nHost: test\r\n\r\n");
+            let _ = stream.shutdown(Shutdown::Write);
+        });
+        let response = client.response();
+        assert!(response.head.starts_with("HTTP/1.1 502"), "{received}: {}", response.head);
+        drop(client);
+        sending.join().unwrap();
+        drop(proxy);
+        let heads = [one.heads(), other.heads()].concat();
+        assert!(heads.iter().all(|head| !head.contains("smuggled")), "{received}: {heads:?}");
+        // What came with the head is kept, and may be sent again: then all of it must be.
+        drop(other);
+        for body in bodies {
+            assert!(smuggled().starts_with(&body), "{received}: {} bytes differ", body.len());
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_ends_early_is_cut_for_its_client_too() {
+    let origin = Origin::start(|mut conn| {
+        conn.head();
+        conn.send([ok_head(LARGE), filler(LARGE / 2)].concat());
+        conn.close();
+    });
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    client.get("/");
+    let (bytes, _) = client.end();
+    let body = &bytes[ok_head(LARGE).len()..];
+    assert!(body.len() < LARGE && body == &filler(LARGE)[..body.len()]);
+    assert_eq!(proxy.count(|metrics| &metrics.cut_answers), 1);
+}
+
+#[test]
+fn a_tunnel_is_spliced_while_it_is_busy() {
+    let echo = Origin::start(|mut conn: Conn| {
+        let mut bytes = vec![0; 256 * 1024];
+        while let Ok(count @ 1..) = conn.stream.read(&mut bytes) {
+            conn.send(&bytes[..count]);
+        }
+        conn.close();
+    });
+    let proxy = Proxy::start_words(&["--tcp", &format!("127.0.0.1:0={}", echo.address)]);
+    let mut client = proxy.client();
+    let (mut stream, bytes) = (client.stream.try_clone().unwrap(), Arc::new(filler(LARGE)));
+    let sent = Arc::clone(&bytes);
+    let sending = thread::spawn(move || {
+        stream.write_all(&sent).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+    });
+    assert!(client.rest() == *bytes);
+    sending.join().unwrap();
+    drop(client);
+    crate::support::eventually("the tunnel is counted", || spliced(&proxy) > 0);
+}
