@@ -129,7 +129,7 @@ async fn accept(listener: Rc<Listener>, entrance: Entrance, services: Rc<Service
             Ok((stream, peer)) => {
                 backoff = ACCEPT_BACKOFF.0;
                 services.metrics.accepted.add(1);
-                spawn_local(session::serve(stream, peer, entrance, Rc::clone(&services)));
+                session::spawn(stream, peer, entrance, Rc::clone(&services));
             }
             Err(error) if is_of_one_connection(&error) => services.metrics.accept_errors.add(1),
             Err(error) => {
@@ -167,7 +167,7 @@ fn accept_waiting(listener: &Listener, entrance: Entrance, services: &Rc<Service
     let mut next = || pin!(unconstrained(listener.accept())).poll(&mut cx);
     while let Poll::Ready(Ok((stream, peer))) = next() {
         services.metrics.accepted.add(1);
-        spawn_local(session::serve(stream, peer, entrance, Rc::clone(services)));
+        session::spawn(stream, peer, entrance, Rc::clone(services));
     }
 }
 

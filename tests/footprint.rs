@@ -3,23 +3,26 @@
 use std::fs::read_to_string;
 use std::time::Duration;
 
+use evener::buffer::Buffer;
 use evener::net::stream::Stream;
-use evener::session::{self, Entrance};
+use evener::session::caller::Caller;
+use evener::session::http1;
 use tokio::net::UnixStream;
 
 use crate::support::origin::ok_head;
 use crate::support::paused::{run, services};
 use crate::support::{Client, Origin, Process, eventually};
 
-/// What each idle client costs besides its socket: 544 bytes when measured, and a tenth above.
-const SESSION_BYTES_MAX: usize = 598;
+/// What each idle client costs besides its socket: 200 bytes when measured, and a tenth above.
+const SESSION_BYTES_MAX: usize = 220;
 
 #[test]
 fn a_parked_session_is_small() {
     run(Duration::from_secs(1), async {
         let services = services(&["--route", "/=127.0.0.1:1"]);
         let (stream, _client) = UnixStream::pair().unwrap();
-        let session = session::serve(Stream::Unix(stream), None, Entrance::HTTP, services);
+        let caller = Caller::direct(None);
+        let session = http1::serve(Stream::Unix(stream), caller, Buffer::new(), services);
         let bytes = size_of_val(&session);
         assert!(bytes <= SESSION_BYTES_MAX, "{bytes} bytes, where {SESSION_BYTES_MAX} are allowed");
     });

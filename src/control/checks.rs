@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::num::NonZeroU8;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -112,7 +113,8 @@ impl Checker {
         let mut timer = Timer::new();
         loop {
             let begun = Instant::now();
-            let result = match timer.within(self.interval, self.once(&subject.question)).await {
+            let result = match timer.within(self.interval, pin!(self.once(&subject.question))).await
+            {
                 Ok(result) => result,
                 Err(Elapsed) => Err(Fault::upstream(Stage::Connect, Kind::TimedOut)),
             };

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::num::NonZeroUsize;
+use std::pin::pin;
 use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
@@ -110,7 +111,7 @@ async fn serve(mut stream: Stream, name: &str) -> Result<(), Left> {
     let meter = Meter::new(&activity);
     let mut timer = Timer::new();
     let serving = converse(&mut stream, name, &meter);
-    timer.while_active(PATIENCE, &activity, serving).await.unwrap_or(Err(Left))
+    timer.while_active(PATIENCE, &activity, pin!(serving)).await.unwrap_or(Err(Left))
 }
 
 async fn converse(stream: &mut Stream, name: &str, meter: &Meter<'_>) -> Result<(), Left> {

@@ -79,42 +79,42 @@ impl Timer {
         Self { sleep: Box::pin(sleep_until(Instant::now())), armed: false }
     }
 
-    /// Does `work` until it ends or `limit` from now has passed.
-    pub async fn within<T>(
+    /// Does `work` until it ends or `limit` from the first wait has passed.
+    pub fn within<T>(
         &mut self,
         limit: Duration,
-        work: impl Future<Output = T>,
-    ) -> Result<T, Elapsed> {
+        work: impl Future<Output = T> + Unpin,
+    ) -> impl Future<Output = Result<T, Elapsed>> {
         let mut deadline = None;
-        self.until(|| *deadline.get_or_insert_with(|| Instant::now() + limit), work).await
+        self.until(move || *deadline.get_or_insert_with(|| Instant::now() + limit), work)
     }
 
     /// Does `work` until it ends or `activity` has ceased for `limit`.
-    pub async fn while_active<T>(
+    pub fn while_active<T>(
         &mut self,
         limit: Duration,
         activity: &Activity,
-        work: impl Future<Output = T>,
-    ) -> Result<T, Elapsed> {
+        work: impl Future<Output = T> + Unpin,
+    ) -> impl Future<Output = Result<T, Elapsed>> {
         activity.touch();
-        self.until(|| activity.last() + limit, work).await
+        self.until(move || activity.last() + limit, work)
     }
 
     /// Does `work` until it ends or `deadline` has come. The deadline is asked for only when
     /// `work` has to wait, and again when it seems to have come: it may have moved.
-    pub async fn until<T>(
+    ///
+    /// `work` is pinned by the caller: a future that is passed on is copied, and kept twice.
+    pub fn until<T>(
         &mut self,
         mut deadline: impl FnMut() -> Instant,
-        work: impl Future<Output = T>,
-    ) -> Result<T, Elapsed> {
-        let mut work = pin!(work);
-        poll_fn(|cx| {
-            if let Poll::Ready(output) = work.as_mut().poll(cx) {
+        mut work: impl Future<Output = T> + Unpin,
+    ) -> impl Future<Output = Result<T, Elapsed>> {
+        poll_fn(move |cx| {
+            if let Poll::Ready(output) = Pin::new(&mut work).poll(cx) {
                 return Poll::Ready(Ok(output));
             }
             self.poll_passed(cx, &mut deadline).map(|()| Err(Elapsed))
         })
-        .await
     }
 
     fn poll_passed(
@@ -164,7 +164,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_timer_left_armed_by_an_earlier_wait_does_not_end_a_later_one() {
         let (mut timer, start) = (Timer::new(), Instant::now());
-        timer.within(2 * SECOND, tokio::time::sleep(SECOND)).await.unwrap();
+        timer.within(2 * SECOND, pin!(tokio::time::sleep(SECOND))).await.unwrap();
         assert_eq!(timer.within(3 * SECOND, pending::<()>()).await, Err(Elapsed));
         assert_eq!(start.elapsed().as_secs(), 4);
     }
@@ -172,7 +172,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_shorter_deadline_is_not_held_up_by_a_longer_one() {
         let (mut timer, start) = (Timer::new(), Instant::now());
-        timer.within(60 * SECOND, tokio::time::sleep(SECOND)).await.unwrap();
+        timer.within(60 * SECOND, pin!(tokio::time::sleep(SECOND))).await.unwrap();
         assert_eq!(timer.within(SECOND, pending::<()>()).await, Err(Elapsed));
         assert_eq!(start.elapsed().as_secs(), 2);
     }
@@ -187,7 +187,7 @@ mod tests {
             }
             pending::<()>().await;
         };
-        assert_eq!(timer.while_active(5 * SECOND, &activity, work).await, Err(Elapsed));
+        assert_eq!(timer.while_active(5 * SECOND, &activity, pin!(work)).await, Err(Elapsed));
         assert_eq!(start.elapsed().as_secs(), 17);
     }
 }

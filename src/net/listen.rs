@@ -59,6 +59,8 @@ pub fn bind(address: &Address, workers: usize) -> io::Result<Bound> {
 
 fn tcp_socket(address: &SockAddr) -> io::Result<Socket> {
     let socket = Socket::new(address.domain(), Type::STREAM, Some(Protocol::TCP))?;
+    // What it accepts inherits it, without a call for each.
+    socket.set_tcp_nodelay(true)?;
     if address.domain() == Domain::IPV6 {
         // `[::]` and `0.0.0.0` are two listeners, as in nginx: what is said is what is bound.
         socket.set_only_v6(true)?;
@@ -110,7 +112,7 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok((Stream::tcp(stream), Some(peer.ip())))
+                Ok((Stream::Tcp(stream), Some(peer.ip())))
             }
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;

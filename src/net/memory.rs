@@ -171,10 +171,10 @@ impl Memory {
         self.outgoing().resets_on_close = reset;
     }
 
-    /// Whether the peer has neither ended its direction nor sent anything that was not read.
+    /// Whether all that the peer has sent has been read.
     pub fn is_quiet(&self) -> bool {
         let pipe = self.incoming();
-        pipe.pieces.is_empty() && pipe.end.is_none()
+        pipe.pieces.is_empty() && pipe.end != Some(End::Reset)
     }
 
     /// How much of what was written the peer has got.

@@ -149,7 +149,7 @@ mod tests {
         let leased = pool.lease(Instant::now()).unwrap();
         b.write_all(b"x").unwrap();
         settle().await;
-        assert!(!leased.stream.is_quiet());
+        assert_eq!(leased.stream.unasked(), Unasked::Bytes);
     }
 
     #[tokio::test(start_paused = true)]

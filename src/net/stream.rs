@@ -43,8 +43,8 @@ pub enum Unasked {
 }
 
 impl Stream {
-    /// A TCP connection; sets `TCP_NODELAY`, since heads and bodies leave in as few writes as
-    /// they can and must not wait for an acknowledgement.
+    /// A TCP connection that was opened from here; sets `TCP_NODELAY`, since heads and bodies leave
+    /// in as few writes as they can and must not wait for an acknowledgement.
     pub fn tcp(stream: TcpStream) -> Self {
         // A peer that is gone already makes this fail; the first read will tell.
         let _ = stream.set_nodelay(true);
@@ -103,8 +103,8 @@ impl Stream {
         .await
     }
 
-    /// Whether the peer has neither ended an idle connection nor sent anything on it. Asks the
-    /// kernel: the reactor may not have told us yet.
+    /// Whether all that the peer has sent has been read. Asks the kernel: the reactor may not have
+    /// told us yet.
     pub fn is_quiet(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         let peeked = match self {
@@ -113,7 +113,10 @@ impl Stream {
             #[cfg(any(test, fuzzing))]
             Self::Memory(memory) => return memory.is_quiet(),
         };
-        matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        match peeked {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        }
     }
 
     /// What the peer has done unasked, as far as the reactor has told us: costs no system call while

@@ -87,7 +87,7 @@ pub async fn progress_of_unanswered(
             }
         }
     };
-    timer.within(VERDICT_TIMEOUT, looking).await.unwrap_or(Progress::Unanswered)
+    timer.within(VERDICT_TIMEOUT, pin!(looking)).await.unwrap_or(Progress::Unanswered)
 }
 
 /// Opens a connection, and sends `header` on it if the endpoint wants to be told.

@@ -53,7 +53,7 @@ impl Caller {
         if !services.plan.trusted.contains(proxy) {
             return Err(fault(Kind::Rejected(Reject::ProxyHeader)));
         }
-        let reading = read(stream, early, &services.drain);
+        let reading = pin!(read(stream, early, &services.drain));
         let header = match timer.within(services.plan.timeouts.header, reading).await {
             Ok(header) => header.map_err(fault)?,
             Err(Elapsed) => return Err(fault(Kind::TimedOut)),

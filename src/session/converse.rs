@@ -14,7 +14,7 @@ use crate::http::head::{Scan, Version};
 use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::delivery::Parting;
 use crate::net::pool::Lease;
-use crate::net::stream::{ReadHalf, Stream, WriteHalf};
+use crate::net::stream::{ReadHalf, Stream, Unasked, WriteHalf};
 use crate::reject::Reject;
 use crate::relay::body::{Body, relay};
 use crate::relay::copy::{Broken, End, Meter};
@@ -36,9 +36,13 @@ pub struct Client<'a> {
 
 impl Client<'_> {
     /// Whether nothing has come that was not used: closing the connection would answer it with a
-    /// reset, and that could overtake our answer.
-    pub fn is_quiet(&self) -> bool {
-        self.input.is_empty() && self.stream.is_quiet()
+    /// reset, and that could overtake our answer. Who said `close` need not be suspected of more:
+    /// what the reactor has told is enough.
+    pub fn is_quiet(&self, asked: Asked) -> bool {
+        if asked.persists {
+            return self.input.is_empty() && self.stream.is_quiet();
+        }
+        self.input.is_empty() && self.stream.unasked() != Unasked::Bytes
     }
 }
 

@@ -1,6 +1,7 @@
 //! One request and its response: attempt after attempt until one of them answers, and what follows
 //! for both connections.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -132,7 +133,8 @@ pub async fn send(
     let activity = Activity::new();
     let (_, mut write) = stream.split();
     let meter = Meter::new(&activity);
-    match timer.while_active(limit, &activity, meter.write(&mut write, out.filled())).await {
+    let writing = pin!(meter.write(&mut write, out.filled()));
+    match timer.while_active(limit, &activity, writing).await {
         Ok(written) => written.map_err(|broken| broken.kind),
         Err(Elapsed) => Err(Kind::TimedOut),
     }
@@ -164,7 +166,7 @@ async fn try_endpoint(
             }
             Ok(match (sent, answer.client_persists) {
                 (Sent::Done, true) => Next::Reuse,
-                (Sent::Done, false) if client.is_quiet() => Next::Close,
+                (Sent::Done, false) if client.is_quiet(request.asked) => Next::Close,
                 (Sent::Done, false)
                 | (Sent::Running | Sent::Refused | Sent::Reset | Sent::BrokenOff(_), _) => {
                     Next::Linger

@@ -1,7 +1,7 @@
 //! An HTTP/1.1 client connection: parked between requests, at work on one after the other.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -39,26 +39,33 @@ const LINGER: (Duration, Duration) = (Duration::from_secs(5), Duration::from_sec
 /// Serves a connection until it ends. While parked it holds no buffer and this small state only;
 /// the work on a request is boxed and gone when the next wait begins.
 /// `early` is what has come already.
-pub async fn serve(mut stream: Stream, caller: Caller, early: Buffer, services: Rc<Services>) {
-    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-    let _seat = services.drain.enter(waker);
+pub fn serve(
+    mut stream: Stream,
+    caller: Caller,
+    early: Buffer,
+    services: Rc<Services>,
+) -> impl Future<Output = ()> {
     let mut timer = Timer::new();
     let mut patience = Patience { limit: services.plan.timeouts.header, end: None };
-    let mut early = Some(early).filter(|early| !early.is_empty());
-    while early.is_some()
-        || park(&stream, &services.drain, &mut timer, &mut patience).await == Parked::Readable
-    {
-        let input = early.take();
-        let working = Box::new_uninit();
-        let working = Box::write(working, work(&mut stream, &mut timer, &caller, input, &services));
-        match Box::into_pin(working).await {
-            None => {}
-            Some(Next::Reuse) => {
-                patience = Patience { limit: services.plan.timeouts.keepalive, end: None };
+    let mut early = (!early.is_empty()).then(|| Box::new(early));
+    // A block, since a function would keep each of its arguments twice.
+    async move {
+        let _seat = services.drain.enter(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await);
+        while early.is_some()
+            || park(&stream, &services.drain, &mut timer, &mut patience).await == Parked::Readable
+        {
+            let input = early.take().map(|early| *early);
+            let working = work(&mut stream, &mut timer, &caller, input, &services);
+            // Written where it stays: `Box::pin` would copy all of it there.
+            match Box::into_pin(Box::write(Box::new_uninit(), working)).await {
+                None => {}
+                Some(Next::Reuse) => {
+                    patience = Patience { limit: services.plan.timeouts.keepalive, end: None };
+                }
+                Some(Next::Close) => return,
+                Some(Next::Linger) => return Box::pin(linger(&mut stream, &mut timer)).await,
+                Some(Next::Cut) => return stream.set_reset_on_close(true),
             }
-            Some(Next::Close) => return,
-            Some(Next::Linger) => return Box::pin(linger(stream, &mut timer)).await,
-            Some(Next::Cut) => return stream.set_reset_on_close(true),
         }
     }
 }
@@ -77,37 +84,37 @@ struct Patience {
     end: Option<Instant>,
 }
 
-async fn park(
+fn park(
     stream: &Stream,
     drain: &Drain,
     timer: &mut Timer,
     patience: &mut Patience,
-) -> Parked {
-    let waiting = pin!(poll_fn(|cx| match stream.poll_readable(cx) {
+) -> impl Future<Output = Parked> {
+    let waiting = poll_fn(|cx| match stream.poll_readable(cx) {
         Poll::Ready(Ok(())) => Poll::Ready(Parked::Readable),
         Poll::Ready(Err(_)) => Poll::Ready(Parked::Over),
         Poll::Pending if drain.phase() == Phase::Closing => Poll::Ready(Parked::Over),
         Poll::Pending => Poll::Pending,
-    }));
-    let Patience { limit, end } = patience;
-    let end = || *end.get_or_insert_with(|| Instant::now() + *limit);
-    timer.until(end, waiting).await.unwrap_or(Parked::Over)
+    });
+    let end = || *patience.end.get_or_insert_with(|| Instant::now() + patience.limit);
+    let mut parked = timer.until(end, waiting);
+    poll_fn(move |cx| Pin::new(&mut parked).poll(cx).map(|ended| ended.unwrap_or(Parked::Over)))
 }
 
 /// Reads until the client has seen our end of the connection, so that it reads the answer first.
-async fn linger(mut stream: Stream, timer: &mut Timer) {
+async fn linger(stream: &mut Stream, timer: &mut Timer) {
     let (mut read, mut write) = stream.split();
     if write.shutdown().is_err() {
         return;
     }
     let (mut waste, activity) = (Buffer::new(), Activity::new());
     let end = activity.last() + LINGER.1;
-    let discarding = async {
+    let discarding = pin!(async {
         while matches!(read.read(&mut waste).await, Ok(1..)) {
             waste.clear();
             activity.touch();
         }
-    };
+    });
     // Whether the client stopped in time makes no difference now.
     let _ = timer.until(|| end.min(activity.last() + LINGER.0), discarding).await;
 }

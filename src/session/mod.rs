@@ -18,6 +18,8 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
+use tokio::task::{JoinHandle, spawn_local};
+
 use crate::buffer::Buffer;
 use crate::fault::Fault;
 use crate::net::deadline::Timer;
@@ -52,14 +54,19 @@ pub enum Service {
     },
 }
 
-/// Serves a connection that has just been accepted.
-pub async fn serve(stream: Stream, peer: Peer, entrance: Entrance, services: Rc<Services>) {
+/// Serves a connection that has just been accepted, as a task of its own: how large that is, is
+/// what an idle client costs, so it is no larger than what the listener is for.
+pub fn spawn(
+    stream: Stream,
+    peer: Peer,
+    entrance: Entrance,
+    services: Rc<Services>,
+) -> JoinHandle<()> {
     match entrance {
         Entrance { greeting: Greeting::Nothing, service: Service::Http } => {
-            http1::serve(stream, Caller::direct(peer), Buffer::new(), services).await;
+            spawn_local(http1::serve(stream, Caller::direct(peer), Buffer::new(), services))
         }
-        // Boxed, so that a parked HTTP client does not pay for it.
-        _ => Box::pin(serve_otherwise(stream, peer, entrance, services)).await,
+        _ => spawn_local(serve_otherwise(stream, peer, entrance, services)),
     }
 }
 

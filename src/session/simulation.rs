@@ -261,12 +261,8 @@ async fn run(script: &mut Script) -> Outcome {
             drain.advance(Phase::Closing);
         });
     }
-    let session = spawn_local(super::serve(
-        Stream::Memory(ours),
-        CLIENT,
-        Entrance::HTTP,
-        Rc::clone(&services),
-    ));
+    let stream = Stream::Memory(ours);
+    let session = super::spawn(stream, CLIENT, Entrance::HTTP, Rc::clone(&services));
     let playing = spawn_local(play(theirs, std::mem::take(&mut script.client), Rc::clone(&last)));
     let ended = Timer::new().within(limit, session).await.expect("a session ends");
     ended.expect("a session does not panic");

@@ -62,7 +62,7 @@ pub fn is_open(services: &Services) -> bool {
 /// A connection to a session of its own.
 pub fn connect(services: &Rc<Services>) -> UnixStream {
     let (ours, theirs) = UnixStream::pair().expect("a pair");
-    spawn_local(session::serve(Stream::Unix(theirs), None, Entrance::HTTP, Rc::clone(services)));
+    session::spawn(Stream::Unix(theirs), None, Entrance::HTTP, Rc::clone(services));
     ours
 }
 

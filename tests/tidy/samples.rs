@@ -16,7 +16,7 @@ use super::specification::{tests_of, unlisted_tests, unnamed_rejects, untested_r
 const SAMPLES: &[(Rule, &str, &str, usize)] = &[
     (upward_imports, "src/http/head.rs", "use crate::net::pool::Pool;", 1),
     (upward_imports, "src/http/head.rs", "use crate::{\n    fault::Fault,\n    net::{pool as p},\n};", 3),
-    (upward_imports, "src/http/head.rs", "\nfn f() { crate::session::serve(1) }", 2),
+    (upward_imports, "src/http/head.rs", "\nfn f() { crate::session::spawn(1) }", 2),
     (upward_imports, "src/http/head.rs", "use super::framing::Framing;", 1),
     (upward_imports, "src/http/head.rs", "use super::Head;", 1),
     (upward_imports, "src/reject.rs", "use crate::fault::Fault;", 1),
