@@ -28,6 +28,7 @@ mod smuggling;
 mod splice;
 mod stale;
 mod support;
+mod syscalls;
 mod tcp;
 mod tidy;
 mod timeouts;

@@ -32,11 +32,13 @@ pub struct Duplicate {
 #[derive(Debug)]
 pub struct Router {
     trie: Trie,
+    /// Whether any route is of one host; where none is, nobody's Host need be looked at.
+    names_hosts: bool,
 }
 
 impl Default for Router {
     fn default() -> Self {
-        Self { trie: Trie::grow(&[]) }
+        Self { trie: Trie::grow(&[]), names_hosts: false }
     }
 }
 
@@ -50,7 +52,10 @@ impl Router {
         let duplicates = pairs.filter(|(first, second)| first.0 == second.0);
         match duplicates.map(|(first, &(_, second))| (second as usize, first.1 as usize)).min() {
             Some((second, first)) => Err(Duplicate { first, second }),
-            None => Ok(Self { trie: Trie::grow(&entries) }),
+            None => Ok(Self {
+                trie: Trie::grow(&entries),
+                names_hosts: patterns.iter().any(|pattern| pattern.host().is_some()),
+            }),
         }
     }
 
@@ -66,8 +71,8 @@ impl Router {
         if !path.starts_with(b"/") {
             return None;
         }
-        bare_host(host)
-            .and_then(|host| self.trie.enter(host))
+        let host = if self.names_hosts { bare_host(host) } else { None };
+        host.and_then(|host| self.trie.enter(host))
             .and_then(|(node, tail)| self.trie.longest(node, tail, path))
             .or_else(|| self.trie.longest(0, self.trie.label(0), path))
             .map(|route| route as usize)

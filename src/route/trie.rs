@@ -6,6 +6,9 @@ use memchr::memchr;
 
 use super::pattern::Pattern;
 
+/// Of so many children one is found sooner by looking at each than by a call of `memchr`.
+const FEW: usize = 16;
+
 /// A pattern and its index, on their way into the tree; they sort by key.
 pub(super) type Entry<'a> = (&'a Pattern, u32);
 
@@ -95,7 +98,13 @@ impl Trie {
 
     fn child(&self, node: usize, first: u8) -> Option<usize> {
         let children = self.nodes[node].children.clone();
-        memchr(first, &self.firsts[children.clone()]).map(|at| children.start + at)
+        let firsts = &self.firsts[children.clone()];
+        let found = if firsts.len() <= FEW {
+            firsts.iter().position(|other| *other == first)
+        } else {
+            memchr(first, firsts)
+        };
+        found.map(|at| children.start + at)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -17,8 +18,19 @@ pub struct Process {
 
 impl Process {
     pub fn start(words: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_evener"))
-            .args(words)
+        Self::run(Command::new(env!("CARGO_BIN_EXE_evener")).args(words))
+    }
+
+    /// The same, with every system call of its threads written to `log`.
+    pub fn traced(log: &Path, words: &[&str]) -> Self {
+        // With -D the process is the balancer, and not its tracer.
+        let mut strace = Command::new("strace");
+        strace.args(["-D", "-f", "-qq", "-o"]).arg(log);
+        Self::run(strace.arg(env!("CARGO_BIN_EXE_evener")).args(words))
+    }
+
+    fn run(command: &mut Command) -> Self {
+        let mut child = command
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

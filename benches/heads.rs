@@ -1,0 +1,148 @@
+//! Heads and bodies: what is read, what is decided, what is written.
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use evener::address::Address;
+use evener::buffer::Buffer;
+use evener::http::chunked::{Chunked, Emit};
+use evener::http::framing;
+use evener::http::head::{self, Limits, Method, Scan, Storage};
+use evener::http::rewrite::{self, Connection, RequestEdit};
+use evener::upstream::balance::Tried;
+use evener::upstream::endpoint::Endpoint;
+use evener::upstream::health::{Thresholds, Tick};
+use evener::upstream::{Balancer, Traffic, Upstream};
+
+use super::Case;
+
+const LIMITS: Limits = Limits { head_bytes_max: 16 * 1024, fields_max: 100 };
+
+/// What `wrk` sends.
+const SMALL: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n";
+
+/// What a browser sends.
+const BROWSER: &[u8] = b"GET /shop/list?page=2 HTTP/1.1\r\nHost: www.example.com\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
+    Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
+    Accept-Language: en-GB,en;q=0.7,de;q=0.3\r\nAccept-Encoding: gzip, deflate, br, zstd\r\n\
+    Referer: https://www.example.com/shop/\r\nDNT: 1\r\nConnection: keep-alive\r\n\
+    Cookie: session=0123456789abcdef0123456789abcdef; theme=dark; consent=yes\r\n\
+    Upgrade-Insecure-Requests: 1\r\nSec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\n\
+    Sec-Fetch-Site: same-origin\r\nSec-Fetch-User: ?1\r\nPriority: u=0, i\r\n\r\n";
+
+/// What nginx says of a static file.
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\n\
+    Date: Sat, 21 Nov 2026 10:00:00 GMT\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\
+    Last-Modified: Sat, 21 Nov 2026 09:00:00 GMT\r\nConnection: keep-alive\r\n\
+    ETag: \"65a1b2c3-d\"\r\nAccept-Ranges: bytes\r\n\r\n";
+
+type Make = fn(&str) -> Case;
+
+pub const CASES: &[(&str, Make)] = &[
+    ("request head, small: scan and parse", |name| parse_request(name, SMALL)),
+    ("request head, browser: scan and parse", |name| parse_request(name, BROWSER)),
+    ("response head: scan and parse", parse_response),
+    ("request framing", frame_request),
+    ("response framing", frame_response),
+    ("request rewrite, small", |name| rewrite_request(name, SMALL)),
+    ("request rewrite, browser", |name| rewrite_request(name, BROWSER)),
+    ("response rewrite", rewrite_response),
+    ("chunked, 64 KiB in 16 chunks", |name| admit_chunks(name, 4096)),
+    ("chunked, 64 KiB in 4096 chunks", |name| admit_chunks(name, 16)),
+    ("pick, 1 endpoint", |name| pick(name, 1)),
+    ("pick, 16 endpoints", |name| pick(name, 16)),
+];
+
+fn parse_request(name: &str, bytes: &'static [u8]) -> Case {
+    Case::new(name, move || {
+        let length = Scan::request().advance(black_box(bytes), &LIMITS).unwrap().unwrap();
+        let mut storage = Storage::new();
+        black_box(head::request(&bytes[..length], &LIMITS, &mut storage).unwrap());
+    })
+}
+
+fn parse_response(name: &str) -> Case {
+    Case::new(name, || {
+        let length = Scan::response().advance(black_box(ANSWER), &LIMITS).unwrap().unwrap();
+        let mut storage = Storage::new();
+        black_box(head::response(&ANSWER[..length], &LIMITS, &mut storage).unwrap());
+    })
+}
+
+/// Storage that outlives the case.
+fn storage() -> &'static mut Storage<'static> {
+    Box::leak(Box::default())
+}
+
+fn frame_request(name: &str) -> Case {
+    let head = head::request(BROWSER, &LIMITS, storage()).unwrap();
+    Case::new(name, move || {
+        black_box(framing::request(black_box(&head)).unwrap());
+    })
+}
+
+fn frame_response(name: &str) -> Case {
+    let head = head::response(ANSWER, &LIMITS, storage()).unwrap();
+    Case::new(name, move || {
+        black_box(framing::response(black_box(&head), Method::Idempotent).unwrap());
+    })
+}
+
+fn rewrite_request(name: &str, bytes: &'static [u8]) -> Case {
+    let head = head::request(bytes, &LIMITS, storage()).unwrap();
+    let edit = RequestEdit {
+        framing: framing::request(&head).unwrap(),
+        upgrade: false,
+        host: None,
+        host_default: "",
+        client: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))),
+        trusted: false,
+    };
+    Case::new(name, move || {
+        let mut out = Buffer::new();
+        rewrite::request(black_box(&head), &edit, &mut out).unwrap();
+        black_box(out.filled());
+    })
+}
+
+fn rewrite_response(name: &str) -> Case {
+    let head = head::response(ANSWER, &LIMITS, storage()).unwrap();
+    let framing = framing::response(&head, Method::Idempotent).unwrap();
+    Case::new(name, move || {
+        let mut out = Buffer::new();
+        rewrite::response(black_box(&head), framing, Connection::Implied, &mut out).unwrap();
+        black_box(out.filled());
+    })
+}
+
+/// As they come in one read; passed on as they came, so that they can be read again.
+fn admit_chunks(name: &str, size: usize) -> Case {
+    let chunk = format!("{size:x}\r\n{}\r\n", "x".repeat(size));
+    let whole = format!("{}0\r\n\r\n", chunk.repeat(64 * 1024 / size)).into_bytes();
+    let mut bytes = whole.clone();
+    Case::new(name, move || {
+        let mut chunked = Chunked::new(Emit::Chunks);
+        let admitted = chunked.admit(black_box(&mut bytes)).unwrap();
+        assert!(chunked.is_done() && admitted.ready == whole.len());
+    })
+}
+
+fn pick(name: &str, endpoints: u16) -> Case {
+    let endpoint =
+        |port| Endpoint::new(Address::Tcp(([192, 0, 2, 1], port).into()), NonZeroU16::MIN);
+    let upstream = Upstream {
+        name: "/".into(),
+        endpoints: (1..=endpoints).map(endpoint).collect(),
+        thresholds: Thresholds::default(),
+        traffic: Traffic::Http,
+        announces: None,
+    };
+    let mut balancer = Balancer::new(Arc::new(upstream), 0);
+    let (now, tried) = (Tick::from_millis(1), Tried::default());
+    Case::new(name, move || {
+        black_box(balancer.pick(black_box(now), &tried).unwrap());
+    })
+}

@@ -1,0 +1,50 @@
+//! Counting instructions: this program again, under valgrind, once with few repetitions and once
+//! with many; what differs is theirs.
+
+use std::process::Command;
+
+/// How often a case is repeated, told to the program under valgrind.
+const REPETITIONS: &str = "EVENER_BENCH_REPETITIONS";
+
+const FEW_AND_MANY: [u64; 2] = [10, 1010];
+
+/// Whether this is the program under valgrind, and how often it is to repeat its case.
+pub fn repetitions() -> Option<u64> {
+    std::env::var(REPETITIONS).ok()?.parse().ok()
+}
+
+/// Repeats the one case of that name.
+pub fn repeat(name: &str, repetitions: u64) {
+    for mut case in super::cases(name).into_iter().filter(|case| case.name == name) {
+        (0..repetitions).for_each(|_| (case.run)());
+    }
+}
+
+/// Prints the instructions of each case.
+pub fn report(wanted: &str) -> Result<(), String> {
+    let names = super::heads::CASES.iter().chain(super::routes::CASES).map(|(name, _)| *name);
+    for name in names.filter(|name| name.contains(wanted)) {
+        let [less, more] = FEW_AND_MANY;
+        let [few, many] = [count(name, less)?, count(name, more)?];
+        println!("{name:<40} {:>7} instructions", (many - few) / (more - less));
+    }
+    Ok(())
+}
+
+fn count(name: &str, repetitions: u64) -> Result<u64, String> {
+    let program =
+        std::env::current_exe().map_err(|error| format!("this program has no path: {error}"))?;
+    let run = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(program)
+        .arg(name)
+        .env(REPETITIONS, repetitions.to_string())
+        .output()
+        .map_err(|error| {
+            format!("instructions are counted by valgrind, which does not start: {error}")
+        })?;
+    let said = String::from_utf8_lossy(&run.stderr);
+    let collected = said.lines().find_map(|line| line.split_once("Collected : "));
+    let number = collected.and_then(|(_, number)| number.trim().parse().ok());
+    number.ok_or_else(|| format!("valgrind counted nothing: {said}"))
+}

@@ -1,0 +1,108 @@
+//! What a request costs in system calls: counted by strace on a fixed script, not timed. Where strace
+//! is missing or may not trace, nothing is counted, and the test says so.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Command, Stdio};
+
+use crate::support::origin::ok;
+use crate::support::{Origin, Process, eventually, socket_path};
+
+const REQUESTS: usize = 100;
+
+/// Calls by name, from the first that has `/begin` in its bytes to the first that has `/end`.
+type Calls = BTreeMap<String, usize>;
+
+fn can_trace() -> bool {
+    let mut trial = Command::new("strace");
+    trial.args(["-o", "/dev/null", "true"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let can = trial.status().is_ok_and(|status| status.success());
+    if !can {
+        eprintln!("strace is missing or may not trace: nothing was counted");
+    }
+    can
+}
+
+/// The calls between two requests, while `script` runs; `None` if they cannot be counted.
+fn calls(name: &str, script: impl Fn(&Process)) -> Option<Calls> {
+    if !can_trace() {
+        return None;
+    }
+    let log = socket_path(name);
+    let origin = Origin::answering(ok("thirteen byte"));
+    let route = format!("/={}", origin.address);
+    let words = ["--listen", "127.0.0.1:0", "--threads", "1", "--check", "off", "--route", &route];
+    let proxy = Process::traced(&log, &words);
+    let ask = |path| {
+        let mut client = proxy.client();
+        client.get(path);
+        client.response();
+    };
+    ask("/warm");
+    ask("/begin");
+    script(&proxy);
+    ask("/end");
+    let written = || fs::read_to_string(&log).unwrap();
+    eventually("the log is written", || written().contains("/end"));
+    let mut counted = Calls::new();
+    let lines = written();
+    let after = lines.lines().skip_while(|line| !line.contains("/begin"));
+    for line in after.take_while(|line| !line.contains("/end")) {
+        // `PID name(arguments) = result`; a call that was interrupted by another has two lines.
+        let call = line.split_whitespace().nth(1).unwrap_or_default();
+        // In a debug build std asks fcntl whether a descriptor is open before it closes it.
+        if let Some((name, _)) = call.split_once('(').filter(|(name, _)| *name != "fcntl") {
+            *counted.entry(name.to_owned()).or_default() += 1;
+        }
+    }
+    let _ = fs::remove_file(&log);
+    Some(counted)
+}
+
+/// Fails if there are more calls of these names than `max` for each of [`REQUESTS`], allowing a few
+/// for the first and the last request and for what is done once a second.
+fn hold(counted: &Calls, names: &[&str], max: usize) {
+    let count: usize = names.iter().filter_map(|name| counted.get(*name)).sum();
+    assert!(count <= max * REQUESTS + 30, "{count} of {names:?}, {max} each: {counted:?}");
+}
+
+const DATA: &[&str] = &["recvfrom", "sendto", "read", "readv", "recvmsg", "sendmsg", "writev"];
+
+#[test]
+fn a_request_takes_four_data_calls_and_no_others_but_waits() {
+    let counted = calls("calls-request", |proxy| {
+        let mut client = proxy.client();
+        for _ in 0..REQUESTS {
+            client.get("/");
+            client.response();
+        }
+    });
+    let Some(mut counted) = counted else { return };
+    hold(&counted, DATA, 4);
+    hold(&counted, &["epoll_wait"], 3);
+    counted.retain(|name, _| !DATA.contains(&name.as_str()) && name != "epoll_wait");
+    let others: Vec<_> = counted.keys().map(String::as_str).collect();
+    hold(&counted, &others, 0);
+}
+
+#[test]
+fn a_connection_takes_six_calls_besides() {
+    let counted = calls("calls-connection", |proxy| {
+        for _ in 0..REQUESTS {
+            let close = "GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+            assert_eq!(proxy.client().ask(close).status, 200);
+        }
+    });
+    let Some(mut counted) = counted else { return };
+    hold(&counted, DATA, 4);
+    // One that finds nobody waiting ends each batch; here every batch is one connection.
+    let ends = [("accept4", 2), ("epoll_ctl", 2), ("close", 1), ("epoll_wait", 4)];
+    for (name, max) in ends {
+        hold(&counted, &[name], max);
+    }
+    counted.retain(|name, _| {
+        !DATA.iter().chain(ends.map(|(name, _)| name).iter()).any(|known| known == name)
+    });
+    let others: Vec<_> = counted.keys().map(String::as_str).collect();
+    hold(&counted, &others, 0);
+}
