@@ -18,6 +18,11 @@ impl Options {
     pub fn of(fields: &Fields<'_, '_>) -> Self {
         let mut options = Self::default();
         for value in fields.values(Name::Connection) {
+            // Nearly always it is one word, and taking lists apart costs more than all the rest.
+            if !value.contains(&b',') && !value.is_empty() {
+                options.add(value);
+                continue;
+            }
             for option in field::list(value) {
                 options.add(option);
             }

@@ -5,6 +5,7 @@ use crate::buffer::Buffer;
 use crate::fault::Kind;
 use crate::http::chunked::{Chunked, Emit};
 use crate::http::framing::Framing;
+use crate::net::splice::Filled;
 use crate::net::stream::{ReadHalf, WriteHalf};
 use crate::reject::Reject;
 
@@ -153,13 +154,20 @@ pub async fn relay(
         } else if body.has_ended() {
             return Ok(());
         } else {
-            let spliced = match body.unseen(flow) {
-                Some(most) => meter.splice(from, to, most, |count| body.pass_unseen(count)).await?,
-                None => None,
+            let filled = match body.unseen(flow) {
+                Some(most) => meter.fill(from, most).await?,
+                None => Filled::Unavailable,
             };
-            let count = match spliced {
-                Some(count) => count,
-                None => meter.read(from, buffer).await?,
+            let count = match filled {
+                Filled::Pipe(pipe) => {
+                    let count = pipe.held();
+                    // Now, and not when they have arrived: they have left the source.
+                    body.pass_unseen(count);
+                    meter.drain(pipe, to).await?;
+                    count
+                }
+                Filled::End => 0,
+                Filled::Unavailable => meter.read(from, buffer).await?,
             };
             if count == 0 {
                 body.close().map_err(source)?;

@@ -1,12 +1,11 @@
 //! Moving bytes through user space, and knowing at any time which end is being waited for.
 
 use std::cell::Cell;
-use std::io;
 
 use crate::buffer::Buffer;
 use crate::fault::Kind;
 use crate::net::deadline::Activity;
-use crate::net::splice::{self, Filled};
+use crate::net::splice::{self, Filled, Pipe};
 use crate::net::stream::{ReadHalf, WriteHalf};
 
 /// What has come at once, in bytes, when more is likely to come than a read takes; little enough
@@ -99,28 +98,22 @@ impl<'a> Meter<'a> {
         Ok(())
     }
 
-    /// Waits for bytes and passes up to `most` of them on unseen; 0 is the end. `on_taken` is told
-    /// how many have left `from`, whatever becomes of them then. `None` if they must be read.
-    pub async fn splice(
-        &self,
-        from: &ReadHalf<'_>,
-        to: &WriteHalf<'_>,
-        most: usize,
-        on_taken: impl FnOnce(usize),
-    ) -> Result<Option<usize>, Broken> {
-        let broken = |end| move |error: io::Error| Broken { end, kind: Kind::of(&error) };
+    /// Waits for bytes and takes up to `most` of them unseen, if that can be done.
+    pub async fn fill(&self, from: &ReadHalf<'_>, most: usize) -> Result<Filled, Broken> {
         self.waits_for.set(End::Source);
-        let mut pipe = match splice::fill(from, most).await.map_err(broken(End::Source))? {
-            Filled::Pipe(pipe) => pipe,
-            Filled::End => return Ok(Some(0)),
-            Filled::Unavailable => return Ok(None),
-        };
+        let filled = splice::fill(from, most).await;
+        let filled = filled.map_err(|error| Broken { end: End::Source, kind: Kind::of(&error) })?;
         self.activity.touch();
-        let taken = pipe.held();
-        on_taken(taken);
+        Ok(filled)
+    }
+
+    /// Passes on what was taken so.
+    pub async fn drain(&self, mut pipe: Pipe, to: &WriteHalf<'_>) -> Result<(), Broken> {
         self.waits_for.set(End::Sink);
         while pipe.held() > 0 {
-            let count = pipe.drain(to).await.map_err(broken(End::Sink))?;
+            let drained = pipe.drain(to).await;
+            let count =
+                drained.map_err(|error| Broken { end: End::Sink, kind: Kind::of(&error) })?;
             if count == 0 {
                 return Err(Broken { end: End::Sink, kind: Kind::Closed });
             }
@@ -128,7 +121,7 @@ impl<'a> Meter<'a> {
             self.unseen.set(self.unseen.get() + count as u64);
             self.activity.touch();
         }
-        Ok(Some(taken))
+        Ok(())
     }
 }
 

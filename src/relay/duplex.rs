@@ -2,6 +2,7 @@
 
 use super::copy::{Broken, Flow, Meter};
 use crate::buffer::Buffer;
+use crate::net::splice::Filled;
 use crate::net::stream::{ReadHalf, Stream, WriteHalf};
 
 /// Moves bytes both ways until both sides have ended, passing each end on (half-close). `early`
@@ -31,13 +32,18 @@ async fn one_way(
     drop(early);
     let mut flow = Flow::Trickle;
     loop {
-        let spliced = match flow {
-            Flow::Bulk => meter.splice(&from, &to, usize::MAX, |_| {}).await?,
-            Flow::Trickle => None,
+        let filled = match flow {
+            Flow::Bulk => meter.fill(&from, usize::MAX).await?,
+            Flow::Trickle => Filled::Unavailable,
         };
-        let count = match spliced {
-            Some(count) => count,
-            None => copy(&mut from, &mut to, meter).await?,
+        let count = match filled {
+            Filled::Pipe(pipe) => {
+                let count = pipe.held();
+                meter.drain(pipe, &to).await?;
+                count
+            }
+            Filled::End => 0,
+            Filled::Unavailable => copy(&mut from, &mut to, meter).await?,
         };
         if count == 0 {
             // The other side may be gone entirely, which its own direction will tell.
