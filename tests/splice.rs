@@ -165,3 +165,23 @@ fn a_tunnel_is_spliced_while_it_is_busy() {
     drop(client);
     crate::support::eventually("the tunnel is counted", || spliced(&proxy) > 0);
 }
+
+/// splice never passes the mark that urgent data leaves, and says that there is nothing, or the end.
+#[test]
+fn what_lies_behind_urgent_data_is_not_lost() {
+    let (sender, received) = sync_channel(1);
+    let origin = Origin::start(move |mut conn: Conn| {
+        conn.bytes(LARGE).unwrap();
+        sender.send(0).unwrap();
+        sender.send(conn.rest().len()).unwrap();
+    });
+    let proxy = Proxy::start_words(&["--tcp", &format!("127.0.0.1:0={}", origin.address)]);
+    let mut client = proxy.client();
+    client.send(filler(LARGE));
+    received.recv().unwrap();
+    client.send(filler(100_000));
+    socket2::SockRef::from(&client.stream).send_out_of_band(b"!").unwrap();
+    client.send(filler(100_000));
+    client.finish();
+    assert_eq!(received.recv().unwrap(), 200_000);
+}

@@ -11,7 +11,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::RecvFlags;
 use rustix::pipe::{
     PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice,
 };
@@ -26,15 +27,19 @@ pub const PIPE_BYTES: usize = 128 * 1024;
 /// How many empty pipes a thread keeps.
 pub const SPARES_MAX: usize = 16;
 
-/// How many pipes a thread has open at most.
-pub const PIPES_MAX: usize = 256;
+/// How many pipes a thread has open at most. A user without privileges may have 16384 pages of pipes
+/// (pipe(7), `pipe-user-pages-soft`), which is so many for each of eight threads.
+pub const PIPES_MAX: usize = 64;
 
 /// One pipe, and so two descriptors, to so many that the process may have open: 32 threads that may
 /// have 1024 take a quarter of them.
 const DESCRIPTORS_PER_PIPE: u64 = 256;
 
-/// The kernel's default. It makes smaller ones for a user who has too many (pipe(7),
-/// `pipe-user-pages-soft`); they hold so little that copying is faster.
+/// How often nobody asks the kernel for another pipe after it has refused one.
+const REFUSED_FOR: u32 = 1000;
+
+/// The kernel's default. It makes smaller ones for a user who has too many; they hold so little that
+/// copying is faster.
 const PIPE_BYTES_MIN: usize = 64 * 1024;
 
 /// What came of waiting for bytes.
@@ -42,9 +47,8 @@ const PIPE_BYTES_MIN: usize = 64 * 1024;
 pub enum Filled {
     /// They are in this pipe, one at least.
     Pipe(Pipe),
-    /// The source has ended.
-    End,
-    /// There is something, be it the end, but no pipe to move it by.
+    /// There is something, but it must be read: the end, bytes behind urgent data, or anything while
+    /// there is no pipe.
     Unavailable,
 }
 
@@ -78,7 +82,7 @@ pub async fn fill(from: &ReadHalf<'_>, most: usize) -> io::Result<Filled> {
             let held = ready!(memory.poll_read(cx, &mut bytes))?;
             bytes.truncate(held);
             let pipe = Pipe { store: Store::Memory(bytes), held };
-            Poll::Ready(Ok(if held == 0 { Filled::End } else { Filled::Pipe(pipe) }))
+            Poll::Ready(Ok(if held == 0 { Filled::Unavailable } else { Filled::Pipe(pipe) }))
         }
     })
     .await
@@ -89,13 +93,14 @@ fn poll_fill(socket: &impl Socket, cx: &mut Context<'_>, most: usize) -> Poll<io
         ready!(socket.poll_ready(Interest::READABLE, cx))?;
         let Some(mut pipe) = Pipe::lease() else { return Poll::Ready(Ok(Filled::Unavailable)) };
         return Poll::Ready(match socket.try_io(Interest::READABLE, || pipe.take(socket, most)) {
-            Ok(0) => Ok(Filled::End),
+            Ok(0) => Ok(Filled::Unavailable),
             Ok(_) => Ok(Filled::Pipe(pipe)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) if is_unsupported(&error) => {
-                PIPES.with_borrow_mut(|pipes| pipes.are_of_use = false);
+                give_up();
                 Ok(Filled::Unavailable)
             }
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => Ok(Filled::Unavailable),
             Err(error) => Err(error),
         });
     }
@@ -130,7 +135,7 @@ impl Pipe {
         };
         match drained {
             Err(error) if is_unsupported(&error) => {
-                PIPES.with_borrow_mut(|pipes| pipes.are_of_use = false);
+                give_up();
                 self.retrieve()?;
                 self.poll_drain(cx, to)
             }
@@ -153,24 +158,22 @@ impl Pipe {
         Ok(())
     }
 
-    fn take(&mut self, socket: impl AsFd, most: usize) -> io::Result<usize> {
+    /// Fills the pipe, which is empty, from `socket`. 0 says that the socket must be read, and
+    /// `WouldBlock` that there is nothing in it.
+    fn take(&mut self, socket: &impl AsFd, most: usize) -> io::Result<usize> {
         let Store::Kernel { write, .. } = &self.store else { return Ok(0) };
-        self.held = splice(socket, None, write, None, most, SpliceFlags::NONBLOCK)?;
+        let flags = SpliceFlags::NONBLOCK;
+        self.held = match retry_on_intr(|| splice(socket, None, write, None, most, flags)) {
+            // Urgent data is a mark that splice never passes: bytes may lie behind it.
+            Err(Errno::AGAIN) if holds_bytes(socket) => 0,
+            taken => taken?,
+        };
         Ok(self.held)
     }
 
     fn lease() -> Option<Self> {
         PIPES.with_borrow_mut(|pipes| {
-            let store = match pipes.spare.pop() {
-                _ if !pipes.are_of_use => return None,
-                Some(store) => store,
-                None if pipes.open < pipes.open_max => {
-                    let store = open()?;
-                    pipes.open += 1;
-                    store
-                }
-                None => return None,
-            };
+            let store = pipes.spare.pop().or_else(|| pipes.open_another())?;
             Some(Self { store, held: 0 })
         })
     }
@@ -192,8 +195,10 @@ struct Pipes {
     spare: Vec<Store>,
     /// How many there are, leased or spare.
     open: usize,
+    /// 0 where the kernel does not splice.
     open_max: usize,
-    are_of_use: bool,
+    /// How often it is still too soon to ask for one after a refusal.
+    refused_for: u32,
 }
 
 thread_local! {
@@ -203,19 +208,52 @@ thread_local! {
 impl Pipes {
     fn new() -> Self {
         let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let share = usize::try_from(descriptors / DESCRIPTORS_PER_PIPE).unwrap_or(PIPES_MAX);
-        Self { spare: Vec::new(), open: 0, open_max: share.min(PIPES_MAX), are_of_use: true }
+        Self { spare: Vec::new(), open: 0, open_max: share(descriptors), refused_for: 0 }
+    }
+
+    fn open_another(&mut self) -> Option<Store> {
+        if self.open >= self.open_max {
+            return None;
+        }
+        if self.refused_for > 0 {
+            self.refused_for -= 1;
+            return None;
+        }
+        let opened = open();
+        match opened {
+            Some(_) => self.open += 1,
+            None => self.refused_for = REFUSED_FOR,
+        }
+        opened
     }
 
     /// Keeps a pipe that is empty, if it is wanted; what is in any other must never be found by
     /// somebody else.
     fn put(&mut self, pipe: Store, held: usize) {
-        if held == 0 && self.are_of_use && self.spare.len() < SPARES_MAX {
+        if held == 0 && self.open <= self.open_max && self.spare.len() < SPARES_MAX {
             self.spare.push(pipe);
         } else {
             self.open -= 1;
         }
     }
+}
+
+/// How many pipes a thread may have if the process may have so many descriptors.
+fn share(descriptors: u64) -> usize {
+    usize::try_from(descriptors / DESCRIPTORS_PER_PIPE).unwrap_or(PIPES_MAX).min(PIPES_MAX)
+}
+
+/// No more pipes on this thread.
+fn give_up() {
+    PIPES.with_borrow_mut(|pipes| {
+        pipes.open_max = 0;
+        pipes.open -= pipes.spare.drain(..).count();
+    });
+}
+
+/// Whether there is anything to read in `socket`.
+fn holds_bytes(socket: &impl AsFd) -> bool {
+    matches!(rustix::net::recv(socket, &mut [0], RecvFlags::PEEK), Ok((_, 1..)))
 }
 
 fn open() -> Option<Store> {
@@ -237,7 +275,8 @@ fn poll_out(
         // What is left behind says nothing about the socket: only when it takes nothing at all will
         // the kernel tell when it does again.
         let drained = socket.try_io(Interest::WRITABLE, || {
-            Ok(splice(pipe, None, socket, None, held, SpliceFlags::NONBLOCK)?)
+            let flags = SpliceFlags::NONBLOCK;
+            Ok(retry_on_intr(|| splice(pipe, None, socket, None, held, flags))?)
         });
         if !matches!(&drained, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
             return Poll::Ready(drained);
@@ -247,8 +286,8 @@ fn poll_out(
 
 /// splice(2): this kernel or sandbox does not do it with these sockets.
 fn is_unsupported(error: &io::Error) -> bool {
-    let errno = Errno::from_io_error(error);
-    matches!(errno, Some(Errno::INVAL | Errno::NOSYS | Errno::PERM))
+    let refusals = [Errno::INVAL, Errno::NOSYS, Errno::PERM, Errno::ACCESS, Errno::OPNOTSUPP];
+    Errno::from_io_error(error).is_some_and(|errno| refusals.contains(&errno))
 }
 
 #[cfg(test)]
@@ -280,7 +319,7 @@ mod tests {
         peer.write_all(bytes).unwrap();
         match fill(&ReadHalf::Unix(&from), usize::MAX).await.unwrap() {
             Filled::Pipe(pipe) => pipe,
-            other => panic!("{other:?}"),
+            Filled::Unavailable => panic!("no pipe"),
         }
     }
 
@@ -311,10 +350,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_end_takes_no_pipe() {
+    async fn the_end_is_left_to_be_read() {
         let (from, peer) = pair();
         drop(peer);
-        assert!(matches!(fill(&ReadHalf::Unix(&from), 1).await.unwrap(), Filled::End));
+        assert!(matches!(fill(&ReadHalf::Unix(&from), 1).await.unwrap(), Filled::Unavailable));
         assert_eq!((open(), spare()), (1, 1));
     }
 
@@ -358,6 +397,26 @@ mod tests {
         peer.write_all(b"x").unwrap();
         let again = fill(&ReadHalf::Unix(&from), 1).await.unwrap();
         assert!(matches!(again, Filled::Unavailable), "{again:?}");
+    }
+
+    #[tokio::test]
+    async fn so_many_empty_pipes_are_kept_and_no_more() {
+        let (to, mut peer) = pair();
+        let reading = std::thread::spawn(move || peer.read_to_end(&mut Vec::new()));
+        let mut pipes = Vec::new();
+        for _ in 0..=SPARES_MAX {
+            let mut pipe = filled(b"x").await;
+            pipe.drain(&WriteHalf::Unix(&to)).await.unwrap();
+            pipes.push(pipe);
+        }
+        drop((pipes, to));
+        assert_eq!((open(), spare()), (SPARES_MAX, SPARES_MAX));
+        reading.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn where_descriptors_are_scarce_pipes_are_too() {
+        assert_eq!([0, 255, 1024, 16_384, u64::MAX].map(share), [0, 0, 4, 64, 64]);
     }
 
     #[tokio::test]

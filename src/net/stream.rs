@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustix::io::retry_on_intr;
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
 use tokio::io::Interest;
@@ -284,21 +285,24 @@ fn poll_read(
 ) -> Poll<io::Result<usize>> {
     poll_moved(socket, Interest::READABLE, cx, || {
         let room = buffer.spare_mut();
-        let (_, count) = rustix::net::recv(socket, &mut *room, RecvFlags::empty())?;
+        let flags = RecvFlags::empty();
+        let (_, count) = retry_on_intr(|| rustix::net::recv(socket, &mut *room, flags))?;
         Ok((count, room.len()))
     })
 }
 
 fn poll_write(socket: &impl Socket, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
     poll_moved(socket, Interest::WRITABLE, cx, || {
-        let count = rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)?;
+        let flags = SendFlags::NOSIGNAL;
+        let count = retry_on_intr(|| rustix::net::send(socket, bytes, flags))?;
         Ok((count, bytes.len()))
     })
 }
 
 /// Waits until `socket` is ready, and moves bytes once. `work` says how many moved and how many
 /// could have: if that was more, the kernel has no more to give or to take, and the reactor is told
-/// to wait for news without another call that would only say so.
+/// to wait for news without another call that would only say so. (A read also ends at urgent data;
+/// what lies behind it then waits for more to come.)
 fn poll_moved(
     socket: &impl Socket,
     interest: Interest,

@@ -96,6 +96,11 @@ impl Body {
         self.passed += count as u64;
     }
 
+    /// Whether so much is known to come that it pays to splice it.
+    fn is_long(&self) -> bool {
+        matches!(self.left, Left::Length(SPLICED_MIN..))
+    }
+
     /// How many of the bytes to come belong to this body whatever they are, if it pays to pass them
     /// on unseen while they come in such a `flow`.
     fn unseen(&self, flow: Flow) -> Option<usize> {
@@ -141,10 +146,7 @@ pub async fn relay(
     meter: &Meter<'_>,
 ) -> Result<(), Broken> {
     let source = |kind| Broken { end: End::Source, kind };
-    let mut flow = match body.left {
-        Left::Length(SPLICED_MIN..) => Flow::Bulk,
-        _ => Flow::Trickle,
-    };
+    let mut flow = if body.is_long() { Flow::Bulk } else { Flow::Trickle };
     loop {
         let ready =
             body.admit(buffer, usize::MAX).map_err(|reject| source(Kind::Rejected(reject)))?;
@@ -166,13 +168,12 @@ pub async fn relay(
                     meter.drain(pipe, to).await?;
                     count
                 }
-                Filled::End => 0,
                 Filled::Unavailable => meter.read(from, buffer).await?,
             };
             if count == 0 {
                 body.close().map_err(source)?;
             }
-            flow = flow.after(count);
+            flow = flow.after(count, body.is_long());
         }
     }
 }

@@ -8,8 +8,8 @@ use crate::net::deadline::Activity;
 use crate::net::splice::{self, Filled, Pipe};
 use crate::net::stream::{ReadHalf, WriteHalf};
 
-/// What has come at once, in bytes, when more is likely to come than a read takes; little enough
-/// for a simulation in one.
+/// What has come at once, in bytes, when more is likely to come than a read takes. Simulations send
+/// less.
 const BULK_BYTES: usize = if cfg!(any(test, fuzzing)) { 8 } else { 32 * 1024 };
 
 /// What has come at once when a copy costs less than splicing.
@@ -135,11 +135,12 @@ pub enum Flow {
 }
 
 impl Flow {
-    /// After so many bytes have come at once.
+    /// After so many bytes have come at once; `is_long` says that many more are known to come.
     #[must_use]
-    pub fn after(self, count: usize) -> Self {
+    pub fn after(self, count: usize, is_long: bool) -> Self {
         match count {
             BULK_BYTES.. => Self::Bulk,
+            TRICKLE_BYTES.. if is_long => Self::Bulk,
             TRICKLE_BYTES.. => self,
             _ => Self::Trickle,
         }

@@ -42,7 +42,6 @@ async fn one_way(
                 meter.drain(pipe, &to).await?;
                 count
             }
-            Filled::End => 0,
             Filled::Unavailable => copy(&mut from, &mut to, meter).await?,
         };
         if count == 0 {
@@ -50,7 +49,7 @@ async fn one_way(
             let _ = to.shutdown();
             return Ok(());
         }
-        flow = flow.after(count);
+        flow = flow.after(count, false);
     }
 }
 
