@@ -139,6 +139,10 @@ impl Pipe {
                 self.retrieve()?;
                 self.poll_drain(cx, to)
             }
+            Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
+                self.retrieve()?;
+                self.poll_drain(cx, to)
+            }
             drained => Poll::Ready(drained),
         }
     }
