@@ -121,3 +121,21 @@ impl Listener {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_accepted_waits_for_no_acknowledgement() {
+        let any = Address::Tcp(([127, 0, 0, 1], 0).into());
+        let Bound { address, mut sockets } = bind(&any, 1).unwrap();
+        let Address::Tcp(address) = address else { panic!("not TCP") };
+        let listener = Listener::register(sockets.remove(0)).unwrap();
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        let (Stream::Tcp(stream), _) = listener.accept().await.unwrap() else { panic!("not TCP") };
+        assert!(SockRef::from(&stream).tcp_nodelay().unwrap());
+    }
+}

@@ -1,6 +1,7 @@
 //! Moving bytes through user space, and knowing at any time which end is being waited for.
 
 use std::cell::Cell;
+use std::io;
 
 use crate::buffer::Buffer;
 use crate::fault::Kind;
@@ -86,16 +87,22 @@ impl<'a> Meter<'a> {
         self.waits_for.set(End::Sink);
         while !bytes.is_empty() {
             let written = to.write(bytes).await;
-            let count =
-                written.map_err(|error| Broken { end: End::Sink, kind: Kind::of(&error) })?;
-            if count == 0 {
-                return Err(Broken { end: End::Sink, kind: Kind::Closed });
-            }
+            let count = self.sent(written)?;
             bytes = &bytes[count..];
-            self.bytes.set(self.bytes.get() + count as u64);
-            self.activity.touch();
         }
         Ok(())
+    }
+
+    /// Notes what one write has come to.
+    fn sent(&self, written: io::Result<usize>) -> Result<usize, Broken> {
+        let broken = |kind| Broken { end: End::Sink, kind };
+        let count = written.map_err(|error| broken(Kind::of(&error)))?;
+        if count == 0 {
+            return Err(broken(Kind::Closed));
+        }
+        self.bytes.set(self.bytes.get() + count as u64);
+        self.activity.touch();
+        Ok(count)
     }
 
     /// Waits for bytes and takes up to `most` of them unseen, if that can be done.
@@ -111,15 +118,8 @@ impl<'a> Meter<'a> {
     pub async fn drain(&self, mut pipe: Pipe, to: &WriteHalf<'_>) -> Result<(), Broken> {
         self.waits_for.set(End::Sink);
         while pipe.held() > 0 {
-            let drained = pipe.drain(to).await;
-            let count =
-                drained.map_err(|error| Broken { end: End::Sink, kind: Kind::of(&error) })?;
-            if count == 0 {
-                return Err(Broken { end: End::Sink, kind: Kind::Closed });
-            }
-            self.bytes.set(self.bytes.get() + count as u64);
+            let count = self.sent(pipe.drain(to).await)?;
             self.unseen.set(self.unseen.get() + count as u64);
-            self.activity.touch();
         }
         Ok(())
     }
