@@ -173,7 +173,7 @@ pub async fn relay(
             if count == 0 {
                 body.close().map_err(source)?;
             }
-            flow = flow.after(count, body.is_long());
+            flow = if body.is_long() { Flow::amid(count) } else { flow.after(count) };
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Moving bytes through user space, and knowing at any time which end is being waited for.
+//! Moving bytes, copied or spliced, and knowing at any time which end is being waited for.
 
 use std::cell::Cell;
 use std::io;
@@ -135,14 +135,19 @@ pub enum Flow {
 }
 
 impl Flow {
-    /// After so many bytes have come at once; `is_long` says that many more are known to come.
+    /// After so many bytes have come at once, when nobody knows how many more will.
     #[must_use]
-    pub fn after(self, count: usize, is_long: bool) -> Self {
+    pub fn after(self, count: usize) -> Self {
         match count {
             BULK_BYTES.. => Self::Bulk,
-            TRICKLE_BYTES.. if is_long => Self::Bulk,
             TRICKLE_BYTES.. => self,
             _ => Self::Trickle,
         }
+    }
+
+    /// After so many bytes of what is known to be long.
+    #[must_use]
+    pub fn amid(count: usize) -> Self {
+        if count >= TRICKLE_BYTES { Self::Bulk } else { Self::Trickle }
     }
 }

@@ -49,7 +49,7 @@ async fn one_way(
             let _ = to.shutdown();
             return Ok(());
         }
-        flow = flow.after(count, false);
+        flow = flow.after(count);
     }
 }
 
