@@ -13,8 +13,8 @@ use evener::http::head::{self, Limits, Method, Scan, Storage};
 use evener::http::rewrite::{self, Connection, RequestEdit};
 use evener::upstream::balance::Tried;
 use evener::upstream::endpoint::Endpoint;
-use evener::upstream::health::{Thresholds, Tick};
-use evener::upstream::{Balancer, Traffic, Upstream};
+use evener::upstream::health::Tick;
+use evener::upstream::{Balancer, Upstream};
 
 use super::Case;
 
@@ -96,6 +96,7 @@ fn rewrite_request(name: &str, bytes: &'static [u8]) -> Case {
     let edit = RequestEdit {
         framing: framing::request(&head).unwrap(),
         upgrade: false,
+        stripped: None,
         host: None,
         host_default: "",
         client: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))),
@@ -132,14 +133,8 @@ fn admit_chunks(name: &str, size: usize) -> Case {
 
 fn pick(name: &str, endpoints: u16) -> Case {
     let endpoint =
-        |port| Endpoint::new(Address::Tcp(([192, 0, 2, 1], port).into()), NonZeroU16::MIN);
-    let upstream = Upstream {
-        name: "/".into(),
-        endpoints: (1..=endpoints).map(endpoint).collect(),
-        thresholds: Thresholds::default(),
-        traffic: Traffic::Http,
-        announces: None,
-    };
+        |port| Endpoint::new(Address::Tcp(([192, 0, 2, 1], port).into()), NonZeroU16::MIN, 1);
+    let upstream = Upstream::sample((1..=endpoints).map(endpoint).collect());
     let mut balancer = Balancer::new(Arc::new(upstream), 0);
     let (now, tried) = (Tick::from_millis(1), Tried::default());
     Case::new(name, move || {

@@ -78,6 +78,13 @@ pub struct Seat {
     key: usize,
 }
 
+impl Seat {
+    /// The phase now of what it is a seat in.
+    pub fn phase(&self) -> Phase {
+        self.drain.phase()
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut sessions = self.drain.sessions.borrow_mut();

@@ -2,14 +2,15 @@
 //!
 //! 0: ended as asked. 1: could not start, such as a port in use. 2: a mistake in the flags.
 
-use std::io;
-use std::net::ToSocketAddrs;
 use std::process::ExitCode;
 
-use clap::Parser;
 use evener::address::Address;
-use evener::config::cli::{Cli, DemoFlags, Flags, Job, OriginFlags};
-use evener::config::{self, Config, Mistake, value};
+use evener::config::cli::{Cli, DemoFlags, ExplainFlags, Job, OriginFlags};
+use evener::config::describe::summary;
+use evener::config::explain::explain;
+use evener::config::mistake::Mistake;
+use evener::config::sources::{Sources, Unreadable};
+use evener::config::{self, Config, Loader, value};
 use evener::control::{self, StartError, demo, origin};
 
 #[global_allocator]
@@ -20,10 +21,23 @@ enum Failure {
     Words(clap::Error),
     Mistakes(Vec<Mistake>),
     Start(StartError),
+    /// What was asked has been answered, and the answer is no.
+    No,
+}
+
+impl From<Unreadable> for Failure {
+    fn from(unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::Words(error) => Self::Words(error),
+            Unreadable::Mistakes(mistakes) => Self::Mistakes(mistakes),
+        }
+    }
 }
 
 fn main() -> ExitCode {
-    match Cli::try_parse().map_err(Failure::Words).and_then(|cli| run(&cli)) {
+    let words: Vec<String> =
+        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    match Sources::read(&words).map_err(Failure::from).and_then(|read| run(&words, &read)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Words(help)) if help.exit_code() == 0 => {
             // Help or the version; a reader that is gone is no failure.
@@ -38,6 +52,7 @@ fn main() -> ExitCode {
             eprintln!("evener: {error}");
             ExitCode::from(1)
         }
+        Err(Failure::No) => ExitCode::from(1),
         Err(Failure::Mistakes(mistakes)) => {
             for mistake in mistakes {
                 eprintln!("evener: {mistake}");
@@ -55,24 +70,38 @@ fn in_a_line(text: &str) -> String {
     format!("{error}; {tip}")
 }
 
-fn run(cli: &Cli) -> Result<(), Failure> {
+fn run(words: &[String], (cli, sources): &(Cli, Sources)) -> Result<(), Failure> {
     match &cli.job {
-        None => balance(&cli.flags),
+        None => balance(words, sources),
+        Some(Job::Explain(flags)) => run_explain(flags, sources),
         Some(Job::Demo(flags)) => run_demo(flags),
         Some(Job::Origin(flags)) => run_origin(flags),
     }
 }
 
-fn balance(flags: &Flags) -> Result<(), Failure> {
-    let config = configure(flags)?;
+fn balance(words: &[String], sources: &Sources) -> Result<(), Failure> {
+    let config = configure(sources)?;
+    if sources.flags.test {
+        print!("{}", summary(&config));
+        return Ok(());
+    }
     log_to_stderr(config.log_level);
-    control::run(&config).map_err(Failure::Start)
+    let loader = Loader { words: words.to_vec() };
+    control::run(config, &loader).map_err(Failure::Start)
+}
+
+fn run_explain(flags: &ExplainFlags, sources: &Sources) -> Result<(), Failure> {
+    let config = configure(sources)?;
+    let mistake = |what| Failure::Mistakes(vec![Mistake::in_flag("path", what)]);
+    let explained = explain(&config, &flags.host, &flags.path).map_err(mistake)?;
+    print!("{}", explained.text);
+    if explained.is_routed { Ok(()) } else { Err(Failure::No) }
 }
 
 fn run_demo(flags: &DemoFlags) -> Result<(), Failure> {
     log_to_stderr(log::LevelFilter::Warn);
-    let mistake = |what| Failure::Mistakes(vec![Mistake { flag: "listen", what }]);
-    let addresses = value::addresses(&flags.listen, &resolve).map_err(mistake)?;
+    let mistake = |what| Failure::Mistakes(vec![Mistake::in_flag("listen", what)]);
+    let addresses = value::addresses(&flags.listen, &value::resolve).map_err(mistake)?;
     if addresses.iter().any(|address| matches!(address, Address::Unix(_))) {
         return Err(mistake(format!("{:?}: the demo needs ip:port", flags.listen)));
     }
@@ -80,16 +109,17 @@ fn run_demo(flags: &DemoFlags) -> Result<(), Failure> {
     // Each thread takes turns of its own; with one, curl sees them.
     let words = ["evener", "--listen", &flags.listen, "--threads", "1"].map(str::to_owned);
     let words = words.into_iter().chain(routes.iter().map(|route| format!("--route={route}")));
-    let cli = Cli::try_parse_from(words).map_err(Failure::Words)?;
-    let config = configure(&cli.flags)?;
-    demo::run(&config, &routes).map_err(Failure::Start)
+    let words: Vec<String> = words.collect();
+    let (_, sources) = Sources::read(&words)?;
+    let config = configure(&sources)?;
+    demo::run(config, &routes).map_err(Failure::Start)
 }
 
 fn run_origin(flags: &OriginFlags) -> Result<(), Failure> {
     log_to_stderr(log::LevelFilter::Info);
-    let mistake = |flag| move |what| Failure::Mistakes(vec![Mistake { flag, what }]);
+    let mistake = |flag| move |what| Failure::Mistakes(vec![Mistake::in_flag(flag, what)]);
     let threads = config::threads(&flags.threads).map_err(mistake("threads"))?;
-    let addresses = value::addresses(&flags.listen, &resolve).map_err(mistake("listen"))?;
+    let addresses = value::addresses(&flags.listen, &value::resolve).map_err(mistake("listen"))?;
     for address in addresses {
         let bound = origin::start(&address, &flags.name, threads)
             .map_err(|error| Failure::Start(StartError::Bind(address, error)))?;
@@ -100,12 +130,8 @@ fn run_origin(flags: &OriginFlags) -> Result<(), Failure> {
     }
 }
 
-fn configure(flags: &Flags) -> Result<Config, Failure> {
-    Config::new(flags, &resolve).map_err(Failure::Mistakes)
-}
-
-fn resolve(name: &str) -> io::Result<Vec<std::net::SocketAddr>> {
-    name.to_socket_addrs().map(Iterator::collect)
+fn configure(sources: &Sources) -> Result<Config, Failure> {
+    Config::new(sources, &value::resolve).map_err(Failure::Mistakes)
 }
 
 fn log_to_stderr(level: log::LevelFilter) {

@@ -67,13 +67,34 @@ pub struct Metrics {
     pub bytes_down: Counter,
     /// Bytes among both that were passed on unseen, by splice(2).
     pub bytes_spliced: Counter,
-    /// Attempts by endpoint, in the order of the configuration.
-    pub attempts: Box<[Counter]>,
+}
+
+/// What one worker has counted of one endpoint.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct EndpointMetrics {
+    /// Attempts begun.
+    pub begun: Counter,
+    /// Attempts ended, however.
+    pub ended: Counter,
+    /// Attempts that failed, whoever was to blame.
+    pub failed: Counter,
+    /// Connections opened.
+    pub connects: Counter,
+    /// Attempts on a connection used before.
+    pub reuses: Counter,
+}
+
+impl EndpointMetrics {
+    /// Attempts begun and not ended.
+    pub fn in_flight(&self) -> u64 {
+        self.begun.get().saturating_sub(self.ended.get())
+    }
 }
 
 impl Metrics {
-    /// All zero, for so many endpoints.
-    pub fn new(endpoints: usize) -> Self {
+    /// All zero.
+    pub fn new() -> Self {
         Self {
             accepted: Counter::default(),
             accept_errors: Counter::default(),
@@ -95,7 +116,6 @@ impl Metrics {
             bytes_up: Counter::default(),
             bytes_down: Counter::default(),
             bytes_spliced: Counter::default(),
-            attempts: (0..endpoints).map(|_| Counter::default()).collect(),
         }
     }
 
@@ -107,13 +127,19 @@ impl Metrics {
     }
 }
 
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn responses_are_counted_by_class() {
-        let metrics = Metrics::new(0);
+        let metrics = Metrics::new();
         metrics.response(204);
         metrics.response(599);
         assert_eq!((metrics.responses[2].get(), metrics.responses[5].get()), (1, 1));

@@ -7,6 +7,7 @@ use evener::buffer::Buffer;
 use evener::net::stream::Stream;
 use evener::session::caller::Caller;
 use evener::session::http1;
+use evener::session::services::Current;
 use tokio::net::UnixStream;
 
 use crate::support::origin::ok_head;
@@ -23,7 +24,8 @@ fn a_parked_session_is_small() {
         let services = services(&["--route", "/=127.0.0.1:1"]);
         let (stream, _client) = UnixStream::pair().unwrap();
         let caller = Caller::direct(None);
-        let session = http1::serve(Stream::Unix(stream), caller, Buffer::new(), services);
+        let session =
+            http1::serve(Stream::Unix(stream), caller, Buffer::new(), Current::new(services));
         let bytes = size_of_val(&session);
         assert!(bytes <= SESSION_BYTES_MAX, "{bytes} bytes, where {SESSION_BYTES_MAX} are allowed");
     });

@@ -7,6 +7,7 @@
 mod balancing;
 mod bodies;
 mod command;
+mod configuration;
 mod conformance;
 mod cut;
 mod drain;
@@ -22,6 +23,7 @@ mod keepalive;
 mod proxy_header;
 mod refusals;
 mod regressions;
+mod reload;
 mod retry;
 mod routing;
 mod smuggling;

@@ -10,10 +10,6 @@ use crate::support::{Client, Origin, Proxy, eventually};
 /// More than is kept of a request for another attempt.
 const LARGE: usize = 300_000;
 
-fn attempts(proxy: &Proxy, endpoint: usize) -> u64 {
-    proxy.count(|metrics| &metrics.attempts[endpoint])
-}
-
 /// Answers the first request of each connection, and the second by a close.
 fn closing_when_reused(name: &'static str) -> Origin {
     Origin::start(move |mut conn| {
@@ -67,7 +63,7 @@ fn a_refused_post_goes_elsewhere_with_its_body() {
     let mut client = proxy.client();
     request(&mut client, "POST", "hello");
     assert_eq!(client.response().text(), "hello");
-    assert_eq!(attempts(&proxy, 0), 1);
+    assert_eq!(proxy.attempts(0), 1);
 }
 
 #[test]
@@ -77,7 +73,7 @@ fn a_refused_large_upload_goes_elsewhere() {
     let mut client = proxy.client();
     request(&mut client, "POST", &"x".repeat(LARGE));
     assert_eq!(client.response().text(), "well");
-    assert_eq!(attempts(&proxy, 0), 1);
+    assert_eq!(proxy.attempts(0), 1);
 }
 
 #[test]
@@ -85,7 +81,7 @@ fn each_endpoint_is_tried_once_and_then_the_answer_is_502() {
     let dead = [Origin::refusing(), Origin::refusing(), Origin::refusing()];
     let proxy = Proxy::before(&dead.each_ref(), &[]);
     assert_eq!(proxy.get("/").status, 502);
-    assert_eq!([0, 1, 2].map(|index| attempts(&proxy, index)), [1; 3]);
+    assert_eq!([0, 1, 2].map(|index| proxy.attempts(index)), [1; 3]);
 }
 
 #[test]
@@ -126,7 +122,7 @@ fn a_get_that_got_part_of_a_head_is_not_repeated() {
     let well = Origin::named("well");
     let proxy = Proxy::before(&[&bad, &well], &[]);
     assert_eq!(proxy.get("/").status, 502);
-    assert_eq!(attempts(&proxy, 1), 0);
+    assert_eq!(proxy.attempts(1), 0);
 }
 
 #[test]
@@ -198,7 +194,7 @@ fn connections_gone_stale_are_not_held_against_an_endpoint() {
     for _ in 0..20 {
         assert_eq!(proxy.get("/").status, 200);
     }
-    assert_eq!(attempts(&proxy, 0), 10);
+    assert_eq!(proxy.attempts(0), 10);
 }
 
 /// 200 GETs; a connection that is cut is replaced. Says how many answers were cut.

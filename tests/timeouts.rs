@@ -116,7 +116,7 @@ fn three_answers_that_do_not_come_eject() {
     run(TICK, async {
         let endpoint = Endpoint::start("thrice", silent);
         let services = services(&[&endpoint.route(), "--fail-timeout", "1h"]);
-        let health = &services.plan.upstreams[0].endpoints[0].health;
+        let health = services.plan.upstreams[0].endpoints[0].health();
         for _ in 0..3 {
             assert_eq!(health.admission(services.tick(Instant::now())), Admission::Open);
             let mut client = connect(&services);
@@ -244,7 +244,7 @@ fn an_endpoint_has_one_trial_at_a_time() {
                 send(&mut client, GET).await;
                 until(&mut client, "\r\n\r\nok").await;
             }
-            attempts.push(services.metrics.attempts[0].get());
+            attempts.push(services.counts(0, 0).begun.get());
             sleep(seconds(11)).await;
         }
         assert_eq!(attempts, [3, 4, 5]);
@@ -264,7 +264,7 @@ fn an_endpoint_that_owes_a_100_is_waited_for_no_longer_than_for_an_answer() {
         send(&mut client, head).await;
         assert!(until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 504 "));
         assert_eq!(start.elapsed().as_secs(), 30);
-        let health = &services.plan.upstreams[0].endpoints[0].health;
+        let health = services.plan.upstreams[0].endpoints[0].health();
         assert_eq!(health.admission(services.tick(Instant::now())), Admission::Ejected);
     });
 }

@@ -3,7 +3,7 @@
 // Help is read in a terminal, where Markdown would only be in the way.
 #![allow(clippy::doc_markdown, rustdoc::bare_urls, rustdoc::broken_intra_doc_links)]
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, ArgAction, Args, Command, Parser, Subcommand};
 
 /// Balances HTTP/1.1 over endpoints, by host and path prefix, and TCP connections as they are.
 ///
@@ -31,6 +31,10 @@ pub struct Cli {
 /// Jobs besides balancing.
 #[derive(Debug, Subcommand)]
 pub enum Job {
+    /// Say which route, upstream and rules a request would take, and why
+    ///
+    /// Takes the flags of the balancer and its -c. Nothing is sent or bound.
+    Explain(Box<ExplainFlags>),
     /// Run three small origins and a balancer in front of them, to try things out
     Demo(DemoFlags),
     /// Run one small, fast origin, for benchmarks and for trying things out
@@ -38,6 +42,20 @@ pub enum Job {
     /// It answers with its name; `?bytes=N` sizes the answer, `?status=N` and `?delay=100ms` do
     /// what they say, and /echo answers with the head of the request.
     Origin(OriginFlags),
+}
+
+/// The flags of `evener explain`.
+#[derive(Debug, Args)]
+pub struct ExplainFlags {
+    /// The flags of the balancer.
+    #[command(flatten)]
+    pub flags: Flags,
+    /// The host asked for, as in a Host field
+    #[arg(long, value_name = "HOST", default_value = "localhost")]
+    pub host: String,
+    /// The path asked for, with its query if it has one
+    #[arg(value_name = "PATH")]
+    pub path: String,
 }
 
 /// The flags of `evener demo`.
@@ -65,6 +83,16 @@ pub struct OriginFlags {
 /// The flags of the balancer, as they were typed.
 #[derive(Clone, Debug, Args)]
 pub struct Flags {
+    /// File to read the configuration from, in YAML; flags win over it
+    ///
+    /// Each key is the name of a flag, with _ for -. `routes`, `upstreams` and `tcp` can say more
+    /// than flags can: see README.md.
+    #[arg(short, long, value_name = "FILE", help_heading = "Configuration")]
+    pub config: Option<String>,
+    /// Check flags and file, names included, say what would run, and exit: 0 or 2
+    #[arg(short, long, help_heading = "Configuration")]
+    pub test: bool,
+
     /// Where to listen for HTTP; repeatable [default: 127.0.0.1:8080]
     ///
     /// ip:port, [v6]:port, :port or unix:/path. With --tcp and without a route there is none.
@@ -153,6 +181,56 @@ pub struct Flags {
     /// What is logged to standard error: off, error, warn, info or debug
     #[arg(long, value_name = "LEVEL", default_value = "info", help_heading = "Logging")]
     pub log_level: String,
+}
+
+/// Flags that a file cannot hold: they are about the command.
+const COMMAND_ONLY: [&str; 2] = ["config", "test"];
+
+/// A flag that a file may hold as well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Its long name, without dashes.
+    pub flag: String,
+    /// How many values it takes.
+    pub arity: Arity,
+}
+
+/// How many values a flag takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arity {
+    /// None: it is there or not.
+    Switch,
+    /// One.
+    One,
+    /// One each time it is given.
+    Many,
+}
+
+impl Setting {
+    /// All there are.
+    pub fn all() -> Vec<Self> {
+        let command = Flags::augment_args(Command::new("evener"));
+        let setting = |arg: &Arg| {
+            let flag = arg.get_long().filter(|flag| !COMMAND_ONLY.contains(flag))?.to_owned();
+            let arity = match arg.get_action() {
+                ArgAction::SetTrue => Arity::Switch,
+                ArgAction::Append => Arity::Many,
+                _ => Arity::One,
+            };
+            Some(Self { flag, arity })
+        };
+        command.get_arguments().filter_map(setting).collect()
+    }
+
+    /// The one that has this key in a file.
+    pub fn of_key(key: &str) -> Option<Self> {
+        Self::all().into_iter().find(|setting| setting.key() == key)
+    }
+
+    /// What it is called in a file.
+    pub fn key(&self) -> String {
+        self.flag.replace('-', "_")
+    }
 }
 
 #[cfg(test)]

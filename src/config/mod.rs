@@ -1,48 +1,40 @@
-//! From what was typed to what is true. Every check happens here; nothing is validated later.
+//! From what was typed and written to what is true. Every check happens here; nothing is validated
+//! later.
 
 pub mod cli;
+pub mod describe;
+pub mod explain;
+pub mod file;
+mod listeners;
+pub mod mistake;
+mod routes;
+pub mod sources;
+mod upstreams;
 pub mod value;
 
-use std::fmt;
 use std::net::IpAddr;
-use std::num::{NonZeroU8, NonZeroUsize};
-use std::ops::RangeInclusive;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::address::Address;
-use crate::http::authority::is_authority;
 use crate::http::head::{FIELDS_CEILING, Limits};
-use crate::net::pool;
-use crate::route::{Pattern, Router};
-use crate::session::caller::Greeting;
 use crate::session::services::{Plan, Timeouts, Trusted};
-use crate::session::{Entrance, Service};
-use crate::upstream::endpoint::Endpoint;
-use crate::upstream::health::Thresholds;
-use crate::upstream::{Traffic, Upstream};
-use cli::Flags;
-use value::{Check, Listen, Resolve};
-
-type DurationRange = RangeInclusive<Duration>;
-
-/// Checks more often than this would be load, not checks.
-const CHECK_INTERVAL: DurationRange = Duration::from_millis(10)..=Duration::from_secs(3600);
-
-/// An endpoint that is out for hours should be taken out of the flags.
-const FAIL_TIMEOUT: DurationRange = Duration::from_millis(1)..=Duration::from_secs(3600);
-
-/// The bound of ejections that double.
-const FAIL_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+pub use listeners::Listener;
+use listeners::Listeners;
+use mistake::{Mistake, Mistakes};
+use routes::Routes;
+use sources::{Sources, Unreadable};
+use upstreams::{Settings, Upstreams};
+use value::Resolve;
 
 /// A head must fit twice into a buffer of 64 KiB: the rewritten one may repeat its Host field and
 /// the addresses of earlier hops.
 const MAX_HEAD: (usize, usize) = (1024, 31 * 1024);
 
-/// What is true for the life of the process.
+/// What is true until the next one.
 #[derive(Debug)]
 pub struct Config {
     /// Where to listen, and what for: at least one.
@@ -51,100 +43,72 @@ pub struct Config {
     pub threads: NonZeroUsize,
     /// What sessions follow.
     pub plan: Arc<Plan>,
-    /// How endpoints are checked.
-    pub check: Check,
-    /// How often, and how long a check may take.
-    pub check_interval: Duration,
     /// How long a drain may take.
     pub drain_timeout: Duration,
     /// What is logged.
     pub log_level: log::LevelFilter,
 }
 
-/// An address to listen on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listener {
-    /// The address.
-    pub address: Address,
-    /// What it is for.
-    pub entrance: Entrance,
-}
-
-/// Where HTTP is listened for if nobody says.
-const LISTEN: &str = "127.0.0.1:8080";
-
-/// A flag that makes no sense, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
-    /// The flag, without its dashes.
-    pub flag: &'static str,
-    /// What is wrong, and what would be right.
-    pub what: String,
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "--{}: {}", self.flag, self.what)
-    }
-}
-
-/// Collects mistakes, so that all of them are told at once.
-#[derive(Default)]
-struct Mistakes(Vec<Mistake>);
-
-impl Mistakes {
-    /// The value, or a note of the mistake and a stand-in that is never used.
-    fn note<T>(&mut self, flag: &'static str, value: Result<T, String>, stand_in: T) -> T {
-        value.unwrap_or_else(|what| {
-            self.0.push(Mistake { flag, what });
-            stand_in
-        })
-    }
-
-    fn duration(&mut self, flag: &'static str, text: &str) -> Duration {
-        self.note(flag, value::duration(text), Duration::ZERO)
-    }
-
-    fn duration_from(&mut self, flag: &'static str, text: &str, range: DurationRange) -> Duration {
-        let value = value::duration(text).and_then(|duration| {
-            range.contains(&duration).then_some(duration).ok_or_else(|| {
-                let (least, most) = (range.start(), range.end());
-                format!("{text:?} is out of range: {least:?} to {most:?}")
-            })
-        });
-        self.note(flag, value, Duration::ZERO)
-    }
-}
-
 impl Config {
-    /// What the flags mean, or everything that is wrong with them.
-    pub fn new(flags: &Flags, resolve: Resolve<'_>) -> Result<Self, Vec<Mistake>> {
+    /// What the sources mean, or everything that is wrong with them.
+    pub fn new(sources: &Sources, resolve: Resolve<'_>) -> Result<Self, Vec<Mistake>> {
+        let flags = &sources.flags;
         let mut mistakes = Mistakes::default();
-        let mut listeners = http_listeners(flags, resolve, &mut mistakes);
-        let mut plan = plan(flags, resolve, &mut mistakes);
-        relays(flags, resolve, &mut plan, &mut listeners, &mut mistakes);
-        refuse_repeats(&listeners, &mut mistakes);
-        refuse_loops(&listeners, &plan, &mut mistakes);
+        let threads =
+            mistakes.note(&sources.place("threads"), threads(&flags.threads), NonZeroUsize::MIN);
+        let settings = Settings::of_flags(sources, &mut mistakes);
+        let mut upstreams =
+            Upstreams::of_file(sources, settings, threads.get(), resolve, &mut mistakes);
+        let mut listeners = Listeners::of_http(sources, resolve, &mut mistakes);
+        let routes = Routes::of(sources, &mut upstreams, resolve, &mut mistakes);
+        listeners.add_relays(&mut upstreams, &mut mistakes);
+        listeners.refuse_loops(&upstreams, &mut mistakes);
+        upstreams.refuse_unused(sources, &mut mistakes);
+        let drain = value::duration(&flags.drain_timeout);
+        let log_level = flags
+            .log_level
+            .parse()
+            .map_err(|_| format!("{:?} is none of off, error, warn, info, debug", flags.log_level));
         let config = Self {
-            listeners,
-            threads: mistakes.note("threads", threads(&flags.threads), NonZeroUsize::MIN),
-            check: mistakes.note("check", value::check(&flags.check), Check::Off),
-            check_interval: mistakes.duration_from(
-                "check-interval",
-                &flags.check_interval,
-                CHECK_INTERVAL,
-            ),
-            drain_timeout: mistakes.duration("drain-timeout", &flags.drain_timeout),
+            listeners: listeners.said.into_iter().map(|said| said.listener).collect(),
+            threads,
+            drain_timeout: mistakes.note(&sources.place("drain-timeout"), drain, Duration::ZERO),
             log_level: mistakes.note(
-                "log-level",
-                flags.log_level.parse().map_err(|_| {
-                    format!("{:?} is none of off, error, warn, info, debug", flags.log_level)
-                }),
+                &sources.place("log-level"),
+                log_level,
                 log::LevelFilter::Info,
             ),
-            plan: Arc::new(plan),
+            plan: Arc::new(Plan {
+                router: routes.router(&mut mistakes),
+                routes: routes.built,
+                upstreams: upstreams.built,
+                timeouts: timeouts(sources, &mut mistakes),
+                limits: limits(sources, &mut mistakes),
+                trusted: trusted(sources, &mut mistakes),
+            }),
         };
-        if mistakes.0.is_empty() { Ok(config) } else { Err(mistakes.0) }
+        mistakes.none(config)
+    }
+}
+
+/// Reads the same configuration anew, for a reload.
+#[derive(Clone, Debug)]
+pub struct Loader {
+    /// The command line.
+    pub words: Vec<String>,
+}
+
+impl Loader {
+    /// What the command line and its file say now, for a process that has so many threads; all the
+    /// reasons why not, if it makes no sense.
+    pub fn reload(&self, threads: NonZeroUsize) -> Result<Config, Vec<String>> {
+        let (_, mut sources) = Sources::read(&self.words).map_err(Unreadable::reasons)?;
+        if sources.flags.threads == "0" {
+            // However many cores there are by now.
+            sources.flags.threads = threads.to_string();
+        }
+        let told = |mistakes: Vec<Mistake>| mistakes.iter().map(ToString::to_string).collect();
+        Config::new(&sources, &value::resolve).map_err(told)
     }
 }
 
@@ -156,206 +120,44 @@ pub fn threads(text: &str) -> Result<NonZeroUsize, String> {
         .unwrap_or(NonZeroUsize::MIN))
 }
 
-fn http_listeners(flags: &Flags, resolve: Resolve<'_>, mistakes: &mut Mistakes) -> Vec<Listener> {
-    let by_default = (flags.listen.is_empty() && flags.tcp.is_empty())
-        || (flags.listen.is_empty() && !flags.route.is_empty());
-    let texts = flags.listen.iter().map(String::as_str).chain(by_default.then_some(LISTEN));
-    let mut listeners = Vec::new();
-    for text in texts {
-        match value::listen(text, resolve) {
-            Err(what) => mistakes.0.push(Mistake { flag: "listen", what }),
-            Ok(listen) => {
-                mistakes.note("listen", check_trust(flags, listen.greeting), ());
-                listeners.extend(entrances(listen, Service::Http));
-            }
-        }
-    }
-    listeners
-}
-
-fn entrances(listen: Listen, service: Service) -> impl Iterator<Item = Listener> {
-    let entrance = Entrance { greeting: listen.greeting, service };
-    listen.addresses.into_iter().map(move |address| Listener { address, entrance })
-}
-
-/// A header of the PROXY protocol is taken from somebody in particular or from nobody.
-fn check_trust(flags: &Flags, greeting: Greeting) -> Result<(), String> {
-    if greeting == Greeting::ProxyHeader && flags.trusted.is_empty() {
-        return Err("\",proxy\" takes the word of --trusted only: say whose that is".to_owned());
-    }
-    Ok(())
-}
-
-/// Adds an upstream and its listeners for each `--tcp`.
-fn relays(
-    flags: &Flags,
-    resolve: Resolve<'_>,
-    plan: &mut Plan,
-    listeners: &mut Vec<Listener>,
-    mistakes: &mut Mistakes,
-) {
-    let thresholds = thresholds(flags, &mut Mistakes::default());
-    for text in &flags.tcp {
-        match value::relay(text, resolve) {
-            Err(what) => mistakes.0.push(Mistake { flag: "tcp", what }),
-            Ok(relay) => {
-                mistakes.note("tcp", check_trust(flags, relay.listen.greeting), ());
-                let service = Service::Tcp { upstream: plan.upstreams.len() };
-                let name = text.split(['=', ',']).next().unwrap_or_default();
-                let endpoints = relay.destination.endpoints.into_iter();
-                plan.upstreams.push(Arc::new(Upstream {
-                    name: name.into(),
-                    endpoints: endpoints.map(|(at, weight)| Endpoint::new(at, weight)).collect(),
-                    thresholds,
-                    traffic: Traffic::Tcp,
-                    announces: relay.destination.announces,
-                }));
-                listeners.extend(entrances(relay.listen, service));
-            }
-        }
+fn timeouts(sources: &Sources, mistakes: &mut Mistakes) -> Timeouts {
+    // What is wrong with the last one has been noted already, as an upstream's.
+    let mut duration = |flag: &'static str, text: &str| {
+        mistakes.note(&sources.place(flag), value::duration(text), Duration::ZERO)
+    };
+    Timeouts {
+        header: duration("header-timeout", &sources.flags.header_timeout),
+        keepalive: duration("keepalive-timeout", &sources.flags.keepalive_timeout),
+        idle: value::duration(&sources.flags.idle_timeout).unwrap_or_default(),
     }
 }
 
-/// A relay to an address we listen on would never come to an end.
-fn refuse_loops(listeners: &[Listener], plan: &Plan, mistakes: &mut Mistakes) {
-    let relays = plan.upstreams.iter().filter(|upstream| upstream.traffic == Traffic::Tcp);
-    for endpoint in relays.flat_map(|upstream| &upstream.endpoints) {
-        if listeners.iter().any(|listener| leads_to(&endpoint.address, &listener.address)) {
-            let what = format!("{} is where this balancer listens itself", endpoint.address);
-            mistakes.note("tcp", Err(what), ());
-        }
-    }
-}
-
-/// Whether a connection to `to` may be accepted at `listen`, as far as addresses tell.
-fn leads_to(to: &Address, listen: &Address) -> bool {
-    match (to, listen) {
-        (Address::Tcp(to), Address::Tcp(listen)) => {
-            let anywhere = listen.ip().is_unspecified() && to.ip().is_loopback();
-            to.port() == listen.port() && (to.ip() == listen.ip() || anywhere)
-        }
-        _ => to == listen,
-    }
-}
-
-fn refuse_repeats(listeners: &[Listener], mistakes: &mut Mistakes) {
-    for (index, Listener { address, entrance }) in listeners.iter().enumerate() {
-        let fixed = !matches!(address, Address::Tcp(tcp) if tcp.port() == 0);
-        if fixed && listeners[..index].iter().any(|earlier| earlier.address == *address) {
-            let flag = if entrance.service == Service::Http { "listen" } else { "tcp" };
-            mistakes.note(flag, Err(format!("{address} is given twice")), ());
-        }
-    }
-}
-
-fn plan(flags: &Flags, resolve: Resolve<'_>, mistakes: &mut Mistakes) -> Plan {
-    let thresholds = thresholds(flags, mistakes);
-    let (router, upstreams) = routes(flags, resolve, thresholds, mistakes);
-    let max_head = value::size(&flags.max_head).and_then(|bytes| {
+fn limits(sources: &Sources, mistakes: &mut Mistakes) -> Limits {
+    let max_head = value::size(&sources.flags.max_head).and_then(|bytes| {
         let in_range = (MAX_HEAD.0..=MAX_HEAD.1).contains(&bytes);
         in_range.then_some(bytes).ok_or_else(|| format!("{bytes} bytes is not from 1k to 31k"))
     });
-    Plan {
-        router,
-        upstreams,
-        timeouts: Timeouts {
-            connect: mistakes.duration("connect-timeout", &flags.connect_timeout),
-            header: mistakes.duration("header-timeout", &flags.header_timeout),
-            keepalive: mistakes.duration("keepalive-timeout", &flags.keepalive_timeout),
-            response: mistakes.duration("response-timeout", &flags.response_timeout),
-            idle: mistakes.duration("idle-timeout", &flags.idle_timeout),
-            tunnel: mistakes.duration("tunnel-timeout", &flags.tunnel_timeout),
-        },
-        limits: Limits {
-            head_bytes_max: mistakes.note("max-head", max_head, 0),
-            fields_max: mistakes.note(
-                "max-fields",
-                value::number(&flags.max_fields, 1, FIELDS_CEILING),
-                0,
-            ),
-        },
-        pool: pool::Settings {
-            idle_max: mistakes.note("max-idle", value::number(&flags.max_idle, 0, 65536), 0),
-            idle_timeout: mistakes
-                .duration("upstream-keepalive-timeout", &flags.upstream_keepalive_timeout),
-        },
-        trusted: trusted(&flags.trusted, mistakes),
-        host_header: mistakes.note("host-header", host_header(flags), None),
-        fail_on_5xx: flags.fail_on_5xx,
+    let max_fields = value::number(&sources.flags.max_fields, 1, FIELDS_CEILING);
+    Limits {
+        head_bytes_max: mistakes.note(&sources.place("max-head"), max_head, 0),
+        fields_max: mistakes.note(&sources.place("max-fields"), max_fields, 0),
     }
 }
 
-fn thresholds(flags: &Flags, mistakes: &mut Mistakes) -> Thresholds {
-    let fails_max = value::number(&flags.max_fails, NonZeroU8::MIN, NonZeroU8::MAX);
-    let fail_timeout = mistakes.duration_from("fail-timeout", &flags.fail_timeout, FAIL_TIMEOUT);
-    Thresholds {
-        fails_max: mistakes.note("max-fails", fails_max, NonZeroU8::MIN),
-        fail_timeout,
-        fail_timeout_max: FAIL_TIMEOUT_MAX.max(fail_timeout),
-    }
-}
-
-fn routes(
-    flags: &Flags,
-    resolve: Resolve<'_>,
-    thresholds: Thresholds,
-    mistakes: &mut Mistakes,
-) -> (Router, Vec<Arc<Upstream>>) {
-    let (mut patterns, mut upstreams) = (Vec::<Pattern>::new(), Vec::new());
-    for text in &flags.route {
-        match value::route(text, resolve) {
-            Err(what) => mistakes.0.push(Mistake { flag: "route", what }),
-            Ok(route) => {
-                let endpoints = route.destination.endpoints.into_iter();
-                upstreams.push(Arc::new(Upstream {
-                    name: route.pattern.to_string().into(),
-                    endpoints: endpoints.map(|(at, weight)| Endpoint::new(at, weight)).collect(),
-                    thresholds,
-                    traffic: Traffic::Http,
-                    announces: route.destination.announces,
-                }));
-                patterns.push(route.pattern);
-            }
-        }
-    }
-    if flags.route.is_empty() && (flags.tcp.is_empty() || !flags.listen.is_empty()) {
-        let what = "none is given: write --route PREFIX=ENDPOINT, or try `evener demo`";
-        mistakes.note("route", Err(what.to_owned()), ());
-    }
-    let router = Router::new(&patterns).unwrap_or_else(|duplicate| {
-        let what = format!("{} is given twice", patterns[duplicate.second]);
-        mistakes.note("route", Err(what), ());
-        Router::default()
-    });
-    (router, upstreams)
-}
-
-fn trusted(networks: &[String], mistakes: &mut Mistakes) -> Trusted {
+fn trusted(sources: &Sources, mistakes: &mut Mistakes) -> Trusted {
     let mut trusted = Trusted::default();
-    for text in networks {
+    for (nth, text) in sources.flags.trusted.iter().enumerate() {
         let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         match network {
             _ if text == "unix" => trusted.unix = true,
             Ok(network) => trusted.networks.push(network),
             Err(_) => {
                 let what = format!("{text:?} is no network such as 10.0.0.0/8, nor `unix`");
-                mistakes.note("trusted", Err(what), ());
+                mistakes.add(&sources.nth_place("trusted", nth), what);
             }
         }
     }
     trusted
-}
-
-fn host_header(flags: &Flags) -> Result<Option<String>, String> {
-    match &flags.host_header {
-        Some(host) if !host.is_empty() && host.len() <= 255 && is_authority(host.as_bytes()) => {
-            Ok(Some(host.clone()))
-        }
-        Some(host) => {
-            Err(format!("{host:?} is no host: write NAME or NAME:PORT, 255 bytes at most"))
-        }
-        None => Ok(None),
-    }
 }
 
 #[cfg(test)]
@@ -364,12 +166,14 @@ mod tests {
 
     use super::cli::Cli;
     use super::*;
+    use crate::session::Service;
+    use crate::upstream::settings::Check;
 
     fn config(flags: &[&str]) -> Result<Config, Vec<String>> {
         let words = ["evener"].iter().chain(flags);
         let cli = Cli::try_parse_from(words).unwrap();
         let resolve = |_: &str| Err(std::io::ErrorKind::NotFound.into());
-        Config::new(&cli.flags, &resolve)
+        Config::new(&Sources::typed(cli.flags), &resolve)
             .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
     }
 
@@ -379,7 +183,7 @@ mod tests {
         assert_eq!(config.listeners[0].address.to_string(), "127.0.0.1:8080");
         assert_eq!(config.plan.timeouts.header, Duration::from_secs(10));
         assert_eq!(config.plan.limits.head_bytes_max, 16384);
-        assert_eq!(config.check, Check::Tcp);
+        assert_eq!(config.plan.upstreams[0].check, Check::Tcp);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -12,6 +12,7 @@ use crate::address::Address;
 use crate::proxy_protocol::Version;
 use crate::route::Pattern;
 use crate::session::caller::Greeting;
+use crate::upstream::settings::{Check, Policy};
 
 /// The largest weight of an endpoint.
 const WEIGHT_MAX: u16 = 1000;
@@ -23,6 +24,11 @@ const DURATIONS: RangeInclusive<Duration> =
 /// Looks up the addresses of `name:port`.
 pub type Resolve<'a> = &'a dyn Fn(&str) -> io::Result<Vec<SocketAddr>>;
 
+/// Looks them up as this machine does; blocks.
+pub fn resolve(name: &str) -> io::Result<Vec<SocketAddr>> {
+    name.to_socket_addrs().map(Iterator::collect)
+}
+
 /// A duration such as `500ms`, `5s`, `1m 30s`, `1h`; 1 ms to a week.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let parsed = humantime::parse_duration(text).map_err(|_| {
@@ -32,6 +38,15 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         return Err(format!("{text:?} is out of range: 1 ms to 7 days"));
     }
     Ok(parsed)
+}
+
+/// A duration within a range.
+pub fn duration_within(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    range.contains(&duration).then_some(duration).ok_or_else(|| {
+        let (least, most) = (range.start(), range.end());
+        format!("{text:?} is out of range: {least:?} to {most:?}")
+    })
 }
 
 /// A size in bytes such as `16384` or `16k` (×1024) or `1m` (×1024²).
@@ -179,7 +194,7 @@ fn destination(text: &str, resolve: Resolve<'_>) -> Result<Destination, String> 
     for endpoint in endpoints.split(',') {
         for (address, weight) in weighted(endpoint.trim(), resolve)? {
             if found.iter().any(|(known, _)| *known == address) {
-                return Err(format!("{address} is named twice: give it a weight instead (@2)"));
+                return Err(named_twice(&address));
             }
             found.push((address, weight));
         }
@@ -187,7 +202,16 @@ fn destination(text: &str, resolve: Resolve<'_>) -> Result<Destination, String> 
     Ok(Destination { endpoints: found, announces })
 }
 
-fn weighted(text: &str, resolve: Resolve<'_>) -> Result<Vec<(Address, NonZeroU16)>, String> {
+/// What is wrong with an address that an upstream has already.
+pub(super) fn named_twice(address: &Address) -> String {
+    format!("{address} is named twice: give it a weight instead (@2)")
+}
+
+/// `ENDPOINT[@WEIGHT]`.
+pub(super) fn weighted(
+    text: &str,
+    resolve: Resolve<'_>,
+) -> Result<Vec<(Address, NonZeroU16)>, String> {
     if text == "proxy" || text.starts_with("proxy=") {
         return Err("proxy=v1 or proxy=v2 stands last, behind an endpoint".to_owned());
     }
@@ -197,27 +221,42 @@ fn weighted(text: &str, resolve: Resolve<'_>) -> Result<Vec<(Address, NonZeroU16
     let (address, weight) = match text.rsplit_once('@') {
         None => (text, NonZeroU16::MIN),
         Some((address, weight)) => {
-            let known = weight.parse::<NonZeroU16>().ok().filter(|w| w.get() <= WEIGHT_MAX);
-            let weight = known.ok_or_else(|| format!("{text:?}: a weight is 1 to {WEIGHT_MAX}"))?;
-            (address, weight)
+            (address, self::weight(weight).map_err(|what| format!("{text:?}: {what}"))?)
         }
     };
-    let found = addresses(address, resolve)?;
-    if found.iter().any(|address| matches!(address, Address::Tcp(tcp) if tcp.port() == 0)) {
-        return Err(format!("{text:?}: an endpoint has a port other than 0"));
-    }
+    let found = endpoint(address, resolve)?;
     Ok(found.into_iter().map(|address| (address, weight)).collect())
 }
 
-/// How endpoints are checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Check {
-    /// Not at all.
-    Off,
-    /// By opening a connection.
-    Tcp,
-    /// By GET of this path: 200–399 is well.
-    Http(String),
+/// The weight of an endpoint.
+pub(super) fn weight(text: &str) -> Result<NonZeroU16, String> {
+    let known = text.parse::<NonZeroU16>().ok().filter(|weight| weight.get() <= WEIGHT_MAX);
+    known.ok_or_else(|| format!("a weight is 1 to {WEIGHT_MAX}"))
+}
+
+/// The addresses of an endpoint.
+pub(super) fn endpoint(text: &str, resolve: Resolve<'_>) -> Result<Vec<Address>, String> {
+    let found = addresses(text, resolve)?;
+    if found.iter().any(|address| matches!(address, Address::Tcp(tcp) if tcp.port() == 0)) {
+        return Err(format!("{text:?}: an endpoint has a port other than 0"));
+    }
+    Ok(found)
+}
+
+/// `v1` or `v2`.
+pub(super) fn proxy(text: &str) -> Result<Version, String> {
+    match text {
+        "v1" => Ok(Version::V1),
+        "v2" => Ok(Version::V2),
+        _ => Err(format!("{text:?} is no version of the PROXY protocol: write v1 or v2")),
+    }
+}
+
+/// `round_robin` or `least_requests`.
+pub(super) fn policy(text: &str) -> Result<Policy, String> {
+    let known = [Policy::RoundRobin, Policy::LeastRequests];
+    let known = known.into_iter().find(|policy| policy.name() == text);
+    known.ok_or_else(|| format!("{text:?} is no policy: write round_robin or least_requests"))
 }
 
 /// `tcp`, `http:/path` or `off`.

@@ -36,10 +36,10 @@ pub fn origins() -> Result<Vec<String>, StartError> {
 }
 
 /// Runs the balancer of the demo until a signal ends it.
-pub fn run(config: &Config, routes: &[String]) -> Result<(), StartError> {
+pub fn run(config: Config, routes: &[String]) -> Result<(), StartError> {
     let mut signals = Signals::install().map_err(StartError::Thread)?;
     let running = start(config)?;
-    let at = &running.addresses[0];
+    let at = running.addresses().next().map(ToString::to_string).unwrap_or_default();
     println!("Evener balances on http://{at} over three small origins. The same by hand:\n");
     println!("  evener --listen {at} --threads 1 \\");
     println!("         --route {}", routes.join(" \\\n         --route "));
@@ -75,10 +75,8 @@ fn watch(running: &Running, signals: &mut Signals) {
 
 /// The live line, and the number of requests it is about.
 fn line(running: &Running, before: u64) -> (String, u64) {
-    let sum = |index: usize| -> u64 {
-        running.metrics.iter().map(|worker| worker.attempts[index].get()).sum()
-    };
-    let counts: Vec<u64> = (0..ORIGINS.len()).map(sum).collect();
+    let endpoints = running.plan().upstreams.iter().flat_map(|upstream| &upstream.endpoints);
+    let counts = endpoints.map(|endpoint| endpoint.record.begun());
     let total = running.metrics.iter().map(|worker| worker.requests.get()).sum();
     let per_second = u128::from(total - before) * 1000 / REFRESH.as_millis();
     let mut line = String::from("  ");

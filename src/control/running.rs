@@ -2,24 +2,25 @@
 
 use std::fmt;
 use std::io;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use socket2::Socket;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::checks;
+use super::checks::Checks;
 use crate::address::Address;
-use crate::config::Config;
+use crate::config::describe::difference;
+use crate::config::{self, Config};
 use crate::metrics::Metrics;
 use crate::net::deadline::Epoch;
 use crate::net::listen;
-use crate::session::Entrance;
 use crate::session::services::Plan;
-use crate::worker::{self, Command, Setup};
+use crate::upstream::Upstream;
+use crate::worker::{self, Adoption, Command, Doorway, Setup};
 
 /// Why nothing was started.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub enum StartError {
     Bind(Address, io::Error),
     /// A thread or a runtime could not be made.
     Thread(io::Error),
+    /// Another number of threads takes a new process.
+    Threads(NonZeroUsize, NonZeroUsize),
 }
 
 impl fmt::Display for StartError {
@@ -38,70 +41,123 @@ impl fmt::Display for StartError {
             }
             Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
+            Self::Threads(now, then) => {
+                write!(f, "threads: {now} cannot become {then} by a reload: restart for that")
+            }
         }
     }
 }
 
 impl std::error::Error for StartError {}
 
+/// A listener, open on every worker.
+struct Open {
+    id: u64,
+    /// As it was configured.
+    configured: Address,
+    /// With the port the kernel chose.
+    bound: Address,
+}
+
 /// A balancer at work.
 pub struct Running {
-    /// Where it listens, with the ports the kernel chose.
-    pub addresses: Vec<Address>,
-    /// What it follows.
-    pub plan: Arc<Plan>,
     /// The counters of each worker.
     pub metrics: Vec<Arc<Metrics>>,
+    config: Config,
+    open: Vec<Open>,
+    /// Of the next listener.
+    next_id: u64,
     commands: Vec<mpsc::Sender<Command>>,
     workers: Vec<JoinHandle<usize>>,
-    checker: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    checks: Option<Checks>,
 }
 
 /// Binds every address, then starts the workers and the checks.
-pub fn start(config: &Config) -> Result<Running, StartError> {
+pub fn start(config: Config) -> Result<Running, StartError> {
     let epoch = Epoch::begin();
     let workers = config.threads.get();
-    let mut addresses = Vec::new();
-    let mut sockets: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
-    for listener in &config.listeners {
-        let bound = listen::bind(&listener.address, workers).map_err(|error| {
-            remove_socket_files(&addresses);
-            StartError::Bind(listener.address.clone(), error)
-        })?;
-        addresses.push(bound.address);
-        for (own, socket) in sockets.iter_mut().zip(bound.sockets) {
-            own.push((socket, listener.entrance));
-        }
-    }
     let mut running = Running {
-        addresses,
-        plan: Arc::clone(&config.plan),
         metrics: Vec::new(),
+        open: Vec::new(),
+        next_id: 0,
         commands: Vec::new(),
         workers: Vec::new(),
-        checker: None,
+        checks: None,
+        config,
     };
-    for (index, sockets) in sockets.into_iter().enumerate() {
-        running.start_worker(index, sockets, epoch).map_err(StartError::Thread)?;
+    let (open, doorways) = running.doorways(&running.config.listeners)?;
+    running.next_id += open.len() as u64;
+    running.open = open;
+    for (index, listeners) in (0..workers).zip(doorways) {
+        running.start_worker(index, listeners, epoch).map_err(StartError::Thread)?;
     }
-    running.checker = checks::start(config, epoch).map_err(StartError::Thread)?;
+    let checks = Checks::start(Arc::clone(&running.config.plan), epoch);
+    running.checks = Some(checks.map_err(StartError::Thread)?);
     Ok(running)
 }
 
 impl Running {
+    /// What it follows.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.config.plan
+    }
+
+    /// What is true now.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Where it listens, with the ports the kernel chose.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.open.iter().map(|open| &open.bound)
+    }
+
+    /// The listeners as they are to be, and what that means for each worker. Those that are open
+    /// stay, others are bound; nothing is if one of them cannot be.
+    fn doorways(
+        &self,
+        wanted: &[config::Listener],
+    ) -> Result<(Vec<Open>, Vec<Vec<Doorway>>), StartError> {
+        let workers = self.config.threads.get();
+        let mut doorways: Vec<Vec<Doorway>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut open: Vec<Open> = Vec::new();
+        for (id, config::Listener { address, entrance }) in (self.next_id..).zip(wanted) {
+            let taken = |known: &&Open| {
+                known.configured == *address && open.iter().all(|open| open.id != known.id)
+            };
+            if let Some(Open { id, configured, bound }) = self.open.iter().find(taken) {
+                let id = *id;
+                for own in &mut doorways {
+                    own.push(Doorway { id, socket: None, entrance: *entrance });
+                }
+                open.push(Open { id, configured: configured.clone(), bound: bound.clone() });
+                continue;
+            }
+            let bound = listen::bind(address, workers).map_err(|error| {
+                let fresh = open.iter().filter(|open| open.id >= self.next_id);
+                remove_socket_files(fresh.map(|open| &open.bound));
+                StartError::Bind(address.clone(), error)
+            })?;
+            for (own, socket) in doorways.iter_mut().zip(bound.sockets) {
+                own.push(Doorway { id, socket: Some(socket), entrance: *entrance });
+            }
+            open.push(Open { id, configured: address.clone(), bound: bound.address });
+        }
+        Ok((open, doorways))
+    }
+
     fn start_worker(
         &mut self,
         index: usize,
-        sockets: Vec<(Socket, Entrance)>,
+        listeners: Vec<Doorway>,
         epoch: Epoch,
     ) -> io::Result<()> {
-        let endpoints = self.plan.upstreams.iter().map(|upstream| upstream.endpoints.len()).sum();
-        let metrics = Arc::new(Metrics::new(endpoints));
+        let metrics = Arc::new(Metrics::new());
         let (sender, commands) = mpsc::channel(4);
-        let plan = Arc::clone(&self.plan);
+        let plan = Arc::clone(&self.config.plan);
         let (ready, started) = sync_channel(1);
         let own = Arc::clone(&metrics);
-        let setup = Setup { index, sockets, plan, metrics: own, epoch, ready, commands };
+        let setup = Setup { index, listeners, plan, metrics: own, epoch, ready, commands };
         let name = format!("worker-{index}");
         self.workers.push(thread::Builder::new().name(name).spawn(move || worker::run(setup))?);
         started.recv().unwrap_or_else(|_| Err(io::Error::other("the worker panicked")))?;
@@ -110,11 +166,44 @@ impl Running {
         Ok(())
     }
 
+    /// Follows another configuration from now on, and says what that changes. Connections stay,
+    /// whatever they are doing; endpoints that are in both keep what is known of them. If it is
+    /// refused, nothing has changed.
+    pub fn reload(&mut self, mut next: Config) -> Result<Vec<String>, StartError> {
+        if next.threads != self.config.threads {
+            return Err(StartError::Threads(self.config.threads, next.threads));
+        }
+        next.plan = Arc::new(succeed(&self.config.plan, &next.plan));
+        let (open, doorways) = self.doorways(&next.listeners)?;
+        let changes = difference(&self.config, &next);
+        self.next_id += next.listeners.len() as u64;
+        let (done, adopted) = sync_channel(self.workers.len());
+        for (sender, listeners) in self.commands.iter().zip(doorways) {
+            let (plan, done) = (Arc::clone(&next.plan), done.clone());
+            // A worker that is gone has panicked: that has been said.
+            let _ = sender.blocking_send(Command::Adopt(Adoption { plan, listeners, done }));
+        }
+        drop(done);
+        for result in adopted.iter().take(self.workers.len()) {
+            if let Err(error) = result {
+                log::error!("a worker cannot listen on all that is configured: {error}");
+            }
+        }
+        let closed = self.open.iter().filter(|old| open.iter().all(|new| new.id != old.id));
+        remove_socket_files(closed.map(|closed| &closed.bound));
+        if let Some(checks) = &self.checks {
+            checks.adopt(Arc::clone(&next.plan));
+        }
+        self.open = open;
+        self.config = next;
+        Ok(changes)
+    }
+
     /// Takes no more connections, lets what runs finish for up to `limit`, and says how many
     /// sessions were cut then. Blocks until every worker has ended.
     pub fn drain(mut self, limit: Duration) -> usize {
         // Now, while they are still ours: a successor may bind the same paths while we drain.
-        remove_socket_files(&self.addresses);
+        remove_socket_files(self.addresses());
         let deadline = Instant::now() + limit;
         for sender in &self.commands {
             // A worker that is gone already has nothing to drain.
@@ -127,22 +216,35 @@ impl Running {
                 Err(_) => log::error!("a worker panicked"),
             }
         }
-        if let Some((stop, checker)) = self.checker.take() {
-            drop(stop);
-            if checker.join().is_err() {
-                log::error!("the checks panicked");
-            }
+        if let Some(checks) = self.checks.take() {
+            checks.end();
         }
         cut
     }
 }
 
 /// Removes the files of unix listeners.
-pub(super) fn remove_socket_files(addresses: &[Address]) {
+pub(super) fn remove_socket_files<'a>(addresses: impl Iterator<Item = &'a Address>) {
     for address in addresses {
         if let Address::Unix(path) = address {
             // Best effort: a file that is left is recognised as stale at the next start.
             let _ = std::fs::remove_file(path);
         }
     }
+}
+
+/// The plan `next`, with what is known of the endpoints that were in `before` already.
+fn succeed(before: &Plan, next: &Plan) -> Plan {
+    let is_same =
+        |old: &Upstream, new: &Upstream| old.name == new.name && old.traffic == new.traffic;
+    let goes = |old: &&Arc<Upstream>| !next.upstreams.iter().any(|new| is_same(old, new));
+    let heirs = next.upstreams.iter().map(|new| {
+        let mut named = before.upstreams.iter().filter(|old| is_same(old, new));
+        // One that has another name now is known by its endpoints.
+        let renamed = before.upstreams.iter().filter(goes).filter(|old| old.traffic == new.traffic);
+        let earlier: Vec<&Upstream> =
+            named.next().map_or_else(|| renamed.map(|old| &**old).collect(), |old| vec![&**old]);
+        Arc::new(new.succeeding(&earlier))
+    });
+    Plan { upstreams: heirs.collect(), ..next.clone() }
 }

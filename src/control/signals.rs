@@ -1,4 +1,4 @@
-//! SIGTERM drains; SIGINT, or a second signal, ends at once (as systemd and people expect).
+//! SIGHUP reloads; SIGTERM drains; SIGINT, or a second signal, ends at once (as systemd and people expect).
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::running::{Running, remove_socket_files};
+use super::running::Running;
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
+pub(super) enum Asked {
+    /// SIGHUP: to read the configuration anew.
+    Reload,
+    /// SIGTERM: to end gently.
     Drain,
+    /// SIGINT.
     EndAtOnce,
 }
 
@@ -23,9 +27,10 @@ impl Signals {
     /// Takes the signals over from their default action.
     pub(super) fn install() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        let (mut term, mut int) = {
+        let (mut term, mut int, mut hup) = {
             let _entered = runtime.enter();
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+            let of = |kind| signal(kind);
+            (of(SignalKind::terminate())?, of(SignalKind::interrupt())?, of(SignalKind::hangup())?)
         };
         let (sender, receiver) = sync_channel(4);
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
@@ -34,6 +39,7 @@ impl Signals {
                     let asked = tokio::select! {
                         _ = term.recv() => Asked::Drain,
                         _ = int.recv() => Asked::EndAtOnce,
+                        _ = hup.recv() => Asked::Reload,
                     };
                     // Nobody listens any more only when the process is ending.
                     if sender.send(asked).is_err() {
@@ -45,29 +51,35 @@ impl Signals {
         Ok(Self(receiver))
     }
 
-    /// Whether a signal has come within `limit`.
+    /// Whether a signal to end has come within `limit`.
     pub(super) fn wait(&mut self, limit: Duration) -> bool {
-        !matches!(self.0.recv_timeout(limit), Err(RecvTimeoutError::Timeout))
+        !matches!(self.0.recv_timeout(limit), Ok(Asked::Reload) | Err(RecvTimeoutError::Timeout))
     }
 
-    /// Waits for a signal and does what it asks for.
-    pub(super) fn end(&mut self, running: Running, drain_timeout: Duration) {
-        if self.0.recv() != Ok(Asked::Drain) {
-            log::info!("ending at once");
-            return remove_socket_files(&running.addresses);
-        }
-        log::info!("draining for up to {drain_timeout:?}; a second signal ends at once");
+    /// Waits for a signal.
+    pub(super) fn next(&mut self) -> Asked {
+        // The thread that sends lives as long as the process.
+        self.0.recv().unwrap_or(Asked::EndAtOnce)
+    }
+
+    /// Drains for as long as is configured, or until another signal says to end.
+    pub(super) fn drain(&mut self, running: Running) {
+        let limit = running.config().drain_timeout;
+        log::info!("draining for up to {limit:?}; a second signal ends at once");
         let (done, drained) = sync_channel(1);
-        thread::spawn(move || done.send(running.drain(drain_timeout)));
+        thread::spawn(move || done.send(running.drain(limit)));
         loop {
             match drained.recv_timeout(Duration::from_millis(20)) {
                 Ok(0) => return log::info!("drained"),
                 Ok(cut) => return log::warn!("the drain limit has passed: {cut} sessions cut"),
                 Err(RecvTimeoutError::Disconnected) => return log::error!("the drain failed"),
-                Err(RecvTimeoutError::Timeout) if self.wait(Duration::ZERO) => {
-                    return log::warn!("second signal: ending at once");
-                }
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => match self.0.try_recv() {
+                    Ok(Asked::Reload) => log::warn!("not reloaded: draining"),
+                    Ok(Asked::Drain | Asked::EndAtOnce) => {
+                        return log::warn!("second signal: ending at once");
+                    }
+                    Err(_) => {}
+                },
             }
         }
     }

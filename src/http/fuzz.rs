@@ -243,6 +243,7 @@ fn write_request(head: &RequestHead<'_, '_>, framing: Framing) -> Vec<u8> {
     let edit = RequestEdit {
         framing,
         upgrade: offered && matches!(framing, Framing::Empty | Framing::Length(0)),
+        stripped: None,
         host: None,
         host_default: "here",
         client: Some([192, 0, 2, 7].into()),

@@ -18,6 +18,8 @@ pub struct RequestEdit<'a> {
     pub framing: Framing,
     /// Whether the upgrade that is asked for is passed on.
     pub upgrade: bool,
+    /// What is left of the target, where it loses a prefix.
+    pub stripped: Option<Stripped<'a>>,
     /// Host towards the endpoint, where it is not the client's.
     pub host: Option<&'a str>,
     /// Host for an HTTP/1.0 client that sent none: the address it connected to.
@@ -26,6 +28,25 @@ pub struct RequestEdit<'a> {
     pub client: Option<IpAddr>,
     /// Whether what the client says about earlier hops is believed.
     pub trusted: bool,
+}
+
+/// A path that has lost its prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stripped<'a> {
+    /// What it has lost.
+    prefix: &'a str,
+    /// What is left, without slashes at its start.
+    rest: &'a [u8],
+}
+
+impl<'a> Stripped<'a> {
+    /// A normalised path without `prefix`, if it begins with that: the asterisk-form does not.
+    pub fn of(path: &'a [u8], prefix: &'a str) -> Option<Self> {
+        let rest = path.strip_prefix(prefix.as_bytes())?;
+        // A target that begins with two slashes would be read as that of another host by some.
+        let slashes = rest.iter().take_while(|byte| **byte == b'/').count();
+        Some(Self { prefix, rest: &rest[slashes..] })
+    }
 }
 
 /// What the Connection field of a response tells the client.
@@ -64,7 +85,14 @@ pub fn request(
 ) -> Result<usize, Reject> {
     let mut writer = Writer::new(out);
     let (mut aliases, mut te) = (0, false);
-    writer.all(&[head.method.as_bytes(), b" ", head.target.as_bytes(), b" HTTP/1.1\r\n"]);
+    match edit.stripped {
+        None => writer.all(&[head.method.as_bytes(), b" ", head.target.as_bytes()]),
+        Some(Stripped { rest, .. }) => {
+            let query = &head.target.as_bytes()[head.path().len()..];
+            writer.all(&[head.method.as_bytes(), b" /", rest, query]);
+        }
+    }
+    writer.bytes(b" HTTP/1.1\r\n");
     let host = edit.host.map_or(head.authority, str::as_bytes);
     let mut host_name = "Host";
     if let Some((_, name, _)) = head.fields.iter().find(|(known, ..)| *known == Name::Host) {
@@ -125,6 +153,9 @@ fn forwarded(head: &RequestHead<'_, '_>, edit: &RequestEdit<'_>, writer: &mut Wr
     }
     if before == b", " {
         writer.bytes(b"\r\n");
+    }
+    if let Some(Stripped { prefix, .. }) = edit.stripped {
+        writer.field("X-Forwarded-Prefix", prefix.as_bytes());
     }
     if !kept(Name::ForwardedProto) {
         writer.bytes(b"X-Forwarded-Proto: http\r\n");
@@ -259,6 +290,7 @@ mod tests {
     const EDIT: RequestEdit<'_> = RequestEdit {
         framing: Framing::Empty,
         upgrade: false,
+        stripped: None,
         host: None,
         host_default: "127.0.0.1:8080",
         client: Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7))),

@@ -8,15 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::stream::{Stream, Unasked};
-
-/// What a pool may hold.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    /// Idle connections per endpoint and worker.
-    pub idle_max: usize,
-    /// How long a connection may lie idle.
-    pub idle_timeout: Duration,
-}
+use crate::upstream::settings::Keeping;
 
 /// Why a connection was not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +22,7 @@ pub enum NotPooled {
 /// The idle connections to one endpoint.
 pub struct Pool {
     idle: Vec<Idle>,
-    settings: Settings,
+    keeping: Keeping,
 }
 
 /// A connection to an endpoint, leased for one exchange.
@@ -68,20 +60,48 @@ pub enum Ending {
     Announced,
 }
 
+impl Default for Pool {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// How long a connection waits for bytes nobody asked for, where there is reason to.
 pub const QUARANTINE: Duration = Duration::from_secs(1);
 
 impl Pool {
-    /// Empty.
-    pub fn new(settings: Settings) -> Self {
-        Self { idle: Vec::new(), settings }
+    /// Empty, and keeping nothing until told to.
+    pub fn new() -> Self {
+        Self { idle: Vec::new(), keeping: Keeping { idle_max: 0, idle_timeout: Duration::ZERO } }
+    }
+
+    /// Closes all there are, and keeps none any more.
+    pub fn close(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Goes by other rules from now on.
+    pub fn set_keeping(&mut self, keeping: Keeping) {
+        self.keeping = keeping;
+        let surplus = self.idle.len().saturating_sub(keeping.idle_max);
+        self.idle.drain(..surplus);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.idle.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.idle.is_empty()
     }
 
     /// Takes the connection that was kept last, if it is still of use; drops those that are not.
     pub fn lease(&mut self, now: Instant) -> Option<Lease> {
         while let Some(last) = self.idle.iter().rposition(|idle| idle.ready <= now) {
             let Idle { lease, since, .. } = self.idle.remove(last);
-            if now.duration_since(since) >= self.settings.idle_timeout {
+            if now.duration_since(since) >= self.keeping.idle_timeout {
                 // Whatever lies below is older still.
                 self.idle.drain(..last);
                 return None;
@@ -95,7 +115,7 @@ impl Pool {
 
     /// Keeps a connection whose last exchange ended cleanly.
     pub fn put(&mut self, lease: Lease, ending: Ending, now: Instant) -> Result<(), NotPooled> {
-        if self.idle.len() >= self.settings.idle_max {
+        if self.idle.len() >= self.keeping.idle_max {
             return Err(NotPooled::Full);
         }
         if lease.stream.unasked() != Unasked::Nothing {
@@ -111,7 +131,7 @@ impl Pool {
 
     /// Drops what has become useless: too old, ended by the endpoint, or spoken to out of turn.
     pub fn sweep(&mut self, now: Instant) {
-        let idle_timeout = self.settings.idle_timeout;
+        let idle_timeout = self.keeping.idle_timeout;
         self.idle.retain(|idle| {
             now.duration_since(idle.since) < idle_timeout
                 && idle.lease.stream.unasked() == Unasked::Nothing
@@ -126,7 +146,13 @@ mod tests {
 
     use super::*;
 
-    const SETTINGS: Settings = Settings { idle_max: 2, idle_timeout: Duration::from_secs(50) };
+    const KEEPING: Keeping = Keeping { idle_max: 2, idle_timeout: Duration::from_secs(50) };
+
+    fn keeping() -> Pool {
+        let mut pool = Pool::new();
+        pool.set_keeping(KEEPING);
+        pool
+    }
 
     fn pair() -> (Lease, StdUnixStream) {
         let (ours, theirs) = StdUnixStream::pair().unwrap();
@@ -142,7 +168,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_last_kept_is_leased_first() {
-        let mut pool = Pool::new(SETTINGS);
+        let mut pool = keeping();
         let ((first, _a), (second, mut b)) = (pair(), pair());
         pool.put(first, Ending::Framed, Instant::now()).unwrap();
         pool.put(second, Ending::Framed, Instant::now()).unwrap();
@@ -154,7 +180,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_pool_is_capped() {
-        let mut pool = Pool::new(SETTINGS);
+        let mut pool = keeping();
         let peers: Vec<_> = (0..3).map(|_| pair()).collect();
         let mut results = Vec::new();
         let mut held = Vec::new();
@@ -167,7 +193,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_closed_connection_is_not_leased() {
-        let mut pool = Pool::new(SETTINGS);
+        let mut pool = keeping();
         let (stream, peer) = pair();
         pool.put(stream, Ending::Framed, Instant::now()).unwrap();
         drop(peer);
@@ -177,7 +203,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_with_unasked_bytes_is_neither_kept_nor_leased() {
-        let mut pool = Pool::new(SETTINGS);
+        let mut pool = keeping();
         let ((stream, mut peer), (noisy, mut other)) = (pair(), pair());
         pool.put(stream, Ending::Framed, Instant::now()).unwrap();
         peer.write_all(b"x").unwrap();
@@ -189,7 +215,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn after_an_announced_body_that_must_not_come_a_connection_waits_for_it() {
-        let mut pool = Pool::new(SETTINGS);
+        let mut pool = keeping();
         let ((good, _kept), (bad, mut peer)) = (pair(), pair());
         pool.put(good, Ending::Announced, Instant::now()).unwrap();
         pool.put(bad, Ending::Announced, Instant::now()).unwrap();
@@ -201,11 +227,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_is_too_much_by_other_rules_is_dropped() {
+        let mut pool = keeping();
+        let ((first, _a), (second, _b), (third, _c)) = (pair(), pair(), pair());
+        pool.put(first, Ending::Framed, Instant::now()).unwrap();
+        pool.put(second, Ending::Framed, Instant::now()).unwrap();
+        pool.set_keeping(Keeping { idle_max: 1, ..KEEPING });
+        assert_eq!(pool.len(), 1);
+        pool.close();
+        assert!(pool.is_empty());
+        assert_eq!(pool.put(third, Ending::Framed, Instant::now()), Err(NotPooled::Full));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_lies_too_long_is_swept() {
-        let mut pool = Pool::new(SETTINGS);
+        let mut pool = keeping();
         let (stream, _peer) = pair();
         pool.put(stream, Ending::Framed, Instant::now()).unwrap();
-        tokio::time::advance(SETTINGS.idle_timeout).await;
+        tokio::time::advance(KEEPING.idle_timeout).await;
         pool.sweep(Instant::now());
         assert!(pool.idle.is_empty());
     }

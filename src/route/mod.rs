@@ -29,7 +29,7 @@ pub struct Duplicate {
 }
 
 /// All routes, found by the host and the path of a request; by default there is none.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Router {
     trie: Trie,
     /// Whether any route is of one host; where none is, nobody's Host need be looked at.

@@ -36,6 +36,12 @@ impl Pattern {
         let (host, _) = self.key.split_at(self.host_len);
         (!host.is_empty()).then_some(host)
     }
+
+    /// The path, normalised, without a star or a slash at its end.
+    pub fn path(&self) -> &str {
+        let (_, path) = self.key.split_at(self.host_len);
+        path.strip_suffix('/').unwrap_or(path)
+    }
 }
 
 impl FromStr for Pattern {

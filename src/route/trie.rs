@@ -16,7 +16,7 @@ pub(super) type Entry<'a> = (&'a Pattern, u32);
 ///
 /// A host never holds a `/` and a path begins with one, so the patterns with a host and those
 /// without share the tree and their keys never meet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Trie {
     /// The root comes first; the children of a node lie side by side.
     nodes: Vec<Node>,
@@ -108,7 +108,7 @@ impl Trie {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Node {
     label: Range<usize>,
     children: Range<usize>,

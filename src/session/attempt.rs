@@ -47,10 +47,11 @@ pub async fn lease(
 ) -> Result<Lease, Fault> {
     let freshness = if header.is_some() { Freshness::New } else { freshness };
     if freshness == Freshness::Any {
-        let pool = services.pool(target.route, target.endpoint);
+        let pool = services.pool(target.upstream, target.endpoint);
         let idle = pool.borrow_mut().lease(target.started);
         if let Some(lease) = idle {
             services.metrics.reuses.add(1);
+            services.counts(target.upstream, target.endpoint).reuses.add(1);
             return Ok(lease);
         }
     }
@@ -97,7 +98,7 @@ pub async fn open(
     header: Option<Header>,
     timer: &mut Timer,
 ) -> Result<Lease, Fault> {
-    let upstream = &services.plan.upstreams[target.route];
+    let upstream = &services.plan.upstreams[target.upstream];
     let opening = pin!(async {
         let mut lease = Lease::new(connect(&upstream.endpoints[target.endpoint].address).await?);
         if let (Some(version), Some(header)) = (upstream.announces, header) {
@@ -106,10 +107,11 @@ pub async fn open(
         Ok(lease)
     });
     let fault = |kind| Fault::upstream(Stage::Connect, kind);
-    let opened = timer.within(services.plan.timeouts.connect, opening).await;
+    let opened = timer.within(upstream.timeouts.connect, opening).await;
     let lease = opened.map_err(|Elapsed| fault(Kind::TimedOut))?;
     let lease = lease.map_err(|error: io::Error| fault(Kind::of(&error)))?;
     services.metrics.connects.add(1);
+    services.counts(target.upstream, target.endpoint).connects.add(1);
     Ok(lease)
 }
 

@@ -18,6 +18,7 @@ use crate::net::stream::{ReadHalf, Stream, Unasked, WriteHalf};
 use crate::reject::Reject;
 use crate::relay::body::{Body, relay};
 use crate::relay::copy::{Broken, End, Meter};
+use crate::upstream::settings::Timeouts;
 
 /// Interim responses passed on before the final one must come.
 const INTERIM_MAX: usize = 16;
@@ -139,6 +140,7 @@ pub async fn converse(
     client: &mut Client<'_>,
     request: &mut Request,
     services: &Services,
+    timeouts: &Timeouts,
     lease: &mut Lease,
 ) -> Result<Ended, Failure> {
     let Client { stream, input, timer, .. } = client;
@@ -150,6 +152,7 @@ pub async fn converse(
     let (upstream_read, mut upstream_write) = lease.stream.split();
     let mut talk = Talk {
         services,
+        timeouts,
         timer,
         activity: &activity,
         up: &up,
@@ -216,6 +219,7 @@ fn parting(kind: Kind, sent: Sent) -> Parting {
 /// What the two directions of an attempt share.
 struct Talk<'a> {
     services: &'a Services,
+    timeouts: &'a Timeouts,
     timer: &'a mut Timer,
     activity: &'a Activity,
     up: &'a Meter<'a>,
@@ -289,11 +293,10 @@ impl Talk<'_> {
         &mut self,
         upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
     ) -> Result<usize, Fault> {
-        let Self { services, timer, activity, up, sent, awaited, .. } = self;
+        let Self { services, timeouts, timer, activity, up, sent, awaited, .. } = self;
         // A head that drips keeps nothing going: only the request's bytes put the deadline off.
         let dripping = Activity::new();
         let meter = Meter::new(&dripping);
-        let timeouts = &services.plan.timeouts;
         activity.touch();
         let sent_at = Activity::new();
         // With its head sent and its client waiting for a 100, a request is as good as sent.
@@ -372,7 +375,7 @@ impl Talk<'_> {
         upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
         body: Option<&mut Body>,
     ) -> Result<(), Fault> {
-        let Self { services, timer, activity, up, down, sent, received, out, .. } = self;
+        let Self { timeouts, timer, activity, up, down, sent, received, out, .. } = self;
         let (client_write, upstream_read) = (&mut self.client_write, &mut self.upstream_read);
         let breaking_off = if body.is_some() { BreakingOff::IsNoted } else { BreakingOff::Ends };
         let sending = pin!(async {
@@ -384,7 +387,7 @@ impl Talk<'_> {
             }
         });
         let both = pin!(alongside(upload, sent, || {}, breaking_off, sending));
-        match timer.while_active(services.plan.timeouts.idle, activity, both).await {
+        match timer.while_active(timeouts.idle, activity, both).await {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(Broken { end: End::Source, kind }))) => Err(match (sent.get(), kind) {
                 // Told that there is no more of the request, it gave up its answer.

@@ -31,22 +31,23 @@ pub async fn run(client: &mut Client<'_>, request: &mut Request, services: &Serv
     let Some(route) = request.route else {
         return answer(client, request, services, Reply::new(404, "no route for this path")).await;
     };
+    let upstream = services.plan.routes[route].upstream;
     // `spent` holds the endpoints that failed on a new connection; one whose idle connection had
     // merely gone stale gets a second chance when there is no other.
     let (mut tried, mut spent) = (Tried::default(), Tried::default());
     let mut last = None;
     loop {
         let started = Instant::now();
-        let pick = |tried| services.pick(route, started, tried);
+        let pick = |tried| services.pick(upstream, started, tried);
         let picked = pick(&tried).or_else(|_| pick(&spent));
         let Picked { endpoint, on_trial } = match picked {
             Ok(picked) => picked,
             Err(none) => return answer(client, request, services, no_endpoint(none, last)).await,
         };
-        let target = Target { route, endpoint, started };
+        let target = Target { upstream, endpoint, started };
         let any = last.is_none() && !on_trial;
         let freshness = if any { Freshness::Any } else { Freshness::New };
-        services.count_attempt(route, endpoint);
+        let _in_flight = services.begin(upstream, endpoint);
         services.metrics.retries.add(u64::from(last.is_some()));
         let failure = match try_endpoint(client, request, services, target, freshness).await {
             Ok(next) => return next,
@@ -148,7 +149,9 @@ async fn try_endpoint(
     target: Target,
     freshness: Freshness,
 ) -> Result<Next, Failure> {
-    let announces = services.plan.upstreams[target.route].announces.is_some();
+    let announces = services.plan.upstreams[target.upstream].announces.is_some();
+    let timeouts = request.route.map(|route| &services.plan.routes[route].timeouts);
+    let timeouts = timeouts.unwrap_or(&services.plan.upstreams[target.upstream].timeouts);
     let header = announces.then(|| client.caller.header(client.stream));
     let leased = attempt::lease(services, target, freshness, header, client.timer).await;
     let mut lease = leased.map_err(|fault| Failure {
@@ -157,7 +160,7 @@ async fn try_endpoint(
         begun: None,
         was_stale: false,
     })?;
-    match converse(client, request, services, &mut lease).await? {
+    match converse(client, request, services, timeouts, &mut lease).await? {
         Ended::Answered { answer, sent, surplus } => {
             let now = Instant::now();
             record::success(services, target, answer.status, now);
@@ -177,7 +180,8 @@ async fn try_endpoint(
             record::success(services, target, 101, Instant::now());
             let ends = Ends { client: &mut *client.stream, upstream: &mut lease.stream };
             let both = (std::mem::take(&mut client.input), early);
-            let ended = tunnel::run(ends, both, services, &mut *client.timer).await;
+            let limit = timeouts.tunnel;
+            let ended = tunnel::run(ends, both, services, limit, &mut *client.timer).await;
             Ok(if ended.is_ok() { Next::Close } else { Next::Cut })
         }
     }
@@ -197,7 +201,7 @@ fn give_back(services: &Services, target: Target, lease: Lease, rest: Rest) {
         metrics.pool_not_quiet.add(1);
         return;
     }
-    let pool = services.pool(target.route, target.endpoint);
+    let pool = services.pool(target.upstream, target.endpoint);
     let kept = pool.borrow_mut().put(lease, rest.ending, rest.now);
     match kept {
         Ok(()) => {}

@@ -13,9 +13,9 @@ use super::caller::Caller;
 use super::converse::{Client, Next, Request};
 use super::exchange::{self, send};
 use super::record;
-use super::services::Services;
+use super::services::{Current, Services};
 use crate::buffer::Buffer;
-use crate::drain::{Drain, Phase};
+use crate::drain::{Phase, Seat};
 use crate::fault::{Fault, Kind, Stage};
 use crate::http::chunked::Emit;
 use crate::http::field::Name;
@@ -23,7 +23,7 @@ use crate::http::framing::{self, Framing};
 use crate::http::head::{self, Limits, Method, Scan, Storage, Version};
 use crate::http::persistence::{self, Options};
 use crate::http::reply::Reply;
-use crate::http::rewrite::{self, Connection, RequestEdit};
+use crate::http::rewrite::{self, Connection, RequestEdit, Stripped};
 use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::stream::{ReadHalf, Stream};
 use crate::reject::Reject;
@@ -43,24 +43,26 @@ pub fn serve(
     mut stream: Stream,
     caller: Caller,
     early: Buffer,
-    services: Rc<Services>,
+    current: Rc<Current>,
 ) -> impl Future<Output = ()> {
     let mut timer = Timer::new();
-    let mut patience = Patience { limit: services.plan.timeouts.header, end: None };
+    let mut patience = Patience { limit: current.get().plan.timeouts.header, end: None };
     let mut early = (!early.is_empty()).then(|| Box::new(early));
     // A block, since a function would keep each of its arguments twice.
     async move {
-        let _seat = services.drain.enter(poll_fn(|cx| Poll::Ready(cx.waker().clone())).await);
+        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        let seat = current.get().drain.enter(waker);
         while early.is_some()
-            || park(&stream, &services.drain, &mut timer, &mut patience).await == Parked::Readable
+            || park(&stream, &seat, &mut timer, &mut patience).await == Parked::Readable
         {
             let input = early.take().map(|early| *early);
-            let working = work(&mut stream, &mut timer, &caller, input, &services);
+            let working = work(&mut stream, &mut timer, &caller, input, &current);
             // Written where it stays: `Box::pin` would copy all of it there.
             match Box::into_pin(Box::write(Box::new_uninit(), working)).await {
                 None => {}
                 Some(Next::Reuse) => {
-                    patience = Patience { limit: services.plan.timeouts.keepalive, end: None };
+                    let limit = current.get().plan.timeouts.keepalive;
+                    patience = Patience { limit, end: None };
                 }
                 Some(Next::Close) => return,
                 Some(Next::Linger) => return Box::pin(linger(&mut stream, &mut timer)).await,
@@ -86,14 +88,14 @@ struct Patience {
 
 fn park(
     stream: &Stream,
-    drain: &Drain,
+    seat: &Seat,
     timer: &mut Timer,
     patience: &mut Patience,
 ) -> impl Future<Output = Parked> {
     let waiting = poll_fn(|cx| match stream.poll_readable(cx) {
         Poll::Ready(Ok(())) => Poll::Ready(Parked::Readable),
         Poll::Ready(Err(_)) => Poll::Ready(Parked::Over),
-        Poll::Pending if drain.phase() == Phase::Closing => Poll::Ready(Parked::Over),
+        Poll::Pending if seat.phase() == Phase::Closing => Poll::Ready(Parked::Over),
         Poll::Pending => Poll::Pending,
     });
     let end = || *patience.end.get_or_insert_with(|| Instant::now() + patience.limit);
@@ -125,7 +127,7 @@ async fn work(
     timer: &mut Timer,
     caller: &Caller,
     early: Option<Buffer>,
-    services: &Services,
+    current: &Current,
 ) -> Option<Next> {
     let has_come = early.is_some();
     let mut client = Client { stream, caller, input: early.unwrap_or_default(), timer };
@@ -138,6 +140,7 @@ async fn work(
     }
     let mut last = None;
     loop {
+        let services = &*current.get();
         let mut request = match next_request(&mut client, services).await {
             Ok(Arrival::Request(request)) => request,
             Ok(Arrival::Nothing) => return last,
@@ -241,12 +244,15 @@ pub(super) fn prepare(
         persists: options.persists(head.version),
     };
     let route = plan.router.find(head.authority, &path);
+    let rules = route.map(|route| &plan.routes[route]);
+    let strips = rules.and_then(|rules| rules.strips.as_deref());
     let needs_host = !head.fields.has(Name::Host);
     let host_default = if needs_host { local() } else { String::new() };
     let edit = RequestEdit {
         framing,
         upgrade: asked.upgrade,
-        host: plan.host_header.as_deref(),
+        host: rules.and_then(|rules| rules.host_header.as_deref()),
+        stripped: strips.and_then(|prefix| Stripped::of(&path, prefix)),
         host_default: &host_default,
         client: caller.peer,
         trusted: caller.is_trusted(&plan.trusted),

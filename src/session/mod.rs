@@ -26,7 +26,7 @@ use crate::net::deadline::Timer;
 use crate::net::listen::Peer;
 use crate::net::stream::Stream;
 use caller::{Caller, Greeting};
-use services::Services;
+use services::{Current, Services};
 
 /// What a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,22 +60,19 @@ pub fn spawn(
     stream: Stream,
     peer: Peer,
     entrance: Entrance,
-    services: Rc<Services>,
+    current: Rc<Current>,
 ) -> JoinHandle<()> {
     match entrance {
         Entrance { greeting: Greeting::Nothing, service: Service::Http } => {
-            spawn_local(http1::serve(stream, Caller::direct(peer), Buffer::new(), services))
+            spawn_local(http1::serve(stream, Caller::direct(peer), Buffer::new(), current))
         }
-        _ => spawn_local(serve_otherwise(stream, peer, entrance, services)),
+        _ => spawn_local(serve_otherwise(stream, peer, entrance, current)),
     }
 }
 
-async fn serve_otherwise(
-    mut stream: Stream,
-    peer: Peer,
-    entrance: Entrance,
-    services: Rc<Services>,
-) {
+async fn serve_otherwise(mut stream: Stream, peer: Peer, entrance: Entrance, current: Rc<Current>) {
+    // What the entrance says is about these.
+    let services = current.get();
     let mut early = Buffer::new();
     let caller = match entrance.greeting {
         Greeting::Nothing => Caller::direct(peer),
@@ -89,7 +86,7 @@ async fn serve_otherwise(
         },
     };
     match entrance.service {
-        Service::Http => http1::serve(stream, caller, early, services).await,
+        Service::Http => http1::serve(stream, caller, early, current).await,
         Service::Tcp { upstream } => {
             tcp::serve(stream, caller, early, upstream, services).await;
         }

@@ -6,12 +6,13 @@ use super::services::Services;
 use crate::fault::{Fault, Kind, Side, Stage};
 use crate::upstream::Upstream;
 use crate::upstream::health::{Failure, Transition};
+use crate::upstream::settings::ServerErrors;
 
 /// Which endpoint an attempt went to, and when it began.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// The route.
-    pub route: usize,
+    /// The upstream.
+    pub upstream: usize,
     /// The endpoint behind it.
     pub endpoint: usize,
     /// When the attempt began.
@@ -29,8 +30,8 @@ pub fn refusal(services: &Services, fault: Fault) {
 
 /// The endpoint accepted a connection, which is all that can be said of one that is not looked into.
 pub fn accepted(services: &Services, target: Target) {
-    let upstream = &services.plan.upstreams[target.route];
-    let health = &upstream.endpoints[target.endpoint].health;
+    let upstream = &services.plan.upstreams[target.upstream];
+    let health = upstream.endpoints[target.endpoint].health();
     let (started, now) = (services.tick(target.started), services.tick(Instant::now()));
     if let Some(transition) = health.on_success(started, now) {
         log_transition(upstream, target.endpoint, transition, &"accepted a connection");
@@ -39,10 +40,10 @@ pub fn accepted(services: &Services, target: Target) {
 
 /// The endpoint answered, and at `now` had done so whole.
 pub fn success(services: &Services, target: Target, status: u16, now: Instant) {
-    let upstream = &services.plan.upstreams[target.route];
-    let health = &upstream.endpoints[target.endpoint].health;
+    let upstream = &services.plan.upstreams[target.upstream];
+    let health = upstream.endpoints[target.endpoint].health();
     let (started, now) = (services.tick(target.started), services.tick(now));
-    let transition = if services.plan.fail_on_5xx && status >= 500 {
+    let transition = if upstream.server_errors == ServerErrors::Failures && status >= 500 {
         health.on_failure(started, now, Failure::Exchange, &upstream.thresholds)
     } else {
         health.on_success(started, now)
@@ -56,15 +57,16 @@ pub fn success(services: &Services, target: Target, status: u16, now: Instant) {
 /// the endpoint's: it was free to close it.
 pub fn failure(services: &Services, target: Target, fault: Fault, was_stale: bool) {
     services.metrics.failed_attempts.add(1);
+    services.counts(target.upstream, target.endpoint).failed.add(1);
     if let (Side::Upstream, Kind::Rejected(reject)) = (fault.side, fault.kind) {
         services.metrics.bad_responses[reject as usize].add(1);
     }
     if was_stale || !fault.blames_endpoint() {
         return;
     }
-    let upstream = &services.plan.upstreams[target.route];
+    let upstream = &services.plan.upstreams[target.upstream];
     let failure = if fault.stage == Stage::Connect { Failure::Connect } else { Failure::Exchange };
-    let health = &upstream.endpoints[target.endpoint].health;
+    let health = upstream.endpoints[target.endpoint].health();
     let (started, now) = (services.tick(target.started), services.tick(Instant::now()));
     if let Some(transition) = health.on_failure(started, now, failure, &upstream.thresholds) {
         log_transition(upstream, target.endpoint, transition, &fault);

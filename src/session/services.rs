@@ -11,30 +11,25 @@ use tokio::time::Instant;
 
 use crate::drain::{Drain, Phase};
 use crate::http::head::Limits;
-use crate::metrics::Metrics;
+use crate::metrics::{EndpointMetrics, Metrics};
 use crate::net::deadline::Epoch;
 use crate::net::listen::Peer;
-use crate::net::pool::{self, Pool};
+use crate::net::pool::Pool;
 use crate::route::Router;
 use crate::upstream::balance::Tried;
+use crate::upstream::endpoint::{Endpoint, Record};
 use crate::upstream::health::Tick;
-use crate::upstream::{Balancer, NoneLeft, Picked, Upstream};
+use crate::upstream::{self, Balancer, NoneLeft, Picked, Upstream};
 
-/// How long each wait may last. None is infinite.
-#[derive(Clone, Copy, Debug)]
+/// How long each wait for a client may last. None is infinite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// To open a connection to an endpoint.
-    pub connect: Duration,
     /// For a client's head, from its first byte to its last.
     pub header: Duration,
     /// For a client's next request.
     pub keepalive: Duration,
-    /// For the head of a response, from the last byte of the request.
-    pub response: Duration,
-    /// Between two bytes of a body, whichever way they go.
+    /// For a client to take what we answer ourselves, between two bytes.
     pub idle: Duration,
-    /// Between two bytes of a tunnel.
-    pub tunnel: Duration,
 }
 
 /// Whose word about earlier hops is believed.
@@ -54,60 +49,102 @@ impl Trusted {
     }
 }
 
+/// Where requests go that match a pattern, and what is changed about them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The pattern, in its canonical form.
+    pub name: Box<str>,
+    /// The index of its upstream in the plan.
+    pub upstream: usize,
+    /// How long waits for its endpoints may last.
+    pub timeouts: upstream::settings::Timeouts,
+    /// What Host says to endpoints, if not what the client said.
+    pub host_header: Option<String>,
+    /// The prefix that the target loses on its way, if it does.
+    pub strips: Option<Box<str>>,
+}
+
 /// Everything that was decided before a session began; never changed, only replaced.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// Finds the index of a route.
     pub router: Router,
-    /// What is behind each route, by that index.
+    /// By that index.
+    pub routes: Vec<Route>,
+    /// What routes and listeners lead to.
     pub upstreams: Vec<Arc<Upstream>>,
-    /// How long waits may last.
+    /// How long waits for clients may last.
     pub timeouts: Timeouts,
     /// What a head may cost.
     pub limits: Limits,
-    /// What a pool may hold.
-    pub pool: pool::Settings,
     /// Whose word is believed.
     pub trusted: Trusted,
-    /// What Host says to endpoints, if not what the client said.
-    pub host_header: Option<String>,
-    /// Whether a response of 500–599 counts against its endpoint.
-    pub fail_on_5xx: bool,
 }
 
-/// One worker's share of a route: its turn in balancing, its idle connections.
+/// One worker's share of an upstream: its turn in balancing, its idle connections.
 struct Share {
     balancer: RefCell<Balancer>,
-    pools: Box<[RefCell<Pool>]>,
-    /// Where this route's endpoints begin in [`Metrics::attempts`].
-    first: usize,
+    pools: Box<[Rc<RefCell<Pool>>]>,
 }
 
-/// What the sessions of one worker have in common.
+impl Share {
+    fn new(upstream: &Arc<Upstream>, worker: usize, earlier: &[Self]) -> Self {
+        let kept = |endpoint: &Endpoint| {
+            let shares = earlier.iter().find_map(|share| share.pool_of(&endpoint.record));
+            let pool = shares.map_or_else(|| Rc::new(RefCell::new(Pool::new())), Rc::clone);
+            pool.borrow_mut().set_keeping(upstream.keeping);
+            pool
+        };
+        let pools = upstream.endpoints.iter().map(kept).collect();
+        let mut balancers = earlier.iter().map(|share| share.balancer.borrow());
+        let balancer = balancers
+            .find_map(|balancer| balancer.succeeded_by(upstream))
+            .unwrap_or_else(|| Balancer::new(Arc::clone(upstream), worker));
+        Self { balancer: RefCell::new(balancer), pools }
+    }
+
+    fn pool_of(&self, record: &Arc<Record>) -> Option<&Rc<RefCell<Pool>>> {
+        let balancer = self.balancer.borrow();
+        let endpoints = &balancer.upstream().endpoints;
+        let index = endpoints.iter().position(|known| Arc::ptr_eq(&known.record, record))?;
+        Some(&self.pools[index])
+    }
+}
+
+/// What the sessions of one worker have in common while a plan is in force.
 pub struct Services {
-    /// The plan in force.
+    /// The plan.
     pub plan: Arc<Plan>,
     /// The worker's counters.
     pub metrics: Arc<Metrics>,
     /// The worker's sessions, and whether it is time to go.
     pub drain: Rc<Drain>,
     shares: Box<[Share]>,
+    worker: usize,
     epoch: Epoch,
 }
 
 impl Services {
     /// For the worker with the given index.
     pub fn new(plan: Arc<Plan>, metrics: Arc<Metrics>, worker: usize, epoch: Epoch) -> Rc<Self> {
-        let mut first = 0;
-        let share = |upstream: &Arc<Upstream>| {
-            let endpoints = upstream.endpoints.len();
-            let pools = (0..endpoints).map(|_| RefCell::new(Pool::new(plan.pool))).collect();
-            let balancer = RefCell::new(Balancer::new(Arc::clone(upstream), worker));
-            first += endpoints;
-            Share { balancer, pools, first: first - endpoints }
-        };
+        let share = |upstream| Share::new(upstream, worker, &[]);
         let shares = plan.upstreams.iter().map(share).collect();
-        Rc::new(Self { shares, metrics, drain: Drain::new(), epoch, plan })
+        Rc::new(Self { shares, metrics, drain: Drain::new(), worker, epoch, plan })
+    }
+
+    /// The same under another plan. Endpoints that are in both keep their idle connections; those of
+    /// the others are closed, and none are kept any more.
+    fn succeeded_by(&self, plan: Arc<Plan>) -> Rc<Self> {
+        let share = |upstream| Share::new(upstream, self.worker, &self.shares);
+        let shares: Box<[Share]> = plan.upstreams.iter().map(share).collect();
+        for pool in self.shares.iter().flat_map(|share| &share.pools) {
+            let mut later = shares.iter().flat_map(|share| &share.pools);
+            if !later.any(|kept| Rc::ptr_eq(kept, pool)) {
+                pool.borrow_mut().close();
+            }
+        }
+        let (metrics, drain) = (Arc::clone(&self.metrics), Rc::clone(&self.drain));
+        Rc::new(Self { shares, metrics, drain, worker: self.worker, epoch: self.epoch, plan })
     }
 
     /// A moment, as health counts it.
@@ -120,19 +157,26 @@ impl Services {
         self.drain.phase() != Phase::Serving
     }
 
-    /// Picks an endpoint of a route; see [`Balancer::pick`].
-    pub fn pick(&self, route: usize, now: Instant, tried: &Tried) -> Result<Picked, NoneLeft> {
-        self.shares[route].balancer.borrow_mut().pick(self.tick(now), tried)
+    /// Picks an endpoint of an upstream; see [`Balancer::pick`].
+    pub fn pick(&self, upstream: usize, now: Instant, tried: &Tried) -> Result<Picked, NoneLeft> {
+        self.shares[upstream].balancer.borrow_mut().pick(self.tick(now), tried)
     }
 
     /// The idle connections to an endpoint.
-    pub fn pool(&self, route: usize, endpoint: usize) -> &RefCell<Pool> {
-        &self.shares[route].pools[endpoint]
+    pub fn pool(&self, upstream: usize, endpoint: usize) -> &RefCell<Pool> {
+        &self.shares[upstream].pools[endpoint]
     }
 
-    /// Counts an attempt at an endpoint.
-    pub fn count_attempt(&self, route: usize, endpoint: usize) {
-        self.metrics.attempts[self.shares[route].first + endpoint].add(1);
+    /// What this worker counts of an endpoint.
+    pub fn counts(&self, upstream: usize, endpoint: usize) -> &EndpointMetrics {
+        &self.plan.upstreams[upstream].endpoints[endpoint].record.counts[self.worker]
+    }
+
+    /// An attempt at an endpoint begins; it ends when what is returned is dropped.
+    pub fn begin(&self, upstream: usize, endpoint: usize) -> InFlight<'_> {
+        let counts = self.counts(upstream, endpoint);
+        counts.begun.add(1);
+        InFlight(counts)
     }
 
     /// Drops idle upstream connections that have become useless.
@@ -141,6 +185,37 @@ impl Services {
         for pool in self.shares.iter().flat_map(|share| &share.pools) {
             pool.borrow_mut().sweep(now);
         }
+    }
+}
+
+/// An attempt under way.
+pub struct InFlight<'a>(&'a EndpointMetrics);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.ended.add(1);
+    }
+}
+
+/// The services of one worker under the plan that is in force now. A session takes them anew for
+/// each request, and keeps those it has until that has ended.
+pub struct Current(RefCell<Rc<Services>>);
+
+impl Current {
+    /// These, to begin with.
+    pub fn new(services: Rc<Services>) -> Rc<Self> {
+        Rc::new(Self(RefCell::new(services)))
+    }
+
+    /// Those in force.
+    pub fn get(&self) -> Rc<Services> {
+        Rc::clone(&self.0.borrow())
+    }
+
+    /// Puts another plan in force.
+    pub fn adopt(&self, plan: Arc<Plan>) {
+        let next = self.get().succeeded_by(plan);
+        self.0.replace(next);
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
 use super::Entrance;
-use super::services::{Plan, Services, Timeouts, Trusted};
+use super::services::{Current, Plan, Route, Services, Timeouts, Trusted};
 use crate::address::Address;
 use crate::drain::Phase;
 use crate::http::head::Limits;
@@ -23,12 +23,10 @@ use crate::metrics::Metrics;
 use crate::net::deadline::{Epoch, Timer};
 use crate::net::listen::Peer;
 use crate::net::memory::{self, Dialled, Memory, Passage, Transcript};
-use crate::net::pool;
 use crate::net::stream::Stream;
 use crate::route::Router;
+use crate::upstream::Upstream;
 use crate::upstream::endpoint::Endpoint;
-use crate::upstream::health::Thresholds;
-use crate::upstream::{Traffic, Upstream};
 
 /// What a peer can wait for at a time, in tenths of a second: below, at and above every deadline.
 const PAUSES: [u64; 8] = [1, 10, 45, 60, 99, 110, 310, 610];
@@ -161,29 +159,28 @@ impl Script {
     pub fn services(&self) -> Rc<Services> {
         let endpoint = |port| {
             let address = Address::Tcp(([192, 0, 2, 1], port).into());
-            Endpoint::new(address, NonZeroU16::MIN)
+            Endpoint::new(address, NonZeroU16::MIN, 1)
         };
-        let upstream = Upstream {
-            name: "/".into(),
-            endpoints: (1..=self.endpoints()).map(endpoint).collect(),
-            thresholds: Thresholds::default(),
-            traffic: Traffic::Http,
-            announces: None,
-        };
+        let mut upstream = Upstream::sample((1..=self.endpoints()).map(endpoint).collect());
+        upstream.timeouts.connect = Duration::from_secs(5);
+        upstream.keeping.idle_max = 4;
         let everywhere = "/".parse().expect("a pattern");
         let plan = Plan {
             router: Router::new(&[everywhere]).expect("one route"),
+            routes: vec![Route {
+                name: "/".into(),
+                upstream: 0,
+                timeouts: upstream.timeouts,
+                host_header: None,
+                strips: None,
+            }],
             upstreams: vec![Arc::new(upstream)],
             timeouts: Timeouts {
-                connect: Duration::from_secs(5),
                 header: Duration::from_secs(10),
                 keepalive: Duration::from_secs(60),
-                response: Duration::from_secs(30),
                 idle: Duration::from_secs(60),
-                tunnel: Duration::from_secs(3600),
             },
             limits: Limits { head_bytes_max: 2048, fields_max: 24 },
-            pool: pool::Settings { idle_max: 4, idle_timeout: Duration::from_secs(50) },
             trusted: Trusted {
                 networks: if self.trusts() {
                     vec!["192.0.2.0/24".parse().expect("one")]
@@ -192,10 +189,8 @@ impl Script {
                 },
                 unix: false,
             },
-            host_header: None,
-            fail_on_5xx: false,
         };
-        let metrics = Arc::new(Metrics::new(usize::from(self.endpoints())));
+        let metrics = Arc::new(Metrics::new());
         Services::new(Arc::new(plan), metrics, 0, Epoch::begin())
     }
 }
@@ -262,7 +257,7 @@ async fn run(script: &mut Script) -> Outcome {
         });
     }
     let stream = Stream::Memory(ours);
-    let session = super::spawn(stream, CLIENT, Entrance::HTTP, Rc::clone(&services));
+    let session = super::spawn(stream, CLIENT, Entrance::HTTP, Current::new(Rc::clone(&services)));
     let playing = spawn_local(play(theirs, std::mem::take(&mut script.client), Rc::clone(&last)));
     let ended = Timer::new().within(limit, session).await.expect("a session ends");
     ended.expect("a session does not panic");

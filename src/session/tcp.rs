@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::attempt;
 use super::caller::Caller;
 use super::record::{self, Target};
-use super::services::Services;
+use super::services::{InFlight, Services};
 use super::tunnel::{self, Ends};
 use crate::buffer::Buffer;
 use crate::net::deadline::Timer;
@@ -33,39 +33,41 @@ pub async fn serve(
     let mut timer = Timer::new();
     let announces = services.plan.upstreams[upstream].announces.is_some();
     let header = announces.then(|| caller.header(&client));
-    let Some(mut endpoint) = Box::pin(open(upstream, header, &services, &mut timer)).await else {
+    let opened = Box::pin(open(upstream, header, &services, &mut timer)).await;
+    let Some((mut endpoint, _in_flight)) = opened else {
         services.metrics.tcp_refused.add(1);
         return client.set_reset_on_close(true);
     };
     services.metrics.tcp_opened.add(1);
+    let limit = services.plan.upstreams[upstream].timeouts.tunnel;
     let ends = Ends { client: &mut client, upstream: &mut endpoint };
-    if tunnel::run(ends, (early, Buffer::new()), &services, &mut timer).await.is_err() {
+    if tunnel::run(ends, (early, Buffer::new()), &services, limit, &mut timer).await.is_err() {
         client.set_reset_on_close(true);
         endpoint.set_reset_on_close(true);
     }
 }
 
 /// Connects to endpoint after endpoint until one accepts or none is left.
-async fn open(
+async fn open<'a>(
     upstream: usize,
     header: Option<Header>,
-    services: &Services,
+    services: &'a Services,
     timer: &mut Timer,
-) -> Option<Stream> {
+) -> Option<(Stream, InFlight<'a>)> {
     let (mut tried, mut attempts) = (Tried::default(), 0);
     loop {
         let started = Instant::now();
         let Ok(Picked { endpoint, .. }) = services.pick(upstream, started, &tried) else {
             return None;
         };
-        let target = Target { route: upstream, endpoint, started };
-        services.count_attempt(upstream, endpoint);
+        let target = Target { upstream, endpoint, started };
+        let in_flight = services.begin(upstream, endpoint);
         services.metrics.retries.add(u64::from(attempts > 0));
         attempts += 1;
         match attempt::open(services, target, header, timer).await {
             Ok(lease) => {
                 record::accepted(services, target);
-                return Some(lease.stream);
+                return Some((lease.stream, in_flight));
             }
             Err(fault) => record::failure(services, target, fault, false),
         }

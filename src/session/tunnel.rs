@@ -1,6 +1,7 @@
 //! Bytes that go both ways unseen: behind a 101, or over a connection that is no HTTP to us.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use super::services::Services;
 use crate::buffer::Buffer;
@@ -22,11 +23,12 @@ pub struct Ends<'a> {
 pub struct Severed;
 
 /// Relays until both sides have ended. `early` is what has come from the client and from the
-/// endpoint already. Until then the end of either connection, be it with the process, is a reset.
+/// endpoint already; `limit` is how long both may be silent. Until then the end of either connection, be it with the process, is a reset.
 pub async fn run(
     Ends { client, upstream }: Ends<'_>,
     early: (Buffer, Buffer),
     services: &Services,
+    limit: Duration,
     timer: &mut Timer,
 ) -> Result<(), Severed> {
     let activity = Activity::new();
@@ -34,7 +36,7 @@ pub async fn run(
     client.set_reset_on_close(true);
     upstream.set_reset_on_close(true);
     let both = duplex((&mut *client, early.0), (&mut *upstream, early.1), (&up, &down));
-    let ended = timer.while_active(services.plan.timeouts.tunnel, &activity, pin!(both)).await;
+    let ended = timer.while_active(limit, &activity, pin!(both)).await;
     services.metrics.bytes_up.add(up.bytes());
     services.metrics.bytes_down.add(down.bytes());
     services.metrics.bytes_spliced.add(up.unseen() + down.unseen());

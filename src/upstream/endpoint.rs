@@ -1,24 +1,66 @@
 //! One address behind a route.
 
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use super::health::Health;
 use crate::address::Address;
+use crate::metrics::EndpointMetrics;
 
 /// One address requests may be sent to, shared by all workers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Endpoint {
     /// Where it is.
     pub address: Address,
     /// Its share of the requests, 1–1000, relative to the others behind the same route.
     pub weight: NonZeroU16,
+    /// Whether it is there for every request.
+    pub role: Role,
+    /// What is known of it: outlives the plan, as long as a later one has the endpoint too.
+    pub record: Arc<Record>,
+}
+
+/// When an endpoint gets requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Whenever it is well.
+    Primary,
+    /// When no primary one is.
+    Backup,
+}
+
+/// What is known of an endpoint.
+#[derive(Debug)]
+pub struct Record {
     /// Whether it may be sent requests now.
     pub health: Health,
+    /// What each worker has counted.
+    pub counts: Box<[EndpointMetrics]>,
+}
+
+impl Record {
+    /// Nothing is held against it, and nothing counted by any of so many workers.
+    pub fn new(workers: usize) -> Arc<Self> {
+        let counts = (0..workers).map(|_| EndpointMetrics::default()).collect();
+        Arc::new(Self { health: Health::new(), counts })
+    }
+}
+
+impl Record {
+    /// Attempts begun, of all workers.
+    pub fn begun(&self) -> u64 {
+        self.counts.iter().map(|counts| counts.begun.get()).sum()
+    }
 }
 
 impl Endpoint {
-    /// An endpoint nothing is held against.
-    pub fn new(address: Address, weight: NonZeroU16) -> Self {
-        Self { address, weight, health: Health::new() }
+    /// A primary endpoint that nothing is known of.
+    pub fn new(address: Address, weight: NonZeroU16, workers: usize) -> Self {
+        Self { address, weight, role: Role::Primary, record: Record::new(workers) }
+    }
+
+    /// Whether it may be sent requests now.
+    pub fn health(&self) -> &Health {
+        &self.record.health
     }
 }

@@ -3,28 +3,81 @@
 pub mod balance;
 pub mod endpoint;
 pub mod health;
+pub mod settings;
 mod word;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::proxy_protocol::Version;
 use balance::{RoundRobin, Tried};
-use endpoint::Endpoint;
+use endpoint::{Endpoint, Role};
 use health::{Admission, Thresholds, Tick};
+use settings::{Check, Keeping, Policy, ServerErrors, Timeouts};
 
 /// A set of endpoints that can stand in for each other, shared by all workers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Upstream {
-    /// The route it is behind, for logs.
+    /// Its own, or that of the route or the listener it is behind.
     pub name: Box<str>,
-    /// At least one.
+    /// At least one, of which one is primary.
     pub endpoints: Box<[Endpoint]>,
+    /// Which of them a request goes to.
+    pub policy: Policy,
     /// When an endpoint is ejected.
     pub thresholds: Thresholds,
+    /// Whether a server error is a failure.
+    pub server_errors: ServerErrors,
     /// What is sent to it.
     pub traffic: Traffic,
     /// The header of the PROXY protocol that its connections begin with, if they do.
     pub announces: Option<Version>,
+    /// How long waits for its endpoints may last.
+    pub timeouts: Timeouts,
+    /// What is kept of its idle connections.
+    pub keeping: Keeping,
+    /// How its endpoints are checked.
+    pub check: Check,
+    /// How often, and how long a check may take.
+    pub check_interval: Duration,
+}
+
+impl Upstream {
+    /// The same, with what is known of those of its endpoints that were in `earlier` upstreams.
+    #[must_use]
+    pub fn succeeding(&self, earlier: &[&Self]) -> Self {
+        let mut next = self.clone();
+        for endpoint in &mut next.endpoints {
+            let mut known = earlier.iter().flat_map(|upstream| &upstream.endpoints);
+            if let Some(known) = known.find(|known| known.address == endpoint.address) {
+                endpoint.record = Arc::clone(&known.record);
+            }
+        }
+        next
+    }
+
+    /// Of requests that go round, with the limits that stand by default.
+    pub fn sample(endpoints: Box<[Endpoint]>) -> Self {
+        let second = Duration::from_secs(1);
+        Self {
+            name: "/".into(),
+            endpoints,
+            policy: Policy::RoundRobin,
+            thresholds: Thresholds::default(),
+            server_errors: ServerErrors::Answers,
+            traffic: Traffic::Http,
+            announces: None,
+            timeouts: Timeouts {
+                connect: 3 * second,
+                response: 30 * second,
+                idle: 60 * second,
+                tunnel: 3600 * second,
+            },
+            keeping: Keeping { idle_max: 512, idle_timeout: 50 * second },
+            check: Check::Off,
+            check_interval: second,
+        }
+    }
 }
 
 /// What is sent to an upstream.
@@ -58,51 +111,87 @@ pub struct Picked {
 pub struct Balancer {
     upstream: Arc<Upstream>,
     turns: RoundRobin,
+    worker: usize,
 }
 
 impl Balancer {
     /// `worker` is the index of the worker: each begins at another endpoint.
     pub fn new(upstream: Arc<Upstream>, worker: usize) -> Self {
         let weights: Vec<_> = upstream.endpoints.iter().map(|endpoint| endpoint.weight).collect();
-        Self { turns: RoundRobin::new(&weights, worker), upstream }
+        Self { turns: RoundRobin::new(&weights, worker), upstream, worker }
     }
 
-    /// Picks an endpoint that has not been tried: one in good standing, or one due for its trial;
-    /// failing these one that is ejected, since a try may succeed where a refusal cannot. Never
-    /// one the active checks have found dead.
+    /// The same turns over an upstream whose endpoints are the same, if they are.
+    pub fn succeeded_by(&self, upstream: &Arc<Upstream>) -> Option<Self> {
+        let (before, after) = (&self.upstream.endpoints, &upstream.endpoints);
+        let is_same = |(a, b): (&Endpoint, &Endpoint)| {
+            Arc::ptr_eq(&a.record, &b.record) && a.weight == b.weight
+        };
+        let stays = before.len() == after.len() && before.iter().zip(after).all(is_same);
+        let (turns, worker) = (self.turns.clone(), self.worker);
+        stays.then(|| Self { upstream: Arc::clone(upstream), turns, worker })
+    }
+
+    /// What is chosen from.
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
+    /// Picks an endpoint that has not been tried: one in good standing, or one due for its trial,
+    /// primary ones before backups; failing these one that is ejected, since a try may succeed
+    /// where a refusal cannot. Never one the active checks have found dead.
     pub fn pick(&mut self, now: Tick, tried: &Tried) -> Result<Picked, NoneLeft> {
         let mut tried = *tried;
-        let endpoints = &self.upstream.endpoints;
+        self.pick_fit(Role::Primary, now, &mut tried)
+            .or_else(|| self.pick_fit(Role::Backup, now, &mut tried))
+            .map_or_else(|| self.pick_ejected(now, &tried), Ok)
+    }
+
+    fn pick_fit(&mut self, role: Role, now: Tick, tried: &mut Tried) -> Option<Picked> {
         loop {
-            let standing = |index: usize| endpoints[index].health.admission(now);
+            let endpoints = &self.upstream.endpoints;
+            let standing = |index: usize| endpoints[index].health().admission(now);
             let fit = |index: usize| {
-                !tried.contains(index)
+                endpoints[index].role == role
+                    && !tried.contains(index)
                     && matches!(standing(index), Admission::Open | Admission::TrialDue)
             };
-            let Some(index) = self.turns.pick(fit) else { break };
-            if standing(index) == Admission::Open {
-                return Ok(Picked { endpoint: index, on_trial: false });
+            let endpoint = match self.upstream.policy {
+                Policy::RoundRobin => self.turns.pick(fit),
+                Policy::LeastRequests => {
+                    let load = |index: usize| load(&endpoints[index], self.worker);
+                    let least = (0..endpoints.len()).filter(|&index| fit(index)).map(load).min()?;
+                    self.turns.pick(|index| fit(index) && load(index) == least)
+                }
+            }?;
+            if standing(endpoint) == Admission::Open {
+                return Some(Picked { endpoint, on_trial: false });
             }
-            if endpoints[index].health.claim_trial(now, &self.upstream.thresholds) {
-                return Ok(Picked { endpoint: index, on_trial: true });
+            if endpoints[endpoint].health().claim_trial(now, &self.upstream.thresholds) {
+                return Some(Picked { endpoint, on_trial: true });
             }
             // Another worker has just claimed the trial.
-            if !tried.insert(index) {
-                break;
+            if !tried.insert(endpoint) {
+                return None;
             }
         }
-        self.pick_ejected(now, &tried)
     }
 
     fn pick_ejected(&mut self, now: Tick, tried: &Tried) -> Result<Picked, NoneLeft> {
         let endpoints = &self.upstream.endpoints;
-        let dead = |index: usize| endpoints[index].health.admission(now) == Admission::Down;
+        let dead = |index: usize| endpoints[index].health().admission(now) == Admission::Down;
         let picked = self.turns.pick(|index| !tried.contains(index) && !dead(index));
         picked.map(|endpoint| Picked { endpoint, on_trial: false }).ok_or_else(|| {
             let all_down = (0..endpoints.len()).all(dead);
             if all_down { NoneLeft::AllDown } else { NoneLeft::AllTried }
         })
     }
+}
+
+/// What a request more would come to, for the endpoint's weight.
+fn load(endpoint: &Endpoint, worker: usize) -> u64 {
+    const SCALE: u64 = 1 << 20;
+    (endpoint.record.counts[worker].in_flight() + 1) * SCALE / u64::from(endpoint.weight.get())
 }
 
 #[cfg(test)]
@@ -115,26 +204,19 @@ mod tests {
 
     const NOW: Tick = Tick::from_millis(1000);
 
-    fn balancer(endpoints: usize) -> Balancer {
+    fn upstream(endpoints: usize) -> Upstream {
         let address = Address::Unix("/x".into());
-        let endpoints = (0..endpoints).map(|_| Endpoint::new(address.clone(), NonZeroU16::MIN));
-        let thresholds = Thresholds::default();
-        let endpoints = endpoints.collect();
-        Balancer::new(
-            Arc::new(Upstream {
-                name: "/".into(),
-                endpoints,
-                thresholds,
-                traffic: Traffic::Http,
-                announces: None,
-            }),
-            0,
-        )
+        let endpoints = (0..endpoints).map(|_| Endpoint::new(address.clone(), NonZeroU16::MIN, 1));
+        Upstream::sample(endpoints.collect())
+    }
+
+    fn balancer(endpoints: usize) -> Balancer {
+        Balancer::new(Arc::new(upstream(endpoints)), 0)
     }
 
     fn eject(balancer: &Balancer, index: usize) {
         for _ in 0..3 {
-            let health = &balancer.upstream.endpoints[index].health;
+            let health = balancer.upstream.endpoints[index].health();
             health.on_failure(NOW, NOW, Failure::Exchange, &Thresholds::default());
         }
     }
@@ -165,8 +247,38 @@ mod tests {
     #[test]
     fn what_the_checks_found_dead_is_not_tried() {
         let mut balancer = balancer(1);
-        balancer.upstream.endpoints[0].health.on_check(Verdict::Down, NOW);
+        balancer.upstream.endpoints[0].health().on_check(Verdict::Down, NOW);
         assert_eq!(balancer.pick(NOW, &Tried::default()), Err(NoneLeft::AllDown));
+    }
+
+    #[test]
+    fn a_backup_serves_only_while_no_primary_is_fit() {
+        let mut of_two = upstream(2);
+        of_two.endpoints[0].role = Role::Backup;
+        let mut balancer = Balancer::new(Arc::new(of_two), 0);
+        assert_eq!(picks(&mut balancer, NOW, 4), [1; 4]);
+        eject(&balancer, 1);
+        assert_eq!(picks(&mut balancer, NOW, 4), [0; 4]);
+    }
+
+    #[test]
+    fn the_least_busy_for_its_weight_is_picked_and_ties_go_in_turn() {
+        let mut of_three = upstream(3);
+        of_three.policy = Policy::LeastRequests;
+        of_three.endpoints[2].weight = NonZeroU16::new(4).unwrap();
+        let mut balancer = Balancer::new(Arc::new(of_three), 0);
+        let begin = |balancer: &mut Balancer| {
+            let picked = balancer.pick(NOW, &Tried::default()).unwrap().endpoint;
+            balancer.upstream.endpoints[picked].record.counts[0].begun.add(1);
+            picked
+        };
+        let mut shares = [0; 3];
+        for _ in 0..12 {
+            shares[begin(&mut balancer)] += 1;
+        }
+        assert_eq!(shares, [2, 2, 8]);
+        balancer.upstream.endpoints[1].record.counts[0].ended.add(2);
+        assert_eq!(begin(&mut balancer), 1);
     }
 
     #[test]

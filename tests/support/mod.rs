@@ -15,6 +15,7 @@ pub use proxy::Proxy;
 pub use strict::Verdict;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Nothing a test waits for takes this long: the guard that turns a hang into a failure.
@@ -43,6 +44,14 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 /// So many bytes without a pattern that a lost or moved block could hide in.
 pub fn filler(count: usize) -> Vec<u8> {
     (0..count).map(|at| at.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes()[0]).collect()
+}
+
+/// A path of its own for a file.
+pub fn temporary(name: &str) -> PathBuf {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    folder.join(format!("{}-{count}-{name}", std::process::id()))
 }
 
 /// A path for a socket file, with nothing there; short, since `sun_path` has 108 bytes.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use evener::metrics::Metrics;
 use evener::net::deadline::Epoch;
 use evener::net::stream::Stream;
-use evener::session::services::Services;
+use evener::session::services::{Current, Services};
 use evener::session::{self, Entrance};
 use evener::upstream::health::Admission;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -49,20 +49,19 @@ pub fn run(tick: Duration, test: impl Future<Output = ()>) {
 /// What sessions with these flags work with.
 pub fn services(flags: &[&str]) -> Rc<Services> {
     let plan = proxy::config(flags).plan;
-    let endpoints = plan.upstreams.iter().map(|upstream| upstream.endpoints.len()).sum();
-    Services::new(plan, Arc::new(Metrics::new(endpoints)), 0, Epoch::begin())
+    Services::new(plan, Arc::new(Metrics::new()), 0, Epoch::begin())
 }
 
 /// Whether nothing is held against the one endpoint.
 pub fn is_open(services: &Services) -> bool {
-    let health = &services.plan.upstreams[0].endpoints[0].health;
+    let health = services.plan.upstreams[0].endpoints[0].health();
     health.admission(services.tick(Instant::now())) == Admission::Open
 }
 
 /// A connection to a session of its own.
 pub fn connect(services: &Rc<Services>) -> UnixStream {
     let (ours, theirs) = UnixStream::pair().expect("a pair");
-    session::spawn(Stream::Unix(theirs), None, Entrance::HTTP, Rc::clone(services));
+    session::spawn(Stream::Unix(theirs), None, Entrance::HTTP, Current::new(Rc::clone(services)));
     ours
 }
 

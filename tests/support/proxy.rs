@@ -1,14 +1,17 @@
 //! The balancer under test, in this process, on port 0.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
 use evener::address::Address;
 use evener::config::Config;
 use evener::config::cli::Cli;
+use evener::config::sources::Sources;
 use evener::control::{Running, start};
 use evener::metrics::{Counter, Metrics};
+use evener::session::services::Plan;
 
 use super::{Client, Origin, Response};
 
@@ -39,23 +42,28 @@ pub fn config(flags: &[&str]) -> Config {
 fn configured(words: &[&str]) -> Config {
     let cli = Cli::try_parse_from(words).expect("flags");
     let resolve = |_: &str| Err(std::io::ErrorKind::NotFound.into());
-    Config::new(&cli.flags, &resolve).expect("flags that make sense")
+    Config::new(&Sources::typed(cli.flags), &resolve).expect("flags that make sense")
 }
 
 impl Proxy {
     /// Starts it with these flags, on one thread and without checks unless they say otherwise.
     pub fn start(flags: &[&str]) -> Self {
-        Self::run(&config(flags))
+        Self::run(config(flags))
     }
 
     /// The same, listening only where the flags say.
     pub fn start_words(flags: &[&str]) -> Self {
-        Self::run(&configured(&command(flags)))
+        Self::run(configured(&command(flags)))
     }
 
-    fn run(config: &Config) -> Self {
+    /// The same with a configuration of its own.
+    pub fn configured(config: Config) -> Self {
+        Self::run(config)
+    }
+
+    fn run(config: Config) -> Self {
         let running = start(config).expect("start");
-        let Address::Tcp(address) = running.addresses[0] else { panic!("not TCP") };
+        let Some(&Address::Tcp(address)) = running.addresses().next() else { panic!("not TCP") };
         Self { running: Some(running), address }
     }
 
@@ -74,7 +82,7 @@ impl Proxy {
         let running = self.running.as_ref().expect("running");
         let tcp =
             |address: &Address| if let Address::Tcp(tcp) = address { Some(*tcp) } else { None };
-        running.addresses.iter().filter_map(tcp).collect()
+        running.addresses().filter_map(tcp).collect()
     }
 
     /// A new connection to it.
@@ -98,6 +106,23 @@ impl Proxy {
     pub fn count(&self, counter: impl Fn(&Metrics) -> &Counter) -> u64 {
         let running = self.running.as_ref().expect("running");
         running.metrics.iter().map(|metrics| counter(metrics).get()).sum()
+    }
+
+    /// Attempts at an endpoint of the first upstream, summed over the workers.
+    pub fn attempts(&self, endpoint: usize) -> u64 {
+        let running = self.running.as_ref().expect("running");
+        running.plan().upstreams[0].endpoints[endpoint].record.begun()
+    }
+
+    /// Follows these flags from now on, and says what that changes.
+    pub fn reload(&mut self, flags: &[&str]) -> Result<Vec<String>, String> {
+        let running = self.running.as_mut().expect("running");
+        running.reload(config(flags)).map_err(|error| error.to_string())
+    }
+
+    /// What it follows.
+    pub fn plan(&self) -> &Arc<Plan> {
+        self.running.as_ref().expect("running").plan()
     }
 
     /// Ends it gently, as SIGTERM would; says how many sessions were cut.

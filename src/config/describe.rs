@@ -1,0 +1,156 @@
+//! What a configuration says, in words: for `--test`, and for what changes with another one.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::Config;
+use crate::session::Service;
+use crate::session::caller::Greeting;
+use crate::session::services::{Plan, Route};
+use crate::upstream::endpoint::{Endpoint, Role};
+use crate::upstream::settings::{Check, ServerErrors};
+use crate::upstream::{Traffic, Upstream};
+
+/// Something that a configuration says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Of what: no other item has the same.
+    pub subject: String,
+    /// What is true of it.
+    pub predicate: String,
+}
+
+/// What would run, an item a line.
+pub fn summary(config: &Config) -> String {
+    items(config).iter().fold(String::new(), |mut out, Item { subject, predicate }| {
+        let _ = writeln!(out, "{subject}: {predicate}");
+        out
+    })
+}
+
+/// What is different in `next`, a line each: what is added (`+`), taken out (`-`) or changed (`~`).
+pub fn difference(now: &Config, next: &Config) -> Vec<String> {
+    let (now, next) = (items(now), items(next));
+    let of = |items: &[Item]| -> BTreeMap<String, String> {
+        items.iter().map(|item| (item.subject.clone(), item.predicate.clone())).collect()
+    };
+    let (before, after) = (of(&now), of(&next));
+    let gone = now.iter().filter(|item| !after.contains_key(&item.subject));
+    let gone = gone.map(|Item { subject, predicate }| format!("- {subject}: {predicate}"));
+    let come = next.iter().filter_map(|Item { subject, predicate }| match before.get(subject) {
+        None => Some(format!("+ {subject}: {predicate}")),
+        Some(was) if was != predicate => Some(format!("~ {subject}: {was} → {predicate}")),
+        Some(_) => None,
+    });
+    gone.chain(come).collect()
+}
+
+fn items(config: &Config) -> Vec<Item> {
+    let plan = &config.plan;
+    let mut items = vec![item("threads", config.threads)];
+    items.extend(config.listeners.iter().map(|listener| {
+        let service = match listener.entrance.service {
+            Service::Http => "HTTP".to_owned(),
+            Service::Tcp { upstream } => format!("TCP to {}", plan.upstreams[upstream].name),
+        };
+        let greeting = match listener.entrance.greeting {
+            Greeting::Nothing => "",
+            Greeting::ProxyHeader => ", with PROXY protocol headers",
+        };
+        item(format!("listen {}", listener.address), format!("{service}{greeting}"))
+    }));
+    items.extend(plan.routes.iter().map(|route| of_route(route, plan)));
+    items.extend(plan.upstreams.iter().flat_map(|upstream| of_upstream(upstream)));
+    items.extend(of_clients(config));
+    items
+}
+
+fn item(subject: impl Into<String>, predicate: impl std::fmt::Display) -> Item {
+    Item { subject: subject.into(), predicate: predicate.to_string() }
+}
+
+fn of_route(route: &Route, plan: &Plan) -> Item {
+    let upstream = &plan.upstreams[route.upstream];
+    let mut says = format!("to {}", upstream.name);
+    if let Some(prefix) = &route.strips {
+        let _ = write!(says, ", without {prefix}");
+    }
+    if let Some(host) = &route.host_header {
+        let _ = write!(says, ", Host {host}");
+    }
+    let (own, usual) = (&route.timeouts, &upstream.timeouts);
+    let rows = [
+        ("response", own.response, usual.response),
+        ("idle", own.idle, usual.idle),
+        ("tunnel", own.tunnel, usual.tunnel),
+    ];
+    for (name, own, _) in rows.iter().filter(|(_, own, usual)| own != usual) {
+        let _ = write!(says, ", {name} timeout {}", time(*own));
+    }
+    item(format!("route {}", route.name), says)
+}
+
+/// An upstream and its endpoints.
+pub(super) fn of_upstream(upstream: &Upstream) -> impl Iterator<Item = Item> {
+    let Upstream { name, policy, timeouts, thresholds, keeping, .. } = upstream;
+    let check = match &upstream.check {
+        Check::Off => "no checks".to_owned(),
+        Check::Tcp => format!("a connection every {} as a check", time(upstream.check_interval)),
+        Check::Http(path) => {
+            format!("GET {path} every {} as a check", time(upstream.check_interval))
+        }
+    };
+    let mut says = policy.name().to_owned();
+    if upstream.traffic == Traffic::Tcp {
+        says.push_str(", TCP");
+    }
+    if let Some(version) = upstream.announces {
+        let _ = write!(says, ", PROXY protocol {version:?}");
+    }
+    let errors = match upstream.server_errors {
+        ServerErrors::Answers => "",
+        ServerErrors::Failures => " (500-599 among them)",
+    };
+    let _ = write!(
+        says,
+        ", {check}, {} failures in a row{errors} eject for {}, timeouts: connect {}, response {}, \
+         idle {}, tunnel {}, {} idle connections for {}",
+        thresholds.fails_max,
+        time(thresholds.fail_timeout),
+        time(timeouts.connect),
+        time(timeouts.response),
+        time(timeouts.idle),
+        time(timeouts.tunnel),
+        keeping.idle_max,
+        time(keeping.idle_timeout),
+    );
+    let endpoints = upstream.endpoints.iter().map(move |endpoint| {
+        item(format!("endpoint {} of {name}", endpoint.address), of_endpoint(endpoint))
+    });
+    std::iter::once(item(format!("upstream {name}"), says)).chain(endpoints)
+}
+
+fn of_endpoint(endpoint: &Endpoint) -> String {
+    let role = if endpoint.role == Role::Backup { ", backup" } else { "" };
+    format!("weight {}{role}", endpoint.weight)
+}
+
+fn of_clients(config: &Config) -> [Item; 4] {
+    let Plan { timeouts, limits, trusted, .. } = &*config.plan;
+    let mut networks: Vec<String> = trusted.networks.iter().map(ToString::to_string).collect();
+    networks.extend(trusted.unix.then(|| "unix".to_owned()));
+    let trusted = if networks.is_empty() { "nobody".to_owned() } else { networks.join(", ") };
+    let (header, keepalive) = (time(timeouts.header), time(timeouts.keepalive));
+    let (bytes, fields) = (limits.head_bytes_max, limits.fields_max);
+    [
+        item("clients", format!("header timeout {header}, keepalive timeout {keepalive}")),
+        item("heads", format!("at most {bytes} bytes and {fields} fields")),
+        item("trusted", trusted),
+        item("drain", format!("for up to {}", time(config.drain_timeout))),
+    ]
+}
+
+fn time(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}

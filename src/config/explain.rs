@@ -1,0 +1,78 @@
+//! What would become of a request, in words: `evener explain`.
+
+use std::fmt::Write as _;
+
+use super::Config;
+use super::describe::{Item, of_upstream};
+use crate::route::{Pattern, Router, normalise};
+use crate::session::services::Route;
+use crate::upstream::Upstream;
+
+/// Where a request would go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// Why, line by line.
+    pub text: String,
+    /// Whether there is a route.
+    pub is_routed: bool,
+}
+
+/// Which route, upstream and rules a request for `target` of `host` would take, and why. Fails if
+/// the request would be refused.
+pub fn explain(config: &Config, host: &str, target: &str) -> Result<Explanation, String> {
+    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+    if !path.starts_with('/') {
+        return Err(format!("{target:?} is no path: begin with /"));
+    }
+    let path = normalise(path.as_bytes())
+        .map_err(|_| format!("{target:?} climbs above the root: such a request is answered 400"))?;
+    let shown = String::from_utf8_lossy(&path).into_owned();
+    let mut text = format!("request: {host} {target}\n");
+    if shown != target {
+        let _ = writeln!(text, "path: {shown}, normalised and without its query");
+    }
+    let plan = &config.plan;
+    let fitting = plan.routes.iter().filter(|route| fits(route, host, &path));
+    let Some(found) = plan.router.find(host.as_bytes(), &path) else {
+        text.push_str("route: none takes it, the answer is 404\n");
+        return Ok(Explanation { text, is_routed: false });
+    };
+    let route = &plan.routes[found];
+    let others: Vec<&str> =
+        fitting.map(|other| &*other.name).filter(|name| *name != &*route.name).collect();
+    let _ = writeln!(text, "route {}: {}", route.name, why(route, &others));
+    if let Some(prefix) = &route.strips {
+        let rest = shown.strip_prefix(&**prefix).unwrap_or(&shown).trim_start_matches('/');
+        let _ = writeln!(text, "target: /{rest}{query}, without {prefix}");
+    }
+    if let Some(host) = &route.host_header {
+        let _ = writeln!(text, "Host: {host}, instead of the client's");
+    }
+    let upstream = Upstream::clone(&plan.upstreams[route.upstream]);
+    for Item { subject, predicate } in
+        of_upstream(&Upstream { timeouts: route.timeouts, ..upstream })
+    {
+        let _ = writeln!(text, "{subject}: {predicate}");
+    }
+    Ok(Explanation { text, is_routed: true })
+}
+
+fn fits(route: &Route, host: &str, path: &[u8]) -> bool {
+    let pattern: Result<Pattern, _> = route.name.parse();
+    let alone = pattern.ok().and_then(|pattern| Router::new(&[pattern]).ok());
+    alone.is_some_and(|router| router.find(host.as_bytes(), path).is_some())
+}
+
+fn why(route: &Route, others: &[&str]) -> String {
+    let of_host = !route.name.starts_with('/');
+    match (others, of_host) {
+        ([], true) => "the only one that fits, by host and prefix".to_owned(),
+        ([], false) => "the only one whose prefix fits".to_owned(),
+        (others, true) => {
+            format!("the longest prefix of this host; behind it would fit {}", others.join(", "))
+        }
+        (others, false) => {
+            format!("the longest prefix; behind it would fit {}", others.join(", "))
+        }
+    }
+}

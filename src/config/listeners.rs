@@ -1,0 +1,165 @@
+//! Where connections come in, and what for.
+
+use super::file::{File, RelayEntry, RelayFields};
+use super::mistake::{Mistakes, Place};
+use super::sources::Sources;
+use super::upstreams::{At, Upstreams};
+use super::value::{self, Listen, Relay, Resolve};
+use crate::address::Address;
+use crate::session::caller::Greeting;
+use crate::session::{Entrance, Service};
+use crate::upstream::{Traffic, Upstream};
+
+/// Where HTTP is listened for if nobody says.
+const LISTEN: &str = "127.0.0.1:8080";
+
+/// An address to listen on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The address.
+    pub address: Address,
+    /// What it is for.
+    pub entrance: Entrance,
+}
+
+/// A listener, and where it was said.
+pub(super) struct Said {
+    pub(super) listener: Listener,
+    place: Place,
+}
+
+/// The listeners while they are put together.
+pub(super) struct Listeners<'a> {
+    pub(super) said: Vec<Said>,
+    sources: &'a Sources,
+    resolve: Resolve<'a>,
+}
+
+impl<'a> Listeners<'a> {
+    /// Those for HTTP.
+    pub(super) fn of_http(
+        sources: &'a Sources,
+        resolve: Resolve<'a>,
+        mistakes: &mut Mistakes,
+    ) -> Self {
+        let mut listeners = Self { said: Vec::new(), sources, resolve };
+        let given = &sources.flags.listen;
+        let by_default = given.is_empty() && (sources.any_routes() || !sources.any_relays());
+        let texts = given.iter().map(String::as_str).chain(by_default.then_some(LISTEN));
+        for (nth, text) in texts.enumerate() {
+            let place = sources.nth_place("listen", nth);
+            if let Some(listen) = mistakes.take(&place, value::listen(text, resolve)) {
+                listeners.add(listen, Service::Http, &place, mistakes);
+            }
+        }
+        listeners
+    }
+
+    /// Those of which connections are passed on as they are, with their upstreams.
+    pub(super) fn add_relays(&mut self, upstreams: &mut Upstreams<'a>, mistakes: &mut Mistakes) {
+        for (nth, text) in self.sources.flags.tcp.iter().enumerate() {
+            let place = self.sources.nth_place("tcp", nth);
+            self.add_relay(text, &place, upstreams, mistakes);
+        }
+        let Some(file) = &self.sources.file else { return };
+        for entry in self.sources.relays() {
+            let place = file.place(entry.referenced);
+            match &entry.value {
+                RelayEntry::Text(text) => self.add_relay(text, &place, upstreams, mistakes),
+                RelayEntry::Full(fields) => {
+                    self.add_full(fields, file, &place, upstreams, mistakes);
+                }
+            }
+        }
+    }
+
+    fn add_relay(
+        &mut self,
+        text: &str,
+        place: &Place,
+        upstreams: &mut Upstreams<'a>,
+        mistakes: &mut Mistakes,
+    ) {
+        let read = mistakes.take(place, value::relay(text, self.resolve));
+        let Some(Relay { listen, destination }) = read else { return };
+        let name = text.split(['=', ',']).next().unwrap_or_default();
+        let upstream = upstreams.add(name, destination, Traffic::Tcp);
+        self.add(listen, Service::Tcp { upstream }, place, mistakes);
+    }
+
+    fn add_full(
+        &mut self,
+        fields: &RelayFields,
+        file: &File,
+        place: &Place,
+        upstreams: &mut Upstreams<'a>,
+        mistakes: &mut Mistakes,
+    ) {
+        let Some(listen) = &fields.listen else {
+            return mistakes.add(place, "a relay needs listen: ADDRESS");
+        };
+        let at = file.place(listen.referenced);
+        let read = mistakes.take(&at, value::listen(&listen.value, self.resolve));
+        let name = listen.value.split(',').next().unwrap_or_default();
+        let upstream = match (&fields.upstream, &fields.endpoints) {
+            (Some(named), None) => {
+                let place = file.place(named.referenced);
+                mistakes.take(&place, upstreams.find(&named.value, Traffic::Tcp))
+            }
+            (None, Some(endpoints)) => {
+                let at = (place, &mut At { file, mistakes });
+                Some(upstreams.add_listed(name, endpoints, at, Traffic::Tcp))
+            }
+            _ => {
+                mistakes.add(place, "a relay needs either upstream: NAME or endpoints: [ADDRESS]");
+                None
+            }
+        };
+        if let (Some(listen), Some(upstream)) = (read, upstream) {
+            self.add(listen, Service::Tcp { upstream }, place, mistakes);
+        }
+    }
+
+    fn add(&mut self, listen: Listen, service: Service, place: &Place, mistakes: &mut Mistakes) {
+        if listen.greeting == Greeting::ProxyHeader && self.sources.flags.trusted.is_empty() {
+            let what = "\",proxy\" takes the word of --trusted only: say whose that is";
+            mistakes.add(place, what);
+        }
+        let entrance = Entrance { greeting: listen.greeting, service };
+        for address in listen.addresses {
+            let is_fixed = !matches!(&address, Address::Tcp(tcp) if tcp.port() == 0);
+            if is_fixed && self.said.iter().any(|said| said.listener.address == address) {
+                mistakes.add(place, format!("{address} is given twice"));
+            }
+            let listener = Listener { address, entrance };
+            self.said.push(Said { listener, place: place.clone() });
+        }
+    }
+
+    /// Notes relays to where we listen ourselves: they would never come to an end.
+    pub(super) fn refuse_loops(&self, upstreams: &Upstreams<'_>, mistakes: &mut Mistakes) {
+        for Said { listener, place } in &self.said {
+            let Service::Tcp { upstream } = listener.entrance.service else { continue };
+            let upstream: &Upstream = &upstreams.built[upstream];
+            for endpoint in &upstream.endpoints {
+                let mut ours = self.said.iter().map(|said| &said.listener.address);
+                if ours.any(|ours| leads_to(&endpoint.address, ours)) {
+                    let what =
+                        format!("{} is where this balancer listens itself", endpoint.address);
+                    mistakes.add(place, what);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a connection to `to` may be accepted at `listen`, as far as addresses tell.
+fn leads_to(to: &Address, listen: &Address) -> bool {
+    match (to, listen) {
+        (Address::Tcp(to), Address::Tcp(listen)) => {
+            let anywhere = listen.ip().is_unspecified() && to.ip().is_loopback();
+            to.port() == listen.port() && (to.ip() == listen.ip() || anywhere)
+        }
+        _ => to == listen,
+    }
+}

@@ -1,0 +1,137 @@
+//! Which requests go where.
+
+use serde_saphyr::Spanned;
+
+use super::file::{File, RouteEntry};
+use super::mistake::{Mistakes, Place};
+use super::sources::Sources;
+use super::upstreams::{At, Upstreams};
+use super::value::{self, Resolve};
+use crate::http::authority::is_authority;
+use crate::route::{Pattern, Router};
+use crate::session::services::Route;
+use crate::upstream::Traffic;
+use crate::upstream::settings::Timeouts;
+
+/// The routes while they are put together: an entry each in all three.
+pub(super) struct Routes {
+    pub(super) built: Vec<Route>,
+    patterns: Vec<Pattern>,
+    places: Vec<Place>,
+    /// What Host says where a route says nothing of it.
+    host_header: Option<String>,
+}
+
+impl Routes {
+    /// Those of the flags, then those of the file.
+    pub(super) fn of<'a>(
+        sources: &'a Sources,
+        upstreams: &mut Upstreams<'a>,
+        resolve: Resolve<'_>,
+        mistakes: &mut Mistakes,
+    ) -> Self {
+        let host = sources.flags.host_header.as_deref().map(host_header).transpose();
+        let host_header = mistakes.note(&sources.place("host-header"), host, None);
+        let (built, patterns, places) = (Vec::new(), Vec::new(), Vec::new());
+        let mut routes = Self { built, patterns, places, host_header };
+        for (nth, text) in sources.flags.route.iter().enumerate() {
+            let place = sources.nth_place("route", nth);
+            let Some(route) = mistakes.take(&place, value::route(text, resolve)) else { continue };
+            let name = route.pattern.to_string();
+            let upstream = upstreams.add(&name, route.destination, Traffic::Http);
+            routes.add(route.pattern, upstream, upstreams.settings.timeouts, place);
+        }
+        if let Some(file) = &sources.file {
+            for entry in &file.routes {
+                routes.add_entry(entry, file, upstreams, mistakes);
+            }
+        }
+        if !sources.any_routes() && (!sources.any_relays() || !sources.flags.listen.is_empty()) {
+            let what = "none is given: write --route PREFIX=ENDPOINT, or try `evener demo`";
+            mistakes.add(&sources.place("route"), what);
+        }
+        routes
+    }
+
+    fn add_entry(
+        &mut self,
+        entry: &Spanned<RouteEntry>,
+        file: &File,
+        upstreams: &mut Upstreams<'_>,
+        mistakes: &mut Mistakes,
+    ) {
+        let whole = file.place(entry.referenced);
+        let entry = &entry.value;
+        let Some(prefix) = &entry.prefix else {
+            return mistakes.add(&whole, "a route needs prefix: /…");
+        };
+        let place = file.place(prefix.referenced);
+        let host = entry.host.as_ref().map_or("", |host| &host.value);
+        let text = format!("{host}{}", prefix.value);
+        let parsed = text.parse().map_err(|error| format!("{text:?}: {error}"));
+        let parsed: Option<Pattern> = mistakes.take(&place, parsed);
+        let name = parsed.as_ref().map_or_else(String::new, ToString::to_string);
+        let upstream = match (&entry.upstream, &entry.endpoints) {
+            (Some(named), None) => {
+                let place = file.place(named.referenced);
+                mistakes.take(&place, upstreams.find(&named.value, Traffic::Http))
+            }
+            (None, Some(listed)) => {
+                let at = (&place, &mut At { file, mistakes });
+                Some(upstreams.add_listed(&name, listed, at, Traffic::Http))
+            }
+            _ => {
+                mistakes.add(&place, "a route needs either upstream: NAME or endpoints: [ADDRESS]");
+                None
+            }
+        };
+        let (Some(pattern), Some(upstream)) = (parsed, upstream) else { return };
+        let strips = (entry.strip_prefix == Some(true)).then(|| pattern.path().into());
+        self.add(pattern, upstream, upstreams.built[upstream].timeouts, place);
+        let Some(route) = self.built.last_mut() else { return };
+        route.strips = strips;
+        let mut at = At { file, mistakes };
+        let host = |text: &str| host_header(text).map(Some);
+        let otherwise = route.host_header.take();
+        route.host_header = at.over(entry.host_header.as_ref(), host, otherwise);
+        let Timeouts { response, idle, tunnel, .. } = route.timeouts;
+        let duration = value::duration;
+        route.timeouts.response = at.over(entry.response_timeout.as_ref(), duration, response);
+        route.timeouts.idle = at.over(entry.idle_timeout.as_ref(), duration, idle);
+        route.timeouts.tunnel = at.over(entry.tunnel_timeout.as_ref(), duration, tunnel);
+    }
+
+    fn add(&mut self, pattern: Pattern, upstream: usize, timeouts: Timeouts, place: Place) {
+        self.built.push(Route {
+            name: pattern.to_string().into(),
+            upstream,
+            timeouts,
+            host_header: self.host_header.clone(),
+            strips: None,
+        });
+        self.patterns.push(pattern);
+        self.places.push(place);
+    }
+
+    /// Finds each by its pattern; none may take the very requests of another.
+    pub(super) fn router(&self, mistakes: &mut Mistakes) -> Router {
+        Router::new(&self.patterns).unwrap_or_else(|duplicate| {
+            let pattern = &self.patterns[duplicate.second];
+            let what = match &self.places[duplicate.first] {
+                Place::Flag(_) => format!("{pattern} is given twice"),
+                earlier @ Place::File { .. } => {
+                    format!("no request comes here: the route at {earlier} takes {pattern} already")
+                }
+            };
+            mistakes.add(&self.places[duplicate.second], what);
+            Router::default()
+        })
+    }
+}
+
+fn host_header(host: &str) -> Result<String, String> {
+    if host.is_empty() || host.len() > 255 || !is_authority(host.as_bytes()) {
+        return Err(format!("{host:?} is no host: write NAME or NAME:PORT, 255 bytes at most"));
+    }
+    Ok(host.to_owned())
+}

@@ -1,0 +1,332 @@
+//! Upstreams from what was said of them: settings of their own over those that hold for all.
+
+use std::collections::HashMap;
+use std::num::{NonZeroU8, NonZeroU16};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_saphyr::Spanned;
+
+use super::file::{EndpointEntry, EndpointFields, File, Said, UpstreamEntry};
+use super::mistake::{Mistakes, Place};
+use super::sources::Sources;
+use super::value::{self, Destination, Resolve};
+use crate::address::Address;
+use crate::proxy_protocol::Version;
+use crate::upstream::endpoint::{Endpoint, Record, Role};
+use crate::upstream::health::Thresholds;
+use crate::upstream::settings::{Check, Keeping, Policy, ServerErrors, Timeouts};
+use crate::upstream::{Traffic, Upstream};
+
+/// Checks more often than this would be load, not checks.
+const CHECK_INTERVAL: RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(3600);
+
+/// An endpoint that is out for hours should be taken out of the configuration.
+const FAIL_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
+
+/// The bound of ejections that double.
+const FAIL_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// What a pool may hold at most.
+const IDLE_MAX: usize = 65536;
+
+/// A longer name would fit no table, and no label of a metric.
+const NAME_BYTES_MAX: usize = 64;
+
+/// What is true of an upstream, apart from its endpoints.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    policy: Policy,
+    fails_max: NonZeroU8,
+    fail_timeout: Duration,
+    server_errors: ServerErrors,
+    pub(super) timeouts: Timeouts,
+    keeping: Keeping,
+    check: Check,
+    check_interval: Duration,
+}
+
+impl Settings {
+    /// What the flags say of all upstreams.
+    pub(super) fn of_flags(sources: &Sources, mistakes: &mut Mistakes) -> Self {
+        let flags = &sources.flags;
+        let mut duration = |flag: &'static str, text: &str| {
+            mistakes.note(&sources.place(flag), value::duration(text), Duration::ZERO)
+        };
+        let timeouts = Timeouts {
+            connect: duration("connect-timeout", &flags.connect_timeout),
+            response: duration("response-timeout", &flags.response_timeout),
+            idle: duration("idle-timeout", &flags.idle_timeout),
+            tunnel: duration("tunnel-timeout", &flags.tunnel_timeout),
+        };
+        let idle_timeout =
+            duration("upstream-keepalive-timeout", &flags.upstream_keepalive_timeout);
+        let idle_max = value::number(&flags.max_idle, 0, IDLE_MAX);
+        let fail_timeout = value::duration_within(&flags.fail_timeout, &FAIL_TIMEOUT);
+        let interval = value::duration_within(&flags.check_interval, &CHECK_INTERVAL);
+        let place = |flag| sources.place(flag);
+        Self {
+            policy: Policy::RoundRobin,
+            fails_max: mistakes.note(&place("max-fails"), fails(&flags.max_fails), NonZeroU8::MIN),
+            fail_timeout: mistakes.note(&place("fail-timeout"), fail_timeout, Duration::ZERO),
+            server_errors: server_errors(flags.fail_on_5xx),
+            timeouts,
+            keeping: Keeping {
+                idle_max: mistakes.note(&place("max-idle"), idle_max, 0),
+                idle_timeout,
+            },
+            check: mistakes.note(&place("check"), value::check(&flags.check), Check::Off),
+            check_interval: mistakes.note(&place("check-interval"), interval, Duration::ZERO),
+        }
+    }
+
+    /// The same but for what an entry says.
+    fn with(self, entry: &UpstreamEntry, at: &mut At<'_>) -> Self {
+        let timeouts = Timeouts {
+            connect: at.over(
+                entry.connect_timeout.as_ref(),
+                value::duration,
+                self.timeouts.connect,
+            ),
+            response: at.over(
+                entry.response_timeout.as_ref(),
+                value::duration,
+                self.timeouts.response,
+            ),
+            idle: at.over(entry.idle_timeout.as_ref(), value::duration, self.timeouts.idle),
+            tunnel: at.over(entry.tunnel_timeout.as_ref(), value::duration, self.timeouts.tunnel),
+        };
+        let idle = |text: &str| value::number(text, 0, IDLE_MAX);
+        let kept = self.keeping.idle_timeout;
+        let kept = at.over(entry.upstream_keepalive_timeout.as_ref(), value::duration, kept);
+        let interval = |text: &str| value::duration_within(text, &CHECK_INTERVAL);
+        let out = |text: &str| value::duration_within(text, &FAIL_TIMEOUT);
+        Self {
+            policy: at.over(entry.policy.as_ref(), value::policy, self.policy),
+            fails_max: at.over(entry.max_fails.as_ref(), fails, self.fails_max),
+            fail_timeout: at.over(entry.fail_timeout.as_ref(), out, self.fail_timeout),
+            server_errors: entry.fail_on_5xx.map_or(self.server_errors, server_errors),
+            timeouts,
+            keeping: Keeping {
+                idle_max: at.over(entry.max_idle.as_ref(), idle, self.keeping.idle_max),
+                idle_timeout: kept,
+            },
+            check: at.over(entry.check.as_ref(), value::check, self.check),
+            check_interval: at.over(entry.check_interval.as_ref(), interval, self.check_interval),
+        }
+    }
+}
+
+fn fails(text: &str) -> Result<NonZeroU8, String> {
+    value::number(text, NonZeroU8::MIN, NonZeroU8::MAX)
+}
+
+fn server_errors(fail: bool) -> ServerErrors {
+    if fail { ServerErrors::Failures } else { ServerErrors::Answers }
+}
+
+/// A file whose values are read, and where mistakes in them go.
+pub(super) struct At<'a> {
+    pub(super) file: &'a File,
+    pub(super) mistakes: &'a mut Mistakes,
+}
+
+impl At<'_> {
+    /// What is said, if it is and makes sense; what holds otherwise.
+    pub(super) fn over<T>(
+        &mut self,
+        said: Option<&Said>,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+        otherwise: T,
+    ) -> T {
+        let Some(said) = said else { return otherwise };
+        self.mistakes.note(&self.file.place(said.referenced), parse(&said.value), otherwise)
+    }
+}
+
+/// The upstreams while they are put together.
+pub(super) struct Upstreams<'a> {
+    pub(super) built: Vec<Arc<Upstream>>,
+    named: HashMap<&'a str, usize>,
+    used: Vec<bool>,
+    pub(super) settings: Settings,
+    workers: usize,
+    resolve: Resolve<'a>,
+}
+
+impl<'a> Upstreams<'a> {
+    /// None yet but those of the file that have a name.
+    pub(super) fn of_file(
+        sources: &'a Sources,
+        settings: Settings,
+        workers: usize,
+        resolve: Resolve<'a>,
+        mistakes: &mut Mistakes,
+    ) -> Self {
+        let (built, named, used) = (Vec::new(), HashMap::new(), Vec::new());
+        let mut upstreams = Self { built, named, used, settings, workers, resolve };
+        if let Some(file) = &sources.file {
+            for entry in &file.upstreams {
+                upstreams.add_named(entry, &mut At { file, mistakes });
+            }
+        }
+        upstreams
+    }
+
+    fn add_named(&mut self, entry: &'a Spanned<UpstreamEntry>, at: &mut At<'_>) {
+        let whole = at.file.place(entry.referenced);
+        let Some(name) = &entry.value.name else {
+            return at.mistakes.add(&whole, "an upstream needs a name: add name: …");
+        };
+        let place = at.file.place(name.referenced);
+        at.mistakes.note(&place, check_name(&name.value), ());
+        if self.named.contains_key(name.value.as_str()) {
+            at.mistakes.add(&place, format!("there is an upstream {:?} already", name.value));
+        }
+        let settings = self.settings.clone().with(&entry.value, at);
+        let announces =
+            at.over(entry.value.proxy.as_ref(), |text| value::proxy(text).map(Some), None);
+        let Some(listed) = &entry.value.endpoints else {
+            return at.mistakes.add(&place, "an upstream needs endpoints: [ADDRESS, …]");
+        };
+        let endpoints = self.endpoints(listed, &place, at);
+        self.named.insert(&name.value, self.built.len());
+        self.push(&name.value, endpoints, &settings, Traffic::Http, announces);
+    }
+
+    /// The upstream of that name, for such traffic.
+    pub(super) fn find(&mut self, name: &str, traffic: Traffic) -> Result<usize, String> {
+        let Some(&index) = self.named.get(name) else {
+            return Err(format!("there is no upstream {name:?}: add it to upstreams:"));
+        };
+        if self.used[index] && self.built[index].traffic != traffic {
+            return Err(format!(
+                "upstream {name:?} is of routes or of tcp, not of both: write two"
+            ));
+        }
+        if self.built[index].traffic != traffic {
+            let other = Upstream { traffic, ..Upstream::clone(&self.built[index]) };
+            self.built[index] = Arc::new(other);
+        }
+        self.used[index] = true;
+        Ok(index)
+    }
+
+    /// Adds one that has the name of what leads to it.
+    pub(super) fn add(&mut self, name: &str, destination: Destination, traffic: Traffic) -> usize {
+        let endpoints = destination.endpoints.into_iter();
+        let endpoints =
+            endpoints.map(|(address, weight)| Endpoint::new(address, weight, self.workers));
+        let (endpoints, settings) = (endpoints.collect(), self.settings.clone());
+        self.push(name, endpoints, &settings, traffic, destination.announces)
+    }
+
+    /// The same, with endpoints of the file.
+    pub(super) fn add_listed(
+        &mut self,
+        name: &str,
+        listed: &[Spanned<EndpointEntry>],
+        (place, at): (&Place, &mut At<'_>),
+        traffic: Traffic,
+    ) -> usize {
+        let endpoints = self.endpoints(listed, place, at);
+        let settings = self.settings.clone();
+        self.push(name, endpoints, &settings, traffic, None)
+    }
+
+    fn push(
+        &mut self,
+        name: &str,
+        endpoints: Vec<Endpoint>,
+        settings: &Settings,
+        traffic: Traffic,
+        announces: Option<Version>,
+    ) -> usize {
+        let Settings { policy, fails_max, fail_timeout, server_errors, timeouts, keeping, .. } =
+            *settings;
+        self.built.push(Arc::new(Upstream {
+            name: name.into(),
+            endpoints: endpoints.into(),
+            policy,
+            thresholds: Thresholds {
+                fails_max,
+                fail_timeout,
+                fail_timeout_max: FAIL_TIMEOUT_MAX.max(fail_timeout),
+            },
+            server_errors,
+            traffic,
+            announces,
+            timeouts,
+            keeping,
+            check: settings.check.clone(),
+            check_interval: settings.check_interval,
+        }));
+        self.used.push(false);
+        self.built.len() - 1
+    }
+
+    fn endpoints(
+        &self,
+        listed: &[Spanned<EndpointEntry>],
+        whole: &Place,
+        at: &mut At<'_>,
+    ) -> Vec<Endpoint> {
+        let mut found: Vec<Endpoint> = Vec::new();
+        for entry in listed {
+            let place = at.file.place(entry.referenced);
+            let read = match &entry.value {
+                EndpointEntry::Text(text) => {
+                    value::weighted(text, self.resolve).map(|found| (found, Role::Primary))
+                }
+                EndpointEntry::Full(fields) => self.endpoint(fields, at),
+            };
+            let Some((addresses, role)) = at.mistakes.take(&place, read) else { continue };
+            for (address, weight) in addresses {
+                if found.iter().any(|known| known.address == address) {
+                    at.mistakes.add(&place, value::named_twice(&address));
+                    continue;
+                }
+                let record = Record::new(self.workers);
+                found.push(Endpoint { address, weight, role, record });
+            }
+        }
+        if listed.is_empty() {
+            at.mistakes.add(whole, "there are no endpoints: write at least one");
+        } else if !found.is_empty() && found.iter().all(|endpoint| endpoint.role == Role::Backup) {
+            at.mistakes.add(whole, "every endpoint is a backup: of one at least it must be false");
+        }
+        found
+    }
+
+    fn endpoint(&self, fields: &EndpointFields, at: &mut At<'_>) -> Result<Weighted, String> {
+        let role = if fields.backup == Some(true) { Role::Backup } else { Role::Primary };
+        let weight = at.over(fields.weight.as_ref(), value::weight, NonZeroU16::MIN);
+        let address = fields.address.as_ref().ok_or("an endpoint needs an address: ip:port")?;
+        let found = value::endpoint(&address.value, self.resolve)?;
+        Ok((found.into_iter().map(|address| (address, weight)).collect(), role))
+    }
+
+    /// Notes the upstreams of the file that nothing leads to.
+    pub(super) fn refuse_unused(&self, sources: &Sources, mistakes: &mut Mistakes) {
+        let Some(file) = sources.file.as_ref().filter(|_| sources.refuses_unused()) else { return };
+        for name in file.upstreams.iter().filter_map(|entry| entry.value.name.as_ref()) {
+            if self.named.get(name.value.as_str()).is_some_and(|&index| !self.used[index]) {
+                let what = format!("nothing leads to upstream {:?}: route to it", name.value);
+                mistakes.add(&file.place(name.referenced), format!("{what} or take it out"));
+            }
+        }
+    }
+}
+
+/// The addresses of an endpoint, with its weight, and its role.
+type Weighted = (Vec<(Address, NonZeroU16)>, Role);
+
+fn check_name(name: &str) -> Result<(), String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_plain) {
+        return Err(format!("{name:?} is no name: write letters, digits, - _ and ., 64 at most"));
+    }
+    Ok(())
+}

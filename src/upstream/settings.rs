@@ -1,0 +1,65 @@
+//! What can be said of an upstream besides where its endpoints are.
+
+use std::time::Duration;
+
+/// How long each wait for an endpoint may last. None is infinite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// To open a connection.
+    pub connect: Duration,
+    /// For the head of a response, from the last byte of the request.
+    pub response: Duration,
+    /// Between two bytes of a body, whichever way they go.
+    pub idle: Duration,
+    /// Between two bytes of a tunnel.
+    pub tunnel: Duration,
+}
+
+/// What is kept of connections that are idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keeping {
+    /// Idle connections per endpoint and worker.
+    pub idle_max: usize,
+    /// How long a connection may lie idle.
+    pub idle_timeout: Duration,
+}
+
+/// Which of the endpoints that may be sent a request gets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// The next one in turn, by weight.
+    RoundRobin,
+    /// The one with the fewest requests of this worker in flight for its weight; in turn where
+    /// several have.
+    LeastRequests,
+}
+
+impl Policy {
+    /// As it is written in a configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round_robin",
+            Self::LeastRequests => "least_requests",
+        }
+    }
+}
+
+/// Whether a response of 500–599 counts against its endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerErrors {
+    /// It does not: the endpoint is there and answers.
+    Answers,
+    /// It counts as a failure.
+    Failures,
+}
+
+/// How endpoints are checked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Check {
+    /// Not at all.
+    Off,
+    /// By opening a connection.
+    Tcp,
+    /// By GET of this path: 200–399 is well.
+    Http(String),
+}

@@ -1,0 +1,293 @@
+//! The configuration file: what it can say, how flags win over it, and where its mistakes are.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use evener::config::Config;
+use evener::config::describe::summary;
+use evener::config::explain::explain;
+use evener::config::sources::Sources;
+
+use crate::support::{Origin, Process, Proxy, temporary};
+
+/// A file of that text, and what is in force with these flags beside it.
+fn read(text: &str, flags: &[&str]) -> Result<Config, Vec<String>> {
+    let path = temporary("conf.yaml");
+    fs::write(&path, text).unwrap();
+    let first = ["evener", "-c", path.to_str().unwrap()];
+    let words: Vec<String> = first.iter().chain(flags).map(ToString::to_string).collect();
+    let sources = Sources::read(&words);
+    fs::remove_file(&path).unwrap();
+    let resolve = |_: &str| Err(std::io::ErrorKind::NotFound.into());
+    let built =
+        sources.map_err(evener::config::sources::Unreadable::reasons).and_then(|(_, sources)| {
+            let told = |mistakes: Vec<_>| mistakes.iter().map(ToString::to_string).collect();
+            Config::new(&sources, &resolve).map_err(told)
+        });
+    let name = format!("{}:", path.display());
+    built.map_err(|mistakes: Vec<String>| {
+        mistakes.iter().map(|mistake| mistake.replace(&name, "")).collect()
+    })
+}
+
+const MINIMAL: &str = r#"
+version: 1
+threads: 2
+listen: [127.0.0.1:8080]
+routes:
+  - prefix: /auth            # optional: host: api.example.com
+    endpoints: [127.0.0.1:44410, "127.0.0.1:44411@2"]
+  - prefix: /task
+    endpoints: [127.0.0.1:44447]
+"#;
+
+const FULL: &str = "
+check: off
+trusted: [10.0.0.0/8, unix]
+max_idle: 7
+upstreams:
+  - name: auth
+    policy: least_requests
+    proxy: v2
+    check: http:/health
+    check_interval: 2s
+    connect_timeout: 1s
+    max_fails: 2
+    fail_timeout: 10s
+    fail_on_5xx: true
+    upstream_keepalive_timeout: 5s
+    endpoints:
+      - 127.0.0.1:1
+      - {address: 127.0.0.1:2, weight: 3, backup: true}
+routes:
+  - {prefix: /auth, host: API.example.com, upstream: auth, strip_prefix: true,
+     host_header: auth.internal, response_timeout: 2m, tunnel_timeout: 3m}
+  - {prefix: /, endpoints: [127.0.0.1:4]}
+tcp:
+  - 127.0.0.1:5432=127.0.0.1:5433
+  - {listen: '127.0.0.1:5434', endpoints: [127.0.0.1:3]}
+";
+
+#[test]
+fn the_minimal_form_loads() {
+    let config = read(MINIMAL, &[]).unwrap();
+    assert_eq!((config.threads.get(), config.listeners.len()), (2, 1));
+    let [auth, task] = &config.plan.upstreams[..] else { panic!("{:?}", config.plan.upstreams) };
+    let weights: Vec<_> = auth.endpoints.iter().map(|endpoint| endpoint.weight.get()).collect();
+    assert_eq!((&*auth.name, weights, &*task.name), ("/auth", vec![1, 2], "/task"));
+}
+
+#[test]
+fn everything_that_only_a_file_can_say() {
+    let text = summary(&read(FULL, &["--threads", "1"]).unwrap());
+    for line in [
+        "listen 127.0.0.1:8080: HTTP",
+        "listen 127.0.0.1:5432: TCP to 127.0.0.1:5432",
+        "listen 127.0.0.1:5434: TCP to 127.0.0.1:5434",
+        "route api.example.com/auth: to auth, without /auth, Host auth.internal, response timeout \
+         2m, tunnel timeout 3m",
+        "route /: to /",
+        "upstream auth: least_requests, PROXY protocol V2, GET /health every 2s as a check, 2 \
+         failures in a row (500-599 among them) eject for 10s, timeouts: connect 1s, response \
+         30s, idle 1m, tunnel 1h, 7 idle connections for 5s",
+        "endpoint 127.0.0.1:2 of auth: weight 3, backup",
+        "upstream /: round_robin, no checks, 3 failures in a row eject for 5s, timeouts: connect \
+         3s, response 30s, idle 1m, tunnel 1h, 7 idle connections for 50s",
+        "trusted: 10.0.0.0/8, unix",
+    ] {
+        assert!(text.lines().any(|said| said == line), "{line} in\n{text}");
+    }
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let typed = ["--threads", "3", "--route", "/x=127.0.0.1:9", "--listen", ":1", "--check", "tcp"];
+    let text = summary(&read(FULL, &typed).unwrap());
+    for line in ["threads: 3", "listen 0.0.0.0:1: HTTP", "route /x: to /x"] {
+        assert!(text.lines().any(|said| said == line), "{line} in\n{text}");
+    }
+    assert!(!text.contains("route /:") && !text.contains("127.0.0.1:8080"), "{text}");
+    assert!(text.contains("upstream /x: round_robin, a connection every 1s"), "{text}");
+}
+
+#[test]
+fn each_mistake_is_told_with_its_line_and_column() {
+    let rows = [
+        ("version: 2\n", "1:10: version \"2\" is unknown: write 1"),
+        ("thread: 2\n", "1:1: unknown key \"thread\": did you mean threads?"),
+        ("threads: [2]\n", "1:10: expected a text"),
+        ("threads: 2\nthreads: 3\n", "2:1: duplicate key threads"),
+        ("fail_on_5xx: 1\n", "1:14: invalid boolean"),
+        ("listen: {a: b}\n", "1:9: invalid type: map, expected a text or a list of texts"),
+        ("a: [\n", "1:4: unclosed bracket '['"),
+        ("- a\n", "1:1: expected keys"),
+        (
+            "routes:\n  - prefix: /\n    endpoint: x\n",
+            "3:5: unknown key \"endpoint\", expected one",
+        ),
+        ("routes: [{prefix: /, endpoints: [{addres: x}]}]\n", "1:35: unknown key \"addres\""),
+        ("config: x\n", "1:1: unknown key \"config\""),
+        ("idle_timeout: 5\nroute: /=127.0.0.1:1\n", "1:15: \"5\" is no duration"),
+        ("trusted: [10.0.0.0/8, x]\nroute: /=127.0.0.1:1\n", "1:23: \"x\" is no network"),
+        ("route: [/=127.0.0.1:1, /a]\n", "1:24: \"/a\" has no '='"),
+        ("routes:\n  - endpoints: [127.0.0.1:1]\n", "2:5: a route needs prefix: /"),
+        ("routes: [{prefix: /}]\n", "1:19: a route needs either upstream: NAME or endpoints"),
+        ("routes: [{prefix: /, endpoints: []}]\n", "1:19: there are no endpoints"),
+        ("routes: [{prefix: b, endpoints: [127.0.0.1:1]}]\n", "1:19: \"b\": no path"),
+        ("routes: [{prefix: /, endpoints: [127.0.0.1:0]}]\n", "1:34: \"127.0.0.1:0\": an endpoint"),
+        ("routes: [{prefix: /, upstream: u}]\n", "1:32: there is no upstream \"u\""),
+        ("tcp: [{listen: ':1'}]\n", "1:7: a relay needs either upstream: NAME or endpoints"),
+        (
+            "tcp: [{listen: ':1,proxy', endpoints: [127.0.0.1:2]}]\n",
+            "1:7: \",proxy\" takes the word",
+        ),
+        ("tcp: [':1=127.0.0.1:1']\n", "1:7: 127.0.0.1:1 is where this balancer listens itself"),
+    ];
+    for (text, expected) in rows {
+        let mistakes = read(text, &[]).unwrap_err();
+        let told = mistakes.iter().any(|mistake| mistake.starts_with(expected));
+        assert!(told, "{expected} in {mistakes:?}");
+    }
+}
+
+#[test]
+fn mistakes_about_upstreams() {
+    let upstream = |fields: &str| {
+        let route = "routes: [{prefix: /, upstream: u}]";
+        read(&format!("{route}\nupstreams:\n  - {{{fields}}}\n"), &[]).unwrap_err()
+    };
+    let rows = [
+        ("name: u, endpoints: [127.0.0.1:1], policy: best", "3:49: \"best\" is no policy"),
+        ("name: u, endpoints: [127.0.0.1:1], proxy: v3", "3:48: \"v3\" is no version"),
+        ("name: u, endpoints: [127.0.0.1:1], max_idle: -1", "3:51: \"-1\" is no number"),
+        ("name: u, endpoints: [127.0.0.1:1], check_interval: 2h", "3:57: \"2h\" is out of range"),
+        ("name: u, endpoints: [127.0.0.1:1, 127.0.0.1:1]", "3:40: 127.0.0.1:1 is named twice"),
+        ("name: u, endpoints: [{address: 127.0.0.1:1, weight: 0}]", "3:58: a weight is 1 to 1000"),
+        ("name: u, endpoints: [{address: 127.0.0.1:1, backup: true}]", "3:12: every endpoint is a"),
+        ("name: u v, endpoints: [127.0.0.1:1]", "3:12: \"u v\" is no name"),
+        ("name: w, endpoints: [127.0.0.1:1]", "3:12: nothing leads to upstream \"w\""),
+        ("name: u", "3:12: an upstream needs endpoints"),
+        ("endpoints: [127.0.0.1:1]", "3:5: an upstream needs a name"),
+    ];
+    for (fields, expected) in rows {
+        let mistakes = upstream(fields);
+        let told = mistakes.iter().any(|mistake| mistake.starts_with(expected));
+        assert!(told, "{expected} in {mistakes:?}");
+    }
+}
+
+#[test]
+fn a_route_that_no_request_can_reach_is_a_mistake() {
+    let text = "routes:\n  - {prefix: /a%62, endpoints: [127.0.0.1:1]}\n  - {prefix: /ab, \
+                endpoints: [127.0.0.1:2]}\n";
+    let expected = "3:14: no request comes here: the route at 2:14 takes /ab already";
+    assert_eq!(read(text, &[]).unwrap_err(), [expected]);
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
+    let text = "idle_timeout: 5\nroutes:\n  - {prefix: x, endpoints: [y]}\nmax_fails: 0\n";
+    let mistakes = read(text, &[]).unwrap_err();
+    let lines: Vec<_> = mistakes.iter().filter_map(|told| told.split(':').next()).collect();
+    assert_eq!(lines, ["1", "3", "3", "4"], "{mistakes:?}");
+}
+
+#[test]
+fn an_explanation_names_the_route_and_what_it_changes() {
+    let config = read(FULL, &[]).unwrap();
+    let explained = explain(&config, "api.example.com:80", "/x/../auth//y?z").unwrap();
+    for line in [
+        "path: /auth//y, normalised and without its query",
+        "route api.example.com/auth: the longest prefix of this host; behind it would fit /",
+        "target: /y?z, without /auth",
+        "Host: auth.internal, instead of the client's",
+        "endpoint 127.0.0.1:1 of auth: weight 1",
+    ] {
+        assert!(explained.text.lines().any(|said| said == line), "{line} in\n{}", explained.text);
+    }
+    assert!(explain(&config, "a", "/..").unwrap_err().contains("answered 400"));
+}
+
+fn run(words: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_evener")).args(words).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+fn written(text: &str) -> PathBuf {
+    let path = temporary("conf.yaml");
+    fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn a_test_says_what_would_run_and_binds_nothing() {
+    let (good, bad) = (written(MINIMAL), written("threads: x\n"));
+    let (code, said) = run(&["-t", "-c", good.to_str().unwrap()]);
+    assert_eq!((code, said.lines().next()), (Some(0), Some("threads: 2")));
+    let (code, said) = run(&["-t", "-c", bad.to_str().unwrap()]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains(&format!("evener: {}:1:10: \"x\" is no number", bad.display())));
+    assert_eq!(run(&["-t", "-c", "/nonexistent.yaml"]).0, Some(2));
+}
+
+#[test]
+fn explain_ends_with_1_where_there_is_no_route() {
+    let path = written(MINIMAL);
+    let explain = |target| run(&["explain", "-c", path.to_str().unwrap(), target]);
+    let (code, said) = explain("/auth/x");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("route /auth: the only one whose prefix fits"), "{said}");
+    assert_eq!(explain("/nope").0, Some(1));
+    assert_eq!(explain("nope").0, Some(2));
+}
+
+#[test]
+fn what_a_route_strips_and_renames_is_what_its_endpoint_gets() {
+    let origin = Origin::named("o");
+    let text = format!(
+        "listen: 127.0.0.1:0\nroutes:\n  - {{prefix: /auth, strip_prefix: true, host_header: \
+         inner, endpoints: ['{}']}}\n",
+        origin.address
+    );
+    let proxy = Proxy::configured(read(&text, &["--check", "off", "--log-level", "off"]).unwrap());
+    let rows = [
+        ("/auth", "GET / HTTP/1.1"),
+        ("/auth/x?y=/auth", "GET /x?y=/auth HTTP/1.1"),
+        ("/auth//evil.example/x", "GET /evil.example/x HTTP/1.1"),
+        ("/a%75th/%2e%2e/auth/%7e?q", "GET /~?q HTTP/1.1"),
+    ];
+    for (index, (target, line)) in rows.iter().enumerate() {
+        assert_eq!(proxy.get(target).status, 200);
+        let head = &origin.heads()[index];
+        assert_eq!(head.lines().next(), Some(*line));
+        assert!(head.contains("\r\nHost: inner\r\n"), "{head}");
+        assert!(head.contains("\r\nX-Forwarded-Prefix: /auth\r\n"), "{head}");
+    }
+}
+
+#[test]
+fn a_backup_serves_while_the_others_are_out() {
+    let (dead, spare) = (Origin::refusing(), Origin::named("spare"));
+    let text = format!(
+        "listen: 127.0.0.1:0\nfail_timeout: 10m\nroutes:\n  - prefix: /\n    endpoints: \
+         ['{}', {{address: '{}', backup: true}}]\n",
+        dead.address, spare.address
+    );
+    let proxy = Proxy::configured(read(&text, &["--check", "off", "--log-level", "off"]).unwrap());
+    assert!((0..10).all(|_| proxy.get("/").text() == "spare"));
+}
+
+#[test]
+fn a_process_follows_its_file() {
+    let origin = Origin::named("o");
+    let path = written(&format!(
+        "listen: 127.0.0.1:0\nthreads: 1\nroutes: [{{prefix: /, endpoints: ['{}']}}]\n",
+        origin.address
+    ));
+    let process = Process::start(&["-c", path.to_str().unwrap()]);
+    let mut client = process.client();
+    client.get("/");
+    assert_eq!(client.response().text(), "o");
+}

@@ -1,0 +1,264 @@
+//! Reloads: what changes, what stays, and that no connection notices.
+
+use std::fs;
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Barrier, Mutex};
+
+use crate::support::origin::{ok, ok_head};
+use crate::support::{Client, Conn, Origin, Process, Proxy, eventually, filler, temporary};
+
+fn to(pattern: &str, origin: &Origin) -> String {
+    format!("--route={pattern}={}", origin.address)
+}
+
+fn text(client: &mut Client, path: &str) -> String {
+    client.get(path);
+    client.response().text()
+}
+
+/// Answers every request with the index of its connection.
+fn counting() -> Origin {
+    Origin::start(|mut conn| {
+        while conn.head().is_some() {
+            let index = conn.index.to_string();
+            conn.send(ok(&index));
+        }
+    })
+}
+
+#[test]
+fn a_client_that_stays_follows_the_new_plan_with_its_next_request() {
+    let (one, two) = (Origin::named("one"), Origin::named("two"));
+    let mut proxy = Proxy::start(&[&to("/", &one)]);
+    let mut client = proxy.client();
+    assert_eq!(text(&mut client, "/"), "one");
+    proxy.reload(&[&to("/", &two)]).unwrap();
+    assert_eq!(text(&mut client, "/"), "two");
+    assert_eq!(proxy.count(|metrics| &metrics.accepted), 1);
+}
+
+#[test]
+fn an_endpoint_that_stays_keeps_its_idle_connections_and_its_counters() {
+    let (stays, goes) = (counting(), counting());
+    let mut proxy = Proxy::start(&[&to("/", &stays), &to("/b", &goes)]);
+    let mut client = proxy.client();
+    assert_eq!([text(&mut client, "/"), text(&mut client, "/b")], ["0", "0"]);
+    for flags in [[to("/", &stays), to("/c", &goes)], [to("/c", &goes), to("/", &stays)]] {
+        proxy.reload(&[&flags[0], &flags[1]]).unwrap();
+        assert_eq!([text(&mut client, "/"), text(&mut client, "/c")], ["0", "0"]);
+    }
+    let endpoints = proxy.plan().upstreams.iter().map(|upstream| upstream.endpoints[0].clone());
+    let begun: Vec<u64> = endpoints.map(|endpoint| endpoint.record.begun()).collect();
+    assert_eq!(begun, [3, 3]);
+}
+
+#[test]
+fn the_idle_connections_of_an_endpoint_that_goes_are_closed() {
+    let ended = Arc::new(Barrier::new(2));
+    let wait = Arc::clone(&ended);
+    let goes = Origin::start(move |mut conn| {
+        conn.head();
+        conn.send(ok("bye"));
+        assert!(conn.head().is_none());
+        wait.wait();
+    });
+    let stays = Origin::named("stays");
+    let mut proxy = Proxy::start(&[&to("/", &goes)]);
+    assert_eq!(proxy.get("/").text(), "bye");
+    proxy.reload(&[&to("/", &stays)]).unwrap();
+    ended.wait();
+}
+
+#[test]
+fn an_ejection_outlives_a_reload() {
+    let (dead, well) = (Origin::refusing(), Origin::named("well"));
+    let route = format!("--route=/={},{}", dead.address, well.address);
+    let flags = [route.as_str(), "--fail-timeout", "10m"];
+    let mut proxy = Proxy::start(&flags);
+    for _ in 0..10 {
+        assert_eq!(proxy.get("/").text(), "well");
+    }
+    assert_eq!(proxy.attempts(0), 3);
+    let heavier = format!("--route=/={}@5,{}", dead.address, well.address);
+    proxy.reload(&[&heavier, "--fail-timeout", "9m"]).unwrap();
+    for _ in 0..10 {
+        assert_eq!(proxy.get("/").text(), "well");
+    }
+    assert_eq!(proxy.attempts(0), 3);
+}
+
+/// Sends half of a body when it is asked, and the rest when it is asked on another connection.
+fn in_halves(body: &'static [u8]) -> Origin {
+    let (tell, told) = sync_channel(1);
+    let told = Mutex::new(told);
+    Origin::start(move |mut conn: Conn| {
+        let head = conn.head().unwrap_or_default();
+        if head.starts_with("GET /go ") {
+            tell.send(()).unwrap();
+            return conn.send(ok("gone"));
+        }
+        conn.send([&ok_head(body.len())[..], &body[..body.len() / 2]].concat());
+        told.lock().unwrap().recv().unwrap();
+        conn.send(&body[body.len() / 2..]);
+    })
+}
+
+#[test]
+fn an_answer_under_way_comes_whole_though_its_route_has_gone() {
+    let body: &'static [u8] = filler(300_000).leak();
+    let (origin, other) = (in_halves(body), Origin::named("other"));
+    let mut proxy = Proxy::start(&[&to("/", &origin)]);
+    let mut client = proxy.client();
+    client.get("/");
+    let first = client.exactly(ok_head(body.len()).len() + body.len() / 2);
+    proxy.reload(&[&to("/", &other)]).unwrap();
+    assert_eq!(proxy.get("/").text(), "other");
+    Client::connect(origin.address).ask("GET /go HTTP/1.1\r\n\r\n");
+    let whole = [first, client.exactly(body.len() / 2)].concat();
+    assert!(whole.ends_with(body));
+    assert_eq!(text(&mut client, "/"), "other");
+}
+
+#[test]
+fn a_tunnel_outlives_its_route() {
+    const SWITCH: &str = "HTTP/1.1 101 A\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+    let origin = Origin::start(|mut conn| {
+        conn.head();
+        conn.send(SWITCH);
+        while let Some(byte) = conn.bytes(1) {
+            conn.send(byte);
+        }
+    });
+    let other = Origin::named("other");
+    let mut proxy = Proxy::start(&[&to("/", &origin)]);
+    let mut client = proxy.client();
+    let ask = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+    assert_eq!(client.ask(ask).status, 101);
+    for _ in 0..3 {
+        proxy.reload(&[&to("/", &other)]).unwrap();
+        client.send("x");
+        assert_eq!(client.exactly(1), b"x");
+    }
+}
+
+#[test]
+fn relays_go_where_they_did_when_routes_come_and_go() {
+    let (http, raw) = (Origin::named("http"), Origin::named("raw"));
+    let relay = format!("--tcp=127.0.0.1:0={}", raw.address);
+    let mut proxy = Proxy::start(&[&to("/", &http), &relay]);
+    let at = proxy.addresses()[1];
+    let mut before = Client::connect(at);
+    assert_eq!(text(&mut before, "/"), "raw");
+    proxy.reload(&[&to("/", &http), &to("/a", &http), &to("/b", &http), &relay]).unwrap();
+    assert_eq!(text(&mut Client::connect(at), "/"), "raw");
+    assert_eq!(text(&mut before, "/"), "raw");
+    assert_eq!(proxy.get("/b").text(), "http");
+}
+
+#[test]
+fn listeners_come_and_go_and_their_connections_stay() {
+    let origin = Origin::named("o");
+    let route = to("/", &origin);
+    let relay = format!("--tcp=127.0.0.2:0={}", origin.address);
+    let mut proxy = Proxy::start(&[&route]);
+    let changes = proxy.reload(&[&route, &relay]).unwrap();
+    assert!(changes.iter().any(|change| change.starts_with("+ listen 127.0.0.2:0: TCP")));
+    let at = proxy.addresses()[1];
+    let mut client = Client::connect(at);
+    assert_eq!(text(&mut client, "/"), "o");
+    proxy.reload(&[&route]).unwrap();
+    eventually("nobody listens there", || TcpStream::connect(at).is_err());
+    assert_eq!(text(&mut client, "/"), "o");
+}
+
+#[test]
+fn a_reload_that_cannot_bind_changes_nothing() {
+    let (one, two) = (Origin::named("one"), Origin::named("two"));
+    let mut proxy = Proxy::start(&[&to("/", &one)]);
+    let taken = format!("--listen={}", two.address);
+    let refused = proxy.reload(&[&to("/", &two), &taken]).unwrap_err();
+    assert!(refused.contains("is in use"), "{refused}");
+    assert_eq!(proxy.get("/").text(), "one");
+    let threads = proxy.reload(&[&to("/", &two), "--threads", "2"]).unwrap_err();
+    assert!(threads.contains("restart for that"), "{threads}");
+    assert_eq!(proxy.get("/").text(), "one");
+}
+
+#[test]
+fn what_changes_is_told_and_nothing_else() {
+    let (one, two) = (Origin::named("one"), Origin::named("two"));
+    let mut proxy = Proxy::start(&[&to("/", &one)]);
+    assert_eq!(proxy.reload(&[&to("/", &one)]).unwrap(), [""; 0]);
+    let route = format!("--route=/={}@2,{}", one.address, two.address);
+    let changes = proxy.reload(&[&route, "--max-head", "2k"]).unwrap();
+    let expected = [
+        format!("~ endpoint {} of /: weight 1 → weight 2", one.address),
+        format!("+ endpoint {} of /: weight 1", two.address),
+        "~ heads: at most 16384 bytes and 100 fields → at most 2048 bytes and 100 fields".into(),
+    ];
+    assert_eq!(changes, expected);
+}
+
+#[test]
+fn a_plan_is_freed_when_its_last_user_has_gone() {
+    let body: &'static [u8] = filler(100).leak();
+    let (origin, other) = (in_halves(body), Origin::named("other"));
+    let mut proxy = Proxy::start(&[&to("/", &origin)]);
+    let mut idle = proxy.client();
+    let mut busy = proxy.client();
+    busy.get("/");
+    busy.exactly(ok_head(body.len()).len() + body.len() / 2);
+    let first = Arc::downgrade(proxy.plan());
+    proxy.reload(&[&to("/", &other)]).unwrap();
+    assert_eq!(text(&mut idle, "/"), "other");
+    let mut later = Vec::new();
+    for _ in 0..100 {
+        later.push(Arc::downgrade(proxy.plan()));
+        proxy.reload(&[&to("/", &other)]).unwrap();
+    }
+    assert!(first.upgrade().is_some());
+    Client::connect(origin.address).ask("GET /go HTTP/1.1\r\n\r\n");
+    busy.exactly(body.len() / 2);
+    eventually("the plans are freed", || {
+        first.upgrade().is_none() && later.iter().all(|plan| plan.upgrade().is_none())
+    });
+}
+
+#[test]
+fn an_endpoint_that_is_not_checked_any_more_is_not_down_any_more() {
+    let (dead, flags) = (Origin::refusing(), ["--check-interval", "20ms"]);
+    let route = to("/", &dead);
+    let mut proxy = Proxy::start(&[&route, "--check", "tcp", flags[0], flags[1]]);
+    eventually("it is down", || proxy.get("/").status == 503);
+    proxy.reload(&[&route]).unwrap();
+    eventually("it is tried again", || proxy.get("/").status == 502);
+}
+
+fn write(path: &Path, origin: &Origin, more: &str) {
+    let (at, route) = (origin.address, "routes: [{prefix: /, endpoints: ");
+    let text = format!("listen: 127.0.0.1:0\nthreads: 2\n{route}['{at}']}}]\n{more}");
+    fs::write(path, text).unwrap();
+}
+
+#[test]
+fn sighup_reads_the_file_anew_and_a_refused_one_changes_nothing() {
+    let (one, two) = (Origin::named("one"), Origin::named("two"));
+    let path = temporary("reload.yaml");
+    write(&path, &one, "");
+    let process = Process::start(&["-c", path.to_str().unwrap(), "--check", "off"]);
+    let mut client = process.client();
+    assert_eq!(text(&mut client, "/"), "one");
+    write(&path, &two, "max_idle: x\n");
+    process.signal("HUP");
+    eventually("it is refused", || process.says("reload.yaml:4:11: \"x\" is no number"));
+    assert!(process.says("reload refused, nothing has changed"));
+    assert_eq!(text(&mut client, "/"), "one");
+    write(&path, &two, "");
+    process.signal("HUP");
+    eventually("it is followed", || process.says("reloaded: "));
+    assert_eq!(text(&mut client, "/"), "two");
+    process.signal("TERM");
+    assert_eq!(process.end().0, Some(0));
+}
