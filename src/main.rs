@@ -11,7 +11,9 @@ use evener::config::explain::explain;
 use evener::config::mistake::Mistake;
 use evener::config::sources::{Sources, Unreadable};
 use evener::config::{self, Config, Loader, value};
-use evener::control::{self, StartError, demo, origin};
+use evener::control::error_log::ErrorLog;
+use evener::control::process::{Background, Identity, enter_background, raise_file_limit};
+use evener::control::{self, StartError, Surroundings, demo, origin};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -21,8 +23,6 @@ enum Failure {
     Words(clap::Error),
     Mistakes(Vec<Mistake>),
     Start(StartError),
-    /// What was asked has been answered, and the answer is no.
-    No,
 }
 
 impl From<Unreadable> for Failure {
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     let words: Vec<String> =
         std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     match Sources::read(&words).map_err(Failure::from).and_then(|read| run(&words, &read)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(Failure::Words(help)) if help.exit_code() == 0 => {
             // Help or the version; a reader that is gone is no failure.
             let _ = help.print();
@@ -52,7 +52,6 @@ fn main() -> ExitCode {
             eprintln!("evener: {error}");
             ExitCode::from(1)
         }
-        Err(Failure::No) => ExitCode::from(1),
         Err(Failure::Mistakes(mistakes)) => {
             for mistake in mistakes {
                 eprintln!("evener: {mistake}");
@@ -70,7 +69,7 @@ fn in_a_line(text: &str) -> String {
     format!("{error}; {tip}")
 }
 
-fn run(words: &[String], (cli, sources): &(Cli, Sources)) -> Result<(), Failure> {
+fn run(words: &[String], (cli, sources): &(Cli, Sources)) -> Result<ExitCode, Failure> {
     match &cli.job {
         None => balance(words, sources),
         Some(Job::Explain(flags)) => run_explain(flags, sources),
@@ -79,26 +78,48 @@ fn run(words: &[String], (cli, sources): &(Cli, Sources)) -> Result<(), Failure>
     }
 }
 
-fn balance(words: &[String], sources: &Sources) -> Result<(), Failure> {
+fn balance(words: &[String], sources: &Sources) -> Result<ExitCode, Failure> {
+    let (user, group) = (sources.flags.user.as_deref(), sources.flags.group.as_deref());
+    let identity = Identity::find(user, group);
+    let flag = if user.is_some() { "user" } else { "group" };
+    let wrong = |what| Failure::Mistakes(vec![Mistake { place: sources.place(flag), what }]);
+    let identity = identity.map_err(wrong)?;
     let config = configure(sources)?;
     if sources.flags.test {
         print!("{}", summary(&config));
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
-    log_to_stderr(config.log_level);
+    let mut daemon = None;
+    if sources.flags.daemon {
+        match enter_background().map_err(StartError::Thread).map_err(Failure::Start)? {
+            Background::Starter(code) => return Ok(code),
+            Background::Daemon(this) => daemon = Some(this),
+        }
+    }
+    let error_log = match &config.error_log {
+        Some(path) => Some(
+            ErrorLog::open(path)
+                .map_err(|error| Failure::Start(StartError::File(path.clone(), error)))?,
+        ),
+        None => None,
+    };
+    log_to(error_log.clone(), config.log_level);
+    raise_file_limit();
     let loader = Loader { words: words.to_vec() };
-    control::run(config, &loader).map_err(Failure::Start)
+    let around = Surroundings { loader, identity: Some(identity), error_log, daemon };
+    control::run(config, around).map_err(Failure::Start)?;
+    Ok(ExitCode::SUCCESS)
 }
 
-fn run_explain(flags: &ExplainFlags, sources: &Sources) -> Result<(), Failure> {
+fn run_explain(flags: &ExplainFlags, sources: &Sources) -> Result<ExitCode, Failure> {
     let config = configure(sources)?;
     let mistake = |what| Failure::Mistakes(vec![Mistake::in_flag("path", what)]);
     let explained = explain(&config, &flags.host, &flags.path).map_err(mistake)?;
     print!("{}", explained.text);
-    if explained.is_routed { Ok(()) } else { Err(Failure::No) }
+    Ok(ExitCode::from(u8::from(!explained.is_routed)))
 }
 
-fn run_demo(flags: &DemoFlags) -> Result<(), Failure> {
+fn run_demo(flags: &DemoFlags) -> Result<ExitCode, Failure> {
     log_to_stderr(log::LevelFilter::Warn);
     let mistake = |what| Failure::Mistakes(vec![Mistake::in_flag("listen", what)]);
     let addresses = value::addresses(&flags.listen, &value::resolve).map_err(mistake)?;
@@ -112,10 +133,11 @@ fn run_demo(flags: &DemoFlags) -> Result<(), Failure> {
     let words: Vec<String> = words.collect();
     let (_, sources) = Sources::read(&words)?;
     let config = configure(&sources)?;
-    demo::run(config, &routes).map_err(Failure::Start)
+    demo::run(config, &routes).map_err(Failure::Start)?;
+    Ok(ExitCode::SUCCESS)
 }
 
-fn run_origin(flags: &OriginFlags) -> Result<(), Failure> {
+fn run_origin(flags: &OriginFlags) -> Result<ExitCode, Failure> {
     log_to_stderr(log::LevelFilter::Info);
     let mistake = |flag| move |what| Failure::Mistakes(vec![Mistake::in_flag(flag, what)]);
     let threads = config::threads(&flags.threads).map_err(mistake("threads"))?;
@@ -135,5 +157,18 @@ fn configure(sources: &Sources) -> Result<Config, Failure> {
 }
 
 fn log_to_stderr(level: log::LevelFilter) {
-    env_logger::Builder::new().filter_level(level).parse_default_env().init();
+    log_to(None, level);
+}
+
+/// What a reload may change is left to `log::set_max_level`, unless `RUST_LOG` has the say.
+fn log_to(file: Option<ErrorLog>, level: log::LevelFilter) {
+    let mut builder = env_logger::Builder::new();
+    builder.filter_level(log::LevelFilter::Debug).parse_default_env();
+    if let Some(file) = file {
+        builder.target(env_logger::Target::Pipe(Box::new(file)));
+    }
+    builder.init();
+    if std::env::var_os("RUST_LOG").is_none() {
+        log::set_max_level(level);
+    }
 }

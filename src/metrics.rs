@@ -4,6 +4,7 @@
 //! store: with one writer there is nothing to lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::reject::Reject;
 
@@ -23,6 +24,49 @@ impl Counter {
     }
 }
 
+/// Durations by how long they were. Written by one thread.
+#[derive(Debug, Default)]
+pub struct Histogram {
+    /// How many were at most as long as each of [`Histogram::BOUNDS`] and longer than the one before;
+    /// the last: longer than all.
+    counts: [Counter; Self::BOUNDS.len() + 1],
+    sum_micros: Counter,
+}
+
+impl Histogram {
+    /// In microseconds: from what a loopback takes to what a client gives up at.
+    pub const BOUNDS: [u64; 16] = [
+        100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+        1_000_000, 2_500_000, 10_000_000, 60_000_000,
+    ];
+
+    /// Counts one.
+    pub fn observe(&self, duration: Duration) {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let place = Self::BOUNDS.iter().take_while(|bound| micros > **bound).count();
+        self.counts[place].add(1);
+        self.sum_micros.add(micros);
+    }
+
+    /// How many fell into each place, not cumulated.
+    pub fn counts(&self) -> impl Iterator<Item = u64> {
+        self.counts.iter().map(Counter::get)
+    }
+
+    /// All of them together, in microseconds.
+    pub fn sum_micros(&self) -> u64 {
+        self.sum_micros.get()
+    }
+}
+
+/// What one worker has counted of one route.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct RouteMetrics {
+    /// Responses by the first digit of their status; own answers included, interim ones not.
+    pub responses: [Counter; 6],
+}
+
 /// What one worker has counted since it started.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -31,6 +75,10 @@ pub struct Metrics {
     pub accepted: Counter,
     /// Failures to accept one.
     pub accept_errors: Counter,
+    /// Connections that had to wait, since there were as many as there may be.
+    pub waited: Counter,
+    /// Connections reset, since there were as many of their client as there may be.
+    pub turned_away: Counter,
     /// Connections that were passed on as they are.
     pub tcp_opened: Counter,
     /// Connections that were to be, and found no endpoint.
@@ -53,6 +101,8 @@ pub struct Metrics {
     pub cut_answers: Counter,
     /// Client heads that did not come whole in time.
     pub head_timeouts: Counter,
+    /// How long requests took, from their first byte to the last of their response.
+    pub durations: Histogram,
     /// Upstream connections opened.
     pub connects: Counter,
     /// Attempts on a connection used before.
@@ -98,6 +148,8 @@ impl Metrics {
         Self {
             accepted: Counter::default(),
             accept_errors: Counter::default(),
+            waited: Counter::default(),
+            turned_away: Counter::default(),
             tcp_opened: Counter::default(),
             tcp_refused: Counter::default(),
             requests: Counter::default(),
@@ -109,6 +161,7 @@ impl Metrics {
             failed_attempts: Counter::default(),
             cut_answers: Counter::default(),
             head_timeouts: Counter::default(),
+            durations: Histogram::default(),
             connects: Counter::default(),
             reuses: Counter::default(),
             pool_full: Counter::default(),
@@ -136,6 +189,17 @@ impl Default for Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_counted_up_to_their_bound() {
+        let histogram = Histogram::default();
+        for micros in [0, 100, 101, 60_000_000, 60_000_001] {
+            histogram.observe(Duration::from_micros(micros));
+        }
+        let counts: Vec<u64> = histogram.counts().collect();
+        assert_eq!((counts[0], counts[1], counts[15], counts[16]), (2, 1, 1, 1));
+        assert_eq!(histogram.sum_micros(), 120_000_202);
+    }
 
     #[test]
     fn responses_are_counted_by_class() {

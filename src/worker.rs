@@ -1,6 +1,6 @@
 //! One core: a thread with its own runtime, its own listening sockets and its own connections.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
@@ -20,7 +20,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::drain::{Drain, Phase};
 use crate::metrics::Metrics;
 use crate::net::deadline::Epoch;
-use crate::net::listen::Listener;
+use crate::net::listen::{Listener, Peer};
+use crate::net::stream::Stream;
+use crate::session::gate::{Gate, Ticket};
 use crate::session::services::{Current, Plan, Services};
 use crate::session::{self, Entrance};
 
@@ -33,6 +35,9 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The wait after a failure to accept, doubling up to the second one while failures go on.
 const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+
+/// Between two warnings that there is no room.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What a worker is told while it runs.
 pub enum Command {
@@ -75,6 +80,8 @@ pub struct Setup {
     pub plan: Arc<Plan>,
     /// Its counters.
     pub metrics: Arc<Metrics>,
+    /// How many connections there may be.
+    pub gate: Arc<Gate>,
     /// Where ticks count from.
     pub epoch: Epoch,
     /// Where it says that it is listening, or why it cannot.
@@ -100,7 +107,8 @@ pub fn run(setup: Setup) -> usize {
 
 async fn work(mut setup: Setup) -> usize {
     let services = Services::new(setup.plan, setup.metrics, setup.index, setup.epoch);
-    let mut worker = Worker { current: Current::new(services), doors: Vec::new() };
+    let (gate, doors) = (setup.gate, Vec::new());
+    let mut worker = Worker { current: Current::new(services), gate, doors };
     let opened = worker.open(setup.listeners);
     let failed = opened.is_err();
     let _ = setup.ready.send(opened);
@@ -129,6 +137,7 @@ async fn work(mut setup: Setup) -> usize {
 
 struct Worker {
     current: Rc<Current>,
+    gate: Arc<Gate>,
     doors: Vec<Door>,
 }
 
@@ -136,46 +145,56 @@ impl Worker {
     fn close_all_but(&mut self, staying: &[Doorway]) {
         let stays = |door: &mut Door| staying.iter().any(|doorway| doorway.id == door.id);
         for door in self.doors.extract_if(.., |door| !stays(door)) {
-            door.close(&self.current);
+            door.close();
         }
     }
 
     fn open(&mut self, doorways: Vec<Doorway>) -> io::Result<()> {
         for Doorway { id, socket, entrance } in doorways {
             if let Some(door) = self.doors.iter().find(|door| door.id == id) {
-                door.entrance.set(entrance);
+                door.reception.entrance.set(entrance);
             } else if let Some(socket) = socket {
-                self.doors.push(Door::open(id, socket, entrance, &self.current)?);
+                let reception = Reception {
+                    listener: Listener::register(socket)?,
+                    entrance: Cell::new(entrance),
+                    gate: Arc::clone(&self.gate),
+                    current: Rc::clone(&self.current),
+                    waiting: RefCell::new(None),
+                };
+                self.doors.push(Door::open(id, reception));
             }
         }
         Ok(())
     }
 }
 
+/// What a listener needs to take connections in.
+struct Reception {
+    listener: Listener,
+    entrance: Cell<Entrance>,
+    gate: Arc<Gate>,
+    current: Rc<Current>,
+    /// A connection for which there is no room yet.
+    waiting: RefCell<Option<(Stream, Peer)>>,
+}
+
 /// A listening socket, and the task that accepts from it.
 struct Door {
     id: u64,
-    listener: Rc<Listener>,
-    entrance: Rc<Cell<Entrance>>,
+    reception: Rc<Reception>,
     accepting: JoinHandle<()>,
 }
 
 impl Door {
-    fn open(
-        id: u64,
-        socket: Socket,
-        entrance: Entrance,
-        current: &Rc<Current>,
-    ) -> io::Result<Self> {
-        let listener = Rc::new(Listener::register(socket)?);
-        let entrance = Rc::new(Cell::new(entrance));
-        let accepting = accept(Rc::clone(&listener), Rc::clone(&entrance), Rc::clone(current));
-        Ok(Self { id, listener, entrance, accepting: spawn_local(accepting) })
+    fn open(id: u64, reception: Reception) -> Self {
+        let reception = Rc::new(reception);
+        let accepting = spawn_local(Rc::clone(&reception).accept());
+        Self { id, reception, accepting }
     }
 
-    fn close(self, current: &Rc<Current>) {
+    fn close(self) {
         self.accepting.abort();
-        accept_waiting(&self.listener, self.entrance.get(), current);
+        self.reception.accept_waiting();
     }
 }
 
@@ -191,24 +210,60 @@ async fn drain(drain: &Drain, deadline: Instant) -> usize {
     drain.sessions()
 }
 
-async fn accept(listener: Rc<Listener>, entrance: Rc<Cell<Entrance>>, current: Rc<Current>) {
-    let mut backoff = ACCEPT_BACKOFF.0;
-    let metrics = Arc::clone(&current.get().metrics);
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                backoff = ACCEPT_BACKOFF.0;
-                metrics.accepted.add(1);
-                session::spawn(stream, peer, entrance.get(), Rc::clone(&current));
-            }
-            Err(error) if is_of_one_connection(&error) => metrics.accept_errors.add(1),
-            Err(error) => {
-                metrics.accept_errors.add(1);
-                log::warn!("cannot accept connections: {error}; next try in {backoff:?}");
-                sleep(backoff).await;
-                backoff = (backoff * 2).min(ACCEPT_BACKOFF.1);
+impl Reception {
+    async fn accept(self: Rc<Self>) {
+        let mut backoff = ACCEPT_BACKOFF.0;
+        let mut warned: Option<Instant> = None;
+        let metrics = Arc::clone(&self.current.get().metrics);
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    backoff = ACCEPT_BACKOFF.0;
+                    metrics.accepted.add(1);
+                    if let Some(ticket) = self.gate.try_enter() {
+                        self.admit(stream, peer, ticket);
+                        continue;
+                    }
+                    metrics.waited.add(1);
+                    if warned.is_none_or(|warned| warned.elapsed() > WARNING_INTERVAL) {
+                        warned = Some(Instant::now());
+                        let most = self.gate.connections_max();
+                        log::warn!("{most} connections are open, others wait: --max-connections");
+                    }
+                    self.waiting.replace(Some((stream, peer)));
+                    let ticket = self.gate.enter().await;
+                    if let Some((stream, peer)) = self.waiting.take() {
+                        self.admit(stream, peer, ticket);
+                    }
+                }
+                Err(error) if is_of_one_connection(&error) => metrics.accept_errors.add(1),
+                Err(error) => {
+                    metrics.accept_errors.add(1);
+                    log::warn!("cannot accept connections: {error}; next try in {backoff:?}");
+                    sleep(backoff).await;
+                    backoff = (backoff * 2).min(ACCEPT_BACKOFF.1);
+                }
             }
         }
+    }
+
+    /// Takes the connections that the kernel has already accepted for us, be there room or not:
+    /// closing the socket would reset them.
+    fn accept_waiting(&self) {
+        if let Some((stream, peer)) = self.waiting.take() {
+            self.admit(stream, peer, self.gate.enter_anyway());
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        // Unconstrained: the cooperative budget would end this before the queue is empty.
+        let mut next = || pin!(unconstrained(self.listener.accept())).poll(&mut cx);
+        while let Poll::Ready(Ok((stream, peer))) = next() {
+            self.current.get().metrics.accepted.add(1);
+            self.admit(stream, peer, self.gate.enter_anyway());
+        }
+    }
+
+    fn admit(&self, stream: Stream, peer: Peer, ticket: Ticket) {
+        session::admit(stream, peer, self.entrance.get(), ticket, &self.current);
     }
 }
 
@@ -227,18 +282,6 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | NetworkDown
             | NetworkUnreachable
     )
-}
-
-/// Takes the connections that the kernel has already accepted for us: closing the socket would
-/// reset them.
-fn accept_waiting(listener: &Listener, entrance: Entrance, current: &Rc<Current>) {
-    let mut cx = Context::from_waker(Waker::noop());
-    // Unconstrained: the cooperative budget would end this before the queue is empty.
-    let mut next = || pin!(unconstrained(listener.accept())).poll(&mut cx);
-    while let Poll::Ready(Ok((stream, peer))) = next() {
-        current.get().metrics.accepted.add(1);
-        session::spawn(stream, peer, entrance, Rc::clone(current));
-    }
 }
 
 async fn sweep(current: Rc<Current>) {

@@ -20,6 +20,8 @@ mod health;
 mod hyper_peers;
 mod interim;
 mod keepalive;
+mod limits;
+mod process;
 mod proxy_header;
 mod refusals;
 mod regressions;

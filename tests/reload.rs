@@ -182,7 +182,7 @@ fn a_reload_that_cannot_bind_changes_nothing() {
     assert!(refused.contains("is in use"), "{refused}");
     assert_eq!(proxy.get("/").text(), "one");
     let threads = proxy.reload(&[&to("/", &two), "--threads", "2"]).unwrap_err();
-    assert!(threads.contains("restart for that"), "{threads}");
+    assert!(threads.contains("a reload cannot change threads"), "{threads}");
     assert_eq!(proxy.get("/").text(), "one");
 }
 

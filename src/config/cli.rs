@@ -158,6 +158,14 @@ pub struct Flags {
     /// Most fields of a head, 1 to 256
     #[arg(long, value_name = "N", default_value = "100", help_heading = "Limits")]
     pub max_fields: String,
+    /// Most client connections; more wait in the kernel's queue
+    /// [default: what RLIMIT_NOFILE, raised to its hard limit, leaves room for]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub max_connections: Option<String>,
+    /// Most connections of one client address; more are reset
+    /// [default: no bound]
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub max_connections_per_client: Option<String>,
     /// Most idle connections to an endpoint, per thread
     #[arg(long, value_name = "N", default_value = "512", help_heading = "Limits")]
     pub max_idle: String,
@@ -178,9 +186,26 @@ pub struct Flags {
     #[arg(long, value_name = "TIME", default_value = "1s", help_heading = "Health")]
     pub check_interval: String,
 
-    /// What is logged to standard error: off, error, warn, info or debug
+    /// What is logged: off, error, warn, info or debug; RUST_LOG wins
     #[arg(long, value_name = "LEVEL", default_value = "info", help_heading = "Logging")]
     pub log_level: String,
+    /// Where it is logged; SIGUSR1 opens the file anew [default: standard error]
+    #[arg(long, value_name = "FILE", help_heading = "Logging")]
+    pub error_log: Option<String>,
+
+    /// Go on in the background once everything listens
+    #[arg(short, long, help_heading = "Process")]
+    pub daemon: bool,
+    /// Write the number of the process to this file, and remove it at the end
+    /// [default: none]
+    #[arg(long, value_name = "FILE", help_heading = "Process")]
+    pub pid_file: Option<String>,
+    /// Become this user once everything is bound [default: nobody else]
+    #[arg(long, value_name = "NAME", help_heading = "Process")]
+    pub user: Option<String>,
+    /// Become this group once everything is bound [default: that of --user]
+    #[arg(long, value_name = "NAME", help_heading = "Process")]
+    pub group: Option<String>,
 }
 
 /// Flags that a file cannot hold: they are about the command.

@@ -14,6 +14,7 @@ pub mod value;
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::http::head::{FIELDS_CEILING, Limits};
+use crate::session::gate::Capacity;
 use crate::session::services::{Plan, Timeouts, Trusted};
 pub use listeners::Listener;
 use listeners::Listeners;
@@ -33,6 +35,15 @@ use value::Resolve;
 /// A head must fit twice into a buffer of 64 KiB: the rewritten one may repeat its Host field and
 /// the addresses of earlier hops.
 const MAX_HEAD: (usize, usize) = (1024, 31 * 1024);
+
+/// More descriptors than Linux gives a process by itself (`fs.nr_open`).
+const CONNECTIONS_MAX: NonZeroUsize = NonZeroUsize::new(1 << 20).expect("is not 0");
+
+/// Descriptors kept for logs, checks and the control thread.
+const RESERVED: usize = 128;
+
+/// Descriptors kept for a worker: its pipes (`net::splice`), its listeners, its runtime.
+const RESERVED_BY_WORKER: usize = 160;
 
 /// What is true until the next one.
 #[derive(Debug)]
@@ -47,6 +58,12 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// What is logged.
     pub log_level: log::LevelFilter,
+    /// Where, if not to standard error.
+    pub error_log: Option<PathBuf>,
+    /// How many connections there may be.
+    pub capacity: Capacity,
+    /// Where the number of the process is written.
+    pub pid_file: Option<PathBuf>,
 }
 
 impl Config {
@@ -72,6 +89,9 @@ impl Config {
         let config = Self {
             listeners: listeners.said.into_iter().map(|said| said.listener).collect(),
             threads,
+            error_log: flags.error_log.as_ref().map(PathBuf::from),
+            pid_file: flags.pid_file.as_ref().map(PathBuf::from),
+            capacity: capacity(sources, threads, &mut mistakes),
             drain_timeout: mistakes.note(&sources.place("drain-timeout"), drain, Duration::ZERO),
             log_level: mistakes.note(
                 &sources.place("log-level"),
@@ -118,6 +138,30 @@ pub fn threads(text: &str) -> Result<NonZeroUsize, String> {
     Ok(NonZeroUsize::new(wanted)
         .or_else(|| available_parallelism().ok())
         .unwrap_or(NonZeroUsize::MIN))
+}
+
+/// Without a word, what descriptors are there for: two for each client, its own and that to its
+/// endpoint, after what a worker may have besides.
+fn capacity(sources: &Sources, threads: NonZeroUsize, mistakes: &mut Mistakes) -> Capacity {
+    let mut bound = |flag: &'static str, text: &Option<String>| {
+        let text = text.as_ref()?;
+        let number = value::number(text, NonZeroUsize::MIN, CONNECTIONS_MAX);
+        mistakes.take(&sources.place(flag), number)
+    };
+    let said = bound("max-connections", &sources.flags.max_connections);
+    let per_client_max =
+        bound("max-connections-per-client", &sources.flags.max_connections_per_client);
+    let descriptors = usize::try_from(descriptors()).unwrap_or(usize::MAX);
+    let reserved = RESERVED + threads.get().saturating_mul(RESERVED_BY_WORKER);
+    let room = NonZeroUsize::new(descriptors.saturating_sub(reserved) / 2);
+    let room = room.unwrap_or(NonZeroUsize::MIN).min(CONNECTIONS_MAX);
+    Capacity { connections_max: said.unwrap_or(room), per_client_max }
+}
+
+/// How many descriptors this process may have, once it has raised its limit.
+fn descriptors() -> u64 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.maximum.unwrap_or(u64::MAX)
 }
 
 fn timeouts(sources: &Sources, mistakes: &mut Mistakes) -> Timeouts {

@@ -18,6 +18,7 @@ pub(super) struct Routes {
     pub(super) built: Vec<Route>,
     patterns: Vec<Pattern>,
     places: Vec<Place>,
+    workers: usize,
     /// What Host says where a route says nothing of it.
     host_header: Option<String>,
 }
@@ -33,7 +34,8 @@ impl Routes {
         let host = sources.flags.host_header.as_deref().map(host_header).transpose();
         let host_header = mistakes.note(&sources.place("host-header"), host, None);
         let (built, patterns, places) = (Vec::new(), Vec::new(), Vec::new());
-        let mut routes = Self { built, patterns, places, host_header };
+        let workers = upstreams.workers;
+        let mut routes = Self { built, patterns, places, workers, host_header };
         for (nth, text) in sources.flags.route.iter().enumerate() {
             let place = sources.nth_place("route", nth);
             let Some(route) = mistakes.take(&place, value::route(text, resolve)) else { continue };
@@ -104,6 +106,7 @@ impl Routes {
     fn add(&mut self, pattern: Pattern, upstream: usize, timeouts: Timeouts, place: Place) {
         self.built.push(Route {
             name: pattern.to_string().into(),
+            counts: Route::counts(self.workers),
             upstream,
             timeouts,
             host_header: self.host_header.clone(),

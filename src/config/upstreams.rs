@@ -152,7 +152,7 @@ pub(super) struct Upstreams<'a> {
     named: HashMap<&'a str, usize>,
     used: Vec<bool>,
     pub(super) settings: Settings,
-    workers: usize,
+    pub(super) workers: usize,
     resolve: Resolve<'a>,
 }
 

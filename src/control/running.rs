@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
@@ -18,6 +18,7 @@ use crate::config::{self, Config};
 use crate::metrics::Metrics;
 use crate::net::deadline::Epoch;
 use crate::net::listen;
+use crate::session::gate::Gate;
 use crate::session::services::Plan;
 use crate::upstream::Upstream;
 use crate::worker::{self, Adoption, Command, Doorway, Setup};
@@ -29,8 +30,12 @@ pub enum StartError {
     Bind(Address, io::Error),
     /// A thread or a runtime could not be made.
     Thread(io::Error),
-    /// Another number of threads takes a new process.
-    Threads(NonZeroUsize, NonZeroUsize),
+    /// The user or group asked for could not be assumed.
+    Identity(io::Error),
+    /// A file could not be written.
+    File(PathBuf, io::Error),
+    /// What a reload cannot change.
+    Fixed(&'static str),
 }
 
 impl fmt::Display for StartError {
@@ -41,9 +46,11 @@ impl fmt::Display for StartError {
             }
             Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
-            Self::Threads(now, then) => {
-                write!(f, "threads: {now} cannot become {then} by a reload: restart for that")
+            Self::Identity(error) => {
+                write!(f, "cannot become the user or group asked for: {error}; start as root")
             }
+            Self::File(path, error) => write!(f, "cannot write {}: {error}", path.display()),
+            Self::Fixed(what) => write!(f, "a reload cannot change {what}: restart for that"),
         }
     }
 }
@@ -63,6 +70,8 @@ struct Open {
 pub struct Running {
     /// The counters of each worker.
     pub metrics: Vec<Arc<Metrics>>,
+    /// How many connections there are, and may be.
+    pub gate: Arc<Gate>,
     config: Config,
     open: Vec<Open>,
     /// Of the next listener.
@@ -73,7 +82,12 @@ pub struct Running {
 }
 
 /// Binds every address, then starts the workers and the checks.
-pub fn start(config: Config) -> Result<Running, StartError> {
+///
+/// `between` is done when everything is bound and there are no threads yet.
+pub fn start(
+    config: Config,
+    between: impl FnOnce() -> Result<(), StartError>,
+) -> Result<Running, StartError> {
     let epoch = Epoch::begin();
     let workers = config.threads.get();
     let mut running = Running {
@@ -83,11 +97,13 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         commands: Vec::new(),
         workers: Vec::new(),
         checks: None,
+        gate: Gate::new(config.capacity),
         config,
     };
     let (open, doorways) = running.doorways(&running.config.listeners)?;
     running.next_id += open.len() as u64;
     running.open = open;
+    between().inspect_err(|_| remove_socket_files(running.addresses()))?;
     for (index, listeners) in (0..workers).zip(doorways) {
         running.start_worker(index, listeners, epoch).map_err(StartError::Thread)?;
     }
@@ -157,7 +173,8 @@ impl Running {
         let plan = Arc::clone(&self.config.plan);
         let (ready, started) = sync_channel(1);
         let own = Arc::clone(&metrics);
-        let setup = Setup { index, listeners, plan, metrics: own, epoch, ready, commands };
+        let gate = Arc::clone(&self.gate);
+        let setup = Setup { index, listeners, plan, metrics: own, gate, epoch, ready, commands };
         let name = format!("worker-{index}");
         self.workers.push(thread::Builder::new().name(name).spawn(move || worker::run(setup))?);
         started.recv().unwrap_or_else(|_| Err(io::Error::other("the worker panicked")))?;
@@ -171,11 +188,15 @@ impl Running {
     /// refused, nothing has changed.
     pub fn reload(&mut self, mut next: Config) -> Result<Vec<String>, StartError> {
         if next.threads != self.config.threads {
-            return Err(StartError::Threads(self.config.threads, next.threads));
+            return Err(StartError::Fixed("threads"));
+        }
+        if next.pid_file != self.config.pid_file || next.error_log != self.config.error_log {
+            return Err(StartError::Fixed("pid_file or error_log"));
         }
         next.plan = Arc::new(succeed(&self.config.plan, &next.plan));
         let (open, doorways) = self.doorways(&next.listeners)?;
         let changes = difference(&self.config, &next);
+        self.gate.set(next.capacity);
         self.next_id += next.listeners.len() as u64;
         let (done, adopted) = sync_channel(self.workers.len());
         for (sender, listeners) in self.commands.iter().zip(doorways) {
@@ -246,5 +267,11 @@ fn succeed(before: &Plan, next: &Plan) -> Plan {
             named.next().map_or_else(|| renamed.map(|old| &**old).collect(), |old| vec![&**old]);
         Arc::new(new.succeeding(&earlier))
     });
-    Plan { upstreams: heirs.collect(), ..next.clone() }
+    let mut routes = next.routes.clone();
+    for route in &mut routes {
+        if let Some(old) = before.routes.iter().find(|old| old.name == route.name) {
+            route.counts = Arc::clone(&old.counts);
+        }
+    }
+    Plan { routes, upstreams: heirs.collect(), ..next.clone() }
 }

@@ -14,7 +14,9 @@ use super::running::Running;
 pub(super) enum Asked {
     /// SIGHUP: to read the configuration anew.
     Reload,
-    /// SIGTERM: to end gently.
+    /// SIGUSR1: to open the log files anew.
+    Reopen,
+    /// SIGTERM or SIGQUIT: to end gently.
     Drain,
     /// SIGINT.
     EndAtOnce,
@@ -27,10 +29,15 @@ impl Signals {
     /// Takes the signals over from their default action.
     pub(super) fn install() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        let (mut term, mut int, mut hup) = {
+        let (mut term, mut quit, mut int, mut hup, mut usr1) = {
             let _entered = runtime.enter();
-            let of = |kind| signal(kind);
-            (of(SignalKind::terminate())?, of(SignalKind::interrupt())?, of(SignalKind::hangup())?)
+            (
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::quit())?,
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::hangup())?,
+                signal(SignalKind::user_defined1())?,
+            )
         };
         let (sender, receiver) = sync_channel(4);
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
@@ -38,8 +45,10 @@ impl Signals {
                 loop {
                     let asked = tokio::select! {
                         _ = term.recv() => Asked::Drain,
+                        _ = quit.recv() => Asked::Drain,
                         _ = int.recv() => Asked::EndAtOnce,
                         _ = hup.recv() => Asked::Reload,
+                        _ = usr1.recv() => Asked::Reopen,
                     };
                     // Nobody listens any more only when the process is ending.
                     if sender.send(asked).is_err() {
@@ -74,11 +83,11 @@ impl Signals {
                 Ok(cut) => return log::warn!("the drain limit has passed: {cut} sessions cut"),
                 Err(RecvTimeoutError::Disconnected) => return log::error!("the drain failed"),
                 Err(RecvTimeoutError::Timeout) => match self.0.try_recv() {
+                    Ok(Asked::Reopen) | Err(_) => {}
                     Ok(Asked::Reload) => log::warn!("not reloaded: draining"),
                     Ok(Asked::Drain | Asked::EndAtOnce) => {
                         return log::warn!("second signal: ending at once");
                     }
-                    Err(_) => {}
                 },
             }
         }

@@ -12,6 +12,7 @@ use super::attempt::{self, Asked};
 use super::caller::Caller;
 use super::converse::{Client, Next, Request};
 use super::exchange::{self, send};
+use super::gate::Ticket;
 use super::record;
 use super::services::{Current, Services};
 use crate::buffer::Buffer;
@@ -43,6 +44,7 @@ pub fn serve(
     mut stream: Stream,
     caller: Caller,
     early: Buffer,
+    ticket: Ticket,
     current: Rc<Current>,
 ) -> impl Future<Output = ()> {
     let mut timer = Timer::new();
@@ -51,6 +53,8 @@ pub fn serve(
     // A block, since a function would keep each of its arguments twice.
     async move {
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        // Held where it is, to the end.
+        let _ = &ticket;
         let seat = current.get().drain.enter(waker);
         while early.is_some()
             || park(&stream, &seat, &mut timer, &mut patience).await == Parked::Readable

@@ -6,6 +6,7 @@ pub mod converse;
 pub mod exchange;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+pub mod gate;
 pub mod http1;
 pub mod record;
 pub mod services;
@@ -26,6 +27,7 @@ use crate::net::deadline::Timer;
 use crate::net::listen::Peer;
 use crate::net::stream::Stream;
 use caller::{Caller, Greeting};
+use gate::Ticket;
 use services::{Current, Services};
 
 /// What a listener is for.
@@ -54,23 +56,46 @@ pub enum Service {
     },
 }
 
+/// Serves a connection that has just been accepted, or resets it if there are too many of its client;
+/// a proxy in front is none.
+pub fn admit(
+    mut stream: Stream,
+    peer: Peer,
+    entrance: Entrance,
+    mut ticket: Ticket,
+    current: &Rc<Current>,
+) {
+    if entrance.greeting == Greeting::Nothing && ticket.name(peer).is_err() {
+        current.get().metrics.turned_away.add(1);
+        return stream.set_reset_on_close(true);
+    }
+    spawn(stream, peer, entrance, ticket, Rc::clone(current));
+}
+
 /// Serves a connection that has just been accepted, as a task of its own: how large that is, is
 /// what an idle client costs, so it is no larger than what the listener is for.
 pub fn spawn(
     stream: Stream,
     peer: Peer,
     entrance: Entrance,
+    ticket: Ticket,
     current: Rc<Current>,
 ) -> JoinHandle<()> {
     match entrance {
         Entrance { greeting: Greeting::Nothing, service: Service::Http } => {
-            spawn_local(http1::serve(stream, Caller::direct(peer), Buffer::new(), current))
+            spawn_local(http1::serve(stream, Caller::direct(peer), Buffer::new(), ticket, current))
         }
-        _ => spawn_local(serve_otherwise(stream, peer, entrance, current)),
+        _ => spawn_local(serve_otherwise(stream, peer, entrance, ticket, current)),
     }
 }
 
-async fn serve_otherwise(mut stream: Stream, peer: Peer, entrance: Entrance, current: Rc<Current>) {
+async fn serve_otherwise(
+    mut stream: Stream,
+    peer: Peer,
+    entrance: Entrance,
+    mut ticket: Ticket,
+    current: Rc<Current>,
+) {
     // What the entrance says is about these.
     let services = current.get();
     let mut early = Buffer::new();
@@ -85,10 +110,15 @@ async fn serve_otherwise(mut stream: Stream, peer: Peer, entrance: Entrance, cur
             }
         },
     };
+    if entrance.greeting == Greeting::ProxyHeader && ticket.name(caller.peer).is_err() {
+        services.metrics.turned_away.add(1);
+        return stream.set_reset_on_close(true);
+    }
     match entrance.service {
-        Service::Http => http1::serve(stream, caller, early, current).await,
+        Service::Http => http1::serve(stream, caller, early, ticket, current).await,
         Service::Tcp { upstream } => {
             tcp::serve(stream, caller, early, upstream, services).await;
+            drop(ticket);
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::drain::{Drain, Phase};
 use crate::http::head::Limits;
-use crate::metrics::{EndpointMetrics, Metrics};
+use crate::metrics::{EndpointMetrics, Metrics, RouteMetrics};
 use crate::net::deadline::Epoch;
 use crate::net::listen::Peer;
 use crate::net::pool::Pool;
@@ -50,10 +50,12 @@ impl Trusted {
 }
 
 /// Where requests go that match a pattern, and what is changed about them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Route {
     /// The pattern, in its canonical form.
     pub name: Box<str>,
+    /// What each worker has counted; outlives the plan, as long as a later one has the route too.
+    pub counts: Arc<[RouteMetrics]>,
     /// The index of its upstream in the plan.
     pub upstream: usize,
     /// How long waits for its endpoints may last.
@@ -85,6 +87,13 @@ pub struct Plan {
 struct Share {
     balancer: RefCell<Balancer>,
     pools: Box<[Rc<RefCell<Pool>>]>,
+}
+
+impl Route {
+    /// Nothing counted by any of so many workers.
+    pub fn counts(workers: usize) -> Arc<[RouteMetrics]> {
+        (0..workers).map(|_| RouteMetrics::default()).collect()
+    }
 }
 
 impl Share {

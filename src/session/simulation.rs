@@ -15,6 +15,7 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
 use super::Entrance;
+use super::gate::Ticket;
 use super::services::{Current, Plan, Route, Services, Timeouts, Trusted};
 use crate::address::Address;
 use crate::drain::Phase;
@@ -169,6 +170,7 @@ impl Script {
             router: Router::new(&[everywhere]).expect("one route"),
             routes: vec![Route {
                 name: "/".into(),
+                counts: Route::counts(1),
                 upstream: 0,
                 timeouts: upstream.timeouts,
                 host_header: None,
@@ -257,7 +259,8 @@ async fn run(script: &mut Script) -> Outcome {
         });
     }
     let stream = Stream::Memory(ours);
-    let session = super::spawn(stream, CLIENT, Entrance::HTTP, Current::new(Rc::clone(&services)));
+    let current = Current::new(Rc::clone(&services));
+    let session = super::spawn(stream, CLIENT, Entrance::HTTP, Ticket::alone(), current);
     let playing = spawn_local(play(theirs, std::mem::take(&mut script.client), Rc::clone(&last)));
     let ended = Timer::new().within(limit, session).await.expect("a session ends");
     ended.expect("a session does not panic");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use evener::metrics::Metrics;
 use evener::net::deadline::Epoch;
 use evener::net::stream::Stream;
+use evener::session::gate::Ticket;
 use evener::session::services::{Current, Services};
 use evener::session::{self, Entrance};
 use evener::upstream::health::Admission;
@@ -61,7 +62,8 @@ pub fn is_open(services: &Services) -> bool {
 /// A connection to a session of its own.
 pub fn connect(services: &Rc<Services>) -> UnixStream {
     let (ours, theirs) = UnixStream::pair().expect("a pair");
-    session::spawn(Stream::Unix(theirs), None, Entrance::HTTP, Current::new(Rc::clone(services)));
+    let (stream, current) = (Stream::Unix(theirs), Current::new(Rc::clone(services)));
+    session::spawn(stream, None, Entrance::HTTP, Ticket::alone(), current);
     ours
 }
 

@@ -21,6 +21,11 @@ impl Process {
         Self::run(Command::new(env!("CARGO_BIN_EXE_evener")).args(words))
     }
 
+    /// Another program, that becomes the balancer.
+    pub fn command(program: &str, words: &[&str]) -> Self {
+        Self::run(Command::new(program).args(words))
+    }
+
     /// The same, with every system call of its threads written to `log`.
     pub fn traced(log: &Path, words: &[&str]) -> Self {
         // With -D the process is the balancer, and not its tracer.

@@ -38,6 +38,7 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
         4,
         "session/",
         &[
+            "gate",
             "services",
             "record",
             "caller",
@@ -70,7 +71,11 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
         ],
     ),
     (6, "", &["worker"]),
-    (7, "control/", &["origin", "checks", "running", "signals", "demo", "mod"]),
+    (
+        7,
+        "control/",
+        &["origin", "process", "error_log", "checks", "running", "signals", "demo", "mod"],
+    ),
     (8, "", &["lib", "main"]),
 ];
 

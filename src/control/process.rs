@@ -1,0 +1,152 @@
+//! What a process is to its machine: its limits, its user, its pid file, its place in the background.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::{Gid, Group, Uid, User, setgid, setgroups, setuid};
+
+/// Set in the environment of a process that is to go on in the background.
+const DAEMON: &str = "EVENER_DAEMON";
+
+/// What a process in the background says to the one that started it.
+const READY: &str = "ready";
+
+/// Raises the number of descriptors this process may have to what it is allowed, and says how many
+/// those are (getrlimit(2), `RLIMIT_NOFILE`).
+pub fn raise_file_limit() -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(error) => {
+            log::warn!("descriptors stay limited to {soft}: {error}");
+            soft
+        }
+    }
+}
+
+/// Whom a process becomes once it has bound its addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    user: Option<Uid>,
+    group: Option<Gid>,
+}
+
+impl Identity {
+    /// By the names of a user and a group; the group of the user, if only that is named.
+    pub fn find(user: Option<&str>, group: Option<&str>) -> Result<Self, String> {
+        let user = user.map(|name| match User::from_name(name) {
+            Ok(Some(user)) => Ok(user),
+            Ok(None) => Err(format!("there is no user {name:?}")),
+            Err(error) => Err(format!("user {name:?} cannot be looked up: {error}")),
+        });
+        let group = group.map(|name| match Group::from_name(name) {
+            Ok(Some(group)) => Ok(group.gid),
+            Ok(None) => Err(format!("there is no group {name:?}")),
+            Err(error) => Err(format!("group {name:?} cannot be looked up: {error}")),
+        });
+        let user = user.transpose()?;
+        let group = group.transpose()?.or(user.as_ref().map(|user| user.gid));
+        Ok(Self { user: user.map(|user| user.uid), group })
+    }
+
+    /// Becomes it: for good, and for every thread of this process.
+    pub fn assume(self) -> io::Result<()> {
+        if let Some(group) = self.group {
+            if Uid::effective().is_root() {
+                setgroups(&[group])?;
+            }
+            setgid(group)?;
+        }
+        if let Some(user) = self.user {
+            setuid(user)?;
+        }
+        Ok(())
+    }
+}
+
+/// The file that names this process; removed when this is dropped, if it still does.
+pub struct PidFile(PathBuf);
+
+impl PidFile {
+    /// Writes it whole or not at all.
+    pub fn write(path: &Path) -> io::Result<Self> {
+        let mut fresh = path.as_os_str().to_owned();
+        fresh.push(".new");
+        fs::write(&fresh, format!("{}\n", std::process::id()))?;
+        fs::rename(&fresh, path)?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let named = fs::read_to_string(&self.0).unwrap_or_default();
+        if named.trim() == std::process::id().to_string() {
+            // Best effort: a stale one names nobody, or somebody else.
+            let _ = fs::remove_file(&self.0);
+        }
+    }
+}
+
+/// Which side of the start in the background a process is on.
+pub enum Background {
+    /// It has started the other, which runs or has ended with this code.
+    Starter(ExitCode),
+    /// It is the one to go on.
+    Daemon(Daemon),
+}
+
+/// A process that goes on in the background, and has not said so yet.
+pub struct Daemon(());
+
+/// Goes on in the background: starts this program anew as the leader of a session of its own, and
+/// waits until that says it is ready, or ends.
+pub fn enter_background() -> io::Result<Background> {
+    if std::env::var_os(DAEMON).is_some() {
+        nix::unistd::setsid()?;
+        return Ok(Background::Daemon(Daemon(())));
+    }
+    let program = std::env::current_exe()?;
+    let mut child = Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .env(DAEMON, "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let said = child.stdout.take().map(BufReader::new);
+    let mut lines = said.into_iter().flat_map(BufRead::lines).map_while(Result::ok);
+    if lines.any(|line| line == READY) {
+        return Ok(Background::Starter(ExitCode::SUCCESS));
+    }
+    let code = child.wait()?.code().and_then(|code| u8::try_from(code).ok());
+    Ok(Background::Starter(ExitCode::from(code.unwrap_or(1))))
+}
+
+impl Daemon {
+    /// Says that it runs, and lets go of what it was started with: standard error, too, unless that
+    /// is where it logs.
+    pub fn ready(self, errors: Errors) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        // Whoever started it may have gone; that is no reason to end.
+        let _ = writeln!(out, "{READY}").and_then(|()| out.flush());
+        let null = fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        rustix::stdio::dup2_stdin(&null)?;
+        rustix::stdio::dup2_stdout(&null)?;
+        if errors == Errors::Elsewhere {
+            rustix::stdio::dup2_stderr(&null)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a process logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errors {
+    /// To standard error.
+    Standard,
+    /// To a file.
+    Elsewhere,
+}

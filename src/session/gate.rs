@@ -1,0 +1,203 @@
+//! How many connections there may be: of all clients, and of each.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+/// How many connections there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Of all clients; what comes beyond waits in the kernel's queue.
+    pub connections_max: NonZeroUsize,
+    /// Of one address, if that is bounded; what comes beyond is reset.
+    pub per_client_max: Option<NonZeroUsize>,
+}
+
+/// Counts the connections of all workers. Touched when one is accepted and when it ends, never
+/// between.
+#[derive(Debug)]
+pub struct Gate {
+    open: AtomicUsize,
+    connections_max: AtomicUsize,
+    /// 0: not bounded.
+    per_client_max: AtomicUsize,
+    clients: Mutex<HashMap<IpAddr, usize>>,
+    room: Notify,
+}
+
+/// There are as many connections of this address as there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMany;
+
+impl Gate {
+    /// With nobody inside.
+    pub fn new(capacity: Capacity) -> Arc<Self> {
+        let gate = Self {
+            open: AtomicUsize::new(0),
+            connections_max: AtomicUsize::new(0),
+            per_client_max: AtomicUsize::new(0),
+            clients: Mutex::default(),
+            room: Notify::new(),
+        };
+        gate.set(capacity);
+        Arc::new(gate)
+    }
+
+    /// Goes by other limits from now on; who is inside stays.
+    pub fn set(&self, capacity: Capacity) {
+        let per_client = capacity.per_client_max.map_or(0, NonZeroUsize::get);
+        self.connections_max.store(capacity.connections_max.get(), Ordering::Relaxed);
+        self.per_client_max.store(per_client, Ordering::Relaxed);
+        self.room.notify_waiters();
+    }
+
+    /// How many are inside.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// How many may be.
+    pub fn connections_max(&self) -> usize {
+        self.connections_max.load(Ordering::Relaxed)
+    }
+
+    /// Lets a connection in, if there is room.
+    pub fn try_enter(self: &Arc<Self>) -> Option<Ticket> {
+        let max = self.connections_max.load(Ordering::Relaxed);
+        let more = |open: usize| (open < max).then_some(open + 1);
+        let entered = self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        entered.ok().map(|_| Ticket { gate: Arc::clone(self), client: None })
+    }
+
+    /// Lets a connection in, be there room or not: one that the kernel has accepted for a listener
+    /// that is being closed.
+    pub fn enter_anyway(self: &Arc<Self>) -> Ticket {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Ticket { gate: Arc::clone(self), client: None }
+    }
+
+    /// Lets a connection in as soon as there is room.
+    pub async fn enter(self: &Arc<Self>) -> Ticket {
+        loop {
+            // Before the look, so that room that is made after it is not missed.
+            let room = self.room.notified();
+            if let Some(ticket) = self.try_enter() {
+                return ticket;
+            }
+            room.await;
+        }
+    }
+
+    fn leave(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        self.room.notify_one();
+    }
+
+    /// A panic elsewhere leaves a plain count behind, which is as good as any.
+    fn clients(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The presence of a connection; it has left when this is dropped.
+#[derive(Debug)]
+pub struct Ticket {
+    gate: Arc<Gate>,
+    /// Whom it is counted for; boxed, since most gates do not ask.
+    client: Option<Box<IpAddr>>,
+}
+
+impl Ticket {
+    /// Of a gate of its own: for a connection that nobody counts.
+    pub fn alone() -> Self {
+        Gate::new(Capacity { connections_max: NonZeroUsize::MAX, per_client_max: None })
+            .enter_anyway()
+    }
+
+    /// Counts it for an address, where these are bounded.
+    pub fn name(&mut self, client: Option<IpAddr>) -> Result<(), TooMany> {
+        let max = self.gate.per_client_max.load(Ordering::Relaxed);
+        let (1.., Some(client)) = (max, client) else { return Ok(()) };
+        let client = client.to_canonical();
+        let mut clients = self.gate.clients();
+        let count = clients.entry(client).or_insert(0);
+        if *count >= max {
+            return Err(TooMany);
+        }
+        *count += 1;
+        drop(clients);
+        self.client = Some(Box::new(client));
+        Ok(())
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(client) = self.client.take() {
+            let mut clients = self.gate.clients();
+            if let Some(count) = clients.get_mut(&client) {
+                *count -= 1;
+                if *count == 0 {
+                    clients.remove(&client);
+                }
+            }
+        }
+        self.gate.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    fn gate(connections_max: usize, per_client_max: usize) -> Arc<Gate> {
+        let connections_max = NonZeroUsize::new(connections_max).unwrap();
+        Gate::new(Capacity { connections_max, per_client_max: NonZeroUsize::new(per_client_max) })
+    }
+
+    #[test]
+    fn who_finds_no_room_waits_until_somebody_leaves() {
+        let gate = gate(1, 0);
+        let first = gate.try_enter().unwrap();
+        assert!(gate.try_enter().is_none());
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut entering = pin!(gate.enter());
+        assert!(entering.as_mut().poll(&mut cx).is_pending());
+        drop(first);
+        assert!(matches!(entering.as_mut().poll(&mut cx), Poll::Ready(_)));
+    }
+
+    #[test]
+    fn more_room_lets_those_in_who_wait() {
+        let gate = gate(1, 0);
+        let _first = gate.try_enter();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut entering = pin!(gate.enter());
+        assert!(entering.as_mut().poll(&mut cx).is_pending());
+        let two = NonZeroUsize::new(2).unwrap();
+        gate.set(Capacity { connections_max: two, per_client_max: None });
+        assert!(entering.as_mut().poll(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn each_address_is_counted_by_itself_and_forgotten_when_it_has_left() {
+        let gate = gate(9, 1);
+        let named = |address: &str| {
+            let mut ticket = gate.try_enter().unwrap();
+            ticket.name(Some(address.parse().unwrap())).map(|()| ticket)
+        };
+        let one = named("192.0.2.1").unwrap();
+        let _other = named("192.0.2.2").unwrap();
+        assert_eq!(named("::ffff:192.0.2.1").err(), Some(TooMany));
+        drop(one);
+        drop(named("192.0.2.1").unwrap());
+        assert_eq!((gate.clients().len(), gate.open()), (1, 1));
+    }
+}
