@@ -2,13 +2,15 @@
 //!
 //! 0: ended as asked. 1: could not start, such as a port in use. 2: a mistake in the flags.
 
+use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use evener::address::Address;
 use evener::config::cli::{Cli, DemoFlags, ExplainFlags, Job, OriginFlags};
 use evener::config::describe::summary;
 use evener::config::explain::explain;
-use evener::config::mistake::Mistake;
+use evener::config::mistake::{Mistake, Place};
 use evener::config::sources::{Sources, Unreadable};
 use evener::config::{self, Config, Loader, value};
 use evener::control::error_log::ErrorLog;
@@ -23,6 +25,7 @@ enum Failure {
     Words(clap::Error),
     Mistakes(Vec<Mistake>),
     Start(StartError),
+    Print(io::Error),
 }
 
 impl From<Unreadable> for Failure {
@@ -35,9 +38,7 @@ impl From<Unreadable> for Failure {
 }
 
 fn main() -> ExitCode {
-    let words: Vec<String> =
-        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-    match Sources::read(&words).map_err(Failure::from).and_then(|read| run(&words, &read)) {
+    match words().and_then(|words| run(&words, &Sources::read(&words)?)) {
         Ok(code) => code,
         Err(Failure::Words(help)) if help.exit_code() == 0 => {
             // Help or the version; a reader that is gone is no failure.
@@ -52,6 +53,10 @@ fn main() -> ExitCode {
             eprintln!("evener: {error}");
             ExitCode::from(1)
         }
+        Err(Failure::Print(error)) => {
+            eprintln!("evener: standard output: {error}");
+            ExitCode::from(1)
+        }
         Err(Failure::Mistakes(mistakes)) => {
             for mistake in mistakes {
                 eprintln!("evener: {mistake}");
@@ -59,6 +64,15 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// The command line. A word that is no UTF-8 names nothing that a configuration could.
+fn words() -> Result<Vec<String>, Failure> {
+    let told = |word: OsString| {
+        let what = format!("{:?} is no UTF-8", word.to_string_lossy());
+        Failure::Mistakes(vec![Mistake { place: Place::Argument("command line"), what }])
+    };
+    std::env::args_os().map(|word| word.into_string().map_err(told)).collect()
 }
 
 /// What clap says in a paragraph: the error, and its tip if it has one.
@@ -86,7 +100,7 @@ fn balance(words: &[String], sources: &Sources) -> Result<ExitCode, Failure> {
     let identity = identity.map_err(wrong)?;
     let config = configure(sources)?;
     if sources.flags.test {
-        print!("{}", summary(&config));
+        print(&summary(&config))?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut daemon = None;
@@ -113,9 +127,10 @@ fn balance(words: &[String], sources: &Sources) -> Result<ExitCode, Failure> {
 
 fn run_explain(flags: &ExplainFlags, sources: &Sources) -> Result<ExitCode, Failure> {
     let config = configure(sources)?;
-    let mistake = |what| Failure::Mistakes(vec![Mistake::in_flag("path", what)]);
+    let place = Place::Argument("PATH");
+    let mistake = |what| Failure::Mistakes(vec![Mistake { place, what }]);
     let explained = explain(&config, &flags.host, &flags.path).map_err(mistake)?;
-    print!("{}", explained.text);
+    print(&explained.text)?;
     Ok(ExitCode::from(u8::from(!explained.is_routed)))
 }
 
@@ -149,6 +164,15 @@ fn run_origin(flags: &OriginFlags) -> Result<ExitCode, Failure> {
     }
     loop {
         std::thread::park();
+    }
+}
+
+/// Prints what was asked for. A reader that has gone has seen enough.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Print(error)),
+        _ => Ok(()),
     }
 }
 

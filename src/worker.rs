@@ -3,17 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use socket2::Socket;
 use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc;
-use tokio::task::coop::unconstrained;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -120,7 +117,7 @@ async fn work(mut setup: Setup) -> usize {
         match setup.commands.recv().await {
             Some(Command::Adopt(Adoption { plan, listeners, done })) => {
                 // What waits at a listener that goes was meant for the plan that goes.
-                worker.close_all_but(&listeners);
+                worker.close_all_but(&listeners).await;
                 worker.current.adopt(plan);
                 let _ = done.send(worker.open(listeners));
             }
@@ -129,7 +126,7 @@ async fn work(mut setup: Setup) -> usize {
             None => break Instant::now(),
         }
     };
-    worker.close_all_but(&[]);
+    worker.close_all_but(&[]).await;
     let cut = drain(&worker.current.get().drain, deadline).await;
     sweeping.abort();
     cut
@@ -142,10 +139,11 @@ struct Worker {
 }
 
 impl Worker {
-    fn close_all_but(&mut self, staying: &[Doorway]) {
+    async fn close_all_but(&mut self, staying: &[Doorway]) {
         let stays = |door: &mut Door| staying.iter().any(|doorway| doorway.id == door.id);
-        for door in self.doors.extract_if(.., |door| !stays(door)) {
-            door.close();
+        let closing: Vec<Door> = self.doors.extract_if(.., |door| !stays(door)).collect();
+        for door in closing {
+            door.close().await;
         }
     }
 
@@ -192,9 +190,13 @@ impl Door {
         Self { id, reception, accepting }
     }
 
-    fn close(self) {
+    async fn close(self) {
         self.accepting.abort();
-        self.reception.accept_waiting();
+        // Its share of the listener goes with the task, which is not dropped before it is awaited.
+        let _ = self.accepting.await;
+        if let Some(reception) = Rc::into_inner(self.reception) {
+            reception.close();
+        }
     }
 }
 
@@ -247,18 +249,13 @@ impl Reception {
         }
     }
 
-    /// Takes the connections that the kernel has already accepted for us, be there room or not:
-    /// closing the socket would reset them.
-    fn accept_waiting(&self) {
-        if let Some((stream, peer)) = self.waiting.take() {
-            self.admit(stream, peer, self.gate.enter_anyway());
-        }
-        let mut cx = Context::from_waker(Waker::noop());
-        // Unconstrained: the cooperative budget would end this before the queue is empty.
-        let mut next = || pin!(unconstrained(self.listener.accept())).poll(&mut cx);
-        while let Poll::Ready(Ok((stream, peer))) = next() {
-            self.current.get().metrics.accepted.add(1);
-            self.admit(stream, peer, self.gate.enter_anyway());
+    /// Takes the connections that the kernel has already accepted for us, be there room or not.
+    fn close(self) {
+        let Self { listener, entrance, gate, current, waiting } = self;
+        let queued = listener.close();
+        current.get().metrics.accepted.add(queued.len() as u64);
+        for (stream, peer) in waiting.take().into_iter().chain(queued) {
+            session::admit(stream, peer, entrance.get(), gate.enter_anyway(), &current);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The configuration file: what it can say, how flags win over it, and where its mistakes are.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -9,12 +10,16 @@ use evener::config::describe::summary;
 use evener::config::explain::explain;
 use evener::config::sources::Sources;
 
-use crate::support::{Origin, Process, Proxy, temporary};
+use crate::support::temporary;
 
 /// A file of that text, and what is in force with these flags beside it.
 fn read(text: &str, flags: &[&str]) -> Result<Config, Vec<String>> {
+    read_bytes(text.as_bytes(), flags)
+}
+
+fn read_bytes(bytes: &[u8], flags: &[&str]) -> Result<Config, Vec<String>> {
     let path = temporary("conf.yaml");
-    fs::write(&path, text).unwrap();
+    fs::write(&path, bytes).unwrap();
     let first = ["evener", "-c", path.to_str().unwrap()];
     let words: Vec<String> = first.iter().chain(flags).map(ToString::to_string).collect();
     let sources = Sources::read(&words);
@@ -134,7 +139,18 @@ fn each_mistake_is_told_with_its_line_and_column() {
         ("routes:\n  - endpoints: [127.0.0.1:1]\n", "2:5: a route needs prefix: /"),
         ("routes: [{prefix: /}]\n", "1:19: a route needs either upstream: NAME or endpoints"),
         ("routes: [{prefix: /, endpoints: []}]\n", "1:19: there are no endpoints"),
-        ("routes: [{prefix: b, endpoints: [127.0.0.1:1]}]\n", "1:19: \"b\": no path"),
+        ("routes: [{prefix: b/c, endpoints: [127.0.0.1:1]}]\n", "1:19: \"b/c\": a prefix begins"),
+        ("routes: [{prefix: /, host: a/b, endpoints: [x]}]\n", "1:28: \"a/b\" is no host"),
+        ("routes: [{prefix: /, host: !env A, endpoints: [x]}]\n", "1:33: unsupported tag"),
+        ("routes: [{prefix: /, strip_prefix: true, endpoints: [x]}]\n", "1:19: strip_prefix takes"),
+        (
+            "routes: [{prefix: /i*, strip_prefix: true, endpoints: [x]}]\n",
+            "1:19: strip_prefix takes",
+        ),
+        ("listen: [127.0.0.1:1, 0.0.0.0:1]\n", "1:23: 0.0.0.0:1 is part of 127.0.0.1:1"),
+        ("log_level: trace\n", "1:12: \"trace\" is none of"),
+        ("listen: [null]\n", "1:10: there is no value"),
+        ("threads: 2\n---\nthreads: 3\n", "3:1: there is more than one document"),
         ("routes: [{prefix: /, endpoints: [127.0.0.1:0]}]\n", "1:34: \"127.0.0.1:0\": an endpoint"),
         ("routes: [{prefix: /, upstream: u}]\n", "1:32: there is no upstream \"u\""),
         ("tcp: [{listen: ':1'}]\n", "1:7: a relay needs either upstream: NAME or endpoints"),
@@ -206,7 +222,9 @@ fn an_explanation_names_the_route_and_what_it_changes() {
     ] {
         assert!(explained.text.lines().any(|said| said == line), "{line} in\n{}", explained.text);
     }
-    assert!(explain(&config, "a", "/..").unwrap_err().contains("answered 400"));
+    for (host, target) in [("a", "/.."), ("a b", "/"), ("a", "/ b"), ("a\r\nX: y", "/")] {
+        assert!(explain(&config, host, target).unwrap_err().contains("answered 400"), "{host}");
+    }
 }
 
 fn run(words: &[&str]) -> (Option<i32>, String) {
@@ -230,6 +248,9 @@ fn a_test_says_what_would_run_and_binds_nothing() {
     assert_eq!(code, Some(2));
     assert!(said.contains(&format!("evener: {}:1:10: \"x\" is no number", bad.display())));
     assert_eq!(run(&["-t", "-c", "/nonexistent.yaml"]).0, Some(2));
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("--listen={}", held.local_addr().unwrap());
+    assert_eq!(run(&["-t", "-c", good.to_str().unwrap(), &listen, "--"]).0, Some(0));
 }
 
 #[test]
@@ -240,54 +261,26 @@ fn explain_ends_with_1_where_there_is_no_route() {
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("route /auth: the only one whose prefix fits"), "{said}");
     assert_eq!(explain("/nope").0, Some(1));
-    assert_eq!(explain("nope").0, Some(2));
-}
-
-#[test]
-fn what_a_route_strips_and_renames_is_what_its_endpoint_gets() {
-    let origin = Origin::named("o");
-    let text = format!(
-        "listen: 127.0.0.1:0\nroutes:\n  - {{prefix: /auth, strip_prefix: true, host_header: \
-         inner, endpoints: ['{}']}}\n",
-        origin.address
-    );
-    let proxy = Proxy::configured(read(&text, &["--check", "off", "--log-level", "off"]).unwrap());
-    let rows = [
-        ("/auth", "GET / HTTP/1.1"),
-        ("/auth/x?y=/auth", "GET /x?y=/auth HTTP/1.1"),
-        ("/auth//evil.example/x", "GET /evil.example/x HTTP/1.1"),
-        ("/a%75th/%2e%2e/auth/%7e?q", "GET /~?q HTTP/1.1"),
-    ];
-    for (index, (target, line)) in rows.iter().enumerate() {
-        assert_eq!(proxy.get(target).status, 200);
-        let head = &origin.heads()[index];
-        assert_eq!(head.lines().next(), Some(*line));
-        assert!(head.contains("\r\nHost: inner\r\n"), "{head}");
-        assert!(head.contains("\r\nX-Forwarded-Prefix: /auth\r\n"), "{head}");
+    for refused in ["nope", "/a b", "/a#b", "/..", "/a\nroute /fake: x"] {
+        assert_eq!(explain(refused).0, Some(2), "{refused:?}");
     }
+    let (code, said) = run(&["explain", "-c", path.to_str().unwrap(), "--", "/auth"]);
+    assert_eq!(code, Some(0), "{said}");
 }
 
 #[test]
-fn a_backup_serves_while_the_others_are_out() {
-    let (dead, spare) = (Origin::refusing(), Origin::named("spare"));
-    let text = format!(
-        "listen: 127.0.0.1:0\nfail_timeout: 10m\nroutes:\n  - prefix: /\n    endpoints: \
-         ['{}', {{address: '{}', backup: true}}]\n",
-        dead.address, spare.address
-    );
-    let proxy = Proxy::configured(read(&text, &["--check", "off", "--log-level", "off"]).unwrap());
-    assert!((0..10).all(|_| proxy.get("/").text() == "spare"));
+fn a_file_that_is_too_large_or_no_text_is_refused_whole() {
+    let mistakes = read_bytes(&vec![b'#'; 16 * 1024 * 1024 + 1], &[]).unwrap_err();
+    assert!(mistakes[0].contains("larger than 16777216 bytes"), "{mistakes:?}");
+    let mistakes = read_bytes(b"threads: 2\n# \xff\n", &[]).unwrap_err();
+    assert_eq!(mistakes, ["2:3: is no UTF-8: save the file in that encoding"]);
 }
 
 #[test]
-fn a_process_follows_its_file() {
-    let origin = Origin::named("o");
-    let path = written(&format!(
-        "listen: 127.0.0.1:0\nthreads: 1\nroutes: [{{prefix: /, endpoints: ['{}']}}]\n",
-        origin.address
-    ));
-    let process = Process::start(&["-c", path.to_str().unwrap()]);
-    let mut client = process.client();
-    client.get("/");
-    assert_eq!(client.response().text(), "o");
+fn what_means_nothing_to_a_relay_is_a_mistake_at_its_upstream() {
+    let text = "tcp: [{listen: ':1', upstream: u}]\nupstreams:\n  - name: u\n    endpoints: \
+                [127.0.0.1:2]\n    check: http:/h\n    response_timeout: 1s\n    max_idle: 1\n";
+    let mistakes = read(text, &[]).unwrap_err();
+    let starts: Vec<_> = mistakes.iter().map(|told| &told[..told.len().min(11)]).collect();
+    assert_eq!(starts, ["5:12: check", "6:23: respo", "7:15: max_i"], "{mistakes:?}");
 }

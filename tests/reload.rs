@@ -1,7 +1,6 @@
 //! Reloads: what changes, what stays, and that no connection notices.
 
 use std::fs;
-use std::net::TcpStream;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Barrier, Mutex};
@@ -144,46 +143,19 @@ fn a_tunnel_outlives_its_route() {
 }
 
 #[test]
-fn relays_go_where_they_did_when_routes_come_and_go() {
-    let (http, raw) = (Origin::named("http"), Origin::named("raw"));
-    let relay = format!("--tcp=127.0.0.1:0={}", raw.address);
-    let mut proxy = Proxy::start(&[&to("/", &http), &relay]);
-    let at = proxy.addresses()[1];
-    let mut before = Client::connect(at);
-    assert_eq!(text(&mut before, "/"), "raw");
-    proxy.reload(&[&to("/", &http), &to("/a", &http), &to("/b", &http), &relay]).unwrap();
-    assert_eq!(text(&mut Client::connect(at), "/"), "raw");
-    assert_eq!(text(&mut before, "/"), "raw");
-    assert_eq!(proxy.get("/b").text(), "http");
-}
-
-#[test]
-fn listeners_come_and_go_and_their_connections_stay() {
-    let origin = Origin::named("o");
-    let route = to("/", &origin);
-    let relay = format!("--tcp=127.0.0.2:0={}", origin.address);
-    let mut proxy = Proxy::start(&[&route]);
-    let changes = proxy.reload(&[&route, &relay]).unwrap();
-    assert!(changes.iter().any(|change| change.starts_with("+ listen 127.0.0.2:0: TCP")));
-    let at = proxy.addresses()[1];
-    let mut client = Client::connect(at);
-    assert_eq!(text(&mut client, "/"), "o");
-    proxy.reload(&[&route]).unwrap();
-    eventually("nobody listens there", || TcpStream::connect(at).is_err());
-    assert_eq!(text(&mut client, "/"), "o");
-}
-
-#[test]
-fn a_reload_that_cannot_bind_changes_nothing() {
-    let (one, two) = (Origin::named("one"), Origin::named("two"));
-    let mut proxy = Proxy::start(&[&to("/", &one)]);
-    let taken = format!("--listen={}", two.address);
-    let refused = proxy.reload(&[&to("/", &two), &taken]).unwrap_err();
-    assert!(refused.contains("is in use"), "{refused}");
-    assert_eq!(proxy.get("/").text(), "one");
-    let threads = proxy.reload(&[&to("/", &two), "--threads", "2"]).unwrap_err();
-    assert!(threads.contains("a reload cannot change threads"), "{threads}");
-    assert_eq!(proxy.get("/").text(), "one");
+fn what_is_known_of_an_endpoint_goes_on_as_one_endpoint_only() {
+    let origin = counting();
+    let (a, b, c) = (to("/a", &origin), to("/b", &origin), to("/c", &origin));
+    let mut proxy = Proxy::start(&[&a]);
+    let record = |proxy: &Proxy, upstream: usize| {
+        Arc::clone(&proxy.plan().upstreams[upstream].endpoints[0].record)
+    };
+    let first = record(&proxy, 0);
+    proxy.reload(&[&b, &c]).unwrap();
+    let (second, third) = (record(&proxy, 0), record(&proxy, 1));
+    assert!(Arc::ptr_eq(&first, &second) && !Arc::ptr_eq(&second, &third));
+    proxy.reload(&[&c, &b, &a]).unwrap();
+    assert!(Arc::ptr_eq(&record(&proxy, 0), &third) && Arc::ptr_eq(&record(&proxy, 1), &second));
 }
 
 #[test]

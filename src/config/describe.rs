@@ -1,6 +1,6 @@
 //! What a configuration says, in words: for `--test`, and for what changes with another one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -47,6 +47,20 @@ pub fn difference(now: &Config, next: &Config) -> Vec<String> {
 }
 
 fn items(config: &Config) -> Vec<Item> {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut items = listed(config);
+    for Item { subject, .. } in &mut items {
+        // Two listeners on port 0 are two.
+        let count = seen.entry(subject.clone()).or_default();
+        *count += 1;
+        if *count > 1 {
+            let _ = write!(subject, " ({count})");
+        }
+    }
+    items
+}
+
+fn listed(config: &Config) -> Vec<Item> {
     let plan = &config.plan;
     let mut items = vec![item("threads", config.threads)];
     items.extend(config.listeners.iter().map(|listener| {
@@ -94,37 +108,39 @@ fn of_route(route: &Route, plan: &Plan) -> Item {
 /// An upstream and its endpoints.
 pub(super) fn of_upstream(upstream: &Upstream) -> impl Iterator<Item = Item> {
     let Upstream { name, policy, timeouts, thresholds, keeping, .. } = upstream;
+    let is_tcp = upstream.traffic == Traffic::Tcp;
+    let interval = time(upstream.check_interval);
     let check = match &upstream.check {
         Check::Off => "no checks".to_owned(),
-        Check::Tcp => format!("a connection every {} as a check", time(upstream.check_interval)),
-        Check::Http(path) => {
-            format!("GET {path} every {} as a check", time(upstream.check_interval))
-        }
+        Check::Http(path) if !is_tcp => format!("GET {path} every {interval} as a check"),
+        Check::Tcp | Check::Http(_) => format!("a connection every {interval} as a check"),
     };
     let mut says = policy.name().to_owned();
-    if upstream.traffic == Traffic::Tcp {
+    if is_tcp {
         says.push_str(", TCP");
     }
     if let Some(version) = upstream.announces {
         let _ = write!(says, ", PROXY protocol {version:?}");
     }
     let errors = match upstream.server_errors {
-        ServerErrors::Answers => "",
-        ServerErrors::Failures => " (500-599 among them)",
+        ServerErrors::Failures if !is_tcp => " (500-599 among them)",
+        _ => "",
     };
-    let _ = write!(
-        says,
-        ", {check}, {} failures in a row{errors} eject for {}, timeouts: connect {}, response {}, \
-         idle {}, tunnel {}, {} idle connections for {}",
-        thresholds.fails_max,
-        time(thresholds.fail_timeout),
-        time(timeouts.connect),
-        time(timeouts.response),
-        time(timeouts.idle),
-        time(timeouts.tunnel),
-        keeping.idle_max,
-        time(keeping.idle_timeout),
-    );
+    let (fails, out) = (thresholds.fails_max, time(thresholds.fail_timeout));
+    let _ = write!(says, ", {check}, {fails} failures in a row{errors} eject for {out}");
+    let (connect, tunnel) = (time(timeouts.connect), time(timeouts.tunnel));
+    if is_tcp {
+        let _ = write!(says, ", timeouts: connect {connect}, tunnel {tunnel}");
+    } else {
+        let (response, idle) = (time(timeouts.response), time(timeouts.idle));
+        let _ = write!(
+            says,
+            ", timeouts: connect {connect}, response {response}, idle {idle}, tunnel {tunnel}, {} \
+             idle connections for {}",
+            keeping.idle_max,
+            time(keeping.idle_timeout),
+        );
+    }
     let endpoints = upstream.endpoints.iter().map(move |endpoint| {
         item(format!("endpoint {} of {name}", endpoint.address), of_endpoint(endpoint))
     });
@@ -136,18 +152,22 @@ fn of_endpoint(endpoint: &Endpoint) -> String {
     format!("weight {}{role}", endpoint.weight)
 }
 
-fn of_clients(config: &Config) -> [Item; 4] {
+fn of_clients(config: &Config) -> [Item; 6] {
     let Plan { timeouts, limits, trusted, .. } = &*config.plan;
     let mut networks: Vec<String> = trusted.networks.iter().map(ToString::to_string).collect();
     networks.extend(trusted.unix.then(|| "unix".to_owned()));
     let trusted = if networks.is_empty() { "nobody".to_owned() } else { networks.join(", ") };
     let (header, keepalive) = (time(timeouts.header), time(timeouts.keepalive));
+    let each = config.capacity.per_client_max;
+    let each = each.map_or_else(String::new, |each| format!(", {each} of a client"));
     let (bytes, fields) = (limits.head_bytes_max, limits.fields_max);
     [
         item("clients", format!("header timeout {header}, keepalive timeout {keepalive}")),
         item("heads", format!("at most {bytes} bytes and {fields} fields")),
         item("trusted", trusted),
+        item("connections", format!("at most {}{each}", config.capacity.connections_max)),
         item("drain", format!("for up to {}", time(config.drain_timeout))),
+        item("log", config.log_level.to_string().to_lowercase()),
     ]
 }
 

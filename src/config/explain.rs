@@ -4,6 +4,9 @@ use std::fmt::Write as _;
 
 use super::Config;
 use super::describe::{Item, of_upstream};
+use crate::http::framing;
+use crate::http::head::{self, Limits, RequestHead, Scan, Storage};
+use crate::reject::Reject;
 use crate::route::{Pattern, Router, normalise};
 use crate::session::services::Route;
 use crate::upstream::Upstream;
@@ -20,17 +23,26 @@ pub struct Explanation {
 /// Which route, upstream and rules a request for `target` of `host` would take, and why. Fails if
 /// the request would be refused.
 pub fn explain(config: &Config, host: &str, target: &str) -> Result<Explanation, String> {
-    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
-    if !path.starts_with('/') {
-        return Err(format!("{target:?} is no path: begin with /"));
+    if host.chars().any(char::is_control) {
+        return Err(format!("{target:?} of {host:?} would be answered 400: control characters"));
     }
-    let path = normalise(path.as_bytes())
-        .map_err(|_| format!("{target:?} climbs above the root: such a request is answered 400"))?;
+    let bytes = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes();
+    let mut storage = Storage::new();
+    let head = read(&bytes, &config.plan.limits, &mut storage).map_err(|reject| {
+        format!("{target:?} of {host:?} would be answered {}: {}", reject.status(), reject.phrase())
+    })?;
+    let (authority, target) = (String::from_utf8_lossy(head.authority), head.target);
+    let query = &target[head.path().len()..];
+    let path = normalise(head.path().as_bytes()).map_err(|_| {
+        let reject = Reject::PathAboveRoot;
+        format!("{target:?} would be answered {}: {}", reject.status(), reject.phrase())
+    })?;
     let shown = String::from_utf8_lossy(&path).into_owned();
-    let mut text = format!("request: {host} {target}\n");
+    let mut text = format!("request: {authority} {target}\n");
     if shown != target {
         let _ = writeln!(text, "path: {shown}, normalised and without its query");
     }
+    let host = &*authority;
     let plan = &config.plan;
     let fitting = plan.routes.iter().filter(|route| fits(route, host, &path));
     let Some(found) = plan.router.find(host.as_bytes(), &path) else {
@@ -55,6 +67,22 @@ pub fn explain(config: &Config, host: &str, target: &str) -> Result<Explanation,
         let _ = writeln!(text, "{subject}: {predicate}");
     }
     Ok(Explanation { text, is_routed: true })
+}
+
+/// Reads a head as a session would.
+fn read<'h, 'b>(
+    bytes: &'b [u8],
+    limits: &Limits,
+    storage: &'h mut Storage<'b>,
+) -> Result<RequestHead<'h, 'b>, Reject> {
+    let length = Scan::request().advance(bytes, limits)?;
+    // What follows the end of a head is no part of it, and nothing may.
+    if length != Some(bytes.len()) {
+        return Err(Reject::RequestLine);
+    }
+    let head = head::request(bytes, limits, storage)?;
+    framing::request(&head)?;
+    Ok(head)
 }
 
 fn fits(route: &Route, host: &str, path: &[u8]) -> bool {

@@ -149,9 +149,18 @@ pub struct EndpointFields {
 
 impl File {
     /// Reads a file's text; `path` is what it is called in messages.
-    pub fn parse(path: &str, text: &str) -> Result<Self, Vec<Mistake>> {
+    pub fn parse(path: &str, bytes: &[u8]) -> Result<Self, Vec<Mistake>> {
         let path: Arc<str> = path.into();
-        let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            let (line, column) = position(&bytes[..error.valid_up_to()]);
+            let place = Place::File { path: Arc::clone(&path), line, column };
+            vec![Mistake { place, what: "is no UTF-8: save the file in that encoding".to_owned() }]
+        })?;
+        let options = serde_saphyr::options! {
+            with_snippet: false,
+            strict_booleans: true,
+            reject_unsupported_tags: true,
+        };
         let written: Written =
             serde_saphyr::from_str_with_options(text, options).map_err(|error| {
                 let place = place(&path, error.location().unwrap_or(Location::UNKNOWN));
@@ -169,6 +178,13 @@ impl File {
     }
 }
 
+/// Where text ends, from 1.
+fn position(text: &[u8]) -> (u64, u64) {
+    let line = memchr::memchr_iter(b'\n', text).count();
+    let last = text.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+    (line as u64 + 1, String::from_utf8_lossy(last).chars().count() as u64 + 1)
+}
+
 fn place(path: &Arc<str>, at: Location) -> Place {
     Place::File { path: Arc::clone(path), line: at.line().max(1), column: at.column().max(1) }
 }
@@ -177,7 +193,18 @@ fn place(path: &Arc<str>, at: Location) -> Place {
 /// names of its options, which nobody can set.
 fn explain(error: &serde_saphyr::Error) -> String {
     let text = error.to_string();
-    let text = text.rsplit_once(" at line ").map_or(&*text, |(what, _)| what);
+    let text = [" (defined at line ", " at line "]
+        .iter()
+        .fold(&*text, |text, end| text.split_once(end).map_or(text, |(what, _)| what));
+    if text.contains("into string") && text.contains("null") {
+        return "there is no value: write one, or leave the key out".to_owned();
+    }
+    if text.starts_with("multiple YAML documents") {
+        return "there is more than one document: write one, without ---".to_owned();
+    }
+    if text.starts_with("budget breached") {
+        return "the file is too large to be a configuration".to_owned();
+    }
     let text = text.split(", set ").next().unwrap_or(text);
     text.replace("unknown field", "unknown key")
         .replace("mapping key:", "key")

@@ -127,9 +127,16 @@ impl<'a> Listeners<'a> {
         }
         let entrance = Entrance { greeting: listen.greeting, service };
         for address in listen.addresses {
-            let is_fixed = !matches!(&address, Address::Tcp(tcp) if tcp.port() == 0);
-            if is_fixed && self.said.iter().any(|said| said.listener.address == address) {
-                mistakes.add(place, format!("{address} is given twice"));
+            for said in &self.said {
+                let earlier = &said.listener.address;
+                if overlap(earlier, &address) {
+                    let what = if earlier == &address {
+                        format!("{address} is given twice")
+                    } else {
+                        format!("{address} is part of {earlier}, or that of it")
+                    };
+                    mistakes.add(place, what);
+                }
             }
             let listener = Listener { address, entrance };
             self.said.push(Said { listener, place: place.clone() });
@@ -150,6 +157,18 @@ impl<'a> Listeners<'a> {
                 }
             }
         }
+    }
+}
+
+/// Whether the kernel would refuse to bind both.
+fn overlap(one: &Address, other: &Address) -> bool {
+    match (one, other) {
+        (Address::Tcp(one), Address::Tcp(other)) => {
+            let anywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+            let same_ip = one.ip() == other.ip() || anywhere && one.is_ipv4() == other.is_ipv4();
+            one.port() != 0 && one.port() == other.port() && same_ip
+        }
+        _ => one == other,
     }
 }
 

@@ -9,6 +9,8 @@ use std::sync::Arc;
 pub enum Place {
     /// By a flag, without its dashes.
     Flag(Cow<'static, str>),
+    /// In an argument that is no flag, by its name in the help.
+    Argument(&'static str),
     /// In a file.
     File {
         /// The file, as it was named.
@@ -24,6 +26,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag(flag) => write!(f, "--{flag}"),
+            Self::Argument(name) => f.write_str(name),
             Self::File { path, line, column } => write!(f, "{path}:{line}:{column}"),
         }
     }
@@ -76,7 +79,7 @@ impl Mistakes {
     /// What was built while they were collected, if there are none.
     pub(super) fn none<T>(mut self, built: T) -> Result<T, Vec<Mistake>> {
         self.0.sort_by_key(|mistake| match mistake.place {
-            Place::Flag(_) => (0, 0),
+            Place::Flag(_) | Place::Argument(_) => (0, 0),
             Place::File { line, column, .. } => (line, column),
         });
         if self.0.is_empty() { Ok(built) } else { Err(self.0) }

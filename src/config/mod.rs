@@ -81,11 +81,9 @@ impl Config {
         listeners.add_relays(&mut upstreams, &mut mistakes);
         listeners.refuse_loops(&upstreams, &mut mistakes);
         upstreams.refuse_unused(sources, &mut mistakes);
+        upstreams.refuse_meaningless(sources, &mut mistakes);
         let drain = value::duration(&flags.drain_timeout);
-        let log_level = flags
-            .log_level
-            .parse()
-            .map_err(|_| format!("{:?} is none of off, error, warn, info, debug", flags.log_level));
+        let log_level = value::log_level(&flags.log_level);
         let config = Self {
             listeners: listeners.said.into_iter().map(|said| said.listener).collect(),
             threads,
@@ -123,7 +121,7 @@ impl Loader {
     /// reasons why not, if it makes no sense.
     pub fn reload(&self, threads: NonZeroUsize) -> Result<Config, Vec<String>> {
         let (_, mut sources) = Sources::read(&self.words).map_err(Unreadable::reasons)?;
-        if sources.flags.threads == "0" {
+        if value::number(&sources.flags.threads, 0, 0) == Ok(0) {
             // However many cores there are by now.
             sources.flags.threads = threads.to_string();
         }

@@ -1,8 +1,8 @@
 //! Which requests go where.
 
-use serde_saphyr::Spanned;
+use serde_saphyr::{Location, Spanned};
 
-use super::file::{File, RouteEntry};
+use super::file::{File, RouteEntry, Said};
 use super::mistake::{Mistakes, Place};
 use super::sources::Sources;
 use super::upstreams::{At, Upstreams};
@@ -68,10 +68,8 @@ impl Routes {
             return mistakes.add(&whole, "a route needs prefix: /…");
         };
         let place = file.place(prefix.referenced);
-        let host = entry.host.as_ref().map_or("", |host| &host.value);
-        let text = format!("{host}{}", prefix.value);
-        let parsed = text.parse().map_err(|error| format!("{text:?}: {error}"));
-        let parsed: Option<Pattern> = mistakes.take(&place, parsed);
+        let parsed = pattern(entry.host.as_ref(), prefix);
+        let parsed = parsed.map_err(|(at, what)| mistakes.add(&file.place(at), what)).ok();
         let name = parsed.as_ref().map_or_else(String::new, ToString::to_string);
         let upstream = match (&entry.upstream, &entry.endpoints) {
             (Some(named), None) => {
@@ -88,7 +86,12 @@ impl Routes {
             }
         };
         let (Some(pattern), Some(upstream)) = (parsed, upstream) else { return };
-        let strips = (entry.strip_prefix == Some(true)).then(|| pattern.path().into());
+        let strips = (entry.strip_prefix == Some(true)).then(|| pattern.segments().map(Box::from));
+        if strips == Some(None) {
+            let what = format!("strip_prefix takes whole segments, of which {pattern} has none");
+            mistakes.add(&place, what);
+        }
+        let strips = strips.flatten();
         self.add(pattern, upstream, upstreams.built[upstream].timeouts, place);
         let Some(route) = self.built.last_mut() else { return };
         route.strips = strips;
@@ -121,7 +124,7 @@ impl Routes {
         Router::new(&self.patterns).unwrap_or_else(|duplicate| {
             let pattern = &self.patterns[duplicate.second];
             let what = match &self.places[duplicate.first] {
-                Place::Flag(_) => format!("{pattern} is given twice"),
+                Place::Flag(_) | Place::Argument(_) => format!("{pattern} is given twice"),
                 earlier @ Place::File { .. } => {
                     format!("no request comes here: the route at {earlier} takes {pattern} already")
                 }
@@ -130,6 +133,20 @@ impl Routes {
             Router::default()
         })
     }
+}
+
+/// The pattern of a route, or what is wrong with it, and where.
+fn pattern(host: Option<&Said>, prefix: &Said) -> Result<Pattern, (Location, String)> {
+    if !prefix.value.starts_with('/') {
+        let what = format!("{:?}: a prefix begins with /", prefix.value);
+        return Err((prefix.referenced, what));
+    }
+    if let Some(host) = host.filter(|host| host.value.contains('/')) {
+        let what = format!("{:?} is no host: the path is the prefix's", host.value);
+        return Err((host.referenced, what));
+    }
+    let text = format!("{}{}", host.map_or("", |host| &host.value), prefix.value);
+    text.parse().map_err(|error| (prefix.referenced, format!("{text:?}: {error}")))
 }
 
 fn host_header(host: &str) -> Result<String, String> {

@@ -71,16 +71,17 @@ impl Sources {
             let what = format!("{path}: {error}");
             Unreadable::Mistakes(vec![Mistake::in_flag("config", what)])
         };
-        let text = read_file(&path).map_err(unreadable)?;
-        let file = File::parse(&path, &text).map_err(Unreadable::Mistakes)?;
+        let bytes = read_file(&path).map_err(unreadable)?;
+        let file = File::parse(&path, &bytes).map_err(Unreadable::Mistakes)?;
         Self::layered(words, file).map_err(Unreadable::Words)
     }
 
-    /// The command line with the words behind it that the file stands for.
+    /// The command line with the words in it that the file stands for.
     fn layered(words: &[String], mut file: File) -> Result<(Cli, Self), clap::Error> {
         let matches = Cli::command().try_get_matches_from(words)?;
+        let is_job = matches.subcommand().is_some();
         let matches = matches.subcommand().map_or(&matches, |(_, inner)| inner);
-        let mut words = words.to_vec();
+        let mut written = Vec::new();
         let mut places: HashMap<String, Vec<Place>> = HashMap::new();
         for setting in &file.settings {
             if is_typed(matches, &setting.flag) {
@@ -88,9 +89,11 @@ impl Sources {
             }
             for said in &setting.values {
                 match said.value.as_str() {
-                    "true" if is_switch(&setting.flag) => words.push(format!("--{}", setting.flag)),
+                    "true" if is_switch(&setting.flag) => {
+                        written.push(format!("--{}", setting.flag));
+                    }
                     "false" if is_switch(&setting.flag) => {}
-                    value => words.push(format!("--{}={value}", setting.flag)),
+                    value => written.push(format!("--{}={value}", setting.flag)),
                 }
                 let place = file.place(said.referenced);
                 places.entry(setting.flag.clone()).or_default().push(place);
@@ -105,7 +108,10 @@ impl Sources {
             file.relays.clear();
             leads = Leads::Typed;
         }
-        let cli = Cli::try_parse_from(&words)?;
+        // Behind the name of the program or of its job: what follows may end in `--`.
+        let (named, rest) = words.split_at(1 + usize::from(is_job));
+        let words = named.iter().chain(&written).chain(rest);
+        let cli = Cli::try_parse_from(words)?;
         let flags = cli.flags().unwrap_or(&cli.flags).clone();
         Ok((cli, Self { flags, file: Some(file), leads, places }))
     }
@@ -156,10 +162,14 @@ impl Cli {
     }
 }
 
-fn read_file(path: &str) -> io::Result<String> {
-    let mut text = String::new();
-    std::fs::File::open(path)?.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
-    Ok(text)
+fn read_file(path: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        let what = format!("larger than {FILE_BYTES_MAX} bytes, which no configuration is");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    }
+    Ok(bytes)
 }
 
 fn is_typed(matches: &ArgMatches, flag: &str) -> bool {

@@ -308,6 +308,30 @@ impl<'a> Upstreams<'a> {
         Ok((found.into_iter().map(|address| (address, weight)).collect(), role))
     }
 
+    /// Notes what is said of upstreams that only those of requests have.
+    pub(super) fn refuse_meaningless(&self, sources: &Sources, mistakes: &mut Mistakes) {
+        let Some(file) = &sources.file else { return };
+        for entry in file.upstreams.iter().map(|entry| &entry.value) {
+            let index = entry.name.as_ref().and_then(|name| self.named.get(name.value.as_str()));
+            if index.is_none_or(|&index| self.built[index].traffic == Traffic::Http) {
+                continue;
+            }
+            let is_http = |check: &&Said| check.value.starts_with("http:");
+            let said = [
+                ("check", entry.check.as_ref().filter(is_http)),
+                ("response_timeout", entry.response_timeout.as_ref()),
+                ("idle_timeout", entry.idle_timeout.as_ref()),
+                ("max_idle", entry.max_idle.as_ref()),
+                ("upstream_keepalive_timeout", entry.upstream_keepalive_timeout.as_ref()),
+                ("fail_on_5xx", entry.name.as_ref().filter(|_| entry.fail_on_5xx.is_some())),
+            ];
+            for (key, said) in said.into_iter().filter_map(|(key, said)| Some((key, said?))) {
+                let what = format!("{key}: connections that are passed on as they are have none");
+                mistakes.add(&file.place(said.referenced), what);
+            }
+        }
+    }
+
     /// Notes the upstreams of the file that nothing leads to.
     pub(super) fn refuse_unused(&self, sources: &Sources, mistakes: &mut Mistakes) {
         let Some(file) = sources.file.as_ref().filter(|_| sources.refuses_unused()) else { return };

@@ -17,6 +17,9 @@ use crate::upstream::settings::{Check, Policy};
 /// The largest weight of an endpoint.
 const WEIGHT_MAX: u16 = 1000;
 
+/// `sun_path` less its final zero (unix(7)).
+const UNIX_PATH_MAX: usize = 107;
+
 /// No wait may be shorter than what the timers resolve, or longer than a week.
 const DURATIONS: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(7 * 24 * 3600);
@@ -49,6 +52,13 @@ pub fn duration_within(text: &str, range: &RangeInclusive<Duration>) -> Result<D
     })
 }
 
+/// How much is logged.
+pub fn log_level(text: &str) -> Result<log::LevelFilter, String> {
+    let known = ["off", "error", "warn", "info", "debug"].contains(&text);
+    let level = text.parse().ok().filter(|_| known);
+    level.ok_or_else(|| format!("{text:?} is none of off, error, warn, info, debug"))
+}
+
 /// A size in bytes such as `16384` or `16k` (×1024) or `1m` (×1024²).
 pub fn size(text: &str) -> Result<usize, String> {
     let (digits, factor) = match text.as_bytes().last() {
@@ -79,6 +89,11 @@ pub fn addresses(text: &str, resolve: Resolve<'_>) -> Result<Vec<Address>, Strin
     if let Some(path) = text.strip_prefix("unix:") {
         if !path.starts_with('/') {
             return Err(format!("{text:?}: the path of a unix socket begins with /"));
+        }
+        if path.len() > UNIX_PATH_MAX {
+            return Err(format!(
+                "{text:?}: the path of a unix socket has {UNIX_PATH_MAX} bytes at most"
+            ));
         }
         return Ok(vec![Address::Unix(path.into())]);
     }

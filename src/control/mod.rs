@@ -8,8 +8,13 @@ pub mod origin;
 pub mod process;
 mod running;
 mod signals;
+mod succession;
 
 pub use running::{Running, StartError, start};
+
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Duration;
 
 use crate::config::{Config, Loader};
 use error_log::ErrorLog;
@@ -50,7 +55,11 @@ pub fn run(config: Config, around: Surroundings) -> Result<(), StartError> {
     }
     loop {
         match signals.next() {
-            Asked::Reload => reload(&mut running, &loader),
+            Asked::Reload => match load(&loader, &running, &mut signals) {
+                Loaded::Read(next) => reload(&mut running, next),
+                Loaded::Interrupted(Asked::EndAtOnce) => break end_at_once(&running),
+                Loaded::Interrupted(_) => break signals.drain(running),
+            },
             Asked::Reopen => error_log.iter().for_each(ErrorLog::reopen),
             Asked::Drain => break signals.drain(running),
             Asked::EndAtOnce => break end_at_once(&running),
@@ -65,8 +74,43 @@ fn end_at_once(running: &Running) {
     running::remove_socket_files(running.addresses());
 }
 
-fn reload(running: &mut Running, loader: &Loader) {
-    let next = match loader.reload(running.config().threads) {
+/// A configuration that was read anew.
+enum Loaded {
+    /// Or why it makes no sense.
+    Read(Result<Config, Vec<String>>),
+    /// A signal came first that says to end.
+    Interrupted(Asked),
+}
+
+/// Reads it on a thread of its own: a file system or a name server may take its time, and a signal
+/// to end does not wait for them.
+fn load(loader: &Loader, running: &Running, signals: &mut Signals) -> Loaded {
+    let (done, read) = sync_channel(1);
+    let (loader, threads) = (loader.clone(), running.config().threads);
+    let reading = thread::Builder::new().name("reload".to_owned());
+    if let Err(error) = reading.spawn(move || {
+        // Nobody waits for it any more if a signal has come.
+        let _ = done.send(loader.reload(threads));
+    }) {
+        return Loaded::Read(Err(vec![format!("cannot start a thread: {error}")]));
+    }
+    loop {
+        match read.recv_timeout(Duration::from_millis(20)) {
+            Ok(next) => return Loaded::Read(next),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Loaded::Read(Err(vec!["reading it has failed".to_owned()]));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if let Some(asked) = signals.ending() {
+            return Loaded::Interrupted(asked);
+        }
+    }
+}
+
+fn reload(running: &mut Running, next: Result<Config, Vec<String>>) {
+    let known: Vec<_> = running.addresses().cloned().collect();
+    let next = match next {
         Ok(next) => next,
         Err(reasons) => {
             for reason in reasons {
@@ -85,6 +129,9 @@ fn reload(running: &mut Running, loader: &Loader) {
         Ok(changes) => {
             for change in &changes {
                 log::info!("reload: {change}");
+            }
+            for address in running.addresses().filter(|address| !known.contains(address)) {
+                log::info!("listening on {address}");
             }
             log::info!("reloaded: {} changes", changes.len());
         }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::checks::Checks;
+use super::succession;
 use crate::address::Address;
 use crate::config::describe::difference;
 use crate::config::{self, Config};
@@ -20,7 +21,6 @@ use crate::net::deadline::Epoch;
 use crate::net::listen;
 use crate::session::gate::Gate;
 use crate::session::services::Plan;
-use crate::upstream::Upstream;
 use crate::worker::{self, Adoption, Command, Doorway, Setup};
 
 /// Why nothing was started.
@@ -28,6 +28,8 @@ use crate::worker::{self, Adoption, Command, Doorway, Setup};
 pub enum StartError {
     /// An address could not be bound.
     Bind(Address, io::Error),
+    /// An address overlaps with one that this process listens on.
+    Held(Address, Address),
     /// A thread or a runtime could not be made.
     Thread(io::Error),
     /// The user or group asked for could not be assumed.
@@ -45,6 +47,11 @@ impl fmt::Display for StartError {
                 write!(f, "{address} is in use: stop what listens there or choose another address")
             }
             Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Held(wanted, held) => write!(
+                f,
+                "{wanted} cannot be bound while this process listens on {held}: take that out by a \
+                 reload of its own first"
+            ),
             Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
             Self::Identity(error) => {
                 write!(f, "cannot become the user or group asked for: {error}; start as root")
@@ -56,6 +63,9 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+/// How long a worker may take to follow a reload: one is at work for milliseconds at a time.
+const ADOPTION_LIMIT: Duration = Duration::from_secs(10);
 
 /// A listener, open on every worker.
 struct Open {
@@ -152,7 +162,9 @@ impl Running {
             let bound = listen::bind(address, workers).map_err(|error| {
                 let fresh = open.iter().filter(|open| open.id >= self.next_id);
                 remove_socket_files(fresh.map(|open| &open.bound));
-                StartError::Bind(address.clone(), error)
+                self.held_by(address)
+                    .filter(|_| error.kind() == io::ErrorKind::AddrInUse)
+                    .unwrap_or_else(|| StartError::Bind(address.clone(), error))
             })?;
             for (own, socket) in doorways.iter_mut().zip(bound.sockets) {
                 own.push(Doorway { id, socket: Some(socket), entrance: *entrance });
@@ -160,6 +172,15 @@ impl Running {
             open.push(Open { id, configured: address.clone(), bound: bound.address });
         }
         Ok((open, doorways))
+    }
+
+    /// Why an address cannot be bound that overlaps with one of ours.
+    fn held_by(&self, wanted: &Address) -> Option<StartError> {
+        let Address::Tcp(tcp) = wanted else { return None };
+        let same_port =
+            |open: &&Open| matches!(&open.bound, Address::Tcp(bound) if bound.port() == tcp.port());
+        let held = self.open.iter().find(same_port)?;
+        Some(StartError::Held(wanted.clone(), held.bound.clone()))
     }
 
     fn start_worker(
@@ -193,7 +214,7 @@ impl Running {
         if next.pid_file != self.config.pid_file || next.error_log != self.config.error_log {
             return Err(StartError::Fixed("pid_file or error_log"));
         }
-        next.plan = Arc::new(succeed(&self.config.plan, &next.plan));
+        next.plan = Arc::new(succession::succeed(&self.config.plan, &next.plan));
         let (open, doorways) = self.doorways(&next.listeners)?;
         let changes = difference(&self.config, &next);
         self.gate.set(next.capacity);
@@ -205,9 +226,13 @@ impl Running {
             let _ = sender.blocking_send(Command::Adopt(Adoption { plan, listeners, done }));
         }
         drop(done);
-        for result in adopted.iter().take(self.workers.len()) {
-            if let Err(error) = result {
-                log::error!("a worker cannot listen on all that is configured: {error}");
+        for _ in &self.commands {
+            match adopted.recv_timeout(ADOPTION_LIMIT) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    log::error!("a worker cannot listen on all that is configured: {error}");
+                }
+                Err(_) => log::error!("a worker has not followed within {ADOPTION_LIMIT:?}"),
             }
         }
         let closed = self.open.iter().filter(|old| open.iter().all(|new| new.id != old.id));
@@ -252,26 +277,4 @@ pub(super) fn remove_socket_files<'a>(addresses: impl Iterator<Item = &'a Addres
             let _ = std::fs::remove_file(path);
         }
     }
-}
-
-/// The plan `next`, with what is known of the endpoints that were in `before` already.
-fn succeed(before: &Plan, next: &Plan) -> Plan {
-    let is_same =
-        |old: &Upstream, new: &Upstream| old.name == new.name && old.traffic == new.traffic;
-    let goes = |old: &&Arc<Upstream>| !next.upstreams.iter().any(|new| is_same(old, new));
-    let heirs = next.upstreams.iter().map(|new| {
-        let mut named = before.upstreams.iter().filter(|old| is_same(old, new));
-        // One that has another name now is known by its endpoints.
-        let renamed = before.upstreams.iter().filter(goes).filter(|old| old.traffic == new.traffic);
-        let earlier: Vec<&Upstream> =
-            named.next().map_or_else(|| renamed.map(|old| &**old).collect(), |old| vec![&**old]);
-        Arc::new(new.succeeding(&earlier))
-    });
-    let mut routes = next.routes.clone();
-    for route in &mut routes {
-        if let Some(old) = before.routes.iter().find(|old| old.name == route.name) {
-            route.counts = Arc::clone(&old.counts);
-        }
-    }
-    Plan { routes, upstreams: heirs.collect(), ..next.clone() }
 }

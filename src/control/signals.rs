@@ -1,5 +1,6 @@
 //! SIGHUP reloads; SIGTERM drains; SIGINT, or a second signal, ends at once (as systemd and people expect).
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
@@ -23,7 +24,11 @@ pub(super) enum Asked {
 }
 
 /// The signals of this process, as they come.
-pub(super) struct Signals(Receiver<Asked>);
+pub(super) struct Signals {
+    received: Receiver<Asked>,
+    /// Put off while something else was going on.
+    later: VecDeque<Asked>,
+}
 
 impl Signals {
     /// Takes the signals over from their default action.
@@ -57,18 +62,34 @@ impl Signals {
                 }
             });
         })?;
-        Ok(Self(receiver))
+        Ok(Self { received: receiver, later: VecDeque::new() })
     }
 
     /// Whether a signal to end has come within `limit`.
     pub(super) fn wait(&mut self, limit: Duration) -> bool {
-        !matches!(self.0.recv_timeout(limit), Ok(Asked::Reload) | Err(RecvTimeoutError::Timeout))
+        !matches!(
+            self.received.recv_timeout(limit),
+            Ok(Asked::Reload) | Err(RecvTimeoutError::Timeout)
+        )
+    }
+
+    /// A signal to end, if one has come; others are put off.
+    pub(super) fn ending(&mut self) -> Option<Asked> {
+        for asked in self.received.try_iter() {
+            match asked {
+                Asked::Drain | Asked::EndAtOnce => return Some(asked),
+                // One more reload is enough, however often it was asked for.
+                Asked::Reload | Asked::Reopen if self.later.contains(&asked) => {}
+                Asked::Reload | Asked::Reopen => self.later.push_back(asked),
+            }
+        }
+        None
     }
 
     /// Waits for a signal.
     pub(super) fn next(&mut self) -> Asked {
         // The thread that sends lives as long as the process.
-        self.0.recv().unwrap_or(Asked::EndAtOnce)
+        self.later.pop_front().or_else(|| self.received.recv().ok()).unwrap_or(Asked::EndAtOnce)
     }
 
     /// Drains for as long as is configured, or until another signal says to end.
@@ -82,7 +103,7 @@ impl Signals {
                 Ok(0) => return log::info!("drained"),
                 Ok(cut) => return log::warn!("the drain limit has passed: {cut} sessions cut"),
                 Err(RecvTimeoutError::Disconnected) => return log::error!("the drain failed"),
-                Err(RecvTimeoutError::Timeout) => match self.0.try_recv() {
+                Err(RecvTimeoutError::Timeout) => match self.received.try_recv() {
                     Ok(Asked::Reopen) | Err(_) => {}
                     Ok(Asked::Reload) => log::warn!("not reloaded: draining"),
                     Ok(Asked::Drain | Asked::EndAtOnce) => {

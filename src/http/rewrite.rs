@@ -40,9 +40,13 @@ pub struct Stripped<'a> {
 }
 
 impl<'a> Stripped<'a> {
-    /// A normalised path without `prefix`, if it begins with that: the asterisk-form does not.
+    /// A normalised path without `prefix`, if that is its first segments: of the asterisk-form
+    /// nothing is, and `/img` is not of `/img../x`, which would come to climb.
     pub fn of(path: &'a [u8], prefix: &'a str) -> Option<Self> {
-        let rest = path.strip_prefix(prefix.as_bytes())?;
+        let rest = path.strip_prefix(prefix.as_bytes()).filter(|_| path.starts_with(b"/"))?;
+        if !matches!(rest, [] | [b'/', ..]) {
+            return None;
+        }
         // A target that begins with two slashes would be read as that of another host by some.
         let slashes = rest.iter().take_while(|byte| **byte == b'/').count();
         Some(Self { prefix, rest: &rest[slashes..] })
@@ -296,6 +300,18 @@ mod tests {
         client: Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7))),
         trusted: false,
     };
+
+    #[test]
+    fn a_prefix_is_stripped_by_whole_segments_and_never_uncovers_a_dot_segment() {
+        let rest = |path: &'static str, prefix| {
+            Stripped::of(path.as_bytes(), prefix).map(|stripped| stripped.rest)
+        };
+        assert_eq!(rest("/img", "/img"), Some(&b""[..]));
+        assert_eq!(rest("/img//x/y", "/img"), Some(&b"x/y"[..]));
+        for (path, prefix) in [("/img../x", "/img"), ("/img2", "/img"), ("*", ""), ("/a", "/img")] {
+            assert_eq!(rest(path, prefix), None, "{path}");
+        }
+    }
 
     fn rewritten(fields: &str, edit: &RequestEdit<'_>) -> String {
         let bytes = format!("GET /a?b HTTP/1.1\r\n{fields}\r\n");

@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixS
 use std::path::Path;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::stream::Stream;
 use crate::address::Address;
@@ -107,6 +107,33 @@ impl Listener {
         }
     }
 
+    /// Closes it, and returns the connections that the kernel had accepted for it, of which the
+    /// reactor may not have told: closing alone would reset them.
+    pub fn close(self) -> Vec<(Stream, Peer)> {
+        let mut waiting = Vec::new();
+        match self {
+            Self::Tcp(listener) => {
+                let Ok(listener) = listener.into_std() else { return waiting };
+                while let Ok((stream, peer)) = listener.accept() {
+                    let registered = stream.set_nonblocking(true);
+                    if let Ok(stream) = registered.and_then(|()| TcpStream::from_std(stream)) {
+                        waiting.push((Stream::Tcp(stream), Some(peer.ip())));
+                    }
+                }
+            }
+            Self::Unix(listener) => {
+                let Ok(listener) = listener.into_std() else { return waiting };
+                while let Ok((stream, _)) = listener.accept() {
+                    let registered = stream.set_nonblocking(true);
+                    if let Ok(stream) = registered.and_then(|()| UnixStream::from_std(stream)) {
+                        waiting.push((Stream::Unix(stream), None));
+                    }
+                }
+            }
+        }
+        waiting
+    }
+
     /// The next connection.
     pub async fn accept(&self) -> io::Result<(Stream, Peer)> {
         match self {
@@ -127,6 +154,17 @@ mod tests {
     use socket2::SockRef;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_listener_that_closes_returns_what_was_waiting_before_the_reactor_knows() {
+        let any = Address::Tcp(([127, 0, 0, 1], 0).into());
+        let Bound { address, mut sockets } = bind(&any, 1).unwrap();
+        let Address::Tcp(address) = address else { panic!("not TCP") };
+        let listener = Listener::register(sockets.remove(0)).unwrap();
+        let _clients = [(); 3].map(|()| std::net::TcpStream::connect(address).unwrap());
+        assert_eq!(listener.close().len(), 3);
+        assert!(std::net::TcpStream::connect(address).is_err());
+    }
 
     #[tokio::test]
     async fn what_is_accepted_waits_for_no_acknowledgement() {

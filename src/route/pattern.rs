@@ -37,10 +37,13 @@ impl Pattern {
         (!host.is_empty()).then_some(host)
     }
 
-    /// The path, normalised, without a star or a slash at its end.
-    pub fn path(&self) -> &str {
+    /// The path, normalised and without a slash at its end, if it is made of whole segments, at
+    /// least one: what a target can lose.
+    pub fn segments(&self) -> Option<&str> {
         let (_, path) = self.key.split_at(self.host_len);
-        path.strip_suffix('/').unwrap_or(path)
+        let bare = path.strip_suffix('/').unwrap_or(path);
+        let is_whole = self.whole_segments || path.ends_with('/');
+        (is_whole && !bare.is_empty()).then_some(bare)
     }
 }
 

@@ -81,12 +81,13 @@ pub fn spawn(
     ticket: Ticket,
     current: Rc<Current>,
 ) -> JoinHandle<()> {
-    match entrance {
-        Entrance { greeting: Greeting::Nothing, service: Service::Http } => {
-            spawn_local(http1::serve(stream, Caller::direct(peer), Buffer::new(), ticket, current))
-        }
-        _ => spawn_local(serve_otherwise(stream, peer, entrance, ticket, current)),
+    if entrance == Entrance::HTTP {
+        let caller = Caller::direct(peer);
+        return spawn_local(http1::serve(stream, caller, Buffer::new(), ticket, current));
     }
+    // Now, since the entrance is about these: when the task begins there may be others.
+    let services = current.get();
+    spawn_local(serve_otherwise(stream, peer, entrance, ticket, services, current))
 }
 
 async fn serve_otherwise(
@@ -94,10 +95,9 @@ async fn serve_otherwise(
     peer: Peer,
     entrance: Entrance,
     mut ticket: Ticket,
+    services: Rc<Services>,
     current: Rc<Current>,
 ) {
-    // What the entrance says is about these.
-    let services = current.get();
     let mut early = Buffer::new();
     let caller = match entrance.greeting {
         Greeting::Nothing => Caller::direct(peer),

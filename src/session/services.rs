@@ -1,6 +1,7 @@
 //! What a session works with: the plan it follows, and its worker's share of everything.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -97,27 +98,39 @@ impl Route {
 }
 
 impl Share {
-    fn new(upstream: &Arc<Upstream>, worker: usize, earlier: &[Self]) -> Self {
+    /// Takes over what is `known` of the upstream's endpoints, by their records.
+    fn new(upstream: &Arc<Upstream>, worker: usize, known: &mut Known<'_>) -> Self {
+        let first = upstream.endpoints.first().and_then(|first| known.get(&key(first)));
+        let balancer = first
+            .and_then(|(share, _)| share.balancer.borrow().succeeded_by(upstream))
+            .unwrap_or_else(|| Balancer::new(Arc::clone(upstream), worker));
         let kept = |endpoint: &Endpoint| {
-            let shares = earlier.iter().find_map(|share| share.pool_of(&endpoint.record));
-            let pool = shares.map_or_else(|| Rc::new(RefCell::new(Pool::new())), Rc::clone);
+            let pool = known.remove(&key(endpoint)).map(|(_, pool)| Rc::clone(pool));
+            let pool = pool.unwrap_or_default();
             pool.borrow_mut().set_keeping(upstream.keeping);
             pool
         };
         let pools = upstream.endpoints.iter().map(kept).collect();
-        let mut balancers = earlier.iter().map(|share| share.balancer.borrow());
-        let balancer = balancers
-            .find_map(|balancer| balancer.succeeded_by(upstream))
-            .unwrap_or_else(|| Balancer::new(Arc::clone(upstream), worker));
         Self { balancer: RefCell::new(balancer), pools }
     }
 
-    fn pool_of(&self, record: &Arc<Record>) -> Option<&Rc<RefCell<Pool>>> {
+    /// Its pools, by the records of their endpoints.
+    fn known(&self) -> Vec<(*const Record, Kept<'_>)> {
         let balancer = self.balancer.borrow();
-        let endpoints = &balancer.upstream().endpoints;
-        let index = endpoints.iter().position(|known| Arc::ptr_eq(&known.record, record))?;
-        Some(&self.pools[index])
+        let keys = balancer.upstream().endpoints.iter().map(key);
+        keys.zip(self.pools.iter().map(|pool| (self, pool))).collect()
     }
+}
+
+/// The shares and pools of an earlier plan that have no heir yet.
+type Known<'a> = HashMap<*const Record, Kept<'a>>;
+
+/// A pool, and the share it is of.
+type Kept<'a> = (&'a Share, &'a Rc<RefCell<Pool>>);
+
+/// What an endpoint is known by, whatever the plan.
+fn key(endpoint: &Endpoint) -> *const Record {
+    Arc::as_ptr(&endpoint.record)
 }
 
 /// What the sessions of one worker have in common while a plan is in force.
@@ -136,7 +149,7 @@ pub struct Services {
 impl Services {
     /// For the worker with the given index.
     pub fn new(plan: Arc<Plan>, metrics: Arc<Metrics>, worker: usize, epoch: Epoch) -> Rc<Self> {
-        let share = |upstream| Share::new(upstream, worker, &[]);
+        let share = |upstream| Share::new(upstream, worker, &mut Known::new());
         let shares = plan.upstreams.iter().map(share).collect();
         Rc::new(Self { shares, metrics, drain: Drain::new(), worker, epoch, plan })
     }
@@ -144,13 +157,11 @@ impl Services {
     /// The same under another plan. Endpoints that are in both keep their idle connections; those of
     /// the others are closed, and none are kept any more.
     fn succeeded_by(&self, plan: Arc<Plan>) -> Rc<Self> {
-        let share = |upstream| Share::new(upstream, self.worker, &self.shares);
-        let shares: Box<[Share]> = plan.upstreams.iter().map(share).collect();
-        for pool in self.shares.iter().flat_map(|share| &share.pools) {
-            let mut later = shares.iter().flat_map(|share| &share.pools);
-            if !later.any(|kept| Rc::ptr_eq(kept, pool)) {
-                pool.borrow_mut().close();
-            }
+        let mut known: Known<'_> = self.shares.iter().flat_map(Share::known).collect();
+        let share = |upstream| Share::new(upstream, self.worker, &mut known);
+        let shares = plan.upstreams.iter().map(share).collect();
+        for (_, pool) in known.into_values() {
+            pool.borrow_mut().close();
         }
         let (metrics, drain) = (Arc::clone(&self.metrics), Rc::clone(&self.drain));
         Rc::new(Self { shares, metrics, drain, worker: self.worker, epoch: self.epoch, plan })

@@ -43,19 +43,6 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// The same, with what is known of those of its endpoints that were in `earlier` upstreams.
-    #[must_use]
-    pub fn succeeding(&self, earlier: &[&Self]) -> Self {
-        let mut next = self.clone();
-        for endpoint in &mut next.endpoints {
-            let mut known = earlier.iter().flat_map(|upstream| &upstream.endpoints);
-            if let Some(known) = known.find(|known| known.address == endpoint.address) {
-                endpoint.record = Arc::clone(&known.record);
-            }
-        }
-        next
-    }
-
     /// Of requests that go round, with the limits that stand by default.
     pub fn sample(endpoints: Box<[Endpoint]>) -> Self {
         let second = Duration::from_secs(1);

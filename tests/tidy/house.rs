@@ -74,7 +74,17 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
     (
         7,
         "control/",
-        &["origin", "process", "error_log", "checks", "running", "signals", "demo", "mod"],
+        &[
+            "origin",
+            "process",
+            "error_log",
+            "checks",
+            "succession",
+            "running",
+            "signals",
+            "demo",
+            "mod",
+        ],
     ),
     (8, "", &["lib", "main"]),
 ];

@@ -1,0 +1,69 @@
+//! What a configured balancer does that flags alone cannot ask for.
+
+use std::fs;
+
+use evener::config::Config;
+use evener::config::sources::Sources;
+
+use crate::support::{Origin, Process, Proxy, temporary};
+
+fn read(text: &str) -> Config {
+    let path = temporary("conf.yaml");
+    fs::write(&path, text).unwrap();
+    let words = ["evener", "--check", "off", "--log-level", "off", "-c", path.to_str().unwrap()];
+    let (_, sources) = Sources::read(&words.map(str::to_owned)).unwrap();
+    Config::new(&sources, &|_| Err(std::io::ErrorKind::NotFound.into())).unwrap()
+}
+
+#[test]
+fn what_a_route_strips_and_renames_is_what_its_endpoint_gets() {
+    let origin = Origin::named("o");
+    let text = format!(
+        "listen: 127.0.0.1:0\nroutes:\n  - {{prefix: /auth, strip_prefix: true, host_header: \
+         inner, endpoints: ['{}']}}\n",
+        origin.address
+    );
+    let proxy = Proxy::configured(read(&text));
+    let rows = [
+        ("/auth", "GET / HTTP/1.1"),
+        ("/auth/x?y=/auth", "GET /x?y=/auth HTTP/1.1"),
+        ("/auth//evil.example/x", "GET /evil.example/x HTTP/1.1"),
+        ("/a%75th/%2e%2e/auth/%7e?q", "GET /~?q HTTP/1.1"),
+    ];
+    for (index, (target, line)) in rows.iter().enumerate() {
+        assert_eq!(proxy.get(target).status, 200);
+        let head = &origin.heads()[index];
+        assert_eq!(head.lines().next(), Some(*line));
+        assert!(head.contains("\r\nHost: inner\r\n"), "{head}");
+        assert!(head.contains("\r\nX-Forwarded-Prefix: /auth\r\n"), "{head}");
+    }
+}
+
+#[test]
+fn a_backup_serves_while_the_others_are_out() {
+    let (well, spare) = (Origin::named("well"), Origin::named("spare"));
+    let text = format!(
+        "listen: 127.0.0.1:0\nfail_timeout: 10m\nroutes:\n  - prefix: /\n    endpoints: \
+         ['{}', {{address: '{}', backup: true}}]\n",
+        well.address, spare.address
+    );
+    let proxy = Proxy::configured(read(&text));
+    assert!((0..10).all(|_| proxy.get("/").text() == "well"));
+    well.stop();
+    assert!((0..10).all(|_| proxy.get("/").text() == "spare"));
+}
+
+#[test]
+fn a_process_follows_its_file() {
+    let origin = Origin::named("o");
+    let path = temporary("conf.yaml");
+    let text = format!(
+        "listen: 127.0.0.1:0\nthreads: 1\nroutes: [{{prefix: /, endpoints: ['{}']}}]\n",
+        origin.address
+    );
+    fs::write(&path, text).unwrap();
+    let process = Process::start(&["-c", path.to_str().unwrap()]);
+    let mut client = process.client();
+    client.get("/");
+    assert_eq!(client.response().text(), "o");
+}
