@@ -15,6 +15,8 @@ use slab::Slab;
 pub enum Phase {
     /// Taking connections and requests.
     Serving,
+    /// Handing over: connections that rest go to another process, nothing is ended.
+    Leaving,
     /// Finishing what has begun: every answer says `Connection: close`.
     Draining,
     /// Idle connections, too, end now.

@@ -15,7 +15,7 @@ use evener::config::sources::{Sources, Unreadable};
 use evener::config::{self, Config, Loader, value};
 use evener::control::error_log::ErrorLog;
 use evener::control::process::{Background, Identity, enter_background, raise_file_limit};
-use evener::control::{self, StartError, Surroundings, demo, origin};
+use evener::control::{self, StartError, Surroundings, Upgrade, demo, origin};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -120,7 +120,9 @@ fn balance(words: &[String], sources: &Sources) -> Result<ExitCode, Failure> {
     log_to(error_log.clone(), config.log_level);
     raise_file_limit();
     let loader = Loader { words: words.to_vec() };
-    let around = Surroundings { loader, identity: Some(identity), error_log, daemon };
+    let upgrade = if sources.flags.upgrade { Upgrade::TakeOver } else { Upgrade::Fresh };
+    let identity = Some(identity);
+    let around = Surroundings { loader, identity, error_log, daemon, upgrade };
     control::run(config, around).map_err(Failure::Start)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -14,12 +15,18 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::buffer::Buffer;
 use crate::drain::{Drain, Phase};
 use crate::metrics::Metrics;
 use crate::net::deadline::Epoch;
+use crate::net::handover::Channel;
 use crate::net::listen::{Listener, Peer};
+use crate::net::pool::Lease;
 use crate::net::stream::Stream;
+use crate::session::caller::Caller;
+use crate::session::exit::{Departure, Exit};
 use crate::session::gate::{Gate, Ticket};
+use crate::session::http1;
 use crate::session::services::{Current, Plan, Services};
 use crate::session::{self, Entrance};
 
@@ -40,6 +47,17 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 pub enum Command {
     /// To follow another plan.
     Adopt(Adoption),
+    /// To lend its listening sockets, by the ids of their listeners.
+    Lend(SyncSender<io::Result<Vec<(u64, OwnedFd)>>>),
+    /// To take a connection in that another process has handed over.
+    Take(Departure, OwnedFd),
+    /// To leave its listeners and all that rests to another process, and end by then at the latest.
+    HandOver {
+        /// Where that process is.
+        channel: Channel,
+        /// When what still runs is cut.
+        deadline: Instant,
+    },
     /// To take no more connections and end by then at the latest.
     Drain {
         /// When what still runs is cut.
@@ -61,8 +79,8 @@ pub struct Adoption {
 pub struct Doorway {
     /// The same for all workers, and for as long as it is open.
     pub id: u64,
-    /// Its listening socket, unless the worker has it already.
-    pub socket: Option<Socket>,
+    /// Its listening sockets, unless the worker has them already.
+    pub sockets: Vec<Socket>,
     /// What it is for.
     pub entrance: Entrance,
 }
@@ -113,7 +131,7 @@ async fn work(mut setup: Setup) -> usize {
         return 0;
     }
     let sweeping = spawn_local(sweep(Rc::clone(&worker.current)));
-    let deadline = loop {
+    let ending = loop {
         match setup.commands.recv().await {
             Some(Command::Adopt(Adoption { plan, listeners, done })) => {
                 // What waits at a listener that goes was meant for the plan that goes.
@@ -121,12 +139,24 @@ async fn work(mut setup: Setup) -> usize {
                 worker.current.adopt(plan);
                 let _ = done.send(worker.open(listeners));
             }
-            Some(Command::Drain { deadline }) => break deadline,
+            Some(Command::Lend(sockets)) => {
+                let _ = sockets.send(worker.lend());
+            }
+            Some(Command::Take(departure, descriptor)) => worker.take(departure, descriptor),
+            Some(Command::HandOver { channel, deadline }) => {
+                worker.leave_doors().await;
+                break (deadline, Some(channel));
+            }
+            Some(Command::Drain { deadline }) => break (deadline, None),
             // Whoever commanded is gone: nobody is left to wait for.
-            None => break Instant::now(),
+            None => break (Instant::now(), None),
         }
     };
+    let (deadline, successor) = ending;
     worker.close_all_but(&[]).await;
+    if let Some(channel) = successor {
+        worker.hand_over(channel, deadline).await;
+    }
     let cut = drain(&worker.current.get().drain, deadline).await;
     sweeping.abort();
     cut
@@ -148,10 +178,11 @@ impl Worker {
     }
 
     fn open(&mut self, doorways: Vec<Doorway>) -> io::Result<()> {
-        for Doorway { id, socket, entrance } in doorways {
-            if let Some(door) = self.doors.iter().find(|door| door.id == id) {
+        for Doorway { id, sockets, entrance } in doorways {
+            for door in self.doors.iter().filter(|door| door.id == id) {
                 door.reception.entrance.set(entrance);
-            } else if let Some(socket) = socket {
+            }
+            for socket in sockets {
                 let reception = Reception {
                     listener: Listener::register(socket)?,
                     entrance: Cell::new(entrance),
@@ -163,6 +194,57 @@ impl Worker {
             }
         }
         Ok(())
+    }
+}
+
+impl Worker {
+    fn lend(&self) -> io::Result<Vec<(u64, OwnedFd)>> {
+        let lend = |door: &Door| Ok((door.id, door.reception.listener.lend()?));
+        self.doors.iter().map(lend).collect()
+    }
+
+    /// Lets go of the listening sockets: another process accepts from them.
+    async fn leave_doors(&mut self) {
+        for door in self.doors.drain(..) {
+            door.leave().await;
+        }
+    }
+
+    /// Takes in what another process has let go.
+    fn take(&self, departure: Departure, descriptor: OwnedFd) {
+        let stream = match Stream::adopt(descriptor) {
+            Ok(stream) => stream,
+            Err(error) => return log::warn!("a connection was handed over and lost: {error}"),
+        };
+        match departure {
+            Departure::Client { peer, header } => {
+                let mut ticket = self.gate.enter_anyway();
+                // It was let in by the other process: one too many is no reason to end it now.
+                let _ = ticket.name(peer);
+                let caller = Caller::known(peer, header.map(Into::into));
+                let current = Rc::clone(&self.current);
+                spawn_local(http1::serve(stream, caller, Buffer::new(), ticket, current));
+            }
+            Departure::Idle { upstream, address, carried } => {
+                let lease = Lease { stream, carried, is_reused: true };
+                self.current.get().take_in(&upstream, &address, lease);
+            }
+        }
+    }
+
+    /// Sends what rests to another process, as soon as it does, until nothing is left.
+    async fn hand_over(&self, channel: Channel, deadline: Instant) {
+        self.current.open_exit(Exit::new(channel));
+        let drain = Rc::clone(&self.current.get().drain);
+        loop {
+            self.current.let_pools_go().await;
+            let pause = deadline.min(Instant::now() + SWEEP_INTERVAL);
+            let empty = poll_fn(|cx| drain.poll_empty(cx));
+            let is_empty = timeout_at(pause, empty).await.is_ok();
+            if is_empty || drain.phase() != Phase::Leaving || Instant::now() >= deadline {
+                return self.current.let_pools_go().await;
+            }
+        }
     }
 }
 
@@ -188,6 +270,16 @@ impl Door {
         let reception = Rc::new(reception);
         let accepting = spawn_local(Rc::clone(&reception).accept());
         Self { id, reception, accepting }
+    }
+
+    /// What the kernel has accepted is left to who else has the socket.
+    async fn leave(self) {
+        self.accepting.abort();
+        let _ = self.accepting.await;
+        if let Some((stream, peer)) = self.reception.waiting.take() {
+            let ticket = self.reception.gate.enter_anyway();
+            self.reception.admit(stream, peer, ticket);
+        }
     }
 
     async fn close(self) {

@@ -39,3 +39,4 @@ mod tcp;
 mod tidy;
 mod timeouts;
 mod tunnel;
+mod upgrade;

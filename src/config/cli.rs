@@ -81,6 +81,7 @@ pub struct OriginFlags {
 }
 
 /// The flags of the balancer, as they were typed.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch that is there or not")]
 #[derive(Clone, Debug, Args)]
 pub struct Flags {
     /// File to read the configuration from, in YAML; flags win over it
@@ -200,6 +201,17 @@ pub struct Flags {
     /// [default: none]
     #[arg(long, value_name = "FILE", help_heading = "Process")]
     pub pid_file: Option<String>,
+    /// Take over from a process that is sent SIGQUIT, at the same --upgrade-sock
+    ///
+    /// Its listeners, connections at rest and what it knows of endpoints. Either may come first.
+    #[arg(short, long, help_heading = "Process")]
+    pub upgrade: bool,
+    /// Where the old and the new process meet [default: none: SIGQUIT drains]
+    #[arg(long, value_name = "PATH", help_heading = "Process")]
+    pub upgrade_sock: Option<String>,
+    /// How long one waits for the other; the old one goes on then
+    #[arg(long, value_name = "TIME", default_value = "30s", help_heading = "Process")]
+    pub upgrade_timeout: String,
     /// Become this user once everything is bound [default: nobody else]
     #[arg(long, value_name = "NAME", help_heading = "Process")]
     pub user: Option<String>,
@@ -209,7 +221,7 @@ pub struct Flags {
 }
 
 /// Flags that a file cannot hold: they are about the command.
-const COMMAND_ONLY: [&str; 2] = ["config", "test"];
+const COMMAND_ONLY: [&str; 3] = ["config", "test", "upgrade"];
 
 /// A flag that a file may hold as well.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -62,6 +62,10 @@ pub struct Config {
     pub error_log: Option<PathBuf>,
     /// How many connections there may be.
     pub capacity: Capacity,
+    /// Where it meets another process, to hand over to it or to be handed over to.
+    pub upgrade_sock: Option<PathBuf>,
+    /// How long one waits for the other.
+    pub upgrade_timeout: Duration,
     /// Where the number of the process is written.
     pub pid_file: Option<PathBuf>,
 }
@@ -88,6 +92,12 @@ impl Config {
             listeners: listeners.said.into_iter().map(|said| said.listener).collect(),
             threads,
             error_log: flags.error_log.as_ref().map(PathBuf::from),
+            upgrade_sock: upgrade_sock(sources, &mut mistakes),
+            upgrade_timeout: mistakes.note(
+                &sources.place("upgrade-timeout"),
+                value::duration(&flags.upgrade_timeout),
+                Duration::ZERO,
+            ),
             pid_file: flags.pid_file.as_ref().map(PathBuf::from),
             capacity: capacity(sources, threads, &mut mistakes),
             drain_timeout: mistakes.note(&sources.place("drain-timeout"), drain, Duration::ZERO),
@@ -154,6 +164,16 @@ fn capacity(sources: &Sources, threads: NonZeroUsize, mistakes: &mut Mistakes) -
     let room = NonZeroUsize::new(descriptors.saturating_sub(reserved) / 2);
     let room = room.unwrap_or(NonZeroUsize::MIN).min(CONNECTIONS_MAX);
     Capacity { connections_max: said.unwrap_or(room), per_client_max }
+}
+
+fn upgrade_sock(sources: &Sources, mistakes: &mut Mistakes) -> Option<PathBuf> {
+    let said = sources.flags.upgrade_sock.as_ref();
+    if said.is_none() && sources.flags.upgrade {
+        let what = "needs --upgrade-sock PATH, the same as that of the old process";
+        mistakes.add(&sources.place("upgrade"), what);
+    }
+    let path = said?;
+    mistakes.take(&sources.place("upgrade-sock"), value::socket_path(path))
 }
 
 /// How many descriptors this process may have, once it has raised its limit.

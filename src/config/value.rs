@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -87,15 +88,7 @@ where
 /// `ip:port`, `[v6]:port`, `name:port`, `:port` (every IPv4 address) or `unix:/path`.
 pub fn addresses(text: &str, resolve: Resolve<'_>) -> Result<Vec<Address>, String> {
     if let Some(path) = text.strip_prefix("unix:") {
-        if !path.starts_with('/') {
-            return Err(format!("{text:?}: the path of a unix socket begins with /"));
-        }
-        if path.len() > UNIX_PATH_MAX {
-            return Err(format!(
-                "{text:?}: the path of a unix socket has {UNIX_PATH_MAX} bytes at most"
-            ));
-        }
-        return Ok(vec![Address::Unix(path.into())]);
+        return socket_path(path).map(|path| vec![Address::Unix(path)]);
     }
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Ok(vec![Address::Tcp(address)]);
@@ -111,6 +104,19 @@ pub fn addresses(text: &str, resolve: Resolve<'_>) -> Result<Vec<Address>, Strin
         Some(_) => resolved(text, resolve),
         None => Err(format!("{text:?} has no port: write ip:port, name:port or unix:/path")),
     }
+}
+
+/// The path of a unix socket.
+pub(super) fn socket_path(path: &str) -> Result<PathBuf, String> {
+    if !path.starts_with('/') {
+        return Err(format!("{path:?}: the path of a unix socket begins with /"));
+    }
+    if path.len() > UNIX_PATH_MAX {
+        return Err(format!(
+            "{path:?}: the path of a unix socket has {UNIX_PATH_MAX} bytes at most"
+        ));
+    }
+    Ok(path.into())
 }
 
 /// The IPv4 addresses of a name, or the IPv6 ones if it has no other: a server that listens on

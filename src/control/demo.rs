@@ -38,7 +38,7 @@ pub fn origins() -> Result<Vec<String>, StartError> {
 /// Runs the balancer of the demo until a signal ends it.
 pub fn run(config: Config, routes: &[String]) -> Result<(), StartError> {
     let mut signals = Signals::install().map_err(StartError::Thread)?;
-    let running = start(config, || Ok(()))?;
+    let running = start(config, None, || Ok(()))?;
     let at = running.addresses().next().map(ToString::to_string).unwrap_or_default();
     println!("Evener balances on http://{at} over three small origins. The same by hand:\n");
     println!("  evener --listen {at} --threads 1 \\");

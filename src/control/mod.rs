@@ -9,17 +9,21 @@ pub mod process;
 mod running;
 mod signals;
 mod succession;
+mod upgrade;
 
 pub use running::{Running, StartError, start};
 
+use std::io;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::{Config, Loader};
+use crate::net::handover::Channel;
 use error_log::ErrorLog;
 use process::{Daemon, Errors, Identity, PidFile};
 use signals::{Asked, Signals};
+use upgrade::Inheritance;
 
 /// What a balancer is started with besides its configuration.
 pub struct Surroundings {
@@ -31,14 +35,35 @@ pub struct Surroundings {
     pub error_log: Option<ErrorLog>,
     /// Whom to tell that it runs, if it is to go on in the background.
     pub daemon: Option<Daemon>,
+    /// Whether another process is to hand over to it.
+    pub upgrade: Upgrade,
 }
+
+/// How a process comes by its listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upgrade {
+    /// It binds them.
+    Fresh,
+    /// It takes them over from a process that runs.
+    TakeOver,
+}
+
+/// Between two looks for another process, or for a signal.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs a balancer until a signal ends it.
 pub fn run(config: Config, around: Surroundings) -> Result<(), StartError> {
-    let Surroundings { loader, identity, error_log, daemon } = around;
+    let Surroundings { loader, identity, error_log, daemon, upgrade } = around;
     let mut signals = Signals::install().map_err(StartError::Thread)?;
     let (path, mut pid_file) = (config.pid_file.clone(), None);
-    let mut running = start(config, || {
+    let mut inheritance = None;
+    if upgrade == Upgrade::TakeOver
+        && let Some(path) = &config.upgrade_sock
+    {
+        let received = Inheritance::receive(path, config.upgrade_timeout);
+        inheritance = Some(received.map_err(StartError::TakeOver)?);
+    }
+    let mut running = start(config, inheritance.as_mut(), || {
         if let Some(path) = path {
             // Its place may be one that only whom we are now can write to.
             let written = PidFile::write(&path);
@@ -48,6 +73,10 @@ pub fn run(config: Config, around: Surroundings) -> Result<(), StartError> {
     })?;
     for address in running.addresses() {
         log::info!("listening on {address}, {} threads", running.config().threads);
+    }
+    if let Some(inheritance) = inheritance {
+        let workers = running.commands().to_vec();
+        inheritance.take_over(workers).map_err(StartError::TakeOver)?;
     }
     if let Some(daemon) = daemon {
         let errors = if error_log.is_some() { Errors::Elsewhere } else { Errors::Standard };
@@ -61,6 +90,14 @@ pub fn run(config: Config, around: Surroundings) -> Result<(), StartError> {
                 Loaded::Interrupted(_) => break signals.drain(running),
             },
             Asked::Reopen => error_log.iter().for_each(ErrorLog::reopen),
+            Asked::HandOver => match offer(&running, &mut signals) {
+                Offered::Nowhere | Offered::Interrupted(Asked::Drain) => {
+                    break signals.drain(running);
+                }
+                Offered::Interrupted(_) => break end_at_once(&running),
+                Offered::Taken(channel) => break signals.hand_over(running, channel),
+                Offered::Failed(reason) => log::error!("not handed over, going on: {reason}"),
+            },
             Asked::Drain => break signals.drain(running),
             Asked::EndAtOnce => break end_at_once(&running),
         }
@@ -72,6 +109,65 @@ pub fn run(config: Config, around: Surroundings) -> Result<(), StartError> {
 fn end_at_once(running: &Running) {
     log::info!("ending at once");
     running::remove_socket_files(running.addresses());
+}
+
+/// What has come of an offer to hand over.
+enum Offered {
+    /// There is no `--upgrade-sock`.
+    Nowhere,
+    /// The other process accepts connections.
+    Taken(Channel),
+    /// Nothing has changed, and why.
+    Failed(String),
+    /// A signal came first that says to end.
+    Interrupted(Asked),
+}
+
+/// Looks for another process at `--upgrade-sock` and offers it everything, until it has taken over or
+/// the limit has passed.
+fn offer(running: &Running, signals: &mut Signals) -> Offered {
+    let config = running.config();
+    let Some(path) = &config.upgrade_sock else { return Offered::Nowhere };
+    let limit = config.upgrade_timeout;
+    log::info!("handing over to who comes to {} within {limit:?}", path.display());
+    let mut watch = Watch { deadline: Instant::now() + limit, signals };
+    let join = || {
+        let joined = Channel::join(path).ok();
+        if joined.is_none() {
+            thread::sleep(PAUSE);
+        }
+        Ok(joined)
+    };
+    let taken = watch.until(join).and_then(|channel| {
+        running.offer(&channel).map_err(|error| Offered::Failed(error.to_string()))?;
+        watch.until(|| upgrade::is_ready(&channel, PAUSE)).map(|()| channel)
+    });
+    taken.map_or_else(|offered| offered, Offered::Taken)
+}
+
+/// How long to look for something.
+struct Watch<'a> {
+    deadline: Instant,
+    signals: &'a mut Signals,
+}
+
+impl Watch<'_> {
+    /// Looks again and again until there is something.
+    fn until<T>(&mut self, mut look: impl FnMut() -> io::Result<Option<T>>) -> Result<T, Offered> {
+        loop {
+            match look() {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
+                Err(error) => return Err(Offered::Failed(error.to_string())),
+            }
+            if let Some(asked) = self.signals.ending() {
+                return Err(Offered::Interrupted(asked));
+            }
+            if Instant::now() >= self.deadline {
+                return Err(Offered::Failed("nobody has taken over in time".to_owned()));
+            }
+        }
+    }
 }
 
 /// A configuration that was read anew.

@@ -1,7 +1,9 @@
 //! A balancer at work: its workers, its checks, and how they end.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -13,11 +15,13 @@ use tokio::time::Instant;
 
 use super::checks::Checks;
 use super::succession;
+use super::upgrade::{self, Inheritance, Inherited};
 use crate::address::Address;
 use crate::config::describe::difference;
 use crate::config::{self, Config};
 use crate::metrics::Metrics;
 use crate::net::deadline::Epoch;
+use crate::net::handover::Channel;
 use crate::net::listen;
 use crate::session::gate::Gate;
 use crate::session::services::Plan;
@@ -36,6 +40,8 @@ pub enum StartError {
     Identity(io::Error),
     /// A file could not be written.
     File(PathBuf, io::Error),
+    /// No process has handed over.
+    TakeOver(io::Error),
     /// What a reload cannot change.
     Fixed(&'static str),
 }
@@ -56,6 +62,10 @@ impl fmt::Display for StartError {
             Self::Identity(error) => {
                 write!(f, "cannot become the user or group asked for: {error}; start as root")
             }
+            Self::TakeOver(error) if error.kind() == io::ErrorKind::TimedOut => {
+                f.write_str("no process has handed over in time: send SIGQUIT to the old one")
+            }
+            Self::TakeOver(error) => write!(f, "cannot take over: {error}"),
             Self::File(path, error) => write!(f, "cannot write {}: {error}", path.display()),
             Self::Fixed(what) => write!(f, "a reload cannot change {what}: restart for that"),
         }
@@ -86,6 +96,7 @@ pub struct Running {
     open: Vec<Open>,
     /// Of the next listener.
     next_id: u64,
+    epoch: Epoch,
     commands: Vec<mpsc::Sender<Command>>,
     workers: Vec<JoinHandle<usize>>,
     checks: Option<Checks>,
@@ -96,21 +107,29 @@ pub struct Running {
 /// `between` is done when everything is bound and there are no threads yet.
 pub fn start(
     config: Config,
+    inheritance: Option<&mut Inheritance>,
     between: impl FnOnce() -> Result<(), StartError>,
 ) -> Result<Running, StartError> {
-    let epoch = Epoch::begin();
+    let age = inheritance.as_ref().map_or(Duration::ZERO, |inheritance| inheritance.age);
+    let epoch = Epoch::since(age);
     let workers = config.threads.get();
     let mut running = Running {
         metrics: Vec::new(),
         open: Vec::new(),
         next_id: 0,
+        epoch,
         commands: Vec::new(),
         workers: Vec::new(),
         checks: None,
         gate: Gate::new(config.capacity),
         config,
     };
-    let (open, doorways) = running.doorways(&running.config.listeners)?;
+    let mut inherited = Vec::new();
+    if let Some(inheritance) = inheritance {
+        inheritance.restore(&running.config.plan);
+        inherited = std::mem::take(&mut inheritance.listeners);
+    }
+    let (open, doorways) = running.doorways(&running.config.listeners, inherited)?;
     running.next_id += open.len() as u64;
     running.open = open;
     between().inspect_err(|_| remove_socket_files(running.addresses()))?;
@@ -143,6 +162,7 @@ impl Running {
     fn doorways(
         &self,
         wanted: &[config::Listener],
+        mut inherited: Vec<Inherited>,
     ) -> Result<(Vec<Open>, Vec<Vec<Doorway>>), StartError> {
         let workers = self.config.threads.get();
         let mut doorways: Vec<Vec<Doorway>> = (0..workers).map(|_| Vec::new()).collect();
@@ -154,20 +174,29 @@ impl Running {
             if let Some(Open { id, configured, bound }) = self.open.iter().find(taken) {
                 let id = *id;
                 for own in &mut doorways {
-                    own.push(Doorway { id, socket: None, entrance: *entrance });
+                    own.push(Doorway { id, sockets: Vec::new(), entrance: *entrance });
                 }
                 open.push(Open { id, configured: configured.clone(), bound: bound.clone() });
                 continue;
             }
-            let bound = listen::bind(address, workers).map_err(|error| {
+            let known = inherited.iter().position(|inherited| inherited.configured == *address);
+            let bound = match known.map(|known| inherited.swap_remove(known)) {
+                Some(inherited) => inherited.for_workers(workers),
+                None => listen::bind(address, workers),
+            };
+            let bound = bound.map_err(|error| {
                 let fresh = open.iter().filter(|open| open.id >= self.next_id);
                 remove_socket_files(fresh.map(|open| &open.bound));
                 self.held_by(address)
                     .filter(|_| error.kind() == io::ErrorKind::AddrInUse)
                     .unwrap_or_else(|| StartError::Bind(address.clone(), error))
             })?;
-            for (own, socket) in doorways.iter_mut().zip(bound.sockets) {
-                own.push(Doorway { id, socket: Some(socket), entrance: *entrance });
+            let mut sockets: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+            for (place, socket) in bound.sockets.into_iter().enumerate() {
+                sockets[place % workers].push(socket);
+            }
+            for (own, sockets) in doorways.iter_mut().zip(sockets) {
+                own.push(Doorway { id, sockets, entrance: *entrance });
             }
             open.push(Open { id, configured: address.clone(), bound: bound.address });
         }
@@ -215,7 +244,7 @@ impl Running {
             return Err(StartError::Fixed("pid_file or error_log"));
         }
         next.plan = Arc::new(succession::succeed(&self.config.plan, &next.plan));
-        let (open, doorways) = self.doorways(&next.listeners)?;
+        let (open, doorways) = self.doorways(&next.listeners, Vec::new())?;
         let changes = difference(&self.config, &next);
         self.gate.set(next.capacity);
         self.next_id += next.listeners.len() as u64;
@@ -245,16 +274,66 @@ impl Running {
         Ok(changes)
     }
 
+    /// Tells another process all that it needs to go on from here.
+    pub(super) fn offer(&self, channel: &Channel) -> io::Result<()> {
+        let mut lent: HashMap<u64, Vec<OwnedFd>> = HashMap::new();
+        for sender in &self.commands {
+            let (sockets, lending) = sync_channel(1);
+            // A worker that is gone has panicked, and its sockets with it.
+            if sender.blocking_send(Command::Lend(sockets)).is_err() {
+                continue;
+            }
+            let sockets = lending.recv_timeout(ADOPTION_LIMIT).map_err(io::Error::other)??;
+            for (id, socket) in sockets {
+                lent.entry(id).or_default().push(socket);
+            }
+        }
+        let age = self.epoch.tick(Instant::now());
+        let known = self.open.iter().map(|open| {
+            let sockets = lent.remove(&open.id).unwrap_or_default();
+            (&open.configured, &open.bound, sockets)
+        });
+        upgrade::offer(channel, age, known, &self.config.plan)
+    }
+
+    /// Leaves the listeners and all connections that rest to another process, which accepts already;
+    /// lets what runs finish, and says how many sessions were cut at the limit. Blocks until every
+    /// worker has ended.
+    pub(super) fn hand_over(self, channel: &Channel, limit: Duration) -> usize {
+        let deadline = Instant::now() + limit;
+        for sender in &self.commands {
+            match channel.try_clone() {
+                Ok(channel) => {
+                    let _ = sender.blocking_send(Command::HandOver { channel, deadline });
+                }
+                Err(error) => {
+                    log::warn!("connections are not handed over: {error}");
+                    let _ = sender.blocking_send(Command::Drain { deadline });
+                }
+            }
+        }
+        self.join()
+    }
+
+    /// The ends at which the workers can be told something.
+    pub(super) fn commands(&self) -> &[mpsc::Sender<Command>] {
+        &self.commands
+    }
+
     /// Takes no more connections, lets what runs finish for up to `limit`, and says how many
     /// sessions were cut then. Blocks until every worker has ended.
-    pub fn drain(mut self, limit: Duration) -> usize {
+    pub fn drain(self, limit: Duration) -> usize {
         // Now, while they are still ours: a successor may bind the same paths while we drain.
         remove_socket_files(self.addresses());
         let deadline = Instant::now() + limit;
         for sender in &self.commands {
             // A worker that is gone already has nothing to drain.
-            let _ = sender.try_send(Command::Drain { deadline });
+            let _ = sender.blocking_send(Command::Drain { deadline });
         }
+        self.join()
+    }
+
+    fn join(mut self) -> usize {
         let mut cut = 0;
         for worker in self.workers.drain(..) {
             match worker.join() {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::running::Running;
+use crate::net::handover::Channel;
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +18,9 @@ pub(super) enum Asked {
     Reload,
     /// SIGUSR1: to open the log files anew.
     Reopen,
-    /// SIGTERM or SIGQUIT: to end gently.
+    /// SIGQUIT: to hand over to another process, or to end gently if there is nowhere to meet it.
+    HandOver,
+    /// SIGTERM: to end gently.
     Drain,
     /// SIGINT.
     EndAtOnce,
@@ -50,7 +53,7 @@ impl Signals {
                 loop {
                     let asked = tokio::select! {
                         _ = term.recv() => Asked::Drain,
-                        _ = quit.recv() => Asked::Drain,
+                        _ = quit.recv() => Asked::HandOver,
                         _ = int.recv() => Asked::EndAtOnce,
                         _ = hup.recv() => Asked::Reload,
                         _ = usr1.recv() => Asked::Reopen,
@@ -67,9 +70,11 @@ impl Signals {
 
     /// Whether a signal to end has come within `limit`.
     pub(super) fn wait(&mut self, limit: Duration) -> bool {
-        !matches!(
-            self.received.recv_timeout(limit),
-            Ok(Asked::Reload) | Err(RecvTimeoutError::Timeout)
+        let asked = self.received.recv_timeout(limit);
+        matches!(
+            asked,
+            Ok(Asked::HandOver | Asked::Drain | Asked::EndAtOnce)
+                | Err(RecvTimeoutError::Disconnected)
         )
     }
 
@@ -79,8 +84,8 @@ impl Signals {
             match asked {
                 Asked::Drain | Asked::EndAtOnce => return Some(asked),
                 // One more reload is enough, however often it was asked for.
-                Asked::Reload | Asked::Reopen if self.later.contains(&asked) => {}
-                Asked::Reload | Asked::Reopen => self.later.push_back(asked),
+                Asked::Reload | Asked::Reopen | Asked::HandOver if self.later.contains(&asked) => {}
+                Asked::Reload | Asked::Reopen | Asked::HandOver => self.later.push_back(asked),
             }
         }
         None
@@ -96,15 +101,27 @@ impl Signals {
     pub(super) fn drain(&mut self, running: Running) {
         let limit = running.config().drain_timeout;
         log::info!("draining for up to {limit:?}; a second signal ends at once");
+        self.finish(move || running.drain(limit));
+    }
+
+    /// Leaves everything to another process, and drains what cannot go.
+    pub(super) fn hand_over(&mut self, running: Running, channel: Channel) {
+        let limit = running.config().drain_timeout;
+        log::info!("handed over; what still runs ends within {limit:?}");
+        self.finish(move || running.hand_over(&channel, limit));
+    }
+
+    /// Waits for the end of what runs, which says how many sessions were cut.
+    fn finish(&mut self, ending: impl FnOnce() -> usize + Send + 'static) {
         let (done, drained) = sync_channel(1);
-        thread::spawn(move || done.send(running.drain(limit)));
+        thread::spawn(move || done.send(ending()));
         loop {
             match drained.recv_timeout(Duration::from_millis(20)) {
                 Ok(0) => return log::info!("drained"),
                 Ok(cut) => return log::warn!("the drain limit has passed: {cut} sessions cut"),
                 Err(RecvTimeoutError::Disconnected) => return log::error!("the drain failed"),
                 Err(RecvTimeoutError::Timeout) => match self.received.try_recv() {
-                    Ok(Asked::Reopen) | Err(_) => {}
+                    Ok(Asked::Reopen | Asked::HandOver) | Err(_) => {}
                     Ok(Asked::Reload) => log::warn!("not reloaded: draining"),
                     Ok(Asked::Drain | Asked::EndAtOnce) => {
                         return log::warn!("second signal: ending at once");

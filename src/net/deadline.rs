@@ -28,6 +28,12 @@ impl Epoch {
         Self(Instant::now())
     }
 
+    /// So long ago: where another process on this machine has counted from.
+    pub fn since(age: Duration) -> Self {
+        let now = Instant::now();
+        Self(now.checked_sub(age).unwrap_or(now))
+    }
+
     /// A moment, as health counts it.
     pub fn tick(self, at: Instant) -> Tick {
         let since = at.saturating_duration_since(self.0);

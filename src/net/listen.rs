@@ -1,8 +1,9 @@
 //! Listening sockets: one per worker and address, sharing the port (`SO_REUSEPORT`, socket(7)).
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
+use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -48,13 +49,30 @@ pub fn bind(address: &Address, workers: usize) -> io::Result<Bound> {
             Ok(Bound { address: Address::Tcp(address), sockets })
         }
         Address::Unix(path) => {
-            remove_stale(path)?;
+            remove_stale(path, Type::STREAM)?;
             let socket = Socket::from(StdUnixListener::bind(path)?);
             let sockets: io::Result<Vec<Socket>> =
                 (0..workers).map(|_| socket.try_clone()).collect();
             Ok(Bound { address: Address::Unix(path.clone()), sockets: sockets? })
         }
     }
+}
+
+/// More sockets at an address that `first` is bound to, for workers of which there are more than
+/// there were.
+pub fn bind_more(first: &Socket, count: usize) -> io::Result<Vec<Socket>> {
+    let address = first.local_addr()?;
+    let another = |_| {
+        if address.domain() == Domain::UNIX {
+            return first.try_clone();
+        }
+        let socket = tcp_socket(&address)?;
+        socket.set_reuse_port(true)?;
+        socket.bind(&address)?;
+        socket.listen(BACKLOG)?;
+        Ok(socket)
+    };
+    (0..count).map(another).collect()
 }
 
 fn tcp_socket(address: &SockAddr) -> io::Result<Socket> {
@@ -70,13 +88,14 @@ fn tcp_socket(address: &SockAddr) -> io::Result<Socket> {
 }
 
 /// Removes the socket file of a process that is gone.
-fn remove_stale(path: &Path) -> io::Result<()> {
+pub(super) fn remove_stale(path: &Path, kind: Type) -> io::Result<()> {
     let Ok(found) = std::fs::symlink_metadata(path) else { return Ok(()) };
     if !found.file_type().is_socket() {
         return Err(io::ErrorKind::AddrInUse.into());
     }
-    match StdUnixStream::connect(path) {
-        Ok(_) => Err(io::ErrorKind::AddrInUse.into()),
+    let probe = Socket::new(Domain::UNIX, kind, None)?;
+    match probe.connect(&SockAddr::unix(path)?) {
+        Ok(()) => Err(io::ErrorKind::AddrInUse.into()),
         // unix(7): nobody listens. Any other error says nothing about that.
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             std::fs::remove_file(path)
@@ -104,6 +123,14 @@ impl Listener {
             UnixListener::from_std(socket.into()).map(Self::Unix)
         } else {
             TcpListener::from_std(socket.into()).map(Self::Tcp)
+        }
+    }
+
+    /// The same socket, once more.
+    pub fn lend(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
+            Self::Unix(listener) => listener.as_fd().try_clone_to_owned(),
         }
     }
 

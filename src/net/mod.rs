@@ -3,6 +3,7 @@
 pub mod connect;
 pub mod deadline;
 pub mod delivery;
+pub mod handover;
 pub mod listen;
 #[cfg(any(test, fuzzing))]
 pub mod memory;

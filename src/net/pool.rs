@@ -87,6 +87,14 @@ impl Pool {
         self.idle.drain(..surplus);
     }
 
+    /// Takes all out that have nothing to hide: quiet, and sure to have been answered whole.
+    pub fn take(&mut self, now: Instant) -> Vec<Lease> {
+        let all = std::mem::take(&mut self.idle).into_iter();
+        let ready = all.filter(|idle| idle.ready <= now);
+        let quiet = ready.filter(|idle| idle.lease.stream.unasked() == Unasked::Nothing);
+        quiet.map(|idle| idle.lease).collect()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.idle.len()

@@ -4,14 +4,14 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::io::retry_on_intr;
 use rustix::net::{RecvFlags, SendFlags};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket as Socket2};
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
@@ -50,6 +50,27 @@ impl Stream {
         // A peer that is gone already makes this fail; the first read will tell.
         let _ = stream.set_nodelay(true);
         Self::Tcp(stream)
+    }
+
+    /// What the kernel knows it by; a simulation does not.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Tcp(stream) => Some(stream.as_fd()),
+            Self::Unix(stream) => Some(stream.as_fd()),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(_) => None,
+        }
+    }
+
+    /// A connection that another process has handed over.
+    pub fn adopt(descriptor: OwnedFd) -> io::Result<Self> {
+        let socket = Socket2::from(descriptor);
+        socket.set_nonblocking(true)?;
+        if socket.domain()? == Domain::UNIX {
+            UnixStream::from_std(socket.into()).map(Self::Unix)
+        } else {
+            TcpStream::from_std(socket.into()).map(Self::Tcp)
+        }
     }
 
     /// Borrows the two directions.

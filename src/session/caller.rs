@@ -14,6 +14,7 @@ use crate::proxy_protocol::{self, Header};
 use crate::reject::Reject;
 use crate::relay::copy::Meter;
 
+use super::exit::{Announced, Departure};
 use super::services::{Services, Trusted};
 
 /// What connections to a listener begin with.
@@ -38,6 +39,17 @@ impl Caller {
     /// Whoever opened the connection.
     pub fn direct(peer: Peer) -> Self {
         Self { peer, header: None }
+    }
+
+    /// Whom another process has known already.
+    pub fn known(peer: Peer, header: Option<Header>) -> Self {
+        Self { peer, header: header.map(Box::new) }
+    }
+
+    /// What another process needs to know of it.
+    pub fn departure(&self) -> Departure {
+        let header = self.header.as_deref().map(|header| Announced::from(*header));
+        Departure::Client { peer: self.peer, header }
     }
 
     /// Reads the header that `stream` begins with, and leaves what came behind it in `early`. It is

@@ -12,6 +12,7 @@ use super::attempt::{self, Asked};
 use super::caller::Caller;
 use super::converse::{Client, Next, Request};
 use super::exchange::{self, send};
+use super::exit::Barred;
 use super::gate::Ticket;
 use super::record;
 use super::services::{Current, Services};
@@ -56,9 +57,19 @@ pub fn serve(
         // Held where it is, to the end.
         let _ = &ticket;
         let seat = current.get().drain.enter(waker);
-        while early.is_some()
-            || park(&stream, &seat, &mut timer, &mut patience).await == Parked::Readable
-        {
+        loop {
+            if early.is_none() {
+                match park(&stream, &seat, &mut timer, &mut patience).await {
+                    Parked::Readable => {}
+                    Parked::Leaving => {
+                        if Box::pin(leave(&stream, &caller, &current)).await.is_ok() {
+                            return;
+                        }
+                        continue;
+                    }
+                    Parked::Over => return,
+                }
+            }
             let input = early.take().map(|early| *early);
             let working = work(&mut stream, &mut timer, &caller, input, &current);
             // Written where it stays: `Box::pin` would copy all of it there.
@@ -76,10 +87,16 @@ pub fn serve(
     }
 }
 
+async fn leave(stream: &Stream, caller: &Caller, current: &Current) -> Result<(), Barred> {
+    current.let_go(stream, &caller.departure()).await
+}
+
 /// How a wait between requests ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Parked {
     Readable,
+    /// It is to go to another process, with whatever has come.
+    Leaving,
     Over,
 }
 
@@ -97,6 +114,7 @@ fn park(
     patience: &mut Patience,
 ) -> impl Future<Output = Parked> {
     let waiting = poll_fn(|cx| match stream.poll_readable(cx) {
+        _ if seat.phase() == Phase::Leaving => Poll::Ready(Parked::Leaving),
         Poll::Ready(Ok(())) => Poll::Ready(Parked::Readable),
         Poll::Ready(Err(_)) => Poll::Ready(Parked::Over),
         Poll::Pending if seat.phase() == Phase::Closing => Poll::Ready(Parked::Over),

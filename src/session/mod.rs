@@ -4,6 +4,7 @@ pub mod attempt;
 pub mod caller;
 pub mod converse;
 pub mod exchange;
+pub mod exit;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod gate;

@@ -10,12 +10,14 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tokio::time::Instant;
 
+use super::exit::{Barred, Departure, Exit};
 use crate::drain::{Drain, Phase};
 use crate::http::head::Limits;
 use crate::metrics::{EndpointMetrics, Metrics, RouteMetrics};
 use crate::net::deadline::Epoch;
 use crate::net::listen::Peer;
-use crate::net::pool::Pool;
+use crate::net::pool::{Ending, Lease, Pool};
+use crate::net::stream::Stream;
 use crate::route::Router;
 use crate::upstream::balance::Tried;
 use crate::upstream::endpoint::{Endpoint, Record};
@@ -174,7 +176,7 @@ impl Services {
 
     /// Whether answers should say `Connection: close`.
     pub fn is_draining(&self) -> bool {
-        self.drain.phase() != Phase::Serving
+        matches!(self.drain.phase(), Phase::Draining | Phase::Closing)
     }
 
     /// Picks an endpoint of an upstream; see [`Balancer::pick`].
@@ -199,6 +201,22 @@ impl Services {
         InFlight(counts)
     }
 
+    /// Keeps an idle connection to an endpoint that another process has opened, if there still is
+    /// such an endpoint.
+    pub fn take_in(&self, upstream: &str, address: &str, lease: Lease) {
+        let upstreams = self.plan.upstreams.iter().zip(&self.shares);
+        for (_, share) in upstreams.filter(|(known, _)| *known.name == *upstream) {
+            let balancer = share.balancer.borrow();
+            let endpoints = balancer.upstream().endpoints.iter().zip(&share.pools);
+            let mut found = endpoints.filter(|(known, _)| known.address.to_string() == address);
+            if let Some((_, pool)) = found.next() {
+                // One that is one too many is closed, as it would have been there.
+                let _ = pool.borrow_mut().put(lease, Ending::Framed, Instant::now());
+                return;
+            }
+        }
+    }
+
     /// Drops idle upstream connections that have become useless.
     pub fn sweep(&self) {
         let now = Instant::now();
@@ -219,23 +237,69 @@ impl Drop for InFlight<'_> {
 
 /// The services of one worker under the plan that is in force now. A session takes them anew for
 /// each request, and keeps those it has until that has ended.
-pub struct Current(RefCell<Rc<Services>>);
+pub struct Current {
+    services: RefCell<Rc<Services>>,
+    exit: RefCell<Option<Rc<Exit>>>,
+}
 
 impl Current {
     /// These, to begin with.
     pub fn new(services: Rc<Services>) -> Rc<Self> {
-        Rc::new(Self(RefCell::new(services)))
+        Rc::new(Self { services: RefCell::new(services), exit: RefCell::new(None) })
     }
 
     /// Those in force.
     pub fn get(&self) -> Rc<Services> {
-        Rc::clone(&self.0.borrow())
+        Rc::clone(&self.services.borrow())
     }
 
     /// Puts another plan in force.
     pub fn adopt(&self, plan: Arc<Plan>) {
         let next = self.get().succeeded_by(plan);
-        self.0.replace(next);
+        self.services.replace(next);
+    }
+
+    /// From now on connections that rest leave by this way.
+    pub fn open_exit(&self, exit: Exit) {
+        self.exit.replace(Some(Rc::new(exit)));
+        self.get().drain.advance(Phase::Leaving);
+    }
+
+    /// Sends a client's connection out, if there is a way. Where there is none any more, what is
+    /// left is finished here.
+    pub async fn let_go(&self, stream: &Stream, client: &Departure) -> Result<(), Barred> {
+        let exit = self.exit.borrow().clone().ok_or(Barred)?;
+        let left = match stream.descriptor() {
+            Some(descriptor) => exit.leave(client, descriptor).await,
+            None => Err(Barred),
+        };
+        let drain = &self.get().drain;
+        if left.is_err() && drain.phase() == Phase::Leaving {
+            drain.advance(Phase::Draining);
+        }
+        left
+    }
+
+    /// Sends the idle connections to endpoints out.
+    pub async fn let_pools_go(&self) {
+        let Some(exit) = self.exit.borrow().clone() else { return };
+        let services = self.get();
+        for (upstream, share) in services.plan.upstreams.iter().zip(&services.shares) {
+            for (endpoint, pool) in upstream.endpoints.iter().zip(&share.pools) {
+                let leases = pool.borrow_mut().take(Instant::now());
+                for lease in leases {
+                    let departure = Departure::Idle {
+                        upstream: upstream.name.to_string(),
+                        address: endpoint.address.to_string(),
+                        carried: lease.carried,
+                    };
+                    let Some(descriptor) = lease.stream.descriptor() else { continue };
+                    if exit.leave(&departure, descriptor).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
     }
 }
 

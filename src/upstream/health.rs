@@ -38,6 +38,17 @@ impl Health {
         Self(AtomicU64::new(0))
     }
 
+    /// All of it in a word, for another process.
+    #[must_use]
+    pub fn word(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// Goes on from the word of another process that has counted ticks from the same moment.
+    pub fn restore(&self, word: u64) {
+        self.0.store(word, Relaxed);
+    }
+
     /// What may be sent at `now`; one load.
     #[must_use]
     pub fn admission(&self, now: Tick) -> Admission {

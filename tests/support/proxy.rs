@@ -62,7 +62,7 @@ impl Proxy {
     }
 
     fn run(config: Config) -> Self {
-        let running = start(config, || Ok(())).expect("start");
+        let running = start(config, None, || Ok(())).expect("start");
         let Some(&Address::Tcp(address)) = running.addresses().next() else { panic!("not TCP") };
         Self { running: Some(running), address }
     }

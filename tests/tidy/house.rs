@@ -31,7 +31,10 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
     (
         2,
         "net/",
-        &["deadline", "delivery", "memory", "stream", "splice", "listen", "connect", "pool", "mod"],
+        &[
+            "deadline", "delivery", "memory", "stream", "splice", "listen", "handover", "connect",
+            "pool", "mod",
+        ],
     ),
     (3, "relay/", &["copy", "body", "duplex", "mod"]),
     (
@@ -39,6 +42,7 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
         "session/",
         &[
             "gate",
+            "exit",
             "services",
             "record",
             "caller",
@@ -80,6 +84,7 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
             "error_log",
             "checks",
             "succession",
+            "upgrade",
             "running",
             "signals",
             "demo",

@@ -1,0 +1,203 @@
+//! Messages between two processes, with descriptors: a unix socket that keeps their bounds
+//! (`SOCK_SEQPACKET`) and passes descriptors along (`SCM_RIGHTS`, unix(7)).
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
+};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::listen::remove_stale;
+
+/// Descriptors in one message: `SCM_MAX_FD` of the kernel, less a few.
+pub const DESCRIPTORS_MAX: usize = 250;
+
+/// Bytes of one message: a fraction of what a socket may hold (`wmem_default`).
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// Where a process waits for another one to hand over to it.
+pub struct Meeting {
+    socket: Socket,
+    path: PathBuf,
+}
+
+/// One end between two processes of the same user.
+#[derive(Debug)]
+pub struct Channel(Socket);
+
+/// A message, and the descriptors that came with it.
+#[derive(Debug)]
+pub struct Parcel {
+    /// What it says.
+    pub bytes: Vec<u8>,
+    /// What it brings.
+    pub descriptors: Vec<OwnedFd>,
+}
+
+impl Meeting {
+    /// Waits at a path. `AddrInUse` says that somebody else does already.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        remove_stale(path, Type::SEQPACKET)?;
+        let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        let meeting = Self { socket, path: path.to_owned() };
+        // Whoever may connect may be given every connection there is.
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        meeting.socket.listen(1)?;
+        Ok(meeting)
+    }
+
+    /// Takes the next that comes within `limit`; `TimedOut` if nobody does. Who only looks whether
+    /// somebody waits here says nothing, and is gone.
+    pub fn accept(&self, limit: Duration) -> io::Result<Channel> {
+        self.socket.set_read_timeout(Some(limit.max(Duration::from_millis(1))))?;
+        match self.socket.accept() {
+            Ok((socket, _)) => Channel::new(socket),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Err(io::ErrorKind::TimedOut.into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for Meeting {
+    fn drop(&mut self) {
+        // Best effort: a file that is left is recognised as stale.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+impl Channel {
+    /// Joins whoever waits at a path.
+    pub fn join(path: &Path) -> io::Result<Self> {
+        let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
+        socket.connect(&SockAddr::unix(path)?)?;
+        Self::new(socket)
+    }
+
+    /// Fails if the other end is of another user, unless that is root.
+    fn new(socket: Socket) -> io::Result<Self> {
+        let other = rustix::net::sockopt::socket_peercred(&socket)?;
+        let ours = rustix::process::geteuid();
+        if other.uid != ours && !other.uid.is_root() && !ours.is_root() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        Ok(Self(socket))
+    }
+
+    /// Two ends.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (one, other) = Socket::pair(Domain::UNIX, Type::SEQPACKET, None)?;
+        Ok((Self::new(one)?, Self::new(other)?))
+    }
+
+    /// The same end, once more.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
+    /// How long a send or a receipt may wait; `WouldBlock` says that it has. `None`: until the other
+    /// end is gone.
+    pub fn set_limit(&self, limit: Option<Duration>) -> io::Result<()> {
+        self.0.set_read_timeout(limit)?;
+        self.0.set_write_timeout(limit)
+    }
+
+    /// Sends a message; waits for room unless told not to.
+    pub fn send(
+        &self,
+        bytes: &[u8],
+        descriptors: &[BorrowedFd<'_>],
+        flags: SendFlags,
+    ) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors))
+        {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let flags = flags | SendFlags::NOSIGNAL;
+        let slices = [IoSlice::new(bytes)];
+        retry_on_intr(|| rustix::net::sendmsg(&self.0, &slices, &mut ancillary, flags))?;
+        Ok(())
+    }
+
+    /// The next message; `None` if the other end is gone.
+    pub fn receive(&self) -> io::Result<Option<Parcel>> {
+        let mut bytes = vec![0; MESSAGE_BYTES_MAX];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let received = retry_on_intr(|| {
+            let mut slices = [IoSliceMut::new(&mut bytes)];
+            let flags = RecvFlags::CMSG_CLOEXEC;
+            rustix::net::recvmsg(&self.0, &mut slices, &mut ancillary, flags)
+        });
+        let count = match received {
+            Ok(received) => received.bytes,
+            // How the end of a connection looks that was never accepted.
+            Err(Errno::CONNRESET) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        let mut descriptors = Vec::new();
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(rights) = message {
+                descriptors.extend(rights);
+            }
+        }
+        bytes.truncate(count);
+        Ok((count > 0).then_some(Parcel { bytes, descriptors }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    const NO_FLAGS: SendFlags = SendFlags::empty();
+
+    #[test]
+    fn a_message_keeps_its_bounds_and_its_descriptors() {
+        let (one, other) = Channel::pair().unwrap();
+        let (mut kept, given) = UnixStream::pair().unwrap();
+        one.send(b"first", &[given.as_fd()], NO_FLAGS).unwrap();
+        one.send(b"second", &[], NO_FLAGS).unwrap();
+        drop((one, given));
+        let first = other.receive().unwrap().unwrap();
+        assert_eq!((&first.bytes[..], first.descriptors.len()), (&b"first"[..], 1));
+        assert_eq!(other.receive().unwrap().unwrap().bytes, b"second");
+        assert!(other.receive().unwrap().is_none());
+        let mut taken = UnixStream::from(first.descriptors.into_iter().next().unwrap());
+        taken.write_all(b"x").unwrap();
+        kept.read_exact(&mut [0]).unwrap();
+    }
+
+    #[test]
+    fn a_meeting_takes_one_ends_in_time_and_leaves_no_file() {
+        let path = std::env::temp_dir().join(format!("evener-meeting-{}", std::process::id()));
+        let meeting = Meeting::at(&path).unwrap();
+        assert_eq!(Meeting::at(&path).err().unwrap().kind(), io::ErrorKind::AddrInUse);
+        let joined = Channel::join(&path).unwrap();
+        joined.send(b"x", &[], NO_FLAGS).unwrap();
+        let looked = meeting.accept(Duration::from_secs(9)).unwrap();
+        assert!(looked.receive().unwrap().is_none());
+        let accepted = meeting.accept(Duration::from_secs(9)).unwrap();
+        assert_eq!(accepted.receive().unwrap().unwrap().bytes, b"x");
+        drop(meeting);
+        assert!(!path.exists());
+        let nobody = Meeting::at(&path).unwrap().accept(Duration::from_millis(1));
+        assert_eq!(nobody.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+}
