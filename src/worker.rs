@@ -47,6 +47,8 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 pub enum Command {
     /// To follow another plan.
     Adopt(Adoption),
+    /// To answer, which shows that it is not stuck.
+    Answer(SyncSender<()>),
     /// To lend its listening sockets, by the ids of their listeners.
     Lend(SyncSender<io::Result<Vec<(u64, OwnedFd)>>>),
     /// To take a connection in that another process has handed over.
@@ -138,6 +140,9 @@ async fn work(mut setup: Setup) -> usize {
                 worker.close_all_but(&listeners).await;
                 worker.current.adopt(plan);
                 let _ = done.send(worker.open(listeners));
+            }
+            Some(Command::Answer(answer)) => {
+                let _ = answer.try_send(());
             }
             Some(Command::Lend(sockets)) => {
                 let _ = sockets.send(worker.lend());

@@ -35,6 +35,7 @@ mod splice;
 mod stale;
 mod support;
 mod syscalls;
+mod systemd;
 mod tcp;
 mod tidy;
 mod timeouts;

@@ -9,6 +9,7 @@ pub mod process;
 mod running;
 mod signals;
 mod succession;
+mod systemd;
 mod upgrade;
 
 pub use running::{Running, StartError, start};
@@ -23,6 +24,7 @@ use crate::net::handover::Channel;
 use error_log::ErrorLog;
 use process::{Daemon, Errors, Identity, PidFile};
 use signals::{Asked, Signals};
+use systemd::Stage;
 use upgrade::Inheritance;
 
 /// What a balancer is started with besides its configuration.
@@ -54,9 +56,11 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Runs a balancer until a signal ends it.
 pub fn run(config: Config, around: Surroundings) -> Result<(), StartError> {
     let Surroundings { loader, identity, error_log, daemon, upgrade } = around;
+    // Before there are threads: it changes the environment.
+    let activated = systemd::activated().map_err(StartError::TakeOver)?;
+    let mut inheritance = (!activated.is_empty()).then(|| Inheritance::of_listeners(activated));
     let mut signals = Signals::install().map_err(StartError::Thread)?;
     let (path, mut pid_file) = (config.pid_file.clone(), None);
-    let mut inheritance = None;
     if upgrade == Upgrade::TakeOver
         && let Some(path) = &config.upgrade_sock
     {
@@ -74,10 +78,12 @@ pub fn run(config: Config, around: Surroundings) -> Result<(), StartError> {
     for address in running.addresses() {
         log::info!("listening on {address}, {} threads", running.config().threads);
     }
+    systemd::watch(running.commands().to_vec()).map_err(StartError::Thread)?;
     if let Some(inheritance) = inheritance {
         let workers = running.commands().to_vec();
         inheritance.take_over(workers).map_err(StartError::TakeOver)?;
     }
+    systemd::tell(Stage::Ready);
     if let Some(daemon) = daemon {
         let errors = if error_log.is_some() { Errors::Elsewhere } else { Errors::Standard };
         daemon.ready(errors).map_err(StartError::Thread)?;
@@ -85,7 +91,10 @@ pub fn run(config: Config, around: Surroundings) -> Result<(), StartError> {
     loop {
         match signals.next() {
             Asked::Reload => match load(&loader, &running, &mut signals) {
-                Loaded::Read(next) => reload(&mut running, next),
+                Loaded::Read(next) => {
+                    reload(&mut running, next);
+                    systemd::tell(Stage::Ready);
+                }
                 Loaded::Interrupted(Asked::EndAtOnce) => break end_at_once(&running),
                 Loaded::Interrupted(_) => break signals.drain(running),
             },
@@ -181,6 +190,7 @@ enum Loaded {
 /// Reads it on a thread of its own: a file system or a name server may take its time, and a signal
 /// to end does not wait for them.
 fn load(loader: &Loader, running: &Running, signals: &mut Signals) -> Loaded {
+    systemd::tell(Stage::Reloading);
     let (done, read) = sync_channel(1);
     let (loader, threads) = (loader.clone(), running.config().threads);
     let reading = thread::Builder::new().name("reload".to_owned());

@@ -200,6 +200,9 @@ impl Running {
             }
             open.push(Open { id, configured: address.clone(), bound: bound.address });
         }
+        for Inherited { bound, .. } in &inherited {
+            log::warn!("{bound} is handed over, but no listener is for it: closed");
+        }
         Ok((open, doorways))
     }
 

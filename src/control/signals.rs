@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::running::Running;
+use super::systemd::{self, Stage};
 use crate::net::handover::Channel;
 
 /// What a signal asks for.
@@ -100,6 +101,7 @@ impl Signals {
     /// Drains for as long as is configured, or until another signal says to end.
     pub(super) fn drain(&mut self, running: Running) {
         let limit = running.config().drain_timeout;
+        systemd::tell(Stage::Stopping);
         log::info!("draining for up to {limit:?}; a second signal ends at once");
         self.finish(move || running.drain(limit));
     }

@@ -68,7 +68,8 @@ struct Known {
 /// What a new process has been handed over.
 #[derive(Debug)]
 pub struct Inheritance {
-    channel: Channel,
+    /// To the old process; a service manager needs none.
+    channel: Option<Channel>,
     /// For how long the old process has counted ticks.
     pub(super) age: Duration,
     pub(super) listeners: Vec<Inherited>,
@@ -79,11 +80,16 @@ pub struct Inheritance {
 #[derive(Debug)]
 pub(super) struct Inherited {
     pub(super) configured: Address,
-    bound: Address,
+    pub(super) bound: Address,
     sockets: Vec<Socket>,
 }
 
 impl Inherited {
+    /// One socket that was opened for this process.
+    pub(super) fn new(address: Address, socket: Socket) -> Self {
+        Self { configured: address.clone(), bound: address, sockets: vec![socket] }
+    }
+
     /// At least one socket for each worker. All there were are kept, be there fewer workers now: what
     /// waits at one that is closed would be lost.
     pub(super) fn for_workers(self, workers: usize) -> io::Result<Bound> {
@@ -156,6 +162,11 @@ pub(super) fn is_ready(channel: &Channel, pause: Duration) -> io::Result<Option<
 }
 
 impl Inheritance {
+    /// Sockets that a service manager has opened.
+    pub(super) fn of_listeners(listeners: Vec<Inherited>) -> Self {
+        Self { channel: None, age: Duration::ZERO, listeners, health: Vec::new() }
+    }
+
     /// Waits at `path` until another process hands over, for up to `limit`.
     pub fn receive(path: &Path, limit: Duration) -> io::Result<Self> {
         log::info!("waiting for up to {limit:?} to be handed over to: SIGQUIT to the old process");
@@ -175,15 +186,19 @@ impl Inheritance {
         };
         log::info!("process {pid} hands over");
         let age = Duration::from_millis(age_millis);
-        let mut inheritance = Self { channel, age, listeners: Vec::new(), health: Vec::new() };
+        let (listeners, health) = (Vec::new(), Vec::new());
+        let mut inheritance = Self { channel: None, age, listeners, health };
         loop {
-            match receive(&inheritance.channel)? {
+            match receive(&channel)? {
                 (Message::Listener { configured, bound }, sockets) => {
                     let (configured, bound) = (address(&configured)?, address(&bound)?);
                     inheritance.inherit(configured, bound, sockets);
                 }
                 (Message::Health(known), _) => inheritance.health.extend(known),
-                (Message::Offered, _) => return Ok(inheritance),
+                (Message::Offered, _) => {
+                    inheritance.channel = Some(channel);
+                    return Ok(inheritance);
+                }
                 (other, _) => return Err(unexpected(&other)),
             }
         }
@@ -220,11 +235,12 @@ impl Inheritance {
     /// Says that this process accepts connections, and takes in what the other one lets go, on a
     /// thread that ends with that process.
     pub(super) fn take_over(self, workers: Vec<mpsc::Sender<Command>>) -> io::Result<()> {
-        send(&self.channel, &Message::Ready, &[])?;
-        self.channel.set_limit(None)?;
+        let Some(channel) = self.channel else { return Ok(()) };
+        send(&channel, &Message::Ready, &[])?;
+        channel.set_limit(None)?;
         let taking = move || {
             let mut count = 0_usize;
-            while let Ok(Some(Parcel { bytes, descriptors })) = self.channel.receive() {
+            while let Ok(Some(Parcel { bytes, descriptors })) = channel.receive() {
                 let departure: Result<Departure, _> = serde_json::from_slice(&bytes);
                 let (Ok(departure), Some(descriptor)) = (departure, descriptors.into_iter().next())
                 else {

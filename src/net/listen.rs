@@ -63,7 +63,8 @@ pub fn bind(address: &Address, workers: usize) -> io::Result<Bound> {
 pub fn bind_more(first: &Socket, count: usize) -> io::Result<Vec<Socket>> {
     let address = first.local_addr()?;
     let another = |_| {
-        if address.domain() == Domain::UNIX {
+        // One that shares its port with nobody, as systemd opens it, is accepted from by all.
+        if address.domain() == Domain::UNIX || !first.reuse_port()? {
             return first.try_clone();
         }
         let socket = tcp_socket(&address)?;

@@ -34,10 +34,20 @@ impl Process {
         Self::run(strace.arg(env!("CARGO_BIN_EXE_evener")).args(words))
     }
 
+    /// A command that has been made ready.
+    pub fn of(command: &mut Command) -> Self {
+        Self::run(command)
+    }
+
     fn run(command: &mut Command) -> Self {
+        Self::with_input(command, Stdio::null())
+    }
+
+    /// The same with something for its standard input.
+    pub fn with_input(command: &mut Command, input: Stdio) -> Self {
         let mut child = command
             .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

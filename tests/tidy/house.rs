@@ -85,6 +85,7 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
             "checks",
             "succession",
             "upgrade",
+            "systemd",
             "running",
             "signals",
             "demo",

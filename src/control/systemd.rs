@@ -1,0 +1,89 @@
+//! What systemd is told (`sd_notify(3)`), and the sockets it has opened (`sd_listen_fds(3)`).
+//! Elsewhere there is nobody to tell, and there are none.
+
+use std::io;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+use std::time::Duration;
+
+use listenfd::ListenFd;
+use sd_notify::NotifyState;
+use socket2::Socket;
+use tokio::sync::mpsc;
+
+use super::upgrade::Inherited;
+use crate::address::Address;
+use crate::worker::Command;
+
+/// What becomes of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It accepts connections.
+    Ready,
+    /// It reads its configuration anew.
+    Reloading,
+    /// It ends when what runs has.
+    Stopping,
+}
+
+/// Says what becomes of the process; of the one that took over from another, too.
+pub(super) fn tell(stage: Stage) {
+    let pid = NotifyState::MainPid(std::process::id());
+    let told = match stage {
+        Stage::Ready => sd_notify::notify(&[NotifyState::Ready, pid]),
+        Stage::Reloading => NotifyState::monotonic_usec_now()
+            .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
+        Stage::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+    };
+    if let Err(error) = told {
+        log::warn!("systemd cannot be told: {error}");
+    }
+}
+
+/// Says that the process is well for as long as every worker answers, if that is asked for
+/// (`WatchdogSec=`): on a thread of its own, since the others may have to wait for files or names.
+pub(super) fn watch(workers: Vec<mpsc::Sender<Command>>) -> io::Result<()> {
+    let Some(interval) = sd_notify::watchdog_enabled() else { return Ok(()) };
+    let watching = move || {
+        loop {
+            if !workers.iter().all(|worker| answers(worker, interval / 4)) {
+                log::error!("a worker does not answer; systemd is not told that all is well");
+            } else if sd_notify::notify(&[NotifyState::Watchdog]).is_err() {
+                return;
+            }
+            thread::sleep(interval / 4);
+        }
+    };
+    thread::Builder::new().name("watchdog".to_owned()).spawn(watching)?;
+    Ok(())
+}
+
+fn answers(worker: &mpsc::Sender<Command>, limit: Duration) -> bool {
+    let (answer, answered) = sync_channel(1);
+    match worker.try_send(Command::Answer(answer)) {
+        Ok(()) => answered.recv_timeout(limit).is_ok(),
+        // One that has ended has done so because it was told to.
+        Err(mpsc::error::TrySendError::Closed(_)) => true,
+        Err(mpsc::error::TrySendError::Full(_)) => false,
+    }
+}
+
+/// The listening sockets that this process was started with, by their addresses. To be asked for
+/// once, before there are threads: they are taken out of the environment.
+pub(super) fn activated() -> io::Result<Vec<Inherited>> {
+    let mut passed = ListenFd::from_env();
+    (0..passed.len()).map(|index| take(&mut passed, index)).collect()
+}
+
+fn take(passed: &mut ListenFd, index: usize) -> io::Result<Inherited> {
+    let gone = || io::Error::from(io::ErrorKind::NotFound);
+    if let Ok(listener) = passed.take_tcp_listener(index) {
+        let listener = listener.ok_or_else(gone)?;
+        let address = Address::Tcp(listener.local_addr()?);
+        return Ok(Inherited::new(address, Socket::from(listener)));
+    }
+    let listener = passed.take_unix_listener(index)?.ok_or_else(gone)?;
+    let address = listener.local_addr()?;
+    let path = address.as_pathname().ok_or_else(gone)?;
+    Ok(Inherited::new(Address::Unix(path.to_owned()), Socket::from(listener)))
+}

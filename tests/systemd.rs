@@ -1,0 +1,96 @@
+//! What systemd is told, and the sockets it has opened.
+
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::support::{Client, HANG, Origin, Process, socket_path};
+
+/// A stand-in for systemd: what it is told, message by message.
+struct Manager {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+impl Manager {
+    fn new(name: &str) -> Self {
+        let path = socket_path(name);
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(HANG)).unwrap();
+        Self { socket, path }
+    }
+
+    fn start(&self, origin: &Origin, environment: &[(&str, &str)]) -> Process {
+        let route = format!("--route=/={}", origin.address);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evener"));
+        command.args(["--listen", "127.0.0.1:0", "--threads", "2", &route]);
+        command.env("NOTIFY_SOCKET", &self.path).envs(environment.iter().copied());
+        Process::of(&mut command)
+    }
+
+    /// The next message, line by line.
+    fn told(&self) -> Vec<String> {
+        let mut bytes = [0; 1000];
+        let count = self.socket.recv(&mut bytes).expect("a message in time");
+        String::from_utf8_lossy(&bytes[..count]).lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+#[test]
+fn systemd_is_told_of_the_start_a_reload_and_the_end() {
+    let (origin, manager) = (Origin::named("o"), Manager::new("sd1"));
+    let process = manager.start(&origin, &[]);
+    let ready = ["READY=1".to_owned(), format!("MAINPID={}", process.id())];
+    assert_eq!(manager.told(), ready);
+    process.signal("HUP");
+    let reloading = manager.told();
+    assert_eq!(reloading[0], "RELOADING=1");
+    assert!(reloading[1].starts_with("MONOTONIC_USEC="), "{reloading:?}");
+    assert_eq!(manager.told(), ready);
+    process.signal("TERM");
+    assert_eq!(manager.told(), ["STOPPING=1"]);
+    assert_eq!(process.end().0, Some(0));
+}
+
+#[test]
+fn the_watchdog_is_fed_while_the_workers_answer() {
+    let (origin, manager) = (Origin::named("o"), Manager::new("sd2"));
+    let _process = manager.start(&origin, &[("WATCHDOG_USEC", "20000")]);
+    let told: Vec<_> = (0..4).map(|_| manager.told()).collect();
+    let fed = told.iter().filter(|told| **told == ["WATCHDOG=1"]).count();
+    assert_eq!(fed, 3, "{told:?}");
+}
+
+#[test]
+fn sockets_that_systemd_has_opened_are_listened_on_by_every_thread() {
+    let origin = Origin::named("o");
+    let opened = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = opened.local_addr().unwrap();
+    let mut early = Client::connect(address);
+    let script = format!(
+        "exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec {} --threads 2 --listen \
+         {address} --route /={}",
+        env!("CARGO_BIN_EXE_evener"),
+        origin.address
+    );
+    let kept = opened.try_clone().unwrap();
+    let process = Process::with_input(
+        Command::new("sh").args(["-c", &script]),
+        Stdio::from(OwnedFd::from(opened)),
+    );
+    early.get("/");
+    assert_eq!(early.response().text(), "o");
+    assert_eq!(process.address(), address);
+    process.signal("TERM");
+    assert_eq!(process.end().0, Some(0));
+    // The socket stays open in between: who connects waits for the next process.
+    assert!(std::net::TcpStream::connect(kept.local_addr().unwrap()).is_ok());
+}
