@@ -26,7 +26,7 @@ use crate::net::stream::Stream;
 use crate::session::caller::Caller;
 use crate::session::exit::{Departure, Exit};
 use crate::session::gate::{Gate, Ticket};
-use crate::session::http1;
+use crate::session::http1::{self, Wait};
 use crate::session::services::{Current, Plan, Services};
 use crate::session::{self, Entrance};
 
@@ -57,6 +57,8 @@ pub enum Command {
     HandOver {
         /// Where that process is.
         channel: Channel,
+        /// The listeners that it goes on with; others are closed.
+        kept: Vec<u64>,
         /// When what still runs is cut.
         deadline: Instant,
     },
@@ -148,8 +150,8 @@ async fn work(mut setup: Setup) -> usize {
                 let _ = sockets.send(worker.lend());
             }
             Some(Command::Take(departure, descriptor)) => worker.take(departure, descriptor),
-            Some(Command::HandOver { channel, deadline }) => {
-                worker.leave_doors().await;
+            Some(Command::HandOver { channel, kept, deadline }) => {
+                worker.leave_doors(&kept).await;
                 break (deadline, Some(channel));
             }
             Some(Command::Drain { deadline }) => break (deadline, None),
@@ -208,9 +210,10 @@ impl Worker {
         self.doors.iter().map(lend).collect()
     }
 
-    /// Lets go of the listening sockets: another process accepts from them.
-    async fn leave_doors(&mut self) {
-        for door in self.doors.drain(..) {
+    /// Lets go of the listening sockets that another process accepts from.
+    async fn leave_doors(&mut self, kept: &[u64]) {
+        let left: Vec<Door> = self.doors.extract_if(.., |door| kept.contains(&door.id)).collect();
+        for door in left {
             door.leave().await;
         }
     }
@@ -222,13 +225,13 @@ impl Worker {
             Err(error) => return log::warn!("a connection was handed over and lost: {error}"),
         };
         match departure {
-            Departure::Client { peer, header } => {
+            Departure::Client { peer, header, is_answered } => {
                 let mut ticket = self.gate.enter_anyway();
-                // It was let in by the other process: one too many is no reason to end it now.
-                let _ = ticket.name(peer);
+                ticket.name_anyway(peer);
+                let wait = if is_answered { Wait::Next } else { Wait::First };
                 let caller = Caller::known(peer, header.map(Into::into));
                 let current = Rc::clone(&self.current);
-                spawn_local(http1::serve(stream, caller, Buffer::new(), ticket, current));
+                spawn_local(http1::serve(stream, caller, Buffer::new(), ticket, wait, current));
             }
             Departure::Idle { upstream, address, carried } => {
                 let lease = Lease { stream, carried, is_reused: true };

@@ -30,6 +30,7 @@ fn a_parked_session_is_small() {
             caller,
             Buffer::new(),
             Ticket::alone(),
+            http1::Wait::First,
             Current::new(services),
         );
         let bytes = size_of_val(&session);

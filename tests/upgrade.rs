@@ -5,7 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 use std::{fs, io, thread};
+
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::support::origin::{ok, ok_head};
 use crate::support::{Client, Conn, Origin, Process, eventually, filler, socket_path, temporary};
@@ -108,8 +111,9 @@ fn if_nobody_comes_the_old_process_goes_on() {
 
 #[test]
 fn a_new_process_that_fails_leaves_the_old_one_as_it_was() {
-    let origin = Origin::named("o");
-    let chain = Chain::start(&[&origin], &[]);
+    let (origin, path) = (Origin::named("o"), socket_path("upf"));
+    let unix = format!("unix:{}", path.display());
+    let chain = Chain::start(&[&origin], &["--listen", &unix]);
     let mut client = chain.client();
     chain.running.signal("QUIT");
     let taken = origin.address.to_string();
@@ -117,6 +121,59 @@ fn a_new_process_that_fails_leaves_the_old_one_as_it_was() {
     assert_eq!(failed.end().0, Some(1));
     eventually("it goes on", || chain.running.says("not handed over, going on"));
     assert_eq!((text(&mut client), text(&mut chain.client())), ("o".into(), "o".into()));
+    assert!(ask_unix(&path).unwrap().ends_with("\r\n\r\no"));
+}
+
+#[test]
+fn who_comes_to_the_meeting_without_a_word_or_with_the_wrong_one_is_passed_over() {
+    let origin = Origin::named("o");
+    let chain = Chain::start(&[&origin], &[]);
+    let next = launch(&chain.words, &["-u"]);
+    eventually("it waits", || next.says("waiting for up to 30s"));
+    let meeting = &chain.words[5];
+    let stranger = Socket::new(Domain::UNIX, Type::SEQPACKET, None).unwrap();
+    stranger.connect(&SockAddr::unix(meeting).unwrap()).unwrap();
+    stranger.send(b"hello").unwrap();
+    eventually("it is passed over", || next.says("somebody came who does not hand over"));
+    chain.running.signal("QUIT");
+    assert_eq!(chain.running.end().0, Some(0));
+    assert_eq!(text(&mut Client::connect(next.address())), "o");
+}
+
+#[test]
+fn a_client_that_rests_is_waited_for_as_before() {
+    let origin = Origin::named("o");
+    let mut chain = Chain::start(&[&origin], &["--header-timeout", "20ms"]);
+    let mut client = chain.client();
+    assert_eq!(text(&mut client), "o");
+    assert_eq!(chain.upgrade(&[]).end().0, Some(0));
+    // As long as a client may take that has never been answered, several times.
+    thread::sleep(Duration::from_millis(100));
+    assert_eq!(text(&mut client), "o");
+}
+
+#[test]
+fn what_comes_over_while_the_next_upgrade_begins_is_answered() {
+    let go = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&go);
+    let origin = Origin::start(move |mut conn: Conn| {
+        while let Some(head) = conn.head() {
+            if head.starts_with("GET /wait ") {
+                eventually("it may go on", || told.load(Ordering::SeqCst));
+            }
+            conn.send(ok("o"));
+        }
+    });
+    let mut chain = Chain::start(&[&origin], &[]);
+    let mut client = chain.client();
+    client.get("/wait");
+    eventually("it is asked", || origin.heads().len() == 1);
+    let first = chain.upgrade(&[]);
+    let second = chain.upgrade(&[]);
+    go.store(true, Ordering::SeqCst);
+    assert_eq!(client.response().text(), "o");
+    assert_eq!((first.end().0, second.end().0), (Some(0), Some(0)));
+    assert_eq!(text(&mut chain.client()), "o");
 }
 
 #[test]

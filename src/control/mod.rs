@@ -15,12 +15,13 @@ mod upgrade;
 pub use running::{Running, StartError, start};
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Loader};
-use crate::net::handover::Channel;
+use crate::net::handover::{Channel, Meeting, Owner};
 use error_log::ErrorLog;
 use process::{Daemon, Errors, Identity, PidFile};
 use signals::{Asked, Signals};
@@ -61,28 +62,45 @@ pub fn run(config: Config, around: Surroundings) -> Result<(), StartError> {
     let mut inheritance = (!activated.is_empty()).then(|| Inheritance::of_listeners(activated));
     let mut signals = Signals::install().map_err(StartError::Thread)?;
     let (path, mut pid_file) = (config.pid_file.clone(), None);
+    let owner = identity.map_or((None, None), Identity::owner);
     if upgrade == Upgrade::TakeOver
         && let Some(path) = &config.upgrade_sock
     {
-        let received = Inheritance::receive(path, config.upgrade_timeout);
-        inheritance = Some(received.map_err(StartError::TakeOver)?);
+        inheritance = Some(wait(path, config.upgrade_timeout, owner, &mut signals)?);
     }
+    let write = |path: PathBuf| {
+        let written = PidFile::write(&path);
+        written.map_err(|error| StartError::File(path, error))
+    };
     let mut running = start(config, inheritance.as_mut(), || {
-        if let Some(path) = path {
-            // Its place may be one that only whom we are now can write to.
-            let written = PidFile::write(&path);
-            pid_file = Some(written.map_err(|error| StartError::File(path, error))?);
+        // Its place may be one that only whom we are now can write to.
+        if upgrade == Upgrade::Fresh
+            && let Some(path) = path.clone()
+        {
+            pid_file = Some(write(path)?);
         }
         identity.map_or(Ok(()), Identity::assume).map_err(StartError::Identity)
     })?;
+    if let Some(inheritance) = inheritance {
+        if signals.ending().is_some() {
+            return Err(StartError::TakeOver(io::ErrorKind::Interrupted.into()));
+        }
+        let settled = inheritance.settle(running.addresses()).map_err(StartError::TakeOver)?;
+        running.accept();
+        if let Some(channel) = settled {
+            running.take_in(channel).map_err(StartError::TakeOver)?;
+        }
+        if upgrade == Upgrade::TakeOver
+            && let Some(path) = path
+        {
+            // Too late to go back: a file that cannot be written is said, and that is all.
+            pid_file = write(path).map_err(|error| log::error!("{error}")).ok();
+        }
+    }
     for address in running.addresses() {
         log::info!("listening on {address}, {} threads", running.config().threads);
     }
     systemd::watch(running.commands().to_vec()).map_err(StartError::Thread)?;
-    if let Some(inheritance) = inheritance {
-        let workers = running.commands().to_vec();
-        inheritance.take_over(workers).map_err(StartError::TakeOver)?;
-    }
     systemd::tell(Stage::Ready);
     if let Some(daemon) = daemon {
         let errors = if error_log.is_some() { Errors::Elsewhere } else { Errors::Standard };
@@ -104,7 +122,9 @@ pub fn run(config: Config, around: Surroundings) -> Result<(), StartError> {
                     break signals.drain(running);
                 }
                 Offered::Interrupted(_) => break end_at_once(&running),
-                Offered::Taken(channel) => break signals.hand_over(running, channel),
+                Offered::Taken(channel, addresses) => {
+                    break signals.hand_over(running, channel, addresses);
+                }
                 Offered::Failed(reason) => log::error!("not handed over, going on: {reason}"),
             },
             Asked::Drain => break signals.drain(running),
@@ -124,8 +144,8 @@ fn end_at_once(running: &Running) {
 enum Offered {
     /// There is no `--upgrade-sock`.
     Nowhere,
-    /// The other process accepts connections.
-    Taken(Channel),
+    /// The other process accepts connections, at these addresses.
+    Taken(Channel, Vec<String>),
     /// Nothing has changed, and why.
     Failed(String),
     /// A signal came first that says to end.
@@ -140,19 +160,56 @@ fn offer(running: &Running, signals: &mut Signals) -> Offered {
     let limit = config.upgrade_timeout;
     log::info!("handing over to who comes to {} within {limit:?}", path.display());
     let mut watch = Watch { deadline: Instant::now() + limit, signals };
+    let mut unwelcome = None;
     let join = || {
-        let joined = Channel::join(path).ok();
+        let joined = Channel::join(path);
+        // What is wrong may be put right while there is time.
+        let joined = joined.unwrap_or_else(|error| {
+            unwelcome = Some(error);
+            None
+        });
         if joined.is_none() {
             thread::sleep(PAUSE);
         }
         Ok(joined)
     };
-    let taken = watch.until(join).and_then(|channel| {
-        running.offer(&channel).map_err(|error| Offered::Failed(error.to_string()))?;
-        watch.until(|| upgrade::is_ready(&channel, PAUSE)).map(|()| channel)
+    let joined = watch.until(join).map_err(|offered| match (offered, unwelcome) {
+        (Offered::Failed(reason), Some(error)) => {
+            Offered::Failed(format!("{reason}: {}: {error}", path.display()))
+        }
+        (offered, _) => offered,
     });
-    taken.map_or_else(|offered| offered, Offered::Taken)
+    let taken = joined.and_then(|channel| {
+        let failed = |error: io::Error| Offered::Failed(error.to_string());
+        running.offer(&channel, watch.deadline).map_err(failed)?;
+        let addresses = watch.until(|| upgrade::is_ready(&channel, PAUSE))?;
+        upgrade::give(&channel).map_err(failed)?;
+        Ok((channel, addresses))
+    });
+    taken.map_or_else(|offered| offered, |(channel, addresses)| Offered::Taken(channel, addresses))
 }
+
+/// Waits until another process hands over.
+fn wait(
+    path: &Path,
+    limit: Duration,
+    owner: Owner,
+    signals: &mut Signals,
+) -> Result<Inheritance, StartError> {
+    let meeting = Meeting::at(path, owner).map_err(StartError::TakeOver)?;
+    log::info!("waiting for up to {limit:?} to be handed over to: SIGQUIT to the old process");
+    let mut watch = Watch { deadline: Instant::now() + limit, signals };
+    watch.until(|| Inheritance::receive(&meeting, PAUSE)).map_err(|offered| {
+        StartError::TakeOver(match offered {
+            Offered::Failed(reason) if reason == LATE => io::ErrorKind::TimedOut.into(),
+            Offered::Failed(reason) => io::Error::other(reason),
+            _ => io::ErrorKind::Interrupted.into(),
+        })
+    })
+}
+
+/// Why nobody was found.
+const LATE: &str = "nobody has come in time";
 
 /// How long to look for something.
 struct Watch<'a> {
@@ -173,7 +230,7 @@ impl Watch<'_> {
                 return Err(Offered::Interrupted(asked));
             }
             if Instant::now() >= self.deadline {
-                return Err(Offered::Failed("nobody has taken over in time".to_owned()));
+                return Err(Offered::Failed(LATE.to_owned()));
             }
         }
     }

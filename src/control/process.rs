@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+use crate::net::handover::Owner;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Group, Uid, User, setgid, setgroups, setuid};
 
@@ -50,6 +51,11 @@ impl Identity {
         let user = user.transpose()?;
         let group = group.transpose()?.or(user.as_ref().map(|user| user.gid));
         Ok(Self { user: user.map(|user| user.uid), group })
+    }
+
+    /// The ids of the user and the group.
+    pub fn owner(self) -> Owner {
+        (self.user.map(Uid::as_raw), self.group.map(Gid::as_raw))
     }
 
     /// Becomes it: for good, and for every thread of this process.

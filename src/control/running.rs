@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::checks::Checks;
 use super::succession;
-use super::upgrade::{self, Inheritance, Inherited};
+use super::upgrade::{self, Arrivals, Inheritance, Inherited};
 use crate::address::Address;
 use crate::config::describe::difference;
 use crate::config::{self, Config};
@@ -77,6 +77,9 @@ impl std::error::Error for StartError {}
 /// How long a worker may take to follow a reload: one is at work for milliseconds at a time.
 const ADOPTION_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long a worker may take to lend its sockets.
+const LENDING_LIMIT: Duration = Duration::from_secs(1);
+
 /// A listener, open on every worker.
 struct Open {
     id: u64,
@@ -84,6 +87,16 @@ struct Open {
     configured: Address,
     /// With the port the kernel chose.
     bound: Address,
+    source: Source,
+}
+
+/// Where the sockets of a listener come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// This process has bound them.
+    Bound,
+    /// Another one has, and goes on with them if this one fails.
+    HandedOver,
 }
 
 /// A balancer at work.
@@ -100,11 +113,16 @@ pub struct Running {
     commands: Vec<mpsc::Sender<Command>>,
     workers: Vec<JoinHandle<usize>>,
     checks: Option<Checks>,
+    /// What the workers will accept from.
+    pending: Vec<Vec<Doorway>>,
+    /// What another process hands over.
+    arrivals: Option<Arrivals>,
 }
 
 /// Binds every address, then starts the workers and the checks.
 ///
-/// `between` is done when everything is bound and there are no threads yet.
+/// `between` is done when everything is bound and there are no threads yet. What another process has
+/// handed over is not accepted from before [`Running::accept`].
 pub fn start(
     config: Config,
     inheritance: Option<&mut Inheritance>,
@@ -121,18 +139,25 @@ pub fn start(
         commands: Vec::new(),
         workers: Vec::new(),
         checks: None,
+        pending: Vec::new(),
+        arrivals: None,
         gate: Gate::new(config.capacity),
         config,
     };
-    let mut inherited = Vec::new();
+    let (mut inherited, mut is_of_process) = (Vec::new(), false);
     if let Some(inheritance) = inheritance {
+        is_of_process = inheritance.is_of_process();
         inheritance.restore(&running.config.plan);
         inherited = std::mem::take(&mut inheritance.listeners);
     }
-    let (open, doorways) = running.doorways(&running.config.listeners, inherited)?;
+    let (open, mut doorways) = running.doorways(&running.config.listeners, inherited)?;
     running.next_id += open.len() as u64;
     running.open = open;
-    between().inspect_err(|_| remove_socket_files(running.addresses()))?;
+    between().inspect_err(|_| remove_fresh_files(&running.open))?;
+    if is_of_process {
+        let closed = (0..workers).map(|_| Vec::new()).collect();
+        running.pending = std::mem::replace(&mut doorways, closed);
+    }
     for (index, listeners) in (0..workers).zip(doorways) {
         running.start_worker(index, listeners, epoch).map_err(StartError::Thread)?;
     }
@@ -171,22 +196,27 @@ impl Running {
             let taken = |known: &&Open| {
                 known.configured == *address && open.iter().all(|open| open.id != known.id)
             };
-            if let Some(Open { id, configured, bound }) = self.open.iter().find(taken) {
+            if let Some(Open { id, configured, bound, source }) = self.open.iter().find(taken) {
                 let id = *id;
                 for own in &mut doorways {
                     own.push(Doorway { id, sockets: Vec::new(), entrance: *entrance });
                 }
-                open.push(Open { id, configured: configured.clone(), bound: bound.clone() });
+                open.push(Open {
+                    id,
+                    configured: configured.clone(),
+                    bound: bound.clone(),
+                    source: *source,
+                });
                 continue;
             }
             let known = inherited.iter().position(|inherited| inherited.configured == *address);
-            let bound = match known.map(|known| inherited.swap_remove(known)) {
-                Some(inherited) => inherited.for_workers(workers),
-                None => listen::bind(address, workers),
+            // In order: of two listeners on port 0 each goes on with its own.
+            let (bound, source) = match known.map(|known| inherited.remove(known)) {
+                Some(inherited) => (inherited.for_workers(workers), Source::HandedOver),
+                None => (listen::bind(address, workers), Source::Bound),
             };
             let bound = bound.map_err(|error| {
-                let fresh = open.iter().filter(|open| open.id >= self.next_id);
-                remove_socket_files(fresh.map(|open| &open.bound));
+                remove_fresh_files(open.iter().filter(|open| open.id >= self.next_id));
                 self.held_by(address)
                     .filter(|_| error.kind() == io::ErrorKind::AddrInUse)
                     .unwrap_or_else(|| StartError::Bind(address.clone(), error))
@@ -198,7 +228,8 @@ impl Running {
             for (own, sockets) in doorways.iter_mut().zip(sockets) {
                 own.push(Doorway { id, sockets, entrance: *entrance });
             }
-            open.push(Open { id, configured: address.clone(), bound: bound.address });
+            let (configured, bound) = (address.clone(), bound.address);
+            open.push(Open { id, configured, bound, source });
         }
         for Inherited { bound, .. } in &inherited {
             log::warn!("{bound} is handed over, but no listener is for it: closed");
@@ -251,9 +282,23 @@ impl Running {
         let changes = difference(&self.config, &next);
         self.gate.set(next.capacity);
         self.next_id += next.listeners.len() as u64;
+        let plan = Arc::clone(&next.plan);
+        self.tell(&plan, doorways);
+        let closed = self.open.iter().filter(|old| open.iter().all(|new| new.id != old.id));
+        remove_socket_files(closed.map(|closed| &closed.bound));
+        if let Some(checks) = &self.checks {
+            checks.adopt(Arc::clone(&next.plan));
+        }
+        self.open = open;
+        self.config = next;
+        Ok(changes)
+    }
+
+    /// Has every worker follow a plan, at these listeners.
+    fn tell(&self, plan: &Arc<Plan>, doorways: Vec<Vec<Doorway>>) {
         let (done, adopted) = sync_channel(self.workers.len());
         for (sender, listeners) in self.commands.iter().zip(doorways) {
-            let (plan, done) = (Arc::clone(&next.plan), done.clone());
+            let (plan, done) = (Arc::clone(plan), done.clone());
             // A worker that is gone has panicked: that has been said.
             let _ = sender.blocking_send(Command::Adopt(Adoption { plan, listeners, done }));
         }
@@ -267,18 +312,25 @@ impl Running {
                 Err(_) => log::error!("a worker has not followed within {ADOPTION_LIMIT:?}"),
             }
         }
-        let closed = self.open.iter().filter(|old| open.iter().all(|new| new.id != old.id));
-        remove_socket_files(closed.map(|closed| &closed.bound));
-        if let Some(checks) = &self.checks {
-            checks.adopt(Arc::clone(&next.plan));
+    }
+
+    /// Begins to accept from what another process has handed over.
+    pub(super) fn accept(&mut self) {
+        let doorways = std::mem::take(&mut self.pending);
+        let plan = Arc::clone(&self.config.plan);
+        if !doorways.is_empty() {
+            self.tell(&plan, doorways);
         }
-        self.open = open;
-        self.config = next;
-        Ok(changes)
+    }
+
+    /// Takes in what another process lets go.
+    pub(super) fn take_in(&mut self, channel: Channel) -> io::Result<()> {
+        self.arrivals = Some(Arrivals::start(channel, self.commands.clone())?);
+        Ok(())
     }
 
     /// Tells another process all that it needs to go on from here.
-    pub(super) fn offer(&self, channel: &Channel) -> io::Result<()> {
+    pub(super) fn offer(&self, channel: &Channel, deadline: std::time::Instant) -> io::Result<()> {
         let mut lent: HashMap<u64, Vec<OwnedFd>> = HashMap::new();
         for sender in &self.commands {
             let (sockets, lending) = sync_channel(1);
@@ -286,7 +338,7 @@ impl Running {
             if sender.blocking_send(Command::Lend(sockets)).is_err() {
                 continue;
             }
-            let sockets = lending.recv_timeout(ADOPTION_LIMIT).map_err(io::Error::other)??;
+            let sockets = lending.recv_timeout(LENDING_LIMIT).map_err(io::Error::other)??;
             for (id, socket) in sockets {
                 lent.entry(id).or_default().push(socket);
             }
@@ -296,26 +348,42 @@ impl Running {
             let sockets = lent.remove(&open.id).unwrap_or_default();
             (&open.configured, &open.bound, sockets)
         });
-        upgrade::offer(channel, age, known, &self.config.plan)
+        upgrade::offer(channel, age, known, &self.config.plan, deadline)
     }
 
     /// Leaves the listeners and all connections that rest to another process, which accepts already;
     /// lets what runs finish, and says how many sessions were cut at the limit. Blocks until every
     /// worker has ended.
-    pub(super) fn hand_over(self, channel: &Channel, limit: Duration) -> usize {
+    pub(super) fn hand_over(
+        mut self,
+        channel: &Channel,
+        addresses: &[String],
+        limit: Duration,
+    ) -> usize {
+        self.end_arrivals();
+        let stays = |open: &&Open| addresses.contains(&open.bound.to_string());
+        let kept: Vec<u64> = self.open.iter().filter(stays).map(|open| open.id).collect();
+        let gone = self.open.iter().filter(|open| !kept.contains(&open.id));
+        remove_socket_files(gone.map(|open| &open.bound));
         let deadline = Instant::now() + limit;
         for sender in &self.commands {
-            match channel.try_clone() {
-                Ok(channel) => {
-                    let _ = sender.blocking_send(Command::HandOver { channel, deadline });
-                }
+            let command = match channel.try_clone() {
+                Ok(channel) => Command::HandOver { channel, kept: kept.clone(), deadline },
                 Err(error) => {
                     log::warn!("connections are not handed over: {error}");
-                    let _ = sender.blocking_send(Command::Drain { deadline });
+                    Command::Drain { deadline }
                 }
-            }
+            };
+            let _ = sender.blocking_send(command);
         }
         self.join()
+    }
+
+    /// What is on its way from another process is taken in before anything else is done.
+    fn end_arrivals(&mut self) {
+        if let Some(arrivals) = self.arrivals.take() {
+            arrivals.end();
+        }
     }
 
     /// The ends at which the workers can be told something.
@@ -325,7 +393,8 @@ impl Running {
 
     /// Takes no more connections, lets what runs finish for up to `limit`, and says how many
     /// sessions were cut then. Blocks until every worker has ended.
-    pub fn drain(self, limit: Duration) -> usize {
+    pub fn drain(mut self, limit: Duration) -> usize {
+        self.end_arrivals();
         // Now, while they are still ours: a successor may bind the same paths while we drain.
         remove_socket_files(self.addresses());
         let deadline = Instant::now() + limit;
@@ -349,6 +418,12 @@ impl Running {
         }
         cut
     }
+}
+
+/// Removes the files of unix listeners that this process has bound: others go on with theirs.
+fn remove_fresh_files<'a>(open: impl IntoIterator<Item = &'a Open>) {
+    let fresh = open.into_iter().filter(|open| open.source == Source::Bound);
+    remove_socket_files(fresh.map(|open| &open.bound));
 }
 
 /// Removes the files of unix listeners.

@@ -107,10 +107,10 @@ impl Signals {
     }
 
     /// Leaves everything to another process, and drains what cannot go.
-    pub(super) fn hand_over(&mut self, running: Running, channel: Channel) {
+    pub(super) fn hand_over(&mut self, running: Running, channel: Channel, addresses: Vec<String>) {
         let limit = running.config().drain_timeout;
         log::info!("handed over; what still runs ends within {limit:?}");
-        self.finish(move || running.hand_over(&channel, limit));
+        self.finish(move || running.hand_over(&channel, &addresses, limit));
     }
 
     /// Waits for the end of what runs, which says how many sessions were cut.
@@ -123,9 +123,9 @@ impl Signals {
                 Ok(cut) => return log::warn!("the drain limit has passed: {cut} sessions cut"),
                 Err(RecvTimeoutError::Disconnected) => return log::error!("the drain failed"),
                 Err(RecvTimeoutError::Timeout) => match self.received.try_recv() {
-                    Ok(Asked::Reopen | Asked::HandOver) | Err(_) => {}
+                    Ok(Asked::Reopen) | Err(_) => {}
                     Ok(Asked::Reload) => log::warn!("not reloaded: draining"),
-                    Ok(Asked::Drain | Asked::EndAtOnce) => {
+                    Ok(Asked::HandOver | Asked::Drain | Asked::EndAtOnce) => {
                         return log::warn!("second signal: ending at once");
                     }
                 },

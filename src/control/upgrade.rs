@@ -4,18 +4,20 @@
 //! ```text
 //! old, at SIGQUIT                         new, started with -u
 //!   joins the meeting                       waits at --upgrade-sock
-//!   Hello, Listener…, Health…, Offered ──▶  reads its configuration, starts its workers
-//!   leaves the listeners  ◀── Ready         accepts
+//!   Hello, Listener…, Health…, Offered ──▶  reads its configuration, binds, starts its workers
+//!   leaves the listeners  ◀── Ready         could accept
+//!   Yours ───────────────────────────────▶  accepts
 //!   Departure (a connection) … ──────────▶  serves it
 //!   ends when nothing is left
 //! ```
 //!
-//! Until Ready nothing has changed for the old process: whatever goes wrong, it goes on.
+//! Until the old process has said Yours nothing has changed for it, and the new one has accepted
+//! nothing: whatever goes wrong, the old one goes on, and the new one ends. Between the two the
+//! kernel's queues hold what comes.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::net::SendFlags;
@@ -25,7 +27,7 @@ use tokio::sync::mpsc;
 
 use crate::address::Address;
 use crate::config::value;
-use crate::net::handover::{Channel, DESCRIPTORS_MAX, Meeting, Parcel};
+use crate::net::handover::{Channel, DESCRIPTORS_MAX, MESSAGE_BYTES_MAX, Meeting, Parcel};
 use crate::net::listen::{self, Bound};
 use crate::session::exit::Departure;
 use crate::session::services::Plan;
@@ -36,24 +38,33 @@ use crate::worker::Command;
 /// What both sides must agree on. A process that says another number is not followed.
 const VERSION: u32 = 1;
 
-/// Endpoints told of in one message.
-const ENDPOINTS_MAX: usize = 200;
+/// What one message may say of endpoints, in bytes of their names: JSON adds to them, at most to
+/// several times as much, but of names nobody has.
+const NAMES_BYTES_MAX: usize = MESSAGE_BYTES_MAX / 8;
+
+/// Bytes of what else is said of one.
+const KNOWN_BYTES: usize = 100;
 
 /// How long a message may take to be sent or to come once the other side is there.
-const MESSAGE_LIMIT: Duration = Duration::from_secs(10);
+const MESSAGE_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long who joins may take to say who it is.
+const HELLO_LIMIT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Message {
     /// From the old process: who it is, and for how long it has counted ticks.
     Hello { version: u32, pid: u32, age_millis: u64 },
     /// An address it listens on, with sockets. One of many sockets takes several.
-    Listener { configured: String, bound: String },
+    Listener { configured: String, bound: String, sockets: usize },
     /// What it knows of endpoints.
     Health(Vec<Known>),
     /// That is all.
     Offered,
-    /// From the new process: it accepts connections.
-    Ready,
+    /// From the new process: it could accept connections at these addresses.
+    Ready(Vec<String>),
+    /// That is what it does from now on.
+    Yours,
 }
 
 /// What is known of an endpoint.
@@ -68,12 +79,19 @@ struct Known {
 /// What a new process has been handed over.
 #[derive(Debug)]
 pub struct Inheritance {
-    /// To the old process; a service manager needs none.
-    channel: Option<Channel>,
+    /// Who hands over; a service manager does not wait for an answer.
+    old: Option<Old>,
     /// For how long the old process has counted ticks.
     pub(super) age: Duration,
     pub(super) listeners: Vec<Inherited>,
     health: Vec<Known>,
+}
+
+/// The process that hands over.
+#[derive(Debug)]
+struct Old {
+    channel: Channel,
+    pid: u32,
 }
 
 /// An address that the old process listens on.
@@ -122,82 +140,97 @@ pub(super) fn offer<'a>(
     age: Tick,
     listeners: impl Iterator<Item = (&'a Address, &'a Address, Vec<OwnedFd>)>,
     plan: &Plan,
+    deadline: Instant,
 ) -> io::Result<()> {
-    channel.set_limit(Some(MESSAGE_LIMIT))?;
+    let send = |message: &Message, descriptors: &[BorrowedFd<'_>]| {
+        let left = deadline.saturating_duration_since(Instant::now()).min(MESSAGE_LIMIT);
+        channel.set_limit(Some(left.max(Duration::from_millis(1))))?;
+        send(channel, message, descriptors)
+    };
     let (pid, age_millis) = (std::process::id(), age.as_millis());
-    send(channel, &Message::Hello { version: VERSION, pid, age_millis }, &[])?;
+    send(&Message::Hello { version: VERSION, pid, age_millis }, &[])?;
     for (configured, bound, sockets) in listeners {
         for sockets in sockets.chunks(DESCRIPTORS_MAX) {
             let (configured, bound) = (configured.to_string(), bound.to_string());
+            let message = Message::Listener { configured, bound, sockets: sockets.len() };
             let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
-            send(channel, &Message::Listener { configured, bound }, &sockets)?;
+            send(&message, &sockets)?;
         }
     }
-    let known = plan.upstreams.iter().flat_map(|upstream| {
-        upstream.endpoints.iter().map(|endpoint| Known {
-            upstream: upstream.name.to_string(),
-            is_tcp: upstream.traffic == Traffic::Tcp,
-            address: endpoint.address.to_string(),
-            word: endpoint.health().word(),
-        })
-    });
-    let mut known = known.peekable();
-    while known.peek().is_some() {
-        let some = known.by_ref().take(ENDPOINTS_MAX).collect();
-        send(channel, &Message::Health(some), &[])?;
+    let (mut known, mut bytes) = (Vec::new(), 0);
+    for upstream in &plan.upstreams {
+        for endpoint in &upstream.endpoints {
+            let (name, address) = (upstream.name.to_string(), endpoint.address.to_string());
+            bytes += KNOWN_BYTES + name.len() + address.len();
+            let is_tcp = upstream.traffic == Traffic::Tcp;
+            known.push(Known { upstream: name, is_tcp, address, word: endpoint.health().word() });
+            if bytes > NAMES_BYTES_MAX {
+                send(&Message::Health(std::mem::take(&mut known)), &[])?;
+                bytes = 0;
+            }
+        }
     }
-    send(channel, &Message::Offered, &[])
+    send(&Message::Health(known), &[])?;
+    send(&Message::Offered, &[])
 }
 
-/// Whether the other process has said that it accepts connections; `None` if it has not within
-/// `pause`.
-pub(super) fn is_ready(channel: &Channel, pause: Duration) -> io::Result<Option<()>> {
+/// The addresses at which the other process could accept connections; `None` if it has not said so
+/// within `pause`.
+pub(super) fn is_ready(channel: &Channel, pause: Duration) -> io::Result<Option<Vec<String>>> {
     channel.set_limit(Some(pause))?;
     match receive(channel) {
-        Ok((Message::Ready, _)) => Ok(Some(())),
+        Ok((Message::Ready(addresses), _)) => Ok(Some(addresses)),
         Ok((other, _)) => Err(unexpected(&other)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         Err(error) => Err(error),
     }
 }
 
+/// Leaves everything to the other process.
+pub(super) fn give(channel: &Channel) -> io::Result<()> {
+    send(channel, &Message::Yours, &[])
+}
+
 impl Inheritance {
     /// Sockets that a service manager has opened.
     pub(super) fn of_listeners(listeners: Vec<Inherited>) -> Self {
-        Self { channel: None, age: Duration::ZERO, listeners, health: Vec::new() }
+        Self { old: None, age: Duration::ZERO, listeners, health: Vec::new() }
     }
 
-    /// Waits at `path` until another process hands over, for up to `limit`.
-    pub fn receive(path: &Path, limit: Duration) -> io::Result<Self> {
-        log::info!("waiting for up to {limit:?} to be handed over to: SIGQUIT to the old process");
-        let (meeting, deadline) = (Meeting::at(path)?, Instant::now() + limit);
-        let (channel, hello) = loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let channel = meeting.accept(left)?;
-            channel.set_limit(Some(MESSAGE_LIMIT))?;
-            match receive(&channel) {
-                Ok((hello, _)) => break (channel, hello),
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-                Err(error) => return Err(error),
+    /// What another process hands over that comes to the meeting within `pause`, if one does.
+    pub(super) fn receive(meeting: &Meeting, pause: Duration) -> io::Result<Option<Self>> {
+        let Some(channel) = meeting.accept(pause)? else { return Ok(None) };
+        channel.set_limit(Some(HELLO_LIMIT))?;
+        let (pid, age_millis) = match receive(&channel) {
+            Ok((Message::Hello { version: VERSION, pid, age_millis }, _)) => (pid, age_millis),
+            Ok((other, _)) => {
+                log::warn!("somebody came who does not hand over: {other:?}");
+                return Ok(None);
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) => {
+                log::warn!("somebody came who does not hand over: {error}");
+                return Ok(None);
             }
         };
-        let Message::Hello { version: VERSION, pid, age_millis } = hello else {
-            return Err(unexpected(&hello));
-        };
         log::info!("process {pid} hands over");
+        channel.set_limit(Some(MESSAGE_LIMIT))?;
         let age = Duration::from_millis(age_millis);
         let (listeners, health) = (Vec::new(), Vec::new());
-        let mut inheritance = Self { channel: None, age, listeners, health };
+        let mut inheritance = Self { old: None, age, listeners, health };
         loop {
             match receive(&channel)? {
-                (Message::Listener { configured, bound }, sockets) => {
+                (Message::Listener { configured, bound, sockets }, came) => {
+                    if came.len() != sockets || sockets == 0 {
+                        return Err(io::Error::other(format!("sockets of {bound} were lost")));
+                    }
                     let (configured, bound) = (address(&configured)?, address(&bound)?);
-                    inheritance.inherit(configured, bound, sockets);
+                    inheritance.inherit(configured, bound, came);
                 }
                 (Message::Health(known), _) => inheritance.health.extend(known),
                 (Message::Offered, _) => {
-                    inheritance.channel = Some(channel);
-                    return Ok(inheritance);
+                    inheritance.old = Some(Old { channel, pid });
+                    return Ok(Some(inheritance));
                 }
                 (other, _) => return Err(unexpected(&other)),
             }
@@ -213,6 +246,11 @@ impl Inheritance {
             let sockets = sockets.collect();
             self.listeners.push(Inherited { configured, bound, sockets });
         }
+    }
+
+    /// Whether it is from another process, which goes on until it is told otherwise.
+    pub(super) fn is_of_process(&self) -> bool {
+        self.old.is_some()
     }
 
     /// Puts what was known of the endpoints of a plan in place.
@@ -232,31 +270,83 @@ impl Inheritance {
         }
     }
 
-    /// Says that this process accepts connections, and takes in what the other one lets go, on a
-    /// thread that ends with that process.
-    pub(super) fn take_over(self, workers: Vec<mpsc::Sender<Command>>) -> io::Result<()> {
-        let Some(channel) = self.channel else { return Ok(()) };
-        send(&channel, &Message::Ready, &[])?;
-        channel.set_limit(None)?;
-        let taking = move || {
-            let mut count = 0_usize;
-            while let Ok(Some(Parcel { bytes, descriptors })) = channel.receive() {
-                let departure: Result<Departure, _> = serde_json::from_slice(&bytes);
-                let (Ok(departure), Some(descriptor)) = (departure, descriptors.into_iter().next())
-                else {
-                    log::warn!("something was handed over that is no connection");
-                    continue;
-                };
-                let worker = &workers[count % workers.len()];
-                count += 1;
-                if worker.blocking_send(Command::Take(departure, descriptor)).is_err() {
-                    break;
-                }
+    /// Says that this process could accept connections at these addresses, and waits to be told to.
+    /// If the old process has ended meanwhile, nobody else is there to go on.
+    pub(super) fn settle<'a>(
+        self,
+        addresses: impl Iterator<Item = &'a Address>,
+    ) -> io::Result<Option<Channel>> {
+        let Some(Old { channel, pid }) = self.old else { return Ok(None) };
+        let addresses = addresses.map(ToString::to_string).collect();
+        let told = send(&channel, &Message::Ready(addresses), &[]);
+        match told.and_then(|()| receive(&channel)) {
+            Ok((Message::Yours, _)) => Ok(Some(channel)),
+            Ok((other, _)) => Err(unexpected(&other)),
+            Err(_) if is_gone(pid) => {
+                log::warn!("process {pid} has ended while it handed over: going on without it");
+                Ok(None)
             }
-            log::info!("the old process has handed over {count} connections and ended");
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn is_gone(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_none_or(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
+}
+
+/// What comes from the old process, until it ends or nothing more is taken.
+pub(super) struct Arrivals {
+    channel: Channel,
+    taking: JoinHandle<()>,
+}
+
+impl Arrivals {
+    /// Takes in what the old process lets go, on a thread of its own.
+    pub(super) fn start(channel: Channel, workers: Vec<mpsc::Sender<Command>>) -> io::Result<Self> {
+        channel.set_limit(None)?;
+        let own = channel.try_clone()?;
+        let taking = move || {
+            let count = take_all(&own, &workers);
+            // What is not taken here is kept and finished there.
+            let _ = own.close_entry();
+            log::info!("the old process has handed over {count} connections");
         };
-        thread::Builder::new().name("arrivals".to_owned()).spawn(taking)?;
-        Ok(())
+        let taking = thread::Builder::new().name("arrivals".to_owned()).spawn(taking)?;
+        Ok(Self { channel, taking })
+    }
+
+    /// Takes in what is on its way, and no more: the old process keeps the rest.
+    pub(super) fn end(self) {
+        let ended = self.channel.close_entry().is_ok();
+        if ended && self.taking.join().is_err() {
+            log::error!("the thread of arrivals has panicked");
+        }
+    }
+}
+
+fn take_all(channel: &Channel, workers: &[mpsc::Sender<Command>]) -> usize {
+    let mut count = 0;
+    loop {
+        let Parcel { bytes, descriptors } = match channel.receive() {
+            Ok(Some(parcel)) => parcel,
+            Ok(None) => return count,
+            Err(error) => {
+                log::error!("a connection that was handed over is lost: {error}");
+                return count;
+            }
+        };
+        let departure: Result<Departure, _> = serde_json::from_slice(&bytes);
+        let (Ok(departure), Some(descriptor)) = (departure, descriptors.into_iter().next()) else {
+            log::warn!("something was handed over that is no connection");
+            continue;
+        };
+        let worker = &workers[count % workers.len()];
+        if worker.blocking_send(Command::Take(departure, descriptor)).is_err() {
+            log::error!("a connection that was handed over is lost: its worker has panicked");
+        }
+        count += 1;
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
+use std::net::Shutdown;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags,
 };
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -22,6 +23,9 @@ pub const DESCRIPTORS_MAX: usize = 250;
 
 /// Bytes of one message: a fraction of what a socket may hold (`wmem_default`).
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+/// The ids of a user and a group, where they are to be others than ours.
+pub type Owner = (Option<u32>, Option<u32>);
 
 /// Where a process waits for another one to hand over to it.
 pub struct Meeting {
@@ -44,26 +48,27 @@ pub struct Parcel {
 
 impl Meeting {
     /// Waits at a path. `AddrInUse` says that somebody else does already.
-    pub fn at(path: &Path) -> io::Result<Self> {
+    ///
+    /// It belongs to `owner`, if that is to be somebody else: who hands over may be nobody but that.
+    pub fn at(path: &Path, owner: Owner) -> io::Result<Self> {
         remove_stale(path, Type::SEQPACKET)?;
         let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
         socket.bind(&SockAddr::unix(path)?)?;
         let meeting = Self { socket, path: path.to_owned() };
         // Whoever may connect may be given every connection there is.
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        std::os::unix::fs::chown(path, owner.0, owner.1)?;
         meeting.socket.listen(1)?;
         Ok(meeting)
     }
 
-    /// Takes the next that comes within `limit`; `TimedOut` if nobody does. Who only looks whether
-    /// somebody waits here says nothing, and is gone.
-    pub fn accept(&self, limit: Duration) -> io::Result<Channel> {
-        self.socket.set_read_timeout(Some(limit.max(Duration::from_millis(1))))?;
+    /// Takes the next that comes within `pause`, if one does. Who only looks whether somebody waits
+    /// here says nothing, and is gone.
+    pub fn accept(&self, pause: Duration) -> io::Result<Option<Channel>> {
+        self.socket.set_read_timeout(Some(pause))?;
         match self.socket.accept() {
-            Ok((socket, _)) => Channel::new(socket),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                Err(io::ErrorKind::TimedOut.into())
-            }
+            Ok((socket, _)) => Channel::new(socket).map(Some),
+            Err(error) if is_pause(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -77,11 +82,25 @@ impl Drop for Meeting {
 }
 
 impl Channel {
-    /// Joins whoever waits at a path.
-    pub fn join(path: &Path) -> io::Result<Self> {
+    /// Joins whoever waits at a path, if somebody does and takes us in at once.
+    pub fn join(path: &Path) -> io::Result<Option<Self>> {
         let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
-        socket.connect(&SockAddr::unix(path)?)?;
-        Self::new(socket)
+        socket.set_nonblocking(true)?;
+        match socket.connect(&SockAddr::unix(path)?) {
+            Ok(()) => {}
+            Err(error) if is_pause(&error) => return Ok(None),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        }
+        socket.set_nonblocking(false)?;
+        Self::new(socket).map(Some)
     }
 
     /// Fails if the other end is of another user, unless that is root.
@@ -105,6 +124,11 @@ impl Channel {
         self.0.try_clone().map(Self)
     }
 
+    /// Nothing more is taken: what is on its way still comes, what is sent now fails there.
+    pub fn close_entry(&self) -> io::Result<()> {
+        self.0.shutdown(Shutdown::Read)
+    }
+
     /// How long a send or a receipt may wait; `WouldBlock` says that it has. `None`: until the other
     /// end is gone.
     pub fn set_limit(&self, limit: Option<Duration>) -> io::Result<()> {
@@ -119,6 +143,9 @@ impl Channel {
         descriptors: &[BorrowedFd<'_>],
         flags: SendFlags,
     ) -> io::Result<()> {
+        if bytes.len() > MESSAGE_BYTES_MAX {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors))
@@ -131,7 +158,8 @@ impl Channel {
         Ok(())
     }
 
-    /// The next message; `None` if the other end is gone.
+    /// The next message; `None` if the other end is gone. Fails if descriptors were lost on the way,
+    /// since this process may have no more (`MSG_CTRUNC`, recvmsg(2)).
     pub fn receive(&self) -> io::Result<Option<Parcel>> {
         let mut bytes = vec![0; MESSAGE_BYTES_MAX];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
@@ -142,6 +170,9 @@ impl Channel {
             rustix::net::recvmsg(&self.0, &mut slices, &mut ancillary, flags)
         });
         let count = match received {
+            Ok(received) if received.flags.contains(ReturnFlags::CTRUNC) => {
+                return Err(io::Error::other("out of descriptors: raise RLIMIT_NOFILE"));
+            }
             Ok(received) => received.bytes,
             // How the end of a connection looks that was never accepted.
             Err(Errno::CONNRESET) => 0,
@@ -158,6 +189,11 @@ impl Channel {
     }
 }
 
+/// Whether a wait has only been too short, or was interrupted.
+fn is_pause(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
@@ -167,6 +203,8 @@ mod tests {
     use super::*;
 
     const NO_FLAGS: SendFlags = SendFlags::empty();
+
+    const SECONDS: Duration = Duration::from_secs(9);
 
     #[test]
     fn a_message_keeps_its_bounds_and_its_descriptors() {
@@ -185,19 +223,20 @@ mod tests {
     }
 
     #[test]
-    fn a_meeting_takes_one_ends_in_time_and_leaves_no_file() {
+    fn a_meeting_takes_who_comes_ends_in_time_and_leaves_no_file() {
         let path = std::env::temp_dir().join(format!("evener-meeting-{}", std::process::id()));
-        let meeting = Meeting::at(&path).unwrap();
-        assert_eq!(Meeting::at(&path).err().unwrap().kind(), io::ErrorKind::AddrInUse);
-        let joined = Channel::join(&path).unwrap();
+        let meeting = Meeting::at(&path, (None, None)).unwrap();
+        let taken = Meeting::at(&path, (None, None)).err().unwrap();
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        let joined = Channel::join(&path).unwrap().unwrap();
         joined.send(b"x", &[], NO_FLAGS).unwrap();
-        let looked = meeting.accept(Duration::from_secs(9)).unwrap();
+        let looked = meeting.accept(SECONDS).unwrap().unwrap();
         assert!(looked.receive().unwrap().is_none());
-        let accepted = meeting.accept(Duration::from_secs(9)).unwrap();
+        let accepted = meeting.accept(SECONDS).unwrap().unwrap();
         assert_eq!(accepted.receive().unwrap().unwrap().bytes, b"x");
+        assert!(meeting.accept(Duration::from_millis(1)).unwrap().is_none());
         drop(meeting);
         assert!(!path.exists());
-        let nobody = Meeting::at(&path).unwrap().accept(Duration::from_millis(1));
-        assert_eq!(nobody.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(Channel::join(&path).unwrap().is_none());
     }
 }

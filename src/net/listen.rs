@@ -69,9 +69,12 @@ pub fn bind_more(first: &Socket, count: usize) -> io::Result<Vec<Socket>> {
         }
         let socket = tcp_socket(&address)?;
         socket.set_reuse_port(true)?;
-        socket.bind(&address)?;
-        socket.listen(BACKLOG)?;
-        Ok(socket)
+        match socket.bind(&address) {
+            Ok(()) => socket.listen(BACKLOG).map(|()| socket),
+            // The port is shared among sockets of one user only (socket(7)).
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => first.try_clone(),
+            Err(error) => Err(error),
+        }
     };
     (0..count).map(another).collect()
 }
@@ -95,11 +98,16 @@ pub(super) fn remove_stale(path: &Path, kind: Type) -> io::Result<()> {
         return Err(io::ErrorKind::AddrInUse.into());
     }
     let probe = Socket::new(Domain::UNIX, kind, None)?;
+    // Somebody who does not accept must not hold us up.
+    probe.set_nonblocking(true)?;
     match probe.connect(&SockAddr::unix(path)?) {
         Ok(()) => Err(io::ErrorKind::AddrInUse.into()),
         // unix(7): nobody listens. Any other error says nothing about that.
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             std::fs::remove_file(path)
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(io::ErrorKind::AddrInUse.into())
         }
         Err(error) => Err(error),
     }

@@ -47,9 +47,9 @@ impl Caller {
     }
 
     /// What another process needs to know of it.
-    pub fn departure(&self) -> Departure {
+    pub fn departure(&self, is_answered: bool) -> Departure {
         let header = self.header.as_deref().map(|header| Announced::from(*header));
-        Departure::Client { peer: self.peer, header }
+        Departure::Client { peer: self.peer, header, is_answered }
     }
 
     /// Reads the header that `stream` begins with, and leaves what came behind it in `early`. It is

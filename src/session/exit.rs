@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use crate::net::deadline::Timer;
@@ -31,6 +32,8 @@ pub enum Departure {
         peer: Option<IpAddr>,
         /// What a proxy in front said of it.
         header: Option<Announced>,
+        /// Whether it has been answered before.
+        is_answered: bool,
     },
     /// One to an endpoint, idle.
     Idle {
@@ -79,6 +82,8 @@ impl From<Announced> for Header {
 pub struct Exit {
     channel: Channel,
     is_barred: Cell<bool>,
+    /// One sends at a time, so that a full socket is tried by one.
+    turn: Semaphore,
 }
 
 /// Nothing goes out any more: the other process is gone, or takes nothing.
@@ -88,7 +93,7 @@ pub struct Barred;
 impl Exit {
     /// Through a channel.
     pub fn new(channel: Channel) -> Self {
-        Self { channel, is_barred: Cell::new(false) }
+        Self { channel, is_barred: Cell::new(false), turn: Semaphore::new(1) }
     }
 
     /// Whether anything goes out.
@@ -103,6 +108,7 @@ impl Exit {
         departure: &Departure,
         descriptor: BorrowedFd<'_>,
     ) -> Result<(), Barred> {
+        let _turn = self.turn.acquire().await.map_err(|_| Barred)?;
         if self.is_barred() {
             return Err(Barred);
         }

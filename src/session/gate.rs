@@ -118,6 +118,15 @@ impl Ticket {
             .enter_anyway()
     }
 
+    /// Counts it for an address, though there be too many of that: it has been let in elsewhere.
+    pub fn name_anyway(&mut self, client: Option<IpAddr>) {
+        if let (1.., Some(client)) = (self.gate.per_client_max.load(Ordering::Relaxed), client) {
+            let client = client.to_canonical();
+            *self.gate.clients().entry(client).or_insert(0) += 1;
+            self.client = Some(Box::new(client));
+        }
+    }
+
     /// Counts it for an address, where these are bounded.
     pub fn name(&mut self, client: Option<IpAddr>) -> Result<(), TooMany> {
         let max = self.gate.per_client_max.load(Ordering::Relaxed);

@@ -46,10 +46,11 @@ pub fn serve(
     caller: Caller,
     early: Buffer,
     ticket: Ticket,
+    wait: Wait,
     current: Rc<Current>,
 ) -> impl Future<Output = ()> {
     let mut timer = Timer::new();
-    let mut patience = Patience { limit: current.get().plan.timeouts.header, end: None };
+    let mut patience = Patience::new(wait);
     let mut early = (!early.is_empty()).then(|| Box::new(early));
     // A block, since a function would keep each of its arguments twice.
     async move {
@@ -59,10 +60,11 @@ pub fn serve(
         let seat = current.get().drain.enter(waker);
         loop {
             if early.is_none() {
-                match park(&stream, &seat, &mut timer, &mut patience).await {
+                match park(&stream, &seat, &mut timer, &mut patience, &current).await {
                     Parked::Readable => {}
                     Parked::Leaving => {
-                        if Box::pin(leave(&stream, &caller, &current)).await.is_ok() {
+                        if Box::pin(leave(&stream, &caller, patience.wait, &current)).await.is_ok()
+                        {
                             return;
                         }
                         continue;
@@ -76,8 +78,7 @@ pub fn serve(
             match Box::into_pin(Box::write(Box::new_uninit(), working)).await {
                 None => {}
                 Some(Next::Reuse) => {
-                    let limit = current.get().plan.timeouts.keepalive;
-                    patience = Patience { limit, end: None };
+                    patience = Patience::new(Wait::Next);
                 }
                 Some(Next::Close) => return,
                 Some(Next::Linger) => return Box::pin(linger(&mut stream, &mut timer)).await,
@@ -87,8 +88,13 @@ pub fn serve(
     }
 }
 
-async fn leave(stream: &Stream, caller: &Caller, current: &Current) -> Result<(), Barred> {
-    current.let_go(stream, &caller.departure()).await
+async fn leave(
+    stream: &Stream,
+    caller: &Caller,
+    wait: Wait,
+    current: &Current,
+) -> Result<(), Barred> {
+    current.let_go(stream, &caller.departure(wait == Wait::Next)).await
 }
 
 /// How a wait between requests ended.
@@ -100,11 +106,38 @@ enum Parked {
     Over,
 }
 
+/// What a client that rests is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Its first request.
+    First,
+    /// The next one.
+    Next,
+}
+
 /// How long a client may be idle, however many empty lines it sends meanwhile.
 struct Patience {
-    limit: Duration,
+    wait: Wait,
     /// When that is, once somebody had to look at the clock.
     end: Option<Instant>,
+}
+
+impl Patience {
+    fn new(wait: Wait) -> Self {
+        Self { wait, end: None }
+    }
+
+    /// When it ends, by the plan that is in force when that is first asked.
+    fn end(&mut self, current: &Current) -> Instant {
+        let limit = || {
+            let timeouts = current.get().plan.timeouts;
+            match self.wait {
+                Wait::First => timeouts.header,
+                Wait::Next => timeouts.keepalive,
+            }
+        };
+        *self.end.get_or_insert_with(|| Instant::now() + limit())
+    }
 }
 
 fn park(
@@ -112,6 +145,7 @@ fn park(
     seat: &Seat,
     timer: &mut Timer,
     patience: &mut Patience,
+    current: &Current,
 ) -> impl Future<Output = Parked> {
     let waiting = poll_fn(|cx| match stream.poll_readable(cx) {
         _ if seat.phase() == Phase::Leaving => Poll::Ready(Parked::Leaving),
@@ -120,8 +154,7 @@ fn park(
         Poll::Pending if seat.phase() == Phase::Closing => Poll::Ready(Parked::Over),
         Poll::Pending => Poll::Pending,
     });
-    let end = || *patience.end.get_or_insert_with(|| Instant::now() + patience.limit);
-    let mut parked = timer.until(end, waiting);
+    let mut parked = timer.until(|| patience.end(current), waiting);
     poll_fn(move |cx| Pin::new(&mut parked).poll(cx).map(|ended| ended.unwrap_or(Parked::Over)))
 }
 

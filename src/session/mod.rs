@@ -29,6 +29,7 @@ use crate::net::listen::Peer;
 use crate::net::stream::Stream;
 use caller::{Caller, Greeting};
 use gate::Ticket;
+use http1::Wait;
 use services::{Current, Services};
 
 /// What a listener is for.
@@ -84,7 +85,14 @@ pub fn spawn(
 ) -> JoinHandle<()> {
     if entrance == Entrance::HTTP {
         let caller = Caller::direct(peer);
-        return spawn_local(http1::serve(stream, caller, Buffer::new(), ticket, current));
+        return spawn_local(http1::serve(
+            stream,
+            caller,
+            Buffer::new(),
+            ticket,
+            Wait::First,
+            current,
+        ));
     }
     // Now, since the entrance is about these: when the task begins there may be others.
     let services = current.get();
@@ -116,7 +124,7 @@ async fn serve_otherwise(
         return stream.set_reset_on_close(true);
     }
     match entrance.service {
-        Service::Http => http1::serve(stream, caller, early, ticket, current).await,
+        Service::Http => http1::serve(stream, caller, early, ticket, Wait::First, current).await,
         Service::Tcp { upstream } => {
             tcp::serve(stream, caller, early, upstream, services).await;
             drop(ticket);
