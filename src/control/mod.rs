@@ -1,6 +1,8 @@
 //! The control thread: starts the workers, checks the endpoints, reloads, and ends it all on a
 //! signal.
 
+mod admin;
+mod board;
 mod checks;
 pub mod demo;
 pub mod error_log;
@@ -15,15 +17,19 @@ mod upgrade;
 pub use running::{Running, StartError, start};
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::config::admin::Token;
 use crate::config::{Config, Loader};
 use crate::net::handover::Channel;
+use admin::Admin;
+use board::Board;
 use error_log::ErrorLog;
 use process::{Daemon, Errors, Identity, PidFile};
-use signals::{Asked, Signals};
+use signals::{Asked, Outcome, Reload, Signals};
 use systemd::Stage;
 use upgrade::Inheritance;
 
@@ -37,6 +43,8 @@ pub struct Surroundings {
     pub error_log: Option<ErrorLog>,
     /// Whom to tell that it runs, if it is to go on in the background.
     pub daemon: Option<Daemon>,
+    /// What clients of the admin listener have to know.
+    pub token: Option<Token>,
     /// Whether another process is to hand over to it.
     pub upgrade: Upgrade,
 }
@@ -55,30 +63,35 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs a balancer until a signal ends it.
 pub fn run(config: Config, around: Surroundings) -> Result<(), StartError> {
-    let Surroundings { loader, identity, error_log, daemon, upgrade } = around;
+    let Surroundings { loader, identity, error_log, daemon, token, upgrade } = around;
     // Before there are threads: it changes the environment.
     let activated = systemd::activated().map_err(StartError::TakeOver)?;
     let mut inheritance = (!activated.is_empty()).then(|| Inheritance::of_listeners(activated));
-    let mut signals = Signals::install().map_err(StartError::Thread)?;
+    let signals = Signals::install().map_err(StartError::Thread)?;
     let (path, mut pid_file) = (config.pid_file.clone(), None);
+    let (asked_for, mut admin) = (config.admin.clone(), None);
     if upgrade == Upgrade::TakeOver
         && let Some(path) = &config.upgrade_sock
     {
         let received = Inheritance::receive(path, config.upgrade_timeout);
         inheritance = Some(received.map_err(StartError::TakeOver)?);
     }
-    let mut running = start(config, inheritance.as_mut(), || {
+    let running = start(config, inheritance.as_mut(), || {
         if let Some(path) = path {
             // Its place may be one that only whom we are now can write to.
             let written = PidFile::write(&path);
             pid_file = Some(written.map_err(|error| StartError::File(path, error))?);
         }
+        admin = asked_for.map(|admin| Admin::bind(&admin.address, token)).transpose()?;
         identity.map_or(Ok(()), Identity::assume).map_err(StartError::Identity)
     })?;
     for address in running.addresses() {
         log::info!("listening on {address}, {} threads", running.config().threads);
     }
     systemd::watch(running.commands().to_vec()).map_err(StartError::Thread)?;
+    let board = Arc::new(Board::new(&running));
+    let open = |bound: admin::Bound| bound.open(Arc::clone(&board), signals.sender());
+    let admin = admin.map(open).transpose().map_err(StartError::Thread)?;
     if let Some(inheritance) = inheritance {
         let workers = running.commands().to_vec();
         inheritance.take_over(workers).map_err(StartError::TakeOver)?;
@@ -88,36 +101,68 @@ pub fn run(config: Config, around: Surroundings) -> Result<(), StartError> {
         let errors = if error_log.is_some() { Errors::Elsewhere } else { Errors::Standard };
         daemon.ready(errors).map_err(StartError::Thread)?;
     }
-    loop {
-        match signals.next() {
-            Asked::Reload => match load(&loader, &running, &mut signals) {
-                Loaded::Read(next) => {
-                    reload(&mut running, next);
-                    systemd::tell(Stage::Ready);
-                }
-                Loaded::Interrupted(Asked::EndAtOnce) => break end_at_once(&running),
-                Loaded::Interrupted(_) => break signals.drain(running),
-            },
-            Asked::Reopen => error_log.iter().for_each(ErrorLog::reopen),
-            Asked::HandOver => match offer(&running, &mut signals) {
-                Offered::Nowhere | Offered::Interrupted(Asked::Drain) => {
-                    break signals.drain(running);
-                }
-                Offered::Interrupted(_) => break end_at_once(&running),
-                Offered::Taken(channel) => break signals.hand_over(running, channel),
-                Offered::Failed(reason) => log::error!("not handed over, going on: {reason}"),
-            },
-            Asked::Drain => break signals.drain(running),
-            Asked::EndAtOnce => break end_at_once(&running),
-        }
-    }
-    drop(pid_file);
+    Control { running, loader, board, error_log, signals }.work();
+    drop((pid_file, admin));
     Ok(())
 }
 
-fn end_at_once(running: &Running) {
-    log::info!("ending at once");
-    running::remove_socket_files(running.addresses());
+/// The control thread at work.
+struct Control {
+    running: Running,
+    loader: Loader,
+    board: Arc<Board>,
+    error_log: Option<ErrorLog>,
+    signals: Signals,
+}
+
+impl Control {
+    /// Does what it is asked for until that is to end.
+    fn work(mut self) {
+        loop {
+            let (how, outcome) = match self.signals.next() {
+                Asked::Reload => (Reload::Follow, None),
+                Asked::ReloadFor(how, outcome) => (how, Some(outcome)),
+                Asked::Reopen => {
+                    self.error_log.iter().for_each(ErrorLog::reopen);
+                    continue;
+                }
+                Asked::HandOver => match offer(&self.running, &mut self.signals) {
+                    Offered::Nowhere => return self.end(&Asked::Drain),
+                    Offered::Interrupted(asked) => return self.end(&asked),
+                    Offered::Taken(channel) => {
+                        self.board.drains();
+                        return self.signals.hand_over(self.running, channel);
+                    }
+                    Offered::Failed(reason) => {
+                        log::error!("not handed over, going on: {reason}");
+                        continue;
+                    }
+                },
+                asked @ (Asked::Drain | Asked::EndAtOnce) => return self.end(&asked),
+            };
+            match load(&self.loader, &self.running, &mut self.signals) {
+                Loaded::Read(next) => {
+                    let told = match how {
+                        Reload::Follow => reload(&mut self.running, next, &self.board),
+                        Reload::Preview => preview(&self.running, next),
+                    };
+                    systemd::tell(Stage::Ready);
+                    // Whoever asked may have gone.
+                    let _ = outcome.map(|outcome| outcome.send(told));
+                }
+                Loaded::Interrupted(asked) => return self.end(&asked),
+            }
+        }
+    }
+
+    fn end(mut self, asked: &Asked) {
+        if matches!(asked, Asked::EndAtOnce) {
+            log::info!("ending at once");
+            return running::remove_socket_files(self.running.addresses());
+        }
+        self.board.drains();
+        self.signals.drain(self.running);
+    }
 }
 
 /// What has come of an offer to hand over.
@@ -214,26 +259,17 @@ fn load(loader: &Loader, running: &Running, signals: &mut Signals) -> Loaded {
     }
 }
 
-fn reload(running: &mut Running, next: Result<Config, Vec<String>>) {
+fn preview(running: &Running, next: Result<Config, Vec<String>>) -> Outcome {
+    running.preview(&next?).map_err(|error| vec![error.to_string()])
+}
+
+fn reload(running: &mut Running, next: Result<Config, Vec<String>>, board: &Board) -> Outcome {
     let known: Vec<_> = running.addresses().cloned().collect();
-    let next = match next {
-        Ok(next) => next,
-        Err(reasons) => {
-            for reason in reasons {
-                log::error!("reload refused, nothing has changed: {reason}");
-            }
-            return;
-        }
-    };
-    let level = next.log_level;
-    let reloaded = running.reload(next);
-    if reloaded.is_ok() && std::env::var_os("RUST_LOG").is_none() {
-        log::set_max_level(level);
-    }
-    match reloaded {
+    let outcome = next.and_then(|next| follow(running, next));
+    match &outcome {
         Ok(changes) if changes.is_empty() => log::info!("reloaded: nothing is different"),
         Ok(changes) => {
-            for change in &changes {
+            for change in changes {
                 log::info!("reload: {change}");
             }
             for address in running.addresses().filter(|address| !known.contains(address)) {
@@ -241,6 +277,24 @@ fn reload(running: &mut Running, next: Result<Config, Vec<String>>) {
             }
             log::info!("reloaded: {} changes", changes.len());
         }
-        Err(error) => log::error!("reload refused, nothing has changed: {error}"),
+        Err(reasons) => {
+            for reason in reasons {
+                log::error!("reload refused, nothing has changed: {reason}");
+            }
+        }
     }
+    match &outcome {
+        Ok(_) => board.follows(running),
+        Err(reasons) => board.refused(reasons),
+    }
+    outcome
+}
+
+fn follow(running: &mut Running, next: Config) -> Outcome {
+    let level = next.log_level;
+    let changes = running.reload(next).map_err(|error| vec![error.to_string()])?;
+    if std::env::var_os("RUST_LOG").is_none() {
+        log::set_max_level(level);
+    }
+    Ok(changes)
 }

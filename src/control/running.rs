@@ -96,10 +96,10 @@ pub struct Running {
     open: Vec<Open>,
     /// Of the next listener.
     next_id: u64,
-    epoch: Epoch,
     commands: Vec<mpsc::Sender<Command>>,
     workers: Vec<JoinHandle<usize>>,
     checks: Option<Checks>,
+    epoch: Epoch,
 }
 
 /// Binds every address, then starts the workers and the checks.
@@ -150,6 +150,11 @@ impl Running {
     /// What is true now.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Where its ticks count from.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// Where it listens, with the ports the kernel chose.
@@ -236,16 +241,33 @@ impl Running {
         Ok(())
     }
 
+    /// What following another configuration would change. Nothing is bound, so whether its
+    /// addresses are free is not known.
+    pub fn preview(&self, next: &Config) -> Result<Vec<String>, StartError> {
+        self.refuse_fixed(next)?;
+        Ok(difference(&self.config, next))
+    }
+
+    fn refuse_fixed(&self, next: &Config) -> Result<(), StartError> {
+        let now = &self.config;
+        let rows = [
+            (next.threads == now.threads, "threads"),
+            (
+                next.pid_file == now.pid_file && next.error_log == now.error_log,
+                "pid_file or error_log",
+            ),
+            (next.admin == now.admin, "admin or admin_token_file"),
+        ];
+        rows.iter()
+            .find(|(stays, _)| !stays)
+            .map_or(Ok(()), |(_, what)| Err(StartError::Fixed(what)))
+    }
+
     /// Follows another configuration from now on, and says what that changes. Connections stay,
     /// whatever they are doing; endpoints that are in both keep what is known of them. If it is
     /// refused, nothing has changed.
     pub fn reload(&mut self, mut next: Config) -> Result<Vec<String>, StartError> {
-        if next.threads != self.config.threads {
-            return Err(StartError::Fixed("threads"));
-        }
-        if next.pid_file != self.config.pid_file || next.error_log != self.config.error_log {
-            return Err(StartError::Fixed("pid_file or error_log"));
-        }
+        self.refuse_fixed(&next)?;
         next.plan = Arc::new(succession::succeed(&self.config.plan, &next.plan));
         let (open, doorways) = self.doorways(&next.listeners, Vec::new())?;
         let changes = difference(&self.config, &next);
