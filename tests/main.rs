@@ -4,6 +4,9 @@
 //! The compiler's hints on visibility and documentation are meant for the crate, not for its tests.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod admin;
+mod admin_access;
+mod admin_metrics;
 mod balancing;
 mod bodies;
 mod command;

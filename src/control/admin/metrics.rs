@@ -1,6 +1,6 @@
 //! `/metrics`: what is counted, for Prometheus.
 //!
-//! Series: some 120, 5 for each route, 12 for each endpoint. Nothing that a client sends becomes a
+//! Series: some 130, 5 more for each route, 12 for each endpoint. Nothing that a client sends becomes a
 //! label.
 
 use std::collections::HashMap;
