@@ -7,6 +7,7 @@
 mod admin;
 mod admin_access;
 mod admin_metrics;
+mod admin_upgrade;
 mod balancing;
 mod bodies;
 mod command;

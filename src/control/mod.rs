@@ -76,13 +76,14 @@ pub fn run(config: Config, around: Surroundings) -> Result<(), StartError> {
         let received = Inheritance::receive(path, config.upgrade_timeout);
         inheritance = Some(received.map_err(StartError::TakeOver)?);
     }
+    let left = inheritance.as_mut().and_then(|inheritance| inheritance.admin.take());
     let running = start(config, inheritance.as_mut(), || {
         if let Some(path) = path {
             // Its place may be one that only whom we are now can write to.
             let written = PidFile::write(&path);
             pid_file = Some(written.map_err(|error| StartError::File(path, error))?);
         }
-        admin = asked_for.map(|admin| Admin::bind(&admin.address, token)).transpose()?;
+        admin = asked_for.map(|admin| Admin::bind(&admin.address, left, token)).transpose()?;
         identity.map_or(Ok(()), Identity::assume).map_err(StartError::Identity)
     })?;
     for address in running.addresses() {
@@ -101,8 +102,8 @@ pub fn run(config: Config, around: Surroundings) -> Result<(), StartError> {
         let errors = if error_log.is_some() { Errors::Elsewhere } else { Errors::Standard };
         daemon.ready(errors).map_err(StartError::Thread)?;
     }
-    Control { running, loader, board, error_log, signals }.work();
-    drop((pid_file, admin));
+    Control { running, loader, board, admin, error_log, signals }.work();
+    drop(pid_file);
     Ok(())
 }
 
@@ -111,6 +112,7 @@ struct Control {
     running: Running,
     loader: Loader,
     board: Arc<Board>,
+    admin: Option<Admin>,
     error_log: Option<ErrorLog>,
     signals: Signals,
 }
@@ -126,18 +128,20 @@ impl Control {
                     self.error_log.iter().for_each(ErrorLog::reopen);
                     continue;
                 }
-                Asked::HandOver => match offer(&self.running, &mut self.signals) {
-                    Offered::Nowhere => return self.end(&Asked::Drain),
-                    Offered::Interrupted(asked) => return self.end(&asked),
-                    Offered::Taken(channel) => {
-                        self.board.drains();
-                        return self.signals.hand_over(self.running, channel);
+                Asked::HandOver => {
+                    match offer(&self.running, self.admin.as_ref(), &mut self.signals) {
+                        Offered::Nowhere => return self.end(&Asked::Drain),
+                        Offered::Interrupted(asked) => return self.end(&asked),
+                        Offered::Taken(channel) => {
+                            self.admin.into_iter().for_each(Admin::leave);
+                            return self.signals.hand_over(self.running, channel);
+                        }
+                        Offered::Failed(reason) => {
+                            log::error!("not handed over, going on: {reason}");
+                            continue;
+                        }
                     }
-                    Offered::Failed(reason) => {
-                        log::error!("not handed over, going on: {reason}");
-                        continue;
-                    }
-                },
+                }
                 asked @ (Asked::Drain | Asked::EndAtOnce) => return self.end(&asked),
             };
             match load(&self.loader, &self.running, &mut self.signals) {
@@ -179,7 +183,7 @@ enum Offered {
 
 /// Looks for another process at `--upgrade-sock` and offers it everything, until it has taken over or
 /// the limit has passed.
-fn offer(running: &Running, signals: &mut Signals) -> Offered {
+fn offer(running: &Running, admin: Option<&Admin>, signals: &mut Signals) -> Offered {
     let config = running.config();
     let Some(path) = &config.upgrade_sock else { return Offered::Nowhere };
     let limit = config.upgrade_timeout;
@@ -193,7 +197,8 @@ fn offer(running: &Running, signals: &mut Signals) -> Offered {
         Ok(joined)
     };
     let taken = watch.until(join).and_then(|channel| {
-        running.offer(&channel).map_err(|error| Offered::Failed(error.to_string()))?;
+        let offered = running.offer(&channel, admin.map(Admin::lend));
+        offered.map_err(|error| Offered::Failed(error.to_string()))?;
         watch.until(|| upgrade::is_ready(&channel, PAUSE)).map(|()| channel)
     });
     taken.map_or_else(|offered| offered, Offered::Taken)
@@ -227,7 +232,7 @@ impl Watch<'_> {
 /// A configuration that was read anew.
 enum Loaded {
     /// Or why it makes no sense.
-    Read(Result<Config, Vec<String>>),
+    Read(Result<Box<Config>, Vec<String>>),
     /// A signal came first that says to end.
     Interrupted(Asked),
 }
@@ -247,7 +252,7 @@ fn load(loader: &Loader, running: &Running, signals: &mut Signals) -> Loaded {
     }
     loop {
         match read.recv_timeout(Duration::from_millis(20)) {
-            Ok(next) => return Loaded::Read(next),
+            Ok(next) => return Loaded::Read(next.map(Box::new)),
             Err(RecvTimeoutError::Disconnected) => {
                 return Loaded::Read(Err(vec!["reading it has failed".to_owned()]));
             }
@@ -259,13 +264,14 @@ fn load(loader: &Loader, running: &Running, signals: &mut Signals) -> Loaded {
     }
 }
 
-fn preview(running: &Running, next: Result<Config, Vec<String>>) -> Outcome {
-    running.preview(&next?).map_err(|error| vec![error.to_string()])
+fn preview(running: &Running, next: Result<Box<Config>, Vec<String>>) -> Outcome {
+    let next = next?;
+    running.preview(&next).map_err(|error| vec![error.to_string()])
 }
 
-fn reload(running: &mut Running, next: Result<Config, Vec<String>>, board: &Board) -> Outcome {
+fn reload(running: &mut Running, next: Result<Box<Config>, Vec<String>>, board: &Board) -> Outcome {
     let known: Vec<_> = running.addresses().cloned().collect();
-    let outcome = next.and_then(|next| follow(running, next));
+    let outcome = next.and_then(|next| follow(running, *next));
     match &outcome {
         Ok(changes) if changes.is_empty() => log::info!("reloaded: nothing is different"),
         Ok(changes) => {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::checks::Checks;
 use super::succession;
-use super::upgrade::{self, Inheritance, Inherited};
+use super::upgrade::{self, Inheritance, Inherited, Lent};
 use crate::address::Address;
 use crate::config::describe::difference;
 use crate::config::{self, Config};
@@ -300,7 +300,7 @@ impl Running {
     }
 
     /// Tells another process all that it needs to go on from here.
-    pub(super) fn offer(&self, channel: &Channel) -> io::Result<()> {
+    pub(super) fn offer(&self, channel: &Channel, admin: Option<Lent<'_>>) -> io::Result<()> {
         let mut lent: HashMap<u64, Vec<OwnedFd>> = HashMap::new();
         for sender in &self.commands {
             let (sockets, lending) = sync_channel(1);
@@ -318,7 +318,7 @@ impl Running {
             let sockets = lent.remove(&open.id).unwrap_or_default();
             (&open.configured, &open.bound, sockets)
         });
-        upgrade::offer(channel, age, known, &self.config.plan)
+        upgrade::offer(channel, age, known, admin, &self.config.plan)
     }
 
     /// Leaves the listeners and all connections that rest to another process, which accepts already;

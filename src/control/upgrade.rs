@@ -48,6 +48,8 @@ enum Message {
     Hello { version: u32, pid: u32, age_millis: u64 },
     /// An address it listens on, with sockets. One of many sockets takes several.
     Listener { configured: String, bound: String },
+    /// The admin listener, with its socket.
+    Admin { configured: String, bound: String },
     /// What it knows of endpoints.
     Health(Vec<Known>),
     /// That is all.
@@ -63,6 +65,7 @@ struct Known {
     is_tcp: bool,
     address: String,
     word: u64,
+    orders: u64,
 }
 
 /// What a new process has been handed over.
@@ -73,6 +76,8 @@ pub struct Inheritance {
     /// For how long the old process has counted ticks.
     pub(super) age: Duration,
     pub(super) listeners: Vec<Inherited>,
+    /// The admin listener.
+    pub(super) admin: Option<Inherited>,
     health: Vec<Known>,
 }
 
@@ -82,6 +87,14 @@ pub(super) struct Inherited {
     pub(super) configured: Address,
     pub(super) bound: Address,
     sockets: Vec<Socket>,
+}
+
+/// The admin listener, for another process.
+#[derive(Clone, Copy)]
+pub(super) struct Lent<'a> {
+    pub(super) configured: &'a Address,
+    pub(super) bound: &'a Address,
+    pub(super) socket: BorrowedFd<'a>,
 }
 
 impl Inherited {
@@ -121,6 +134,7 @@ pub(super) fn offer<'a>(
     channel: &Channel,
     age: Tick,
     listeners: impl Iterator<Item = (&'a Address, &'a Address, Vec<OwnedFd>)>,
+    admin: Option<Lent<'_>>,
     plan: &Plan,
 ) -> io::Result<()> {
     channel.set_limit(Some(MESSAGE_LIMIT))?;
@@ -133,12 +147,17 @@ pub(super) fn offer<'a>(
             send(channel, &Message::Listener { configured, bound }, &sockets)?;
         }
     }
+    if let Some(Lent { configured, bound, socket }) = admin {
+        let (configured, bound) = (configured.to_string(), bound.to_string());
+        send(channel, &Message::Admin { configured, bound }, &[socket])?;
+    }
     let known = plan.upstreams.iter().flat_map(|upstream| {
         upstream.endpoints.iter().map(|endpoint| Known {
             upstream: upstream.name.to_string(),
             is_tcp: upstream.traffic == Traffic::Tcp,
             address: endpoint.address.to_string(),
             word: endpoint.health().word(),
+            orders: endpoint.record.standing.word(),
         })
     });
     let mut known = known.peekable();
@@ -164,7 +183,7 @@ pub(super) fn is_ready(channel: &Channel, pause: Duration) -> io::Result<Option<
 impl Inheritance {
     /// Sockets that a service manager has opened.
     pub(super) fn of_listeners(listeners: Vec<Inherited>) -> Self {
-        Self { channel: None, age: Duration::ZERO, listeners, health: Vec::new() }
+        Self { channel: None, age: Duration::ZERO, listeners, admin: None, health: Vec::new() }
     }
 
     /// Waits at `path` until another process hands over, for up to `limit`.
@@ -187,12 +206,17 @@ impl Inheritance {
         log::info!("process {pid} hands over");
         let age = Duration::from_millis(age_millis);
         let (listeners, health) = (Vec::new(), Vec::new());
-        let mut inheritance = Self { channel: None, age, listeners, health };
+        let mut inheritance = Self { channel: None, age, listeners, admin: None, health };
         loop {
             match receive(&channel)? {
                 (Message::Listener { configured, bound }, sockets) => {
                     let (configured, bound) = (address(&configured)?, address(&bound)?);
                     inheritance.inherit(configured, bound, sockets);
+                }
+                (Message::Admin { configured, bound }, sockets) => {
+                    let (configured, bound) = (address(&configured)?, address(&bound)?);
+                    let sockets = sockets.into_iter().map(Socket::from).collect();
+                    inheritance.admin = Some(Inherited { configured, bound, sockets });
                 }
                 (Message::Health(known), _) => inheritance.health.extend(known),
                 (Message::Offered, _) => {
@@ -227,6 +251,7 @@ impl Inheritance {
                     .filter(|known| known.is_tcp == is_tcp && known.address == address);
                 if let Some(known) = known.find(|known| known.upstream == *upstream.name) {
                     endpoint.health().restore(known.word);
+                    endpoint.record.standing.restore(known.orders);
                 }
             }
         }

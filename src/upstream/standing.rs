@@ -45,6 +45,17 @@ impl Standing {
         Self::unpack(self.0.load(Relaxed))
     }
 
+    /// All of it in a word, for another process.
+    #[must_use]
+    pub fn word(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// Goes on from the word of another process that has counted ticks from the same moment.
+    pub fn restore(&self, word: u64) {
+        self.0.store(word, Relaxed);
+    }
+
     /// Gives an order at `now`; says whether it is another one than before.
     pub fn set(&self, order: Order, now: Tick) -> bool {
         let number = match order {

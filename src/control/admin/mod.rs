@@ -12,6 +12,7 @@ mod status;
 
 use std::io;
 use std::num::NonZeroUsize;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -29,6 +30,7 @@ use tokio::time::sleep;
 use super::board::{Board, Phase};
 use super::running::{StartError, remove_socket_files};
 use super::signals::{Asked, Reload};
+use super::upgrade::{Inherited, Lent};
 use crate::address::Address;
 use crate::config::admin::Token;
 use crate::net::deadline::Timer;
@@ -57,74 +59,119 @@ const PAGE_POLICY: &str = "Content-Security-Policy: default-src 'none'; style-sr
 
 /// The listener, bound.
 pub(super) struct Bound {
+    configured: Address,
     address: Address,
     socket: Socket,
     token: Option<Token>,
 }
 
-/// The listener, open. Its thread goes on to the end of the process, so that a drain can be watched.
-pub(super) struct Admin(Address);
+/// The listener, open until this is dropped: after a drain, so that it can be watched.
+pub(super) struct Admin {
+    configured: Address,
+    bound: Address,
+    socket: Socket,
+    file: File,
+    /// Its thread ends when this is dropped.
+    _stop: oneshot::Sender<()>,
+}
+
+/// Whose the file of a unix socket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum File {
+    /// Of this process.
+    Ours,
+    /// Of the one that goes on.
+    Theirs,
+}
 
 impl Admin {
-    /// Binds it; a unix socket is for its owner only.
-    pub(super) fn bind(address: &Address, token: Option<Token>) -> Result<Bound, StartError> {
+    /// Binds it, unless another process has left it; a unix socket is for its owner only.
+    pub(super) fn bind(
+        address: &Address,
+        left: Option<Inherited>,
+        token: Option<Token>,
+    ) -> Result<Bound, StartError> {
         let fault = |error| StartError::Bind(address.clone(), error);
         // Before it is there, so that nobody gets in between.
         let before = umask(Mode::RWXG | Mode::RWXO | Mode::XUSR);
-        let bound = listen::bind(address, 1);
+        let bound = match left.filter(|left| left.configured == *address) {
+            Some(left) => left.for_workers(1),
+            None => listen::bind(address, 1),
+        };
         umask(before);
         let mut bound = bound.map_err(fault)?;
         let socket = bound.sockets.pop().ok_or_else(|| fault(io::ErrorKind::NotFound.into()))?;
-        Ok(Bound { address: bound.address, socket, token })
+        let configured = address.clone();
+        Ok(Bound { configured, address: bound.address, socket, token })
+    }
+
+    /// For another process to go on with.
+    pub(super) fn lend(&self) -> Lent<'_> {
+        let Self { configured, bound, socket, .. } = self;
+        Lent { configured, bound, socket: socket.as_fd() }
+    }
+
+    /// Leaves it to another process.
+    pub(super) fn leave(mut self) {
+        self.file = File::Theirs;
     }
 }
 
 impl Bound {
     /// Starts to answer.
     pub(super) fn open(self, board: Arc<Board>, control: SyncSender<Asked>) -> io::Result<Admin> {
-        let Self { address, socket, token } = self;
+        let Self { configured, address, socket, token } = self;
+        let (lent, (stop, stopped)) = (socket.try_clone()?, oneshot::channel());
         let work = move || {
             let desk = Desk { guard: Guard::new(token), board, control };
-            if let Err(error) = run(socket, desk) {
+            if let Err(error) = run(socket, desk, stopped) {
                 log::error!("the admin listener has ended: {error}");
             }
         };
         thread::Builder::new().name("admin".to_owned()).spawn(work)?;
         log::info!("admin on {address}");
-        Ok(Admin(address))
+        Ok(Admin { configured, bound: address, socket: lent, file: File::Ours, _stop: stop })
     }
 }
 
 impl Drop for Admin {
     fn drop(&mut self) {
-        remove_socket_files(std::iter::once(&self.0));
+        let ours = self.file == File::Ours;
+        remove_socket_files(ours.then_some(&self.bound).into_iter());
     }
 }
 
-fn run(socket: Socket, desk: Desk) -> io::Result<()> {
+fn run(socket: Socket, desk: Desk, stopped: oneshot::Receiver<()>) -> io::Result<()> {
     let builder = &mut tokio::runtime::Builder::new_current_thread();
     builder.enable_all().build_local(LocalOptions::default())?.block_on(async {
         let listener = Listener::register(socket)?;
-        let gate = Gate::new(Capacity { connections_max: CONNECTIONS_MAX, per_client_max: None });
-        let desk = Rc::new(desk);
-        loop {
-            let ticket = gate.enter().await;
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    let desk = Rc::clone(&desk);
-                    spawn_local(async move {
-                        // Why a client left is of no interest.
-                        let _ = desk.serve(stream).await;
-                        drop(ticket);
-                    });
-                }
-                Err(error) => {
-                    log::warn!("the admin listener cannot accept: {error}");
-                    sleep(ACCEPT_PAUSE).await;
-                }
+        tokio::select! {
+            () = accept(&listener, Rc::new(desk)) => {}
+            _ = stopped => {}
+        }
+        Ok(())
+    })
+}
+
+async fn accept(listener: &Listener, desk: Rc<Desk>) {
+    let gate = Gate::new(Capacity { connections_max: CONNECTIONS_MAX, per_client_max: None });
+    loop {
+        let ticket = gate.enter().await;
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let desk = Rc::clone(&desk);
+                spawn_local(async move {
+                    // Why a client left is of no interest.
+                    let _ = desk.serve(stream).await;
+                    drop(ticket);
+                });
+            }
+            Err(error) => {
+                log::warn!("the admin listener cannot accept: {error}");
+                sleep(ACCEPT_PAUSE).await;
             }
         }
-    })
+    }
 }
 
 /// What answers are made of.
