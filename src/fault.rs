@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io;
+use std::num::NonZeroU8;
 
 use crate::reject::Reject;
 
@@ -33,6 +34,19 @@ pub enum Stage {
     ResponseHead,
     /// Moving the response to the client.
     ResponseBody,
+}
+
+impl Stage {
+    /// In words.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RequestHead => "request head",
+            Self::Connect => "connect",
+            Self::Request => "request",
+            Self::ResponseHead => "response head",
+            Self::ResponseBody => "response body",
+        }
+    }
 }
 
 /// How it ended.
@@ -76,18 +90,30 @@ pub struct Fault {
     pub stage: Stage,
     /// How it ended.
     pub kind: Kind,
+    /// The error of the system behind it, where one is known.
+    pub errno: Option<Errno>,
 }
+
+/// A number of errno(3); all that Linux has fit a byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errno(NonZeroU8);
 
 impl Fault {
     /// The client's doing.
     pub fn client(stage: Stage, kind: Kind) -> Self {
-        Self { side: Side::Client, stage, kind }
+        Self { side: Side::Client, stage, kind, errno: None }
     }
 
     /// The endpoint's doing, unless a resource of this machine ran out.
     pub fn upstream(stage: Stage, kind: Kind) -> Self {
         let side = if kind == Kind::Exhausted { Side::Local } else { Side::Upstream };
-        Self { side, stage, kind }
+        Self { side, stage, kind, errno: None }
+    }
+
+    /// The same with the error of the system behind it.
+    #[must_use]
+    pub fn caused_by(self, error: &io::Error) -> Self {
+        Self { errno: error.raw_os_error().and_then(Errno::of), ..self }
     }
 
     /// The status that answers the client, as long as nothing of a response has been sent.
@@ -179,6 +205,33 @@ impl fmt::Display for Fault {
     }
 }
 
+impl Errno {
+    /// The one of that number, if there can be such a one.
+    pub fn of(number: i32) -> Option<Self> {
+        u8::try_from(number).ok().and_then(NonZeroU8::new).map(Self)
+    }
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match i32::from(self.0.get()) {
+            libc::EACCES => "EACCES",
+            libc::ECONNABORTED => "ECONNABORTED",
+            libc::ECONNREFUSED => "ECONNREFUSED",
+            libc::ECONNRESET => "ECONNRESET",
+            libc::EHOSTUNREACH => "EHOSTUNREACH",
+            libc::ENETDOWN => "ENETDOWN",
+            libc::ENETUNREACH => "ENETUNREACH",
+            libc::ENOENT => "ENOENT",
+            libc::EPERM => "EPERM",
+            libc::EPIPE => "EPIPE",
+            libc::ETIMEDOUT => "ETIMEDOUT",
+            number => return write!(f, "errno {number}"),
+        };
+        f.write_str(name)
+    }
+}
+
 impl Kind {
     /// What an error of a socket means here.
     pub fn of(error: &io::Error) -> Self {
@@ -248,6 +301,15 @@ mod tests {
         for (fault, progress, idempotent, retry) in rows {
             assert_eq!(fault.retryable(progress, idempotent), retry, "{fault} {progress:?}");
         }
+    }
+
+    #[test]
+    fn an_error_of_the_system_is_named() {
+        let rows = [(libc::ECONNREFUSED, "ECONNREFUSED"), (libc::EBADMSG, "errno 74")];
+        for (number, name) in rows {
+            assert_eq!(Errno::of(number).map(|errno| errno.to_string()).as_deref(), Some(name));
+        }
+        assert_eq!((Errno::of(0), Errno::of(-1), Errno::of(256)), (None, None, None));
     }
 
     #[test]

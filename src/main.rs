@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use evener::address::Address;
+use evener::config::admin::Token;
 use evener::config::cli::{Cli, DemoFlags, ExplainFlags, Job, OriginFlags};
 use evener::config::describe::summary;
 use evener::config::explain::explain;
@@ -99,6 +100,7 @@ fn balance(words: &[String], sources: &Sources) -> Result<ExitCode, Failure> {
     let wrong = |what| Failure::Mistakes(vec![Mistake { place: sources.place(flag), what }]);
     let identity = identity.map_err(wrong)?;
     let config = configure(sources)?;
+    let token = token(&config, sources)?;
     if sources.flags.test {
         print(&summary(&config))?;
         return Ok(ExitCode::SUCCESS);
@@ -122,9 +124,17 @@ fn balance(words: &[String], sources: &Sources) -> Result<ExitCode, Failure> {
     let loader = Loader { words: words.to_vec() };
     let upgrade = if sources.flags.upgrade { Upgrade::TakeOver } else { Upgrade::Fresh };
     let identity = Some(identity);
-    let around = Surroundings { loader, identity, error_log, daemon, upgrade };
+    let around = Surroundings { loader, identity, error_log, daemon, token, upgrade };
     control::run(config, around).map_err(Failure::Start)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Read once: whom the process becomes need not be able to.
+fn token(config: &Config, sources: &Sources) -> Result<Option<Token>, Failure> {
+    let path = config.admin.as_ref().and_then(|admin| admin.token_file.as_ref());
+    let place = || sources.place("admin-token-file");
+    let wrong = |what| Failure::Mistakes(vec![Mistake { place: place(), what }]);
+    path.map(|path| Token::read(path)).transpose().map_err(wrong)
 }
 
 fn run_explain(flags: &ExplainFlags, sources: &Sources) -> Result<ExitCode, Failure> {

@@ -24,6 +24,22 @@ impl Counter {
     }
 }
 
+/// A number that goes up and down, written by one thread.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// Says what it is now. Only the worker it belongs to may.
+    pub fn set(&self, value: usize) {
+        self.0.store(value as u64, Ordering::Relaxed);
+    }
+
+    /// Its value when that was last said.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Durations by how long they were. Written by one thread.
 #[derive(Debug, Default)]
 pub struct Histogram {
@@ -133,6 +149,8 @@ pub struct EndpointMetrics {
     pub connects: Counter,
     /// Attempts on a connection used before.
     pub reuses: Counter,
+    /// Connections that lay idle when they were last looked through: at most a second ago.
+    pub idle: Gauge,
 }
 
 impl EndpointMetrics {

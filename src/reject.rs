@@ -88,6 +88,58 @@ impl Reject {
     /// How many variants there are: the size of a table of counters.
     pub const COUNT: usize = Self::ProxyHeader as usize + 1;
 
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::RequestLine,
+        Self::Target,
+        Self::Version,
+        Self::Connect,
+        Self::BareLf,
+        Self::ObsFold,
+        Self::FieldName,
+        Self::FieldValue,
+        Self::TooManyFields,
+        Self::HeadTooLarge,
+        Self::TargetTooLong,
+        Self::MissingHost,
+        Self::DuplicateHost,
+        Self::InvalidHost,
+        Self::HostMismatch,
+        Self::Expectation,
+        Self::PathAboveRoot,
+        Self::ContentLength,
+        Self::DuplicateContentLength,
+        Self::LengthAndEncoding,
+        Self::UnknownEncoding,
+        Self::ChunkedNotLast,
+        Self::EncodingInHttp10,
+        Self::ChunkSize,
+        Self::ChunkExtension,
+        Self::ChunkLineTooLong,
+        Self::ChunkEnd,
+        Self::Trailer,
+        Self::ForbiddenTrailer,
+        Self::TrailerTooLarge,
+        Self::StatusLine,
+        Self::StatusCode,
+        Self::TooManyInterim,
+        Self::UnaskedUpgrade,
+        Self::UnaskedResponse,
+        Self::ProxyHeader,
+    ];
+
+    /// As it is called in metrics: `BareLf` is `bare_lf`.
+    pub fn name(self) -> String {
+        let mut name = String::new();
+        for letter in format!("{self:?}").chars() {
+            if letter.is_ascii_uppercase() && !name.is_empty() {
+                name.push('_');
+            }
+            name.push(letter.to_ascii_lowercase());
+        }
+        name
+    }
+
     /// The status that answers a request refused for this reason.
     pub fn status(self) -> u16 {
         match self {
@@ -140,5 +192,16 @@ impl Reject {
             Self::UnaskedResponse => "response before a request",
             Self::ProxyHeader => "malformed PROXY protocol header",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_stand_at_their_numbers() {
+        assert!(Reject::ALL.iter().enumerate().all(|(place, reject)| *reject as usize == place));
+        assert_eq!(Reject::EncodingInHttp10.name(), "encoding_in_http10");
     }
 }

@@ -4,6 +4,10 @@
 //! The compiler's hints on visibility and documentation are meant for the crate, not for its tests.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod admin;
+mod admin_access;
+mod admin_metrics;
+mod admin_upgrade;
 mod balancing;
 mod bodies;
 mod command;
@@ -41,3 +45,4 @@ mod tidy;
 mod timeouts;
 mod tunnel;
 mod upgrade;
+mod upgrade_refused;

@@ -1,75 +1,14 @@
 //! Upgrades: what one process hands over to the next, and that no client notices.
 
-use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use std::{fs, io, thread};
+use std::{fs, thread};
 
-use socket2::{Domain, SockAddr, Socket, Type};
-
+use crate::support::chain::{Chain, ask_unix, counting, launch, text};
 use crate::support::origin::{ok, ok_head};
-use crate::support::{Client, Conn, Origin, Process, eventually, filler, socket_path, temporary};
-
-/// A balancer, and how to start its successors.
-struct Chain {
-    words: Vec<String>,
-    running: Process,
-    address: SocketAddr,
-}
-
-impl Chain {
-    fn start(origins: &[&Origin], more: &[&str]) -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("up{}", COUNT.fetch_add(1, Ordering::SeqCst));
-        let meeting = socket_path(&name).display().to_string();
-        let addresses: Vec<_> = origins.iter().map(|o| o.address.to_string()).collect();
-        let route = format!("/={}", addresses.join(","));
-        let mut words: Vec<String> =
-            ["--listen", "127.0.0.1:0", "--route", &route, "--upgrade-sock", &meeting]
-                .map(str::to_owned)
-                .to_vec();
-        words.extend(more.iter().map(ToString::to_string));
-        let running = launch(&words, &["--threads", "2"]);
-        let address = running.address();
-        Self { words, running, address }
-    }
-
-    /// Hands over to a successor that is started with these flags; the old process.
-    fn upgrade(&mut self, more: &[&str]) -> Process {
-        self.running.signal("QUIT");
-        let next = launch(&self.words, &[&["-u"], more].concat());
-        let old = std::mem::replace(&mut self.running, next);
-        eventually("it has taken over", || old.says("handed over; what still runs"));
-        old
-    }
-
-    fn client(&self) -> Client {
-        Client::connect(self.address)
-    }
-}
-
-fn launch(words: &[String], more: &[&str]) -> Process {
-    let words: Vec<&str> = words.iter().map(String::as_str).chain(more.iter().copied()).collect();
-    Process::start(&words)
-}
-
-fn text(client: &mut Client) -> String {
-    client.get("/");
-    client.response().text()
-}
-
-/// Answers every request with the index of its connection.
-fn counting() -> Origin {
-    Origin::start(|mut conn: Conn| {
-        while conn.head().is_some() {
-            let index = conn.index.to_string();
-            conn.send(ok(&index));
-        }
-    })
-}
+use crate::support::{Client, Conn, Origin, eventually, filler, socket_path, temporary};
 
 #[test]
 fn connections_at_rest_go_on_in_the_new_process_on_both_sides() {
@@ -97,47 +36,6 @@ fn the_new_process_may_come_first() {
     assert_eq!(chain.running.end().0, Some(0));
     assert_eq!(text(&mut client), "o");
     assert_eq!(next.address(), chain.address);
-}
-
-#[test]
-fn if_nobody_comes_the_old_process_goes_on() {
-    let origin = Origin::named("o");
-    let chain = Chain::start(&[&origin], &["--upgrade-timeout", "50ms"]);
-    let mut client = chain.client();
-    chain.running.signal("QUIT");
-    eventually("it gives up", || chain.running.says("not handed over, going on"));
-    assert_eq!((text(&mut client), text(&mut chain.client())), ("o".into(), "o".into()));
-}
-
-#[test]
-fn a_new_process_that_fails_leaves_the_old_one_as_it_was() {
-    let (origin, path) = (Origin::named("o"), socket_path("upf"));
-    let unix = format!("unix:{}", path.display());
-    let chain = Chain::start(&[&origin], &["--listen", &unix]);
-    let mut client = chain.client();
-    chain.running.signal("QUIT");
-    let taken = origin.address.to_string();
-    let failed = launch(&chain.words, &["-u", "--listen", &taken]);
-    assert_eq!(failed.end().0, Some(1));
-    eventually("it goes on", || chain.running.says("not handed over, going on"));
-    assert_eq!((text(&mut client), text(&mut chain.client())), ("o".into(), "o".into()));
-    assert!(ask_unix(&path).unwrap().ends_with("\r\n\r\no"));
-}
-
-#[test]
-fn who_comes_to_the_meeting_without_a_word_or_with_the_wrong_one_is_passed_over() {
-    let origin = Origin::named("o");
-    let chain = Chain::start(&[&origin], &[]);
-    let next = launch(&chain.words, &["-u"]);
-    eventually("it waits", || next.says("waiting for up to 30s"));
-    let meeting = &chain.words[5];
-    let stranger = Socket::new(Domain::UNIX, Type::SEQPACKET, None).unwrap();
-    stranger.connect(&SockAddr::unix(meeting).unwrap()).unwrap();
-    stranger.send(b"hello").unwrap();
-    eventually("it is passed over", || next.says("somebody came who does not hand over"));
-    chain.running.signal("QUIT");
-    assert_eq!(chain.running.end().0, Some(0));
-    assert_eq!(text(&mut Client::connect(next.address())), "o");
 }
 
 #[test]
@@ -174,21 +72,6 @@ fn what_comes_over_while_the_next_upgrade_begins_is_answered() {
     assert_eq!(client.response().text(), "o");
     assert_eq!((first.end().0, second.end().0), (Some(0), Some(0)));
     assert_eq!(text(&mut chain.client()), "o");
-}
-
-#[test]
-fn without_an_old_process_the_new_one_ends() {
-    let path = socket_path("alone").display().to_string();
-    let flags =
-        ["-u", "--upgrade-sock", &path, "--upgrade-timeout", "50ms", "--route=/=127.0.0.1:1"];
-    let (code, said) = Process::start(&flags).end();
-    assert_eq!(code, Some(1));
-    assert!(
-        said.iter().any(|line| line.contains("no process has handed over in time")),
-        "{said:?}"
-    );
-    let (code, said) = Process::start(&["-u", "--route=/=127.0.0.1:1"]).end();
-    assert_eq!((code, said.len()), (Some(2), 1), "{said:?}");
 }
 
 #[test]
@@ -301,13 +184,4 @@ fn unix_listeners_and_the_pid_file_go_over() {
     assert_eq!(named(&pid), chain.running.id().to_string());
     let answer = ask_unix(&path).unwrap();
     assert!(answer.ends_with("\r\n\r\no"), "{answer}");
-}
-
-fn ask_unix(path: &PathBuf) -> io::Result<String> {
-    use std::io::{Read, Write};
-    let mut stream = UnixStream::connect(path)?;
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
 }

@@ -194,6 +194,20 @@ pub struct Flags {
     #[arg(long, value_name = "FILE", help_heading = "Logging")]
     pub error_log: Option<String>,
 
+    /// Where to listen for metrics, health and orders: ip:port or unix:/path [default: nowhere]
+    ///
+    /// /metrics, /healthz, /readyz, /status, a page at /, POST /reload and
+    /// POST /upstreams/NAME/endpoints/ADDR/drain, ready or down. What can be reached from outside
+    /// this machine needs --admin-token-file.
+    #[arg(long, value_name = "ADDR", help_heading = "Admin")]
+    pub admin: Option<String>,
+    /// File with the token that admin requests need: Authorization: Bearer TOKEN
+    ///
+    /// 1 to 256 visible characters, in a file that only its owner can read. /healthz, /readyz and
+    /// the page itself need none. [default: none]
+    #[arg(long, value_name = "FILE", help_heading = "Admin")]
+    pub admin_token_file: Option<String>,
+
     /// Go on in the background once everything listens
     #[arg(short, long, help_heading = "Process")]
     pub daemon: bool,

@@ -1,6 +1,7 @@
 //! From what was typed and written to what is true. Every check happens here; nothing is validated
 //! later.
 
+pub mod admin;
 pub mod cli;
 pub mod describe;
 pub mod explain;
@@ -24,6 +25,7 @@ use ipnet::IpNet;
 use crate::http::head::{FIELDS_CEILING, Limits};
 use crate::session::gate::Capacity;
 use crate::session::services::{Plan, Timeouts, Trusted};
+use admin::Admin;
 pub use listeners::Listener;
 use listeners::Listeners;
 use mistake::{Mistake, Mistakes};
@@ -68,6 +70,10 @@ pub struct Config {
     pub upgrade_timeout: Duration,
     /// Where the number of the process is written.
     pub pid_file: Option<PathBuf>,
+    /// Where it can be asked and told, if anywhere.
+    pub admin: Option<Admin>,
+    /// The file it was read from, if any.
+    pub file: Option<PathBuf>,
 }
 
 impl Config {
@@ -99,6 +105,8 @@ impl Config {
                 Duration::ZERO,
             ),
             pid_file: flags.pid_file.as_ref().map(PathBuf::from),
+            admin: Admin::of(sources, resolve, &mut mistakes),
+            file: flags.config.as_ref().map(PathBuf::from),
             capacity: capacity(sources, threads, &mut mistakes),
             drain_timeout: mistakes.note(&sources.place("drain-timeout"), drain, Duration::ZERO),
             log_level: mistakes.note(
@@ -323,6 +331,24 @@ mod tests {
         for (flags, expected) in rows {
             let mistakes = config(flags).unwrap_err();
             assert!(mistakes[0].starts_with(expected), "{flags:?}: {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn mistakes_about_the_admin_listener() {
+        let rows = [
+            (&["--admin", "0.0.0.0:1"][..], "--admin: 0.0.0.0:1 can be reached from outside"),
+            (&["--admin", ":1"], "--admin: 0.0.0.0:1 can be reached from outside"),
+            (&["--admin", "[::]:1"], "--admin: [::]:1 can be reached from outside"),
+            (&["--admin", "1"], "--admin: \"1\" has no port"),
+            (&["--admin-token-file", "/x"], "--admin-token-file: there is nothing to guard"),
+        ];
+        for (flags, expected) in rows {
+            let mistakes = config(&[&["--route", "/=127.0.0.1:1"], flags].concat()).unwrap_err();
+            assert!(mistakes[0].starts_with(expected), "{flags:?}: {mistakes:?}");
+        }
+        for good in ["127.0.0.2:1", "[::1]:1", "unix:/x"] {
+            assert!(config(&["--route", "/=127.0.0.1:1", "--admin", good]).is_ok());
         }
     }
 

@@ -28,6 +28,7 @@ use crate::session::attempt::{self, read_head};
 use crate::session::record::log_transition;
 use crate::session::services::Plan;
 use crate::upstream::endpoint::Endpoint;
+use crate::upstream::failures::{Failed, Met};
 use crate::upstream::health::{Admission, Streak, Tick, Verdict};
 use crate::upstream::settings::Check;
 use crate::upstream::{Traffic, Upstream};
@@ -172,7 +173,7 @@ impl Checker {
         if health.admission(now) == Admission::Down
             && let Some(transition) = health.on_check(Verdict::Up, now)
         {
-            log_transition(upstream, endpoint, transition, &"it is not checked any more");
+            log_transition(upstream, endpoint, transition, now, &"it is not checked any more");
         }
     }
 
@@ -213,13 +214,16 @@ impl Checker {
             Err(fault) => fault,
         };
         for Subject { upstream, endpoint } in subjects {
-            let health = upstream.endpoints[*endpoint].health();
+            let record = &upstream.endpoints[*endpoint].record;
+            if let Err(fault) = result {
+                record.failures.add(Failed { at: now, met: Met::ByCheck, fault });
+            }
             // Reported even when it has not changed: a success may lift an ejection. A failure
             // that does not turn the verdict must not be reported as a success, though.
             if result.is_ok() == (streak.verdict() == Verdict::Up)
-                && let Some(transition) = health.on_check(streak.verdict(), now)
+                && let Some(transition) = record.health.on_check(streak.verdict(), now)
             {
-                log_transition(upstream, *endpoint, transition, why);
+                log_transition(upstream, *endpoint, transition, now, why);
             }
         }
     }
@@ -227,11 +231,12 @@ impl Checker {
     async fn once(&self, question: &Question) -> Result<(), Fault> {
         let Question { address, traffic, announces, check, host, .. } = question;
         let fault = |stage| move |kind| Fault::upstream(stage, kind);
-        let mut stream =
-            connect(address).await.map_err(|error| fault(Stage::Connect)(Kind::of(&error)))?;
+        let unconnected =
+            |error: io::Error| fault(Stage::Connect)(Kind::of(&error)).caused_by(&error);
+        let mut stream = connect(address).await.map_err(unconnected)?;
         if let Some(version) = announces {
             let told = attempt::announce(*version, Header::Local, &mut stream).await;
-            told.map_err(|error| fault(Stage::Connect)(Kind::of(&error)))?;
+            told.map_err(unconnected)?;
         }
         let (Check::Http(path), Traffic::Http) = (check, traffic) else { return Ok(()) };
         let default_host = address.to_string();

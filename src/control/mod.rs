@@ -1,6 +1,8 @@
 //! The control thread: starts the workers, checks the endpoints, reloads, and ends it all on a
 //! signal.
 
+mod admin;
+mod board;
 mod checks;
 pub mod demo;
 pub mod error_log;
@@ -10,22 +12,26 @@ mod running;
 mod signals;
 mod succession;
 mod systemd;
+mod takeover;
 mod upgrade;
 
 pub use running::{Running, StartError, start};
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::config::admin::Token;
 use crate::config::{Config, Loader};
-use crate::net::handover::{Channel, Meeting, Owner};
+use admin::Admin;
+use board::Board;
 use error_log::ErrorLog;
 use process::{Daemon, Errors, Identity, PidFile};
-use signals::{Asked, Signals};
+use signals::{Asked, Outcome, Reload, Signals};
 use systemd::Stage;
+use takeover::Offered;
 use upgrade::Inheritance;
 
 /// What a balancer is started with besides its configuration.
@@ -38,6 +44,8 @@ pub struct Surroundings {
     pub error_log: Option<ErrorLog>,
     /// Whom to tell that it runs, if it is to go on in the background.
     pub daemon: Option<Daemon>,
+    /// What clients of the admin listener have to know.
+    pub token: Option<Token>,
     /// Whether another process is to hand over to it.
     pub upgrade: Upgrade,
 }
@@ -51,195 +59,128 @@ pub enum Upgrade {
     TakeOver,
 }
 
-/// Between two looks for another process, or for a signal.
-const PAUSE: Duration = Duration::from_millis(20);
-
 /// Runs a balancer until a signal ends it.
 pub fn run(config: Config, around: Surroundings) -> Result<(), StartError> {
-    let Surroundings { loader, identity, error_log, daemon, upgrade } = around;
+    let Surroundings { loader, identity, error_log, daemon, token, upgrade } = around;
     // Before there are threads: it changes the environment.
     let activated = systemd::activated().map_err(StartError::TakeOver)?;
     let mut inheritance = (!activated.is_empty()).then(|| Inheritance::of_listeners(activated));
     let mut signals = Signals::install().map_err(StartError::Thread)?;
     let (path, mut pid_file) = (config.pid_file.clone(), None);
+    let (asked_for, mut admin) = (config.admin.clone(), None);
     let owner = identity.map_or((None, None), Identity::owner);
     if upgrade == Upgrade::TakeOver
         && let Some(path) = &config.upgrade_sock
     {
-        inheritance = Some(wait(path, config.upgrade_timeout, owner, &mut signals)?);
+        inheritance = Some(takeover::wait(path, config.upgrade_timeout, owner, &mut signals)?);
     }
-    let write = |path: PathBuf| {
-        let written = PidFile::write(&path);
-        written.map_err(|error| StartError::File(path, error))
-    };
+    let left = inheritance.as_mut().and_then(|inheritance| inheritance.admin.take());
     let mut running = start(config, inheritance.as_mut(), || {
         // Its place may be one that only whom we are now can write to.
-        if upgrade == Upgrade::Fresh
-            && let Some(path) = path.clone()
-        {
-            pid_file = Some(write(path)?);
+        if upgrade == Upgrade::Fresh {
+            pid_file = path.clone().map(write_pid).transpose()?;
         }
+        admin = asked_for.map(|admin| Admin::bind(&admin.address, left, token)).transpose()?;
         identity.map_or(Ok(()), Identity::assume).map_err(StartError::Identity)
     })?;
     if let Some(inheritance) = inheritance {
-        if signals.ending().is_some() {
-            return Err(StartError::TakeOver(io::ErrorKind::Interrupted.into()));
-        }
-        let settled = inheritance.settle(running.addresses()).map_err(StartError::TakeOver)?;
-        running.accept();
-        if let Some(channel) = settled {
-            running.take_in(channel).map_err(StartError::TakeOver)?;
-        }
-        if upgrade == Upgrade::TakeOver
-            && let Some(path) = path
-        {
-            // Too late to go back: a file that cannot be written is said, and that is all.
-            pid_file = write(path).map_err(|error| log::error!("{error}")).ok();
-        }
+        takeover::settle(inheritance, &mut running, &mut signals)?;
+    }
+    if upgrade == Upgrade::TakeOver {
+        // Too late to go back: a file that cannot be written is said, and that is all.
+        let written = path.map(write_pid).transpose();
+        pid_file = written.unwrap_or_else(|error| {
+            log::error!("{error}");
+            None
+        });
     }
     for address in running.addresses() {
         log::info!("listening on {address}, {} threads", running.config().threads);
     }
     systemd::watch(running.commands().to_vec()).map_err(StartError::Thread)?;
+    let board = Arc::new(Board::new(&running));
+    let open = |bound: admin::Bound| bound.open(Arc::clone(&board), signals.sender());
+    let admin = admin.map(open).transpose().map_err(StartError::Thread)?;
     systemd::tell(Stage::Ready);
     if let Some(daemon) = daemon {
         let errors = if error_log.is_some() { Errors::Elsewhere } else { Errors::Standard };
         daemon.ready(errors).map_err(StartError::Thread)?;
     }
-    loop {
-        match signals.next() {
-            Asked::Reload => match load(&loader, &running, &mut signals) {
-                Loaded::Read(next) => {
-                    reload(&mut running, next);
-                    systemd::tell(Stage::Ready);
-                }
-                Loaded::Interrupted(Asked::EndAtOnce) => break end_at_once(&running),
-                Loaded::Interrupted(_) => break signals.drain(running),
-            },
-            Asked::Reopen => error_log.iter().for_each(ErrorLog::reopen),
-            Asked::HandOver => match offer(&running, &mut signals) {
-                Offered::Nowhere | Offered::Interrupted(Asked::Drain) => {
-                    break signals.drain(running);
-                }
-                Offered::Interrupted(_) => break end_at_once(&running),
-                Offered::Taken(channel, addresses) => {
-                    break signals.hand_over(running, channel, addresses);
-                }
-                Offered::Failed(reason) => log::error!("not handed over, going on: {reason}"),
-            },
-            Asked::Drain => break signals.drain(running),
-            Asked::EndAtOnce => break end_at_once(&running),
-        }
-    }
+    Control { running, loader, board, admin, error_log, signals }.work();
     drop(pid_file);
     Ok(())
 }
 
-fn end_at_once(running: &Running) {
-    log::info!("ending at once");
-    running::remove_socket_files(running.addresses());
+fn write_pid(path: PathBuf) -> Result<PidFile, StartError> {
+    PidFile::write(&path).map_err(|error| StartError::File(path, error))
 }
 
-/// What has come of an offer to hand over.
-enum Offered {
-    /// There is no `--upgrade-sock`.
-    Nowhere,
-    /// The other process accepts connections, at these addresses.
-    Taken(Channel, Vec<String>),
-    /// Nothing has changed, and why.
-    Failed(String),
-    /// A signal came first that says to end.
-    Interrupted(Asked),
+/// The control thread at work.
+struct Control {
+    running: Running,
+    loader: Loader,
+    board: Arc<Board>,
+    admin: Option<Admin>,
+    error_log: Option<ErrorLog>,
+    signals: Signals,
 }
 
-/// Looks for another process at `--upgrade-sock` and offers it everything, until it has taken over or
-/// the limit has passed.
-fn offer(running: &Running, signals: &mut Signals) -> Offered {
-    let config = running.config();
-    let Some(path) = &config.upgrade_sock else { return Offered::Nowhere };
-    let limit = config.upgrade_timeout;
-    log::info!("handing over to who comes to {} within {limit:?}", path.display());
-    let mut watch = Watch { deadline: Instant::now() + limit, signals };
-    let mut unwelcome = None;
-    let join = || {
-        let joined = Channel::join(path);
-        // What is wrong may be put right while there is time.
-        let joined = joined.unwrap_or_else(|error| {
-            unwelcome = Some(error);
-            None
-        });
-        if joined.is_none() {
-            thread::sleep(PAUSE);
-        }
-        Ok(joined)
-    };
-    let joined = watch.until(join).map_err(|offered| match (offered, unwelcome) {
-        (Offered::Failed(reason), Some(error)) => {
-            Offered::Failed(format!("{reason}: {}: {error}", path.display()))
-        }
-        (offered, _) => offered,
-    });
-    let taken = joined.and_then(|channel| {
-        let failed = |error: io::Error| Offered::Failed(error.to_string());
-        running.offer(&channel, watch.deadline).map_err(failed)?;
-        let addresses = watch.until(|| upgrade::is_ready(&channel, PAUSE))?;
-        upgrade::give(&channel).map_err(failed)?;
-        Ok((channel, addresses))
-    });
-    taken.map_or_else(|offered| offered, |(channel, addresses)| Offered::Taken(channel, addresses))
-}
-
-/// Waits until another process hands over.
-fn wait(
-    path: &Path,
-    limit: Duration,
-    owner: Owner,
-    signals: &mut Signals,
-) -> Result<Inheritance, StartError> {
-    let meeting = Meeting::at(path, owner).map_err(StartError::TakeOver)?;
-    log::info!("waiting for up to {limit:?} to be handed over to: SIGQUIT to the old process");
-    let mut watch = Watch { deadline: Instant::now() + limit, signals };
-    watch.until(|| Inheritance::receive(&meeting, PAUSE)).map_err(|offered| {
-        StartError::TakeOver(match offered {
-            Offered::Failed(reason) if reason == LATE => io::ErrorKind::TimedOut.into(),
-            Offered::Failed(reason) => io::Error::other(reason),
-            _ => io::ErrorKind::Interrupted.into(),
-        })
-    })
-}
-
-/// Why nobody was found.
-const LATE: &str = "nobody has come in time";
-
-/// How long to look for something.
-struct Watch<'a> {
-    deadline: Instant,
-    signals: &'a mut Signals,
-}
-
-impl Watch<'_> {
-    /// Looks again and again until there is something.
-    fn until<T>(&mut self, mut look: impl FnMut() -> io::Result<Option<T>>) -> Result<T, Offered> {
+impl Control {
+    /// Does what it is asked for until that is to end.
+    fn work(mut self) {
         loop {
-            match look() {
-                Ok(Some(found)) => return Ok(found),
-                Ok(None) => {}
-                Err(error) => return Err(Offered::Failed(error.to_string())),
-            }
-            if let Some(asked) = self.signals.ending() {
-                return Err(Offered::Interrupted(asked));
-            }
-            if Instant::now() >= self.deadline {
-                return Err(Offered::Failed(LATE.to_owned()));
+            let (how, outcome) = match self.signals.next() {
+                Asked::Reload => (Reload::Follow, None),
+                Asked::ReloadFor(how, outcome) => (how, Some(outcome)),
+                Asked::Reopen => {
+                    self.error_log.iter().for_each(ErrorLog::reopen);
+                    continue;
+                }
+                Asked::HandOver => {
+                    match takeover::offer(&self.running, self.admin.as_ref(), &mut self.signals) {
+                        Offered::Nowhere => return self.end(&Asked::Drain),
+                        Offered::Interrupted(asked) => return self.end(&asked),
+                        Offered::Taken(channel, addresses) => {
+                            self.admin.into_iter().for_each(Admin::leave);
+                            return self.signals.hand_over(self.running, channel, addresses);
+                        }
+                        Offered::Failed(reason) => {
+                            log::error!("not handed over, going on: {reason}");
+                            continue;
+                        }
+                    }
+                }
+                asked @ (Asked::Drain | Asked::EndAtOnce) => return self.end(&asked),
+            };
+            match load(&self.loader, &self.running, &mut self.signals) {
+                Loaded::Read(next) => {
+                    let told = match how {
+                        Reload::Follow => reload(&mut self.running, next, &self.board),
+                        Reload::Preview => preview(&self.running, next),
+                    };
+                    systemd::tell(Stage::Ready);
+                    // Whoever asked may have gone.
+                    let _ = outcome.map(|outcome| outcome.send(told));
+                }
+                Loaded::Interrupted(asked) => return self.end(&asked),
             }
         }
+    }
+
+    fn end(mut self, asked: &Asked) {
+        if matches!(asked, Asked::EndAtOnce) {
+            log::info!("ending at once");
+            return running::remove_socket_files(self.running.addresses());
+        }
+        self.board.drains();
+        self.signals.drain(self.running);
     }
 }
 
 /// A configuration that was read anew.
 enum Loaded {
     /// Or why it makes no sense.
-    Read(Result<Config, Vec<String>>),
+    Read(Result<Box<Config>, Vec<String>>),
     /// A signal came first that says to end.
     Interrupted(Asked),
 }
@@ -259,7 +200,7 @@ fn load(loader: &Loader, running: &Running, signals: &mut Signals) -> Loaded {
     }
     loop {
         match read.recv_timeout(Duration::from_millis(20)) {
-            Ok(next) => return Loaded::Read(next),
+            Ok(next) => return Loaded::Read(next.map(Box::new)),
             Err(RecvTimeoutError::Disconnected) => {
                 return Loaded::Read(Err(vec!["reading it has failed".to_owned()]));
             }
@@ -271,26 +212,18 @@ fn load(loader: &Loader, running: &Running, signals: &mut Signals) -> Loaded {
     }
 }
 
-fn reload(running: &mut Running, next: Result<Config, Vec<String>>) {
+fn preview(running: &Running, next: Result<Box<Config>, Vec<String>>) -> Outcome {
+    let next = next?;
+    running.preview(&next).map_err(|error| vec![error.to_string()])
+}
+
+fn reload(running: &mut Running, next: Result<Box<Config>, Vec<String>>, board: &Board) -> Outcome {
     let known: Vec<_> = running.addresses().cloned().collect();
-    let next = match next {
-        Ok(next) => next,
-        Err(reasons) => {
-            for reason in reasons {
-                log::error!("reload refused, nothing has changed: {reason}");
-            }
-            return;
-        }
-    };
-    let level = next.log_level;
-    let reloaded = running.reload(next);
-    if reloaded.is_ok() && std::env::var_os("RUST_LOG").is_none() {
-        log::set_max_level(level);
-    }
-    match reloaded {
+    let outcome = next.and_then(|next| follow(running, *next));
+    match &outcome {
         Ok(changes) if changes.is_empty() => log::info!("reloaded: nothing is different"),
         Ok(changes) => {
-            for change in &changes {
+            for change in changes {
                 log::info!("reload: {change}");
             }
             for address in running.addresses().filter(|address| !known.contains(address)) {
@@ -298,6 +231,24 @@ fn reload(running: &mut Running, next: Result<Config, Vec<String>>) {
             }
             log::info!("reloaded: {} changes", changes.len());
         }
-        Err(error) => log::error!("reload refused, nothing has changed: {error}"),
+        Err(reasons) => {
+            for reason in reasons {
+                log::error!("reload refused, nothing has changed: {reason}");
+            }
+        }
     }
+    match &outcome {
+        Ok(_) => board.follows(running),
+        Err(reasons) => board.refused(reasons),
+    }
+    outcome
+}
+
+fn follow(running: &mut Running, next: Config) -> Outcome {
+    let level = next.log_level;
+    let changes = running.reload(next).map_err(|error| vec![error.to_string()])?;
+    if std::env::var_os("RUST_LOG").is_none() {
+        log::set_max_level(level);
+    }
+    Ok(changes)
 }

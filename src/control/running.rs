@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::checks::Checks;
 use super::succession;
-use super::upgrade::{self, Arrivals, Inheritance, Inherited};
+use super::upgrade::{self, Arrivals, Inheritance, Inherited, Lent};
 use crate::address::Address;
 use crate::config::describe::difference;
 use crate::config::{self, Config};
@@ -109,10 +109,10 @@ pub struct Running {
     open: Vec<Open>,
     /// Of the next listener.
     next_id: u64,
-    epoch: Epoch,
     commands: Vec<mpsc::Sender<Command>>,
     workers: Vec<JoinHandle<usize>>,
     checks: Option<Checks>,
+    epoch: Epoch,
     /// What the workers will accept from.
     pending: Vec<Vec<Doorway>>,
     /// What another process hands over.
@@ -175,6 +175,11 @@ impl Running {
     /// What is true now.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Where its ticks count from.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// Where it listens, with the ports the kernel chose.
@@ -267,16 +272,33 @@ impl Running {
         Ok(())
     }
 
+    /// What following another configuration would change. Nothing is bound, so whether its
+    /// addresses are free is not known.
+    pub fn preview(&self, next: &Config) -> Result<Vec<String>, StartError> {
+        self.refuse_fixed(next)?;
+        Ok(difference(&self.config, next))
+    }
+
+    fn refuse_fixed(&self, next: &Config) -> Result<(), StartError> {
+        let now = &self.config;
+        let rows = [
+            (next.threads == now.threads, "threads"),
+            (
+                next.pid_file == now.pid_file && next.error_log == now.error_log,
+                "pid_file or error_log",
+            ),
+            (next.admin == now.admin, "admin or admin_token_file"),
+        ];
+        rows.iter()
+            .find(|(stays, _)| !stays)
+            .map_or(Ok(()), |(_, what)| Err(StartError::Fixed(what)))
+    }
+
     /// Follows another configuration from now on, and says what that changes. Connections stay,
     /// whatever they are doing; endpoints that are in both keep what is known of them. If it is
     /// refused, nothing has changed.
     pub fn reload(&mut self, mut next: Config) -> Result<Vec<String>, StartError> {
-        if next.threads != self.config.threads {
-            return Err(StartError::Fixed("threads"));
-        }
-        if next.pid_file != self.config.pid_file || next.error_log != self.config.error_log {
-            return Err(StartError::Fixed("pid_file or error_log"));
-        }
+        self.refuse_fixed(&next)?;
         next.plan = Arc::new(succession::succeed(&self.config.plan, &next.plan));
         let (open, doorways) = self.doorways(&next.listeners, Vec::new())?;
         let changes = difference(&self.config, &next);
@@ -330,7 +352,12 @@ impl Running {
     }
 
     /// Tells another process all that it needs to go on from here.
-    pub(super) fn offer(&self, channel: &Channel, deadline: std::time::Instant) -> io::Result<()> {
+    pub(super) fn offer(
+        &self,
+        channel: &Channel,
+        admin: Option<Lent<'_>>,
+        deadline: std::time::Instant,
+    ) -> io::Result<()> {
         let mut lent: HashMap<u64, Vec<OwnedFd>> = HashMap::new();
         for sender in &self.commands {
             let (sockets, lending) = sync_channel(1);
@@ -348,7 +375,7 @@ impl Running {
             let sockets = lent.remove(&open.id).unwrap_or_default();
             (&open.configured, &open.bound, sockets)
         });
-        upgrade::offer(channel, age, known, &self.config.plan, deadline)
+        upgrade::offer(channel, age, known, admin, &self.config.plan, deadline)
     }
 
     /// Leaves the listeners and all connections that rest to another process, which accepts already;

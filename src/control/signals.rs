@@ -1,22 +1,39 @@
-//! SIGHUP reloads; SIGTERM drains; SIGINT, or a second signal, ends at once (as systemd and people expect).
+//! What the control thread is asked for. SIGHUP reloads; SIGTERM drains; SIGINT, or a second signal,
+//! ends at once (as systemd and people expect).
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::mem::discriminant;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::running::Running;
 use super::systemd::{self, Stage};
 use crate::net::handover::Channel;
 
-/// What a signal asks for.
+/// What has become of a reload: what it changes, or why it was refused.
+pub(super) type Outcome = Result<Vec<String>, Vec<String>>;
+
+/// Whether a reload is to be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reload {
+    /// It is.
+    Follow,
+    /// Only what it would change is asked for.
+    Preview,
+}
+
+/// What is asked for, by a signal or by the admin listener.
+#[derive(Debug)]
 pub(super) enum Asked {
     /// SIGHUP: to read the configuration anew.
     Reload,
+    /// The same, by somebody who waits for the outcome.
+    ReloadFor(Reload, oneshot::Sender<Outcome>),
     /// SIGUSR1: to open the log files anew.
     Reopen,
     /// SIGQUIT: to hand over to another process, or to end gently if there is nowhere to meet it.
@@ -30,6 +47,7 @@ pub(super) enum Asked {
 /// The signals of this process, as they come.
 pub(super) struct Signals {
     received: Receiver<Asked>,
+    sender: SyncSender<Asked>,
     /// Put off while something else was going on.
     later: VecDeque<Asked>,
 }
@@ -48,7 +66,8 @@ impl Signals {
                 signal(SignalKind::user_defined1())?,
             )
         };
-        let (sender, receiver) = sync_channel(4);
+        let (sender, received) = sync_channel(4);
+        let others = sender.clone();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             runtime.block_on(async {
                 loop {
@@ -66,7 +85,12 @@ impl Signals {
                 }
             });
         })?;
-        Ok(Self { received: receiver, later: VecDeque::new() })
+        Ok(Self { received, sender: others, later: VecDeque::new() })
+    }
+
+    /// For who asks without a signal.
+    pub(super) fn sender(&self) -> SyncSender<Asked> {
+        self.sender.clone()
     }
 
     /// Whether a signal to end has come within `limit`.
@@ -82,11 +106,16 @@ impl Signals {
     /// A signal to end, if one has come; others are put off.
     pub(super) fn ending(&mut self) -> Option<Asked> {
         for asked in self.received.try_iter() {
+            let is_same = |known: &Asked| discriminant(known) == discriminant(&asked);
             match asked {
                 Asked::Drain | Asked::EndAtOnce => return Some(asked),
                 // One more reload is enough, however often it was asked for.
-                Asked::Reload | Asked::Reopen | Asked::HandOver if self.later.contains(&asked) => {}
-                Asked::Reload | Asked::Reopen | Asked::HandOver => self.later.push_back(asked),
+                Asked::Reload | Asked::Reopen | Asked::HandOver
+                    if self.later.iter().any(is_same) => {}
+                // As many as the admin listener has connections.
+                Asked::Reload | Asked::Reopen | Asked::HandOver | Asked::ReloadFor(..) => {
+                    self.later.push_back(asked);
+                }
             }
         }
         None
@@ -125,6 +154,10 @@ impl Signals {
                 Err(RecvTimeoutError::Timeout) => match self.received.try_recv() {
                     Ok(Asked::Reopen) | Err(_) => {}
                     Ok(Asked::Reload) => log::warn!("not reloaded: draining"),
+                    Ok(Asked::ReloadFor(_, outcome)) => {
+                        // Whoever asked may have gone.
+                        let _ = outcome.send(Err(vec!["draining".to_owned()]));
+                    }
                     Ok(Asked::HandOver | Asked::Drain | Asked::EndAtOnce) => {
                         return log::warn!("second signal: ending at once");
                     }

@@ -57,6 +57,8 @@ enum Message {
     Hello { version: u32, pid: u32, age_millis: u64 },
     /// An address it listens on, with sockets. One of many sockets takes several.
     Listener { configured: String, bound: String, sockets: usize },
+    /// The admin listener, with its socket.
+    Admin { configured: String, bound: String },
     /// What it knows of endpoints.
     Health(Vec<Known>),
     /// That is all.
@@ -74,6 +76,7 @@ struct Known {
     is_tcp: bool,
     address: String,
     word: u64,
+    orders: u64,
 }
 
 /// What a new process has been handed over.
@@ -84,6 +87,8 @@ pub struct Inheritance {
     /// For how long the old process has counted ticks.
     pub(super) age: Duration,
     pub(super) listeners: Vec<Inherited>,
+    /// The admin listener.
+    pub(super) admin: Option<Inherited>,
     health: Vec<Known>,
 }
 
@@ -100,6 +105,14 @@ pub(super) struct Inherited {
     pub(super) configured: Address,
     pub(super) bound: Address,
     sockets: Vec<Socket>,
+}
+
+/// The admin listener, for another process.
+#[derive(Clone, Copy)]
+pub(super) struct Lent<'a> {
+    pub(super) configured: &'a Address,
+    pub(super) bound: &'a Address,
+    pub(super) socket: BorrowedFd<'a>,
 }
 
 impl Inherited {
@@ -139,6 +152,7 @@ pub(super) fn offer<'a>(
     channel: &Channel,
     age: Tick,
     listeners: impl Iterator<Item = (&'a Address, &'a Address, Vec<OwnedFd>)>,
+    admin: Option<Lent<'_>>,
     plan: &Plan,
     deadline: Instant,
 ) -> io::Result<()> {
@@ -157,13 +171,19 @@ pub(super) fn offer<'a>(
             send(&message, &sockets)?;
         }
     }
+    if let Some(Lent { configured, bound, socket }) = admin {
+        let (configured, bound) = (configured.to_string(), bound.to_string());
+        send(&Message::Admin { configured, bound }, &[socket])?;
+    }
     let (mut known, mut bytes) = (Vec::new(), 0);
     for upstream in &plan.upstreams {
         for endpoint in &upstream.endpoints {
             let (name, address) = (upstream.name.to_string(), endpoint.address.to_string());
             bytes += KNOWN_BYTES + name.len() + address.len();
             let is_tcp = upstream.traffic == Traffic::Tcp;
-            known.push(Known { upstream: name, is_tcp, address, word: endpoint.health().word() });
+            let word = endpoint.health().word();
+            let orders = endpoint.record.standing.word();
+            known.push(Known { upstream: name, is_tcp, address, word, orders });
             if bytes > NAMES_BYTES_MAX {
                 send(&Message::Health(std::mem::take(&mut known)), &[])?;
                 bytes = 0;
@@ -194,7 +214,7 @@ pub(super) fn give(channel: &Channel) -> io::Result<()> {
 impl Inheritance {
     /// Sockets that a service manager has opened.
     pub(super) fn of_listeners(listeners: Vec<Inherited>) -> Self {
-        Self { old: None, age: Duration::ZERO, listeners, health: Vec::new() }
+        Self { old: None, age: Duration::ZERO, listeners, admin: None, health: Vec::new() }
     }
 
     /// What another process hands over that comes to the meeting within `pause`, if one does.
@@ -217,7 +237,7 @@ impl Inheritance {
         channel.set_limit(Some(MESSAGE_LIMIT))?;
         let age = Duration::from_millis(age_millis);
         let (listeners, health) = (Vec::new(), Vec::new());
-        let mut inheritance = Self { old: None, age, listeners, health };
+        let mut inheritance = Self { old: None, age, listeners, admin: None, health };
         loop {
             match receive(&channel)? {
                 (Message::Listener { configured, bound, sockets }, came) => {
@@ -226,6 +246,11 @@ impl Inheritance {
                     }
                     let (configured, bound) = (address(&configured)?, address(&bound)?);
                     inheritance.inherit(configured, bound, came);
+                }
+                (Message::Admin { configured, bound }, sockets) => {
+                    let (configured, bound) = (address(&configured)?, address(&bound)?);
+                    let sockets = sockets.into_iter().map(Socket::from).collect();
+                    inheritance.admin = Some(Inherited { configured, bound, sockets });
                 }
                 (Message::Health(known), _) => inheritance.health.extend(known),
                 (Message::Offered, _) => {
@@ -265,6 +290,7 @@ impl Inheritance {
                     .filter(|known| known.is_tcp == is_tcp && known.address == address);
                 if let Some(known) = known.find(|known| known.upstream == *upstream.name) {
                     endpoint.health().restore(known.word);
+                    endpoint.record.standing.restore(known.orders);
                 }
             }
         }

@@ -109,7 +109,7 @@ pub async fn open(
     let fault = |kind| Fault::upstream(Stage::Connect, kind);
     let opened = timer.within(upstream.timeouts.connect, opening).await;
     let lease = opened.map_err(|Elapsed| fault(Kind::TimedOut))?;
-    let lease = lease.map_err(|error: io::Error| fault(Kind::of(&error)))?;
+    let lease = lease.map_err(|error: io::Error| fault(Kind::of(&error)).caused_by(&error))?;
     services.metrics.connects.add(1);
     services.counts(target.upstream, target.endpoint).connects.add(1);
     Ok(lease)

@@ -5,7 +5,8 @@ use tokio::time::Instant;
 use super::services::Services;
 use crate::fault::{Fault, Kind, Side, Stage};
 use crate::upstream::Upstream;
-use crate::upstream::health::{Failure, Transition};
+use crate::upstream::failures::{Failed, Met};
+use crate::upstream::health::{Failure, Tick, Transition};
 use crate::upstream::settings::ServerErrors;
 
 /// Which endpoint an attempt went to, and when it began.
@@ -34,7 +35,7 @@ pub fn accepted(services: &Services, target: Target) {
     let health = upstream.endpoints[target.endpoint].health();
     let (started, now) = (services.tick(target.started), services.tick(Instant::now()));
     if let Some(transition) = health.on_success(started, now) {
-        log_transition(upstream, target.endpoint, transition, &"accepted a connection");
+        log_transition(upstream, target.endpoint, transition, now, &"accepted a connection");
     }
 }
 
@@ -49,7 +50,8 @@ pub fn success(services: &Services, target: Target, status: u16, now: Instant) {
         health.on_success(started, now)
     };
     if let Some(transition) = transition {
-        log_transition(upstream, target.endpoint, transition, &format_args!("answered {status}"));
+        let why = format_args!("answered {status}");
+        log_transition(upstream, target.endpoint, transition, now, &why);
     }
 }
 
@@ -66,20 +68,24 @@ pub fn failure(services: &Services, target: Target, fault: Fault, was_stale: boo
     }
     let upstream = &services.plan.upstreams[target.upstream];
     let failure = if fault.stage == Stage::Connect { Failure::Connect } else { Failure::Exchange };
-    let health = upstream.endpoints[target.endpoint].health();
+    let record = &upstream.endpoints[target.endpoint].record;
     let (started, now) = (services.tick(target.started), services.tick(Instant::now()));
-    if let Some(transition) = health.on_failure(started, now, failure, &upstream.thresholds) {
-        log_transition(upstream, target.endpoint, transition, &fault);
+    record.failures.add(Failed { at: now, met: Met::ByRequest, fault });
+    let transition = record.health.on_failure(started, now, failure, &upstream.thresholds);
+    if let Some(transition) = transition {
+        log_transition(upstream, target.endpoint, transition, now, &fault);
     }
 }
 
-/// Logs what has become of an endpoint, once per change.
+/// Logs what has become of an endpoint at `now`, once per change.
 pub fn log_transition(
     upstream: &Upstream,
     endpoint: usize,
     transition: Transition,
+    now: Tick,
     why: &dyn std::fmt::Display,
 ) {
+    upstream.endpoints[endpoint].record.failures.turn(now);
     let address = &upstream.endpoints[endpoint].address;
     let route = &upstream.name;
     match transition {

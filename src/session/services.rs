@@ -220,8 +220,12 @@ impl Services {
     /// Drops idle upstream connections that have become useless.
     pub fn sweep(&self) {
         let now = Instant::now();
-        for pool in self.shares.iter().flat_map(|share| &share.pools) {
-            pool.borrow_mut().sweep(now);
+        for (upstream, share) in self.shares.iter().enumerate() {
+            for (endpoint, pool) in share.pools.iter().enumerate() {
+                let mut pool = pool.borrow_mut();
+                pool.sweep(now);
+                self.counts(upstream, endpoint).idle.set(pool.len());
+            }
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use super::health::Health;
+use super::failures::Failures;
+use super::health::{Admission, Health, Tick};
+use super::standing::{Order, Standing};
 use crate::address::Address;
 use crate::metrics::EndpointMetrics;
 
@@ -36,20 +38,30 @@ pub struct Record {
     pub health: Health,
     /// What each worker has counted.
     pub counts: Box<[EndpointMetrics]>,
+    /// Whether it is meant to have requests at all.
+    pub standing: Standing,
+    /// What has gone wrong with it lately.
+    pub failures: Failures,
 }
 
 impl Record {
     /// Nothing is held against it, and nothing counted by any of so many workers.
     pub fn new(workers: usize) -> Arc<Self> {
         let counts = (0..workers).map(|_| EndpointMetrics::default()).collect();
-        Arc::new(Self { health: Health::new(), counts })
+        let (standing, failures) = (Standing::default(), Failures::default());
+        Arc::new(Self { health: Health::new(), counts, standing, failures })
     }
 }
 
 impl Record {
     /// Attempts begun, of all workers.
     pub fn begun(&self) -> u64 {
-        self.counts.iter().map(|counts| counts.begun.get()).sum()
+        self.total(|counts| counts.begun.get())
+    }
+
+    /// What each worker has of something, of all of them.
+    pub fn total(&self, of: impl Fn(&EndpointMetrics) -> u64) -> u64 {
+        self.counts.iter().map(of).sum()
     }
 }
 
@@ -62,5 +74,13 @@ impl Endpoint {
     /// Whether it may be sent requests now.
     pub fn health(&self) -> &Health {
         &self.record.health
+    }
+
+    /// What may be sent at `now`, by its health and by what it was told.
+    pub fn admission(&self, now: Tick) -> Admission {
+        match self.record.standing.order() {
+            Order::Ready => self.record.health.admission(now),
+            Order::Drained | Order::Down => Admission::Down,
+        }
     }
 }

@@ -10,7 +10,7 @@ use std::num::NonZeroU8;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::word::Word;
-pub use super::word::{Admission, Failure, Thresholds, Tick, Transition, Verdict};
+pub use super::word::{Admission, Condition, Failure, Thresholds, Tick, Transition, Verdict};
 
 /// The health of one endpoint, shared by all workers.
 ///
@@ -53,6 +53,12 @@ impl Health {
     #[must_use]
     pub fn admission(&self, now: Tick) -> Admission {
         Word::unpack(self.0.load(Relaxed)).admission(now)
+    }
+
+    /// The same with what is to be told of it; one load.
+    #[must_use]
+    pub fn condition(&self, now: Tick) -> Condition {
+        Word::unpack(self.0.load(Relaxed)).condition(now)
     }
 
     /// Claims the single trial request of an ejected endpoint whose time has
@@ -302,6 +308,21 @@ mod tests {
                 assert_eq!(open, lifted.is_some());
             }
         }
+    }
+
+    #[test]
+    fn its_condition_is_told_at_each_turn() {
+        let health = ejected(1_000, EXCHANGE);
+        let (since, until) = (at(1_000), at(6_000));
+        assert_eq!(Health::new().condition(at(9)), Condition::Up);
+        let ejected = Condition::Ejected { since, until, round: 1 };
+        assert_eq!(health.condition(at(5_999)), ejected);
+        assert_eq!(health.condition(at(6_000)), Condition::TrialDue);
+        assert!(claim(&health, 6_000));
+        let trial = Condition::Trial { since: at(6_000), until: at(11_000) };
+        assert_eq!(health.condition(at(6_001)), trial);
+        health.on_check(Verdict::Down, at(6_002));
+        assert_eq!(health.condition(at(6_003)), Condition::Down);
     }
 
     #[test]

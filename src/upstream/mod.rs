@@ -2,8 +2,10 @@
 
 pub mod balance;
 pub mod endpoint;
+pub mod failures;
 pub mod health;
 pub mod settings;
+pub mod standing;
 mod word;
 
 use std::sync::Arc;
@@ -79,7 +81,7 @@ pub enum Traffic {
 /// Why no endpoint was picked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoneLeft {
-    /// The active checks have found every endpoint dead.
+    /// The active checks have found every endpoint dead, or it was taken out by hand.
     AllDown,
     /// Every endpoint that is not dead has been tried already.
     AllTried,
@@ -126,7 +128,8 @@ impl Balancer {
 
     /// Picks an endpoint that has not been tried: one in good standing, or one due for its trial,
     /// primary ones before backups; failing these one that is ejected, since a try may succeed
-    /// where a refusal cannot. Never one the active checks have found dead.
+    /// where a refusal cannot. Never one the active checks have found dead, or that was taken out by
+    /// hand.
     pub fn pick(&mut self, now: Tick, tried: &Tried) -> Result<Picked, NoneLeft> {
         let mut tried = *tried;
         self.pick_fit(Role::Primary, now, &mut tried)
@@ -137,7 +140,7 @@ impl Balancer {
     fn pick_fit(&mut self, role: Role, now: Tick, tried: &mut Tried) -> Option<Picked> {
         loop {
             let endpoints = &self.upstream.endpoints;
-            let standing = |index: usize| endpoints[index].health().admission(now);
+            let standing = |index: usize| endpoints[index].admission(now);
             let fit = |index: usize| {
                 endpoints[index].role == role
                     && !tried.contains(index)
@@ -166,7 +169,7 @@ impl Balancer {
 
     fn pick_ejected(&mut self, now: Tick, tried: &Tried) -> Result<Picked, NoneLeft> {
         let endpoints = &self.upstream.endpoints;
-        let dead = |index: usize| endpoints[index].health().admission(now) == Admission::Down;
+        let dead = |index: usize| endpoints[index].admission(now) == Admission::Down;
         let picked = self.turns.pick(|index| !tried.contains(index) && !dead(index));
         picked.map(|endpoint| Picked { endpoint, on_trial: false }).ok_or_else(|| {
             let all_down = (0..endpoints.len()).all(dead);
@@ -186,6 +189,7 @@ mod tests {
     use std::num::NonZeroU16;
 
     use super::health::{Failure, Verdict};
+    use super::standing::Order;
     use super::*;
     use crate::address::Address;
 
@@ -236,6 +240,23 @@ mod tests {
         let mut balancer = balancer(1);
         balancer.upstream.endpoints[0].health().on_check(Verdict::Down, NOW);
         assert_eq!(balancer.pick(NOW, &Tried::default()), Err(NoneLeft::AllDown));
+    }
+
+    #[test]
+    fn what_is_taken_out_by_hand_is_not_tried_until_it_is_ready_again() {
+        for order in [Order::Drained, Order::Down] {
+            let mut balancer = balancer(2);
+            let standing = |balancer: &Balancer, index: usize, order| {
+                balancer.upstream.endpoints[index].record.standing.set(order, NOW);
+            };
+            standing(&balancer, 0, order);
+            eject(&balancer, 1);
+            assert_eq!(picks(&mut balancer, NOW, 4), [1; 4]);
+            standing(&balancer, 1, order);
+            assert_eq!(balancer.pick(NOW, &Tried::default()), Err(NoneLeft::AllDown));
+            standing(&balancer, 0, Order::Ready);
+            assert_eq!(picks(&mut balancer, NOW, 4), [0; 4]);
+        }
     }
 
     #[test]

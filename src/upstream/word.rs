@@ -89,6 +89,33 @@ pub enum Admission {
     Down,
 }
 
+/// How an endpoint is doing by its health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Well.
+    Up,
+    /// Out for a while.
+    Ejected {
+        /// When that began.
+        since: Tick,
+        /// When a trial is due.
+        until: Tick,
+        /// Counts the ejections in close succession.
+        round: u8,
+    },
+    /// Out until a single request, the next one, has shown how it is doing.
+    TrialDue,
+    /// Out until that request, which is under way, has.
+    Trial {
+        /// When it was sent.
+        since: Tick,
+        /// When another one is, if this one has not ended by then.
+        until: Tick,
+    },
+    /// Out until the active checks pass.
+    Down,
+}
+
 /// A change worth logging, returned only to the caller whose update made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transition {
@@ -207,6 +234,18 @@ impl Word {
             State::Healthy { .. } => Admission::Open,
             State::Ejected(term) | State::Trial(term) if now < term.until() => Admission::Ejected,
             State::Ejected(_) | State::Trial(_) => Admission::TrialDue,
+        }
+    }
+
+    pub(super) fn condition(self, now: Tick) -> Condition {
+        match self.state {
+            _ if self.checked_down => Condition::Down,
+            State::Healthy { .. } => Condition::Up,
+            State::Ejected(term) | State::Trial(term) if now >= term.until() => Condition::TrialDue,
+            State::Ejected(term) => {
+                Condition::Ejected { since: term.since, until: term.until(), round: term.round }
+            }
+            State::Trial(term) => Condition::Trial { since: term.since, until: term.until() },
         }
     }
 

@@ -1,5 +1,7 @@
 //! The three nouns of every test: a [`Proxy`], a raw [`Client`] before it, an [`Origin`] behind it.
 
+pub mod admin;
+pub mod chain;
 pub mod client;
 pub mod library;
 pub mod origin;
@@ -8,6 +10,7 @@ pub mod process;
 pub mod proxy;
 pub mod strict;
 
+pub use admin::Admin;
 pub use client::{Client, Response};
 pub use origin::{Conn, Origin};
 pub use process::Process;

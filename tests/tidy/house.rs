@@ -27,7 +27,11 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
         ],
     ),
     (1, "", &["metrics"]),
-    (1, "upstream/", &["word", "health", "settings", "endpoint", "balance", "mod"]),
+    (
+        1,
+        "upstream/",
+        &["word", "health", "settings", "standing", "failures", "endpoint", "balance", "mod"],
+    ),
     (
         2,
         "net/",
@@ -69,6 +73,7 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
             "upstreams",
             "routes",
             "listeners",
+            "admin",
             "mod",
             "describe",
             "explain",
@@ -87,11 +92,17 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
             "upgrade",
             "systemd",
             "running",
+            "board",
             "signals",
             "demo",
-            "mod",
         ],
     ),
+    (
+        7,
+        "control/admin/",
+        &["machine", "http", "access", "exposition", "state", "metrics", "status", "orders", "mod"],
+    ),
+    (7, "control/", &["takeover", "mod"]),
     (8, "", &["lib", "main"]),
 ];
 
@@ -234,9 +245,9 @@ fn from_root(path: &str, file: &str) -> Vec<String> {
 /// The files that may hold what an import names, likeliest first.
 fn files_of(import: &[String]) -> Vec<String> {
     let mut files = vec!["src/lib.rs".into()];
-    if let [room, rest @ ..] = import {
-        files.extend([format!("src/{room}.rs"), format!("src/{room}/mod.rs")]);
-        files.extend(rest.first().map(|file| format!("src/{room}/{file}.rs")));
+    for depth in 1..=import.len() {
+        let path = import[..depth].join("/");
+        files.extend([format!("src/{path}.rs"), format!("src/{path}/mod.rs")]);
     }
     files.reverse();
     files

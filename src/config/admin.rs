@@ -1,0 +1,116 @@
+//! Where the admin listener is, and the secret it asks for.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::mistake::Mistakes;
+use super::sources::Sources;
+use super::value::{self, Resolve};
+use crate::address::Address;
+
+/// The longest secret.
+const TOKEN_BYTES_MAX: usize = 256;
+
+/// The admin listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Where it listens.
+    pub address: Address,
+    /// The file that holds its secret.
+    pub token_file: Option<PathBuf>,
+}
+
+impl Admin {
+    /// The one that is asked for.
+    pub(super) fn of(
+        sources: &Sources,
+        resolve: Resolve<'_>,
+        mistakes: &mut Mistakes,
+    ) -> Option<Self> {
+        let token_file = sources.flags.admin_token_file.as_ref().map(PathBuf::from);
+        let Some(text) = &sources.flags.admin else {
+            if token_file.is_some() {
+                let place = sources.place("admin-token-file");
+                mistakes.add(&place, "there is nothing to guard: --admin is not given");
+            }
+            return None;
+        };
+        let place = sources.place("admin");
+        let mut addresses = mistakes.take(&place, value::addresses(text, resolve))?.into_iter();
+        let (Some(address), None) = (addresses.next(), addresses.next()) else {
+            mistakes.add(&place, format!("{text:?} is more than one address: write one of them"));
+            return None;
+        };
+        if let Address::Tcp(tcp) = &address
+            && !tcp.ip().is_loopback()
+            && token_file.is_none()
+        {
+            let what = format!("{tcp} can be reached from outside: give --admin-token-file, too");
+            mistakes.add(&place, what);
+        }
+        Some(Self { address, token_file })
+    }
+}
+
+/// The secret that a client of the admin listener has to know.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(Box<[u8]>);
+
+impl Token {
+    /// Reads it from a file that nobody else may read: 1 to 256 visible bytes, and white space
+    /// around them that does not count.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let shown = path.display();
+        let read = || {
+            let file = File::open(path)?;
+            let mode = file.metadata()?.permissions().mode();
+            let mut text = Vec::new();
+            file.take(4 * TOKEN_BYTES_MAX as u64).read_to_end(&mut text)?;
+            Ok((mode, text))
+        };
+        let (mode, text) = read().map_err(|error: std::io::Error| format!("{shown}: {error}"))?;
+        if mode & 0o077 != 0 {
+            return Err(format!(
+                "{shown} is open to others (mode {:o}): chmod 600 it",
+                mode & 0o777
+            ));
+        }
+        let token = text.trim_ascii();
+        let fits = (1..=TOKEN_BYTES_MAX).contains(&token.len());
+        if !fits || !token.iter().all(u8::is_ascii_graphic) {
+            let what = "holds no token: write 1 to 256 visible ASCII characters";
+            return Err(format!("{shown} {what}"));
+        }
+        Ok(Self(token.into()))
+    }
+
+    /// Whether `given` is the same. How long that takes says nothing about how much of it is.
+    pub fn is(&self, given: &[u8]) -> bool {
+        let differing = self.0.iter().zip(given).fold(0, |all, (a, b)| all | (a ^ b));
+        self.0.len() == given.len() && std::hint::black_box(differing) == 0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_the_same_whole_or_not_at_all() {
+        let token = Token(b"secret".as_slice().into());
+        for (given, same) in [("secret", true), ("secreT", false), ("secre", false), ("", false)] {
+            assert_eq!(token.is(given.as_bytes()), same, "{given}");
+        }
+        assert!(!token.is(b"secrets"));
+        assert_eq!(format!("{token:?}"), "Token(…)");
+    }
+}

@@ -1,0 +1,258 @@
+//! Requests to the admin listener and answers to them, on the parsers that clients get.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::pin::pin;
+use std::time::Duration;
+
+use crate::buffer::Buffer;
+use crate::fault::Kind;
+use crate::http::chunked::Emit;
+use crate::http::framing;
+use crate::http::head::{self, Limits, RequestHead, Scan, Storage, Version};
+use crate::http::persistence::Options;
+use crate::net::deadline::{Activity, Elapsed, Timer};
+use crate::net::stream::{ReadHalf, Stream};
+use crate::reject::Reject;
+use crate::relay::body::Body;
+use crate::relay::copy::{Broken, Meter};
+use crate::session::attempt::read_head;
+
+/// For a request to come whole, and for an answer to be taken, from byte to byte.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const LIMITS: Limits = Limits { head_bytes_max: 16 * 1024, fields_max: 100 };
+
+/// Nothing here takes a body; one as long as this is ignored.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// The client has left, or was given up.
+pub(super) struct Left;
+
+impl From<Broken> for Left {
+    fn from(_: Broken) -> Self {
+        Self
+    }
+}
+
+impl From<Elapsed> for Left {
+    fn from(_: Elapsed) -> Self {
+        Self
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    /// To be told something, for HEAD without the body.
+    Get,
+    /// To do something.
+    Post,
+    /// Something that nobody here does.
+    Other,
+}
+
+/// Whether the connection goes on after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// It does, and an HTTP/1.0 client is told so.
+    Stays(Version),
+    /// It ends.
+    Ends,
+}
+
+/// A request, its body left out.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    pub(super) verb: Verb,
+    /// Without the query, as it was sent.
+    pub(super) path: String,
+    /// Behind the question mark; empty without one.
+    pub(super) query: String,
+    /// Whom it is for; empty if it does not say.
+    pub(super) host: String,
+    pub(super) version: Version,
+    pub(super) origin: Option<Vec<u8>>,
+    pub(super) authorization: Option<Vec<u8>>,
+    wants_body: bool,
+    after: After,
+}
+
+impl Request {
+    fn of(head: &RequestHead<'_, '_>) -> Self {
+        let field = |wanted: &str| {
+            let mut fields = head.fields.iter();
+            let found = fields.find(|(_, name, _)| name.eq_ignore_ascii_case(wanted));
+            found.map(|(_, _, value)| value.to_vec())
+        };
+        let path = head.path();
+        let persists = Options::of(&head.fields).persists(head.version);
+        Self {
+            verb: match head.method {
+                "GET" | "HEAD" => Verb::Get,
+                "POST" => Verb::Post,
+                _ => Verb::Other,
+            },
+            path: path.to_owned(),
+            query: head.target[path.len()..].trim_start_matches('?').to_owned(),
+            host: String::from_utf8_lossy(head.authority).into_owned(),
+            version: head.version,
+            origin: field("origin"),
+            authorization: field("authorization"),
+            wants_body: head.method != "HEAD",
+            after: if persists { After::Stays(head.version) } else { After::Ends },
+        }
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    kind: &'static str,
+    /// Lines of the head besides the usual ones, each with its end.
+    fields: &'static str,
+    pub(super) body: Cow<'static, str>,
+}
+
+impl Answer {
+    /// A text for people.
+    pub(super) fn text(status: u16, body: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, kind: "text/plain; charset=utf-8", fields: "", body: body.into() }
+    }
+
+    /// A text of another kind.
+    pub(super) fn of_kind(kind: &'static str, body: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, ..Self::text(200, body) }
+    }
+
+    /// The same with these lines in its head, each with its end.
+    pub(super) fn with(self, fields: &'static str) -> Self {
+        Self { fields, ..self }
+    }
+
+    fn write(&self, wants_body: bool, after: After) -> String {
+        let Self { status, kind, fields, body } = self;
+        let (reason, length) = (reason(*status), body.len());
+        let connection = match after {
+            After::Ends => "Connection: close\r\n",
+            After::Stays(Version::Http10) => "Connection: keep-alive\r\n",
+            After::Stays(Version::Http11) => "",
+        };
+        let mut out = String::with_capacity(512 + length);
+        let _ = write!(
+            out,
+            "HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
+             Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n{fields}{connection}\r\n"
+        );
+        if wants_body {
+            out.push_str(body);
+        }
+        out
+    }
+}
+
+/// RFC 9110 §15.
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        422 => "Unprocessable Content",
+        500 => "Internal Server Error",
+        503 => "Service Unavailable",
+        _ => "Error",
+    }
+}
+
+/// A connection of a client, between two requests.
+pub(super) struct Exchange<'s> {
+    stream: &'s mut Stream,
+    input: Buffer,
+    /// What every wait is bounded by.
+    pub(super) timer: Timer,
+}
+
+impl<'s> Exchange<'s> {
+    pub(super) fn new(stream: &'s mut Stream) -> Self {
+        Self { stream, input: Buffer::new(), timer: Timer::new() }
+    }
+
+    /// The next request; what is none is answered here.
+    pub(super) async fn request(&mut self) -> Result<Request, Left> {
+        let activity = Activity::new();
+        let meter = Meter::new(&activity);
+        let read = {
+            let (mut read, _) = self.stream.split();
+            let reading = pin!(next(&mut read, &mut self.input, &meter));
+            self.timer.within(PATIENCE, reading).await?
+        };
+        match read {
+            Ok(request) => Ok(request),
+            Err(Kind::Rejected(reject)) => {
+                let answer = Answer::text(reject.status(), format!("{}\n", reject.phrase()));
+                self.send(&answer.write(true, After::Ends), After::Ends).await?;
+                Err(Left)
+            }
+            Err(_) => Err(Left),
+        }
+    }
+
+    /// Answers it; says whether another one may follow.
+    pub(super) async fn answer(&mut self, request: &Request, answer: &Answer) -> Result<(), Left> {
+        self.send(&answer.write(request.wants_body, request.after), request.after).await
+    }
+
+    async fn send(&mut self, bytes: &str, after: After) -> Result<(), Left> {
+        let activity = Activity::new();
+        let meter = Meter::new(&activity);
+        let (_, mut write) = self.stream.split();
+        {
+            let writing = pin!(meter.write(&mut write, bytes.as_bytes()));
+            self.timer.while_active(PATIENCE, &activity, writing).await??;
+        }
+        match after {
+            After::Stays(_) => Ok(()),
+            After::Ends => write.shutdown().map_err(|_| Left).and(Err(Left)),
+        }
+    }
+}
+
+/// Reads a request, its body included.
+async fn next(
+    read: &mut ReadHalf<'_>,
+    input: &mut Buffer,
+    meter: &Meter<'_>,
+) -> Result<Request, Kind> {
+    let length = read_head(read, input, Scan::request(), &LIMITS, meter).await?;
+    let (request, mut body) = parse(&input.filled()[..length]).map_err(Kind::Rejected)?;
+    input.consume(length);
+    let mut room = BODY_BYTES_MAX;
+    while !body.has_ended() {
+        match body.admit(input, room) {
+            Ok(0) if body.has_ended() => {}
+            Ok(0) if room == 0 => return Err(Kind::Exhausted),
+            Ok(0) => match meter.read(read, input).await {
+                Ok(0) => return Err(Kind::Closed),
+                Ok(_) => {}
+                Err(broken) => return Err(broken.kind),
+            },
+            Ok(count) => {
+                body.pass(input, count);
+                room = room.saturating_sub(count);
+            }
+            Err(reject) => return Err(Kind::Rejected(reject)),
+        }
+    }
+    Ok(request)
+}
+
+fn parse(bytes: &[u8]) -> Result<(Request, Body), Reject> {
+    let mut storage = Storage::new();
+    let head = head::request(bytes, &LIMITS, &mut storage)?;
+    let framing = framing::request(&head)?;
+    Ok((Request::of(&head), Body::new(framing, Emit::Data)))
+}

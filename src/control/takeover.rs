@@ -1,0 +1,128 @@
+//! How two processes come together for an upgrade, and part.
+
+use std::io;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::admin::Admin;
+use super::running::{Running, StartError};
+use super::signals::{Asked, Signals};
+use super::upgrade::{self, Inheritance};
+use crate::net::handover::{Channel, Meeting, Owner};
+
+/// Between two looks for another process, or for a signal.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What has come of an offer to hand over.
+pub(super) enum Offered {
+    /// There is no `--upgrade-sock`.
+    Nowhere,
+    /// The other process accepts connections, at these addresses.
+    Taken(Channel, Vec<String>),
+    /// Nothing has changed, and why.
+    Failed(String),
+    /// A signal came first that says to end.
+    Interrupted(Asked),
+}
+
+/// Looks for another process at `--upgrade-sock` and offers it everything, until it has taken over or
+/// the limit has passed.
+pub(super) fn offer(running: &Running, admin: Option<&Admin>, signals: &mut Signals) -> Offered {
+    let config = running.config();
+    let Some(path) = &config.upgrade_sock else { return Offered::Nowhere };
+    let limit = config.upgrade_timeout;
+    log::info!("handing over to who comes to {} within {limit:?}", path.display());
+    let mut watch = Watch { deadline: Instant::now() + limit, signals };
+    let mut unwelcome = None;
+    let join = || {
+        let joined = Channel::join(path);
+        // What is wrong may be put right while there is time.
+        let joined = joined.unwrap_or_else(|error| {
+            unwelcome = Some(error);
+            None
+        });
+        if joined.is_none() {
+            thread::sleep(PAUSE);
+        }
+        Ok(joined)
+    };
+    let joined = watch.until(join).map_err(|offered| match (offered, unwelcome) {
+        (Offered::Failed(reason), Some(error)) => {
+            Offered::Failed(format!("{reason}: {}: {error}", path.display()))
+        }
+        (offered, _) => offered,
+    });
+    let taken = joined.and_then(|channel| {
+        let failed = |error: io::Error| Offered::Failed(error.to_string());
+        running.offer(&channel, admin.map(Admin::lend), watch.deadline).map_err(failed)?;
+        let addresses = watch.until(|| upgrade::is_ready(&channel, PAUSE))?;
+        upgrade::give(&channel).map_err(failed)?;
+        Ok((channel, addresses))
+    });
+    taken.map_or_else(|offered| offered, |(channel, addresses)| Offered::Taken(channel, addresses))
+}
+
+/// Waits until another process hands over.
+pub(super) fn wait(
+    path: &Path,
+    limit: Duration,
+    owner: Owner,
+    signals: &mut Signals,
+) -> Result<Inheritance, StartError> {
+    let meeting = Meeting::at(path, owner).map_err(StartError::TakeOver)?;
+    log::info!("waiting for up to {limit:?} to be handed over to: SIGQUIT to the old process");
+    let mut watch = Watch { deadline: Instant::now() + limit, signals };
+    watch.until(|| Inheritance::receive(&meeting, PAUSE)).map_err(|offered| {
+        StartError::TakeOver(match offered {
+            Offered::Failed(reason) if reason == LATE => io::ErrorKind::TimedOut.into(),
+            Offered::Failed(reason) => io::Error::other(reason),
+            _ => io::ErrorKind::Interrupted.into(),
+        })
+    })
+}
+
+/// Why nobody was found.
+const LATE: &str = "nobody has come in time";
+
+/// How long to look for something.
+struct Watch<'a> {
+    deadline: Instant,
+    signals: &'a mut Signals,
+}
+
+impl Watch<'_> {
+    /// Looks again and again until there is something.
+    fn until<T>(&mut self, mut look: impl FnMut() -> io::Result<Option<T>>) -> Result<T, Offered> {
+        loop {
+            match look() {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
+                Err(error) => return Err(Offered::Failed(error.to_string())),
+            }
+            if let Some(asked) = self.signals.ending() {
+                return Err(Offered::Interrupted(asked));
+            }
+            if Instant::now() >= self.deadline {
+                return Err(Offered::Failed(LATE.to_owned()));
+            }
+        }
+    }
+}
+
+/// Begins to accept from what was handed over, as soon as the old process has given it away.
+pub(super) fn settle(
+    inheritance: Inheritance,
+    running: &mut Running,
+    signals: &mut Signals,
+) -> Result<(), StartError> {
+    if signals.ending().is_some() {
+        return Err(StartError::TakeOver(io::ErrorKind::Interrupted.into()));
+    }
+    let settled = inheritance.settle(running.addresses()).map_err(StartError::TakeOver)?;
+    running.accept();
+    match settled {
+        Some(channel) => running.take_in(channel).map_err(StartError::TakeOver),
+        None => Ok(()),
+    }
+}

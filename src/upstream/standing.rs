@@ -1,0 +1,97 @@
+//! What somebody has ordered of an endpoint, whatever its health.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::health::Tick;
+
+/// Whether an endpoint is to have requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// As its health allows.
+    Ready,
+    /// No new ones; it is well, and what is under way goes on.
+    Drained,
+    /// No new ones, and it does not count as well.
+    Down,
+}
+
+impl Order {
+    /// As it is asked for.
+    pub const fn verb(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Drained => "drain",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// The order in force and when it was given, in one word: read for each request, hence relaxed.
+#[derive(Debug, Default)]
+pub struct Standing(AtomicU64);
+
+const ORDER_BITS: u32 = 2;
+
+impl Standing {
+    /// The order in force; one load.
+    #[must_use]
+    pub fn order(&self) -> Order {
+        Self::unpack(self.0.load(Relaxed)).0
+    }
+
+    /// The order in force and when it was given; the start of the process if none ever was.
+    #[must_use]
+    pub fn ordered(&self) -> (Order, Tick) {
+        Self::unpack(self.0.load(Relaxed))
+    }
+
+    /// All of it in a word, for another process.
+    #[must_use]
+    pub fn word(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// Goes on from the word of another process that has counted ticks from the same moment.
+    pub fn restore(&self, word: u64) {
+        self.0.store(word, Relaxed);
+    }
+
+    /// Gives an order at `now`; says whether it is another one than before.
+    pub fn set(&self, order: Order, now: Tick) -> bool {
+        let number = match order {
+            Order::Ready => 0,
+            Order::Drained => 1,
+            Order::Down => 2,
+        };
+        let next = now.as_millis() << ORDER_BITS | number;
+        let change = |word: u64| (Self::unpack(word).0 != order).then_some(next);
+        self.0.fetch_update(Relaxed, Relaxed, change).is_ok()
+    }
+
+    fn unpack(word: u64) -> (Order, Tick) {
+        let order = match word & ((1 << ORDER_BITS) - 1) {
+            0 => Order::Ready,
+            1 => Order::Drained,
+            _ => Order::Down,
+        };
+        (order, Tick::from_millis(word >> ORDER_BITS))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_stands_until_another_one_is_given() {
+        let standing = Standing::default();
+        assert_eq!(standing.ordered(), (Order::Ready, Tick::from_millis(0)));
+        let at = Tick::from_millis;
+        assert!(standing.set(Order::Drained, at(5)) && !standing.set(Order::Drained, at(7)));
+        assert_eq!(standing.ordered(), (Order::Drained, at(5)));
+        assert!(standing.set(Order::Down, at(u64::MAX)));
+        assert_eq!(standing.ordered(), (Order::Down, at(u64::MAX)));
+        assert!(standing.set(Order::Ready, at(9)));
+        assert_eq!(standing.order(), Order::Ready);
+    }
+}
