@@ -18,6 +18,7 @@
 //!
 //! Whatever goes wrong on the way is a [`fault::Fault`]; what follows from it is decided there.
 
+pub mod access_log;
 pub mod address;
 pub mod buffer;
 pub mod config;

@@ -26,6 +26,7 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
             "mod",
         ],
     ),
+    (1, "access_log/", &["text", "date", "termination", "entry", "combined", "json", "mod"]),
     (1, "", &["metrics"]),
     (1, "upstream/", &["word", "health", "settings", "endpoint", "balance", "mod"]),
     (
