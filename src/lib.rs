@@ -28,6 +28,7 @@ mod corpus;
 pub mod drain;
 pub mod fault;
 pub mod http;
+pub mod log_writer;
 pub mod metrics;
 pub mod net;
 pub mod proxy_protocol;

@@ -34,6 +34,7 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
         "net/",
         &["deadline", "delivery", "memory", "stream", "splice", "listen", "connect", "pool", "mod"],
     ),
+    (2, "log_writer/", &["output", "queue", "writer", "mod"]),
     (3, "relay/", &["copy", "body", "duplex", "mod"]),
     (
         4,
