@@ -38,38 +38,32 @@ impl Day {
 pub(super) fn common(unix_micros: u64, out: &mut Vec<u8>) {
     let second = (unix_micros / 1_000_000).min(SECOND_MAX);
     let Day { year, month, of_month } = Day::after_epoch(second / 86_400);
-    text::digits::<2>(of_month, out);
-    out.push(b'/');
-    out.extend_from_slice(MONTHS[((month - 1) % 12) as usize]);
-    out.push(b'/');
-    text::digits::<4>(year, out);
-    out.push(b':');
-    time_of_day(second, out);
-    out.extend_from_slice(b" +0000");
+    let mut date = *b"00/Jan/0000:00:00:00 +0000";
+    text::put::<2>(of_month, &mut date[0..2]);
+    date[3..6].copy_from_slice(MONTHS[((month - 1) % 12) as usize]);
+    text::put::<4>(year, &mut date[7..11]);
+    time_of_day(second, &mut date[12..20]);
+    out.extend_from_slice(&date);
 }
 
 /// `2026-11-21T13:48:17.123456Z` (RFC 3339 §5.6).
 pub(super) fn rfc3339(unix_micros: u64, out: &mut Vec<u8>) {
     let second = (unix_micros / 1_000_000).min(SECOND_MAX);
     let Day { year, month, of_month } = Day::after_epoch(second / 86_400);
-    text::digits::<4>(year, out);
-    out.push(b'-');
-    text::digits::<2>(month, out);
-    out.push(b'-');
-    text::digits::<2>(of_month, out);
-    out.push(b'T');
-    time_of_day(second, out);
-    out.push(b'.');
-    text::digits::<6>(unix_micros % 1_000_000, out);
-    out.push(b'Z');
+    let mut date = *b"0000-00-00T00:00:00.000000Z";
+    text::put::<4>(year, &mut date[0..4]);
+    text::put::<2>(month, &mut date[5..7]);
+    text::put::<2>(of_month, &mut date[8..10]);
+    time_of_day(second, &mut date[11..19]);
+    text::put::<6>(unix_micros % 1_000_000, &mut date[20..26]);
+    out.extend_from_slice(&date);
 }
 
-fn time_of_day(second: u64, out: &mut Vec<u8>) {
-    text::digits::<2>(second / 3_600 % 24, out);
-    out.push(b':');
-    text::digits::<2>(second / 60 % 60, out);
-    out.push(b':');
-    text::digits::<2>(second % 60, out);
+/// The digits around the colons.
+fn time_of_day(second: u64, out: &mut [u8]) {
+    text::put::<2>(second / 3_600 % 24, &mut out[0..2]);
+    text::put::<2>(second / 60 % 60, &mut out[3..5]);
+    text::put::<2>(second % 60, &mut out[6..8]);
 }
 
 #[cfg(test)]

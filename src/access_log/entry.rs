@@ -28,7 +28,8 @@ pub struct Timers {
     pub queue: Option<Duration>,
     /// Opening the connection that was used; `None` if it was there already.
     pub connect: Option<Duration>,
-    /// From the end of the request's head to the first byte of the answer's.
+    /// From when the connection to the endpoint that was used was there, and the request began to be
+    /// sent on it, to the first byte of its answer's head.
     pub first_byte: Option<Duration>,
     /// From the first byte of the request to the last of the answer.
     pub total: Duration,

@@ -25,10 +25,12 @@ mod combined;
 mod date;
 mod entry;
 mod json;
+mod request_id;
 mod termination;
 mod text;
 
 pub use self::entry::{Entry, Protocol, Timers};
+pub use self::request_id::{MADE_LENGTH, RequestIds, is_request_id};
 pub use self::termination::{Ender, Phase, Termination};
 
 /// How a line is written.

@@ -84,6 +84,17 @@ pub(super) fn bytes(text: Option<&str>) -> &[u8] {
 
 /// A number in as many digits as it has.
 pub(super) fn decimal(mut number: u64, out: &mut Vec<u8>) {
+    // Most are short: no call of memcpy for these.
+    if number < 1000 {
+        let digits = [b'0' + (number / 100 % 10) as u8, b'0' + (number / 10 % 10) as u8];
+        if number >= 100 {
+            out.push(digits[0]);
+        }
+        if number >= 10 {
+            out.push(digits[1]);
+        }
+        return out.push(b'0' + (number % 10) as u8);
+    }
     let mut digits = [0; 20];
     let mut first = digits.len();
     loop {
@@ -97,20 +108,32 @@ pub(super) fn decimal(mut number: u64, out: &mut Vec<u8>) {
 }
 
 /// The last `WIDTH` digits of a number, with zeros in front.
-pub(super) fn digits<const WIDTH: usize>(mut number: u64, out: &mut Vec<u8>) {
+pub(super) fn digits<const WIDTH: usize>(number: u64, out: &mut Vec<u8>) {
     let mut digits = [b'0'; WIDTH];
-    for digit in digits.iter_mut().rev() {
+    put::<WIDTH>(number, &mut digits);
+    out.extend_from_slice(&digits);
+}
+
+/// The same into a place of that width.
+pub(super) fn put<const WIDTH: usize>(mut number: u64, out: &mut [u8]) {
+    for digit in out[..WIDTH].iter_mut().rev() {
         *digit = b'0' + (number % 10) as u8;
         number /= 10;
     }
-    out.extend_from_slice(&digits);
 }
 
 /// Seconds with six decimals; what is below a microsecond is dropped.
 pub(super) fn seconds(duration: Duration, out: &mut Vec<u8>) {
+    let micros = duration.subsec_micros().into();
+    if duration.as_secs() < 10 {
+        let mut text = *b"0.000000";
+        text[0] += (duration.as_secs() % 10) as u8;
+        put::<6>(micros, &mut text[2..]);
+        return out.extend_from_slice(&text);
+    }
     decimal(duration.as_secs(), out);
     out.push(b'.');
-    digits::<6>(duration.subsec_micros().into(), out);
+    digits::<6>(micros, out);
 }
 
 /// An address as [`Address`] displays it, the path of a unix socket escaped.

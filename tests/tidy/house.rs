@@ -26,7 +26,11 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
             "mod",
         ],
     ),
-    (1, "access_log/", &["text", "date", "termination", "entry", "combined", "json", "mod"]),
+    (
+        1,
+        "access_log/",
+        &["text", "date", "request_id", "termination", "entry", "combined", "json", "mod"],
+    ),
     (1, "", &["metrics"]),
     (1, "upstream/", &["word", "health", "settings", "endpoint", "balance", "mod"]),
     (
@@ -41,7 +45,9 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
         "session/",
         &[
             "gate",
+            "journal",
             "services",
+            "draft",
             "record",
             "caller",
             "attempt",
@@ -76,7 +82,17 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
     (
         7,
         "control/",
-        &["origin", "process", "error_log", "checks", "running", "signals", "demo", "mod"],
+        &[
+            "origin",
+            "process",
+            "error_log",
+            "access_log",
+            "checks",
+            "running",
+            "signals",
+            "demo",
+            "mod",
+        ],
     ),
     (8, "", &["lib", "main"]),
 ];
