@@ -4,11 +4,14 @@
 //! The compiler's hints on visibility and documentation are meant for the crate, not for its tests.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod access_log;
+mod access_log_target;
 mod balancing;
 mod bodies;
 mod command;
 mod configuration;
 mod conformance;
+mod counters;
 mod cut;
 mod drain;
 mod early_answers;

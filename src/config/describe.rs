@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::Config;
+use crate::access_log::Format;
 use crate::session::Service;
 use crate::session::caller::Greeting;
 use crate::session::services::{Plan, Route};
@@ -63,6 +64,13 @@ fn items(config: &Config) -> Vec<Item> {
     items.extend(plan.routes.iter().map(|route| of_route(route, plan)));
     items.extend(plan.upstreams.iter().flat_map(|upstream| of_upstream(upstream)));
     items.extend(of_clients(config));
+    items.extend(config.access_log.as_ref().map(|log| {
+        let format = match log.format {
+            Format::Combined => "combined",
+            Format::Json => "json",
+        };
+        item("access log", format!("{}, {format}", log.target))
+    }));
     items
 }
 

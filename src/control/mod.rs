@@ -1,6 +1,7 @@
 //! The control thread: starts the workers, checks the endpoints, reloads, and ends it all on a
 //! signal.
 
+pub mod access_log;
 mod checks;
 pub mod demo;
 pub mod error_log;
@@ -10,6 +11,8 @@ mod running;
 mod signals;
 
 pub use running::{Running, StartError, start};
+
+use std::time::Duration;
 
 use crate::config::{Config, Loader};
 use error_log::ErrorLog;
@@ -51,18 +54,22 @@ pub fn run(config: Config, around: Surroundings) -> Result<(), StartError> {
     loop {
         match signals.next() {
             Asked::Reload => reload(&mut running, &loader),
-            Asked::Reopen => error_log.iter().for_each(ErrorLog::reopen),
+            Asked::Reopen => {
+                error_log.iter().for_each(ErrorLog::reopen);
+                running.access_log().inspect(|log| log.reopen());
+            }
             Asked::Drain => break signals.drain(running),
-            Asked::EndAtOnce => break end_at_once(&running),
+            Asked::EndAtOnce => break end_at_once(running),
         }
     }
     drop(pid_file);
     Ok(())
 }
 
-fn end_at_once(running: &Running) {
+fn end_at_once(running: Running) {
     log::info!("ending at once");
-    running::remove_socket_files(running.addresses());
+    // What is cut has its line in the access log.
+    running.drain(Duration::ZERO);
 }
 
 fn reload(running: &mut Running, loader: &Loader) {

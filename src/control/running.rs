@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::access_log::AccessLog;
 use super::checks::Checks;
 use crate::address::Address;
 use crate::config::describe::difference;
@@ -79,6 +80,7 @@ pub struct Running {
     commands: Vec<mpsc::Sender<Command>>,
     workers: Vec<JoinHandle<usize>>,
     checks: Option<Checks>,
+    access_log: Option<AccessLog>,
 }
 
 /// Binds every address, then starts the workers and the checks.
@@ -97,13 +99,16 @@ pub fn start(
         commands: Vec::new(),
         workers: Vec::new(),
         checks: None,
+        access_log: None,
         gate: Gate::new(config.capacity),
         config,
     };
     let (open, doorways) = running.doorways(&running.config.listeners)?;
     running.next_id += open.len() as u64;
     running.open = open;
-    between().inspect_err(|_| remove_socket_files(running.addresses()))?;
+    between()
+        .and_then(|()| running.open_access_log())
+        .inspect_err(|_| remove_socket_files(running.addresses()))?;
     for (index, listeners) in (0..workers).zip(doorways) {
         running.start_worker(index, listeners, epoch).map_err(StartError::Thread)?;
     }
@@ -126,6 +131,26 @@ impl Running {
     /// Where it listens, with the ports the kernel chose.
     pub fn addresses(&self) -> impl Iterator<Item = &Address> {
         self.open.iter().map(|open| &open.bound)
+    }
+
+    /// Its access log, if it has one.
+    pub fn access_log(&self) -> Option<&AccessLog> {
+        self.access_log.as_ref()
+    }
+
+    /// Lines of the access log that were written and dropped, if there is one.
+    pub fn log_counts(&self) -> Option<(u64, u64)> {
+        self.access_log.as_ref().and_then(AccessLog::counts)
+    }
+
+    /// By whom the process is by now: it must be able to open the file anew.
+    fn open_access_log(&mut self) -> Result<(), StartError> {
+        if let Some(config) = &self.config.access_log {
+            let place = || config.target.to_string().into();
+            let opened = AccessLog::open(config);
+            self.access_log = Some(opened.map_err(|error| StartError::File(place(), error))?);
+        }
+        Ok(())
     }
 
     /// The listeners as they are to be, and what that means for each worker. Those that are open
@@ -174,7 +199,9 @@ impl Running {
         let (ready, started) = sync_channel(1);
         let own = Arc::clone(&metrics);
         let gate = Arc::clone(&self.gate);
-        let setup = Setup { index, listeners, plan, metrics: own, gate, epoch, ready, commands };
+        let journal = self.access_log.as_ref().map(AccessLog::journal).transpose()?.flatten();
+        let setup =
+            Setup { index, listeners, plan, metrics: own, journal, gate, epoch, ready, commands };
         let name = format!("worker-{index}");
         self.workers.push(thread::Builder::new().name(name).spawn(move || worker::run(setup))?);
         started.recv().unwrap_or_else(|_| Err(io::Error::other("the worker panicked")))?;
@@ -192,6 +219,9 @@ impl Running {
         }
         if next.pid_file != self.config.pid_file || next.error_log != self.config.error_log {
             return Err(StartError::Fixed("pid_file or error_log"));
+        }
+        if next.access_log != self.config.access_log {
+            return Err(StartError::Fixed("access_log or access_log_format"));
         }
         next.plan = Arc::new(succeed(&self.config.plan, &next.plan));
         let (open, doorways) = self.doorways(&next.listeners)?;
@@ -240,6 +270,7 @@ impl Running {
         if let Some(checks) = self.checks.take() {
             checks.end();
         }
+        self.access_log.inspect(AccessLog::close);
         cut
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::access_log::AccessLog;
 use super::running::Running;
 
 /// What a signal asks for.
@@ -74,6 +75,7 @@ impl Signals {
     /// Drains for as long as is configured, or until another signal says to end.
     pub(super) fn drain(&mut self, running: Running) {
         let limit = running.config().drain_timeout;
+        let access_log = running.access_log().cloned();
         log::info!("draining for up to {limit:?}; a second signal ends at once");
         let (done, drained) = sync_channel(1);
         thread::spawn(move || done.send(running.drain(limit)));
@@ -83,10 +85,13 @@ impl Signals {
                 Ok(cut) => return log::warn!("the drain limit has passed: {cut} sessions cut"),
                 Err(RecvTimeoutError::Disconnected) => return log::error!("the drain failed"),
                 Err(RecvTimeoutError::Timeout) => match self.0.try_recv() {
-                    Ok(Asked::Reopen) | Err(_) => {}
+                    Ok(Asked::Reopen) => drop(access_log.as_ref().inspect(|log| log.reopen())),
+                    Err(_) => {}
                     Ok(Asked::Reload) => log::warn!("not reloaded: draining"),
                     Ok(Asked::Drain | Asked::EndAtOnce) => {
-                        return log::warn!("second signal: ending at once");
+                        log::warn!("second signal: ending at once");
+                        access_log.inspect(AccessLog::close);
+                        return;
                     }
                 },
             }
