@@ -18,6 +18,7 @@
 //!
 //! Whatever goes wrong on the way is a [`fault::Fault`]; what follows from it is decided there.
 
+pub mod access_log;
 pub mod address;
 pub mod buffer;
 pub mod config;
@@ -27,6 +28,7 @@ mod corpus;
 pub mod drain;
 pub mod fault;
 pub mod http;
+pub mod log_writer;
 pub mod metrics;
 pub mod net;
 pub mod proxy_protocol;

@@ -83,6 +83,15 @@ pub struct RouteMetrics {
     pub responses: [Counter; 6],
 }
 
+impl RouteMetrics {
+    /// Counts a response by its class.
+    pub fn response(&self, status: u16) {
+        if let Some(class) = self.responses.get(usize::from(status / 100)) {
+            class.add(1);
+        }
+    }
+}
+
 /// What one worker has counted since it started.
 #[derive(Debug)]
 #[repr(align(128))]

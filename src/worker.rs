@@ -27,6 +27,7 @@ use crate::session::caller::Caller;
 use crate::session::exit::{Departure, Exit};
 use crate::session::gate::{Gate, Ticket};
 use crate::session::http1::{self, Wait};
+use crate::session::journal::Journal;
 use crate::session::services::{Current, Plan, Services};
 use crate::session::{self, Entrance};
 
@@ -99,6 +100,8 @@ pub struct Setup {
     pub plan: Arc<Plan>,
     /// Its counters.
     pub metrics: Arc<Metrics>,
+    /// Where its sessions log, if they do.
+    pub journal: Option<Journal>,
     /// How many connections there may be.
     pub gate: Arc<Gate>,
     /// Where ticks count from.
@@ -125,7 +128,9 @@ pub fn run(setup: Setup) -> usize {
 }
 
 async fn work(mut setup: Setup) -> usize {
-    let services = Services::new(setup.plan, setup.metrics, setup.index, setup.epoch);
+    let journal = setup.journal.map(Rc::new);
+    let flushing = journal.clone().map(|journal| spawn_local(journal.keep_flushing()));
+    let services = Services::new(setup.plan, setup.metrics, journal, setup.index, setup.epoch);
     let (gate, doors) = (setup.gate, Vec::new());
     let mut worker = Worker { current: Current::new(services), gate, doors };
     let opened = worker.open(setup.listeners);
@@ -166,6 +171,7 @@ async fn work(mut setup: Setup) -> usize {
     }
     let cut = drain(&worker.current.get().drain, deadline).await;
     sweeping.abort();
+    flushing.inspect(JoinHandle::abort);
     cut
 }
 

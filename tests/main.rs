@@ -4,6 +4,8 @@
 //! The compiler's hints on visibility and documentation are meant for the crate, not for its tests.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod access_log;
+mod access_log_target;
 mod admin;
 mod admin_access;
 mod admin_metrics;
@@ -14,6 +16,7 @@ mod command;
 mod configuration;
 mod configured;
 mod conformance;
+mod counters;
 mod cut;
 mod drain;
 mod early_answers;

@@ -193,6 +193,16 @@ pub struct Flags {
     /// Where it is logged; SIGUSR1 opens the file anew [default: standard error]
     #[arg(long, value_name = "FILE", help_heading = "Logging")]
     pub error_log: Option<String>,
+    /// Write a line about each request to this file, or to standard output: -
+    ///
+    /// One thread writes, and no request waits for it: lines for which there is no room are dropped
+    /// and counted. SIGUSR1 opens the file anew. Requests have an X-Request-Id then.
+    /// [default: nowhere]
+    #[arg(long, value_name = "FILE", help_heading = "Logging")]
+    pub access_log: Option<String>,
+    /// How a line is written: combined (as Apache and nginx, with more behind it) or json
+    #[arg(long, value_name = "FORMAT", default_value = "combined", help_heading = "Logging")]
+    pub access_log_format: String,
 
     /// Where to listen for metrics, health and orders: ip:port or unix:/path [default: nowhere]
     ///

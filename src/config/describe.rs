@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::Config;
+use crate::access_log::Format;
 use crate::session::Service;
 use crate::session::caller::Greeting;
 use crate::session::services::{Plan, Route};
@@ -80,6 +81,13 @@ fn listed(config: &Config) -> Vec<Item> {
     items.extend(config.admin.iter().map(|admin| {
         let token = if admin.token_file.is_some() { ", by token" } else { "" };
         item("admin", format!("on {}{token}", admin.address))
+    }));
+    items.extend(config.access_log.as_ref().map(|log| {
+        let format = match log.format {
+            Format::Combined => "combined",
+            Format::Json => "json",
+        };
+        item("access log", format!("{}, {format}", log.target))
     }));
     items
 }

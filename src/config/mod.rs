@@ -22,7 +22,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::access_log::Format;
 use crate::http::head::{FIELDS_CEILING, Limits};
+use crate::log_writer::Target;
 use crate::session::gate::Capacity;
 use crate::session::services::{Plan, Timeouts, Trusted};
 use admin::Admin;
@@ -47,6 +49,15 @@ const RESERVED: usize = 128;
 /// Descriptors kept for a worker: its pipes (`net::splice`), its listeners, its runtime.
 const RESERVED_BY_WORKER: usize = 160;
 
+/// What is written about each request, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// Where.
+    pub target: Target,
+    /// How.
+    pub format: Format,
+}
+
 /// What is true until the next one.
 #[derive(Debug)]
 pub struct Config {
@@ -62,6 +73,8 @@ pub struct Config {
     pub log_level: log::LevelFilter,
     /// Where, if not to standard error.
     pub error_log: Option<PathBuf>,
+    /// What is written about each request, if anything is.
+    pub access_log: Option<AccessLog>,
     /// How many connections there may be.
     pub capacity: Capacity,
     /// Where it meets another process, to hand over to it or to be handed over to.
@@ -104,6 +117,7 @@ impl Config {
                 value::duration(&flags.upgrade_timeout),
                 Duration::ZERO,
             ),
+            access_log: access_log(sources, &mut mistakes),
             pid_file: flags.pid_file.as_ref().map(PathBuf::from),
             admin: Admin::of(sources, resolve, &mut mistakes),
             file: flags.config.as_ref().map(PathBuf::from),
@@ -154,6 +168,29 @@ pub fn threads(text: &str) -> Result<NonZeroUsize, String> {
     Ok(NonZeroUsize::new(wanted)
         .or_else(|| available_parallelism().ok())
         .unwrap_or(NonZeroUsize::MIN))
+}
+
+fn access_log(sources: &Sources, mistakes: &mut Mistakes) -> Option<AccessLog> {
+    let format = match &*sources.flags.access_log_format {
+        "combined" => Ok(Format::Combined),
+        "json" => Ok(Format::Json),
+        other => Err(format!("{other:?} is none of combined, json")),
+    };
+    let format = mistakes.take(&sources.place("access-log-format"), format);
+    let target = match &**sources.flags.access_log.as_ref()? {
+        "-" if sources.flags.daemon => {
+            let what = "\"-\" is standard output, which a --daemon has none of: name a file";
+            mistakes.add(&sources.place("access-log"), what);
+            Target::Stdout
+        }
+        "-" => Target::Stdout,
+        "" => {
+            mistakes.add(&sources.place("access-log"), "\"\" names no file");
+            Target::Stdout
+        }
+        path => Target::File(path.into()),
+    };
+    Some(AccessLog { target, format: format? })
 }
 
 /// Without a word, what descriptors are there for: two for each client, its own and that to its

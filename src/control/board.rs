@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
+use super::access_log::AccessLog;
 use super::running::Running;
 use crate::address::Address;
 use crate::metrics::{Counter, Metrics};
@@ -47,6 +48,8 @@ pub(super) struct Board {
     pub(super) metrics: Vec<Arc<Metrics>>,
     /// How many connections there are, and may be.
     pub(super) gate: Arc<Gate>,
+    /// Where requests have their lines, if anywhere.
+    pub(super) access_log: Option<AccessLog>,
     /// Where ticks count from.
     pub(super) epoch: Epoch,
     /// When all this began.
@@ -70,6 +73,7 @@ impl Board {
         Self {
             metrics: running.metrics.clone(),
             gate: Arc::clone(&running.gate),
+            access_log: running.access_log().cloned(),
             epoch: running.epoch(),
             started: now,
             facts: Mutex::new(facts),

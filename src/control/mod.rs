@@ -1,6 +1,7 @@
 //! The control thread: starts the workers, checks the endpoints, reloads, and ends it all on a
 //! signal.
 
+pub mod access_log;
 mod admin;
 mod board;
 mod checks;
@@ -134,6 +135,7 @@ impl Control {
                 Asked::ReloadFor(how, outcome) => (how, Some(outcome)),
                 Asked::Reopen => {
                     self.error_log.iter().for_each(ErrorLog::reopen);
+                    self.running.access_log().inspect(|log| log.reopen());
                     continue;
                 }
                 Asked::HandOver => {
@@ -170,7 +172,9 @@ impl Control {
     fn end(mut self, asked: &Asked) {
         if matches!(asked, Asked::EndAtOnce) {
             log::info!("ending at once");
-            return running::remove_socket_files(self.running.addresses());
+            // What is cut has its line in the access log.
+            self.running.drain(Duration::ZERO);
+            return;
         }
         self.board.drains();
         self.signals.drain(self.running);

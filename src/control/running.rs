@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::access_log::AccessLog;
 use super::checks::Checks;
 use super::succession;
 use super::upgrade::{self, Arrivals, Inheritance, Inherited, Lent};
@@ -117,6 +118,7 @@ pub struct Running {
     pending: Vec<Vec<Doorway>>,
     /// What another process hands over.
     arrivals: Option<Arrivals>,
+    access_log: Option<AccessLog>,
 }
 
 /// Binds every address, then starts the workers and the checks.
@@ -141,6 +143,7 @@ pub fn start(
         checks: None,
         pending: Vec::new(),
         arrivals: None,
+        access_log: None,
         gate: Gate::new(config.capacity),
         config,
     };
@@ -153,7 +156,9 @@ pub fn start(
     let (open, mut doorways) = running.doorways(&running.config.listeners, inherited)?;
     running.next_id += open.len() as u64;
     running.open = open;
-    between().inspect_err(|_| remove_fresh_files(&running.open))?;
+    between()
+        .and_then(|()| running.open_access_log())
+        .inspect_err(|_| remove_fresh_files(&running.open))?;
     if is_of_process {
         let closed = (0..workers).map(|_| Vec::new()).collect();
         running.pending = std::mem::replace(&mut doorways, closed);
@@ -185,6 +190,26 @@ impl Running {
     /// Where it listens, with the ports the kernel chose.
     pub fn addresses(&self) -> impl Iterator<Item = &Address> {
         self.open.iter().map(|open| &open.bound)
+    }
+
+    /// Its access log, if it has one.
+    pub fn access_log(&self) -> Option<&AccessLog> {
+        self.access_log.as_ref()
+    }
+
+    /// Lines of the access log that were written and dropped, if there is one.
+    pub fn log_counts(&self) -> Option<(u64, u64)> {
+        self.access_log.as_ref().and_then(AccessLog::counts)
+    }
+
+    /// By whom the process is by now: it must be able to open the file anew.
+    fn open_access_log(&mut self) -> Result<(), StartError> {
+        if let Some(config) = &self.config.access_log {
+            let place = || config.target.to_string().into();
+            let opened = AccessLog::open(config);
+            self.access_log = Some(opened.map_err(|error| StartError::File(place(), error))?);
+        }
+        Ok(())
     }
 
     /// The listeners as they are to be, and what that means for each worker. Those that are open
@@ -263,7 +288,9 @@ impl Running {
         let (ready, started) = sync_channel(1);
         let own = Arc::clone(&metrics);
         let gate = Arc::clone(&self.gate);
-        let setup = Setup { index, listeners, plan, metrics: own, gate, epoch, ready, commands };
+        let journal = self.access_log.as_ref().map(AccessLog::journal).transpose()?.flatten();
+        let setup =
+            Setup { index, listeners, plan, metrics: own, journal, gate, epoch, ready, commands };
         let name = format!("worker-{index}");
         self.workers.push(thread::Builder::new().name(name).spawn(move || worker::run(setup))?);
         started.recv().unwrap_or_else(|_| Err(io::Error::other("the worker panicked")))?;
@@ -288,6 +315,7 @@ impl Running {
                 "pid_file or error_log",
             ),
             (next.admin == now.admin, "admin or admin_token_file"),
+            (next.access_log == now.access_log, "access_log or access_log_format"),
         ];
         rows.iter()
             .find(|(stays, _)| !stays)
@@ -443,6 +471,7 @@ impl Running {
         if let Some(checks) = self.checks.take() {
             checks.end();
         }
+        self.access_log.inspect(AccessLog::close);
         cut
     }
 }

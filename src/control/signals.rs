@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+use super::access_log::AccessLog;
 use super::running::Running;
 use super::systemd::{self, Stage};
 use crate::net::handover::Channel;
@@ -131,19 +132,25 @@ impl Signals {
     pub(super) fn drain(&mut self, running: Running) {
         let limit = running.config().drain_timeout;
         systemd::tell(Stage::Stopping);
+        let access_log = running.access_log().cloned();
         log::info!("draining for up to {limit:?}; a second signal ends at once");
-        self.finish(move || running.drain(limit));
+        self.finish(access_log, move || running.drain(limit));
     }
 
     /// Leaves everything to another process, and drains what cannot go.
     pub(super) fn hand_over(&mut self, running: Running, channel: Channel, addresses: Vec<String>) {
         let limit = running.config().drain_timeout;
+        let access_log = running.access_log().cloned();
         log::info!("handed over; what still runs ends within {limit:?}");
-        self.finish(move || running.hand_over(&channel, &addresses, limit));
+        self.finish(access_log, move || running.hand_over(&channel, &addresses, limit));
     }
 
     /// Waits for the end of what runs, which says how many sessions were cut.
-    fn finish(&mut self, ending: impl FnOnce() -> usize + Send + 'static) {
+    fn finish(
+        &mut self,
+        access_log: Option<AccessLog>,
+        ending: impl FnOnce() -> usize + Send + 'static,
+    ) {
         let (done, drained) = sync_channel(1);
         thread::spawn(move || done.send(ending()));
         loop {
@@ -152,14 +159,17 @@ impl Signals {
                 Ok(cut) => return log::warn!("the drain limit has passed: {cut} sessions cut"),
                 Err(RecvTimeoutError::Disconnected) => return log::error!("the drain failed"),
                 Err(RecvTimeoutError::Timeout) => match self.received.try_recv() {
-                    Ok(Asked::Reopen) | Err(_) => {}
+                    Ok(Asked::Reopen) => drop(access_log.as_ref().inspect(|log| log.reopen())),
+                    Err(_) => {}
                     Ok(Asked::Reload) => log::warn!("not reloaded: draining"),
                     Ok(Asked::ReloadFor(_, outcome)) => {
                         // Whoever asked may have gone.
                         let _ = outcome.send(Err(vec!["draining".to_owned()]));
                     }
                     Ok(Asked::HandOver | Asked::Drain | Asked::EndAtOnce) => {
-                        return log::warn!("second signal: ending at once");
+                        log::warn!("second signal: ending at once");
+                        access_log.inspect(AccessLog::close);
+                        return;
                     }
                 },
             }

@@ -28,6 +28,8 @@ pub enum Name {
     ForwardedProto,
     /// Anything else by which a proxy speaks of a client: Forwarded, X-Real-IP, X-Forwarded-*.
     ForwardedOther,
+    /// X-Request-Id: by what name the hops of a request know it.
+    RequestId,
     /// What CGI and its heirs take for something else: one of the above with `_` for `-`, or Proxy,
     /// which becomes `HTTP_PROXY` (CVE-2016-5385) and has no meaning of its own.
     Alias,
@@ -54,6 +56,7 @@ impl Name {
             9 if is("x-real-ip") => Self::ForwardedOther,
             10 if is("connection") => Self::Connection,
             10 if is("keep-alive") => Self::HopByHop,
+            12 if is("x-request-id") => Self::RequestId,
             14 if is("content-length") => Self::ContentLength,
             14 if is("http2-settings") => Self::HopByHop,
             15 if is("x-forwarded-for") => Self::ForwardedFor,
@@ -80,9 +83,9 @@ impl Name {
     }
 
     /// Whether a trailer must not carry it (RFC 9110 §6.5.1): framing, routing, connection
-    /// control, and what proxies say of clients.
+    /// control, and what proxies say of clients. X-Request-Id is none of that: nothing follows from it.
     pub fn forbidden_in_trailer(self) -> bool {
-        self != Self::Other
+        !matches!(self, Self::Other | Self::RequestId)
     }
 }
 
@@ -147,6 +150,8 @@ mod tests {
             (b"Proxy", Name::Alias),
             (b"A_name_of_more_than_thirty_two_characters", Name::Other),
             (b"x_forwarded_for", Name::Alias),
+            (b"x-request-ID", Name::RequestId),
+            (b"X_Request_Id", Name::Alias),
             (b"X-Forwarded_Proto", Name::Alias),
             (b"user_agent", Name::Other),
             (b"X-Forwarded-For", Name::ForwardedFor),

@@ -34,7 +34,7 @@ pub fn request_head(data: &[u8]) {
         with_request(&written, &WIDER, |again, framing_again| {
             assert_eq!((again.method, again.target), (head.method, head.target));
             assert_eq!(framing_again, framing);
-            assert_eq!(others(&again.fields), kept(&head.fields));
+            assert_eq!(others(&again.fields), others_written(head));
             check_fields(head, again);
         })
         .expect("what was written is a head");
@@ -163,7 +163,8 @@ fn with_request<T>(
 }
 
 fn others<'b>(fields: &head::Fields<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
-    let all = fields.iter().filter(|(known, ..)| *known == Name::Other);
+    let is_other = |known| matches!(known, Name::Other | Name::RequestId);
+    let all = fields.iter().filter(|(known, ..)| is_other(*known));
     all.map(|(_, name, value)| (name, value)).collect()
 }
 
@@ -173,6 +174,16 @@ fn kept<'b>(fields: &head::Fields<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
     let mut kept = others(fields);
     kept.retain(|(name, _)| !options.names(fields, name));
     kept
+}
+
+/// The same, with the X-Request-Id that some requests are given instead of their own.
+fn others_written<'b>(head: &RequestHead<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
+    let mut others = kept(&head.fields);
+    if let Some(id) = request_id(head) {
+        others.retain(|(name, _)| Name::of(name.as_bytes()) != Name::RequestId);
+        others.push(("X-Request-Id", id));
+    }
+    others
 }
 
 /// What is our concern has been written as it should, whatever came.
@@ -209,6 +220,11 @@ fn is_trusted(head: &RequestHead<'_, '_>) -> bool {
     head.target.len().is_multiple_of(2)
 }
 
+/// Some are given one, some are not.
+fn request_id(head: &RequestHead<'_, '_>) -> Option<&'static [u8]> {
+    head.method.len().is_multiple_of(2).then_some(b"ours")
+}
+
 /// Sizes without anything around them, data, and trailers that are no concern of a proxy.
 fn check_canonical(mut bytes: &[u8]) {
     let line = |bytes: &[u8]| bytes.windows(2).position(|two| two == b"\r\n").expect("a line");
@@ -226,7 +242,7 @@ fn check_canonical(mut bytes: &[u8]) {
     }
     while line(bytes) > 0 {
         let (name, _) = bytes.split_at(bytes.iter().position(|byte| *byte == b':').expect("one"));
-        assert_eq!(Name::of(name), Name::Other);
+        assert!(!Name::of(name).forbidden_in_trailer());
         bytes = &bytes[line(bytes) + 2..];
     }
     assert_eq!(bytes, b"\r\n");
@@ -248,6 +264,7 @@ fn write_request(head: &RequestHead<'_, '_>, framing: Framing) -> Vec<u8> {
         host_default: "here",
         client: Some([192, 0, 2, 7].into()),
         trusted: is_trusted(head),
+        request_id: request_id(head),
     };
     let mut out = Buffer::new();
     rewrite::request(head, &edit, &mut out).expect("a head of 4 KiB fits");

@@ -28,6 +28,8 @@ pub struct RequestEdit<'a> {
     pub client: Option<IpAddr>,
     /// Whether what the client says about earlier hops is believed.
     pub trusted: bool,
+    /// What X-Request-Id says instead of what the client wrote there, if it is to say anything else.
+    pub request_id: Option<&'a [u8]>,
 }
 
 /// A path that has lost its prefix.
@@ -115,13 +117,19 @@ pub fn request(
             Name::ForwardedHost | Name::ForwardedProto | Name::ForwardedOther if edit.trusted => {
                 writer.field(name, value);
             }
-            Name::Other if !options.names(&head.fields, name) => writer.field(name, value),
+            Name::RequestId if edit.request_id.is_some() => {}
+            Name::Other | Name::RequestId if !options.names(&head.fields, name) => {
+                writer.field(name, value);
+            }
             Name::Te => te |= head.version == Version::Http11 && takes_trailers(value),
             Name::Alias => aliases += 1,
             _ => {}
         }
     }
     forwarded(head, edit, &mut writer);
+    if let Some(id) = edit.request_id {
+        writer.field("X-Request-Id", id);
+    }
     writer.framing(edit.framing);
     if te {
         writer.bytes(b"TE: trailers\r\n");
@@ -299,6 +307,7 @@ mod tests {
         host_default: "127.0.0.1:8080",
         client: Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7))),
         trusted: false,
+        request_id: None,
     };
 
     #[test]
@@ -385,6 +394,17 @@ mod tests {
         assert!(head.contains("X-Forwarded-For: 1.1.1.1, 2.2.2.2, 192.0.2.7\r\n"), "{head}");
         assert!(head.contains("X-Forwarded-Proto: https\r\n") && !head.contains("http\r\n"));
         assert!(head.contains("Forwarded: for=1.1.1.1\r\n"));
+    }
+
+    #[test]
+    fn a_request_has_one_id_if_it_is_given_one() {
+        let fields = "Host: a\r\nX-Request-Id: theirs\r\nx-request-id: too\r\n";
+        assert!(rewritten(fields, &EDIT).contains("X-Request-Id: theirs\r\nx-request-id: too\r\n"));
+        let head = rewritten(fields, &RequestEdit { request_id: Some(b"ours"), ..EDIT });
+        assert!(head.ends_with("X-Request-Id: ours\r\n\r\n"), "{head}");
+        assert_eq!(head.to_lowercase().matches("x-request-id").count(), 1);
+        let named = format!("{fields}Connection: x-request-id\r\n");
+        assert!(!rewritten(&named, &EDIT).contains("theirs"));
     }
 
     #[test]

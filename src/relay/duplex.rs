@@ -1,25 +1,36 @@
 //! Both directions of a tunnel, each ending on its own.
 
-use super::copy::{Broken, Flow, Meter};
+use super::copy::{Broken, End, Flow, Meter};
 use crate::buffer::Buffer;
+use crate::fault::{Kind, Side};
 use crate::net::splice::Filled;
 use crate::net::stream::{ReadHalf, Stream, WriteHalf};
 
 /// Moves bytes both ways until both sides have ended, passing each end on (half-close). `early`
-/// is what has already been read from either side. The first error ends both ways; the error's
-/// ends are those of the direction it broke.
+/// is what has already been read from either side. The first error ends both ways, and says which
+/// side broke.
 pub async fn duplex(
     (client, client_early): (&mut Stream, Buffer),
     (upstream, upstream_early): (&mut Stream, Buffer),
     (up, down): (&Meter<'_>, &Meter<'_>),
-) -> Result<(), Broken> {
+) -> Result<(), (Side, Kind)> {
     let (client_read, client_write) = client.split();
     let (upstream_read, upstream_write) = upstream.split();
     tokio::try_join!(
-        one_way(client_early, client_read, upstream_write, up),
-        one_way(upstream_early, upstream_read, client_write, down),
+        async {
+            let upward = one_way(client_early, client_read, upstream_write, up).await;
+            upward.map_err(|broken| broken_side(broken, [Side::Client, Side::Upstream]))
+        },
+        async {
+            let downward = one_way(upstream_early, upstream_read, client_write, down).await;
+            downward.map_err(|broken| broken_side(broken, [Side::Upstream, Side::Client]))
+        },
     )?;
     Ok(())
+}
+
+fn broken_side(Broken { end, kind }: Broken, [source, sink]: [Side; 2]) -> (Side, Kind) {
+    (if end == End::Source { source } else { sink }, kind)
 }
 
 async fn one_way(

@@ -7,7 +7,10 @@ use std::task::Poll;
 
 use super::attempt::{self, Answer, Asked, Finality};
 use super::caller::Caller;
+use super::draft::{Coming, Draft, Tally};
+use super::record;
 use super::services::Services;
+use crate::access_log::Phase;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Stage};
 use crate::http::head::{Scan, Version};
@@ -58,6 +61,8 @@ pub struct Request {
     /// The head as it goes to the endpoint, and the first bytes of the body: kept until an answer
     /// comes, so that another endpoint can be sent the same.
     pub outgoing: Buffer,
+    /// When and how it came.
+    pub coming: Coming,
 }
 
 /// What becomes of the client's connection.
@@ -144,14 +149,19 @@ pub async fn converse(
     lease: &mut Lease,
 ) -> Result<Ended, Failure> {
     let Client { stream, input, timer, .. } = client;
-    let Request { asked, body, outgoing, .. } = request;
+    let Request { asked, body, outgoing, route, coming } = request;
+    let draft = coming.draft();
     let kept = body.passed();
     let activity = Activity::new();
     let (up, down) = (Meter::new(&activity), Meter::new(&activity));
     let (mut client_read, client_write) = stream.split();
     let (upstream_read, mut upstream_write) = lease.stream.split();
+    let phase = if body.has_ended() { Phase::ResponseHead } else { Phase::Request };
+    let tally = Tally::begin((services, draft), phase, outgoing.len() as u64, (&up, &down));
     let mut talk = Talk {
         services,
+        route: *route,
+        draft,
         timeouts,
         timer,
         activity: &activity,
@@ -174,13 +184,9 @@ pub async fn converse(
         });
         talk.run(upload, *asked).await
     };
-    services.metrics.bytes_up.add(up.bytes());
-    services.metrics.bytes_down.add(down.bytes());
-    services.metrics.bytes_spliced.add(up.unseen() + down.unseen());
+    drop(tally);
     let (heard, sent, begun) = (talk.heard, talk.sent.get(), talk.begun);
-    if let Sent::BrokenOff(Kind::Rejected(reject)) = sent {
-        services.metrics.rejects[reject as usize].add(1);
-    }
+    count_breaking_off(services, sent);
     if sent != Sent::Done {
         // However its connection is closed now, the request must not look whole.
         lease.stream.set_reset_on_close(true);
@@ -206,6 +212,12 @@ pub async fn converse(
     Err(Failure { fault, progress, begun, was_stale })
 }
 
+fn count_breaking_off(services: &Services, sent: Sent) {
+    if let Sent::BrokenOff(Kind::Rejected(reject)) = sent {
+        services.metrics.rejects[reject as usize].add(1);
+    }
+}
+
 fn parting(kind: Kind, sent: Sent) -> Parting {
     match (kind, sent) {
         // The kernel tells of a reset once: behind it, even that looks like an end.
@@ -219,6 +231,8 @@ fn parting(kind: Kind, sent: Sent) -> Parting {
 /// What the two directions of an attempt share.
 struct Talk<'a> {
     services: &'a Services,
+    route: Option<usize>,
+    draft: Option<&'a Draft>,
     timeouts: &'a Timeouts,
     timer: &'a mut Timer,
     activity: &'a Activity,
@@ -278,7 +292,7 @@ impl Talk<'_> {
                 Finality::Final => return self.finish(upload, answer).await,
                 Finality::Upgrade if self.sent.get() == Sent::Done => {
                     self.begun = Some(Next::Cut);
-                    self.services.metrics.response(answer.status);
+                    record::response(self.services, self.route, self.draft, answer.status);
                     self.download(upload, None).await?;
                     let early = std::mem::replace(&mut self.received, Buffer::new());
                     return Ok(Ended::Upgraded { early });
@@ -293,7 +307,7 @@ impl Talk<'_> {
         &mut self,
         upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
     ) -> Result<usize, Fault> {
-        let Self { services, timeouts, timer, activity, up, sent, awaited, .. } = self;
+        let Self { services, timeouts, timer, activity, up, sent, awaited, draft, .. } = self;
         // A head that drips keeps nothing going: only the request's bytes put the deadline off.
         let dripping = Activity::new();
         let meter = Meter::new(&dripping);
@@ -310,13 +324,17 @@ impl Talk<'_> {
         };
         let on_sent = || sent_at.touch();
         let ended = {
-            let reading = pin!(attempt::read_head(
-                &mut self.upstream_read,
-                &mut self.received,
-                Scan::response(),
-                &services.plan.limits,
-                &meter,
-            ));
+            let (from, received) = (&mut self.upstream_read, &mut self.received);
+            let reading = pin!(async {
+                if let (Some(draft), true) = (draft, received.is_empty()) {
+                    if meter.read(from, received).await.map_err(|broken| broken.kind)? == 0 {
+                        return Err(Kind::Closed);
+                    }
+                    draft.heard();
+                }
+                attempt::read_head(from, received, Scan::response(), &services.plan.limits, &meter)
+                    .await
+            });
             let both = pin!(alongside(upload, sent, on_sent, BreakingOff::Ends, reading));
             timer.until(deadline, both).await
         };
@@ -351,7 +369,7 @@ impl Talk<'_> {
         self.out.append(&self.received.filled()[..ready]);
         body.pass(&mut self.received, ready);
         self.begun = Some(if answer.ends_with_connection { Next::Cut } else { Next::Linger });
-        self.services.metrics.response(answer.status);
+        record::response(self.services, self.route, self.draft, answer.status);
         // However this ends before the body does, and be it with the process.
         if answer.ends_with_connection {
             self.client_write.set_reset_on_close(true);

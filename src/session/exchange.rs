@@ -8,11 +8,13 @@ use tokio::time::Instant;
 
 use super::attempt::{self, Freshness};
 use super::converse::{Client, Ended, Failure, Next, Request, Sent, converse};
+use super::draft::Draft;
 use super::record::{self, Target};
 use super::services::Services;
 use super::tunnel::{self, Ends};
+use crate::access_log::{Ender, Phase, Termination};
 use crate::buffer::Buffer;
-use crate::fault::{Fault, Kind, Progress, Side};
+use crate::fault::{Fault, Kind, Progress, Side, Stage};
 use crate::http::head::Version;
 use crate::http::reply::Reply;
 use crate::http::rewrite::Connection;
@@ -29,34 +31,46 @@ const RETRY_AFTER: u32 = 1;
 /// Sends the request to endpoint after endpoint until one answers or none is left.
 pub async fn run(client: &mut Client<'_>, request: &mut Request, services: &Services) -> Next {
     let Some(route) = request.route else {
+        if let Some(draft) = request.coming.draft() {
+            draft.end(Termination::new(Ender::Rule, Phase::Connect), None);
+        }
         return answer(client, request, services, Reply::new(404, "no route for this path")).await;
     };
+    if let Some(draft) = request.coming.draft() {
+        draft.routed(route);
+    }
     let upstream = services.plan.routes[route].upstream;
     // `spent` holds the endpoints that failed on a new connection; one whose idle connection had
     // merely gone stale gets a second chance when there is no other.
     let (mut tried, mut spent) = (Tried::default(), Tried::default());
-    let mut last = None;
+    let (mut last, mut started) = (None, request.coming.ready);
     loop {
-        let started = Instant::now();
         let pick = |tried| services.pick(upstream, started, tried);
         let picked = pick(&tried).or_else(|_| pick(&spent));
         let Picked { endpoint, on_trial } = match picked {
             Ok(picked) => picked,
-            Err(none) => return answer(client, request, services, no_endpoint(none, last)).await,
+            Err(none) => return answer_none(client, request, services, none, last).await,
         };
         let target = Target { upstream, endpoint, started };
         let any = last.is_none() && !on_trial;
         let freshness = if any { Freshness::Any } else { Freshness::New };
         let _in_flight = services.begin(upstream, endpoint);
         services.metrics.retries.add(u64::from(last.is_some()));
+        if let Some(draft) = request.coming.draft() {
+            draft.trying(upstream, endpoint, started);
+        }
         let failure = match try_endpoint(client, request, services, target, freshness).await {
             Ok(next) => return next,
             Err(failure) => failure,
         };
         record::failure(services, target, failure.fault, failure.was_stale);
+        if let Some(draft) = request.coming.draft() {
+            draft.fail(failure.fault);
+        }
         let idempotent = request.asked.method.is_idempotent();
         if let Some(next) = failure.begun {
             services.metrics.cut_answers.add(1);
+            services.metrics.durations.observe(request.coming.began.elapsed());
             // A client that does not read, or is gone, will not tell us when it has read all.
             return if failure.fault.side == Side::Client { next.hastened() } else { next };
         }
@@ -68,7 +82,21 @@ pub async fn run(client: &mut Client<'_>, request: &mut Request, services: &Serv
         if !counted {
             return answer_fault(client, request, services, failure.fault).await;
         }
+        started = Instant::now();
     }
+}
+
+async fn answer_none(
+    client: &mut Client<'_>,
+    request: &mut Request,
+    services: &Services,
+    none: NoneLeft,
+    last: Option<Fault>,
+) -> Next {
+    if let (Some(draft), None) = (request.coming.draft(), last) {
+        draft.end(Termination::new(Ender::Upstream, Phase::Connect), None);
+    }
+    answer(client, request, services, no_endpoint(none, last)).await
 }
 
 fn no_endpoint(none: NoneLeft, last: Option<Fault>) -> Reply {
@@ -106,6 +134,9 @@ async fn answer(
 ) -> Next {
     while let Ok(count @ 1..) = request.body.admit(&mut client.input, usize::MAX) {
         request.body.pass(&mut client.input, count);
+        if let Some(draft) = request.coming.draft() {
+            draft.took(count as u64);
+        }
     }
     let stays = request.body.has_ended() && request.asked.persists && !services.is_draining();
     let connection = match request.asked.version {
@@ -113,11 +144,14 @@ async fn answer(
         Version::Http10 => Connection::KeepAlive,
         Version::Http11 => Connection::Implied,
     };
-    services.metrics.response(reply.status);
+    let draft = request.coming.draft();
+    record::response(services, request.route, draft, reply.status);
     let mut out = Buffer::new();
     reply.write(request.asked.method, connection, &mut out);
     let limit = services.plan.timeouts.idle;
-    match send(client.stream, client.timer, limit, &out).await {
+    let sent = send(client.stream, client.timer, limit, &out, draft).await;
+    services.metrics.durations.observe(request.coming.began.elapsed());
+    match sent {
         Ok(()) if stays => Next::Reuse,
         Ok(()) => Next::Linger,
         Err(_) => Next::Close,
@@ -130,12 +164,17 @@ pub async fn send(
     timer: &mut Timer,
     limit: Duration,
     out: &Buffer,
+    draft: Option<&Draft>,
 ) -> Result<(), Kind> {
     let activity = Activity::new();
     let (_, mut write) = stream.split();
     let meter = Meter::new(&activity);
     let writing = pin!(meter.write(&mut write, out.filled()));
-    match timer.while_active(limit, &activity, writing).await {
+    let ended = timer.while_active(limit, &activity, writing).await;
+    if let Some(draft) = draft {
+        draft.gave(meter.bytes());
+    }
+    match ended {
         Ok(written) => written.map_err(|broken| broken.kind),
         Err(Elapsed) => Err(Kind::TimedOut),
     }
@@ -160,10 +199,14 @@ async fn try_endpoint(
         begun: None,
         was_stale: false,
     })?;
+    if let (Some(draft), false) = (request.coming.draft(), lease.is_reused) {
+        draft.connected();
+    }
     match converse(client, request, services, timeouts, &mut lease).await? {
         Ended::Answered { answer, sent, surplus } => {
             let now = Instant::now();
             record::success(services, target, answer.status, now);
+            finish(request, services, sent, now);
             if sent == Sent::Done && answer.upstream_persists && !announces {
                 give_back(services, target, lease, Rest { ending: answer.ending, surplus, now });
             }
@@ -177,13 +220,28 @@ async fn try_endpoint(
             })
         }
         Ended::Upgraded { early } => {
-            record::success(services, target, 101, Instant::now());
+            let now = Instant::now();
+            record::success(services, target, 101, now);
+            services.metrics.durations.observe(now.saturating_duration_since(request.coming.began));
             let ends = Ends { client: &mut *client.stream, upstream: &mut lease.stream };
             let both = (std::mem::take(&mut client.input), early);
             let limit = timeouts.tunnel;
-            let ended = tunnel::run(ends, both, services, limit, &mut *client.timer).await;
+            let logged = (services, request.coming.draft());
+            let ended = tunnel::run(ends, both, logged, limit, &mut *client.timer).await;
             Ok(if ended.is_ok() { Next::Close } else { Next::Cut })
         }
+    }
+}
+
+/// The answer has gone to the client, whole; what it was an answer to may not have.
+fn finish(request: &Request, services: &Services, sent: Sent, now: Instant) {
+    services.metrics.durations.observe(now.saturating_duration_since(request.coming.began));
+    if let Some(draft) = request.coming.draft() {
+        let termination = match sent {
+            Sent::BrokenOff(kind) => Termination::of(Fault::client(Stage::Request, kind)),
+            Sent::Running | Sent::Done | Sent::Refused | Sent::Reset => Termination::COMPLETE,
+        };
+        draft.end(termination, Some(now));
     }
 }
 

@@ -4,9 +4,11 @@
 //! sent follows from the client's bytes alone, whatever their timing.
 #![expect(clippy::missing_panics_doc, reason = "a panic is the finding")]
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::caller::Caller;
+use super::draft::Coming;
 use super::http1;
 use super::services::Services;
 use super::simulation::{CLIENT, Exchanged, Outcome, Script, simulate};
@@ -57,7 +59,7 @@ struct Believed {
 }
 
 /// The requests in a client's bytes, up to the first that is refused or not whole.
-fn believe(bytes: &[u8], services: &Services) -> Vec<Believed> {
+fn believe(bytes: &[u8], services: &Rc<Services>) -> Vec<Believed> {
     let caller = Caller::direct(CLIENT);
     let (mut all, mut at) = (Vec::new(), 0);
     loop {
@@ -68,7 +70,9 @@ fn believe(bytes: &[u8], services: &Services) -> Vec<Believed> {
         let mut input = Buffer::new();
         input.append(&head[..length]);
         let local = || "localhost".to_owned();
-        let Ok(mut request) = http1::prepare(&mut input, length, &caller, local, services) else {
+        let coming = Coming::begin(services, CLIENT);
+        let whole = (&mut input, length);
+        let Ok(mut request) = http1::prepare(whole, &caller, local, services, coming) else {
             return all;
         };
         let mut written = request.outgoing.filled().to_vec();

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::attempt::{self, Asked};
 use super::caller::Caller;
 use super::converse::{Client, Next, Request};
+use super::draft::{Coming, Draft};
 use super::exchange::{self, send};
 use super::exit::Barred;
 use super::gate::Ticket;
@@ -195,7 +196,7 @@ async fn work(
     }
     let mut last = None;
     loop {
-        let services = &*current.get();
+        let services = &current.get();
         let mut request = match next_request(&mut client, services).await {
             Ok(Arrival::Request(request)) => request,
             Ok(Arrival::Nothing) => return last,
@@ -224,13 +225,16 @@ struct Refused {
     fault: Fault,
     /// As far as it says so: an answer to HEAD has no body, not even a refusal (RFC 9110 §9.3.2).
     method: Method,
+    coming: Coming,
 }
 
 async fn next_request(
     client: &mut Client<'_>,
-    services: &Services,
+    services: &Rc<Services>,
 ) -> Result<Arrival<Request>, Refused> {
     let plan = &*services.plan;
+    let mut coming = Coming::begin(services, client.caller.peer);
+    let before = client.input.len();
     let activity = Activity::new();
     let meter = Meter::new(&activity);
     let (mut read, _) = client.stream.split();
@@ -238,20 +242,29 @@ async fn next_request(
     let read = client.timer.within(plan.timeouts.header, pin!(reading)).await;
     let is_head = client.input.filled().starts_with(b"HEAD ");
     let method = if is_head { Method::Head } else { Method::Other };
-    let refused = |kind| Refused { fault: Fault::client(Stage::RequestHead, kind), method };
-    match read {
+    let refused =
+        |kind, coming| Refused { fault: Fault::client(Stage::RequestHead, kind), method, coming };
+    let nothing = match read {
         Ok(Ok(Arrival::Request(length))) => {
+            // Most heads have come with their first byte: no time has passed.
+            let at_once = client.input.len() == before;
+            coming.end_head(if at_once { coming.began } else { Instant::now() });
             let local = || client.stream.local_authority();
-            let prepared = prepare(&mut client.input, length, client.caller, local, services);
-            prepared.map(Arrival::Request).map_err(|reject| refused(Kind::Rejected(reject)))
+            let whole = (&mut client.input, length);
+            return match prepare(whole, client.caller, local, services, coming) {
+                Ok(request) => Ok(Arrival::Request(request)),
+                Err((reject, coming)) => Err(refused(Kind::Rejected(reject), coming)),
+            };
         }
-        Ok(Ok(Arrival::Nothing)) => Ok(Arrival::Nothing),
-        Ok(Ok(Arrival::End)) => Ok(Arrival::End),
-        Ok(Err(kind)) => Err(refused(kind)),
+        Ok(Ok(Arrival::Nothing)) => Arrival::Nothing,
+        Ok(Ok(Arrival::End)) => Arrival::End,
+        Ok(Err(kind)) => return Err(refused(kind, coming)),
         // Half an empty line is no head.
-        Err(Elapsed) if client.input.filled() == b"\r" => Ok(Arrival::End),
-        Err(Elapsed) => Err(refused(Kind::TimedOut)),
-    }
+        Err(Elapsed) if client.input.filled() == b"\r" => Arrival::End,
+        Err(Elapsed) => return Err(refused(Kind::TimedOut, coming)),
+    };
+    coming.discard();
+    Ok(nothing)
 }
 
 /// Reads until `input` holds a whole head and says how long it is.
@@ -274,19 +287,37 @@ async fn read_head(
     attempt::read_head(from, input, Scan::request(), limits, meter).await.map(Arrival::Request)
 }
 
-/// Turns the head at the front of the input, and what is here of the body, into what is sent to
-/// an endpoint. `local` is the address the client connected to.
+/// Turns the head at the front of the input, so long, and what is here of the body, into what is sent
+/// to an endpoint. `local` is the address the client connected to.
 pub(super) fn prepare(
+    (input, length): (&mut Buffer, usize),
+    caller: &Caller,
+    local: impl FnOnce() -> String,
+    services: &Services,
+    mut coming: Coming,
+) -> Result<Request, (Reject, Coming)> {
+    match read(input, length, caller, local, services, &mut coming) {
+        Ok((asked, route, body, outgoing)) => Ok(Request { asked, route, body, outgoing, coming }),
+        Err(reject) => Err((reject, coming)),
+    }
+}
+
+fn read(
     input: &mut Buffer,
     length: usize,
     caller: &Caller,
     local: impl FnOnce() -> String,
     services: &Services,
-) -> Result<Request, Reject> {
+    coming: &mut Coming,
+) -> Result<(Asked, Option<usize>, Body, Buffer), Reject> {
     let plan = &*services.plan;
     let mut storage = Storage::new();
     let mut outgoing = Buffer::new();
     let head = head::request(&input.filled()[..length], &plan.limits, &mut storage)?;
+    let trusted = caller.is_trusted(&plan.trusted);
+    if let Some(draft) = &mut coming.draft {
+        draft.read(&head, trusted);
+    }
     let framing = framing::request(&head)?;
     let path = route::normalise(head.path().as_bytes()).map_err(|_| Reject::PathAboveRoot)?;
     let options = Options::of(&head.fields);
@@ -310,28 +341,42 @@ pub(super) fn prepare(
         stripped: strips.and_then(|prefix| Stripped::of(&path, prefix)),
         host_default: &host_default,
         client: caller.peer,
-        trusted: caller.is_trusted(&plan.trusted),
+        trusted,
+        request_id: coming.draft().map(Draft::request_id),
     };
     let aliases = rewrite::request(&head, &edit, &mut outgoing)?;
     services.metrics.aliases.add(aliases as u64);
     input.consume(length);
+    if let Some(draft) = coming.draft() {
+        draft.took(length as u64);
+    }
     let chunks = if options.names_fields() { Emit::BareChunks } else { Emit::Chunks };
     let mut body = Body::new(framing, chunks);
     let ready = body.admit(input, outgoing.spare_mut().len())?;
     outgoing.append(&input.filled()[..ready]);
     body.pass(input, ready);
-    Ok(Request { asked, route, body, outgoing })
+    if let Some(draft) = coming.draft() {
+        draft.took(ready as u64);
+    }
+    Ok((asked, route, body, outgoing))
 }
 
 /// Answers what could not be read as a request; nothing behind it is looked at.
 async fn refuse(client: &mut Client<'_>, services: &Services, refused: Refused) -> Next {
-    let Refused { fault, method } = refused;
+    let Refused { fault, method, mut coming } = refused;
     record::refusal(services, fault);
+    if let Some(draft) = &mut coming.draft {
+        draft.read_odd(client.input.filled());
+        draft.fail(fault);
+    }
     let Some(status) = fault.status() else { return Next::Close };
-    services.metrics.response(status);
+    record::response(services, None, coming.draft(), status);
     let mut out = Buffer::new();
     Reply::new(status, fault.phrase()).write(method, Connection::Close, &mut out);
-    match send(client.stream, client.timer, services.plan.timeouts.idle, &out).await {
+    let limit = services.plan.timeouts.idle;
+    let sent = send(client.stream, client.timer, limit, &out, coming.draft()).await;
+    services.metrics.durations.observe(coming.began.elapsed());
+    match sent {
         Ok(()) => Next::Linger,
         Err(_) => Next::Close,
     }

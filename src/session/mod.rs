@@ -3,12 +3,14 @@
 pub mod attempt;
 pub mod caller;
 pub mod converse;
+pub mod draft;
 pub mod exchange;
 pub mod exit;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod gate;
 pub mod http1;
+pub mod journal;
 pub mod record;
 pub mod services;
 #[cfg(any(test, fuzzing))]
@@ -21,13 +23,16 @@ use std::rc::Rc;
 use std::task::Poll;
 
 use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::Instant;
 
+use crate::access_log::Protocol;
 use crate::buffer::Buffer;
-use crate::fault::Fault;
+use crate::fault::{Fault, Kind};
 use crate::net::deadline::Timer;
 use crate::net::listen::Peer;
 use crate::net::stream::Stream;
 use caller::{Caller, Greeting};
+use draft::Draft;
 use gate::Ticket;
 use http1::Wait;
 use services::{Current, Services};
@@ -115,6 +120,7 @@ async fn serve_otherwise(
             // Its specification (§2) has such a connection aborted, without an answer.
             Err(fault) => {
                 stream.set_reset_on_close(true);
+                log_refusal(&services, peer, &early, fault);
                 return record::refusal(&services, fault);
             }
         },
@@ -128,6 +134,17 @@ async fn serve_otherwise(
         Service::Tcp { upstream } => {
             tcp::serve(stream, caller, early, upstream, services).await;
             drop(ticket);
+        }
+    }
+}
+
+/// One that has said nothing, such as a check by the proxy, is not worth a line.
+fn log_refusal(services: &Rc<Services>, proxy: Peer, early: &Buffer, fault: Fault) {
+    if let Some(mut draft) = Draft::begin(services, proxy, Protocol::Tcp, Instant::now()) {
+        draft.read_odd(early.filled());
+        draft.fail(fault);
+        if early.is_empty() && !matches!(fault.kind, Kind::Rejected(_)) {
+            draft.discard();
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use tokio::time::Instant;
 
+use super::draft::Draft;
 use super::services::Services;
 use crate::fault::{Fault, Kind, Side, Stage};
 use crate::upstream::Upstream;
@@ -26,6 +27,17 @@ pub fn refusal(services: &Services, fault: Fault) {
         Kind::Rejected(reject) => services.metrics.rejects[reject as usize].add(1),
         Kind::TimedOut => services.metrics.head_timeouts.add(1),
         _ => {}
+    }
+}
+
+/// An answer with this status, no interim one, goes to the client.
+pub fn response(services: &Services, route: Option<usize>, draft: Option<&Draft>, status: u16) {
+    services.metrics.response(status);
+    if let Some(route) = route {
+        services.route_counts(route).response(status);
+    }
+    if let Some(draft) = draft {
+        draft.answered(status);
     }
 }
 

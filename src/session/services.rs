@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use tokio::time::Instant;
 
 use super::exit::{Barred, Departure, Exit};
+use super::journal::Journal;
 use crate::drain::{Drain, Phase};
 use crate::http::head::Limits;
 use crate::metrics::{EndpointMetrics, Metrics, RouteMetrics};
@@ -143,6 +144,8 @@ pub struct Services {
     pub metrics: Arc<Metrics>,
     /// The worker's sessions, and whether it is time to go.
     pub drain: Rc<Drain>,
+    /// Where each request has its line, if they are logged.
+    pub journal: Option<Rc<Journal>>,
     shares: Box<[Share]>,
     worker: usize,
     epoch: Epoch,
@@ -150,10 +153,16 @@ pub struct Services {
 
 impl Services {
     /// For the worker with the given index.
-    pub fn new(plan: Arc<Plan>, metrics: Arc<Metrics>, worker: usize, epoch: Epoch) -> Rc<Self> {
+    pub fn new(
+        plan: Arc<Plan>,
+        metrics: Arc<Metrics>,
+        journal: Option<Rc<Journal>>,
+        worker: usize,
+        epoch: Epoch,
+    ) -> Rc<Self> {
         let share = |upstream| Share::new(upstream, worker, &mut Known::new());
         let shares = plan.upstreams.iter().map(share).collect();
-        Rc::new(Self { shares, metrics, drain: Drain::new(), worker, epoch, plan })
+        Rc::new(Self { shares, metrics, journal, drain: Drain::new(), worker, epoch, plan })
     }
 
     /// The same under another plan. Endpoints that are in both keep their idle connections; those of
@@ -166,7 +175,8 @@ impl Services {
             pool.borrow_mut().close();
         }
         let (metrics, drain) = (Arc::clone(&self.metrics), Rc::clone(&self.drain));
-        Rc::new(Self { shares, metrics, drain, worker: self.worker, epoch: self.epoch, plan })
+        let (journal, worker, epoch) = (self.journal.clone(), self.worker, self.epoch);
+        Rc::new(Self { plan, metrics, drain, journal, shares, worker, epoch })
     }
 
     /// A moment, as health counts it.
@@ -192,6 +202,11 @@ impl Services {
     /// What this worker counts of an endpoint.
     pub fn counts(&self, upstream: usize, endpoint: usize) -> &EndpointMetrics {
         &self.plan.upstreams[upstream].endpoints[endpoint].record.counts[self.worker]
+    }
+
+    /// What this worker counts of a route.
+    pub fn route_counts(&self, route: usize) -> &RouteMetrics {
+        &self.plan.routes[route].counts[self.worker]
     }
 
     /// An attempt at an endpoint begins; it ends when what is returned is dropped.

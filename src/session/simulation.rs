@@ -193,7 +193,7 @@ impl Script {
             },
         };
         let metrics = Arc::new(Metrics::new());
-        Services::new(Arc::new(plan), metrics, 0, Epoch::begin())
+        Services::new(Arc::new(plan), metrics, None, 0, Epoch::begin())
     }
 }
 

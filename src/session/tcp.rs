@@ -9,9 +9,11 @@ use tokio::time::Instant;
 
 use super::attempt;
 use super::caller::Caller;
+use super::draft::Draft;
 use super::record::{self, Target};
 use super::services::{InFlight, Services};
 use super::tunnel::{self, Ends};
+use crate::access_log::{Ender, Phase, Protocol, Termination};
 use crate::buffer::Buffer;
 use crate::net::deadline::Timer;
 use crate::net::stream::Stream;
@@ -30,10 +32,13 @@ pub async fn serve(
 ) {
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     let _seat = services.drain.enter(waker);
+    let began = services.journal.is_some().then(Instant::now);
+    let draft = began.and_then(|now| Draft::begin(&services, caller.peer, Protocol::Tcp, now));
+    let draft = draft.as_deref();
     let mut timer = Timer::new();
     let announces = services.plan.upstreams[upstream].announces.is_some();
     let header = announces.then(|| caller.header(&client));
-    let opened = Box::pin(open(upstream, header, &services, &mut timer)).await;
+    let opened = Box::pin(open(upstream, header, (&services, draft), &mut timer)).await;
     let Some((mut endpoint, _in_flight)) = opened else {
         services.metrics.tcp_refused.add(1);
         return client.set_reset_on_close(true);
@@ -41,7 +46,8 @@ pub async fn serve(
     services.metrics.tcp_opened.add(1);
     let limit = services.plan.upstreams[upstream].timeouts.tunnel;
     let ends = Ends { client: &mut client, upstream: &mut endpoint };
-    if tunnel::run(ends, (early, Buffer::new()), &services, limit, &mut timer).await.is_err() {
+    let both = (early, Buffer::new());
+    if tunnel::run(ends, both, (&services, draft), limit, &mut timer).await.is_err() {
         client.set_reset_on_close(true);
         endpoint.set_reset_on_close(true);
     }
@@ -51,15 +57,21 @@ pub async fn serve(
 async fn open<'a>(
     upstream: usize,
     header: Option<Header>,
-    services: &'a Services,
+    (services, draft): (&'a Services, Option<&Draft>),
     timer: &mut Timer,
 ) -> Option<(Stream, InFlight<'a>)> {
     let (mut tried, mut attempts) = (Tried::default(), 0);
     loop {
         let started = Instant::now();
         let Ok(Picked { endpoint, .. }) = services.pick(upstream, started, &tried) else {
+            if let Some(draft) = draft.filter(|_| attempts == 0) {
+                draft.end(Termination::new(Ender::Upstream, Phase::Connect), None);
+            }
             return None;
         };
+        if let Some(draft) = draft {
+            draft.trying(upstream, endpoint, started);
+        }
         let target = Target { upstream, endpoint, started };
         let in_flight = services.begin(upstream, endpoint);
         services.metrics.retries.add(u64::from(attempts > 0));
@@ -67,9 +79,17 @@ async fn open<'a>(
         match attempt::open(services, target, header, timer).await {
             Ok(lease) => {
                 record::accepted(services, target);
+                if let Some(draft) = draft {
+                    draft.connected();
+                }
                 return Some((lease.stream, in_flight));
             }
-            Err(fault) => record::failure(services, target, fault, false),
+            Err(fault) => {
+                record::failure(services, target, fault, false);
+                if let Some(draft) = draft {
+                    draft.fail(fault);
+                }
+            }
         }
         if !tried.insert(endpoint) {
             return None;

@@ -3,11 +3,14 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use super::draft::{Draft, Tally};
 use super::services::Services;
+use crate::access_log::{Phase, Termination};
 use crate::buffer::Buffer;
+use crate::fault::{Kind, Side};
 use crate::net::deadline::{Activity, Timer};
 use crate::net::stream::Stream;
-use crate::relay::copy::Meter;
+use crate::relay::copy::{End, Meter};
 use crate::relay::duplex::duplex;
 
 /// The two connections of a tunnel.
@@ -23,11 +26,12 @@ pub struct Ends<'a> {
 pub struct Severed;
 
 /// Relays until both sides have ended. `early` is what has come from the client and from the
-/// endpoint already; `limit` is how long both may be silent. Until then the end of either connection, be it with the process, is a reset.
+/// endpoint already; `limit` is how long both may be silent. Until then the end of either connection,
+/// be it with the process, is a reset.
 pub async fn run(
     Ends { client, upstream }: Ends<'_>,
     early: (Buffer, Buffer),
-    services: &Services,
+    (services, draft): (&Services, Option<&Draft>),
     limit: Duration,
     timer: &mut Timer,
 ) -> Result<(), Severed> {
@@ -36,16 +40,25 @@ pub async fn run(
     client.set_reset_on_close(true);
     upstream.set_reset_on_close(true);
     let both = duplex((&mut *client, early.0), (&mut *upstream, early.1), (&up, &down));
+    let tally = Tally::begin((services, draft), Phase::Tunnel, 0, (&up, &down));
     let ended = timer.while_active(limit, &activity, pin!(both)).await;
-    services.metrics.bytes_up.add(up.bytes());
-    services.metrics.bytes_down.add(down.bytes());
-    services.metrics.bytes_spliced.add(up.unseen() + down.unseen());
-    match ended {
+    drop(tally);
+    let (side, kind) = match ended {
         Ok(Ok(())) => {
             client.set_reset_on_close(false);
             upstream.set_reset_on_close(false);
-            Ok(())
+            if let Some(draft) = draft {
+                draft.end(Termination::COMPLETE, None);
+            }
+            return Ok(());
         }
-        _ => Err(Severed),
+        Ok(Err(broken)) => broken,
+        // An endpoint that takes nothing is silent; if both are, it is the client's turn.
+        Err(_) if up.waits_for() == End::Sink => (Side::Upstream, Kind::TimedOut),
+        Err(_) => (Side::Client, Kind::TimedOut),
+    };
+    if let Some(draft) = draft {
+        draft.sever(side, kind);
     }
+    Err(Severed)
 }

@@ -50,7 +50,7 @@ pub fn run(tick: Duration, test: impl Future<Output = ()>) {
 /// What sessions with these flags work with.
 pub fn services(flags: &[&str]) -> Rc<Services> {
     let plan = proxy::config(flags).plan;
-    Services::new(plan, Arc::new(Metrics::new()), 0, Epoch::begin())
+    Services::new(plan, Arc::new(Metrics::new()), None, 0, Epoch::begin())
 }
 
 /// Whether nothing is held against the one endpoint.

@@ -108,6 +108,12 @@ impl Proxy {
         running.metrics.iter().map(|metrics| counter(metrics).get()).sum()
     }
 
+    /// What is counted, summed over the workers.
+    pub fn metrics(&self, counted: impl Fn(&Metrics) -> u64) -> u64 {
+        let running = self.running.as_ref().expect("running");
+        running.metrics.iter().map(|metrics| counted(metrics)).sum()
+    }
+
     /// Attempts at an endpoint of the first upstream, summed over the workers.
     pub fn attempts(&self, endpoint: usize) -> u64 {
         let running = self.running.as_ref().expect("running");
@@ -118,6 +124,11 @@ impl Proxy {
     pub fn reload(&mut self, flags: &[&str]) -> Result<Vec<String>, String> {
         let running = self.running.as_mut().expect("running");
         running.reload(config(flags)).map_err(|error| error.to_string())
+    }
+
+    /// Lines of the access log that were written and dropped.
+    pub fn log_counts(&self) -> (u64, u64) {
+        self.running.as_ref().expect("running").log_counts().expect("an access log")
     }
 
     /// What it follows.

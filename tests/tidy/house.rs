@@ -26,6 +26,11 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
             "mod",
         ],
     ),
+    (
+        1,
+        "access_log/",
+        &["text", "date", "request_id", "termination", "entry", "combined", "json", "mod"],
+    ),
     (1, "", &["metrics"]),
     (
         1,
@@ -40,6 +45,7 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
             "pool", "mod",
         ],
     ),
+    (2, "log_writer/", &["output", "queue", "writer", "mod"]),
     (3, "relay/", &["copy", "body", "duplex", "mod"]),
     (
         4,
@@ -47,7 +53,9 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
         &[
             "gate",
             "exit",
+            "journal",
             "services",
+            "draft",
             "record",
             "caller",
             "attempt",
@@ -87,6 +95,7 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
             "origin",
             "process",
             "error_log",
+            "access_log",
             "checks",
             "succession",
             "upgrade",

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::exposition::{Exposition, Type};
 use super::machine::Process;
 use super::state::{State, is_well, told};
+use crate::control::access_log::AccessLog;
 use crate::control::board::{Board, Facts, Phase};
 use crate::metrics::{Counter, EndpointMetrics, Histogram, Metrics};
 use crate::reject::Reject;
@@ -85,6 +86,7 @@ pub(super) fn write(board: &Board) -> String {
         out.one(&format!("evener_{name}"), Type::Counter, help, board.sum(counter));
     }
     of_answers(&mut out, board);
+    of_log(&mut out, board);
     let names = names(&facts.plan);
     of_routes(&mut out, &facts.plan, &names);
     of_endpoints(&mut out, &facts.plan, &names, board.epoch.tick(Instant::now()));
@@ -142,6 +144,15 @@ fn of_balancer(out: &mut Exposition, board: &Board, facts: &Facts) {
     for (name, help, value) in rows {
         out.one(&format!("evener_{name}"), Type::Gauge, help, value);
     }
+}
+
+fn of_log(out: &mut Exposition, board: &Board) {
+    let counts = board.access_log.as_ref().and_then(AccessLog::counts);
+    let Some((written, dropped)) = counts else { return };
+    let name = "evener_access_log_lines_total";
+    out.family(name, Type::Counter, "Lines of the access log, by what has become of them.");
+    out.sample(name, &[("result", "written")], written);
+    out.sample(name, &[("result", "dropped")], dropped);
 }
 
 fn of_answers(out: &mut Exposition, board: &Board) {

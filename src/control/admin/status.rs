@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::metrics::cumulated;
 use super::state::told;
+use crate::control::access_log::AccessLog;
 use crate::control::board::{Board, Phase};
 use crate::metrics::{Counter, EndpointMetrics};
 use crate::reject::Reject;
@@ -32,9 +33,16 @@ struct Status {
     latency: Latency,
     bytes: Bytes,
     rejects: BTreeMap<String, u64>,
+    log: Option<Log>,
     listeners: Vec<String>,
     routes: Vec<OfRoute>,
     upstreams: Vec<OfUpstream>,
+}
+
+#[derive(Serialize)]
+struct Log {
+    written: u64,
+    dropped: u64,
 }
 
 #[derive(Serialize)]
@@ -155,6 +163,11 @@ pub(super) fn write(board: &Board) -> Result<String, serde_json::Error> {
             spliced: board.sum(|counts| &counts.bytes_spliced),
         },
         rejects: rejects(board),
+        log: board
+            .access_log
+            .as_ref()
+            .and_then(AccessLog::counts)
+            .map(|(written, dropped)| Log { written, dropped }),
         listeners: facts.listeners.iter().map(ToString::to_string).collect(),
         routes: routes(&facts.plan),
         upstreams: facts.plan.upstreams.iter().map(|upstream| of_upstream(upstream, now)).collect(),

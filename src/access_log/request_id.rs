@@ -1,0 +1,90 @@
+//! By what name a request is known to everybody on its way: X-Request-Id.
+
+/// The longest that is taken over from a client, in bytes.
+const LENGTH_MAX: usize = 64;
+
+/// The length of one that is made: 128 bits in hexadecimal digits.
+pub const MADE_LENGTH: usize = 32;
+
+/// Whether an identifier may be taken over: what is no visible ASCII, or long, is none of those in use.
+pub fn is_request_id(value: &[u8]) -> bool {
+    (1..=LENGTH_MAX).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic)
+}
+
+/// Makes identifiers: no two the same, as far as 128 bits go, but not secret. xoshiro256++ (Blackman and
+/// Vigna, "Scrambled linear pseudorandom number generators", 2021).
+#[derive(Clone, Debug)]
+pub struct RequestIds([u64; 4]);
+
+impl RequestIds {
+    /// From 256 random bits, which must not be the same for two generators.
+    pub fn new(seed: [u64; 4]) -> Self {
+        // It would stay at zero for ever.
+        Self(if seed == [0; 4] { [1; 4] } else { seed })
+    }
+
+    /// The next one.
+    pub fn make(&mut self) -> [u8; MADE_LENGTH] {
+        let mut digits = [0; MADE_LENGTH];
+        for half in digits.chunks_exact_mut(16) {
+            let bytes = self.next().to_be_bytes();
+            for (pair, byte) in half.chunks_exact_mut(2).zip(bytes) {
+                pair[0] = hex_digit(byte >> 4);
+                pair[1] = hex_digit(byte & 15);
+            }
+        }
+        digits
+    }
+
+    fn next(&mut self) -> u64 {
+        let state = &mut self.0;
+        let output = state[0].wrapping_add(state[3]).rotate_left(23).wrapping_add(state[0]);
+        let shifted = state[1] << 17;
+        state[2] ^= state[0];
+        state[3] ^= state[1];
+        state[1] ^= state[2];
+        state[0] ^= state[3];
+        state[2] ^= shifted;
+        state[3] = state[3].rotate_left(45);
+        output
+    }
+}
+
+/// Without a table, so that it is compiled to vector instructions.
+fn hex_digit(value: u8) -> u8 {
+    value + if value < 10 { b'0' } else { b'a' - 10 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// The first outputs of the authors' C code for the same state.
+    #[test]
+    fn the_numbers_are_those_of_xoshiro256plusplus() {
+        let mut ids = RequestIds::new([1, 2, 3, 4]);
+        let expected = [41_943_041, 58_720_359, 3_588_806_011_781_223, 3_591_011_842_654_386];
+        assert_eq!([(); 4].map(|()| ids.next()), expected);
+    }
+
+    #[test]
+    fn each_is_32_digits_and_no_two_are_the_same() {
+        let mut ids = RequestIds::new([0; 4]);
+        let made: HashSet<_> = (0..10_000).map(|_| ids.make()).collect();
+        assert_eq!(made.len(), 10_000);
+        assert!(made.iter().all(|id| is_request_id(id) && id.iter().all(u8::is_ascii_hexdigit)));
+    }
+
+    #[test]
+    fn what_is_taken_over_is_short_and_visible() {
+        let long = [b'a'; LENGTH_MAX + 1];
+        for good in [&b"a"[..], b"01JD-x_y/z=", &long[..LENGTH_MAX]] {
+            assert!(is_request_id(good), "{}", good.escape_ascii());
+        }
+        for bad in [&b""[..], b"a b", b"a\x00", b"\xe9", &long] {
+            assert!(!is_request_id(bad), "{}", bad.escape_ascii());
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A worker's share of the access log: its way out, its clock, and the identifiers it makes.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+
+use crate::access_log::{Entry, Format, MADE_LENGTH, RequestIds};
+use crate::log_writer::Sink;
+
+/// How long a line may wait for others to be handed over with.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long the time of day is told by the steady clock, before it is asked for again: it may have been
+/// set meanwhile.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How many emptied texts are kept, and how large: 256 KiB a worker.
+const SPARES_MAX: usize = 64;
+const SPARE_BYTES_MAX: usize = 4 * 1024;
+
+/// Takes the lines of one worker's sessions.
+pub struct Journal {
+    sink: Sink,
+    format: Format,
+    ids: RefCell<RequestIds>,
+    /// A moment, and what the time of day was then, in microseconds since 1970.
+    clock: Cell<(Instant, u64)>,
+    /// Emptied, for the texts of other lines.
+    spares: RefCell<Vec<Vec<u8>>>,
+    /// Told when there is something to hand over.
+    begun: Notify,
+}
+
+impl Journal {
+    /// One that is empty; `ids` are this worker's own.
+    pub fn new(sink: Sink, format: Format, ids: RequestIds) -> Self {
+        let clock = Cell::new((Instant::now(), time_of_day()));
+        let (ids, spares) = (RefCell::new(ids), RefCell::default());
+        Self { sink, format, ids, clock, spares, begun: Notify::new() }
+    }
+
+    /// Writes a line. Never waits: one for which there is no room is dropped and counted.
+    pub fn write(&self, entry: &Entry<'_>) {
+        let is_first = self.sink.is_empty();
+        self.sink.line(|out| entry.write(self.format, out));
+        if is_first {
+            self.begun.notify_one();
+        }
+    }
+
+    /// What the time of day was then, in microseconds since 1970.
+    pub fn unix_micros(&self, at: Instant) -> u64 {
+        let (mut known, mut micros) = self.clock.get();
+        if at.saturating_duration_since(known) > CLOCK_INTERVAL {
+            (known, micros) = (Instant::now(), time_of_day());
+            self.clock.set((known, micros));
+        }
+        match at.checked_duration_since(known) {
+            Some(after) => micros.saturating_add(in_micros(after)),
+            None => micros.saturating_sub(in_micros(known.saturating_duration_since(at))),
+        }
+    }
+
+    /// Empty, with room if there was any to be had.
+    pub fn spare(&self) -> Vec<u8> {
+        self.spares.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes back what [`Journal::spare`] gave.
+    pub fn recycle(&self, mut bytes: Vec<u8>) {
+        let mut spares = self.spares.borrow_mut();
+        if spares.len() < SPARES_MAX && bytes.capacity() <= SPARE_BYTES_MAX {
+            bytes.clear();
+            spares.push(bytes);
+        }
+    }
+
+    /// An identifier for a request that has none.
+    pub fn make_id(&self) -> [u8; MADE_LENGTH] {
+        self.ids.borrow_mut().make()
+    }
+
+    /// Hands lines over that have waited long enough, for ever; a worker without any sleeps.
+    pub async fn keep_flushing(self: Rc<Self>) {
+        loop {
+            self.begun.notified().await;
+            while !self.sink.is_empty() {
+                sleep(FLUSH_INTERVAL).await;
+                self.sink.flush();
+            }
+        }
+    }
+}
+
+fn time_of_day() -> u64 {
+    // A clock that is set to before 1970 is as good as none.
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, in_micros)
+}
+
+fn in_micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,26 @@
+//! What is counted of requests besides what other tests look at.
+
+use crate::support::{Origin, Proxy, eventually};
+
+#[test]
+fn every_response_is_timed_and_counted_by_its_route() {
+    let (origin, cutting) = (
+        Origin::named("o"),
+        Origin::start(|mut conn| {
+            conn.head();
+            conn.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx");
+            conn.close();
+        }),
+    );
+    let (whole, cut) = (format!("/a={}", origin.address), format!("/cut={}", cutting.address));
+    let proxy = Proxy::start(&["--route", &whole, "--route", &cut]);
+    for (path, status) in [("/a", 200), ("/a/b", 200), ("/nowhere", 404), ("/cut", 200)] {
+        assert_eq!(proxy.get(path).status, status);
+    }
+    assert_eq!(proxy.ask("GET / HTTP/1.1\r\n\r\n").status, 400);
+    let timed = || proxy.metrics(|metrics| metrics.durations.counts().sum());
+    eventually("all are counted", || timed() == 5);
+    let routes = &proxy.plan().routes;
+    let counts: Vec<u64> = routes.iter().map(|route| route.counts[0].responses[2].get()).collect();
+    assert_eq!(counts, [2, 1]);
+}
