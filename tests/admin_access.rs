@@ -113,7 +113,7 @@ fn what_can_be_reached_from_outside_takes_a_token() {
     let (code, said) = Process::start(&words).end();
     assert_eq!(code, Some(2));
     assert!(said[0].contains("can be reached from outside: give --admin-token-file"), "{said:?}");
-    let path = token_file(&"x".repeat(256), 0o400);
+    let path = token_file(&"x".repeat(256), 0o440);
     let more = ["--listen", "127.0.0.1:0", "--admin-token-file", path.to_str().unwrap()];
     let mut admin = Admin::with(&[&words[..], &more[..]].concat());
     admin.at.set_ip([127, 0, 0, 1].into());

@@ -72,9 +72,10 @@ impl Token {
             Ok((mode, text))
         };
         let (mode, text) = read().map_err(|error: std::io::Error| format!("{shown}: {error}"))?;
-        if mode & 0o077 != 0 {
+        // A group may read it: that is how Kubernetes mounts a secret for who is not root.
+        if mode & 0o037 != 0 {
             return Err(format!(
-                "{shown} is open to others (mode {:o}): chmod 600 it",
+                "{shown} is open to others (mode {:o}): chmod 600 it, or 640",
                 mode & 0o777
             ));
         }

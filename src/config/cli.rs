@@ -213,7 +213,7 @@ pub struct Flags {
     pub admin: Option<String>,
     /// File with the token that admin requests need: Authorization: Bearer TOKEN
     ///
-    /// 1 to 256 visible characters, in a file that only its owner can read. /healthz, /readyz and
+    /// 1 to 256 visible characters, in a file that others cannot read. /healthz, /readyz and
     /// the page itself need none. [default: none]
     #[arg(long, value_name = "FILE", help_heading = "Admin")]
     pub admin_token_file: Option<String>,
