@@ -4,7 +4,9 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use evener::address::Address;
 use evener::config::admin::Token;
@@ -20,6 +22,9 @@ use evener::control::{self, StartError, Surroundings, Upgrade, demo, origin};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How long what was said last may take to be written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why nothing runs.
 enum Failure {
@@ -112,20 +117,16 @@ fn balance(words: &[String], sources: &Sources) -> Result<ExitCode, Failure> {
             Background::Daemon(this) => daemon = Some(this),
         }
     }
-    let error_log = match &config.error_log {
-        Some(path) => Some(
-            ErrorLog::open(path)
-                .map_err(|error| Failure::Start(StartError::File(path.clone(), error)))?,
-        ),
-        None => None,
-    };
-    log_to(error_log.clone(), config.log_level);
+    let error_log = log_to(config.error_log.as_deref(), config.log_level)?;
     raise_file_limit();
     let loader = Loader { words: words.to_vec() };
     let upgrade = if sources.flags.upgrade { Upgrade::TakeOver } else { Upgrade::Fresh };
     let identity = Some(identity);
-    let around = Surroundings { loader, identity, error_log, daemon, token, upgrade };
-    control::run(config, around).map_err(Failure::Start)?;
+    let around =
+        Surroundings { loader, identity, error_log: error_log.clone(), daemon, token, upgrade };
+    let ended = control::run(config, around).map_err(Failure::Start);
+    error_log.flush(LAST_WORDS);
+    ended?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -147,7 +148,7 @@ fn run_explain(flags: &ExplainFlags, sources: &Sources) -> Result<ExitCode, Fail
 }
 
 fn run_demo(flags: &DemoFlags) -> Result<ExitCode, Failure> {
-    log_to_stderr(log::LevelFilter::Warn);
+    log_to_stderr(log::LevelFilter::Warn)?;
     let mistake = |what| Failure::Mistakes(vec![Mistake::in_flag("listen", what)]);
     let addresses = value::addresses(&flags.listen, &value::resolve).map_err(mistake)?;
     if addresses.iter().any(|address| matches!(address, Address::Unix(_))) {
@@ -165,7 +166,7 @@ fn run_demo(flags: &DemoFlags) -> Result<ExitCode, Failure> {
 }
 
 fn run_origin(flags: &OriginFlags) -> Result<ExitCode, Failure> {
-    log_to_stderr(log::LevelFilter::Info);
+    log_to_stderr(log::LevelFilter::Info)?;
     let mistake = |flag| move |what| Failure::Mistakes(vec![Mistake::in_flag(flag, what)]);
     let threads = config::threads(&flags.threads).map_err(mistake("threads"))?;
     let addresses = value::addresses(&flags.listen, &value::resolve).map_err(mistake("listen"))?;
@@ -192,19 +193,22 @@ fn configure(sources: &Sources) -> Result<Config, Failure> {
     Config::new(sources, &value::resolve).map_err(Failure::Mistakes)
 }
 
-fn log_to_stderr(level: log::LevelFilter) {
-    log_to(None, level);
+fn log_to_stderr(level: log::LevelFilter) -> Result<(), Failure> {
+    log_to(None, level).map(drop)
 }
 
 /// What a reload may change is left to `log::set_max_level`, unless `RUST_LOG` has the say.
-fn log_to(file: Option<ErrorLog>, level: log::LevelFilter) {
+fn log_to(path: Option<&Path>, level: log::LevelFilter) -> Result<ErrorLog, Failure> {
+    let opened = ErrorLog::open(path).map_err(|error| {
+        let path = path.unwrap_or(Path::new("standard error"));
+        Failure::Start(StartError::File(path.to_owned(), error))
+    })?;
     let mut builder = env_logger::Builder::new();
     builder.filter_level(log::LevelFilter::Debug).parse_default_env();
-    if let Some(file) = file {
-        builder.target(env_logger::Target::Pipe(Box::new(file)));
-    }
+    builder.target(env_logger::Target::Pipe(Box::new(opened.clone())));
     builder.init();
     if std::env::var_os("RUST_LOG").is_none() {
         log::set_max_level(level);
     }
+    Ok(opened)
 }

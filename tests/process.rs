@@ -112,3 +112,51 @@ fn root_becomes_somebody_else_in_every_thread() {
         assert!(!ids("Groups:").contains(&"0".to_owned()), "{status}");
     }
 }
+
+#[test]
+fn a_standard_error_that_nobody_reads_holds_nobody_up() {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    use std::process::Stdio;
+    let (dead, well) = (Origin::refusing(), Origin::named("well"));
+    let route = format!("/={},{}", dead.address, well.address);
+    let pid = temporary("pid");
+    let admin = crate::support::socket_path("stuck");
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let listen = format!("unix:{}", admin.display());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_evener"))
+        .args(["--listen", &listen, "--threads", "1", "--route", &route, "--check", "off"])
+        .args(["--max-fails", "1", "--fail-timeout", "1ms", "--pid-file", pid.to_str().unwrap()])
+        .stderr(Stdio::from(OwnedFd::from(theirs)))
+        .spawn()
+        .unwrap();
+    eventually("it runs", || admin.exists() && pid.exists());
+    // Each is an ejection, which is said: more than the socket holds.
+    for _ in 0..3000 {
+        let answer = crate::support::chain::ask_unix(&admin).unwrap();
+        assert!(answer.ends_with("well"), "{answer}");
+    }
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    eventually("it has ended", || child.try_wait().unwrap().is_some());
+    drop(ours);
+}
+
+#[test]
+fn a_file_that_may_not_grow_does_not_end_the_process() {
+    let (origin, log) = (Origin::named("o"), temporary("access.log"));
+    let script = format!(
+        "ulimit -f 1; exec {} --listen 127.0.0.1:0 --route /={} --access-log {}",
+        env!("CARGO_BIN_EXE_evener"),
+        origin.address,
+        log.display()
+    );
+    let process = Process::command("sh", &["-c", &script]);
+    let mut client = process.client();
+    eventually("it cannot write", || {
+        client.get("/");
+        assert_eq!(client.response().status, 200);
+        process.says("access log") && process.says("ERROR")
+    });
+    client.get("/");
+    assert_eq!(client.response().status, 200);
+}

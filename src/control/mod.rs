@@ -41,8 +41,8 @@ pub struct Surroundings {
     pub loader: Loader,
     /// Whom to become.
     pub identity: Option<Identity>,
-    /// Where it logs, if to a file.
-    pub error_log: Option<ErrorLog>,
+    /// Where it logs.
+    pub error_log: ErrorLog,
     /// Whom to tell that it runs, if it is to go on in the background.
     pub daemon: Option<Daemon>,
     /// What clients of the admin listener have to know.
@@ -69,6 +69,7 @@ pub fn run(config: Config, around: Surroundings) -> Result<(), StartError> {
     let mut signals = Signals::install().map_err(StartError::Thread)?;
     let (path, mut pid_file) = (config.pid_file.clone(), None);
     let (asked_for, mut admin) = (config.admin.clone(), None);
+    let logs_to_file = config.error_log.is_some();
     let owner = identity.map_or((None, None), Identity::owner);
     if upgrade == Upgrade::TakeOver
         && let Some(path) = &config.upgrade_sock
@@ -76,14 +77,18 @@ pub fn run(config: Config, around: Surroundings) -> Result<(), StartError> {
         inheritance = Some(takeover::wait(path, config.upgrade_timeout, owner, &mut signals)?);
     }
     let left = inheritance.as_mut().and_then(|inheritance| inheritance.admin.take());
-    let mut running = start(config, inheritance.as_mut(), || {
+    let started = start(config, inheritance.as_mut(), || {
         // Its place may be one that only whom we are now can write to.
         if upgrade == Upgrade::Fresh {
             pid_file = path.clone().map(write_pid).transpose()?;
         }
         admin = asked_for.map(|admin| Admin::bind(&admin.address, left, token)).transpose()?;
         identity.map_or(Ok(()), Identity::assume).map_err(StartError::Identity)
-    })?;
+    });
+    if started.is_err() {
+        admin.iter().for_each(admin::Bound::abandon);
+    }
+    let mut running = started?;
     if let Some(inheritance) = inheritance {
         takeover::settle(inheritance, &mut running, &mut signals)?;
     }
@@ -104,7 +109,7 @@ pub fn run(config: Config, around: Surroundings) -> Result<(), StartError> {
     let admin = admin.map(open).transpose().map_err(StartError::Thread)?;
     systemd::tell(Stage::Ready);
     if let Some(daemon) = daemon {
-        let errors = if error_log.is_some() { Errors::Elsewhere } else { Errors::Standard };
+        let errors = if logs_to_file { Errors::Elsewhere } else { Errors::Standard };
         daemon.ready(errors).map_err(StartError::Thread)?;
     }
     Control { running, loader, board, admin, error_log, signals }.work();
@@ -122,7 +127,7 @@ struct Control {
     loader: Loader,
     board: Arc<Board>,
     admin: Option<Admin>,
-    error_log: Option<ErrorLog>,
+    error_log: ErrorLog,
     signals: Signals,
 }
 
@@ -134,7 +139,7 @@ impl Control {
                 Asked::Reload => (Reload::Follow, None),
                 Asked::ReloadFor(how, outcome) => (how, Some(outcome)),
                 Asked::Reopen => {
-                    self.error_log.iter().for_each(ErrorLog::reopen);
+                    self.error_log.reopen();
                     self.running.access_log().inspect(|log| log.reopen());
                     continue;
                 }
@@ -144,7 +149,12 @@ impl Control {
                         Offered::Interrupted(asked) => return self.end(&asked),
                         Offered::Taken(channel, addresses) => {
                             self.admin.into_iter().for_each(Admin::leave);
-                            return self.signals.hand_over(self.running, channel, addresses);
+                            return self.signals.hand_over(
+                                self.running,
+                                &self.error_log,
+                                channel,
+                                addresses,
+                            );
                         }
                         Offered::Failed(reason) => {
                             log::error!("not handed over, going on: {reason}");
@@ -177,7 +187,7 @@ impl Control {
             return;
         }
         self.board.drains();
-        self.signals.drain(self.running);
+        self.signals.drain(self.running, &self.error_log);
     }
 }
 

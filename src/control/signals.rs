@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::access_log::AccessLog;
+use super::error_log::ErrorLog;
 use super::running::Running;
 use super::systemd::{self, Stage};
 use crate::net::handover::Channel;
@@ -59,6 +60,9 @@ impl Signals {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let (mut term, mut quit, mut int, mut hup, mut usr1) = {
             let _entered = runtime.enter();
+            // A file that has reached its limit is an error of that write (setrlimit(2)); by default
+            // it would end the process. To listen for the signal is to take its action away.
+            drop(signal(SignalKind::from_raw(libc::SIGXFSZ))?);
             (
                 signal(SignalKind::terminate())?,
                 signal(SignalKind::quit())?,
@@ -129,26 +133,34 @@ impl Signals {
     }
 
     /// Drains for as long as is configured, or until another signal says to end.
-    pub(super) fn drain(&mut self, running: Running) {
+    pub(super) fn drain(&mut self, running: Running, error_log: &ErrorLog) {
         let limit = running.config().drain_timeout;
         systemd::tell(Stage::Stopping);
         let access_log = running.access_log().cloned();
         log::info!("draining for up to {limit:?}; a second signal ends at once");
-        self.finish(access_log, move || running.drain(limit));
+        self.finish((access_log, error_log), move || running.drain(limit));
     }
 
     /// Leaves everything to another process, and drains what cannot go.
-    pub(super) fn hand_over(&mut self, running: Running, channel: Channel, addresses: Vec<String>) {
+    pub(super) fn hand_over(
+        &mut self,
+        running: Running,
+        error_log: &ErrorLog,
+        channel: Channel,
+        addresses: Vec<String>,
+    ) {
         let limit = running.config().drain_timeout;
         let access_log = running.access_log().cloned();
         log::info!("handed over; what still runs ends within {limit:?}");
-        self.finish(access_log, move || running.hand_over(&channel, &addresses, limit));
+        self.finish((access_log, error_log), move || {
+            running.hand_over(&channel, &addresses, limit)
+        });
     }
 
     /// Waits for the end of what runs, which says how many sessions were cut.
     fn finish(
         &mut self,
-        access_log: Option<AccessLog>,
+        (access_log, error_log): (Option<AccessLog>, &ErrorLog),
         ending: impl FnOnce() -> usize + Send + 'static,
     ) {
         let (done, drained) = sync_channel(1);
@@ -159,7 +171,10 @@ impl Signals {
                 Ok(cut) => return log::warn!("the drain limit has passed: {cut} sessions cut"),
                 Err(RecvTimeoutError::Disconnected) => return log::error!("the drain failed"),
                 Err(RecvTimeoutError::Timeout) => match self.received.try_recv() {
-                    Ok(Asked::Reopen) => drop(access_log.as_ref().inspect(|log| log.reopen())),
+                    Ok(Asked::Reopen) => {
+                        error_log.reopen();
+                        access_log.as_ref().inspect(|log| log.reopen());
+                    }
                     Err(_) => {}
                     Ok(Asked::Reload) => log::warn!("not reloaded: draining"),
                     Ok(Asked::ReloadFor(_, outcome)) => {

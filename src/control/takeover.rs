@@ -57,7 +57,7 @@ pub(super) fn offer(running: &Running, admin: Option<&Admin>, signals: &mut Sign
         let failed = |error: io::Error| Offered::Failed(error.to_string());
         running.offer(&channel, admin.map(Admin::lend), watch.deadline).map_err(failed)?;
         let addresses = watch.until(|| upgrade::is_ready(&channel, PAUSE))?;
-        upgrade::give(&channel).map_err(failed)?;
+        upgrade::give(&channel, running.plan()).map_err(failed)?;
         Ok((channel, addresses))
     });
     taken.map_or_else(|offered| offered, |(channel, addresses)| Offered::Taken(channel, addresses))
@@ -119,7 +119,8 @@ pub(super) fn settle(
     if signals.ending().is_some() {
         return Err(StartError::TakeOver(io::ErrorKind::Interrupted.into()));
     }
-    let settled = inheritance.settle(running.addresses()).map_err(StartError::TakeOver)?;
+    let settled = inheritance.settle(running.addresses(), running.plan());
+    let settled = settled.map_err(StartError::TakeOver)?;
     running.accept();
     match settled {
         Some(channel) => running.take_in(channel).map_err(StartError::TakeOver),

@@ -6,7 +6,7 @@
 //!   joins the meeting                       waits at --upgrade-sock
 //!   Hello, Listener…, Health…, Offered ──▶  reads its configuration, binds, starts its workers
 //!   leaves the listeners  ◀── Ready         could accept
-//!   Yours ───────────────────────────────▶  accepts
+//!   Health…, Yours ──────────────────────▶  accepts
 //!   Departure (a connection) … ──────────▶  serves it
 //!   ends when nothing is left
 //! ```
@@ -15,6 +15,7 @@
 //! nothing: whatever goes wrong, the old one goes on, and the new one ends. Between the two the
 //! kernel's queues hold what comes.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::{self, JoinHandle};
@@ -175,6 +176,12 @@ pub(super) fn offer<'a>(
         let (configured, bound) = (configured.to_string(), bound.to_string());
         send(&Message::Admin { configured, bound }, &[socket])?;
     }
+    tell_known(plan, |message| send(message, &[]))?;
+    send(&Message::Offered, &[])
+}
+
+/// Tells what is known of the endpoints of a plan.
+fn tell_known(plan: &Plan, send: impl Fn(&Message) -> io::Result<()>) -> io::Result<()> {
     let (mut known, mut bytes) = (Vec::new(), 0);
     for upstream in &plan.upstreams {
         for endpoint in &upstream.endpoints {
@@ -185,13 +192,12 @@ pub(super) fn offer<'a>(
             let orders = endpoint.record.standing.word();
             known.push(Known { upstream: name, is_tcp, address, word, orders });
             if bytes > NAMES_BYTES_MAX {
-                send(&Message::Health(std::mem::take(&mut known)), &[])?;
+                send(&Message::Health(std::mem::take(&mut known)))?;
                 bytes = 0;
             }
         }
     }
-    send(&Message::Health(known), &[])?;
-    send(&Message::Offered, &[])
+    send(&Message::Health(known))
 }
 
 /// The addresses at which the other process could accept connections; `None` if it has not said so
@@ -206,8 +212,10 @@ pub(super) fn is_ready(channel: &Channel, pause: Duration) -> io::Result<Option<
     }
 }
 
-/// Leaves everything to the other process.
-pub(super) fn give(channel: &Channel) -> io::Result<()> {
+/// Leaves everything to the other process, with what has become of endpoints since it was offered.
+pub(super) fn give(channel: &Channel, plan: &Plan) -> io::Result<()> {
+    channel.set_limit(Some(MESSAGE_LIMIT))?;
+    tell_known(plan, |message| send(channel, message, &[]))?;
     send(channel, &Message::Yours, &[])
 }
 
@@ -280,15 +288,13 @@ impl Inheritance {
 
     /// Puts what was known of the endpoints of a plan in place.
     pub(super) fn restore(&self, plan: &Plan) {
+        let key = |known: &Known| (known.upstream.clone(), known.is_tcp, known.address.clone());
+        let known: HashMap<_, _> = self.health.iter().map(|known| (key(known), known)).collect();
         for upstream in &plan.upstreams {
             for endpoint in &upstream.endpoints {
-                let address = endpoint.address.to_string();
                 let is_tcp = upstream.traffic == Traffic::Tcp;
-                let mut known = self
-                    .health
-                    .iter()
-                    .filter(|known| known.is_tcp == is_tcp && known.address == address);
-                if let Some(known) = known.find(|known| known.upstream == *upstream.name) {
+                let key = (upstream.name.to_string(), is_tcp, endpoint.address.to_string());
+                if let Some(known) = known.get(&key) {
                     endpoint.health().restore(known.word);
                     endpoint.record.standing.restore(known.orders);
                 }
@@ -299,20 +305,34 @@ impl Inheritance {
     /// Says that this process could accept connections at these addresses, and waits to be told to.
     /// If the old process has ended meanwhile, nobody else is there to go on.
     pub(super) fn settle<'a>(
-        self,
+        mut self,
         addresses: impl Iterator<Item = &'a Address>,
+        plan: &Plan,
     ) -> io::Result<Option<Channel>> {
-        let Some(Old { channel, pid }) = self.old else { return Ok(None) };
+        let Some(Old { channel, pid }) = self.old.take() else { return Ok(None) };
         let addresses = addresses.map(ToString::to_string).collect();
         let told = send(&channel, &Message::Ready(addresses), &[]);
-        match told.and_then(|()| receive(&channel)) {
-            Ok((Message::Yours, _)) => Ok(Some(channel)),
-            Ok((other, _)) => Err(unexpected(&other)),
+        self.health.clear();
+        match told.and_then(|()| self.await_gift(&channel)) {
+            Ok(()) => {
+                self.restore(plan);
+                Ok(Some(channel))
+            }
             Err(_) if is_gone(pid) => {
                 log::warn!("process {pid} has ended while it handed over: going on without it");
                 Ok(None)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    fn await_gift(&mut self, channel: &Channel) -> io::Result<()> {
+        loop {
+            match receive(channel)? {
+                (Message::Health(known), _) => self.health.extend(known),
+                (Message::Yours, _) => return Ok(()),
+                (other, _) => return Err(unexpected(&other)),
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ use socket2::Socket;
 use tokio::runtime::LocalOptions;
 use tokio::sync::oneshot;
 use tokio::task::spawn_local;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::board::{Board, Phase};
 use super::running::{StartError, remove_socket_files};
@@ -43,6 +43,10 @@ use orders::Command;
 
 /// Connections at a time; more wait in the kernel's queue.
 const CONNECTIONS_MAX: NonZeroUsize = NonZeroUsize::new(32).expect("is not 0");
+
+/// How long a connection may go on with requests; while more than half of those there may be are open,
+/// each is for one request only.
+const STAY_MAX: Duration = Duration::from_secs(60);
 
 /// For a reload to be carried out.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -62,6 +66,7 @@ pub(super) struct Bound {
     configured: Address,
     address: Address,
     socket: Socket,
+    file: File,
     token: Option<Token>,
 }
 
@@ -94,15 +99,15 @@ impl Admin {
         let fault = |error| StartError::Bind(address.clone(), error);
         // Before it is there, so that nobody gets in between.
         let before = umask(Mode::RWXG | Mode::RWXO | Mode::XUSR);
-        let bound = match left.filter(|left| left.configured == *address) {
-            Some(left) => left.for_workers(1),
-            None => listen::bind(address, 1),
+        let (bound, file) = match left.filter(|left| left.configured == *address) {
+            Some(left) => (left.for_workers(1), File::Theirs),
+            None => (listen::bind(address, 1), File::Ours),
         };
         umask(before);
         let mut bound = bound.map_err(fault)?;
         let socket = bound.sockets.pop().ok_or_else(|| fault(io::ErrorKind::NotFound.into()))?;
         let configured = address.clone();
-        Ok(Bound { configured, address: bound.address, socket, token })
+        Ok(Bound { configured, address: bound.address, socket, file, token })
     }
 
     /// For another process to go on with.
@@ -118,9 +123,15 @@ impl Admin {
 }
 
 impl Bound {
+    /// Leaves nothing behind where nothing comes of it.
+    pub(super) fn abandon(&self) {
+        let ours = self.file == File::Ours;
+        remove_socket_files(ours.then_some(&self.address).into_iter());
+    }
+
     /// Starts to answer.
     pub(super) fn open(self, board: Arc<Board>, control: SyncSender<Asked>) -> io::Result<Admin> {
-        let Self { configured, address, socket, token } = self;
+        let Self { configured, address, socket, token, .. } = self;
         let (lent, (stop, stopped)) = (socket.try_clone()?, oneshot::channel());
         let work = move || {
             let desk = Desk { guard: Guard::new(token), board, control };
@@ -159,10 +170,10 @@ async fn accept(listener: &Listener, desk: Rc<Desk>) {
         let ticket = gate.enter().await;
         match listener.accept().await {
             Ok((stream, _)) => {
-                let desk = Rc::clone(&desk);
+                let (desk, gate) = (Rc::clone(&desk), Arc::clone(&gate));
                 spawn_local(async move {
                     // Why a client left is of no interest.
-                    let _ = desk.serve(stream).await;
+                    let _ = desk.serve(stream, &gate).await;
                     drop(ticket);
                 });
             }
@@ -182,16 +193,22 @@ struct Desk {
 }
 
 impl Desk {
-    async fn serve(&self, mut stream: Stream) -> Result<(), Left> {
+    async fn serve(&self, mut stream: Stream, gate: &Gate) -> Result<(), Left> {
+        let began = Instant::now();
         let mut exchange = Exchange::new(&mut stream);
-        loop {
+        // Nobody keeps others out by staying.
+        while began.elapsed() < STAY_MAX {
             let request = exchange.request().await?;
             let answer = match self.guard.check(&request) {
                 Ok(()) => self.answer(&request, &mut exchange.timer).await,
                 Err(refusal) => refusal,
             };
             exchange.answer(&request, &answer).await?;
+            if gate.open() > CONNECTIONS_MAX.get() / 2 {
+                break;
+            }
         }
+        Ok(())
     }
 
     async fn answer(&self, request: &Request, timer: &mut Timer) -> Answer {
