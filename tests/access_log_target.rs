@@ -4,9 +4,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use crate::support::{Origin, Process, Proxy, eventually, temporary};
+use crate::support::chain::ask_unix;
+use crate::support::{Origin, Process, Proxy, eventually, socket_path, temporary};
 
 fn start(origin: &Origin, log: &str, more: &[&str]) -> Process {
     let route = format!("/={}", origin.address);
@@ -45,10 +46,16 @@ fn a_line_is_as_in_apache_and_nginx_with_more_behind_it() {
 
 #[test]
 fn standard_output_has_the_lines_and_nothing_else() {
-    let origin = Origin::named("o");
-    let process = start(&origin, "-", &["--log-level", "info"]);
-    get(&process, "/here");
-    eventually("the line is there", || process.says("\"GET /here HTTP/1.1\" 200"));
+    let (origin, path) = (Origin::named("o"), socket_path("stdout"));
+    let (listen, route) = (format!("unix:{}", path.display()), format!("/={}", origin.address));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evener"));
+    command.args(["--listen", &listen, "--route", &route, "--access-log", "-"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    eventually("it answers", || ask_unix(&path).is_ok_and(|answer| answer.ends_with("\r\n\r\no")));
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    let said = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let [line] = said.lines().collect::<Vec<_>>()[..] else { panic!("{said}") };
+    assert!(line.contains("\"GET / HTTP/1.1\" 200 ") && line.contains(" end=-- "), "{line}");
 }
 
 #[test]

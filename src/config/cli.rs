@@ -9,7 +9,8 @@ use clap::{Arg, ArgAction, Args, Command, Parser, Subcommand};
 ///
 /// One thread per core, each with its own listening socket and its own connections to the
 /// endpoints. Endpoints are checked every second, and one that fails requests is left out for a
-/// while. Stop it with SIGTERM: what runs is finished first.
+/// while. Stop it with SIGTERM: what runs is finished first. SIGHUP reads the configuration anew,
+/// SIGUSR1 opens the log files anew, SIGQUIT hands over to a process started with -u.
 #[derive(Debug, Parser)]
 #[command(
     name = "evener",

@@ -197,11 +197,6 @@ impl Running {
         self.access_log.as_ref()
     }
 
-    /// Lines of the access log that were written and dropped, if there is one.
-    pub fn log_counts(&self) -> Option<(u64, u64)> {
-        self.access_log.as_ref().and_then(AccessLog::counts)
-    }
-
     /// By whom the process is by now: it must be able to open the file anew.
     fn open_access_log(&mut self) -> Result<(), StartError> {
         if let Some(config) = &self.config.access_log {

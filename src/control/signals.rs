@@ -1,5 +1,5 @@
-//! What the control thread is asked for. SIGHUP reloads; SIGTERM drains; SIGINT, or a second signal,
-//! ends at once (as systemd and people expect).
+//! What the control thread is asked for. SIGHUP reloads, SIGUSR1 opens the log files anew, SIGQUIT hands
+//! over; SIGTERM drains; SIGINT, or a second signal, ends at once (as systemd and people expect).
 
 use std::collections::VecDeque;
 use std::io;

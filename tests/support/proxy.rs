@@ -128,7 +128,8 @@ impl Proxy {
 
     /// Lines of the access log that were written and dropped.
     pub fn log_counts(&self) -> (u64, u64) {
-        self.running.as_ref().expect("running").log_counts().expect("an access log")
+        let log = self.running.as_ref().expect("running").access_log().expect("an access log");
+        log.counts().expect("an open one")
     }
 
     /// What it follows.
