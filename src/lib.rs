@@ -25,6 +25,7 @@ pub mod config;
 pub mod control;
 #[cfg(test)]
 mod corpus;
+pub mod decimal;
 pub mod drain;
 pub mod fault;
 pub mod http;

@@ -1,7 +1,7 @@
 //! One core: a thread with its own runtime, its own listening sockets and its own connections.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -166,10 +166,19 @@ async fn work(mut setup: Setup) -> usize {
     };
     let (deadline, successor) = ending;
     worker.close_all_but(&[]).await;
-    if let Some(channel) = successor {
-        worker.hand_over(channel, deadline).await;
+    let sessions = Rc::clone(&worker.current.get().drain);
+    let leaving = async {
+        if let Some(channel) = successor {
+            worker.hand_over(channel, deadline).await;
+        }
+        drain(&sessions, deadline).await;
+    };
+    tokio::select! {
+        () = leaving => {}
+        () = hurry(&mut setup.commands) => {}
     }
-    let cut = drain(&worker.current.get().drain, deadline).await;
+    // What is left is cut when the runtime drops it.
+    let cut = sessions.sessions();
     sweeping.abort();
     flushing.inspect(JoinHandle::abort);
     cut
@@ -306,16 +315,24 @@ impl Door {
     }
 }
 
-async fn drain(drain: &Drain, deadline: Instant) -> usize {
+/// Waits until it is told again to end: nobody has the time to wait for the rest.
+async fn hurry(commands: &mut mpsc::Receiver<Command>) {
+    while let Some(command) = commands.recv().await {
+        if let Command::Drain { .. } = command {
+            return;
+        }
+    }
+    pending::<()>().await;
+}
+
+async fn drain(drain: &Drain, deadline: Instant) {
     drain.advance(Phase::Draining);
     let grace = deadline.min(Instant::now() + IDLE_GRACE);
     let empty = || poll_fn(|cx| drain.poll_empty(cx));
     if timeout_at(grace, empty()).await.is_err() {
         drain.advance(Phase::Closing);
-        // What is left at the deadline is cut when the runtime drops it.
         let _ = timeout_at(deadline, empty()).await;
     }
-    drain.sessions()
 }
 
 impl Reception {

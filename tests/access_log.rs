@@ -1,67 +1,10 @@
 //! What the access log says of requests, tunnels and connections, and what they are called.
 
-use std::fs;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
+use crate::support::logged::Logged;
 use crate::support::origin::ok_head;
-use crate::support::{Client, Origin, Proxy, eventually, temporary};
-
-/// A balancer that logs JSON.
-struct Logged {
-    proxy: Proxy,
-    path: PathBuf,
-}
-
-impl Logged {
-    fn before(origins: &[&Origin], flags: &[&str]) -> Self {
-        let addresses: Vec<_> = origins.iter().map(|origin| origin.address.to_string()).collect();
-        let route = format!("--route=/={}", addresses.join(","));
-        Self::start(&[&[&*route], flags].concat())
-    }
-
-    fn start(flags: &[&str]) -> Self {
-        let path = temporary("access.log");
-        let log = format!("--access-log={}", path.display());
-        let words = [&[&*log, "--access-log-format=json"], flags].concat();
-        Self {
-            proxy: Proxy::start_words(&[&words[..], &["--listen", "127.0.0.1:0"]].concat()),
-            path,
-        }
-    }
-
-    fn client(&self) -> Client {
-        self.proxy.client()
-    }
-
-    /// The first lines, once there are so many.
-    fn lines(&self, count: usize) -> Vec<Value> {
-        lines(&self.path, count)
-    }
-
-    /// The only line.
-    fn line(&self) -> Value {
-        self.lines(1).remove(0)
-    }
-
-    /// What the only line says about these.
-    fn says(&self, names: [&str; 3]) -> [Value; 3] {
-        let line = self.line();
-        names.map(|name| line[name].clone())
-    }
-}
-
-fn lines(path: &PathBuf, count: usize) -> Vec<Value> {
-    let text = || fs::read_to_string(path).unwrap_or_default();
-    eventually("so many lines are there", || text().matches('\n').count() >= count);
-    let text = text();
-    assert_eq!(text.lines().count(), count, "{text}");
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
+use crate::support::{Client, Origin, eventually};
 
 const END: [&str; 3] = ["status", "end", "target"];
 
@@ -126,7 +69,7 @@ fn a_refused_request_is_a_line_with_what_can_be_told_of_it() {
         ("GET /x HTTP/1.1\r\nHost: a\r\nA b\r\n\r\n", 400, "RH", "/x"),
         ("GET /x HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", 400, "RH", "/x"),
         ("GET /x HTTP/3.0\r\n\r\n", 505, "RH", "/x"),
-        ("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n", 400, "RH", "/x"),
+        ("POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n", 400, "RQ", "/x"),
     ];
     for (request, status, end, target) in rows {
         let logged = Logged::start(&["--route", "/=127.0.0.1:1"]);
@@ -208,24 +151,6 @@ fn a_client_that_goes_says_where() {
     let line = logged.lines(2).remove(1);
     assert_eq!(line["target"], "/up");
     assert!(line["end"] == "CQ" || line["end"] == "CB", "{line}");
-}
-
-#[test]
-fn a_request_that_a_drain_cuts_is_a_line() {
-    let arrived = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&arrived);
-    let mute = Origin::start(move |mut conn| {
-        conn.head();
-        told.store(true, Ordering::SeqCst);
-        conn.rest();
-    });
-    let Logged { proxy, path } = Logged::before(&[&mute], &[]);
-    let mut client = proxy.client();
-    client.get("/");
-    eventually("it has arrived", || arrived.load(Ordering::SeqCst));
-    assert_eq!(proxy.drain(Duration::ZERO), 1);
-    let line = lines(&path, 1).remove(0);
-    assert_eq!((&line["status"], &line["end"]), (&Value::Null, &json!("DA")));
 }
 
 #[test]

@@ -2,17 +2,20 @@
 
 use std::time::Duration;
 
+use super::date::Dates;
 use super::entry::Entry;
-use super::{date, text};
+use super::format::Label;
+use super::text;
+use crate::decimal::{decimal, padded};
 
 /// Appends the entry in the combined format, without the end of the line.
-pub(super) fn write(entry: &Entry<'_>, out: &mut Vec<u8>) {
+pub(super) fn write(entry: &Entry<'_>, dates: &mut Dates, out: &mut Vec<u8>) {
     match entry.client {
         Some(client) => text::ip(client, out),
         None => out.extend_from_slice(b"unix:"),
     }
     out.extend_from_slice(b" - - [");
-    date::common(entry.unix_micros, out);
+    dates.common(entry.unix_micros, out);
     out.extend_from_slice(b"] \"");
     text::word(or_dash(entry.method), out);
     out.push(b' ');
@@ -20,34 +23,34 @@ pub(super) fn write(entry: &Entry<'_>, out: &mut Vec<u8>) {
     out.push(b' ');
     out.extend_from_slice(entry.protocol.name());
     out.extend_from_slice(b"\" ");
-    text::digits::<3>(entry.status.into(), out);
+    out.extend_from_slice(&padded::<3>(entry.status.into()));
     out.push(b' ');
-    text::decimal(entry.bytes_to_client, out);
-    let quoted: [(&[u8], &[u8]); 5] = [
-        (b" \"", entry.referer),
-        (b"\" \"", entry.user_agent),
-        (b"\" host=\"", entry.host),
-        (b"\" route=\"", text::bytes(entry.route)),
-        (b"\" upstream=\"", text::bytes(entry.upstream)),
-    ];
+    out.extend_from_slice(&decimal(entry.bytes_to_client));
+    let quoted: [(&[u8], &[u8]); 3] =
+        [(b" \"", entry.referer), (b"\" \"", entry.user_agent), (b"\" host=\"", entry.host)];
     for (before, value) in quoted {
         out.extend_from_slice(before);
         text::quoted(or_dash(value), out);
     }
-    out.extend_from_slice(b"\" tried=");
+    names(entry, out);
     rest(entry, out);
 }
 
+fn names(entry: &Entry<'_>, out: &mut Vec<u8>) {
+    let (route, upstream, mut tried) = entry.names();
+    out.extend_from_slice(b"\" route=\"");
+    label(route, out);
+    out.extend_from_slice(b"\" upstream=\"");
+    label(upstream, out);
+    out.extend_from_slice(b"\" tried=");
+    label(tried.next(), out);
+    for endpoint in tried {
+        out.push(b',');
+        label(Some(endpoint), out);
+    }
+}
+
 fn rest(entry: &Entry<'_>, out: &mut Vec<u8>) {
-    if entry.tried.is_empty() {
-        out.push(b'-');
-    }
-    for (at, address) in entry.tried.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        text::address(address, text::word, out);
-    }
     // One by one: copies of known length are no calls of memcpy.
     number(b" retries=", entry.retries.into(), out);
     number(b" up=", entry.bytes_from_client, out);
@@ -61,14 +64,14 @@ fn rest(entry: &Entry<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b" end=");
     out.extend_from_slice(entry.termination.letters());
     out.extend_from_slice(b" id=");
-    text::word(or_dash(text::bytes(entry.request_id)), out);
+    text::word(or_dash(entry.request_id), out);
     out.extend_from_slice(b" tls=");
-    text::word(or_dash(text::bytes(entry.tls)), out);
+    text::word(or_dash(entry.tls.unwrap_or_default().as_bytes()), out);
 }
 
 fn number<const WIDTH: usize>(name: &[u8; WIDTH], number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(name);
-    text::decimal(number, out);
+    out.extend_from_slice(&decimal(number));
 }
 
 fn time<const WIDTH: usize>(name: &[u8; WIDTH], time: Option<Duration>, out: &mut Vec<u8>) {
@@ -77,6 +80,10 @@ fn time<const WIDTH: usize>(name: &[u8; WIDTH], time: Option<Duration>, out: &mu
         Some(time) => text::seconds(time, out),
         None => out.push(b'-'),
     }
+}
+
+fn label(label: Option<&Label>, out: &mut Vec<u8>) {
+    out.extend_from_slice(label.map_or(b"-", |Label(text)| text));
 }
 
 fn or_dash(value: &[u8]) -> &[u8] {

@@ -1,6 +1,6 @@
 //! The date of a line: what the calendar says of a number of microseconds. UTC, without leap seconds.
 
-use super::text;
+use crate::decimal::padded;
 
 /// The last second that has a year of four digits, which both formats ask for.
 const SECOND_MAX: u64 = 253_402_300_799;
@@ -34,45 +34,77 @@ impl Day {
     }
 }
 
-/// `21/Nov/2026:13:48:17 +0000`, the date of the common log format.
-pub(super) fn common(unix_micros: u64, out: &mut Vec<u8>) {
-    let second = (unix_micros / 1_000_000).min(SECOND_MAX);
-    let Day { year, month, of_month } = Day::after_epoch(second / 86_400);
-    let mut date = *b"00/Jan/0000:00:00:00 +0000";
-    text::put::<2>(of_month, &mut date[0..2]);
-    date[3..6].copy_from_slice(MONTHS[((month - 1) % 12) as usize]);
-    text::put::<4>(year, &mut date[7..11]);
-    time_of_day(second, &mut date[12..20]);
-    out.extend_from_slice(&date);
+/// The dates of one second: most lines are of the same one as the line before.
+pub(super) struct Dates {
+    second: u64,
+    common: [u8; COMMON_LENGTH],
+    rfc3339: [u8; RFC3339_LENGTH],
 }
 
-/// `2026-11-21T13:48:17.123456Z` (RFC 3339 §5.6).
-pub(super) fn rfc3339(unix_micros: u64, out: &mut Vec<u8>) {
-    let second = (unix_micros / 1_000_000).min(SECOND_MAX);
-    let Day { year, month, of_month } = Day::after_epoch(second / 86_400);
-    let mut date = *b"0000-00-00T00:00:00.000000Z";
-    text::put::<4>(year, &mut date[0..4]);
-    text::put::<2>(month, &mut date[5..7]);
-    text::put::<2>(of_month, &mut date[8..10]);
-    time_of_day(second, &mut date[11..19]);
-    text::put::<6>(unix_micros % 1_000_000, &mut date[20..26]);
-    out.extend_from_slice(&date);
-}
+const COMMON_LENGTH: usize = "21/Nov/2026:13:48:17 +0000".len();
+const RFC3339_LENGTH: usize = "2026-11-21T13:48:17".len();
 
-/// The digits around the colons.
-fn time_of_day(second: u64, out: &mut [u8]) {
-    text::put::<2>(second / 3_600 % 24, &mut out[0..2]);
-    text::put::<2>(second / 60 % 60, &mut out[3..5]);
-    text::put::<2>(second % 60, &mut out[6..8]);
+impl Dates {
+    /// Of some second.
+    pub(super) fn new() -> Self {
+        Self::of(0)
+    }
+
+    fn of(second: u64) -> Self {
+        let Day { year, month, of_month } = Day::after_epoch(second / 86_400);
+        let (year, day) = (padded::<4>(year), padded::<2>(of_month));
+        let clock = [second / 3_600 % 24, second / 60 % 60, second % 60].map(padded::<2>);
+        let mut common = *b"00/Jan/0000:00:00:00 +0000";
+        common[0..2].copy_from_slice(&day);
+        common[3..6].copy_from_slice(MONTHS[((month - 1) % 12) as usize]);
+        common[7..11].copy_from_slice(&year);
+        let mut rfc3339 = *b"0000-00-00T00:00:00";
+        rfc3339[0..4].copy_from_slice(&year);
+        rfc3339[5..7].copy_from_slice(&padded::<2>(month));
+        rfc3339[8..10].copy_from_slice(&day);
+        for (at, part) in clock.iter().enumerate() {
+            common[12 + 3 * at..][..2].copy_from_slice(part);
+            rfc3339[11 + 3 * at..][..2].copy_from_slice(part);
+        }
+        Self { second, common, rfc3339 }
+    }
+
+    fn turn_to(&mut self, second: u64) {
+        let second = second.min(SECOND_MAX);
+        if second != self.second {
+            *self = Self::of(second);
+        }
+    }
+
+    /// `21/Nov/2026:13:48:17 +0000`, the date of the common log format.
+    pub(super) fn common(&mut self, unix_micros: u64, out: &mut Vec<u8>) {
+        self.turn_to(unix_micros / 1_000_000);
+        out.extend_from_slice(&self.common);
+    }
+
+    /// `2026-11-21T13:48:17.123456Z` (RFC 3339 §5.6).
+    pub(super) fn rfc3339(&mut self, unix_micros: u64, out: &mut Vec<u8>) {
+        self.turn_to(unix_micros / 1_000_000);
+        out.extend_from_slice(&self.rfc3339);
+        out.push(b'.');
+        out.extend_from_slice(&padded::<6>(unix_micros % 1_000_000));
+        out.push(b'Z');
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn written(write: fn(u64, &mut Vec<u8>), unix_micros: u64) -> String {
+    fn common(unix_micros: u64) -> String {
         let mut out = Vec::new();
-        write(unix_micros, &mut out);
+        Dates::new().common(unix_micros, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn rfc3339(unix_micros: u64) -> String {
+        let mut out = Vec::new();
+        Dates::new().rfc3339(unix_micros, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -90,10 +122,10 @@ mod tests {
             (253_402_300_799_999_999, "9999-12-31T23:59:59.999999Z"),
         ];
         for (micros, expected) in rows {
-            assert_eq!(written(rfc3339, micros), expected);
+            assert_eq!(rfc3339(micros), expected);
         }
-        assert_eq!(written(common, 1_795_268_897_123_456), "21/Nov/2026:13:48:17 +0000");
-        assert_eq!(written(common, 951_782_400_000_000), "29/Feb/2000:00:00:00 +0000");
+        assert_eq!(common(1_795_268_897_123_456), "21/Nov/2026:13:48:17 +0000");
+        assert_eq!(common(951_782_400_000_000), "29/Feb/2000:00:00:00 +0000");
     }
 
     #[test]
@@ -115,8 +147,21 @@ mod tests {
     }
 
     #[test]
+    fn each_line_has_its_own_second() {
+        let (mut dates, mut out) = (Dates::new(), Vec::new());
+        for micros in [1_000_000, 1_999_999, 2_000_000, 0] {
+            dates.rfc3339(micros, &mut out);
+        }
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "1970-01-01T00:00:01.000000Z1970-01-01T00:00:01.999999Z\
+             1970-01-01T00:00:02.000000Z1970-01-01T00:00:00.000000Z"
+        );
+    }
+
+    #[test]
     fn a_clock_that_is_far_off_writes_a_date_all_the_same() {
-        assert!(written(rfc3339, u64::MAX).starts_with("9999-12-31T23:59:59."));
-        assert_eq!(written(common, u64::MAX), "31/Dec/9999:23:59:59 +0000");
+        assert!(rfc3339(u64::MAX).starts_with("9999-12-31T23:59:59."));
+        assert_eq!(common(u64::MAX), "31/Dec/9999:23:59:59 +0000");
     }
 }

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::format::{Label, Names};
 use super::termination::Termination;
-use crate::address::Address;
 
 /// What the client spoke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,12 +64,14 @@ pub struct Entry<'a> {
     pub bytes_to_client: u64,
     /// Bytes among both that went through splice(2).
     pub bytes_spliced: u64,
+    /// The names of all that follows, for the process as it was.
+    pub names: &'a Names,
     /// The route that was found.
-    pub route: Option<&'a str>,
+    pub route: Option<u32>,
     /// The upstream behind it.
-    pub upstream: Option<&'a str>,
-    /// Every endpoint that was tried, in order, the one that answered last.
-    pub tried: &'a [&'a Address],
+    pub upstream: Option<u32>,
+    /// Every endpoint of it that was tried, in order, the one that answered last.
+    pub tried: &'a [u32],
     /// Attempts beyond the first.
     pub retries: u32,
     /// How long it took.
@@ -77,7 +79,7 @@ pub struct Entry<'a> {
     /// How it ended.
     pub termination: Termination,
     /// The request's identifier.
-    pub request_id: Option<&'a str>,
+    pub request_id: &'a [u8],
 }
 
 impl Protocol {
@@ -91,7 +93,18 @@ impl Protocol {
     }
 }
 
-impl Entry<'_> {
+impl<'a> Entry<'a> {
+    /// The name of the route, of the upstream, and those of the endpoints that were tried.
+    pub(super) fn names(
+        &self,
+    ) -> (Option<&'a Label>, Option<&'a Label>, impl Iterator<Item = &'a Label>) {
+        let route = self.route.and_then(|index| self.names.routes.get(index as usize));
+        let upstream = self.upstream.and_then(|index| self.names.upstreams.get(index as usize));
+        let endpoints: &[Label] = upstream.map_or(&[], |(_, endpoints)| endpoints);
+        let tried = self.tried.iter().filter_map(|index| endpoints.get(*index as usize));
+        (route, upstream.map(|(name, _)| name), tried)
+    }
+
     /// What is written as a plain number under a name of its own.
     pub(super) fn counts(&self) -> [(&'static [u8], u64); 4] {
         [

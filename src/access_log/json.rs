@@ -1,12 +1,15 @@
 //! One JSON object.
 
+use super::date::Dates;
 use super::entry::Entry;
-use super::{date, text};
+use super::format::Label;
+use super::text;
+use crate::decimal::decimal;
 
 /// Appends the entry as a JSON object, without the end of the line.
-pub(super) fn write(entry: &Entry<'_>, out: &mut Vec<u8>) {
+pub(super) fn write(entry: &Entry<'_>, dates: &mut Dates, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"time\":\"");
-    date::rfc3339(entry.unix_micros, out);
+    dates.rfc3339(entry.unix_micros, out);
     out.extend_from_slice(b"\",\"client\":");
     match entry.client {
         Some(client) => {
@@ -16,42 +19,57 @@ pub(super) fn write(entry: &Entry<'_>, out: &mut Vec<u8>) {
         }
         None => out.extend_from_slice(b"null"),
     }
-    let strings: [(&[u8], &[u8]); 10] = [
+    let strings: [(&[u8], &[u8]); 8] = [
         (b"method", entry.method),
         (b"target", entry.target),
         (b"protocol", entry.protocol.name()),
         (b"referer", entry.referer),
         (b"user_agent", entry.user_agent),
         (b"host", entry.host),
-        (b"route", text::bytes(entry.route)),
-        (b"upstream", text::bytes(entry.upstream)),
-        (b"id", text::bytes(entry.request_id)),
-        (b"tls", text::bytes(entry.tls)),
+        (b"id", entry.request_id),
+        (b"tls", entry.tls.unwrap_or_default().as_bytes()),
     ];
     for (name, value) in strings {
         member(name, out);
         string(value, out);
     }
+    names(entry, out);
     member(b"status", out);
     match entry.status {
         0 => out.extend_from_slice(b"null"),
-        status => text::decimal(status.into(), out),
+        status => out.extend_from_slice(&decimal(status.into())),
     }
     rest(entry, out);
 }
 
-fn rest(entry: &Entry<'_>, out: &mut Vec<u8>) {
+fn names(entry: &Entry<'_>, out: &mut Vec<u8>) {
+    let (route, upstream, tried) = entry.names();
+    for (name, value) in [(&b"route"[..], route), (b"upstream", upstream)] {
+        member(name, out);
+        label(value, out);
+    }
     member(b"tried", out);
     out.push(b'[');
-    for (at, address) in entry.tried.iter().enumerate() {
-        out.extend_from_slice(if at > 0 { b",\"" } else { b"\"" });
-        text::address(address, text::json, out);
-        out.push(b'"');
+    for (at, endpoint) in tried.enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        label(Some(endpoint), out);
     }
     out.push(b']');
+}
+
+fn label(label: Option<&Label>, out: &mut Vec<u8>) {
+    let Some(Label(text)) = label else { return out.extend_from_slice(b"null") };
+    out.push(b'"');
+    out.extend_from_slice(text);
+    out.push(b'"');
+}
+
+fn rest(entry: &Entry<'_>, out: &mut Vec<u8>) {
     for (name, number) in entry.counts() {
         member(name, out);
-        text::decimal(number, out);
+        out.extend_from_slice(&decimal(number));
     }
     for (name, time) in entry.timers.named() {
         member(name, out);

@@ -1,7 +1,8 @@
 //! The access log: what one line says, in either format.
 //!
-//! Pure: an [`Entry`] is appended to bytes; the time is one of its fields, and who writes the bytes
-//! where is the business of `log_writer`. Nothing a peer wrote can end a line or a field.
+//! Pure: [`Facts`] and [`Texts`] make an entry of a [`Batch`], and each [`Entry`] of that is appended
+//! to bytes; the time is one of its fields, and who writes the bytes where is the business of
+//! `log_writer`. Nothing a peer wrote can end a line or a field.
 //!
 //! The combined format is that of Apache and nginx, followed by `key=value`:
 //!
@@ -21,41 +22,32 @@
 //! Times are seconds as numbers, `tried` is an array, what is absent is null. The line is ASCII; bytes
 //! of a client that are not UTF-8 are U+FFFD there, while the combined format keeps them as `\xHH`.
 
+mod batch;
 mod combined;
 mod date;
 mod entry;
+mod format;
+mod formatter;
 mod json;
 mod request_id;
 mod termination;
 mod text;
 
+pub use self::batch::{Batch, Facts, TRIED_MAX, Texts};
 pub use self::entry::{Entry, Protocol, Timers};
+pub use self::format::{Format, Label, Names};
+pub use self::formatter::Formatter;
 pub use self::request_id::{MADE_LENGTH, RequestIds, is_request_id};
 pub use self::termination::{Ender, Phase, Termination};
 
-/// How a line is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// The combined log format of Apache and nginx, and more fields behind it.
-    Combined,
-    /// One JSON object per line (RFC 8259).
-    Json,
-}
-
-impl Entry<'_> {
-    /// Appends the entry as one line, `\n` included. The longest a line gets is six times what the
-    /// client's bytes and the configuration's names take, and some 600 bytes more.
-    pub fn write(&self, format: Format, out: &mut Vec<u8>) {
-        match format {
-            Format::Combined => combined::write(self, out),
-            Format::Json => json::write(self, out),
-        }
-        out.push(b'\n');
-    }
-}
+/// Nothing is known, and it was sent in 2026.
+#[cfg(test)]
+pub const NOTHING: Facts = Facts::new(1_795_268_897_123_456, None, Protocol::Http);
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::Arc;
     use std::time::Duration;
 
     use serde_json::{Value, json};
@@ -63,96 +55,71 @@ mod tests {
     use super::*;
     use crate::address::Address;
 
-    const NOTHING: Entry<'_> = Entry {
-        unix_micros: 1_795_268_897_123_456,
-        client: None,
-        protocol: Protocol::Http,
-        tls: None,
-        method: b"",
-        target: b"",
-        host: b"",
-        referer: b"",
-        user_agent: b"",
-        status: 0,
-        bytes_from_client: 0,
-        bytes_to_client: 0,
-        bytes_spliced: 0,
-        route: None,
-        upstream: None,
-        tried: &[],
-        retries: 0,
-        timers: Timers {
-            head: None,
-            queue: None,
-            connect: None,
-            first_byte: None,
-            total: Duration::ZERO,
-        },
-        termination: Termination::COMPLETE,
-        request_id: None,
-    };
-
-    fn line(entry: &Entry<'_>, format: Format) -> String {
-        let mut out = Vec::new();
-        entry.write(format, &mut out);
+    fn line(facts: &Facts, texts: [&[u8]; 6], name: &str, format: Format) -> String {
+        let first = Address::Tcp(([10, 0, 0, 1], 80).into());
+        let second = Address::Unix(name.into());
+        let endpoints = Box::new([format.address(&second), format.address(&first)]);
+        let names = Arc::new(Names {
+            routes: Box::new([format.name(name)]),
+            upstreams: Box::new([(format.name("app"), endpoints)]),
+        });
+        let (mut kept, mut batch, mut out) = (Texts::default(), Batch::default(), Vec::new());
+        kept.keep(texts);
+        batch.push(facts, &kept, &names);
+        Formatter::new(format).write_all(&batch, &mut out);
         String::from_utf8(out).unwrap()
     }
 
-    fn parsed(entry: &Entry<'_>) -> Value {
-        serde_json::from_str(&line(entry, Format::Json)).unwrap()
+    fn parsed(facts: &Facts, texts: [&[u8]; 6], name: &str) -> Value {
+        serde_json::from_str(&line(facts, texts, name, Format::Json)).unwrap()
     }
 
-    fn exchange<'a>(tried: &'a [&'a Address]) -> Entry<'a> {
-        Entry {
-            client: Some([192, 0, 2, 7].into()),
-            protocol: Protocol::Http11,
-            tls: Some("TLSv1.3"),
-            method: b"GET",
-            target: b"/x",
-            host: b"a.example",
-            referer: b"https://b.example/",
-            user_agent: b"curl/8",
-            status: 200,
-            bytes_from_client: 310,
-            bytes_to_client: 123,
-            bytes_spliced: 7,
-            route: Some("a.example/x"),
-            upstream: Some("app"),
-            tried,
-            retries: 1,
-            timers: Timers {
-                head: Some(Duration::from_micros(10)),
-                first_byte: Some(Duration::from_millis(1)),
-                total: Duration::from_micros(61_000_300),
-                ..Timers::default()
-            },
-            request_id: Some("01JD"),
-            ..NOTHING
-        }
+    const EXCHANGE: Facts = Facts {
+        client: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))),
+        protocol: Protocol::Http11,
+        status: 200,
+        bytes_from_client: 310,
+        bytes_to_client: 123,
+        bytes_spliced: 7,
+        route: Some(0),
+        upstream: Some(0),
+        timers: Timers {
+            head: Some(Duration::from_micros(10)),
+            first_byte: Some(Duration::from_millis(1)),
+            total: Duration::from_micros(61_000_300),
+            ..NOTHING.timers
+        },
+        ..NOTHING
+    };
+
+    const TEXTS: [&[u8]; 6] =
+        [b"GET", b"/x", b"a.example", b"https://b.example/", b"curl/8", b"01JD"];
+
+    fn exchange() -> Facts {
+        let mut facts = EXCHANGE;
+        facts.tried.push(1);
+        facts.tried.push(0);
+        facts
     }
 
     #[test]
     fn an_exchange_is_one_line() {
-        let first = Address::Tcp(([10, 0, 0, 1], 80).into());
-        let second = Address::Unix("/run/app.sock".into());
-        let tried = [&first, &second];
-        let entry = exchange(&tried);
         assert_eq!(
-            line(&entry, Format::Combined),
+            line(&exchange(), TEXTS, "/s", Format::Combined),
             "192.0.2.7 - - [21/Nov/2026:13:48:17 +0000] \"GET /x HTTP/1.1\" 200 123 \
-             \"https://b.example/\" \"curl/8\" host=\"a.example\" route=\"a.example/x\" \
-             upstream=\"app\" tried=10.0.0.1:80,unix:/run/app.sock retries=1 up=310 down=123 \
+             \"https://b.example/\" \"curl/8\" host=\"a.example\" route=\"/s\" \
+             upstream=\"app\" tried=10.0.0.1:80,unix:/s retries=1 up=310 down=123 \
              spliced=7 head=0.000010 queue=- connect=- first_byte=0.001000 total=61.000300 \
-             end=-- id=01JD tls=TLSv1.3\n"
+             end=-- id=01JD tls=-\n"
         );
         assert_eq!(
-            parsed(&entry),
+            parsed(&exchange(), TEXTS, "/s"),
             json!({
                 "time": "2026-11-21T13:48:17.123456Z", "client": "192.0.2.7", "method": "GET",
                 "target": "/x", "protocol": "HTTP/1.1", "referer": "https://b.example/",
-                "user_agent": "curl/8", "host": "a.example", "route": "a.example/x",
-                "upstream": "app", "id": "01JD", "tls": "TLSv1.3", "status": 200,
-                "tried": ["10.0.0.1:80", "unix:/run/app.sock"], "retries": 1, "up": 310,
+                "user_agent": "curl/8", "host": "a.example", "route": "/s",
+                "upstream": "app", "id": "01JD", "tls": null, "status": 200,
+                "tried": ["10.0.0.1:80", "unix:/s"], "retries": 1, "up": 310,
                 "down": 123, "spliced": 7, "head": 0.00001, "queue": null, "connect": null,
                 "first_byte": 0.001, "total": 61.0003, "end": "--",
             })
@@ -162,12 +129,12 @@ mod tests {
     #[test]
     fn what_is_absent_keeps_its_place() {
         assert_eq!(
-            line(&NOTHING, Format::Combined),
+            line(&NOTHING, [b""; 6], "/s", Format::Combined),
             "unix: - - [21/Nov/2026:13:48:17 +0000] \"- - HTTP\" 000 0 \"-\" \"-\" host=\"-\" \
              route=\"-\" upstream=\"-\" tried=- retries=0 up=0 down=0 spliced=0 head=- queue=- \
              connect=- first_byte=- total=0.000000 end=-- id=- tls=-\n"
         );
-        let object = parsed(&NOTHING);
+        let object = parsed(&NOTHING, [b""; 6], "/s");
         for name in ["client", "method", "target", "host", "status", "route", "id", "tls", "head"] {
             assert_eq!(object[name], Value::Null, "{name}");
         }
@@ -177,25 +144,16 @@ mod tests {
     #[test]
     fn no_client_forges_a_line_or_a_field() {
         let forged: &[u8] = b"x\r\n6.6.6.6 - - \"GET / HTTP/1.1\" 200\\\" end=CH";
-        let id = "a\" end=CH\n";
-        let entry = Entry {
-            method: forged,
-            target: forged,
-            host: forged,
-            referer: forged,
-            user_agent: forged,
-            request_id: Some(id),
-            ..NOTHING
-        };
-        let combined = line(&entry, Format::Combined);
+        let texts = [forged, forged, forged, forged, forged, b"a\" end=CH\n"];
+        let combined = line(&NOTHING, texts, "/s", Format::Combined);
         assert_eq!(combined.lines().count(), 1);
         assert_eq!(combined.matches('"').count(), 12);
         assert!(combined.contains(" end=-- id=a\\x22\\x20end=CH\\x0A tls=-"), "{combined}");
         let request = combined.split('"').nth(1).unwrap();
         assert_eq!(request.split(' ').count(), 3, "{request}");
-        let object = parsed(&entry);
+        let object = parsed(&NOTHING, texts, "/s");
         assert_eq!(object["user_agent"].as_str().unwrap().as_bytes(), forged);
-        assert_eq!((&object["end"], &object["id"]), (&json!("--"), &json!(id)));
+        assert_eq!((&object["end"], &object["id"]), (&json!("--"), &json!("a\" end=CH\n")));
     }
 
     /// Xorshift (Marsaglia, 2003): the same numbers every time.
@@ -229,24 +187,19 @@ mod tests {
             let [method, target, host, referer, user_agent, name] =
                 [(); 6].map(|()| random.bytes());
             let (name, number) = (String::from_utf8_lossy(&name), random.next());
-            let path = Address::Unix(name.as_ref().into());
-            let tried = [&path, &path];
-            let entry = Entry {
+            let mut facts = Facts {
                 unix_micros: random.next(),
-                method: &method,
-                target: &target,
-                host: &host,
-                referer: &referer,
-                user_agent: &user_agent,
                 status: (number % 1000) as u16,
                 bytes_to_client: number,
-                route: Some(&name),
-                request_id: Some(&name),
-                tried: &tried[..(number % 3) as usize],
-                timers: Timers { head: Some(Duration::from_nanos(number)), ..Timers::default() },
+                route: Some(0),
+                upstream: Some(0),
+                timers: Timers { head: Some(Duration::from_nanos(number)), ..NOTHING.timers },
                 ..NOTHING
             };
-            let combined = line(&entry, Format::Combined);
+            (0..number % 3).for_each(|_| facts.tried.push(0));
+            let texts = [&method, &target, &host, &referer, &user_agent, name.as_bytes()];
+            let combined = line(&facts, texts, &name, Format::Combined);
+            let json = line(&facts, texts, &name, Format::Json);
             assert!(
                 combined.ends_with('\n')
                     && combined
@@ -258,16 +211,12 @@ mod tests {
             assert_eq!(combined.matches('"').count(), 12, "{combined}");
             let rest = combined.rsplit('"').next().unwrap();
             assert_eq!(rest.split(' ').count(), 14, "{combined}");
-            let json = line(&entry, Format::Json);
             assert!(json.is_ascii() && json.lines().count() == 1, "{json}");
-            let object = parsed(&entry);
+            let object: Value = serde_json::from_str(&json).unwrap();
             assert_eq!(object.as_object().unwrap().len(), 24);
             let expected = String::from_utf8_lossy(&target);
             assert_eq!(object["target"].as_str().unwrap_or_default(), expected);
-            assert_eq!(
-                object["tried"].as_array().unwrap().len(),
-                tried[..(number % 3) as usize].len()
-            );
+            assert_eq!(object["tried"].as_array().unwrap().len() as u64, number % 3);
         }
     }
 }

@@ -24,7 +24,7 @@ pub struct AccessLog {
 impl AccessLog {
     /// Opens it, and starts the thread that writes it.
     pub fn open(config: &Config) -> io::Result<Self> {
-        let writer = LogWriter::open(config.target.clone())?;
+        let writer = LogWriter::open(config.target.clone(), config.format)?;
         Ok(Self { format: config.format, writer: Arc::new(Mutex::new(Some(writer))) })
     }
 

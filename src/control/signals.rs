@@ -3,19 +3,24 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::mem::discriminant;
+use std::mem::{discriminant, take};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::access_log::AccessLog;
 use super::error_log::ErrorLog;
 use super::running::Running;
 use super::systemd::{self, Stage};
 use crate::net::handover::Channel;
+use crate::worker::Command;
+
+/// How long the end waits for workers that were told to hurry.
+const HURRY_LIMIT: Duration = Duration::from_secs(1);
 
 /// What has become of a reload: what it changes, or why it was refused.
 pub(super) type Outcome = Result<Vec<String>, Vec<String>>;
@@ -136,9 +141,9 @@ impl Signals {
     pub(super) fn drain(&mut self, running: Running, error_log: &ErrorLog) {
         let limit = running.config().drain_timeout;
         systemd::tell(Stage::Stopping);
-        let access_log = running.access_log().cloned();
+        let workers = Workers::of(&running);
         log::info!("draining for up to {limit:?}; a second signal ends at once");
-        self.finish((access_log, error_log), move || running.drain(limit));
+        self.finish(&workers, error_log, move || running.drain(limit));
     }
 
     /// Leaves everything to another process, and drains what cannot go.
@@ -150,44 +155,80 @@ impl Signals {
         addresses: Vec<String>,
     ) {
         let limit = running.config().drain_timeout;
-        let access_log = running.access_log().cloned();
+        let workers = Workers::of(&running);
         log::info!("handed over; what still runs ends within {limit:?}");
-        self.finish((access_log, error_log), move || {
-            running.hand_over(&channel, &addresses, limit)
-        });
+        self.finish(&workers, error_log, move || running.hand_over(&channel, &addresses, limit));
     }
 
     /// Waits for the end of what runs, which says how many sessions were cut.
     fn finish(
         &mut self,
-        (access_log, error_log): (Option<AccessLog>, &ErrorLog),
+        workers: &Workers,
+        error_log: &ErrorLog,
         ending: impl FnOnce() -> usize + Send + 'static,
     ) {
         let (done, drained) = sync_channel(1);
         thread::spawn(move || done.send(ending()));
+        // What was put off before is answered as if it came now, but for what ends: that is under way.
+        for asked in take(&mut self.later) {
+            workers.answer(asked, error_log);
+        }
         loop {
             match drained.recv_timeout(Duration::from_millis(20)) {
                 Ok(0) => return log::info!("drained"),
                 Ok(cut) => return log::warn!("the drain limit has passed: {cut} sessions cut"),
                 Err(RecvTimeoutError::Disconnected) => return log::error!("the drain failed"),
                 Err(RecvTimeoutError::Timeout) => match self.received.try_recv() {
-                    Ok(Asked::Reopen) => {
-                        error_log.reopen();
-                        access_log.as_ref().inspect(|log| log.reopen());
-                    }
                     Err(_) => {}
-                    Ok(Asked::Reload) => log::warn!("not reloaded: draining"),
-                    Ok(Asked::ReloadFor(_, outcome)) => {
-                        // Whoever asked may have gone.
-                        let _ = outcome.send(Err(vec!["draining".to_owned()]));
+                    Ok(asked @ (Asked::Reopen | Asked::Reload | Asked::ReloadFor(..))) => {
+                        workers.answer(asked, error_log);
                     }
                     Ok(Asked::HandOver | Asked::Drain | Asked::EndAtOnce) => {
                         log::warn!("second signal: ending at once");
-                        access_log.inspect(AccessLog::close);
+                        workers.hurry();
+                        // Each request that is cut has a line, as far as there is time for it.
+                        let _ = drained.recv_timeout(HURRY_LIMIT);
+                        workers.access_log.as_ref().inspect(|log| log.close());
                         return;
                     }
                 },
             }
+        }
+    }
+}
+
+/// What is left of a configuration's run when it ends.
+struct Workers {
+    commands: Vec<mpsc::Sender<Command>>,
+    access_log: Option<AccessLog>,
+}
+
+impl Workers {
+    fn of(running: &Running) -> Self {
+        Self { commands: running.commands().to_vec(), access_log: running.access_log().cloned() }
+    }
+
+    /// Does what can still be done while they end.
+    fn answer(&self, asked: Asked, error_log: &ErrorLog) {
+        match asked {
+            Asked::Reopen => {
+                error_log.reopen();
+                self.access_log.as_ref().inspect(|log| log.reopen());
+            }
+            Asked::Reload => log::warn!("not reloaded: draining"),
+            Asked::ReloadFor(_, outcome) => {
+                // Whoever asked may have gone.
+                let _ = outcome.send(Err(vec!["draining".to_owned()]));
+            }
+            Asked::HandOver | Asked::Drain | Asked::EndAtOnce => {}
+        }
+    }
+
+    /// Has them end now.
+    fn hurry(&self) {
+        for worker in &self.commands {
+            // One that takes no commands any more has ended.
+            let _ = worker.try_send(Command::Drain { deadline: Instant::now() });
         }
     }
 }

@@ -9,6 +9,7 @@ use super::framing::{self, Framing};
 use super::head::{RequestHead, ResponseHead, Version};
 use super::persistence::Options;
 use crate::buffer::Buffer;
+use crate::decimal::{decimal, ipv4};
 use crate::reject::Reject;
 
 /// What a request's head is to say besides what the client wrote.
@@ -189,7 +190,7 @@ pub fn response(
 ) -> Result<(), Reject> {
     let mut writer = Writer::new(out);
     writer.bytes(b"HTTP/1.1 ");
-    writer.decimal(head.status.into());
+    writer.bytes(&decimal(head.status.into()));
     writer.all(&[b" ", head.reason.as_bytes(), b"\r\n"]);
     let options = Options::of(&head.fields);
     for (known, name, value) in head.fields.iter() {
@@ -249,27 +250,9 @@ impl<'a> Writer<'a> {
         self.all(&[name.as_bytes(), b": ", value, b"\r\n"]);
     }
 
-    fn decimal(&mut self, mut number: u64) {
-        let mut digits = [0; 20];
-        let mut first = digits.len();
-        loop {
-            first -= 1;
-            digits[first] = b'0' + (number % 10) as u8;
-            number /= 10;
-            if number == 0 {
-                return self.bytes(&digits[first..]);
-            }
-        }
-    }
-
     fn address(&mut self, address: IpAddr) {
         match address {
-            IpAddr::V4(address) => {
-                for (at, octet) in address.octets().into_iter().enumerate() {
-                    self.bytes(if at > 0 { b"." } else { b"" });
-                    self.decimal(octet.into());
-                }
-            }
+            IpAddr::V4(address) => self.bytes(&ipv4(address)),
             IpAddr::V6(address) => self.bytes(address.to_string().as_bytes()),
         }
     }
@@ -280,7 +263,7 @@ impl<'a> Writer<'a> {
             Framing::Chunked => self.bytes(b"Transfer-Encoding: chunked\r\n"),
             Framing::Length(length) => {
                 self.bytes(b"Content-Length: ");
-                self.decimal(length);
+                self.bytes(&decimal(length));
                 self.bytes(b"\r\n");
             }
         }

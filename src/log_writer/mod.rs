@@ -12,6 +12,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use crate::access_log::{Format, Formatter};
+
 use self::output::Output;
 pub use self::output::Target;
 pub use self::queue::Sink;
@@ -39,15 +41,15 @@ pub struct LogWriter {
 impl LogWriter {
     /// Opens the target and starts the thread. A file is created with mode 0640; a FIFO that nobody
     /// reads is an error (`ENXIO`).
-    pub fn open(target: Target) -> io::Result<Self> {
-        Self::start(Output::open(target)?)
+    pub fn open(target: Target, format: Format) -> io::Result<Self> {
+        Self::start(Output::open(target)?, format)
     }
 
-    fn start(output: Output) -> io::Result<Self> {
+    fn start(output: Output, format: Format) -> io::Result<Self> {
         let (orders, queue) = sync_channel(QUEUE_SLOTS);
         let (ending, ended) = sync_channel::<()>(1);
         let shared = Arc::new(Shared::default());
-        let writer = Writer::new(output, Arc::clone(&shared));
+        let writer = Writer::new(Formatter::new(format), output, Arc::clone(&shared));
         thread::Builder::new().name("access-log".into()).spawn(move || {
             writer.run(&queue);
             drop(queue);
@@ -96,11 +98,13 @@ mod tests {
     use std::fs;
     use std::io::{BufRead, BufReader};
     use std::os::unix::fs::symlink;
+    use std::path::Path;
     use std::time::Instant;
 
     use super::output::tests::Folder;
     use super::queue::QUEUE_BYTES_MAX;
     use super::*;
+    use crate::access_log::{NOTHING, Texts};
 
     /// Longer than any of these tests takes.
     const LIMIT: Duration = Duration::from_secs(60);
@@ -113,20 +117,39 @@ mod tests {
         }
     }
 
-    fn log(sink: &Sink, line: &str) {
-        sink.line(|out| out.extend_from_slice(line.as_bytes()));
+    /// Logs a request for this target, at the beginning of time.
+    fn log(sink: &Sink, target: &str) {
+        let mut texts = Texts::default();
+        texts.keep([b"GET", target.as_bytes(), b"", b"", b"", b""]);
+        sink.push(&NOTHING, &texts, &Arc::default());
+    }
+
+    /// The targets in a text of whole lines.
+    fn targets(text: &str) -> Vec<&str> {
+        assert!(text.is_empty() || text.ends_with('\n'), "{text}");
+        let target = |line: &str| line.starts_with("unix:") && line.ends_with(" tls=-");
+        assert!(text.lines().all(target), "{text}");
+        text.lines().filter_map(|line| line.split(' ').nth(6)).collect()
+    }
+
+    fn read(path: &Path) -> String {
+        fs::read_to_string(path).unwrap()
+    }
+
+    fn open(path: &Path) -> LogWriter {
+        LogWriter::open(Target::File(path.to_owned()), Format::Combined).unwrap()
     }
 
     fn piped() -> (io::PipeReader, LogWriter) {
         let (reader, writer) = io::pipe().unwrap();
-        (reader, LogWriter::start(Output::to_pipe(writer)).unwrap())
+        (reader, LogWriter::start(Output::to_pipe(writer), Format::Combined).unwrap())
     }
 
-    /// Logs until the pipe, the queue and the block are full and lines are dropped; says how many.
+    /// Logs until the pipe, the queue and the batch are full and lines are dropped; says how many.
     fn overfill(writer: &LogWriter, sink: &Sink) -> u64 {
         let mut lines = 0;
         while writer.dropped() == 0 {
-            log(sink, &format!("{lines:099}\n"));
+            log(sink, &format!("/{lines:099}"));
             lines += 1;
             assert!(lines < 1_000_000, "nothing is ever dropped");
         }
@@ -137,18 +160,18 @@ mod tests {
     fn lines_of_all_workers_arrive_whole_and_in_the_order_of_each() {
         let folder = Folder::new();
         let path = folder.file("log");
-        let writer = LogWriter::open(Target::File(path.clone())).unwrap();
+        let writer = open(&path);
         let workers = [0, 1].map(|worker| {
             let sink = writer.sink();
-            thread::spawn(move || (0..2_000).for_each(|at| log(&sink, &format!("{worker} {at}\n"))))
+            thread::spawn(move || (0..2_000).for_each(|at| log(&sink, &format!("/{worker}/{at}"))))
         });
         for worker in workers {
             worker.join().unwrap();
         }
         assert_eq!(writer.close(LIMIT), Counts { written: 4_000, dropped: 0 });
-        let text = fs::read_to_string(&path).unwrap();
-        for worker in ["0 ", "1 "] {
-            let lines = text.lines().filter_map(|line| line.strip_prefix(worker));
+        let text = read(&path);
+        for worker in ["/0/", "/1/"] {
+            let lines = targets(&text).into_iter().filter_map(|target| target.strip_prefix(worker));
             assert!(lines.eq((0..2_000).map(|at| at.to_string())));
         }
     }
@@ -158,13 +181,13 @@ mod tests {
         let (reader, writer) = piped();
         let sink = writer.sink();
         assert!(sink.is_empty());
-        log(&sink, "a\n");
+        log(&sink, "a");
         assert!(!sink.is_empty());
         sink.flush();
         assert!(sink.is_empty());
         let mut line = String::new();
         BufReader::new(&reader).read_line(&mut line).unwrap();
-        assert_eq!(line, "a\n");
+        assert_eq!(targets(&line), ["a"]);
     }
 
     #[test]
@@ -174,8 +197,10 @@ mod tests {
         let lines = overfill(&writer, &sink);
         assert!(writer.shared.waiting_bytes.load(Relaxed) <= QUEUE_BYTES_MAX);
         let reading = thread::spawn(move || {
-            let lines = BufReader::new(reader).lines().map(Result::unwrap);
-            lines.inspect(|line| assert_eq!(line.len(), 99)).count() as u64
+            let text = io::read_to_string(reader).unwrap();
+            let targets = targets(&text);
+            assert!(targets.iter().all(|target| target.len() == 100));
+            targets.len() as u64
         });
         drop(sink);
         let counts = writer.close(LIMIT);
@@ -199,43 +224,10 @@ mod tests {
         let sink = writer.sink();
         overfill(&writer, &sink);
         let dropped = writer.dropped();
-        log(&sink, "a\n");
+        log(&sink, "a");
         sink.flush();
         assert!(!sink.is_empty());
         assert_eq!(writer.dropped(), dropped);
-    }
-
-    #[test]
-    fn blocks_come_back() {
-        let (reader, writer) = piped();
-        let sink = writer.sink();
-        let first = sink.filling.borrow().bytes.as_ptr();
-        log(&sink, "a\n");
-        sink.flush();
-        BufReader::new(&reader).read_line(&mut String::new()).unwrap();
-        until(|| {
-            log(&sink, "b\n");
-            sink.flush();
-            sink.filling.borrow().bytes.as_ptr() == first
-        });
-    }
-
-    #[test]
-    fn a_line_whose_writer_panics_leaves_nothing() {
-        let (reader, writer) = piped();
-        let sink = writer.sink();
-        log(&sink, "a\n");
-        let panicking = std::panic::AssertUnwindSafe(|| {
-            sink.line(|out| {
-                out.extend_from_slice(b"half");
-                std::panic::resume_unwind(Box::new(()));
-            });
-        });
-        assert!(std::panic::catch_unwind(panicking).is_err());
-        log(&sink, "b\n");
-        drop(sink);
-        assert_eq!(writer.close(LIMIT), Counts { written: 2, dropped: 0 });
-        assert_eq!(io::read_to_string(reader).unwrap(), "a\nb\n");
     }
 
     #[test]
@@ -243,10 +235,10 @@ mod tests {
         let (reader, writer) = piped();
         drop(reader);
         let sink = writer.sink();
-        log(&sink, "a\n");
+        log(&sink, "a");
         sink.flush();
         until(|| writer.dropped() == 1);
-        log(&sink, "b\n");
+        log(&sink, "b");
         drop(sink);
         assert_eq!(writer.close(LIMIT), Counts { written: 0, dropped: 2 });
     }
@@ -255,32 +247,52 @@ mod tests {
     fn a_file_that_was_moved_away_is_opened_anew_behind_what_waits() {
         let folder = Folder::new();
         let (path, moved) = (folder.file("log"), folder.file("log.1"));
-        let writer = LogWriter::open(Target::File(path.clone())).unwrap();
+        let writer = open(&path);
         let sink = writer.sink();
-        log(&sink, "before\n");
+        log(&sink, "before");
         sink.flush();
         fs::rename(&path, &moved).unwrap();
         writer.reopen();
-        log(&sink, "after\n");
+        log(&sink, "after");
         drop(sink);
         assert_eq!(writer.close(LIMIT), Counts { written: 2, dropped: 0 });
-        assert_eq!(fs::read(moved).unwrap(), b"before\n");
-        assert_eq!(fs::read(path).unwrap(), b"after\n");
+        assert_eq!(targets(&read(&moved)), ["before"]);
+        assert_eq!(targets(&read(&path)), ["after"]);
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_given_up_for_what_is_at_its_path() {
+        let folder = Folder::new();
+        let path = folder.file("log");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        let _reader = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let writer = open(&path);
+        let sink = writer.sink();
+        let lines = overfill(&writer, &sink);
+        fs::remove_file(&path).unwrap();
+        writer.reopen();
+        until(|| path.exists());
+        log(&sink, "/last");
+        drop(sink);
+        let counts = writer.close(LIMIT);
+        assert_eq!(counts.written + counts.dropped, lines + 1);
+        assert_eq!(targets(&read(&path)).last(), Some(&"/last"));
     }
 
     #[test]
     fn a_path_that_cannot_be_opened_anew_leaves_the_old_file_in_use() {
         let folder = Folder::new();
         let (path, moved) = (folder.file("log"), folder.file("log.1"));
-        let writer = LogWriter::open(Target::File(path.clone())).unwrap();
+        let writer = open(&path);
         let sink = writer.sink();
         fs::rename(&path, &moved).unwrap();
         fs::create_dir(&path).unwrap();
         writer.reopen();
-        log(&sink, "a\n");
+        log(&sink, "a");
         drop(sink);
         assert_eq!(writer.close(LIMIT), Counts { written: 1, dropped: 0 });
-        assert_eq!(fs::read(moved).unwrap(), b"a\n");
+        assert_eq!(targets(&read(&moved)), ["a"]);
     }
 
     #[test]
@@ -288,18 +300,18 @@ mod tests {
         let folder = Folder::new();
         let path = folder.file("log");
         symlink("/dev/full", &path).unwrap();
-        let writer = LogWriter::open(Target::File(path.clone())).unwrap();
+        let writer = open(&path);
         let sink = writer.sink();
-        log(&sink, "a\n");
-        log(&sink, "b\n");
+        log(&sink, "a");
+        log(&sink, "b");
         sink.flush();
         until(|| writer.dropped() == 2);
         fs::remove_file(&path).unwrap();
         writer.reopen();
-        log(&sink, "c\n");
+        log(&sink, "c");
         drop(sink);
         assert_eq!(writer.close(LIMIT), Counts { written: 1, dropped: 2 });
-        assert_eq!(fs::read(path).unwrap(), b"c\n");
+        assert_eq!(targets(&read(&path)), ["c"]);
     }
 
     #[test]
@@ -307,7 +319,7 @@ mod tests {
         let (_reader, writer) = piped();
         let (sink, shared) = (writer.sink(), Arc::clone(&writer.shared));
         assert_eq!(writer.close(LIMIT), Counts { written: 0, dropped: 0 });
-        log(&sink, "a\n");
+        log(&sink, "a");
         drop(sink);
         assert_eq!(shared.dropped.load(Relaxed), 1);
     }

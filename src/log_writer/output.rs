@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, IsTerminal, Read, Seek, SeekFrom, Write};
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// The mode of a file that is created: readable by its group, closed to others (addresses of people
 /// are in it).
@@ -35,8 +37,19 @@ impl fmt::Display for Target {
 pub(super) struct Output {
     pub(super) target: Target,
     file: File,
+    kind: Kind,
     /// The last byte in it is not the end of a line.
     torn: bool,
+}
+
+/// What lines are written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// A file or a device, which takes whatever it is given or fails.
+    File,
+    /// A pipe, a socket or a terminal: somebody at its other end may stop reading, and somebody else
+    /// may write to it too.
+    Stream,
 }
 
 /// What has become of a block.
@@ -47,37 +60,104 @@ pub(super) struct Written {
     pub(super) result: io::Result<()>,
 }
 
+/// How long a target may take nothing before that is [looked at](Output::write).
+const STALL_INTERVAL: Duration = Duration::from_secs(1);
+
 impl Output {
     pub(super) fn open(target: Target) -> io::Result<Self> {
         let (file, torn) = match &target {
             Target::Stdout => (File::from(io::stdout().as_fd().try_clone_to_owned()?), false),
             Target::File(path) => (append_to(path)?, ends_inside_a_line(path).unwrap_or(false)),
         };
-        Ok(Self { target, file, torn })
+        Ok(Self { target, kind: Kind::of(&file), file, torn })
     }
 
     /// Opens the path anew; standard output has none. If that fails the old file stays in use.
     pub(super) fn reopen(&mut self) -> io::Result<()> {
         if let Target::File(path) = &self.target {
             self.file = append_to(path)?;
+            self.kind = Kind::of(&self.file);
             self.torn = ends_inside_a_line(path).unwrap_or(self.torn);
         }
         Ok(())
     }
 
-    /// Writes a block of whole lines. What is left of it after an error is not tried again.
-    pub(super) fn write(&mut self, block: &[u8]) -> Written {
+    /// Writes a block of so many whole lines. What is left of it after an error is not tried again.
+    /// While nothing is taken `stalled` is asked about once a second whether to go on.
+    pub(super) fn write(
+        &mut self,
+        block: &[u8],
+        lines: u64,
+        mut stalled: impl FnMut() -> ControlFlow<()>,
+    ) -> Written {
         if self.torn {
-            if let (_, Err(error)) = write_all(&self.file, b"\n") {
+            if let (_, Err(error)) = self.write_all(b"\n", &mut stalled) {
                 return Written { lines: 0, result: Err(error) };
             }
             self.torn = false;
         }
-        let (count, result) = write_all(&self.file, block);
+        let (count, result) = self.write_all(block, &mut stalled);
         let written = &block[..count];
         self.torn = written.last().is_some_and(|byte| *byte != b'\n');
-        Written { lines: memchr::memchr_iter(b'\n', written).count() as u64, result }
+        // If all of them are, they need not be counted.
+        let counted = || memchr::memchr_iter(b'\n', written).count() as u64;
+        Written { lines: if result.is_ok() { lines } else { counted() }, result }
     }
+
+    /// Writes all of `bytes`, however slowly they are taken, and says how many were when it ended.
+    fn write_all(
+        &self,
+        bytes: &[u8],
+        stalled: &mut impl FnMut() -> ControlFlow<()>,
+    ) -> (usize, io::Result<()>) {
+        let mut count = 0;
+        while count < bytes.len() {
+            let rest = &bytes[count..];
+            let piece = match self.kind {
+                Kind::File => rest.len(),
+                Kind::Stream => atomic(rest),
+            };
+            if self.kind == Kind::Stream && !self.is_writable() {
+                match stalled() {
+                    ControlFlow::Continue(()) => continue,
+                    ControlFlow::Break(()) => return (count, Err(ErrorKind::TimedOut.into())),
+                }
+            }
+            match (&self.file).write(&rest[..piece]) {
+                Ok(0) => return (count, Err(ErrorKind::WriteZero.into())),
+                Ok(more) => count += more,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Somebody else was faster; standard output may be set so by anybody who shares it.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return (count, Err(error)),
+            }
+        }
+        (count, Ok(()))
+    }
+
+    /// Waits until it takes something; not for ever.
+    fn is_writable(&self) -> bool {
+        let limit = Timespec::try_from(STALL_INTERVAL).ok();
+        // An error is told better by the next write.
+        poll(&mut [PollFd::new(&self.file, PollFlags::OUT)], limit.as_ref()) != Ok(0)
+    }
+}
+
+impl Kind {
+    fn of(file: &File) -> Self {
+        let kind = file.metadata().map(|found| found.file_type());
+        let is_stream = kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket());
+        if is_stream || file.is_terminal() { Self::Stream } else { Self::File }
+    }
+}
+
+/// How many of `bytes` a pipe takes at once, so that no other writer's come between: whole lines, as
+/// far as they are no longer than that (pipe(7), `PIPE_BUF`).
+fn atomic(bytes: &[u8]) -> usize {
+    if bytes.len() <= libc::PIPE_BUF {
+        return bytes.len();
+    }
+    memchr::memrchr(b'\n', &bytes[..libc::PIPE_BUF]).map_or(libc::PIPE_BUF, |end| end + 1)
 }
 
 /// Not blocking: opening a FIFO that nobody reads fails instead of waiting for a reader.
@@ -97,27 +177,6 @@ fn ends_inside_a_line(path: &Path) -> Option<bool> {
     file.seek(SeekFrom::End(-1)).ok()?;
     file.read_exact(&mut last).ok()?;
     Some(last != *b"\n")
-}
-
-/// Writes all of `bytes`, however slowly they are taken, and says how many were when it failed.
-fn write_all(mut file: &File, bytes: &[u8]) -> (usize, io::Result<()>) {
-    let mut count = 0;
-    while count < bytes.len() {
-        match file.write(&bytes[count..]) {
-            Ok(0) => return (count, Err(ErrorKind::WriteZero.into())),
-            Ok(more) => count += more,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // Standard output may be set so by anybody who shares it.
-            Err(error) if error.kind() == ErrorKind::WouldBlock => wait_until_writable(file),
-            Err(error) => return (count, Err(error)),
-        }
-    }
-    (count, Ok(()))
-}
-
-fn wait_until_writable(file: &File) {
-    // Whatever this fails with, the next write tells better.
-    let _ = poll(&mut [PollFd::new(file, PollFlags::OUT)], None);
 }
 
 #[cfg(test)]
@@ -154,10 +213,14 @@ pub(super) mod tests {
         }
     }
 
+    fn wait() -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
     impl Output {
         pub(in super::super) fn to_pipe(pipe: io::PipeWriter) -> Self {
             let file = File::from(OwnedFd::from(pipe));
-            Self { target: Target::Stdout, file, torn: false }
+            Self { target: Target::Stdout, kind: Kind::of(&file), file, torn: false }
         }
     }
 
@@ -167,9 +230,7 @@ pub(super) mod tests {
         let path = folder.file("log");
         for block in [b"a\n".as_slice(), b"b\nc\n"] {
             let mut output = Output::open(Target::File(path.clone())).unwrap();
-            let written = output.write(block);
-            written.result.unwrap();
-            assert_eq!(written.lines, block.len() as u64 / 2);
+            output.write(block, 1, wait).result.unwrap();
         }
         assert_eq!(fs::read(&path).unwrap(), b"a\nb\nc\n");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o027, 0);
@@ -181,7 +242,7 @@ pub(super) mod tests {
         let path = folder.file("log");
         fs::write(&path, b"a\nhal").unwrap();
         let mut output = Output::open(Target::File(path.clone())).unwrap();
-        output.write(b"b\n").result.unwrap();
+        output.write(b"b\n", 1, wait).result.unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"a\nhal\nb\n");
     }
 
@@ -191,7 +252,7 @@ pub(super) mod tests {
         let mut output = Output::to_pipe(writer);
         // Longer than a pipe holds, so that writing it is under way when the reader goes.
         let block = [b"first\n".as_slice(), &[b'x'; 1 << 20], b"\nlast\n"].concat();
-        let writing = thread::spawn(move || (output.write(&block), output));
+        let writing = thread::spawn(move || (output.write(&block, 3, wait), output));
         reader.read_exact(&mut [0; 10]).unwrap();
         drop(reader);
         let (written, mut output) = writing.join().unwrap();
@@ -199,8 +260,8 @@ pub(super) mod tests {
         assert_eq!(written.result.unwrap_err().kind(), ErrorKind::BrokenPipe);
         let (mut reader, writer) = io::pipe().unwrap();
         output.file = File::from(OwnedFd::from(writer));
-        output.write(b"next\n").result.unwrap();
-        output.write(b"more\n").result.unwrap();
+        output.write(b"next\n", 1, wait).result.unwrap();
+        output.write(b"more\n", 1, wait).result.unwrap();
         drop(output);
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
@@ -212,16 +273,48 @@ pub(super) mod tests {
         let (mut reader, writer) = io::pipe().unwrap();
         rustix::io::ioctl_fionbio(&writer, true).unwrap();
         let mut output = Output::to_pipe(writer);
-        let writing = thread::spawn(move || output.write(&[b'\n'; 1 << 20]));
+        let writing = thread::spawn(move || output.write(&[b'\n'; 1 << 20], 1 << 20, wait));
         assert_eq!(io::copy(&mut reader, &mut io::sink()).unwrap(), 1 << 20);
         assert_eq!(writing.join().unwrap().lines, 1 << 20);
+    }
+
+    #[test]
+    fn a_reader_that_stops_is_given_up_when_told_so() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut output = Output::to_pipe(writer);
+        let mut asked = 0;
+        let block = b"a\n".repeat(1 << 20);
+        let written = output.write(&block, 1 << 20, || {
+            asked += 1;
+            if asked == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert_eq!(written.result.unwrap_err().kind(), ErrorKind::TimedOut);
+        drop(output);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!((text.lines().count() as u64, asked), (written.lines, 2));
+    }
+
+    #[test]
+    fn a_pipe_is_given_whole_lines_at_once_as_far_as_they_fit() {
+        let line = |length: usize| [vec![b'x'; length - 1], b"\n".to_vec()].concat();
+        let rows = [
+            (vec![line(10)], 10),
+            (vec![line(4096)], 4096),
+            (vec![line(4000), line(97)], 4000),
+            (vec![line(2000), line(2000), line(2000)], 4000),
+            (vec![line(5000)], 4096),
+        ];
+        for (lines, expected) in rows {
+            assert_eq!(atomic(&lines.concat()), expected);
+        }
     }
 
     #[test]
     fn a_full_disk_is_an_error_and_tears_nothing() {
         let folder = Folder::new();
         let mut output = Output::open(Target::File("/dev/full".into())).unwrap();
-        let written = output.write(b"a\n");
+        let written = output.write(b"a\n", 1, wait);
         assert_eq!(written.result.unwrap_err().raw_os_error(), Some(libc::ENOSPC));
         assert_eq!((written.lines, output.torn), (0, false));
         let missing = folder.file("missing/log");

@@ -1,19 +1,24 @@
-//! The thread: writes block after block, and tells the operator when that begins to fail and when it
+//! The thread: writes batch after batch, and tells the operator when that begins to fail and when it
 //! works again.
 
-use std::io;
+use std::io::{self, ErrorKind};
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use super::output::{Output, Target, Written};
-use super::queue::{Block, KEPT_CAPACITY_MAX, Order, Shared};
+use super::queue::{Order, Parcel, Shared, TEXT_BYTES_KEPT};
+use crate::access_log::Formatter;
 
 /// Between two complaints about a target that takes lines too slowly.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Whether the last block could be written.
+/// What is kept of the room for lines: what a batch of common ones takes, twice.
+const KEPT_CAPACITY_MAX: usize = 256 * 1024;
+
+/// Whether the last batch could be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Condition {
     Sound,
@@ -28,25 +33,43 @@ enum Change {
     Slow { lost: u64 },
 }
 
+/// How a batch fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Written,
+    Failed,
+    /// Nothing of it is taken for now.
+    Stalled,
+}
+
 /// The thread's side.
 pub(super) struct Writer {
+    formatter: Formatter,
+    /// The lines of a batch.
+    text: Vec<u8>,
     output: Output,
     shared: Arc<Shared>,
+    watch: Watch,
+}
+
+/// Judges what the operator is to be told.
+struct Watch {
     condition: Condition,
     /// How many dropped lines have been told of, and when that was last.
     told: (u64, Option<Instant>),
 }
 
 impl Writer {
-    pub(super) fn new(output: Output, shared: Arc<Shared>) -> Self {
-        Self { output, shared, condition: Condition::Sound, told: (0, None) }
+    pub(super) fn new(formatter: Formatter, output: Output, shared: Arc<Shared>) -> Self {
+        let watch = Watch { condition: Condition::Sound, told: (0, None) };
+        Self { formatter, text: Vec::new(), output, shared, watch }
     }
 
     pub(super) fn run(mut self, queue: &Receiver<Order>) {
         while let Ok(order) = queue.recv() {
             match order {
-                Order::Write(block) => {
-                    if !self.write(block) {
+                Order::Write(parcel) => {
+                    if !self.write(parcel) {
                         return;
                     }
                 }
@@ -56,44 +79,39 @@ impl Writer {
         }
     }
 
-    /// Writes a block and sends it back. False: nobody wants to know any more.
-    fn write(&mut self, block: Block) -> bool {
-        let Block { mut bytes, lines, home } = block;
-        let Written { lines: whole, result } = self.output.write(&bytes);
-        if !self.shared.settle(bytes.capacity(), lines, whole.min(lines)) {
+    /// Writes the lines of a batch and sends it back. False: nobody wants to know any more.
+    fn write(&mut self, parcel: Parcel) -> bool {
+        let Parcel { mut batch, home } = parcel;
+        let Self { formatter, text, output, shared, watch } = self;
+        let lines = batch.len() as u64;
+        text.clear();
+        text.shrink_to(KEPT_CAPACITY_MAX);
+        formatter.write_all(&batch, text);
+        let target = output.target.clone();
+        let stalled = || {
+            let dropped = shared.dropped.load(Relaxed);
+            if let Some(change) = watch.judge(Found::Stalled, dropped, Instant::now()) {
+                tell(change, &target, None);
+            }
+            // Whoever asks for the path to be opened anew may have put something better there.
+            let is_to_move = shared.reopening.load(Acquire) && target != Target::Stdout;
+            if is_to_move { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let Written { lines: whole, result } = output.write(text, lines, stalled);
+        if !shared.settle(batch.capacity(), lines, whole.min(lines)) {
             return false;
         }
-        if let Some(change) = self.judge(&result, Instant::now()) {
-            tell(change, &self.output.target, result.as_ref().err());
+        let found = if result.is_ok() { Found::Written } else { Found::Failed };
+        if let Some(change) = watch.judge(found, shared.dropped.load(Relaxed), Instant::now()) {
+            tell(change, &target, result.as_ref().err());
         }
-        if bytes.capacity() <= KEPT_CAPACITY_MAX {
-            bytes.clear();
-            // Its worker may have enough, or have gone.
-            let _ = home.try_send(bytes);
+        batch.clear(TEXT_BYTES_KEPT);
+        // Its worker may have enough, or have gone.
+        let _ = home.try_send(batch);
+        if result.is_err_and(|error| error.kind() == ErrorKind::TimedOut) {
+            self.reopen();
         }
         true
-    }
-
-    fn judge(&mut self, result: &io::Result<()>, now: Instant) -> Option<Change> {
-        let dropped = self.shared.dropped.load(Relaxed);
-        let lost = dropped.saturating_sub(self.told.0);
-        let recent = |then| now.saturating_duration_since(then) < COMPLAINT_INTERVAL;
-        match (self.condition, result) {
-            (Condition::Sound, Err(_)) => {
-                self.condition = Condition::Failing;
-                Some(Change::Failing)
-            }
-            (Condition::Failing, Ok(())) => {
-                self.condition = Condition::Sound;
-                self.told = (dropped, Some(now));
-                Some(Change::Working { lost })
-            }
-            (Condition::Sound, Ok(())) if lost > 0 && !self.told.1.is_some_and(recent) => {
-                self.told = (dropped, Some(now));
-                Some(Change::Slow { lost })
-            }
-            _ => None,
-        }
     }
 
     fn reopen(&mut self) {
@@ -104,6 +122,32 @@ impl Writer {
             log::error!(
                 "access log: cannot open {target} anew: {error}; the old file stays in use"
             );
+        }
+    }
+}
+
+impl Watch {
+    /// So many lines have been `dropped`, of all there were.
+    fn judge(&mut self, found: Found, dropped: u64, now: Instant) -> Option<Change> {
+        let lost = dropped.saturating_sub(self.told.0);
+        let recent = |then| now.saturating_duration_since(then) < COMPLAINT_INTERVAL;
+        match (self.condition, found) {
+            (Condition::Sound, Found::Failed) => {
+                self.condition = Condition::Failing;
+                Some(Change::Failing)
+            }
+            (Condition::Failing, Found::Written) => {
+                self.condition = Condition::Sound;
+                self.told = (dropped, Some(now));
+                Some(Change::Working { lost })
+            }
+            (Condition::Sound, Found::Written | Found::Stalled)
+                if lost > 0 && !self.told.1.is_some_and(recent) =>
+            {
+                self.told = (dropped, Some(now));
+                Some(Change::Slow { lost })
+            }
+            _ => None,
         }
     }
 }
@@ -129,6 +173,7 @@ fn remedy(error: &io::Error) -> &'static str {
         Some(libc::ENOSPC | libc::EDQUOT) => "free some space",
         Some(libc::EFBIG) => "rotate it, or raise the limit of its size",
         Some(libc::EPIPE) => "its reader has gone; restart with one that stays",
+        None if error.kind() == ErrorKind::TimedOut => "its reader has stopped reading",
         _ => "look at the device, or move the file away and have it opened anew",
     }
 }
@@ -139,26 +184,24 @@ mod tests {
 
     #[test]
     fn each_change_is_told_once() {
-        let (_reader, pipe) = io::pipe().unwrap();
-        let mut writer = Writer::new(Output::to_pipe(pipe), Arc::default());
-        let failed = || Err(io::Error::from_raw_os_error(libc::ENOSPC));
+        let mut watch = Watch { condition: Condition::Sound, told: (0, None) };
         let start = Instant::now();
         let rows = [
-            (0, 0, Ok(()), None),
-            (0, 3, Ok(()), Some(Change::Slow { lost: 3 })),
-            (1, 4, Ok(()), None),
-            (61, 0, Ok(()), Some(Change::Slow { lost: 4 })),
-            (62, 1, failed(), Some(Change::Failing)),
-            (63, 1, failed(), None),
-            (200, 1, failed(), None),
-            (201, 0, Ok(()), Some(Change::Working { lost: 3 })),
-            (202, 0, Ok(()), None),
-            (203, 1, failed(), Some(Change::Failing)),
+            (0, 0, Found::Written, None),
+            (0, 3, Found::Stalled, Some(Change::Slow { lost: 3 })),
+            (1, 7, Found::Written, None),
+            (61, 7, Found::Written, Some(Change::Slow { lost: 4 })),
+            (62, 8, Found::Failed, Some(Change::Failing)),
+            (63, 9, Found::Failed, None),
+            (64, 9, Found::Stalled, None),
+            (200, 10, Found::Failed, None),
+            (201, 10, Found::Written, Some(Change::Working { lost: 3 })),
+            (202, 10, Found::Written, None),
+            (203, 11, Found::Failed, Some(Change::Failing)),
         ];
-        for (second, dropped, result, expected) in rows {
-            writer.shared.dropped.fetch_add(dropped, Relaxed);
+        for (second, dropped, found, expected) in rows {
             let now = start + Duration::from_secs(second);
-            assert_eq!(writer.judge(&result, now), expected, "second {second}");
+            assert_eq!(watch.judge(found, dropped, now), expected, "second {second}");
         }
     }
 }

@@ -312,7 +312,7 @@ impl Talk<'_> {
         let dripping = Activity::new();
         let meter = Meter::new(&dripping);
         activity.touch();
-        let sent_at = Activity::new();
+        let (sent_at, draft) = (Activity::new(), *draft);
         // With its head sent and its client waiting for a 100, a request is as good as sent.
         let held_back = || Some(up.bytes()) == *awaited && up.waits_for() == End::Source;
         let deadline = || match sent.get() {
@@ -322,7 +322,12 @@ impl Talk<'_> {
                 sent_at.last() + timeouts.response
             }
         };
-        let on_sent = || sent_at.touch();
+        let on_sent = || {
+            sent_at.touch();
+            if let Some(draft) = draft {
+                draft.enter(Phase::ResponseHead);
+            }
+        };
         let ended = {
             let (from, received) = (&mut self.upstream_read, &mut self.received);
             let reading = pin!(async {

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::journal::Journal;
+use super::journal::Log;
 use super::services::Services;
-use crate::access_log::{Ender, Entry, Phase, Protocol, Termination, Timers, is_request_id};
-use crate::address::Address;
+use crate::access_log::{Ender, Facts, Phase, Protocol, TRIED_MAX, Termination, Texts};
 use crate::fault::{Fault, Kind, Side};
 use crate::http::field::Name;
 use crate::http::head::{RequestHead, Version};
@@ -18,8 +17,8 @@ use crate::net::listen::Peer;
 use crate::relay::copy::Meter;
 use crate::upstream::balance::ATTEMPTS_MAX;
 
-/// Each endpoint may have a second chance, when its idle connection had gone stale.
-const TRIED_MAX: usize = 2 * ATTEMPTS_MAX;
+// Each endpoint may have a second chance, when its idle connection had gone stale.
+const _: () = assert!(TRIED_MAX == 2 * ATTEMPTS_MAX);
 
 /// What is shown of a first line that could not be understood, in bytes.
 const ODD_LINE_BYTES_MAX: usize = 1024;
@@ -29,23 +28,12 @@ const ODD_LINE_BYTES_MAX: usize = 1024;
 pub struct Draft {
     /// Those it began with, whose plan has the names.
     services: Rc<Services>,
-    client: Peer,
-    protocol: Protocol,
     began: Instant,
-    head: Option<Duration>,
     texts: Texts,
-    upstream: Cell<Option<usize>>,
-    route: Cell<Option<usize>>,
-    tried: RefCell<Attempts>,
-    connect: Cell<Option<Duration>>,
-    first_byte: Cell<Option<Duration>>,
+    facts: RefCell<Facts>,
     /// When the request began to be sent, by the attempt under way.
     sent: Cell<Instant>,
     ended: Cell<Option<Instant>>,
-    status: Cell<u16>,
-    up: Cell<u64>,
-    down: Cell<u64>,
-    spliced: Cell<u64>,
     phase: Cell<Phase>,
     /// How it ended, once it has.
     termination: Cell<Option<Termination>>,
@@ -60,54 +48,6 @@ enum Fate {
     Discarded,
 }
 
-/// The endpoints that were tried, in order.
-#[derive(Default)]
-struct Attempts {
-    endpoints: [u32; TRIED_MAX],
-    count: usize,
-}
-
-/// What is kept of a head, in the order of [`Part`]: the bytes it stood in are gone before the line is
-/// written.
-#[derive(Default)]
-struct Texts {
-    bytes: Vec<u8>,
-    ends: [u32; Part::COUNT],
-}
-
-/// What is kept of a head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Part {
-    Method,
-    Target,
-    Host,
-    Referer,
-    UserAgent,
-    RequestId,
-}
-
-impl Part {
-    const COUNT: usize = 6;
-}
-
-impl Texts {
-    fn keep(&mut self, parts: [&[u8]; Part::COUNT]) {
-        self.bytes.reserve(parts.iter().map(|part| part.len()).sum());
-        for (part, end) in parts.iter().zip(&mut self.ends) {
-            self.bytes.extend_from_slice(part);
-            // A head is no longer than a buffer.
-            *end = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
-        }
-    }
-
-    fn get(&self, part: Part) -> &[u8] {
-        let end = self.ends[part as usize] as usize;
-        let start = (part as usize).checked_sub(1).map_or(0, |before| self.ends[before] as usize);
-        &self.bytes[start..end]
-    }
-}
-
 impl Draft {
     /// About something that begins now; none, if nothing is logged.
     pub fn begin(
@@ -116,25 +56,14 @@ impl Draft {
         protocol: Protocol,
         began: Instant,
     ) -> Option<Box<Self>> {
-        let bytes = services.journal.as_ref()?.spare();
+        let journal = &services.log.as_ref()?.journal;
         Some(Box::new(Self {
             services: Rc::clone(services),
-            client,
-            protocol,
             began,
-            head: None,
-            texts: Texts { bytes, ..Texts::default() },
-            upstream: Cell::new(None),
-            route: Cell::new(None),
-            tried: RefCell::default(),
-            connect: Cell::new(None),
-            first_byte: Cell::new(None),
+            texts: journal.spare(),
+            facts: RefCell::new(Facts::new(journal.unix_micros(began), client, protocol)),
             sent: Cell::new(began),
             ended: Cell::new(None),
-            status: Cell::new(0),
-            up: Cell::new(0),
-            down: Cell::new(0),
-            spliced: Cell::new(0),
             phase: Cell::new(Phase::RequestHead),
             termination: Cell::new(None),
             fate: Fate::Written,
@@ -148,13 +77,13 @@ impl Draft {
 
     /// The head has come whole.
     pub fn head_came(&mut self, took: Duration) {
-        self.head = Some(took);
+        self.facts.get_mut().timers.head = Some(took);
     }
 
-    /// Keeps what the line is to say of the head, and finds a name for the request: what a trusted
-    /// client calls it, or one of our own.
-    pub fn read(&mut self, head: &RequestHead<'_, '_>, trusted: bool) {
-        self.protocol = protocol(head.version);
+    /// Keeps what the line is to say of the head, and finds a name for the request: what its client
+    /// calls it, if that counts, or one of our own.
+    pub fn read(&mut self, head: &RequestHead<'_, '_>, theirs: Option<&[u8]>) {
+        self.facts.get_mut().protocol = protocol(head.version);
         let (mut referer, mut user_agent): (&[u8], &[u8]) = (b"", b"");
         for (known, name, value) in head.fields.iter() {
             match name.len() {
@@ -167,10 +96,8 @@ impl Draft {
                 _ => {}
             }
         }
-        let mut ids = head.fields.values(Name::RequestId);
-        let theirs = ids.next().filter(|id| trusted && is_request_id(id) && ids.next().is_none());
-        let made = self.services.journal.as_deref().map(Journal::make_id).unwrap_or_default();
-        let id = theirs.unwrap_or(&made);
+        let made = self.services.log.as_ref().map(|log| log.journal.make_id());
+        let id = theirs.or(made.as_ref().map(<[u8; _]>::as_slice)).unwrap_or_default();
         let (method, target) = (head.method.as_bytes(), head.target.as_bytes());
         self.texts.keep([method, target, head.authority, referer, user_agent, id]);
     }
@@ -178,7 +105,7 @@ impl Draft {
     /// Keeps the first line of what could not be read as a head, as far as there are words in it.
     pub fn read_odd(&mut self, bytes: &[u8]) {
         self.took(bytes.len() as u64);
-        if !self.texts.bytes.is_empty() {
+        if !self.texts.is_empty() {
             return;
         }
         let bytes = &bytes[..bytes.len().min(ODD_LINE_BYTES_MAX)];
@@ -186,7 +113,7 @@ impl Draft {
         let line = &bytes[..end.unwrap_or(bytes.len())];
         let mut words = line.splitn(3, |byte| *byte == b' ');
         let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        self.protocol = match words.next() {
+        self.facts.get_mut().protocol = match words.next() {
             Some(b"HTTP/1.1") => Protocol::Http11,
             Some(b"HTTP/1.0") => Protocol::Http10,
             _ => Protocol::Http,
@@ -196,21 +123,24 @@ impl Draft {
 
     /// What X-Request-Id is to say.
     pub fn request_id(&self) -> &[u8] {
-        self.texts.get(Part::RequestId)
+        self.texts.request_id()
     }
 
     /// It takes this route.
     pub fn routed(&self, route: usize) {
-        self.route.set(Some(route));
+        self.facts.borrow_mut().route = Some(narrow(route));
     }
 
     /// An attempt at an endpoint begins.
     pub fn trying(&self, upstream: usize, endpoint: usize, now: Instant) {
-        self.upstream.set(Some(upstream));
-        self.tried.borrow_mut().push(endpoint);
+        let mut facts = self.facts.borrow_mut();
+        facts.upstream = Some(narrow(upstream));
+        facts.tried.push(narrow(endpoint));
+        // Nobody waits for a turn yet.
+        facts.timers.queue = Some(Duration::ZERO);
+        facts.timers.connect = None;
+        facts.timers.first_byte = None;
         self.sent.set(now);
-        self.connect.set(None);
-        self.first_byte.set(None);
         self.termination.set(None);
         self.enter(Phase::Connect);
     }
@@ -218,13 +148,14 @@ impl Draft {
     /// A connection has been opened for it.
     pub fn connected(&self) {
         let now = Instant::now();
-        self.connect.set(Some(now.saturating_duration_since(self.sent.get())));
+        let took = now.saturating_duration_since(self.sent.get());
+        self.facts.borrow_mut().timers.connect = Some(took);
         self.sent.set(now);
     }
 
     /// The first byte of an answer's head has come.
     pub fn heard(&self) {
-        self.first_byte.set(Some(self.sent.get().elapsed()));
+        self.facts.borrow_mut().timers.first_byte = Some(self.sent.get().elapsed());
     }
 
     /// What is being done from now on.
@@ -234,18 +165,23 @@ impl Draft {
 
     /// This status goes to the client.
     pub fn answered(&self, status: u16) {
-        self.status.set(status);
+        self.facts.borrow_mut().status = status;
         self.enter(Phase::ResponseBody);
+    }
+
+    /// Nothing of the answer could be sent.
+    pub fn unanswered(&self) {
+        self.facts.borrow_mut().status = 0;
     }
 
     /// So many bytes have come from the client.
     pub fn took(&self, bytes: u64) {
-        self.up.set(self.up.get() + bytes);
+        self.facts.borrow_mut().bytes_from_client += bytes;
     }
 
     /// So many bytes have gone to the client.
     pub fn gave(&self, bytes: u64) {
-        self.down.set(self.down.get() + bytes);
+        self.facts.borrow_mut().bytes_to_client += bytes;
     }
 
     /// It has ended, at `now` if that is known.
@@ -263,79 +199,26 @@ impl Draft {
     pub fn sever(&self, side: Side, kind: Kind) {
         self.end(Termination::tunnel(side, kind), None);
     }
-
-    fn write(&self, journal: &Journal) {
-        let plan = &self.services.plan;
-        let upstream = self.upstream.get().map(|index| &plan.upstreams[index]);
-        let attempts = self.tried.borrow();
-        let mut room: [&Address; TRIED_MAX];
-        let tried: &[&Address] = match (upstream, attempts.endpoints()) {
-            (Some(upstream), [first, ..]) => {
-                room = [&upstream.endpoints[*first as usize].address; TRIED_MAX];
-                for (address, index) in room.iter_mut().zip(attempts.endpoints()) {
-                    *address = &upstream.endpoints[*index as usize].address;
-                }
-                &room[..attempts.endpoints().len()]
-            }
-            _ => &[],
-        };
-        let ended = self.ended.get().unwrap_or_else(Instant::now);
-        let cut = || Termination::new(Ender::Drain, self.phase.get());
-        let texts = &self.texts;
-        journal.write(&Entry {
-            unix_micros: journal.unix_micros(self.began),
-            client: self.client,
-            protocol: self.protocol,
-            tls: None,
-            method: texts.get(Part::Method),
-            target: texts.get(Part::Target),
-            host: texts.get(Part::Host),
-            referer: texts.get(Part::Referer),
-            user_agent: texts.get(Part::UserAgent),
-            status: self.status.get(),
-            bytes_from_client: self.up.get(),
-            bytes_to_client: self.down.get(),
-            bytes_spliced: self.spliced.get(),
-            route: self.route.get().map(|route| &*plan.routes[route].name),
-            upstream: upstream.map(|upstream| &*upstream.name),
-            tried,
-            retries: u32::try_from(attempts.count.saturating_sub(1)).unwrap_or(u32::MAX),
-            timers: Timers {
-                head: self.head,
-                // Nobody waits for a turn yet.
-                queue: upstream.map(|_| Duration::ZERO),
-                connect: self.connect.get(),
-                first_byte: self.first_byte.get(),
-                total: ended.saturating_duration_since(self.began),
-            },
-            termination: self.termination.get().unwrap_or_else(cut),
-            request_id: std::str::from_utf8(self.request_id()).ok().filter(|id| !id.is_empty()),
-        });
-    }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        if let (Some(journal), Fate::Written) = (&self.services.journal, self.fate) {
-            self.write(journal);
-            journal.recycle(std::mem::take(&mut self.texts.bytes));
+        let Some(Log { journal, names }) = &self.services.log else { return };
+        if self.fate == Fate::Written {
+            let facts = self.facts.get_mut();
+            let ended = self.ended.get().unwrap_or_else(Instant::now);
+            facts.timers.total = ended.saturating_duration_since(self.began);
+            let cut = || Termination::new(Ender::Drain, self.phase.get());
+            facts.termination = self.termination.get().unwrap_or_else(cut);
+            journal.write(facts, &self.texts, names);
         }
+        journal.recycle(std::mem::take(&mut self.texts));
     }
 }
 
-impl Attempts {
-    /// One more; which endpoint it was is kept of the first ones only, the number of all.
-    fn push(&mut self, endpoint: usize) {
-        if let Some(place) = self.endpoints.get_mut(self.count) {
-            // Nobody has more.
-            *place = u32::try_from(endpoint).unwrap_or(u32::MAX);
-        }
-        self.count += 1;
-    }
-
-    fn endpoints(&self) -> &[u32] {
-        &self.endpoints[..self.count.min(TRIED_MAX)]
-    }
+/// An index of a plan; nobody has as many.
+fn narrow(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
 }
 
 fn protocol(version: Version) -> Protocol {
@@ -368,11 +251,14 @@ impl Coming {
         self.draft.as_deref()
     }
 
-    /// The head has come whole.
-    pub fn end_head(&mut self, now: Instant) {
-        self.ready = now;
+    /// The head has come whole: with its first byte, or now.
+    pub fn end_head(&mut self, at_once: bool) {
+        if !at_once {
+            self.ready = Instant::now();
+        }
         if let Some(draft) = &mut self.draft {
-            draft.head_came(now.saturating_duration_since(self.began));
+            let waited = || self.ready.saturating_duration_since(self.began);
+            draft.head_came(if at_once { Duration::ZERO } else { waited() });
         }
     }
 
@@ -418,7 +304,7 @@ impl Drop for Tally<'_> {
         if let Some(draft) = self.draft {
             draft.took(up.bytes().saturating_sub(self.known));
             draft.gave(down.bytes());
-            draft.spliced.set(draft.spliced.get() + up.unseen() + down.unseen());
+            draft.facts.borrow_mut().bytes_spliced += up.unseen() + down.unseen();
         }
     }
 }

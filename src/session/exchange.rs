@@ -171,13 +171,17 @@ pub async fn send(
     let meter = Meter::new(&activity);
     let writing = pin!(meter.write(&mut write, out.filled()));
     let ended = timer.while_active(limit, &activity, writing).await;
-    if let Some(draft) = draft {
-        draft.gave(meter.bytes());
-    }
-    match ended {
+    let sent = match ended {
         Ok(written) => written.map_err(|broken| broken.kind),
         Err(Elapsed) => Err(Kind::TimedOut),
+    };
+    if let Some(draft) = draft {
+        draft.gave(meter.bytes());
+        if sent.is_err() && meter.bytes() == 0 {
+            draft.unanswered();
+        }
     }
+    sent
 }
 
 /// One attempt from the lease of a connection to its return.

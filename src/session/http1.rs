@@ -17,13 +17,14 @@ use super::exit::Barred;
 use super::gate::Ticket;
 use super::record;
 use super::services::{Current, Services};
+use crate::access_log::is_request_id;
 use crate::buffer::Buffer;
 use crate::drain::{Phase, Seat};
 use crate::fault::{Fault, Kind, Stage};
 use crate::http::chunked::Emit;
 use crate::http::field::Name;
 use crate::http::framing::{self, Framing};
-use crate::http::head::{self, Limits, Method, Scan, Storage, Version};
+use crate::http::head::{self, Limits, Method, RequestHead, Scan, Storage, Version};
 use crate::http::persistence::{self, Options};
 use crate::http::reply::Reply;
 use crate::http::rewrite::{self, Connection, RequestEdit, Stripped};
@@ -248,12 +249,12 @@ async fn next_request(
         Ok(Ok(Arrival::Request(length))) => {
             // Most heads have come with their first byte: no time has passed.
             let at_once = client.input.len() == before;
-            coming.end_head(if at_once { coming.began } else { Instant::now() });
+            coming.end_head(at_once);
             let local = || client.stream.local_authority();
             let whole = (&mut client.input, length);
             return match prepare(whole, client.caller, local, services, coming) {
                 Ok(request) => Ok(Arrival::Request(request)),
-                Err((reject, coming)) => Err(refused(Kind::Rejected(reject), coming)),
+                Err((fault, coming)) => Err(Refused { fault, method, coming }),
             };
         }
         Ok(Ok(Arrival::Nothing)) => Arrival::Nothing,
@@ -295,11 +296,29 @@ pub(super) fn prepare(
     local: impl FnOnce() -> String,
     services: &Services,
     mut coming: Coming,
-) -> Result<Request, (Reject, Coming)> {
-    match read(input, length, caller, local, services, &mut coming) {
-        Ok((asked, route, body, outgoing)) => Ok(Request { asked, route, body, outgoing, coming }),
-        Err(reject) => Err((reject, coming)),
-    }
+) -> Result<Request, (Fault, Coming)> {
+    let fault = |stage, reject| Fault::client(stage, Kind::Rejected(reject));
+    let (asked, route, mut body, mut outgoing) =
+        match read(input, length, caller, local, services, &mut coming) {
+            Ok(read) => read,
+            Err(reject) => return Err((fault(Stage::RequestHead, reject), coming)),
+        };
+    match begin_body(&mut body, input, &mut outgoing) {
+        Ok(taken) => coming.draft().inspect(|draft| draft.took(taken as u64)),
+        Err(reject) => {
+            coming.draft().zip(route).inspect(|(draft, route)| draft.routed(*route));
+            return Err((fault(Stage::Request, reject), coming));
+        }
+    };
+    Ok(Request { asked, route, body, outgoing, coming })
+}
+
+/// Appends what has come of the body, as far as there is room, and says how many bytes that is.
+fn begin_body(body: &mut Body, input: &mut Buffer, outgoing: &mut Buffer) -> Result<usize, Reject> {
+    let ready = body.admit(input, outgoing.spare_mut().len())?;
+    outgoing.append(&input.filled()[..ready]);
+    body.pass(input, ready);
+    Ok(ready)
 }
 
 fn read(
@@ -316,7 +335,7 @@ fn read(
     let head = head::request(&input.filled()[..length], &plan.limits, &mut storage)?;
     let trusted = caller.is_trusted(&plan.trusted);
     if let Some(draft) = &mut coming.draft {
-        draft.read(&head, trusted);
+        draft.read(&head, if trusted { request_id(&head) } else { None });
     }
     let framing = framing::request(&head)?;
     let path = route::normalise(head.path().as_bytes()).map_err(|_| Reject::PathAboveRoot)?;
@@ -351,14 +370,15 @@ fn read(
         draft.took(length as u64);
     }
     let chunks = if options.names_fields() { Emit::BareChunks } else { Emit::Chunks };
-    let mut body = Body::new(framing, chunks);
-    let ready = body.admit(input, outgoing.spare_mut().len())?;
-    outgoing.append(&input.filled()[..ready]);
-    body.pass(input, ready);
-    if let Some(draft) = coming.draft() {
-        draft.took(ready as u64);
-    }
-    Ok((asked, route, body, outgoing))
+    Ok((asked, route, Body::new(framing, chunks), outgoing))
+}
+
+/// What the client calls its request: if it does so once, and not to us only.
+fn request_id<'a>(head: &RequestHead<'a, '_>) -> Option<&'a [u8]> {
+    let mut named = head.fields.iter().filter(|(known, ..)| *known == Name::RequestId);
+    let (_, name, id) = named.next()?;
+    let is_for_all = !Options::of(&head.fields).names(&head.fields, name);
+    (is_request_id(id) && is_for_all && named.next().is_none()).then_some(id)
 }
 
 /// Answers what could not be read as a request; nothing behind it is looked at.

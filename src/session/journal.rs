@@ -2,13 +2,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use crate::access_log::{Entry, Format, MADE_LENGTH, RequestIds};
+use crate::access_log::{Facts, Format, MADE_LENGTH, Names, RequestIds, Texts};
 use crate::log_writer::Sink;
+use crate::upstream::Upstream;
+use crate::upstream::endpoint::Endpoint;
 
 /// How long a line may wait for others to be handed over with.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
@@ -18,8 +21,8 @@ const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many emptied texts are kept, and how large: 256 KiB a worker.
-const SPARES_MAX: usize = 64;
-const SPARE_BYTES_MAX: usize = 4 * 1024;
+const SPARES_MAX: usize = 256;
+const SPARE_BYTES_MAX: usize = 1024;
 
 /// Takes the lines of one worker's sessions.
 pub struct Journal {
@@ -28,8 +31,8 @@ pub struct Journal {
     ids: RefCell<RequestIds>,
     /// A moment, and what the time of day was then, in microseconds since 1970.
     clock: Cell<(Instant, u64)>,
-    /// Emptied, for the texts of other lines.
-    spares: RefCell<Vec<Vec<u8>>>,
+    /// Emptied, for other lines.
+    spares: RefCell<Vec<Texts>>,
     /// Told when there is something to hand over.
     begun: Notify,
 }
@@ -42,10 +45,10 @@ impl Journal {
         Self { sink, format, ids, clock, spares, begun: Notify::new() }
     }
 
-    /// Writes a line. Never waits: one for which there is no room is dropped and counted.
-    pub fn write(&self, entry: &Entry<'_>) {
+    /// Has a line written. Never waits: one for which there is no room is dropped and counted.
+    pub fn write(&self, facts: &Facts, texts: &Texts, names: &Arc<Names>) {
         let is_first = self.sink.is_empty();
-        self.sink.line(|out| entry.write(self.format, out));
+        self.sink.push(facts, texts, names);
         if is_first {
             self.begun.notify_one();
         }
@@ -65,16 +68,16 @@ impl Journal {
     }
 
     /// Empty, with room if there was any to be had.
-    pub fn spare(&self) -> Vec<u8> {
+    pub fn spare(&self) -> Texts {
         self.spares.borrow_mut().pop().unwrap_or_default()
     }
 
     /// Takes back what [`Journal::spare`] gave.
-    pub fn recycle(&self, mut bytes: Vec<u8>) {
+    pub fn recycle(&self, mut texts: Texts) {
         let mut spares = self.spares.borrow_mut();
-        if spares.len() < SPARES_MAX && bytes.capacity() <= SPARE_BYTES_MAX {
-            bytes.clear();
-            spares.push(bytes);
+        if spares.len() < SPARES_MAX && texts.capacity() <= SPARE_BYTES_MAX {
+            texts.clear();
+            spares.push(texts);
         }
     }
 
@@ -92,6 +95,32 @@ impl Journal {
                 self.sink.flush();
             }
         }
+    }
+}
+
+/// A journal while a plan is in force.
+pub struct Log {
+    /// Takes the lines.
+    pub journal: Rc<Journal>,
+    /// What they call the things of the plan.
+    pub names: Arc<Names>,
+}
+
+impl Log {
+    /// Of a plan with these routes and upstreams.
+    pub fn new<'a>(
+        journal: Rc<Journal>,
+        routes: impl Iterator<Item = &'a str>,
+        upstreams: &[Arc<Upstream>],
+    ) -> Self {
+        let format = journal.format;
+        let endpoint = |endpoint: &Endpoint| format.address(&endpoint.address);
+        let upstream = |upstream: &Arc<Upstream>| {
+            (format.name(&upstream.name), upstream.endpoints.iter().map(endpoint).collect())
+        };
+        let routes = routes.map(|name| format.name(name)).collect();
+        let upstreams = upstreams.iter().map(upstream).collect();
+        Self { journal, names: Arc::new(Names { routes, upstreams }) }
     }
 }
 

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use tokio::time::Instant;
 
 use super::exit::{Barred, Departure, Exit};
-use super::journal::Journal;
+use super::journal::{Journal, Log};
 use crate::drain::{Drain, Phase};
 use crate::http::head::Limits;
 use crate::metrics::{EndpointMetrics, Metrics, RouteMetrics};
@@ -87,6 +87,12 @@ pub struct Plan {
     pub trusted: Trusted,
 }
 
+impl Plan {
+    fn log(&self, journal: Rc<Journal>) -> Log {
+        Log::new(journal, self.routes.iter().map(|route| &*route.name), &self.upstreams)
+    }
+}
+
 /// One worker's share of an upstream: its turn in balancing, its idle connections.
 struct Share {
     balancer: RefCell<Balancer>,
@@ -145,7 +151,7 @@ pub struct Services {
     /// The worker's sessions, and whether it is time to go.
     pub drain: Rc<Drain>,
     /// Where each request has its line, if they are logged.
-    pub journal: Option<Rc<Journal>>,
+    pub log: Option<Log>,
     shares: Box<[Share]>,
     worker: usize,
     epoch: Epoch,
@@ -162,7 +168,8 @@ impl Services {
     ) -> Rc<Self> {
         let share = |upstream| Share::new(upstream, worker, &mut Known::new());
         let shares = plan.upstreams.iter().map(share).collect();
-        Rc::new(Self { shares, metrics, journal, drain: Drain::new(), worker, epoch, plan })
+        let log = journal.map(|journal| plan.log(journal));
+        Rc::new(Self { shares, metrics, log, drain: Drain::new(), worker, epoch, plan })
     }
 
     /// The same under another plan. Endpoints that are in both keep their idle connections; those of
@@ -175,8 +182,9 @@ impl Services {
             pool.borrow_mut().close();
         }
         let (metrics, drain) = (Arc::clone(&self.metrics), Rc::clone(&self.drain));
-        let (journal, worker, epoch) = (self.journal.clone(), self.worker, self.epoch);
-        Rc::new(Self { plan, metrics, drain, journal, shares, worker, epoch })
+        let log = self.log.as_ref().map(|log| plan.log(Rc::clone(&log.journal)));
+        let (worker, epoch) = (self.worker, self.epoch);
+        Rc::new(Self { plan, metrics, drain, log, shares, worker, epoch })
     }
 
     /// A moment, as health counts it.

@@ -32,7 +32,7 @@ pub async fn serve(
 ) {
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
     let _seat = services.drain.enter(waker);
-    let began = services.journal.is_some().then(Instant::now);
+    let began = services.log.is_some().then(Instant::now);
     let draft = began.and_then(|now| Draft::begin(&services, caller.peer, Protocol::Tcp, now));
     let draft = draft.as_deref();
     let mut timer = Timer::new();

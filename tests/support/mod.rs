@@ -4,6 +4,7 @@ pub mod admin;
 pub mod chain;
 pub mod client;
 pub mod library;
+pub mod logged;
 pub mod origin;
 pub mod paused;
 pub mod process;

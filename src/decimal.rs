@@ -1,0 +1,118 @@
+//! Numbers in decimal digits. By hand, since some are written for every request: the machinery behind
+//! `format!` takes several times as long.
+
+use std::net::Ipv4Addr;
+use std::ops::Deref;
+
+/// From `00` to `99`: two digits at a time take half as many divisions.
+const PAIRS: [[u8; 2]; 100] = {
+    let (mut pairs, mut number) = ([[0; 2]; 100], 0);
+    while number < 100 {
+        pairs[number as usize] = [b'0' + number / 10, b'0' + number % 10];
+        number += 1;
+    }
+    pairs
+};
+
+/// A short text that was written from its end.
+#[derive(Clone, Copy, Debug)]
+pub struct Digits<const WIDTH: usize> {
+    bytes: [u8; WIDTH],
+    start: usize,
+}
+
+impl<const WIDTH: usize> Digits<WIDTH> {
+    const EMPTY: Self = Self { bytes: [0; WIDTH], start: WIDTH };
+
+    fn push_front(&mut self, byte: u8) {
+        self.start -= 1;
+        self.bytes[self.start] = byte;
+    }
+
+    fn push_number(&mut self, mut number: u64) {
+        while number >= 100 {
+            let [tens, ones] = PAIRS[(number % 100) as usize];
+            self.push_front(ones);
+            self.push_front(tens);
+            number /= 100;
+        }
+        let [tens, ones] = PAIRS[(number % 100) as usize];
+        self.push_front(ones);
+        if number >= 10 {
+            self.push_front(tens);
+        }
+    }
+}
+
+impl<const WIDTH: usize> Deref for Digits<WIDTH> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+}
+
+/// A number in as many digits as it has.
+pub fn decimal(number: u64) -> Digits<20> {
+    let mut digits = Digits::EMPTY;
+    digits.push_number(number);
+    digits
+}
+
+/// The last `WIDTH` digits of a number, with zeros in front.
+pub fn padded<const WIDTH: usize>(mut number: u64) -> [u8; WIDTH] {
+    let mut digits = [b'0'; WIDTH];
+    for place in digits.rchunks_mut(2) {
+        let pair = PAIRS[(number % 100) as usize];
+        place.copy_from_slice(&pair[2 - place.len()..]);
+        number /= 100;
+    }
+    digits
+}
+
+/// Four numbers with dots between them.
+pub fn ipv4(address: Ipv4Addr) -> Digits<15> {
+    let mut digits = Digits::EMPTY;
+    for (at, octet) in address.octets().into_iter().rev().enumerate() {
+        if at > 0 {
+            digits.push_front(b'.');
+        }
+        digits.push_number(octet.into());
+    }
+    digits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_the_standard_library_does() {
+        let mut number = u64::MAX;
+        while number > 0 {
+            for near in [number, number - 1] {
+                assert_eq!(&*decimal(near), near.to_string().as_bytes());
+            }
+            number = number / 10 * 9;
+        }
+        for number in 0..=1000 {
+            assert_eq!(&*decimal(number), number.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_fixed_width_has_zeros_in_front_and_drops_what_does_not_fit() {
+        assert_eq!(&padded::<6>(1_234), b"001234");
+        assert_eq!(&padded::<3>(7), b"007");
+        assert_eq!(&padded::<3>(12_345), b"345");
+        assert_eq!(&padded::<1>(12), b"2");
+    }
+
+    #[test]
+    fn addresses_are_written_as_the_standard_library_does() {
+        for address in [[0; 4], [255; 4], [1, 10, 100, 99], [192, 0, 2, 7]] {
+            let address = Ipv4Addr::from(address);
+            assert_eq!(&*ipv4(address), address.to_string().as_bytes());
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! What the access log says of requests that were cut, and how far they had come.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::logged::{Logged, lines};
+use crate::support::{Origin, Process, eventually, temporary};
+
+/// One that reads a request, or its head at least, and never answers; and whether it has.
+fn mute(body: usize) -> (Origin, Arc<AtomicBool>) {
+    let arrived = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&arrived);
+    let origin = Origin::start(move |mut conn| {
+        conn.head();
+        let _ = conn.bytes(body);
+        told.store(true, Ordering::SeqCst);
+        conn.rest();
+    });
+    (origin, arrived)
+}
+
+fn until(arrived: &AtomicBool) {
+    eventually("it has arrived", || arrived.load(Ordering::SeqCst));
+}
+
+#[test]
+fn a_request_that_a_drain_cuts_is_a_line() {
+    let (mute, arrived) = mute(0);
+    let Logged { proxy, path } = Logged::before(&[&mute], &[]);
+    let mut client = proxy.client();
+    client.get("/");
+    until(&arrived);
+    assert_eq!(proxy.drain(Duration::ZERO), 1);
+    let line = lines(&path, 1).remove(0);
+    assert_eq!((&line["status"], &line["end"]), (&Value::Null, &json!("DA")));
+}
+
+#[test]
+fn a_body_that_came_behind_its_head_is_done_when_it_is_sent() {
+    let (mute, arrived) = mute(5);
+    let Logged { proxy, path } = Logged::before(&[&mute], &[]);
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
+    client.send("hello");
+    until(&arrived);
+    assert_eq!(proxy.drain(Duration::ZERO), 1);
+    assert_eq!(lines(&path, 1)[0]["end"], json!("DA"));
+}
+
+#[test]
+fn a_body_that_is_refused_with_its_head_is_a_line_with_its_route() {
+    let origin = Origin::named("o");
+    let logged = Logged::before(&[&origin], &[]);
+    let bad = "POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n";
+    assert_eq!(logged.proxy.ask(bad).status, 400);
+    assert_eq!(logged.says(["status", "end", "route"]), [json!(400), json!("RQ"), json!("/")]);
+}
+
+#[test]
+fn requests_that_a_second_signal_cuts_are_lines() {
+    let (mute, arrived) = mute(0);
+    let path = temporary("access.log");
+    let (route, log) = (format!("/={}", mute.address), path.to_str().unwrap().to_owned());
+    let flags = ["--access-log", &log, "--access-log-format", "json", "--threads", "1"];
+    let words = [&["--listen", "127.0.0.1:0", "--route", &route], &flags[..]].concat();
+    let process = Process::start(&words);
+    let mut client = process.client();
+    client.get("/cut");
+    until(&arrived);
+    process.signal("TERM");
+    process.announces("draining");
+    process.signal("TERM");
+    assert_eq!(process.end().0, Some(0));
+    let line = lines(&path, 1).remove(0);
+    assert_eq!([&line["target"], &line["end"]], [&json!("/cut"), &json!("DA")]);
+}
+
+#[test]
+fn an_answer_that_nobody_is_left_to_take_has_no_status() {
+    let (mute, arrived) = mute(0);
+    let logged = Logged::before(&[&mute], &["--response-timeout", "1s"]);
+    let mut client = logged.client();
+    client.get("/");
+    until(&arrived);
+    client.reset();
+    assert_eq!(logged.says(["status", "down", "end"]), [Value::Null, json!(0), json!("uA")]);
+}
