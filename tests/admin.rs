@@ -64,6 +64,8 @@ fn other_methods_and_paths_are_refused() {
         assert_eq!(response.status, status, "{method} {path}");
         assert_eq!(response.field("Allow").is_some(), status == 405, "{method} {path}");
     }
+    let long = admin.ask("POST", "/reload", "Host: localhost\r\nContent-Length: 65537\r\n");
+    assert_eq!(long.status, 413);
     let body = "Content-Length: 5\r\n\r\nhello";
     let mut client = Client::connect(admin.at);
     let posted = client.ask(format!("POST /reload HTTP/1.1\r\nHost: localhost\r\n{body}"));

@@ -62,6 +62,25 @@ fn a_foreign_origin_is_refused() {
 }
 
 #[test]
+fn of_two_origins_or_tokens_none_counts() {
+    let path = token_file("secret", 0o600);
+    let origin = Origin::named("o");
+    let admin = Admin::before(&[&origin], &["--admin-token-file", path.to_str().unwrap()]);
+    let (own, token) =
+        (format!("Origin: http://{}\r\n", admin.at), "Authorization: Bearer secret\r\n");
+    let host = format!("Host: {}\r\n", admin.at);
+    let rows = [
+        (format!("{host}{own}{token}"), 200),
+        (format!("{host}{own}{own}{token}"), 200),
+        (format!("{host}{own}Origin: http://evil.example\r\n{token}"), 403),
+        (format!("{host}{own}{token}{token}"), 401),
+    ];
+    for (lines, status) in rows {
+        assert_eq!(admin.ask("GET", "/status", &lines).status, status, "{lines}");
+    }
+}
+
+#[test]
 fn a_token_is_asked_for_where_there_is_one() {
     let path = token_file(" secret-1\n", 0o600);
     let origin = Origin::named("o");

@@ -46,3 +46,20 @@ fn the_file_of_a_unix_socket_stays_for_the_new_process() {
     assert_eq!(new.end().0, Some(0));
     assert!(!path.exists());
 }
+
+#[test]
+fn a_unix_socket_that_the_new_process_does_not_have_is_removed() {
+    let (origin, path) = (Origin::named("o"), socket_path("admin-gone"));
+    let at = format!("unix:{}", path.display());
+    let meeting = socket_path("admin-past").display().to_string();
+    let route = format!("/={}", origin.address);
+    let words = ["--listen", "127.0.0.1:0", "--route", &route, "--upgrade-sock", &meeting];
+    let old = Process::start(&[&words[..], &["--admin", &at]].concat());
+    old.announces("admin on ");
+    old.signal("QUIT");
+    let new = Process::start(&[&words[..], &["-u"]].concat());
+    new.address();
+    old.announces("has ended: the new process has it elsewhere");
+    assert_eq!(old.end().0, Some(0));
+    assert!(!path.exists());
+}

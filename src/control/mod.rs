@@ -90,7 +90,8 @@ pub fn run(config: Config, around: Surroundings) -> Result<(), StartError> {
     }
     let mut running = started?;
     if let Some(inheritance) = inheritance {
-        takeover::settle(inheritance, &mut running, &mut signals)?;
+        let admin = admin.as_ref().map(admin::Bound::address);
+        takeover::settle(inheritance, &mut running, admin, &mut signals)?;
     }
     if upgrade == Upgrade::TakeOver {
         // Too late to go back: a file that cannot be written is said, and that is all.
@@ -148,7 +149,7 @@ impl Control {
                         Offered::Nowhere => return self.end(&Asked::Drain),
                         Offered::Interrupted(asked) => return self.end(&asked),
                         Offered::Taken(channel, addresses) => {
-                            self.admin.into_iter().for_each(Admin::leave);
+                            self.admin.into_iter().for_each(|admin| admin.leave(&addresses));
                             return self.signals.hand_over(
                                 self.running,
                                 &self.error_log,

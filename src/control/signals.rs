@@ -19,6 +19,9 @@ use super::systemd::{self, Stage};
 use crate::net::handover::Channel;
 use crate::worker::Command;
 
+/// How much may be asked for at once: twice what the admin listener has connections, and signals.
+const ASKED_MAX: usize = 64;
+
 /// How long the end waits for workers that were told to hurry.
 const HURRY_LIMIT: Duration = Duration::from_secs(1);
 
@@ -76,7 +79,7 @@ impl Signals {
                 signal(SignalKind::user_defined1())?,
             )
         };
-        let (sender, received) = sync_channel(4);
+        let (sender, received) = sync_channel(ASKED_MAX);
         let others = sender.clone();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             runtime.block_on(async {

@@ -9,6 +9,7 @@ use super::admin::Admin;
 use super::running::{Running, StartError};
 use super::signals::{Asked, Signals};
 use super::upgrade::{self, Inheritance};
+use crate::address::Address;
 use crate::net::handover::{Channel, Meeting, Owner};
 
 /// Between two looks for another process, or for a signal.
@@ -114,12 +115,13 @@ impl Watch<'_> {
 pub(super) fn settle(
     inheritance: Inheritance,
     running: &mut Running,
+    admin: Option<&Address>,
     signals: &mut Signals,
 ) -> Result<(), StartError> {
     if signals.ending().is_some() {
         return Err(StartError::TakeOver(io::ErrorKind::Interrupted.into()));
     }
-    let settled = inheritance.settle(running.addresses(), running.plan());
+    let settled = inheritance.settle(running.addresses().chain(admin), running.plan());
     let settled = settled.map_err(StartError::TakeOver)?;
     running.accept();
     match settled {

@@ -45,15 +45,22 @@ impl Reply {
     }
 }
 
-/// The standard reason phrase of a status this proxy answers with (RFC 9110 §15).
+/// The standard reason phrase of a status this proxy answers with (RFC 9110 §15, RFC 6585 §5).
 pub fn reason(status: u16) -> &'static str {
     match status {
+        200 => "OK",
         400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
         404 => "Not Found",
+        405 => "Method Not Allowed",
         408 => "Request Timeout",
+        413 => "Content Too Large",
         414 => "URI Too Long",
         417 => "Expectation Failed",
+        422 => "Unprocessable Content",
         431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",
         503 => "Service Unavailable",

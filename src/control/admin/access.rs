@@ -26,11 +26,15 @@ impl Guard {
             let what = "Host names another machine: ask for localhost or a loopback address\n";
             return Err(Answer::text(403, what));
         }
-        if request.origin.as_ref().is_some_and(|origin| !is_of(origin, &request.host)) {
+        if !request.origins.iter().all(|origin| is_of(origin, &request.host)) {
             return Err(Answer::text(403, "Origin: a page of another site asks\n"));
         }
         let Some(token) = &self.0 else { return Ok(()) };
-        let given = request.authorization.as_deref().and_then(bearer);
+        // Of two it could not be said which counts.
+        let given = match request.authorizations.as_slice() {
+            [one] => bearer(one),
+            _ => None,
+        };
         if OPEN.contains(&request.path.as_str()) || given.is_some_and(|given| token.is(given)) {
             return Ok(());
         }

@@ -8,9 +8,10 @@ use std::time::Duration;
 use crate::buffer::Buffer;
 use crate::fault::Kind;
 use crate::http::chunked::Emit;
-use crate::http::framing;
+use crate::http::framing::{self, Framing};
 use crate::http::head::{self, Limits, RequestHead, Scan, Storage, Version};
 use crate::http::persistence::Options;
+use crate::http::reply::reason;
 use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::stream::{ReadHalf, Stream};
 use crate::reject::Reject;
@@ -72,18 +73,20 @@ pub(super) struct Request {
     /// Whom it is for; empty if it does not say.
     pub(super) host: String,
     pub(super) version: Version,
-    pub(super) origin: Option<Vec<u8>>,
-    pub(super) authorization: Option<Vec<u8>>,
+    /// What each Origin says.
+    pub(super) origins: Vec<Vec<u8>>,
+    /// What each Authorization says.
+    pub(super) authorizations: Vec<Vec<u8>>,
     wants_body: bool,
     after: After,
 }
 
 impl Request {
     fn of(head: &RequestHead<'_, '_>) -> Self {
-        let field = |wanted: &str| {
-            let mut fields = head.fields.iter();
-            let found = fields.find(|(_, name, _)| name.eq_ignore_ascii_case(wanted));
-            found.map(|(_, _, value)| value.to_vec())
+        let values = |wanted: &str| {
+            let fields = head.fields.iter();
+            let found = fields.filter(|(_, name, _)| name.eq_ignore_ascii_case(wanted));
+            found.map(|(_, _, value)| value.to_vec()).collect()
         };
         let path = head.path();
         let persists = Options::of(&head.fields).persists(head.version);
@@ -97,8 +100,8 @@ impl Request {
             query: head.target[path.len()..].trim_start_matches('?').to_owned(),
             host: String::from_utf8_lossy(head.authority).into_owned(),
             version: head.version,
-            origin: field("origin"),
-            authorization: field("authorization"),
+            origins: values("origin"),
+            authorizations: values("authorization"),
             wants_body: head.method != "HEAD",
             after: if persists { After::Stays(head.version) } else { After::Ends },
         }
@@ -152,22 +155,6 @@ impl Answer {
     }
 }
 
-/// RFC 9110 §15.
-fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        422 => "Unprocessable Content",
-        500 => "Internal Server Error",
-        503 => "Service Unavailable",
-        _ => "Error",
-    }
-}
-
 /// A connection of a client, between two requests.
 pub(super) struct Exchange<'s> {
     stream: &'s mut Stream,
@@ -193,12 +180,19 @@ impl<'s> Exchange<'s> {
         match read {
             Ok(request) => Ok(request),
             Err(Kind::Rejected(reject)) => {
-                let answer = Answer::text(reject.status(), format!("{}\n", reject.phrase()));
-                self.send(&answer.write(true, After::Ends), After::Ends).await?;
-                Err(Left)
+                self.refuse(reject.status(), format!("{}\n", reject.phrase())).await
+            }
+            Err(Kind::Exhausted) => {
+                self.refuse(413, format!("no body of more than {BODY_BYTES_MAX} bytes\n")).await
             }
             Err(_) => Err(Left),
         }
+    }
+
+    async fn refuse(&mut self, status: u16, why: String) -> Result<Request, Left> {
+        let answer = Answer::text(status, why);
+        self.send(&answer.write(true, After::Ends), After::Ends).await?;
+        Err(Left)
     }
 
     /// Answers it; says whether another one may follow.
@@ -228,8 +222,12 @@ async fn next(
     meter: &Meter<'_>,
 ) -> Result<Request, Kind> {
     let length = read_head(read, input, Scan::request(), &LIMITS, meter).await?;
-    let (request, mut body) = parse(&input.filled()[..length]).map_err(Kind::Rejected)?;
+    let (request, framing) = parse(&input.filled()[..length]).map_err(Kind::Rejected)?;
+    if matches!(framing, Framing::Length(length) if length > BODY_BYTES_MAX as u64) {
+        return Err(Kind::Exhausted);
+    }
     input.consume(length);
+    let mut body = Body::new(framing, Emit::Data);
     let mut room = BODY_BYTES_MAX;
     while !body.has_ended() {
         match body.admit(input, room) {
@@ -250,9 +248,9 @@ async fn next(
     Ok(request)
 }
 
-fn parse(bytes: &[u8]) -> Result<(Request, Body), Reject> {
+fn parse(bytes: &[u8]) -> Result<(Request, Framing), Reject> {
     let mut storage = Storage::new();
     let head = head::request(bytes, &LIMITS, &mut storage)?;
     let framing = framing::request(&head)?;
-    Ok((Request::of(&head), Body::new(framing, Emit::Data)))
+    Ok((Request::of(&head), framing))
 }

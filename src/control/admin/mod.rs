@@ -116,9 +116,14 @@ impl Admin {
         Lent { configured, bound, socket: socket.as_fd() }
     }
 
-    /// Leaves it to another process.
-    pub(super) fn leave(mut self) {
-        self.file = File::Theirs;
+    /// Leaves it to another process, if that answers there; else nobody does from now on.
+    pub(super) fn leave(mut self, addresses: &[String]) {
+        if addresses.contains(&self.bound.to_string()) {
+            self.file = File::Theirs;
+        } else {
+            let bound = &self.bound;
+            log::warn!("the admin listener on {bound} has ended: the new process has it elsewhere");
+        }
     }
 }
 
@@ -127,6 +132,11 @@ impl Bound {
     pub(super) fn abandon(&self) {
         let ours = self.file == File::Ours;
         remove_socket_files(ours.then_some(&self.address).into_iter());
+    }
+
+    /// Where that is.
+    pub(super) fn address(&self) -> &Address {
+        &self.address
     }
 
     /// Starts to answer.
