@@ -1,5 +1,7 @@
 //! What the access log says of requests that were cut, and how far they had come.
 
+use std::fs::OpenOptions;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -87,4 +89,59 @@ fn an_answer_that_nobody_is_left_to_take_has_no_status() {
     until(&arrived);
     client.reset();
     assert_eq!(logged.says(["status", "down", "end"]), [Value::Null, json!(0), json!("uA")]);
+}
+
+#[test]
+fn an_answer_of_an_endpoint_that_nobody_is_left_to_take_has_no_status() {
+    let gone = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&gone);
+    let origin = Origin::start(move |mut conn| {
+        conn.head();
+        until(&told);
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        conn.rest();
+    });
+    let logged = Logged::before(&[&origin], &[]);
+    let mut client = logged.client();
+    client.get("/");
+    eventually("it has arrived", || origin.heads().len() == 1);
+    client.reset();
+    gone.store(true, Ordering::SeqCst);
+    assert_eq!(logged.says(["status", "down", "end"]), [Value::Null, json!(0), json!("CB")]);
+}
+
+#[test]
+fn eight_endpoints_are_tried_and_no_ninth() {
+    let dead: Vec<_> = (1..10).map(|port| format!("127.0.0.1:{port}")).collect();
+    let route = format!("--route=/={}", dead.join(","));
+    let logged = Logged::start(&[&route, "--check", "off"]);
+    assert_eq!(logged.proxy.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status, 502);
+    assert_eq!(logged.line()["tried"].as_array().unwrap().len(), 8);
+}
+
+#[test]
+fn what_a_second_signal_loses_is_said() {
+    let (origin, path) = (Origin::named("o"), temporary("fifo"));
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let _stopped = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let (mute, arrived) = mute(0);
+    let (log, route) = (path.to_str().unwrap(), format!("/={}", origin.address));
+    let silent = format!("/mute={}", mute.address);
+    let flags = ["--access-log", log, "--threads", "1", "--route", &route, "--route", &silent];
+    let process = Process::start(&[&["--listen", "127.0.0.1:0"], &flags[..]].concat());
+    let (mut client, mut waiting) = (process.client(), process.client());
+    for _ in 0..600 {
+        client.get(&format!("/{}", "x".repeat(200)));
+        assert_eq!(client.response().status, 200);
+    }
+    waiting.get("/mute");
+    until(&arrived);
+    process.signal("TERM");
+    process.announces("draining");
+    process.signal("TERM");
+    let (code, said) = process.end();
+    let counts = said.iter().find(|line| line.contains("the access log has ")).unwrap();
+    let numbers = counts.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok());
+    let last: Vec<u64> = numbers.collect();
+    assert_eq!((code, last[last.len() - 2..].iter().sum::<u64>()), (Some(0), 601), "{counts}");
 }

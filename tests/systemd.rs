@@ -6,7 +6,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::support::{Client, HANG, Origin, Process, socket_path};
+use crate::support::{Client, HANG, Origin, Process, eventually, socket_path};
 
 /// A stand-in for systemd: what it is told, message by message.
 struct Manager {
@@ -67,6 +67,26 @@ fn the_watchdog_is_fed_while_the_workers_answer() {
     let told: Vec<_> = (0..4).map(|_| manager.told()).collect();
     let fed = told.iter().filter(|told| **told == ["WATCHDOG=1"]).count();
     assert_eq!(fed, 3, "{told:?}");
+}
+
+#[test]
+fn the_watchdog_is_fed_while_a_drain_goes_on() {
+    let mute = Origin::start(|mut conn| {
+        conn.head();
+        conn.rest();
+    });
+    let manager = Manager::new("sd3");
+    let process = manager.start(&mute, &[("WATCHDOG_USEC", "20000")]);
+    let mut client = process.client();
+    client.get("/");
+    eventually("it has arrived", || mute.heads().len() == 1);
+    process.signal("TERM");
+    while manager.told() != ["STOPPING=1"] {}
+    for _ in 0..3 {
+        assert_eq!(manager.told(), ["WATCHDOG=1"]);
+    }
+    process.signal("INT");
+    assert_eq!(process.end().0, Some(0));
 }
 
 #[test]

@@ -22,8 +22,9 @@ use crate::worker::Command;
 /// How much may be asked for at once: twice what the admin listener has connections, and signals.
 const ASKED_MAX: usize = 64;
 
-/// How long the end waits for workers that were told to hurry.
-const HURRY_LIMIT: Duration = Duration::from_secs(1);
+/// How long the end waits for workers that were told to hurry, and for the access log behind them,
+/// which takes a second if nobody reads it.
+const HURRY_LIMIT: Duration = Duration::from_secs(2);
 
 /// What has become of a reload: what it changes, or why it was refused.
 pub(super) type Outcome = Result<Vec<String>, Vec<String>>;
@@ -190,7 +191,9 @@ impl Signals {
                         log::warn!("second signal: ending at once");
                         workers.hurry();
                         // Each request that is cut has a line, as far as there is time for it.
-                        let _ = drained.recv_timeout(HURRY_LIMIT);
+                        if let Ok(cut @ 1..) = drained.recv_timeout(HURRY_LIMIT) {
+                            log::warn!("{cut} sessions cut");
+                        }
                         workers.access_log.as_ref().inspect(|log| log.close());
                         return;
                     }

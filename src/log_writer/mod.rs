@@ -272,7 +272,7 @@ mod tests {
         let lines = overfill(&writer, &sink);
         fs::remove_file(&path).unwrap();
         writer.reopen();
-        until(|| path.exists());
+        until(|| writer.shared.waiting_lines.load(Relaxed) == 0);
         log(&sink, "/last");
         drop(sink);
         let counts = writer.close(LIMIT);

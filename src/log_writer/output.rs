@@ -1,11 +1,10 @@
 //! Where lines go: standard output or a file, and what has become of the last of them.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, IsTerminal, Read, Seek, SeekFrom, Write};
-use std::ops::ControlFlow;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -60,6 +59,24 @@ pub(super) struct Written {
     pub(super) result: io::Result<()>,
 }
 
+/// What is to be done about a target that takes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stalled {
+    /// It may take something yet.
+    Wait,
+    /// Somebody has asked for its path to be opened anew.
+    Move,
+}
+
+/// How the writing of some bytes ended.
+enum Ended {
+    Written,
+    /// Behind so many of them.
+    Failed(usize, io::Error),
+    /// Behind so many of them; the others are for what is at the path now.
+    Moved(usize),
+}
+
 /// How long a target may take nothing before that is [looked at](Output::write).
 const STALL_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -72,44 +89,79 @@ impl Output {
         Ok(Self { target, kind: Kind::of(&file), file, torn })
     }
 
-    /// Opens the path anew; standard output has none. If that fails the old file stays in use.
-    pub(super) fn reopen(&mut self) -> io::Result<()> {
-        if let Target::File(path) = &self.target {
-            self.file = append_to(path)?;
-            self.kind = Kind::of(&self.file);
-            self.torn = ends_inside_a_line(path).unwrap_or(self.torn);
+    /// Opens the path anew; standard output has none. If that fails the old file stays in use, which
+    /// is logged.
+    pub(super) fn reopen(&mut self) {
+        let Target::File(path) = &self.target else { return };
+        match append_to(path) {
+            Ok(file) => {
+                self.kind = Kind::of(&file);
+                // A pipe may be the same one: what was left in it unfinished still is.
+                self.torn = ends_inside_a_line(path).unwrap_or(self.torn);
+                self.file = file;
+            }
+            Err(error) => {
+                let target = &self.target;
+                log::error!(
+                    "access log: cannot open {target} anew: {error}; the old file stays in use"
+                );
+            }
         }
-        Ok(())
     }
 
     /// Writes a block of so many whole lines. What is left of it after an error is not tried again.
-    /// While nothing is taken `stalled` is asked about once a second whether to go on.
+    /// While nothing is taken `stalled` is told once a second how many lines have been, and says
+    /// whether the rest goes to what is at the path by now.
     pub(super) fn write(
         &mut self,
         block: &[u8],
         lines: u64,
-        mut stalled: impl FnMut() -> ControlFlow<()>,
+        mut stalled: impl FnMut(u64) -> Stalled,
     ) -> Written {
-        if self.torn {
-            if let (_, Err(error)) = self.write_all(b"\n", &mut stalled) {
-                return Written { lines: 0, result: Err(error) };
+        let (mut rest, mut torn) = (block, 0);
+        loop {
+            let before = block.len() - rest.len();
+            let counted = |count: usize| {
+                memchr::memchr_iter(b'\n', &block[..before + count]).count() as u64 - torn
+            };
+            let ended = self.write_on(rest, |count| stalled(counted(count)));
+            match ended {
+                // If all of them are, they need not be counted.
+                Ended::Written => return Written { lines: lines - torn, result: Ok(()) },
+                Ended::Failed(count, error) => {
+                    return Written { lines: counted(count), result: Err(error) };
+                }
+                Ended::Moved(count) => {
+                    let begun = count > 0 && rest[count - 1] != b'\n';
+                    let end = memchr::memchr(b'\n', &rest[count..]).filter(|_| begun);
+                    rest = &rest[end.map_or(count, |end| count + end + 1)..];
+                    torn += u64::from(begun);
+                    self.reopen();
+                }
             }
-            self.torn = false;
         }
-        let (count, result) = self.write_all(block, &mut stalled);
-        let written = &block[..count];
-        self.torn = written.last().is_some_and(|byte| *byte != b'\n');
-        // If all of them are, they need not be counted.
-        let counted = || memchr::memchr_iter(b'\n', written).count() as u64;
-        Written { lines: if result.is_ok() { lines } else { counted() }, result }
     }
 
-    /// Writes all of `bytes`, however slowly they are taken, and says how many were when it ended.
-    fn write_all(
-        &self,
-        bytes: &[u8],
-        stalled: &mut impl FnMut() -> ControlFlow<()>,
-    ) -> (usize, io::Result<()>) {
+    /// Goes on with a block, behind the end of a line that was left unfinished.
+    fn write_on(&mut self, bytes: &[u8], mut stalled: impl FnMut(usize) -> Stalled) -> Ended {
+        if self.torn {
+            match self.write_all(b"\n", |_| stalled(0)) {
+                Ended::Written => self.torn = false,
+                Ended::Failed(_, error) => return Ended::Failed(0, error),
+                Ended::Moved(_) => return Ended::Moved(0),
+            }
+        }
+        let ended = self.write_all(bytes, stalled);
+        let count = match ended {
+            Ended::Written => bytes.len(),
+            Ended::Failed(count, _) | Ended::Moved(count) => count,
+        };
+        self.torn = count > 0 && bytes[count - 1] != b'\n';
+        ended
+    }
+
+    /// Writes all of `bytes`, however slowly they are taken.
+    fn write_all(&self, bytes: &[u8], mut stalled: impl FnMut(usize) -> Stalled) -> Ended {
         let mut count = 0;
         while count < bytes.len() {
             let rest = &bytes[count..];
@@ -118,21 +170,29 @@ impl Output {
                 Kind::Stream => atomic(rest),
             };
             if self.kind == Kind::Stream && !self.is_writable() {
-                match stalled() {
-                    ControlFlow::Continue(()) => continue,
-                    ControlFlow::Break(()) => return (count, Err(ErrorKind::TimedOut.into())),
+                match stalled(count) {
+                    Stalled::Move if self.has_moved() => return Ended::Moved(count),
+                    Stalled::Move | Stalled::Wait => continue,
                 }
             }
             match (&self.file).write(&rest[..piece]) {
-                Ok(0) => return (count, Err(ErrorKind::WriteZero.into())),
+                Ok(0) => return Ended::Failed(count, ErrorKind::WriteZero.into()),
                 Ok(more) => count += more,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // Somebody else was faster; standard output may be set so by anybody who shares it.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return (count, Err(error)),
+                Err(error) => return Ended::Failed(count, error),
             }
         }
-        (count, Ok(()))
+        Ended::Written
+    }
+
+    /// Whether something else is at the path by now, or nothing.
+    fn has_moved(&self) -> bool {
+        let Target::File(path) = &self.target else { return false };
+        let identity = |found: Metadata| (found.dev(), found.ino());
+        let (there, here) = (std::fs::metadata(path), self.file.metadata());
+        there.ok().map(identity) != here.ok().map(identity)
     }
 
     /// Waits until it takes something; not for ever.
@@ -167,10 +227,13 @@ fn append_to(path: &Path) -> io::Result<File> {
 }
 
 /// Whether a line of a regular file was left unfinished, by an earlier process or a full disk.
-/// `None`: it cannot be read.
+/// `None`: it cannot be told.
 fn ends_inside_a_line(path: &Path) -> Option<bool> {
     let found = std::fs::metadata(path).ok()?;
-    if !found.is_file() || found.len() == 0 {
+    if !found.is_file() {
+        return None;
+    }
+    if found.len() == 0 {
         return Some(false);
     }
     let (mut file, mut last) = (File::open(path).ok()?, [0]);
@@ -213,8 +276,28 @@ pub(super) mod tests {
         }
     }
 
-    fn wait() -> ControlFlow<()> {
-        ControlFlow::Continue(())
+    fn wait(_: u64) -> Stalled {
+        Stalled::Wait
+    }
+
+    fn fifo(path: &Path) {
+        let made = std::process::Command::new("mkfifo").arg(path).status().unwrap();
+        assert!(made.success());
+    }
+
+    /// Keeps a FIFO open, and reads what is in it at the end.
+    fn reader(path: &Path) -> File {
+        let flags = libc::O_NONBLOCK;
+        OpenOptions::new().read(true).custom_flags(flags).open(path).unwrap()
+    }
+
+    fn all_of(mut reader: File) -> String {
+        let mut text = Vec::new();
+        let mut block = [0; 1 << 16];
+        while let Ok(count @ 1..) = reader.read(&mut block) {
+            text.extend_from_slice(&block[..count]);
+        }
+        String::from_utf8(text).unwrap()
     }
 
     impl Output {
@@ -279,20 +362,55 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_reader_that_stops_is_given_up_when_told_so() {
-        let (mut reader, writer) = io::pipe().unwrap();
-        let mut output = Output::to_pipe(writer);
-        let mut asked = 0;
-        let block = b"a\n".repeat(1 << 20);
-        let written = output.write(&block, 1 << 20, || {
-            asked += 1;
-            if asked == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    fn what_a_reader_that_stops_has_not_taken_goes_to_what_is_at_the_path_now() {
+        let folder = Folder::new();
+        let path = folder.file("log");
+        fifo(&path);
+        let stopped = reader(&path);
+        let mut output = Output::open(Target::File(path.clone())).unwrap();
+        let (mut asked, mut taken) = (0, 0);
+        let written = output.write(&b"a\n".repeat(1 << 16), 1 << 16, |lines| {
+            (asked, taken) = (asked + 1, lines);
+            if asked == 2 {
+                fs::remove_file(&path).unwrap();
+            }
+            Stalled::Move
         });
-        assert_eq!(written.result.unwrap_err().kind(), ErrorKind::TimedOut);
-        drop(output);
-        let mut text = String::new();
-        reader.read_to_string(&mut text).unwrap();
-        assert_eq!((text.lines().count() as u64, asked), (written.lines, 2));
+        written.result.unwrap();
+        assert_eq!((written.lines, asked), (1 << 16, 2));
+        let (before, after) = (all_of(stopped), fs::read_to_string(&path).unwrap());
+        assert_eq!(before.lines().count() as u64, taken);
+        assert_eq!(before.lines().count() + after.lines().count(), 1 << 16);
+    }
+
+    #[test]
+    fn a_line_that_is_half_in_what_was_left_is_in_neither() {
+        let folder = Folder::new();
+        let path = folder.file("log");
+        fifo(&path);
+        let stopped = reader(&path);
+        let mut output = Output::open(Target::File(path.clone())).unwrap();
+        let block = [&[b'x'; 1 << 17], b"\nlast\n".as_slice()].concat();
+        let written = output.write(&block, 2, |_| {
+            let _ = fs::remove_file(&path);
+            Stalled::Move
+        });
+        assert_eq!(written.lines, 1);
+        assert_eq!(fs::read(&path).unwrap(), b"last\n");
+        drop(stopped);
+    }
+
+    #[test]
+    fn a_pipe_that_is_opened_anew_has_its_line_ended_first() {
+        let folder = Folder::new();
+        let path = folder.file("log");
+        fifo(&path);
+        let reading = reader(&path);
+        let mut output = Output::open(Target::File(path)).unwrap();
+        output.torn = true;
+        output.reopen();
+        output.write(b"next\n", 1, wait).result.unwrap();
+        assert_eq!(all_of(reading), "\nnext\n");
     }
 
     #[test]

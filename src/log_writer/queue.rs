@@ -47,6 +47,8 @@ pub(super) struct Shared {
     pub(super) waiting_lines: AtomicU64,
     /// By capacity, which is what waiting costs.
     pub(super) waiting_bytes: AtomicUsize,
+    /// Lines of the batch that is being written that are in the target, as far as somebody has looked.
+    pub(super) underway: AtomicU64,
     /// An order to reopen is on its way; one does for all who ask until it arrives.
     pub(super) reopening: AtomicBool,
     /// Nobody waits for the thread any more: what was left has been counted as dropped. Locked while
@@ -68,6 +70,7 @@ impl Shared {
     /// Counts what has become of the lines of a batch. False: they have been given up already.
     pub(super) fn settle(&self, cost: usize, lines: u64, whole: u64) -> bool {
         let abandoned = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
+        self.underway.store(0, Relaxed);
         if !*abandoned {
             self.written.fetch_add(whole, Relaxed);
             self.dropped.fetch_add(lines - whole, Relaxed);
@@ -76,11 +79,14 @@ impl Shared {
         !*abandoned
     }
 
-    /// Counts what still waits as dropped, and whatever becomes of it from now on not at all.
+    /// Counts what still waits as dropped, but for what is known to be written, and whatever becomes of it from now on not at all.
     pub(super) fn abandon(&self) {
         let mut abandoned = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
         *abandoned = true;
-        self.dropped.fetch_add(self.waiting_lines.swap(0, Relaxed), Relaxed);
+        let (waiting, underway) =
+            (self.waiting_lines.swap(0, Relaxed), self.underway.load(Relaxed));
+        self.written.fetch_add(underway.min(waiting), Relaxed);
+        self.dropped.fetch_add(waiting.saturating_sub(underway), Relaxed);
     }
 
     fn release(&self, bytes: usize, lines: u64) {

@@ -1,14 +1,13 @@
 //! The thread: writes batch after batch, and tells the operator when that begins to fail and when it
 //! works again.
 
-use std::io::{self, ErrorKind};
-use std::ops::ControlFlow;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use super::output::{Output, Target, Written};
+use super::output::{Output, Stalled, Target, Written};
 use super::queue::{Order, Parcel, Shared, TEXT_BYTES_KEPT};
 use crate::access_log::Formatter;
 
@@ -88,14 +87,13 @@ impl Writer {
         text.shrink_to(KEPT_CAPACITY_MAX);
         formatter.write_all(&batch, text);
         let target = output.target.clone();
-        let stalled = || {
+        let stalled = |whole: u64| {
+            shared.underway.store(whole, Relaxed);
             let dropped = shared.dropped.load(Relaxed);
             if let Some(change) = watch.judge(Found::Stalled, dropped, Instant::now()) {
                 tell(change, &target, None);
             }
-            // Whoever asks for the path to be opened anew may have put something better there.
-            let is_to_move = shared.reopening.load(Acquire) && target != Target::Stdout;
-            if is_to_move { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if shared.reopening.swap(false, AcqRel) { Stalled::Move } else { Stalled::Wait }
         };
         let Written { lines: whole, result } = output.write(text, lines, stalled);
         if !shared.settle(batch.capacity(), lines, whole.min(lines)) {
@@ -108,20 +106,14 @@ impl Writer {
         batch.clear(TEXT_BYTES_KEPT);
         // Its worker may have enough, or have gone.
         let _ = home.try_send(batch);
-        if result.is_err_and(|error| error.kind() == ErrorKind::TimedOut) {
-            self.reopen();
-        }
         true
     }
 
     fn reopen(&mut self) {
-        // Before the path is looked at: who asks from now on may have moved it since.
-        self.shared.reopening.swap(false, AcqRel);
-        if let Err(error) = self.output.reopen() {
-            let target = &self.output.target;
-            log::error!(
-                "access log: cannot open {target} anew: {error}; the old file stays in use"
-            );
+        // Before the path is looked at: who asks from now on may have moved it since. It is done
+        // already if a target that took nothing was given up for it.
+        if self.shared.reopening.swap(false, AcqRel) {
+            self.output.reopen();
         }
     }
 }
@@ -172,8 +164,7 @@ fn remedy(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::ENOSPC | libc::EDQUOT) => "free some space",
         Some(libc::EFBIG) => "rotate it, or raise the limit of its size",
-        Some(libc::EPIPE) => "its reader has gone; restart with one that stays",
-        None if error.kind() == ErrorKind::TimedOut => "its reader has stopped reading",
+        Some(libc::EPIPE) => "its reader has gone; start one, and have it opened anew",
         _ => "look at the device, or move the file away and have it opened anew",
     }
 }

@@ -313,6 +313,9 @@ impl Talk<'_> {
         let meter = Meter::new(&dripping);
         activity.touch();
         let (sent_at, draft) = (Activity::new(), *draft);
+        if let (Some(draft), true) = (draft, sent.get() != Sent::Running) {
+            draft.enter(Phase::ResponseHead);
+        }
         // With its head sent and its client waiting for a 100, a request is as good as sent.
         let held_back = || Some(up.bytes()) == *awaited && up.waits_for() == End::Source;
         let deadline = || match sent.get() {

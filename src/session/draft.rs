@@ -169,11 +169,6 @@ impl Draft {
         self.enter(Phase::ResponseBody);
     }
 
-    /// Nothing of the answer could be sent.
-    pub fn unanswered(&self) {
-        self.facts.borrow_mut().status = 0;
-    }
-
     /// So many bytes have come from the client.
     pub fn took(&self, bytes: u64) {
         self.facts.borrow_mut().bytes_from_client += bytes;
@@ -206,6 +201,10 @@ impl Drop for Draft {
         let Some(Log { journal, names }) = &self.services.log else { return };
         if self.fate == Fate::Written {
             let facts = self.facts.get_mut();
+            if facts.bytes_to_client == 0 {
+                // It was meant to be sent, and nobody was there to take it.
+                facts.status = 0;
+            }
             let ended = self.ended.get().unwrap_or_else(Instant::now);
             facts.timers.total = ended.saturating_duration_since(self.began);
             let cut = || Termination::new(Ender::Drain, self.phase.get());

@@ -79,7 +79,7 @@ pub async fn run(client: &mut Client<'_>, request: &mut Request, services: &Serv
         }
         last = Some(failure.fault);
         let counted = tried.insert(endpoint) | (!failure.was_stale && spent.insert(endpoint));
-        if !counted {
+        if !counted || spent.is_full() {
             return answer_fault(client, request, services, failure.fault).await;
         }
         started = Instant::now();
@@ -170,18 +170,20 @@ pub async fn send(
     let (_, mut write) = stream.split();
     let meter = Meter::new(&activity);
     let writing = pin!(meter.write(&mut write, out.filled()));
-    let ended = timer.while_active(limit, &activity, writing).await;
-    let sent = match ended {
+    let _given = draft.map(|draft| Given(draft, &meter));
+    match timer.while_active(limit, &activity, writing).await {
         Ok(written) => written.map_err(|broken| broken.kind),
         Err(Elapsed) => Err(Kind::TimedOut),
-    };
-    if let Some(draft) = draft {
-        draft.gave(meter.bytes());
-        if sent.is_err() && meter.bytes() == 0 {
-            draft.unanswered();
-        }
     }
-    sent
+}
+
+/// Says what was sent when it is dropped, and be it with its task.
+struct Given<'a>(&'a Draft, &'a Meter<'a>);
+
+impl Drop for Given<'_> {
+    fn drop(&mut self) {
+        self.0.gave(self.1.bytes());
+    }
 }
 
 /// One attempt from the lease of a connection to its return.

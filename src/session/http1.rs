@@ -226,6 +226,8 @@ struct Refused {
     fault: Fault,
     /// As far as it says so: an answer to HEAD has no body, not even a refusal (RFC 9110 §9.3.2).
     method: Method,
+    /// Where it would have gone, if its head said so.
+    route: Option<usize>,
     coming: Coming,
 }
 
@@ -243,8 +245,12 @@ async fn next_request(
     let read = client.timer.within(plan.timeouts.header, pin!(reading)).await;
     let is_head = client.input.filled().starts_with(b"HEAD ");
     let method = if is_head { Method::Head } else { Method::Other };
-    let refused =
-        |kind, coming| Refused { fault: Fault::client(Stage::RequestHead, kind), method, coming };
+    let refused = |kind, coming| Refused {
+        fault: Fault::client(Stage::RequestHead, kind),
+        method,
+        route: None,
+        coming,
+    };
     let nothing = match read {
         Ok(Ok(Arrival::Request(length))) => {
             // Most heads have come with their first byte: no time has passed.
@@ -254,7 +260,7 @@ async fn next_request(
             let whole = (&mut client.input, length);
             return match prepare(whole, client.caller, local, services, coming) {
                 Ok(request) => Ok(Arrival::Request(request)),
-                Err((fault, coming)) => Err(Refused { fault, method, coming }),
+                Err((fault, route, coming)) => Err(Refused { fault, method, route, coming }),
             };
         }
         Ok(Ok(Arrival::Nothing)) => Arrival::Nothing,
@@ -296,18 +302,18 @@ pub(super) fn prepare(
     local: impl FnOnce() -> String,
     services: &Services,
     mut coming: Coming,
-) -> Result<Request, (Fault, Coming)> {
+) -> Result<Request, (Fault, Option<usize>, Coming)> {
     let fault = |stage, reject| Fault::client(stage, Kind::Rejected(reject));
     let (asked, route, mut body, mut outgoing) =
         match read(input, length, caller, local, services, &mut coming) {
             Ok(read) => read,
-            Err(reject) => return Err((fault(Stage::RequestHead, reject), coming)),
+            Err(reject) => return Err((fault(Stage::RequestHead, reject), None, coming)),
         };
     match begin_body(&mut body, input, &mut outgoing) {
         Ok(taken) => coming.draft().inspect(|draft| draft.took(taken as u64)),
         Err(reject) => {
             coming.draft().zip(route).inspect(|(draft, route)| draft.routed(*route));
-            return Err((fault(Stage::Request, reject), coming));
+            return Err((fault(Stage::Request, reject), route, coming));
         }
     };
     Ok(Request { asked, route, body, outgoing, coming })
@@ -383,14 +389,14 @@ fn request_id<'a>(head: &RequestHead<'a, '_>) -> Option<&'a [u8]> {
 
 /// Answers what could not be read as a request; nothing behind it is looked at.
 async fn refuse(client: &mut Client<'_>, services: &Services, refused: Refused) -> Next {
-    let Refused { fault, method, mut coming } = refused;
+    let Refused { fault, method, route, mut coming } = refused;
     record::refusal(services, fault);
     if let Some(draft) = &mut coming.draft {
         draft.read_odd(client.input.filled());
         draft.fail(fault);
     }
     let Some(status) = fault.status() else { return Next::Close };
-    record::response(services, None, coming.draft(), status);
+    record::response(services, route, coming.draft(), status);
     let mut out = Buffer::new();
     Reply::new(status, fault.phrase()).write(method, Connection::Close, &mut out);
     let limit = services.plan.timeouts.idle;

@@ -91,7 +91,7 @@ async fn open<'a>(
                 }
             }
         }
-        if !tried.insert(endpoint) {
+        if !tried.insert(endpoint) || tried.is_full() {
             return None;
         }
     }
