@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::logged::{Logged, lines};
+use crate::support::origin::ok;
 use crate::support::{Origin, Process, eventually, temporary};
 
 /// One that reads a request, or its head at least, and never answers; and whether it has.
@@ -93,21 +94,26 @@ fn an_answer_that_nobody_is_left_to_take_has_no_status() {
 
 #[test]
 fn an_answer_of_an_endpoint_that_nobody_is_left_to_take_has_no_status() {
-    let gone = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&gone);
-    let origin = Origin::start(move |mut conn| {
-        conn.head();
-        until(&told);
-        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-        conn.rest();
-    });
-    let logged = Logged::before(&[&origin], &[]);
-    let mut client = logged.client();
-    client.get("/");
-    eventually("it has arrived", || origin.heads().len() == 1);
-    client.reset();
-    gone.store(true, Ordering::SeqCst);
-    assert_eq!(logged.says(["status", "down", "end"]), [Value::Null, json!(0), json!("CB")]);
+    for interim in ["", "HTTP/1.1 103 Early Hints\r\n\r\n"] {
+        let gone = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&gone);
+        let origin = Origin::start(move |mut conn| {
+            conn.head();
+            conn.send(interim);
+            until(&told);
+            conn.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            conn.rest();
+        });
+        let logged = Logged::before(&[&origin], &[]);
+        let mut client = logged.client();
+        client.get("/");
+        eventually("it has arrived", || origin.heads().len() == 1);
+        assert_eq!(client.exactly(interim.len()), interim.as_bytes());
+        client.reset();
+        gone.store(true, Ordering::SeqCst);
+        let expected = [Value::Null, json!(interim.len()), json!("CB")];
+        assert_eq!(logged.says(["status", "down", "end"]), expected);
+    }
 }
 
 #[test]
@@ -117,6 +123,25 @@ fn eight_endpoints_are_tried_and_no_ninth() {
     let logged = Logged::start(&[&route, "--check", "off"]);
     assert_eq!(logged.proxy.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status, 502);
     assert_eq!(logged.line()["tried"].as_array().unwrap().len(), 8);
+}
+
+#[test]
+fn a_connection_gone_stale_counts_as_one_of_eight() {
+    let fickle = Origin::start(|mut conn| {
+        conn.head();
+        conn.send(ok("once"));
+        conn.head();
+        conn.close();
+    });
+    let dead: Vec<_> = (1..10).map(|port| format!("127.0.0.1:{port}")).collect();
+    let route = format!("--route=/={}@1000,{}", fickle.address, dead.join(","));
+    let logged = Logged::start(&[&route, "--check", "off"]);
+    let mut client = logged.client();
+    for status in [200, 502] {
+        client.get("/");
+        assert_eq!(client.response().status, status);
+    }
+    assert_eq!(logged.lines(2)[1]["tried"].as_array().unwrap().len(), 8);
 }
 
 #[test]

@@ -66,6 +66,11 @@ fn other_methods_and_paths_are_refused() {
     }
     let long = admin.ask("POST", "/reload", "Host: localhost\r\nContent-Length: 65537\r\n");
     assert_eq!(long.status, 413);
+    for (size, status) in [(65_536, 200), (65_537, 413)] {
+        let head = "POST /reload HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n";
+        let body = format!("{size:x}\r\n{}\r\n0\r\n\r\n", "x".repeat(size));
+        assert_eq!(Client::connect(admin.at).ask(format!("{head}\r\n{body}")).status, status);
+    }
     let body = "Content-Length: 5\r\n\r\nhello";
     let mut client = Client::connect(admin.at);
     let posted = client.ask(format!("POST /reload HTTP/1.1\r\nHost: localhost\r\n{body}"));

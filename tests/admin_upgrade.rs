@@ -59,7 +59,7 @@ fn a_unix_socket_that_the_new_process_does_not_have_is_removed() {
     old.signal("QUIT");
     let new = Process::start(&[&words[..], &["-u"]].concat());
     new.address();
-    old.announces("has ended: the new process has it elsewhere");
+    old.announces("has ended: it was not taken over");
     assert_eq!(old.end().0, Some(0));
     assert!(!path.exists());
 }

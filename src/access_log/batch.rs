@@ -10,7 +10,7 @@ use super::format::Names;
 use super::termination::Termination;
 
 /// How many of the endpoints that were tried are kept.
-pub const TRIED_MAX: usize = 16;
+pub const TRIED_MAX: usize = 8;
 
 /// What the client wrote, in the order of [`Texts::keep`].
 const PARTS: usize = 6;

@@ -48,7 +48,8 @@ impl RequestIds {
     }
 }
 
-/// Of a number of 32 bits. All eight at once, each in a byte of one word: a digit for a number below ten, a letter above.
+/// Of a number of 32 bits. All eight at once, each in a byte of one word: a digit for a number below
+/// ten, a letter above.
 fn hex_digits(spread: u64) -> [u8; 8] {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let spread = (spread | spread << 16) & 0x0000_ffff_0000_ffff;

@@ -182,10 +182,7 @@ impl Control {
 
     fn end(mut self, asked: &Asked) {
         if matches!(asked, Asked::EndAtOnce) {
-            log::info!("ending at once");
-            // What is cut has its line in the access log.
-            self.running.drain(Duration::ZERO);
-            return;
+            return Signals::end_at_once(self.running);
         }
         self.board.drains();
         self.signals.drain(self.running, &self.error_log);

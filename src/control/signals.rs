@@ -150,6 +150,15 @@ impl Signals {
         self.finish(&workers, error_log, move || running.drain(limit));
     }
 
+    /// Ends as soon as every request that is cut has its line, or soon anyway.
+    pub(super) fn end_at_once(running: Running) {
+        log::info!("ending at once");
+        let workers = Workers::of(&running);
+        let (done, drained) = sync_channel(1);
+        thread::spawn(move || done.send(running.drain(Duration::ZERO)));
+        workers.end(&drained);
+    }
+
     /// Leaves everything to another process, and drains what cannot go.
     pub(super) fn hand_over(
         &mut self,
@@ -190,12 +199,7 @@ impl Signals {
                     Ok(Asked::HandOver | Asked::Drain | Asked::EndAtOnce) => {
                         log::warn!("second signal: ending at once");
                         workers.hurry();
-                        // Each request that is cut has a line, as far as there is time for it.
-                        if let Ok(cut @ 1..) = drained.recv_timeout(HURRY_LIMIT) {
-                            log::warn!("{cut} sessions cut");
-                        }
-                        workers.access_log.as_ref().inspect(|log| log.close());
-                        return;
+                        return workers.end(&drained);
                     }
                 },
             }
@@ -228,6 +232,14 @@ impl Workers {
             }
             Asked::HandOver | Asked::Drain | Asked::EndAtOnce => {}
         }
+    }
+
+    /// Waits for them no longer than they may need to say what was cut.
+    fn end(&self, drained: &Receiver<usize>) {
+        if let Ok(cut @ 1..) = drained.recv_timeout(HURRY_LIMIT) {
+            log::warn!("{cut} sessions cut");
+        }
+        self.access_log.as_ref().inspect(|log| log.close());
     }
 
     /// Has them end now.

@@ -2,7 +2,7 @@
 //! Elsewhere there is nobody to tell, and there are none.
 
 use std::io;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -61,8 +61,8 @@ pub(super) fn watch(workers: Vec<mpsc::Sender<Command>>) -> io::Result<()> {
 fn answers(worker: &mpsc::Sender<Command>, limit: Duration) -> bool {
     let (answer, answered) = sync_channel(1);
     match worker.try_send(Command::Answer(answer)) {
-        Ok(()) => answered.recv_timeout(limit).is_ok(),
-        // One that has ended has done so because it was told to.
+        // One that has ended has done so because it was told to, be it with the question.
+        Ok(()) => answered.recv_timeout(limit) != Err(RecvTimeoutError::Timeout),
         Err(mpsc::error::TrySendError::Closed(_)) => true,
         Err(mpsc::error::TrySendError::Full(_)) => false,
     }

@@ -3,6 +3,7 @@
 
 mod output;
 mod queue;
+mod target;
 mod writer;
 
 use std::io;
@@ -15,9 +16,9 @@ use std::time::Duration;
 use crate::access_log::{Format, Formatter};
 
 use self::output::Output;
-pub use self::output::Target;
 pub use self::queue::Sink;
 use self::queue::{Order, QUEUE_SLOTS, Shared};
+pub use self::target::Target;
 use self::writer::Writer;
 
 /// How many lines there were, since the log was opened.
@@ -63,8 +64,9 @@ impl LogWriter {
         Sink::new(self.orders.clone(), Arc::clone(&self.shared))
     }
 
-    /// Has the path opened anew, after what waits now has been written; for whoever moved the file
-    /// away. Returns at once. If it cannot be opened the old file stays in use, and that is logged.
+    /// Has the path opened anew, after what waits now has been written, or before if the old file takes
+    /// nothing; for whoever moved that away. Returns at once. If it cannot be opened the old file stays
+    /// in use, and that is logged.
     pub fn reopen(&self) {
         if !self.shared.reopening.swap(true, AcqRel) {
             // There is a slot for it, unless the thread has ended.

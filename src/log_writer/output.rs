@@ -1,36 +1,15 @@
-//! Where lines go: standard output or a file, and what has become of the last of them.
+//! Lines on their way into an open target, and what has become of them.
 
-use std::fmt;
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, ErrorKind, IsTerminal, Read, Seek, SeekFrom, Write};
+use std::fs::{File, Metadata};
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// The mode of a file that is created: readable by its group, closed to others (addresses of people
-/// are in it).
-const MODE: u32 = 0o640;
-
-/// Where lines go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// Standard output.
-    Stdout,
-    /// A file that is appended to, and created where there is none.
-    File(PathBuf),
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stdout => f.write_str("standard output"),
-            Self::File(path) => path.display().fmt(f),
-        }
-    }
-}
+use super::target::{Kind, Target, append_to, ends_inside_a_line};
 
 /// An open target.
 pub(super) struct Output {
@@ -39,16 +18,6 @@ pub(super) struct Output {
     kind: Kind,
     /// The last byte in it is not the end of a line.
     torn: bool,
-}
-
-/// What lines are written to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// A file or a device, which takes whatever it is given or fails.
-    File,
-    /// A pipe, a socket or a terminal: somebody at its other end may stop reading, and somebody else
-    /// may write to it too.
-    Stream,
 }
 
 /// What has become of a block.
@@ -71,8 +40,7 @@ pub(super) enum Stalled {
 /// How the writing of some bytes ended.
 enum Ended {
     Written,
-    /// Behind so many of them.
-    Failed(usize, io::Error),
+    Failed(io::Error),
     /// Behind so many of them; the others are for what is at the path now.
     Moved(usize),
 }
@@ -89,99 +57,117 @@ impl Output {
         Ok(Self { target, kind: Kind::of(&file), file, torn })
     }
 
-    /// Opens the path anew; standard output has none. If that fails the old file stays in use, which
-    /// is logged.
-    pub(super) fn reopen(&mut self) {
-        let Target::File(path) = &self.target else { return };
-        match append_to(path) {
-            Ok(file) => {
-                self.kind = Kind::of(&file);
-                // A pipe may be the same one: what was left in it unfinished still is.
-                self.torn = ends_inside_a_line(path).unwrap_or(self.torn);
-                self.file = file;
-            }
-            Err(error) => {
-                let target = &self.target;
-                log::error!(
-                    "access log: cannot open {target} anew: {error}; the old file stays in use"
-                );
-            }
-        }
+    /// Opens the path anew; standard output has none. If that fails the old file stays in use.
+    pub(super) fn reopen(&mut self) -> io::Result<()> {
+        let Target::File(path) = &self.target else { return Ok(()) };
+        let has_moved = self.has_moved();
+        let file = append_to(path)?;
+        self.kind = Kind::of(&file);
+        // What was left unfinished in a pipe still is, if it is the same one.
+        self.torn = ends_inside_a_line(path).unwrap_or(self.torn && !has_moved);
+        self.file = file;
+        Ok(())
     }
 
     /// Writes a block of so many whole lines. What is left of it after an error is not tried again.
-    /// While nothing is taken `stalled` is told once a second how many lines have been, and says
-    /// whether the rest goes to what is at the path by now.
+    /// `underway` is how many of them are in the target; while nothing is taken, `stalled` is asked once
+    /// a second whether the rest goes to what is at the path by now.
     pub(super) fn write(
         &mut self,
         block: &[u8],
         lines: u64,
-        mut stalled: impl FnMut(u64) -> Stalled,
+        underway: &AtomicU64,
+        mut stalled: impl FnMut() -> Stalled,
     ) -> Written {
-        let (mut rest, mut torn) = (block, 0);
+        let (mut rest, mut torn, mut refused) = (block, 0, None);
         loop {
-            let before = block.len() - rest.len();
-            let counted = |count: usize| {
-                memchr::memchr_iter(b'\n', &block[..before + count]).count() as u64 - torn
-            };
-            let ended = self.write_on(rest, |count| stalled(counted(count)));
-            match ended {
+            match self.write_on(rest, underway, &mut stalled) {
                 // If all of them are, they need not be counted.
                 Ended::Written => return Written { lines: lines - torn, result: Ok(()) },
-                Ended::Failed(count, error) => {
-                    return Written { lines: counted(count), result: Err(error) };
+                Ended::Failed(error) => {
+                    return Written { lines: underway.load(Relaxed), result: Err(error) };
                 }
                 Ended::Moved(count) => {
-                    let begun = count > 0 && rest[count - 1] != b'\n';
-                    let end = memchr::memchr(b'\n', &rest[count..]).filter(|_| begun);
-                    rest = &rest[end.map_or(count, |end| count + end + 1)..];
-                    torn += u64::from(begun);
-                    self.reopen();
+                    rest = &rest[count..];
+                    let is_within = count > 0 && self.torn;
+                    match self.reopen() {
+                        Ok(()) if is_within => {
+                            let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+                            rest = &rest[end..];
+                            torn += 1;
+                        }
+                        Ok(()) => {}
+                        Err(error) => {
+                            // The old one goes on where it was. Once is enough: it is tried again.
+                            self.torn &= !is_within;
+                            if refused.replace(error.kind()) != Some(error.kind()) {
+                                self.complain(&error);
+                            }
+                        }
+                    }
                 }
             }
         }
     }
 
+    /// Logs that the path could not be opened anew.
+    pub(super) fn complain(&self, error: &io::Error) {
+        let target = &self.target;
+        log::error!("access log: cannot open {target} anew: {error}; the old file stays in use");
+    }
+
     /// Goes on with a block, behind the end of a line that was left unfinished.
-    fn write_on(&mut self, bytes: &[u8], mut stalled: impl FnMut(usize) -> Stalled) -> Ended {
+    fn write_on(
+        &mut self,
+        bytes: &[u8],
+        underway: &AtomicU64,
+        stalled: &mut impl FnMut() -> Stalled,
+    ) -> Ended {
         if self.torn {
-            match self.write_all(b"\n", |_| stalled(0)) {
+            match self.write_all(b"\n", &mut 0, &AtomicU64::new(0), stalled) {
                 Ended::Written => self.torn = false,
-                Ended::Failed(_, error) => return Ended::Failed(0, error),
-                Ended::Moved(_) => return Ended::Moved(0),
+                ended => return ended,
             }
         }
-        let ended = self.write_all(bytes, stalled);
-        let count = match ended {
-            Ended::Written => bytes.len(),
-            Ended::Failed(count, _) | Ended::Moved(count) => count,
-        };
+        let mut count = 0;
+        let ended = self.write_all(bytes, &mut count, underway, stalled);
         self.torn = count > 0 && bytes[count - 1] != b'\n';
         ended
     }
 
-    /// Writes all of `bytes`, however slowly they are taken.
-    fn write_all(&self, bytes: &[u8], mut stalled: impl FnMut(usize) -> Stalled) -> Ended {
-        let mut count = 0;
-        while count < bytes.len() {
-            let rest = &bytes[count..];
+    /// Writes all of `bytes`, however slowly they are taken; `count` is how many were.
+    fn write_all(
+        &self,
+        bytes: &[u8],
+        count: &mut usize,
+        underway: &AtomicU64,
+        stalled: &mut impl FnMut() -> Stalled,
+    ) -> Ended {
+        while *count < bytes.len() {
+            let rest = &bytes[*count..];
             let piece = match self.kind {
-                Kind::File => rest.len(),
-                Kind::Stream => atomic(rest),
+                Kind::File => rest,
+                Kind::Stream => &rest[..atomic(rest)],
             };
             if self.kind == Kind::Stream && !self.is_writable() {
-                match stalled(count) {
-                    Stalled::Move if self.has_moved() => return Ended::Moved(count),
+                match stalled() {
+                    Stalled::Move if self.has_moved() => return Ended::Moved(*count),
                     Stalled::Move | Stalled::Wait => continue,
                 }
             }
-            match (&self.file).write(&rest[..piece]) {
-                Ok(0) => return Ended::Failed(count, ErrorKind::WriteZero.into()),
-                Ok(more) => count += more,
+            match (&self.file).write(piece) {
+                Ok(0) => return Ended::Failed(ErrorKind::WriteZero.into()),
+                Ok(more) => {
+                    *count += more;
+                    let lines = memchr::memchr_iter(b'\n', &piece[..more]).count() as u64;
+                    underway.fetch_add(lines, Relaxed);
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // Somebody else was faster; standard output may be set so by anybody who shares it.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return Ended::Failed(count, error),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let _ = self.is_writable();
+                }
+                Err(error) => return Ended::Failed(error),
             }
         }
         Ended::Written
@@ -203,14 +189,6 @@ impl Output {
     }
 }
 
-impl Kind {
-    fn of(file: &File) -> Self {
-        let kind = file.metadata().map(|found| found.file_type());
-        let is_stream = kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket());
-        if is_stream || file.is_terminal() { Self::Stream } else { Self::File }
-    }
-}
-
 /// How many of `bytes` a pipe takes at once, so that no other writer's come between: whole lines, as
 /// far as they are no longer than that (pipe(7), `PIPE_BUF`).
 fn atomic(bytes: &[u8]) -> usize {
@@ -220,34 +198,14 @@ fn atomic(bytes: &[u8]) -> usize {
     memchr::memrchr(b'\n', &bytes[..libc::PIPE_BUF]).map_or(libc::PIPE_BUF, |end| end + 1)
 }
 
-/// Not blocking: opening a FIFO that nobody reads fails instead of waiting for a reader.
-fn append_to(path: &Path) -> io::Result<File> {
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(flags).open(path)
-}
-
-/// Whether a line of a regular file was left unfinished, by an earlier process or a full disk.
-/// `None`: it cannot be told.
-fn ends_inside_a_line(path: &Path) -> Option<bool> {
-    let found = std::fs::metadata(path).ok()?;
-    if !found.is_file() {
-        return None;
-    }
-    if found.len() == 0 {
-        return Some(false);
-    }
-    let (mut file, mut last) = (File::open(path).ok()?, [0]);
-    file.seek(SeekFrom::End(-1)).ok()?;
-    file.read_exact(&mut last).ok()?;
-    Some(last != *b"\n")
-}
-
 #[cfg(test)]
 pub(super) mod tests {
-    use std::fs;
+    use std::fs::{self, OpenOptions};
+    use std::io::Read;
     use std::os::fd::OwnedFd;
-    use std::os::unix::fs::PermissionsExt;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    use std::path::{Path, PathBuf};
+    use std::sync::atomic::AtomicU32;
     use std::thread;
 
     use super::*;
@@ -258,7 +216,7 @@ pub(super) mod tests {
     impl Folder {
         pub(in super::super) fn new() -> Self {
             static NEXT: AtomicU32 = AtomicU32::new(0);
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let number = NEXT.fetch_add(1, Relaxed);
             let name = format!("evener-log-{}-{number}", std::process::id());
             let path = std::env::temp_dir().join(name);
             fs::create_dir(&path).unwrap();
@@ -276,7 +234,11 @@ pub(super) mod tests {
         }
     }
 
-    fn wait(_: u64) -> Stalled {
+    fn none() -> AtomicU64 {
+        AtomicU64::new(0)
+    }
+
+    fn wait() -> Stalled {
         Stalled::Wait
     }
 
@@ -313,7 +275,7 @@ pub(super) mod tests {
         let path = folder.file("log");
         for block in [b"a\n".as_slice(), b"b\nc\n"] {
             let mut output = Output::open(Target::File(path.clone())).unwrap();
-            output.write(block, 1, wait).result.unwrap();
+            output.write(block, 1, &none(), wait).result.unwrap();
         }
         assert_eq!(fs::read(&path).unwrap(), b"a\nb\nc\n");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o027, 0);
@@ -325,7 +287,7 @@ pub(super) mod tests {
         let path = folder.file("log");
         fs::write(&path, b"a\nhal").unwrap();
         let mut output = Output::open(Target::File(path.clone())).unwrap();
-        output.write(b"b\n", 1, wait).result.unwrap();
+        output.write(b"b\n", 1, &none(), wait).result.unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"a\nhal\nb\n");
     }
 
@@ -335,7 +297,7 @@ pub(super) mod tests {
         let mut output = Output::to_pipe(writer);
         // Longer than a pipe holds, so that writing it is under way when the reader goes.
         let block = [b"first\n".as_slice(), &[b'x'; 1 << 20], b"\nlast\n"].concat();
-        let writing = thread::spawn(move || (output.write(&block, 3, wait), output));
+        let writing = thread::spawn(move || (output.write(&block, 3, &none(), wait), output));
         reader.read_exact(&mut [0; 10]).unwrap();
         drop(reader);
         let (written, mut output) = writing.join().unwrap();
@@ -343,8 +305,8 @@ pub(super) mod tests {
         assert_eq!(written.result.unwrap_err().kind(), ErrorKind::BrokenPipe);
         let (mut reader, writer) = io::pipe().unwrap();
         output.file = File::from(OwnedFd::from(writer));
-        output.write(b"next\n", 1, wait).result.unwrap();
-        output.write(b"more\n", 1, wait).result.unwrap();
+        output.write(b"next\n", 1, &none(), wait).result.unwrap();
+        output.write(b"more\n", 1, &none(), wait).result.unwrap();
         drop(output);
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
@@ -356,7 +318,8 @@ pub(super) mod tests {
         let (mut reader, writer) = io::pipe().unwrap();
         rustix::io::ioctl_fionbio(&writer, true).unwrap();
         let mut output = Output::to_pipe(writer);
-        let writing = thread::spawn(move || output.write(&[b'\n'; 1 << 20], 1 << 20, wait));
+        let writing =
+            thread::spawn(move || output.write(&[b'\n'; 1 << 20], 1 << 20, &none(), wait));
         assert_eq!(io::copy(&mut reader, &mut io::sink()).unwrap(), 1 << 20);
         assert_eq!(writing.join().unwrap().lines, 1 << 20);
     }
@@ -368,9 +331,9 @@ pub(super) mod tests {
         fifo(&path);
         let stopped = reader(&path);
         let mut output = Output::open(Target::File(path.clone())).unwrap();
-        let (mut asked, mut taken) = (0, 0);
-        let written = output.write(&b"a\n".repeat(1 << 16), 1 << 16, |lines| {
-            (asked, taken) = (asked + 1, lines);
+        let (mut asked, mut taken, underway) = (0, 0, none());
+        let written = output.write(&b"a\n".repeat(1 << 16), 1 << 16, &underway, || {
+            (asked, taken) = (asked + 1, underway.load(Relaxed));
             if asked == 2 {
                 fs::remove_file(&path).unwrap();
             }
@@ -391,13 +354,56 @@ pub(super) mod tests {
         let stopped = reader(&path);
         let mut output = Output::open(Target::File(path.clone())).unwrap();
         let block = [&[b'x'; 1 << 17], b"\nlast\n".as_slice()].concat();
-        let written = output.write(&block, 2, |_| {
+        let written = output.write(&block, 2, &none(), || {
             let _ = fs::remove_file(&path);
             Stalled::Move
         });
         assert_eq!(written.lines, 1);
         assert_eq!(fs::read(&path).unwrap(), b"last\n");
         drop(stopped);
+    }
+
+    #[test]
+    fn what_cannot_be_opened_costs_no_line() {
+        let folder = Folder::new();
+        let (path, moved) = (folder.file("log"), folder.file("moved"));
+        fifo(&path);
+        let mut stopped = reader(&path);
+        let mut output = Output::open(Target::File(path.clone())).unwrap();
+        let block = [&[b'x'; 1 << 17], b"\nlast\n".as_slice()].concat();
+        let (mut asked, mut text) = (0, Vec::new());
+        let written = output.write(&block, 2, &none(), || {
+            asked += 1;
+            if asked == 1 {
+                fs::rename(&path, &moved).unwrap();
+                // Nobody reads this one: it cannot be opened.
+                fifo(&path);
+            } else {
+                let mut taken = vec![0; 1 << 16];
+                let count = stopped.read(&mut taken).unwrap();
+                text.extend_from_slice(&taken[..count]);
+            }
+            Stalled::Move
+        });
+        let rest = all_of(stopped);
+        text.extend_from_slice(rest.as_bytes());
+        assert_eq!((written.lines, written.result.is_ok(), text == block), (2, true, true));
+    }
+
+    #[test]
+    fn another_pipe_does_not_begin_with_the_end_of_a_line() {
+        let folder = Folder::new();
+        let (path, moved) = (folder.file("log"), folder.file("moved"));
+        fifo(&path);
+        let _before = reader(&path);
+        let mut output = Output::open(Target::File(path.clone())).unwrap();
+        fs::rename(&path, &moved).unwrap();
+        fifo(&path);
+        let after = reader(&path);
+        output.torn = true;
+        output.reopen().unwrap();
+        output.write(b"next\n", 1, &none(), wait).result.unwrap();
+        assert_eq!(all_of(after), "next\n");
     }
 
     #[test]
@@ -408,8 +414,8 @@ pub(super) mod tests {
         let reading = reader(&path);
         let mut output = Output::open(Target::File(path)).unwrap();
         output.torn = true;
-        output.reopen();
-        output.write(b"next\n", 1, wait).result.unwrap();
+        output.reopen().unwrap();
+        output.write(b"next\n", 1, &none(), wait).result.unwrap();
         assert_eq!(all_of(reading), "\nnext\n");
     }
 
@@ -432,7 +438,7 @@ pub(super) mod tests {
     fn a_full_disk_is_an_error_and_tears_nothing() {
         let folder = Folder::new();
         let mut output = Output::open(Target::File("/dev/full".into())).unwrap();
-        let written = output.write(b"a\n", 1, wait);
+        let written = output.write(b"a\n", 1, &none(), wait);
         assert_eq!(written.result.unwrap_err().raw_os_error(), Some(libc::ENOSPC));
         assert_eq!((written.lines, output.torn), (0, false));
         let missing = folder.file("missing/log");

@@ -47,7 +47,7 @@ pub(super) struct Shared {
     pub(super) waiting_lines: AtomicU64,
     /// By capacity, which is what waiting costs.
     pub(super) waiting_bytes: AtomicUsize,
-    /// Lines of the batch that is being written that are in the target, as far as somebody has looked.
+    /// Of the batch that is being written, the lines that are in the target.
     pub(super) underway: AtomicU64,
     /// An order to reopen is on its way; one does for all who ask until it arrives.
     pub(super) reopening: AtomicBool,
@@ -79,7 +79,8 @@ impl Shared {
         !*abandoned
     }
 
-    /// Counts what still waits as dropped, but for what is known to be written, and whatever becomes of it from now on not at all.
+    /// Counts what still waits as dropped, but for lines that are in the target already, and whatever
+    /// becomes of it from now on not at all.
     pub(super) fn abandon(&self) {
         let mut abandoned = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
         *abandoned = true;

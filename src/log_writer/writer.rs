@@ -3,12 +3,13 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use super::output::{Output, Stalled, Target, Written};
+use super::output::{Output, Stalled, Written};
 use super::queue::{Order, Parcel, Shared, TEXT_BYTES_KEPT};
+use super::target::Target;
 use crate::access_log::Formatter;
 
 /// Between two complaints about a target that takes lines too slowly.
@@ -87,15 +88,14 @@ impl Writer {
         text.shrink_to(KEPT_CAPACITY_MAX);
         formatter.write_all(&batch, text);
         let target = output.target.clone();
-        let stalled = |whole: u64| {
-            shared.underway.store(whole, Relaxed);
+        let stalled = || {
             let dropped = shared.dropped.load(Relaxed);
             if let Some(change) = watch.judge(Found::Stalled, dropped, Instant::now()) {
                 tell(change, &target, None);
             }
-            if shared.reopening.swap(false, AcqRel) { Stalled::Move } else { Stalled::Wait }
+            if shared.reopening.load(Acquire) { Stalled::Move } else { Stalled::Wait }
         };
-        let Written { lines: whole, result } = output.write(text, lines, stalled);
+        let Written { lines: whole, result } = output.write(text, lines, &shared.underway, stalled);
         if !shared.settle(batch.capacity(), lines, whole.min(lines)) {
             return false;
         }
@@ -110,10 +110,10 @@ impl Writer {
     }
 
     fn reopen(&mut self) {
-        // Before the path is looked at: who asks from now on may have moved it since. It is done
-        // already if a target that took nothing was given up for it.
-        if self.shared.reopening.swap(false, AcqRel) {
-            self.output.reopen();
+        // Before the path is looked at: who asks from now on may have moved it since.
+        self.shared.reopening.swap(false, AcqRel);
+        if let Err(error) = self.output.reopen() {
+            self.output.complain(&error);
         }
     }
 }
@@ -164,7 +164,7 @@ fn remedy(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::ENOSPC | libc::EDQUOT) => "free some space",
         Some(libc::EFBIG) => "rotate it, or raise the limit of its size",
-        Some(libc::EPIPE) => "its reader has gone; start one, and have it opened anew",
+        Some(libc::EPIPE) => "its reader has gone; start it again, or restart with one that stays",
         _ => "look at the device, or move the file away and have it opened anew",
     }
 }

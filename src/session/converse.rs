@@ -292,13 +292,21 @@ impl Talk<'_> {
                 Finality::Final => return self.finish(upload, answer).await,
                 Finality::Upgrade if self.sent.get() == Sent::Done => {
                     self.begun = Some(Next::Cut);
-                    record::response(self.services, self.route, self.draft, answer.status);
+                    self.answered(answer.status);
                     self.download(upload, None).await?;
                     let early = std::mem::replace(&mut self.received, Buffer::new());
                     return Ok(Ended::Upgraded { early });
                 }
                 Finality::Upgrade => return Err(bad_answer(Reject::UnaskedUpgrade)),
             }
+        }
+    }
+
+    /// The final answer begins to go to the client.
+    fn answered(&self, status: u16) {
+        record::response(self.services, self.route, self.draft, status);
+        if let Some(draft) = self.draft {
+            draft.behind(self.down.bytes());
         }
     }
 
@@ -377,7 +385,7 @@ impl Talk<'_> {
         self.out.append(&self.received.filled()[..ready]);
         body.pass(&mut self.received, ready);
         self.begun = Some(if answer.ends_with_connection { Next::Cut } else { Next::Linger });
-        record::response(self.services, self.route, self.draft, answer.status);
+        self.answered(answer.status);
         // However this ends before the body does, and be it with the process.
         if answer.ends_with_connection {
             self.client_write.set_reset_on_close(true);

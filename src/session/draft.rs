@@ -17,8 +17,7 @@ use crate::net::listen::Peer;
 use crate::relay::copy::Meter;
 use crate::upstream::balance::ATTEMPTS_MAX;
 
-// Each endpoint may have a second chance, when its idle connection had gone stale.
-const _: () = assert!(TRIED_MAX == 2 * ATTEMPTS_MAX);
+const _: () = assert!(TRIED_MAX == ATTEMPTS_MAX);
 
 /// What is shown of a first line that could not be understood, in bytes.
 const ODD_LINE_BYTES_MAX: usize = 1024;
@@ -35,6 +34,8 @@ pub struct Draft {
     sent: Cell<Instant>,
     ended: Cell<Option<Instant>>,
     phase: Cell<Phase>,
+    /// How many bytes the client was sent before the answer.
+    answer_from: Cell<u64>,
     /// How it ended, once it has.
     termination: Cell<Option<Termination>>,
     fate: Fate,
@@ -65,6 +66,7 @@ impl Draft {
             sent: Cell::new(began),
             ended: Cell::new(None),
             phase: Cell::new(Phase::RequestHead),
+            answer_from: Cell::new(0),
             termination: Cell::new(None),
             fate: Fate::Written,
         }))
@@ -165,8 +167,15 @@ impl Draft {
 
     /// This status goes to the client.
     pub fn answered(&self, status: u16) {
-        self.facts.borrow_mut().status = status;
+        let mut facts = self.facts.borrow_mut();
+        facts.status = status;
+        self.answer_from.set(facts.bytes_to_client);
         self.enter(Phase::ResponseBody);
+    }
+
+    /// So many bytes of interim answers went before that, and have not been counted yet.
+    pub fn behind(&self, bytes: u64) {
+        self.answer_from.set(self.answer_from.get() + bytes);
     }
 
     /// So many bytes have come from the client.
@@ -201,7 +210,7 @@ impl Drop for Draft {
         let Some(Log { journal, names }) = &self.services.log else { return };
         if self.fate == Fate::Written {
             let facts = self.facts.get_mut();
-            if facts.bytes_to_client == 0 {
+            if facts.bytes_to_client <= self.answer_from.get() {
                 // It was meant to be sent, and nobody was there to take it.
                 facts.status = 0;
             }

@@ -22,7 +22,7 @@ use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::pool::{Ending, Lease, NotPooled};
 use crate::net::stream::Stream;
 use crate::relay::copy::Meter;
-use crate::upstream::balance::Tried;
+use crate::upstream::balance::{ATTEMPTS_MAX, Tried};
 use crate::upstream::{NoneLeft, Picked};
 
 /// Seconds a client is asked to wait when every endpoint is down: the interval of the checks.
@@ -43,7 +43,7 @@ pub async fn run(client: &mut Client<'_>, request: &mut Request, services: &Serv
     // `spent` holds the endpoints that failed on a new connection; one whose idle connection had
     // merely gone stale gets a second chance when there is no other.
     let (mut tried, mut spent) = (Tried::default(), Tried::default());
-    let (mut last, mut started) = (None, request.coming.ready);
+    let (mut last, mut started, mut attempts) = (None, request.coming.ready, 0);
     loop {
         let pick = |tried| services.pick(upstream, started, tried);
         let picked = pick(&tried).or_else(|_| pick(&spent));
@@ -78,8 +78,12 @@ pub async fn run(client: &mut Client<'_>, request: &mut Request, services: &Serv
             return answer_fault(client, request, services, failure.fault).await;
         }
         last = Some(failure.fault);
-        let counted = tried.insert(endpoint) | (!failure.was_stale && spent.insert(endpoint));
-        if !counted || spent.is_full() {
+        tried.insert(endpoint);
+        if !failure.was_stale {
+            spent.insert(endpoint);
+        }
+        attempts += 1;
+        if attempts == ATTEMPTS_MAX {
             return answer_fault(client, request, services, failure.fault).await;
         }
         started = Instant::now();

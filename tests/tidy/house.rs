@@ -57,7 +57,7 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
             "pool", "mod",
         ],
     ),
-    (2, "log_writer/", &["output", "queue", "writer", "mod"]),
+    (2, "log_writer/", &["target", "output", "queue", "writer", "mod"]),
     (3, "relay/", &["copy", "body", "duplex", "mod"]),
     (
         4,

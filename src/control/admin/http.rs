@@ -230,9 +230,8 @@ async fn next(
     let mut body = Body::new(framing, Emit::Data);
     let mut room = BODY_BYTES_MAX;
     while !body.has_ended() {
-        match body.admit(input, room) {
+        match body.admit(input, usize::MAX) {
             Ok(0) if body.has_ended() => {}
-            Ok(0) if room == 0 => return Err(Kind::Exhausted),
             Ok(0) => match meter.read(read, input).await {
                 Ok(0) => return Err(Kind::Closed),
                 Ok(_) => {}
@@ -240,7 +239,7 @@ async fn next(
             },
             Ok(count) => {
                 body.pass(input, count);
-                room = room.saturating_sub(count);
+                room = room.checked_sub(count).ok_or(Kind::Exhausted)?;
             }
             Err(reject) => return Err(Kind::Rejected(reject)),
         }

@@ -122,7 +122,7 @@ impl Admin {
             self.file = File::Theirs;
         } else {
             let bound = &self.bound;
-            log::warn!("the admin listener on {bound} has ended: the new process has it elsewhere");
+            log::warn!("the admin listener on {bound} has ended: it was not taken over");
         }
     }
 }
