@@ -74,7 +74,7 @@ fn a_daemon_goes_on_when_it_listens_and_says_why_it_cannot() {
     let output = run(&[lines(&origin), more.to_vec()].concat());
     assert_eq!(output.status.code(), Some(0), "{}", text(&log));
     let id = text(&pid).trim().to_owned();
-    assert!(text(&log).contains("listening on "), "{}", text(&log));
+    eventually("it says so", || text(&log).contains("listening on "));
     let status = text(Path::new(&format!("/proc/{id}/stat")));
     let fields: Vec<&str> = status.split_whitespace().collect();
     assert_eq!(fields[5], id, "the leader of its session");

@@ -220,6 +220,8 @@ impl Client {
                 Ok(0) => return None,
                 Ok(count) => self.held.extend_from_slice(&bytes[..count]),
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                // A read with a time limit is not taken up again behind a stop (signal(7)).
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("waiting for the proxy: {error}"),
             }
         }
