@@ -174,11 +174,13 @@ fn a_request_has_one_id_in_the_line_and_at_the_endpoint() {
     let (field, long) =
         ("x-request-id: theirs\r\n", format!("X-Request-Id: {}\r\n", "a".repeat(65)));
     let twice = format!("{field}{field}");
-    let rows: [(&str, &[&str], Option<&str>); 7] = [
+    let named = format!("Connection: X-Request-Id\r\n{field}");
+    let rows: [(&str, &[&str], Option<&str>); 8] = [
         (field, trusted, Some("theirs")),
         (field, &[], None),
         ("", trusted, None),
         (&twice, trusted, None),
+        (&named, trusted, None),
         (&long, trusted, None),
         ("X-Request-Id: a b\r\n", trusted, None),
         ("X_Request_Id: theirs\r\n", trusted, None),
