@@ -57,7 +57,7 @@ impl Texts {
     }
 }
 
-/// What there is to say of an exchange but for its texts; see [`Entry`].
+/// What there is to say of an exchange but for its texts.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
     /// When the first byte of the request came, in microseconds since 1970 (UTC).
@@ -199,7 +199,7 @@ impl Batch {
     }
 
     /// All entries.
-    pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
         self.entries.iter().map(|(facts, place)| self.entry(facts, place))
     }
 

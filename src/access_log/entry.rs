@@ -37,7 +37,7 @@ pub struct Timers {
 
 /// One exchange, refused request, tunnel or connection that is over. Empty bytes are absent ones.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry<'a> {
+pub(super) struct Entry<'a> {
     /// When the first byte of the request came, in microseconds since 1970 (UTC).
     pub unix_micros: u64,
     /// The client's address; `None`: it came by a unix socket.

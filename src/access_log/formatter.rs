@@ -18,16 +18,15 @@ impl Formatter {
         Self { format, dates: Dates::new() }
     }
 
-    /// Appends a line for each entry of a batch.
+    /// Appends a line for each entry of a batch, `\n` included. The longest a line gets is six times what
+    /// the client's bytes and the configuration's names take, and some 600 bytes more.
     pub fn write_all(&mut self, batch: &Batch, out: &mut Vec<u8>) {
         for entry in batch.entries() {
             self.write(&entry, out);
         }
     }
 
-    /// Appends the entry as one line, `\n` included. The longest a line gets is six times what the
-    /// client's bytes and the configuration's names take, and some 600 bytes more.
-    pub fn write(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) {
+    fn write(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) {
         match self.format {
             Format::Combined => combined::write(entry, &mut self.dates, out),
             Format::Json => json::write(entry, &mut self.dates, out),

@@ -1,6 +1,6 @@
 //! The access log: what one line says, in either format.
 //!
-//! Pure: [`Facts`] and [`Texts`] make an entry of a [`Batch`], and each [`Entry`] of that is appended
+//! Pure: [`Facts`] and [`Texts`] make an entry of a [`Batch`], and a [`Formatter`] appends each of them
 //! to bytes; the time is one of its fields, and who writes the bytes where is the business of
 //! `log_writer`. Nothing a peer wrote can end a line or a field.
 //!
@@ -34,7 +34,7 @@ mod termination;
 mod text;
 
 pub use self::batch::{Batch, Facts, TRIED_MAX, Texts};
-pub use self::entry::{Entry, Protocol, Timers};
+pub use self::entry::{Protocol, Timers};
 pub use self::format::{Format, Label, Names};
 pub use self::formatter::Formatter;
 pub use self::request_id::{MADE_LENGTH, RequestIds, is_request_id};

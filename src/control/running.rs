@@ -124,7 +124,7 @@ pub struct Running {
 /// Binds every address, then starts the workers and the checks.
 ///
 /// `between` is done when everything is bound and there are no threads yet. What another process has
-/// handed over is not accepted from before [`Running::accept`].
+/// handed over is not accepted from before `Running::accept`.
 pub fn start(
     config: Config,
     inheritance: Option<&mut Inheritance>,

@@ -39,7 +39,7 @@ pub(super) enum Order {
     Close,
 }
 
-/// What workers, the thread and the [`LogWriter`] tell each other. Touched once per batch.
+/// What workers, the thread and the [`LogWriter`] tell each other. Workers touch it once per batch.
 #[derive(Default)]
 pub(super) struct Shared {
     pub(super) written: AtomicU64,
@@ -57,7 +57,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Takes a block into account, or refuses it.
+    /// Takes a batch into account, or refuses it.
     fn admit(&self, bytes: usize, lines: u64) -> bool {
         if self.waiting_bytes.fetch_add(bytes, Relaxed) + bytes > QUEUE_BYTES_MAX {
             self.waiting_bytes.fetch_sub(bytes, Relaxed);
