@@ -1,4 +1,4 @@
-//! Every rule of the wire as one named test on real sockets: `SPECIFICATION.md` has a row for each.
+//! Every rule of the wire as one named test on real sockets: `docs/specification.md` has a row for each.
 //!
 //! A macro turns each of its lines into a test of the same name: `refused!`, `refused_at_once!`
 //! and `refused_body!` for requests nobody may see, `arrives!` for what an endpoint gets of those

@@ -118,15 +118,18 @@ fn rows_are_held_to_their_tests() {
     let tests = ["head::there", "conformance::a::b"].map(String::from).into();
     let rows = [
         ("| `a::b` | `head::there` |", None),
-        ("| x | `head::there`, `head::gone` |", Some("SPECIFICATION.md:3: no test `head::gone`")),
-        ("| x | `there` |", Some("SPECIFICATION.md:3: no test `there`")),
-        ("| `head::there` | – |", Some("SPECIFICATION.md:3: a row without a test")),
+        (
+            "| x | `head::there`, `head::gone` |",
+            Some("docs/specification.md:3: no test `head::gone`"),
+        ),
+        ("| x | `there` |", Some("docs/specification.md:3: no test `there`")),
+        ("| `head::there` | – |", Some("docs/specification.md:3: a row without a test")),
     ];
     for (row, breach) in rows {
         let found = untested_rows(&format!("{table}{row}\n"), &tests);
         assert_eq!(found.first().map(String::as_str), breach, "{row}");
     }
-    let unlisted = "SPECIFICATION.md: no row for `conformance::a::b`";
+    let unlisted = "docs/specification.md: no row for `conformance::a::b`";
     assert_eq!(unlisted_tests(&format!("{table}| x | `head::there` |"), &tests), [unlisted]);
     assert!(unlisted_tests(&format!("{table}| x | `conformance::a::b` |"), &tests).is_empty());
 }

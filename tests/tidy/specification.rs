@@ -1,4 +1,4 @@
-//! What SPECIFICATION.md promises: a row for every rule, and for every row a test that exists.
+//! What docs/specification.md promises: a row for every rule, and for every row a test that exists.
 
 use std::collections::BTreeSet;
 
@@ -6,32 +6,33 @@ use super::documents::{code_spans, prose};
 use super::source::{Source, attributes_len, branches, extent, find_words, leading_word, pieces};
 use super::{read, source_of, sources, verdict};
 
+const DOCUMENT: &str = "docs/specification.md";
 const ROWS_MIN: usize = 150;
 
 #[test]
 fn the_specification_names_every_reject() {
-    let found = unnamed_rejects(&source_of("src/reject.rs"), &read("SPECIFICATION.md"));
-    verdict(&found, "add its row to SPECIFICATION.md");
+    let found = unnamed_rejects(&source_of("src/reject.rs"), &read(DOCUMENT));
+    verdict(&found, &format!("add its row to {DOCUMENT}"));
 }
 
 #[test]
 fn every_row_names_tests_that_exist() {
     let tests = tests_of(&sources(&["src", "tests"]));
-    let found = untested_rows(&read("SPECIFICATION.md"), &tests);
+    let found = untested_rows(&read(DOCUMENT), &tests);
     verdict(&found, "name the test that holds it, by its whole path");
 }
 
 #[test]
 fn every_conformance_test_has_a_row() {
     let tests = tests_of(&sources(&["tests"]));
-    let found = unlisted_tests(&read("SPECIFICATION.md"), &tests);
-    verdict(&found, "add its row to SPECIFICATION.md");
+    let found = unlisted_tests(&read(DOCUMENT), &tests);
+    verdict(&found, &format!("add its row to {DOCUMENT}"));
 }
 
 #[test]
 fn the_specification_has_its_rows() {
-    let count = rows(&read("SPECIFICATION.md")).len();
-    assert!(count > ROWS_MIN, "SPECIFICATION.md has {count} rows");
+    let count = rows(&read(DOCUMENT)).len();
+    assert!(count > ROWS_MIN, "{DOCUMENT} has {count} rows");
 }
 
 pub(super) fn unnamed_rejects(source: &Source, specification: &str) -> Vec<String> {
@@ -54,9 +55,9 @@ pub(super) fn untested_rows(specification: &str, tests: &BTreeSet<String>) -> Ve
     for (line, row) in rows(specification) {
         let named: Vec<_> = named_tests(row).collect();
         let missing = named.iter().filter(|test| !tests.contains(**test));
-        found.extend(missing.map(|test| format!("SPECIFICATION.md:{line}: no test `{test}`")));
+        found.extend(missing.map(|test| format!("{DOCUMENT}:{line}: no test `{test}`")));
         if named.is_empty() {
-            found.push(format!("SPECIFICATION.md:{line}: a row without a test"));
+            found.push(format!("{DOCUMENT}:{line}: a row without a test"));
         }
     }
     found
@@ -67,7 +68,7 @@ pub(super) fn unlisted_tests(specification: &str, tests: &BTreeSet<String>) -> V
     let listed: BTreeSet<_> = rows.iter().flat_map(|(_, row)| named_tests(row)).collect();
     let held = tests.iter().filter(|test| test.starts_with("conformance::"));
     let unlisted = held.filter(|test| !listed.contains(test.as_str()));
-    unlisted.map(|test| format!("SPECIFICATION.md: no row for `{test}`")).collect()
+    unlisted.map(|test| format!("{DOCUMENT}: no row for `{test}`")).collect()
 }
 
 // Reading the tables.
