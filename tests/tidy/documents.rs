@@ -1,14 +1,20 @@
 //! What the documents say about the code: flags and paths.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use super::source::{Source, attributes_len, extent, find_words, is_word};
 use super::{entries, has_extension, read, root, source_of, verdict};
 
+const FLAGS: &str = "docs/flags.md";
+
+/// Where documents are.
+const FOLDERS: [&str; 3] = ["", "docs", "tools/deploy"];
+
 #[test]
-fn the_readme_names_every_flag() {
-    let found = unnamed_flags(&source_of("src/config/cli.rs"), &read("README.md"));
-    verdict(&found, "describe it in README.md");
+fn every_flag_is_documented() {
+    let found = unnamed_flags(&source_of("src/config/cli.rs"), &read(FLAGS));
+    verdict(&found, &format!("describe it in {FLAGS}"));
 }
 
 #[test]
@@ -18,8 +24,8 @@ fn the_documents_point_at_what_exists() {
     verdict(&found.collect::<Vec<_>>(), "mend it (a directory ends in `/`)");
 }
 
-pub(super) fn unnamed_flags(source: &Source, readme: &str) -> Vec<String> {
-    let named: BTreeSet<_> = readme.split(|c| !is_word(c) && c != '-').collect();
+pub(super) fn unnamed_flags(source: &Source, document: &str) -> Vec<String> {
+    let named: BTreeSet<_> = document.split(|c| !is_word(c) && c != '-').collect();
     let flags = long_flags(source).into_iter().map(|(at, name)| (at, format!("--{name}")));
     flags
         .filter(|(_, flag)| !named.contains(flag.as_str()))
@@ -31,7 +37,7 @@ pub(super) fn dangling_paths(document: &str, text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (line, prose) in prose(text) {
         let paths = code_spans(prose).flat_map(str::split_whitespace).map(String::from);
-        let broken_links = links(prose).into_iter().filter(|link| !root().join(link).exists());
+        let broken_links = links(prose).into_iter().filter(|link| is_broken(document, text, link));
         let broken = broken_links.chain(paths.filter(|path| is_dangling(path)));
         found.extend(broken.map(|path| format!("{document}:{line}: `{path}` does not exist")));
     }
@@ -67,7 +73,31 @@ fn field_name(code: &str) -> &str {
 // Reading documents.
 
 fn documents() -> Vec<String> {
-    entries("").into_iter().filter(|path| has_extension(path, "md")).collect()
+    let all = FOLDERS.iter().flat_map(|folder| entries(folder));
+    all.filter(|path| has_extension(path, "md")).collect()
+}
+
+/// Whether a link of this document leads to no file, or to no heading of a document.
+fn is_broken(document: &str, text: &str, link: &str) -> bool {
+    let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+    let target = Path::new(document).parent().unwrap_or(Path::new("")).join(file);
+    if !file.is_empty() && !root().join(&target).exists() {
+        return true;
+    }
+    let text = if file.is_empty() { text.into() } else { read_if_document(&target) };
+    !anchor.is_empty() && !prose(&text).any(|(_, line)| anchor_of(line).as_deref() == Some(anchor))
+}
+
+fn read_if_document(path: &Path) -> String {
+    let path = path.display().to_string();
+    if has_extension(&path, "md") { read(&path) } else { String::new() }
+}
+
+/// What GitHub calls a heading in links.
+fn anchor_of(line: &str) -> Option<String> {
+    let heading = line.strip_prefix('#')?.trim_start_matches('#').trim();
+    let kept = heading.chars().filter(|c| is_word(*c) || matches!(c, '-' | ' '));
+    Some(kept.collect::<String>().to_lowercase().replace(' ', "-"))
 }
 
 /// The lines of a document with their numbers, without its fenced blocks.
@@ -84,13 +114,13 @@ pub(super) fn code_spans(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 
-/// The relative targets of a line's links: `[text](target)` and `[label]: target`.
+/// The targets of a line's links within the project: `[text](target)` and `[label]: target`.
 fn links(line: &str) -> Vec<String> {
     let line: String = line.split('`').step_by(2).collect();
     let definition = line.split_once("]: ").filter(|_| line.starts_with('['));
     let targets = line.split("](").skip(1).chain(definition.map(|(_, target)| target));
     targets
-        .filter_map(|target| target.split([')', ' ', '#']).next())
+        .filter_map(|target| target.split([')', ' ']).next())
         .filter(|target| {
             !target.is_empty() && !target.contains("://") && !target.starts_with("mailto:")
         })

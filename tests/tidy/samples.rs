@@ -108,8 +108,11 @@ fn documents_are_held_to_the_code() {
     let found = unnamed_flags(&Source::new("src/config/cli.rs", flags), "`--be`, `--idle-max-x`");
     assert!(found.len() == 1 && found[0].ends_with(":1: undocumented `--idle-max`"), "{found:?}");
 
-    let document = "[a](https://a.b) [b](#c) [`x`](no.md#d)\n```\n[c](no.md)\n```\n`src/no.rs` `tests/main.rs` `src`";
-    assert_eq!(dangling_paths("A.md", document).len(), 2);
+    let document = "[a](https://a.b) [b](#c-d) [`x`](no.md#d)\n```\n[c](no.md)\n```\n`src/no.rs` `tests/main.rs` `src`\n## C d\n[e](#e)";
+    assert_eq!(dangling_paths("A.md", document).len(), 3);
+    let document =
+        "[a](../README.md) [b](README.md) [c](../CONTRIBUTING.md#fuzzing) [d](../README.md#no)";
+    assert_eq!(dangling_paths("docs/a.md", document).len(), 2);
 }
 
 #[test]
