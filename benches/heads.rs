@@ -6,15 +6,18 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use evener::address::Address;
+use evener::balance::Balancer;
+use evener::balance::tried::Tried;
 use evener::buffer::Buffer;
-use evener::http::chunked::{Chunked, Emit};
-use evener::http::framing;
-use evener::http::head::{self, Limits, Method, Scan, Storage};
-use evener::http::rewrite::{self, Connection, RequestEdit};
-use evener::upstream::balance::Tried;
+use evener::http::h1::chunked::{Chunked, Emit};
+use evener::http::h1::encode::{self, Connection, RequestEdit};
+use evener::http::h1::framing;
+use evener::http::h1::parse;
+use evener::http::h1::scan::{Limits, Scan};
+use evener::http::message::head::{Method, Storage};
+use evener::upstream::Upstream;
 use evener::upstream::endpoint::Endpoint;
 use evener::upstream::health::Tick;
-use evener::upstream::{Balancer, Upstream};
 
 use super::Case;
 
@@ -60,7 +63,7 @@ fn parse_request(name: &str, bytes: &'static [u8]) -> Case {
     Case::new(name, move || {
         let length = Scan::request().advance(black_box(bytes), &LIMITS).unwrap().unwrap();
         let mut storage = Storage::new();
-        black_box(head::request(&bytes[..length], &LIMITS, &mut storage).unwrap());
+        black_box(parse::request(&bytes[..length], &LIMITS, &mut storage).unwrap());
     })
 }
 
@@ -68,7 +71,7 @@ fn parse_response(name: &str) -> Case {
     Case::new(name, || {
         let length = Scan::response().advance(black_box(ANSWER), &LIMITS).unwrap().unwrap();
         let mut storage = Storage::new();
-        black_box(head::response(&ANSWER[..length], &LIMITS, &mut storage).unwrap());
+        black_box(parse::response(&ANSWER[..length], &LIMITS, &mut storage).unwrap());
     })
 }
 
@@ -78,21 +81,21 @@ fn storage() -> &'static mut Storage<'static> {
 }
 
 fn frame_request(name: &str) -> Case {
-    let head = head::request(BROWSER, &LIMITS, storage()).unwrap();
+    let head = parse::request(BROWSER, &LIMITS, storage()).unwrap();
     Case::new(name, move || {
         black_box(framing::request(black_box(&head)).unwrap());
     })
 }
 
 fn frame_response(name: &str) -> Case {
-    let head = head::response(ANSWER, &LIMITS, storage()).unwrap();
+    let head = parse::response(ANSWER, &LIMITS, storage()).unwrap();
     Case::new(name, move || {
         black_box(framing::response(black_box(&head), Method::Idempotent).unwrap());
     })
 }
 
 fn rewrite_request(name: &str, bytes: &'static [u8]) -> Case {
-    let head = head::request(bytes, &LIMITS, storage()).unwrap();
+    let head = parse::request(bytes, &LIMITS, storage()).unwrap();
     let edit = RequestEdit {
         framing: framing::request(&head).unwrap(),
         upgrade: false,
@@ -105,17 +108,17 @@ fn rewrite_request(name: &str, bytes: &'static [u8]) -> Case {
     };
     Case::new(name, move || {
         let mut out = Buffer::new();
-        rewrite::request(black_box(&head), &edit, &mut out).unwrap();
+        encode::request(black_box(&head), &edit, &mut out).unwrap();
         black_box(out.filled());
     })
 }
 
 fn rewrite_response(name: &str) -> Case {
-    let head = head::response(ANSWER, &LIMITS, storage()).unwrap();
+    let head = parse::response(ANSWER, &LIMITS, storage()).unwrap();
     let framing = framing::response(&head, Method::Idempotent).unwrap();
     Case::new(name, move || {
         let mut out = Buffer::new();
-        rewrite::response(black_box(&head), framing, Connection::Implied, &mut out).unwrap();
+        encode::response(black_box(&head), framing, Connection::Implied, &mut out).unwrap();
         black_box(out.filled());
     })
 }

@@ -20,18 +20,23 @@
 
 pub mod access_log;
 pub mod address;
+mod admin;
+pub mod balance;
 pub mod buffer;
+mod checks;
 pub mod config;
 pub mod control;
 #[cfg(test)]
 mod corpus;
 pub mod decimal;
+pub mod demo;
 pub mod drain;
 pub mod fault;
 pub mod http;
-pub mod log_writer;
+pub mod log;
 pub mod metrics;
 pub mod net;
+pub mod plan;
 pub mod proxy_protocol;
 pub mod reject;
 pub mod relay;

@@ -16,9 +16,11 @@ use evener::config::explain::explain;
 use evener::config::mistake::{Mistake, Place};
 use evener::config::sources::{Sources, Unreadable};
 use evener::config::{self, Config, Loader, value};
-use evener::control::error_log::ErrorLog;
 use evener::control::process::{Background, Identity, enter_background, raise_file_limit};
-use evener::control::{self, StartError, Surroundings, Upgrade, demo, origin};
+use evener::control::{self, StartError, Surroundings, Upgrade};
+use evener::demo;
+use evener::demo::origin;
+use evener::log::error_log::ErrorLog;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -4,11 +4,11 @@ use std::fs::read_to_string;
 use std::time::Duration;
 
 use evener::buffer::Buffer;
+use evener::net::limiter::Ticket;
 use evener::net::stream::Stream;
-use evener::session::caller::Caller;
-use evener::session::gate::Ticket;
-use evener::session::http1;
-use evener::session::services::Current;
+use evener::plan::handle::Current;
+use evener::session::client_info::Caller;
+use evener::session::h1;
 use tokio::net::UnixStream;
 
 use crate::support::origin::ok_head;
@@ -25,12 +25,12 @@ fn a_parked_session_is_small() {
         let services = services(&["--route", "/=127.0.0.1:1"]);
         let (stream, _client) = UnixStream::pair().unwrap();
         let caller = Caller::direct(None);
-        let session = http1::serve(
+        let session = h1::serve(
             Stream::Unix(stream),
             caller,
             Buffer::new(),
             Ticket::alone(),
-            http1::Wait::First,
+            h1::Wait::First,
             Current::new(services),
         );
         let bytes = size_of_val(&session);

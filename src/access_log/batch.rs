@@ -236,8 +236,8 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
-    use super::super::NOTHING;
     use super::*;
+    use crate::access_log::NOTHING;
 
     fn texts(parts: [&str; PARTS]) -> Texts {
         let mut texts = Texts::default();

@@ -33,12 +33,12 @@ mod request_id;
 mod termination;
 mod text;
 
-pub use self::batch::{Batch, Facts, TRIED_MAX, Texts};
-pub use self::entry::{Protocol, Timers};
-pub use self::format::{Format, Label, Names};
-pub use self::formatter::Formatter;
-pub use self::request_id::{MADE_LENGTH, RequestIds, is_request_id};
-pub use self::termination::{Ender, Phase, Termination};
+pub use batch::{Batch, Facts, TRIED_MAX, Texts};
+pub use entry::{Protocol, Timers};
+pub use format::{Format, Label, Names};
+pub use formatter::Formatter;
+pub use request_id::{MADE_LENGTH, RequestIds, is_request_id};
+pub use termination::{Ender, Phase, Termination};
 
 /// Nothing is known, and it was sent in 2026.
 #[cfg(test)]

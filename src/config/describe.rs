@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::Config;
 use crate::access_log::Format;
-use crate::session::Service;
-use crate::session::caller::Greeting;
-use crate::session::services::{Plan, Route};
+use crate::plan::listener::Greeting;
+use crate::plan::listener::Service;
+use crate::plan::{Plan, Route};
 use crate::upstream::endpoint::{Endpoint, Role};
 use crate::upstream::settings::{Check, ServerErrors};
 use crate::upstream::{Traffic, Upstream};

@@ -4,11 +4,13 @@ use std::fmt::Write as _;
 
 use super::Config;
 use super::describe::{Item, of_upstream};
-use crate::http::framing;
-use crate::http::head::{self, Limits, RequestHead, Scan, Storage};
+use crate::http::h1::framing;
+use crate::http::h1::parse;
+use crate::http::h1::scan::{Limits, Scan};
+use crate::http::message::head::{RequestHead, Storage};
+use crate::plan::Route;
 use crate::reject::Reject;
 use crate::route::{Pattern, Router, normalise};
-use crate::session::services::Route;
 use crate::upstream::Upstream;
 
 /// Where a request would go.
@@ -80,7 +82,7 @@ fn read<'h, 'b>(
     if length != Some(bytes.len()) {
         return Err(Reject::RequestLine);
     }
-    let head = head::request(bytes, limits, storage)?;
+    let head = parse::request(bytes, limits, storage)?;
     framing::request(&head)?;
     Ok(head)
 }

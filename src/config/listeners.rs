@@ -6,8 +6,8 @@ use super::sources::Sources;
 use super::upstreams::{At, Upstreams};
 use super::value::{self, Listen, Relay, Resolve};
 use crate::address::Address;
-use crate::session::caller::Greeting;
-use crate::session::{Entrance, Service};
+use crate::plan::listener::Greeting;
+use crate::plan::listener::{Entrance, Service};
 use crate::upstream::{Traffic, Upstream};
 
 /// Where HTTP is listened for if nobody says.

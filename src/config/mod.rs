@@ -23,10 +23,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::access_log::Format;
-use crate::http::head::{FIELDS_CEILING, Limits};
-use crate::log_writer::Target;
-use crate::session::gate::Capacity;
-use crate::session::services::{Plan, Timeouts, Trusted};
+use crate::http::h1::scan::Limits;
+use crate::http::message::head::FIELDS_CEILING;
+use crate::log::target::Target;
+use crate::net::limiter::Capacity;
+use crate::plan::trusted::Trusted;
+use crate::plan::{Plan, Timeouts};
 use admin::Admin;
 pub use listeners::Listener;
 use listeners::Listeners;
@@ -271,9 +273,9 @@ fn trusted(sources: &Sources, mistakes: &mut Mistakes) -> Trusted {
 mod tests {
     use clap::Parser;
 
-    use super::cli::Cli;
     use super::*;
-    use crate::session::Service;
+    use crate::config::cli::Cli;
+    use crate::plan::listener::Service;
     use crate::upstream::settings::Check;
 
     fn config(flags: &[&str]) -> Result<Config, Vec<String>> {

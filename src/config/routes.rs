@@ -7,9 +7,9 @@ use super::mistake::{Mistakes, Place};
 use super::sources::Sources;
 use super::upstreams::{At, Upstreams};
 use super::value::{self, Resolve};
-use crate::http::authority::is_authority;
+use crate::http::message::authority::is_authority;
+use crate::plan::Route;
 use crate::route::{Pattern, Router};
-use crate::session::services::Route;
 use crate::upstream::Traffic;
 use crate::upstream::settings::Timeouts;
 

@@ -177,6 +177,6 @@ fn is_typed(matches: &ArgMatches, flag: &str) -> bool {
 }
 
 fn is_switch(flag: &str) -> bool {
-    use super::cli::{Arity, Setting};
+    use crate::config::cli::{Arity, Setting};
     Setting::all().iter().any(|known| known.flag == flag && known.arity == Arity::Switch)
 }

@@ -10,9 +10,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::address::Address;
+use crate::plan::listener::Greeting;
 use crate::proxy_protocol::Version;
 use crate::route::Pattern;
-use crate::session::caller::Greeting;
 use crate::upstream::settings::{Check, Policy};
 
 /// The largest weight of an endpoint.

@@ -1,20 +1,14 @@
 //! The control thread: starts the workers, checks the endpoints, reloads, and ends it all on a
 //! signal.
 
-pub mod access_log;
-mod admin;
-mod board;
-mod checks;
-pub mod demo;
-pub mod error_log;
-pub mod origin;
+pub(crate) mod carry_over;
 pub mod process;
-mod running;
-mod signals;
-mod succession;
-mod systemd;
-mod takeover;
-mod upgrade;
+pub(crate) mod running;
+pub(crate) mod signals;
+pub(crate) mod state;
+pub(crate) mod systemd;
+pub(crate) mod takeover;
+pub(crate) mod upgrade;
 
 pub use running::{Running, StartError, start};
 
@@ -24,13 +18,13 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use crate::admin::{self, Admin};
 use crate::config::admin::Token;
 use crate::config::{Config, Loader};
-use admin::Admin;
-use board::Board;
-use error_log::ErrorLog;
+use crate::log::error_log::ErrorLog;
 use process::{Daemon, Errors, Identity, PidFile};
 use signals::{Asked, Outcome, Reload, Signals};
+use state::Board;
 use systemd::Stage;
 use takeover::Offered;
 use upgrade::Inheritance;

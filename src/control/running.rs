@@ -13,19 +13,19 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::access_log::AccessLog;
-use super::checks::Checks;
-use super::succession;
+use super::carry_over;
 use super::upgrade::{self, Arrivals, Inheritance, Inherited, Lent};
 use crate::address::Address;
+use crate::checks::Checks;
 use crate::config::describe::difference;
 use crate::config::{self, Config};
+use crate::log::access_log::AccessLog;
 use crate::metrics::Metrics;
 use crate::net::deadline::Epoch;
-use crate::net::handover::Channel;
+use crate::net::limiter::Gate;
 use crate::net::listen;
-use crate::session::gate::Gate;
-use crate::session::services::Plan;
+use crate::net::upgrade_socket::Channel;
+use crate::plan::Plan;
 use crate::worker::{self, Adoption, Command, Doorway, Setup};
 
 /// Why nothing was started.
@@ -201,7 +201,7 @@ impl Running {
     fn open_access_log(&mut self) -> Result<(), StartError> {
         if let Some(config) = &self.config.access_log {
             let place = || config.target.to_string().into();
-            let opened = AccessLog::open(config);
+            let opened = AccessLog::open(config.target.clone(), config.format);
             self.access_log = Some(opened.map_err(|error| StartError::File(place(), error))?);
         }
         Ok(())
@@ -322,7 +322,7 @@ impl Running {
     /// refused, nothing has changed.
     pub fn reload(&mut self, mut next: Config) -> Result<Vec<String>, StartError> {
         self.refuse_fixed(&next)?;
-        next.plan = Arc::new(succession::succeed(&self.config.plan, &next.plan));
+        next.plan = Arc::new(carry_over::succeed(&self.config.plan, &next.plan));
         let (open, doorways) = self.doorways(&next.listeners, Vec::new())?;
         let changes = difference(&self.config, &next);
         self.gate.set(next.capacity);
@@ -360,7 +360,7 @@ impl Running {
     }
 
     /// Begins to accept from what another process has handed over.
-    pub(super) fn accept(&mut self) {
+    pub(crate) fn accept(&mut self) {
         let doorways = std::mem::take(&mut self.pending);
         let plan = Arc::clone(&self.config.plan);
         if !doorways.is_empty() {
@@ -369,13 +369,13 @@ impl Running {
     }
 
     /// Takes in what another process lets go.
-    pub(super) fn take_in(&mut self, channel: Channel) -> io::Result<()> {
+    pub(crate) fn take_in(&mut self, channel: Channel) -> io::Result<()> {
         self.arrivals = Some(Arrivals::start(channel, self.commands.clone())?);
         Ok(())
     }
 
     /// Tells another process all that it needs to go on from here.
-    pub(super) fn offer(
+    pub(crate) fn offer(
         &self,
         channel: &Channel,
         admin: Option<Lent<'_>>,
@@ -404,7 +404,7 @@ impl Running {
     /// Leaves the listeners and all connections that rest to another process, which accepts already;
     /// lets what runs finish, and says how many sessions were cut at the limit. Blocks until every
     /// worker has ended.
-    pub(super) fn hand_over(
+    pub(crate) fn hand_over(
         mut self,
         channel: &Channel,
         addresses: &[String],
@@ -437,7 +437,7 @@ impl Running {
     }
 
     /// The ends at which the workers can be told something.
-    pub(super) fn commands(&self) -> &[mpsc::Sender<Command>] {
+    pub(crate) fn commands(&self) -> &[mpsc::Sender<Command>] {
         &self.commands
     }
 
@@ -478,7 +478,7 @@ fn remove_fresh_files<'a>(open: impl IntoIterator<Item = &'a Open>) {
 }
 
 /// Removes the files of unix listeners.
-pub(super) fn remove_socket_files<'a>(addresses: impl Iterator<Item = &'a Address>) {
+pub(crate) fn remove_socket_files<'a>(addresses: impl Iterator<Item = &'a Address>) {
     for address in addresses {
         if let Address::Unix(path) = address {
             // Best effort: a file that is left is recognised as stale at the next start.

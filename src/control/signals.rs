@@ -12,11 +12,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::access_log::AccessLog;
-use super::error_log::ErrorLog;
 use super::running::Running;
 use super::systemd::{self, Stage};
-use crate::net::handover::Channel;
+use crate::log::access_log::AccessLog;
+use crate::log::error_log::ErrorLog;
+use crate::net::upgrade_socket::Channel;
 use crate::worker::Command;
 
 /// How much may be asked for at once: twice what the admin listener has connections, and signals.
@@ -27,11 +27,11 @@ const ASKED_MAX: usize = 64;
 const HURRY_LIMIT: Duration = Duration::from_secs(2);
 
 /// What has become of a reload: what it changes, or why it was refused.
-pub(super) type Outcome = Result<Vec<String>, Vec<String>>;
+pub(crate) type Outcome = Result<Vec<String>, Vec<String>>;
 
 /// Whether a reload is to be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reload {
+pub(crate) enum Reload {
     /// It is.
     Follow,
     /// Only what it would change is asked for.
@@ -40,7 +40,7 @@ pub(super) enum Reload {
 
 /// What is asked for, by a signal or by the admin listener.
 #[derive(Debug)]
-pub(super) enum Asked {
+pub(crate) enum Asked {
     /// SIGHUP: to read the configuration anew.
     Reload,
     /// The same, by somebody who waits for the outcome.
@@ -56,7 +56,7 @@ pub(super) enum Asked {
 }
 
 /// The signals of this process, as they come.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     received: Receiver<Asked>,
     sender: SyncSender<Asked>,
     /// Put off while something else was going on.
@@ -65,7 +65,7 @@ pub(super) struct Signals {
 
 impl Signals {
     /// Takes the signals over from their default action.
-    pub(super) fn install() -> io::Result<Self> {
+    pub(crate) fn install() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let (mut term, mut quit, mut int, mut hup, mut usr1) = {
             let _entered = runtime.enter();
@@ -103,12 +103,12 @@ impl Signals {
     }
 
     /// For who asks without a signal.
-    pub(super) fn sender(&self) -> SyncSender<Asked> {
+    pub(crate) fn sender(&self) -> SyncSender<Asked> {
         self.sender.clone()
     }
 
     /// Whether a signal to end has come within `limit`.
-    pub(super) fn wait(&mut self, limit: Duration) -> bool {
+    pub(crate) fn wait(&mut self, limit: Duration) -> bool {
         let asked = self.received.recv_timeout(limit);
         matches!(
             asked,
@@ -118,7 +118,7 @@ impl Signals {
     }
 
     /// A signal to end, if one has come; others are put off.
-    pub(super) fn ending(&mut self) -> Option<Asked> {
+    pub(crate) fn ending(&mut self) -> Option<Asked> {
         for asked in self.received.try_iter() {
             let is_same = |known: &Asked| discriminant(known) == discriminant(&asked);
             match asked {
@@ -136,13 +136,13 @@ impl Signals {
     }
 
     /// Waits for a signal.
-    pub(super) fn next(&mut self) -> Asked {
+    pub(crate) fn next(&mut self) -> Asked {
         // The thread that sends lives as long as the process.
         self.later.pop_front().or_else(|| self.received.recv().ok()).unwrap_or(Asked::EndAtOnce)
     }
 
     /// Drains for as long as is configured, or until another signal says to end.
-    pub(super) fn drain(&mut self, running: Running, error_log: &ErrorLog) {
+    pub(crate) fn drain(&mut self, running: Running, error_log: &ErrorLog) {
         let limit = running.config().drain_timeout;
         systemd::tell(Stage::Stopping);
         let workers = Workers::of(&running);
@@ -151,7 +151,7 @@ impl Signals {
     }
 
     /// Ends as soon as every request that is cut has its line, or soon anyway.
-    pub(super) fn end_at_once(running: Running) {
+    pub(crate) fn end_at_once(running: Running) {
         log::info!("ending at once");
         let workers = Workers::of(&running);
         let (done, drained) = sync_channel(1);
@@ -160,7 +160,7 @@ impl Signals {
     }
 
     /// Leaves everything to another process, and drains what cannot go.
-    pub(super) fn hand_over(
+    pub(crate) fn hand_over(
         &mut self,
         running: Running,
         error_log: &ErrorLog,

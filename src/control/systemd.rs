@@ -17,7 +17,7 @@ use crate::worker::Command;
 
 /// What becomes of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     /// It accepts connections.
     Ready,
     /// It reads its configuration anew.
@@ -27,7 +27,7 @@ pub(super) enum Stage {
 }
 
 /// Says what becomes of the process; of the one that took over from another, too.
-pub(super) fn tell(stage: Stage) {
+pub(crate) fn tell(stage: Stage) {
     let pid = NotifyState::MainPid(std::process::id());
     let told = match stage {
         Stage::Ready => sd_notify::notify(&[NotifyState::Ready, pid]),
@@ -42,7 +42,7 @@ pub(super) fn tell(stage: Stage) {
 
 /// Says that the process is well for as long as every worker answers, if that is asked for
 /// (`WatchdogSec=`): on a thread of its own, since the others may have to wait for files or names.
-pub(super) fn watch(workers: Vec<mpsc::Sender<Command>>) -> io::Result<()> {
+pub(crate) fn watch(workers: Vec<mpsc::Sender<Command>>) -> io::Result<()> {
     let Some(interval) = sd_notify::watchdog_enabled() else { return Ok(()) };
     let watching = move || {
         loop {
@@ -70,7 +70,7 @@ fn answers(worker: &mpsc::Sender<Command>, limit: Duration) -> bool {
 
 /// The listening sockets that this process was started with, by their addresses. To be asked for
 /// once, before there are threads: they are taken out of the environment.
-pub(super) fn activated() -> io::Result<Vec<Inherited>> {
+pub(crate) fn activated() -> io::Result<Vec<Inherited>> {
     let mut passed = ListenFd::from_env();
     (0..passed.len()).map(|index| take(&mut passed, index)).collect()
 }

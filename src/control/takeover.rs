@@ -5,18 +5,18 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::admin::Admin;
 use super::running::{Running, StartError};
 use super::signals::{Asked, Signals};
 use super::upgrade::{self, Inheritance};
 use crate::address::Address;
-use crate::net::handover::{Channel, Meeting, Owner};
+use crate::admin::Admin;
+use crate::net::upgrade_socket::{Channel, Meeting, Owner};
 
 /// Between two looks for another process, or for a signal.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// What has come of an offer to hand over.
-pub(super) enum Offered {
+pub(crate) enum Offered {
     /// There is no `--upgrade-sock`.
     Nowhere,
     /// The other process accepts connections, at these addresses.
@@ -29,7 +29,7 @@ pub(super) enum Offered {
 
 /// Looks for another process at `--upgrade-sock` and offers it everything, until it has taken over or
 /// the limit has passed.
-pub(super) fn offer(running: &Running, admin: Option<&Admin>, signals: &mut Signals) -> Offered {
+pub(crate) fn offer(running: &Running, admin: Option<&Admin>, signals: &mut Signals) -> Offered {
     let config = running.config();
     let Some(path) = &config.upgrade_sock else { return Offered::Nowhere };
     let limit = config.upgrade_timeout;
@@ -65,7 +65,7 @@ pub(super) fn offer(running: &Running, admin: Option<&Admin>, signals: &mut Sign
 }
 
 /// Waits until another process hands over.
-pub(super) fn wait(
+pub(crate) fn wait(
     path: &Path,
     limit: Duration,
     owner: Owner,
@@ -112,7 +112,7 @@ impl Watch<'_> {
 }
 
 /// Begins to accept from what was handed over, as soon as the old process has given it away.
-pub(super) fn settle(
+pub(crate) fn settle(
     inheritance: Inheritance,
     running: &mut Running,
     admin: Option<&Address>,

@@ -28,10 +28,10 @@ use tokio::sync::mpsc;
 
 use crate::address::Address;
 use crate::config::value;
-use crate::net::handover::{Channel, DESCRIPTORS_MAX, MESSAGE_BYTES_MAX, Meeting, Parcel};
+use crate::net::hand_off::Departure;
 use crate::net::listen::{self, Bound};
-use crate::session::exit::Departure;
-use crate::session::services::Plan;
+use crate::net::upgrade_socket::{Channel, DESCRIPTORS_MAX, MESSAGE_BYTES_MAX, Meeting, Parcel};
+use crate::plan::Plan;
 use crate::upstream::Traffic;
 use crate::upstream::health::Tick;
 use crate::worker::Command;
@@ -86,10 +86,10 @@ pub struct Inheritance {
     /// Who hands over; a service manager does not wait for an answer.
     old: Option<Old>,
     /// For how long the old process has counted ticks.
-    pub(super) age: Duration,
-    pub(super) listeners: Vec<Inherited>,
+    pub(crate) age: Duration,
+    pub(crate) listeners: Vec<Inherited>,
     /// The admin listener.
-    pub(super) admin: Option<Inherited>,
+    pub(crate) admin: Option<Inherited>,
     health: Vec<Known>,
 }
 
@@ -102,29 +102,29 @@ struct Old {
 
 /// An address that the old process listens on.
 #[derive(Debug)]
-pub(super) struct Inherited {
-    pub(super) configured: Address,
-    pub(super) bound: Address,
+pub(crate) struct Inherited {
+    pub(crate) configured: Address,
+    pub(crate) bound: Address,
     sockets: Vec<Socket>,
 }
 
 /// The admin listener, for another process.
 #[derive(Clone, Copy)]
-pub(super) struct Lent<'a> {
-    pub(super) configured: &'a Address,
-    pub(super) bound: &'a Address,
-    pub(super) socket: BorrowedFd<'a>,
+pub(crate) struct Lent<'a> {
+    pub(crate) configured: &'a Address,
+    pub(crate) bound: &'a Address,
+    pub(crate) socket: BorrowedFd<'a>,
 }
 
 impl Inherited {
     /// One socket that was opened for this process.
-    pub(super) fn new(address: Address, socket: Socket) -> Self {
+    pub(crate) fn new(address: Address, socket: Socket) -> Self {
         Self { configured: address.clone(), bound: address, sockets: vec![socket] }
     }
 
     /// At least one socket for each worker. All there were are kept, be there fewer workers now: what
     /// waits at one that is closed would be lost.
-    pub(super) fn for_workers(self, workers: usize) -> io::Result<Bound> {
+    pub(crate) fn for_workers(self, workers: usize) -> io::Result<Bound> {
         let Self { bound, mut sockets, .. } = self;
         let missing = workers.saturating_sub(sockets.len());
         if let Some(first) = sockets.first() {
@@ -149,7 +149,7 @@ fn unexpected(message: &Message) -> io::Error {
 }
 
 /// Tells another process what it needs to go on from here.
-pub(super) fn offer<'a>(
+pub(crate) fn offer<'a>(
     channel: &Channel,
     age: Tick,
     listeners: impl Iterator<Item = (&'a Address, &'a Address, Vec<OwnedFd>)>,
@@ -202,7 +202,7 @@ fn tell_known(plan: &Plan, send: impl Fn(&Message) -> io::Result<()>) -> io::Res
 
 /// The addresses at which the other process could accept connections; `None` if it has not said so
 /// within `pause`.
-pub(super) fn is_ready(channel: &Channel, pause: Duration) -> io::Result<Option<Vec<String>>> {
+pub(crate) fn is_ready(channel: &Channel, pause: Duration) -> io::Result<Option<Vec<String>>> {
     channel.set_limit(Some(pause))?;
     match receive(channel) {
         Ok((Message::Ready(addresses), _)) => Ok(Some(addresses)),
@@ -213,7 +213,7 @@ pub(super) fn is_ready(channel: &Channel, pause: Duration) -> io::Result<Option<
 }
 
 /// Leaves everything to the other process, with what has become of endpoints since it was offered.
-pub(super) fn give(channel: &Channel, plan: &Plan) -> io::Result<()> {
+pub(crate) fn give(channel: &Channel, plan: &Plan) -> io::Result<()> {
     channel.set_limit(Some(MESSAGE_LIMIT))?;
     tell_known(plan, |message| send(channel, message, &[]))?;
     send(channel, &Message::Yours, &[])
@@ -221,12 +221,12 @@ pub(super) fn give(channel: &Channel, plan: &Plan) -> io::Result<()> {
 
 impl Inheritance {
     /// Sockets that a service manager has opened.
-    pub(super) fn of_listeners(listeners: Vec<Inherited>) -> Self {
+    pub(crate) fn of_listeners(listeners: Vec<Inherited>) -> Self {
         Self { old: None, age: Duration::ZERO, listeners, admin: None, health: Vec::new() }
     }
 
     /// What another process hands over that comes to the meeting within `pause`, if one does.
-    pub(super) fn receive(meeting: &Meeting, pause: Duration) -> io::Result<Option<Self>> {
+    pub(crate) fn receive(meeting: &Meeting, pause: Duration) -> io::Result<Option<Self>> {
         let Some(channel) = meeting.accept(pause)? else { return Ok(None) };
         channel.set_limit(Some(HELLO_LIMIT))?;
         let (pid, age_millis) = match receive(&channel) {
@@ -282,12 +282,12 @@ impl Inheritance {
     }
 
     /// Whether it is from another process, which goes on until it is told otherwise.
-    pub(super) fn is_of_process(&self) -> bool {
+    pub(crate) fn is_of_process(&self) -> bool {
         self.old.is_some()
     }
 
     /// Puts what was known of the endpoints of a plan in place.
-    pub(super) fn restore(&self, plan: &Plan) {
+    pub(crate) fn restore(&self, plan: &Plan) {
         let key = |known: &Known| (known.upstream.clone(), known.is_tcp, known.address.clone());
         let known: HashMap<_, _> = self.health.iter().map(|known| (key(known), known)).collect();
         for upstream in &plan.upstreams {
@@ -304,7 +304,7 @@ impl Inheritance {
 
     /// Says that this process could accept connections at these addresses, and waits to be told to.
     /// If the old process has ended meanwhile, nobody else is there to go on.
-    pub(super) fn settle<'a>(
+    pub(crate) fn settle<'a>(
         mut self,
         addresses: impl Iterator<Item = &'a Address>,
         plan: &Plan,
@@ -343,14 +343,14 @@ fn is_gone(pid: u32) -> bool {
 }
 
 /// What comes from the old process, until it ends or nothing more is taken.
-pub(super) struct Arrivals {
+pub(crate) struct Arrivals {
     channel: Channel,
     taking: JoinHandle<()>,
 }
 
 impl Arrivals {
     /// Takes in what the old process lets go, on a thread of its own.
-    pub(super) fn start(channel: Channel, workers: Vec<mpsc::Sender<Command>>) -> io::Result<Self> {
+    pub(crate) fn start(channel: Channel, workers: Vec<mpsc::Sender<Command>>) -> io::Result<Self> {
         channel.set_limit(None)?;
         let own = channel.try_clone()?;
         let taking = move || {
@@ -364,7 +364,7 @@ impl Arrivals {
     }
 
     /// Takes in what is on its way, and no more: the old process keeps the rest.
-    pub(super) fn end(self) {
+    pub(crate) fn end(self) {
         let ended = self.channel.close_entry().is_ok();
         if ended && self.taking.join().is_err() {
             log::error!("the thread of arrivals has panicked");

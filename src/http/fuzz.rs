@@ -3,15 +3,15 @@
 //! `fuzz/` runs them under libFuzzer; `cargo test` replays their corpora. See CONTRIBUTING.md.
 #![expect(clippy::missing_panics_doc, reason = "a panic is the finding")]
 
-use super::chunked::{Admitted, Chunked, Emit};
-use super::field::Name;
-use super::framing::{self, Framing};
-use super::head::{
-    self, Limits, Method, RequestHead, ResponseHead, Scan, Storage, Version, leading_blank,
-};
+use super::h1::chunked::{Admitted, Chunked, Emit};
+use super::h1::encode::{self, Connection, RequestEdit};
+use super::h1::framing::{self, Framing};
+use super::h1::parse;
+use super::h1::persistence::{self, Options};
+use super::h1::scan::{Limits, Scan, leading_blank};
+use super::message::field::Name;
+use super::message::head::{Fields, Method, RequestHead, ResponseHead, Storage, Version};
 use super::oracle::{self, Answered, Seen, Then};
-use super::persistence::{self, Options};
-use super::rewrite::{self, Connection, RequestEdit};
 use crate::buffer::Buffer;
 use crate::reject::Reject;
 
@@ -55,11 +55,11 @@ pub fn response_head(data: &[u8]) {
     let data = &data[..data.len().min(INPUT_BYTES_MAX)];
     let Some(length) = scan_split_anywhere(data, Scan::response) else { return };
     let mut storage = Storage::new();
-    let Ok(head) = head::response(&data[..length], &LIMITS, &mut storage) else { return };
+    let Ok(head) = parse::response(&data[..length], &LIMITS, &mut storage) else { return };
     let Ok(framing) = framing::response(&head, Method::Idempotent) else { return };
     let written = write_response(&head, framing, Connection::Implied);
     let mut storage = Storage::new();
-    let again = head::response(&written, &WIDER, &mut storage).expect("a head");
+    let again = parse::response(&written, &WIDER, &mut storage).expect("a head");
     assert_eq!((again.status, again.reason), (head.status, head.reason));
     assert_eq!(again.version, Version::Http11);
     assert_eq!(framing::response(&again, Method::Idempotent), Ok(framing));
@@ -157,19 +157,19 @@ fn with_request<T>(
     look: impl FnOnce(&RequestHead<'_, '_>, Framing) -> T,
 ) -> Result<T, Reject> {
     let mut storage = Storage::new();
-    let head = head::request(bytes, limits, &mut storage)?;
+    let head = parse::request(bytes, limits, &mut storage)?;
     let framing = framing::request(&head)?;
     Ok(look(&head, framing))
 }
 
-fn others<'b>(fields: &head::Fields<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
+fn others<'b>(fields: &Fields<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
     let is_other = |known| matches!(known, Name::Other | Name::RequestId);
     let all = fields.iter().filter(|(known, ..)| is_other(*known));
     all.map(|(_, name, value)| (name, value)).collect()
 }
 
 /// The fields that are no concern of ours and are not named by Connection.
-fn kept<'b>(fields: &head::Fields<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
+fn kept<'b>(fields: &Fields<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
     let options = Options::of(fields);
     let mut kept = others(fields);
     kept.retain(|(name, _)| !options.names(fields, name));
@@ -267,7 +267,7 @@ fn write_request(head: &RequestHead<'_, '_>, framing: Framing) -> Vec<u8> {
         request_id: request_id(head),
     };
     let mut out = Buffer::new();
-    rewrite::request(head, &edit, &mut out).expect("a head of 4 KiB fits");
+    encode::request(head, &edit, &mut out).expect("a head of 4 KiB fits");
     out.filled().to_vec()
 }
 
@@ -277,7 +277,7 @@ fn write_response(
     connection: Connection,
 ) -> Vec<u8> {
     let mut out = Buffer::new();
-    rewrite::response(head, framing, connection, &mut out).expect("a head of 4 KiB fits");
+    encode::response(head, framing, connection, &mut out).expect("a head of 4 KiB fits");
     out.filled().to_vec()
 }
 
@@ -369,7 +369,7 @@ impl Walk {
 fn relay_response(bytes: &[u8], method: Method, name: &str) {
     let Ok(Some(length)) = Scan::response().advance(bytes, &LIMITS) else { return };
     let mut storage = Storage::new();
-    let Ok(head) = head::response(&bytes[..length], &LIMITS, &mut storage) else { return };
+    let Ok(head) = parse::response(&bytes[..length], &LIMITS, &mut storage) else { return };
     let Ok(framing) = framing::response(&head, method) else { return };
     if head.status < 200 {
         return;

@@ -3,10 +3,12 @@
 pub mod connect;
 pub mod deadline;
 pub mod delivery;
-pub mod handover;
+pub mod hand_off;
+pub mod limiter;
 pub mod listen;
 #[cfg(any(test, fuzzing))]
 pub mod memory;
 pub mod pool;
 pub mod splice;
 pub mod stream;
+pub mod upgrade_socket;

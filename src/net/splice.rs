@@ -301,8 +301,8 @@ mod tests {
 
     use tokio::net::UnixStream;
 
-    use super::super::memory::Memory;
     use super::*;
+    use crate::net::memory::Memory;
 
     fn pair() -> (UnixStream, StdUnixStream) {
         let (ours, theirs) = StdUnixStream::pair().unwrap();

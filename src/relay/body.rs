@@ -3,8 +3,8 @@
 use super::copy::{Broken, End, Flow, Meter};
 use crate::buffer::Buffer;
 use crate::fault::Kind;
-use crate::http::chunked::{Chunked, Emit};
-use crate::http::framing::Framing;
+use crate::http::h1::chunked::{Chunked, Emit};
+use crate::http::h1::framing::Framing;
 use crate::net::splice::Filled;
 use crate::net::stream::{ReadHalf, WriteHalf};
 use crate::reject::Reject;

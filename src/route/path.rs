@@ -86,8 +86,8 @@ fn remove_dot_segments(path: &[u8]) -> Result<Vec<u8>, AboveRoot> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::draw;
     use super::*;
+    use crate::route::tests::draw;
 
     #[test]
     fn paths_are_normalised() {

@@ -7,20 +7,22 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::record::Target;
-use super::services::Services;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Stage};
-use crate::http::chunked::Emit;
-use crate::http::field::Name;
-use crate::http::framing::{self, Framing};
-use crate::http::head::{self, Limits, Method, ResponseHead, Scan, Storage, Version};
-use crate::http::persistence::{self, Options};
-use crate::http::rewrite::{self, Connection};
+use crate::http::h1::chunked::Emit;
+use crate::http::h1::encode::{self, Connection};
+use crate::http::h1::framing::{self, Framing};
+use crate::http::h1::parse;
+use crate::http::h1::persistence::{self, Options};
+use crate::http::h1::scan::{Limits, Scan};
+use crate::http::message::field::Name;
+use crate::http::message::head::{Method, ResponseHead, Storage, Version};
 use crate::net::connect::connect;
 use crate::net::deadline::{Elapsed, Timer};
 use crate::net::delivery::{Parting, Verdict};
 use crate::net::pool::{Ending, Lease};
 use crate::net::stream::{ReadHalf, Stream, Unasked};
+use crate::plan::context::Services;
 use crate::proxy_protocol::{self, Header};
 use crate::reject::Reject;
 use crate::relay::body::Body;
@@ -205,7 +207,7 @@ pub fn read_answer(
     out: &mut Buffer,
 ) -> Result<Answer, Reject> {
     let mut storage = Storage::new();
-    let head = head::response(&input.filled()[..length], limits, &mut storage)?;
+    let head = parse::response(&input.filled()[..length], limits, &mut storage)?;
     let framing = framing::response(&head, asked.method)?;
     let options = Options::of(&head.fields);
     let agreed = || persistence::names_protocol(&head.fields, options, head.version);
@@ -231,7 +233,7 @@ pub fn read_answer(
         Finality::Final if old_client => Connection::KeepAlive,
         Finality::Interim | Finality::Final => Connection::Implied,
     };
-    rewrite::response(&head, client_framing, connection, out)?;
+    encode::response(&head, client_framing, connection, out)?;
     let answer = Answer {
         status: head.status,
         finality,

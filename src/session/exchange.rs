@@ -7,23 +7,23 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::attempt::{self, Freshness};
-use super::converse::{Client, Ended, Failure, Next, Request, Sent, converse};
-use super::draft::Draft;
 use super::record::{self, Target};
-use super::services::Services;
+use super::request_log::Draft;
+use super::transfer::{Client, Ended, Failure, Next, Request, Sent, converse};
 use super::tunnel::{self, Ends};
 use crate::access_log::{Ender, Phase, Termination};
+use crate::balance::tried::{ATTEMPTS_MAX, Tried};
+use crate::balance::{NoneLeft, Picked};
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Side, Stage};
-use crate::http::head::Version;
-use crate::http::reply::Reply;
-use crate::http::rewrite::Connection;
+use crate::http::h1::encode::Connection;
+use crate::http::h1::reply::Reply;
+use crate::http::message::head::Version;
 use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::pool::{Ending, Lease, NotPooled};
 use crate::net::stream::Stream;
+use crate::plan::context::Services;
 use crate::relay::copy::Meter;
-use crate::upstream::balance::{ATTEMPTS_MAX, Tried};
-use crate::upstream::{NoneLeft, Picked};
 
 /// Seconds a client is asked to wait when every endpoint is down: the interval of the checks.
 const RETRY_AFTER: u32 = 1;

@@ -7,15 +7,16 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::caller::Caller;
-use super::draft::Coming;
-use super::http1;
-use super::services::Services;
+use super::client_info::Caller;
+use super::h1;
+use super::request_log::Coming;
 use super::simulation::{CLIENT, Exchanged, Outcome, Script, simulate};
 use crate::buffer::Buffer;
-use crate::http::head::{Method, Scan, leading_blank};
+use crate::http::h1::scan::{Scan, leading_blank};
+use crate::http::message::head::Method;
 use crate::http::oracle::{self, Answered, Then};
 use crate::net::memory::{End, Passage};
+use crate::plan::context::Services;
 
 /// Longer scripts find nothing that shorter ones do not, but take longer.
 const SCRIPT_BYTES_MAX: usize = 4096;
@@ -72,7 +73,7 @@ fn believe(bytes: &[u8], services: &Rc<Services>) -> Vec<Believed> {
         let local = || "localhost".to_owned();
         let coming = Coming::begin(services, CLIENT);
         let whole = (&mut input, length);
-        let Ok(mut request) = http1::prepare(whole, &caller, local, services, coming) else {
+        let Ok(mut request) = h1::prepare(whole, &caller, local, services, coming) else {
             return all;
         };
         let mut written = request.outgoing.filled().to_vec();

@@ -1,21 +1,17 @@
 //! One client connection from its acceptance to its end.
 
 pub mod attempt;
-pub mod caller;
-pub mod converse;
-pub mod draft;
+pub mod client_info;
 pub mod exchange;
-pub mod exit;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
-pub mod gate;
-pub mod http1;
-pub mod journal;
+pub mod h1;
 pub mod record;
-pub mod services;
+pub mod request_log;
 #[cfg(any(test, fuzzing))]
 pub mod simulation;
 pub mod tcp;
+pub mod transfer;
 pub mod tunnel;
 
 use std::future::poll_fn;
@@ -29,39 +25,15 @@ use crate::access_log::Protocol;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind};
 use crate::net::deadline::Timer;
+use crate::net::limiter::Ticket;
 use crate::net::listen::Peer;
 use crate::net::stream::Stream;
-use caller::{Caller, Greeting};
-use draft::Draft;
-use gate::Ticket;
-use http1::Wait;
-use services::{Current, Services};
-
-/// What a listener is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entrance {
-    /// What its connections begin with.
-    pub greeting: Greeting,
-    /// What is done with them.
-    pub service: Service,
-}
-
-impl Entrance {
-    /// For requests of clients that come by themselves.
-    pub const HTTP: Self = Self { greeting: Greeting::Nothing, service: Service::Http };
-}
-
-/// What is done with the connections of a listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Service {
-    /// Their requests are routed.
-    Http,
-    /// Each goes to an endpoint of this upstream as it is.
-    Tcp {
-        /// The index of the upstream in the plan.
-        upstream: usize,
-    },
-}
+use crate::plan::context::Services;
+use crate::plan::handle::Current;
+use crate::plan::listener::{Entrance, Greeting, Service};
+use client_info::Caller;
+use h1::Wait;
+use request_log::Draft;
 
 /// Serves a connection that has just been accepted, or resets it if there are too many of its client;
 /// a proxy in front is none.
@@ -90,14 +62,7 @@ pub fn spawn(
 ) -> JoinHandle<()> {
     if entrance == Entrance::HTTP {
         let caller = Caller::direct(peer);
-        return spawn_local(http1::serve(
-            stream,
-            caller,
-            Buffer::new(),
-            ticket,
-            Wait::First,
-            current,
-        ));
+        return spawn_local(h1::serve(stream, caller, Buffer::new(), ticket, Wait::First, current));
     }
     // Now, since the entrance is about these: when the task begins there may be others.
     let services = current.get();
@@ -130,7 +95,7 @@ async fn serve_otherwise(
         return stream.set_reset_on_close(true);
     }
     match entrance.service {
-        Service::Http => http1::serve(stream, caller, early, ticket, Wait::First, current).await,
+        Service::Http => h1::serve(stream, caller, early, ticket, Wait::First, current).await,
         Service::Tcp { upstream } => {
             tcp::serve(stream, caller, early, upstream, services).await;
             drop(ticket);

@@ -2,9 +2,9 @@
 
 use tokio::time::Instant;
 
-use super::draft::Draft;
-use super::services::Services;
+use super::request_log::Draft;
 use crate::fault::{Fault, Kind, Side, Stage};
+use crate::plan::context::Services;
 use crate::upstream::Upstream;
 use crate::upstream::failures::{Failed, Met};
 use crate::upstream::health::{Failure, Tick, Transition};

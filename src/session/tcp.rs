@@ -8,18 +8,18 @@ use std::task::Poll;
 use tokio::time::Instant;
 
 use super::attempt;
-use super::caller::Caller;
-use super::draft::Draft;
+use super::client_info::Caller;
 use super::record::{self, Target};
-use super::services::{InFlight, Services};
+use super::request_log::Draft;
 use super::tunnel::{self, Ends};
 use crate::access_log::{Ender, Phase, Protocol, Termination};
+use crate::balance::Picked;
+use crate::balance::tried::Tried;
 use crate::buffer::Buffer;
 use crate::net::deadline::Timer;
 use crate::net::stream::Stream;
+use crate::plan::context::{InFlight, Services};
 use crate::proxy_protocol::Header;
-use crate::upstream::Picked;
-use crate::upstream::balance::Tried;
 
 /// Serves a connection until it ends. One for which no endpoint is found is reset, so that nobody
 /// takes it for an empty answer.

@@ -3,13 +3,13 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use super::draft::{Draft, Tally};
-use super::services::Services;
+use super::request_log::{Draft, Tally};
 use crate::access_log::{Phase, Termination};
 use crate::buffer::Buffer;
 use crate::fault::{Kind, Side};
 use crate::net::deadline::{Activity, Timer};
 use crate::net::stream::Stream;
+use crate::plan::context::Services;
 use crate::relay::copy::{End, Meter};
 use crate::relay::duplex::duplex;
 

@@ -3,9 +3,9 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use super::admin_state::{Order, Standing};
 use super::failures::Failures;
 use super::health::{Admission, Health, Tick};
-use super::standing::{Order, Standing};
 use crate::address::Address;
 use crate::metrics::EndpointMetrics;
 

@@ -9,8 +9,10 @@
 use std::num::NonZeroU8;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::word::Word;
-pub use super::word::{Admission, Condition, Failure, Thresholds, Tick, Transition, Verdict};
+use super::health_word::Word;
+pub use super::health_word::{
+    Admission, Condition, Failure, Thresholds, Tick, Transition, Verdict,
+};
 
 /// The health of one endpoint, shared by all workers.
 ///
@@ -153,8 +155,8 @@ impl Streak {
 mod tests {
     use std::time::Duration;
 
-    use super::super::word::State;
     use super::*;
+    use crate::upstream::health_word::State;
 
     const CONNECT: Failure = Failure::Connect;
     const EXCHANGE: Failure = Failure::Exchange;

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use evener::metrics::Metrics;
 use evener::net::deadline::Epoch;
+use evener::net::limiter::Ticket;
 use evener::net::stream::Stream;
-use evener::session::gate::Ticket;
-use evener::session::services::{Current, Services};
-use evener::session::{self, Entrance};
+use evener::plan::context::Services;
+use evener::plan::handle::Current;
+use evener::plan::listener::Entrance;
+use evener::session;
 use evener::upstream::health::Admission;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};

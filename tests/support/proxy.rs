@@ -11,7 +11,7 @@ use evener::config::cli::Cli;
 use evener::config::sources::Sources;
 use evener::control::{Running, start};
 use evener::metrics::{Counter, Metrics};
-use evener::session::services::Plan;
+use evener::plan::Plan;
 
 use super::{Client, Origin, Response};
 

@@ -14,32 +14,32 @@ use super::specification::{tests_of, unlisted_tests, unnamed_rejects, untested_r
 /// A file that breaks one rule on the line given, or on no line though it looks like it.
 #[rustfmt::skip]
 const SAMPLES: &[(Rule, &str, &str, usize)] = &[
-    (upward_imports, "src/http/head.rs", "use crate::net::pool::Pool;", 1),
-    (upward_imports, "src/http/head.rs", "use crate::{\n    fault::Fault,\n    net::{pool as p},\n};", 3),
-    (upward_imports, "src/http/head.rs", "\nfn f() { crate::session::spawn(1) }", 2),
-    (upward_imports, "src/http/head.rs", "use super::framing::Framing;", 1),
-    (upward_imports, "src/http/head.rs", "use super::Head;", 1),
+    (upward_imports, "src/http/message/head.rs", "use crate::net::pool::Pool;", 1),
+    (upward_imports, "src/http/message/head.rs", "use crate::{\n    fault::Fault,\n    net::{pool as p},\n};", 3),
+    (upward_imports, "src/http/message/head.rs", "\nfn f() { crate::session::spawn(1) }", 2),
+    (upward_imports, "src/http/message/head.rs", "use crate::http::h1::framing::Framing;", 1),
+    (upward_imports, "src/http/message/head.rs", "use super::Head;", 1),
     (upward_imports, "src/reject.rs", "use crate::fault::Fault;", 1),
     (upward_imports, "src/route/mod.rs", "use crate::VERSION;", 1),
-    (upward_imports, "src/control/signals.rs", "pub use super::demo::run;", 1),
+    (upward_imports, "src/control/signals.rs", "pub use super::takeover::run;", 1),
     (upward_imports, "src/novel.rs", "", 1),
-    (impurities, "src/http/head.rs", "use std::net::{IpAddr, TcpStream};", 1),
+    (impurities, "src/http/message/head.rs", "use std::net::{IpAddr, TcpStream};", 1),
     (impurities, "src/fault.rs", "fn f() {\n    warn!(\"x\");\n}", 2),
     (stray_unsafe, "src/net/pool.rs", "fn f() { unsafe { g() } }", 1),
     (unexplained_unsafe, "src/net/pool.rs", "// quick\nlet x = unsafe { g() };", 2),
-    (leftovers, "src/worker.rs", concat!("// TO", "DO: later"), 1),
-    (leftovers, "src/worker.rs", "\nfn f() { println!() }", 2),
-    (parent_globs, "src/worker.rs", "mod inner { use super::*; }", 1),
+    (leftovers, "src/worker/mod.rs", concat!("// TO", "DO: later"), 1),
+    (leftovers, "src/worker/mod.rs", "\nfn f() { println!() }", 2),
+    (parent_globs, "src/worker/mod.rs", "mod inner { use super::*; }", 1),
     (vague_modules, "src/lib.rs", "mod worker;\nmod util;", 2),
-    (upward_imports, "src/http/head.rs", "use super::field::{self, Field};\nuse crate::{fault::Fault, route};", 0),
-    (upward_imports, "src/http/head.rs", "#[cfg(test)]\nmod tests { use crate::worker; use super::*; }", 0),
-    (upward_imports, "src/http/head.rs", "// crate::worker\npub(in crate::http) fn f() { g(\"crate::worker\") }", 0),
-    (upward_imports, "src/control/mod.rs", "mod demo;\npub use checks::run;\nuse self::signals::Signal;", 0),
-    (impurities, "src/http/head.rs", "use std::net::IpAddr; fn f(operand: u8, catalog::X: u8) {} // tokio", 0),
+    (upward_imports, "src/http/message/head.rs", "use super::field::{self, Field};\nuse crate::{fault::Fault, route};", 0),
+    (upward_imports, "src/http/message/head.rs", "#[cfg(test)]\nmod tests { use crate::worker; use super::*; }", 0),
+    (upward_imports, "src/http/message/head.rs", "// crate::worker\npub(in crate::http) fn f() { g(\"crate::worker\") }", 0),
+    (upward_imports, "src/control/mod.rs", "mod takeover;\npub use running::run;\nuse self::signals::Signal;", 0),
+    (impurities, "src/http/message/head.rs", "use std::net::IpAddr; fn f(operand: u8, catalog::X: u8) {} // tokio", 0),
     (impurities, "src/net/pool.rs", "use tokio::net::TcpStream;", 0),
     (unexplained_unsafe, "src/net/pool.rs", "// SAFETY: g\n// is sound.\nlet x = unsafe { g() };", 0),
     (leftovers, "src/main.rs", concat!("fn f() { println!(\"XX", "X\") }"), 0),
-    (parent_globs, "src/worker.rs", "#[cfg(test)]\nmod tests { use super::*; }", 0),
+    (parent_globs, "src/worker/mod.rs", "#[cfg(test)]\nmod tests { use super::*; }", 0),
 ];
 
 #[test]
@@ -58,14 +58,14 @@ fn each_rule_finds_its_breaches_and_no_others() {
 fn lengths_are_counted_past_braces_that_are_not_code() {
     let body = "    g(\"}\", '}', r#\"}\"#); // }\n".repeat(69);
     let long = Source::new(
-        "src/worker.rs",
+        "src/worker/mod.rs",
         &format!("\nfn f<'a>(x: [u8; 2]) {{\n{body}}}\nfn g() {{}}\n"),
     );
     let counted: Vec<_> =
         functions(&long.code).into_iter().map(|(_, name, lines)| (name, lines)).collect();
     assert_eq!(counted, [("f", 71), ("g", 1)]);
-    assert!(long_functions(&long)[0].starts_with("src/worker.rs:2: `f` has 71 lines"));
-    assert_eq!(long_files(&Source::new("src/worker.rs", &"\n".repeat(501))).len(), 1);
+    assert!(long_functions(&long)[0].starts_with("src/worker/mod.rs:2: `f` has 71 lines"));
+    assert_eq!(long_files(&Source::new("src/worker/mod.rs", &"\n".repeat(501))).len(), 1);
 }
 
 #[test]

@@ -1,0 +1,257 @@
+//! Requests to the admin listener and answers to them, on the parsers that clients get.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::pin::pin;
+use std::time::Duration;
+
+use crate::buffer::Buffer;
+use crate::fault::Kind;
+use crate::http::h1::chunked::Emit;
+use crate::http::h1::framing::{self, Framing};
+use crate::http::h1::parse;
+use crate::http::h1::persistence::Options;
+use crate::http::h1::reply::reason;
+use crate::http::h1::scan::{Limits, Scan};
+use crate::http::message::head::{RequestHead, Storage, Version};
+use crate::net::deadline::{Activity, Elapsed, Timer};
+use crate::net::stream::{ReadHalf, Stream};
+use crate::reject::Reject;
+use crate::relay::body::Body;
+use crate::relay::copy::{Broken, Meter};
+use crate::session::attempt::read_head;
+
+/// For a request to come whole, and for an answer to be taken, from byte to byte.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+const LIMITS: Limits = Limits { head_bytes_max: 16 * 1024, fields_max: 100 };
+
+/// Nothing here takes a body; one as long as this is ignored.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// The client has left, or was given up.
+pub(crate) struct Left;
+
+impl From<Broken> for Left {
+    fn from(_: Broken) -> Self {
+        Self
+    }
+}
+
+impl From<Elapsed> for Left {
+    fn from(_: Elapsed) -> Self {
+        Self
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    /// To be told something, for HEAD without the body.
+    Get,
+    /// To do something.
+    Post,
+    /// Something that nobody here does.
+    Other,
+}
+
+/// Whether the connection goes on after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// It does, and an HTTP/1.0 client is told so.
+    Stays(Version),
+    /// It ends.
+    Ends,
+}
+
+/// A request, its body left out.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) verb: Verb,
+    /// Without the query, as it was sent.
+    pub(crate) path: String,
+    /// Behind the question mark; empty without one.
+    pub(crate) query: String,
+    /// Whom it is for; empty if it does not say.
+    pub(crate) host: String,
+    pub(crate) version: Version,
+    /// What each Origin says.
+    pub(crate) origins: Vec<Vec<u8>>,
+    /// What each Authorization says.
+    pub(crate) authorizations: Vec<Vec<u8>>,
+    wants_body: bool,
+    after: After,
+}
+
+impl Request {
+    fn of(head: &RequestHead<'_, '_>) -> Self {
+        let values = |wanted: &str| {
+            let fields = head.fields.iter();
+            let found = fields.filter(|(_, name, _)| name.eq_ignore_ascii_case(wanted));
+            found.map(|(_, _, value)| value.to_vec()).collect()
+        };
+        let path = head.path();
+        let persists = Options::of(&head.fields).persists(head.version);
+        Self {
+            verb: match head.method {
+                "GET" | "HEAD" => Verb::Get,
+                "POST" => Verb::Post,
+                _ => Verb::Other,
+            },
+            path: path.to_owned(),
+            query: head.target[path.len()..].trim_start_matches('?').to_owned(),
+            host: String::from_utf8_lossy(head.authority).into_owned(),
+            version: head.version,
+            origins: values("origin"),
+            authorizations: values("authorization"),
+            wants_body: head.method != "HEAD",
+            after: if persists { After::Stays(head.version) } else { After::Ends },
+        }
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    kind: &'static str,
+    /// Lines of the head besides the usual ones, each with its end.
+    fields: &'static str,
+    pub(crate) body: Cow<'static, str>,
+}
+
+impl Answer {
+    /// A text for people.
+    pub(crate) fn text(status: u16, body: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, kind: "text/plain; charset=utf-8", fields: "", body: body.into() }
+    }
+
+    /// A text of another kind.
+    pub(crate) fn of_kind(kind: &'static str, body: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, ..Self::text(200, body) }
+    }
+
+    /// The same with these lines in its head, each with its end.
+    pub(crate) fn with(self, fields: &'static str) -> Self {
+        Self { fields, ..self }
+    }
+
+    fn write(&self, wants_body: bool, after: After) -> String {
+        let Self { status, kind, fields, body } = self;
+        let (reason, length) = (reason(*status), body.len());
+        let connection = match after {
+            After::Ends => "Connection: close\r\n",
+            After::Stays(Version::Http10) => "Connection: keep-alive\r\n",
+            After::Stays(Version::Http11) => "",
+        };
+        let mut out = String::with_capacity(512 + length);
+        let _ = write!(
+            out,
+            "HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
+             Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n{fields}{connection}\r\n"
+        );
+        if wants_body {
+            out.push_str(body);
+        }
+        out
+    }
+}
+
+/// A connection of a client, between two requests.
+pub(crate) struct Exchange<'s> {
+    stream: &'s mut Stream,
+    input: Buffer,
+    /// What every wait is bounded by.
+    pub(crate) timer: Timer,
+}
+
+impl<'s> Exchange<'s> {
+    pub(crate) fn new(stream: &'s mut Stream) -> Self {
+        Self { stream, input: Buffer::new(), timer: Timer::new() }
+    }
+
+    /// The next request; what is none is answered here.
+    pub(crate) async fn request(&mut self) -> Result<Request, Left> {
+        let activity = Activity::new();
+        let meter = Meter::new(&activity);
+        let read = {
+            let (mut read, _) = self.stream.split();
+            let reading = pin!(next(&mut read, &mut self.input, &meter));
+            self.timer.within(PATIENCE, reading).await?
+        };
+        match read {
+            Ok(request) => Ok(request),
+            Err(Kind::Rejected(reject)) => {
+                self.refuse(reject.status(), format!("{}\n", reject.phrase())).await
+            }
+            Err(Kind::Exhausted) => {
+                self.refuse(413, format!("no body of more than {BODY_BYTES_MAX} bytes\n")).await
+            }
+            Err(_) => Err(Left),
+        }
+    }
+
+    async fn refuse(&mut self, status: u16, why: String) -> Result<Request, Left> {
+        let answer = Answer::text(status, why);
+        self.send(&answer.write(true, After::Ends), After::Ends).await?;
+        Err(Left)
+    }
+
+    /// Answers it; says whether another one may follow.
+    pub(crate) async fn answer(&mut self, request: &Request, answer: &Answer) -> Result<(), Left> {
+        self.send(&answer.write(request.wants_body, request.after), request.after).await
+    }
+
+    async fn send(&mut self, bytes: &str, after: After) -> Result<(), Left> {
+        let activity = Activity::new();
+        let meter = Meter::new(&activity);
+        let (_, mut write) = self.stream.split();
+        {
+            let writing = pin!(meter.write(&mut write, bytes.as_bytes()));
+            self.timer.while_active(PATIENCE, &activity, writing).await??;
+        }
+        match after {
+            After::Stays(_) => Ok(()),
+            After::Ends => write.shutdown().map_err(|_| Left).and(Err(Left)),
+        }
+    }
+}
+
+/// Reads a request, its body included.
+async fn next(
+    read: &mut ReadHalf<'_>,
+    input: &mut Buffer,
+    meter: &Meter<'_>,
+) -> Result<Request, Kind> {
+    let length = read_head(read, input, Scan::request(), &LIMITS, meter).await?;
+    let (request, framing) = parse(&input.filled()[..length]).map_err(Kind::Rejected)?;
+    if matches!(framing, Framing::Length(length) if length > BODY_BYTES_MAX as u64) {
+        return Err(Kind::Exhausted);
+    }
+    input.consume(length);
+    let mut body = Body::new(framing, Emit::Data);
+    let mut room = BODY_BYTES_MAX;
+    while !body.has_ended() {
+        match body.admit(input, usize::MAX) {
+            Ok(0) if body.has_ended() => {}
+            Ok(0) => match meter.read(read, input).await {
+                Ok(0) => return Err(Kind::Closed),
+                Ok(_) => {}
+                Err(broken) => return Err(broken.kind),
+            },
+            Ok(count) => {
+                body.pass(input, count);
+                room = room.checked_sub(count).ok_or(Kind::Exhausted)?;
+            }
+            Err(reject) => return Err(Kind::Rejected(reject)),
+        }
+    }
+    Ok(request)
+}
+
+fn parse(bytes: &[u8]) -> Result<(Request, Framing), Reject> {
+    let mut storage = Storage::new();
+    let head = parse::request(bytes, &LIMITS, &mut storage)?;
+    let framing = framing::request(&head)?;
+    Ok((Request::of(&head), framing))
+}

@@ -1,0 +1,82 @@
+//! What this process costs its machine, as proc(5) has it. Nothing is known where that is not.
+
+use std::fs;
+
+/// What the kernel says of this process.
+pub(crate) struct Process {
+    /// User and system time of all threads.
+    pub(crate) cpu_seconds: f64,
+    /// Memory that is in use.
+    pub(crate) resident_bytes: u64,
+    /// Descriptors that are open.
+    pub(crate) open_fds: usize,
+    /// Descriptors that may be.
+    pub(crate) max_fds: u64,
+    /// Since the epoch of Unix.
+    pub(crate) start_seconds: f64,
+}
+
+impl Process {
+    /// Asks it.
+    pub(crate) fn read() -> Option<Self> {
+        let status = fs::read_to_string("/proc/self/status").ok()?;
+        let stat = fs::read_to_string("/proc/self/stat").ok()?;
+        let machine = fs::read_to_string("/proc/stat").ok()?;
+        let hertz = rustix::param::clock_ticks_per_second();
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        Some(Self {
+            cpu_seconds: cpu_seconds(&stat, hertz)?,
+            resident_bytes: number_behind(&status, "VmRSS:")? * 1024,
+            // The one that reads the directory is among them.
+            open_fds: fs::read_dir("/proc/self/fd").ok()?.count() - 1,
+            max_fds: limit.current.unwrap_or(u64::MAX),
+            start_seconds: start_seconds(&stat, &machine, hertz)?,
+        })
+    }
+}
+
+/// A field of `proc_pid_stat(5)`, by its number there. The second one may hold anything.
+fn field(stat: &str, number: usize) -> Option<u64> {
+    let (_, behind) = stat.rsplit_once(')')?;
+    behind.split_whitespace().nth(number - 3)?.parse().ok()
+}
+
+fn cpu_seconds(stat: &str, hertz: u64) -> Option<f64> {
+    Some(seconds(field(stat, 14)? + field(stat, 15)?, hertz))
+}
+
+fn start_seconds(stat: &str, machine: &str, hertz: u64) -> Option<f64> {
+    let boot = number_behind(machine, "btime")?;
+    Some(seconds(boot * hertz + field(stat, 22)?, hertz))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact for the next million years")]
+fn seconds(ticks: u64, hertz: u64) -> f64 {
+    ticks as f64 / hertz as f64
+}
+
+fn number_behind(text: &str, name: &str) -> Option<u64> {
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_counted_behind_a_name_that_holds_anything() {
+        let stat = "7 (a) b ( c) S 1 1 1 0 -1 4 5 6 7 8 250 50 0 0 20 0 4 0 1234 9 9";
+        assert_eq!(cpu_seconds(stat, 100), Some(3.0));
+        assert_eq!(start_seconds(stat, "cpu 1\nbtime 1000\n", 100), Some(1012.34));
+        assert_eq!(number_behind("Name: x\nVmRSS:\t  12 kB\n", "VmRSS:"), Some(12));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn this_process_has_its_figures() {
+        let process = Process::read().unwrap();
+        assert!(process.resident_bytes > 100_000 && process.open_fds > 2);
+        assert!(process.max_fds >= 3 && process.start_seconds > 1e9);
+    }
+}

@@ -1,0 +1,262 @@
+//! `/metrics`: what is counted, for Prometheus.
+//!
+//! Series: some 130, 5 more for each route, 12 for each endpoint. Nothing that a client sends becomes a
+//! label.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::exposition::{Exposition, Type};
+use super::machine::Process;
+use super::state::{State, is_well, told};
+use crate::control::state::{Board, Facts, Phase};
+use crate::log::access_log::AccessLog;
+use crate::metrics::{Counter, EndpointMetrics, Histogram, Metrics};
+use crate::plan::Plan;
+use crate::reject::Reject;
+use crate::upstream::Upstream;
+use crate::upstream::endpoint::Endpoint;
+use crate::upstream::health::Tick;
+
+/// A counter of a worker, and what it is called.
+type Row = (&'static str, &'static str, fn(&Metrics) -> &Counter);
+
+const COUNTERS: [Row; 17] = [
+    ("connections_accepted_total", "Client connections accepted.", |all| &all.accepted),
+    ("connections_refused_total", "Client connections reset: too many of their client.", |all| {
+        &all.turned_away
+    }),
+    ("connections_waited_total", "Client connections that had to wait for room.", |all| {
+        &all.waited
+    }),
+    ("accept_errors_total", "Failures to accept a connection.", |all| &all.accept_errors),
+    ("relays_opened_total", "Connections passed on as they are.", |all| &all.tcp_opened),
+    ("relays_refused_total", "Connections to be passed on that found no endpoint.", |all| {
+        &all.tcp_refused
+    }),
+    ("requests_read_total", "Requests read, refused ones not included.", |all| &all.requests),
+    ("head_timeouts_total", "Heads of requests that did not come whole in time.", |all| {
+        &all.head_timeouts
+    }),
+    ("aliased_fields_total", "Fields left out that an endpoint could take for others.", |all| {
+        &all.aliases
+    }),
+    ("retries_total", "Attempts beyond the first of their request.", |all| &all.retries),
+    ("failed_attempts_total", "Attempts that failed, whoever was to blame.", |all| {
+        &all.failed_attempts
+    }),
+    ("cut_answers_total", "Answers that ended short of their length.", |all| &all.cut_answers),
+    ("upstream_connections_opened_total", "Connections to endpoints opened.", |all| &all.connects),
+    ("upstream_connections_reused_total", "Attempts on a connection used before.", |all| {
+        &all.reuses
+    }),
+    ("upstream_sent_bytes_total", "Bytes sent to endpoints from clients.", |all| &all.bytes_up),
+    ("client_sent_bytes_total", "Bytes sent to clients from endpoints.", |all| &all.bytes_down),
+    ("spliced_bytes_total", "Bytes among both that were passed on unseen.", |all| {
+        &all.bytes_spliced
+    }),
+];
+
+/// A number of an endpoint, and what it is called.
+type EndpointRow = (&'static str, Type, &'static str, fn(&EndpointMetrics) -> u64);
+
+const OF_ENDPOINTS: [EndpointRow; 6] = [
+    ("requests_total", Type::Counter, "Attempts at an endpoint.", |own| own.begun.get()),
+    ("failures_total", Type::Counter, "Attempts that failed.", |own| own.failed.get()),
+    ("requests_in_flight", Type::Gauge, "Attempts under way.", EndpointMetrics::in_flight),
+    ("connections_idle", Type::Gauge, "Idle connections, a second ago at most.", |own| {
+        own.idle.get()
+    }),
+    ("connections_opened_total", Type::Counter, "Connections opened.", |own| own.connects.get()),
+    ("connections_reused_total", Type::Counter, "Attempts on a used connection.", |own| {
+        own.reuses.get()
+    }),
+];
+
+const CLASSES: [(usize, &str); 5] = [(1, "1xx"), (2, "2xx"), (3, "3xx"), (4, "4xx"), (5, "5xx")];
+
+/// What is true now.
+pub(crate) fn write(board: &Board) -> String {
+    let mut out = Exposition::default();
+    let facts = board.facts();
+    of_balancer(&mut out, board, &facts);
+    for (name, help, counter) in COUNTERS {
+        out.one(&format!("evener_{name}"), Type::Counter, help, board.sum(counter));
+    }
+    of_answers(&mut out, board);
+    of_log(&mut out, board);
+    let names = names(&facts.plan);
+    of_routes(&mut out, &facts.plan, &names);
+    of_endpoints(&mut out, &facts.plan, &names, board.epoch.tick(Instant::now()));
+    if let Some(process) = Process::read() {
+        of_process(&mut out, &process);
+    }
+    out.text
+}
+
+/// How many responses took at most so many seconds, and all of them together.
+pub(crate) fn cumulated(metrics: &[Arc<Metrics>]) -> (Vec<(Option<f64>, u64)>, f64) {
+    let mut counts = vec![0; Histogram::BOUNDS.len() + 1];
+    let mut micros = 0;
+    for worker in metrics {
+        for (sum, count) in counts.iter_mut().zip(worker.durations.counts()) {
+            *sum += count;
+        }
+        micros += worker.durations.sum_micros();
+    }
+    let bounds = Histogram::BOUNDS.iter().map(|micros| Some(seconds(*micros))).chain([None]);
+    let sums = counts.iter().scan(0, |sum, count| {
+        *sum += count;
+        Some(*sum)
+    });
+    (bounds.zip(sums).collect(), seconds(micros))
+}
+
+fn seconds(micros: u64) -> f64 {
+    std::time::Duration::from_micros(micros).as_secs_f64()
+}
+
+fn of_balancer(out: &mut Exposition, board: &Board, facts: &Facts) {
+    out.family("evener_build_info", Type::Gauge, "Which Evener this is.");
+    out.sample("evener_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
+    let rows = [
+        ("config_generation", "Configurations followed so far.", facts.generation),
+        (
+            "config_last_reload_refused",
+            "Whether the last reload was refused.",
+            u64::from(facts.refused.is_some()),
+        ),
+        (
+            "draining",
+            "Whether no more connections are taken.",
+            u64::from(facts.phase == Phase::Draining),
+        ),
+        ("threads", "Worker threads.", board.metrics.len() as u64),
+        ("connections_active", "Client connections open.", board.gate.open() as u64),
+        (
+            "connections_max",
+            "Client connections there may be.",
+            board.gate.connections_max() as u64,
+        ),
+    ];
+    for (name, help, value) in rows {
+        out.one(&format!("evener_{name}"), Type::Gauge, help, value);
+    }
+}
+
+fn of_log(out: &mut Exposition, board: &Board) {
+    let counts = board.access_log.as_ref().and_then(AccessLog::counts);
+    let Some((written, dropped)) = counts else { return };
+    let name = "evener_access_log_lines_total";
+    out.family(name, Type::Counter, "Lines of the access log, by what has become of them.");
+    out.sample(name, &[("result", "written")], written);
+    out.sample(name, &[("result", "dropped")], dropped);
+}
+
+fn of_answers(out: &mut Exposition, board: &Board) {
+    let name = "evener_responses_total";
+    out.family(name, Type::Counter, "Responses by class, our own included.");
+    for (place, class) in CLASSES {
+        let count = board.sum(|counts| &counts.responses[place]);
+        out.sample(name, &[("class", class)], count);
+    }
+    let of_rejects = |out: &mut Exposition, name, help, of: fn(&Metrics) -> &[Counter]| {
+        out.family(name, Type::Counter, help);
+        for reject in Reject::ALL {
+            let count = board.sum(|counts| &of(counts)[reject as usize]);
+            out.sample(name, &[("reason", &reject.name())], count);
+        }
+    };
+    let help = "Requests refused, by the rule they break.";
+    of_rejects(out, "evener_rejects_total", help, |counts| &counts.rejects);
+    let help = "Responses refused, by the rule they break.";
+    of_rejects(out, "evener_bad_responses_total", help, |counts| &counts.bad_responses);
+    let name = "evener_upstream_connections_dropped_total";
+    out.family(name, Type::Counter, "Connections to endpoints not kept though they could go on.");
+    let full = board.sum(|counts| &counts.pool_full);
+    out.sample(name, &[("reason", "pool_full")], full);
+    out.sample(name, &[("reason", "not_quiet")], board.sum(|counts| &counts.pool_not_quiet));
+    let name = "evener_request_duration_seconds";
+    let help = "From the first byte of a request to the last of its response.";
+    out.family(name, Type::Histogram, help);
+    let (buckets, sum) = cumulated(&board.metrics);
+    for (bound, count) in &buckets {
+        let bound = bound.map_or_else(|| "+Inf".to_owned(), |bound| bound.to_string());
+        out.sample(&format!("{name}_bucket"), &[("le", &bound)], count);
+    }
+    out.sample(&format!("{name}_sum"), &[], sum);
+    out.sample(&format!("{name}_count"), &[], buckets.last().map_or(0, |(_, count)| *count));
+}
+
+/// What the upstreams are called: relays may share a name, labels must not.
+fn names(plan: &Plan) -> Vec<String> {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let name = |upstream: &Arc<Upstream>| upstream.name.to_string();
+    let numbered = plan.upstreams.iter().map(|upstream| {
+        let count = seen.entry(&upstream.name).and_modify(|count| *count += 1).or_insert(1);
+        if *count == 1 { name(upstream) } else { format!("{}#{count}", upstream.name) }
+    });
+    numbered.collect()
+}
+
+fn of_routes(out: &mut Exposition, plan: &Plan, names: &[String]) {
+    let name = "evener_requests_total";
+    out.family(name, Type::Counter, "Requests answered, by route, upstream and class of response.");
+    for route in &plan.routes {
+        for (place, class) in CLASSES {
+            let count: u64 = route.counts.iter().map(|own| own.responses[place].get()).sum();
+            let upstream = names[route.upstream].as_str();
+            let labels = [("route", &*route.name), ("upstream", upstream), ("class", class)];
+            out.sample(name, &labels, count);
+        }
+    }
+}
+
+fn of_endpoints(out: &mut Exposition, plan: &Plan, names: &[String], now: Tick) {
+    let rows: Vec<(&str, String, &Upstream, &Endpoint)> = plan
+        .upstreams
+        .iter()
+        .zip(names)
+        .flat_map(|(upstream, name)| {
+            let endpoints = upstream.endpoints.iter();
+            endpoints.map(move |own| (name.as_str(), own.address.to_string(), &**upstream, own))
+        })
+        .collect();
+    let name = "evener_endpoint_up";
+    out.family(name, Type::Gauge, "Whether an endpoint is well; drained ones may be.");
+    for (upstream, address, _, endpoint) in &rows {
+        let labels = [("upstream", *upstream), ("endpoint", address.as_str())];
+        out.sample(name, &labels, u8::from(is_well(endpoint, now)));
+    }
+    let name = "evener_endpoint_state";
+    out.family(name, Type::Gauge, "1 for the state that an endpoint is in.");
+    for (upstream, address, own, endpoint) in &rows {
+        let is = told(endpoint, own, now).state;
+        for state in State::ALL {
+            let endpoint = [("upstream", *upstream), ("endpoint", address.as_str())];
+            let labels = [endpoint[0], endpoint[1], ("state", state.name())];
+            out.sample(name, &labels, u8::from(state == is));
+        }
+    }
+    for (name, of, help, number) in OF_ENDPOINTS {
+        let name = format!("evener_endpoint_{name}");
+        out.family(&name, of, help);
+        for (upstream, address, _, endpoint) in &rows {
+            let labels = [("upstream", *upstream), ("endpoint", address.as_str())];
+            out.sample(&name, &labels, endpoint.record.total(number));
+        }
+    }
+}
+
+fn of_process(out: &mut Exposition, process: &Process) {
+    let help = "User and system time of all threads.";
+    out.one("process_cpu_seconds_total", Type::Counter, help, process.cpu_seconds);
+    let name = "process_resident_memory_bytes";
+    out.one(name, Type::Gauge, "Memory in use.", process.resident_bytes);
+    out.one("process_open_fds", Type::Gauge, "Descriptors open.", process.open_fds);
+    out.one("process_max_fds", Type::Gauge, "Descriptors there may be.", process.max_fds);
+    let help = "When the process started, since the epoch of Unix.";
+    out.one("process_start_time_seconds", Type::Gauge, help, process.start_seconds);
+}

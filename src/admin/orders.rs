@@ -1,0 +1,110 @@
+//! Orders: what is to become of an endpoint, by the words of a path.
+
+use tokio::time::Instant;
+
+use super::http::Answer;
+use crate::control::state::Board;
+use crate::upstream::admin_state::Order;
+
+/// An order, and the endpoint it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Command {
+    upstream: String,
+    address: String,
+    order: Order,
+}
+
+impl Command {
+    /// `/upstreams/NAME/endpoints/ADDR/drain`, or `ready` or `down`; names are percent-encoded.
+    pub(crate) fn of(path: &str) -> Option<Self> {
+        let mut words = path.strip_prefix('/')?.split('/');
+        let mut next = || words.next().and_then(decoded);
+        let (of, upstream, at, address) = (next()?, next()?, next()?, next()?);
+        let verb = next()?;
+        let known = [Order::Ready, Order::Drained, Order::Down];
+        let order = known.into_iter().find(|order| order.verb() == verb)?;
+        let fits = of == "upstreams" && at == "endpoints" && words.next().is_none();
+        fits.then_some(Self { upstream, address, order })
+    }
+
+    /// Carries it out.
+    pub(crate) fn follow(&self, board: &Board) -> Answer {
+        let (plan, now) = (board.facts().plan, board.epoch.tick(Instant::now()));
+        let Self { upstream: name, address, order } = self;
+        let mut found = 0;
+        for upstream in plan.upstreams.iter().filter(|upstream| *upstream.name == **name) {
+            let named = |address: &String| {
+                upstream.endpoints.iter().find(|known| known.address.to_string() == *address)
+            };
+            let Some(endpoint) = named(address) else { continue };
+            found += 1;
+            if endpoint.record.standing.set(*order, now) {
+                log::warn!("{name}: {address} {} by order", done(*order));
+            }
+        }
+        if found == 0 {
+            return Answer::text(404, "there is no such endpoint: see /status\n");
+        }
+        Answer::text(200, format!("{name}: {address} {}\n", done(*order)))
+    }
+}
+
+/// What has been done.
+const fn done(order: Order) -> &'static str {
+    match order {
+        Order::Ready => "is ready",
+        Order::Drained => "is drained",
+        Order::Down => "is taken down",
+    }
+}
+
+/// RFC 3986 §2.1; `None` if it makes no sense.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [byte, behind @ ..] = rest {
+        rest = behind;
+        if *byte != b'%' {
+            bytes.push(*byte);
+            continue;
+        }
+        let (hex, behind) = rest.split_first_chunk::<2>()?;
+        let digit =
+            |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        bytes.push(digit(hex[0])? << 4 | digit(hex[1])?);
+        rest = behind;
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_names_an_endpoint_and_what_to_do() {
+        let of = |path: &str| {
+            Command::of(path).map(|found| (found.upstream, found.address, found.order))
+        };
+        let named = |upstream: &str, address: &str, order| {
+            Some((upstream.to_owned(), address.to_owned(), order))
+        };
+        let rows = [
+            ("/upstreams/a/endpoints/1.2.3.4:5/drain", named("a", "1.2.3.4:5", Order::Drained)),
+            (
+                "/upstreams/%2Fa%2f/endpoints/%5B::1%5D:5/ready",
+                named("/a/", "[::1]:5", Order::Ready),
+            ),
+            ("/upstreams/a/endpoints/unix:%2Fx/down", named("a", "unix:/x", Order::Down)),
+            ("/upstreams/a/endpoints/b/up", None),
+            ("/upstreams/a/endpoints/b/drain/c", None),
+            ("/upstreams/a/endpoints/b", None),
+            ("/upstreams/%zz/endpoints/b/drain", None),
+            ("/upstreams/%ff/endpoints/b/drain", None),
+            ("/upstreams/%2/endpoints/b%/drain", None),
+        ];
+        for (path, expected) in rows {
+            assert_eq!(of(path), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! `/status`: everything there is to be told, as JSON.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::metrics::cumulated;
+use super::state::told;
+use crate::control::state::{Board, Phase};
+use crate::log::access_log::AccessLog;
+use crate::metrics::{Counter, EndpointMetrics};
+use crate::plan::{Plan, Route};
+use crate::reject::Reject;
+use crate::upstream::endpoint::{Endpoint, Role};
+use crate::upstream::health::Tick;
+use crate::upstream::{Traffic, Upstream};
+
+/// The classes of responses, with their place among the counters.
+const CLASSES: [(usize, &str); 5] = [(1, "1xx"), (2, "2xx"), (3, "3xx"), (4, "4xx"), (5, "5xx")];
+
+#[derive(Serialize)]
+struct Status {
+    version: &'static str,
+    pid: u32,
+    uptime_seconds: f64,
+    state: &'static str,
+    ready: bool,
+    config: Configuration,
+    threads: usize,
+    connections: Connections,
+    requests: Requests,
+    latency: Latency,
+    bytes: Bytes,
+    rejects: BTreeMap<String, u64>,
+    log: Option<Log>,
+    listeners: Vec<String>,
+    routes: Vec<OfRoute>,
+    upstreams: Vec<OfUpstream>,
+}
+
+#[derive(Serialize)]
+struct Log {
+    written: u64,
+    dropped: u64,
+}
+
+#[derive(Serialize)]
+struct Configuration {
+    generation: u64,
+    loaded_seconds_ago: f64,
+    file: Option<String>,
+    refused: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Connections {
+    active: usize,
+    accepted: u64,
+    max: usize,
+    refused: u64,
+    accept_errors: u64,
+}
+
+#[derive(Serialize)]
+struct Requests {
+    total: u64,
+    in_flight: u64,
+    classes: BTreeMap<&'static str, u64>,
+    retries: u64,
+    failed_attempts: u64,
+    cut_answers: u64,
+}
+
+#[derive(Serialize)]
+struct Latency {
+    buckets: Vec<(Option<f64>, u64)>,
+    sum_seconds: f64,
+    count: u64,
+}
+
+#[derive(Serialize)]
+struct Bytes {
+    up: u64,
+    down: u64,
+    spliced: u64,
+}
+
+#[derive(Serialize)]
+struct OfRoute {
+    route: String,
+    upstream: String,
+    requests: u64,
+}
+
+#[derive(Serialize)]
+struct OfUpstream {
+    name: String,
+    traffic: &'static str,
+    policy: &'static str,
+    endpoints: Vec<OfEndpoint>,
+}
+
+#[derive(Serialize)]
+struct OfEndpoint {
+    address: String,
+    weight: u16,
+    backup: bool,
+    state: &'static str,
+    why: Option<String>,
+    since_seconds: Option<f64>,
+    until_seconds: Option<f64>,
+    requests: u64,
+    failures: u64,
+    in_flight: u64,
+    connections: Kept,
+    last_failures: Vec<Failed>,
+}
+
+#[derive(Serialize)]
+struct Kept {
+    idle: u64,
+    opened: u64,
+    reused: u64,
+}
+
+#[derive(Serialize)]
+struct Failed {
+    seconds_ago: f64,
+    what: String,
+}
+
+/// What is true now.
+pub(crate) fn write(board: &Board) -> Result<String, serde_json::Error> {
+    let facts = board.facts();
+    let now = board.epoch.tick(Instant::now());
+    let serves = facts.phase == Phase::Serving;
+    let status = Status {
+        version: env!("CARGO_PKG_VERSION"),
+        pid: std::process::id(),
+        uptime_seconds: board.started.elapsed().as_secs_f64(),
+        state: if serves { "serving" } else { "draining" },
+        ready: serves,
+        config: Configuration {
+            generation: facts.generation,
+            loaded_seconds_ago: facts.loaded.elapsed().as_secs_f64(),
+            file: facts.file.map(|path| path.display().to_string()),
+            refused: facts.refused,
+        },
+        threads: board.metrics.len(),
+        connections: Connections {
+            active: board.gate.open(),
+            accepted: board.sum(|counts| &counts.accepted),
+            max: board.gate.connections_max(),
+            refused: board.sum(|counts| &counts.turned_away),
+            accept_errors: board.sum(|counts| &counts.accept_errors),
+        },
+        requests: requests(board, &facts.plan),
+        latency: latency(board),
+        bytes: Bytes {
+            up: board.sum(|counts| &counts.bytes_up),
+            down: board.sum(|counts| &counts.bytes_down),
+            spliced: board.sum(|counts| &counts.bytes_spliced),
+        },
+        rejects: rejects(board),
+        log: board
+            .access_log
+            .as_ref()
+            .and_then(AccessLog::counts)
+            .map(|(written, dropped)| Log { written, dropped }),
+        listeners: facts.listeners.iter().map(ToString::to_string).collect(),
+        routes: routes(&facts.plan),
+        upstreams: facts.plan.upstreams.iter().map(|upstream| of_upstream(upstream, now)).collect(),
+    };
+    serde_json::to_string(&status)
+}
+
+fn requests(board: &Board, plan: &Plan) -> Requests {
+    let http = plan.upstreams.iter().filter(|upstream| upstream.traffic == Traffic::Http);
+    let endpoints = http.flat_map(|upstream| &upstream.endpoints);
+    let in_flight = endpoints.map(in_flight).sum();
+    let class = |place: usize| board.sum(|counts| &counts.responses[place]);
+    Requests {
+        total: board.sum(|counts| &counts.requests),
+        in_flight,
+        classes: CLASSES.iter().map(|(place, name)| (*name, class(*place))).collect(),
+        retries: board.sum(|counts| &counts.retries),
+        failed_attempts: board.sum(|counts| &counts.failed_attempts),
+        cut_answers: board.sum(|counts| &counts.cut_answers),
+    }
+}
+
+fn in_flight(endpoint: &Endpoint) -> u64 {
+    endpoint.record.total(EndpointMetrics::in_flight)
+}
+
+fn latency(board: &Board) -> Latency {
+    let (buckets, sum_seconds) = cumulated(&board.metrics);
+    let count = buckets.last().map_or(0, |(_, count)| *count);
+    Latency { buckets, sum_seconds, count }
+}
+
+/// Those that there were.
+fn rejects(board: &Board) -> BTreeMap<String, u64> {
+    let count = |reject: Reject| board.sum(|counts| &counts.rejects[reject as usize]);
+    let counted = Reject::ALL.into_iter().map(|reject| (reject.name(), count(reject)));
+    counted.filter(|(_, count)| *count > 0).collect()
+}
+
+fn routes(plan: &Plan) -> Vec<OfRoute> {
+    let of_route = |route: &Route| OfRoute {
+        route: route.name.to_string(),
+        upstream: plan.upstreams[route.upstream].name.to_string(),
+        requests: route.counts.iter().flat_map(|counts| &counts.responses).map(Counter::get).sum(),
+    };
+    plan.routes.iter().map(of_route).collect()
+}
+
+fn of_upstream(upstream: &Upstream, now: Tick) -> OfUpstream {
+    let traffic = match upstream.traffic {
+        Traffic::Http => "http",
+        Traffic::Tcp => "tcp",
+    };
+    let endpoints = upstream.endpoints.iter();
+    OfUpstream {
+        name: upstream.name.to_string(),
+        traffic,
+        policy: upstream.policy.name(),
+        endpoints: endpoints.map(|endpoint| of_endpoint(endpoint, upstream, now)).collect(),
+    }
+}
+
+fn of_endpoint(endpoint: &Endpoint, upstream: &Upstream, now: Tick) -> OfEndpoint {
+    let (record, told) = (&endpoint.record, told(endpoint, upstream, now));
+    let failed = record.failures.last().into_iter();
+    OfEndpoint {
+        address: endpoint.address.to_string(),
+        weight: endpoint.weight.get(),
+        backup: endpoint.role == Role::Backup,
+        state: told.state.name(),
+        why: told.why,
+        since_seconds: told.since.map(|since| between(since, now)),
+        until_seconds: told.until.map(|until| between(now, until)),
+        requests: record.begun(),
+        failures: record.total(|counts| counts.failed.get()),
+        in_flight: in_flight(endpoint),
+        connections: Kept {
+            idle: record.total(|counts| counts.idle.get()),
+            opened: record.total(|counts| counts.connects.get()),
+            reused: record.total(|counts| counts.reuses.get()),
+        },
+        last_failures: failed
+            .map(|failed| Failed { seconds_ago: between(failed.at, now), what: failed.to_string() })
+            .collect(),
+    }
+}
+
+/// In seconds.
+fn between(from: Tick, to: Tick) -> f64 {
+    std::time::Duration::from_millis(to.as_millis().saturating_sub(from.as_millis())).as_secs_f64()
+}

@@ -1,0 +1,295 @@
+//! Active checks: one checker per process, one task per address, verdicts in the endpoint's word.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::num::NonZeroU8;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::LocalOptions;
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::{Instant, sleep};
+
+use crate::address::Address;
+use crate::buffer::Buffer;
+use crate::fault::{Fault, Kind, Side, Stage};
+use crate::http::h1::parse;
+use crate::http::h1::scan::{Limits, Scan};
+use crate::http::message::head::Storage;
+use crate::net::connect::connect;
+use crate::net::deadline::{Activity, Elapsed, Epoch, Timer};
+use crate::plan::Plan;
+use crate::proxy_protocol::{Header, Version};
+use crate::relay::copy::Meter;
+use crate::session::attempt::{self, read_head};
+use crate::session::record::log_transition;
+use crate::upstream::endpoint::Endpoint;
+use crate::upstream::failures::{Failed, Met};
+use crate::upstream::health::{Admission, Streak, Tick, Verdict};
+use crate::upstream::settings::Check;
+use crate::upstream::{Traffic, Upstream};
+
+/// Successes in a row that bring an endpoint back.
+const RISE: NonZeroU8 = NonZeroU8::MIN;
+
+/// Failures in a row that take it out: one may be a hiccup.
+const FALL: NonZeroU8 = NonZeroU8::new(2).expect("2 is not 0");
+
+/// What is asked, of whom, how and how often.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Question {
+    address: Address,
+    traffic: Traffic,
+    announces: Option<Version>,
+    check: Check,
+    /// Host of an HTTP check, where routes to the endpoint have one of their own.
+    host: Option<String>,
+    interval: Duration,
+}
+
+/// An endpoint that a question is asked for.
+struct Subject {
+    upstream: Arc<Upstream>,
+    endpoint: usize,
+}
+
+/// A question that is asked again and again, and every endpoint it is asked for.
+struct Watch {
+    subjects: Rc<RefCell<Vec<Subject>>>,
+    task: JoinHandle<()>,
+}
+
+/// What the checks of all addresses have in common.
+struct Checker {
+    limits: Cell<Limits>,
+    epoch: Epoch,
+}
+
+/// The thread of the checks.
+pub(crate) struct Checks {
+    plans: mpsc::Sender<Arc<Plan>>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Checks {
+    /// Starts it.
+    pub(crate) fn start(plan: Arc<Plan>, epoch: Epoch) -> io::Result<Self> {
+        let (plans, mut later) = mpsc::channel::<Arc<Plan>>(1);
+        let work = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default());
+            match runtime {
+                Ok(runtime) => runtime.block_on(async {
+                    let limits = Cell::new(plan.limits);
+                    let checker = Rc::new(Checker { limits, epoch });
+                    let mut watches = HashMap::new();
+                    checker.adopt(&plan, &mut watches);
+                    drop(plan);
+                    while let Some(plan) = later.recv().await {
+                        checker.adopt(&plan, &mut watches);
+                    }
+                }),
+                Err(error) => log::error!("endpoints are not checked: {error}"),
+            }
+        };
+        let thread = thread::Builder::new().name("checks".to_owned()).spawn(work)?;
+        Ok(Self { plans, thread })
+    }
+
+    /// Checks the endpoints of another plan. Those that stay are not asked anew.
+    pub(crate) fn adopt(&self, plan: Arc<Plan>) {
+        if self.plans.blocking_send(plan).is_err() {
+            log::error!("endpoints are not checked any more: the checks have ended");
+        }
+    }
+
+    /// Ends it.
+    pub(crate) fn end(self) {
+        drop(self.plans);
+        if self.thread.join().is_err() {
+            log::error!("the checks panicked");
+        }
+    }
+}
+
+impl Checker {
+    fn adopt(self: &Rc<Self>, plan: &Plan, watches: &mut HashMap<Question, Watch>) {
+        self.limits.set(plan.limits);
+        let mut questions = self.questions(plan);
+        watches.retain(|question, watch| {
+            let subjects = questions.remove(question);
+            let stays = subjects.is_some();
+            match subjects {
+                Some(subjects) => drop(watch.subjects.replace(subjects)),
+                None => watch.task.abort(),
+            }
+            stays
+        });
+        let count = u32::try_from(questions.len()).unwrap_or(u32::MAX).max(1);
+        for (place, (question, subjects)) in (0..).zip(questions) {
+            let subjects = Rc::new(RefCell::new(subjects));
+            // Spread over the first interval, so that the endpoints are not all asked at once.
+            let delay = question.interval / count * place;
+            let (asked, of) = (question.clone(), Rc::clone(&subjects));
+            let task = spawn_local(Rc::clone(self).watch(asked, of, delay));
+            watches.insert(question, Watch { subjects, task });
+        }
+    }
+
+    fn questions(&self, plan: &Plan) -> HashMap<Question, Vec<Subject>> {
+        let mut questions: HashMap<Question, Vec<Subject>> = HashMap::new();
+        for (index, upstream) in plan.upstreams.iter().enumerate() {
+            let mut routes = plan.routes.iter().filter(|route| route.upstream == index);
+            let host = routes.find_map(|route| route.host_header.clone());
+            for (endpoint, Endpoint { address, .. }) in upstream.endpoints.iter().enumerate() {
+                if upstream.check == Check::Off {
+                    self.forget(upstream, endpoint);
+                    continue;
+                }
+                let question = Question {
+                    address: address.clone(),
+                    traffic: upstream.traffic,
+                    announces: upstream.announces,
+                    check: upstream.check.clone(),
+                    host: host.clone(),
+                    interval: upstream.check_interval,
+                };
+                let subject = Subject { upstream: Arc::clone(upstream), endpoint };
+                questions.entry(question).or_default().push(subject);
+            }
+        }
+        questions
+    }
+
+    /// Takes back what checks have found out about an endpoint that is not checked any more: nobody
+    /// else would.
+    fn forget(&self, upstream: &Upstream, endpoint: usize) {
+        let (health, now) = (upstream.endpoints[endpoint].health(), self.now());
+        if health.admission(now) == Admission::Down
+            && let Some(transition) = health.on_check(Verdict::Up, now)
+        {
+            log_transition(upstream, endpoint, transition, now, &"it is not checked any more");
+        }
+    }
+
+    fn now(&self) -> Tick {
+        self.epoch.tick(Instant::now())
+    }
+
+    async fn watch(
+        self: Rc<Self>,
+        question: Question,
+        subjects: Rc<RefCell<Vec<Subject>>>,
+        delay: Duration,
+    ) {
+        sleep(delay).await;
+        let mut streak = Streak::new(RISE, FALL);
+        let mut timer = Timer::new();
+        loop {
+            let begun = Instant::now();
+            let asking = pin!(self.once(&question));
+            let result = match timer.within(question.interval, asking).await {
+                Ok(result) => result,
+                Err(Elapsed) => Err(Fault::upstream(Stage::Connect, Kind::TimedOut)),
+            };
+            self.judge(&subjects.borrow(), &mut streak, result);
+            sleep(jittered(question.interval).saturating_sub(begun.elapsed())).await;
+        }
+    }
+
+    /// Reports the outcome; a fault of this machine says nothing about the endpoint.
+    fn judge(&self, subjects: &[Subject], streak: &mut Streak, result: Result<(), Fault>) {
+        if matches!(result, Err(fault) if fault.side == Side::Local) {
+            return;
+        }
+        streak.record(result.is_ok());
+        let now = self.now();
+        let why: &dyn std::fmt::Display = match &result {
+            Ok(()) => &"check passed",
+            Err(fault) => fault,
+        };
+        for Subject { upstream, endpoint } in subjects {
+            let record = &upstream.endpoints[*endpoint].record;
+            if let Err(fault) = result {
+                record.failures.add(Failed { at: now, met: Met::ByCheck, fault });
+            }
+            // Reported even when it has not changed: a success may lift an ejection. A failure
+            // that does not turn the verdict must not be reported as a success, though.
+            if result.is_ok() == (streak.verdict() == Verdict::Up)
+                && let Some(transition) = record.health.on_check(streak.verdict(), now)
+            {
+                log_transition(upstream, *endpoint, transition, now, why);
+            }
+        }
+    }
+
+    async fn once(&self, question: &Question) -> Result<(), Fault> {
+        let Question { address, traffic, announces, check, host, .. } = question;
+        let fault = |stage| move |kind| Fault::upstream(stage, kind);
+        let unconnected =
+            |error: io::Error| fault(Stage::Connect)(Kind::of(&error)).caused_by(&error);
+        let mut stream = connect(address).await.map_err(unconnected)?;
+        if let Some(version) = announces {
+            let told = attempt::announce(*version, Header::Local, &mut stream).await;
+            told.map_err(unconnected)?;
+        }
+        let (Check::Http(path), Traffic::Http) = (check, traffic) else { return Ok(()) };
+        let default_host = address.to_string();
+        let host = match (host, address) {
+            (Some(host), _) => host.as_str(),
+            (None, Address::Tcp(_)) => default_host.as_str(),
+            (None, Address::Unix(_)) => "localhost",
+        };
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: evener-check\r\n\
+             Connection: close\r\n\r\n"
+        );
+        let activity = Activity::new();
+        let meter = Meter::new(&activity);
+        let (mut read, mut write) = stream.split();
+        let sent = meter.write(&mut write, request.as_bytes()).await;
+        sent.map_err(|broken| fault(Stage::Request)(broken.kind))?;
+        let mut input = Buffer::new();
+        let limits = &self.limits.get();
+        loop {
+            let length = read_head(&mut read, &mut input, Scan::response(), limits, &meter)
+                .await
+                .map_err(fault(Stage::ResponseHead))?;
+            let mut storage = Storage::new();
+            let head = parse::response(&input.filled()[..length], limits, &mut storage)
+                .map_err(|reject| fault(Stage::ResponseHead)(Kind::Rejected(reject)))?;
+            match head.status {
+                _ if head.is_interim() => {}
+                200..400 => return Ok(()),
+                _ => return Err(fault(Stage::ResponseHead)(Kind::Unwell)),
+            }
+            input.consume(length);
+        }
+    }
+}
+
+/// The interval less or more up to a tenth, so that many balancers do not fall into step.
+fn jittered(interval: Duration) -> Duration {
+    let [random, ..] = RandomState::new().hash_one(0).to_le_bytes();
+    interval * 9 / 10 + interval / 5 * u32::from(random) / u32::from(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_stays_within_a_tenth() {
+        for _ in 0..100 {
+            let wait = jittered(Duration::from_secs(1));
+            assert!((900..=1100).contains(&wait.as_millis()), "{wait:?}");
+        }
+    }
+}

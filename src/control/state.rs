@@ -1,0 +1,117 @@
+//! What is true of a balancer at work, for whoever asks: the control thread writes it down, the admin
+//! thread reads it, and no worker knows of it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use super::running::Running;
+use crate::address::Address;
+use crate::log::access_log::AccessLog;
+use crate::metrics::{Counter, Metrics};
+use crate::net::deadline::Epoch;
+use crate::net::limiter::Gate;
+use crate::plan::Plan;
+
+/// What a balancer is doing as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Taking connections.
+    Serving,
+    /// Taking no more, finishing what has begun.
+    Draining,
+}
+
+/// What is true now.
+#[derive(Clone)]
+pub(crate) struct Facts {
+    /// What sessions follow.
+    pub(crate) plan: Arc<Plan>,
+    /// Where they come from, with the ports the kernel chose.
+    pub(crate) listeners: Vec<Address>,
+    /// The configuration file, if there is one.
+    pub(crate) file: Option<PathBuf>,
+    /// Counts the configurations that were followed, from 1.
+    pub(crate) generation: u64,
+    /// When this one was.
+    pub(crate) loaded: Instant,
+    /// Why the last reload was refused, if it was.
+    pub(crate) refused: Option<String>,
+    /// What is being done.
+    pub(crate) phase: Phase,
+}
+
+/// The facts, and what stays as it is.
+pub(crate) struct Board {
+    /// The counters of each worker.
+    pub(crate) metrics: Vec<Arc<Metrics>>,
+    /// How many connections there are, and may be.
+    pub(crate) gate: Arc<Gate>,
+    /// Where requests have their lines, if anywhere.
+    pub(crate) access_log: Option<AccessLog>,
+    /// Where ticks count from.
+    pub(crate) epoch: Epoch,
+    /// When all this began.
+    pub(crate) started: Instant,
+    facts: Mutex<Facts>,
+}
+
+impl Board {
+    /// Of a balancer that has just been started.
+    pub(crate) fn new(running: &Running) -> Self {
+        let now = Instant::now();
+        let facts = Facts {
+            plan: Arc::clone(running.plan()),
+            listeners: running.addresses().cloned().collect(),
+            file: running.config().file.clone(),
+            generation: 1,
+            loaded: now,
+            refused: None,
+            phase: Phase::Serving,
+        };
+        Self {
+            metrics: running.metrics.clone(),
+            gate: Arc::clone(&running.gate),
+            access_log: running.access_log().cloned(),
+            epoch: running.epoch(),
+            started: now,
+            facts: Mutex::new(facts),
+        }
+    }
+
+    /// What is true now.
+    pub(crate) fn facts(&self) -> Facts {
+        self.lock().clone()
+    }
+
+    /// What all workers have counted of something.
+    pub(crate) fn sum(&self, of: impl Fn(&Metrics) -> &Counter) -> u64 {
+        self.metrics.iter().map(|metrics| of(metrics).get()).sum()
+    }
+
+    /// Another configuration is followed from now on.
+    pub(crate) fn follows(&self, running: &Running) {
+        let mut facts = self.lock();
+        facts.plan = Arc::clone(running.plan());
+        facts.listeners = running.addresses().cloned().collect();
+        facts.generation += 1;
+        facts.loaded = Instant::now();
+        facts.refused = None;
+    }
+
+    /// Another configuration was refused.
+    pub(crate) fn refused(&self, reasons: &[String]) {
+        self.lock().refused = Some(reasons.join("\n"));
+    }
+
+    /// No more connections are taken from now on.
+    pub(crate) fn drains(&self) {
+        self.lock().phase = Phase::Draining;
+    }
+
+    /// A panic elsewhere leaves whole facts behind.
+    fn lock(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,89 @@
+//! `evener demo`: three origins and a balancer in front of them, and a line that shows who gets
+//! what.
+
+pub mod origin;
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use crate::address::Address;
+use crate::config::Config;
+use crate::control::running::{Running, StartError, start};
+use crate::control::signals::Signals;
+
+/// What the demo's origins are called, with the route each is behind.
+const ORIGINS: [(&str, &str); 3] = [("/auth", "auth-1"), ("/auth", "auth-2"), ("/task", "task-1")];
+
+/// How often the live line is drawn.
+const REFRESH: Duration = Duration::from_millis(500);
+
+/// The origins of the demo, started, and the `--route` flags that lead to them.
+pub fn origins() -> Result<Vec<String>, StartError> {
+    let any = Address::Tcp(([127, 0, 0, 1], 0).into());
+    let mut routes: Vec<(&str, String)> = Vec::new();
+    for (prefix, name) in ORIGINS {
+        let address = origin::start(&any, name, NonZeroUsize::MIN)
+            .map_err(|error| StartError::Bind(any.clone(), error))?;
+        match routes.iter_mut().find(|(known, _)| *known == prefix) {
+            Some((_, endpoints)) => {
+                let _ = write!(endpoints, ",{address}");
+            }
+            None => routes.push((prefix, address.to_string())),
+        }
+    }
+    Ok(routes.into_iter().map(|(prefix, endpoints)| format!("{prefix}={endpoints}")).collect())
+}
+
+/// Runs the balancer of the demo until a signal ends it.
+pub fn run(config: Config, routes: &[String]) -> Result<(), StartError> {
+    let mut signals = Signals::install().map_err(StartError::Thread)?;
+    let running = start(config, None, || Ok(()))?;
+    let at = running.addresses().next().map(ToString::to_string).unwrap_or_default();
+    println!("Evener balances on http://{at} over three small origins. The same by hand:\n");
+    println!("  evener --listen {at} --threads 1 \\");
+    println!("         --route {}", routes.join(" \\\n         --route "));
+    println!("\nTry, in another terminal:\n");
+    println!("  curl http://{at}/auth              # auth-1 and auth-2 in turn");
+    println!("  curl http://{at}/task/echo         # what an endpoint gets to see");
+    println!("  curl -i http://{at}/nope           # no route: 404");
+    println!("  wrk -t1 -c64 -d10 http://{at}/auth");
+    println!("\nCtrl-C ends it. Requests so far:\n");
+    watch(&running, &mut signals);
+    println!();
+    Ok(())
+}
+
+fn watch(running: &Running, signals: &mut Signals) {
+    let (mut drawn, mut before) = (String::new(), 0);
+    loop {
+        let (line, total) = line(running, before);
+        before = total;
+        if line != drawn {
+            let mut out = io::stdout().lock();
+            let redraw = out.is_terminal();
+            let (start, end) = if redraw { ("\r\x1b[K", "") } else { ("", "\n") };
+            // A terminal that is gone is no reason to stop balancing.
+            let _ = write!(out, "{start}{line}{end}").and_then(|()| out.flush());
+            drawn = line;
+        }
+        if signals.wait(REFRESH) {
+            return;
+        }
+    }
+}
+
+/// The live line, and the number of requests it is about.
+fn line(running: &Running, before: u64) -> (String, u64) {
+    let endpoints = running.plan().upstreams.iter().flat_map(|upstream| &upstream.endpoints);
+    let counts = endpoints.map(|endpoint| endpoint.record.begun());
+    let total = running.metrics.iter().map(|worker| worker.requests.get()).sum();
+    let per_second = u128::from(total - before) * 1000 / REFRESH.as_millis();
+    let mut line = String::from("  ");
+    for ((_, name), count) in ORIGINS.iter().zip(counts) {
+        let _ = write!(line, "{name} {count}   ");
+    }
+    let _ = write!(line, "({per_second} requests/s)");
+    (line, total)
+}

@@ -1,0 +1,242 @@
+//! A small, fast origin: something to balance over, for the demo, benchmarks and trying out.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::pin::pin;
+use std::rc::Rc;
+use std::thread;
+use std::time::Duration;
+
+use socket2::Socket;
+use tokio::runtime::LocalOptions;
+use tokio::task::spawn_local;
+use tokio::time::sleep;
+
+use crate::address::Address;
+use crate::buffer::{BUFFER_BYTES, Buffer};
+use crate::config::value;
+use crate::fault::Kind;
+use crate::http::h1::chunked::Emit;
+use crate::http::h1::encode::Connection;
+use crate::http::h1::framing;
+use crate::http::h1::parse;
+use crate::http::h1::persistence::Options;
+use crate::http::h1::reply::Reply;
+use crate::http::h1::scan::{Limits, Scan};
+use crate::http::message::field::{self, Name};
+use crate::http::message::head::{Method, RequestHead, Storage, Version};
+use crate::net::deadline::{Activity, Timer};
+use crate::net::listen::{self, Listener};
+use crate::net::stream::{Stream, WriteHalf};
+use crate::reject::Reject;
+use crate::relay::body::Body;
+use crate::relay::copy::{Broken, Meter};
+use crate::session::attempt::read_head;
+
+const LIMITS: Limits = Limits { head_bytes_max: 32 * 1024, fields_max: 256 };
+
+/// How long it waits for a client, or for its client to read.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The largest answer it can be asked for: more than any test needs, and still not endless.
+const BYTES_MAX: usize = 1 << 40;
+
+/// The longest delay it can be asked for.
+const DELAY_MAX: Duration = Duration::from_secs(600);
+
+/// What it answers large requests with.
+static FILLER: [u8; BUFFER_BYTES] = [b'.'; BUFFER_BYTES];
+
+/// The client has left, or was given up.
+struct Left;
+
+impl From<Broken> for Left {
+    fn from(_: Broken) -> Self {
+        Self
+    }
+}
+
+/// What a request asks for.
+struct Order {
+    version: Version,
+    status: u16,
+    delay: Duration,
+    /// Length of the answer, if not that of `text`.
+    bytes: Option<usize>,
+    text: Vec<u8>,
+    body: Body,
+    expects_continue: bool,
+    head_only: bool,
+    persists: bool,
+}
+
+/// Starts an origin on threads of its own and says where it listens. It runs until the process
+/// ends.
+pub fn start(address: &Address, name: &str, threads: NonZeroUsize) -> io::Result<Address> {
+    let bound = listen::bind(address, threads.get())?;
+    for socket in bound.sockets {
+        let name = name.to_owned();
+        thread::Builder::new().name(name.clone()).spawn(move || {
+            if let Err(error) = run(socket, &name) {
+                log::error!("origin {name}: {error}");
+            }
+        })?;
+    }
+    Ok(bound.address)
+}
+
+fn run(socket: Socket, name: &str) -> io::Result<()> {
+    let builder = &mut tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build_local(LocalOptions::default())?.block_on(async {
+        let listener = Listener::register(socket)?;
+        let name: Rc<str> = name.into();
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let name = Rc::clone(&name);
+                    spawn_local(async move {
+                        // An origin for trials need not say why a client left.
+                        let _ = serve(stream, &name).await;
+                    });
+                }
+                Err(error) => {
+                    log::warn!("origin {name}: {error}");
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    })
+}
+
+async fn serve(mut stream: Stream, name: &str) -> Result<(), Left> {
+    let activity = Activity::new();
+    let meter = Meter::new(&activity);
+    let mut timer = Timer::new();
+    let serving = converse(&mut stream, name, &meter);
+    timer.while_active(PATIENCE, &activity, pin!(serving)).await.unwrap_or(Err(Left))
+}
+
+async fn converse(stream: &mut Stream, name: &str, meter: &Meter<'_>) -> Result<(), Left> {
+    let (mut read, mut write) = stream.split();
+    let mut input = Buffer::new();
+    loop {
+        let length = match read_head(&mut read, &mut input, Scan::request(), &LIMITS, meter).await {
+            Ok(length) => length,
+            Err(Kind::Rejected(reject)) => return refuse(&mut write, reject, meter).await,
+            Err(_) => return Err(Left),
+        };
+        let mut order = match order(&input.filled()[..length], name) {
+            Ok(order) => order,
+            Err(reject) => return refuse(&mut write, reject, meter).await,
+        };
+        input.consume(length);
+        if order.expects_continue {
+            meter.write(&mut write, b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+        }
+        while !order.body.has_ended() {
+            match order.body.admit(&mut input, usize::MAX) {
+                Ok(0) if order.body.has_ended() => {}
+                Ok(0) if meter.read(&mut read, &mut input).await? == 0 => return Err(Left),
+                Ok(count) => order.body.pass(&mut input, count),
+                Err(reject) => return refuse(&mut write, reject, meter).await,
+            }
+        }
+        // In steps, so that a delay is not taken for a client that has left.
+        let mut delay = order.delay;
+        while !delay.is_zero() {
+            let step = delay.min(PATIENCE / 2);
+            sleep(step).await;
+            meter.touch();
+            delay -= step;
+        }
+        order.answer(&mut write, meter).await?;
+        if !order.persists {
+            return write.shutdown().map_err(|_| Left);
+        }
+    }
+}
+
+async fn refuse(write: &mut WriteHalf<'_>, reject: Reject, meter: &Meter<'_>) -> Result<(), Left> {
+    let mut out = Buffer::new();
+    let reply = Reply::new(reject.status(), reject.phrase());
+    reply.write(Method::Other, Connection::Close, &mut out);
+    meter.write(write, out.filled()).await?;
+    write.shutdown().map_err(|_| Left)
+}
+
+impl Order {
+    async fn answer(&self, write: &mut WriteHalf<'_>, meter: &Meter<'_>) -> Result<(), Left> {
+        let (status, bytes) = (self.status, self.bytes.unwrap_or(self.text.len()));
+        let reason = if status == 200 { "OK" } else { "As Asked" };
+        let length =
+            if status == 204 { String::new() } else { format!("Content-Length: {bytes}\r\n") };
+        let connection = match (self.persists, self.version) {
+            (false, _) => "Connection: close\r\n",
+            (true, Version::Http10) => "Connection: keep-alive\r\n",
+            (true, Version::Http11) => "",
+        };
+        let mut out = Buffer::new();
+        out.append(format!("HTTP/1.1 {status} {reason}\r\n{length}{connection}\r\n").as_bytes());
+        let bodiless = self.head_only || status == 204 || status == 304;
+        let mut left = if bodiless { 0 } else { bytes };
+        let filler = if self.bytes.is_some() { &FILLER[..] } else { &self.text };
+        left -= out.append(&filler[..left.min(filler.len())]);
+        meter.write(write, out.filled()).await?;
+        while left > 0 {
+            let piece = &FILLER[..left.min(FILLER.len())];
+            meter.write(write, piece).await?;
+            left -= piece.len();
+        }
+        Ok(())
+    }
+}
+
+fn order(bytes: &[u8], name: &str) -> Result<Order, Reject> {
+    let mut storage = Storage::new();
+    let head = parse::request(bytes, &LIMITS, &mut storage)?;
+    let framing = framing::request(&head)?;
+    let path = head.path();
+    let echo = path == "/echo" || path.ends_with("/echo");
+    let text = if echo { bytes.to_vec() } else { format!("{name} {path}\n").into_bytes() };
+    let asked = |key: &str| query(&head, key);
+    Ok(Order {
+        version: head.version,
+        status: asked("status").and_then(|text| value::number(text, 200, 599).ok()).unwrap_or(200),
+        delay: asked("delay")
+            .and_then(|text| value::duration(text).ok())
+            .map_or(Duration::ZERO, |delay| delay.min(DELAY_MAX)),
+        bytes: asked("bytes").and_then(|text| value::size(text).ok()).map(|n| n.min(BYTES_MAX)),
+        text,
+        body: Body::new(framing, Emit::Data),
+        expects_continue: head
+            .fields
+            .values(Name::Expect)
+            .flat_map(field::list)
+            .any(|expected| expected.eq_ignore_ascii_case(b"100-continue")),
+        head_only: head.semantics == Method::Head,
+        persists: Options::of(&head.fields).persists(head.version),
+    })
+}
+
+/// The value of `key` in the query of the target.
+fn query<'b>(head: &RequestHead<'_, 'b>, key: &str) -> Option<&'b str> {
+    let (_, query) = head.target.split_once('?')?;
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(k, _)| *k == key)
+        .map(|(_, v)| v)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_says_what_to_answer() {
+        let bytes = b"GET /a?bytes=1k&status=404&delay=5ms HTTP/1.1\r\nHost: a\r\n\r\n";
+        let order = order(bytes, "o").unwrap();
+        assert_eq!((order.bytes, order.status), (Some(1024), 404));
+        assert_eq!(order.delay, Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,13 @@
+//! HTTP/1.1 on the wire: bytes in, values out.
+//!
+//! `scan` finds the end of a head, `parse` reads it strictly, `framing` says where its body ends,
+//! `chunked` checks a chunked body as it passes, `persistence` says whether a connection may be used
+//! again, `encode` writes a head again with one framing, `reply` writes our own answers.
+
+pub mod chunked;
+pub mod encode;
+pub mod framing;
+pub mod parse;
+pub mod persistence;
+pub mod reply;
+pub mod scan;

@@ -1,0 +1,102 @@
+//! The answers of our own: short, plain, and nothing in them that a peer wrote.
+
+use std::io::Write;
+
+use super::encode::Connection;
+use crate::buffer::Buffer;
+use crate::http::message::head::Method;
+
+/// An answer the proxy gives itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The status code.
+    pub status: u16,
+    /// The reason, for the person who reads the body.
+    pub phrase: &'static str,
+    /// Seconds after which another try makes sense.
+    pub retry_after: Option<u32>,
+}
+
+impl Reply {
+    /// An answer without Retry-After.
+    pub fn new(status: u16, phrase: &'static str) -> Self {
+        Self { status, phrase, retry_after: None }
+    }
+
+    /// Writes head and body to `out`; the answer to HEAD leaves out the body.
+    pub fn write(&self, to: Method, connection: Connection, out: &mut Buffer) {
+        let reason = reason(self.status);
+        let body_bytes = reason.len() + self.phrase.len() + "000 : \n".len();
+        let mut spare = out.spare_mut();
+        let room = spare.len();
+        // An answer takes a few hundred bytes of an empty 64 KiB buffer: it cannot fail to fit.
+        let _ = write!(spare, "HTTP/1.1 {} {reason}\r\n", self.status);
+        let _ = write!(spare, "Content-Type: text/plain\r\nContent-Length: {body_bytes}\r\n");
+        if let Some(seconds) = self.retry_after {
+            let _ = write!(spare, "Retry-After: {seconds}\r\n");
+        }
+        let _ = spare.write_all(connection.line());
+        let _ = spare.write_all(b"\r\n");
+        if to != Method::Head {
+            let _ = writeln!(spare, "{} {reason}: {}", self.status, self.phrase);
+        }
+        let used = room - spare.len();
+        out.fill(used);
+    }
+}
+
+/// The standard reason phrase of a status this proxy answers with (RFC 9110 §15, RFC 6585 §5).
+pub fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        422 => "Unprocessable Content",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(reply: Reply, to: Method) -> String {
+        let mut out = Buffer::new();
+        reply.write(to, Connection::Close, &mut out);
+        String::from_utf8(out.filled().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn the_length_is_that_of_the_body() {
+        let text = written(Reply::new(404, "no route"), Method::Other);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body, "404 Not Found: no route\n");
+        assert!(head.contains(&format!("Content-Length: {}", body.len())));
+        assert!(head.ends_with("Connection: close"));
+    }
+
+    #[test]
+    fn head_is_answered_without_a_body() {
+        assert!(written(Reply::new(502, "x"), Method::Head).ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn retry_after_is_in_seconds() {
+        let reply = Reply { retry_after: Some(1), ..Reply::new(503, "x") };
+        assert!(written(reply, Method::Other).contains("\r\nRetry-After: 1\r\n"));
+    }
+}

@@ -1,0 +1,157 @@
+//! The head of a message as it was parsed: borrowed from the bytes it was read from, no copies.
+
+use std::mem::MaybeUninit;
+
+use httparse::Header;
+
+use super::field::Name;
+
+/// The most fields any head may have, whatever `--max-fields` says: sizes the tables on the stack.
+pub const FIELDS_CEILING: usize = 256;
+
+/// HTTP/1.0 or HTTP/1.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// RFC 1945.
+    Http10,
+    /// RFC 9112.
+    Http11,
+}
+
+/// The request methods whose semantics matter to a proxy (RFC 9110 §9.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Idempotent (RFC 9110 §9.2.2): GET, OPTIONS, TRACE, PUT, DELETE.
+    Idempotent,
+    /// As GET, but the answer has no body.
+    Head,
+    /// Asks for a tunnel; refused.
+    Connect,
+    /// Anything else must not be sent twice.
+    Other,
+}
+
+impl Method {
+    pub(in crate::http) fn of(method: &str) -> Self {
+        match method {
+            "GET" | "OPTIONS" | "TRACE" | "PUT" | "DELETE" => Self::Idempotent,
+            "HEAD" => Self::Head,
+            "CONNECT" => Self::Connect,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether sending the request twice means no more than sending it once.
+    pub fn is_idempotent(self) -> bool {
+        matches!(self, Self::Idempotent | Self::Head)
+    }
+}
+
+/// Room for the fields of one head, on the caller's stack.
+pub struct Storage<'b> {
+    pub(in crate::http) headers: [MaybeUninit<Header<'b>>; FIELDS_CEILING],
+    pub(in crate::http) names: [Name; FIELDS_CEILING],
+}
+
+impl Storage<'_> {
+    /// Nothing is initialised but the table of names.
+    pub fn new() -> Self {
+        Self {
+            headers: [const { MaybeUninit::uninit() }; FIELDS_CEILING],
+            names: [Name::Other; FIELDS_CEILING],
+        }
+    }
+}
+
+impl Default for Storage<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The fields of a head, in order, each name recognised once.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields<'h, 'b> {
+    headers: &'h [Header<'b>],
+    names: &'h [Name],
+    /// A bit for each [`Name`] that is there: most that are asked for are not.
+    present: u16,
+}
+
+impl<'h, 'b> Fields<'h, 'b> {
+    pub(in crate::http) fn new(
+        headers: &'h [Header<'b>],
+        names: &'h mut [Name; FIELDS_CEILING],
+    ) -> Self {
+        let mut present = 0;
+        for (header, name) in headers.iter().zip(names.iter_mut()) {
+            *name = Name::of(header.name.as_bytes());
+            present |= name.bit();
+        }
+        Self { headers, names: &names[..headers.len()], present }
+    }
+
+    /// Whether there is a field of that name.
+    pub fn has(&self, name: Name) -> bool {
+        self.present & name.bit() != 0
+    }
+
+    /// Every field: what its name means, the name as written, the value without the white space
+    /// around it.
+    pub fn iter(&self) -> impl Iterator<Item = (Name, &'b str, &'b [u8])> + use<'h, 'b> {
+        let headers = self.headers.iter();
+        self.names.iter().zip(headers).map(|(known, header)| (*known, header.name, header.value))
+    }
+
+    /// The values of every field of that name, in order.
+    pub fn values(&self, wanted: Name) -> impl Iterator<Item = &'b [u8]> + use<'h, 'b> {
+        let searched = if self.has(wanted) { self.names } else { &[] };
+        let fields = searched.iter().zip(self.headers);
+        fields.filter(move |(known, _)| **known == wanted).map(|(_, header)| header.value)
+    }
+}
+
+/// The head of a request, borrowed from the bytes it was read from.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead<'h, 'b> {
+    /// The method as written: a token.
+    pub method: &'b str,
+    /// What the method means.
+    pub semantics: Method,
+    /// The target in origin-form, or `*`: visible ASCII.
+    pub target: &'b str,
+    /// The version it was sent with.
+    pub version: Version,
+    /// The host it is for: of the target if that is absolute, else of Host; empty if neither.
+    pub authority: &'b [u8],
+    /// Its fields.
+    pub fields: Fields<'h, 'b>,
+}
+
+impl<'b> RequestHead<'_, 'b> {
+    /// The path of the target, without its query.
+    pub fn path(&self) -> &'b str {
+        let end = memchr::memchr(b'?', self.target.as_bytes()).unwrap_or(self.target.len());
+        &self.target[..end]
+    }
+}
+
+/// The head of a response, borrowed from the bytes it was read from.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseHead<'h, 'b> {
+    /// 100–599.
+    pub status: u16,
+    /// As written, or empty.
+    pub reason: &'b str,
+    /// The version it was sent with.
+    pub version: Version,
+    /// Its fields.
+    pub fields: Fields<'h, 'b>,
+}
+
+impl ResponseHead<'_, '_> {
+    /// Whether the final response is still to come (RFC 9110 §15.2); 101 is final here.
+    pub fn is_interim(&self) -> bool {
+        self.status < 200 && self.status != 101
+    }
+}

@@ -1,0 +1,11 @@
+//! Where log lines go: the access log of all workers and the error log, each written by a thread of
+//! its own that nobody waits for.
+
+pub mod access_log;
+pub mod access_logger;
+pub mod error_log;
+pub mod log_writer;
+mod output;
+pub mod queue;
+pub mod target;
+mod writer;

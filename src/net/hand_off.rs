@@ -1,0 +1,143 @@
+//! The way out of a process that hands over to another one: connections that rest go there as they
+//! are, without their peers noticing.
+
+use std::cell::Cell;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::BorrowedFd;
+use std::pin::pin;
+use std::time::Duration;
+
+use rustix::net::SendFlags;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
+
+use super::deadline::Timer;
+use super::upgrade_socket::Channel;
+use crate::proxy_protocol::Header;
+
+/// How long the other process may take to make room for a connection.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Between two tries while it does not: rare, and over when it has read.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// What is said of a connection that goes along.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Departure {
+    /// A client's, between two requests.
+    Client {
+        /// Its address.
+        peer: Option<IpAddr>,
+        /// What a proxy in front said of it.
+        header: Option<Announced>,
+        /// Whether it has been answered before.
+        is_answered: bool,
+    },
+    /// One to an endpoint, idle.
+    Idle {
+        /// The name of the upstream.
+        upstream: String,
+        /// The address of the endpoint.
+        address: String,
+        /// Bytes written to it so far.
+        carried: u64,
+    },
+}
+
+/// As [`Header`].
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub enum Announced {
+    /// On behalf of another connection.
+    Proxied {
+        /// Who opened that one.
+        source: SocketAddr,
+        /// Where that one was accepted.
+        destination: SocketAddr,
+    },
+    /// Nothing more.
+    Local,
+}
+
+impl From<Header> for Announced {
+    fn from(header: Header) -> Self {
+        match header {
+            Header::Proxied { source, destination } => Self::Proxied { source, destination },
+            Header::Local => Self::Local,
+        }
+    }
+}
+
+impl From<Announced> for Header {
+    fn from(announced: Announced) -> Self {
+        match announced {
+            Announced::Proxied { source, destination } => Self::Proxied { source, destination },
+            Announced::Local => Self::Local,
+        }
+    }
+}
+
+/// The way out.
+pub struct Exit {
+    channel: Channel,
+    is_barred: Cell<bool>,
+    /// One sends at a time, so that a full socket is tried by one.
+    turn: Semaphore,
+}
+
+/// Nothing goes out any more: the other process is gone, or takes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Barred;
+
+impl Exit {
+    /// Through a channel.
+    pub fn new(channel: Channel) -> Self {
+        Self { channel, is_barred: Cell::new(false), turn: Semaphore::new(1) }
+    }
+
+    /// Whether anything goes out.
+    pub fn is_barred(&self) -> bool {
+        self.is_barred.get()
+    }
+
+    /// Sends a connection out, unless nothing goes out any more. It is the other process's from then
+    /// on: here it is only to be dropped.
+    pub async fn leave(
+        &self,
+        departure: &Departure,
+        descriptor: BorrowedFd<'_>,
+    ) -> Result<(), Barred> {
+        let _turn = self.turn.acquire().await.map_err(|_| Barred)?;
+        if self.is_barred() {
+            return Err(Barred);
+        }
+        let sending = pin!(self.send(departure, descriptor));
+        match Timer::new().within(LIMIT, sending).await {
+            Ok(Ok(())) => Ok(()),
+            failed => {
+                if !self.is_barred.replace(true) {
+                    log::warn!("connections are not handed over any more: {failed:?}");
+                }
+                Err(Barred)
+            }
+        }
+    }
+
+    async fn send(&self, departure: &Departure, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        let bytes = serde_json::to_vec(departure)?;
+        loop {
+            match self.channel.send(&bytes, &[descriptor], SendFlags::DONTWAIT) {
+                Err(error) if makes_room(&error) => sleep(PAUSE).await,
+                sent => return sent,
+            }
+        }
+    }
+}
+
+/// Whether the other process has only to take what is on its way: the socket is full, or too many
+/// descriptors are (`ETOOMANYREFS`, unix(7)).
+fn makes_room(error: &io::Error) -> bool {
+    let too_many = rustix::io::Errno::TOOMANYREFS.raw_os_error();
+    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(too_many)
+}

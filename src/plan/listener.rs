@@ -1,0 +1,36 @@
+//! What a listener is for.
+
+/// What connections to a listener begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Greeting {
+    /// With what they carry.
+    Nothing,
+    /// With a header of the PROXY protocol.
+    ProxyHeader,
+}
+
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entrance {
+    /// What its connections begin with.
+    pub greeting: Greeting,
+    /// What is done with them.
+    pub service: Service,
+}
+
+impl Entrance {
+    /// For requests of clients that come by themselves.
+    pub const HTTP: Self = Self { greeting: Greeting::Nothing, service: Service::Http };
+}
+
+/// What is done with the connections of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Their requests are routed.
+    Http,
+    /// Each goes to an endpoint of this upstream as it is.
+    Tcp {
+        /// The index of the upstream in the plan.
+        upstream: usize,
+    },
+}

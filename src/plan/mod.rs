@@ -1,0 +1,75 @@
+//! What is in force: routes, upstreams, timeouts and limits, and one worker's share of them.
+
+pub mod context;
+pub mod handle;
+pub mod listener;
+pub mod trusted;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::http::h1::scan::Limits;
+use crate::log::access_logger::{Journal, Log};
+use crate::metrics::RouteMetrics;
+use crate::route::Router;
+use crate::upstream::{self, Upstream};
+use trusted::Trusted;
+
+/// How long each wait for a client may last. None is infinite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a client's head, from its first byte to its last.
+    pub header: Duration,
+    /// For a client's next request.
+    pub keepalive: Duration,
+    /// For a client to take what we answer ourselves, between two bytes.
+    pub idle: Duration,
+}
+
+/// Where requests go that match a pattern, and what is changed about them.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The pattern, in its canonical form.
+    pub name: Box<str>,
+    /// What each worker has counted; outlives the plan, as long as a later one has the route too.
+    pub counts: Arc<[RouteMetrics]>,
+    /// The index of its upstream in the plan.
+    pub upstream: usize,
+    /// How long waits for its endpoints may last.
+    pub timeouts: upstream::settings::Timeouts,
+    /// What Host says to endpoints, if not what the client said.
+    pub host_header: Option<String>,
+    /// The prefix that the target loses on its way, if it does.
+    pub strips: Option<Box<str>>,
+}
+
+impl Route {
+    /// Nothing counted by any of so many workers.
+    pub fn counts(workers: usize) -> Arc<[RouteMetrics]> {
+        (0..workers).map(|_| RouteMetrics::default()).collect()
+    }
+}
+
+/// Everything that was decided before a session began; never changed, only replaced.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Finds the index of a route.
+    pub router: Router,
+    /// By that index.
+    pub routes: Vec<Route>,
+    /// What routes and listeners lead to.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// How long waits for clients may last.
+    pub timeouts: Timeouts,
+    /// What a head may cost.
+    pub limits: Limits,
+    /// Whose word is believed.
+    pub trusted: Trusted,
+}
+
+impl Plan {
+    pub(super) fn log(&self, journal: Rc<Journal>) -> Log {
+        Log::new(journal, self.routes.iter().map(|route| &*route.name), &self.upstreams)
+    }
+}

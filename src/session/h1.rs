@@ -1,0 +1,412 @@
+//! An HTTP/1.1 client connection: parked between requests, at work on one after the other.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::attempt::{self, Asked};
+use super::client_info::Caller;
+use super::exchange::{self, send};
+use super::record;
+use super::request_log::{Coming, Draft};
+use super::transfer::{Client, Next, Request};
+use crate::access_log::is_request_id;
+use crate::buffer::Buffer;
+use crate::drain::{Phase, Seat};
+use crate::fault::{Fault, Kind, Stage};
+use crate::http::h1::chunked::Emit;
+use crate::http::h1::encode::{self, Connection, RequestEdit, Stripped};
+use crate::http::h1::framing::{self, Framing};
+use crate::http::h1::parse;
+use crate::http::h1::persistence::{self, Options};
+use crate::http::h1::reply::Reply;
+use crate::http::h1::scan::{Limits, Scan, leading_blank};
+use crate::http::message::field::Name;
+use crate::http::message::head::{Method, RequestHead, Storage, Version};
+use crate::net::deadline::{Activity, Elapsed, Timer};
+use crate::net::hand_off::Barred;
+use crate::net::limiter::Ticket;
+use crate::net::stream::{ReadHalf, Stream};
+use crate::plan::context::Services;
+use crate::plan::handle::Current;
+use crate::reject::Reject;
+use crate::relay::body::Body;
+use crate::relay::copy::Meter;
+use crate::route;
+
+/// How long a client that has been answered may take to stop sending, between two bytes and in
+/// all, as in nginx. Closing at once would reset the connection and could destroy the answer on its
+/// way (RFC 9112 §9.6).
+const LINGER: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
+
+/// Serves a connection until it ends. While parked it holds no buffer and this small state only;
+/// the work on a request is boxed and gone when the next wait begins.
+/// `early` is what has come already.
+pub fn serve(
+    mut stream: Stream,
+    caller: Caller,
+    early: Buffer,
+    ticket: Ticket,
+    wait: Wait,
+    current: Rc<Current>,
+) -> impl Future<Output = ()> {
+    let mut timer = Timer::new();
+    let mut patience = Patience::new(wait);
+    let mut early = (!early.is_empty()).then(|| Box::new(early));
+    // A block, since a function would keep each of its arguments twice.
+    async move {
+        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        // Held where it is, to the end.
+        let _ = &ticket;
+        let seat = current.get().drain.enter(waker);
+        loop {
+            if early.is_none() {
+                match park(&stream, &seat, &mut timer, &mut patience, &current).await {
+                    Parked::Readable => {}
+                    Parked::Leaving => {
+                        if Box::pin(leave(&stream, &caller, patience.wait, &current)).await.is_ok()
+                        {
+                            return;
+                        }
+                        continue;
+                    }
+                    Parked::Over => return,
+                }
+            }
+            let input = early.take().map(|early| *early);
+            let working = work(&mut stream, &mut timer, &caller, input, &current);
+            // Written where it stays: `Box::pin` would copy all of it there.
+            match Box::into_pin(Box::write(Box::new_uninit(), working)).await {
+                None => {}
+                Some(Next::Reuse) => {
+                    patience = Patience::new(Wait::Next);
+                }
+                Some(Next::Close) => return,
+                Some(Next::Linger) => return Box::pin(linger(&mut stream, &mut timer)).await,
+                Some(Next::Cut) => return stream.set_reset_on_close(true),
+            }
+        }
+    }
+}
+
+async fn leave(
+    stream: &Stream,
+    caller: &Caller,
+    wait: Wait,
+    current: &Current,
+) -> Result<(), Barred> {
+    current.let_go(stream, &caller.departure(wait == Wait::Next)).await
+}
+
+/// How a wait between requests ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Parked {
+    Readable,
+    /// It is to go to another process, with whatever has come.
+    Leaving,
+    Over,
+}
+
+/// What a client that rests is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Its first request.
+    First,
+    /// The next one.
+    Next,
+}
+
+/// How long a client may be idle, however many empty lines it sends meanwhile.
+struct Patience {
+    wait: Wait,
+    /// When that is, once somebody had to look at the clock.
+    end: Option<Instant>,
+}
+
+impl Patience {
+    fn new(wait: Wait) -> Self {
+        Self { wait, end: None }
+    }
+
+    /// When it ends, by the plan that is in force when that is first asked.
+    fn end(&mut self, current: &Current) -> Instant {
+        let limit = || {
+            let timeouts = current.get().plan.timeouts;
+            match self.wait {
+                Wait::First => timeouts.header,
+                Wait::Next => timeouts.keepalive,
+            }
+        };
+        *self.end.get_or_insert_with(|| Instant::now() + limit())
+    }
+}
+
+fn park(
+    stream: &Stream,
+    seat: &Seat,
+    timer: &mut Timer,
+    patience: &mut Patience,
+    current: &Current,
+) -> impl Future<Output = Parked> {
+    let waiting = poll_fn(|cx| match stream.poll_readable(cx) {
+        _ if seat.phase() == Phase::Leaving => Poll::Ready(Parked::Leaving),
+        Poll::Ready(Ok(())) => Poll::Ready(Parked::Readable),
+        Poll::Ready(Err(_)) => Poll::Ready(Parked::Over),
+        Poll::Pending if seat.phase() == Phase::Closing => Poll::Ready(Parked::Over),
+        Poll::Pending => Poll::Pending,
+    });
+    let mut parked = timer.until(|| patience.end(current), waiting);
+    poll_fn(move |cx| Pin::new(&mut parked).poll(cx).map(|ended| ended.unwrap_or(Parked::Over)))
+}
+
+/// Reads until the client has seen our end of the connection, so that it reads the answer first.
+async fn linger(stream: &mut Stream, timer: &mut Timer) {
+    let (mut read, mut write) = stream.split();
+    if write.shutdown().is_err() {
+        return;
+    }
+    let (mut waste, activity) = (Buffer::new(), Activity::new());
+    let end = activity.last() + LINGER.1;
+    let discarding = pin!(async {
+        while matches!(read.read(&mut waste).await, Ok(1..)) {
+            waste.clear();
+            activity.touch();
+        }
+    });
+    // Whether the client stopped in time makes no difference now.
+    let _ = timer.until(|| end.min(activity.last() + LINGER.0), discarding).await;
+}
+
+/// Works on requests until none is waiting to be read; `None` if there was nothing to read yet.
+async fn work(
+    stream: &mut Stream,
+    timer: &mut Timer,
+    caller: &Caller,
+    early: Option<Buffer>,
+    current: &Current,
+) -> Option<Next> {
+    let has_come = early.is_some();
+    let mut client = Client { stream, caller, input: early.unwrap_or_default(), timer };
+    if !has_come {
+        // A connection that has just been accepted is taken to be readable, since most are.
+        match client.stream.read_now(&mut client.input).await? {
+            Ok(1..) => {}
+            Ok(0) | Err(_) => return Some(Next::Close),
+        }
+    }
+    let mut last = None;
+    loop {
+        let services = &current.get();
+        let mut request = match next_request(&mut client, services).await {
+            Ok(Arrival::Request(request)) => request,
+            Ok(Arrival::Nothing) => return last,
+            Ok(Arrival::End) => return Some(Next::Close),
+            Err(refused) => return Some(refuse(&mut client, services, refused).await),
+        };
+        services.metrics.requests.add(1);
+        match exchange::run(&mut client, &mut request, services).await {
+            Next::Reuse if !client.input.is_empty() => last = Some(Next::Reuse),
+            next => return Some(next),
+        }
+    }
+}
+
+/// What has come from a client that was waited for.
+enum Arrival<T> {
+    Request(T),
+    /// Nothing but empty lines: it is still idle.
+    Nothing,
+    /// The end, before another request had begun.
+    End,
+}
+
+/// What could not be read as a request.
+struct Refused {
+    fault: Fault,
+    /// As far as it says so: an answer to HEAD has no body, not even a refusal (RFC 9110 §9.3.2).
+    method: Method,
+    /// Where it would have gone, if its head said so.
+    route: Option<usize>,
+    coming: Coming,
+}
+
+async fn next_request(
+    client: &mut Client<'_>,
+    services: &Rc<Services>,
+) -> Result<Arrival<Request>, Refused> {
+    let plan = &*services.plan;
+    let mut coming = Coming::begin(services, client.caller.peer);
+    let before = client.input.len();
+    let activity = Activity::new();
+    let meter = Meter::new(&activity);
+    let (mut read, _) = client.stream.split();
+    let reading = read_head(&mut read, &mut client.input, &plan.limits, &meter);
+    let read = client.timer.within(plan.timeouts.header, pin!(reading)).await;
+    let is_head = client.input.filled().starts_with(b"HEAD ");
+    let method = if is_head { Method::Head } else { Method::Other };
+    let refused = |kind, coming| Refused {
+        fault: Fault::client(Stage::RequestHead, kind),
+        method,
+        route: None,
+        coming,
+    };
+    let nothing = match read {
+        Ok(Ok(Arrival::Request(length))) => {
+            // Most heads have come with their first byte: no time has passed.
+            let at_once = client.input.len() == before;
+            coming.end_head(at_once);
+            let local = || client.stream.local_authority();
+            let whole = (&mut client.input, length);
+            return match prepare(whole, client.caller, local, services, coming) {
+                Ok(request) => Ok(Arrival::Request(request)),
+                Err((fault, route, coming)) => Err(Refused { fault, method, route, coming }),
+            };
+        }
+        Ok(Ok(Arrival::Nothing)) => Arrival::Nothing,
+        Ok(Ok(Arrival::End)) => Arrival::End,
+        Ok(Err(kind)) => return Err(refused(kind, coming)),
+        // Half an empty line is no head.
+        Err(Elapsed) if client.input.filled() == b"\r" => Arrival::End,
+        Err(Elapsed) => return Err(refused(Kind::TimedOut, coming)),
+    };
+    coming.discard();
+    Ok(nothing)
+}
+
+/// Reads until `input` holds a whole head and says how long it is.
+async fn read_head(
+    from: &mut ReadHalf<'_>,
+    input: &mut Buffer,
+    limits: &Limits,
+    meter: &Meter<'_>,
+) -> Result<Arrival<usize>, Kind> {
+    input.consume(leading_blank(input.filled()));
+    while input.filled() == b"\r" {
+        if meter.read(from, input).await.map_err(|broken| broken.kind)? == 0 {
+            return Ok(Arrival::End);
+        }
+        input.consume(leading_blank(input.filled()));
+    }
+    if input.is_empty() {
+        return Ok(Arrival::Nothing);
+    }
+    attempt::read_head(from, input, Scan::request(), limits, meter).await.map(Arrival::Request)
+}
+
+/// Turns the head at the front of the input, so long, and what is here of the body, into what is sent
+/// to an endpoint. `local` is the address the client connected to.
+pub(super) fn prepare(
+    (input, length): (&mut Buffer, usize),
+    caller: &Caller,
+    local: impl FnOnce() -> String,
+    services: &Services,
+    mut coming: Coming,
+) -> Result<Request, (Fault, Option<usize>, Coming)> {
+    let fault = |stage, reject| Fault::client(stage, Kind::Rejected(reject));
+    let (asked, route, mut body, mut outgoing) =
+        match read(input, length, caller, local, services, &mut coming) {
+            Ok(read) => read,
+            Err(reject) => return Err((fault(Stage::RequestHead, reject), None, coming)),
+        };
+    match begin_body(&mut body, input, &mut outgoing) {
+        Ok(taken) => coming.draft().inspect(|draft| draft.took(taken as u64)),
+        Err(reject) => {
+            coming.draft().zip(route).inspect(|(draft, route)| draft.routed(*route));
+            return Err((fault(Stage::Request, reject), route, coming));
+        }
+    };
+    Ok(Request { asked, route, body, outgoing, coming })
+}
+
+/// Appends what has come of the body, as far as there is room, and says how many bytes that is.
+fn begin_body(body: &mut Body, input: &mut Buffer, outgoing: &mut Buffer) -> Result<usize, Reject> {
+    let ready = body.admit(input, outgoing.spare_mut().len())?;
+    outgoing.append(&input.filled()[..ready]);
+    body.pass(input, ready);
+    Ok(ready)
+}
+
+fn read(
+    input: &mut Buffer,
+    length: usize,
+    caller: &Caller,
+    local: impl FnOnce() -> String,
+    services: &Services,
+    coming: &mut Coming,
+) -> Result<(Asked, Option<usize>, Body, Buffer), Reject> {
+    let plan = &*services.plan;
+    let mut storage = Storage::new();
+    let mut outgoing = Buffer::new();
+    let head = parse::request(&input.filled()[..length], &plan.limits, &mut storage)?;
+    let trusted = caller.is_trusted(&plan.trusted);
+    if let Some(draft) = &mut coming.draft {
+        draft.read(&head, if trusted { request_id(&head) } else { None });
+    }
+    let framing = framing::request(&head)?;
+    let path = route::normalise(head.path().as_bytes()).map_err(|_| Reject::PathAboveRoot)?;
+    let options = Options::of(&head.fields);
+    let asked = Asked {
+        method: head.semantics,
+        version: head.version,
+        upgrade: matches!(framing, Framing::Empty | Framing::Length(0))
+            && persistence::names_protocol(&head.fields, options, head.version),
+        expects: head.version == Version::Http11 && head.fields.has(Name::Expect),
+        persists: options.persists(head.version),
+    };
+    let route = plan.router.find(head.authority, &path);
+    let rules = route.map(|route| &plan.routes[route]);
+    let strips = rules.and_then(|rules| rules.strips.as_deref());
+    let needs_host = !head.fields.has(Name::Host);
+    let host_default = if needs_host { local() } else { String::new() };
+    let edit = RequestEdit {
+        framing,
+        upgrade: asked.upgrade,
+        host: rules.and_then(|rules| rules.host_header.as_deref()),
+        stripped: strips.and_then(|prefix| Stripped::of(&path, prefix)),
+        host_default: &host_default,
+        client: caller.peer,
+        trusted,
+        request_id: coming.draft().map(Draft::request_id),
+    };
+    let aliases = encode::request(&head, &edit, &mut outgoing)?;
+    services.metrics.aliases.add(aliases as u64);
+    input.consume(length);
+    if let Some(draft) = coming.draft() {
+        draft.took(length as u64);
+    }
+    let chunks = if options.names_fields() { Emit::BareChunks } else { Emit::Chunks };
+    Ok((asked, route, Body::new(framing, chunks), outgoing))
+}
+
+/// What the client calls its request: if it does so once, and not to us only.
+fn request_id<'a>(head: &RequestHead<'a, '_>) -> Option<&'a [u8]> {
+    let mut named = head.fields.iter().filter(|(known, ..)| *known == Name::RequestId);
+    let (_, name, id) = named.next()?;
+    let is_for_all = !Options::of(&head.fields).names(&head.fields, name);
+    (is_request_id(id) && is_for_all && named.next().is_none()).then_some(id)
+}
+
+/// Answers what could not be read as a request; nothing behind it is looked at.
+async fn refuse(client: &mut Client<'_>, services: &Services, refused: Refused) -> Next {
+    let Refused { fault, method, route, mut coming } = refused;
+    record::refusal(services, fault);
+    if let Some(draft) = &mut coming.draft {
+        draft.read_odd(client.input.filled());
+        draft.fail(fault);
+    }
+    let Some(status) = fault.status() else { return Next::Close };
+    record::response(services, route, coming.draft(), status);
+    let mut out = Buffer::new();
+    Reply::new(status, fault.phrase()).write(method, Connection::Close, &mut out);
+    let limit = services.plan.timeouts.idle;
+    let sent = send(client.stream, client.timer, limit, &out, coming.draft()).await;
+    services.metrics.durations.observe(coming.began.elapsed());
+    match sent {
+        Ok(()) => Next::Linger,
+        Err(_) => Next::Close,
+    }
+}

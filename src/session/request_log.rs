@@ -1,0 +1,318 @@
+//! The line of the access log that is to be written about a request, a tunnel or a connection: what
+//! has been learned so far. There is none while nothing is logged.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::access_log::{Ender, Facts, Phase, Protocol, TRIED_MAX, Termination, Texts};
+use crate::balance::tried::ATTEMPTS_MAX;
+use crate::fault::{Fault, Kind, Side};
+use crate::http::message::field::Name;
+use crate::http::message::head::{RequestHead, Version};
+use crate::log::access_logger::Log;
+use crate::net::listen::Peer;
+use crate::plan::context::Services;
+use crate::relay::copy::Meter;
+
+const _: () = assert!(TRIED_MAX == ATTEMPTS_MAX);
+
+/// What is shown of a first line that could not be understood, in bytes.
+const ODD_LINE_BYTES_MAX: usize = 1024;
+
+/// What is known of a line. It is written when this is dropped, so that there is one whatever happens
+/// to the work it is about; if that was cut, it says so.
+pub struct Draft {
+    /// Those it began with, whose plan has the names.
+    services: Rc<Services>,
+    began: Instant,
+    texts: Texts,
+    facts: RefCell<Facts>,
+    /// When the request began to be sent, by the attempt under way.
+    sent: Cell<Instant>,
+    ended: Cell<Option<Instant>>,
+    phase: Cell<Phase>,
+    /// How many bytes the client was sent before the answer.
+    answer_from: Cell<u64>,
+    /// How it ended, once it has.
+    termination: Cell<Option<Termination>>,
+    fate: Fate,
+}
+
+/// What becomes of a draft in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Written,
+    /// There was nothing to tell.
+    Discarded,
+}
+
+impl Draft {
+    /// About something that begins now; none, if nothing is logged.
+    pub fn begin(
+        services: &Rc<Services>,
+        client: Peer,
+        protocol: Protocol,
+        began: Instant,
+    ) -> Option<Box<Self>> {
+        let journal = &services.log.as_ref()?.journal;
+        Some(Box::new(Self {
+            services: Rc::clone(services),
+            began,
+            texts: journal.spare(),
+            facts: RefCell::new(Facts::new(journal.unix_micros(began), client, protocol)),
+            sent: Cell::new(began),
+            ended: Cell::new(None),
+            phase: Cell::new(Phase::RequestHead),
+            answer_from: Cell::new(0),
+            termination: Cell::new(None),
+            fate: Fate::Written,
+        }))
+    }
+
+    /// Nothing has happened that is worth a line.
+    pub fn discard(mut self: Box<Self>) {
+        self.fate = Fate::Discarded;
+    }
+
+    /// The head has come whole.
+    pub fn head_came(&mut self, took: Duration) {
+        self.facts.get_mut().timers.head = Some(took);
+    }
+
+    /// Keeps what the line is to say of the head, and finds a name for the request: what its client
+    /// calls it, if that counts, or one of our own.
+    pub fn read(&mut self, head: &RequestHead<'_, '_>, theirs: Option<&[u8]>) {
+        self.facts.get_mut().protocol = protocol(head.version);
+        let (mut referer, mut user_agent): (&[u8], &[u8]) = (b"", b"");
+        for (known, name, value) in head.fields.iter() {
+            match name.len() {
+                7 if known == Name::Other && name.eq_ignore_ascii_case("referer") => {
+                    referer = value;
+                }
+                10 if known == Name::Other && name.eq_ignore_ascii_case("user-agent") => {
+                    user_agent = value;
+                }
+                _ => {}
+            }
+        }
+        let made = self.services.log.as_ref().map(|log| log.journal.make_id());
+        let id = theirs.or(made.as_ref().map(<[u8; _]>::as_slice)).unwrap_or_default();
+        let (method, target) = (head.method.as_bytes(), head.target.as_bytes());
+        self.texts.keep([method, target, head.authority, referer, user_agent, id]);
+    }
+
+    /// Keeps the first line of what could not be read as a head, as far as there are words in it.
+    pub fn read_odd(&mut self, bytes: &[u8]) {
+        self.took(bytes.len() as u64);
+        if !self.texts.is_empty() {
+            return;
+        }
+        let bytes = &bytes[..bytes.len().min(ODD_LINE_BYTES_MAX)];
+        let end = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+        let line = &bytes[..end.unwrap_or(bytes.len())];
+        let mut words = line.splitn(3, |byte| *byte == b' ');
+        let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        self.facts.get_mut().protocol = match words.next() {
+            Some(b"HTTP/1.1") => Protocol::Http11,
+            Some(b"HTTP/1.0") => Protocol::Http10,
+            _ => Protocol::Http,
+        };
+        self.texts.keep([method, target, b"", b"", b"", b""]);
+    }
+
+    /// What X-Request-Id is to say.
+    pub fn request_id(&self) -> &[u8] {
+        self.texts.request_id()
+    }
+
+    /// It takes this route.
+    pub fn routed(&self, route: usize) {
+        self.facts.borrow_mut().route = Some(narrow(route));
+    }
+
+    /// An attempt at an endpoint begins.
+    pub fn trying(&self, upstream: usize, endpoint: usize, now: Instant) {
+        let mut facts = self.facts.borrow_mut();
+        facts.upstream = Some(narrow(upstream));
+        facts.tried.push(narrow(endpoint));
+        // Nobody waits for a turn yet.
+        facts.timers.queue = Some(Duration::ZERO);
+        facts.timers.connect = None;
+        facts.timers.first_byte = None;
+        self.sent.set(now);
+        self.termination.set(None);
+        self.enter(Phase::Connect);
+    }
+
+    /// A connection has been opened for it.
+    pub fn connected(&self) {
+        let now = Instant::now();
+        let took = now.saturating_duration_since(self.sent.get());
+        self.facts.borrow_mut().timers.connect = Some(took);
+        self.sent.set(now);
+    }
+
+    /// The first byte of an answer's head has come.
+    pub fn heard(&self) {
+        self.facts.borrow_mut().timers.first_byte = Some(self.sent.get().elapsed());
+    }
+
+    /// What is being done from now on.
+    pub fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+    }
+
+    /// This status goes to the client.
+    pub fn answered(&self, status: u16) {
+        let mut facts = self.facts.borrow_mut();
+        facts.status = status;
+        self.answer_from.set(facts.bytes_to_client);
+        self.enter(Phase::ResponseBody);
+    }
+
+    /// So many bytes of interim answers went before that, and have not been counted yet.
+    pub fn behind(&self, bytes: u64) {
+        self.answer_from.set(self.answer_from.get() + bytes);
+    }
+
+    /// So many bytes have come from the client.
+    pub fn took(&self, bytes: u64) {
+        self.facts.borrow_mut().bytes_from_client += bytes;
+    }
+
+    /// So many bytes have gone to the client.
+    pub fn gave(&self, bytes: u64) {
+        self.facts.borrow_mut().bytes_to_client += bytes;
+    }
+
+    /// It has ended, at `now` if that is known.
+    pub fn end(&self, termination: Termination, now: Option<Instant>) {
+        self.termination.set(Some(termination));
+        self.ended.set(now);
+    }
+
+    /// A fault has ended it, or the attempt under way.
+    pub fn fail(&self, fault: Fault) {
+        self.end(Termination::of(fault), None);
+    }
+
+    /// A tunnel has broken.
+    pub fn sever(&self, side: Side, kind: Kind) {
+        self.end(Termination::tunnel(side, kind), None);
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        let Some(Log { journal, names }) = &self.services.log else { return };
+        if self.fate == Fate::Written {
+            let facts = self.facts.get_mut();
+            if facts.bytes_to_client <= self.answer_from.get() {
+                // It was meant to be sent, and nobody was there to take it.
+                facts.status = 0;
+            }
+            let ended = self.ended.get().unwrap_or_else(Instant::now);
+            facts.timers.total = ended.saturating_duration_since(self.began);
+            let cut = || Termination::new(Ender::Drain, self.phase.get());
+            facts.termination = self.termination.get().unwrap_or_else(cut);
+            journal.write(facts, &self.texts, names);
+        }
+        journal.recycle(std::mem::take(&mut self.texts));
+    }
+}
+
+/// An index of a plan; nobody has as many.
+fn narrow(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+fn protocol(version: Version) -> Protocol {
+    match version {
+        Version::Http10 => Protocol::Http10,
+        Version::Http11 => Protocol::Http11,
+    }
+}
+
+/// What is known of a request besides what it says.
+pub struct Coming {
+    /// When its first byte came.
+    pub began: Instant,
+    /// When its head was whole.
+    pub ready: Instant,
+    /// What is to be logged of it, if anything is.
+    pub draft: Option<Box<Draft>>,
+}
+
+impl Coming {
+    /// From this client, now.
+    pub fn begin(services: &Rc<Services>, client: Peer) -> Self {
+        let began = Instant::now();
+        let draft = Draft::begin(services, client, Protocol::Http, began);
+        Self { began, ready: began, draft }
+    }
+
+    /// What is to be logged, if anything is.
+    pub fn draft(&self) -> Option<&Draft> {
+        self.draft.as_deref()
+    }
+
+    /// The head has come whole: with its first byte, or now.
+    pub fn end_head(&mut self, at_once: bool) {
+        if !at_once {
+            self.ready = Instant::now();
+        }
+        if let Some(draft) = &mut self.draft {
+            let waited = || self.ready.saturating_duration_since(self.began);
+            draft.head_came(if at_once { Duration::ZERO } else { waited() });
+        }
+    }
+
+    /// It was no request.
+    pub fn discard(self) {
+        if let Some(draft) = self.draft {
+            draft.discard();
+        }
+    }
+}
+
+/// Counts what has been moved both ways when it is dropped: when that has ended, and be it with its task.
+pub struct Tally<'a> {
+    services: &'a Services,
+    draft: Option<&'a Draft>,
+    known: u64,
+    up: &'a Meter<'a>,
+    down: &'a Meter<'a>,
+}
+
+impl<'a> Tally<'a> {
+    /// What follows is of this phase. Of what goes up, so many bytes at its start are `known`: they are
+    /// ours, or have been counted.
+    pub fn begin(
+        (services, draft): (&'a Services, Option<&'a Draft>),
+        phase: Phase,
+        known: u64,
+        (up, down): (&'a Meter<'a>, &'a Meter<'a>),
+    ) -> Self {
+        if let Some(draft) = draft {
+            draft.enter(phase);
+        }
+        Self { services, draft, known, up, down }
+    }
+}
+
+impl Drop for Tally<'_> {
+    fn drop(&mut self) {
+        let Self { services, up, down, .. } = self;
+        services.metrics.bytes_up.add(up.bytes());
+        services.metrics.bytes_down.add(down.bytes());
+        services.metrics.bytes_spliced.add(up.unseen() + down.unseen());
+        if let Some(draft) = self.draft {
+            draft.took(up.bytes().saturating_sub(self.known));
+            draft.gave(down.bytes());
+            draft.facts.borrow_mut().bytes_spliced += up.unseen() + down.unseen();
+        }
+    }
+}
