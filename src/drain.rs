@@ -12,7 +12,7 @@ use slab::Slab;
 
 /// What a worker is doing as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum DrainPhase {
     /// Taking connections and requests.
     Serving,
     /// Handing over: connections that rest go to another process, nothing is ended.
@@ -25,7 +25,7 @@ pub enum Phase {
 
 /// The sessions of one worker and their common phase.
 pub struct Drain {
-    phase: Cell<Phase>,
+    phase: Cell<DrainPhase>,
     sessions: RefCell<Slab<Waker>>,
     emptied: RefCell<Option<Waker>>,
 }
@@ -34,19 +34,19 @@ impl Drain {
     /// Serving, with nobody there.
     pub fn new() -> Rc<Self> {
         Rc::new(Self {
-            phase: Cell::new(Phase::Serving),
+            phase: Cell::new(DrainPhase::Serving),
             sessions: RefCell::new(Slab::new()),
             emptied: RefCell::new(None),
         })
     }
 
     /// The phase now.
-    pub fn phase(&self) -> Phase {
+    pub fn phase(&self) -> DrainPhase {
         self.phase.get()
     }
 
     /// Enters the next phase and wakes every session to look at it.
-    pub fn advance(&self, phase: Phase) {
+    pub fn advance(&self, phase: DrainPhase) {
         self.phase.set(phase);
         for (_, waker) in &*self.sessions.borrow() {
             waker.wake_by_ref();
@@ -54,9 +54,9 @@ impl Drain {
     }
 
     /// Counts a session in; `waker` is that of its task. It is counted out when the seat drops.
-    pub fn enter(self: &Rc<Self>, waker: Waker) -> Seat {
+    pub fn enter(self: &Rc<Self>, waker: Waker) -> SessionGuard {
         let key = self.sessions.borrow_mut().insert(waker);
-        Seat { drain: Rc::clone(self), key }
+        SessionGuard { drain: Rc::clone(self), key }
     }
 
     /// How many sessions there are.
@@ -75,19 +75,19 @@ impl Drain {
 }
 
 /// A session's presence.
-pub struct Seat {
+pub struct SessionGuard {
     drain: Rc<Drain>,
     key: usize,
 }
 
-impl Seat {
+impl SessionGuard {
     /// The phase now of what it is a seat in.
-    pub fn phase(&self) -> Phase {
+    pub fn phase(&self) -> DrainPhase {
         self.drain.phase()
     }
 }
 
-impl Drop for Seat {
+impl Drop for SessionGuard {
     fn drop(&mut self) {
         let mut sessions = self.drain.sessions.borrow_mut();
         sessions.remove(self.key);

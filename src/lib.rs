@@ -4,16 +4,16 @@
 //!
 //! 1. [`worker`] accepts a connection and hands it to [`session`], which reads the
 //!    [`proxy_protocol`] header if there is to be one; `session::tcp` passes on what is no HTTP.
-//! 2. `session::http1` waits until there is something to read, holding no buffer, then leases one
-//!    and reads until [`http::head`] says the head is whole. [`http::framing`] says how long the
+//! 2. `session::h1` waits until there is something to read, holding no buffer, then leases one
+//!    and reads until [`http::h1::parse`] says the head is whole. [`http::h1::framing`] says how long the
 //!    body is, or names the [`reject::Reject`]; [`route`] names the route.
 //! 3. `session::exchange` asks [`upstream`] for an endpoint; `session::attempt` leases a
-//!    connection from [`net::pool`] or opens one, and the head [`http::rewrite`] wrote leaves in
+//!    connection from [`net::pool`] or opens one, and the head [`http::h1::encode`] wrote leaves in
 //!    one write with the body bytes that were there already.
 //! 4. The upload runs while the answer is awaited: [`relay`].
 //! 5. The head of the answer is read by the same pure code, rewritten, and leaves in one write
 //!    with the first bytes of its body; [`relay`] moves the rest.
-//! 6. [`http::persistence`] has said whether each connection may carry another exchange.
+//! 6. [`http::h1::persistence`] has said whether each connection may carry another exchange.
 //! 7. `session::record` tells the counters and the endpoint's health how it went.
 //!
 //! Whatever goes wrong on the way is a [`fault::Fault`]; what follows from it is decided there.

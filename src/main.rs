@@ -17,7 +17,7 @@ use evener::config::mistake::{Mistake, Place};
 use evener::config::sources::{Sources, Unreadable};
 use evener::config::{self, Config, Loader, value};
 use evener::control::process::{Background, Identity, enter_background, raise_file_limit};
-use evener::control::{self, StartError, Surroundings, Upgrade};
+use evener::control::{self, RunOptions, StartError, Upgrade};
 use evener::demo;
 use evener::demo::origin;
 use evener::log::error_log::ErrorLog;
@@ -29,14 +29,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why nothing runs.
-enum Failure {
+enum CliError {
     Words(clap::Error),
     Mistakes(Vec<Mistake>),
     Start(StartError),
     Print(io::Error),
 }
 
-impl From<Unreadable> for Failure {
+impl From<Unreadable> for CliError {
     fn from(unreadable: Unreadable) -> Self {
         match unreadable {
             Unreadable::Words(error) => Self::Words(error),
@@ -48,24 +48,24 @@ impl From<Unreadable> for Failure {
 fn main() -> ExitCode {
     match words().and_then(|words| run(&words, &Sources::read(&words)?)) {
         Ok(code) => code,
-        Err(Failure::Words(help)) if help.exit_code() == 0 => {
+        Err(CliError::Words(help)) if help.exit_code() == 0 => {
             // Help or the version; a reader that is gone is no failure.
             let _ = help.print();
             ExitCode::SUCCESS
         }
-        Err(Failure::Words(error)) => {
+        Err(CliError::Words(error)) => {
             eprintln!("evener: {}", in_a_line(&error.to_string()));
             ExitCode::from(2)
         }
-        Err(Failure::Start(error)) => {
+        Err(CliError::Start(error)) => {
             eprintln!("evener: {error}");
             ExitCode::from(1)
         }
-        Err(Failure::Print(error)) => {
+        Err(CliError::Print(error)) => {
             eprintln!("evener: standard output: {error}");
             ExitCode::from(1)
         }
-        Err(Failure::Mistakes(mistakes)) => {
+        Err(CliError::Mistakes(mistakes)) => {
             for mistake in mistakes {
                 eprintln!("evener: {mistake}");
             }
@@ -75,10 +75,10 @@ fn main() -> ExitCode {
 }
 
 /// The command line. A word that is no UTF-8 names nothing that a configuration could.
-fn words() -> Result<Vec<String>, Failure> {
+fn words() -> Result<Vec<String>, CliError> {
     let told = |word: OsString| {
         let what = format!("{:?} is no UTF-8", word.to_string_lossy());
-        Failure::Mistakes(vec![Mistake { place: Place::Argument("command line"), what }])
+        CliError::Mistakes(vec![Mistake { place: Place::Argument("command line"), what }])
     };
     std::env::args_os().map(|word| word.into_string().map_err(told)).collect()
 }
@@ -91,7 +91,7 @@ fn in_a_line(text: &str) -> String {
     format!("{error}; {tip}")
 }
 
-fn run(words: &[String], (cli, sources): &(Cli, Sources)) -> Result<ExitCode, Failure> {
+fn run(words: &[String], (cli, sources): &(Cli, Sources)) -> Result<ExitCode, CliError> {
     match &cli.job {
         None => balance(words, sources),
         Some(Job::Explain(flags)) => run_explain(flags, sources),
@@ -100,11 +100,11 @@ fn run(words: &[String], (cli, sources): &(Cli, Sources)) -> Result<ExitCode, Fa
     }
 }
 
-fn balance(words: &[String], sources: &Sources) -> Result<ExitCode, Failure> {
+fn balance(words: &[String], sources: &Sources) -> Result<ExitCode, CliError> {
     let (user, group) = (sources.flags.user.as_deref(), sources.flags.group.as_deref());
     let identity = Identity::find(user, group);
     let flag = if user.is_some() { "user" } else { "group" };
-    let wrong = |what| Failure::Mistakes(vec![Mistake { place: sources.place(flag), what }]);
+    let wrong = |what| CliError::Mistakes(vec![Mistake { place: sources.place(flag), what }]);
     let identity = identity.map_err(wrong)?;
     let config = configure(sources)?;
     let token = token(&config, sources)?;
@@ -114,7 +114,7 @@ fn balance(words: &[String], sources: &Sources) -> Result<ExitCode, Failure> {
     }
     let mut daemon = None;
     if sources.flags.daemon {
-        match enter_background().map_err(StartError::Thread).map_err(Failure::Start)? {
+        match enter_background().map_err(StartError::Thread).map_err(CliError::Start)? {
             Background::Starter(code) => return Ok(code),
             Background::Daemon(this) => daemon = Some(this),
         }
@@ -125,56 +125,56 @@ fn balance(words: &[String], sources: &Sources) -> Result<ExitCode, Failure> {
     let upgrade = if sources.flags.upgrade { Upgrade::TakeOver } else { Upgrade::Fresh };
     let identity = Some(identity);
     let around =
-        Surroundings { loader, identity, error_log: error_log.clone(), daemon, token, upgrade };
-    let ended = control::run(config, around).map_err(Failure::Start);
+        RunOptions { loader, identity, error_log: error_log.clone(), daemon, token, upgrade };
+    let ended = control::run(config, around).map_err(CliError::Start);
     error_log.flush(LAST_WORDS);
     ended?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Read once: whom the process becomes need not be able to.
-fn token(config: &Config, sources: &Sources) -> Result<Option<Token>, Failure> {
+fn token(config: &Config, sources: &Sources) -> Result<Option<Token>, CliError> {
     let path = config.admin.as_ref().and_then(|admin| admin.token_file.as_ref());
     let place = || sources.place("admin-token-file");
-    let wrong = |what| Failure::Mistakes(vec![Mistake { place: place(), what }]);
+    let wrong = |what| CliError::Mistakes(vec![Mistake { place: place(), what }]);
     path.map(|path| Token::read(path)).transpose().map_err(wrong)
 }
 
-fn run_explain(flags: &ExplainFlags, sources: &Sources) -> Result<ExitCode, Failure> {
+fn run_explain(flags: &ExplainFlags, sources: &Sources) -> Result<ExitCode, CliError> {
     let config = configure(sources)?;
     let place = Place::Argument("PATH");
-    let mistake = |what| Failure::Mistakes(vec![Mistake { place, what }]);
+    let mistake = |what| CliError::Mistakes(vec![Mistake { place, what }]);
     let explained = explain(&config, &flags.host, &flags.path).map_err(mistake)?;
     print(&explained.text)?;
     Ok(ExitCode::from(u8::from(!explained.is_routed)))
 }
 
-fn run_demo(flags: &DemoFlags) -> Result<ExitCode, Failure> {
+fn run_demo(flags: &DemoFlags) -> Result<ExitCode, CliError> {
     log_to_stderr(log::LevelFilter::Warn)?;
-    let mistake = |what| Failure::Mistakes(vec![Mistake::in_flag("listen", what)]);
+    let mistake = |what| CliError::Mistakes(vec![Mistake::in_flag("listen", what)]);
     let addresses = value::addresses(&flags.listen, &value::resolve).map_err(mistake)?;
     if addresses.iter().any(|address| matches!(address, Address::Unix(_))) {
         return Err(mistake(format!("{:?}: the demo needs ip:port", flags.listen)));
     }
-    let routes = demo::origins().map_err(Failure::Start)?;
+    let routes = demo::origins().map_err(CliError::Start)?;
     // Each thread takes turns of its own; with one, curl sees them.
     let words = ["evener", "--listen", &flags.listen, "--threads", "1"].map(str::to_owned);
     let words = words.into_iter().chain(routes.iter().map(|route| format!("--route={route}")));
     let words: Vec<String> = words.collect();
     let (_, sources) = Sources::read(&words)?;
     let config = configure(&sources)?;
-    demo::run(config, &routes).map_err(Failure::Start)?;
+    demo::run(config, &routes).map_err(CliError::Start)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn run_origin(flags: &OriginFlags) -> Result<ExitCode, Failure> {
+fn run_origin(flags: &OriginFlags) -> Result<ExitCode, CliError> {
     log_to_stderr(log::LevelFilter::Info)?;
-    let mistake = |flag| move |what| Failure::Mistakes(vec![Mistake::in_flag(flag, what)]);
+    let mistake = |flag| move |what| CliError::Mistakes(vec![Mistake::in_flag(flag, what)]);
     let threads = config::threads(&flags.threads).map_err(mistake("threads"))?;
     let addresses = value::addresses(&flags.listen, &value::resolve).map_err(mistake("listen"))?;
     for address in addresses {
         let bound = origin::start(&address, &flags.name, threads)
-            .map_err(|error| Failure::Start(StartError::Bind(address, error)))?;
+            .map_err(|error| CliError::Start(StartError::Bind(address, error)))?;
         log::info!("origin {} listening on {bound}, {threads} threads", flags.name);
     }
     loop {
@@ -183,27 +183,27 @@ fn run_origin(flags: &OriginFlags) -> Result<ExitCode, Failure> {
 }
 
 /// Prints what was asked for. A reader that has gone has seen enough.
-fn print(text: &str) -> Result<(), Failure> {
+fn print(text: &str) -> Result<(), CliError> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Print(error)),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::Print(error)),
         _ => Ok(()),
     }
 }
 
-fn configure(sources: &Sources) -> Result<Config, Failure> {
-    Config::new(sources, &value::resolve).map_err(Failure::Mistakes)
+fn configure(sources: &Sources) -> Result<Config, CliError> {
+    Config::new(sources, &value::resolve).map_err(CliError::Mistakes)
 }
 
-fn log_to_stderr(level: log::LevelFilter) -> Result<(), Failure> {
+fn log_to_stderr(level: log::LevelFilter) -> Result<(), CliError> {
     log_to(None, level).map(drop)
 }
 
 /// What a reload may change is left to `log::set_max_level`, unless `RUST_LOG` has the say.
-fn log_to(path: Option<&Path>, level: log::LevelFilter) -> Result<ErrorLog, Failure> {
+fn log_to(path: Option<&Path>, level: log::LevelFilter) -> Result<ErrorLog, CliError> {
     let opened = ErrorLog::open(path).map_err(|error| {
         let path = path.unwrap_or(Path::new("standard error"));
-        Failure::Start(StartError::File(path.to_owned(), error))
+        CliError::Start(StartError::File(path.to_owned(), error))
     })?;
     let mut builder = env_logger::Builder::new();
     builder.filter_level(log::LevelFilter::Debug).parse_default_env();

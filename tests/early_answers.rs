@@ -6,7 +6,7 @@ use evener::reject::Reject;
 use tokio::io::AsyncWriteExt;
 use tokio::time::sleep;
 
-use crate::support::paused::{Endpoint, connect, is_open, rest, run, send, services, until};
+use crate::support::paused::{Endpoint, connect, context, is_open, rest, run, send, until};
 
 /// Three bytes of a request of fifty.
 const BEGUN: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\nabc";
@@ -24,11 +24,11 @@ fn answering_as_it_reads(name: &str) -> Endpoint {
 fn a_client_that_stalls_is_not_held_against_an_endpoint_that_answers_as_it_reads() {
     run(Duration::from_millis(100), async {
         let endpoint = answering_as_it_reads("echo");
-        let services = services(&[&endpoint.route(), "--max-fails", "1"]);
-        let mut client = connect(&services);
+        let context = context(&[&endpoint.route(), "--max-fails", "1"]);
+        let mut client = connect(&context);
         send(&mut client, BEGUN).await;
         assert!(rest(&mut client).await.ends_with("abc"));
-        assert!(is_open(&services));
+        assert!(is_open(&context));
     });
 }
 
@@ -36,13 +36,13 @@ fn a_client_that_stalls_is_not_held_against_an_endpoint_that_answers_as_it_reads
 fn a_client_that_gives_up_its_request_is_not_held_against_its_endpoint() {
     run(Duration::from_millis(100), async {
         let endpoint = answering_as_it_reads("waits-on");
-        let services = services(&[&endpoint.route(), "--max-fails", "1"]);
-        let mut client = connect(&services);
+        let context = context(&[&endpoint.route(), "--max-fails", "1"]);
+        let mut client = connect(&context);
         send(&mut client, BEGUN).await;
         assert!(until(&mut client, "abc").await.starts_with("HTTP/1.1 200 "));
         client.shutdown().await.unwrap();
         assert_eq!(rest(&mut client).await, "");
-        assert!(is_open(&services));
+        assert!(is_open(&context));
     });
 }
 
@@ -55,13 +55,13 @@ fn a_chunk_refused_behind_the_beginning_of_an_answer_is_counted() {
             sleep(Duration::from_secs(5)).await;
             send(&mut stream, "k").await;
         });
-        let services = services(&[&endpoint.route()]);
-        let mut client = connect(&services);
+        let context = context(&[&endpoint.route()]);
+        let mut client = connect(&context);
         let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
         send(&mut client, &format!("{head}3\r\nabc\r\n")).await;
         until(&mut client, "\r\n\r\no").await;
         send(&mut client, "zz\r\n").await;
         assert_eq!(until(&mut client, "k").await, "k");
-        assert_eq!(services.metrics.rejects[Reject::ChunkSize as usize].get(), 1);
+        assert_eq!(context.metrics.rejects[Reject::ChunkSize as usize].get(), 1);
     });
 }

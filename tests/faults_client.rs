@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::support::origin::ok;
-use crate::support::paused::{Endpoint, connect, rest, run, send, services, until};
+use crate::support::paused::{Endpoint, connect, context, rest, run, send, until};
 use crate::support::{Conn, Ending, HANG, Origin, Proxy, eventually};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -257,7 +257,7 @@ fn drips(before: &str, size: usize, pace: u64) {
             send(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").await;
             rest(&mut stream).await;
         });
-        let mut client = connect(&services(&[&endpoint.route()]));
+        let mut client = connect(&context(&[&endpoint.route()]));
         send(&mut client, before).await;
         if before.len() > 2 {
             until(&mut client, "hi").await;

@@ -3,7 +3,7 @@
 use std::sync::mpsc::sync_channel;
 
 use crate::support::origin::ok;
-use crate::support::{Ending, HANG, Origin, Proxy, Verdict};
+use crate::support::{CheckVerdict, Ending, HANG, Origin, Proxy};
 
 /// Sends `/n` only so many bytes of the answer and ends its connection; is well otherwise.
 fn cutting(answer: &'static str, ending: Ending) -> Origin {
@@ -46,12 +46,12 @@ fn cut_on(used: bool, version: &str, answer: &'static str, data: &str, ending: E
         client.send(format!("GET /{count} HTTP/{version}\r\n{fields}\r\n"));
         let verdict = client.verdict();
         let fits = match &verdict {
-            Verdict::Whole(502, _) => count < head,
-            Verdict::Whole(200, got) if has_end => count == answer.len() && got == data,
-            Verdict::Whole(200, got) => {
+            CheckVerdict::Whole(502, _) => count < head,
+            CheckVerdict::Whole(200, got) if has_end => count == answer.len() && got == data,
+            CheckVerdict::Whole(200, got) => {
                 ending == Ending::Close && count >= head && *got == data[..count - head]
             }
-            Verdict::Cut(200, got) => {
+            CheckVerdict::Cut(200, got) => {
                 let is_cut = if has_end { count < answer.len() } else { ending == Ending::Reset };
                 count >= head && is_cut && data.starts_with(got)
             }

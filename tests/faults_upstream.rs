@@ -10,8 +10,8 @@ use evener::reject::Reject;
 use tokio::time::{Instant, sleep};
 
 use crate::support::origin::ok;
-use crate::support::paused::{self, connect, rest, run, send, services, until};
-use crate::support::{Conn, Ending, HANG, Origin, Proxy, Verdict};
+use crate::support::paused::{self, connect, context, rest, run, send, until};
+use crate::support::{CheckVerdict, Conn, Ending, HANG, Origin, Proxy};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -153,7 +153,7 @@ fn a_post_behind_a_close_goes_over_a_new_connection() {
             // Closes with its answer, or when the connection is idle.
             sleep(Duration::from_millis(number % 2 * 100)).await;
         });
-        let mut client = connect(&services(&[&endpoint.route(), "--max-fails", "1"]));
+        let mut client = connect(&context(&[&endpoint.route(), "--max-fails", "1"]));
         for number in 1..=4 {
             send(&mut client, POST).await;
             assert!(until(&mut client, "\r\n\r\nhi").await.starts_with("HTTP/1.1 200 "));
@@ -173,7 +173,7 @@ fn an_answer_on_an_idle_connection_is_not_taken_for_the_next() {
             send(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother").await;
             rest(&mut stream).await;
         });
-        let mut client = connect(&services(&[&endpoint.route()]));
+        let mut client = connect(&context(&[&endpoint.route()]));
         for _ in 0..3 {
             send(&mut client, GET).await;
             until(&mut client, "\r\n\r\nmine").await;
@@ -226,7 +226,10 @@ fn never_ends(start: &'static str, piece: &str, reject: Reject) {
     let mut client = proxy.client();
     client.send(GET.replace("Host", "Connection: close\r\nHost"));
     let verdict = client.verdict();
-    assert!(matches!(verdict, Verdict::Cut(200, _) | Verdict::Whole(502, _)), "{verdict:?}");
+    assert!(
+        matches!(verdict, CheckVerdict::Cut(200, _) | CheckVerdict::Whole(502, _)),
+        "{verdict:?}"
+    );
     assert_eq!(told.recv_timeout(HANG), Ok(()));
     assert_eq!(proxy.count(|m| &m.bad_responses[reject as usize]), 1);
 }
@@ -264,7 +267,7 @@ fn interim_responses_that_never_end_are_a_502_whether_they_are_passed_on_or_not(
         let proxy = Proxy::before(&[&origin], &[]);
         let mut client = proxy.client();
         client.send(format!("GET / {version}\r\nHost: a\r\nConnection: close\r\n\r\n"));
-        assert!(matches!(client.verdict(), Verdict::Whole(502, _)), "{version}");
+        assert!(matches!(client.verdict(), CheckVerdict::Whole(502, _)), "{version}");
         assert_eq!(proxy.count(|m| &m.bad_responses[Reject::TooManyInterim as usize]), 1);
     }
 }
@@ -281,7 +284,7 @@ fn a_head_that_drips_is_a_504_after_30_s_however_it_drips() {
                     sleep(Duration::from_secs(pace)).await;
                 }
             });
-            let mut client = connect(&services(&[&endpoint.route()]));
+            let mut client = connect(&context(&[&endpoint.route()]));
             let start = Instant::now();
             send(&mut client, GET).await;
             assert!(until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 504 "));

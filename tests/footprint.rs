@@ -4,15 +4,15 @@ use std::fs::read_to_string;
 use std::time::Duration;
 
 use evener::buffer::Buffer;
-use evener::net::limiter::Ticket;
+use evener::net::limiter::ConnectionPermit;
 use evener::net::stream::Stream;
-use evener::plan::handle::Current;
-use evener::session::client_info::Caller;
+use evener::plan::handle::PlanHandle;
+use evener::session::client_info::ClientInfo;
 use evener::session::h1;
 use tokio::net::UnixStream;
 
 use crate::support::origin::ok_head;
-use crate::support::paused::{run, services};
+use crate::support::paused::{context, run};
 use crate::support::{Client, Origin, Process, eventually};
 
 /// The state of a session between two requests: 216 bytes when measured, and a little above. With its
@@ -22,16 +22,16 @@ const SESSION_BYTES_MAX: usize = 220;
 #[test]
 fn a_parked_session_is_small() {
     run(Duration::from_secs(1), async {
-        let services = services(&["--route", "/=127.0.0.1:1"]);
+        let context = context(&["--route", "/=127.0.0.1:1"]);
         let (stream, _client) = UnixStream::pair().unwrap();
-        let caller = Caller::direct(None);
+        let caller = ClientInfo::direct(None);
         let session = h1::serve(
             Stream::Unix(stream),
             caller,
             Buffer::new(),
-            Ticket::alone(),
+            ConnectionPermit::alone(),
             h1::Wait::First,
-            Current::new(services),
+            PlanHandle::new(context),
         );
         let bytes = size_of_val(&session);
         assert!(bytes <= SESSION_BYTES_MAX, "{bytes} bytes, where {SESSION_BYTES_MAX} are allowed");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::support::origin::ok;
-use crate::support::paused::{Endpoint, connect, is_open, rest, run, send, services, until};
+use crate::support::paused::{Endpoint, connect, context, is_open, rest, run, send, until};
 use crate::support::process::Process;
 use crate::support::{Origin, Proxy, eventually, filler, socket_path};
 
@@ -123,18 +123,18 @@ fn an_odd_answer_is_not_held_against_its_endpoint() {
             send(&mut stream, "HTTP/1.1 200 OK\r\nA b: c\r\n\r\n").await;
             rest(&mut stream).await;
         });
-        let services = services(&[&endpoint.route(), "--max-fails", "1"]);
-        let mut client = connect(&services);
+        let context = context(&[&endpoint.route(), "--max-fails", "1"]);
+        let mut client = connect(&context);
         send(&mut client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         assert!(until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 502 "));
-        assert!(is_open(&services));
+        assert!(is_open(&context));
     });
 }
 
 #[test]
 fn empty_lines_do_not_make_a_new_client_less_idle() {
     run(Duration::from_millis(100), async {
-        let (mut client, start) = (connect(&services(&["--route=/=unix:/x"])), Instant::now());
+        let (mut client, start) = (connect(&context(&["--route=/=unix:/x"])), Instant::now());
         for _ in 0..3 {
             send(&mut client, "\r\n").await;
             sleep(Duration::from_secs(3)).await;
@@ -205,7 +205,7 @@ fn a_head_that_drips_keeps_no_stalled_request_going() {
                 sleep(Duration::from_secs(1)).await;
             }
         });
-        let (mut client, start) = (connect(&services(&[&endpoint.route()])), Instant::now());
+        let (mut client, start) = (connect(&context(&[&endpoint.route()])), Instant::now());
         send(&mut client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab").await;
         assert!(until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 408 "));
         assert_eq!(start.elapsed().as_secs(), 60);

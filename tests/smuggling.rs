@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::paused::{Endpoint, connect, run, services, until};
+use crate::support::paused::{Endpoint, connect, context, run, until};
 use crate::support::{Origin, Proxy, eventually};
 
 /// The last bytes of a body, read but not taken by the endpoint, once ran as the next request.
@@ -18,11 +18,11 @@ fn a_body_that_was_not_taken_is_never_read_as_a_request() {
         let smuggled = "GET /smuggled HTTP/1.1\r\nHost: evil\r\n\r\n";
         // Some of these are just more than the endpoint's socket takes, by less than a block.
         for blocks in 2..16 {
-            let services = services(&[&endpoint.route(), "--idle-timeout", "1s"]);
+            let context = context(&[&endpoint.route(), "--idle-timeout", "1s"]);
             let body = "\r\n".repeat(blocks * 16_384) + smuggled;
             let length = body.len();
             let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
-            let (mut read, mut write) = connect(&services).into_split();
+            let (mut read, mut write) = connect(&context).into_split();
             let mut answers = Vec::new();
             let sending = async {
                 let _ = write.write_all((head + &body).as_bytes()).await;

@@ -7,7 +7,7 @@ use evener::upstream::health::Admission;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
 
-use crate::support::paused::{Endpoint, connect, rest, run, send, services, until};
+use crate::support::paused::{Endpoint, connect, context, rest, run, send, until};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -52,7 +52,7 @@ async fn stalling(mut stream: UnixStream) {
 #[test]
 fn a_client_that_drips_its_head_gets_408_after_10_s() {
     run(TICK, async {
-        let mut client = connect(&services(&[NOWHERE]));
+        let mut client = connect(&context(&[NOWHERE]));
         let start = Instant::now();
         for piece in ["GET / HTTP", "/1.1\r\n", "Host: a\r\n", "A: b\r\n"] {
             send(&mut client, piece).await;
@@ -66,7 +66,7 @@ fn a_client_that_drips_its_head_gets_408_after_10_s() {
 #[test]
 fn a_client_that_says_nothing_is_closed_silently_after_10_s() {
     run(TICK, async {
-        let mut client = connect(&services(&[NOWHERE]));
+        let mut client = connect(&context(&[NOWHERE]));
         let start = Instant::now();
         assert_eq!(rest(&mut client).await, "");
         assert_passed(start, 10);
@@ -77,7 +77,7 @@ fn a_client_that_says_nothing_is_closed_silently_after_10_s() {
 fn an_idle_client_is_closed_silently_after_60_s() {
     run(TICK, async {
         let endpoint = Endpoint::start("idle", well);
-        let mut client = connect(&services(&[&endpoint.route()]));
+        let mut client = connect(&context(&[&endpoint.route()]));
         send(&mut client, GET).await;
         until(&mut client, "\r\n\r\nok").await;
         let start = Instant::now();
@@ -90,7 +90,7 @@ fn an_idle_client_is_closed_silently_after_60_s() {
 fn a_client_that_asks_again_in_time_is_kept() {
     run(TICK, async {
         let endpoint = Endpoint::start("again", well);
-        let mut client = connect(&services(&[&endpoint.route()]));
+        let mut client = connect(&context(&[&endpoint.route()]));
         for _ in 0..5 {
             send(&mut client, GET).await;
             until(&mut client, "\r\n\r\nok").await;
@@ -103,7 +103,7 @@ fn a_client_that_asks_again_in_time_is_kept() {
 fn an_endpoint_that_does_not_answer_is_a_504_after_30_s() {
     run(TICK, async {
         let endpoint = Endpoint::start("silent", silent);
-        let mut client = connect(&services(&[&endpoint.route()]));
+        let mut client = connect(&context(&[&endpoint.route()]));
         let start = Instant::now();
         send(&mut client, GET).await;
         until(&mut client, "\r\n\r\n").await.strip_prefix("HTTP/1.1 504 ").expect("a 504");
@@ -115,15 +115,15 @@ fn an_endpoint_that_does_not_answer_is_a_504_after_30_s() {
 fn three_answers_that_do_not_come_eject() {
     run(TICK, async {
         let endpoint = Endpoint::start("thrice", silent);
-        let services = services(&[&endpoint.route(), "--fail-timeout", "1h"]);
-        let health = services.plan.upstreams[0].endpoints[0].health();
+        let context = context(&[&endpoint.route(), "--fail-timeout", "1h"]);
+        let health = context.plan.upstreams[0].endpoints[0].health();
         for _ in 0..3 {
-            assert_eq!(health.admission(services.tick(Instant::now())), Admission::Open);
-            let mut client = connect(&services);
+            assert_eq!(health.admission(context.tick(Instant::now())), Admission::Open);
+            let mut client = connect(&context);
             send(&mut client, GET).await;
             until(&mut client, "\r\n\r\n").await.strip_prefix("HTTP/1.1 504 ").expect("a 504");
         }
-        assert_eq!(health.admission(services.tick(Instant::now())), Admission::Ejected);
+        assert_eq!(health.admission(context.tick(Instant::now())), Admission::Ejected);
     });
 }
 
@@ -131,7 +131,7 @@ fn three_answers_that_do_not_come_eject() {
 fn the_time_for_an_answer_begins_when_the_request_is_sent() {
     run(TICK, async {
         let endpoint = Endpoint::start("slow-post", silent);
-        let mut client = connect(&services(&[&endpoint.route()]));
+        let mut client = connect(&context(&[&endpoint.route()]));
         send(&mut client, POST).await;
         sleep(seconds(40)).await;
         let start = Instant::now();
@@ -145,7 +145,7 @@ fn the_time_for_an_answer_begins_when_the_request_is_sent() {
 fn an_answer_that_stalls_in_its_body_is_cut_after_60_s() {
     run(TICK, async {
         let endpoint = Endpoint::start("stalling", stalling);
-        let mut client = connect(&services(&[&endpoint.route()]));
+        let mut client = connect(&context(&[&endpoint.route()]));
         send(&mut client, GET).await;
         until(&mut client, "hello").await;
         let start = Instant::now();
@@ -158,7 +158,7 @@ fn an_answer_that_stalls_in_its_body_is_cut_after_60_s() {
 fn a_request_that_stalls_in_its_body_gets_408_after_60_s() {
     run(TICK, async {
         let endpoint = Endpoint::start("upload", silent);
-        let mut client = connect(&services(&[&endpoint.route()]));
+        let mut client = connect(&context(&[&endpoint.route()]));
         send(&mut client, POST).await;
         let start = Instant::now();
         until(&mut client, "\r\n\r\n").await.strip_prefix("HTTP/1.1 408 ").expect("a 408");
@@ -174,11 +174,11 @@ fn a_client_that_reads_nothing_is_cut_after_60_s() {
             send(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n").await;
             send(&mut stream, &"x".repeat(100_000_000)).await;
         });
-        let services = services(&[&endpoint.route()]);
-        let mut client = connect(&services);
+        let context = context(&[&endpoint.route()]);
+        let mut client = connect(&context);
         send(&mut client, GET).await;
         let start = Instant::now();
-        while services.drain.sessions() == 1 || start.elapsed() < seconds(1) {
+        while context.drain.sessions() == 1 || start.elapsed() < seconds(1) {
             sleep(TICK).await;
         }
         // Two seconds are for lingering.
@@ -199,7 +199,7 @@ fn a_body_that_is_slow_but_steady_is_not_cut() {
             }
             pending::<()>().await;
         });
-        let mut client = connect(&services(&[&endpoint.route()]));
+        let mut client = connect(&context(&[&endpoint.route()]));
         let start = Instant::now();
         send(&mut client, GET).await;
         until(&mut client, "\r\n\r\nxxxxxxxxxx").await;
@@ -218,7 +218,7 @@ fn a_tunnel_is_cut_after_an_hour_of_silence_and_not_before() {
             send(&mut stream, "pong").await;
             rest(&mut stream).await;
         });
-        let mut client = connect(&services(&[&endpoint.route()]));
+        let mut client = connect(&context(&[&endpoint.route()]));
         let head = "GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n";
         send(&mut client, head).await;
         until(&mut client, "\r\n\r\n").await;
@@ -236,15 +236,15 @@ fn an_endpoint_has_one_trial_at_a_time() {
     run(TICK, async {
         let dead = "--route=/=unix:/nowhere,";
         let endpoint = Endpoint::start("trial", well);
-        let services = services(&[&format!("{dead}unix:{}", endpoint.path.display())]);
-        let mut client = connect(&services);
+        let context = context(&[&format!("{dead}unix:{}", endpoint.path.display())]);
+        let mut client = connect(&context);
         let mut attempts = Vec::new();
         for _ in 0..3 {
             for _ in 0..10 {
                 send(&mut client, GET).await;
                 until(&mut client, "\r\n\r\nok").await;
             }
-            attempts.push(services.counts(0, 0).begun.get());
+            attempts.push(context.counts(0, 0).begun.get());
             sleep(seconds(11)).await;
         }
         assert_eq!(attempts, [3, 4, 5]);
@@ -257,15 +257,15 @@ fn an_endpoint_that_owes_a_100_is_waited_for_no_longer_than_for_an_answer() {
         let endpoint = Endpoint::start("owing", |mut stream| async move {
             rest(&mut stream).await;
         });
-        let services = services(&[&endpoint.route(), "--max-fails", "1"]);
-        let (mut client, start) = (connect(&services), Instant::now());
+        let context = context(&[&endpoint.route(), "--max-fails", "1"]);
+        let (mut client, start) = (connect(&context), Instant::now());
         let head =
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
         send(&mut client, head).await;
         assert!(until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 504 "));
         assert_eq!(start.elapsed().as_secs(), 30);
-        let health = services.plan.upstreams[0].endpoints[0].health();
-        assert_eq!(health.admission(services.tick(Instant::now())), Admission::Ejected);
+        let health = context.plan.upstreams[0].endpoints[0].health();
+        assert_eq!(health.admission(context.tick(Instant::now())), Admission::Ejected);
     });
 }
 
@@ -277,7 +277,7 @@ fn a_103_is_not_the_100_that_was_waited_for() {
             send(&mut stream, "HTTP/1.1 103 A\r\n\r\n").await;
             rest(&mut stream).await;
         });
-        let (mut client, start) = (connect(&services(&[&endpoint.route()])), Instant::now());
+        let (mut client, start) = (connect(&context(&[&endpoint.route()])), Instant::now());
         let fields = "Content-Length: 9\r\nExpect: 100-continue\r\n";
         send(&mut client, &format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).await;
         assert!(until(&mut client, "\r\n\r\n").await.starts_with("HTTP/1.1 103 "));

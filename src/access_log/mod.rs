@@ -38,7 +38,7 @@ pub use entry::{Protocol, Timers};
 pub use format::{Format, Label, Names};
 pub use formatter::Formatter;
 pub use request_id::{MADE_LENGTH, RequestIds, is_request_id};
-pub use termination::{Ender, Phase, Termination};
+pub use termination::{Ender, ExchangePhase, Termination};
 
 /// Nothing is known, and it was sent in 2026.
 #[cfg(test)]

@@ -51,7 +51,7 @@ pub enum Ender {
 /// What was being done: the second letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Phase {
+pub enum ExchangePhase {
     /// Reading the request's head.
     RequestHead = b'H',
     /// Moving the request's body to the endpoint.
@@ -71,18 +71,18 @@ impl Termination {
     pub const COMPLETE: Self = Self(*b"--");
 
     /// It was ended early, for a reason that is no [`Fault`]: no route, no endpoint, a drain.
-    pub const fn new(ender: Ender, phase: Phase) -> Self {
+    pub const fn new(ender: Ender, phase: ExchangePhase) -> Self {
         Self([ender as u8, phase as u8])
     }
 
     /// A fault ended it.
     pub fn of(fault: Fault) -> Self {
-        Self::new(Ender::of(fault.side, fault.kind), Phase::of(fault.stage))
+        Self::new(Ender::of(fault.side, fault.kind), ExchangePhase::of(fault.stage))
     }
 
     /// A tunnel ended before both sides had ended their direction: `side` did it, by `kind`.
     pub fn tunnel(side: Side, kind: Kind) -> Self {
-        Self::new(Ender::of(side, kind), Phase::Tunnel)
+        Self::new(Ender::of(side, kind), ExchangePhase::Tunnel)
     }
 
     /// The two letters.
@@ -104,7 +104,7 @@ impl Ender {
     }
 }
 
-impl Phase {
+impl ExchangePhase {
     fn of(stage: Stage) -> Self {
         match stage {
             Stage::RequestHead => Self::RequestHead,
@@ -144,6 +144,6 @@ mod tests {
         }
         assert_eq!(Termination::tunnel(Side::Client, Kind::Reset).letters(), b"CT");
         assert_eq!(Termination::tunnel(Side::Upstream, Kind::Broken).letters(), b"UT");
-        assert_eq!(Termination::new(Ender::Drain, Phase::Tunnel).letters(), b"DT");
+        assert_eq!(Termination::new(Ender::Drain, ExchangePhase::Tunnel).letters(), b"DT");
     }
 }

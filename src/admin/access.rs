@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::http::{Answer, Request};
+use super::http::{AdminAnswer, AdminRequest};
 use crate::config::admin::Token;
 use crate::http::message::head::Version;
 
@@ -19,15 +19,15 @@ impl Guard {
     }
 
     /// The answer to a request that is refused.
-    pub(crate) fn check(&self, request: &Request) -> Result<(), Answer> {
+    pub(crate) fn check(&self, request: &AdminRequest) -> Result<(), AdminAnswer> {
         // By a name of its own a page elsewhere can reach us, and read what we answer (DNS
         // rebinding); with a token it still cannot.
         if self.0.is_none() && !names_this_machine(request) {
             let what = "Host names another machine: ask for localhost or a loopback address\n";
-            return Err(Answer::text(403, what));
+            return Err(AdminAnswer::text(403, what));
         }
         if !request.origins.iter().all(|origin| is_of(origin, &request.host)) {
-            return Err(Answer::text(403, "Origin: a page of another site asks\n"));
+            return Err(AdminAnswer::text(403, "Origin: a page of another site asks\n"));
         }
         let Some(token) = &self.0 else { return Ok(()) };
         // Of two it could not be said which counts.
@@ -39,12 +39,12 @@ impl Guard {
             return Ok(());
         }
         let what = "a token is needed: Authorization: Bearer TOKEN\n";
-        Err(Answer::text(401, what).with("WWW-Authenticate: Bearer\r\n"))
+        Err(AdminAnswer::text(401, what).with("WWW-Authenticate: Bearer\r\n"))
     }
 }
 
 /// No browser leaves Host out.
-fn names_this_machine(request: &Request) -> bool {
+fn names_this_machine(request: &AdminRequest) -> bool {
     let host = host_of(&request.host);
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host.eq_ignore_ascii_case("localhost")

@@ -30,15 +30,15 @@ const LIMITS: Limits = Limits { head_bytes_max: 16 * 1024, fields_max: 100 };
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// The client has left, or was given up.
-pub(crate) struct Left;
+pub(crate) struct ClientGone;
 
-impl From<Broken> for Left {
+impl From<Broken> for ClientGone {
     fn from(_: Broken) -> Self {
         Self
     }
 }
 
-impl From<Elapsed> for Left {
+impl From<Elapsed> for ClientGone {
     fn from(_: Elapsed) -> Self {
         Self
     }
@@ -66,7 +66,7 @@ pub(crate) enum After {
 
 /// A request, its body left out.
 #[derive(Clone, Debug)]
-pub(crate) struct Request {
+pub(crate) struct AdminRequest {
     pub(crate) verb: Verb,
     /// Without the query, as it was sent.
     pub(crate) path: String,
@@ -83,7 +83,7 @@ pub(crate) struct Request {
     after: After,
 }
 
-impl Request {
+impl AdminRequest {
     fn of(head: &RequestHead<'_, '_>) -> Self {
         let values = |wanted: &str| {
             let fields = head.fields.iter();
@@ -112,7 +112,7 @@ impl Request {
 
 /// An answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
+pub(crate) struct AdminAnswer {
     pub(crate) status: u16,
     kind: &'static str,
     /// Lines of the head besides the usual ones, each with its end.
@@ -120,7 +120,7 @@ pub(crate) struct Answer {
     pub(crate) body: Cow<'static, str>,
 }
 
-impl Answer {
+impl AdminAnswer {
     /// A text for people.
     pub(crate) fn text(status: u16, body: impl Into<Cow<'static, str>>) -> Self {
         Self { status, kind: "text/plain; charset=utf-8", fields: "", body: body.into() }
@@ -158,20 +158,20 @@ impl Answer {
 }
 
 /// A connection of a client, between two requests.
-pub(crate) struct Exchange<'s> {
+pub(crate) struct AdminExchange<'s> {
     stream: &'s mut Stream,
     input: Buffer,
     /// What every wait is bounded by.
     pub(crate) timer: Timer,
 }
 
-impl<'s> Exchange<'s> {
+impl<'s> AdminExchange<'s> {
     pub(crate) fn new(stream: &'s mut Stream) -> Self {
         Self { stream, input: Buffer::new(), timer: Timer::new() }
     }
 
     /// The next request; what is none is answered here.
-    pub(crate) async fn request(&mut self) -> Result<Request, Left> {
+    pub(crate) async fn request(&mut self) -> Result<AdminRequest, ClientGone> {
         let activity = Activity::new();
         let meter = Meter::new(&activity);
         let read = {
@@ -187,22 +187,26 @@ impl<'s> Exchange<'s> {
             Err(Kind::Exhausted) => {
                 self.refuse(413, format!("no body of more than {BODY_BYTES_MAX} bytes\n")).await
             }
-            Err(_) => Err(Left),
+            Err(_) => Err(ClientGone),
         }
     }
 
-    async fn refuse(&mut self, status: u16, why: String) -> Result<Request, Left> {
-        let answer = Answer::text(status, why);
+    async fn refuse(&mut self, status: u16, why: String) -> Result<AdminRequest, ClientGone> {
+        let answer = AdminAnswer::text(status, why);
         self.send(&answer.write(true, After::Ends), After::Ends).await?;
-        Err(Left)
+        Err(ClientGone)
     }
 
     /// Answers it; says whether another one may follow.
-    pub(crate) async fn answer(&mut self, request: &Request, answer: &Answer) -> Result<(), Left> {
+    pub(crate) async fn answer(
+        &mut self,
+        request: &AdminRequest,
+        answer: &AdminAnswer,
+    ) -> Result<(), ClientGone> {
         self.send(&answer.write(request.wants_body, request.after), request.after).await
     }
 
-    async fn send(&mut self, bytes: &str, after: After) -> Result<(), Left> {
+    async fn send(&mut self, bytes: &str, after: After) -> Result<(), ClientGone> {
         let activity = Activity::new();
         let meter = Meter::new(&activity);
         let (_, mut write) = self.stream.split();
@@ -212,7 +216,7 @@ impl<'s> Exchange<'s> {
         }
         match after {
             After::Stays(_) => Ok(()),
-            After::Ends => write.shutdown().map_err(|_| Left).and(Err(Left)),
+            After::Ends => write.shutdown().map_err(|_| ClientGone).and(Err(ClientGone)),
         }
     }
 }
@@ -222,7 +226,7 @@ async fn next(
     read: &mut ReadHalf<'_>,
     input: &mut Buffer,
     meter: &Meter<'_>,
-) -> Result<Request, Kind> {
+) -> Result<AdminRequest, Kind> {
     let length = read_head(read, input, Scan::request(), &LIMITS, meter).await?;
     let (request, framing) = parse(&input.filled()[..length]).map_err(Kind::Rejected)?;
     if matches!(framing, Framing::Length(length) if length > BODY_BYTES_MAX as u64) {
@@ -249,9 +253,9 @@ async fn next(
     Ok(request)
 }
 
-fn parse(bytes: &[u8]) -> Result<(Request, Framing), Reject> {
+fn parse(bytes: &[u8]) -> Result<(AdminRequest, Framing), Reject> {
     let mut storage = Storage::new();
     let head = parse::request(bytes, &LIMITS, &mut storage)?;
     let framing = framing::request(&head)?;
-    Ok((Request::of(&head), framing))
+    Ok((AdminRequest::of(&head), framing))
 }

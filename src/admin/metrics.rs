@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::exposition::{Exposition, Type};
 use super::machine::Process;
-use super::state::{State, is_well, told};
-use crate::control::state::{Board, Facts, Phase};
+use super::state::{EndpointState, is_well, told};
+use crate::control::state::{ControlSnapshot, ControlState, ServingPhase};
 use crate::log::access_log::AccessLog;
 use crate::metrics::{Counter, EndpointMetrics, Histogram, Metrics};
 use crate::plan::Plan;
@@ -78,18 +78,18 @@ const OF_ENDPOINTS: [EndpointRow; 6] = [
 const CLASSES: [(usize, &str); 5] = [(1, "1xx"), (2, "2xx"), (3, "3xx"), (4, "4xx"), (5, "5xx")];
 
 /// What is true now.
-pub(crate) fn write(board: &Board) -> String {
+pub(crate) fn write(control_state: &ControlState) -> String {
     let mut out = Exposition::default();
-    let facts = board.facts();
-    of_balancer(&mut out, board, &facts);
+    let facts = control_state.facts();
+    of_balancer(&mut out, control_state, &facts);
     for (name, help, counter) in COUNTERS {
-        out.one(&format!("evener_{name}"), Type::Counter, help, board.sum(counter));
+        out.one(&format!("evener_{name}"), Type::Counter, help, control_state.sum(counter));
     }
-    of_answers(&mut out, board);
-    of_log(&mut out, board);
+    of_answers(&mut out, control_state);
+    of_log(&mut out, control_state);
     let names = names(&facts.plan);
     of_routes(&mut out, &facts.plan, &names);
-    of_endpoints(&mut out, &facts.plan, &names, board.epoch.tick(Instant::now()));
+    of_endpoints(&mut out, &facts.plan, &names, control_state.epoch.tick(Instant::now()));
     if let Some(process) = Process::read() {
         of_process(&mut out, &process);
     }
@@ -118,7 +118,7 @@ fn seconds(micros: u64) -> f64 {
     std::time::Duration::from_micros(micros).as_secs_f64()
 }
 
-fn of_balancer(out: &mut Exposition, board: &Board, facts: &Facts) {
+fn of_balancer(out: &mut Exposition, control_state: &ControlState, facts: &ControlSnapshot) {
     out.family("evener_build_info", Type::Gauge, "Which Evener this is.");
     out.sample("evener_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     let rows = [
@@ -131,14 +131,14 @@ fn of_balancer(out: &mut Exposition, board: &Board, facts: &Facts) {
         (
             "draining",
             "Whether no more connections are taken.",
-            u64::from(facts.phase == Phase::Draining),
+            u64::from(facts.phase == ServingPhase::Draining),
         ),
-        ("threads", "Worker threads.", board.metrics.len() as u64),
-        ("connections_active", "Client connections open.", board.gate.open() as u64),
+        ("threads", "Worker threads.", control_state.metrics.len() as u64),
+        ("connections_active", "Client connections open.", control_state.limiter.open() as u64),
         (
             "connections_max",
             "Client connections there may be.",
-            board.gate.connections_max() as u64,
+            control_state.limiter.connections_max() as u64,
         ),
     ];
     for (name, help, value) in rows {
@@ -146,8 +146,8 @@ fn of_balancer(out: &mut Exposition, board: &Board, facts: &Facts) {
     }
 }
 
-fn of_log(out: &mut Exposition, board: &Board) {
-    let counts = board.access_log.as_ref().and_then(AccessLog::counts);
+fn of_log(out: &mut Exposition, control_state: &ControlState) {
+    let counts = control_state.access_log.as_ref().and_then(AccessLog::counts);
     let Some((written, dropped)) = counts else { return };
     let name = "evener_access_log_lines_total";
     out.family(name, Type::Counter, "Lines of the access log, by what has become of them.");
@@ -155,17 +155,17 @@ fn of_log(out: &mut Exposition, board: &Board) {
     out.sample(name, &[("result", "dropped")], dropped);
 }
 
-fn of_answers(out: &mut Exposition, board: &Board) {
+fn of_answers(out: &mut Exposition, control_state: &ControlState) {
     let name = "evener_responses_total";
     out.family(name, Type::Counter, "Responses by class, our own included.");
     for (place, class) in CLASSES {
-        let count = board.sum(|counts| &counts.responses[place]);
+        let count = control_state.sum(|counts| &counts.responses[place]);
         out.sample(name, &[("class", class)], count);
     }
     let of_rejects = |out: &mut Exposition, name, help, of: fn(&Metrics) -> &[Counter]| {
         out.family(name, Type::Counter, help);
         for reject in Reject::ALL {
-            let count = board.sum(|counts| &of(counts)[reject as usize]);
+            let count = control_state.sum(|counts| &of(counts)[reject as usize]);
             out.sample(name, &[("reason", &reject.name())], count);
         }
     };
@@ -175,13 +175,17 @@ fn of_answers(out: &mut Exposition, board: &Board) {
     of_rejects(out, "evener_bad_responses_total", help, |counts| &counts.bad_responses);
     let name = "evener_upstream_connections_dropped_total";
     out.family(name, Type::Counter, "Connections to endpoints not kept though they could go on.");
-    let full = board.sum(|counts| &counts.pool_full);
+    let full = control_state.sum(|counts| &counts.pool_full);
     out.sample(name, &[("reason", "pool_full")], full);
-    out.sample(name, &[("reason", "not_quiet")], board.sum(|counts| &counts.pool_not_quiet));
+    out.sample(
+        name,
+        &[("reason", "not_quiet")],
+        control_state.sum(|counts| &counts.pool_not_quiet),
+    );
     let name = "evener_request_duration_seconds";
     let help = "From the first byte of a request to the last of its response.";
     out.family(name, Type::Histogram, help);
-    let (buckets, sum) = cumulated(&board.metrics);
+    let (buckets, sum) = cumulated(&control_state.metrics);
     for (bound, count) in &buckets {
         let bound = bound.map_or_else(|| "+Inf".to_owned(), |bound| bound.to_string());
         out.sample(&format!("{name}_bucket"), &[("le", &bound)], count);
@@ -234,7 +238,7 @@ fn of_endpoints(out: &mut Exposition, plan: &Plan, names: &[String], now: Tick) 
     out.family(name, Type::Gauge, "1 for the state that an endpoint is in.");
     for (upstream, address, own, endpoint) in &rows {
         let is = told(endpoint, own, now).state;
-        for state in State::ALL {
+        for state in EndpointState::ALL {
             let endpoint = [("upstream", *upstream), ("endpoint", address.as_str())];
             let labels = [endpoint[0], endpoint[1], ("state", state.name())];
             out.sample(name, &labels, u8::from(state == is));

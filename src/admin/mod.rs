@@ -1,12 +1,12 @@
 //! The admin listener: a thread of its own, that answers what is asked of a balancer at work and
-//! takes orders.
+//! takes commands for endpoints.
 
 mod access;
+mod endpoint_commands;
 mod exposition;
 mod http;
 mod machine;
 mod metrics;
-mod orders;
 mod state;
 mod status;
 
@@ -29,17 +29,18 @@ use tokio::time::{Instant, sleep};
 
 use crate::address::Address;
 use crate::config::admin::Token;
-use crate::control::running::{StartError, remove_socket_files};
-use crate::control::signals::{Asked, Reload};
-use crate::control::state::{Board, Phase};
-use crate::control::upgrade::{Inherited, Lent};
+use crate::control::running::remove_socket_files;
+use crate::control::signals::{ControlCommand, Reload};
+use crate::control::start_error::StartError;
+use crate::control::state::{ControlState, ServingPhase};
+use crate::control::upgrade::{InheritedListener, LentListener};
 use crate::net::deadline::Timer;
-use crate::net::limiter::{Capacity, Gate};
+use crate::net::limiter::{Capacity, ConnectionLimiter};
 use crate::net::listen::{self, Listener};
 use crate::net::stream::Stream;
 use access::Guard;
-use http::{Answer, Exchange, Left, Request, Verb};
-use orders::Command;
+use endpoint_commands::EndpointCommand;
+use http::{AdminAnswer, AdminExchange, AdminRequest, ClientGone, Verb};
 
 /// Connections at a time; more wait in the kernel's queue.
 const CONNECTIONS_MAX: NonZeroUsize = NonZeroUsize::new(32).expect("is not 0");
@@ -93,7 +94,7 @@ impl Admin {
     /// Binds it, unless another process has left it; a unix socket is for its owner only.
     pub(crate) fn bind(
         address: &Address,
-        left: Option<Inherited>,
+        left: Option<InheritedListener>,
         token: Option<Token>,
     ) -> Result<Bound, StartError> {
         let fault = |error| StartError::Bind(address.clone(), error);
@@ -111,9 +112,9 @@ impl Admin {
     }
 
     /// For another process to go on with.
-    pub(crate) fn lend(&self) -> Lent<'_> {
+    pub(crate) fn lend(&self) -> LentListener<'_> {
         let Self { configured, bound, socket, .. } = self;
-        Lent { configured, bound, socket: socket.as_fd() }
+        LentListener { configured, bound, socket: socket.as_fd() }
     }
 
     /// Leaves it to another process, if that answers there; else nobody does from now on.
@@ -140,11 +141,15 @@ impl Bound {
     }
 
     /// Starts to answer.
-    pub(crate) fn open(self, board: Arc<Board>, control: SyncSender<Asked>) -> io::Result<Admin> {
+    pub(crate) fn open(
+        self,
+        control_state: Arc<ControlState>,
+        control: SyncSender<ControlCommand>,
+    ) -> io::Result<Admin> {
         let Self { configured, address, socket, token, .. } = self;
         let (lent, (stop, stopped)) = (socket.try_clone()?, oneshot::channel());
         let work = move || {
-            let desk = Desk { guard: Guard::new(token), board, control };
+            let desk = Desk { guard: Guard::new(token), control_state, control };
             if let Err(error) = run(socket, desk, stopped) {
                 log::error!("the admin listener has ended: {error}");
             }
@@ -175,16 +180,17 @@ fn run(socket: Socket, desk: Desk, stopped: oneshot::Receiver<()>) -> io::Result
 }
 
 async fn accept(listener: &Listener, desk: Rc<Desk>) {
-    let gate = Gate::new(Capacity { connections_max: CONNECTIONS_MAX, per_client_max: None });
+    let limiter =
+        ConnectionLimiter::new(Capacity { connections_max: CONNECTIONS_MAX, per_client_max: None });
     loop {
-        let ticket = gate.enter().await;
+        let permit = limiter.enter().await;
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (desk, gate) = (Rc::clone(&desk), Arc::clone(&gate));
+                let (desk, limiter) = (Rc::clone(&desk), Arc::clone(&limiter));
                 spawn_local(async move {
                     // Why a client left is of no interest.
-                    let _ = desk.serve(stream, &gate).await;
-                    drop(ticket);
+                    let _ = desk.serve(stream, &limiter).await;
+                    drop(permit);
                 });
             }
             Err(error) => {
@@ -198,14 +204,18 @@ async fn accept(listener: &Listener, desk: Rc<Desk>) {
 /// What answers are made of.
 struct Desk {
     guard: Guard,
-    board: Arc<Board>,
-    control: SyncSender<Asked>,
+    control_state: Arc<ControlState>,
+    control: SyncSender<ControlCommand>,
 }
 
 impl Desk {
-    async fn serve(&self, mut stream: Stream, gate: &Gate) -> Result<(), Left> {
+    async fn serve(
+        &self,
+        mut stream: Stream,
+        limiter: &ConnectionLimiter,
+    ) -> Result<(), ClientGone> {
         let began = Instant::now();
-        let mut exchange = Exchange::new(&mut stream);
+        let mut exchange = AdminExchange::new(&mut stream);
         // Nobody keeps others out by staying.
         while began.elapsed() < STAY_MAX {
             let request = exchange.request().await?;
@@ -214,64 +224,66 @@ impl Desk {
                 Err(refusal) => refusal,
             };
             exchange.answer(&request, &answer).await?;
-            if gate.open() > CONNECTIONS_MAX.get() / 2 {
+            if limiter.open() > CONNECTIONS_MAX.get() / 2 {
                 break;
             }
         }
         Ok(())
     }
 
-    async fn answer(&self, request: &Request, timer: &mut Timer) -> Answer {
-        let command = Command::of(&request.path);
+    async fn answer(&self, request: &AdminRequest, timer: &mut Timer) -> AdminAnswer {
+        let command = EndpointCommand::of(&request.path);
         match (request.path.as_str(), request.verb) {
-            ("/", Verb::Get) => Answer::of_kind("text/html; charset=utf-8", PAGE).with(PAGE_POLICY),
-            ("/healthz", Verb::Get) => Answer::text(200, "ok\n"),
-            ("/readyz", Verb::Get) => match self.board.facts().phase {
-                Phase::Serving => Answer::text(200, "ready\n"),
-                Phase::Draining => Answer::text(503, "draining\n"),
+            ("/", Verb::Get) => {
+                AdminAnswer::of_kind("text/html; charset=utf-8", PAGE).with(PAGE_POLICY)
+            }
+            ("/healthz", Verb::Get) => AdminAnswer::text(200, "ok\n"),
+            ("/readyz", Verb::Get) => match self.control_state.facts().phase {
+                ServingPhase::Serving => AdminAnswer::text(200, "ready\n"),
+                ServingPhase::Draining => AdminAnswer::text(503, "draining\n"),
             },
             ("/metrics", Verb::Get) => {
                 let kind = "text/plain; version=0.0.4; charset=utf-8";
-                Answer::of_kind(kind, metrics::write(&self.board))
+                AdminAnswer::of_kind(kind, metrics::write(&self.control_state))
             }
-            ("/status", Verb::Get) => match status::write(&self.board) {
-                Ok(text) => Answer::of_kind("application/json", text),
-                Err(error) => Answer::text(500, format!("{error}\n")),
+            ("/status", Verb::Get) => match status::write(&self.control_state) {
+                Ok(text) => AdminAnswer::of_kind("application/json", text),
+                Err(error) => AdminAnswer::text(500, format!("{error}\n")),
             },
             ("/reload", Verb::Post) => self.reload(&request.query, timer).await,
             ("/" | "/healthz" | "/readyz" | "/metrics" | "/status", _) => {
-                Answer::text(405, "only GET\n").with("Allow: GET, HEAD\r\n")
+                AdminAnswer::text(405, "only GET\n").with("Allow: GET, HEAD\r\n")
             }
-            ("/reload", _) => Answer::text(405, "only POST\n").with("Allow: POST\r\n"),
+            ("/reload", _) => AdminAnswer::text(405, "only POST\n").with("Allow: POST\r\n"),
             _ => match (command, request.verb) {
-                (Some(command), Verb::Post) => command.follow(&self.board),
-                (Some(_), _) => Answer::text(405, "only POST\n").with("Allow: POST\r\n"),
-                (None, _) => Answer::text(404, "not here\n"),
+                (Some(command), Verb::Post) => command.follow(&self.control_state),
+                (Some(_), _) => AdminAnswer::text(405, "only POST\n").with("Allow: POST\r\n"),
+                (None, _) => AdminAnswer::text(404, "not here\n"),
             },
         }
     }
 
     /// Has the control thread do it: that is where reloads are done.
-    async fn reload(&self, query: &str, timer: &mut Timer) -> Answer {
+    async fn reload(&self, query: &str, timer: &mut Timer) -> AdminAnswer {
         let reload = match query {
             "" | "dry_run=0" => Reload::Follow,
             "dry_run=1" => Reload::Preview,
-            _ => return Answer::text(400, "the query may be dry_run=1, and nothing else\n"),
+            _ => return AdminAnswer::text(400, "the query may be dry_run=1, and nothing else\n"),
         };
         let (sender, outcome) = oneshot::channel();
-        if self.control.try_send(Asked::ReloadFor(reload, sender)).is_err() {
-            return Answer::text(503, "too much is asked for already\n");
+        if self.control.try_send(ControlCommand::ReloadFor(reload, sender)).is_err() {
+            return AdminAnswer::text(503, "too much is asked for already\n");
         }
         let lines =
             |lines: Vec<String>| lines.iter().fold(String::new(), |all, line| all + line + "\n");
         match timer.within(RELOAD_TIMEOUT, outcome).await {
             Ok(Ok(Ok(changes))) if changes.is_empty() => {
-                Answer::text(200, "nothing is different\n")
+                AdminAnswer::text(200, "nothing is different\n")
             }
-            Ok(Ok(Ok(changes))) => Answer::text(200, lines(changes)),
-            Ok(Ok(Err(reasons))) => Answer::text(422, lines(reasons)),
-            Ok(Err(_)) => Answer::text(503, "ending\n"),
-            Err(_) => Answer::text(503, "no answer yet: /status will have it\n"),
+            Ok(Ok(Ok(changes))) => AdminAnswer::text(200, lines(changes)),
+            Ok(Ok(Err(reasons))) => AdminAnswer::text(422, lines(reasons)),
+            Ok(Err(_)) => AdminAnswer::text(503, "ending\n"),
+            Err(_) => AdminAnswer::text(503, "no answer yet: /status will have it\n"),
         }
     }
 }

@@ -1,14 +1,14 @@
 //! How an endpoint is doing, why, since when and until when.
 
 use crate::upstream::Upstream;
-use crate::upstream::admin_state::Order;
+use crate::upstream::admin_state::AdminMode;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::failures::Met;
-use crate::upstream::health::{Condition, Tick};
+use crate::upstream::health::{HealthStatus, Tick};
 
 /// How it is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum EndpointState {
     /// It gets requests.
     Up,
     /// It failed requests, and gets none for a while.
@@ -21,7 +21,7 @@ pub(crate) enum State {
     Drained,
 }
 
-impl State {
+impl EndpointState {
     /// All there are.
     pub(crate) const ALL: [Self; 5] =
         [Self::Up, Self::Ejected, Self::Trial, Self::Down, Self::Drained];
@@ -40,7 +40,7 @@ impl State {
 
 /// The state of an endpoint, and what is to be told of it.
 pub(crate) struct Told {
-    pub(crate) state: State,
+    pub(crate) state: EndpointState,
     pub(crate) why: Option<String>,
     pub(crate) since: Option<Tick>,
     pub(crate) until: Option<Tick>,
@@ -54,17 +54,17 @@ pub(crate) fn told(endpoint: &Endpoint, upstream: &Upstream, now: Tick) -> Told 
         since: Some(since),
         until: None,
     };
-    match endpoint.record.standing.ordered() {
-        (Order::Ready, _) => by_health(endpoint, upstream, now),
-        (Order::Drained, since) => by_order(State::Drained, "drained by hand", since),
-        (Order::Down, since) => by_order(State::Down, "taken down by hand", since),
+    match endpoint.record.admin_state.mode_since() {
+        (AdminMode::Ready, _) => by_health(endpoint, upstream, now),
+        (AdminMode::Drained, since) => by_order(EndpointState::Drained, "drained by hand", since),
+        (AdminMode::Down, since) => by_order(EndpointState::Down, "taken down by hand", since),
     }
 }
 
 /// Whether it is well, be it drained or not.
 pub(crate) fn is_well(endpoint: &Endpoint, now: Tick) -> bool {
     let record = &endpoint.record;
-    record.standing.order() != Order::Down && record.health.condition(now) == Condition::Up
+    record.admin_state.mode() != AdminMode::Down && record.health.condition(now) == HealthStatus::Up
 }
 
 fn by_health(endpoint: &Endpoint, upstream: &Upstream, now: Tick) -> Told {
@@ -72,27 +72,34 @@ fn by_health(endpoint: &Endpoint, upstream: &Upstream, now: Tick) -> Told {
     let last = |met| failures.last().into_iter().find(|failed| failed.met == met);
     let turned = failures.turned();
     match endpoint.record.health.condition(now) {
-        Condition::Up => Told { state: State::Up, why: None, since: turned, until: None },
-        Condition::Ejected { since, until, round } => {
+        HealthStatus::Up => {
+            Told { state: EndpointState::Up, why: None, since: turned, until: None }
+        }
+        HealthStatus::Ejected { since, until, round } => {
             let count = upstream.thresholds.fails_max;
             let mut why = format!("{count} failures in a row, time {round}");
             if let Some(failed) = last(Met::ByRequest) {
                 why = format!("{why}; the last: {failed}");
             }
-            Told { state: State::Ejected, why: Some(why), since: Some(since), until: Some(until) }
+            Told {
+                state: EndpointState::Ejected,
+                why: Some(why),
+                since: Some(since),
+                until: Some(until),
+            }
         }
-        Condition::TrialDue => {
+        HealthStatus::TrialDue => {
             let why = Some("the next request decides whether it comes back".to_owned());
-            Told { state: State::Trial, why, since: turned, until: None }
+            Told { state: EndpointState::Trial, why, since: turned, until: None }
         }
-        Condition::Trial { since, until } => {
+        HealthStatus::Trial { since, until } => {
             let why = Some("a request under way decides whether it comes back".to_owned());
-            Told { state: State::Trial, why, since: Some(since), until: Some(until) }
+            Told { state: EndpointState::Trial, why, since: Some(since), until: Some(until) }
         }
-        Condition::Down => {
+        HealthStatus::Down => {
             let why = last(Met::ByCheck)
                 .map_or_else(|| "checks fail".to_owned(), |failed| failed.to_string());
-            Told { state: State::Down, why: Some(why), since: turned, until: None }
+            Told { state: EndpointState::Down, why: Some(why), since: turned, until: None }
         }
     }
 }
@@ -105,7 +112,7 @@ mod tests {
     use crate::address::Address;
     use crate::fault::{Fault, Kind, Stage};
     use crate::upstream::failures::Failed;
-    use crate::upstream::health::{Failure, Verdict};
+    use crate::upstream::health::{CheckVerdict, FailureKind};
 
     #[test]
     fn an_endpoint_says_how_it_is_doing_and_why() {
@@ -115,28 +122,28 @@ mod tests {
         let endpoint = &upstream.endpoints[0];
         let record = &endpoint.record;
         let state = |now| told(endpoint, &upstream, at(now)).state;
-        assert_eq!((state(1), is_well(endpoint, at(1))), (State::Up, true));
+        assert_eq!((state(1), is_well(endpoint, at(1))), (EndpointState::Up, true));
         let fault = Fault::upstream(Stage::ResponseHead, Kind::Reset);
         record.failures.add(Failed { at: at(1), met: Met::ByRequest, fault });
         for _ in 0..3 {
-            record.health.on_failure(at(1), at(1), Failure::Exchange, &upstream.thresholds);
+            record.health.on_failure(at(1), at(1), FailureKind::Exchange, &upstream.thresholds);
         }
         let ejected = told(endpoint, &upstream, at(2));
         assert_eq!((ejected.since, ejected.until), (Some(at(1)), Some(at(5001))));
         assert!(ejected.why.unwrap().ends_with("(ECONNRESET)"));
         assert_eq!(
             (state(2), state(5001), is_well(endpoint, at(2))),
-            (State::Ejected, State::Trial, false)
+            (EndpointState::Ejected, EndpointState::Trial, false)
         );
-        record.standing.set(Order::Drained, at(7));
-        assert_eq!(state(8), State::Drained);
-        record.standing.set(Order::Ready, at(9));
-        record.health.on_check(Verdict::Down, at(9));
-        assert_eq!(state(10), State::Down);
-        record.health.on_check(Verdict::Up, at(11));
-        record.standing.set(Order::Drained, at(12));
+        record.admin_state.set(AdminMode::Drained, at(7));
+        assert_eq!(state(8), EndpointState::Drained);
+        record.admin_state.set(AdminMode::Ready, at(9));
+        record.health.on_check(CheckVerdict::Down, at(9));
+        assert_eq!(state(10), EndpointState::Down);
+        record.health.on_check(CheckVerdict::Up, at(11));
+        record.admin_state.set(AdminMode::Drained, at(12));
         assert!(is_well(endpoint, at(13)));
-        record.standing.set(Order::Down, at(14));
-        assert_eq!((state(15), is_well(endpoint, at(15))), (State::Down, false));
+        record.admin_state.set(AdminMode::Down, at(14));
+        assert_eq!((state(15), is_well(endpoint, at(15))), (EndpointState::Down, false));
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::metrics::cumulated;
 use super::state::told;
-use crate::control::state::{Board, Phase};
+use crate::control::state::{ControlState, ServingPhase};
 use crate::log::access_log::AccessLog;
 use crate::metrics::{Counter, EndpointMetrics};
 use crate::plan::{Plan, Route};
@@ -131,14 +131,14 @@ struct Failed {
 }
 
 /// What is true now.
-pub(crate) fn write(board: &Board) -> Result<String, serde_json::Error> {
-    let facts = board.facts();
-    let now = board.epoch.tick(Instant::now());
-    let serves = facts.phase == Phase::Serving;
+pub(crate) fn write(control_state: &ControlState) -> Result<String, serde_json::Error> {
+    let facts = control_state.facts();
+    let now = control_state.epoch.tick(Instant::now());
+    let serves = facts.phase == ServingPhase::Serving;
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),
         pid: std::process::id(),
-        uptime_seconds: board.started.elapsed().as_secs_f64(),
+        uptime_seconds: control_state.started.elapsed().as_secs_f64(),
         state: if serves { "serving" } else { "draining" },
         ready: serves,
         config: Configuration {
@@ -147,23 +147,23 @@ pub(crate) fn write(board: &Board) -> Result<String, serde_json::Error> {
             file: facts.file.map(|path| path.display().to_string()),
             refused: facts.refused,
         },
-        threads: board.metrics.len(),
+        threads: control_state.metrics.len(),
         connections: Connections {
-            active: board.gate.open(),
-            accepted: board.sum(|counts| &counts.accepted),
-            max: board.gate.connections_max(),
-            refused: board.sum(|counts| &counts.turned_away),
-            accept_errors: board.sum(|counts| &counts.accept_errors),
+            active: control_state.limiter.open(),
+            accepted: control_state.sum(|counts| &counts.accepted),
+            max: control_state.limiter.connections_max(),
+            refused: control_state.sum(|counts| &counts.turned_away),
+            accept_errors: control_state.sum(|counts| &counts.accept_errors),
         },
-        requests: requests(board, &facts.plan),
-        latency: latency(board),
+        requests: requests(control_state, &facts.plan),
+        latency: latency(control_state),
         bytes: Bytes {
-            up: board.sum(|counts| &counts.bytes_up),
-            down: board.sum(|counts| &counts.bytes_down),
-            spliced: board.sum(|counts| &counts.bytes_spliced),
+            up: control_state.sum(|counts| &counts.bytes_up),
+            down: control_state.sum(|counts| &counts.bytes_down),
+            spliced: control_state.sum(|counts| &counts.bytes_spliced),
         },
-        rejects: rejects(board),
-        log: board
+        rejects: rejects(control_state),
+        log: control_state
             .access_log
             .as_ref()
             .and_then(AccessLog::counts)
@@ -175,18 +175,18 @@ pub(crate) fn write(board: &Board) -> Result<String, serde_json::Error> {
     serde_json::to_string(&status)
 }
 
-fn requests(board: &Board, plan: &Plan) -> Requests {
+fn requests(control_state: &ControlState, plan: &Plan) -> Requests {
     let http = plan.upstreams.iter().filter(|upstream| upstream.traffic == Traffic::Http);
     let endpoints = http.flat_map(|upstream| &upstream.endpoints);
     let in_flight = endpoints.map(in_flight).sum();
-    let class = |place: usize| board.sum(|counts| &counts.responses[place]);
+    let class = |place: usize| control_state.sum(|counts| &counts.responses[place]);
     Requests {
-        total: board.sum(|counts| &counts.requests),
+        total: control_state.sum(|counts| &counts.requests),
         in_flight,
         classes: CLASSES.iter().map(|(place, name)| (*name, class(*place))).collect(),
-        retries: board.sum(|counts| &counts.retries),
-        failed_attempts: board.sum(|counts| &counts.failed_attempts),
-        cut_answers: board.sum(|counts| &counts.cut_answers),
+        retries: control_state.sum(|counts| &counts.retries),
+        failed_attempts: control_state.sum(|counts| &counts.failed_attempts),
+        cut_answers: control_state.sum(|counts| &counts.cut_answers),
     }
 }
 
@@ -194,15 +194,15 @@ fn in_flight(endpoint: &Endpoint) -> u64 {
     endpoint.record.total(EndpointMetrics::in_flight)
 }
 
-fn latency(board: &Board) -> Latency {
-    let (buckets, sum_seconds) = cumulated(&board.metrics);
+fn latency(control_state: &ControlState) -> Latency {
+    let (buckets, sum_seconds) = cumulated(&control_state.metrics);
     let count = buckets.last().map_or(0, |(_, count)| *count);
     Latency { buckets, sum_seconds, count }
 }
 
 /// Those that there were.
-fn rejects(board: &Board) -> BTreeMap<String, u64> {
-    let count = |reject: Reject| board.sum(|counts| &counts.rejects[reject as usize]);
+fn rejects(control_state: &ControlState) -> BTreeMap<String, u64> {
+    let count = |reject: Reject| control_state.sum(|counts| &counts.rejects[reject as usize]);
     let counted = Reject::ALL.into_iter().map(|reject| (reject.name(), count(reject)));
     counted.filter(|(_, count)| *count > 0).collect()
 }

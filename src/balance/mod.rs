@@ -74,11 +74,11 @@ impl Balancer {
     fn pick_fit(&mut self, role: Role, now: Tick, tried: &mut Tried) -> Option<Picked> {
         loop {
             let endpoints = &self.upstream.endpoints;
-            let standing = |index: usize| endpoints[index].admission(now);
+            let admin_state = |index: usize| endpoints[index].admission(now);
             let fit = |index: usize| {
                 endpoints[index].role == role
                     && !tried.contains(index)
-                    && matches!(standing(index), Admission::Open | Admission::TrialDue)
+                    && matches!(admin_state(index), Admission::Open | Admission::TrialDue)
             };
             let endpoint = match self.upstream.policy {
                 Policy::RoundRobin => self.turns.pick(fit),
@@ -88,7 +88,7 @@ impl Balancer {
                     self.turns.pick(|index| fit(index) && load(index) == least)
                 }
             }?;
-            if standing(endpoint) == Admission::Open {
+            if admin_state(endpoint) == Admission::Open {
                 return Some(Picked { endpoint, on_trial: false });
             }
             if endpoints[endpoint].health().claim_trial(now, &self.upstream.thresholds) {
@@ -124,8 +124,8 @@ mod tests {
 
     use super::*;
     use crate::address::Address;
-    use crate::upstream::admin_state::Order;
-    use crate::upstream::health::{Failure, Thresholds, Verdict};
+    use crate::upstream::admin_state::AdminMode;
+    use crate::upstream::health::{CheckVerdict, FailureKind, Thresholds};
 
     const NOW: Tick = Tick::from_millis(1000);
 
@@ -142,7 +142,7 @@ mod tests {
     fn eject(balancer: &Balancer, index: usize) {
         for _ in 0..3 {
             let health = balancer.upstream.endpoints[index].health();
-            health.on_failure(NOW, NOW, Failure::Exchange, &Thresholds::default());
+            health.on_failure(NOW, NOW, FailureKind::Exchange, &Thresholds::default());
         }
     }
 
@@ -172,23 +172,23 @@ mod tests {
     #[test]
     fn what_the_checks_found_dead_is_not_tried() {
         let mut balancer = balancer(1);
-        balancer.upstream.endpoints[0].health().on_check(Verdict::Down, NOW);
+        balancer.upstream.endpoints[0].health().on_check(CheckVerdict::Down, NOW);
         assert_eq!(balancer.pick(NOW, &Tried::default()), Err(NoneLeft::AllDown));
     }
 
     #[test]
     fn what_is_taken_out_by_hand_is_not_tried_until_it_is_ready_again() {
-        for order in [Order::Drained, Order::Down] {
+        for order in [AdminMode::Drained, AdminMode::Down] {
             let mut balancer = balancer(2);
-            let standing = |balancer: &Balancer, index: usize, order| {
-                balancer.upstream.endpoints[index].record.standing.set(order, NOW);
+            let admin_state = |balancer: &Balancer, index: usize, order| {
+                balancer.upstream.endpoints[index].record.admin_state.set(order, NOW);
             };
-            standing(&balancer, 0, order);
+            admin_state(&balancer, 0, order);
             eject(&balancer, 1);
             assert_eq!(picks(&mut balancer, NOW, 4), [1; 4]);
-            standing(&balancer, 1, order);
+            admin_state(&balancer, 1, order);
             assert_eq!(balancer.pick(NOW, &Tried::default()), Err(NoneLeft::AllDown));
-            standing(&balancer, 0, Order::Ready);
+            admin_state(&balancer, 0, AdminMode::Ready);
             assert_eq!(picks(&mut balancer, NOW, 4), [0; 4]);
         }
     }

@@ -31,7 +31,7 @@ use crate::session::attempt::{self, read_head};
 use crate::session::record::log_transition;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::failures::{Failed, Met};
-use crate::upstream::health::{Admission, Streak, Tick, Verdict};
+use crate::upstream::health::{Admission, CheckVerdict, RiseFall, Tick};
 use crate::upstream::settings::Check;
 use crate::upstream::{Traffic, Upstream};
 
@@ -43,7 +43,7 @@ const FALL: NonZeroU8 = NonZeroU8::new(2).expect("2 is not 0");
 
 /// What is asked, of whom, how and how often.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Question {
+struct CheckSpec {
     address: Address,
     traffic: Traffic,
     announces: Option<Version>,
@@ -54,14 +54,14 @@ struct Question {
 }
 
 /// An endpoint that a question is asked for.
-struct Subject {
+struct CheckTarget {
     upstream: Arc<Upstream>,
     endpoint: usize,
 }
 
 /// A question that is asked again and again, and every endpoint it is asked for.
-struct Watch {
-    subjects: Rc<RefCell<Vec<Subject>>>,
+struct RunningCheck {
+    targets: Rc<RefCell<Vec<CheckTarget>>>,
     task: JoinHandle<()>,
 }
 
@@ -120,31 +120,31 @@ impl Checks {
 }
 
 impl Checker {
-    fn adopt(self: &Rc<Self>, plan: &Plan, watches: &mut HashMap<Question, Watch>) {
+    fn adopt(self: &Rc<Self>, plan: &Plan, watches: &mut HashMap<CheckSpec, RunningCheck>) {
         self.limits.set(plan.limits);
-        let mut questions = self.questions(plan);
-        watches.retain(|question, watch| {
-            let subjects = questions.remove(question);
-            let stays = subjects.is_some();
-            match subjects {
-                Some(subjects) => drop(watch.subjects.replace(subjects)),
+        let mut specs = self.specs(plan);
+        watches.retain(|spec, watch| {
+            let targets = specs.remove(spec);
+            let stays = targets.is_some();
+            match targets {
+                Some(targets) => drop(watch.targets.replace(targets)),
                 None => watch.task.abort(),
             }
             stays
         });
-        let count = u32::try_from(questions.len()).unwrap_or(u32::MAX).max(1);
-        for (place, (question, subjects)) in (0..).zip(questions) {
-            let subjects = Rc::new(RefCell::new(subjects));
+        let count = u32::try_from(specs.len()).unwrap_or(u32::MAX).max(1);
+        for (place, (spec, targets)) in (0..).zip(specs) {
+            let targets = Rc::new(RefCell::new(targets));
             // Spread over the first interval, so that the endpoints are not all asked at once.
-            let delay = question.interval / count * place;
-            let (asked, of) = (question.clone(), Rc::clone(&subjects));
-            let task = spawn_local(Rc::clone(self).watch(asked, of, delay));
-            watches.insert(question, Watch { subjects, task });
+            let delay = spec.interval / count * place;
+            let (traits, of) = (spec.clone(), Rc::clone(&targets));
+            let task = spawn_local(Rc::clone(self).watch(traits, of, delay));
+            watches.insert(spec, RunningCheck { targets, task });
         }
     }
 
-    fn questions(&self, plan: &Plan) -> HashMap<Question, Vec<Subject>> {
-        let mut questions: HashMap<Question, Vec<Subject>> = HashMap::new();
+    fn specs(&self, plan: &Plan) -> HashMap<CheckSpec, Vec<CheckTarget>> {
+        let mut specs: HashMap<CheckSpec, Vec<CheckTarget>> = HashMap::new();
         for (index, upstream) in plan.upstreams.iter().enumerate() {
             let mut routes = plan.routes.iter().filter(|route| route.upstream == index);
             let host = routes.find_map(|route| route.host_header.clone());
@@ -153,7 +153,7 @@ impl Checker {
                     self.forget(upstream, endpoint);
                     continue;
                 }
-                let question = Question {
+                let spec = CheckSpec {
                     address: address.clone(),
                     traffic: upstream.traffic,
                     announces: upstream.announces,
@@ -161,11 +161,11 @@ impl Checker {
                     host: host.clone(),
                     interval: upstream.check_interval,
                 };
-                let subject = Subject { upstream: Arc::clone(upstream), endpoint };
-                questions.entry(question).or_default().push(subject);
+                let subject = CheckTarget { upstream: Arc::clone(upstream), endpoint };
+                specs.entry(spec).or_default().push(subject);
             }
         }
-        questions
+        specs
     }
 
     /// Takes back what checks have found out about an endpoint that is not checked any more: nobody
@@ -173,7 +173,7 @@ impl Checker {
     fn forget(&self, upstream: &Upstream, endpoint: usize) {
         let (health, now) = (upstream.endpoints[endpoint].health(), self.now());
         if health.admission(now) == Admission::Down
-            && let Some(transition) = health.on_check(Verdict::Up, now)
+            && let Some(transition) = health.on_check(CheckVerdict::Up, now)
         {
             log_transition(upstream, endpoint, transition, now, &"it is not checked any more");
         }
@@ -185,53 +185,53 @@ impl Checker {
 
     async fn watch(
         self: Rc<Self>,
-        question: Question,
-        subjects: Rc<RefCell<Vec<Subject>>>,
+        spec: CheckSpec,
+        targets: Rc<RefCell<Vec<CheckTarget>>>,
         delay: Duration,
     ) {
         sleep(delay).await;
-        let mut streak = Streak::new(RISE, FALL);
+        let mut rise_fall = RiseFall::new(RISE, FALL);
         let mut timer = Timer::new();
         loop {
             let begun = Instant::now();
-            let asking = pin!(self.once(&question));
-            let result = match timer.within(question.interval, asking).await {
+            let asking = pin!(self.once(&spec));
+            let result = match timer.within(spec.interval, asking).await {
                 Ok(result) => result,
                 Err(Elapsed) => Err(Fault::upstream(Stage::Connect, Kind::TimedOut)),
             };
-            self.judge(&subjects.borrow(), &mut streak, result);
-            sleep(jittered(question.interval).saturating_sub(begun.elapsed())).await;
+            self.judge(&targets.borrow(), &mut rise_fall, result);
+            sleep(jittered(spec.interval).saturating_sub(begun.elapsed())).await;
         }
     }
 
     /// Reports the outcome; a fault of this machine says nothing about the endpoint.
-    fn judge(&self, subjects: &[Subject], streak: &mut Streak, result: Result<(), Fault>) {
+    fn judge(&self, targets: &[CheckTarget], rise_fall: &mut RiseFall, result: Result<(), Fault>) {
         if matches!(result, Err(fault) if fault.side == Side::Local) {
             return;
         }
-        streak.record(result.is_ok());
+        rise_fall.record(result.is_ok());
         let now = self.now();
         let why: &dyn std::fmt::Display = match &result {
             Ok(()) => &"check passed",
             Err(fault) => fault,
         };
-        for Subject { upstream, endpoint } in subjects {
+        for CheckTarget { upstream, endpoint } in targets {
             let record = &upstream.endpoints[*endpoint].record;
             if let Err(fault) = result {
                 record.failures.add(Failed { at: now, met: Met::ByCheck, fault });
             }
             // Reported even when it has not changed: a success may lift an ejection. A failure
             // that does not turn the verdict must not be reported as a success, though.
-            if result.is_ok() == (streak.verdict() == Verdict::Up)
-                && let Some(transition) = record.health.on_check(streak.verdict(), now)
+            if result.is_ok() == (rise_fall.verdict() == CheckVerdict::Up)
+                && let Some(transition) = record.health.on_check(rise_fall.verdict(), now)
             {
                 log_transition(upstream, *endpoint, transition, now, why);
             }
         }
     }
 
-    async fn once(&self, question: &Question) -> Result<(), Fault> {
-        let Question { address, traffic, announces, check, host, .. } = question;
+    async fn once(&self, spec: &CheckSpec) -> Result<(), Fault> {
+        let CheckSpec { address, traffic, announces, check, host, .. } = spec;
         let fault = |stage| move |kind| Fault::upstream(stage, kind);
         let unconnected =
             |error: io::Error| fault(Stage::Connect)(Kind::of(&error)).caused_by(&error);

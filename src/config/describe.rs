@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Config;
 use crate::access_log::Format;
-use crate::plan::listener::Greeting;
+use crate::plan::listener::Preamble;
 use crate::plan::listener::Service;
 use crate::plan::{Plan, Route};
 use crate::upstream::endpoint::{Endpoint, Role};
@@ -65,15 +65,15 @@ fn listed(config: &Config) -> Vec<Item> {
     let plan = &config.plan;
     let mut items = vec![item("threads", config.threads)];
     items.extend(config.listeners.iter().map(|listener| {
-        let service = match listener.entrance.service {
+        let service = match listener.kind.service {
             Service::Http => "HTTP".to_owned(),
             Service::Tcp { upstream } => format!("TCP to {}", plan.upstreams[upstream].name),
         };
-        let greeting = match listener.entrance.greeting {
-            Greeting::Nothing => "",
-            Greeting::ProxyHeader => ", with PROXY protocol headers",
+        let preamble = match listener.kind.preamble {
+            Preamble::Nothing => "",
+            Preamble::ProxyHeader => ", with PROXY protocol headers",
         };
-        item(format!("listen {}", listener.address), format!("{service}{greeting}"))
+        item(format!("listen {}", listener.address), format!("{service}{preamble}"))
     }));
     items.extend(plan.routes.iter().map(|route| of_route(route, plan)));
     items.extend(plan.upstreams.iter().flat_map(|upstream| of_upstream(upstream)));

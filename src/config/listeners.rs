@@ -6,8 +6,8 @@ use super::sources::Sources;
 use super::upstreams::{At, Upstreams};
 use super::value::{self, Listen, Relay, Resolve};
 use crate::address::Address;
-use crate::plan::listener::Greeting;
-use crate::plan::listener::{Entrance, Service};
+use crate::plan::listener::Preamble;
+use crate::plan::listener::{ListenerKind, Service};
 use crate::upstream::{Traffic, Upstream};
 
 /// Where HTTP is listened for if nobody says.
@@ -15,16 +15,16 @@ const LISTEN: &str = "127.0.0.1:8080";
 
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listener {
+pub struct ListenerConfig {
     /// The address.
     pub address: Address,
     /// What it is for.
-    pub entrance: Entrance,
+    pub kind: ListenerKind,
 }
 
 /// A listener, and where it was said.
 pub(super) struct Said {
-    pub(super) listener: Listener,
+    pub(super) listener: ListenerConfig,
     place: Place,
 }
 
@@ -121,11 +121,11 @@ impl<'a> Listeners<'a> {
     }
 
     fn add(&mut self, listen: Listen, service: Service, place: &Place, mistakes: &mut Mistakes) {
-        if listen.greeting == Greeting::ProxyHeader && self.sources.flags.trusted.is_empty() {
+        if listen.preamble == Preamble::ProxyHeader && self.sources.flags.trusted.is_empty() {
             let what = "\",proxy\" takes the word of --trusted only: say whose that is";
             mistakes.add(place, what);
         }
-        let entrance = Entrance { greeting: listen.greeting, service };
+        let kind = ListenerKind { preamble: listen.preamble, service };
         for address in listen.addresses {
             for said in &self.said {
                 let earlier = &said.listener.address;
@@ -138,7 +138,7 @@ impl<'a> Listeners<'a> {
                     mistakes.add(place, what);
                 }
             }
-            let listener = Listener { address, entrance };
+            let listener = ListenerConfig { address, kind };
             self.said.push(Said { listener, place: place.clone() });
         }
     }
@@ -146,7 +146,7 @@ impl<'a> Listeners<'a> {
     /// Notes relays to where we listen ourselves: they would never come to an end.
     pub(super) fn refuse_loops(&self, upstreams: &Upstreams<'_>, mistakes: &mut Mistakes) {
         for Said { listener, place } in &self.said {
-            let Service::Tcp { upstream } = listener.entrance.service else { continue };
+            let Service::Tcp { upstream } = listener.kind.service else { continue };
             let upstream: &Upstream = &upstreams.built[upstream];
             for endpoint in &upstream.endpoints {
                 let mut ours = self.said.iter().map(|said| &said.listener.address);

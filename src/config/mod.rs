@@ -25,12 +25,12 @@ use ipnet::IpNet;
 use crate::access_log::Format;
 use crate::http::h1::scan::Limits;
 use crate::http::message::head::FIELDS_CEILING;
-use crate::log::target::Target;
+use crate::log::target::LogTarget;
 use crate::net::limiter::Capacity;
 use crate::plan::trusted::Trusted;
-use crate::plan::{Plan, Timeouts};
+use crate::plan::{ClientTimeouts, Plan};
 use admin::Admin;
-pub use listeners::Listener;
+pub use listeners::ListenerConfig;
 use listeners::Listeners;
 use mistake::{Mistake, Mistakes};
 use routes::Routes;
@@ -53,9 +53,9 @@ const RESERVED_BY_WORKER: usize = 160;
 
 /// What is written about each request, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccessLog {
+pub struct AccessLogConfig {
     /// Where.
-    pub target: Target,
+    pub target: LogTarget,
     /// How.
     pub format: Format,
 }
@@ -64,7 +64,7 @@ pub struct AccessLog {
 #[derive(Debug)]
 pub struct Config {
     /// Where to listen, and what for: at least one.
-    pub listeners: Vec<Listener>,
+    pub listeners: Vec<ListenerConfig>,
     /// Workers.
     pub threads: NonZeroUsize,
     /// What sessions follow.
@@ -76,7 +76,7 @@ pub struct Config {
     /// Where, if not to standard error.
     pub error_log: Option<PathBuf>,
     /// What is written about each request, if anything is.
-    pub access_log: Option<AccessLog>,
+    pub access_log: Option<AccessLogConfig>,
     /// How many connections there may be.
     pub capacity: Capacity,
     /// Where it meets another process, to hand over to it or to be handed over to.
@@ -172,7 +172,7 @@ pub fn threads(text: &str) -> Result<NonZeroUsize, String> {
         .unwrap_or(NonZeroUsize::MIN))
 }
 
-fn access_log(sources: &Sources, mistakes: &mut Mistakes) -> Option<AccessLog> {
+fn access_log(sources: &Sources, mistakes: &mut Mistakes) -> Option<AccessLogConfig> {
     let format = match &*sources.flags.access_log_format {
         "combined" => Ok(Format::Combined),
         "json" => Ok(Format::Json),
@@ -183,16 +183,16 @@ fn access_log(sources: &Sources, mistakes: &mut Mistakes) -> Option<AccessLog> {
         "-" if sources.flags.daemon => {
             let what = "\"-\" is standard output, which a --daemon has none of: name a file";
             mistakes.add(&sources.place("access-log"), what);
-            Target::Stdout
+            LogTarget::Stdout
         }
-        "-" => Target::Stdout,
+        "-" => LogTarget::Stdout,
         "" => {
             mistakes.add(&sources.place("access-log"), "\"\" names no file");
-            Target::Stdout
+            LogTarget::Stdout
         }
-        path => Target::File(path.into()),
+        path => LogTarget::File(path.into()),
     };
-    Some(AccessLog { target, format: format? })
+    Some(AccessLogConfig { target, format: format? })
 }
 
 /// Without a word, what descriptors are there for: two for each client, its own and that to its
@@ -229,12 +229,12 @@ fn descriptors() -> u64 {
     limit.maximum.unwrap_or(u64::MAX)
 }
 
-fn timeouts(sources: &Sources, mistakes: &mut Mistakes) -> Timeouts {
+fn timeouts(sources: &Sources, mistakes: &mut Mistakes) -> ClientTimeouts {
     // What is wrong with the last one has been noted already, as an upstream's.
     let mut duration = |flag: &'static str, text: &str| {
         mistakes.note(&sources.place(flag), value::duration(text), Duration::ZERO)
     };
-    Timeouts {
+    ClientTimeouts {
         header: duration("header-timeout", &sources.flags.header_timeout),
         keepalive: duration("keepalive-timeout", &sources.flags.keepalive_timeout),
         idle: value::duration(&sources.flags.idle_timeout).unwrap_or_default(),
@@ -348,7 +348,7 @@ mod tests {
         let config = config(&["--tcp", ":5432=127.0.0.1:1,proxy=v2"]).unwrap();
         let [listener] = &config.listeners[..] else { panic!("{:?}", config.listeners) };
         assert_eq!(listener.address.to_string(), "0.0.0.0:5432");
-        assert_eq!(listener.entrance.service, Service::Tcp { upstream: 0 });
+        assert_eq!(listener.kind.service, Service::Tcp { upstream: 0 });
         assert!(config.plan.upstreams[0].announces.is_some());
     }
 

@@ -11,7 +11,7 @@ use crate::http::message::authority::is_authority;
 use crate::plan::Route;
 use crate::route::{Pattern, Router};
 use crate::upstream::Traffic;
-use crate::upstream::settings::Timeouts;
+use crate::upstream::settings::UpstreamTimeouts;
 
 /// The routes while they are put together: an entry each in all three.
 pub(super) struct Routes {
@@ -99,14 +99,14 @@ impl Routes {
         let host = |text: &str| host_header(text).map(Some);
         let otherwise = route.host_header.take();
         route.host_header = at.over(entry.host_header.as_ref(), host, otherwise);
-        let Timeouts { response, idle, tunnel, .. } = route.timeouts;
+        let UpstreamTimeouts { response, idle, tunnel, .. } = route.timeouts;
         let duration = value::duration;
         route.timeouts.response = at.over(entry.response_timeout.as_ref(), duration, response);
         route.timeouts.idle = at.over(entry.idle_timeout.as_ref(), duration, idle);
         route.timeouts.tunnel = at.over(entry.tunnel_timeout.as_ref(), duration, tunnel);
     }
 
-    fn add(&mut self, pattern: Pattern, upstream: usize, timeouts: Timeouts, place: Place) {
+    fn add(&mut self, pattern: Pattern, upstream: usize, timeouts: UpstreamTimeouts, place: Place) {
         self.built.push(Route {
             name: pattern.to_string().into(),
             counts: Route::counts(self.workers),

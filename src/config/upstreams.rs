@@ -16,7 +16,7 @@ use crate::address::Address;
 use crate::proxy_protocol::Version;
 use crate::upstream::endpoint::{Endpoint, Record, Role};
 use crate::upstream::health::Thresholds;
-use crate::upstream::settings::{Check, Keeping, Policy, ServerErrors, Timeouts};
+use crate::upstream::settings::{Check, Keeping, Policy, ServerErrors, UpstreamTimeouts};
 use crate::upstream::{Traffic, Upstream};
 
 /// Checks more often than this would be load, not checks.
@@ -42,7 +42,7 @@ pub(super) struct Settings {
     fails_max: NonZeroU8,
     fail_timeout: Duration,
     server_errors: ServerErrors,
-    pub(super) timeouts: Timeouts,
+    pub(super) timeouts: UpstreamTimeouts,
     keeping: Keeping,
     check: Check,
     check_interval: Duration,
@@ -55,7 +55,7 @@ impl Settings {
         let mut duration = |flag: &'static str, text: &str| {
             mistakes.note(&sources.place(flag), value::duration(text), Duration::ZERO)
         };
-        let timeouts = Timeouts {
+        let timeouts = UpstreamTimeouts {
             connect: duration("connect-timeout", &flags.connect_timeout),
             response: duration("response-timeout", &flags.response_timeout),
             idle: duration("idle-timeout", &flags.idle_timeout),
@@ -84,7 +84,7 @@ impl Settings {
 
     /// The same but for what an entry says.
     fn with(self, entry: &UpstreamEntry, at: &mut At<'_>) -> Self {
-        let timeouts = Timeouts {
+        let timeouts = UpstreamTimeouts {
             connect: at.over(
                 entry.connect_timeout.as_ref(),
                 value::duration,

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::plan::listener::Greeting;
+use crate::plan::listener::Preamble;
 use crate::proxy_protocol::Version;
 use crate::route::Pattern;
 use crate::upstream::settings::{Check, Policy};
@@ -170,19 +170,19 @@ pub struct Listen {
     /// Where: at least one.
     pub addresses: Vec<Address>,
     /// What its connections begin with.
-    pub greeting: Greeting,
+    pub preamble: Preamble,
 }
 
 /// `ADDR[,proxy]`.
 pub fn listen(text: &str, resolve: Resolve<'_>) -> Result<Listen, String> {
-    let (address, greeting) = match text.split_once(',') {
-        None => (text, Greeting::Nothing),
-        Some((address, "proxy")) => (address, Greeting::ProxyHeader),
+    let (address, preamble) = match text.split_once(',') {
+        None => (text, Preamble::Nothing),
+        Some((address, "proxy")) => (address, Preamble::ProxyHeader),
         Some((_, other)) => {
             return Err(format!("{other:?} is no option: write ADDR or ADDR,proxy"));
         }
     };
-    Ok(Listen { addresses: addresses(address, resolve)?, greeting })
+    Ok(Listen { addresses: addresses(address, resolve)?, preamble })
 }
 
 /// What is typed behind `--tcp`.

@@ -5,12 +5,14 @@ pub(crate) mod carry_over;
 pub mod process;
 pub(crate) mod running;
 pub(crate) mod signals;
+pub(crate) mod start_error;
 pub(crate) mod state;
 pub(crate) mod systemd;
 pub(crate) mod takeover;
 pub(crate) mod upgrade;
 
-pub use running::{Running, StartError, start};
+pub use running::{Running, start};
+pub use start_error::StartError;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,14 +25,14 @@ use crate::config::admin::Token;
 use crate::config::{Config, Loader};
 use crate::log::error_log::ErrorLog;
 use process::{Daemon, Errors, Identity, PidFile};
-use signals::{Asked, Outcome, Reload, Signals};
-use state::Board;
-use systemd::Stage;
+use signals::{ControlCommand, Outcome, Reload, Signals};
+use state::ControlState;
+use systemd::SystemdState;
 use takeover::Offered;
-use upgrade::Inheritance;
+use upgrade::Takeover;
 
 /// What a balancer is started with besides its configuration.
-pub struct Surroundings {
+pub struct RunOptions {
     /// Reads the configuration anew for a reload.
     pub loader: Loader,
     /// Whom to become.
@@ -55,11 +57,11 @@ pub enum Upgrade {
 }
 
 /// Runs a balancer until a signal ends it.
-pub fn run(config: Config, around: Surroundings) -> Result<(), StartError> {
-    let Surroundings { loader, identity, error_log, daemon, token, upgrade } = around;
+pub fn run(config: Config, around: RunOptions) -> Result<(), StartError> {
+    let RunOptions { loader, identity, error_log, daemon, token, upgrade } = around;
     // Before there are threads: it changes the environment.
     let activated = systemd::activated().map_err(StartError::TakeOver)?;
-    let mut inheritance = (!activated.is_empty()).then(|| Inheritance::of_listeners(activated));
+    let mut inheritance = (!activated.is_empty()).then(|| Takeover::of_listeners(activated));
     let mut signals = Signals::install().map_err(StartError::Thread)?;
     let (path, mut pid_file) = (config.pid_file.clone(), None);
     let (asked_for, mut admin) = (config.admin.clone(), None);
@@ -99,15 +101,15 @@ pub fn run(config: Config, around: Surroundings) -> Result<(), StartError> {
         log::info!("listening on {address}, {} threads", running.config().threads);
     }
     systemd::watch(running.commands().to_vec()).map_err(StartError::Thread)?;
-    let board = Arc::new(Board::new(&running));
-    let open = |bound: admin::Bound| bound.open(Arc::clone(&board), signals.sender());
+    let control_state = Arc::new(ControlState::new(&running));
+    let open = |bound: admin::Bound| bound.open(Arc::clone(&control_state), signals.sender());
     let admin = admin.map(open).transpose().map_err(StartError::Thread)?;
-    systemd::tell(Stage::Ready);
+    systemd::tell(SystemdState::Ready);
     if let Some(daemon) = daemon {
         let errors = if logs_to_file { Errors::Elsewhere } else { Errors::Standard };
         daemon.ready(errors).map_err(StartError::Thread)?;
     }
-    Control { running, loader, board, admin, error_log, signals }.work();
+    Control { running, loader, shared: control_state, admin, error_log, signals }.work();
     drop(pid_file);
     Ok(())
 }
@@ -120,7 +122,7 @@ fn write_pid(path: PathBuf) -> Result<PidFile, StartError> {
 struct Control {
     running: Running,
     loader: Loader,
-    board: Arc<Board>,
+    shared: Arc<ControlState>,
     admin: Option<Admin>,
     error_log: ErrorLog,
     signals: Signals,
@@ -131,16 +133,16 @@ impl Control {
     fn work(mut self) {
         loop {
             let (how, outcome) = match self.signals.next() {
-                Asked::Reload => (Reload::Follow, None),
-                Asked::ReloadFor(how, outcome) => (how, Some(outcome)),
-                Asked::Reopen => {
+                ControlCommand::Reload => (Reload::Follow, None),
+                ControlCommand::ReloadFor(how, outcome) => (how, Some(outcome)),
+                ControlCommand::Reopen => {
                     self.error_log.reopen();
                     self.running.access_log().inspect(|log| log.reopen());
                     continue;
                 }
-                Asked::HandOver => {
+                ControlCommand::HandOver => {
                     match takeover::offer(&self.running, self.admin.as_ref(), &mut self.signals) {
-                        Offered::Nowhere => return self.end(&Asked::Drain),
+                        Offered::Nowhere => return self.end(&ControlCommand::Drain),
                         Offered::Interrupted(asked) => return self.end(&asked),
                         Offered::Taken(channel, addresses) => {
                             self.admin.into_iter().for_each(|admin| admin.leave(&addresses));
@@ -157,15 +159,17 @@ impl Control {
                         }
                     }
                 }
-                asked @ (Asked::Drain | Asked::EndAtOnce) => return self.end(&asked),
+                asked @ (ControlCommand::Drain | ControlCommand::EndAtOnce) => {
+                    return self.end(&asked);
+                }
             };
             match load(&self.loader, &self.running, &mut self.signals) {
                 Loaded::Read(next) => {
                     let told = match how {
-                        Reload::Follow => reload(&mut self.running, next, &self.board),
+                        Reload::Follow => reload(&mut self.running, next, &self.shared),
                         Reload::Preview => preview(&self.running, next),
                     };
-                    systemd::tell(Stage::Ready);
+                    systemd::tell(SystemdState::Ready);
                     // Whoever asked may have gone.
                     let _ = outcome.map(|outcome| outcome.send(told));
                 }
@@ -174,11 +178,11 @@ impl Control {
         }
     }
 
-    fn end(mut self, asked: &Asked) {
-        if matches!(asked, Asked::EndAtOnce) {
+    fn end(mut self, asked: &ControlCommand) {
+        if matches!(asked, ControlCommand::EndAtOnce) {
             return Signals::end_at_once(self.running);
         }
-        self.board.drains();
+        self.shared.drains();
         self.signals.drain(self.running, &self.error_log);
     }
 }
@@ -188,13 +192,13 @@ enum Loaded {
     /// Or why it makes no sense.
     Read(Result<Box<Config>, Vec<String>>),
     /// A signal came first that says to end.
-    Interrupted(Asked),
+    Interrupted(ControlCommand),
 }
 
 /// Reads it on a thread of its own: a file system or a name server may take its time, and a signal
 /// to end does not wait for them.
 fn load(loader: &Loader, running: &Running, signals: &mut Signals) -> Loaded {
-    systemd::tell(Stage::Reloading);
+    systemd::tell(SystemdState::Reloading);
     let (done, read) = sync_channel(1);
     let (loader, threads) = (loader.clone(), running.config().threads);
     let reading = thread::Builder::new().name("reload".to_owned());
@@ -223,7 +227,11 @@ fn preview(running: &Running, next: Result<Box<Config>, Vec<String>>) -> Outcome
     running.preview(&next).map_err(|error| vec![error.to_string()])
 }
 
-fn reload(running: &mut Running, next: Result<Box<Config>, Vec<String>>, board: &Board) -> Outcome {
+fn reload(
+    running: &mut Running,
+    next: Result<Box<Config>, Vec<String>>,
+    control_state: &ControlState,
+) -> Outcome {
     let known: Vec<_> = running.addresses().cloned().collect();
     let outcome = next.and_then(|next| follow(running, *next));
     match &outcome {
@@ -244,8 +252,8 @@ fn reload(running: &mut Running, next: Result<Box<Config>, Vec<String>>, board: 
         }
     }
     match &outcome {
-        Ok(_) => board.follows(running),
-        Err(reasons) => board.refused(reasons),
+        Ok(_) => control_state.follows(running),
+        Err(reasons) => control_state.refused(reasons),
     }
     outcome
 }

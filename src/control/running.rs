@@ -1,10 +1,8 @@
 //! A balancer at work: its workers, its checks, and how they end.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
@@ -14,7 +12,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::carry_over;
-use super::upgrade::{self, Arrivals, Inheritance, Inherited, Lent};
+use super::start_error::StartError;
+use super::upgrade::{self, Arrivals, InheritedListener, LentListener, Takeover};
 use crate::address::Address;
 use crate::checks::Checks;
 use crate::config::describe::difference;
@@ -22,58 +21,12 @@ use crate::config::{self, Config};
 use crate::log::access_log::AccessLog;
 use crate::metrics::Metrics;
 use crate::net::deadline::Epoch;
-use crate::net::limiter::Gate;
+use crate::net::limiter::ConnectionLimiter;
 use crate::net::listen;
 use crate::net::upgrade_socket::Channel;
 use crate::plan::Plan;
-use crate::worker::{self, Adoption, Command, Doorway, Setup};
-
-/// Why nothing was started.
-#[derive(Debug)]
-pub enum StartError {
-    /// An address could not be bound.
-    Bind(Address, io::Error),
-    /// An address overlaps with one that this process listens on.
-    Held(Address, Address),
-    /// A thread or a runtime could not be made.
-    Thread(io::Error),
-    /// The user or group asked for could not be assumed.
-    Identity(io::Error),
-    /// A file could not be written.
-    File(PathBuf, io::Error),
-    /// No process has handed over.
-    TakeOver(io::Error),
-    /// What a reload cannot change.
-    Fixed(&'static str),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bind(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
-                write!(f, "{address} is in use: stop what listens there or choose another address")
-            }
-            Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
-            Self::Held(wanted, held) => write!(
-                f,
-                "{wanted} cannot be bound while this process listens on {held}: take that out by a \
-                 reload of its own first"
-            ),
-            Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
-            Self::Identity(error) => {
-                write!(f, "cannot become the user or group asked for: {error}; start as root")
-            }
-            Self::TakeOver(error) if error.kind() == io::ErrorKind::TimedOut => {
-                f.write_str("no process has handed over in time: send SIGQUIT to the old one")
-            }
-            Self::TakeOver(error) => write!(f, "cannot take over: {error}"),
-            Self::File(path, error) => write!(f, "cannot write {}: {error}", path.display()),
-            Self::Fixed(what) => write!(f, "a reload cannot change {what}: restart for that"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
+use crate::worker::command::{ListenerHandle, PlanChange, WorkerCommand};
+use crate::worker::{self, WorkerSetup};
 
 /// How long a worker may take to follow a reload: one is at work for milliseconds at a time.
 const ADOPTION_LIMIT: Duration = Duration::from_secs(10);
@@ -105,17 +58,17 @@ pub struct Running {
     /// The counters of each worker.
     pub metrics: Vec<Arc<Metrics>>,
     /// How many connections there are, and may be.
-    pub gate: Arc<Gate>,
+    pub limiter: Arc<ConnectionLimiter>,
     config: Config,
     open: Vec<Open>,
     /// Of the next listener.
     next_id: u64,
-    commands: Vec<mpsc::Sender<Command>>,
+    commands: Vec<mpsc::Sender<WorkerCommand>>,
     workers: Vec<JoinHandle<usize>>,
     checks: Option<Checks>,
     epoch: Epoch,
     /// What the workers will accept from.
-    pending: Vec<Vec<Doorway>>,
+    pending: Vec<Vec<ListenerHandle>>,
     /// What another process hands over.
     arrivals: Option<Arrivals>,
     access_log: Option<AccessLog>,
@@ -127,7 +80,7 @@ pub struct Running {
 /// handed over is not accepted from before `Running::accept`.
 pub fn start(
     config: Config,
-    inheritance: Option<&mut Inheritance>,
+    inheritance: Option<&mut Takeover>,
     between: impl FnOnce() -> Result<(), StartError>,
 ) -> Result<Running, StartError> {
     let age = inheritance.as_ref().map_or(Duration::ZERO, |inheritance| inheritance.age);
@@ -144,7 +97,7 @@ pub fn start(
         pending: Vec::new(),
         arrivals: None,
         access_log: None,
-        gate: Gate::new(config.capacity),
+        limiter: ConnectionLimiter::new(config.capacity),
         config,
     };
     let (mut inherited, mut is_of_process) = (Vec::new(), false);
@@ -153,7 +106,8 @@ pub fn start(
         inheritance.restore(&running.config.plan);
         inherited = std::mem::take(&mut inheritance.listeners);
     }
-    let (open, mut doorways) = running.doorways(&running.config.listeners, inherited)?;
+    let (open, mut listener_handles) =
+        running.listener_handles(&running.config.listeners, inherited)?;
     running.next_id += open.len() as u64;
     running.open = open;
     between()
@@ -161,9 +115,9 @@ pub fn start(
         .inspect_err(|_| remove_fresh_files(&running.open))?;
     if is_of_process {
         let closed = (0..workers).map(|_| Vec::new()).collect();
-        running.pending = std::mem::replace(&mut doorways, closed);
+        running.pending = std::mem::replace(&mut listener_handles, closed);
     }
-    for (index, listeners) in (0..workers).zip(doorways) {
+    for (index, listeners) in (0..workers).zip(listener_handles) {
         running.start_worker(index, listeners, epoch).map_err(StartError::Thread)?;
     }
     let checks = Checks::start(Arc::clone(&running.config.plan), epoch);
@@ -209,22 +163,23 @@ impl Running {
 
     /// The listeners as they are to be, and what that means for each worker. Those that are open
     /// stay, others are bound; nothing is if one of them cannot be.
-    fn doorways(
+    fn listener_handles(
         &self,
-        wanted: &[config::Listener],
-        mut inherited: Vec<Inherited>,
-    ) -> Result<(Vec<Open>, Vec<Vec<Doorway>>), StartError> {
+        wanted: &[config::ListenerConfig],
+        mut inherited: Vec<InheritedListener>,
+    ) -> Result<(Vec<Open>, Vec<Vec<ListenerHandle>>), StartError> {
         let workers = self.config.threads.get();
-        let mut doorways: Vec<Vec<Doorway>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut listener_handles: Vec<Vec<ListenerHandle>> =
+            (0..workers).map(|_| Vec::new()).collect();
         let mut open: Vec<Open> = Vec::new();
-        for (id, config::Listener { address, entrance }) in (self.next_id..).zip(wanted) {
+        for (id, config::ListenerConfig { address, kind }) in (self.next_id..).zip(wanted) {
             let taken = |known: &&Open| {
                 known.configured == *address && open.iter().all(|open| open.id != known.id)
             };
             if let Some(Open { id, configured, bound, source }) = self.open.iter().find(taken) {
                 let id = *id;
-                for own in &mut doorways {
-                    own.push(Doorway { id, sockets: Vec::new(), entrance: *entrance });
+                for own in &mut listener_handles {
+                    own.push(ListenerHandle { id, sockets: Vec::new(), kind: *kind });
                 }
                 open.push(Open {
                     id,
@@ -250,16 +205,16 @@ impl Running {
             for (place, socket) in bound.sockets.into_iter().enumerate() {
                 sockets[place % workers].push(socket);
             }
-            for (own, sockets) in doorways.iter_mut().zip(sockets) {
-                own.push(Doorway { id, sockets, entrance: *entrance });
+            for (own, sockets) in listener_handles.iter_mut().zip(sockets) {
+                own.push(ListenerHandle { id, sockets, kind: *kind });
             }
             let (configured, bound) = (address.clone(), bound.address);
             open.push(Open { id, configured, bound, source });
         }
-        for Inherited { bound, .. } in &inherited {
+        for InheritedListener { bound, .. } in &inherited {
             log::warn!("{bound} is handed over, but no listener is for it: closed");
         }
-        Ok((open, doorways))
+        Ok((open, listener_handles))
     }
 
     /// Why an address cannot be bound that overlaps with one of ours.
@@ -274,7 +229,7 @@ impl Running {
     fn start_worker(
         &mut self,
         index: usize,
-        listeners: Vec<Doorway>,
+        listeners: Vec<ListenerHandle>,
         epoch: Epoch,
     ) -> io::Result<()> {
         let metrics = Arc::new(Metrics::new());
@@ -282,10 +237,20 @@ impl Running {
         let plan = Arc::clone(&self.config.plan);
         let (ready, started) = sync_channel(1);
         let own = Arc::clone(&metrics);
-        let gate = Arc::clone(&self.gate);
-        let journal = self.access_log.as_ref().map(AccessLog::journal).transpose()?.flatten();
-        let setup =
-            Setup { index, listeners, plan, metrics: own, journal, gate, epoch, ready, commands };
+        let limiter = Arc::clone(&self.limiter);
+        let access_logger =
+            self.access_log.as_ref().map(AccessLog::access_logger).transpose()?.flatten();
+        let setup = WorkerSetup {
+            index,
+            listeners,
+            plan,
+            metrics: own,
+            access_logger,
+            limiter,
+            epoch,
+            ready,
+            commands,
+        };
         let name = format!("worker-{index}");
         self.workers.push(thread::Builder::new().name(name).spawn(move || worker::run(setup))?);
         started.recv().unwrap_or_else(|_| Err(io::Error::other("the worker panicked")))?;
@@ -323,12 +288,12 @@ impl Running {
     pub fn reload(&mut self, mut next: Config) -> Result<Vec<String>, StartError> {
         self.refuse_fixed(&next)?;
         next.plan = Arc::new(carry_over::succeed(&self.config.plan, &next.plan));
-        let (open, doorways) = self.doorways(&next.listeners, Vec::new())?;
+        let (open, listener_handles) = self.listener_handles(&next.listeners, Vec::new())?;
         let changes = difference(&self.config, &next);
-        self.gate.set(next.capacity);
+        self.limiter.set(next.capacity);
         self.next_id += next.listeners.len() as u64;
         let plan = Arc::clone(&next.plan);
-        self.tell(&plan, doorways);
+        self.tell(&plan, listener_handles);
         let closed = self.open.iter().filter(|old| open.iter().all(|new| new.id != old.id));
         remove_socket_files(closed.map(|closed| &closed.bound));
         if let Some(checks) = &self.checks {
@@ -340,12 +305,13 @@ impl Running {
     }
 
     /// Has every worker follow a plan, at these listeners.
-    fn tell(&self, plan: &Arc<Plan>, doorways: Vec<Vec<Doorway>>) {
+    fn tell(&self, plan: &Arc<Plan>, listener_handles: Vec<Vec<ListenerHandle>>) {
         let (done, adopted) = sync_channel(self.workers.len());
-        for (sender, listeners) in self.commands.iter().zip(doorways) {
+        for (sender, listeners) in self.commands.iter().zip(listener_handles) {
             let (plan, done) = (Arc::clone(plan), done.clone());
             // A worker that is gone has panicked: that has been said.
-            let _ = sender.blocking_send(Command::Adopt(Adoption { plan, listeners, done }));
+            let _ =
+                sender.blocking_send(WorkerCommand::Adopt(PlanChange { plan, listeners, done }));
         }
         drop(done);
         for _ in &self.commands {
@@ -361,10 +327,10 @@ impl Running {
 
     /// Begins to accept from what another process has handed over.
     pub(crate) fn accept(&mut self) {
-        let doorways = std::mem::take(&mut self.pending);
+        let listener_handles = std::mem::take(&mut self.pending);
         let plan = Arc::clone(&self.config.plan);
-        if !doorways.is_empty() {
-            self.tell(&plan, doorways);
+        if !listener_handles.is_empty() {
+            self.tell(&plan, listener_handles);
         }
     }
 
@@ -378,14 +344,14 @@ impl Running {
     pub(crate) fn offer(
         &self,
         channel: &Channel,
-        admin: Option<Lent<'_>>,
+        admin: Option<LentListener<'_>>,
         deadline: std::time::Instant,
     ) -> io::Result<()> {
         let mut lent: HashMap<u64, Vec<OwnedFd>> = HashMap::new();
         for sender in &self.commands {
             let (sockets, lending) = sync_channel(1);
             // A worker that is gone has panicked, and its sockets with it.
-            if sender.blocking_send(Command::Lend(sockets)).is_err() {
+            if sender.blocking_send(WorkerCommand::Lend(sockets)).is_err() {
                 continue;
             }
             let sockets = lending.recv_timeout(LENDING_LIMIT).map_err(io::Error::other)??;
@@ -418,10 +384,10 @@ impl Running {
         let deadline = Instant::now() + limit;
         for sender in &self.commands {
             let command = match channel.try_clone() {
-                Ok(channel) => Command::HandOver { channel, kept: kept.clone(), deadline },
+                Ok(channel) => WorkerCommand::HandOver { channel, kept: kept.clone(), deadline },
                 Err(error) => {
                     log::warn!("connections are not handed over: {error}");
-                    Command::Drain { deadline }
+                    WorkerCommand::Drain { deadline }
                 }
             };
             let _ = sender.blocking_send(command);
@@ -437,7 +403,7 @@ impl Running {
     }
 
     /// The ends at which the workers can be told something.
-    pub(crate) fn commands(&self) -> &[mpsc::Sender<Command>] {
+    pub(crate) fn commands(&self) -> &[mpsc::Sender<WorkerCommand>] {
         &self.commands
     }
 
@@ -450,7 +416,7 @@ impl Running {
         let deadline = Instant::now() + limit;
         for sender in &self.commands {
             // A worker that is gone already has nothing to drain.
-            let _ = sender.blocking_send(Command::Drain { deadline });
+            let _ = sender.blocking_send(WorkerCommand::Drain { deadline });
         }
         self.join()
     }

@@ -13,11 +13,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::running::Running;
-use super::systemd::{self, Stage};
+use super::systemd::{self, SystemdState};
 use crate::log::access_log::AccessLog;
 use crate::log::error_log::ErrorLog;
 use crate::net::upgrade_socket::Channel;
-use crate::worker::Command;
+use crate::worker::command::WorkerCommand;
 
 /// How much may be asked for at once: twice what the admin listener has connections, and signals.
 const ASKED_MAX: usize = 64;
@@ -40,7 +40,7 @@ pub(crate) enum Reload {
 
 /// What is asked for, by a signal or by the admin listener.
 #[derive(Debug)]
-pub(crate) enum Asked {
+pub(crate) enum ControlCommand {
     /// SIGHUP: to read the configuration anew.
     Reload,
     /// The same, by somebody who waits for the outcome.
@@ -57,10 +57,10 @@ pub(crate) enum Asked {
 
 /// The signals of this process, as they come.
 pub(crate) struct Signals {
-    received: Receiver<Asked>,
-    sender: SyncSender<Asked>,
+    received: Receiver<ControlCommand>,
+    sender: SyncSender<ControlCommand>,
     /// Put off while something else was going on.
-    later: VecDeque<Asked>,
+    later: VecDeque<ControlCommand>,
 }
 
 impl Signals {
@@ -86,11 +86,11 @@ impl Signals {
             runtime.block_on(async {
                 loop {
                     let asked = tokio::select! {
-                        _ = term.recv() => Asked::Drain,
-                        _ = quit.recv() => Asked::HandOver,
-                        _ = int.recv() => Asked::EndAtOnce,
-                        _ = hup.recv() => Asked::Reload,
-                        _ = usr1.recv() => Asked::Reopen,
+                        _ = term.recv() => ControlCommand::Drain,
+                        _ = quit.recv() => ControlCommand::HandOver,
+                        _ = int.recv() => ControlCommand::EndAtOnce,
+                        _ = hup.recv() => ControlCommand::Reload,
+                        _ = usr1.recv() => ControlCommand::Reopen,
                     };
                     // Nobody listens any more only when the process is ending.
                     if sender.send(asked).is_err() {
@@ -103,7 +103,7 @@ impl Signals {
     }
 
     /// For who asks without a signal.
-    pub(crate) fn sender(&self) -> SyncSender<Asked> {
+    pub(crate) fn sender(&self) -> SyncSender<ControlCommand> {
         self.sender.clone()
     }
 
@@ -112,22 +112,25 @@ impl Signals {
         let asked = self.received.recv_timeout(limit);
         matches!(
             asked,
-            Ok(Asked::HandOver | Asked::Drain | Asked::EndAtOnce)
+            Ok(ControlCommand::HandOver | ControlCommand::Drain | ControlCommand::EndAtOnce)
                 | Err(RecvTimeoutError::Disconnected)
         )
     }
 
     /// A signal to end, if one has come; others are put off.
-    pub(crate) fn ending(&mut self) -> Option<Asked> {
+    pub(crate) fn ending(&mut self) -> Option<ControlCommand> {
         for asked in self.received.try_iter() {
-            let is_same = |known: &Asked| discriminant(known) == discriminant(&asked);
+            let is_same = |known: &ControlCommand| discriminant(known) == discriminant(&asked);
             match asked {
-                Asked::Drain | Asked::EndAtOnce => return Some(asked),
+                ControlCommand::Drain | ControlCommand::EndAtOnce => return Some(asked),
                 // One more reload is enough, however often it was asked for.
-                Asked::Reload | Asked::Reopen | Asked::HandOver
+                ControlCommand::Reload | ControlCommand::Reopen | ControlCommand::HandOver
                     if self.later.iter().any(is_same) => {}
                 // As many as the admin listener has connections.
-                Asked::Reload | Asked::Reopen | Asked::HandOver | Asked::ReloadFor(..) => {
+                ControlCommand::Reload
+                | ControlCommand::Reopen
+                | ControlCommand::HandOver
+                | ControlCommand::ReloadFor(..) => {
                     self.later.push_back(asked);
                 }
             }
@@ -136,15 +139,18 @@ impl Signals {
     }
 
     /// Waits for a signal.
-    pub(crate) fn next(&mut self) -> Asked {
+    pub(crate) fn next(&mut self) -> ControlCommand {
         // The thread that sends lives as long as the process.
-        self.later.pop_front().or_else(|| self.received.recv().ok()).unwrap_or(Asked::EndAtOnce)
+        self.later
+            .pop_front()
+            .or_else(|| self.received.recv().ok())
+            .unwrap_or(ControlCommand::EndAtOnce)
     }
 
     /// Drains for as long as is configured, or until another signal says to end.
     pub(crate) fn drain(&mut self, running: Running, error_log: &ErrorLog) {
         let limit = running.config().drain_timeout;
-        systemd::tell(Stage::Stopping);
+        systemd::tell(SystemdState::Stopping);
         let workers = Workers::of(&running);
         log::info!("draining for up to {limit:?}; a second signal ends at once");
         self.finish(&workers, error_log, move || running.drain(limit));
@@ -193,10 +199,18 @@ impl Signals {
                 Err(RecvTimeoutError::Disconnected) => return log::error!("the drain failed"),
                 Err(RecvTimeoutError::Timeout) => match self.received.try_recv() {
                     Err(_) => {}
-                    Ok(asked @ (Asked::Reopen | Asked::Reload | Asked::ReloadFor(..))) => {
+                    Ok(
+                        asked @ (ControlCommand::Reopen
+                        | ControlCommand::Reload
+                        | ControlCommand::ReloadFor(..)),
+                    ) => {
                         workers.answer(asked, error_log);
                     }
-                    Ok(Asked::HandOver | Asked::Drain | Asked::EndAtOnce) => {
+                    Ok(
+                        ControlCommand::HandOver
+                        | ControlCommand::Drain
+                        | ControlCommand::EndAtOnce,
+                    ) => {
                         log::warn!("second signal: ending at once");
                         workers.hurry();
                         return workers.end(&drained);
@@ -209,7 +223,7 @@ impl Signals {
 
 /// What is left of a configuration's run when it ends.
 struct Workers {
-    commands: Vec<mpsc::Sender<Command>>,
+    commands: Vec<mpsc::Sender<WorkerCommand>>,
     access_log: Option<AccessLog>,
 }
 
@@ -219,18 +233,18 @@ impl Workers {
     }
 
     /// Does what can still be done while they end.
-    fn answer(&self, asked: Asked, error_log: &ErrorLog) {
+    fn answer(&self, asked: ControlCommand, error_log: &ErrorLog) {
         match asked {
-            Asked::Reopen => {
+            ControlCommand::Reopen => {
                 error_log.reopen();
                 self.access_log.as_ref().inspect(|log| log.reopen());
             }
-            Asked::Reload => log::warn!("not reloaded: draining"),
-            Asked::ReloadFor(_, outcome) => {
+            ControlCommand::Reload => log::warn!("not reloaded: draining"),
+            ControlCommand::ReloadFor(_, outcome) => {
                 // Whoever asked may have gone.
                 let _ = outcome.send(Err(vec!["draining".to_owned()]));
             }
-            Asked::HandOver | Asked::Drain | Asked::EndAtOnce => {}
+            ControlCommand::HandOver | ControlCommand::Drain | ControlCommand::EndAtOnce => {}
         }
     }
 
@@ -246,7 +260,7 @@ impl Workers {
     fn hurry(&self) {
         for worker in &self.commands {
             // One that takes no commands any more has ended.
-            let _ = worker.try_send(Command::Drain { deadline: Instant::now() });
+            let _ = worker.try_send(WorkerCommand::Drain { deadline: Instant::now() });
         }
     }
 }

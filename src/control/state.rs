@@ -11,12 +11,12 @@ use crate::address::Address;
 use crate::log::access_log::AccessLog;
 use crate::metrics::{Counter, Metrics};
 use crate::net::deadline::Epoch;
-use crate::net::limiter::Gate;
+use crate::net::limiter::ConnectionLimiter;
 use crate::plan::Plan;
 
 /// What a balancer is doing as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(crate) enum ServingPhase {
     /// Taking connections.
     Serving,
     /// Taking no more, finishing what has begun.
@@ -25,7 +25,7 @@ pub(crate) enum Phase {
 
 /// What is true now.
 #[derive(Clone)]
-pub(crate) struct Facts {
+pub(crate) struct ControlSnapshot {
     /// What sessions follow.
     pub(crate) plan: Arc<Plan>,
     /// Where they come from, with the ports the kernel chose.
@@ -39,40 +39,40 @@ pub(crate) struct Facts {
     /// Why the last reload was refused, if it was.
     pub(crate) refused: Option<String>,
     /// What is being done.
-    pub(crate) phase: Phase,
+    pub(crate) phase: ServingPhase,
 }
 
 /// The facts, and what stays as it is.
-pub(crate) struct Board {
+pub(crate) struct ControlState {
     /// The counters of each worker.
     pub(crate) metrics: Vec<Arc<Metrics>>,
     /// How many connections there are, and may be.
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) limiter: Arc<ConnectionLimiter>,
     /// Where requests have their lines, if anywhere.
     pub(crate) access_log: Option<AccessLog>,
     /// Where ticks count from.
     pub(crate) epoch: Epoch,
     /// When all this began.
     pub(crate) started: Instant,
-    facts: Mutex<Facts>,
+    facts: Mutex<ControlSnapshot>,
 }
 
-impl Board {
+impl ControlState {
     /// Of a balancer that has just been started.
     pub(crate) fn new(running: &Running) -> Self {
         let now = Instant::now();
-        let facts = Facts {
+        let facts = ControlSnapshot {
             plan: Arc::clone(running.plan()),
             listeners: running.addresses().cloned().collect(),
             file: running.config().file.clone(),
             generation: 1,
             loaded: now,
             refused: None,
-            phase: Phase::Serving,
+            phase: ServingPhase::Serving,
         };
         Self {
             metrics: running.metrics.clone(),
-            gate: Arc::clone(&running.gate),
+            limiter: Arc::clone(&running.limiter),
             access_log: running.access_log().cloned(),
             epoch: running.epoch(),
             started: now,
@@ -81,7 +81,7 @@ impl Board {
     }
 
     /// What is true now.
-    pub(crate) fn facts(&self) -> Facts {
+    pub(crate) fn facts(&self) -> ControlSnapshot {
         self.lock().clone()
     }
 
@@ -107,11 +107,11 @@ impl Board {
 
     /// No more connections are taken from now on.
     pub(crate) fn drains(&self) {
-        self.lock().phase = Phase::Draining;
+        self.lock().phase = ServingPhase::Draining;
     }
 
     /// A panic elsewhere leaves whole facts behind.
-    fn lock(&self) -> MutexGuard<'_, Facts> {
+    fn lock(&self) -> MutexGuard<'_, ControlSnapshot> {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

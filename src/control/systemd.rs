@@ -11,13 +11,13 @@ use sd_notify::NotifyState;
 use socket2::Socket;
 use tokio::sync::mpsc;
 
-use super::upgrade::Inherited;
+use super::upgrade::InheritedListener;
 use crate::address::Address;
-use crate::worker::Command;
+use crate::worker::command::WorkerCommand;
 
 /// What becomes of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum SystemdState {
     /// It accepts connections.
     Ready,
     /// It reads its configuration anew.
@@ -27,13 +27,13 @@ pub(crate) enum Stage {
 }
 
 /// Says what becomes of the process; of the one that took over from another, too.
-pub(crate) fn tell(stage: Stage) {
+pub(crate) fn tell(stage: SystemdState) {
     let pid = NotifyState::MainPid(std::process::id());
     let told = match stage {
-        Stage::Ready => sd_notify::notify(&[NotifyState::Ready, pid]),
-        Stage::Reloading => NotifyState::monotonic_usec_now()
+        SystemdState::Ready => sd_notify::notify(&[NotifyState::Ready, pid]),
+        SystemdState::Reloading => NotifyState::monotonic_usec_now()
             .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
-        Stage::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+        SystemdState::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
     };
     if let Err(error) = told {
         log::warn!("systemd cannot be told: {error}");
@@ -42,7 +42,7 @@ pub(crate) fn tell(stage: Stage) {
 
 /// Says that the process is well for as long as every worker answers, if that is asked for
 /// (`WatchdogSec=`): on a thread of its own, since the others may have to wait for files or names.
-pub(crate) fn watch(workers: Vec<mpsc::Sender<Command>>) -> io::Result<()> {
+pub(crate) fn watch(workers: Vec<mpsc::Sender<WorkerCommand>>) -> io::Result<()> {
     let Some(interval) = sd_notify::watchdog_enabled() else { return Ok(()) };
     let watching = move || {
         loop {
@@ -58,9 +58,9 @@ pub(crate) fn watch(workers: Vec<mpsc::Sender<Command>>) -> io::Result<()> {
     Ok(())
 }
 
-fn answers(worker: &mpsc::Sender<Command>, limit: Duration) -> bool {
+fn answers(worker: &mpsc::Sender<WorkerCommand>, limit: Duration) -> bool {
     let (answer, answered) = sync_channel(1);
-    match worker.try_send(Command::Answer(answer)) {
+    match worker.try_send(WorkerCommand::Answer(answer)) {
         // One that has ended has done so because it was told to, be it with the question.
         Ok(()) => answered.recv_timeout(limit) != Err(RecvTimeoutError::Timeout),
         Err(mpsc::error::TrySendError::Closed(_)) => true,
@@ -70,20 +70,20 @@ fn answers(worker: &mpsc::Sender<Command>, limit: Duration) -> bool {
 
 /// The listening sockets that this process was started with, by their addresses. To be asked for
 /// once, before there are threads: they are taken out of the environment.
-pub(crate) fn activated() -> io::Result<Vec<Inherited>> {
+pub(crate) fn activated() -> io::Result<Vec<InheritedListener>> {
     let mut passed = ListenFd::from_env();
     (0..passed.len()).map(|index| take(&mut passed, index)).collect()
 }
 
-fn take(passed: &mut ListenFd, index: usize) -> io::Result<Inherited> {
+fn take(passed: &mut ListenFd, index: usize) -> io::Result<InheritedListener> {
     let gone = || io::Error::from(io::ErrorKind::NotFound);
     if let Ok(listener) = passed.take_tcp_listener(index) {
         let listener = listener.ok_or_else(gone)?;
         let address = Address::Tcp(listener.local_addr()?);
-        return Ok(Inherited::new(address, Socket::from(listener)));
+        return Ok(InheritedListener::new(address, Socket::from(listener)));
     }
     let listener = passed.take_unix_listener(index)?.ok_or_else(gone)?;
     let address = listener.local_addr()?;
     let path = address.as_pathname().ok_or_else(gone)?;
-    Ok(Inherited::new(Address::Unix(path.to_owned()), Socket::from(listener)))
+    Ok(InheritedListener::new(Address::Unix(path.to_owned()), Socket::from(listener)))
 }

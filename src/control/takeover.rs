@@ -5,12 +5,13 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::running::{Running, StartError};
-use super::signals::{Asked, Signals};
-use super::upgrade::{self, Inheritance};
+use super::running::Running;
+use super::signals::{ControlCommand, Signals};
+use super::start_error::StartError;
+use super::upgrade::{self, Takeover};
 use crate::address::Address;
 use crate::admin::Admin;
-use crate::net::upgrade_socket::{Channel, Meeting, Owner};
+use crate::net::upgrade_socket::{Channel, Owner, UpgradeSocket};
 
 /// Between two looks for another process, or for a signal.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -24,7 +25,7 @@ pub(crate) enum Offered {
     /// Nothing has changed, and why.
     Failed(String),
     /// A signal came first that says to end.
-    Interrupted(Asked),
+    Interrupted(ControlCommand),
 }
 
 /// Looks for another process at `--upgrade-sock` and offers it everything, until it has taken over or
@@ -34,7 +35,7 @@ pub(crate) fn offer(running: &Running, admin: Option<&Admin>, signals: &mut Sign
     let Some(path) = &config.upgrade_sock else { return Offered::Nowhere };
     let limit = config.upgrade_timeout;
     log::info!("handing over to who comes to {} within {limit:?}", path.display());
-    let mut watch = Watch { deadline: Instant::now() + limit, signals };
+    let mut watch = PollUntil { deadline: Instant::now() + limit, signals };
     let mut unwelcome = None;
     let join = || {
         let joined = Channel::join(path);
@@ -70,11 +71,11 @@ pub(crate) fn wait(
     limit: Duration,
     owner: Owner,
     signals: &mut Signals,
-) -> Result<Inheritance, StartError> {
-    let meeting = Meeting::at(path, owner).map_err(StartError::TakeOver)?;
+) -> Result<Takeover, StartError> {
+    let upgrade_socket = UpgradeSocket::at(path, owner).map_err(StartError::TakeOver)?;
     log::info!("waiting for up to {limit:?} to be handed over to: SIGQUIT to the old process");
-    let mut watch = Watch { deadline: Instant::now() + limit, signals };
-    watch.until(|| Inheritance::receive(&meeting, PAUSE)).map_err(|offered| {
+    let mut watch = PollUntil { deadline: Instant::now() + limit, signals };
+    watch.until(|| Takeover::receive(&upgrade_socket, PAUSE)).map_err(|offered| {
         StartError::TakeOver(match offered {
             Offered::Failed(reason) if reason == LATE => io::ErrorKind::TimedOut.into(),
             Offered::Failed(reason) => io::Error::other(reason),
@@ -87,12 +88,12 @@ pub(crate) fn wait(
 const LATE: &str = "nobody has come in time";
 
 /// How long to look for something.
-struct Watch<'a> {
+struct PollUntil<'a> {
     deadline: Instant,
     signals: &'a mut Signals,
 }
 
-impl Watch<'_> {
+impl PollUntil<'_> {
     /// Looks again and again until there is something.
     fn until<T>(&mut self, mut look: impl FnMut() -> io::Result<Option<T>>) -> Result<T, Offered> {
         loop {
@@ -113,7 +114,7 @@ impl Watch<'_> {
 
 /// Begins to accept from what was handed over, as soon as the old process has given it away.
 pub(crate) fn settle(
-    inheritance: Inheritance,
+    inheritance: Takeover,
     running: &mut Running,
     admin: Option<&Address>,
     signals: &mut Signals,

@@ -7,7 +7,7 @@
 //!   Hello, Listener…, Health…, Offered ──▶  reads its configuration, binds, starts its workers
 //!   leaves the listeners  ◀── Ready         could accept
 //!   Health…, Yours ──────────────────────▶  accepts
-//!   Departure (a connection) … ──────────▶  serves it
+//!   HandedOff (a connection) … ──────────▶  serves it
 //!   ends when nothing is left
 //! ```
 //!
@@ -28,13 +28,15 @@ use tokio::sync::mpsc;
 
 use crate::address::Address;
 use crate::config::value;
-use crate::net::hand_off::Departure;
+use crate::net::hand_off::HandedOff;
 use crate::net::listen::{self, Bound};
-use crate::net::upgrade_socket::{Channel, DESCRIPTORS_MAX, MESSAGE_BYTES_MAX, Meeting, Parcel};
+use crate::net::upgrade_socket::{
+    Channel, DESCRIPTORS_MAX, MESSAGE_BYTES_MAX, Received, UpgradeSocket,
+};
 use crate::plan::Plan;
 use crate::upstream::Traffic;
 use crate::upstream::health::Tick;
-use crate::worker::Command;
+use crate::worker::command::WorkerCommand;
 
 /// What both sides must agree on. A process that says another number is not followed.
 const VERSION: u32 = 1;
@@ -61,7 +63,7 @@ enum Message {
     /// The admin listener, with its socket.
     Admin { configured: String, bound: String },
     /// What it knows of endpoints.
-    Health(Vec<Known>),
+    Health(Vec<KnownEndpoint>),
     /// That is all.
     Offered,
     /// From the new process: it could accept connections at these addresses.
@@ -72,7 +74,7 @@ enum Message {
 
 /// What is known of an endpoint.
 #[derive(Debug, Serialize, Deserialize)]
-struct Known {
+struct KnownEndpoint {
     upstream: String,
     is_tcp: bool,
     address: String,
@@ -82,15 +84,15 @@ struct Known {
 
 /// What a new process has been handed over.
 #[derive(Debug)]
-pub struct Inheritance {
+pub struct Takeover {
     /// Who hands over; a service manager does not wait for an answer.
     old: Option<Old>,
     /// For how long the old process has counted ticks.
     pub(crate) age: Duration,
-    pub(crate) listeners: Vec<Inherited>,
+    pub(crate) listeners: Vec<InheritedListener>,
     /// The admin listener.
-    pub(crate) admin: Option<Inherited>,
-    health: Vec<Known>,
+    pub(crate) admin: Option<InheritedListener>,
+    health: Vec<KnownEndpoint>,
 }
 
 /// The process that hands over.
@@ -102,7 +104,7 @@ struct Old {
 
 /// An address that the old process listens on.
 #[derive(Debug)]
-pub(crate) struct Inherited {
+pub(crate) struct InheritedListener {
     pub(crate) configured: Address,
     pub(crate) bound: Address,
     sockets: Vec<Socket>,
@@ -110,13 +112,13 @@ pub(crate) struct Inherited {
 
 /// The admin listener, for another process.
 #[derive(Clone, Copy)]
-pub(crate) struct Lent<'a> {
+pub(crate) struct LentListener<'a> {
     pub(crate) configured: &'a Address,
     pub(crate) bound: &'a Address,
     pub(crate) socket: BorrowedFd<'a>,
 }
 
-impl Inherited {
+impl InheritedListener {
     /// One socket that was opened for this process.
     pub(crate) fn new(address: Address, socket: Socket) -> Self {
         Self { configured: address.clone(), bound: address, sockets: vec![socket] }
@@ -140,7 +142,7 @@ fn send(channel: &Channel, message: &Message, descriptors: &[BorrowedFd<'_>]) ->
 
 fn receive(channel: &Channel) -> io::Result<(Message, Vec<OwnedFd>)> {
     let gone = || io::Error::new(io::ErrorKind::UnexpectedEof, "the other process has ended");
-    let Parcel { bytes, descriptors } = channel.receive()?.ok_or_else(gone)?;
+    let Received { bytes, descriptors } = channel.receive()?.ok_or_else(gone)?;
     Ok((serde_json::from_slice(&bytes)?, descriptors))
 }
 
@@ -153,7 +155,7 @@ pub(crate) fn offer<'a>(
     channel: &Channel,
     age: Tick,
     listeners: impl Iterator<Item = (&'a Address, &'a Address, Vec<OwnedFd>)>,
-    admin: Option<Lent<'_>>,
+    admin: Option<LentListener<'_>>,
     plan: &Plan,
     deadline: Instant,
 ) -> io::Result<()> {
@@ -172,7 +174,7 @@ pub(crate) fn offer<'a>(
             send(&message, &sockets)?;
         }
     }
-    if let Some(Lent { configured, bound, socket }) = admin {
+    if let Some(LentListener { configured, bound, socket }) = admin {
         let (configured, bound) = (configured.to_string(), bound.to_string());
         send(&Message::Admin { configured, bound }, &[socket])?;
     }
@@ -189,8 +191,8 @@ fn tell_known(plan: &Plan, send: impl Fn(&Message) -> io::Result<()>) -> io::Res
             bytes += KNOWN_BYTES + name.len() + address.len();
             let is_tcp = upstream.traffic == Traffic::Tcp;
             let word = endpoint.health().word();
-            let orders = endpoint.record.standing.word();
-            known.push(Known { upstream: name, is_tcp, address, word, orders });
+            let orders = endpoint.record.admin_state.word();
+            known.push(KnownEndpoint { upstream: name, is_tcp, address, word, orders });
             if bytes > NAMES_BYTES_MAX {
                 send(&Message::Health(std::mem::take(&mut known)))?;
                 bytes = 0;
@@ -219,15 +221,18 @@ pub(crate) fn give(channel: &Channel, plan: &Plan) -> io::Result<()> {
     send(channel, &Message::Yours, &[])
 }
 
-impl Inheritance {
+impl Takeover {
     /// Sockets that a service manager has opened.
-    pub(crate) fn of_listeners(listeners: Vec<Inherited>) -> Self {
+    pub(crate) fn of_listeners(listeners: Vec<InheritedListener>) -> Self {
         Self { old: None, age: Duration::ZERO, listeners, admin: None, health: Vec::new() }
     }
 
     /// What another process hands over that comes to the meeting within `pause`, if one does.
-    pub(crate) fn receive(meeting: &Meeting, pause: Duration) -> io::Result<Option<Self>> {
-        let Some(channel) = meeting.accept(pause)? else { return Ok(None) };
+    pub(crate) fn receive(
+        upgrade_socket: &UpgradeSocket,
+        pause: Duration,
+    ) -> io::Result<Option<Self>> {
+        let Some(channel) = upgrade_socket.accept(pause)? else { return Ok(None) };
         channel.set_limit(Some(HELLO_LIMIT))?;
         let (pid, age_millis) = match receive(&channel) {
             Ok((Message::Hello { version: VERSION, pid, age_millis }, _)) => (pid, age_millis),
@@ -258,7 +263,7 @@ impl Inheritance {
                 (Message::Admin { configured, bound }, sockets) => {
                     let (configured, bound) = (address(&configured)?, address(&bound)?);
                     let sockets = sockets.into_iter().map(Socket::from).collect();
-                    inheritance.admin = Some(Inherited { configured, bound, sockets });
+                    inheritance.admin = Some(InheritedListener { configured, bound, sockets });
                 }
                 (Message::Health(known), _) => inheritance.health.extend(known),
                 (Message::Offered, _) => {
@@ -277,7 +282,7 @@ impl Inheritance {
             known.sockets.extend(sockets);
         } else {
             let sockets = sockets.collect();
-            self.listeners.push(Inherited { configured, bound, sockets });
+            self.listeners.push(InheritedListener { configured, bound, sockets });
         }
     }
 
@@ -288,7 +293,8 @@ impl Inheritance {
 
     /// Puts what was known of the endpoints of a plan in place.
     pub(crate) fn restore(&self, plan: &Plan) {
-        let key = |known: &Known| (known.upstream.clone(), known.is_tcp, known.address.clone());
+        let key =
+            |known: &KnownEndpoint| (known.upstream.clone(), known.is_tcp, known.address.clone());
         let known: HashMap<_, _> = self.health.iter().map(|known| (key(known), known)).collect();
         for upstream in &plan.upstreams {
             for endpoint in &upstream.endpoints {
@@ -296,7 +302,7 @@ impl Inheritance {
                 let key = (upstream.name.to_string(), is_tcp, endpoint.address.to_string());
                 if let Some(known) = known.get(&key) {
                     endpoint.health().restore(known.word);
-                    endpoint.record.standing.restore(known.orders);
+                    endpoint.record.admin_state.restore(known.orders);
                 }
             }
         }
@@ -350,7 +356,10 @@ pub(crate) struct Arrivals {
 
 impl Arrivals {
     /// Takes in what the old process lets go, on a thread of its own.
-    pub(crate) fn start(channel: Channel, workers: Vec<mpsc::Sender<Command>>) -> io::Result<Self> {
+    pub(crate) fn start(
+        channel: Channel,
+        workers: Vec<mpsc::Sender<WorkerCommand>>,
+    ) -> io::Result<Self> {
         channel.set_limit(None)?;
         let own = channel.try_clone()?;
         let taking = move || {
@@ -372,10 +381,10 @@ impl Arrivals {
     }
 }
 
-fn take_all(channel: &Channel, workers: &[mpsc::Sender<Command>]) -> usize {
+fn take_all(channel: &Channel, workers: &[mpsc::Sender<WorkerCommand>]) -> usize {
     let mut count = 0;
     loop {
-        let Parcel { bytes, descriptors } = match channel.receive() {
+        let Received { bytes, descriptors } = match channel.receive() {
             Ok(Some(parcel)) => parcel,
             Ok(None) => return count,
             Err(error) => {
@@ -383,13 +392,14 @@ fn take_all(channel: &Channel, workers: &[mpsc::Sender<Command>]) -> usize {
                 return count;
             }
         };
-        let departure: Result<Departure, _> = serde_json::from_slice(&bytes);
-        let (Ok(departure), Some(descriptor)) = (departure, descriptors.into_iter().next()) else {
+        let handed_off: Result<HandedOff, _> = serde_json::from_slice(&bytes);
+        let (Ok(handed_off), Some(descriptor)) = (handed_off, descriptors.into_iter().next())
+        else {
             log::warn!("something was handed over that is no connection");
             continue;
         };
         let worker = &workers[count % workers.len()];
-        if worker.blocking_send(Command::Take(departure, descriptor)).is_err() {
+        if worker.blocking_send(WorkerCommand::Take(handed_off, descriptor)).is_err() {
             log::error!("a connection that was handed over is lost: its worker has panicked");
         }
         count += 1;

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use crate::address::Address;
 use crate::config::Config;
-use crate::control::running::{Running, StartError, start};
+use crate::control::running::{Running, start};
 use crate::control::signals::Signals;
+use crate::control::start_error::StartError;
 
 /// What the demo's origins are called, with the route each is behind.
 const ORIGINS: [(&str, &str); 3] = [("/auth", "auth-1"), ("/auth", "auth-2"), ("/task", "task-1")];

@@ -48,16 +48,16 @@ const DELAY_MAX: Duration = Duration::from_secs(600);
 static FILLER: [u8; BUFFER_BYTES] = [b'.'; BUFFER_BYTES];
 
 /// The client has left, or was given up.
-struct Left;
+struct PeerGone;
 
-impl From<Broken> for Left {
+impl From<Broken> for PeerGone {
     fn from(_: Broken) -> Self {
         Self
     }
 }
 
 /// What a request asks for.
-struct Order {
+struct AnswerSpec {
     version: Version,
     status: u16,
     delay: Duration,
@@ -108,22 +108,22 @@ fn run(socket: Socket, name: &str) -> io::Result<()> {
     })
 }
 
-async fn serve(mut stream: Stream, name: &str) -> Result<(), Left> {
+async fn serve(mut stream: Stream, name: &str) -> Result<(), PeerGone> {
     let activity = Activity::new();
     let meter = Meter::new(&activity);
     let mut timer = Timer::new();
     let serving = converse(&mut stream, name, &meter);
-    timer.while_active(PATIENCE, &activity, pin!(serving)).await.unwrap_or(Err(Left))
+    timer.while_active(PATIENCE, &activity, pin!(serving)).await.unwrap_or(Err(PeerGone))
 }
 
-async fn converse(stream: &mut Stream, name: &str, meter: &Meter<'_>) -> Result<(), Left> {
+async fn converse(stream: &mut Stream, name: &str, meter: &Meter<'_>) -> Result<(), PeerGone> {
     let (mut read, mut write) = stream.split();
     let mut input = Buffer::new();
     loop {
         let length = match read_head(&mut read, &mut input, Scan::request(), &LIMITS, meter).await {
             Ok(length) => length,
             Err(Kind::Rejected(reject)) => return refuse(&mut write, reject, meter).await,
-            Err(_) => return Err(Left),
+            Err(_) => return Err(PeerGone),
         };
         let mut order = match order(&input.filled()[..length], name) {
             Ok(order) => order,
@@ -136,7 +136,7 @@ async fn converse(stream: &mut Stream, name: &str, meter: &Meter<'_>) -> Result<
         while !order.body.has_ended() {
             match order.body.admit(&mut input, usize::MAX) {
                 Ok(0) if order.body.has_ended() => {}
-                Ok(0) if meter.read(&mut read, &mut input).await? == 0 => return Err(Left),
+                Ok(0) if meter.read(&mut read, &mut input).await? == 0 => return Err(PeerGone),
                 Ok(count) => order.body.pass(&mut input, count),
                 Err(reject) => return refuse(&mut write, reject, meter).await,
             }
@@ -151,23 +151,27 @@ async fn converse(stream: &mut Stream, name: &str, meter: &Meter<'_>) -> Result<
         }
         order.answer(&mut write, meter).await?;
         if !order.persists {
-            return write.shutdown().map_err(|_| Left);
+            return write.shutdown().map_err(|_| PeerGone);
         }
     }
 }
 
-async fn refuse(write: &mut WriteHalf<'_>, reject: Reject, meter: &Meter<'_>) -> Result<(), Left> {
+async fn refuse(
+    write: &mut WriteHalf<'_>,
+    reject: Reject,
+    meter: &Meter<'_>,
+) -> Result<(), PeerGone> {
     let mut out = Buffer::new();
     let reply = Reply::new(reject.status(), reject.phrase());
     reply.write(Method::Other, Connection::Close, &mut out);
     meter.write(write, out.filled()).await?;
-    write.shutdown().map_err(|_| Left)
+    write.shutdown().map_err(|_| PeerGone)
 }
 
-impl Order {
-    async fn answer(&self, write: &mut WriteHalf<'_>, meter: &Meter<'_>) -> Result<(), Left> {
+impl AnswerSpec {
+    async fn answer(&self, write: &mut WriteHalf<'_>, meter: &Meter<'_>) -> Result<(), PeerGone> {
         let (status, bytes) = (self.status, self.bytes.unwrap_or(self.text.len()));
-        let reason = if status == 200 { "OK" } else { "As Asked" };
+        let reason = if status == 200 { "OK" } else { "As ControlCommand" };
         let length =
             if status == 204 { String::new() } else { format!("Content-Length: {bytes}\r\n") };
         let connection = match (self.persists, self.version) {
@@ -191,7 +195,7 @@ impl Order {
     }
 }
 
-fn order(bytes: &[u8], name: &str) -> Result<Order, Reject> {
+fn order(bytes: &[u8], name: &str) -> Result<AnswerSpec, Reject> {
     let mut storage = Storage::new();
     let head = parse::request(bytes, &LIMITS, &mut storage)?;
     let framing = framing::request(&head)?;
@@ -199,7 +203,7 @@ fn order(bytes: &[u8], name: &str) -> Result<Order, Reject> {
     let echo = path == "/echo" || path.ends_with("/echo");
     let text = if echo { bytes.to_vec() } else { format!("{name} {path}\n").into_bytes() };
     let asked = |key: &str| query(&head, key);
-    Ok(Order {
+    Ok(AnswerSpec {
         version: head.version,
         status: asked("status").and_then(|text| value::number(text, 200, 599).ok()).unwrap_or(200),
         delay: asked("delay")

@@ -4,9 +4,9 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::access_logger::Journal;
+use super::access_logger::AccessLogger;
 use super::log_writer::LogWriter;
-use super::target::Target;
+use super::target::LogTarget;
 use crate::access_log::{Format, RequestIds};
 
 /// How long the end waits for what is still to be written: a target that takes nothing must not keep
@@ -23,15 +23,15 @@ pub struct AccessLog {
 
 impl AccessLog {
     /// Opens it, and starts the thread that writes it.
-    pub fn open(target: Target, format: Format) -> io::Result<Self> {
+    pub fn open(target: LogTarget, format: Format) -> io::Result<Self> {
         let writer = LogWriter::open(target, format)?;
         Ok(Self { format, writer: Arc::new(Mutex::new(Some(writer))) })
     }
 
     /// The share of one worker.
-    pub fn journal(&self) -> io::Result<Option<Journal>> {
+    pub fn access_logger(&self) -> io::Result<Option<AccessLogger>> {
         let ids = RequestIds::new(seed()?);
-        Ok(self.with(|writer| Journal::new(writer.sink(), self.format, ids)))
+        Ok(self.with(|writer| AccessLogger::new(writer.sink(), self.format, ids)))
     }
 
     /// Opens the file anew, after somebody has renamed it.

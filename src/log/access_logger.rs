@@ -25,7 +25,7 @@ const SPARES_MAX: usize = 256;
 const SPARE_BYTES_MAX: usize = 1024;
 
 /// Takes the lines of one worker's sessions.
-pub struct Journal {
+pub struct AccessLogger {
     sink: Sink,
     format: Format,
     ids: RefCell<RequestIds>,
@@ -37,7 +37,7 @@ pub struct Journal {
     begun: Notify,
 }
 
-impl Journal {
+impl AccessLogger {
     /// One that is empty; `ids` are this worker's own.
     pub fn new(sink: Sink, format: Format, ids: RequestIds) -> Self {
         let clock = Cell::new((Instant::now(), time_of_day()));
@@ -72,7 +72,7 @@ impl Journal {
         self.spares.borrow_mut().pop().unwrap_or_default()
     }
 
-    /// Takes back what [`Journal::spare`] gave.
+    /// Takes back what [`AccessLogger::spare`] gave.
     pub fn recycle(&self, mut texts: Texts) {
         let mut spares = self.spares.borrow_mut();
         if spares.len() < SPARES_MAX && texts.capacity() <= SPARE_BYTES_MAX {
@@ -101,7 +101,7 @@ impl Journal {
 /// A journal while a plan is in force.
 pub struct Log {
     /// Takes the lines.
-    pub journal: Rc<Journal>,
+    pub access_logger: Rc<AccessLogger>,
     /// What they call the things of the plan.
     pub names: Arc<Names>,
 }
@@ -109,18 +109,18 @@ pub struct Log {
 impl Log {
     /// Of a plan with these routes and upstreams.
     pub fn new<'a>(
-        journal: Rc<Journal>,
+        access_logger: Rc<AccessLogger>,
         routes: impl Iterator<Item = &'a str>,
         upstreams: &[Arc<Upstream>],
     ) -> Self {
-        let format = journal.format;
+        let format = access_logger.format;
         let endpoint = |endpoint: &Endpoint| format.address(&endpoint.address);
         let upstream = |upstream: &Arc<Upstream>| {
             (format.name(&upstream.name), upstream.endpoints.iter().map(endpoint).collect())
         };
         let routes = routes.map(|name| format.name(name)).collect();
         let upstreams = upstreams.iter().map(upstream).collect();
-        Self { journal, names: Arc::new(Names { routes, upstreams }) }
+        Self { access_logger, names: Arc::new(Names { routes, upstreams }) }
     }
 }
 

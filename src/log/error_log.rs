@@ -17,12 +17,12 @@ const WAITING_MAX: usize = 1024;
 /// Says lines without waiting for them to be written; a copy is the same one.
 #[derive(Clone)]
 pub struct ErrorLog {
-    orders: SyncSender<Order>,
+    commands: SyncSender<ErrorLogCommand>,
     dropped: Arc<AtomicU64>,
 }
 
 /// What the thread is to do.
-enum Order {
+enum ErrorLogCommand {
     Write(Vec<u8>),
     /// To open the file anew.
     Reopen,
@@ -33,25 +33,25 @@ enum Order {
 impl ErrorLog {
     /// Appends to the file, which need not exist; to standard error, if there is none.
     pub fn open(path: Option<&Path>) -> io::Result<Self> {
-        let mut output = Output::open(path)?;
-        let (orders, given) = sync_channel(WAITING_MAX);
+        let mut output = ErrorOutput::open(path)?;
+        let (commands, given) = sync_channel(WAITING_MAX);
         let dropped = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&dropped);
         let thread = thread::Builder::new().name("error-log".to_owned());
         thread.spawn(move || output.work(&given, &counted))?;
-        Ok(Self { orders, dropped })
+        Ok(Self { commands, dropped })
     }
 
     /// Opens the path anew, after somebody has renamed the file. If that fails, the old one goes on.
     pub fn reopen(&self) {
         // A queue that is full is one that nobody reads from.
-        let _ = self.orders.try_send(Order::Reopen);
+        let _ = self.commands.try_send(ErrorLogCommand::Reopen);
     }
 
     /// Waits until what has been said is written, for up to `limit`.
     pub fn flush(&self, limit: Duration) {
         let (answer, answered) = sync_channel(1);
-        if self.orders.try_send(Order::Answer(answer)).is_ok() {
+        if self.commands.try_send(ErrorLogCommand::Answer(answer)).is_ok() {
             let _ = answered.recv_timeout(limit);
         }
     }
@@ -60,7 +60,7 @@ impl ErrorLog {
 impl Write for ErrorLog {
     /// Takes a line whole, or drops and counts it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.orders.try_send(Order::Write(line.to_vec())).is_err() {
+        if self.commands.try_send(ErrorLogCommand::Write(line.to_vec())).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
@@ -72,12 +72,12 @@ impl Write for ErrorLog {
 }
 
 /// What the thread writes to.
-enum Output {
+enum ErrorOutput {
     Standard,
     File(PathBuf, File),
 }
 
-impl Output {
+impl ErrorOutput {
     fn open(path: Option<&Path>) -> io::Result<Self> {
         Ok(match path {
             Some(path) => Self::File(path.to_owned(), append(path)?),
@@ -85,10 +85,10 @@ impl Output {
         })
     }
 
-    fn work(&mut self, given: &Receiver<Order>, dropped: &AtomicU64) {
+    fn work(&mut self, given: &Receiver<ErrorLogCommand>, dropped: &AtomicU64) {
         for order in given {
             match order {
-                Order::Write(line) => {
+                ErrorLogCommand::Write(line) => {
                     let lost = dropped.swap(0, Ordering::Relaxed);
                     let told = format!("({lost} lines were not written: nobody took them)\n");
                     let told = if lost > 0 { told.as_bytes() } else { &[] };
@@ -96,7 +96,7 @@ impl Output {
                         dropped.fetch_add(lost + 1, Ordering::Relaxed);
                     }
                 }
-                Order::Reopen => {
+                ErrorLogCommand::Reopen => {
                     if let Self::File(path, file) = self {
                         match append(path) {
                             Ok(fresh) => *file = fresh,
@@ -107,7 +107,7 @@ impl Output {
                         }
                     }
                 }
-                Order::Answer(answer) => {
+                ErrorLogCommand::Answer(answer) => {
                     let _ = answer.try_send(());
                 }
             }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use crate::access_log::{Format, Formatter};
 
 use super::output::Output;
-use super::queue::{Order, QUEUE_SLOTS, Shared, Sink};
-use super::target::Target;
+use super::queue::{QUEUE_SLOTS, Shared, Sink, WriterCommand};
+use super::target::LogTarget;
 use super::writer::Writer;
 
 /// How many lines there were, since the log was opened.
@@ -27,7 +27,7 @@ pub struct Counts {
 /// The thread that writes, seen from outside. Without [`LogWriter::close`] it goes on until the last
 /// [`Sink`] has gone and all is written, which the end of the process does not wait for.
 pub struct LogWriter {
-    orders: SyncSender<Order>,
+    commands: SyncSender<WriterCommand>,
     shared: Arc<Shared>,
     /// Disconnected once the thread has ended.
     ended: Receiver<()>,
@@ -36,12 +36,12 @@ pub struct LogWriter {
 impl LogWriter {
     /// Opens the target and starts the thread. A file is created with mode 0640; a FIFO that nobody
     /// reads is an error (`ENXIO`).
-    pub fn open(target: Target, format: Format) -> io::Result<Self> {
+    pub fn open(target: LogTarget, format: Format) -> io::Result<Self> {
         Self::start(Output::open(target)?, format)
     }
 
     fn start(output: Output, format: Format) -> io::Result<Self> {
-        let (orders, queue) = sync_channel(QUEUE_SLOTS);
+        let (commands, queue) = sync_channel(QUEUE_SLOTS);
         let (ending, ended) = sync_channel::<()>(1);
         let shared = Arc::new(Shared::default());
         let writer = Writer::new(Formatter::new(format), output, Arc::clone(&shared));
@@ -50,12 +50,12 @@ impl LogWriter {
             drop(queue);
             drop(ending);
         })?;
-        Ok(Self { orders, shared, ended })
+        Ok(Self { commands, shared, ended })
     }
 
     /// A handle for one worker.
     pub fn sink(&self) -> Sink {
-        Sink::new(self.orders.clone(), Arc::clone(&self.shared))
+        Sink::new(self.commands.clone(), Arc::clone(&self.shared))
     }
 
     /// Has the path opened anew, after what waits now has been written, or before if the old file takes
@@ -64,7 +64,7 @@ impl LogWriter {
     pub fn reopen(&self) {
         if !self.shared.reopening.swap(true, AcqRel) {
             // There is a slot for it, unless the thread has ended.
-            let _ = self.orders.try_send(Order::Reopen);
+            let _ = self.commands.try_send(WriterCommand::Reopen);
         }
     }
 
@@ -81,7 +81,7 @@ impl LogWriter {
     /// Ends the thread once all that waits is written, or `limit` has passed: then what is left is
     /// dropped. Exact if all sinks have gone before.
     pub fn close(self, limit: Duration) -> Counts {
-        let _ = self.orders.try_send(Order::Close);
+        let _ = self.commands.try_send(WriterCommand::Close);
         // Either way it is over: nothing is ever sent.
         let _ = self.ended.recv_timeout(limit);
         self.shared.abandon();
@@ -133,7 +133,7 @@ mod tests {
     }
 
     fn open(path: &Path) -> LogWriter {
-        LogWriter::open(Target::File(path.to_owned()), Format::Combined).unwrap()
+        LogWriter::open(LogTarget::File(path.to_owned()), Format::Combined).unwrap()
     }
 
     fn piped() -> (io::PipeReader, LogWriter) {

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::target::{Kind, Target, append_to, ends_inside_a_line};
+use super::target::{LogTarget, TargetKind, append_to, ends_inside_a_line};
 
 /// An open target.
 pub(super) struct Output {
-    pub(super) target: Target,
+    pub(super) target: LogTarget,
     file: File,
-    kind: Kind,
+    kind: TargetKind,
     /// The last byte in it is not the end of a line.
     torn: bool,
 }
@@ -38,7 +38,7 @@ pub(super) enum Stalled {
 }
 
 /// How the writing of some bytes ended.
-enum Ended {
+enum WriteEnd {
     Written,
     Failed(io::Error),
     /// Behind so many of them; the others are for what is at the path now.
@@ -49,20 +49,20 @@ enum Ended {
 const STALL_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Output {
-    pub(super) fn open(target: Target) -> io::Result<Self> {
+    pub(super) fn open(target: LogTarget) -> io::Result<Self> {
         let (file, torn) = match &target {
-            Target::Stdout => (File::from(io::stdout().as_fd().try_clone_to_owned()?), false),
-            Target::File(path) => (append_to(path)?, ends_inside_a_line(path).unwrap_or(false)),
+            LogTarget::Stdout => (File::from(io::stdout().as_fd().try_clone_to_owned()?), false),
+            LogTarget::File(path) => (append_to(path)?, ends_inside_a_line(path).unwrap_or(false)),
         };
-        Ok(Self { target, kind: Kind::of(&file), file, torn })
+        Ok(Self { target, kind: TargetKind::of(&file), file, torn })
     }
 
     /// Opens the path anew; standard output has none. If that fails the old file stays in use.
     pub(super) fn reopen(&mut self) -> io::Result<()> {
-        let Target::File(path) = &self.target else { return Ok(()) };
+        let LogTarget::File(path) = &self.target else { return Ok(()) };
         let has_moved = self.has_moved();
         let file = append_to(path)?;
-        self.kind = Kind::of(&file);
+        self.kind = TargetKind::of(&file);
         // What was left unfinished in a pipe still is, if it is the same one.
         self.torn = ends_inside_a_line(path).unwrap_or(self.torn && !has_moved);
         self.file = file;
@@ -83,11 +83,11 @@ impl Output {
         loop {
             match self.write_on(rest, underway, &mut stalled) {
                 // If all of them are, they need not be counted.
-                Ended::Written => return Written { lines: lines - torn, result: Ok(()) },
-                Ended::Failed(error) => {
+                WriteEnd::Written => return Written { lines: lines - torn, result: Ok(()) },
+                WriteEnd::Failed(error) => {
                     return Written { lines: underway.load(Relaxed), result: Err(error) };
                 }
-                Ended::Moved(count) => {
+                WriteEnd::Moved(count) => {
                     rest = &rest[count..];
                     let is_within = count > 0 && self.torn;
                     match self.reopen() {
@@ -122,10 +122,10 @@ impl Output {
         bytes: &[u8],
         underway: &AtomicU64,
         stalled: &mut impl FnMut() -> Stalled,
-    ) -> Ended {
+    ) -> WriteEnd {
         if self.torn {
             match self.write_all(b"\n", &mut 0, &AtomicU64::new(0), stalled) {
-                Ended::Written => self.torn = false,
+                WriteEnd::Written => self.torn = false,
                 ended => return ended,
             }
         }
@@ -142,21 +142,21 @@ impl Output {
         count: &mut usize,
         underway: &AtomicU64,
         stalled: &mut impl FnMut() -> Stalled,
-    ) -> Ended {
+    ) -> WriteEnd {
         while *count < bytes.len() {
             let rest = &bytes[*count..];
             let piece = match self.kind {
-                Kind::File => rest,
-                Kind::Stream => &rest[..atomic(rest)],
+                TargetKind::File => rest,
+                TargetKind::Stream => &rest[..atomic(rest)],
             };
-            if self.kind == Kind::Stream && !self.is_writable() {
+            if self.kind == TargetKind::Stream && !self.is_writable() {
                 match stalled() {
-                    Stalled::Move if self.has_moved() => return Ended::Moved(*count),
+                    Stalled::Move if self.has_moved() => return WriteEnd::Moved(*count),
                     Stalled::Move | Stalled::Wait => continue,
                 }
             }
             match (&self.file).write(piece) {
-                Ok(0) => return Ended::Failed(ErrorKind::WriteZero.into()),
+                Ok(0) => return WriteEnd::Failed(ErrorKind::WriteZero.into()),
                 Ok(more) => {
                     *count += more;
                     let lines = memchr::memchr_iter(b'\n', &piece[..more]).count() as u64;
@@ -167,15 +167,15 @@ impl Output {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     let _ = self.is_writable();
                 }
-                Err(error) => return Ended::Failed(error),
+                Err(error) => return WriteEnd::Failed(error),
             }
         }
-        Ended::Written
+        WriteEnd::Written
     }
 
     /// Whether something else is at the path by now, or nothing.
     fn has_moved(&self) -> bool {
-        let Target::File(path) = &self.target else { return false };
+        let LogTarget::File(path) = &self.target else { return false };
         let identity = |found: Metadata| (found.dev(), found.ino());
         let (there, here) = (std::fs::metadata(path), self.file.metadata());
         there.ok().map(identity) != here.ok().map(identity)
@@ -265,7 +265,7 @@ pub(super) mod tests {
     impl Output {
         pub(in super::super) fn to_pipe(pipe: io::PipeWriter) -> Self {
             let file = File::from(OwnedFd::from(pipe));
-            Self { target: Target::Stdout, kind: Kind::of(&file), file, torn: false }
+            Self { target: LogTarget::Stdout, kind: TargetKind::of(&file), file, torn: false }
         }
     }
 
@@ -274,7 +274,7 @@ pub(super) mod tests {
         let folder = Folder::new();
         let path = folder.file("log");
         for block in [b"a\n".as_slice(), b"b\nc\n"] {
-            let mut output = Output::open(Target::File(path.clone())).unwrap();
+            let mut output = Output::open(LogTarget::File(path.clone())).unwrap();
             output.write(block, 1, &none(), wait).result.unwrap();
         }
         assert_eq!(fs::read(&path).unwrap(), b"a\nb\nc\n");
@@ -286,7 +286,7 @@ pub(super) mod tests {
         let folder = Folder::new();
         let path = folder.file("log");
         fs::write(&path, b"a\nhal").unwrap();
-        let mut output = Output::open(Target::File(path.clone())).unwrap();
+        let mut output = Output::open(LogTarget::File(path.clone())).unwrap();
         output.write(b"b\n", 1, &none(), wait).result.unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"a\nhal\nb\n");
     }
@@ -330,17 +330,17 @@ pub(super) mod tests {
         let path = folder.file("log");
         fifo(&path);
         let stopped = reader(&path);
-        let mut output = Output::open(Target::File(path.clone())).unwrap();
-        let (mut asked, mut taken, underway) = (0, 0, none());
+        let mut output = Output::open(LogTarget::File(path.clone())).unwrap();
+        let (mut traits, mut taken, underway) = (0, 0, none());
         let written = output.write(&b"a\n".repeat(1 << 16), 1 << 16, &underway, || {
-            (asked, taken) = (asked + 1, underway.load(Relaxed));
-            if asked == 2 {
+            (traits, taken) = (traits + 1, underway.load(Relaxed));
+            if traits == 2 {
                 fs::remove_file(&path).unwrap();
             }
             Stalled::Move
         });
         written.result.unwrap();
-        assert_eq!((written.lines, asked), (1 << 16, 2));
+        assert_eq!((written.lines, traits), (1 << 16, 2));
         let (before, after) = (all_of(stopped), fs::read_to_string(&path).unwrap());
         assert_eq!(before.lines().count() as u64, taken);
         assert_eq!(before.lines().count() + after.lines().count(), 1 << 16);
@@ -352,7 +352,7 @@ pub(super) mod tests {
         let path = folder.file("log");
         fifo(&path);
         let stopped = reader(&path);
-        let mut output = Output::open(Target::File(path.clone())).unwrap();
+        let mut output = Output::open(LogTarget::File(path.clone())).unwrap();
         let block = [&[b'x'; 1 << 17], b"\nlast\n".as_slice()].concat();
         let written = output.write(&block, 2, &none(), || {
             let _ = fs::remove_file(&path);
@@ -369,12 +369,12 @@ pub(super) mod tests {
         let (path, moved) = (folder.file("log"), folder.file("moved"));
         fifo(&path);
         let mut stopped = reader(&path);
-        let mut output = Output::open(Target::File(path.clone())).unwrap();
+        let mut output = Output::open(LogTarget::File(path.clone())).unwrap();
         let block = [&[b'x'; 1 << 17], b"\nlast\n".as_slice()].concat();
-        let (mut asked, mut text) = (0, Vec::new());
+        let (mut traits, mut text) = (0, Vec::new());
         let written = output.write(&block, 2, &none(), || {
-            asked += 1;
-            if asked == 1 {
+            traits += 1;
+            if traits == 1 {
                 fs::rename(&path, &moved).unwrap();
                 // Nobody reads this one: it cannot be opened.
                 fifo(&path);
@@ -396,7 +396,7 @@ pub(super) mod tests {
         let (path, moved) = (folder.file("log"), folder.file("moved"));
         fifo(&path);
         let _before = reader(&path);
-        let mut output = Output::open(Target::File(path.clone())).unwrap();
+        let mut output = Output::open(LogTarget::File(path.clone())).unwrap();
         fs::rename(&path, &moved).unwrap();
         fifo(&path);
         let after = reader(&path);
@@ -412,7 +412,7 @@ pub(super) mod tests {
         let path = folder.file("log");
         fifo(&path);
         let reading = reader(&path);
-        let mut output = Output::open(Target::File(path)).unwrap();
+        let mut output = Output::open(LogTarget::File(path)).unwrap();
         output.torn = true;
         output.reopen().unwrap();
         output.write(b"next\n", 1, &none(), wait).result.unwrap();
@@ -437,11 +437,11 @@ pub(super) mod tests {
     #[test]
     fn a_full_disk_is_an_error_and_tears_nothing() {
         let folder = Folder::new();
-        let mut output = Output::open(Target::File("/dev/full".into())).unwrap();
+        let mut output = Output::open(LogTarget::File("/dev/full".into())).unwrap();
         let written = output.write(b"a\n", 1, &none(), wait);
         assert_eq!(written.result.unwrap_err().raw_os_error(), Some(libc::ENOSPC));
         assert_eq!((written.lines, output.torn), (0, false));
         let missing = folder.file("missing/log");
-        assert!(Output::open(Target::File(missing)).is_err());
+        assert!(Output::open(LogTarget::File(missing)).is_err());
     }
 }

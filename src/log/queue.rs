@@ -28,13 +28,13 @@ pub(super) const QUEUE_SLOTS: usize = QUEUE_BYTES_MAX / TEXT_BYTES_MAX + 2;
 const SPARES_MAX: usize = 4;
 
 /// Lines on their way: filled by one worker, emptied by the thread, and sent back.
-pub(super) struct Parcel {
+pub(super) struct LogBatch {
     pub(super) batch: Batch,
     pub(super) home: SyncSender<Batch>,
 }
 
-pub(super) enum Order {
-    Write(Parcel),
+pub(super) enum WriterCommand {
+    Write(LogBatch),
     Reopen,
     Close,
 }
@@ -99,7 +99,7 @@ impl Shared {
 /// Takes the lines of one worker. What it holds is handed over when it goes.
 pub struct Sink {
     pub(super) filling: RefCell<Batch>,
-    orders: SyncSender<Order>,
+    commands: SyncSender<WriterCommand>,
     shared: Arc<Shared>,
     home: SyncSender<Batch>,
     spares: Receiver<Batch>,
@@ -110,9 +110,9 @@ fn new_batch() -> Batch {
 }
 
 impl Sink {
-    pub(super) fn new(orders: SyncSender<Order>, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(commands: SyncSender<WriterCommand>, shared: Arc<Shared>) -> Self {
         let (home, spares) = sync_channel(SPARES_MAX);
-        Self { filling: RefCell::new(new_batch()), orders, shared, home, spares }
+        Self { filling: RefCell::new(new_batch()), commands, shared, home, spares }
     }
 
     /// Adds an entry, which will be one line.
@@ -147,8 +147,8 @@ impl Sink {
         }
         let spare = self.spares.try_recv().unwrap_or_else(|_| new_batch());
         let batch = mem::replace(filling, spare);
-        let parcel = Parcel { batch, home: self.home.clone() };
-        if self.orders.try_send(Order::Write(parcel)).is_err() {
+        let parcel = LogBatch { batch, home: self.home.clone() };
+        if self.commands.try_send(WriterCommand::Write(parcel)).is_err() {
             self.shared.release(cost, lines);
             self.shared.dropped.fetch_add(lines, Relaxed);
         }

@@ -12,14 +12,14 @@ const MODE: u32 = 0o640;
 
 /// Where lines go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum LogTarget {
     /// Standard output.
     Stdout,
     /// A file that is appended to, and created where there is none.
     File(PathBuf),
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for LogTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stdout => f.write_str("standard output"),
@@ -30,7 +30,7 @@ impl fmt::Display for Target {
 
 /// What lines are written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TargetKind {
     /// A file or a device, which takes whatever it is given or fails.
     File,
     /// A pipe, a socket or a terminal: somebody at its other end may stop reading, and somebody else
@@ -38,7 +38,7 @@ pub(super) enum Kind {
     Stream,
 }
 
-impl Kind {
+impl TargetKind {
     pub(super) fn of(file: &File) -> Self {
         let kind = file.metadata().map(|found| found.file_type());
         let is_stream = kind.is_ok_and(|kind| kind.is_fifo() || kind.is_socket());

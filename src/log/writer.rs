@@ -8,8 +8,8 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use super::output::{Output, Stalled, Written};
-use super::queue::{Order, Parcel, Shared, TEXT_BYTES_KEPT};
-use super::target::Target;
+use super::queue::{LogBatch, Shared, TEXT_BYTES_KEPT, WriterCommand};
+use super::target::LogTarget;
 use crate::access_log::Formatter;
 
 /// Between two complaints about a target that takes lines too slowly.
@@ -20,7 +20,7 @@ const KEPT_CAPACITY_MAX: usize = 256 * 1024;
 
 /// Whether the last batch could be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Condition {
+enum HealthStatus {
     Sound,
     Failing,
 }
@@ -49,39 +49,39 @@ pub(super) struct Writer {
     text: Vec<u8>,
     output: Output,
     shared: Arc<Shared>,
-    watch: Watch,
+    watch: StallWatch,
 }
 
 /// Judges what the operator is to be told.
-struct Watch {
-    condition: Condition,
+struct StallWatch {
+    condition: HealthStatus,
     /// How many dropped lines have been told of, and when that was last.
     told: (u64, Option<Instant>),
 }
 
 impl Writer {
     pub(super) fn new(formatter: Formatter, output: Output, shared: Arc<Shared>) -> Self {
-        let watch = Watch { condition: Condition::Sound, told: (0, None) };
+        let watch = StallWatch { condition: HealthStatus::Sound, told: (0, None) };
         Self { formatter, text: Vec::new(), output, shared, watch }
     }
 
-    pub(super) fn run(mut self, queue: &Receiver<Order>) {
+    pub(super) fn run(mut self, queue: &Receiver<WriterCommand>) {
         while let Ok(order) = queue.recv() {
             match order {
-                Order::Write(parcel) => {
+                WriterCommand::Write(parcel) => {
                     if !self.write(parcel) {
                         return;
                     }
                 }
-                Order::Reopen => self.reopen(),
-                Order::Close => return,
+                WriterCommand::Reopen => self.reopen(),
+                WriterCommand::Close => return,
             }
         }
     }
 
     /// Writes the lines of a batch and sends it back. False: nobody wants to know any more.
-    fn write(&mut self, parcel: Parcel) -> bool {
-        let Parcel { mut batch, home } = parcel;
+    fn write(&mut self, parcel: LogBatch) -> bool {
+        let LogBatch { mut batch, home } = parcel;
         let Self { formatter, text, output, shared, watch } = self;
         let lines = batch.len() as u64;
         text.clear();
@@ -118,22 +118,22 @@ impl Writer {
     }
 }
 
-impl Watch {
+impl StallWatch {
     /// So many lines have been `dropped`, of all there were.
     fn judge(&mut self, found: Found, dropped: u64, now: Instant) -> Option<Change> {
         let lost = dropped.saturating_sub(self.told.0);
         let recent = |then| now.saturating_duration_since(then) < COMPLAINT_INTERVAL;
         match (self.condition, found) {
-            (Condition::Sound, Found::Failed) => {
-                self.condition = Condition::Failing;
+            (HealthStatus::Sound, Found::Failed) => {
+                self.condition = HealthStatus::Failing;
                 Some(Change::Failing)
             }
-            (Condition::Failing, Found::Written) => {
-                self.condition = Condition::Sound;
+            (HealthStatus::Failing, Found::Written) => {
+                self.condition = HealthStatus::Sound;
                 self.told = (dropped, Some(now));
                 Some(Change::Working { lost })
             }
-            (Condition::Sound, Found::Written | Found::Stalled)
+            (HealthStatus::Sound, Found::Written | Found::Stalled)
                 if lost > 0 && !self.told.1.is_some_and(recent) =>
             {
                 self.told = (dropped, Some(now));
@@ -144,7 +144,7 @@ impl Watch {
     }
 }
 
-fn tell(change: Change, target: &Target, error: Option<&io::Error>) {
+fn tell(change: Change, target: &LogTarget, error: Option<&io::Error>) {
     match (change, error) {
         (Change::Failing, Some(error)) => log::error!(
             "access log: cannot write to {target}: {error}; lines are dropped until it works again: {}",
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn each_change_is_told_once() {
-        let mut watch = Watch { condition: Condition::Sound, told: (0, None) };
+        let mut watch = StallWatch { condition: HealthStatus::Sound, told: (0, None) };
         let start = Instant::now();
         let rows = [
             (0, 0, Found::Written, None),

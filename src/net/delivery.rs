@@ -11,7 +11,7 @@ const TCP_CLOSE: u8 = 7;
 
 /// How a connection ended, as far as reading from it told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parting {
+pub enum CloseKind {
     /// By the peer's FIN.
     InOrder,
     /// In another way, or it is not known.
@@ -31,7 +31,7 @@ pub struct Delivery {
 
 /// What is known of bytes that were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum DeliveryVerdict {
     /// None of them has been acknowledged, and none will be.
     Undelivered,
     /// It will be known soon.
@@ -62,13 +62,13 @@ impl Delivery {
     /// acts on what it reads, and then resets the connection before it acknowledges, is the one case
     /// in which this is wrong; RFC 9112 §9.6 has it act on nothing by then. A reset without a FIN
     /// before it proves nothing: it may overtake the acknowledgement of bytes that were read.
-    pub fn verdict(self, carried: u64, parting: Parting) -> Verdict {
+    pub fn verdict(self, carried: u64, parting: CloseKind) -> DeliveryVerdict {
         match parting {
-            _ if self.sent == carried => Verdict::Undelivered,
-            Parting::Otherwise => Verdict::Unknown,
-            Parting::InOrder if self.acknowledged != carried => Verdict::Unknown,
-            Parting::InOrder if self.is_over => Verdict::Undelivered,
-            Parting::InOrder => Verdict::Open,
+            _ if self.sent == carried => DeliveryVerdict::Undelivered,
+            CloseKind::Otherwise => DeliveryVerdict::Unknown,
+            CloseKind::InOrder if self.acknowledged != carried => DeliveryVerdict::Unknown,
+            CloseKind::InOrder if self.is_over => DeliveryVerdict::Undelivered,
+            CloseKind::InOrder => DeliveryVerdict::Open,
         }
     }
 }
@@ -139,7 +139,7 @@ mod tests {
         ours.write_all(b"again").unwrap();
         assert_eq!(ours.read(&mut [0; 9]).unwrap(), 0);
         // Loopback delivers before write returns.
-        assert_eq!(delivery(&ours).verdict(5, Parting::InOrder), Verdict::Undelivered);
+        assert_eq!(delivery(&ours).verdict(5, CloseKind::InOrder), DeliveryVerdict::Undelivered);
     }
 
     #[test]
@@ -149,7 +149,7 @@ mod tests {
         theirs.read_exact(&mut [0; 5]).unwrap();
         drop(theirs);
         assert_eq!(ours.read(&mut [0; 9]).unwrap(), 0);
-        assert_eq!(delivery(&ours).verdict(5, Parting::InOrder), Verdict::Unknown);
+        assert_eq!(delivery(&ours).verdict(5, CloseKind::InOrder), DeliveryVerdict::Unknown);
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
         ours.write_all(b"again").unwrap();
         assert_eq!(ours.read(&mut [0; 9]).unwrap(), 0);
         theirs.read_exact(&mut [0; 5]).unwrap();
-        assert_ne!(delivery(&ours).verdict(5, Parting::InOrder), Verdict::Undelivered);
+        assert_ne!(delivery(&ours).verdict(5, CloseKind::InOrder), DeliveryVerdict::Undelivered);
     }
 
     #[test]
@@ -169,7 +169,7 @@ mod tests {
         SockRef::from(&theirs).set_linger(Some(Duration::ZERO)).unwrap();
         drop(theirs);
         assert!(ours.read(&mut [0; 9]).is_err());
-        assert_eq!(delivery(&ours).verdict(5, Parting::Otherwise), Verdict::Unknown);
+        assert_eq!(delivery(&ours).verdict(5, CloseKind::Otherwise), DeliveryVerdict::Unknown);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::pin::pin;
 use std::time::Duration;
@@ -25,13 +25,13 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// What is said of a connection that goes along.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Departure {
+pub enum HandedOff {
     /// A client's, between two requests.
     Client {
         /// Its address.
         peer: Option<IpAddr>,
         /// What a proxy in front said of it.
-        header: Option<Announced>,
+        header: Option<Header>,
         /// Whether it has been answered before.
         is_answered: bool,
     },
@@ -46,40 +46,8 @@ pub enum Departure {
     },
 }
 
-/// As [`Header`].
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub enum Announced {
-    /// On behalf of another connection.
-    Proxied {
-        /// Who opened that one.
-        source: SocketAddr,
-        /// Where that one was accepted.
-        destination: SocketAddr,
-    },
-    /// Nothing more.
-    Local,
-}
-
-impl From<Header> for Announced {
-    fn from(header: Header) -> Self {
-        match header {
-            Header::Proxied { source, destination } => Self::Proxied { source, destination },
-            Header::Local => Self::Local,
-        }
-    }
-}
-
-impl From<Announced> for Header {
-    fn from(announced: Announced) -> Self {
-        match announced {
-            Announced::Proxied { source, destination } => Self::Proxied { source, destination },
-            Announced::Local => Self::Local,
-        }
-    }
-}
-
 /// The way out.
-pub struct Exit {
+pub struct HandOff {
     channel: Channel,
     is_barred: Cell<bool>,
     /// One sends at a time, so that a full socket is tried by one.
@@ -88,9 +56,9 @@ pub struct Exit {
 
 /// Nothing goes out any more: the other process is gone, or takes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Barred;
+pub struct HandOffClosed;
 
-impl Exit {
+impl HandOff {
     /// Through a channel.
     pub fn new(channel: Channel) -> Self {
         Self { channel, is_barred: Cell::new(false), turn: Semaphore::new(1) }
@@ -105,27 +73,27 @@ impl Exit {
     /// on: here it is only to be dropped.
     pub async fn leave(
         &self,
-        departure: &Departure,
+        handed_off: &HandedOff,
         descriptor: BorrowedFd<'_>,
-    ) -> Result<(), Barred> {
-        let _turn = self.turn.acquire().await.map_err(|_| Barred)?;
+    ) -> Result<(), HandOffClosed> {
+        let _turn = self.turn.acquire().await.map_err(|_| HandOffClosed)?;
         if self.is_barred() {
-            return Err(Barred);
+            return Err(HandOffClosed);
         }
-        let sending = pin!(self.send(departure, descriptor));
+        let sending = pin!(self.send(handed_off, descriptor));
         match Timer::new().within(LIMIT, sending).await {
             Ok(Ok(())) => Ok(()),
             failed => {
                 if !self.is_barred.replace(true) {
                     log::warn!("connections are not handed over any more: {failed:?}");
                 }
-                Err(Barred)
+                Err(HandOffClosed)
             }
         }
     }
 
-    async fn send(&self, departure: &Departure, descriptor: BorrowedFd<'_>) -> io::Result<()> {
-        let bytes = serde_json::to_vec(departure)?;
+    async fn send(&self, handed_off: &HandedOff, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        let bytes = serde_json::to_vec(handed_off)?;
         loop {
             match self.channel.send(&bytes, &[descriptor], SendFlags::DONTWAIT) {
                 Err(error) if makes_room(&error) => sleep(PAUSE).await,

@@ -20,7 +20,7 @@ pub struct Capacity {
 /// Counts the connections of all workers. Touched when one is accepted and when it ends, never
 /// between.
 #[derive(Debug)]
-pub struct Gate {
+pub struct ConnectionLimiter {
     open: AtomicUsize,
     connections_max: AtomicUsize,
     /// 0: not bounded.
@@ -33,18 +33,18 @@ pub struct Gate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMany;
 
-impl Gate {
+impl ConnectionLimiter {
     /// With nobody inside.
     pub fn new(capacity: Capacity) -> Arc<Self> {
-        let gate = Self {
+        let limiter = Self {
             open: AtomicUsize::new(0),
             connections_max: AtomicUsize::new(0),
             per_client_max: AtomicUsize::new(0),
             clients: Mutex::default(),
             room: Notify::new(),
         };
-        gate.set(capacity);
-        Arc::new(gate)
+        limiter.set(capacity);
+        Arc::new(limiter)
     }
 
     /// Goes by other limits from now on; who is inside stays.
@@ -66,27 +66,27 @@ impl Gate {
     }
 
     /// Lets a connection in, if there is room.
-    pub fn try_enter(self: &Arc<Self>) -> Option<Ticket> {
+    pub fn try_enter(self: &Arc<Self>) -> Option<ConnectionPermit> {
         let max = self.connections_max.load(Ordering::Relaxed);
         let more = |open: usize| (open < max).then_some(open + 1);
         let entered = self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        entered.ok().map(|_| Ticket { gate: Arc::clone(self), client: None })
+        entered.ok().map(|_| ConnectionPermit { limiter: Arc::clone(self), client: None })
     }
 
     /// Lets a connection in, be there room or not: one that the kernel has accepted for a listener
     /// that is being closed.
-    pub fn enter_anyway(self: &Arc<Self>) -> Ticket {
+    pub fn enter_anyway(self: &Arc<Self>) -> ConnectionPermit {
         self.open.fetch_add(1, Ordering::Relaxed);
-        Ticket { gate: Arc::clone(self), client: None }
+        ConnectionPermit { limiter: Arc::clone(self), client: None }
     }
 
     /// Lets a connection in as soon as there is room.
-    pub async fn enter(self: &Arc<Self>) -> Ticket {
+    pub async fn enter(self: &Arc<Self>) -> ConnectionPermit {
         loop {
             // Before the look, so that room that is made after it is not missed.
             let room = self.room.notified();
-            if let Some(ticket) = self.try_enter() {
-                return ticket;
+            if let Some(permit) = self.try_enter() {
+                return permit;
             }
             room.await;
         }
@@ -105,34 +105,37 @@ impl Gate {
 
 /// The presence of a connection; it has left when this is dropped.
 #[derive(Debug)]
-pub struct Ticket {
-    gate: Arc<Gate>,
+pub struct ConnectionPermit {
+    limiter: Arc<ConnectionLimiter>,
     /// Whom it is counted for; boxed, since most gates do not ask.
     client: Option<Box<IpAddr>>,
 }
 
-impl Ticket {
+impl ConnectionPermit {
     /// Of a gate of its own: for a connection that nobody counts.
     pub fn alone() -> Self {
-        Gate::new(Capacity { connections_max: NonZeroUsize::MAX, per_client_max: None })
-            .enter_anyway()
+        ConnectionLimiter::new(Capacity {
+            connections_max: NonZeroUsize::MAX,
+            per_client_max: None,
+        })
+        .enter_anyway()
     }
 
     /// Counts it for an address, though there be too many of that: it has been let in elsewhere.
     pub fn name_anyway(&mut self, client: Option<IpAddr>) {
-        if let (1.., Some(client)) = (self.gate.per_client_max.load(Ordering::Relaxed), client) {
+        if let (1.., Some(client)) = (self.limiter.per_client_max.load(Ordering::Relaxed), client) {
             let client = client.to_canonical();
-            *self.gate.clients().entry(client).or_insert(0) += 1;
+            *self.limiter.clients().entry(client).or_insert(0) += 1;
             self.client = Some(Box::new(client));
         }
     }
 
     /// Counts it for an address, where these are bounded.
     pub fn name(&mut self, client: Option<IpAddr>) -> Result<(), TooMany> {
-        let max = self.gate.per_client_max.load(Ordering::Relaxed);
+        let max = self.limiter.per_client_max.load(Ordering::Relaxed);
         let (1.., Some(client)) = (max, client) else { return Ok(()) };
         let client = client.to_canonical();
-        let mut clients = self.gate.clients();
+        let mut clients = self.limiter.clients();
         let count = clients.entry(client).or_insert(0);
         if *count >= max {
             return Err(TooMany);
@@ -144,10 +147,10 @@ impl Ticket {
     }
 }
 
-impl Drop for Ticket {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         if let Some(client) = self.client.take() {
-            let mut clients = self.gate.clients();
+            let mut clients = self.limiter.clients();
             if let Some(count) = clients.get_mut(&client) {
                 *count -= 1;
                 if *count == 0 {
@@ -155,7 +158,7 @@ impl Drop for Ticket {
                 }
             }
         }
-        self.gate.leave();
+        self.limiter.leave();
     }
 }
 
@@ -166,18 +169,21 @@ mod tests {
 
     use super::*;
 
-    fn gate(connections_max: usize, per_client_max: usize) -> Arc<Gate> {
+    fn limiter(connections_max: usize, per_client_max: usize) -> Arc<ConnectionLimiter> {
         let connections_max = NonZeroUsize::new(connections_max).unwrap();
-        Gate::new(Capacity { connections_max, per_client_max: NonZeroUsize::new(per_client_max) })
+        ConnectionLimiter::new(Capacity {
+            connections_max,
+            per_client_max: NonZeroUsize::new(per_client_max),
+        })
     }
 
     #[test]
     fn who_finds_no_room_waits_until_somebody_leaves() {
-        let gate = gate(1, 0);
-        let first = gate.try_enter().unwrap();
-        assert!(gate.try_enter().is_none());
+        let limiter = limiter(1, 0);
+        let first = limiter.try_enter().unwrap();
+        assert!(limiter.try_enter().is_none());
         let mut cx = Context::from_waker(Waker::noop());
-        let mut entering = pin!(gate.enter());
+        let mut entering = pin!(limiter.enter());
         assert!(entering.as_mut().poll(&mut cx).is_pending());
         drop(first);
         assert!(matches!(entering.as_mut().poll(&mut cx), Poll::Ready(_)));
@@ -185,28 +191,28 @@ mod tests {
 
     #[test]
     fn more_room_lets_those_in_who_wait() {
-        let gate = gate(1, 0);
-        let _first = gate.try_enter();
+        let limiter = limiter(1, 0);
+        let _first = limiter.try_enter();
         let mut cx = Context::from_waker(Waker::noop());
-        let mut entering = pin!(gate.enter());
+        let mut entering = pin!(limiter.enter());
         assert!(entering.as_mut().poll(&mut cx).is_pending());
         let two = NonZeroUsize::new(2).unwrap();
-        gate.set(Capacity { connections_max: two, per_client_max: None });
+        limiter.set(Capacity { connections_max: two, per_client_max: None });
         assert!(entering.as_mut().poll(&mut cx).is_ready());
     }
 
     #[test]
     fn each_address_is_counted_by_itself_and_forgotten_when_it_has_left() {
-        let gate = gate(9, 1);
+        let limiter = limiter(9, 1);
         let named = |address: &str| {
-            let mut ticket = gate.try_enter().unwrap();
-            ticket.name(Some(address.parse().unwrap())).map(|()| ticket)
+            let mut permit = limiter.try_enter().unwrap();
+            permit.name(Some(address.parse().unwrap())).map(|()| permit)
         };
         let one = named("192.0.2.1").unwrap();
         let _other = named("192.0.2.2").unwrap();
         assert_eq!(named("::ffff:192.0.2.1").err(), Some(TooMany));
         drop(one);
         drop(named("192.0.2.1").unwrap());
-        assert_eq!((gate.clients().len(), gate.open()), (1, 1));
+        assert_eq!((limiter.clients().len(), limiter.open()), (1, 1));
     }
 }

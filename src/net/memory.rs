@@ -32,7 +32,7 @@ struct Pipe {
     history: Vec<u8>,
     /// For each write: how many bytes had been taken before it, this way and the other.
     writes: Vec<(usize, usize)>,
-    end: Option<End>,
+    end: Option<MemoryEnd>,
     /// The reading side has gone away.
     is_orphaned: bool,
     /// It did so before the writing side had ended.
@@ -44,7 +44,7 @@ struct Pipe {
 
 /// How a direction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum MemoryEnd {
     /// In order.
     Fin,
     /// By a reset.
@@ -56,8 +56,8 @@ impl Pipe {
         self.pieces.iter().map(Vec::len).sum()
     }
 
-    fn finish(&mut self, end: End) {
-        if self.end != Some(End::Reset) {
+    fn finish(&mut self, end: MemoryEnd) {
+        if self.end != Some(MemoryEnd::Reset) {
             self.end = Some(end);
         }
         self.wake();
@@ -109,8 +109,8 @@ impl Memory {
         let mut pipe = self.incoming();
         let Some(piece) = pipe.pieces.front_mut() else {
             return match pipe.end {
-                Some(End::Fin) => Poll::Ready(Ok(0)),
-                Some(End::Reset) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+                Some(MemoryEnd::Fin) => Poll::Ready(Ok(0)),
+                Some(MemoryEnd::Reset) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
                 None => {
                     pipe.reader = Some(cx.waker().clone());
                     Poll::Pending
@@ -132,7 +132,7 @@ impl Memory {
         let answered = {
             let incoming = self.incoming();
             // A reset ends both directions.
-            if incoming.end == Some(End::Reset) {
+            if incoming.end == Some(MemoryEnd::Reset) {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
             }
             incoming.history.len()
@@ -144,7 +144,7 @@ impl Memory {
         if pipe.is_orphaned {
             pipe.written += bytes.len() as u64;
             drop(pipe);
-            self.incoming().finish(End::Reset);
+            self.incoming().finish(MemoryEnd::Reset);
             return Poll::Ready(Ok(bytes.len()));
         }
         let count = bytes.len().min(pipe.capacity - pipe.held().min(pipe.capacity));
@@ -163,7 +163,7 @@ impl Memory {
 
     /// Ends the direction away from here.
     pub fn shutdown(&self) {
-        self.outgoing().finish(End::Fin);
+        self.outgoing().finish(MemoryEnd::Fin);
     }
 
     /// Says whether going away resets the connection.
@@ -174,12 +174,12 @@ impl Memory {
     /// Whether all that the peer has sent has been read.
     pub fn is_quiet(&self) -> bool {
         let pipe = self.incoming();
-        pipe.pieces.is_empty() && pipe.end != Some(End::Reset)
+        pipe.pieces.is_empty() && pipe.end != Some(MemoryEnd::Reset)
     }
 
     /// How much of what was written the peer has got.
     pub fn delivery(&self) -> Delivery {
-        let is_over = self.incoming().end == Some(End::Reset);
+        let is_over = self.incoming().end == Some(MemoryEnd::Reset);
         let pipe = self.outgoing();
         Delivery { acknowledged: pipe.history.len() as u64, sent: pipe.written, is_over }
     }
@@ -221,9 +221,9 @@ impl Drop for Memory {
         let reset = unread || outgoing.resets_on_close;
         if reset {
             // What the peer has not read yet is still there for it, as on Linux.
-            outgoing.finish(End::Reset);
+            outgoing.finish(MemoryEnd::Reset);
         } else if outgoing.end.is_none() {
-            outgoing.finish(End::Fin);
+            outgoing.finish(MemoryEnd::Fin);
         }
     }
 }
@@ -240,7 +240,7 @@ pub struct Passage {
     /// The bytes that were taken.
     pub bytes: Vec<u8>,
     /// How they ended, if they did.
-    pub end: Option<End>,
+    pub end: Option<MemoryEnd>,
     /// Whether the reading side went away before it ended.
     pub was_left: bool,
     /// For each write: how many bytes had been taken before it, this way and the other.

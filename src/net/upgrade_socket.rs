@@ -28,7 +28,7 @@ pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 pub type Owner = (Option<u32>, Option<u32>);
 
 /// Where a process waits for another one to hand over to it.
-pub struct Meeting {
+pub struct UpgradeSocket {
     socket: Socket,
     path: PathBuf,
 }
@@ -39,14 +39,14 @@ pub struct Channel(Socket);
 
 /// A message, and the descriptors that came with it.
 #[derive(Debug)]
-pub struct Parcel {
+pub struct Received {
     /// What it says.
     pub bytes: Vec<u8>,
     /// What it brings.
     pub descriptors: Vec<OwnedFd>,
 }
 
-impl Meeting {
+impl UpgradeSocket {
     /// Waits at a path. `AddrInUse` says that somebody else does already.
     ///
     /// It belongs to `owner`, if that is to be somebody else: who hands over may be nobody but that.
@@ -54,12 +54,12 @@ impl Meeting {
         remove_stale(path, Type::SEQPACKET)?;
         let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
         socket.bind(&SockAddr::unix(path)?)?;
-        let meeting = Self { socket, path: path.to_owned() };
+        let upgrade_socket = Self { socket, path: path.to_owned() };
         // Whoever may connect may be given every connection there is.
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
         std::os::unix::fs::chown(path, owner.0, owner.1)?;
-        meeting.socket.listen(1)?;
-        Ok(meeting)
+        upgrade_socket.socket.listen(1)?;
+        Ok(upgrade_socket)
     }
 
     /// Takes the next that comes within `pause`, if one does. Who only looks whether somebody waits
@@ -74,7 +74,7 @@ impl Meeting {
     }
 }
 
-impl Drop for Meeting {
+impl Drop for UpgradeSocket {
     fn drop(&mut self) {
         // Best effort: a file that is left is recognised as stale.
         let _ = std::fs::remove_file(&self.path);
@@ -160,7 +160,7 @@ impl Channel {
 
     /// The next message; `None` if the other end is gone. Fails if descriptors were lost on the way,
     /// since this process may have no more (`MSG_CTRUNC`, recvmsg(2)).
-    pub fn receive(&self) -> io::Result<Option<Parcel>> {
+    pub fn receive(&self) -> io::Result<Option<Received>> {
         let mut bytes = vec![0; MESSAGE_BYTES_MAX];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -185,7 +185,7 @@ impl Channel {
             }
         }
         bytes.truncate(count);
-        Ok((count > 0).then_some(Parcel { bytes, descriptors }))
+        Ok((count > 0).then_some(Received { bytes, descriptors }))
     }
 }
 
@@ -225,17 +225,17 @@ mod tests {
     #[test]
     fn a_meeting_takes_who_comes_ends_in_time_and_leaves_no_file() {
         let path = std::env::temp_dir().join(format!("evener-meeting-{}", std::process::id()));
-        let meeting = Meeting::at(&path, (None, None)).unwrap();
-        let taken = Meeting::at(&path, (None, None)).err().unwrap();
+        let upgrade_socket = UpgradeSocket::at(&path, (None, None)).unwrap();
+        let taken = UpgradeSocket::at(&path, (None, None)).err().unwrap();
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
         let joined = Channel::join(&path).unwrap().unwrap();
         joined.send(b"x", &[], NO_FLAGS).unwrap();
-        let looked = meeting.accept(SECONDS).unwrap().unwrap();
+        let looked = upgrade_socket.accept(SECONDS).unwrap().unwrap();
         assert!(looked.receive().unwrap().is_none());
-        let accepted = meeting.accept(SECONDS).unwrap().unwrap();
+        let accepted = upgrade_socket.accept(SECONDS).unwrap().unwrap();
         assert_eq!(accepted.receive().unwrap().unwrap().bytes, b"x");
-        assert!(meeting.accept(Duration::from_millis(1)).unwrap().is_none());
-        drop(meeting);
+        assert!(upgrade_socket.accept(Duration::from_millis(1)).unwrap().is_none());
+        drop(upgrade_socket);
         assert!(!path.exists());
         assert!(Channel::join(&path).unwrap().is_none());
     }

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::Plan;
 use crate::balance::tried::Tried;
 use crate::balance::{Balancer, NoneLeft, Picked};
-use crate::drain::{Drain, Phase};
-use crate::log::access_logger::{Journal, Log};
+use crate::drain::{Drain, DrainPhase};
+use crate::log::access_logger::{AccessLogger, Log};
 use crate::metrics::{EndpointMetrics, Metrics, RouteMetrics};
 use crate::net::deadline::Epoch;
 use crate::net::pool::{Ending, Lease, Pool};
@@ -62,7 +62,7 @@ fn key(endpoint: &Endpoint) -> *const Record {
 }
 
 /// What the sessions of one worker have in common while a plan is in force.
-pub struct Services {
+pub struct WorkerContext {
     /// The plan.
     pub plan: Arc<Plan>,
     /// The worker's counters.
@@ -76,18 +76,18 @@ pub struct Services {
     epoch: Epoch,
 }
 
-impl Services {
+impl WorkerContext {
     /// For the worker with the given index.
     pub fn new(
         plan: Arc<Plan>,
         metrics: Arc<Metrics>,
-        journal: Option<Rc<Journal>>,
+        access_logger: Option<Rc<AccessLogger>>,
         worker: usize,
         epoch: Epoch,
     ) -> Rc<Self> {
         let share = |upstream| Share::new(upstream, worker, &mut Known::new());
         let shares = plan.upstreams.iter().map(share).collect();
-        let log = journal.map(|journal| plan.log(journal));
+        let log = access_logger.map(|access_logger| plan.log(access_logger));
         Rc::new(Self { shares, metrics, log, drain: Drain::new(), worker, epoch, plan })
     }
 
@@ -101,7 +101,7 @@ impl Services {
             pool.borrow_mut().close();
         }
         let (metrics, drain) = (Arc::clone(&self.metrics), Rc::clone(&self.drain));
-        let log = self.log.as_ref().map(|log| plan.log(Rc::clone(&log.journal)));
+        let log = self.log.as_ref().map(|log| plan.log(Rc::clone(&log.access_logger)));
         let (worker, epoch) = (self.worker, self.epoch);
         Rc::new(Self { plan, metrics, drain, log, shares, worker, epoch })
     }
@@ -113,7 +113,7 @@ impl Services {
 
     /// Whether answers should say `Connection: close`.
     pub fn is_draining(&self) -> bool {
-        matches!(self.drain.phase(), Phase::Draining | Phase::Closing)
+        matches!(self.drain.phase(), DrainPhase::Draining | DrainPhase::Closing)
     }
 
     /// Picks an endpoint of an upstream; see [`Balancer::pick`].

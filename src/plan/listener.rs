@@ -2,7 +2,7 @@
 
 /// What connections to a listener begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Greeting {
+pub enum Preamble {
     /// With what they carry.
     Nothing,
     /// With a header of the PROXY protocol.
@@ -11,16 +11,16 @@ pub enum Greeting {
 
 /// What a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entrance {
+pub struct ListenerKind {
     /// What its connections begin with.
-    pub greeting: Greeting,
+    pub preamble: Preamble,
     /// What is done with them.
     pub service: Service,
 }
 
-impl Entrance {
+impl ListenerKind {
     /// For requests of clients that come by themselves.
-    pub const HTTP: Self = Self { greeting: Greeting::Nothing, service: Service::Http };
+    pub const HTTP: Self = Self { preamble: Preamble::Nothing, service: Service::Http };
 }
 
 /// What is done with the connections of a listener.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::http::h1::scan::Limits;
-use crate::log::access_logger::{Journal, Log};
+use crate::log::access_logger::{AccessLogger, Log};
 use crate::metrics::RouteMetrics;
 use crate::route::Router;
 use crate::upstream::{self, Upstream};
@@ -18,7 +18,7 @@ use trusted::Trusted;
 
 /// How long each wait for a client may last. None is infinite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
+pub struct ClientTimeouts {
     /// For a client's head, from its first byte to its last.
     pub header: Duration,
     /// For a client's next request.
@@ -37,7 +37,7 @@ pub struct Route {
     /// The index of its upstream in the plan.
     pub upstream: usize,
     /// How long waits for its endpoints may last.
-    pub timeouts: upstream::settings::Timeouts,
+    pub timeouts: upstream::settings::UpstreamTimeouts,
     /// What Host says to endpoints, if not what the client said.
     pub host_header: Option<String>,
     /// The prefix that the target loses on its way, if it does.
@@ -61,7 +61,7 @@ pub struct Plan {
     /// What routes and listeners lead to.
     pub upstreams: Vec<Arc<Upstream>>,
     /// How long waits for clients may last.
-    pub timeouts: Timeouts,
+    pub timeouts: ClientTimeouts,
     /// What a head may cost.
     pub limits: Limits,
     /// Whose word is believed.
@@ -69,7 +69,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    pub(super) fn log(&self, journal: Rc<Journal>) -> Log {
-        Log::new(journal, self.routes.iter().map(|route| &*route.name), &self.upstreams)
+    pub(super) fn log(&self, access_logger: Rc<AccessLogger>) -> Log {
+        Log::new(access_logger, self.routes.iter().map(|route| &*route.name), &self.upstreams)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
+
 /// What a header looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
@@ -12,7 +14,7 @@ pub enum Version {
 }
 
 /// What a header says of its connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Header {
     /// It was opened on behalf of another TCP connection.
     Proxied {

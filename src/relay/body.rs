@@ -16,14 +16,14 @@ const SPLICED_MIN: u64 = if cfg!(any(test, fuzzing)) { 16 } else { 32 * 1024 };
 /// What is still to come of a body.
 #[derive(Clone, Copy, Debug)]
 pub struct Body {
-    left: Left,
+    left: Remaining,
     /// Bytes admitted that still stand at the front of their buffer.
     standing: usize,
     passed: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Left {
+enum Remaining {
     Length(u64),
     Chunked(Chunked),
     UntilClose,
@@ -34,22 +34,22 @@ impl Body {
     /// All of it. `emit` matters to chunked bodies only.
     pub fn new(framing: Framing, emit: Emit) -> Self {
         let left = match framing {
-            Framing::Empty | Framing::Length(0) => Left::Nothing,
-            Framing::Length(length) => Left::Length(length),
-            Framing::Chunked => Left::Chunked(Chunked::new(emit)),
-            Framing::UntilClose => Left::UntilClose,
+            Framing::Empty | Framing::Length(0) => Remaining::Nothing,
+            Framing::Length(length) => Remaining::Length(length),
+            Framing::Chunked => Remaining::Chunked(Chunked::new(emit)),
+            Framing::UntilClose => Remaining::UntilClose,
         };
         Self { left, standing: 0, passed: 0 }
     }
 
     /// Whether nothing is left: what follows in the buffer is another message.
     pub fn has_ended(&self) -> bool {
-        matches!(self.left, Left::Nothing) && self.standing == 0
+        matches!(self.left, Remaining::Nothing) && self.standing == 0
     }
 
     /// Whether its end is that of its connection, and can only be believed.
     pub fn is_unframed(&self) -> bool {
-        matches!(self.left, Left::UntilClose)
+        matches!(self.left, Remaining::UntilClose)
     }
 
     /// How many bytes have been passed on in all.
@@ -66,21 +66,21 @@ impl Body {
         }
         let here = buffer.len().min(room);
         let count = match &mut self.left {
-            Left::Nothing => 0,
-            Left::UntilClose => here,
-            Left::Length(left) => {
+            Remaining::Nothing => 0,
+            Remaining::UntilClose => here,
+            Remaining::Length(left) => {
                 let count = usize::try_from(*left).unwrap_or(usize::MAX).min(here);
                 *left -= count as u64;
                 if *left == 0 {
-                    self.left = Left::Nothing;
+                    self.left = Remaining::Nothing;
                 }
                 count
             }
-            Left::Chunked(chunked) => {
+            Remaining::Chunked(chunked) => {
                 let admitted = chunked.admit(&mut buffer.filled_mut()[..here])?;
                 buffer.cut(admitted.ready, admitted.used);
                 if chunked.is_done() {
-                    self.left = Left::Nothing;
+                    self.left = Remaining::Nothing;
                 }
                 admitted.ready
             }
@@ -98,28 +98,31 @@ impl Body {
 
     /// Whether so much is known to come that it pays to splice it.
     fn is_long(&self) -> bool {
-        matches!(self.left, Left::Length(SPLICED_MIN..))
+        matches!(self.left, Remaining::Length(SPLICED_MIN..))
     }
 
     /// How many of the bytes to come belong to this body whatever they are, if it pays to pass them
     /// on unseen while they come in such a `flow`.
     fn unseen(&self, flow: Flow) -> Option<usize> {
         match self.left {
-            Left::Length(left) if flow == Flow::Bulk => {
+            Remaining::Length(left) if flow == Flow::Bulk => {
                 Some(usize::try_from(left).unwrap_or(usize::MAX))
             }
-            Left::UntilClose if flow == Flow::Bulk => Some(usize::MAX),
-            Left::Length(_) | Left::UntilClose | Left::Chunked(_) | Left::Nothing => None,
+            Remaining::UntilClose if flow == Flow::Bulk => Some(usize::MAX),
+            Remaining::Length(_)
+            | Remaining::UntilClose
+            | Remaining::Chunked(_)
+            | Remaining::Nothing => None,
         }
     }
 
     /// So many bytes that never were in a buffer have gone on, or been lost on the way.
     fn pass_unseen(&mut self, count: usize) {
         self.passed += count as u64;
-        if let Left::Length(left) = &mut self.left {
+        if let Remaining::Length(left) = &mut self.left {
             *left -= count as u64;
             if *left == 0 {
-                self.left = Left::Nothing;
+                self.left = Remaining::Nothing;
             }
         }
     }
@@ -127,11 +130,11 @@ impl Body {
     /// The source has ended: fine for a body that ends with its connection, too early otherwise.
     fn close(&mut self) -> Result<(), Kind> {
         match self.left {
-            Left::UntilClose | Left::Nothing => {
-                self.left = Left::Nothing;
+            Remaining::UntilClose | Remaining::Nothing => {
+                self.left = Remaining::Nothing;
                 Ok(())
             }
-            Left::Length(_) | Left::Chunked(_) => Err(Kind::Closed),
+            Remaining::Length(_) | Remaining::Chunked(_) => Err(Kind::Closed),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::record::Target;
+use super::record::AttemptTarget;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Stage};
 use crate::http::h1::chunked::Emit;
@@ -19,10 +19,10 @@ use crate::http::message::field::Name;
 use crate::http::message::head::{Method, ResponseHead, Storage, Version};
 use crate::net::connect::connect;
 use crate::net::deadline::{Elapsed, Timer};
-use crate::net::delivery::{Parting, Verdict};
+use crate::net::delivery::{CloseKind, DeliveryVerdict};
 use crate::net::pool::{Ending, Lease};
 use crate::net::stream::{ReadHalf, Stream, Unasked};
-use crate::plan::context::Services;
+use crate::plan::context::WorkerContext;
 use crate::proxy_protocol::{self, Header};
 use crate::reject::Reject;
 use crate::relay::body::Body;
@@ -41,23 +41,23 @@ pub enum Freshness {
 /// Leases an idle connection or opens one for requests. One that is to begin with `header` is of no
 /// use to anybody else, and so never shared.
 pub async fn lease(
-    services: &Services,
-    target: Target,
+    context: &WorkerContext,
+    target: AttemptTarget,
     freshness: Freshness,
     header: Option<Header>,
     timer: &mut Timer,
 ) -> Result<Lease, Fault> {
     let freshness = if header.is_some() { Freshness::New } else { freshness };
     if freshness == Freshness::Any {
-        let pool = services.pool(target.upstream, target.endpoint);
+        let pool = context.pool(target.upstream, target.endpoint);
         let idle = pool.borrow_mut().lease(target.started);
         if let Some(lease) = idle {
-            services.metrics.reuses.add(1);
-            services.counts(target.upstream, target.endpoint).reuses.add(1);
+            context.metrics.reuses.add(1);
+            context.counts(target.upstream, target.endpoint).reuses.add(1);
             return Ok(lease);
         }
     }
-    let lease = open(services, target, header, timer).await?;
+    let lease = open(context, target, header, timer).await?;
     let fault = |kind| Err(Fault::upstream(Stage::ResponseHead, kind));
     match lease.stream.unasked() {
         Unasked::Nothing => Ok(lease),
@@ -78,15 +78,15 @@ const VERDICT_INTERVAL: Duration = Duration::from_millis(1);
 pub async fn progress_of_unanswered(
     stream: &Stream,
     carried: u64,
-    parting: Parting,
+    parting: CloseKind,
     timer: &mut Timer,
 ) -> Progress {
     let looking = async {
         loop {
             match stream.delivery().map(|delivery| delivery.verdict(carried, parting)) {
-                Some(Verdict::Undelivered) => return Progress::Unsent,
-                Some(Verdict::Open) => sleep(VERDICT_INTERVAL).await,
-                Some(Verdict::Unknown) | None => return Progress::Unanswered,
+                Some(DeliveryVerdict::Undelivered) => return Progress::Unsent,
+                Some(DeliveryVerdict::Open) => sleep(VERDICT_INTERVAL).await,
+                Some(DeliveryVerdict::Unknown) | None => return Progress::Unanswered,
             }
         }
     };
@@ -95,12 +95,12 @@ pub async fn progress_of_unanswered(
 
 /// Opens a connection, and sends `header` on it if the endpoint wants to be told.
 pub async fn open(
-    services: &Services,
-    target: Target,
+    context: &WorkerContext,
+    target: AttemptTarget,
     header: Option<Header>,
     timer: &mut Timer,
 ) -> Result<Lease, Fault> {
-    let upstream = &services.plan.upstreams[target.upstream];
+    let upstream = &context.plan.upstreams[target.upstream];
     let opening = pin!(async {
         let mut lease = Lease::new(connect(&upstream.endpoints[target.endpoint].address).await?);
         if let (Some(version), Some(header)) = (upstream.announces, header) {
@@ -112,8 +112,8 @@ pub async fn open(
     let opened = timer.within(upstream.timeouts.connect, opening).await;
     let lease = opened.map_err(|Elapsed| fault(Kind::TimedOut))?;
     let lease = lease.map_err(|error: io::Error| fault(Kind::of(&error)).caused_by(&error))?;
-    services.metrics.connects.add(1);
-    services.counts(target.upstream, target.endpoint).connects.add(1);
+    context.metrics.connects.add(1);
+    context.counts(target.upstream, target.endpoint).connects.add(1);
     Ok(lease)
 }
 
@@ -156,7 +156,7 @@ pub async fn read_head(
 
 /// What an answer needs to know of the request it belongs to.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked {
+pub struct RequestTraits {
     /// Its method.
     pub method: Method,
     /// Its version: what the client understands.
@@ -202,22 +202,22 @@ pub struct Answer {
 pub fn read_answer(
     input: &mut Buffer,
     length: usize,
-    asked: Asked,
+    traits: RequestTraits,
     limits: &Limits,
     out: &mut Buffer,
 ) -> Result<Answer, Reject> {
     let mut storage = Storage::new();
     let head = parse::response(&input.filled()[..length], limits, &mut storage)?;
-    let framing = framing::response(&head, asked.method)?;
+    let framing = framing::response(&head, traits.method)?;
     let options = Options::of(&head.fields);
     let agreed = || persistence::names_protocol(&head.fields, options, head.version);
     let finality = match head.status {
-        101 if asked.upgrade && agreed() => Finality::Upgrade,
+        101 if traits.upgrade && agreed() => Finality::Upgrade,
         101 => return Err(Reject::UnaskedUpgrade),
         _ if head.is_interim() => Finality::Interim,
         _ => Finality::Final,
     };
-    let old_client = asked.version == Version::Http10;
+    let old_client = traits.version == Version::Http10;
     let emit = match (old_client, options.names_fields()) {
         (true, _) => Emit::Data,
         (false, true) => Emit::BareChunks,
@@ -226,7 +226,7 @@ pub fn read_answer(
     let client_framing =
         if framing == Framing::Chunked && old_client { Framing::UntilClose } else { framing };
     let ends_with_connection = client_framing == Framing::UntilClose;
-    let client_persists = asked.persists && !ends_with_connection;
+    let client_persists = traits.persists && !ends_with_connection;
     let connection = match finality {
         Finality::Upgrade => Connection::Upgrade,
         Finality::Final if !client_persists => Connection::Close,
@@ -238,7 +238,7 @@ pub fn read_answer(
         status: head.status,
         finality,
         body: Body::new(framing, emit),
-        ending: ending(&head, framing, asked.method),
+        ending: ending(&head, framing, traits.method),
         upstream_persists: options.persists(head.version) && framing != Framing::UntilClose,
         client_persists,
         ends_with_connection,
@@ -260,7 +260,7 @@ mod tests {
 
     const LIMITS: Limits = Limits { head_bytes_max: 4096, fields_max: 32 };
 
-    const ASKED: Asked = Asked {
+    const ASKED: RequestTraits = RequestTraits {
         method: Method::Idempotent,
         version: Version::Http11,
         upgrade: false,
@@ -268,16 +268,16 @@ mod tests {
         persists: true,
     };
 
-    fn answer(bytes: &str, asked: Asked) -> Result<(Answer, String), Reject> {
+    fn answer(bytes: &str, traits: RequestTraits) -> Result<(Answer, String), Reject> {
         let (mut input, mut out) = (Buffer::new(), Buffer::new());
         input.append(bytes.as_bytes());
-        let answer = read_answer(&mut input, bytes.len(), asked, &LIMITS, &mut out)?;
+        let answer = read_answer(&mut input, bytes.len(), traits, &LIMITS, &mut out)?;
         Ok((answer, String::from_utf8_lossy(out.filled()).into_owned()))
     }
 
     #[test]
     fn an_http_1_0_client_gets_chunks_taken_off_and_a_close() {
-        let old = Asked { version: Version::Http10, ..ASKED };
+        let old = RequestTraits { version: Version::Http10, ..ASKED };
         let (answer, head) =
             answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", old).unwrap();
         assert_eq!(head, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn an_http_1_0_client_that_may_stay_is_told_so() {
-        let old = Asked { version: Version::Http10, ..ASKED };
+        let old = RequestTraits { version: Version::Http10, ..ASKED };
         let (_, head) = answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", old).unwrap();
         assert!(head.contains("Connection: keep-alive\r\n"));
     }
@@ -295,13 +295,13 @@ mod tests {
     fn an_unasked_101_is_refused() {
         let bytes = "HTTP/1.1 101 A\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n";
         assert_eq!(answer(bytes, ASKED).err(), Some(Reject::UnaskedUpgrade));
-        let asked = Asked { upgrade: true, ..ASKED };
-        assert_eq!(answer(bytes, asked).unwrap().0.finality, Finality::Upgrade);
+        let traits = RequestTraits { upgrade: true, ..ASKED };
+        assert_eq!(answer(bytes, traits).unwrap().0.finality, Finality::Upgrade);
     }
 
     #[test]
     fn a_101_names_a_protocol_and_never_http_2() {
-        let asked = Asked { upgrade: true, ..ASKED };
+        let traits = RequestTraits { upgrade: true, ..ASKED };
         let rows = [
             "HTTP/1.1 101 A\r\n\r\n",
             "HTTP/1.1 101 A\r\nUpgrade: x\r\n\r\n",
@@ -310,14 +310,14 @@ mod tests {
             "HTTP/1.0 101 A\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
         ];
         for bytes in rows {
-            assert_eq!(answer(bytes, asked).err(), Some(Reject::UnaskedUpgrade), "{bytes:?}");
+            assert_eq!(answer(bytes, traits).err(), Some(Reject::UnaskedUpgrade), "{bytes:?}");
         }
     }
 
     #[test]
     fn after_head_a_connection_rests_whatever_was_announced() {
         let bytes = "HTTP/1.1 200 OK\r\n\r\n";
-        let to_head = Asked { method: Method::Head, ..ASKED };
+        let to_head = RequestTraits { method: Method::Head, ..ASKED };
         assert_eq!(answer(bytes, to_head).unwrap().0.ending, Ending::Announced);
         assert_eq!(answer(bytes, ASKED).unwrap().0.ending, Ending::Framed);
     }

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use crate::buffer::Buffer;
-use crate::drain::{Drain, Phase};
+use crate::drain::{Drain, DrainPhase};
 use crate::fault::{Fault, Kind, Stage};
 use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::listen::Peer;
@@ -14,20 +14,20 @@ use crate::proxy_protocol::{self, Header};
 use crate::reject::Reject;
 use crate::relay::copy::Meter;
 
-use crate::net::hand_off::{Announced, Departure};
-use crate::plan::context::Services;
+use crate::net::hand_off::HandedOff;
+use crate::plan::context::WorkerContext;
 use crate::plan::trusted::Trusted;
 
 /// Who a connection is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
+pub struct ClientInfo {
     /// The client's address.
     pub peer: Peer,
     /// What a proxy in front said; boxed, since most clients come by themselves.
     header: Option<Box<Header>>,
 }
 
-impl Caller {
+impl ClientInfo {
     /// Whoever opened the connection.
     pub fn direct(peer: Peer) -> Self {
         Self { peer, header: None }
@@ -39,9 +39,9 @@ impl Caller {
     }
 
     /// What another process needs to know of it.
-    pub fn departure(&self, is_answered: bool) -> Departure {
-        let header = self.header.as_deref().map(|header| Announced::from(*header));
-        Departure::Client { peer: self.peer, header, is_answered }
+    pub fn handed_off(&self, is_answered: bool) -> HandedOff {
+        let header = self.header.as_deref().copied();
+        HandedOff::Client { peer: self.peer, header, is_answered }
     }
 
     /// Reads the header that `stream` begins with, and leaves what came behind it in `early`. It is
@@ -50,15 +50,15 @@ impl Caller {
         stream: &mut Stream,
         proxy: Peer,
         early: &mut Buffer,
-        services: &Services,
+        context: &WorkerContext,
         timer: &mut Timer,
     ) -> Result<Self, Fault> {
         let fault = |kind| Fault::client(Stage::RequestHead, kind);
-        if !services.plan.trusted.contains(proxy) {
+        if !context.plan.trusted.contains(proxy) {
             return Err(fault(Kind::Rejected(Reject::ProxyHeader)));
         }
-        let reading = pin!(read(stream, early, &services.drain));
-        let header = match timer.within(services.plan.timeouts.header, reading).await {
+        let reading = pin!(read(stream, early, &context.drain));
+        let header = match timer.within(context.plan.timeouts.header, reading).await {
             Ok(header) => header.map_err(fault)?,
             Err(Elapsed) => return Err(fault(Kind::TimedOut)),
         };
@@ -100,7 +100,7 @@ async fn read(stream: &mut Stream, early: &mut Buffer, drain: &Drain) -> Result<
         let mut reading = pin!(meter.read(&mut half, early));
         let read = poll_fn(|cx| match reading.as_mut().poll(cx) {
             // A drain does not wait for who has not begun.
-            Poll::Pending if is_idle && drain.phase() == Phase::Closing => Poll::Ready(None),
+            Poll::Pending if is_idle && drain.phase() == DrainPhase::Closing => Poll::Ready(None),
             poll => poll.map(Some),
         });
         match read.await {

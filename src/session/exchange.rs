@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::attempt::{self, Freshness};
-use super::record::{self, Target};
-use super::request_log::Draft;
-use super::transfer::{Client, Ended, Failure, Next, Request, Sent, converse};
+use super::record::{self, AttemptTarget};
+use super::request_log::RequestLog;
+use super::transfer::{Client, Ended, FailedAttempt, Next, Request, Sent, converse};
 use super::tunnel::{self, Ends};
-use crate::access_log::{Ender, Phase, Termination};
+use crate::access_log::{Ender, ExchangePhase, Termination};
 use crate::balance::tried::{ATTEMPTS_MAX, Tried};
 use crate::balance::{NoneLeft, Picked};
 use crate::buffer::Buffer;
@@ -22,60 +22,60 @@ use crate::http::message::head::Version;
 use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::pool::{Ending, Lease, NotPooled};
 use crate::net::stream::Stream;
-use crate::plan::context::Services;
+use crate::plan::context::WorkerContext;
 use crate::relay::copy::Meter;
 
 /// Seconds a client is asked to wait when every endpoint is down: the interval of the checks.
 const RETRY_AFTER: u32 = 1;
 
 /// Sends the request to endpoint after endpoint until one answers or none is left.
-pub async fn run(client: &mut Client<'_>, request: &mut Request, services: &Services) -> Next {
+pub async fn run(client: &mut Client<'_>, request: &mut Request, context: &WorkerContext) -> Next {
     let Some(route) = request.route else {
-        if let Some(draft) = request.coming.draft() {
-            draft.end(Termination::new(Ender::Rule, Phase::Connect), None);
+        if let Some(request_log) = request.timing.request_log() {
+            request_log.end(Termination::new(Ender::Rule, ExchangePhase::Connect), None);
         }
-        return answer(client, request, services, Reply::new(404, "no route for this path")).await;
+        return answer(client, request, context, Reply::new(404, "no route for this path")).await;
     };
-    if let Some(draft) = request.coming.draft() {
-        draft.routed(route);
+    if let Some(request_log) = request.timing.request_log() {
+        request_log.routed(route);
     }
-    let upstream = services.plan.routes[route].upstream;
+    let upstream = context.plan.routes[route].upstream;
     // `spent` holds the endpoints that failed on a new connection; one whose idle connection had
     // merely gone stale gets a second chance when there is no other.
     let (mut tried, mut spent) = (Tried::default(), Tried::default());
-    let (mut last, mut started, mut attempts) = (None, request.coming.ready, 0);
+    let (mut last, mut started, mut attempts) = (None, request.timing.ready, 0);
     loop {
-        let pick = |tried| services.pick(upstream, started, tried);
+        let pick = |tried| context.pick(upstream, started, tried);
         let picked = pick(&tried).or_else(|_| pick(&spent));
         let Picked { endpoint, on_trial } = match picked {
             Ok(picked) => picked,
-            Err(none) => return answer_none(client, request, services, none, last).await,
+            Err(none) => return answer_none(client, request, context, none, last).await,
         };
-        let target = Target { upstream, endpoint, started };
+        let target = AttemptTarget { upstream, endpoint, started };
         let any = last.is_none() && !on_trial;
         let freshness = if any { Freshness::Any } else { Freshness::New };
-        let _in_flight = services.begin(upstream, endpoint);
-        services.metrics.retries.add(u64::from(last.is_some()));
-        if let Some(draft) = request.coming.draft() {
-            draft.trying(upstream, endpoint, started);
+        let _in_flight = context.begin(upstream, endpoint);
+        context.metrics.retries.add(u64::from(last.is_some()));
+        if let Some(request_log) = request.timing.request_log() {
+            request_log.trying(upstream, endpoint, started);
         }
-        let failure = match try_endpoint(client, request, services, target, freshness).await {
+        let failure = match try_endpoint(client, request, context, target, freshness).await {
             Ok(next) => return next,
             Err(failure) => failure,
         };
-        record::failure(services, target, failure.fault, failure.was_stale);
-        if let Some(draft) = request.coming.draft() {
-            draft.fail(failure.fault);
+        record::failure(context, target, failure.fault, failure.was_stale);
+        if let Some(request_log) = request.timing.request_log() {
+            request_log.fail(failure.fault);
         }
-        let idempotent = request.asked.method.is_idempotent();
+        let idempotent = request.traits.method.is_idempotent();
         if let Some(next) = failure.begun {
-            services.metrics.cut_answers.add(1);
-            services.metrics.durations.observe(request.coming.began.elapsed());
+            context.metrics.cut_answers.add(1);
+            context.metrics.durations.observe(request.timing.began.elapsed());
             // A client that does not read, or is gone, will not tell us when it has read all.
             return if failure.fault.side == Side::Client { next.hastened() } else { next };
         }
         if !failure.fault.retryable(failure.progress, idempotent) {
-            return answer_fault(client, request, services, failure.fault).await;
+            return answer_fault(client, request, context, failure.fault).await;
         }
         last = Some(failure.fault);
         tried.insert(endpoint);
@@ -84,7 +84,7 @@ pub async fn run(client: &mut Client<'_>, request: &mut Request, services: &Serv
         }
         attempts += 1;
         if attempts == ATTEMPTS_MAX {
-            return answer_fault(client, request, services, failure.fault).await;
+            return answer_fault(client, request, context, failure.fault).await;
         }
         started = Instant::now();
     }
@@ -93,14 +93,14 @@ pub async fn run(client: &mut Client<'_>, request: &mut Request, services: &Serv
 async fn answer_none(
     client: &mut Client<'_>,
     request: &mut Request,
-    services: &Services,
+    context: &WorkerContext,
     none: NoneLeft,
     last: Option<Fault>,
 ) -> Next {
-    if let (Some(draft), None) = (request.coming.draft(), last) {
-        draft.end(Termination::new(Ender::Upstream, Phase::Connect), None);
+    if let (Some(request_log), None) = (request.timing.request_log(), last) {
+        request_log.end(Termination::new(Ender::Upstream, ExchangePhase::Connect), None);
     }
-    answer(client, request, services, no_endpoint(none, last)).await
+    answer(client, request, context, no_endpoint(none, last)).await
 }
 
 fn no_endpoint(none: NoneLeft, last: Option<Fault>) -> Reply {
@@ -117,44 +117,44 @@ fn no_endpoint(none: NoneLeft, last: Option<Fault>) -> Reply {
 async fn answer_fault(
     client: &mut Client<'_>,
     request: &mut Request,
-    services: &Services,
+    context: &WorkerContext,
     fault: Fault,
 ) -> Next {
     if let (Side::Client, Kind::Rejected(reject)) = (fault.side, fault.kind) {
-        services.metrics.rejects[reject as usize].add(1);
+        context.metrics.rejects[reject as usize].add(1);
     }
     let Some(status) = fault.status() else { return Next::Close };
     let retry_after = (fault.side == Side::Local).then_some(RETRY_AFTER);
     let reply = Reply { status, phrase: fault.phrase(), retry_after };
-    answer(client, request, services, reply).await
+    answer(client, request, context, reply).await
 }
 
 /// Answers the request ourselves. The connection goes on if all of the request has been read.
 async fn answer(
     client: &mut Client<'_>,
     request: &mut Request,
-    services: &Services,
+    context: &WorkerContext,
     reply: Reply,
 ) -> Next {
     while let Ok(count @ 1..) = request.body.admit(&mut client.input, usize::MAX) {
         request.body.pass(&mut client.input, count);
-        if let Some(draft) = request.coming.draft() {
-            draft.took(count as u64);
+        if let Some(request_log) = request.timing.request_log() {
+            request_log.took(count as u64);
         }
     }
-    let stays = request.body.has_ended() && request.asked.persists && !services.is_draining();
-    let connection = match request.asked.version {
+    let stays = request.body.has_ended() && request.traits.persists && !context.is_draining();
+    let connection = match request.traits.version {
         _ if !stays => Connection::Close,
         Version::Http10 => Connection::KeepAlive,
         Version::Http11 => Connection::Implied,
     };
-    let draft = request.coming.draft();
-    record::response(services, request.route, draft, reply.status);
+    let request_log = request.timing.request_log();
+    record::response(context, request.route, request_log, reply.status);
     let mut out = Buffer::new();
-    reply.write(request.asked.method, connection, &mut out);
-    let limit = services.plan.timeouts.idle;
-    let sent = send(client.stream, client.timer, limit, &out, draft).await;
-    services.metrics.durations.observe(request.coming.began.elapsed());
+    reply.write(request.traits.method, connection, &mut out);
+    let limit = context.plan.timeouts.idle;
+    let sent = send(client.stream, client.timer, limit, &out, request_log).await;
+    context.metrics.durations.observe(request.timing.began.elapsed());
     match sent {
         Ok(()) if stays => Next::Reuse,
         Ok(()) => Next::Linger,
@@ -168,13 +168,13 @@ pub async fn send(
     timer: &mut Timer,
     limit: Duration,
     out: &Buffer,
-    draft: Option<&Draft>,
+    request_log: Option<&RequestLog>,
 ) -> Result<(), Kind> {
     let activity = Activity::new();
     let (_, mut write) = stream.split();
     let meter = Meter::new(&activity);
     let writing = pin!(meter.write(&mut write, out.filled()));
-    let _given = draft.map(|draft| Given(draft, &meter));
+    let _given = request_log.map(|request_log| Given(request_log, &meter));
     match timer.while_active(limit, &activity, writing).await {
         Ok(written) => written.map_err(|broken| broken.kind),
         Err(Elapsed) => Err(Kind::TimedOut),
@@ -182,7 +182,7 @@ pub async fn send(
 }
 
 /// Says what was sent when it is dropped, and be it with its task.
-struct Given<'a>(&'a Draft, &'a Meter<'a>);
+struct Given<'a>(&'a RequestLog, &'a Meter<'a>);
 
 impl Drop for Given<'_> {
     fn drop(&mut self) {
@@ -194,35 +194,35 @@ impl Drop for Given<'_> {
 async fn try_endpoint(
     client: &mut Client<'_>,
     request: &mut Request,
-    services: &Services,
-    target: Target,
+    context: &WorkerContext,
+    target: AttemptTarget,
     freshness: Freshness,
-) -> Result<Next, Failure> {
-    let announces = services.plan.upstreams[target.upstream].announces.is_some();
-    let timeouts = request.route.map(|route| &services.plan.routes[route].timeouts);
-    let timeouts = timeouts.unwrap_or(&services.plan.upstreams[target.upstream].timeouts);
-    let header = announces.then(|| client.caller.header(client.stream));
-    let leased = attempt::lease(services, target, freshness, header, client.timer).await;
-    let mut lease = leased.map_err(|fault| Failure {
+) -> Result<Next, FailedAttempt> {
+    let announces = context.plan.upstreams[target.upstream].announces.is_some();
+    let timeouts = request.route.map(|route| &context.plan.routes[route].timeouts);
+    let timeouts = timeouts.unwrap_or(&context.plan.upstreams[target.upstream].timeouts);
+    let header = announces.then(|| client.client_info.header(client.stream));
+    let leased = attempt::lease(context, target, freshness, header, client.timer).await;
+    let mut lease = leased.map_err(|fault| FailedAttempt {
         fault,
         progress: Progress::Unsent,
         begun: None,
         was_stale: false,
     })?;
-    if let (Some(draft), false) = (request.coming.draft(), lease.is_reused) {
-        draft.connected();
+    if let (Some(request_log), false) = (request.timing.request_log(), lease.is_reused) {
+        request_log.connected();
     }
-    match converse(client, request, services, timeouts, &mut lease).await? {
+    match converse(client, request, context, timeouts, &mut lease).await? {
         Ended::Answered { answer, sent, surplus } => {
             let now = Instant::now();
-            record::success(services, target, answer.status, now);
-            finish(request, services, sent, now);
+            record::success(context, target, answer.status, now);
+            finish(request, context, sent, now);
             if sent == Sent::Done && answer.upstream_persists && !announces {
-                give_back(services, target, lease, Rest { ending: answer.ending, surplus, now });
+                give_back(context, target, lease, Rest { ending: answer.ending, surplus, now });
             }
             Ok(match (sent, answer.client_persists) {
                 (Sent::Done, true) => Next::Reuse,
-                (Sent::Done, false) if client.is_quiet(request.asked) => Next::Close,
+                (Sent::Done, false) if client.is_quiet(request.traits) => Next::Close,
                 (Sent::Done, false)
                 | (Sent::Running | Sent::Refused | Sent::Reset | Sent::BrokenOff(_), _) => {
                     Next::Linger
@@ -231,12 +231,12 @@ async fn try_endpoint(
         }
         Ended::Upgraded { early } => {
             let now = Instant::now();
-            record::success(services, target, 101, now);
-            services.metrics.durations.observe(now.saturating_duration_since(request.coming.began));
+            record::success(context, target, 101, now);
+            context.metrics.durations.observe(now.saturating_duration_since(request.timing.began));
             let ends = Ends { client: &mut *client.stream, upstream: &mut lease.stream };
             let both = (std::mem::take(&mut client.input), early);
             let limit = timeouts.tunnel;
-            let logged = (services, request.coming.draft());
+            let logged = (context, request.timing.request_log());
             let ended = tunnel::run(ends, both, logged, limit, &mut *client.timer).await;
             Ok(if ended.is_ok() { Next::Close } else { Next::Cut })
         }
@@ -244,14 +244,14 @@ async fn try_endpoint(
 }
 
 /// The answer has gone to the client, whole; what it was an answer to may not have.
-fn finish(request: &Request, services: &Services, sent: Sent, now: Instant) {
-    services.metrics.durations.observe(now.saturating_duration_since(request.coming.began));
-    if let Some(draft) = request.coming.draft() {
+fn finish(request: &Request, context: &WorkerContext, sent: Sent, now: Instant) {
+    context.metrics.durations.observe(now.saturating_duration_since(request.timing.began));
+    if let Some(request_log) = request.timing.request_log() {
         let termination = match sent {
             Sent::BrokenOff(kind) => Termination::of(Fault::client(Stage::Request, kind)),
             Sent::Running | Sent::Done | Sent::Refused | Sent::Reset => Termination::COMPLETE,
         };
-        draft.end(termination, Some(now));
+        request_log.end(termination, Some(now));
     }
 }
 
@@ -263,13 +263,13 @@ struct Rest {
     now: Instant,
 }
 
-fn give_back(services: &Services, target: Target, lease: Lease, rest: Rest) {
-    let metrics = &services.metrics;
+fn give_back(context: &WorkerContext, target: AttemptTarget, lease: Lease, rest: Rest) {
+    let metrics = &context.metrics;
     if rest.surplus {
         metrics.pool_not_quiet.add(1);
         return;
     }
-    let pool = services.pool(target.upstream, target.endpoint);
+    let pool = context.pool(target.upstream, target.endpoint);
     let kept = pool.borrow_mut().put(lease, rest.ending, rest.now);
     match kept {
         Ok(()) => {}

@@ -7,16 +7,16 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::client_info::Caller;
+use super::client_info::ClientInfo;
 use super::h1;
-use super::request_log::Coming;
+use super::request_log::RequestTiming;
 use super::simulation::{CLIENT, Exchanged, Outcome, Script, simulate};
 use crate::buffer::Buffer;
 use crate::http::h1::scan::{Scan, leading_blank};
 use crate::http::message::head::Method;
 use crate::http::oracle::{self, Answered, Then};
-use crate::net::memory::{End, Passage};
-use crate::plan::context::Services;
+use crate::net::memory::{MemoryEnd, Passage};
+use crate::plan::context::WorkerContext;
 
 /// Longer scripts find nothing that shorter ones do not, but take longer.
 const SCRIPT_BYTES_MAX: usize = 4096;
@@ -37,7 +37,7 @@ pub fn exchange(data: &[u8]) {
     let data = &data[..data.len().min(SCRIPT_BYTES_MAX)];
     let outcome = simulate(&mut Script::read(data));
     assert_eq!(outcome, simulate(&mut Script::read(data)), "the same script, the same outcome");
-    let believed = believe(&outcome.client.inward.bytes, &Script::read(data).services());
+    let believed = believe(&outcome.client.inward.bytes, &Script::read(data).context());
     let carried: Vec<_> =
         outcome.origins.iter().map(|origin| Carried::of(origin, &believed)).collect();
     refuse_repeats(&believed, &carried);
@@ -60,20 +60,20 @@ struct Believed {
 }
 
 /// The requests in a client's bytes, up to the first that is refused or not whole.
-fn believe(bytes: &[u8], services: &Rc<Services>) -> Vec<Believed> {
-    let caller = Caller::direct(CLIENT);
+fn believe(bytes: &[u8], context: &Rc<WorkerContext>) -> Vec<Believed> {
+    let client_info = ClientInfo::direct(CLIENT);
     let (mut all, mut at) = (Vec::new(), 0);
     loop {
         at += leading_blank(&bytes[at..]);
         let head = &bytes[at..];
-        let scanned = Scan::request().advance(head, &services.plan.limits);
+        let scanned = Scan::request().advance(head, &context.plan.limits);
         let Ok(Some(length)) = scanned else { return all };
         let mut input = Buffer::new();
         input.append(&head[..length]);
         let local = || "localhost".to_owned();
-        let coming = Coming::begin(services, CLIENT);
+        let timing = RequestTiming::begin(context, CLIENT);
         let whole = (&mut input, length);
-        let Ok(mut request) = h1::prepare(whole, &caller, local, services, coming) else {
+        let Ok(mut request) = h1::prepare(whole, &client_info, local, context, timing) else {
             return all;
         };
         let mut written = request.outgoing.filled().to_vec();
@@ -90,7 +90,7 @@ fn believe(bytes: &[u8], services: &Rc<Services>) -> Vec<Believed> {
         let method = String::from_utf8_lossy(head.split(|b| *b == b' ').next().unwrap_or_default());
         all.push(Believed {
             method: method.into_owned(),
-            semantics: request.asked.method,
+            semantics: request.traits.method,
             bytes: written,
             is_whole,
             end: at,
@@ -183,8 +183,8 @@ fn refuse_dirty(origin: &Exchanged, at: usize, methods: &[&str]) {
 fn answers_in(passage: &Passage, methods: &[&str]) -> Vec<Answered> {
     let then = match passage.end {
         None => Then::Nothing,
-        Some(End::Fin) => Then::Fin,
-        Some(End::Reset) => Then::Reset,
+        Some(MemoryEnd::Fin) => Then::Fin,
+        Some(MemoryEnd::Reset) => Then::Reset,
     };
     let (mut answers, mut at) = (Vec::new(), 0);
     for method in methods {
@@ -204,8 +204,8 @@ fn refuse_repeats(believed: &[Believed], carried: &[Carried]) {
     for request in believed.iter().filter(|request| !request.semantics.is_idempotent()) {
         let same = |index: &&usize| believed[**index].bytes == request.bytes;
         let arrived = carried.iter().flat_map(|c| &c.requests[..c.whole]).filter(same);
-        let asked = believed.iter().filter(|other| other.bytes == request.bytes);
-        assert!(arrived.count() <= asked.count(), "repeated: {}", request.bytes.escape_ascii());
+        let traits = believed.iter().filter(|other| other.bytes == request.bytes);
+        assert!(arrived.count() <= traits.count(), "repeated: {}", request.bytes.escape_ascii());
     }
 }
 
@@ -213,7 +213,7 @@ fn refuse_repeats(believed: &[Believed], carried: &[Carried]) {
 fn check_answers(outcome: &Outcome, believed: &[Believed], carried: &[Carried]) {
     let got = &outcome.client.outward;
     let then = match got.end {
-        Some(End::Fin) if !got.was_left => Then::Fin,
+        Some(MemoryEnd::Fin) if !got.was_left => Then::Fin,
         _ => Then::Reset,
     };
     // What is refused may say that it is a HEAD all the same.

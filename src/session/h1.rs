@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::attempt::{self, Asked};
-use super::client_info::Caller;
+use super::attempt::{self, RequestTraits};
+use super::client_info::ClientInfo;
 use super::exchange::{self, send};
 use super::record;
-use super::request_log::{Coming, Draft};
+use super::request_log::{RequestLog, RequestTiming};
 use super::transfer::{Client, Next, Request};
 use crate::access_log::is_request_id;
 use crate::buffer::Buffer;
-use crate::drain::{Phase, Seat};
+use crate::drain::{DrainPhase, SessionGuard};
 use crate::fault::{Fault, Kind, Stage};
 use crate::http::h1::chunked::Emit;
 use crate::http::h1::encode::{self, Connection, RequestEdit, Stripped};
@@ -28,11 +28,11 @@ use crate::http::h1::scan::{Limits, Scan, leading_blank};
 use crate::http::message::field::Name;
 use crate::http::message::head::{Method, RequestHead, Storage, Version};
 use crate::net::deadline::{Activity, Elapsed, Timer};
-use crate::net::hand_off::Barred;
-use crate::net::limiter::Ticket;
+use crate::net::hand_off::HandOffClosed;
+use crate::net::limiter::ConnectionPermit;
 use crate::net::stream::{ReadHalf, Stream};
-use crate::plan::context::Services;
-use crate::plan::handle::Current;
+use crate::plan::context::WorkerContext;
+use crate::plan::handle::PlanHandle;
 use crate::reject::Reject;
 use crate::relay::body::Body;
 use crate::relay::copy::Meter;
@@ -48,27 +48,29 @@ const LINGER: (Duration, Duration) = (Duration::from_secs(5), Duration::from_sec
 /// `early` is what has come already.
 pub fn serve(
     mut stream: Stream,
-    caller: Caller,
+    client_info: ClientInfo,
     early: Buffer,
-    ticket: Ticket,
+    permit: ConnectionPermit,
     wait: Wait,
-    current: Rc<Current>,
+    handle: Rc<PlanHandle>,
 ) -> impl Future<Output = ()> {
     let mut timer = Timer::new();
-    let mut patience = Patience::new(wait);
+    let mut idle_deadline = IdleDeadline::new(wait);
     let mut early = (!early.is_empty()).then(|| Box::new(early));
     // A block, since a function would keep each of its arguments twice.
     async move {
         let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
         // Held where it is, to the end.
-        let _ = &ticket;
-        let seat = current.get().drain.enter(waker);
+        let _ = &permit;
+        let guard = handle.get().drain.enter(waker);
         loop {
             if early.is_none() {
-                match park(&stream, &seat, &mut timer, &mut patience, &current).await {
+                match park(&stream, &guard, &mut timer, &mut idle_deadline, &handle).await {
                     Parked::Readable => {}
                     Parked::Leaving => {
-                        if Box::pin(leave(&stream, &caller, patience.wait, &current)).await.is_ok()
+                        if Box::pin(leave(&stream, &client_info, idle_deadline.wait, &handle))
+                            .await
+                            .is_ok()
                         {
                             return;
                         }
@@ -78,12 +80,12 @@ pub fn serve(
                 }
             }
             let input = early.take().map(|early| *early);
-            let working = work(&mut stream, &mut timer, &caller, input, &current);
+            let working = work(&mut stream, &mut timer, &client_info, input, &handle);
             // Written where it stays: `Box::pin` would copy all of it there.
             match Box::into_pin(Box::write(Box::new_uninit(), working)).await {
                 None => {}
                 Some(Next::Reuse) => {
-                    patience = Patience::new(Wait::Next);
+                    idle_deadline = IdleDeadline::new(Wait::Next);
                 }
                 Some(Next::Close) => return,
                 Some(Next::Linger) => return Box::pin(linger(&mut stream, &mut timer)).await,
@@ -95,11 +97,11 @@ pub fn serve(
 
 async fn leave(
     stream: &Stream,
-    caller: &Caller,
+    client_info: &ClientInfo,
     wait: Wait,
-    current: &Current,
-) -> Result<(), Barred> {
-    current.let_go(stream, &caller.departure(wait == Wait::Next)).await
+    handle: &PlanHandle,
+) -> Result<(), HandOffClosed> {
+    handle.let_go(stream, &client_info.handed_off(wait == Wait::Next)).await
 }
 
 /// How a wait between requests ended.
@@ -121,21 +123,21 @@ pub enum Wait {
 }
 
 /// How long a client may be idle, however many empty lines it sends meanwhile.
-struct Patience {
+struct IdleDeadline {
     wait: Wait,
     /// When that is, once somebody had to look at the clock.
     end: Option<Instant>,
 }
 
-impl Patience {
+impl IdleDeadline {
     fn new(wait: Wait) -> Self {
         Self { wait, end: None }
     }
 
     /// When it ends, by the plan that is in force when that is first asked.
-    fn end(&mut self, current: &Current) -> Instant {
+    fn end(&mut self, handle: &PlanHandle) -> Instant {
         let limit = || {
-            let timeouts = current.get().plan.timeouts;
+            let timeouts = handle.get().plan.timeouts;
             match self.wait {
                 Wait::First => timeouts.header,
                 Wait::Next => timeouts.keepalive,
@@ -147,19 +149,19 @@ impl Patience {
 
 fn park(
     stream: &Stream,
-    seat: &Seat,
+    guard: &SessionGuard,
     timer: &mut Timer,
-    patience: &mut Patience,
-    current: &Current,
+    idle_deadline: &mut IdleDeadline,
+    handle: &PlanHandle,
 ) -> impl Future<Output = Parked> {
     let waiting = poll_fn(|cx| match stream.poll_readable(cx) {
-        _ if seat.phase() == Phase::Leaving => Poll::Ready(Parked::Leaving),
+        _ if guard.phase() == DrainPhase::Leaving => Poll::Ready(Parked::Leaving),
         Poll::Ready(Ok(())) => Poll::Ready(Parked::Readable),
         Poll::Ready(Err(_)) => Poll::Ready(Parked::Over),
-        Poll::Pending if seat.phase() == Phase::Closing => Poll::Ready(Parked::Over),
+        Poll::Pending if guard.phase() == DrainPhase::Closing => Poll::Ready(Parked::Over),
         Poll::Pending => Poll::Pending,
     });
-    let mut parked = timer.until(|| patience.end(current), waiting);
+    let mut parked = timer.until(|| idle_deadline.end(handle), waiting);
     poll_fn(move |cx| Pin::new(&mut parked).poll(cx).map(|ended| ended.unwrap_or(Parked::Over)))
 }
 
@@ -185,12 +187,12 @@ async fn linger(stream: &mut Stream, timer: &mut Timer) {
 async fn work(
     stream: &mut Stream,
     timer: &mut Timer,
-    caller: &Caller,
+    client_info: &ClientInfo,
     early: Option<Buffer>,
-    current: &Current,
+    handle: &PlanHandle,
 ) -> Option<Next> {
     let has_come = early.is_some();
-    let mut client = Client { stream, caller, input: early.unwrap_or_default(), timer };
+    let mut client = Client { stream, client_info, input: early.unwrap_or_default(), timer };
     if !has_come {
         // A connection that has just been accepted is taken to be readable, since most are.
         match client.stream.read_now(&mut client.input).await? {
@@ -200,15 +202,15 @@ async fn work(
     }
     let mut last = None;
     loop {
-        let services = &current.get();
-        let mut request = match next_request(&mut client, services).await {
+        let context = &handle.get();
+        let mut request = match next_request(&mut client, context).await {
             Ok(Arrival::Request(request)) => request,
             Ok(Arrival::Nothing) => return last,
             Ok(Arrival::End) => return Some(Next::Close),
-            Err(refused) => return Some(refuse(&mut client, services, refused).await),
+            Err(refused) => return Some(refuse(&mut client, context, refused).await),
         };
-        services.metrics.requests.add(1);
-        match exchange::run(&mut client, &mut request, services).await {
+        context.metrics.requests.add(1);
+        match exchange::run(&mut client, &mut request, context).await {
             Next::Reuse if !client.input.is_empty() => last = Some(Next::Reuse),
             next => return Some(next),
         }
@@ -231,15 +233,15 @@ struct Refused {
     method: Method,
     /// Where it would have gone, if its head said so.
     route: Option<usize>,
-    coming: Coming,
+    timing: RequestTiming,
 }
 
 async fn next_request(
     client: &mut Client<'_>,
-    services: &Rc<Services>,
+    context: &Rc<WorkerContext>,
 ) -> Result<Arrival<Request>, Refused> {
-    let plan = &*services.plan;
-    let mut coming = Coming::begin(services, client.caller.peer);
+    let plan = &*context.plan;
+    let mut timing = RequestTiming::begin(context, client.client_info.peer);
     let before = client.input.len();
     let activity = Activity::new();
     let meter = Meter::new(&activity);
@@ -248,32 +250,32 @@ async fn next_request(
     let read = client.timer.within(plan.timeouts.header, pin!(reading)).await;
     let is_head = client.input.filled().starts_with(b"HEAD ");
     let method = if is_head { Method::Head } else { Method::Other };
-    let refused = |kind, coming| Refused {
+    let refused = |kind, timing| Refused {
         fault: Fault::client(Stage::RequestHead, kind),
         method,
         route: None,
-        coming,
+        timing,
     };
     let nothing = match read {
         Ok(Ok(Arrival::Request(length))) => {
             // Most heads have come with their first byte: no time has passed.
             let at_once = client.input.len() == before;
-            coming.end_head(at_once);
+            timing.end_head(at_once);
             let local = || client.stream.local_authority();
             let whole = (&mut client.input, length);
-            return match prepare(whole, client.caller, local, services, coming) {
+            return match prepare(whole, client.client_info, local, context, timing) {
                 Ok(request) => Ok(Arrival::Request(request)),
-                Err((fault, route, coming)) => Err(Refused { fault, method, route, coming }),
+                Err((fault, route, timing)) => Err(Refused { fault, method, route, timing }),
             };
         }
         Ok(Ok(Arrival::Nothing)) => Arrival::Nothing,
         Ok(Ok(Arrival::End)) => Arrival::End,
-        Ok(Err(kind)) => return Err(refused(kind, coming)),
+        Ok(Err(kind)) => return Err(refused(kind, timing)),
         // Half an empty line is no head.
         Err(Elapsed) if client.input.filled() == b"\r" => Arrival::End,
-        Err(Elapsed) => return Err(refused(Kind::TimedOut, coming)),
+        Err(Elapsed) => return Err(refused(Kind::TimedOut, timing)),
     };
-    coming.discard();
+    timing.discard();
     Ok(nothing)
 }
 
@@ -301,25 +303,28 @@ async fn read_head(
 /// to an endpoint. `local` is the address the client connected to.
 pub(super) fn prepare(
     (input, length): (&mut Buffer, usize),
-    caller: &Caller,
+    client_info: &ClientInfo,
     local: impl FnOnce() -> String,
-    services: &Services,
-    mut coming: Coming,
-) -> Result<Request, (Fault, Option<usize>, Coming)> {
+    context: &WorkerContext,
+    mut timing: RequestTiming,
+) -> Result<Request, (Fault, Option<usize>, RequestTiming)> {
     let fault = |stage, reject| Fault::client(stage, Kind::Rejected(reject));
-    let (asked, route, mut body, mut outgoing) =
-        match read(input, length, caller, local, services, &mut coming) {
+    let (traits, route, mut body, mut outgoing) =
+        match read(input, length, client_info, local, context, &mut timing) {
             Ok(read) => read,
-            Err(reject) => return Err((fault(Stage::RequestHead, reject), None, coming)),
+            Err(reject) => return Err((fault(Stage::RequestHead, reject), None, timing)),
         };
     match begin_body(&mut body, input, &mut outgoing) {
-        Ok(taken) => coming.draft().inspect(|draft| draft.took(taken as u64)),
+        Ok(taken) => timing.request_log().inspect(|request_log| request_log.took(taken as u64)),
         Err(reject) => {
-            coming.draft().zip(route).inspect(|(draft, route)| draft.routed(*route));
-            return Err((fault(Stage::Request, reject), route, coming));
+            timing
+                .request_log()
+                .zip(route)
+                .inspect(|(request_log, route)| request_log.routed(*route));
+            return Err((fault(Stage::Request, reject), route, timing));
         }
     };
-    Ok(Request { asked, route, body, outgoing, coming })
+    Ok(Request { traits, route, body, outgoing, timing })
 }
 
 /// Appends what has come of the body, as far as there is room, and says how many bytes that is.
@@ -333,23 +338,23 @@ fn begin_body(body: &mut Body, input: &mut Buffer, outgoing: &mut Buffer) -> Res
 fn read(
     input: &mut Buffer,
     length: usize,
-    caller: &Caller,
+    client_info: &ClientInfo,
     local: impl FnOnce() -> String,
-    services: &Services,
-    coming: &mut Coming,
-) -> Result<(Asked, Option<usize>, Body, Buffer), Reject> {
-    let plan = &*services.plan;
+    context: &WorkerContext,
+    timing: &mut RequestTiming,
+) -> Result<(RequestTraits, Option<usize>, Body, Buffer), Reject> {
+    let plan = &*context.plan;
     let mut storage = Storage::new();
     let mut outgoing = Buffer::new();
     let head = parse::request(&input.filled()[..length], &plan.limits, &mut storage)?;
-    let trusted = caller.is_trusted(&plan.trusted);
-    if let Some(draft) = &mut coming.draft {
-        draft.read(&head, if trusted { request_id(&head) } else { None });
+    let trusted = client_info.is_trusted(&plan.trusted);
+    if let Some(request_log) = &mut timing.request_log {
+        request_log.read(&head, if trusted { request_id(&head) } else { None });
     }
     let framing = framing::request(&head)?;
     let path = route::normalise(head.path().as_bytes()).map_err(|_| Reject::PathAboveRoot)?;
     let options = Options::of(&head.fields);
-    let asked = Asked {
+    let traits = RequestTraits {
         method: head.semantics,
         version: head.version,
         upgrade: matches!(framing, Framing::Empty | Framing::Length(0))
@@ -364,22 +369,22 @@ fn read(
     let host_default = if needs_host { local() } else { String::new() };
     let edit = RequestEdit {
         framing,
-        upgrade: asked.upgrade,
+        upgrade: traits.upgrade,
         host: rules.and_then(|rules| rules.host_header.as_deref()),
         stripped: strips.and_then(|prefix| Stripped::of(&path, prefix)),
         host_default: &host_default,
-        client: caller.peer,
+        client: client_info.peer,
         trusted,
-        request_id: coming.draft().map(Draft::request_id),
+        request_id: timing.request_log().map(RequestLog::request_id),
     };
     let aliases = encode::request(&head, &edit, &mut outgoing)?;
-    services.metrics.aliases.add(aliases as u64);
+    context.metrics.aliases.add(aliases as u64);
     input.consume(length);
-    if let Some(draft) = coming.draft() {
-        draft.took(length as u64);
+    if let Some(request_log) = timing.request_log() {
+        request_log.took(length as u64);
     }
     let chunks = if options.names_fields() { Emit::BareChunks } else { Emit::Chunks };
-    Ok((asked, route, Body::new(framing, chunks), outgoing))
+    Ok((traits, route, Body::new(framing, chunks), outgoing))
 }
 
 /// What the client calls its request: if it does so once, and not to us only.
@@ -391,20 +396,20 @@ fn request_id<'a>(head: &RequestHead<'a, '_>) -> Option<&'a [u8]> {
 }
 
 /// Answers what could not be read as a request; nothing behind it is looked at.
-async fn refuse(client: &mut Client<'_>, services: &Services, refused: Refused) -> Next {
-    let Refused { fault, method, route, mut coming } = refused;
-    record::refusal(services, fault);
-    if let Some(draft) = &mut coming.draft {
-        draft.read_odd(client.input.filled());
-        draft.fail(fault);
+async fn refuse(client: &mut Client<'_>, context: &WorkerContext, refused: Refused) -> Next {
+    let Refused { fault, method, route, mut timing } = refused;
+    record::refusal(context, fault);
+    if let Some(request_log) = &mut timing.request_log {
+        request_log.read_odd(client.input.filled());
+        request_log.fail(fault);
     }
     let Some(status) = fault.status() else { return Next::Close };
-    record::response(services, route, coming.draft(), status);
+    record::response(context, route, timing.request_log(), status);
     let mut out = Buffer::new();
     Reply::new(status, fault.phrase()).write(method, Connection::Close, &mut out);
-    let limit = services.plan.timeouts.idle;
-    let sent = send(client.stream, client.timer, limit, &out, coming.draft()).await;
-    services.metrics.durations.observe(coming.began.elapsed());
+    let limit = context.plan.timeouts.idle;
+    let sent = send(client.stream, client.timer, limit, &out, timing.request_log()).await;
+    context.metrics.durations.observe(timing.began.elapsed());
     match sent {
         Ok(()) => Next::Linger,
         Err(_) => Next::Close,

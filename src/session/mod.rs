@@ -25,30 +25,30 @@ use crate::access_log::Protocol;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind};
 use crate::net::deadline::Timer;
-use crate::net::limiter::Ticket;
+use crate::net::limiter::ConnectionPermit;
 use crate::net::listen::Peer;
 use crate::net::stream::Stream;
-use crate::plan::context::Services;
-use crate::plan::handle::Current;
-use crate::plan::listener::{Entrance, Greeting, Service};
-use client_info::Caller;
+use crate::plan::context::WorkerContext;
+use crate::plan::handle::PlanHandle;
+use crate::plan::listener::{ListenerKind, Preamble, Service};
+use client_info::ClientInfo;
 use h1::Wait;
-use request_log::Draft;
+use request_log::RequestLog;
 
 /// Serves a connection that has just been accepted, or resets it if there are too many of its client;
 /// a proxy in front is none.
 pub fn admit(
     mut stream: Stream,
     peer: Peer,
-    entrance: Entrance,
-    mut ticket: Ticket,
-    current: &Rc<Current>,
+    kind: ListenerKind,
+    mut permit: ConnectionPermit,
+    handle: &Rc<PlanHandle>,
 ) {
-    if entrance.greeting == Greeting::Nothing && ticket.name(peer).is_err() {
-        current.get().metrics.turned_away.add(1);
+    if kind.preamble == Preamble::Nothing && permit.name(peer).is_err() {
+        handle.get().metrics.turned_away.add(1);
         return stream.set_reset_on_close(true);
     }
-    spawn(stream, peer, entrance, ticket, Rc::clone(current));
+    spawn(stream, peer, kind, permit, Rc::clone(handle));
 }
 
 /// Serves a connection that has just been accepted, as a task of its own: how large that is, is
@@ -56,60 +56,68 @@ pub fn admit(
 pub fn spawn(
     stream: Stream,
     peer: Peer,
-    entrance: Entrance,
-    ticket: Ticket,
-    current: Rc<Current>,
+    kind: ListenerKind,
+    permit: ConnectionPermit,
+    handle: Rc<PlanHandle>,
 ) -> JoinHandle<()> {
-    if entrance == Entrance::HTTP {
-        let caller = Caller::direct(peer);
-        return spawn_local(h1::serve(stream, caller, Buffer::new(), ticket, Wait::First, current));
+    if kind == ListenerKind::HTTP {
+        let client_info = ClientInfo::direct(peer);
+        return spawn_local(h1::serve(
+            stream,
+            client_info,
+            Buffer::new(),
+            permit,
+            Wait::First,
+            handle,
+        ));
     }
     // Now, since the entrance is about these: when the task begins there may be others.
-    let services = current.get();
-    spawn_local(serve_otherwise(stream, peer, entrance, ticket, services, current))
+    let context = handle.get();
+    spawn_local(serve_otherwise(stream, peer, kind, permit, context, handle))
 }
 
 async fn serve_otherwise(
     mut stream: Stream,
     peer: Peer,
-    entrance: Entrance,
-    mut ticket: Ticket,
-    services: Rc<Services>,
-    current: Rc<Current>,
+    kind: ListenerKind,
+    mut permit: ConnectionPermit,
+    context: Rc<WorkerContext>,
+    handle: Rc<PlanHandle>,
 ) {
     let mut early = Buffer::new();
-    let caller = match entrance.greeting {
-        Greeting::Nothing => Caller::direct(peer),
-        Greeting::ProxyHeader => match greet(&mut stream, peer, &mut early, &services).await {
-            Ok(caller) => caller,
+    let client_info = match kind.preamble {
+        Preamble::Nothing => ClientInfo::direct(peer),
+        Preamble::ProxyHeader => match greet(&mut stream, peer, &mut early, &context).await {
+            Ok(client_info) => client_info,
             // Its specification (§2) has such a connection aborted, without an answer.
             Err(fault) => {
                 stream.set_reset_on_close(true);
-                log_refusal(&services, peer, &early, fault);
-                return record::refusal(&services, fault);
+                log_refusal(&context, peer, &early, fault);
+                return record::refusal(&context, fault);
             }
         },
     };
-    if entrance.greeting == Greeting::ProxyHeader && ticket.name(caller.peer).is_err() {
-        services.metrics.turned_away.add(1);
+    if kind.preamble == Preamble::ProxyHeader && permit.name(client_info.peer).is_err() {
+        context.metrics.turned_away.add(1);
         return stream.set_reset_on_close(true);
     }
-    match entrance.service {
-        Service::Http => h1::serve(stream, caller, early, ticket, Wait::First, current).await,
+    match kind.service {
+        Service::Http => h1::serve(stream, client_info, early, permit, Wait::First, handle).await,
         Service::Tcp { upstream } => {
-            tcp::serve(stream, caller, early, upstream, services).await;
-            drop(ticket);
+            tcp::serve(stream, client_info, early, upstream, context).await;
+            drop(permit);
         }
     }
 }
 
 /// One that has said nothing, such as a check by the proxy, is not worth a line.
-fn log_refusal(services: &Rc<Services>, proxy: Peer, early: &Buffer, fault: Fault) {
-    if let Some(mut draft) = Draft::begin(services, proxy, Protocol::Tcp, Instant::now()) {
-        draft.read_odd(early.filled());
-        draft.fail(fault);
+fn log_refusal(context: &Rc<WorkerContext>, proxy: Peer, early: &Buffer, fault: Fault) {
+    if let Some(mut request_log) = RequestLog::begin(context, proxy, Protocol::Tcp, Instant::now())
+    {
+        request_log.read_odd(early.filled());
+        request_log.fail(fault);
         if early.is_empty() && !matches!(fault.kind, Kind::Rejected(_)) {
-            draft.discard();
+            request_log.discard();
         }
     }
 }
@@ -118,9 +126,9 @@ async fn greet(
     stream: &mut Stream,
     peer: Peer,
     early: &mut Buffer,
-    services: &Services,
-) -> Result<Caller, Fault> {
+    context: &WorkerContext,
+) -> Result<ClientInfo, Fault> {
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-    let _seat = services.drain.enter(waker);
-    Caller::announced(stream, peer, early, services, &mut Timer::new()).await
+    let _seat = context.drain.enter(waker);
+    ClientInfo::announced(stream, peer, early, context, &mut Timer::new()).await
 }

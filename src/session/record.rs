@@ -2,17 +2,17 @@
 
 use tokio::time::Instant;
 
-use super::request_log::Draft;
+use super::request_log::RequestLog;
 use crate::fault::{Fault, Kind, Side, Stage};
-use crate::plan::context::Services;
+use crate::plan::context::WorkerContext;
 use crate::upstream::Upstream;
 use crate::upstream::failures::{Failed, Met};
-use crate::upstream::health::{Failure, Tick, Transition};
+use crate::upstream::health::{FailureKind, Tick, Transition};
 use crate::upstream::settings::ServerErrors;
 
 /// Which endpoint an attempt went to, and when it began.
 #[derive(Clone, Copy, Debug)]
-pub struct Target {
+pub struct AttemptTarget {
     /// The upstream.
     pub upstream: usize,
     /// The endpoint behind it.
@@ -22,42 +22,47 @@ pub struct Target {
 }
 
 /// Something that came from a client was refused.
-pub fn refusal(services: &Services, fault: Fault) {
+pub fn refusal(context: &WorkerContext, fault: Fault) {
     match fault.kind {
-        Kind::Rejected(reject) => services.metrics.rejects[reject as usize].add(1),
-        Kind::TimedOut => services.metrics.head_timeouts.add(1),
+        Kind::Rejected(reject) => context.metrics.rejects[reject as usize].add(1),
+        Kind::TimedOut => context.metrics.head_timeouts.add(1),
         _ => {}
     }
 }
 
 /// An answer with this status, no interim one, goes to the client.
-pub fn response(services: &Services, route: Option<usize>, draft: Option<&Draft>, status: u16) {
-    services.metrics.response(status);
+pub fn response(
+    context: &WorkerContext,
+    route: Option<usize>,
+    request_log: Option<&RequestLog>,
+    status: u16,
+) {
+    context.metrics.response(status);
     if let Some(route) = route {
-        services.route_counts(route).response(status);
+        context.route_counts(route).response(status);
     }
-    if let Some(draft) = draft {
-        draft.answered(status);
+    if let Some(request_log) = request_log {
+        request_log.answered(status);
     }
 }
 
 /// The endpoint accepted a connection, which is all that can be said of one that is not looked into.
-pub fn accepted(services: &Services, target: Target) {
-    let upstream = &services.plan.upstreams[target.upstream];
+pub fn accepted(context: &WorkerContext, target: AttemptTarget) {
+    let upstream = &context.plan.upstreams[target.upstream];
     let health = upstream.endpoints[target.endpoint].health();
-    let (started, now) = (services.tick(target.started), services.tick(Instant::now()));
+    let (started, now) = (context.tick(target.started), context.tick(Instant::now()));
     if let Some(transition) = health.on_success(started, now) {
         log_transition(upstream, target.endpoint, transition, now, &"accepted a connection");
     }
 }
 
 /// The endpoint answered, and at `now` had done so whole.
-pub fn success(services: &Services, target: Target, status: u16, now: Instant) {
-    let upstream = &services.plan.upstreams[target.upstream];
+pub fn success(context: &WorkerContext, target: AttemptTarget, status: u16, now: Instant) {
+    let upstream = &context.plan.upstreams[target.upstream];
     let health = upstream.endpoints[target.endpoint].health();
-    let (started, now) = (services.tick(target.started), services.tick(now));
+    let (started, now) = (context.tick(target.started), context.tick(now));
     let transition = if upstream.server_errors == ServerErrors::Failures && status >= 500 {
-        health.on_failure(started, now, Failure::Exchange, &upstream.thresholds)
+        health.on_failure(started, now, FailureKind::Exchange, &upstream.thresholds)
     } else {
         health.on_success(started, now)
     };
@@ -69,19 +74,20 @@ pub fn success(services: &Services, target: Target, status: u16, now: Instant) {
 
 /// The attempt failed. A reused connection that ended before any byte of an answer is no fault of
 /// the endpoint's: it was free to close it.
-pub fn failure(services: &Services, target: Target, fault: Fault, was_stale: bool) {
-    services.metrics.failed_attempts.add(1);
-    services.counts(target.upstream, target.endpoint).failed.add(1);
+pub fn failure(context: &WorkerContext, target: AttemptTarget, fault: Fault, was_stale: bool) {
+    context.metrics.failed_attempts.add(1);
+    context.counts(target.upstream, target.endpoint).failed.add(1);
     if let (Side::Upstream, Kind::Rejected(reject)) = (fault.side, fault.kind) {
-        services.metrics.bad_responses[reject as usize].add(1);
+        context.metrics.bad_responses[reject as usize].add(1);
     }
     if was_stale || !fault.blames_endpoint() {
         return;
     }
-    let upstream = &services.plan.upstreams[target.upstream];
-    let failure = if fault.stage == Stage::Connect { Failure::Connect } else { Failure::Exchange };
+    let upstream = &context.plan.upstreams[target.upstream];
+    let failure =
+        if fault.stage == Stage::Connect { FailureKind::Connect } else { FailureKind::Exchange };
     let record = &upstream.endpoints[target.endpoint].record;
-    let (started, now) = (services.tick(target.started), services.tick(Instant::now()));
+    let (started, now) = (context.tick(target.started), context.tick(Instant::now()));
     record.failures.add(Failed { at: now, met: Met::ByRequest, fault });
     let transition = record.health.on_failure(started, now, failure, &upstream.thresholds);
     if let Some(transition) = transition {

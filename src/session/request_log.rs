@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::access_log::{Ender, Facts, Phase, Protocol, TRIED_MAX, Termination, Texts};
+use crate::access_log::{Ender, ExchangePhase, Facts, Protocol, TRIED_MAX, Termination, Texts};
 use crate::balance::tried::ATTEMPTS_MAX;
 use crate::fault::{Fault, Kind, Side};
 use crate::http::message::field::Name;
 use crate::http::message::head::{RequestHead, Version};
 use crate::log::access_logger::Log;
 use crate::net::listen::Peer;
-use crate::plan::context::Services;
+use crate::plan::context::WorkerContext;
 use crate::relay::copy::Meter;
 
 const _: () = assert!(TRIED_MAX == ATTEMPTS_MAX);
@@ -24,16 +24,16 @@ const ODD_LINE_BYTES_MAX: usize = 1024;
 
 /// What is known of a line. It is written when this is dropped, so that there is one whatever happens
 /// to the work it is about; if that was cut, it says so.
-pub struct Draft {
+pub struct RequestLog {
     /// Those it began with, whose plan has the names.
-    services: Rc<Services>,
+    context: Rc<WorkerContext>,
     began: Instant,
     texts: Texts,
     facts: RefCell<Facts>,
     /// When the request began to be sent, by the attempt under way.
     sent: Cell<Instant>,
     ended: Cell<Option<Instant>>,
-    phase: Cell<Phase>,
+    phase: Cell<ExchangePhase>,
     /// How many bytes the client was sent before the answer.
     answer_from: Cell<u64>,
     /// How it ended, once it has.
@@ -49,23 +49,23 @@ enum Fate {
     Discarded,
 }
 
-impl Draft {
+impl RequestLog {
     /// About something that begins now; none, if nothing is logged.
     pub fn begin(
-        services: &Rc<Services>,
+        context: &Rc<WorkerContext>,
         client: Peer,
         protocol: Protocol,
         began: Instant,
     ) -> Option<Box<Self>> {
-        let journal = &services.log.as_ref()?.journal;
+        let access_logger = &context.log.as_ref()?.access_logger;
         Some(Box::new(Self {
-            services: Rc::clone(services),
+            context: Rc::clone(context),
             began,
-            texts: journal.spare(),
-            facts: RefCell::new(Facts::new(journal.unix_micros(began), client, protocol)),
+            texts: access_logger.spare(),
+            facts: RefCell::new(Facts::new(access_logger.unix_micros(began), client, protocol)),
             sent: Cell::new(began),
             ended: Cell::new(None),
-            phase: Cell::new(Phase::RequestHead),
+            phase: Cell::new(ExchangePhase::RequestHead),
             answer_from: Cell::new(0),
             termination: Cell::new(None),
             fate: Fate::Written,
@@ -98,7 +98,7 @@ impl Draft {
                 _ => {}
             }
         }
-        let made = self.services.log.as_ref().map(|log| log.journal.make_id());
+        let made = self.context.log.as_ref().map(|log| log.access_logger.make_id());
         let id = theirs.or(made.as_ref().map(<[u8; _]>::as_slice)).unwrap_or_default();
         let (method, target) = (head.method.as_bytes(), head.target.as_bytes());
         self.texts.keep([method, target, head.authority, referer, user_agent, id]);
@@ -144,7 +144,7 @@ impl Draft {
         facts.timers.first_byte = None;
         self.sent.set(now);
         self.termination.set(None);
-        self.enter(Phase::Connect);
+        self.enter(ExchangePhase::Connect);
     }
 
     /// A connection has been opened for it.
@@ -161,7 +161,7 @@ impl Draft {
     }
 
     /// What is being done from now on.
-    pub fn enter(&self, phase: Phase) {
+    pub fn enter(&self, phase: ExchangePhase) {
         self.phase.set(phase);
     }
 
@@ -170,7 +170,7 @@ impl Draft {
         let mut facts = self.facts.borrow_mut();
         facts.status = status;
         self.answer_from.set(facts.bytes_to_client);
-        self.enter(Phase::ResponseBody);
+        self.enter(ExchangePhase::ResponseBody);
     }
 
     /// So many bytes of interim answers went before that, and have not been counted yet.
@@ -205,9 +205,9 @@ impl Draft {
     }
 }
 
-impl Drop for Draft {
+impl Drop for RequestLog {
     fn drop(&mut self) {
-        let Some(Log { journal, names }) = &self.services.log else { return };
+        let Some(Log { access_logger, names }) = &self.context.log else { return };
         if self.fate == Fate::Written {
             let facts = self.facts.get_mut();
             if facts.bytes_to_client <= self.answer_from.get() {
@@ -218,9 +218,9 @@ impl Drop for Draft {
             facts.timers.total = ended.saturating_duration_since(self.began);
             let cut = || Termination::new(Ender::Drain, self.phase.get());
             facts.termination = self.termination.get().unwrap_or_else(cut);
-            journal.write(facts, &self.texts, names);
+            access_logger.write(facts, &self.texts, names);
         }
-        journal.recycle(std::mem::take(&mut self.texts));
+        access_logger.recycle(std::mem::take(&mut self.texts));
     }
 }
 
@@ -237,26 +237,26 @@ fn protocol(version: Version) -> Protocol {
 }
 
 /// What is known of a request besides what it says.
-pub struct Coming {
+pub struct RequestTiming {
     /// When its first byte came.
     pub began: Instant,
     /// When its head was whole.
     pub ready: Instant,
     /// What is to be logged of it, if anything is.
-    pub draft: Option<Box<Draft>>,
+    pub request_log: Option<Box<RequestLog>>,
 }
 
-impl Coming {
+impl RequestTiming {
     /// From this client, now.
-    pub fn begin(services: &Rc<Services>, client: Peer) -> Self {
+    pub fn begin(context: &Rc<WorkerContext>, client: Peer) -> Self {
         let began = Instant::now();
-        let draft = Draft::begin(services, client, Protocol::Http, began);
-        Self { began, ready: began, draft }
+        let request_log = RequestLog::begin(context, client, Protocol::Http, began);
+        Self { began, ready: began, request_log }
     }
 
     /// What is to be logged, if anything is.
-    pub fn draft(&self) -> Option<&Draft> {
-        self.draft.as_deref()
+    pub fn request_log(&self) -> Option<&RequestLog> {
+        self.request_log.as_deref()
     }
 
     /// The head has come whole: with its first byte, or now.
@@ -264,24 +264,24 @@ impl Coming {
         if !at_once {
             self.ready = Instant::now();
         }
-        if let Some(draft) = &mut self.draft {
+        if let Some(request_log) = &mut self.request_log {
             let waited = || self.ready.saturating_duration_since(self.began);
-            draft.head_came(if at_once { Duration::ZERO } else { waited() });
+            request_log.head_came(if at_once { Duration::ZERO } else { waited() });
         }
     }
 
     /// It was no request.
     pub fn discard(self) {
-        if let Some(draft) = self.draft {
-            draft.discard();
+        if let Some(request_log) = self.request_log {
+            request_log.discard();
         }
     }
 }
 
 /// Counts what has been moved both ways when it is dropped: when that has ended, and be it with its task.
 pub struct Tally<'a> {
-    services: &'a Services,
-    draft: Option<&'a Draft>,
+    context: &'a WorkerContext,
+    request_log: Option<&'a RequestLog>,
     known: u64,
     up: &'a Meter<'a>,
     down: &'a Meter<'a>,
@@ -291,28 +291,28 @@ impl<'a> Tally<'a> {
     /// What follows is of this phase. Of what goes up, so many bytes at its start are `known`: they are
     /// ours, or have been counted.
     pub fn begin(
-        (services, draft): (&'a Services, Option<&'a Draft>),
-        phase: Phase,
+        (context, request_log): (&'a WorkerContext, Option<&'a RequestLog>),
+        phase: ExchangePhase,
         known: u64,
         (up, down): (&'a Meter<'a>, &'a Meter<'a>),
     ) -> Self {
-        if let Some(draft) = draft {
-            draft.enter(phase);
+        if let Some(request_log) = request_log {
+            request_log.enter(phase);
         }
-        Self { services, draft, known, up, down }
+        Self { context, request_log, known, up, down }
     }
 }
 
 impl Drop for Tally<'_> {
     fn drop(&mut self) {
-        let Self { services, up, down, .. } = self;
-        services.metrics.bytes_up.add(up.bytes());
-        services.metrics.bytes_down.add(down.bytes());
-        services.metrics.bytes_spliced.add(up.unseen() + down.unseen());
-        if let Some(draft) = self.draft {
-            draft.took(up.bytes().saturating_sub(self.known));
-            draft.gave(down.bytes());
-            draft.facts.borrow_mut().bytes_spliced += up.unseen() + down.unseen();
+        let Self { context, up, down, .. } = self;
+        context.metrics.bytes_up.add(up.bytes());
+        context.metrics.bytes_down.add(down.bytes());
+        context.metrics.bytes_spliced.add(up.unseen() + down.unseen());
+        if let Some(request_log) = self.request_log {
+            request_log.took(up.bytes().saturating_sub(self.known));
+            request_log.gave(down.bytes());
+            request_log.facts.borrow_mut().bytes_spliced += up.unseen() + down.unseen();
         }
     }
 }

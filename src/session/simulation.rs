@@ -15,19 +15,19 @@ use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
 use crate::address::Address;
-use crate::drain::Phase;
+use crate::drain::DrainPhase;
 use crate::http::h1::scan::Limits;
 use crate::metrics::Metrics;
 use crate::net::deadline::{Epoch, Timer};
-use crate::net::limiter::Ticket;
+use crate::net::limiter::ConnectionPermit;
 use crate::net::listen::Peer;
 use crate::net::memory::{self, Dialled, Memory, Passage, Transcript};
 use crate::net::stream::Stream;
-use crate::plan::context::Services;
-use crate::plan::handle::Current;
-use crate::plan::listener::Entrance;
+use crate::plan::context::WorkerContext;
+use crate::plan::handle::PlanHandle;
+use crate::plan::listener::ListenerKind;
 use crate::plan::trusted::Trusted;
-use crate::plan::{Plan, Route, Timeouts};
+use crate::plan::{ClientTimeouts, Plan, Route};
 use crate::route::Router;
 use crate::upstream::Upstream;
 use crate::upstream::endpoint::Endpoint;
@@ -160,7 +160,7 @@ impl Script {
     }
 
     /// What sessions of this script work with.
-    pub fn services(&self) -> Rc<Services> {
+    pub fn context(&self) -> Rc<WorkerContext> {
         let endpoint = |port| {
             let address = Address::Tcp(([192, 0, 2, 1], port).into());
             Endpoint::new(address, NonZeroU16::MIN, 1)
@@ -180,7 +180,7 @@ impl Script {
                 strips: None,
             }],
             upstreams: vec![Arc::new(upstream)],
-            timeouts: Timeouts {
+            timeouts: ClientTimeouts {
                 header: Duration::from_secs(10),
                 keepalive: Duration::from_secs(60),
                 idle: Duration::from_secs(60),
@@ -196,7 +196,7 @@ impl Script {
             },
         };
         let metrics = Arc::new(Metrics::new());
-        Services::new(Arc::new(plan), metrics, None, 0, Epoch::begin())
+        WorkerContext::new(Arc::new(plan), metrics, None, 0, Epoch::begin())
     }
 }
 
@@ -244,7 +244,7 @@ pub fn simulate(script: &mut Script) -> Outcome {
 
 async fn run(script: &mut Script) -> Outcome {
     let opened: Rc<RefCell<Vec<Transcript>>> = Rc::default();
-    let services = script.services();
+    let context = script.context();
     let (limit, capacity) = (END + script.pauses(), script.capacity());
     let (log, mut scripts) = (Rc::clone(&opened), std::mem::take(&mut script.origins));
     let last = Rc::new(Cell::new(Instant::now()));
@@ -253,21 +253,22 @@ async fn run(script: &mut Script) -> Outcome {
     let (ours, theirs) = Memory::pair(capacity);
     let client = theirs.transcript();
     if script.drains() {
-        let drain = Rc::clone(&services.drain);
+        let drain = Rc::clone(&context.drain);
         spawn_local(async move {
             sleep(Duration::from_secs(5)).await;
-            drain.advance(Phase::Draining);
+            drain.advance(DrainPhase::Draining);
             sleep(Duration::from_secs(1)).await;
-            drain.advance(Phase::Closing);
+            drain.advance(DrainPhase::Closing);
         });
     }
     let stream = Stream::Memory(ours);
-    let current = Current::new(Rc::clone(&services));
-    let session = super::spawn(stream, CLIENT, Entrance::HTTP, Ticket::alone(), current);
+    let handle = PlanHandle::new(Rc::clone(&context));
+    let session =
+        super::spawn(stream, CLIENT, ListenerKind::HTTP, ConnectionPermit::alone(), handle);
     let playing = spawn_local(play(theirs, std::mem::take(&mut script.client), Rc::clone(&last)));
     let ended = Timer::new().within(limit, session).await.expect("a session ends");
     ended.expect("a session does not panic");
-    assert_eq!(services.drain.sessions(), 0);
+    assert_eq!(context.drain.sessions(), 0);
     playing.abort();
     let origins = opened.borrow().iter().map(Exchanged::of).collect();
     let (quiet, drains) = (last.get().elapsed(), script.drains());

@@ -5,24 +5,24 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
-use super::attempt::{self, Answer, Asked, Finality};
-use super::client_info::Caller;
+use super::attempt::{self, Answer, Finality, RequestTraits};
+use super::client_info::ClientInfo;
 use super::record;
-use super::request_log::{Coming, Draft, Tally};
-use crate::access_log::Phase;
+use super::request_log::{RequestLog, RequestTiming, Tally};
+use crate::access_log::ExchangePhase;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Stage};
 use crate::http::h1::scan::Scan;
 use crate::http::message::head::Version;
 use crate::net::deadline::{Activity, Elapsed, Timer};
-use crate::net::delivery::Parting;
+use crate::net::delivery::CloseKind;
 use crate::net::pool::Lease;
 use crate::net::stream::{ReadHalf, Stream, Unasked, WriteHalf};
-use crate::plan::context::Services;
+use crate::plan::context::WorkerContext;
 use crate::reject::Reject;
 use crate::relay::body::{Body, relay};
 use crate::relay::copy::{Broken, End, Meter};
-use crate::upstream::settings::Timeouts;
+use crate::upstream::settings::UpstreamTimeouts;
 
 /// Interim responses passed on before the final one must come.
 const INTERIM_MAX: usize = 16;
@@ -32,7 +32,7 @@ pub struct Client<'a> {
     /// Its connection.
     pub stream: &'a mut Stream,
     /// Who it is.
-    pub caller: &'a Caller,
+    pub client_info: &'a ClientInfo,
     /// What has been read from it and not been used.
     pub input: Buffer,
     /// The session's timer.
@@ -43,8 +43,8 @@ impl Client<'_> {
     /// Whether nothing has come that was not used: closing the connection would answer it with a
     /// reset, and that could overtake our answer. Who said `close` need not be suspected of more:
     /// what the reactor has told is enough.
-    pub fn is_quiet(&self, asked: Asked) -> bool {
-        if asked.persists {
+    pub fn is_quiet(&self, traits: RequestTraits) -> bool {
+        if traits.persists {
             return self.input.is_empty() && self.stream.is_quiet();
         }
         self.input.is_empty() && self.stream.unasked() != Unasked::Bytes
@@ -54,7 +54,7 @@ impl Client<'_> {
 /// A request whose head has been read and written anew.
 pub struct Request {
     /// What its answer needs to know of it.
-    pub asked: Asked,
+    pub traits: RequestTraits,
     /// The route it takes, if there is one.
     pub route: Option<usize>,
     /// What of its body is not in `outgoing`.
@@ -63,7 +63,7 @@ pub struct Request {
     /// comes, so that another endpoint can be sent the same.
     pub outgoing: Buffer,
     /// When and how it came.
-    pub coming: Coming,
+    pub timing: RequestTiming,
 }
 
 /// What becomes of the client's connection.
@@ -88,7 +88,7 @@ impl Next {
 }
 
 /// How an attempt failed.
-pub struct Failure {
+pub struct FailedAttempt {
     /// What ended it.
     pub fault: Fault,
     /// How far it had come.
@@ -145,24 +145,24 @@ enum BreakingOff {
 pub async fn converse(
     client: &mut Client<'_>,
     request: &mut Request,
-    services: &Services,
-    timeouts: &Timeouts,
+    context: &WorkerContext,
+    timeouts: &UpstreamTimeouts,
     lease: &mut Lease,
-) -> Result<Ended, Failure> {
+) -> Result<Ended, FailedAttempt> {
     let Client { stream, input, timer, .. } = client;
-    let Request { asked, body, outgoing, route, coming } = request;
-    let draft = coming.draft();
+    let Request { traits, body, outgoing, route, timing } = request;
+    let request_log = timing.request_log();
     let kept = body.passed();
     let activity = Activity::new();
     let (up, down) = (Meter::new(&activity), Meter::new(&activity));
     let (mut client_read, client_write) = stream.split();
     let (upstream_read, mut upstream_write) = lease.stream.split();
-    let phase = if body.has_ended() { Phase::ResponseHead } else { Phase::Request };
-    let tally = Tally::begin((services, draft), phase, outgoing.len() as u64, (&up, &down));
-    let mut talk = Talk {
-        services,
+    let phase = if body.has_ended() { ExchangePhase::ResponseHead } else { ExchangePhase::Request };
+    let tally = Tally::begin((context, request_log), phase, outgoing.len() as u64, (&up, &down));
+    let mut talk = Transfer {
+        context,
         route: *route,
-        draft,
+        request_log,
         timeouts,
         timer,
         activity: &activity,
@@ -173,7 +173,7 @@ pub async fn converse(
         upstream_read,
         received: Buffer::new(),
         out: Buffer::new(),
-        awaited: (asked.expects && kept == 0).then_some(outgoing.len() as u64),
+        awaited: (traits.expects && kept == 0).then_some(outgoing.len() as u64),
         heard: false,
         begun: None,
     };
@@ -183,11 +183,11 @@ pub async fn converse(
             outgoing.settle();
             relay(body, input, &mut client_read, &mut upstream_write, &up).await
         });
-        talk.run(upload, *asked).await
+        talk.run(upload, *traits).await
     };
     drop(tally);
     let (heard, sent, begun) = (talk.heard, talk.sent.get(), talk.begun);
-    count_breaking_off(services, sent);
+    count_breaking_off(context, sent);
     if sent != Sent::Done {
         // However its connection is closed now, the request must not look whole.
         lease.stream.set_reset_on_close(true);
@@ -203,38 +203,38 @@ pub async fn converse(
         Progress::Underway
     } else if up.bytes() == 0 {
         Progress::Unsent
-    } else if asked.method.is_idempotent() || !is_parting {
+    } else if traits.method.is_idempotent() || !is_parting {
         Progress::Unanswered
     } else {
         let parting = parting(fault.kind, sent);
         attempt::progress_of_unanswered(&lease.stream, carried, parting, timer).await
     };
     let was_stale = is_reused && is_parting && progress != Progress::Underway;
-    Err(Failure { fault, progress, begun, was_stale })
+    Err(FailedAttempt { fault, progress, begun, was_stale })
 }
 
-fn count_breaking_off(services: &Services, sent: Sent) {
+fn count_breaking_off(context: &WorkerContext, sent: Sent) {
     if let Sent::BrokenOff(Kind::Rejected(reject)) = sent {
-        services.metrics.rejects[reject as usize].add(1);
+        context.metrics.rejects[reject as usize].add(1);
     }
 }
 
-fn parting(kind: Kind, sent: Sent) -> Parting {
+fn parting(kind: Kind, sent: Sent) -> CloseKind {
     match (kind, sent) {
         // The kernel tells of a reset once: behind it, even that looks like an end.
         (Kind::Closed, Sent::Running | Sent::Done | Sent::Refused | Sent::BrokenOff(_)) => {
-            Parting::InOrder
+            CloseKind::InOrder
         }
-        _ => Parting::Otherwise,
+        _ => CloseKind::Otherwise,
     }
 }
 
 /// What the two directions of an attempt share.
-struct Talk<'a> {
-    services: &'a Services,
+struct Transfer<'a> {
+    context: &'a WorkerContext,
     route: Option<usize>,
-    draft: Option<&'a Draft>,
-    timeouts: &'a Timeouts,
+    request_log: Option<&'a RequestLog>,
+    timeouts: &'a UpstreamTimeouts,
     timer: &'a mut Timer,
     activity: &'a Activity,
     up: &'a Meter<'a>,
@@ -254,23 +254,23 @@ struct Talk<'a> {
     begun: Option<Next>,
 }
 
-impl Talk<'_> {
+impl Transfer<'_> {
     async fn run(
         &mut self,
         mut upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
-        asked: Asked,
+        traits: RequestTraits,
     ) -> Result<Ended, Fault> {
         let mut interim = 0;
         loop {
             let length = self.head(upload.as_mut()).await?;
             // An answer that comes while the request is still being sent may mean that the client
             // never sends the rest of it.
-            let settled = self.sent.get() == Sent::Done && !self.services.is_draining();
-            let asked = Asked { persists: asked.persists && settled, ..asked };
-            let limits = &self.services.plan.limits;
+            let settled = self.sent.get() == Sent::Done && !self.context.is_draining();
+            let traits = RequestTraits { persists: traits.persists && settled, ..traits };
+            let limits = &self.context.plan.limits;
             self.out.clear();
             let mut answer =
-                attempt::read_answer(&mut self.received, length, asked, limits, &mut self.out)
+                attempt::read_answer(&mut self.received, length, traits, limits, &mut self.out)
                     .map_err(bad_answer)?;
             // An endpoint that answers a request it has not read may take its body for the next.
             answer.upstream_persists &= self.sent.get() == Sent::Done;
@@ -280,7 +280,7 @@ impl Talk<'_> {
                     return Err(bad_answer(Reject::TooManyInterim));
                 }
                 // RFC 9110 §15.2: an HTTP/1.0 client must not be sent one.
-                Finality::Interim if asked.version == Version::Http10 => {}
+                Finality::Interim if traits.version == Version::Http10 => {}
                 Finality::Interim => {
                     // One that is cut must not be followed by an answer of ours.
                     self.begun = Some(Next::Cut);
@@ -305,9 +305,9 @@ impl Talk<'_> {
 
     /// The final answer begins to go to the client.
     fn answered(&self, status: u16) {
-        record::response(self.services, self.route, self.draft, status);
-        if let Some(draft) = self.draft {
-            draft.behind(self.down.bytes());
+        record::response(self.context, self.route, self.request_log, status);
+        if let Some(request_log) = self.request_log {
+            request_log.behind(self.down.bytes());
         }
     }
 
@@ -316,14 +316,14 @@ impl Talk<'_> {
         &mut self,
         upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
     ) -> Result<usize, Fault> {
-        let Self { services, timeouts, timer, activity, up, sent, awaited, draft, .. } = self;
+        let Self { context, timeouts, timer, activity, up, sent, awaited, request_log, .. } = self;
         // A head that drips keeps nothing going: only the request's bytes put the deadline off.
         let dripping = Activity::new();
         let meter = Meter::new(&dripping);
         activity.touch();
-        let (sent_at, draft) = (Activity::new(), *draft);
-        if let (Some(draft), true) = (draft, sent.get() != Sent::Running) {
-            draft.enter(Phase::ResponseHead);
+        let (sent_at, request_log) = (Activity::new(), *request_log);
+        if let (Some(request_log), true) = (request_log, sent.get() != Sent::Running) {
+            request_log.enter(ExchangePhase::ResponseHead);
         }
         // With its head sent and its client waiting for a 100, a request is as good as sent.
         let held_back = || Some(up.bytes()) == *awaited && up.waits_for() == End::Source;
@@ -336,20 +336,20 @@ impl Talk<'_> {
         };
         let on_sent = || {
             sent_at.touch();
-            if let Some(draft) = draft {
-                draft.enter(Phase::ResponseHead);
+            if let Some(request_log) = request_log {
+                request_log.enter(ExchangePhase::ResponseHead);
             }
         };
         let ended = {
             let (from, received) = (&mut self.upstream_read, &mut self.received);
             let reading = pin!(async {
-                if let (Some(draft), true) = (draft, received.is_empty()) {
+                if let (Some(request_log), true) = (request_log, received.is_empty()) {
                     if meter.read(from, received).await.map_err(|broken| broken.kind)? == 0 {
                         return Err(Kind::Closed);
                     }
-                    draft.heard();
+                    request_log.heard();
                 }
-                attempt::read_head(from, received, Scan::response(), &services.plan.limits, &meter)
+                attempt::read_head(from, received, Scan::response(), &context.plan.limits, &meter)
                     .await
             });
             let both = pin!(alongside(upload, sent, on_sent, BreakingOff::Ends, reading));

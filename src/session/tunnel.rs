@@ -3,13 +3,13 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use super::request_log::{Draft, Tally};
-use crate::access_log::{Phase, Termination};
+use super::request_log::{RequestLog, Tally};
+use crate::access_log::{ExchangePhase, Termination};
 use crate::buffer::Buffer;
 use crate::fault::{Kind, Side};
 use crate::net::deadline::{Activity, Timer};
 use crate::net::stream::Stream;
-use crate::plan::context::Services;
+use crate::plan::context::WorkerContext;
 use crate::relay::copy::{End, Meter};
 use crate::relay::duplex::duplex;
 
@@ -23,7 +23,7 @@ pub struct Ends<'a> {
 
 /// The tunnel broke, or was idle too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Severed;
+pub struct TunnelBroken;
 
 /// Relays until both sides have ended. `early` is what has come from the client and from the
 /// endpoint already; `limit` is how long both may be silent. Until then the end of either connection,
@@ -31,24 +31,24 @@ pub struct Severed;
 pub async fn run(
     Ends { client, upstream }: Ends<'_>,
     early: (Buffer, Buffer),
-    (services, draft): (&Services, Option<&Draft>),
+    (context, request_log): (&WorkerContext, Option<&RequestLog>),
     limit: Duration,
     timer: &mut Timer,
-) -> Result<(), Severed> {
+) -> Result<(), TunnelBroken> {
     let activity = Activity::new();
     let (up, down) = (Meter::new(&activity), Meter::new(&activity));
     client.set_reset_on_close(true);
     upstream.set_reset_on_close(true);
     let both = duplex((&mut *client, early.0), (&mut *upstream, early.1), (&up, &down));
-    let tally = Tally::begin((services, draft), Phase::Tunnel, 0, (&up, &down));
+    let tally = Tally::begin((context, request_log), ExchangePhase::Tunnel, 0, (&up, &down));
     let ended = timer.while_active(limit, &activity, pin!(both)).await;
     drop(tally);
     let (side, kind) = match ended {
         Ok(Ok(())) => {
             client.set_reset_on_close(false);
             upstream.set_reset_on_close(false);
-            if let Some(draft) = draft {
-                draft.end(Termination::COMPLETE, None);
+            if let Some(request_log) = request_log {
+                request_log.end(Termination::COMPLETE, None);
             }
             return Ok(());
         }
@@ -57,8 +57,8 @@ pub async fn run(
         Err(_) if up.waits_for() == End::Sink => (Side::Upstream, Kind::TimedOut),
         Err(_) => (Side::Client, Kind::TimedOut),
     };
-    if let Some(draft) = draft {
-        draft.sever(side, kind);
+    if let Some(request_log) = request_log {
+        request_log.sever(side, kind);
     }
-    Err(Severed)
+    Err(TunnelBroken)
 }

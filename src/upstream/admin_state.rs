@@ -6,7 +6,7 @@ use super::health::Tick;
 
 /// Whether an endpoint is to have requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum AdminMode {
     /// As its health allows.
     Ready,
     /// No new ones; it is well, and what is under way goes on.
@@ -15,7 +15,7 @@ pub enum Order {
     Down,
 }
 
-impl Order {
+impl AdminMode {
     /// As it is asked for.
     pub const fn verb(self) -> &'static str {
         match self {
@@ -28,20 +28,20 @@ impl Order {
 
 /// The order in force and when it was given, in one word: read for each request, hence relaxed.
 #[derive(Debug, Default)]
-pub struct Standing(AtomicU64);
+pub struct AdminState(AtomicU64);
 
 const ORDER_BITS: u32 = 2;
 
-impl Standing {
+impl AdminState {
     /// The order in force; one load.
     #[must_use]
-    pub fn order(&self) -> Order {
+    pub fn mode(&self) -> AdminMode {
         Self::unpack(self.0.load(Relaxed)).0
     }
 
     /// The order in force and when it was given; the start of the process if none ever was.
     #[must_use]
-    pub fn ordered(&self) -> (Order, Tick) {
+    pub fn mode_since(&self) -> (AdminMode, Tick) {
         Self::unpack(self.0.load(Relaxed))
     }
 
@@ -57,22 +57,22 @@ impl Standing {
     }
 
     /// Gives an order at `now`; says whether it is another one than before.
-    pub fn set(&self, order: Order, now: Tick) -> bool {
+    pub fn set(&self, order: AdminMode, now: Tick) -> bool {
         let number = match order {
-            Order::Ready => 0,
-            Order::Drained => 1,
-            Order::Down => 2,
+            AdminMode::Ready => 0,
+            AdminMode::Drained => 1,
+            AdminMode::Down => 2,
         };
         let next = now.as_millis() << ORDER_BITS | number;
         let change = |word: u64| (Self::unpack(word).0 != order).then_some(next);
         self.0.fetch_update(Relaxed, Relaxed, change).is_ok()
     }
 
-    fn unpack(word: u64) -> (Order, Tick) {
+    fn unpack(word: u64) -> (AdminMode, Tick) {
         let order = match word & ((1 << ORDER_BITS) - 1) {
-            0 => Order::Ready,
-            1 => Order::Drained,
-            _ => Order::Down,
+            0 => AdminMode::Ready,
+            1 => AdminMode::Drained,
+            _ => AdminMode::Down,
         };
         (order, Tick::from_millis(word >> ORDER_BITS))
     }
@@ -84,14 +84,17 @@ mod tests {
 
     #[test]
     fn an_order_stands_until_another_one_is_given() {
-        let standing = Standing::default();
-        assert_eq!(standing.ordered(), (Order::Ready, Tick::from_millis(0)));
+        let admin_state = AdminState::default();
+        assert_eq!(admin_state.mode_since(), (AdminMode::Ready, Tick::from_millis(0)));
         let at = Tick::from_millis;
-        assert!(standing.set(Order::Drained, at(5)) && !standing.set(Order::Drained, at(7)));
-        assert_eq!(standing.ordered(), (Order::Drained, at(5)));
-        assert!(standing.set(Order::Down, at(u64::MAX)));
-        assert_eq!(standing.ordered(), (Order::Down, at(u64::MAX)));
-        assert!(standing.set(Order::Ready, at(9)));
-        assert_eq!(standing.order(), Order::Ready);
+        assert!(
+            admin_state.set(AdminMode::Drained, at(5))
+                && !admin_state.set(AdminMode::Drained, at(7))
+        );
+        assert_eq!(admin_state.mode_since(), (AdminMode::Drained, at(5)));
+        assert!(admin_state.set(AdminMode::Down, at(u64::MAX)));
+        assert_eq!(admin_state.mode_since(), (AdminMode::Down, at(u64::MAX)));
+        assert!(admin_state.set(AdminMode::Ready, at(9)));
+        assert_eq!(admin_state.mode(), AdminMode::Ready);
     }
 }

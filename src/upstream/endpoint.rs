@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use super::admin_state::{Order, Standing};
+use super::admin_state::{AdminMode, AdminState};
 use super::failures::Failures;
 use super::health::{Admission, Health, Tick};
 use crate::address::Address;
@@ -39,7 +39,7 @@ pub struct Record {
     /// What each worker has counted.
     pub counts: Box<[EndpointMetrics]>,
     /// Whether it is meant to have requests at all.
-    pub standing: Standing,
+    pub admin_state: AdminState,
     /// What has gone wrong with it lately.
     pub failures: Failures,
 }
@@ -48,8 +48,8 @@ impl Record {
     /// Nothing is held against it, and nothing counted by any of so many workers.
     pub fn new(workers: usize) -> Arc<Self> {
         let counts = (0..workers).map(|_| EndpointMetrics::default()).collect();
-        let (standing, failures) = (Standing::default(), Failures::default());
-        Arc::new(Self { health: Health::new(), counts, standing, failures })
+        let (admin_state, failures) = (AdminState::default(), Failures::default());
+        Arc::new(Self { health: Health::new(), counts, admin_state, failures })
     }
 }
 
@@ -78,9 +78,9 @@ impl Endpoint {
 
     /// What may be sent at `now`, by its health and by what it was told.
     pub fn admission(&self, now: Tick) -> Admission {
-        match self.record.standing.order() {
-            Order::Ready => self.record.health.admission(now),
-            Order::Drained | Order::Down => Admission::Down,
+        match self.record.admin_state.mode() {
+            AdminMode::Ready => self.record.health.admission(now),
+            AdminMode::Drained | AdminMode::Down => Admission::Down,
         }
     }
 }

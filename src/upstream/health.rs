@@ -9,9 +9,9 @@
 use std::num::NonZeroU8;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::health_word::Word;
+use super::health_word::HealthWord;
 pub use super::health_word::{
-    Admission, Condition, Failure, Thresholds, Tick, Transition, Verdict,
+    Admission, CheckVerdict, FailureKind, HealthStatus, Thresholds, Tick, Transition,
 };
 
 /// The health of one endpoint, shared by all workers.
@@ -29,7 +29,7 @@ pub use super::health_word::{
 /// ```
 ///
 /// An active check's Up leads back to Healthy as well: from Ejected and Trial,
-/// if the ejection was for [`Failure::Connect`] or the checks had it Down.
+/// if the ejection was for [`FailureKind::Connect`] or the checks had it Down.
 #[derive(Debug, Default)]
 pub struct Health(AtomicU64);
 
@@ -54,13 +54,13 @@ impl Health {
     /// What may be sent at `now`; one load.
     #[must_use]
     pub fn admission(&self, now: Tick) -> Admission {
-        Word::unpack(self.0.load(Relaxed)).admission(now)
+        HealthWord::unpack(self.0.load(Relaxed)).admission(now)
     }
 
     /// The same with what is to be told of it; one load.
     #[must_use]
-    pub fn condition(&self, now: Tick) -> Condition {
-        Word::unpack(self.0.load(Relaxed)).condition(now)
+    pub fn condition(&self, now: Tick) -> HealthStatus {
+        HealthWord::unpack(self.0.load(Relaxed)).condition(now)
     }
 
     /// Claims the single trial request of an ejected endpoint whose time has
@@ -82,29 +82,29 @@ impl Health {
         &self,
         started: Tick,
         now: Tick,
-        failure: Failure,
+        failure: FailureKind,
         thresholds: &Thresholds,
     ) -> Option<Transition> {
         self.update(|word| word.state.on_failure(started, now, failure, thresholds))
     }
 
     /// The active checks reached `verdict`; repeating one does no harm.
-    pub fn on_check(&self, verdict: Verdict, now: Tick) -> Option<Transition> {
+    pub fn on_check(&self, verdict: CheckVerdict, now: Tick) -> Option<Transition> {
         self.update(|word| word.on_check(verdict, now))
     }
 
-    fn update<R>(&self, event: impl Fn(&mut Word) -> R) -> R {
-        let mut current = self.0.load(Relaxed);
+    fn update<R>(&self, event: impl Fn(&mut HealthWord) -> R) -> R {
+        let mut handle = self.0.load(Relaxed);
         loop {
-            let mut word = Word::unpack(current);
+            let mut word = HealthWord::unpack(handle);
             let outcome = event(&mut word);
             let next = word.pack();
-            if next == current {
+            if next == handle {
                 return outcome;
             }
-            match self.0.compare_exchange_weak(current, next, Relaxed, Relaxed) {
+            match self.0.compare_exchange_weak(handle, next, Relaxed, Relaxed) {
                 Ok(_) => return outcome,
-                Err(changed) => current = changed,
+                Err(changed) => handle = changed,
             }
         }
     }
@@ -112,25 +112,25 @@ impl Health {
 
 /// Turns the single results of active checks into verdicts; starts as Up.
 #[derive(Clone, Copy, Debug)]
-pub struct Streak {
+pub struct RiseFall {
     rise: NonZeroU8,
     fall: NonZeroU8,
-    verdict: Verdict,
+    verdict: CheckVerdict,
     /// Consecutive results against `verdict`.
     against: u8,
 }
 
-impl Streak {
+impl RiseFall {
     /// Up takes `rise` consecutive successes, Down `fall` consecutive failures.
     #[must_use]
     pub const fn new(rise: NonZeroU8, fall: NonZeroU8) -> Self {
-        Self { rise, fall, verdict: Verdict::Up, against: 0 }
+        Self { rise, fall, verdict: CheckVerdict::Up, against: 0 }
     }
 
     /// Records one result; the verdict, if this changed it.
-    pub fn record(&mut self, ok: bool) -> Option<Verdict> {
+    pub fn record(&mut self, ok: bool) -> Option<CheckVerdict> {
         let (result, needed) =
-            if ok { (Verdict::Up, self.rise) } else { (Verdict::Down, self.fall) };
+            if ok { (CheckVerdict::Up, self.rise) } else { (CheckVerdict::Down, self.fall) };
         if result == self.verdict {
             self.against = 0;
             return None;
@@ -146,7 +146,7 @@ impl Streak {
 
     /// The verdict so far.
     #[must_use]
-    pub const fn verdict(&self) -> Verdict {
+    pub const fn verdict(&self) -> CheckVerdict {
         self.verdict
     }
 }
@@ -156,16 +156,16 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::upstream::health_word::State;
+    use crate::upstream::health_word::HealthState;
 
-    const CONNECT: Failure = Failure::Connect;
-    const EXCHANGE: Failure = Failure::Exchange;
+    const CONNECT: FailureKind = FailureKind::Connect;
+    const EXCHANGE: FailureKind = FailureKind::Exchange;
 
     fn at(millis: u64) -> Tick {
         Tick::from_millis(millis)
     }
 
-    fn fail(health: &Health, started: u64, now: u64, failure: Failure) -> Option<Transition> {
+    fn fail(health: &Health, started: u64, now: u64, failure: FailureKind) -> Option<Transition> {
         health.on_failure(at(started), at(now), failure, &Thresholds::default())
     }
 
@@ -178,13 +178,13 @@ mod tests {
     }
 
     /// The third of three failures at `now`.
-    fn eject(health: &Health, now: u64, failure: Failure) -> Option<Transition> {
+    fn eject(health: &Health, now: u64, failure: FailureKind) -> Option<Transition> {
         assert_eq!(fail(health, now, now, failure), None);
         assert_eq!(fail(health, now, now, failure), None);
         fail(health, now, now, failure)
     }
 
-    fn ejected(now: u64, failure: Failure) -> Health {
+    fn ejected(now: u64, failure: FailureKind) -> Health {
         let health = Health::new();
         assert_eq!(eject(&health, now, failure), Some(until(now + 5_000, 1)));
         health
@@ -290,12 +290,12 @@ mod tests {
     #[test]
     fn the_checks_take_out_and_bring_back() {
         let health = ejected(0, EXCHANGE);
-        assert_eq!(health.on_check(Verdict::Down, at(1)), Some(Transition::CheckedDown));
-        assert_eq!(health.on_check(Verdict::Down, at(2)), None);
+        assert_eq!(health.on_check(CheckVerdict::Down, at(1)), Some(Transition::CheckedDown));
+        assert_eq!(health.on_check(CheckVerdict::Down, at(2)), None);
         assert_eq!(health.admission(at(5_000)), Admission::Down);
         assert!(!claim(&health, 5_000));
-        assert_eq!(health.on_check(Verdict::Up, at(6_000)), Some(Transition::CheckedUp));
-        assert_eq!(health.on_check(Verdict::Up, at(6_000)), None);
+        assert_eq!(health.on_check(CheckVerdict::Up, at(6_000)), Some(Transition::CheckedUp));
+        assert_eq!(health.on_check(CheckVerdict::Up, at(6_000)), None);
         assert_eq!(health.admission(at(6_000)), Admission::Open);
     }
 
@@ -305,7 +305,7 @@ mod tests {
             for (failure, lifted) in [(CONNECT, Some(Transition::Readmitted)), (EXCHANGE, None)] {
                 let health = ejected(0, failure);
                 assert!(!trial || claim(&health, 5_000));
-                assert_eq!(health.on_check(Verdict::Up, at(5_001)), lifted);
+                assert_eq!(health.on_check(CheckVerdict::Up, at(5_001)), lifted);
                 let open = health.admission(at(5_001)) == Admission::Open;
                 assert_eq!(open, lifted.is_some());
             }
@@ -316,28 +316,28 @@ mod tests {
     fn its_condition_is_told_at_each_turn() {
         let health = ejected(1_000, EXCHANGE);
         let (since, until) = (at(1_000), at(6_000));
-        assert_eq!(Health::new().condition(at(9)), Condition::Up);
-        let ejected = Condition::Ejected { since, until, round: 1 };
+        assert_eq!(Health::new().condition(at(9)), HealthStatus::Up);
+        let ejected = HealthStatus::Ejected { since, until, round: 1 };
         assert_eq!(health.condition(at(5_999)), ejected);
-        assert_eq!(health.condition(at(6_000)), Condition::TrialDue);
+        assert_eq!(health.condition(at(6_000)), HealthStatus::TrialDue);
         assert!(claim(&health, 6_000));
-        let trial = Condition::Trial { since: at(6_000), until: at(11_000) };
+        let trial = HealthStatus::Trial { since: at(6_000), until: at(11_000) };
         assert_eq!(health.condition(at(6_001)), trial);
-        health.on_check(Verdict::Down, at(6_002));
-        assert_eq!(health.condition(at(6_003)), Condition::Down);
+        health.on_check(CheckVerdict::Down, at(6_002));
+        assert_eq!(health.condition(at(6_003)), HealthStatus::Down);
     }
 
     #[test]
     fn streaks_turn_after_rise_and_fall() {
         let [rise, fall] = [2, 3].map(|count| NonZeroU8::new(count).unwrap());
-        let mut streak = Streak::new(rise, fall);
+        let mut rise_fall = RiseFall::new(rise, fall);
         let results = "++--+---++"; // Down at the eighth, Up at the tenth.
-        let turns = [(7, Verdict::Down), (9, Verdict::Up)];
+        let turns = [(7, CheckVerdict::Down), (9, CheckVerdict::Up)];
         for (index, result) in results.chars().enumerate() {
             let turn = turns.iter().find(|(turn, _)| *turn == index).map(|&(_, verdict)| verdict);
-            assert_eq!(streak.record(result == '+'), turn, "{index}");
+            assert_eq!(rise_fall.record(result == '+'), turn, "{index}");
         }
-        assert_eq!(streak.verdict(), Verdict::Up);
+        assert_eq!(rise_fall.verdict(), CheckVerdict::Up);
     }
 
     #[test]
@@ -385,10 +385,10 @@ mod tests {
             now += random >> 8 & 15;
             let started = at(now.saturating_sub(random >> 16 & 31));
             let failure = if random >> 24 & 1 == 0 { CONNECT } else { EXCHANGE };
-            let before = Word::unpack(health.0.load(Relaxed));
+            let before = HealthWord::unpack(health.0.load(Relaxed));
             let transition = match random >> 32 & 31 {
-                0 => health.on_check(Verdict::Down, at(now)),
-                1..3 => health.on_check(Verdict::Up, at(now)),
+                0 => health.on_check(CheckVerdict::Down, at(now)),
+                1..3 => health.on_check(CheckVerdict::Up, at(now)),
                 3..7 => health.on_success(started, at(now)),
                 7..14 => {
                     let due = health.admission(at(now)) == Admission::TrialDue;
@@ -398,35 +398,35 @@ mod tests {
                 _ => health.on_failure(started, at(now), failure, &thresholds),
             };
             let raw = health.0.load(Relaxed);
-            let after = Word::unpack(raw);
+            let after = HealthWord::unpack(raw);
             assert_eq!(after.pack(), raw);
             assert_possible(after, at(now), &thresholds);
             assert_reported(before, after, transition);
         }
     }
 
-    fn assert_possible(word: Word, now: Tick, thresholds: &Thresholds) {
+    fn assert_possible(word: HealthWord, now: Tick, thresholds: &Thresholds) {
         match word.state {
-            State::Healthy { since, fails, memory } => {
+            HealthState::Healthy { since, fails, memory } => {
                 assert!(since <= now && fails < thresholds.fails_max.get());
                 assert!(memory.round > 0 || memory.age == 0);
             }
-            State::Ejected(term) | State::Trial(term) => {
+            HealthState::Ejected(term) | HealthState::Trial(term) => {
                 assert!(term.since <= now && term.round > 0);
                 assert!((50..=400).contains(&term.span.millis()));
             }
         }
     }
 
-    fn assert_reported(before: Word, after: Word, transition: Option<Transition>) {
-        let healthy = |word: Word| matches!(word.state, State::Healthy { .. });
-        let ejected = |word: Word| matches!(word.state, State::Ejected(_));
+    fn assert_reported(before: HealthWord, after: HealthWord, transition: Option<Transition>) {
+        let healthy = |word: HealthWord| matches!(word.state, HealthState::Healthy { .. });
+        let ejected = |word: HealthWord| matches!(word.state, HealthState::Ejected(_));
         let expected = match transition {
             Some(Transition::CheckedDown) => !before.checked_down && after.checked_down,
             Some(Transition::CheckedUp) => before.checked_down && !after.checked_down,
             Some(Transition::Readmitted) => !healthy(before) && healthy(after),
             Some(Transition::Ejected { until, round }) => match after.state {
-                State::Ejected(term) => {
+                HealthState::Ejected(term) => {
                     !ejected(before) && (term.until(), term.round) == (until, round)
                 }
                 _ => false,

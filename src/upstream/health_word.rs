@@ -60,7 +60,7 @@ impl Default for Thresholds {
 
 /// How an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum FailureKind {
     /// Refused or timed out while connecting.
     Connect,
     /// Anything after the connection stood.
@@ -69,7 +69,7 @@ pub enum Failure {
 
 /// The outcome of active checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum CheckVerdict {
     /// It passes them.
     Up,
     /// It fails them.
@@ -91,7 +91,7 @@ pub enum Admission {
 
 /// How an endpoint is doing by its health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
+pub enum HealthStatus {
     /// Well.
     Up,
     /// Out for a while.
@@ -141,13 +141,13 @@ pub enum Transition {
 ///   Healthy: detail = 8 fails | 8 age       Ejected, Trial: detail = 15 span | cause
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Word {
+pub(super) struct HealthWord {
     pub(super) checked_down: bool,
-    pub(super) state: State,
+    pub(super) state: HealthState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum HealthState {
     /// `since` is the last counted failure or the readmission: a failure of an
     /// attempt begun before it is old news.
     Healthy { since: Tick, fails: u8, memory: Memory },
@@ -164,7 +164,7 @@ pub(super) struct Term {
     pub(super) span: Span,
     pub(super) round: u8,
     /// The failure that tipped it.
-    cause: Failure,
+    cause: FailureKind,
 }
 
 /// The round of the last ejection (0: none remembered), and the age of its
@@ -189,15 +189,15 @@ const OUT: u64 = 1 << 46;
 const TRIAL: u64 = 1 << 47;
 const EXCHANGE: u16 = 1 << 15;
 
-impl Word {
+impl HealthWord {
     pub(super) fn pack(self) -> u64 {
         let (since, round, flags, detail) = match self.state {
-            State::Healthy { since, fails, memory } => {
+            HealthState::Healthy { since, fails, memory } => {
                 let detail = u16::from_le_bytes([fails, memory.age]);
                 (since, memory.round, 0, detail)
             }
-            State::Ejected(term) => (term.since, term.round, OUT, term.detail()),
-            State::Trial(term) => (term.since, term.round, OUT | TRIAL, term.detail()),
+            HealthState::Ejected(term) => (term.since, term.round, OUT, term.detail()),
+            HealthState::Trial(term) => (term.since, term.round, OUT | TRIAL, term.detail()),
         };
         let checked = if self.checked_down { CHECKED_DOWN } else { 0 };
         let (round, detail) = (u64::from(round), u64::from(detail));
@@ -212,17 +212,17 @@ impl Word {
         let state = if word & OUT == 0 {
             let [fails, age] = detail.to_le_bytes();
             let memory = Memory { round, age };
-            State::Healthy { since, fails, memory }
+            HealthState::Healthy { since, fails, memory }
         } else {
             let exchange = detail & EXCHANGE != 0;
             let term = Term {
                 since,
                 span: Span(detail & !EXCHANGE),
                 round,
-                cause: if exchange { Failure::Exchange } else { Failure::Connect },
+                cause: if exchange { FailureKind::Exchange } else { FailureKind::Connect },
             };
             let trial = word & TRIAL != 0;
-            if trial { State::Trial(term) } else { State::Ejected(term) }
+            if trial { HealthState::Trial(term) } else { HealthState::Ejected(term) }
         };
         let checked_down = word & CHECKED_DOWN != 0;
         Self { checked_down, state }
@@ -231,51 +231,59 @@ impl Word {
     pub(super) fn admission(self, now: Tick) -> Admission {
         match self.state {
             _ if self.checked_down => Admission::Down,
-            State::Healthy { .. } => Admission::Open,
-            State::Ejected(term) | State::Trial(term) if now < term.until() => Admission::Ejected,
-            State::Ejected(_) | State::Trial(_) => Admission::TrialDue,
+            HealthState::Healthy { .. } => Admission::Open,
+            HealthState::Ejected(term) | HealthState::Trial(term) if now < term.until() => {
+                Admission::Ejected
+            }
+            HealthState::Ejected(_) | HealthState::Trial(_) => Admission::TrialDue,
         }
     }
 
-    pub(super) fn condition(self, now: Tick) -> Condition {
+    pub(super) fn condition(self, now: Tick) -> HealthStatus {
         match self.state {
-            _ if self.checked_down => Condition::Down,
-            State::Healthy { .. } => Condition::Up,
-            State::Ejected(term) | State::Trial(term) if now >= term.until() => Condition::TrialDue,
-            State::Ejected(term) => {
-                Condition::Ejected { since: term.since, until: term.until(), round: term.round }
+            _ if self.checked_down => HealthStatus::Down,
+            HealthState::Healthy { .. } => HealthStatus::Up,
+            HealthState::Ejected(term) | HealthState::Trial(term) if now >= term.until() => {
+                HealthStatus::TrialDue
             }
-            State::Trial(term) => Condition::Trial { since: term.since, until: term.until() },
+            HealthState::Ejected(term) => {
+                HealthStatus::Ejected { since: term.since, until: term.until(), round: term.round }
+            }
+            HealthState::Trial(term) => {
+                HealthStatus::Trial { since: term.since, until: term.until() }
+            }
         }
     }
 
     pub(super) fn claim_trial(&mut self, now: Tick, thresholds: &Thresholds) -> bool {
         match self.state {
-            State::Ejected(term) | State::Trial(term)
+            HealthState::Ejected(term) | HealthState::Trial(term)
                 if self.admission(now) == Admission::TrialDue =>
             {
                 let span = Span::at_least(thresholds.fail_timeout);
-                self.state = State::Trial(Term { since: now, span, ..term });
+                self.state = HealthState::Trial(Term { since: now, span, ..term });
                 true
             }
             _ => false,
         }
     }
 
-    pub(super) fn on_check(&mut self, verdict: Verdict, now: Tick) -> Option<Transition> {
+    pub(super) fn on_check(&mut self, verdict: CheckVerdict, now: Tick) -> Option<Transition> {
         match (verdict, self.checked_down) {
-            (Verdict::Down, true) => None,
-            (Verdict::Down, false) => {
+            (CheckVerdict::Down, true) => None,
+            (CheckVerdict::Down, false) => {
                 self.checked_down = true;
                 Some(Transition::CheckedDown)
             }
-            (Verdict::Up, true) => {
+            (CheckVerdict::Up, true) => {
                 self.checked_down = false;
                 self.state.readmit(now);
                 Some(Transition::CheckedUp)
             }
-            (Verdict::Up, false) => match self.state {
-                State::Ejected(term) | State::Trial(term) if term.cause == Failure::Connect => {
+            (CheckVerdict::Up, false) => match self.state {
+                HealthState::Ejected(term) | HealthState::Trial(term)
+                    if term.cause == FailureKind::Connect =>
+                {
                     self.state.readmit(now)
                 }
                 // That it accepts connections proves nothing about exchanges.
@@ -285,7 +293,7 @@ impl Word {
     }
 }
 
-impl State {
+impl HealthState {
     pub(super) fn on_success(&mut self, started: Tick, now: Tick) -> Option<Transition> {
         match self {
             Self::Healthy { fails, .. } => {
@@ -303,7 +311,7 @@ impl State {
         &mut self,
         started: Tick,
         now: Tick,
-        failure: Failure,
+        failure: FailureKind,
         thresholds: &Thresholds,
     ) -> Option<Transition> {
         let round = match *self {
@@ -337,7 +345,7 @@ impl State {
 
 impl Term {
     /// `round` is within 1..=[`ROUND_MAX`].
-    fn ejection(round: u8, now: Tick, cause: Failure, thresholds: &Thresholds) -> Self {
+    fn ejection(round: u8, now: Tick, cause: FailureKind, thresholds: &Thresholds) -> Self {
         let doubled = thresholds.fail_timeout.saturating_mul(1 << (round - 1));
         Self {
             since: now,
@@ -353,8 +361,8 @@ impl Term {
 
     fn detail(self) -> u16 {
         match self.cause {
-            Failure::Connect => self.span.0,
-            Failure::Exchange => self.span.0 | EXCHANGE,
+            FailureKind::Connect => self.span.0,
+            FailureKind::Exchange => self.span.0 | EXCHANGE,
         }
     }
 }
@@ -420,28 +428,28 @@ mod tests {
         let (since, round) = (Tick(Tick::MAX), ROUND_MAX);
         let memory = Memory { round, age: u8::MAX };
         let mut states = vec![
-            State::Healthy { since: at(0), fails: 0, memory: Memory::NONE },
-            State::Healthy { since: at(1), fails: 7, memory: Memory { round: 1, age: 2 } },
-            State::Healthy { since, fails: u8::MAX, memory },
+            HealthState::Healthy { since: at(0), fails: 0, memory: Memory::NONE },
+            HealthState::Healthy { since: at(1), fails: 7, memory: Memory { round: 1, age: 2 } },
+            HealthState::Healthy { since, fails: u8::MAX, memory },
         ];
         for (since, span, round) in [(since, span, round), (at(3), Span(1), 1)] {
-            for cause in [Failure::Connect, Failure::Exchange] {
+            for cause in [FailureKind::Connect, FailureKind::Exchange] {
                 let term = Term { since, span, round, cause };
-                states.extend([State::Ejected(term), State::Trial(term)]);
+                states.extend([HealthState::Ejected(term), HealthState::Trial(term)]);
             }
         }
         for state in states {
             for checked_down in [false, true] {
-                let word = Word { checked_down, state };
-                assert_eq!(Word::unpack(word.pack()), word);
+                let word = HealthWord { checked_down, state };
+                assert_eq!(HealthWord::unpack(word.pack()), word);
             }
         }
     }
 
     #[test]
     fn a_new_word_is_healthy() {
-        let state = State::Healthy { since: at(0), fails: 0, memory: Memory::NONE };
-        assert_eq!(Word::unpack(0), Word { checked_down: false, state });
+        let state = HealthState::Healthy { since: at(0), fails: 0, memory: Memory::NONE };
+        assert_eq!(HealthWord::unpack(0), HealthWord { checked_down: false, state });
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::proxy_protocol::Version;
 use endpoint::Endpoint;
 use health::Thresholds;
-use settings::{Check, Keeping, Policy, ServerErrors, Timeouts};
+use settings::{Check, Keeping, Policy, ServerErrors, UpstreamTimeouts};
 
 /// A set of endpoints that can stand in for each other, shared by all workers.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub struct Upstream {
     /// The header of the PROXY protocol that its connections begin with, if they do.
     pub announces: Option<Version>,
     /// How long waits for its endpoints may last.
-    pub timeouts: Timeouts,
+    pub timeouts: UpstreamTimeouts,
     /// What is kept of its idle connections.
     pub keeping: Keeping,
     /// How its endpoints are checked.
@@ -53,7 +53,7 @@ impl Upstream {
             server_errors: ServerErrors::Answers,
             traffic: Traffic::Http,
             announces: None,
-            timeouts: Timeouts {
+            timeouts: UpstreamTimeouts {
                 connect: 3 * second,
                 response: 30 * second,
                 idle: 60 * second,

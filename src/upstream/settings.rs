@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// How long each wait for an endpoint may last. None is infinite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
+pub struct UpstreamTimeouts {
     /// To open a connection.
     pub connect: Duration,
     /// For the head of a response, from the last byte of the request.

@@ -39,22 +39,22 @@ pub enum Upstream {
     Rests,
 }
 
-pub struct Gate {
+pub struct ConnectionLimiter {
     pub proxy: Proxy,
     pub inside: Strict,
 }
 
 /// Lends one gate of those that no test is using: a new one for each would use up the ports.
-pub fn lent(test: impl FnOnce(&Gate)) {
-    static IDLE: Mutex<Vec<Gate>> = Mutex::new(Vec::new());
+pub fn lent(test: impl FnOnce(&ConnectionLimiter)) {
+    static IDLE: Mutex<Vec<ConnectionLimiter>> = Mutex::new(Vec::new());
     let idle = IDLE.lock().unwrap().pop();
-    let gate = idle.unwrap_or_else(|| Gate::new(&[]));
+    let gate = idle.unwrap_or_else(|| ConnectionLimiter::new(&[]));
     test(&gate);
     gate.inside.follow(Script::Plain);
     IDLE.lock().unwrap().push(gate);
 }
 
-impl Gate {
+impl ConnectionLimiter {
     pub fn new(flags: &[&str]) -> Self {
         let inside = Strict::start();
         Self { proxy: Proxy::before(&[&inside.origin], flags), inside }

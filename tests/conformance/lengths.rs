@@ -1,7 +1,7 @@
 //! Content-Length in requests: one decimal number.
 
 use super::framed;
-use super::gate::Gate;
+use super::gate::ConnectionLimiter;
 use crate::support::eventually;
 
 /// A request with five bytes behind its head.
@@ -67,7 +67,7 @@ arrives! {
 
 #[test]
 fn the_largest_of_63_bits() {
-    let gate = Gate::new(&[]);
+    let gate = ConnectionLimiter::new(&[]);
     gate.proxy.client().send(framed("Content-Length: 9223372036854775807"));
     eventually("the head arrives", || gate.inside.origin.heads().len() == 1);
     assert!(

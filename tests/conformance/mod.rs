@@ -4,7 +4,7 @@
 //! and `refused_body!` for requests nobody may see, `arrives!` for what an endpoint gets of those
 //! that pass, `bad_response!`, `bad_response_at_once!` and `returns!` for the way back.
 
-/// `name: request => status Reject;` by [`gate::Gate::refuses`].
+/// `name: request => status Reject;` by [`gate::ConnectionLimiter::refuses`].
 macro_rules! refused {
     ($($name:ident: $request:expr => $status:literal $reject:ident;)+) => {$(
         #[test]
@@ -15,7 +15,7 @@ macro_rules! refused {
     )+};
 }
 
-/// `name: beginning => status Reject;` by [`gate::Gate::refuses_at_once`].
+/// `name: beginning => status Reject;` by [`gate::ConnectionLimiter::refuses_at_once`].
 macro_rules! refused_at_once {
     ($($name:ident: $bytes:expr => $status:literal $reject:ident;)+) => {$(
         #[test]
@@ -26,7 +26,7 @@ macro_rules! refused_at_once {
     )+};
 }
 
-/// `name: chunks => Reject;` by [`gate::Gate::refuses_body`].
+/// `name: chunks => Reject;` by [`gate::ConnectionLimiter::refuses_body`].
 macro_rules! refused_body {
     ($($name:ident: $chunks:expr => $reject:ident;)+) => {$(
         #[test]
@@ -37,7 +37,7 @@ macro_rules! refused_body {
     )+};
 }
 
-/// `name: request => Keep|Close request;` by [`gate::Gate::passes`]; the fields that every request
+/// `name: request => Keep|Close request;` by [`gate::ConnectionLimiter::passes`]; the fields that every request
 /// is given, X-Forwarded-*, are left out of what arrives.
 macro_rules! arrives {
     ($($name:ident: $request:expr => $after:ident $arrived:expr;)+) => {$(
@@ -49,7 +49,7 @@ macro_rules! arrives {
     )+};
 }
 
-/// `name: response => Reject[, to request];` by [`gate::Gate::refuses_response`], to a plain GET if
+/// `name: response => Reject[, to request];` by [`gate::ConnectionLimiter::refuses_response`], to a plain GET if
 /// no other request is given.
 macro_rules! bad_response {
     ($($name:ident: $response:expr => $reject:ident $(, to $request:expr)?;)+) => {$(
@@ -63,7 +63,7 @@ macro_rules! bad_response {
     )+};
 }
 
-/// `name: beginning => Reject;` by [`gate::Gate::refuses_response_at_once`].
+/// `name: beginning => Reject;` by [`gate::ConnectionLimiter::refuses_response_at_once`].
 macro_rules! bad_response_at_once {
     ($($name:ident: $bytes:expr => $reject:ident;)+) => {$(
         #[test]
@@ -75,7 +75,7 @@ macro_rules! bad_response_at_once {
 }
 
 /// `name: response => Keep|Close Reused|Dropped|Rests response[, to request];` by
-/// [`gate::Gate::returns`], to a plain GET if no other request is given.
+/// [`gate::ConnectionLimiter::returns`], to a plain GET if no other request is given.
 macro_rules! returns {
     ($($name:ident: $response:expr => $after:ident $upstream:ident $returned:expr
         $(, to $request:expr)?;)+) => {$(

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use super::strict::{Verdict, verdict};
+use super::strict::{CheckVerdict, verdict};
 use super::{Ending, HANG};
 
 pub struct Client {
@@ -192,7 +192,7 @@ impl Client {
     }
 
     /// What that amounts to.
-    pub fn verdict(&mut self) -> Verdict {
+    pub fn verdict(&mut self) -> CheckVerdict {
         let (bytes, reset) = self.end();
         verdict(&bytes, reset)
     }

@@ -16,7 +16,7 @@ pub use client::{Client, Response};
 pub use origin::{Conn, Origin};
 pub use process::Process;
 pub use proxy::Proxy;
-pub use strict::Verdict;
+pub use strict::CheckVerdict;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};

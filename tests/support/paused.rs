@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use evener::metrics::Metrics;
 use evener::net::deadline::Epoch;
-use evener::net::limiter::Ticket;
+use evener::net::limiter::ConnectionPermit;
 use evener::net::stream::Stream;
-use evener::plan::context::Services;
-use evener::plan::handle::Current;
-use evener::plan::listener::Entrance;
+use evener::plan::context::WorkerContext;
+use evener::plan::handle::PlanHandle;
+use evener::plan::listener::ListenerKind;
 use evener::session;
 use evener::upstream::health::Admission;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -50,22 +50,22 @@ pub fn run(tick: Duration, test: impl Future<Output = ()>) {
 }
 
 /// What sessions with these flags work with.
-pub fn services(flags: &[&str]) -> Rc<Services> {
+pub fn context(flags: &[&str]) -> Rc<WorkerContext> {
     let plan = proxy::config(flags).plan;
-    Services::new(plan, Arc::new(Metrics::new()), None, 0, Epoch::begin())
+    WorkerContext::new(plan, Arc::new(Metrics::new()), None, 0, Epoch::begin())
 }
 
 /// Whether nothing is held against the one endpoint.
-pub fn is_open(services: &Services) -> bool {
-    let health = services.plan.upstreams[0].endpoints[0].health();
-    health.admission(services.tick(Instant::now())) == Admission::Open
+pub fn is_open(context: &WorkerContext) -> bool {
+    let health = context.plan.upstreams[0].endpoints[0].health();
+    health.admission(context.tick(Instant::now())) == Admission::Open
 }
 
 /// A connection to a session of its own.
-pub fn connect(services: &Rc<Services>) -> UnixStream {
+pub fn connect(context: &Rc<WorkerContext>) -> UnixStream {
     let (ours, theirs) = UnixStream::pair().expect("a pair");
-    let (stream, current) = (Stream::Unix(theirs), Current::new(Rc::clone(services)));
-    session::spawn(stream, None, Entrance::HTTP, Ticket::alone(), current);
+    let (stream, handle) = (Stream::Unix(theirs), PlanHandle::new(Rc::clone(context)));
+    session::spawn(stream, None, ListenerKind::HTTP, ConnectionPermit::alone(), handle);
     ours
 }
 

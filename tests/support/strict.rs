@@ -2,7 +2,7 @@
 
 /// What came on a connection before it ended.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum CheckVerdict {
     /// No head of a final answer.
     Headless,
     /// The status and the data of an answer that visibly lacks its end.
@@ -12,16 +12,20 @@ pub enum Verdict {
 }
 
 /// Judges all the bytes of a connection, and whether it was a reset that ended them. Panics at what is no HTTP.
-pub fn verdict(mut bytes: &[u8], by_reset: bool) -> Verdict {
+pub fn verdict(mut bytes: &[u8], by_reset: bool) -> CheckVerdict {
     loop {
-        let Some((head, rest)) = split(bytes, b"\r\n\r\n") else { return Verdict::Headless };
+        let Some((head, rest)) = split(bytes, b"\r\n\r\n") else { return CheckVerdict::Headless };
         let head = String::from_utf8(head.to_vec()).expect("a head of text");
         let status = head.strip_prefix("HTTP/1.1 ").expect("a status line");
         let status: u16 = status[..3].parse().expect("a status");
         if status >= 200 {
             let (data, whole) = body(&head, rest, by_reset);
             let data = String::from_utf8(data).expect("data of text");
-            return if whole { Verdict::Whole(status, data) } else { Verdict::Cut(status, data) };
+            return if whole {
+                CheckVerdict::Whole(status, data)
+            } else {
+                CheckVerdict::Cut(status, data)
+            };
         }
         bytes = rest;
     }
@@ -88,13 +92,13 @@ fn the_strict_reader_tells_whole_from_cut() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nA: b\r\n\r\n";
     let lengthy = "HTTP/1.1 103 A\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
     for whole in [chunked, lengthy] {
-        let all = Verdict::Whole(200, "hi".into());
+        let all = CheckVerdict::Whole(200, "hi".into());
         assert_eq!(verdict(whole.as_bytes(), false), all);
         for count in 0..whole.len() {
             assert_ne!(verdict(&whole.as_bytes()[..count], false), all, "{count}");
         }
     }
     let unframed = b"HTTP/1.1 200 OK\r\n\r\nhi";
-    assert_eq!(verdict(unframed, false), Verdict::Whole(200, "hi".into()));
-    assert_eq!(verdict(unframed, true), Verdict::Cut(200, "hi".into()));
+    assert_eq!(verdict(unframed, false), CheckVerdict::Whole(200, "hi".into()));
+    assert_eq!(verdict(unframed, true), CheckVerdict::Cut(200, "hi".into()));
 }

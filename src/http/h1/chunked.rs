@@ -46,12 +46,12 @@ pub struct Admitted {
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Chunked {
-    state: State,
+    state: ChunkState,
     emit: Emit,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ChunkState {
     Size,
     Data(u64),
     DataEnd,
@@ -63,36 +63,36 @@ enum State {
 impl Chunked {
     /// At the first chunk of a body.
     pub fn new(emit: Emit) -> Self {
-        Self { state: State::Size, emit }
+        Self { state: ChunkState::Size, emit }
     }
 
     /// Whether the body has ended.
     pub fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.state == ChunkState::Done
     }
 
     /// Checks as much of `bytes` as can be understood and moves what may go on to its front.
     ///
     /// Once it has failed it fails for ever.
     pub fn admit(&mut self, bytes: &mut [u8]) -> Result<Admitted, Reject> {
-        self.advance(bytes).inspect_err(|reject| self.state = State::Broken(*reject))
+        self.advance(bytes).inspect_err(|reject| self.state = ChunkState::Broken(*reject))
     }
 
     fn advance(&mut self, bytes: &mut [u8]) -> Result<Admitted, Reject> {
         let mut work = Work { bytes, emit: self.emit, at: Admitted::default() };
         loop {
             let next = match self.state {
-                State::Size => work.size()?,
-                State::Data(left) => Some(work.data(left)),
-                State::DataEnd => work.data_end()?,
-                State::Done => None,
-                State::Broken(reject) => return Err(reject),
+                ChunkState::Size => work.size()?,
+                ChunkState::Data(left) => Some(work.data(left)),
+                ChunkState::DataEnd => work.data_end()?,
+                ChunkState::Done => None,
+                ChunkState::Broken(reject) => return Err(reject),
             };
             match next {
                 Some(state) => self.state = state,
                 None => return Ok(work.at),
             }
-            if let State::Data(left) = self.state
+            if let ChunkState::Data(left) = self.state
                 && work.at.used == work.bytes.len()
                 && left > 0
             {
@@ -110,7 +110,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn size(&mut self) -> Result<Option<State>, Reject> {
+    fn size(&mut self) -> Result<Option<ChunkState>, Reject> {
         self.refuse_early_size()?;
         let from = self.at.used;
         let Some(line) = self.line(from, CHUNK_LINE_BYTES_MAX, Reject::ChunkLineTooLong)? else {
@@ -128,24 +128,24 @@ impl Work<'_> {
         self.keep_framing(start, digits - zeros);
         self.keep_line_end();
         self.at.used += line + 2;
-        Ok(Some(State::Data(size)))
+        Ok(Some(ChunkState::Data(size)))
     }
 
-    fn data(&mut self, left: u64) -> State {
+    fn data(&mut self, left: u64) -> ChunkState {
         let here = self.bytes.len() - self.at.used;
         let count = usize::try_from(left).unwrap_or(usize::MAX).min(here);
         self.keep(self.at.used, count);
         self.at.used += count;
         let left = left - count as u64;
-        if left == 0 { State::DataEnd } else { State::Data(left) }
+        if left == 0 { ChunkState::DataEnd } else { ChunkState::Data(left) }
     }
 
-    fn data_end(&mut self) -> Result<Option<State>, Reject> {
+    fn data_end(&mut self) -> Result<Option<ChunkState>, Reject> {
         match self.bytes[self.at.used..] {
             [b'\r', b'\n', ..] => {
                 self.keep_line_end();
                 self.at.used += 2;
-                Ok(Some(State::Size))
+                Ok(Some(ChunkState::Size))
             }
             [] | [b'\r'] => Ok(None),
             _ => Err(Reject::ChunkEnd),
@@ -154,7 +154,7 @@ impl Work<'_> {
 
     /// The last chunk and the trailer section behind it, whose first line begins at `from`. Nothing
     /// of them goes on before all is here: whoever reads it may act at the last chunk.
-    fn last(&mut self, from: usize) -> Result<Option<State>, Reject> {
+    fn last(&mut self, from: usize) -> Result<Option<ChunkState>, Reject> {
         let mut end = from;
         loop {
             let room = TRAILER_BYTES_MAX - (end - from).min(TRAILER_BYTES_MAX);
@@ -178,7 +178,7 @@ impl Work<'_> {
             Emit::Data => {}
         }
         self.at.used = end;
-        Ok(Some(State::Done))
+        Ok(Some(ChunkState::Done))
     }
 
     /// The length of the line that begins at `from` without its CRLF, once it is whole.

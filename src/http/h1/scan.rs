@@ -8,7 +8,7 @@ use crate::reject::Reject;
 pub struct Limits {
     /// Bytes of a head, its last empty line included.
     pub head_bytes_max: usize,
-    /// Fields of a head; at most [`super::head::FIELDS_CEILING`].
+    /// Fields of a head; at most [`crate::http::message::head::FIELDS_CEILING`].
     pub fields_max: usize,
 }
 

@@ -2,34 +2,34 @@
 
 use tokio::time::Instant;
 
-use super::http::Answer;
-use crate::control::state::Board;
-use crate::upstream::admin_state::Order;
+use super::http::AdminAnswer;
+use crate::control::state::ControlState;
+use crate::upstream::admin_state::AdminMode;
 
 /// An order, and the endpoint it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Command {
+pub(crate) struct EndpointCommand {
     upstream: String,
     address: String,
-    order: Order,
+    order: AdminMode,
 }
 
-impl Command {
+impl EndpointCommand {
     /// `/upstreams/NAME/endpoints/ADDR/drain`, or `ready` or `down`; names are percent-encoded.
     pub(crate) fn of(path: &str) -> Option<Self> {
         let mut words = path.strip_prefix('/')?.split('/');
         let mut next = || words.next().and_then(decoded);
         let (of, upstream, at, address) = (next()?, next()?, next()?, next()?);
         let verb = next()?;
-        let known = [Order::Ready, Order::Drained, Order::Down];
+        let known = [AdminMode::Ready, AdminMode::Drained, AdminMode::Down];
         let order = known.into_iter().find(|order| order.verb() == verb)?;
         let fits = of == "upstreams" && at == "endpoints" && words.next().is_none();
         fits.then_some(Self { upstream, address, order })
     }
 
     /// Carries it out.
-    pub(crate) fn follow(&self, board: &Board) -> Answer {
-        let (plan, now) = (board.facts().plan, board.epoch.tick(Instant::now()));
+    pub(crate) fn follow(&self, control_state: &ControlState) -> AdminAnswer {
+        let (plan, now) = (control_state.facts().plan, control_state.epoch.tick(Instant::now()));
         let Self { upstream: name, address, order } = self;
         let mut found = 0;
         for upstream in plan.upstreams.iter().filter(|upstream| *upstream.name == **name) {
@@ -38,23 +38,23 @@ impl Command {
             };
             let Some(endpoint) = named(address) else { continue };
             found += 1;
-            if endpoint.record.standing.set(*order, now) {
+            if endpoint.record.admin_state.set(*order, now) {
                 log::warn!("{name}: {address} {} by order", done(*order));
             }
         }
         if found == 0 {
-            return Answer::text(404, "there is no such endpoint: see /status\n");
+            return AdminAnswer::text(404, "there is no such endpoint: see /status\n");
         }
-        Answer::text(200, format!("{name}: {address} {}\n", done(*order)))
+        AdminAnswer::text(200, format!("{name}: {address} {}\n", done(*order)))
     }
 }
 
 /// What has been done.
-const fn done(order: Order) -> &'static str {
+const fn done(order: AdminMode) -> &'static str {
     match order {
-        Order::Ready => "is ready",
-        Order::Drained => "is drained",
-        Order::Down => "is taken down",
+        AdminMode::Ready => "is ready",
+        AdminMode::Drained => "is drained",
+        AdminMode::Down => "is taken down",
     }
 }
 
@@ -84,18 +84,18 @@ mod tests {
     #[test]
     fn a_path_names_an_endpoint_and_what_to_do() {
         let of = |path: &str| {
-            Command::of(path).map(|found| (found.upstream, found.address, found.order))
+            EndpointCommand::of(path).map(|found| (found.upstream, found.address, found.order))
         };
         let named = |upstream: &str, address: &str, order| {
             Some((upstream.to_owned(), address.to_owned(), order))
         };
         let rows = [
-            ("/upstreams/a/endpoints/1.2.3.4:5/drain", named("a", "1.2.3.4:5", Order::Drained)),
+            ("/upstreams/a/endpoints/1.2.3.4:5/drain", named("a", "1.2.3.4:5", AdminMode::Drained)),
             (
                 "/upstreams/%2Fa%2f/endpoints/%5B::1%5D:5/ready",
-                named("/a/", "[::1]:5", Order::Ready),
+                named("/a/", "[::1]:5", AdminMode::Ready),
             ),
-            ("/upstreams/a/endpoints/unix:%2Fx/down", named("a", "unix:/x", Order::Down)),
+            ("/upstreams/a/endpoints/unix:%2Fx/down", named("a", "unix:/x", AdminMode::Down)),
             ("/upstreams/a/endpoints/b/up", None),
             ("/upstreams/a/endpoints/b/drain/c", None),
             ("/upstreams/a/endpoints/b", None),

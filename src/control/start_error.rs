@@ -1,0 +1,54 @@
+//! Why a balancer was not started, or a reload was refused.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use crate::address::Address;
+
+/// Why nothing was started.
+#[derive(Debug)]
+pub enum StartError {
+    /// An address could not be bound.
+    Bind(Address, io::Error),
+    /// An address overlaps with one that this process listens on.
+    Held(Address, Address),
+    /// A thread or a runtime could not be made.
+    Thread(io::Error),
+    /// The user or group asked for could not be assumed.
+    Identity(io::Error),
+    /// A file could not be written.
+    File(PathBuf, io::Error),
+    /// No process has handed over.
+    TakeOver(io::Error),
+    /// What a reload cannot change.
+    Fixed(&'static str),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(f, "{address} is in use: stop what listens there or choose another address")
+            }
+            Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Held(wanted, held) => write!(
+                f,
+                "{wanted} cannot be bound while this process listens on {held}: take that out by a \
+                 reload of its own first"
+            ),
+            Self::Thread(error) => write!(f, "cannot start a thread: {error}"),
+            Self::Identity(error) => {
+                write!(f, "cannot become the user or group asked for: {error}; start as root")
+            }
+            Self::TakeOver(error) if error.kind() == io::ErrorKind::TimedOut => {
+                f.write_str("no process has handed over in time: send SIGQUIT to the old one")
+            }
+            Self::TakeOver(error) => write!(f, "cannot take over: {error}"),
+            Self::File(path, error) => write!(f, "cannot write {}: {error}", path.display()),
+            Self::Fixed(what) => write!(f, "a reload cannot change {what}: restart for that"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}

@@ -1,0 +1,136 @@
+//! Accepting: one task per listening socket.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::{Instant, sleep};
+
+use crate::net::limiter::{ConnectionLimiter, ConnectionPermit};
+use crate::net::listen::{Listener, Peer};
+use crate::net::stream::Stream;
+use crate::plan::handle::PlanHandle;
+use crate::plan::listener::ListenerKind;
+use crate::session;
+
+/// The wait after a failure to accept, doubling up to the second one while failures go on.
+const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+
+/// Between two warnings that there is no room.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What a listener needs to take connections in.
+pub(super) struct Acceptor {
+    pub(super) listener: Listener,
+    pub(super) kind: Cell<ListenerKind>,
+    pub(super) limiter: Arc<ConnectionLimiter>,
+    pub(super) handle: Rc<PlanHandle>,
+    /// A connection for which there is no room yet.
+    pub(super) waiting: RefCell<Option<(Stream, Peer)>>,
+}
+
+/// A listening socket, and the task that accepts from it.
+pub(super) struct AcceptTask {
+    pub(super) id: u64,
+    pub(super) acceptor: Rc<Acceptor>,
+    accepting: JoinHandle<()>,
+}
+
+impl AcceptTask {
+    pub(super) fn open(id: u64, acceptor: Acceptor) -> Self {
+        let acceptor = Rc::new(acceptor);
+        let accepting = spawn_local(Rc::clone(&acceptor).accept());
+        Self { id, acceptor, accepting }
+    }
+
+    /// What the kernel has accepted is left to who else has the socket.
+    pub(super) async fn leave(self) {
+        self.accepting.abort();
+        let _ = self.accepting.await;
+        if let Some((stream, peer)) = self.acceptor.waiting.take() {
+            let permit = self.acceptor.limiter.enter_anyway();
+            self.acceptor.admit(stream, peer, permit);
+        }
+    }
+
+    pub(super) async fn close(self) {
+        self.accepting.abort();
+        // Its share of the listener goes with the task, which is not dropped before it is awaited.
+        let _ = self.accepting.await;
+        if let Some(acceptor) = Rc::into_inner(self.acceptor) {
+            acceptor.close();
+        }
+    }
+}
+
+impl Acceptor {
+    async fn accept(self: Rc<Self>) {
+        let mut backoff = ACCEPT_BACKOFF.0;
+        let mut warned: Option<Instant> = None;
+        let metrics = Arc::clone(&self.handle.get().metrics);
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    backoff = ACCEPT_BACKOFF.0;
+                    metrics.accepted.add(1);
+                    if let Some(permit) = self.limiter.try_enter() {
+                        self.admit(stream, peer, permit);
+                        continue;
+                    }
+                    metrics.waited.add(1);
+                    if warned.is_none_or(|warned| warned.elapsed() > WARNING_INTERVAL) {
+                        warned = Some(Instant::now());
+                        let most = self.limiter.connections_max();
+                        log::warn!("{most} connections are open, others wait: --max-connections");
+                    }
+                    self.waiting.replace(Some((stream, peer)));
+                    let permit = self.limiter.enter().await;
+                    if let Some((stream, peer)) = self.waiting.take() {
+                        self.admit(stream, peer, permit);
+                    }
+                }
+                Err(error) if is_of_one_connection(&error) => metrics.accept_errors.add(1),
+                Err(error) => {
+                    metrics.accept_errors.add(1);
+                    log::warn!("cannot accept connections: {error}; next try in {backoff:?}");
+                    sleep(backoff).await;
+                    backoff = (backoff * 2).min(ACCEPT_BACKOFF.1);
+                }
+            }
+        }
+    }
+
+    /// Takes the connections that the kernel has already accepted for us, be there room or not.
+    fn close(self) {
+        let Self { listener, kind, limiter, handle, waiting } = self;
+        let queued = listener.close();
+        handle.get().metrics.accepted.add(queued.len() as u64);
+        for (stream, peer) in waiting.take().into_iter().chain(queued) {
+            session::admit(stream, peer, kind.get(), limiter.enter_anyway(), &handle);
+        }
+    }
+
+    fn admit(&self, stream: Stream, peer: Peer, permit: ConnectionPermit) {
+        session::admit(stream, peer, self.kind.get(), permit, &self.handle);
+    }
+}
+
+/// accept(2): errors that were waiting on the new connection say nothing about the next one.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown,
+        NetworkUnreachable,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionReset
+            | HostUnreachable
+            | Interrupted
+            | NetworkDown
+            | NetworkUnreachable
+    )
+}
