@@ -33,6 +33,7 @@ pub mod demo;
 pub mod drain;
 pub mod fault;
 pub mod http;
+pub mod id;
 pub mod log;
 pub mod metrics;
 pub mod net;

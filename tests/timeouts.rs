@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::time::Duration;
 
+use evener::id::{EndpointId, UpstreamId};
 use evener::upstream::health::Admission;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
@@ -244,7 +245,7 @@ fn an_endpoint_has_one_trial_at_a_time() {
                 send(&mut client, GET).await;
                 until(&mut client, "\r\n\r\nok").await;
             }
-            attempts.push(context.counts(0, 0).begun.get());
+            attempts.push(context.counts(UpstreamId::new(0), EndpointId::new(0)).begun.get());
             sleep(seconds(11)).await;
         }
         assert_eq!(attempts, [3, 4, 5]);

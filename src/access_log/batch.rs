@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::entry::{Entry, Protocol, Timers};
 use super::format::Names;
 use super::termination::Termination;
+use crate::id::{EndpointId, RouteId, UpstreamId};
 
 /// How many of the endpoints that were tried are kept.
 pub const TRIED_MAX: usize = 8;
@@ -74,11 +75,11 @@ pub struct Facts {
     pub bytes_to_client: u64,
     /// Bytes among both that went through splice(2).
     pub bytes_spliced: u64,
-    /// The index of the route that was found.
-    pub route: Option<u32>,
-    /// The index of the upstream behind it.
-    pub upstream: Option<u32>,
-    /// The indices of the endpoints that were tried.
+    /// The route that was found.
+    pub route: Option<RouteId>,
+    /// The upstream that its requests go to.
+    pub upstream: Option<UpstreamId>,
+    /// The endpoints that were tried.
     pub tried: Tried,
     /// How long it took.
     pub timers: Timers,
@@ -99,7 +100,7 @@ impl Facts {
             bytes_spliced: 0,
             route: None,
             upstream: None,
-            tried: Tried { indices: [0; TRIED_MAX], count: 0 },
+            tried: Tried { endpoints: [EndpointId::new(0); TRIED_MAX], count: 0 },
             timers: Timers {
                 head: None,
                 queue: None,
@@ -115,22 +116,22 @@ impl Facts {
 /// The endpoints that were tried, in order.
 #[derive(Clone, Copy, Debug)]
 pub struct Tried {
-    indices: [u32; TRIED_MAX],
+    endpoints: [EndpointId; TRIED_MAX],
     count: u32,
 }
 
 impl Tried {
     /// One more; which it was is kept of the first ones only, the number of all.
-    pub fn push(&mut self, index: u32) {
-        if let Some(place) = self.indices.get_mut(self.count as usize) {
-            *place = index;
+    pub fn push(&mut self, endpoint: EndpointId) {
+        if let Some(place) = self.endpoints.get_mut(self.count as usize) {
+            *place = endpoint;
         }
         self.count += 1;
     }
 
     /// The first ones.
-    fn first(&self) -> &[u32] {
-        &self.indices[..TRIED_MAX.min(self.count as usize)]
+    fn first(&self) -> &[EndpointId] {
+        &self.endpoints[..TRIED_MAX.min(self.count as usize)]
     }
 }
 
@@ -293,9 +294,9 @@ mod tests {
     fn the_first_of_many_endpoints_are_kept_and_all_counted() {
         let mut batch = Batch::default();
         let mut facts = NOTHING;
-        (0..20).for_each(|_| facts.tried.push(7));
+        (0..20).for_each(|_| facts.tried.push(EndpointId::new(7)));
         batch.push(&facts, &Texts::default(), &Arc::default());
         let entry = batch.entries().next().unwrap();
-        assert_eq!((entry.tried, entry.retries), (&[7; TRIED_MAX][..], 19));
+        assert_eq!((entry.tried, entry.retries), (&[EndpointId::new(7); TRIED_MAX][..], 19));
     }
 }

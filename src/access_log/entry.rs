@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::format::{Label, Names};
 use super::termination::Termination;
+use crate::id::{EndpointId, RouteId, UpstreamId};
 
 /// What the client spoke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,11 +68,11 @@ pub(super) struct Entry<'a> {
     /// The names of all that follows, for the process as it was.
     pub names: &'a Names,
     /// The route that was found.
-    pub route: Option<u32>,
+    pub route: Option<RouteId>,
     /// The upstream behind it.
-    pub upstream: Option<u32>,
+    pub upstream: Option<UpstreamId>,
     /// Every endpoint of it that was tried, in order, the one that answered last.
-    pub tried: &'a [u32],
+    pub tried: &'a [EndpointId],
     /// Attempts beyond the first.
     pub retries: u32,
     /// How long it took.
@@ -98,10 +99,10 @@ impl<'a> Entry<'a> {
     pub(super) fn names(
         &self,
     ) -> (Option<&'a Label>, Option<&'a Label>, impl Iterator<Item = &'a Label>) {
-        let route = self.route.and_then(|index| self.names.routes.get(index as usize));
-        let upstream = self.upstream.and_then(|index| self.names.upstreams.get(index as usize));
+        let route = self.route.and_then(|id| self.names.routes.get(id.index()));
+        let upstream = self.upstream.and_then(|id| self.names.upstreams.get(id.index()));
         let endpoints: &[Label] = upstream.map_or(&[], |(_, endpoints)| endpoints);
-        let tried = self.tried.iter().filter_map(|index| endpoints.get(*index as usize));
+        let tried = self.tried.iter().filter_map(|id| endpoints.get(id.index()));
         (route, upstream.map(|(name, _)| name), tried)
     }
 

@@ -54,6 +54,7 @@ mod tests {
 
     use super::*;
     use crate::address::Address;
+    use crate::id::{EndpointId, RouteId, UpstreamId};
 
     fn line(facts: &Facts, texts: [&[u8]; 6], name: &str, format: Format) -> String {
         let first = Address::Tcp(([10, 0, 0, 1], 80).into());
@@ -81,8 +82,8 @@ mod tests {
         bytes_from_client: 310,
         bytes_to_client: 123,
         bytes_spliced: 7,
-        route: Some(0),
-        upstream: Some(0),
+        route: Some(RouteId::new(0)),
+        upstream: Some(UpstreamId::new(0)),
         timers: Timers {
             head: Some(Duration::from_micros(10)),
             first_byte: Some(Duration::from_millis(1)),
@@ -97,8 +98,8 @@ mod tests {
 
     fn exchange() -> Facts {
         let mut facts = EXCHANGE;
-        facts.tried.push(1);
-        facts.tried.push(0);
+        facts.tried.push(EndpointId::new(1));
+        facts.tried.push(EndpointId::new(0));
         facts
     }
 
@@ -191,12 +192,12 @@ mod tests {
                 unix_micros: random.next(),
                 status: (number % 1000) as u16,
                 bytes_to_client: number,
-                route: Some(0),
-                upstream: Some(0),
+                route: Some(RouteId::new(0)),
+                upstream: Some(UpstreamId::new(0)),
                 timers: Timers { head: Some(Duration::from_nanos(number)), ..NOTHING.timers },
                 ..NOTHING
             };
-            (0..number % 3).for_each(|_| facts.tried.push(0));
+            (0..number % 3).for_each(|_| facts.tried.push(EndpointId::new(0)));
             let texts = [&method, &target, &host, &referer, &user_agent, name.as_bytes()];
             let combined = line(&facts, texts, &name, Format::Combined);
             let json = line(&facts, texts, &name, Format::Json);

@@ -211,7 +211,7 @@ fn of_routes(out: &mut Exposition, plan: &Plan, names: &[String]) {
     for route in &plan.routes {
         for (place, class) in CLASSES {
             let count: u64 = route.counts.iter().map(|own| own.responses[place].get()).sum();
-            let upstream = names[route.upstream].as_str();
+            let upstream = names[route.upstream.index()].as_str();
             let labels = [("route", &*route.name), ("upstream", upstream), ("class", class)];
             out.sample(name, &labels, count);
         }

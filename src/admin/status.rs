@@ -210,7 +210,7 @@ fn rejects(control_state: &ControlState) -> BTreeMap<String, u64> {
 fn routes(plan: &Plan) -> Vec<OfRoute> {
     let of_route = |route: &Route| OfRoute {
         route: route.name.to_string(),
-        upstream: plan.upstreams[route.upstream].name.to_string(),
+        upstream: plan.upstream(route.upstream).name.to_string(),
         requests: route.counts.iter().flat_map(|counts| &counts.responses).map(Counter::get).sum(),
     };
     plan.routes.iter().map(of_route).collect()

@@ -5,6 +5,7 @@ pub mod tried;
 
 use std::sync::Arc;
 
+use crate::id::EndpointId;
 use crate::upstream::Upstream;
 use crate::upstream::endpoint::{Endpoint, Role};
 use crate::upstream::health::{Admission, Tick};
@@ -24,8 +25,8 @@ pub enum NoneLeft {
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Picked {
-    /// The endpoint, by its index.
-    pub endpoint: usize,
+    /// The endpoint.
+    pub endpoint: EndpointId,
     /// Whether this request decides if an ejected endpoint comes back.
     pub on_trial: bool,
 }
@@ -77,10 +78,10 @@ impl Balancer {
             let admin_state = |index: usize| endpoints[index].admission(now);
             let fit = |index: usize| {
                 endpoints[index].role == role
-                    && !tried.contains(index)
+                    && !tried.contains(EndpointId::new(index))
                     && matches!(admin_state(index), Admission::Open | Admission::TrialDue)
             };
-            let endpoint = match self.upstream.policy {
+            let index = match self.upstream.policy {
                 Policy::RoundRobin => self.turns.pick(fit),
                 Policy::LeastRequests => {
                     let load = |index: usize| load(&endpoints[index], self.worker);
@@ -88,10 +89,11 @@ impl Balancer {
                     self.turns.pick(|index| fit(index) && load(index) == least)
                 }
             }?;
-            if admin_state(endpoint) == Admission::Open {
+            let endpoint = EndpointId::new(index);
+            if admin_state(index) == Admission::Open {
                 return Some(Picked { endpoint, on_trial: false });
             }
-            if endpoints[endpoint].health().claim_trial(now, &self.upstream.thresholds) {
+            if endpoints[index].health().claim_trial(now, &self.upstream.thresholds) {
                 return Some(Picked { endpoint, on_trial: true });
             }
             // Another worker has just claimed the trial.
@@ -104,7 +106,9 @@ impl Balancer {
     fn pick_ejected(&mut self, now: Tick, tried: &Tried) -> Result<Picked, NoneLeft> {
         let endpoints = &self.upstream.endpoints;
         let dead = |index: usize| endpoints[index].admission(now) == Admission::Down;
-        let picked = self.turns.pick(|index| !tried.contains(index) && !dead(index));
+        let picked =
+            self.turns.pick(|index| !tried.contains(EndpointId::new(index)) && !dead(index));
+        let picked = picked.map(EndpointId::new);
         picked.map(|endpoint| Picked { endpoint, on_trial: false }).ok_or_else(|| {
             let all_down = (0..endpoints.len()).all(dead);
             if all_down { NoneLeft::AllDown } else { NoneLeft::AllTried }
@@ -148,7 +152,7 @@ mod tests {
 
     fn picks(balancer: &mut Balancer, now: Tick, times: usize) -> Vec<usize> {
         let picks = (0..times).filter_map(|_| balancer.pick(now, &Tried::default()).ok());
-        picks.map(|picked| picked.endpoint).collect()
+        picks.map(|picked| picked.endpoint.index()).collect()
     }
 
     #[test]
@@ -210,7 +214,7 @@ mod tests {
         of_three.endpoints[2].weight = NonZeroU16::new(4).unwrap();
         let mut balancer = Balancer::new(Arc::new(of_three), 0);
         let begin = |balancer: &mut Balancer| {
-            let picked = balancer.pick(NOW, &Tried::default()).unwrap().endpoint;
+            let picked = balancer.pick(NOW, &Tried::default()).unwrap().endpoint.index();
             balancer.upstream.endpoints[picked].record.counts[0].begun.add(1);
             picked
         };

@@ -1,32 +1,34 @@
 //! Which endpoints an exchange has tried.
 
+use crate::id::EndpointId;
+
 /// The most endpoints one exchange may try, the first attempt included.
 pub const ATTEMPTS_MAX: usize = 8;
 
 /// The endpoints that one exchange has tried already: a set of at most
-/// [`ATTEMPTS_MAX`] indices, held in place.
+/// [`ATTEMPTS_MAX`], held in place.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tried {
-    indices: [usize; ATTEMPTS_MAX],
+    endpoints: [EndpointId; ATTEMPTS_MAX],
     len: usize,
 }
 
 impl Tried {
-    /// Adds `index`. False, and nothing changes, if it was there already or
+    /// Adds `endpoint`. False, and nothing changes, if it was there already or
     /// the set is full.
-    pub fn insert(&mut self, index: usize) -> bool {
-        if self.is_full() || self.contains(index) {
+    pub fn insert(&mut self, endpoint: EndpointId) -> bool {
+        if self.is_full() || self.contains(endpoint) {
             return false;
         }
-        self.indices[self.len] = index;
+        self.endpoints[self.len] = endpoint;
         self.len += 1;
         true
     }
 
-    /// Whether `index` was inserted before.
+    /// Whether `endpoint` was inserted before.
     #[must_use]
-    pub fn contains(&self, index: usize) -> bool {
-        self.indices[..self.len].contains(&index)
+    pub fn contains(&self, endpoint: EndpointId) -> bool {
+        self.endpoints[..self.len].contains(&endpoint)
     }
 
     /// Whether the exchange has used up its attempts.
@@ -42,13 +44,13 @@ mod tests {
 
     #[test]
     fn tried_holds_different_endpoints_until_full() {
-        let mut tried = Tried::default();
-        assert!(!tried.contains(0));
-        assert!(tried.insert(0) && !tried.insert(0));
-        assert!(tried.contains(0) && !tried.contains(1));
+        let (mut tried, id) = (Tried::default(), EndpointId::new);
+        assert!(!tried.contains(id(0)));
+        assert!(tried.insert(id(0)) && !tried.insert(id(0)));
+        assert!(tried.contains(id(0)) && !tried.contains(id(1)));
         for index in 1..ATTEMPTS_MAX {
-            assert!(!tried.is_full() && tried.insert(index * 100));
+            assert!(!tried.is_full() && tried.insert(id(index * 100)));
         }
-        assert!(tried.is_full() && !tried.insert(99) && !tried.contains(99));
+        assert!(tried.is_full() && !tried.insert(id(99)) && !tried.contains(id(99)));
     }
 }

@@ -22,6 +22,7 @@ use crate::fault::{Fault, Kind, Side, Stage};
 use crate::http::h1::parse;
 use crate::http::h1::scan::{Limits, Scan};
 use crate::http::message::head::Storage;
+use crate::id::{EndpointId, UpstreamId};
 use crate::net::connect::connect;
 use crate::net::deadline::{Activity, Elapsed, Epoch, Timer};
 use crate::plan::Plan;
@@ -56,7 +57,7 @@ struct CheckSpec {
 /// An endpoint that a question is asked for.
 struct CheckTarget {
     upstream: Arc<Upstream>,
-    endpoint: usize,
+    endpoint: EndpointId,
 }
 
 /// A question that is asked again and again, and every endpoint it is asked for.
@@ -145,10 +146,11 @@ impl Checker {
 
     fn specs(&self, plan: &Plan) -> HashMap<CheckSpec, Vec<CheckTarget>> {
         let mut specs: HashMap<CheckSpec, Vec<CheckTarget>> = HashMap::new();
-        for (index, upstream) in plan.upstreams.iter().enumerate() {
-            let mut routes = plan.routes.iter().filter(|route| route.upstream == index);
+        for (id, upstream) in (0..).map(UpstreamId::new).zip(&plan.upstreams) {
+            let mut routes = plan.routes.iter().filter(|route| route.upstream == id);
             let host = routes.find_map(|route| route.host_header.clone());
-            for (endpoint, Endpoint { address, .. }) in upstream.endpoints.iter().enumerate() {
+            let ids = (0..).map(EndpointId::new);
+            for (endpoint, Endpoint { address, .. }) in ids.zip(&upstream.endpoints) {
                 if upstream.check == Check::Off {
                     self.forget(upstream, endpoint);
                     continue;
@@ -170,8 +172,8 @@ impl Checker {
 
     /// Takes back what checks have found out about an endpoint that is not checked any more: nobody
     /// else would.
-    fn forget(&self, upstream: &Upstream, endpoint: usize) {
-        let (health, now) = (upstream.endpoints[endpoint].health(), self.now());
+    fn forget(&self, upstream: &Upstream, endpoint: EndpointId) {
+        let (health, now) = (upstream.endpoint(endpoint).health(), self.now());
         if health.admission(now) == Admission::Down
             && let Some(transition) = health.on_check(CheckVerdict::Up, now)
         {
@@ -216,7 +218,7 @@ impl Checker {
             Err(fault) => fault,
         };
         for CheckTarget { upstream, endpoint } in targets {
-            let record = &upstream.endpoints[*endpoint].record;
+            let record = &upstream.endpoint(*endpoint).record;
             if let Err(fault) = result {
                 record.failures.add(Failed { at: now, met: Met::ByCheck, fault });
             }

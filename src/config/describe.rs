@@ -67,7 +67,7 @@ fn listed(config: &Config) -> Vec<Item> {
     items.extend(config.listeners.iter().map(|listener| {
         let service = match listener.kind.service {
             Service::Http => "HTTP".to_owned(),
-            Service::Tcp { upstream } => format!("TCP to {}", plan.upstreams[upstream].name),
+            Service::Tcp { upstream } => format!("TCP to {}", plan.upstream(upstream).name),
         };
         let preamble = match listener.kind.preamble {
             Preamble::Nothing => "",
@@ -97,7 +97,7 @@ fn item(subject: impl Into<String>, predicate: impl std::fmt::Display) -> Item {
 }
 
 fn of_route(route: &Route, plan: &Plan) -> Item {
-    let upstream = &plan.upstreams[route.upstream];
+    let upstream = plan.upstream(route.upstream);
     let mut says = format!("to {}", upstream.name);
     if let Some(prefix) = &route.strips {
         let _ = write!(says, ", without {prefix}");

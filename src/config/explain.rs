@@ -51,7 +51,7 @@ pub fn explain(config: &Config, host: &str, target: &str) -> Result<Explanation,
         text.push_str("route: none takes it, the answer is 404\n");
         return Ok(Explanation { text, is_routed: false });
     };
-    let route = &plan.routes[found];
+    let route = plan.route(found);
     let others: Vec<&str> =
         fitting.map(|other| &*other.name).filter(|name| *name != &*route.name).collect();
     let _ = writeln!(text, "route {}: {}", route.name, why(route, &others));
@@ -62,7 +62,7 @@ pub fn explain(config: &Config, host: &str, target: &str) -> Result<Explanation,
     if let Some(host) = &route.host_header {
         let _ = writeln!(text, "Host: {host}, instead of the client's");
     }
-    let upstream = Upstream::clone(&plan.upstreams[route.upstream]);
+    let upstream = Upstream::clone(plan.upstream(route.upstream));
     for Item { subject, predicate } in
         of_upstream(&Upstream { timeouts: route.timeouts, ..upstream })
     {

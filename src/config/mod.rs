@@ -275,6 +275,7 @@ mod tests {
 
     use super::*;
     use crate::config::cli::Cli;
+    use crate::id::UpstreamId;
     use crate::plan::listener::Service;
     use crate::upstream::settings::Check;
 
@@ -348,7 +349,7 @@ mod tests {
         let config = config(&["--tcp", ":5432=127.0.0.1:1,proxy=v2"]).unwrap();
         let [listener] = &config.listeners[..] else { panic!("{:?}", config.listeners) };
         assert_eq!(listener.address.to_string(), "0.0.0.0:5432");
-        assert_eq!(listener.kind.service, Service::Tcp { upstream: 0 });
+        assert_eq!(listener.kind.service, Service::Tcp { upstream: UpstreamId::new(0) });
         assert!(config.plan.upstreams[0].announces.is_some());
     }
 

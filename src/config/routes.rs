@@ -8,6 +8,7 @@ use super::sources::Sources;
 use super::upstreams::{At, Upstreams};
 use super::value::{self, Resolve};
 use crate::http::message::authority::is_authority;
+use crate::id::UpstreamId;
 use crate::plan::Route;
 use crate::route::{Pattern, Router};
 use crate::upstream::Traffic;
@@ -92,7 +93,7 @@ impl Routes {
             mistakes.add(&place, what);
         }
         let strips = strips.flatten();
-        self.add(pattern, upstream, upstreams.built[upstream].timeouts, place);
+        self.add(pattern, upstream, upstreams.get(upstream).timeouts, place);
         let Some(route) = self.built.last_mut() else { return };
         route.strips = strips;
         let mut at = At { file, mistakes };
@@ -106,7 +107,13 @@ impl Routes {
         route.timeouts.tunnel = at.over(entry.tunnel_timeout.as_ref(), duration, tunnel);
     }
 
-    fn add(&mut self, pattern: Pattern, upstream: usize, timeouts: UpstreamTimeouts, place: Place) {
+    fn add(
+        &mut self,
+        pattern: Pattern,
+        upstream: UpstreamId,
+        timeouts: UpstreamTimeouts,
+        place: Place,
+    ) {
         self.built.push(Route {
             name: pattern.to_string().into(),
             counts: Route::counts(self.workers),
@@ -122,14 +129,14 @@ impl Routes {
     /// Finds each by its pattern; none may take the very requests of another.
     pub(super) fn router(&self, mistakes: &mut Mistakes) -> Router {
         Router::new(&self.patterns).unwrap_or_else(|duplicate| {
-            let pattern = &self.patterns[duplicate.second];
-            let what = match &self.places[duplicate.first] {
+            let pattern = &self.patterns[duplicate.second.index()];
+            let what = match &self.places[duplicate.first.index()] {
                 Place::Flag(_) | Place::Argument(_) => format!("{pattern} is given twice"),
                 earlier @ Place::File { .. } => {
                     format!("no request comes here: the route at {earlier} takes {pattern} already")
                 }
             };
-            mistakes.add(&self.places[duplicate.second], what);
+            mistakes.add(&self.places[duplicate.second.index()], what);
             Router::default()
         })
     }

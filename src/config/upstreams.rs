@@ -13,6 +13,7 @@ use super::mistake::{Mistakes, Place};
 use super::sources::Sources;
 use super::value::{self, Destination, Resolve};
 use crate::address::Address;
+use crate::id::UpstreamId;
 use crate::proxy_protocol::Version;
 use crate::upstream::endpoint::{Endpoint, Record, Role};
 use crate::upstream::health::Thresholds;
@@ -149,7 +150,7 @@ impl At<'_> {
 /// The upstreams while they are put together.
 pub(super) struct Upstreams<'a> {
     pub(super) built: Vec<Arc<Upstream>>,
-    named: HashMap<&'a str, usize>,
+    named: HashMap<&'a str, UpstreamId>,
     used: Vec<bool>,
     pub(super) settings: Settings,
     pub(super) workers: usize,
@@ -192,15 +193,21 @@ impl<'a> Upstreams<'a> {
             return at.mistakes.add(&place, "an upstream needs endpoints: [ADDRESS, …]");
         };
         let endpoints = self.endpoints(listed, &place, at);
-        self.named.insert(&name.value, self.built.len());
-        self.push(&name.value, endpoints, &settings, Traffic::Http, announces);
+        let id = self.push(&name.value, endpoints, &settings, Traffic::Http, announces);
+        self.named.insert(&name.value, id);
+    }
+
+    /// One of them.
+    pub(super) fn get(&self, id: UpstreamId) -> &Upstream {
+        &self.built[id.index()]
     }
 
     /// The upstream of that name, for such traffic.
-    pub(super) fn find(&mut self, name: &str, traffic: Traffic) -> Result<usize, String> {
-        let Some(&index) = self.named.get(name) else {
+    pub(super) fn find(&mut self, name: &str, traffic: Traffic) -> Result<UpstreamId, String> {
+        let Some(&id) = self.named.get(name) else {
             return Err(format!("there is no upstream {name:?}: add it to upstreams:"));
         };
+        let index = id.index();
         if self.used[index] && self.built[index].traffic != traffic {
             return Err(format!(
                 "upstream {name:?} is of routes or of tcp, not of both: write two"
@@ -211,11 +218,16 @@ impl<'a> Upstreams<'a> {
             self.built[index] = Arc::new(other);
         }
         self.used[index] = true;
-        Ok(index)
+        Ok(id)
     }
 
     /// Adds one that has the name of what leads to it.
-    pub(super) fn add(&mut self, name: &str, destination: Destination, traffic: Traffic) -> usize {
+    pub(super) fn add(
+        &mut self,
+        name: &str,
+        destination: Destination,
+        traffic: Traffic,
+    ) -> UpstreamId {
         let endpoints = destination.endpoints.into_iter();
         let endpoints =
             endpoints.map(|(address, weight)| Endpoint::new(address, weight, self.workers));
@@ -230,7 +242,7 @@ impl<'a> Upstreams<'a> {
         listed: &[Spanned<EndpointEntry>],
         (place, at): (&Place, &mut At<'_>),
         traffic: Traffic,
-    ) -> usize {
+    ) -> UpstreamId {
         let endpoints = self.endpoints(listed, place, at);
         let settings = self.settings.clone();
         self.push(name, endpoints, &settings, traffic, None)
@@ -243,7 +255,7 @@ impl<'a> Upstreams<'a> {
         settings: &Settings,
         traffic: Traffic,
         announces: Option<Version>,
-    ) -> usize {
+    ) -> UpstreamId {
         let Settings { policy, fails_max, fail_timeout, server_errors, timeouts, keeping, .. } =
             *settings;
         self.built.push(Arc::new(Upstream {
@@ -264,7 +276,7 @@ impl<'a> Upstreams<'a> {
             check_interval: settings.check_interval,
         }));
         self.used.push(false);
-        self.built.len() - 1
+        UpstreamId::new(self.built.len() - 1)
     }
 
     fn endpoints(
@@ -312,8 +324,8 @@ impl<'a> Upstreams<'a> {
     pub(super) fn refuse_meaningless(&self, sources: &Sources, mistakes: &mut Mistakes) {
         let Some(file) = &sources.file else { return };
         for entry in file.upstreams.iter().map(|entry| &entry.value) {
-            let index = entry.name.as_ref().and_then(|name| self.named.get(name.value.as_str()));
-            if index.is_none_or(|&index| self.built[index].traffic == Traffic::Http) {
+            let id = entry.name.as_ref().and_then(|name| self.named.get(name.value.as_str()));
+            if id.is_none_or(|&id| self.get(id).traffic == Traffic::Http) {
                 continue;
             }
             let is_http = |check: &&Said| check.value.starts_with("http:");
@@ -336,7 +348,7 @@ impl<'a> Upstreams<'a> {
     pub(super) fn refuse_unused(&self, sources: &Sources, mistakes: &mut Mistakes) {
         let Some(file) = sources.file.as_ref().filter(|_| sources.refuses_unused()) else { return };
         for name in file.upstreams.iter().filter_map(|entry| entry.value.name.as_ref()) {
-            if self.named.get(name.value.as_str()).is_some_and(|&index| !self.used[index]) {
+            if self.named.get(name.value.as_str()).is_some_and(|id| !self.used[id.index()]) {
                 let what = format!("nothing leads to upstream {:?}: route to it", name.value);
                 mistakes.add(&file.place(name.referenced), format!("{what} or take it out"));
             }

@@ -11,6 +11,7 @@ use super::Plan;
 use crate::balance::tried::Tried;
 use crate::balance::{Balancer, NoneLeft, Picked};
 use crate::drain::{Drain, DrainPhase};
+use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::log::access_logger::{AccessLogger, Log};
 use crate::metrics::{EndpointMetrics, Metrics, RouteMetrics};
 use crate::net::deadline::Epoch;
@@ -117,27 +118,32 @@ impl WorkerContext {
     }
 
     /// Picks an endpoint of an upstream; see [`Balancer::pick`].
-    pub fn pick(&self, upstream: usize, now: Instant, tried: &Tried) -> Result<Picked, NoneLeft> {
-        self.shares[upstream].balancer.borrow_mut().pick(self.tick(now), tried)
+    pub fn pick(
+        &self,
+        upstream: UpstreamId,
+        now: Instant,
+        tried: &Tried,
+    ) -> Result<Picked, NoneLeft> {
+        self.shares[upstream.index()].balancer.borrow_mut().pick(self.tick(now), tried)
     }
 
     /// The idle connections to an endpoint.
-    pub fn pool(&self, upstream: usize, endpoint: usize) -> &RefCell<Pool> {
-        &self.shares[upstream].pools[endpoint]
+    pub fn pool(&self, upstream: UpstreamId, endpoint: EndpointId) -> &RefCell<Pool> {
+        &self.shares[upstream.index()].pools[endpoint.index()]
     }
 
     /// What this worker counts of an endpoint.
-    pub fn counts(&self, upstream: usize, endpoint: usize) -> &EndpointMetrics {
-        &self.plan.upstreams[upstream].endpoints[endpoint].record.counts[self.worker]
+    pub fn counts(&self, upstream: UpstreamId, endpoint: EndpointId) -> &EndpointMetrics {
+        &self.plan.upstream(upstream).endpoint(endpoint).record.counts[self.worker]
     }
 
     /// What this worker counts of a route.
-    pub fn route_counts(&self, route: usize) -> &RouteMetrics {
-        &self.plan.routes[route].counts[self.worker]
+    pub fn route_counts(&self, route: RouteId) -> &RouteMetrics {
+        &self.plan.route(route).counts[self.worker]
     }
 
     /// An attempt at an endpoint begins; it ends when what is returned is dropped.
-    pub fn begin(&self, upstream: usize, endpoint: usize) -> InFlight<'_> {
+    pub fn begin(&self, upstream: UpstreamId, endpoint: EndpointId) -> InFlight<'_> {
         let counts = self.counts(upstream, endpoint);
         counts.begun.add(1);
         InFlight(counts)
@@ -162,11 +168,11 @@ impl WorkerContext {
     /// Drops idle upstream connections that have become useless.
     pub fn sweep(&self) {
         let now = Instant::now();
-        for (upstream, share) in self.shares.iter().enumerate() {
-            for (endpoint, pool) in share.pools.iter().enumerate() {
+        for (upstream, share) in self.plan.upstreams.iter().zip(&self.shares) {
+            for (endpoint, pool) in upstream.endpoints.iter().zip(&share.pools) {
                 let mut pool = pool.borrow_mut();
                 pool.sweep(now);
-                self.counts(upstream, endpoint).idle.set(pool.len());
+                endpoint.record.counts[self.worker].idle.set(pool.len());
             }
         }
     }

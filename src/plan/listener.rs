@@ -1,5 +1,7 @@
 //! What a listener is for.
 
+use crate::id::UpstreamId;
+
 /// What connections to a listener begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preamble {
@@ -30,7 +32,7 @@ pub enum Service {
     Http,
     /// Each goes to an endpoint of this upstream as it is.
     Tcp {
-        /// The index of the upstream in the plan.
-        upstream: usize,
+        /// The upstream.
+        upstream: UpstreamId,
     },
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::http::h1::scan::Limits;
+use crate::id::{RouteId, UpstreamId};
 use crate::log::access_logger::{AccessLogger, Log};
 use crate::metrics::RouteMetrics;
 use crate::route::Router;
@@ -34,8 +35,8 @@ pub struct Route {
     pub name: Box<str>,
     /// What each worker has counted; outlives the plan, as long as a later one has the route too.
     pub counts: Arc<[RouteMetrics]>,
-    /// The index of its upstream in the plan.
-    pub upstream: usize,
+    /// Where its requests go.
+    pub upstream: UpstreamId,
     /// How long waits for its endpoints may last.
     pub timeouts: upstream::settings::UpstreamTimeouts,
     /// What Host says to endpoints, if not what the client said.
@@ -54,11 +55,11 @@ impl Route {
 /// Everything that was decided before a session began; never changed, only replaced.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Finds the index of a route.
+    /// Finds the route of a request.
     pub router: Router,
-    /// By that index.
+    /// What its requests take; by [`RouteId`].
     pub routes: Vec<Route>,
-    /// What routes and listeners lead to.
+    /// What routes and listeners lead to; by [`UpstreamId`].
     pub upstreams: Vec<Arc<Upstream>>,
     /// How long waits for clients may last.
     pub timeouts: ClientTimeouts,
@@ -69,6 +70,16 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// One of its routes.
+    pub fn route(&self, id: RouteId) -> &Route {
+        &self.routes[id.index()]
+    }
+
+    /// One of its upstreams.
+    pub fn upstream(&self, id: UpstreamId) -> &Arc<Upstream> {
+        &self.upstreams[id.index()]
+    }
+
     pub(super) fn log(&self, access_logger: Rc<AccessLogger>) -> Log {
         Log::new(access_logger, self.routes.iter().map(|route| &*route.name), &self.upstreams)
     }

@@ -2,6 +2,7 @@
 #![expect(clippy::missing_panics_doc, reason = "a panic is the finding")]
 
 use super::{Pattern, Router, normalise};
+use crate::id::RouteId;
 
 /// Lines of patterns, the last one `HOST PATH` of a request: the tree finds what looking at every
 /// pattern finds, and spelling a path or a pattern anew twice is the same as once.
@@ -30,7 +31,7 @@ pub fn route(data: &[u8]) {
 }
 
 /// The rules of [`Pattern`] and [`Router::find`], one pattern after the other.
-fn look_at_all(patterns: &[Pattern], host: &[u8], path: &[u8]) -> Option<usize> {
+fn look_at_all(patterns: &[Pattern], host: &[u8], path: &[u8]) -> Option<RouteId> {
     let path = if path == b"*" { b"/" } else { path };
     if !path.starts_with(b"/") {
         return None;
@@ -49,7 +50,7 @@ fn look_at_all(patterns: &[Pattern], host: &[u8], path: &[u8]) -> Option<usize> 
         candidates.max_by_key(|(_, pattern)| (path_of(pattern).len(), pattern.whole_segments))
     };
     let of_host = host.as_deref().and_then(|host| best(Some(host)));
-    of_host.or_else(|| best(None)).map(|(index, _)| index)
+    of_host.or_else(|| best(None)).map(|(index, _)| RouteId::new(index))
 }
 
 fn path_of(pattern: &Pattern) -> &str {

@@ -15,17 +15,19 @@ mod trie;
 
 use memchr::memchr;
 
+use crate::id::RouteId;
+
 pub use path::{AboveRoot, normalise};
 pub use pattern::{Pattern, PatternError};
 use trie::{Entry, Trie};
 
-/// Two routes with equal patterns, by their indices; `first < second`.
+/// Two routes with equal patterns; `first < second`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Duplicate {
     /// The route that came first.
-    pub first: usize,
+    pub first: RouteId,
     /// The route that repeats it.
-    pub second: usize,
+    pub second: RouteId,
 }
 
 /// All routes, found by the host and the path of a request; by default there is none.
@@ -46,11 +48,11 @@ impl Router {
     /// Builds the tree; a route is known by its index in `patterns`. Of several duplicates the one
     /// repeated first is reported.
     pub fn new(patterns: &[Pattern]) -> Result<Self, Duplicate> {
-        let mut entries: Vec<Entry> = patterns.iter().zip(0..).collect();
+        let mut entries: Vec<Entry> = patterns.iter().zip((0..).map(RouteId::new)).collect();
         entries.sort_unstable();
         let pairs = entries.iter().zip(entries.iter().skip(1));
         let duplicates = pairs.filter(|(first, second)| first.0 == second.0);
-        match duplicates.map(|(first, &(_, second))| (second as usize, first.1 as usize)).min() {
+        match duplicates.map(|(first, second)| (second.1, first.1)).min() {
             Some((second, first)) => Err(Duplicate { first, second }),
             None => Ok(Self {
                 trie: Trie::grow(&entries),
@@ -66,7 +68,7 @@ impl Router {
     /// any other path without a leading `/`.
     /// The routes of the request's host go before those of any host, then the longest prefix wins;
     /// of `/img` and `/img*`, `/img` does where it fits.
-    pub fn find(&self, host: &[u8], path: &[u8]) -> Option<usize> {
+    pub fn find(&self, host: &[u8], path: &[u8]) -> Option<RouteId> {
         let path = if path == b"*" { b"/" } else { path };
         if !path.starts_with(b"/") {
             return None;
@@ -75,7 +77,6 @@ impl Router {
         host.and_then(|host| self.trie.enter(host))
             .and_then(|(node, tail)| self.trie.longest(node, tail, path))
             .or_else(|| self.trie.longest(0, self.trie.label(0), path))
-            .map(|route| route as usize)
     }
 }
 
@@ -104,7 +105,7 @@ mod tests {
     /// The text of the route found, so that tables need no indices.
     fn found<'a>(texts: &[&'a str], host: &str, path: &str) -> Option<&'a str> {
         let router = Router::new(&patterns(texts)).unwrap();
-        router.find(host.as_bytes(), path.as_bytes()).map(|route| texts[route])
+        router.find(host.as_bytes(), path.as_bytes()).map(|route| texts[route.index()])
     }
 
     #[test]
@@ -112,7 +113,11 @@ mod tests {
         let duplicate = |texts: &[&str]| Router::new(&patterns(texts)).err();
         assert_eq!(duplicate(&["/img", "/img*", "/img/", "a/img"]), None);
         for texts in [["/z", "/ab", "/a%62", "/z"], ["/", "B/x*", "b./x*", "/*"]] {
-            assert_eq!(duplicate(&texts), Some(Duplicate { first: 1, second: 2 }), "{texts:?}");
+            assert_eq!(
+                duplicate(&texts),
+                Some(Duplicate { first: RouteId::new(1), second: RouteId::new(2) }),
+                "{texts:?}"
+            );
         }
     }
 
@@ -187,7 +192,8 @@ mod tests {
                 let path = format!("/{}", draw(state, &["a", "b", "/"]));
                 let scanned = (0..routes.len())
                     .filter(|&i| takes(&routes[i], &host, &path))
-                    .max_by_key(|&i| (routes[i].host(), &routes[i]));
+                    .max_by_key(|&i| (routes[i].host(), &routes[i]))
+                    .map(RouteId::new);
                 assert_eq!(tree.find(host.as_bytes(), path.as_bytes()), scanned, "{host}{path}");
             }
         }

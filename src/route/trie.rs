@@ -5,12 +5,13 @@ use std::ops::Range;
 use memchr::memchr;
 
 use super::pattern::Pattern;
+use crate::id::RouteId;
 
 /// Of so many children one is found sooner by looking at each than by a call of `memchr`.
 const FEW: usize = 16;
 
-/// A pattern and its index, on their way into the tree; they sort by key.
-pub(super) type Entry<'a> = (&'a Pattern, u32);
+/// A pattern and its route, on their way into the tree; they sort by key.
+pub(super) type Entry<'a> = (&'a Pattern, RouteId);
 
 /// A radix tree over the keys of patterns: host and path, written together.
 ///
@@ -80,7 +81,7 @@ impl Trie {
         mut node: usize,
         mut label: &'a [u8],
         path: &[u8],
-    ) -> Option<u32> {
+    ) -> Option<RouteId> {
         let (mut best, mut rest) = (None, path);
         while let Some(below) = rest.strip_prefix(label) {
             best = self.nodes[node].route_before(below).or(best);
@@ -113,14 +114,14 @@ struct Node {
     label: Range<usize>,
     children: Range<usize>,
     /// The route whose match must end at a segment border.
-    by_segment: Option<u32>,
+    by_segment: Option<RouteId>,
     /// The route whose match may end anywhere.
-    by_byte: Option<u32>,
+    by_byte: Option<RouteId>,
 }
 
 impl Node {
     /// The route that ends here when `rest` of the path is still to come.
-    fn route_before(&self, rest: &[u8]) -> Option<u32> {
+    fn route_before(&self, rest: &[u8]) -> Option<RouteId> {
         let at_border = matches!(rest, [] | [b'/', ..]);
         self.by_segment.filter(|_| at_border).or(self.by_byte)
     }

@@ -100,9 +100,9 @@ pub async fn open(
     header: Option<Header>,
     timer: &mut Timer,
 ) -> Result<Lease, Fault> {
-    let upstream = &context.plan.upstreams[target.upstream];
+    let upstream = context.plan.upstream(target.upstream);
     let opening = pin!(async {
-        let mut lease = Lease::new(connect(&upstream.endpoints[target.endpoint].address).await?);
+        let mut lease = Lease::new(connect(&upstream.endpoint(target.endpoint).address).await?);
         if let (Some(version), Some(header)) = (upstream.announces, header) {
             lease.carried = announce(version, header, &mut lease.stream).await?;
         }

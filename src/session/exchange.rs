@@ -39,7 +39,7 @@ pub async fn run(client: &mut Client<'_>, request: &mut Request, context: &Worke
     if let Some(request_log) = request.timing.request_log() {
         request_log.routed(route);
     }
-    let upstream = context.plan.routes[route].upstream;
+    let upstream = context.plan.route(route).upstream;
     // `spent` holds the endpoints that failed on a new connection; one whose idle connection had
     // merely gone stale gets a second chance when there is no other.
     let (mut tried, mut spent) = (Tried::default(), Tried::default());
@@ -198,9 +198,9 @@ async fn try_endpoint(
     target: AttemptTarget,
     freshness: Freshness,
 ) -> Result<Next, FailedAttempt> {
-    let announces = context.plan.upstreams[target.upstream].announces.is_some();
-    let timeouts = request.route.map(|route| &context.plan.routes[route].timeouts);
-    let timeouts = timeouts.unwrap_or(&context.plan.upstreams[target.upstream].timeouts);
+    let announces = context.plan.upstream(target.upstream).announces.is_some();
+    let timeouts = request.route.map(|route| &context.plan.route(route).timeouts);
+    let timeouts = timeouts.unwrap_or(&context.plan.upstream(target.upstream).timeouts);
     let header = announces.then(|| client.client_info.header(client.stream));
     let leased = attempt::lease(context, target, freshness, header, client.timer).await;
     let mut lease = leased.map_err(|fault| FailedAttempt {

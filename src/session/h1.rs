@@ -27,6 +27,7 @@ use crate::http::h1::reply::Reply;
 use crate::http::h1::scan::{Limits, Scan, leading_blank};
 use crate::http::message::field::Name;
 use crate::http::message::head::{Method, RequestHead, Storage, Version};
+use crate::id::RouteId;
 use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::hand_off::HandOffClosed;
 use crate::net::limiter::ConnectionPermit;
@@ -232,7 +233,7 @@ struct Refused {
     /// As far as it says so: an answer to HEAD has no body, not even a refusal (RFC 9110 §9.3.2).
     method: Method,
     /// Where it would have gone, if its head said so.
-    route: Option<usize>,
+    route: Option<RouteId>,
     timing: RequestTiming,
 }
 
@@ -307,7 +308,7 @@ pub(super) fn prepare(
     local: impl FnOnce() -> String,
     context: &WorkerContext,
     mut timing: RequestTiming,
-) -> Result<Request, (Fault, Option<usize>, RequestTiming)> {
+) -> Result<Request, (Fault, Option<RouteId>, RequestTiming)> {
     let fault = |stage, reject| Fault::client(stage, Kind::Rejected(reject));
     let (traits, route, mut body, mut outgoing) =
         match read(input, length, client_info, local, context, &mut timing) {
@@ -342,7 +343,7 @@ fn read(
     local: impl FnOnce() -> String,
     context: &WorkerContext,
     timing: &mut RequestTiming,
-) -> Result<(RequestTraits, Option<usize>, Body, Buffer), Reject> {
+) -> Result<(RequestTraits, Option<RouteId>, Body, Buffer), Reject> {
     let plan = &*context.plan;
     let mut storage = Storage::new();
     let mut outgoing = Buffer::new();
@@ -363,7 +364,7 @@ fn read(
         persists: options.persists(head.version),
     };
     let route = plan.router.find(head.authority, &path);
-    let rules = route.map(|route| &plan.routes[route]);
+    let rules = route.map(|route| plan.route(route));
     let strips = rules.and_then(|rules| rules.strips.as_deref());
     let needs_host = !head.fields.has(Name::Host);
     let host_default = if needs_host { local() } else { String::new() };

@@ -4,8 +4,10 @@ use tokio::time::Instant;
 
 use super::request_log::RequestLog;
 use crate::fault::{Fault, Kind, Side, Stage};
+use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::plan::context::WorkerContext;
 use crate::upstream::Upstream;
+use crate::upstream::endpoint::Endpoint;
 use crate::upstream::failures::{Failed, Met};
 use crate::upstream::health::{FailureKind, Tick, Transition};
 use crate::upstream::settings::ServerErrors;
@@ -14,9 +16,9 @@ use crate::upstream::settings::ServerErrors;
 #[derive(Clone, Copy, Debug)]
 pub struct AttemptTarget {
     /// The upstream.
-    pub upstream: usize,
+    pub upstream: UpstreamId,
     /// The endpoint behind it.
-    pub endpoint: usize,
+    pub endpoint: EndpointId,
     /// When the attempt began.
     pub started: Instant,
 }
@@ -33,7 +35,7 @@ pub fn refusal(context: &WorkerContext, fault: Fault) {
 /// An answer with this status, no interim one, goes to the client.
 pub fn response(
     context: &WorkerContext,
-    route: Option<usize>,
+    route: Option<RouteId>,
     request_log: Option<&RequestLog>,
     status: u16,
 ) {
@@ -48,8 +50,8 @@ pub fn response(
 
 /// The endpoint accepted a connection, which is all that can be said of one that is not looked into.
 pub fn accepted(context: &WorkerContext, target: AttemptTarget) {
-    let upstream = &context.plan.upstreams[target.upstream];
-    let health = upstream.endpoints[target.endpoint].health();
+    let upstream = context.plan.upstream(target.upstream);
+    let health = upstream.endpoint(target.endpoint).health();
     let (started, now) = (context.tick(target.started), context.tick(Instant::now()));
     if let Some(transition) = health.on_success(started, now) {
         log_transition(upstream, target.endpoint, transition, now, &"accepted a connection");
@@ -58,8 +60,8 @@ pub fn accepted(context: &WorkerContext, target: AttemptTarget) {
 
 /// The endpoint answered, and at `now` had done so whole.
 pub fn success(context: &WorkerContext, target: AttemptTarget, status: u16, now: Instant) {
-    let upstream = &context.plan.upstreams[target.upstream];
-    let health = upstream.endpoints[target.endpoint].health();
+    let upstream = context.plan.upstream(target.upstream);
+    let health = upstream.endpoint(target.endpoint).health();
     let (started, now) = (context.tick(target.started), context.tick(now));
     let transition = if upstream.server_errors == ServerErrors::Failures && status >= 500 {
         health.on_failure(started, now, FailureKind::Exchange, &upstream.thresholds)
@@ -83,10 +85,10 @@ pub fn failure(context: &WorkerContext, target: AttemptTarget, fault: Fault, was
     if was_stale || !fault.blames_endpoint() {
         return;
     }
-    let upstream = &context.plan.upstreams[target.upstream];
+    let upstream = context.plan.upstream(target.upstream);
     let failure =
         if fault.stage == Stage::Connect { FailureKind::Connect } else { FailureKind::Exchange };
-    let record = &upstream.endpoints[target.endpoint].record;
+    let record = &upstream.endpoint(target.endpoint).record;
     let (started, now) = (context.tick(target.started), context.tick(Instant::now()));
     record.failures.add(Failed { at: now, met: Met::ByRequest, fault });
     let transition = record.health.on_failure(started, now, failure, &upstream.thresholds);
@@ -98,13 +100,13 @@ pub fn failure(context: &WorkerContext, target: AttemptTarget, fault: Fault, was
 /// Logs what has become of an endpoint at `now`, once per change.
 pub fn log_transition(
     upstream: &Upstream,
-    endpoint: usize,
+    endpoint: EndpointId,
     transition: Transition,
     now: Tick,
     why: &dyn std::fmt::Display,
 ) {
-    upstream.endpoints[endpoint].record.failures.turn(now);
-    let address = &upstream.endpoints[endpoint].address;
+    let Endpoint { address, record, .. } = upstream.endpoint(endpoint);
+    record.failures.turn(now);
     let route = &upstream.name;
     match transition {
         Transition::Ejected { round, .. } => {

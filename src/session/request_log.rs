@@ -12,6 +12,7 @@ use crate::balance::tried::ATTEMPTS_MAX;
 use crate::fault::{Fault, Kind, Side};
 use crate::http::message::field::Name;
 use crate::http::message::head::{RequestHead, Version};
+use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::log::access_logger::Log;
 use crate::net::listen::Peer;
 use crate::plan::context::WorkerContext;
@@ -129,15 +130,15 @@ impl RequestLog {
     }
 
     /// It takes this route.
-    pub fn routed(&self, route: usize) {
-        self.facts.borrow_mut().route = Some(narrow(route));
+    pub fn routed(&self, route: RouteId) {
+        self.facts.borrow_mut().route = Some(route);
     }
 
     /// An attempt at an endpoint begins.
-    pub fn trying(&self, upstream: usize, endpoint: usize, now: Instant) {
+    pub fn trying(&self, upstream: UpstreamId, endpoint: EndpointId, now: Instant) {
         let mut facts = self.facts.borrow_mut();
-        facts.upstream = Some(narrow(upstream));
-        facts.tried.push(narrow(endpoint));
+        facts.upstream = Some(upstream);
+        facts.tried.push(endpoint);
         // Nobody waits for a turn yet.
         facts.timers.queue = Some(Duration::ZERO);
         facts.timers.connect = None;
@@ -222,11 +223,6 @@ impl Drop for RequestLog {
         }
         access_logger.recycle(std::mem::take(&mut self.texts));
     }
-}
-
-/// An index of a plan; nobody has as many.
-fn narrow(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(u32::MAX)
 }
 
 fn protocol(version: Version) -> Protocol {

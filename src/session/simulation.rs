@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 use crate::address::Address;
 use crate::drain::DrainPhase;
 use crate::http::h1::scan::Limits;
+use crate::id::UpstreamId;
 use crate::metrics::Metrics;
 use crate::net::deadline::{Epoch, Timer};
 use crate::net::limiter::ConnectionPermit;
@@ -174,7 +175,7 @@ impl Script {
             routes: vec![Route {
                 name: "/".into(),
                 counts: Route::counts(1),
-                upstream: 0,
+                upstream: UpstreamId::new(0),
                 timeouts: upstream.timeouts,
                 host_header: None,
                 strips: None,

@@ -16,6 +16,7 @@ use crate::access_log::{Ender, ExchangePhase, Protocol, Termination};
 use crate::balance::Picked;
 use crate::balance::tried::Tried;
 use crate::buffer::Buffer;
+use crate::id::UpstreamId;
 use crate::net::deadline::Timer;
 use crate::net::stream::Stream;
 use crate::plan::context::{InFlight, WorkerContext};
@@ -27,7 +28,7 @@ pub async fn serve(
     mut client: Stream,
     client_info: ClientInfo,
     early: Buffer,
-    upstream: usize,
+    upstream: UpstreamId,
     context: Rc<WorkerContext>,
 ) {
     let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
@@ -37,7 +38,7 @@ pub async fn serve(
         began.and_then(|now| RequestLog::begin(&context, client_info.peer, Protocol::Tcp, now));
     let request_log = request_log.as_deref();
     let mut timer = Timer::new();
-    let announces = context.plan.upstreams[upstream].announces.is_some();
+    let announces = context.plan.upstream(upstream).announces.is_some();
     let header = announces.then(|| client_info.header(&client));
     let opened = Box::pin(open(upstream, header, (&context, request_log), &mut timer)).await;
     let Some((mut endpoint, _in_flight)) = opened else {
@@ -45,7 +46,7 @@ pub async fn serve(
         return client.set_reset_on_close(true);
     };
     context.metrics.tcp_opened.add(1);
-    let limit = context.plan.upstreams[upstream].timeouts.tunnel;
+    let limit = context.plan.upstream(upstream).timeouts.tunnel;
     let ends = Ends { client: &mut client, upstream: &mut endpoint };
     let both = (early, Buffer::new());
     if tunnel::run(ends, both, (&context, request_log), limit, &mut timer).await.is_err() {
@@ -56,7 +57,7 @@ pub async fn serve(
 
 /// Connects to endpoint after endpoint until one accepts or none is left.
 async fn open<'a>(
-    upstream: usize,
+    upstream: UpstreamId,
     header: Option<Header>,
     (context, request_log): (&'a WorkerContext, Option<&RequestLog>),
     timer: &mut Timer,

@@ -14,6 +14,7 @@ use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Stage};
 use crate::http::h1::scan::Scan;
 use crate::http::message::head::Version;
+use crate::id::RouteId;
 use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::delivery::CloseKind;
 use crate::net::pool::Lease;
@@ -56,7 +57,7 @@ pub struct Request {
     /// What its answer needs to know of it.
     pub traits: RequestTraits,
     /// The route it takes, if there is one.
-    pub route: Option<usize>,
+    pub route: Option<RouteId>,
     /// What of its body is not in `outgoing`.
     pub body: Body,
     /// The head as it goes to the endpoint, and the first bytes of the body: kept until an answer
@@ -232,7 +233,7 @@ fn parting(kind: Kind, sent: Sent) -> CloseKind {
 /// What the two directions of an attempt share.
 struct Transfer<'a> {
     context: &'a WorkerContext,
-    route: Option<usize>,
+    route: Option<RouteId>,
     request_log: Option<&'a RequestLog>,
     timeouts: &'a UpstreamTimeouts,
     timer: &'a mut Timer,

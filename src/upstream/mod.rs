@@ -9,6 +9,7 @@ pub mod settings;
 
 use std::time::Duration;
 
+use crate::id::EndpointId;
 use crate::proxy_protocol::Version;
 use endpoint::Endpoint;
 use health::Thresholds;
@@ -42,6 +43,11 @@ pub struct Upstream {
 }
 
 impl Upstream {
+    /// One of its endpoints.
+    pub fn endpoint(&self, id: EndpointId) -> &Endpoint {
+        &self.endpoints[id.index()]
+    }
+
     /// Of requests that go round, with the limits that stand by default.
     pub fn sample(endpoints: Box<[Endpoint]>) -> Self {
         let second = Duration::from_secs(1);

@@ -5,7 +5,7 @@ use super::source::{Source, branches, find_words, is_word, line_of};
 
 /// The rooms from the ground up: rank, folder, files. A file imports only what stands before it.
 const HOUSE: &[(u8, &str, &[&str])] = &[
-    (0, "", &["address", "decimal", "reject", "fault", "buffer", "drain", "corpus"]),
+    (0, "", &["address", "decimal", "reject", "fault", "buffer", "drain", "id", "corpus"]),
     (1, "proxy_protocol/", &["header", "line", "block", "mod", "fuzz"]),
     (1, "route/", &["path", "pattern", "trie", "mod", "fuzz"]),
     (1, "http/message/", &["authority", "field", "head", "mod"]),
