@@ -29,11 +29,10 @@ use tokio::time::{Instant, sleep};
 
 use crate::address::Address;
 use crate::config::admin::Token;
-use crate::control::running::remove_socket_files;
+use crate::control::listeners::{InheritedListener, LentListener, remove_socket_files};
 use crate::control::signals::{ControlCommand, Reload};
 use crate::control::start_error::StartError;
 use crate::control::state::{ControlState, ServingPhase};
-use crate::control::upgrade::{InheritedListener, LentListener};
 use crate::net::deadline::Timer;
 use crate::net::limiter::{Capacity, ConnectionLimiter};
 use crate::net::listen::{self, Listener};

@@ -2,34 +2,34 @@
 //! signal.
 
 pub(crate) mod carry_over;
+pub(crate) mod listeners;
 pub mod process;
+pub(crate) mod reload;
 pub(crate) mod running;
 pub(crate) mod signals;
 pub(crate) mod start_error;
 pub(crate) mod state;
 pub(crate) mod systemd;
-pub(crate) mod takeover;
 pub(crate) mod upgrade;
+pub(crate) mod workers;
 
 pub use running::{Running, start};
 pub use start_error::StartError;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::thread;
-use std::time::Duration;
 
 use crate::admin::{self, Admin};
 use crate::config::admin::Token;
 use crate::config::{Config, Loader};
 use crate::log::error_log::ErrorLog;
 use process::{Daemon, Errors, Identity, PidFile};
-use signals::{ControlCommand, Outcome, Reload, Signals};
+use reload::{Loaded, load, preview, reload};
+use signals::{ControlCommand, Reload, Signals};
 use state::ControlState;
 use systemd::SystemdState;
-use takeover::Offered;
-use upgrade::Takeover;
+use upgrade::meeting::{self, Offered};
+use upgrade::takeover::Takeover;
 
 /// What a balancer is started with besides its configuration.
 pub struct RunOptions {
@@ -70,7 +70,7 @@ pub fn run(config: Config, around: RunOptions) -> Result<(), StartError> {
     if upgrade == Upgrade::TakeOver
         && let Some(path) = &config.upgrade_sock
     {
-        inheritance = Some(takeover::wait(path, config.upgrade_timeout, owner, &mut signals)?);
+        inheritance = Some(meeting::wait(path, config.upgrade_timeout, owner, &mut signals)?);
     }
     let left = inheritance.as_mut().and_then(|inheritance| inheritance.admin.take());
     let started = start(config, inheritance.as_mut(), || {
@@ -87,7 +87,7 @@ pub fn run(config: Config, around: RunOptions) -> Result<(), StartError> {
     let mut running = started?;
     if let Some(inheritance) = inheritance {
         let admin = admin.as_ref().map(admin::Bound::address);
-        takeover::settle(inheritance, &mut running, admin, &mut signals)?;
+        meeting::settle(inheritance, &mut running, admin, &mut signals)?;
     }
     if upgrade == Upgrade::TakeOver {
         // Too late to go back: a file that cannot be written is said, and that is all.
@@ -141,7 +141,7 @@ impl Control {
                     continue;
                 }
                 ControlCommand::HandOver => {
-                    match takeover::offer(&self.running, self.admin.as_ref(), &mut self.signals) {
+                    match meeting::offer(&self.running, self.admin.as_ref(), &mut self.signals) {
                         Offered::Nowhere => return self.end(&ControlCommand::Drain),
                         Offered::Interrupted(asked) => return self.end(&asked),
                         Offered::Taken(channel, addresses) => {
@@ -185,84 +185,4 @@ impl Control {
         self.shared.drains();
         self.signals.drain(self.running, &self.error_log);
     }
-}
-
-/// A configuration that was read anew.
-enum Loaded {
-    /// Or why it makes no sense.
-    Read(Result<Box<Config>, Vec<String>>),
-    /// A signal came first that says to end.
-    Interrupted(ControlCommand),
-}
-
-/// Reads it on a thread of its own: a file system or a name server may take its time, and a signal
-/// to end does not wait for them.
-fn load(loader: &Loader, running: &Running, signals: &mut Signals) -> Loaded {
-    systemd::tell(SystemdState::Reloading);
-    let (done, read) = sync_channel(1);
-    let (loader, threads) = (loader.clone(), running.config().threads);
-    let reading = thread::Builder::new().name("reload".to_owned());
-    if let Err(error) = reading.spawn(move || {
-        // Nobody waits for it any more if a signal has come.
-        let _ = done.send(loader.reload(threads));
-    }) {
-        return Loaded::Read(Err(vec![format!("cannot start a thread: {error}")]));
-    }
-    loop {
-        match read.recv_timeout(Duration::from_millis(20)) {
-            Ok(next) => return Loaded::Read(next.map(Box::new)),
-            Err(RecvTimeoutError::Disconnected) => {
-                return Loaded::Read(Err(vec!["reading it has failed".to_owned()]));
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-        if let Some(asked) = signals.ending() {
-            return Loaded::Interrupted(asked);
-        }
-    }
-}
-
-fn preview(running: &Running, next: Result<Box<Config>, Vec<String>>) -> Outcome {
-    let next = next?;
-    running.preview(&next).map_err(|error| vec![error.to_string()])
-}
-
-fn reload(
-    running: &mut Running,
-    next: Result<Box<Config>, Vec<String>>,
-    control_state: &ControlState,
-) -> Outcome {
-    let known: Vec<_> = running.addresses().cloned().collect();
-    let outcome = next.and_then(|next| follow(running, *next));
-    match &outcome {
-        Ok(changes) if changes.is_empty() => log::info!("reloaded: nothing is different"),
-        Ok(changes) => {
-            for change in changes {
-                log::info!("reload: {change}");
-            }
-            for address in running.addresses().filter(|address| !known.contains(address)) {
-                log::info!("listening on {address}");
-            }
-            log::info!("reloaded: {} changes", changes.len());
-        }
-        Err(reasons) => {
-            for reason in reasons {
-                log::error!("reload refused, nothing has changed: {reason}");
-            }
-        }
-    }
-    match &outcome {
-        Ok(_) => control_state.follows(running),
-        Err(reasons) => control_state.refused(reasons),
-    }
-    outcome
-}
-
-fn follow(running: &mut Running, next: Config) -> Outcome {
-    let level = next.log_level;
-    let changes = running.reload(next).map_err(|error| vec![error.to_string()])?;
-    if std::env::var_os("RUST_LOG").is_none() {
-        log::set_max_level(level);
-    }
-    Ok(changes)
 }

@@ -11,7 +11,7 @@ use sd_notify::NotifyState;
 use socket2::Socket;
 use tokio::sync::mpsc;
 
-use super::upgrade::InheritedListener;
+use super::listeners::InheritedListener;
 use crate::address::Address;
 use crate::worker::command::WorkerCommand;
 

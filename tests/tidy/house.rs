@@ -112,20 +112,9 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
     ),
     (6, "worker/", &["command", "acceptor", "mod"]),
     (7, "checks/", &["mod"]),
-    (
-        7,
-        "control/",
-        &[
-            "start_error",
-            "process",
-            "carry_over",
-            "upgrade",
-            "systemd",
-            "running",
-            "state",
-            "signals",
-        ],
-    ),
+    (7, "control/", &["start_error", "process", "carry_over", "listeners", "workers"]),
+    (7, "control/upgrade/", &["message", "offer", "takeover", "arrivals"]),
+    (7, "control/", &["systemd", "running", "state", "signals"]),
     (
         7,
         "admin/",
@@ -141,7 +130,8 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
             "mod",
         ],
     ),
-    (7, "control/", &["takeover", "mod"]),
+    (7, "control/upgrade/", &["meeting", "mod"]),
+    (7, "control/", &["reload", "mod"]),
     (7, "demo/", &["origin", "mod"]),
     (8, "", &["lib", "main"]),
 ];

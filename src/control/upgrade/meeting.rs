@@ -5,12 +5,13 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::running::Running;
-use super::signals::{ControlCommand, Signals};
-use super::start_error::StartError;
-use super::upgrade::{self, Takeover};
+use super::offer;
+use super::takeover::Takeover;
 use crate::address::Address;
 use crate::admin::Admin;
+use crate::control::running::Running;
+use crate::control::signals::{ControlCommand, Signals};
+use crate::control::start_error::StartError;
 use crate::net::upgrade_socket::{Channel, Owner, UpgradeSocket};
 
 /// Between two looks for another process, or for a signal.
@@ -58,8 +59,8 @@ pub(crate) fn offer(running: &Running, admin: Option<&Admin>, signals: &mut Sign
     let taken = joined.and_then(|channel| {
         let failed = |error: io::Error| Offered::Failed(error.to_string());
         running.offer(&channel, admin.map(Admin::lend), watch.deadline).map_err(failed)?;
-        let addresses = watch.until(|| upgrade::is_ready(&channel, PAUSE))?;
-        upgrade::give(&channel, running.plan()).map_err(failed)?;
+        let addresses = watch.until(|| offer::is_ready(&channel, PAUSE))?;
+        offer::give(&channel, running.plan()).map_err(failed)?;
         Ok((channel, addresses))
     });
     taken.map_or_else(|offered| offered, |(channel, addresses)| Offered::Taken(channel, addresses))

@@ -1,0 +1,161 @@
+//! The listeners of a balancer: bound or taken over, lent and closed, and the files of unix sockets.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use socket2::Socket;
+
+use super::start_error::StartError;
+use crate::address::Address;
+use crate::config;
+use crate::net::listen::{self, Bound};
+use crate::worker::command::ListenerHandle;
+
+/// A listener, open on every worker.
+pub(super) struct Open {
+    pub(super) id: u64,
+    /// As it was configured.
+    pub(super) configured: Address,
+    /// With the port the kernel chose.
+    pub(super) bound: Address,
+    pub(super) source: Source,
+}
+
+/// Where the sockets of a listener come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// This process has bound them.
+    Bound,
+    /// Another one has, and goes on with them if this one fails.
+    HandedOver,
+}
+
+/// All listeners of a balancer.
+#[derive(Default)]
+pub(super) struct Listeners {
+    pub(super) open: Vec<Open>,
+    /// Of the next listener.
+    pub(super) next_id: u64,
+}
+
+impl Listeners {
+    /// Where they listen, with the ports the kernel chose.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.open.iter().map(|open| &open.bound)
+    }
+
+    /// The listeners as they are to be, and what that means for each worker. Those that are open
+    /// stay, others are bound; nothing is if one of them cannot be.
+    pub(super) fn prepare(
+        &self,
+        wanted: &[config::ListenerConfig],
+        mut inherited: Vec<InheritedListener>,
+        workers: usize,
+    ) -> Result<(Vec<Open>, Vec<Vec<ListenerHandle>>), StartError> {
+        let mut listener_handles: Vec<Vec<ListenerHandle>> =
+            (0..workers).map(|_| Vec::new()).collect();
+        let mut open: Vec<Open> = Vec::new();
+        for (id, config::ListenerConfig { address, kind }) in (self.next_id..).zip(wanted) {
+            let taken = |known: &&Open| {
+                known.configured == *address && open.iter().all(|open| open.id != known.id)
+            };
+            if let Some(Open { id, configured, bound, source }) = self.open.iter().find(taken) {
+                let id = *id;
+                for own in &mut listener_handles {
+                    own.push(ListenerHandle { id, sockets: Vec::new(), kind: *kind });
+                }
+                open.push(Open {
+                    id,
+                    configured: configured.clone(),
+                    bound: bound.clone(),
+                    source: *source,
+                });
+                continue;
+            }
+            let known = inherited.iter().position(|inherited| inherited.configured == *address);
+            // In order: of two listeners on port 0 each goes on with its own.
+            let (bound, source) = match known.map(|known| inherited.remove(known)) {
+                Some(inherited) => (inherited.for_workers(workers), Source::HandedOver),
+                None => (listen::bind(address, workers), Source::Bound),
+            };
+            let bound = bound.map_err(|error| {
+                remove_fresh_files(open.iter().filter(|open| open.id >= self.next_id));
+                self.held_by(address)
+                    .filter(|_| error.kind() == io::ErrorKind::AddrInUse)
+                    .unwrap_or_else(|| StartError::Bind(address.clone(), error))
+            })?;
+            let mut sockets: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+            for (place, socket) in bound.sockets.into_iter().enumerate() {
+                sockets[place % workers].push(socket);
+            }
+            for (own, sockets) in listener_handles.iter_mut().zip(sockets) {
+                own.push(ListenerHandle { id, sockets, kind: *kind });
+            }
+            let (configured, bound) = (address.clone(), bound.address);
+            open.push(Open { id, configured, bound, source });
+        }
+        for InheritedListener { bound, .. } in &inherited {
+            log::warn!("{bound} is handed over, but no listener is for it: closed");
+        }
+        Ok((open, listener_handles))
+    }
+
+    /// Why an address cannot be bound that overlaps with one of ours.
+    fn held_by(&self, wanted: &Address) -> Option<StartError> {
+        let Address::Tcp(tcp) = wanted else { return None };
+        let same_port =
+            |open: &&Open| matches!(&open.bound, Address::Tcp(bound) if bound.port() == tcp.port());
+        let held = self.open.iter().find(same_port)?;
+        Some(StartError::Held(wanted.clone(), held.bound.clone()))
+    }
+}
+
+/// An address that the old process listens on.
+#[derive(Debug)]
+pub(crate) struct InheritedListener {
+    pub(crate) configured: Address,
+    pub(crate) bound: Address,
+    pub(super) sockets: Vec<Socket>,
+}
+
+/// The admin listener, for another process.
+#[derive(Clone, Copy)]
+pub(crate) struct LentListener<'a> {
+    pub(crate) configured: &'a Address,
+    pub(crate) bound: &'a Address,
+    pub(crate) socket: BorrowedFd<'a>,
+}
+
+impl InheritedListener {
+    /// One socket that was opened for this process.
+    pub(crate) fn new(address: Address, socket: Socket) -> Self {
+        Self { configured: address.clone(), bound: address, sockets: vec![socket] }
+    }
+
+    /// At least one socket for each worker. All there were are kept, be there fewer workers now: what
+    /// waits at one that is closed would be lost.
+    pub(crate) fn for_workers(self, workers: usize) -> io::Result<Bound> {
+        let Self { bound, mut sockets, .. } = self;
+        let missing = workers.saturating_sub(sockets.len());
+        if let Some(first) = sockets.first() {
+            sockets.extend(listen::bind_more(first, missing)?);
+        }
+        Ok(Bound { address: bound, sockets })
+    }
+}
+
+/// Removes the files of unix listeners that this process has bound: others go on with theirs.
+pub(super) fn remove_fresh_files<'a>(open: impl IntoIterator<Item = &'a Open>) {
+    let fresh = open.into_iter().filter(|open| open.source == Source::Bound);
+    remove_socket_files(fresh.map(|open| &open.bound));
+}
+
+/// Removes the files of unix listeners.
+pub(crate) fn remove_socket_files<'a>(addresses: impl Iterator<Item = &'a Address>) {
+    for address in addresses {
+        if let Address::Unix(path) = address {
+            // Best effort: a file that is left is recognised as stale at the next start.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}

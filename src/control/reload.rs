@@ -1,0 +1,145 @@
+//! Reloads: another configuration is read, checked whole, and followed by every worker, or refused.
+
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use super::carry_over;
+use super::listeners::remove_socket_files;
+use super::running::Running;
+use super::signals::{ControlCommand, Outcome, Signals};
+use super::start_error::StartError;
+use super::state::ControlState;
+use super::systemd::{self, SystemdState};
+use crate::config::describe::difference;
+use crate::config::{Config, Loader};
+
+/// A configuration that was read again.
+pub(super) enum Loaded {
+    /// Or why it makes no sense.
+    Read(Result<Box<Config>, Vec<String>>),
+    /// A signal came first that says to end.
+    Interrupted(ControlCommand),
+}
+
+/// Reads it on a thread of its own: a file system or a name server may take its time, and a signal
+/// to end does not wait for them.
+pub(super) fn load(loader: &Loader, running: &Running, signals: &mut Signals) -> Loaded {
+    systemd::tell(SystemdState::Reloading);
+    let (done, read) = sync_channel(1);
+    let (loader, threads) = (loader.clone(), running.config().threads);
+    let reading = thread::Builder::new().name("reload".to_owned());
+    if let Err(error) = reading.spawn(move || {
+        // Nobody waits for it any more if a signal has come.
+        let _ = done.send(loader.reload(threads));
+    }) {
+        return Loaded::Read(Err(vec![format!("cannot start a thread: {error}")]));
+    }
+    loop {
+        match read.recv_timeout(Duration::from_millis(20)) {
+            Ok(next) => return Loaded::Read(next.map(Box::new)),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Loaded::Read(Err(vec!["reading it has failed".to_owned()]));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if let Some(asked) = signals.ending() {
+            return Loaded::Interrupted(asked);
+        }
+    }
+}
+
+pub(super) fn preview(running: &Running, next: Result<Box<Config>, Vec<String>>) -> Outcome {
+    let next = next?;
+    running.preview(&next).map_err(|error| vec![error.to_string()])
+}
+
+pub(super) fn reload(
+    running: &mut Running,
+    next: Result<Box<Config>, Vec<String>>,
+    control_state: &ControlState,
+) -> Outcome {
+    let known: Vec<_> = running.addresses().cloned().collect();
+    let outcome = next.and_then(|next| follow(running, *next));
+    match &outcome {
+        Ok(changes) if changes.is_empty() => log::info!("reloaded: nothing is different"),
+        Ok(changes) => {
+            for change in changes {
+                log::info!("reload: {change}");
+            }
+            for address in running.addresses().filter(|address| !known.contains(address)) {
+                log::info!("listening on {address}");
+            }
+            log::info!("reloaded: {} changes", changes.len());
+        }
+        Err(reasons) => {
+            for reason in reasons {
+                log::error!("reload refused, nothing has changed: {reason}");
+            }
+        }
+    }
+    match &outcome {
+        Ok(_) => control_state.follows(running),
+        Err(reasons) => control_state.refused(reasons),
+    }
+    outcome
+}
+
+fn follow(running: &mut Running, next: Config) -> Outcome {
+    let level = next.log_level;
+    let changes = running.reload(next).map_err(|error| vec![error.to_string()])?;
+    if std::env::var_os("RUST_LOG").is_none() {
+        log::set_max_level(level);
+    }
+    Ok(changes)
+}
+
+impl Running {
+    /// What following another configuration would change. Nothing is bound, so whether its
+    /// addresses are free is not known.
+    pub fn preview(&self, next: &Config) -> Result<Vec<String>, StartError> {
+        self.refuse_fixed(next)?;
+        Ok(difference(&self.config, next))
+    }
+
+    fn refuse_fixed(&self, next: &Config) -> Result<(), StartError> {
+        let now = &self.config;
+        let rows = [
+            (next.threads == now.threads, "threads"),
+            (
+                next.pid_file == now.pid_file && next.error_log == now.error_log,
+                "pid_file or error_log",
+            ),
+            (next.admin == now.admin, "admin or admin_token_file"),
+            (next.access_log == now.access_log, "access_log or access_log_format"),
+        ];
+        rows.iter()
+            .find(|(stays, _)| !stays)
+            .map_or(Ok(()), |(_, what)| Err(StartError::Fixed(what)))
+    }
+
+    /// Follows another configuration from now on, and says what that changes. Connections stay,
+    /// whatever they are doing; endpoints that are in both keep what is known of them. If it is
+    /// refused, nothing has changed.
+    pub fn reload(&mut self, mut next: Config) -> Result<Vec<String>, StartError> {
+        self.refuse_fixed(&next)?;
+        next.plan = Arc::new(carry_over::succeed(&self.config.plan, &next.plan));
+        let (open, listener_handles) =
+            self.listeners.prepare(&next.listeners, Vec::new(), next.threads.get())?;
+        let changes = difference(&self.config, &next);
+        self.limiter.set(next.capacity);
+        self.listeners.next_id += next.listeners.len() as u64;
+        let plan = Arc::clone(&next.plan);
+        self.workers.adopt(&plan, listener_handles);
+        let closed =
+            self.listeners.open.iter().filter(|old| open.iter().all(|new| new.id != old.id));
+        remove_socket_files(closed.map(|closed| &closed.bound));
+        if let Some(checks) = &self.checks {
+            checks.adopt(Arc::clone(&next.plan));
+        }
+        self.listeners.open = open;
+        self.config = next;
+        Ok(changes)
+    }
+}

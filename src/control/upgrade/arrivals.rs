@@ -1,0 +1,68 @@
+//! The connections that the old process lets go, and the thread that takes them in.
+
+use std::io;
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::mpsc;
+
+use crate::net::hand_off::HandedOff;
+use crate::net::upgrade_socket::{Channel, Received};
+use crate::worker::command::WorkerCommand;
+
+/// What comes from the old process, until it ends or nothing more is taken.
+pub(crate) struct Arrivals {
+    channel: Channel,
+    taking: JoinHandle<()>,
+}
+
+impl Arrivals {
+    /// Takes in what the old process lets go, on a thread of its own.
+    pub(crate) fn start(
+        channel: Channel,
+        workers: Vec<mpsc::Sender<WorkerCommand>>,
+    ) -> io::Result<Self> {
+        channel.set_limit(None)?;
+        let own = channel.try_clone()?;
+        let taking = move || {
+            let count = take_all(&own, &workers);
+            // What is not taken here is kept and finished there.
+            let _ = own.close_entry();
+            log::info!("the old process has handed over {count} connections");
+        };
+        let taking = thread::Builder::new().name("arrivals".to_owned()).spawn(taking)?;
+        Ok(Self { channel, taking })
+    }
+
+    /// Takes in what is on its way, and no more: the old process keeps the rest.
+    pub(crate) fn end(self) {
+        let ended = self.channel.close_entry().is_ok();
+        if ended && self.taking.join().is_err() {
+            log::error!("the thread of arrivals has panicked");
+        }
+    }
+}
+
+fn take_all(channel: &Channel, workers: &[mpsc::Sender<WorkerCommand>]) -> usize {
+    let mut count = 0;
+    loop {
+        let Received { bytes, descriptors } = match channel.receive() {
+            Ok(Some(parcel)) => parcel,
+            Ok(None) => return count,
+            Err(error) => {
+                log::error!("a connection that was handed over is lost: {error}");
+                return count;
+            }
+        };
+        let handed_off: Result<HandedOff, _> = serde_json::from_slice(&bytes);
+        let (Ok(handed_off), Some(descriptor)) = (handed_off, descriptors.into_iter().next())
+        else {
+            log::warn!("something was handed over that is no connection");
+            continue;
+        };
+        let worker = &workers[count % workers.len()];
+        if worker.blocking_send(WorkerCommand::Take(handed_off, descriptor)).is_err() {
+            log::error!("a connection that was handed over is lost: its worker has panicked");
+        }
+        count += 1;
+    }
+}

@@ -1,0 +1,172 @@
+//! The side of the new process: what it has been handed over, and when it goes on with that.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use socket2::Socket;
+
+use super::message::{KnownEndpoint, MESSAGE_LIMIT, Message, VERSION, receive, send, unexpected};
+use crate::address::Address;
+use crate::config::value;
+use crate::control::listeners::InheritedListener;
+use crate::net::upgrade_socket::{Channel, UpgradeSocket};
+use crate::plan::Plan;
+use crate::upstream::Traffic;
+
+/// How long who joins may take to say who it is.
+const HELLO_LIMIT: Duration = Duration::from_secs(1);
+
+/// What a new process has been handed over.
+#[derive(Debug)]
+pub struct Takeover {
+    /// Who hands over; a service manager does not wait for an answer.
+    old: Option<Old>,
+    /// For how long the old process has counted ticks.
+    pub(crate) age: Duration,
+    pub(crate) listeners: Vec<InheritedListener>,
+    /// The admin listener.
+    pub(crate) admin: Option<InheritedListener>,
+    health: Vec<KnownEndpoint>,
+}
+
+/// The process that hands over.
+#[derive(Debug)]
+struct Old {
+    channel: Channel,
+    pid: u32,
+}
+
+impl Takeover {
+    /// Sockets that a service manager has opened.
+    pub(crate) fn of_listeners(listeners: Vec<InheritedListener>) -> Self {
+        Self { old: None, age: Duration::ZERO, listeners, admin: None, health: Vec::new() }
+    }
+
+    /// What another process hands over that comes to the meeting within `pause`, if one does.
+    pub(crate) fn receive(
+        upgrade_socket: &UpgradeSocket,
+        pause: Duration,
+    ) -> io::Result<Option<Self>> {
+        let Some(channel) = upgrade_socket.accept(pause)? else { return Ok(None) };
+        channel.set_limit(Some(HELLO_LIMIT))?;
+        let (pid, age_millis) = match receive(&channel) {
+            Ok((Message::Hello { version: VERSION, pid, age_millis }, _)) => (pid, age_millis),
+            Ok((other, _)) => {
+                log::warn!("somebody came who does not hand over: {other:?}");
+                return Ok(None);
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            Err(error) => {
+                log::warn!("somebody came who does not hand over: {error}");
+                return Ok(None);
+            }
+        };
+        log::info!("process {pid} hands over");
+        channel.set_limit(Some(MESSAGE_LIMIT))?;
+        let age = Duration::from_millis(age_millis);
+        let (listeners, health) = (Vec::new(), Vec::new());
+        let mut inheritance = Self { old: None, age, listeners, admin: None, health };
+        loop {
+            match receive(&channel)? {
+                (Message::Listener { configured, bound, sockets }, came) => {
+                    if came.len() != sockets || sockets == 0 {
+                        return Err(io::Error::other(format!("sockets of {bound} were lost")));
+                    }
+                    let (configured, bound) = (address(&configured)?, address(&bound)?);
+                    inheritance.inherit(configured, bound, came);
+                }
+                (Message::Admin { configured, bound }, sockets) => {
+                    let (configured, bound) = (address(&configured)?, address(&bound)?);
+                    let sockets = sockets.into_iter().map(Socket::from).collect();
+                    inheritance.admin = Some(InheritedListener { configured, bound, sockets });
+                }
+                (Message::Health(known), _) => inheritance.health.extend(known),
+                (Message::Offered, _) => {
+                    inheritance.old = Some(Old { channel, pid });
+                    return Ok(Some(inheritance));
+                }
+                (other, _) => return Err(unexpected(&other)),
+            }
+        }
+    }
+
+    fn inherit(&mut self, configured: Address, bound: Address, sockets: Vec<OwnedFd>) {
+        let sockets = sockets.into_iter().map(Socket::from);
+        let mut known = self.listeners.iter_mut();
+        if let Some(known) = known.find(|known| known.bound == bound) {
+            known.sockets.extend(sockets);
+        } else {
+            let sockets = sockets.collect();
+            self.listeners.push(InheritedListener { configured, bound, sockets });
+        }
+    }
+
+    /// Whether it is from another process, which goes on until it is told otherwise.
+    pub(crate) fn is_of_process(&self) -> bool {
+        self.old.is_some()
+    }
+
+    /// Puts what was known of the endpoints of a plan in place.
+    pub(crate) fn restore(&self, plan: &Plan) {
+        let key =
+            |known: &KnownEndpoint| (known.upstream.clone(), known.is_tcp, known.address.clone());
+        let known: HashMap<_, _> = self.health.iter().map(|known| (key(known), known)).collect();
+        for upstream in &plan.upstreams {
+            for endpoint in &upstream.endpoints {
+                let is_tcp = upstream.traffic == Traffic::Tcp;
+                let key = (upstream.name.to_string(), is_tcp, endpoint.address.to_string());
+                if let Some(known) = known.get(&key) {
+                    endpoint.health().restore(known.word);
+                    endpoint.record.admin_state.restore(known.orders);
+                }
+            }
+        }
+    }
+
+    /// Says that this process could accept connections at these addresses, and waits to be told to.
+    /// If the old process has ended meanwhile, nobody else is there to go on.
+    pub(crate) fn settle<'a>(
+        mut self,
+        addresses: impl Iterator<Item = &'a Address>,
+        plan: &Plan,
+    ) -> io::Result<Option<Channel>> {
+        let Some(Old { channel, pid }) = self.old.take() else { return Ok(None) };
+        let addresses = addresses.map(ToString::to_string).collect();
+        let told = send(&channel, &Message::Ready(addresses), &[]);
+        self.health.clear();
+        match told.and_then(|()| self.await_gift(&channel)) {
+            Ok(()) => {
+                self.restore(plan);
+                Ok(Some(channel))
+            }
+            Err(_) if is_gone(pid) => {
+                log::warn!("process {pid} has ended while it handed over: going on without it");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn await_gift(&mut self, channel: &Channel) -> io::Result<()> {
+        loop {
+            match receive(channel)? {
+                (Message::Health(known), _) => self.health.extend(known),
+                (Message::Yours, _) => return Ok(()),
+                (other, _) => return Err(unexpected(&other)),
+            }
+        }
+    }
+}
+
+fn is_gone(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_none_or(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
+}
+
+fn address(text: &str) -> io::Result<Address> {
+    let named = |_: &str| Err(io::ErrorKind::InvalidData.into());
+    let mut found = value::addresses(text, &named).unwrap_or_default();
+    found.pop().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, text.to_owned()))
+}
