@@ -5,8 +5,10 @@ use std::path::Path;
 
 use super::source::{Source, attributes_len, extent, find_words, is_word};
 use super::{entries, has_extension, read, root, source_of, verdict};
+use crate::support::{Admin, Origin, temporary};
 
 const FLAGS: &str = "docs/flags.md";
+const METRICS: &str = "docs/metrics.md";
 
 /// Where documents are.
 const FOLDERS: [&str; 3] = ["", "docs", "tools/deploy"];
@@ -15,6 +17,14 @@ const FOLDERS: [&str; 3] = ["", "docs", "tools/deploy"];
 fn every_flag_is_documented() {
     let found = unnamed_flags(&source_of("src/config/cli.rs"), &read(FLAGS));
     verdict(&found, &format!("describe it in {FLAGS}"));
+}
+
+#[test]
+fn every_metric_is_documented() {
+    let (origin, log) = (Origin::named("o"), temporary("log"));
+    let admin = Admin::before(&[&origin], &["--access-log", log.to_str().unwrap()]);
+    let found = unnamed_metrics(&admin.get("/metrics").text(), &read(METRICS));
+    verdict(&found, &format!("describe it in {METRICS}"));
 }
 
 #[test]
@@ -31,6 +41,15 @@ pub(super) fn unnamed_flags(source: &Source, document: &str) -> Vec<String> {
         .filter(|(_, flag)| !named.contains(flag.as_str()))
         .map(|(at, flag)| source.at(at, &format!("undocumented `{flag}`")))
         .collect()
+}
+
+/// The families of the text format of Prometheus that this document does not name.
+pub(super) fn unnamed_metrics(metrics: &str, document: &str) -> Vec<String> {
+    let named: BTreeSet<_> = document.split(|c| !is_word(c)).collect();
+    let helps = metrics.lines().filter_map(|line| line.strip_prefix("# HELP "));
+    let families = helps.filter_map(|help| help.split(' ').next());
+    let unnamed = families.filter(|family| !named.contains(family));
+    unnamed.map(|family| format!("undocumented `{family}`")).collect()
 }
 
 pub(super) fn dangling_paths(document: &str, text: &str) -> Vec<String> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Rule;
-use super::documents::{dangling_paths, unnamed_flags};
+use super::documents::{dangling_paths, unnamed_flags, unnamed_metrics};
 use super::house::{
     imports, impurities, parent_globs, stray_unsafe, unexplained_unsafe, upward_imports,
 };
@@ -107,6 +107,10 @@ fn documents_are_held_to_the_code() {
     let flags = "#[arg(\n short, long,\n default_value = \"long\")]\n/// Doc.\n#[x]\npub(crate) idle_max: u8,\n#[arg(long = \"be\")] b: u8,";
     let found = unnamed_flags(&Source::new("src/config/cli.rs", flags), "`--be`, `--idle-max-x`");
     assert!(found.len() == 1 && found[0].ends_with(":1: undocumented `--idle-max`"), "{found:?}");
+
+    let metrics =
+        "# HELP a_b Text.\n# TYPE a_b gauge\na_b 1\n# HELP a_c Text.\n# TYPE a_c gauge\na_c 1\n";
+    assert_eq!(unnamed_metrics(metrics, "| `a_b{c}` | a_cd |"), ["undocumented `a_c`"]);
 
     let document = "[a](https://a.b) [b](#c-d) [`x`](no.md#d)\n```\n[c](no.md)\n```\n`src/no.rs` `tests/main.rs` `src`\n## C d\n[e](#e)";
     assert_eq!(dangling_paths("A.md", document).len(), 3);
