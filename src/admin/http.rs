@@ -19,7 +19,7 @@ use crate::net::stream::{ReadHalf, Stream};
 use crate::reject::Reject;
 use crate::relay::body::Body;
 use crate::relay::copy::{Broken, Meter};
-use crate::session::attempt::read_head;
+use crate::relay::head::read_head;
 
 /// For a request to come whole, and for an answer to be taken, from byte to byte.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -31,7 +31,7 @@ use crate::net::stream::{Stream, WriteHalf};
 use crate::reject::Reject;
 use crate::relay::body::Body;
 use crate::relay::copy::{Broken, Meter};
-use crate::session::attempt::read_head;
+use crate::relay::head::read_head;
 
 const LIMITS: Limits = Limits { head_bytes_max: 32 * 1024, fields_max: 256 };
 

@@ -3,3 +3,4 @@
 pub mod body;
 pub mod copy;
 pub mod duplex;
+pub mod head;

@@ -14,19 +14,18 @@ use crate::http::h1::encode::{self, Connection};
 use crate::http::h1::framing::{self, Framing};
 use crate::http::h1::parse;
 use crate::http::h1::persistence::{self, Options};
-use crate::http::h1::scan::{Limits, Scan};
+use crate::http::h1::scan::Limits;
 use crate::http::message::field::Name;
 use crate::http::message::head::{Method, ResponseHead, Storage, Version};
 use crate::net::connect::connect;
 use crate::net::deadline::{Elapsed, Timer};
 use crate::net::delivery::{CloseKind, DeliveryVerdict};
 use crate::net::pool::{Ending, Lease};
-use crate::net::stream::{ReadHalf, Stream, Unasked};
+use crate::net::stream::{Stream, Unasked};
 use crate::plan::context::WorkerContext;
 use crate::proxy_protocol::{self, Header};
 use crate::reject::Reject;
 use crate::relay::body::Body;
-use crate::relay::copy::Meter;
 
 /// Which connections may serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,24 +133,6 @@ pub async fn announce(
         }
     }
     Ok(count as u64)
-}
-
-/// Reads until `input` holds a whole head and says how long it is.
-pub async fn read_head(
-    from: &mut ReadHalf<'_>,
-    input: &mut Buffer,
-    mut scan: Scan,
-    limits: &Limits,
-    meter: &Meter<'_>,
-) -> Result<usize, Kind> {
-    loop {
-        if let Some(length) = scan.advance(input.filled(), limits).map_err(Kind::Rejected)? {
-            return Ok(length);
-        }
-        if meter.read(from, input).await.map_err(|broken| broken.kind)? == 0 {
-            return Err(Kind::Closed);
-        }
-    }
 }
 
 /// What an answer needs to know of the request it belongs to.

@@ -1,15 +1,13 @@
 //! One request and its response: attempt after attempt until one of them answers, and what follows
 //! for both connections.
 
-use std::pin::pin;
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use super::attempt::{self, Freshness};
+use super::client::{AfterExchange, ClientConnection};
 use super::record::{self, AttemptTarget};
-use super::request_log::RequestLog;
-use super::transfer::{Client, Ended, FailedAttempt, Next, Request, Sent, converse};
+use super::transfer::{self, Completed, FailedAttempt, Request};
+use super::transfer_state::UploadState;
 use super::tunnel::{self, Ends};
 use crate::access_log::{Ender, ExchangePhase, Termination};
 use crate::balance::tried::{ATTEMPTS_MAX, Tried};
@@ -19,17 +17,18 @@ use crate::fault::{Fault, Kind, Progress, Side, Stage};
 use crate::http::h1::encode::Connection;
 use crate::http::h1::reply::Reply;
 use crate::http::message::head::Version;
-use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::pool::{Ending, Lease, NotPooled};
-use crate::net::stream::Stream;
 use crate::plan::context::WorkerContext;
-use crate::relay::copy::Meter;
 
 /// Seconds a client is asked to wait when every endpoint is down: the interval of the checks.
 const RETRY_AFTER: u32 = 1;
 
 /// Sends the request to endpoint after endpoint until one answers or none is left.
-pub async fn run(client: &mut Client<'_>, request: &mut Request, context: &WorkerContext) -> Next {
+pub async fn run(
+    client: &mut ClientConnection<'_>,
+    request: &mut Request,
+    context: &WorkerContext,
+) -> AfterExchange {
     let Some(route) = request.route else {
         if let Some(request_log) = request.timing.request_log() {
             request_log.end(Termination::new(Ender::Rule, ExchangePhase::Connect), None);
@@ -91,12 +90,12 @@ pub async fn run(client: &mut Client<'_>, request: &mut Request, context: &Worke
 }
 
 async fn answer_none(
-    client: &mut Client<'_>,
+    client: &mut ClientConnection<'_>,
     request: &mut Request,
     context: &WorkerContext,
     none: NoneLeft,
     last: Option<Fault>,
-) -> Next {
+) -> AfterExchange {
     if let (Some(request_log), None) = (request.timing.request_log(), last) {
         request_log.end(Termination::new(Ender::Upstream, ExchangePhase::Connect), None);
     }
@@ -115,15 +114,15 @@ fn no_endpoint(none: NoneLeft, last: Option<Fault>) -> Reply {
 }
 
 async fn answer_fault(
-    client: &mut Client<'_>,
+    client: &mut ClientConnection<'_>,
     request: &mut Request,
     context: &WorkerContext,
     fault: Fault,
-) -> Next {
+) -> AfterExchange {
     if let (Side::Client, Kind::Rejected(reject)) = (fault.side, fault.kind) {
         context.metrics.rejects[reject as usize].add(1);
     }
-    let Some(status) = fault.status() else { return Next::Close };
+    let Some(status) = fault.status() else { return AfterExchange::Close };
     let retry_after = (fault.side == Side::Local).then_some(RETRY_AFTER);
     let reply = Reply { status, phrase: fault.phrase(), retry_after };
     answer(client, request, context, reply).await
@@ -131,11 +130,11 @@ async fn answer_fault(
 
 /// Answers the request ourselves. The connection goes on if all of the request has been read.
 async fn answer(
-    client: &mut Client<'_>,
+    client: &mut ClientConnection<'_>,
     request: &mut Request,
     context: &WorkerContext,
     reply: Reply,
-) -> Next {
+) -> AfterExchange {
     while let Ok(count @ 1..) = request.body.admit(&mut client.input, usize::MAX) {
         request.body.pass(&mut client.input, count);
         if let Some(request_log) = request.timing.request_log() {
@@ -153,51 +152,23 @@ async fn answer(
     let mut out = Buffer::new();
     reply.write(request.traits.method, connection, &mut out);
     let limit = context.plan.timeouts.idle;
-    let sent = send(client.stream, client.timer, limit, &out, request_log).await;
+    let sent = client.send(&out, limit, request_log).await;
     context.metrics.durations.observe(request.timing.began.elapsed());
     match sent {
-        Ok(()) if stays => Next::Reuse,
-        Ok(()) => Next::Linger,
-        Err(_) => Next::Close,
-    }
-}
-
-/// Sends a whole buffer to the client.
-pub async fn send(
-    stream: &mut Stream,
-    timer: &mut Timer,
-    limit: Duration,
-    out: &Buffer,
-    request_log: Option<&RequestLog>,
-) -> Result<(), Kind> {
-    let activity = Activity::new();
-    let (_, mut write) = stream.split();
-    let meter = Meter::new(&activity);
-    let writing = pin!(meter.write(&mut write, out.filled()));
-    let _given = request_log.map(|request_log| Given(request_log, &meter));
-    match timer.while_active(limit, &activity, writing).await {
-        Ok(written) => written.map_err(|broken| broken.kind),
-        Err(Elapsed) => Err(Kind::TimedOut),
-    }
-}
-
-/// Says what was sent when it is dropped, and be it with its task.
-struct Given<'a>(&'a RequestLog, &'a Meter<'a>);
-
-impl Drop for Given<'_> {
-    fn drop(&mut self) {
-        self.0.gave(self.1.bytes());
+        Ok(()) if stays => AfterExchange::Reuse,
+        Ok(()) => AfterExchange::Linger,
+        Err(_) => AfterExchange::Close,
     }
 }
 
 /// One attempt from the lease of a connection to its return.
 async fn try_endpoint(
-    client: &mut Client<'_>,
+    client: &mut ClientConnection<'_>,
     request: &mut Request,
     context: &WorkerContext,
     target: AttemptTarget,
     freshness: Freshness,
-) -> Result<Next, FailedAttempt> {
+) -> Result<AfterExchange, FailedAttempt> {
     let announces = context.plan.upstream(target.upstream).announces.is_some();
     let timeouts = request.route.map(|route| &context.plan.route(route).timeouts);
     let timeouts = timeouts.unwrap_or(&context.plan.upstream(target.upstream).timeouts);
@@ -212,24 +183,30 @@ async fn try_endpoint(
     if let (Some(request_log), false) = (request.timing.request_log(), lease.is_reused) {
         request_log.connected();
     }
-    match converse(client, request, context, timeouts, &mut lease).await? {
-        Ended::Answered { answer, sent, surplus } => {
+    match transfer::run(client, request, context, timeouts, &mut lease).await? {
+        Completed::Answered { answer, upload, surplus } => {
             let now = Instant::now();
             record::success(context, target, answer.status, now);
-            finish(request, context, sent, now);
-            if sent == Sent::Done && answer.upstream_persists && !announces {
+            finish(request, context, upload, now);
+            if upload == UploadState::Done && answer.upstream_persists && !announces {
                 give_back(context, target, lease, Rest { ending: answer.ending, surplus, now });
             }
-            Ok(match (sent, answer.client_persists) {
-                (Sent::Done, true) => Next::Reuse,
-                (Sent::Done, false) if client.is_quiet(request.traits) => Next::Close,
-                (Sent::Done, false)
-                | (Sent::Running | Sent::Refused | Sent::Reset | Sent::BrokenOff(_), _) => {
-                    Next::Linger
+            Ok(match (upload, answer.client_persists) {
+                (UploadState::Done, true) => AfterExchange::Reuse,
+                (UploadState::Done, false) if client.is_quiet(request.traits.persists) => {
+                    AfterExchange::Close
                 }
+                (UploadState::Done, false)
+                | (
+                    UploadState::Running
+                    | UploadState::Refused
+                    | UploadState::Reset
+                    | UploadState::BrokenOff(_),
+                    _,
+                ) => AfterExchange::Linger,
             })
         }
-        Ended::Upgraded { early } => {
+        Completed::Upgraded { early } => {
             let now = Instant::now();
             record::success(context, target, 101, now);
             context.metrics.durations.observe(now.saturating_duration_since(request.timing.began));
@@ -238,18 +215,21 @@ async fn try_endpoint(
             let limit = timeouts.tunnel;
             let logged = (context, request.timing.request_log());
             let ended = tunnel::run(ends, both, logged, limit, &mut *client.timer).await;
-            Ok(if ended.is_ok() { Next::Close } else { Next::Cut })
+            Ok(if ended.is_ok() { AfterExchange::Close } else { AfterExchange::Reset })
         }
     }
 }
 
 /// The answer has gone to the client, whole; what it was an answer to may not have.
-fn finish(request: &Request, context: &WorkerContext, sent: Sent, now: Instant) {
+fn finish(request: &Request, context: &WorkerContext, upload: UploadState, now: Instant) {
     context.metrics.durations.observe(now.saturating_duration_since(request.timing.began));
     if let Some(request_log) = request.timing.request_log() {
-        let termination = match sent {
-            Sent::BrokenOff(kind) => Termination::of(Fault::client(Stage::Request, kind)),
-            Sent::Running | Sent::Done | Sent::Refused | Sent::Reset => Termination::COMPLETE,
+        let termination = match upload {
+            UploadState::BrokenOff(kind) => Termination::of(Fault::client(Stage::Request, kind)),
+            UploadState::Running
+            | UploadState::Done
+            | UploadState::Refused
+            | UploadState::Reset => Termination::COMPLETE,
         };
         request_log.end(termination, Some(now));
     }

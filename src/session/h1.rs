@@ -4,16 +4,16 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::attempt::{self, RequestTraits};
+use super::attempt::RequestTraits;
+use super::client::{AfterExchange, ClientConnection, linger};
 use super::client_info::ClientInfo;
-use super::exchange::{self, send};
+use super::exchange;
 use super::record;
 use super::request_log::{RequestLog, RequestTiming};
-use super::transfer::{Client, Next, Request};
+use super::transfer::Request;
 use crate::access_log::is_request_id;
 use crate::buffer::Buffer;
 use crate::drain::{DrainPhase, SessionGuard};
@@ -37,12 +37,8 @@ use crate::plan::handle::PlanHandle;
 use crate::reject::Reject;
 use crate::relay::body::Body;
 use crate::relay::copy::Meter;
+use crate::relay::head::read_head;
 use crate::route;
-
-/// How long a client that has been answered may take to stop sending, between two bytes and in
-/// all, as in nginx. Closing at once would reset the connection and could destroy the answer on its
-/// way (RFC 9112 §9.6).
-const LINGER: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 
 /// Serves a connection until it ends. While parked it holds no buffer and this small state only;
 /// the work on a request is boxed and gone when the next wait begins.
@@ -85,12 +81,14 @@ pub fn serve(
             // Written where it stays: `Box::pin` would copy all of it there.
             match Box::into_pin(Box::write(Box::new_uninit(), working)).await {
                 None => {}
-                Some(Next::Reuse) => {
+                Some(AfterExchange::Reuse) => {
                     idle_deadline = IdleDeadline::new(Wait::Next);
                 }
-                Some(Next::Close) => return,
-                Some(Next::Linger) => return Box::pin(linger(&mut stream, &mut timer)).await,
-                Some(Next::Cut) => return stream.set_reset_on_close(true),
+                Some(AfterExchange::Close) => return,
+                Some(AfterExchange::Linger) => {
+                    return Box::pin(linger(&mut stream, &mut timer)).await;
+                }
+                Some(AfterExchange::Reset) => return stream.set_reset_on_close(true),
             }
         }
     }
@@ -166,24 +164,6 @@ fn park(
     poll_fn(move |cx| Pin::new(&mut parked).poll(cx).map(|ended| ended.unwrap_or(Parked::Over)))
 }
 
-/// Reads until the client has seen our end of the connection, so that it reads the answer first.
-async fn linger(stream: &mut Stream, timer: &mut Timer) {
-    let (mut read, mut write) = stream.split();
-    if write.shutdown().is_err() {
-        return;
-    }
-    let (mut waste, activity) = (Buffer::new(), Activity::new());
-    let end = activity.last() + LINGER.1;
-    let discarding = pin!(async {
-        while matches!(read.read(&mut waste).await, Ok(1..)) {
-            waste.clear();
-            activity.touch();
-        }
-    });
-    // Whether the client stopped in time makes no difference now.
-    let _ = timer.until(|| end.min(activity.last() + LINGER.0), discarding).await;
-}
-
 /// Works on requests until none is waiting to be read; `None` if there was nothing to read yet.
 async fn work(
     stream: &mut Stream,
@@ -191,14 +171,15 @@ async fn work(
     client_info: &ClientInfo,
     early: Option<Buffer>,
     handle: &PlanHandle,
-) -> Option<Next> {
+) -> Option<AfterExchange> {
     let has_come = early.is_some();
-    let mut client = Client { stream, client_info, input: early.unwrap_or_default(), timer };
+    let mut client =
+        ClientConnection { stream, client_info, input: early.unwrap_or_default(), timer };
     if !has_come {
         // A connection that has just been accepted is taken to be readable, since most are.
         match client.stream.read_now(&mut client.input).await? {
             Ok(1..) => {}
-            Ok(0) | Err(_) => return Some(Next::Close),
+            Ok(0) | Err(_) => return Some(AfterExchange::Close),
         }
     }
     let mut last = None;
@@ -207,13 +188,13 @@ async fn work(
         let mut request = match next_request(&mut client, context).await {
             Ok(Arrival::Request(request)) => request,
             Ok(Arrival::Nothing) => return last,
-            Ok(Arrival::End) => return Some(Next::Close),
+            Ok(Arrival::End) => return Some(AfterExchange::Close),
             Err(refused) => return Some(refuse(&mut client, context, refused).await),
         };
         context.metrics.requests.add(1);
         match exchange::run(&mut client, &mut request, context).await {
-            Next::Reuse if !client.input.is_empty() => last = Some(Next::Reuse),
-            next => return Some(next),
+            AfterExchange::Reuse if !client.input.is_empty() => last = Some(AfterExchange::Reuse),
+            after => return Some(after),
         }
     }
 }
@@ -238,7 +219,7 @@ struct Refused {
 }
 
 async fn next_request(
-    client: &mut Client<'_>,
+    client: &mut ClientConnection<'_>,
     context: &Rc<WorkerContext>,
 ) -> Result<Arrival<Request>, Refused> {
     let plan = &*context.plan;
@@ -247,7 +228,7 @@ async fn next_request(
     let activity = Activity::new();
     let meter = Meter::new(&activity);
     let (mut read, _) = client.stream.split();
-    let reading = read_head(&mut read, &mut client.input, &plan.limits, &meter);
+    let reading = read_request(&mut read, &mut client.input, &plan.limits, &meter);
     let read = client.timer.within(plan.timeouts.header, pin!(reading)).await;
     let is_head = client.input.filled().starts_with(b"HEAD ");
     let method = if is_head { Method::Head } else { Method::Other };
@@ -280,8 +261,9 @@ async fn next_request(
     Ok(nothing)
 }
 
-/// Reads until `input` holds a whole head and says how long it is.
-async fn read_head(
+/// Reads until `input` holds a whole head and returns its length, unless there is nothing but empty
+/// lines.
+async fn read_request(
     from: &mut ReadHalf<'_>,
     input: &mut Buffer,
     limits: &Limits,
@@ -297,7 +279,7 @@ async fn read_head(
     if input.is_empty() {
         return Ok(Arrival::Nothing);
     }
-    attempt::read_head(from, input, Scan::request(), limits, meter).await.map(Arrival::Request)
+    read_head(from, input, Scan::request(), limits, meter).await.map(Arrival::Request)
 }
 
 /// Turns the head at the front of the input, so long, and what is here of the body, into what is sent
@@ -397,22 +379,26 @@ fn request_id<'a>(head: &RequestHead<'a, '_>) -> Option<&'a [u8]> {
 }
 
 /// Answers what could not be read as a request; nothing behind it is looked at.
-async fn refuse(client: &mut Client<'_>, context: &WorkerContext, refused: Refused) -> Next {
+async fn refuse(
+    client: &mut ClientConnection<'_>,
+    context: &WorkerContext,
+    refused: Refused,
+) -> AfterExchange {
     let Refused { fault, method, route, mut timing } = refused;
     record::refusal(context, fault);
     if let Some(request_log) = &mut timing.request_log {
         request_log.read_odd(client.input.filled());
         request_log.fail(fault);
     }
-    let Some(status) = fault.status() else { return Next::Close };
+    let Some(status) = fault.status() else { return AfterExchange::Close };
     record::response(context, route, timing.request_log(), status);
     let mut out = Buffer::new();
     Reply::new(status, fault.phrase()).write(method, Connection::Close, &mut out);
     let limit = context.plan.timeouts.idle;
-    let sent = send(client.stream, client.timer, limit, &out, timing.request_log()).await;
+    let sent = client.send(&out, limit, timing.request_log()).await;
     context.metrics.durations.observe(timing.began.elapsed());
     match sent {
-        Ok(()) => Next::Linger,
-        Err(_) => Next::Close,
+        Ok(()) => AfterExchange::Linger,
+        Err(_) => AfterExchange::Close,
     }
 }

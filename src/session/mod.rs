@@ -1,6 +1,7 @@
 //! One client connection from its acceptance to its end.
 
 pub mod attempt;
+pub mod client;
 pub mod client_info;
 pub mod exchange;
 #[cfg(any(test, fuzzing))]
@@ -12,6 +13,7 @@ pub mod request_log;
 pub mod simulation;
 pub mod tcp;
 pub mod transfer;
+pub mod transfer_state;
 pub mod tunnel;
 
 use std::future::poll_fn;

@@ -274,8 +274,8 @@ impl RequestTiming {
     }
 }
 
-/// Counts what has been moved both ways when it is dropped: when that has ended, and be it with its task.
-pub struct Tally<'a> {
+/// Counts what has been moved both ways when it is dropped, even if the task is cancelled.
+pub struct TrafficGuard<'a> {
     context: &'a WorkerContext,
     request_log: Option<&'a RequestLog>,
     known: u64,
@@ -283,7 +283,7 @@ pub struct Tally<'a> {
     down: &'a Meter<'a>,
 }
 
-impl<'a> Tally<'a> {
+impl<'a> TrafficGuard<'a> {
     /// What follows is of this phase. Of what goes up, so many bytes at its start are `known`: they are
     /// ours, or have been counted.
     pub fn begin(
@@ -299,7 +299,7 @@ impl<'a> Tally<'a> {
     }
 }
 
-impl Drop for Tally<'_> {
+impl Drop for TrafficGuard<'_> {
     fn drop(&mut self) {
         let Self { context, up, down, .. } = self;
         context.metrics.bytes_up.add(up.bytes());

@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use super::request_log::{RequestLog, Tally};
+use super::request_log::{RequestLog, TrafficGuard};
 use crate::access_log::{ExchangePhase, Termination};
 use crate::buffer::Buffer;
 use crate::fault::{Kind, Side};
@@ -40,9 +40,10 @@ pub async fn run(
     client.set_reset_on_close(true);
     upstream.set_reset_on_close(true);
     let both = duplex((&mut *client, early.0), (&mut *upstream, early.1), (&up, &down));
-    let tally = Tally::begin((context, request_log), ExchangePhase::Tunnel, 0, (&up, &down));
+    let traffic =
+        TrafficGuard::begin((context, request_log), ExchangePhase::Tunnel, 0, (&up, &down));
     let ended = timer.while_active(limit, &activity, pin!(both)).await;
-    drop(tally);
+    drop(traffic);
     let (side, kind) = match ended {
         Ok(Ok(())) => {
             client.set_reset_on_close(false);

@@ -72,7 +72,7 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
             "mod",
         ],
     ),
-    (3, "relay/", &["copy", "body", "duplex", "mod"]),
+    (3, "relay/", &["copy", "head", "body", "duplex", "mod"]),
     (3, "plan/", &["trusted", "listener", "mod", "context", "handle"]),
     (
         4,
@@ -81,7 +81,9 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
             "request_log",
             "record",
             "client_info",
+            "client",
             "attempt",
+            "transfer_state",
             "transfer",
             "tunnel",
             "exchange",

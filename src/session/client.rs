@@ -1,0 +1,107 @@
+//! The client's connection during an exchange, and what becomes of it afterwards.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use super::client_info::ClientInfo;
+use super::request_log::RequestLog;
+use crate::buffer::Buffer;
+use crate::fault::Kind;
+use crate::net::deadline::{Activity, Elapsed, Timer};
+use crate::net::stream::{Stream, Unasked};
+use crate::relay::copy::Meter;
+
+/// How long a client that has been answered may take to stop sending, between two bytes and in
+/// all, as in nginx. Closing at once would reset the connection and could destroy the answer on its
+/// way (RFC 9112 §9.6).
+const LINGER: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
+
+/// The client's side of an exchange.
+pub struct ClientConnection<'a> {
+    /// Its connection.
+    pub stream: &'a mut Stream,
+    /// Who it is.
+    pub client_info: &'a ClientInfo,
+    /// What has been read from it and not been used.
+    pub input: Buffer,
+    /// The session's timer.
+    pub timer: &'a mut Timer,
+}
+
+/// What becomes of the client's connection after an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterExchange {
+    /// It carries the next request.
+    Reuse,
+    /// It is closed; everything was read and written.
+    Close,
+    /// It is closed once the client has had time to read the answer: it may still be sending.
+    Linger,
+    /// It is reset, so that the client can tell that the answer was cut short.
+    Reset,
+}
+
+impl AfterExchange {
+    /// The same without waiting for the client.
+    #[must_use]
+    pub fn hastened(self) -> Self {
+        if self == Self::Linger { Self::Close } else { self }
+    }
+}
+
+impl ClientConnection<'_> {
+    /// Whether everything that has come was used: otherwise closing the connection would reset it,
+    /// and the reset could overtake our answer. A client that `persists` no longer is not suspected
+    /// of sending more: what the reactor has reported is enough.
+    pub fn is_quiet(&self, persists: bool) -> bool {
+        if persists {
+            return self.input.is_empty() && self.stream.is_quiet();
+        }
+        self.input.is_empty() && self.stream.unasked() != Unasked::Bytes
+    }
+
+    /// Sends a whole buffer, of which each step may take `limit`.
+    pub async fn send(
+        &mut self,
+        out: &Buffer,
+        limit: Duration,
+        request_log: Option<&RequestLog>,
+    ) -> Result<(), Kind> {
+        let activity = Activity::new();
+        let (_, mut write) = self.stream.split();
+        let meter = Meter::new(&activity);
+        let writing = pin!(meter.write(&mut write, out.filled()));
+        let _sent = request_log.map(|request_log| SentGuard(request_log, &meter));
+        match self.timer.while_active(limit, &activity, writing).await {
+            Ok(written) => written.map_err(|broken| broken.kind),
+            Err(Elapsed) => Err(Kind::TimedOut),
+        }
+    }
+}
+
+/// Logs how much was sent when it is dropped, even if the task is cancelled.
+struct SentGuard<'a>(&'a RequestLog, &'a Meter<'a>);
+
+impl Drop for SentGuard<'_> {
+    fn drop(&mut self) {
+        self.0.gave(self.1.bytes());
+    }
+}
+
+/// Reads until the client has seen our end of the connection, so that it reads the answer first.
+pub async fn linger(stream: &mut Stream, timer: &mut Timer) {
+    let (mut read, mut write) = stream.split();
+    if write.shutdown().is_err() {
+        return;
+    }
+    let (mut waste, activity) = (Buffer::new(), Activity::new());
+    let end = activity.last() + LINGER.1;
+    let discarding = pin!(async {
+        while matches!(read.read(&mut waste).await, Ok(1..)) {
+            waste.clear();
+            activity.touch();
+        }
+    });
+    // Whether the client stopped in time makes no difference now.
+    let _ = timer.until(|| end.min(activity.last() + LINGER.0), discarding).await;
+}
