@@ -1,7 +1,9 @@
-//! What the documents say about the code: flags and paths.
+//! What the documents say about the code: flags, metrics, examples and paths.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use super::source::{Source, attributes_len, extent, find_words, is_word};
 use super::{entries, has_extension, read, root, source_of, verdict};
@@ -25,6 +27,18 @@ fn every_metric_is_documented() {
     let admin = Admin::before(&[&origin], &["--access-log", log.to_str().unwrap()]);
     let found = unnamed_metrics(&admin.get("/metrics").text(), &read(METRICS));
     verdict(&found, &format!("describe it in {METRICS}"));
+}
+
+#[test]
+fn the_examples_are_valid() {
+    let (readme, configuration) = (read("README.md"), read("docs/configuration.md"));
+    let commands = readme.lines().filter(|line| line.starts_with("evener --"));
+    let written = between(&readme, "<<'END'\n", "\nEND");
+    let files: Vec<_> = written.chain(between(&configuration, "```yaml\n", "```")).collect();
+    assert!(files.len() > 2, "{files:?}");
+    let found = commands.filter_map(mistake_in_command);
+    let found: Vec<_> = found.chain(files.into_iter().filter_map(mistake_in_file)).collect();
+    verdict(&found, "mend the example");
 }
 
 #[test]
@@ -61,6 +75,32 @@ pub(super) fn dangling_paths(document: &str, text: &str) -> Vec<String> {
         found.extend(broken.map(|path| format!("{document}:{line}: `{path}` does not exist")));
     }
     found
+}
+
+// Trying examples.
+
+fn mistake_in_command(line: &str) -> Option<String> {
+    let script = format!("evener() {{ \"$BINARY\" \"$@\" --test; }}; {line}");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script]).env("BINARY", env!("CARGO_BIN_EXE_evener"));
+    mistake(line, &mut shell)
+}
+
+fn mistake_in_file(text: &str) -> Option<String> {
+    let path = temporary("example.yaml");
+    fs::write(&path, text).expect("a file");
+    let mut evener = Command::new(env!("CARGO_BIN_EXE_evener"));
+    mistake(text, evener.args(["--test", "--config"]).arg(&path))
+}
+
+fn mistake(example: &str, command: &mut Command) -> Option<String> {
+    let output = command.output().expect("a command that can be run");
+    let why = String::from_utf8_lossy(&output.stderr);
+    (!output.status.success()).then(|| format!("{example}: {why}"))
+}
+
+fn between<'a>(text: &'a str, start: &'a str, end: &'a str) -> impl Iterator<Item = &'a str> {
+    text.split(start).skip(1).filter_map(move |rest| rest.split(end).next())
 }
 
 // Reading flags.
