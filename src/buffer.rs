@@ -14,6 +14,13 @@ use std::mem;
 /// the largest `--max-head`, so that a rewritten head always fits.
 pub const BUFFER_BYTES: usize = 64 * 1024;
 
+/// Kept free in front of what is read, so that what is known only later can still be put before it
+/// ([`Buffer::prepend`]) without moving it.
+pub const HEADROOM_BYTES: usize = 8;
+
+/// Kept free after what is read, for the same reason.
+pub const TAILROOM_BYTES: usize = 2;
+
 /// How many unused blocks a thread keeps.
 pub const SPARES_MAX: usize = 64;
 
@@ -62,17 +69,31 @@ impl Buffer {
         if self.bytes.is_empty() {
             let spare = SPARES.with_borrow_mut(Vec::pop);
             self.bytes = spare.unwrap_or_else(|| vec![0; BUFFER_BYTES].into_boxed_slice());
-        } else if self.end == self.bytes.len() && self.start > 0 {
-            self.bytes.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
+            (self.start, self.end) = (HEADROOM_BYTES, HEADROOM_BYTES);
         }
-        &mut self.bytes[self.end..]
+        let limit = self.bytes.len().saturating_sub(TAILROOM_BYTES);
+        if self.end >= limit && self.start > HEADROOM_BYTES {
+            self.bytes.copy_within(self.start..self.end, HEADROOM_BYTES);
+            self.end -= self.start - HEADROOM_BYTES;
+            self.start = HEADROOM_BYTES;
+        }
+        &mut self.bytes[self.end..limit.max(self.end)]
     }
 
     /// Says that `count` bytes were written into [`Buffer::spare_mut`].
     pub fn fill(&mut self, count: usize) {
         self.end = (self.end + count).min(self.bytes.len());
+    }
+
+    /// Puts `bytes` before what is waiting: at most [`HEADROOM_BYTES`], and once only between two
+    /// times that all of what was put there has been consumed.
+    ///
+    /// # Panics
+    ///
+    /// If there is no room for them.
+    pub fn prepend(&mut self, bytes: &[u8]) {
+        self.start -= bytes.len();
+        self.bytes[self.start..self.start + bytes.len()].copy_from_slice(bytes);
     }
 
     /// Drops `count` bytes from the front, and the block with the last of them.
@@ -159,6 +180,9 @@ fn give_back(bytes: Box<[u8]>) {
 mod tests {
     use super::*;
 
+    /// What can be read into an empty buffer.
+    const CAPACITY: usize = BUFFER_BYTES - HEADROOM_BYTES - TAILROOM_BYTES;
+
     fn holding(bytes: &[u8]) -> Buffer {
         let mut buffer = Buffer::new();
         assert_eq!(buffer.append(bytes), bytes.len());
@@ -212,16 +236,28 @@ mod tests {
 
     #[test]
     fn a_full_buffer_makes_room_at_the_front_once_consumed() {
-        let mut buffer = holding(&[7; BUFFER_BYTES]);
+        let mut buffer = holding(&[7; CAPACITY]);
         assert!(buffer.spare_mut().is_empty());
         buffer.consume(10);
         assert_eq!(buffer.spare_mut().len(), 10);
-        assert_eq!(buffer.len(), BUFFER_BYTES - 10);
+        assert_eq!(buffer.len(), CAPACITY - 10);
+    }
+
+    #[test]
+    fn a_full_buffer_has_room_for_what_is_put_around_it() {
+        let mut buffer = holding(&[7; CAPACITY]);
+        buffer.prepend(&[1; HEADROOM_BYTES]);
+        assert_eq!(buffer.append(&[2; TAILROOM_BYTES]), TAILROOM_BYTES);
+        assert!(buffer.filled().starts_with(&[1; HEADROOM_BYTES]));
+        assert!(buffer.spare_mut().is_empty());
+        buffer.consume(HEADROOM_BYTES + 1);
+        assert_eq!(buffer.filled(), [&[7; CAPACITY - 1][..], &[2; TAILROOM_BYTES]].concat());
+        assert_eq!(buffer.spare_mut().len(), 0);
     }
 
     #[test]
     fn append_takes_what_fits() {
-        let mut buffer = holding(&[1; BUFFER_BYTES - 2]);
-        assert_eq!(buffer.append(b"abc"), 2);
+        let mut buffer = holding(&[1; CAPACITY - 2]);
+        assert_eq!(buffer.append(b"abcde"), 2);
     }
 }

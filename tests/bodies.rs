@@ -72,11 +72,9 @@ fn chunked(bytes: &[u8], largest: usize, extension: &str) -> Vec<u8> {
 
 #[test]
 fn a_large_chunked_request() {
-    let canonical = chunked(&filler(LARGE), 100_000, "");
-    let expected = canonical.clone();
     let origin = Origin::start(move |mut conn| {
         conn.head();
-        let intact = conn.bytes(expected.len()).unwrap() == expected;
+        let intact = conn.chunks() == Some(filler(LARGE));
         conn.send(ok(if intact { "intact" } else { "damaged" }));
     });
     let head = post("Transfer-Encoding: chunked\r\n").into_bytes();

@@ -3,7 +3,7 @@
 //! `fuzz/` runs them under libFuzzer; `cargo test` replays their corpora. See CONTRIBUTING.md.
 #![expect(clippy::missing_panics_doc, reason = "a panic is the finding")]
 
-use super::h1::chunked::{Admitted, Chunked, Emit};
+use super::h1::chunked::{Chunked, Emit};
 use super::h1::encode::{self, Connection, RequestEdit};
 use super::h1::framing::{self, Framing};
 use super::h1::parse;
@@ -94,25 +94,31 @@ pub fn framing(data: &[u8]) {
     relay_response(&answer, Method::Idempotent, "GET");
 }
 
-/// A chunked body is read the same wherever it is split; what goes on is canonical, and hyper
-/// finds the same data in it.
+/// A chunked body is understood the same wherever it is split; what goes on is canonical, no size
+/// in it was written before its data had come, and hyper finds the same data in it.
 pub fn chunked(data: &[u8]) {
     let data = &data[..data.len().min(INPUT_BYTES_MAX)];
     let whole = admit(data, Emit::Chunks, &[]);
     for split in splits(data.len()) {
         let halves = admit(data, Emit::Chunks, &[split]);
-        assert_eq!(halves.map_err(|_| ()), whole.clone().map_err(|_| ()), "split at {split}");
+        let meaning = |admission: &Result<Admission, _>| admission.clone().map(Admission::meaning);
+        assert_eq!(meaning(&halves).ok(), meaning(&whole).ok(), "split at {split}");
     }
     let bare = admit(data, Emit::Data, &[data.len() / 2]);
     assert_eq!(bare.is_ok(), whole.is_ok());
-    let (Ok((canonical, rest, true)), Ok((bare, _, _))) = (whole, bare) else { return };
-    assert!(data.ends_with(&rest));
-    assert_eq!(admit(&canonical, Emit::Chunks, &[]), Ok((canonical.clone(), Vec::new(), true)));
-    check_canonical(&canonical);
+    let (Ok(whole), Ok(bare)) = (whole, bare) else { return };
+    assert_eq!(bare.data, whole.data);
+    if !whole.is_done {
+        return;
+    }
+    assert!(data.ends_with(&whole.rest));
+    let again = admit(&whole.written, Emit::Chunks, &[]).expect("a body");
+    assert_eq!((&again.written, again.rest.len()), (&whole.written, 0));
+    check_trailers(whole.trailers.as_deref().expect("its end"));
     let head = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let seen = oracle::requests(&[head, &canonical[..]].concat()).seen;
+    let seen = oracle::requests(&[head, &whole.written[..]].concat()).seen;
     assert_eq!(seen.len(), 1);
-    assert_eq!(seen[0].body.as_deref(), Some(&bare[..]));
+    assert_eq!(seen[0].body.as_deref(), Some(&bare.data[..]));
 }
 
 /// One framing out: of whatever comes in, hyper sees in what is written exactly the messages that
@@ -225,25 +231,66 @@ fn request_id(head: &RequestHead<'_, '_>) -> Option<&'static [u8]> {
     head.method.len().is_multiple_of(2).then_some(b"ours")
 }
 
-/// Sizes without anything around them, data, and trailers that are no concern of a proxy.
-fn check_canonical(mut bytes: &[u8]) {
-    let line = |bytes: &[u8]| bytes.windows(2).position(|two| two == b"\r\n").expect("a line");
-    loop {
-        let end = line(bytes);
-        let digits = std::str::from_utf8(&bytes[..end]).expect("digits");
-        let size = usize::from_str_radix(digits, 16).expect("a size");
-        assert!(!digits.starts_with(['0', '+']) || digits == "0", "{digits}");
-        bytes = &bytes[end + 2..];
-        if size == 0 {
-            break;
+/// What stands in chunks as we write them: sizes without anything around them, data, trailers.
+#[derive(Debug, Default)]
+pub struct Chunks {
+    /// The data that is there.
+    pub data: Vec<u8>,
+    /// How many bytes of it the sizes announce.
+    pub announced: usize,
+    /// The trailer section and its empty line, if that is there.
+    pub trailers: Option<Vec<u8>>,
+    /// How many bytes all that takes.
+    pub length: usize,
+}
+
+impl Chunks {
+    /// Reads as much as is there.
+    pub fn read(bytes: &[u8]) -> Self {
+        let mut chunks = Self::default();
+        let line = |bytes: &[u8]| bytes.windows(2).position(|two| two == b"\r\n");
+        loop {
+            let rest = &bytes[chunks.length..];
+            let Some(end) = line(rest) else { return chunks };
+            let digits = std::str::from_utf8(&rest[..end]).expect("digits");
+            let size = usize::from_str_radix(digits, 16).expect("a size");
+            assert!(!digits.starts_with(['0', '+']) || digits == "0", "{digits}");
+            chunks.announced += size;
+            let rest = &rest[end + 2..];
+            if size == 0 {
+                let Some(end) = trailers_end(rest) else { return chunks };
+                chunks.trailers = Some(rest[..end].to_vec());
+                chunks.length += 3 + end;
+                return chunks;
+            }
+            let here = size.min(rest.len());
+            chunks.data.extend_from_slice(&rest[..here]);
+            match &rest[here..] {
+                [b'\r', b'\n', ..] => chunks.length += end + 2 + size + 2,
+                part => {
+                    assert!(b"\r\n".starts_with(part), "{}", part.escape_ascii());
+                    chunks.length = bytes.len();
+                    return chunks;
+                }
+            }
         }
-        assert_eq!(&bytes[size..size + 2], b"\r\n");
-        bytes = &bytes[size + 2..];
     }
-    while line(bytes) > 0 {
+}
+
+fn trailers_end(bytes: &[u8]) -> Option<usize> {
+    if bytes.starts_with(b"\r\n") {
+        return Some(2);
+    }
+    bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4)
+}
+
+/// Fields that are no concern of a proxy.
+fn check_trailers(mut bytes: &[u8]) {
+    while !bytes.starts_with(b"\r\n") {
         let (name, _) = bytes.split_at(bytes.iter().position(|byte| *byte == b':').expect("one"));
         assert!(!Name::of(name).forbidden_in_trailer());
-        bytes = &bytes[line(bytes) + 2..];
+        let end = bytes.windows(2).position(|two| two == b"\r\n").expect("a line");
+        bytes = &bytes[end + 2..];
     }
     assert_eq!(bytes, b"\r\n");
 }
@@ -281,22 +328,47 @@ fn write_response(
     out.filled().to_vec()
 }
 
-/// What is written of a body, what is left behind it, and whether it has ended.
-type Admission = (Vec<u8>, Vec<u8>, bool);
+/// What has come of a chunked body.
+#[derive(Clone, Debug)]
+struct Admission {
+    written: Vec<u8>,
+    data: Vec<u8>,
+    trailers: Option<Vec<u8>>,
+    /// What has not been understood.
+    rest: Vec<u8>,
+    is_done: bool,
+}
 
-/// Reads a chunked body that comes in pieces.
-fn admit(bytes: &[u8], emit: Emit, cuts: &[usize]) -> Result<Admission, Reject> {
-    let (mut chunked, mut out, mut held) = (Chunked::new(emit), Vec::new(), Vec::new());
-    let mut from = 0;
-    for to in cuts.iter().copied().chain([bytes.len()]) {
-        held.extend_from_slice(&bytes[from..to]);
-        from = to;
-        let Admitted { ready, used } = chunked.admit(&mut held)?;
-        assert!(ready <= used && used <= held.len());
-        out.extend_from_slice(&held[..ready]);
-        held.drain(..used);
+impl Admission {
+    /// All but how it is written.
+    fn meaning(self) -> (Vec<u8>, Option<Vec<u8>>, Vec<u8>, bool) {
+        (self.data, self.trailers, self.rest, self.is_done)
     }
-    Ok((out, held, chunked.is_done()))
+}
+
+/// Reads a chunked body that comes in pieces. What is written after each is whole chunks: a size
+/// never goes on before its data has come.
+fn admit(bytes: &[u8], emit: Emit, cuts: &[usize]) -> Result<Admission, Reject> {
+    let (mut chunked, mut held, mut from) = (Chunked::new(emit), Buffer::new(), 0);
+    let (mut written, mut data, mut trailers) = (Vec::new(), Vec::new(), None);
+    for to in cuts.iter().copied().chain([bytes.len()]) {
+        assert_eq!(held.append(&bytes[from..to]), to - from);
+        from = to;
+        let ready = chunked.admit(&mut held)?;
+        let ready_bytes = &held.filled()[..ready];
+        written.extend_from_slice(ready_bytes);
+        if emit == Emit::Data {
+            data.extend_from_slice(ready_bytes);
+        } else {
+            let chunks = Chunks::read(ready_bytes);
+            assert_eq!((chunks.length, chunks.announced), (ready, chunks.data.len()));
+            data.extend_from_slice(&chunks.data);
+            trailers = trailers.or(chunks.trailers);
+        }
+        held.consume(ready);
+    }
+    let rest = held.filled().to_vec();
+    Ok(Admission { written, data, trailers, rest, is_done: chunked.is_done() })
 }
 
 /// What a body is written as, its data, and what is left behind it.
@@ -320,11 +392,10 @@ fn pass_body(framing: Framing, bytes: &[u8]) -> Passed {
             Passed { written, data, used }
         }
         Framing::Chunked => match admit(bytes, Emit::Chunks, &[]) {
-            Ok((written, rest, true)) => {
-                let data = admit(bytes, Emit::Data, &[]).ok().map(|(data, ..)| data);
-                Passed { written, data, used: bytes.len() - rest.len() }
+            Ok(Admission { written, data, rest, is_done: true, .. }) => {
+                Passed { written, data: Some(data), used: bytes.len() - rest.len() }
             }
-            Ok((written, ..)) => Passed { written, data: None, used: bytes.len() },
+            Ok(Admission { written, .. }) => Passed { written, data: None, used: bytes.len() },
             Err(_) => Passed { written: Vec::new(), data: None, used: bytes.len() },
         },
     }

@@ -77,16 +77,16 @@ impl Body {
                 count
             }
             Remaining::Chunked(chunked) => {
-                let admitted = chunked.admit(&mut buffer.filled_mut()[..here])?;
-                buffer.cut(admitted.ready, admitted.used);
+                // All at once: a chunk that is not whole is one of what is here.
+                let count = chunked.admit(buffer)?;
                 if chunked.is_done() {
                     self.left = Remaining::Nothing;
                 }
-                admitted.ready
+                count
             }
         };
         self.standing = count;
-        Ok(count)
+        Ok(count.min(room))
     }
 
     /// Drops `count` admitted bytes from the front of `buffer`: they have gone on.

@@ -12,6 +12,7 @@ use super::h1;
 use super::request_log::RequestTiming;
 use super::simulation::{CLIENT, Exchanged, Outcome, Script, simulate};
 use crate::buffer::Buffer;
+use crate::http::fuzz::Chunks;
 use crate::http::h1::scan::{Scan, leading_blank};
 use crate::http::message::head::Method;
 use crate::http::oracle::{self, Answered, Then};
@@ -52,11 +53,42 @@ pub fn exchange(data: &[u8]) {
 struct Believed {
     method: String,
     semantics: Method,
-    /// Head and body; the part that is understood if the body is not whole.
+    /// Its head, and its body unless that is chunked.
     bytes: Vec<u8>,
+    /// Its chunks; the part of them that is understood if they are not whole.
+    chunks: Option<Chunks>,
     is_whole: bool,
     /// Where the bytes behind it begin in what the client sent.
     end: usize,
+}
+
+impl Believed {
+    /// How much of what an origin got is this request; `None` if it does not begin with it.
+    fn found_in(&self, got: &[u8]) -> Option<Found> {
+        let Some(behind) = got.strip_prefix(&self.bytes[..]) else {
+            return self.bytes.starts_with(got).then_some(Found::Part);
+        };
+        let Some(expected) = &self.chunks else {
+            let part = behind.is_empty().then_some(Found::Part);
+            return if self.is_whole { Some(Found::Whole(self.bytes.len())) } else { part };
+        };
+        let chunks = Chunks::read(behind);
+        // Whatever the client claimed, no size is more than it sent.
+        assert!(chunks.announced <= expected.data.len(), "{}", got.escape_ascii());
+        if chunks.trailers.is_some() {
+            let is_same = (&chunks.data, &chunks.trailers) == (&expected.data, &expected.trailers);
+            return is_same.then_some(Found::Whole(self.bytes.len() + chunks.length));
+        }
+        expected.data.starts_with(&chunks.data).then_some(Found::Part)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// So many bytes.
+    Whole(usize),
+    /// A beginning that goes to the end of what the origin got.
+    Part,
 }
 
 /// The requests in a client's bytes, up to the first that is refused or not whole.
@@ -76,22 +108,26 @@ fn believe(bytes: &[u8], context: &Rc<WorkerContext>) -> Vec<Believed> {
         let Ok(mut request) = h1::prepare(whole, &client_info, local, context, timing) else {
             return all;
         };
-        let mut written = request.outgoing.filled().to_vec();
+        let (written, mut body) = (request.outgoing.filled().to_vec(), Vec::new());
+        let chunked = b"\r\nTransfer-Encoding: chunked\r\n";
+        let is_chunked = written.windows(chunked.len()).any(|line| line == chunked);
         at += length;
         // Byte by byte, since what comes before a refused chunk may have gone on already.
         while !request.body.has_ended() && at < bytes.len() {
             input.append(&bytes[at..=at]);
             at += 1;
             let Ok(count) = request.body.admit(&mut input, usize::MAX) else { break };
-            written.extend_from_slice(&input.filled()[..count]);
+            body.extend_from_slice(&input.filled()[..count]);
             request.body.pass(&mut input, count);
         }
         let is_whole = request.body.has_ended();
+        let chunks = is_chunked.then(|| Chunks::read(&body));
         let method = String::from_utf8_lossy(head.split(|b| *b == b' ').next().unwrap_or_default());
         all.push(Believed {
             method: method.into_owned(),
             semantics: request.traits.method,
-            bytes: written,
+            bytes: if is_chunked { written } else { [written, body].concat() },
+            chunks,
             is_whole,
             end: at,
         });
@@ -107,6 +143,8 @@ struct Carried {
     requests: Vec<usize>,
     /// How many of them are whole: all, or all but the last.
     whole: usize,
+    /// How many bytes those are.
+    whole_bytes: usize,
     /// The final answers in what the origin sent, in order, as far as hyper understands them.
     answers: Vec<Answered>,
     /// What the origin sent.
@@ -121,21 +159,24 @@ impl Carried {
         let (mut answers, mut whole_requests) = (Vec::new(), 0);
         while at < got.bytes.len() {
             let rest = &got.bytes[at..];
-            let whole = |request: &Believed| request.is_whole && rest.starts_with(&request.bytes);
-            let Some(found) = (next..believed.len()).find(|index| whole(&believed[*index])) else {
+            let all = (next..believed.len()).map(|index| (index, believed[index].found_in(rest)));
+            let all: Vec<_> = all.filter_map(|(index, found)| Some((index, found?))).collect();
+            let whole = all.iter().find_map(|(index, found)| match found {
+                Found::Whole(length) => Some((*index, *length)),
+                Found::Part => None,
+            });
+            let Some((found, length)) = whole else {
                 if answers.last().is_some_and(|last: &Answered| last.status == 101) {
                     break;
                 }
-                let begun = |index: &usize| believed[*index].bytes.starts_with(rest);
-                let begun = (next..believed.len()).find(begun);
-                requests.extend(begun);
-                assert!(begun.is_some(), "an origin got {}", rest.escape_ascii());
+                requests.extend(all.first().map(|(index, _)| *index));
+                assert!(!all.is_empty(), "an origin got {}", rest.escape_ascii());
                 break;
             };
             if at > 0 {
                 refuse_dirty(origin, at, &methods);
             }
-            at += believed[found].bytes.len();
+            at += length;
             methods.push(believed[found].method.as_str());
             requests.push(found);
             next = found + 1;
@@ -146,7 +187,8 @@ impl Carried {
         let methods: Vec<_> =
             requests.iter().map(|index| believed[*index].method.as_str()).collect();
         let answers = answers_in(&origin.inward, &methods);
-        Self { requests, whole: whole_requests, answers, sent: origin.inward.bytes.clone() }
+        let sent = origin.inward.bytes.clone();
+        Self { requests, whole: whole_requests, whole_bytes: at, answers, sent }
     }
 }
 
@@ -240,6 +282,7 @@ fn check_answers(outcome: &Outcome, believed: &[Believed], carried: &[Carried]) 
         let answered = answered.unwrap_or_else(|e| panic!("{e}: {}", rest.escape_ascii()));
         // A head or a body that was cut is the last there is, and seen to be cut.
         let Some(answer) = answered else { return };
+        refuse_unproven_sizes(rest, carried);
         at += answer.length;
         goes_on = answer.persists;
         if answer.body.is_none() {
@@ -260,6 +303,16 @@ fn check_answers(outcome: &Outcome, believed: &[Believed], carried: &[Carried]) 
                 })
             });
         assert!(theirs || is_ours(&answer, method), "not to request {index}: {answer:?}");
+    }
+}
+
+/// No chunk of an answer is announced to be more than its origin sent.
+fn refuse_unproven_sizes(answer: &[u8], carried: &[Carried]) {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+    let chunked = b"\r\nTransfer-Encoding: chunked\r\n";
+    if answer[..end].windows(chunked.len()).any(|line| line == chunked) {
+        let sent = carried.iter().map(|connection| connection.sent.len()).max();
+        assert!(Chunks::read(&answer[end..]).announced <= sent.unwrap_or(0));
     }
 }
 
@@ -299,10 +352,8 @@ fn check_tunnel(
     let taken: usize = answers.iter().map(|answer| answer.length).sum();
     assert!(sent[taken..].starts_with(down), "{}", down.escape_ascii());
     let up = &outcome.client.inward.bytes[believed[index].end..];
-    let got = &outcome.origins[connection].outward.bytes;
-    let heads: usize =
-        carried[connection].requests.iter().map(|request| believed[*request].bytes.len()).sum();
-    assert!(up.starts_with(&got[heads..]), "{}", got[heads..].escape_ascii());
+    let got = &outcome.origins[connection].outward.bytes[carried[connection].whole_bytes..];
+    assert!(up.starts_with(got), "{}", got.escape_ascii());
 }
 
 #[cfg(test)]

@@ -101,6 +101,12 @@ fn a_size_line_of_full_length() {
 #[test]
 fn chunks_in_single_bytes() {
     let request = chunked("05;a=\"b\"\r\nhello\r\n0\r\nX: y\r\n\r\n");
-    let expected = chunked("5\r\nhello\r\n0\r\nX: y\r\n\r\n");
-    lent(|gate| gate.passes_in_pieces(1, request.as_bytes(), After::Keep, &expected));
+    lent(|gate| {
+        let arrived = gate.arrived_in_pieces(1, request.as_bytes(), After::Keep);
+        let chunks = arrived[0].strip_prefix(CHUNKED).unwrap();
+        let (data, trailers) = chunks.split_once("\r\n0\r\n").unwrap();
+        // In how many chunks depends on how it came.
+        let data: String = data.split("\r\n").skip(1).step_by(2).collect();
+        assert_eq!((data.as_str(), trailers), ("hello", "X: y\r\n\r\n"));
+    });
 }

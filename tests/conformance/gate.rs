@@ -124,6 +124,13 @@ impl ConnectionLimiter {
 
     /// The same, with so many bytes sent at a time.
     pub fn passes_in_pieces(&self, size: usize, request: &[u8], after: After, expected: &str) {
+        let all = [expected, PASSED];
+        let expected = &all[..if after == After::Keep { 2 } else { 1 }];
+        assert_eq!(self.arrived_in_pieces(size, request, after), expected);
+    }
+
+    /// What arrives of it.
+    pub fn arrived_in_pieces(&self, size: usize, request: &[u8], after: After) -> Vec<String> {
         let whole = self.inside.arrived().len();
         let mut client = self.proxy.client();
         for piece in [request, SMUGGLED.as_bytes()].concat().chunks(size) {
@@ -137,9 +144,7 @@ impl ConnectionLimiter {
         }
         assert!(client.ends_cleanly());
         let arrived = self.inside.arrived();
-        let arrived: Vec<_> = arrived[whole..].iter().map(|one| one.text.as_str()).collect();
-        let all = [expected, PASSED];
-        assert_eq!(arrived, all[..if after == After::Keep { 2 } else { 1 }]);
+        arrived[whole..].iter().map(|one| one.text.clone()).collect()
     }
 
     /// Refuses a response to this request: the client gets a 502 and no byte of it, it is counted

@@ -10,6 +10,7 @@ pub mod paused;
 pub mod process;
 pub mod proxy;
 pub mod strict;
+pub mod wrapping;
 
 pub use admin::Admin;
 pub use client::{Client, Response};

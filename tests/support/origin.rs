@@ -166,6 +166,22 @@ impl Conn {
         Some(self.held.drain(..count).collect())
     }
 
+    /// The data of a chunked body without trailers, to its end.
+    pub fn chunks(&mut self) -> Option<Vec<u8>> {
+        let mut data = Vec::new();
+        loop {
+            let line = String::from_utf8(self.line()).ok()?;
+            let size = usize::from_str_radix(line.strip_suffix("\r\n")?, 16).ok()?;
+            data.extend(self.bytes(size)?);
+            if self.line() != b"\r\n" {
+                return None;
+            }
+            if size == 0 {
+                return Some(data);
+            }
+        }
+    }
+
     /// Everything until the client's direction ends.
     pub fn rest(&mut self) -> Vec<u8> {
         while self.more().is_some() {}

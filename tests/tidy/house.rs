@@ -12,7 +12,17 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
     (
         1,
         "http/h1/",
-        &["scan", "parse", "framing", "chunked", "persistence", "encode", "reply", "mod"],
+        &[
+            "scan",
+            "parse",
+            "framing",
+            "chunk_lines",
+            "chunked",
+            "persistence",
+            "encode",
+            "reply",
+            "mod",
+        ],
     ),
     (1, "http/", &["oracle", "fuzz", "mod"]),
     (
