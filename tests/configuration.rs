@@ -24,7 +24,9 @@ fn read_bytes(bytes: &[u8], flags: &[&str]) -> Result<Config, Vec<String>> {
     let words: Vec<String> = first.iter().chain(flags).map(ToString::to_string).collect();
     let sources = Sources::read(&words);
     fs::remove_file(&path).unwrap();
-    let resolve = |_: &str| Err(std::io::ErrorKind::NotFound.into());
+    let known = [("app.internal:80", ([192, 0, 2, 1], 80).into())];
+    let resolve =
+        |name: &str| Ok(known.iter().filter(|one| one.0 == name).map(|one| one.1).collect());
     let built =
         sources.map_err(evener::config::sources::Unreadable::reasons).and_then(|(_, sources)| {
             let told = |mistakes: Vec<_>| mistakes.iter().map(ToString::to_string).collect();
@@ -128,6 +130,10 @@ fn each_mistake_is_told_with_its_line_and_column() {
         ("a: [\n", "1:4: unclosed bracket '['"),
         ("- a\n", "1:1: expected keys"),
         (
+            "tcp: [{listen: ':1', endpoints: ['http://127.0.0.1:2']}]\n",
+            "1:34: \"http://127.0.0.1:2\"",
+        ),
+        (
             "routes:\n  - prefix: /\n    endpoint: x\n",
             "3:5: unknown key \"endpoint\", expected one",
         ),
@@ -225,6 +231,14 @@ fn an_explanation_names_the_route_and_what_it_changes() {
     for (host, target) in [("a", "/.."), ("a b", "/"), ("a", "/ b"), ("a\r\nX: y", "/")] {
         assert!(explain(&config, host, target).unwrap_err().contains("answered 400"), "{host}");
     }
+}
+
+#[test]
+fn an_endpoint_is_shown_with_the_name_it_was_configured_with() {
+    let text = "routes: [{prefix: /, endpoints: ['http://app.internal:80@2']}]";
+    let explained = explain(&read(text, &[]).unwrap(), "a", "/").unwrap().text;
+    let line = "endpoint 192.0.2.1:80 of /: weight 2, of app.internal:80";
+    assert!(explained.lines().any(|said| said == line), "{explained}");
 }
 
 fn run(words: &[&str]) -> (Option<i32>, String) {

@@ -103,6 +103,8 @@ struct OfUpstream {
 
 #[derive(Serialize)]
 struct OfEndpoint {
+    name: String,
+    scheme: Option<&'static str>,
     address: String,
     weight: u16,
     backup: bool,
@@ -234,6 +236,8 @@ fn of_endpoint(endpoint: &Endpoint, upstream: &Upstream, now: Tick) -> OfEndpoin
     let (record, told) = (&endpoint.record, told(endpoint, upstream, now));
     let failed = record.failures.last().into_iter();
     OfEndpoint {
+        name: endpoint.name.to_string(),
+        scheme: (upstream.traffic == Traffic::Http).then(|| endpoint.scheme.name()),
         address: endpoint.address.to_string(),
         weight: endpoint.weight.get(),
         backup: endpoint.role == Role::Backup,

@@ -161,7 +161,8 @@ pub(super) fn of_upstream(upstream: &Upstream) -> impl Iterator<Item = Item> {
 
 fn of_endpoint(endpoint: &Endpoint) -> String {
     let role = if endpoint.role == Role::Backup { ", backup" } else { "" };
-    format!("weight {}{role}", endpoint.weight)
+    let name = endpoint.own_name().map_or_else(String::new, |name| format!(", of {name}"));
+    format!("weight {}{role}{name}", endpoint.weight)
 }
 
 fn of_clients(config: &Config) -> [Item; 6] {

@@ -11,8 +11,7 @@ use serde_saphyr::Spanned;
 use super::file::{EndpointEntry, EndpointFields, File, Said, UpstreamEntry};
 use super::mistake::{Mistakes, Place};
 use super::sources::Sources;
-use super::value::{self, Destination, Resolve};
-use crate::address::Address;
+use super::value::{self, Destination, Resolve, WrittenEndpoint};
 use crate::id::UpstreamId;
 use crate::proxy_protocol::Version;
 use crate::upstream::endpoint::{Endpoint, Record, Role};
@@ -229,9 +228,8 @@ impl<'a> Upstreams<'a> {
         traffic: Traffic,
     ) -> UpstreamId {
         let endpoints = destination.endpoints.into_iter();
-        let endpoints =
-            endpoints.map(|(address, weight)| Endpoint::new(address, weight, self.workers));
-        let (endpoints, settings) = (endpoints.collect(), self.settings.clone());
+        let endpoints = endpoints.map(|written| self.built_of(written, Role::Primary)).collect();
+        let settings = self.settings.clone();
         self.push(name, endpoints, &settings, traffic, destination.announces)
     }
 
@@ -244,6 +242,9 @@ impl<'a> Upstreams<'a> {
         traffic: Traffic,
     ) -> UpstreamId {
         let endpoints = self.endpoints(listed, place, at);
+        if traffic == Traffic::Tcp {
+            refuse_schemes(listed, at);
+        }
         let settings = self.settings.clone();
         self.push(name, endpoints, &settings, traffic, None)
     }
@@ -294,14 +295,13 @@ impl<'a> Upstreams<'a> {
                 }
                 EndpointEntry::Full(fields) => self.endpoint(fields, at),
             };
-            let Some((addresses, role)) = at.mistakes.take(&place, read) else { continue };
-            for (address, weight) in addresses {
-                if found.iter().any(|known| known.address == address) {
-                    at.mistakes.add(&place, value::named_twice(&address));
+            let Some((endpoints, role)) = at.mistakes.take(&place, read) else { continue };
+            for written in endpoints {
+                if found.iter().any(|known| known.address == written.address) {
+                    at.mistakes.add(&place, value::named_twice(&written.address));
                     continue;
                 }
-                let record = Record::new(self.workers);
-                found.push(Endpoint { address, weight, role, record });
+                found.push(self.built_of(written, role));
             }
         }
         if listed.is_empty() {
@@ -312,12 +312,16 @@ impl<'a> Upstreams<'a> {
         found
     }
 
+    fn built_of(&self, written: WrittenEndpoint, role: Role) -> Endpoint {
+        let WrittenEndpoint { name, scheme, address, weight } = written;
+        Endpoint { name, scheme, address, weight, role, record: Record::new(self.workers) }
+    }
+
     fn endpoint(&self, fields: &EndpointFields, at: &mut At<'_>) -> Result<Weighted, String> {
         let role = if fields.backup == Some(true) { Role::Backup } else { Role::Primary };
         let weight = at.over(fields.weight.as_ref(), value::weight, NonZeroU16::MIN);
         let address = fields.address.as_ref().ok_or("an endpoint needs an address: ip:port")?;
-        let found = value::endpoint(&address.value, self.resolve)?;
-        Ok((found.into_iter().map(|address| (address, weight)).collect(), role))
+        Ok((value::endpoint(&address.value, weight, self.resolve)?, role))
     }
 
     /// Notes what is said of upstreams that only those of requests have.
@@ -328,6 +332,10 @@ impl<'a> Upstreams<'a> {
             if id.is_none_or(|&id| self.get(id).traffic == Traffic::Http) {
                 continue;
             }
+            refuse_schemes(
+                entry.endpoints.as_deref().unwrap_or_default(),
+                &mut At { file, mistakes },
+            );
             let is_http = |check: &&Said| check.value.starts_with("http:");
             let said = [
                 ("check", entry.check.as_ref().filter(is_http)),
@@ -356,8 +364,20 @@ impl<'a> Upstreams<'a> {
     }
 }
 
-/// The addresses of an endpoint, with its weight, and its role.
-type Weighted = (Vec<(Address, NonZeroU16)>, Role);
+/// Notes the schemes of endpoints that connections are relayed to.
+fn refuse_schemes(listed: &[Spanned<EndpointEntry>], at: &mut At<'_>) {
+    for entry in listed {
+        let text = match &entry.value {
+            EndpointEntry::Text(text) => Some(text),
+            EndpointEntry::Full(fields) => fields.address.as_ref().map(|said| &said.value),
+        };
+        let refused = text.map_or(Ok(()), |text| value::refuse_scheme(text));
+        at.mistakes.note(&at.file.place(entry.referenced), refused, ());
+    }
+}
+
+/// An endpoint, once for each of its addresses, and its role.
+type Weighted = (Vec<WrittenEndpoint>, Role);
 
 fn check_name(name: &str) -> Result<(), String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);

@@ -13,6 +13,7 @@ use crate::address::Address;
 use crate::plan::listener::Preamble;
 use crate::proxy_protocol::Version;
 use crate::route::Pattern;
+use crate::upstream::endpoint::Scheme;
 use crate::upstream::settings::{Check, Policy};
 
 /// The largest weight of an endpoint.
@@ -137,11 +138,24 @@ fn resolved(text: &str, resolve: Resolve<'_>) -> Result<Vec<Address>, String> {
     Ok(addresses)
 }
 
+/// An endpoint as it was written; one for each address of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrittenEndpoint {
+    /// Its name, without scheme and weight.
+    pub name: Box<str>,
+    /// What it speaks.
+    pub scheme: Scheme,
+    /// Where it is.
+    pub address: Address,
+    /// Its weight.
+    pub weight: NonZeroU16,
+}
+
 /// Where connections or requests go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     /// At least one.
-    pub endpoints: Vec<(Address, NonZeroU16)>,
+    pub endpoints: Vec<WrittenEndpoint>,
     /// The header of the PROXY protocol they are to be sent, if any.
     pub announces: Option<Version>,
 }
@@ -200,6 +214,7 @@ pub fn relay(text: &str, resolve: Resolve<'_>) -> Result<Relay, String> {
         return Err(format!("{text:?} has no '=': write LISTEN=ENDPOINT[,ENDPOINT…]"));
     };
     let listen = self::listen(listen, resolve)?;
+    destination.split(',').try_for_each(refuse_scheme)?;
     Ok(Relay { listen, destination: self::destination(destination, resolve)? })
 }
 
@@ -211,13 +226,13 @@ fn destination(text: &str, resolve: Resolve<'_>) -> Result<Destination, String> 
         Some((endpoints, "v2")) => (endpoints, Some(Version::V2)),
         Some((_, other)) => return Err(format!("proxy={other}: write proxy=v1 or proxy=v2, last")),
     };
-    let mut found: Vec<(Address, NonZeroU16)> = Vec::new();
+    let mut found: Vec<WrittenEndpoint> = Vec::new();
     for endpoint in endpoints.split(',') {
-        for (address, weight) in weighted(endpoint.trim(), resolve)? {
-            if found.iter().any(|(known, _)| *known == address) {
-                return Err(named_twice(&address));
+        for written in weighted(endpoint.trim(), resolve)? {
+            if found.iter().any(|known| known.address == written.address) {
+                return Err(named_twice(&written.address));
             }
-            found.push((address, weight));
+            found.push(written);
         }
     }
     Ok(Destination { endpoints: found, announces })
@@ -228,11 +243,8 @@ pub(super) fn named_twice(address: &Address) -> String {
     format!("{address} is named twice: give it a weight instead (@2)")
 }
 
-/// `ENDPOINT[@WEIGHT]`.
-pub(super) fn weighted(
-    text: &str,
-    resolve: Resolve<'_>,
-) -> Result<Vec<(Address, NonZeroU16)>, String> {
+/// `[SCHEME://]ADDRESS[@WEIGHT]`.
+pub(super) fn weighted(text: &str, resolve: Resolve<'_>) -> Result<Vec<WrittenEndpoint>, String> {
     if text == "proxy" || text.starts_with("proxy=") {
         return Err("proxy=v1 or proxy=v2 stands last, behind an endpoint".to_owned());
     }
@@ -245,8 +257,7 @@ pub(super) fn weighted(
             (address, self::weight(weight).map_err(|what| format!("{text:?}: {what}"))?)
         }
     };
-    let found = endpoint(address, resolve)?;
-    Ok(found.into_iter().map(|address| (address, weight)).collect())
+    endpoint(address, weight, resolve)
 }
 
 /// The weight of an endpoint.
@@ -255,13 +266,42 @@ pub(super) fn weight(text: &str) -> Result<NonZeroU16, String> {
     known.ok_or_else(|| format!("a weight is 1 to {WEIGHT_MAX}"))
 }
 
-/// The addresses of an endpoint.
-pub(super) fn endpoint(text: &str, resolve: Resolve<'_>) -> Result<Vec<Address>, String> {
-    let found = addresses(text, resolve)?;
+/// `[SCHEME://]ADDRESS`, an endpoint for each address of a name.
+pub(super) fn endpoint(
+    text: &str,
+    weight: NonZeroU16,
+    resolve: Resolve<'_>,
+) -> Result<Vec<WrittenEndpoint>, String> {
+    let (scheme, name) = scheme(text)?;
+    let found = addresses(name, resolve)?;
     if found.iter().any(|address| matches!(address, Address::Tcp(tcp) if tcp.port() == 0)) {
         return Err(format!("{text:?}: an endpoint has a port other than 0"));
     }
-    Ok(found)
+    let written = |address| WrittenEndpoint { name: name.into(), scheme, address, weight };
+    Ok(found.into_iter().map(written).collect())
+}
+
+/// What an endpoint speaks, and the rest of its text.
+fn scheme(text: &str) -> Result<(Scheme, &str), String> {
+    match text.split_once("://") {
+        Some((before, _)) if before.starts_with("unix:") => Ok((Scheme::Http, text)),
+        Some((scheme, rest)) if scheme == Scheme::Http.name() => Ok((Scheme::Http, rest)),
+        Some((other, _)) => {
+            Err(format!("{text:?}: unknown scheme {other:?}: write http:// or none"))
+        }
+        None => Ok((Scheme::Http, text)),
+    }
+}
+
+/// Connections that are relayed as they are have no scheme.
+pub(super) fn refuse_scheme(endpoint: &str) -> Result<(), String> {
+    let endpoint = endpoint.trim();
+    if !endpoint.starts_with("unix:") && endpoint.contains("://") {
+        return Err(format!(
+            "{endpoint:?}: connections are relayed as they are: leave the scheme out"
+        ));
+    }
+    Ok(())
 }
 
 /// `v1` or `v2`.
@@ -344,8 +384,31 @@ mod tests {
     fn routes_with_weights() {
         let route = route("/a=127.0.0.1:1@3,unix:/x", &no_names).unwrap();
         let weights: Vec<u16> =
-            route.destination.endpoints.iter().map(|(_, weight)| weight.get()).collect();
+            route.destination.endpoints.iter().map(|written| written.weight.get()).collect();
         assert_eq!(weights, [3, 1]);
+    }
+
+    #[test]
+    fn an_endpoint_keeps_the_name_it_was_written_with() {
+        let rows = [
+            ("http://both:80@2", "both:80", "127.0.0.1:80"),
+            ("unix:/a://b", "unix:/a://b", "unix:/a://b"),
+        ];
+        for (text, name, address) in rows {
+            let [written] = &weighted(text, &no_names).unwrap()[..] else { panic!("{text}") };
+            assert_eq!((&*written.name, &*written.address.to_string()), (name, address));
+            assert_eq!(written.scheme, Scheme::Http);
+        }
+    }
+
+    #[test]
+    fn other_schemes_are_refused_and_all_of_them_before_a_relay() {
+        for scheme in ["https", "h2", "HTTP", "", "grpc"] {
+            let route = route(&format!("/={scheme}://127.0.0.1:1"), &no_names).unwrap_err();
+            assert!(route.contains("unknown scheme"), "{route}");
+        }
+        let relay = relay(":1=127.0.0.1:2,http://127.0.0.1:3", &no_names).unwrap_err();
+        assert!(relay.contains("leave the scheme out"), "{relay}");
     }
 
     #[test]

@@ -7,7 +7,6 @@ use crate::fault::{Fault, Kind, Side, Stage};
 use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::plan::context::WorkerContext;
 use crate::upstream::Upstream;
-use crate::upstream::endpoint::Endpoint;
 use crate::upstream::failures::{Failed, Met};
 use crate::upstream::health::{FailureKind, Tick, Transition};
 use crate::upstream::settings::ServerErrors;
@@ -105,15 +104,15 @@ pub fn log_transition(
     now: Tick,
     why: &dyn std::fmt::Display,
 ) {
-    let Endpoint { address, record, .. } = upstream.endpoint(endpoint);
-    record.failures.turn(now);
+    let endpoint = upstream.endpoint(endpoint);
+    endpoint.record.failures.turn(now);
     let route = &upstream.name;
     match transition {
         Transition::Ejected { round, .. } => {
-            log::warn!("{route}: {address} ejected (time {round} in a row): {why}");
+            log::warn!("{route}: {endpoint} ejected (time {round} in a row): {why}");
         }
-        Transition::Readmitted => log::info!("{route}: {address} is back: {why}"),
-        Transition::CheckedDown => log::warn!("{route}: {address} is down: {why}"),
-        Transition::CheckedUp => log::info!("{route}: {address} is up: {why}"),
+        Transition::Readmitted => log::info!("{route}: {endpoint} is back: {why}"),
+        Transition::CheckedDown => log::warn!("{route}: {endpoint} is down: {why}"),
+        Transition::CheckedUp => log::info!("{route}: {endpoint} is up: {why}"),
     }
 }

@@ -1,5 +1,6 @@
 //! One address behind a route.
 
+use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
@@ -12,7 +13,11 @@ use crate::metrics::EndpointMetrics;
 /// One address requests may be sent to, shared by all workers.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// Where it is.
+    /// As it was configured, without scheme and weight: `ip:port`, `name:port` or `unix:/path`.
+    pub name: Box<str>,
+    /// What it speaks.
+    pub scheme: Scheme,
+    /// Where it is: of a name, one of its addresses.
     pub address: Address,
     /// Its share of the requests, 1–1000, relative to the others behind the same route.
     pub weight: NonZeroU16,
@@ -20,6 +25,22 @@ pub struct Endpoint {
     pub role: Role,
     /// What is known of it: outlives the plan, as long as a later one has the endpoint too.
     pub record: Arc<Record>,
+}
+
+/// What an endpoint speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// HTTP/1.1 in plain text; whatever its clients speak, where connections are relayed as they are.
+    Http,
+}
+
+impl Scheme {
+    /// As it is written before `://`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+        }
+    }
 }
 
 /// When an endpoint gets requests.
@@ -66,9 +87,21 @@ impl Record {
 }
 
 impl Endpoint {
-    /// A primary endpoint that nothing is known of.
+    /// A primary endpoint that nothing is known of, configured by its address.
     pub fn new(address: Address, weight: NonZeroU16, workers: usize) -> Self {
-        Self { address, weight, role: Role::Primary, record: Record::new(workers) }
+        Self {
+            name: address.to_string().into(),
+            scheme: Scheme::Http,
+            address,
+            weight,
+            role: Role::Primary,
+            record: Record::new(workers),
+        }
+    }
+
+    /// The name it was configured with, if that is not its address.
+    pub fn own_name(&self) -> Option<&str> {
+        (*self.name != *self.address.to_string()).then_some(&self.name)
     }
 
     /// Whether it may be sent requests now.
@@ -82,5 +115,13 @@ impl Endpoint {
             AdminMode::Ready => self.record.health.admission(now),
             AdminMode::Drained | AdminMode::Down => Admission::Down,
         }
+    }
+}
+
+/// Its address, and the name it was configured with.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.address)?;
+        self.own_name().map_or(Ok(()), |name| write!(f, " ({name})"))
     }
 }
