@@ -17,6 +17,7 @@ use evener::config::mistake::{Mistake, Place};
 use evener::config::sources::{Sources, Unreadable};
 use evener::config::{self, Config, Loader, value};
 use evener::control::process::{Background, Identity, enter_background, raise_file_limit};
+use evener::control::signals::Signals;
 use evener::control::{self, RunOptions, StartError, Upgrade};
 use evener::demo;
 use evener::demo::origin;
@@ -26,7 +27,7 @@ use evener::log::error_log::ErrorLog;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How long what was said last may take to be written.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const LAST_WORDS: Duration = Duration::from_millis(250);
 
 /// Why nothing runs.
 enum CliError {
@@ -46,7 +47,9 @@ impl From<Unreadable> for CliError {
 }
 
 fn main() -> ExitCode {
-    match words().and_then(|words| run(&words, &Sources::read(&words)?)) {
+    // Before anything else: from here on no signal is lost, and none ends a process that starts.
+    let signals = Signals::take();
+    match words().and_then(|words| run(&words, &Sources::read(&words)?, signals)) {
         Ok(code) => code,
         Err(CliError::Words(help)) if help.exit_code() == 0 => {
             // Help or the version; a reader that is gone is no failure.
@@ -91,16 +94,28 @@ fn in_a_line(text: &str) -> String {
     format!("{error}; {tip}")
 }
 
-fn run(words: &[String], (cli, sources): &(Cli, Sources)) -> Result<ExitCode, CliError> {
+fn run(
+    words: &[String],
+    (cli, sources): &(Cli, Sources),
+    signals: io::Result<Signals>,
+) -> Result<ExitCode, CliError> {
+    let thread = |error| CliError::Start(StartError::Thread(error));
+    let signals = signals.map_err(thread)?;
     match &cli.job {
-        None => balance(words, sources),
-        Some(Job::Explain(flags)) => run_explain(flags, sources),
-        Some(Job::Demo(flags)) => run_demo(flags),
-        Some(Job::Origin(flags)) => run_origin(flags),
+        None => balance(words, sources, signals),
+        Some(Job::Demo(flags)) => run_demo(flags, &signals),
+        Some(Job::Explain(flags)) => {
+            signals.give_back().map_err(thread)?;
+            run_explain(flags, sources)
+        }
+        Some(Job::Origin(flags)) => {
+            signals.give_back().map_err(thread)?;
+            run_origin(flags)
+        }
     }
 }
 
-fn balance(words: &[String], sources: &Sources) -> Result<ExitCode, CliError> {
+fn balance(words: &[String], sources: &Sources, signals: Signals) -> Result<ExitCode, CliError> {
     let (user, group) = (sources.flags.user.as_deref(), sources.flags.group.as_deref());
     let identity = Identity::find(user, group);
     let flag = if user.is_some() { "user" } else { "group" };
@@ -124,8 +139,9 @@ fn balance(words: &[String], sources: &Sources) -> Result<ExitCode, CliError> {
     let loader = Loader { words: words.to_vec() };
     let upgrade = if sources.flags.upgrade { Upgrade::TakeOver } else { Upgrade::Fresh };
     let identity = Some(identity);
+    let error_lines = error_log.clone();
     let around =
-        RunOptions { loader, identity, error_log: error_log.clone(), daemon, token, upgrade };
+        RunOptions { loader, identity, error_log: error_lines, daemon, token, upgrade, signals };
     let ended = control::run(config, around).map_err(CliError::Start);
     error_log.flush(LAST_WORDS);
     ended?;
@@ -149,7 +165,7 @@ fn run_explain(flags: &ExplainFlags, sources: &Sources) -> Result<ExitCode, CliE
     Ok(ExitCode::from(u8::from(!explained.is_routed)))
 }
 
-fn run_demo(flags: &DemoFlags) -> Result<ExitCode, CliError> {
+fn run_demo(flags: &DemoFlags, signals: &Signals) -> Result<ExitCode, CliError> {
     log_to_stderr(log::LevelFilter::Warn)?;
     let mistake = |what| CliError::Mistakes(vec![Mistake::in_flag("listen", what)]);
     let addresses = value::addresses(&flags.listen, &value::resolve).map_err(mistake)?;
@@ -163,7 +179,7 @@ fn run_demo(flags: &DemoFlags) -> Result<ExitCode, CliError> {
     let words: Vec<String> = words.collect();
     let (_, sources) = Sources::read(&words)?;
     let config = configure(&sources)?;
-    demo::run(config, &routes).map_err(CliError::Start)?;
+    demo::run(config, &routes, signals).map_err(CliError::Start)?;
     Ok(ExitCode::SUCCESS)
 }
 

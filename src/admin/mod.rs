@@ -15,7 +15,6 @@ use std::num::NonZeroUsize;
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::Duration;
 
@@ -29,8 +28,8 @@ use tokio::time::{Instant, sleep};
 
 use crate::address::Address;
 use crate::config::admin::Token;
+use crate::control::inbox::{ControlCommand, Inbox, Reload};
 use crate::control::listeners::{InheritedListener, LentListener, remove_socket_files};
-use crate::control::signals::{ControlCommand, Reload};
 use crate::control::start_error::StartError;
 use crate::control::state::{ControlState, ServingPhase};
 use crate::net::deadline::Timer;
@@ -143,7 +142,7 @@ impl Bound {
     pub(crate) fn open(
         self,
         control_state: Arc<ControlState>,
-        control: SyncSender<ControlCommand>,
+        control: Arc<Inbox>,
     ) -> io::Result<Admin> {
         let Self { configured, address, socket, token, .. } = self;
         let (lent, (stop, stopped)) = (socket.try_clone()?, oneshot::channel());
@@ -204,7 +203,7 @@ async fn accept(listener: &Listener, desk: Rc<Desk>) {
 struct Desk {
     guard: Guard,
     control_state: Arc<ControlState>,
-    control: SyncSender<ControlCommand>,
+    control: Arc<Inbox>,
 }
 
 impl Desk {
@@ -270,7 +269,7 @@ impl Desk {
             _ => return AdminAnswer::text(400, "the query may be dry_run=1, and nothing else\n"),
         };
         let (sender, outcome) = oneshot::channel();
-        if self.control.try_send(ControlCommand::ReloadFor(reload, sender)).is_err() {
+        if self.control.request(ControlCommand::ReloadFor(reload, sender)).is_err() {
             return AdminAnswer::text(503, "too much is asked for already\n");
         }
         let lines =

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::LocalOptions;
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep};
 
@@ -42,6 +42,12 @@ const RISE: NonZeroU8 = NonZeroU8::MIN;
 
 /// Failures in a row that take it out: one may be a hiccup.
 const FALL: NonZeroU8 = NonZeroU8::new(2).expect("2 is not 0");
+
+/// How long its thread may take to end.
+const END_LIMIT: Duration = Duration::from_secs(1);
+
+/// Between two looks whether it has.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// What is asked, of whom, how and how often.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -75,26 +81,28 @@ struct Checker {
 
 /// The thread of the checks.
 pub(crate) struct Checks {
-    plans: mpsc::Sender<Arc<Plan>>,
+    plans: watch::Sender<Arc<Plan>>,
     thread: thread::JoinHandle<()>,
 }
 
 impl Checks {
     /// Starts it.
     pub(crate) fn start(plan: Arc<Plan>, epoch: Epoch) -> io::Result<Self> {
-        let (plans, mut later) = mpsc::channel::<Arc<Plan>>(1);
+        let (plans, mut later) = watch::channel(plan);
         let work = move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build_local(LocalOptions::default());
             match runtime {
                 Ok(runtime) => runtime.block_on(async {
+                    let plan = Arc::clone(&later.borrow_and_update());
                     let limits = Cell::new(plan.limits);
                     let checker = Rc::new(Checker { limits, epoch });
                     let mut watches = HashMap::new();
                     checker.adopt(&plan, &mut watches);
                     drop(plan);
-                    while let Some(plan) = later.recv().await {
+                    while later.changed().await.is_ok() {
+                        let plan = Arc::clone(&later.borrow_and_update());
                         checker.adopt(&plan, &mut watches);
                     }
                 }),
@@ -107,7 +115,7 @@ impl Checks {
 
     /// Checks the endpoints of another plan. Those that stay are not asked anew.
     pub(crate) fn adopt(&self, plan: Arc<Plan>) {
-        if self.plans.blocking_send(plan).is_err() {
+        if self.plans.send(plan).is_err() {
             log::error!("endpoints are not checked any more: the checks have ended");
         }
     }
@@ -115,6 +123,13 @@ impl Checks {
     /// Ends it.
     pub(crate) fn end(self) {
         drop(self.plans);
+        let deadline = Instant::now() + END_LIMIT;
+        while !self.thread.is_finished() {
+            if Instant::now() >= deadline {
+                return log::error!("the checks are stuck: ending without them");
+            }
+            thread::sleep(PAUSE);
+        }
         if self.thread.join().is_err() {
             log::error!("the checks panicked");
         }

@@ -2,11 +2,13 @@
 //! signal.
 
 pub(crate) mod carry_over;
+mod ending;
+pub(crate) mod inbox;
 pub(crate) mod listeners;
 pub mod process;
 pub(crate) mod reload;
 pub(crate) mod running;
-pub(crate) mod signals;
+pub mod signals;
 pub(crate) mod start_error;
 pub(crate) mod state;
 pub(crate) mod systemd;
@@ -23,9 +25,11 @@ use crate::admin::{self, Admin};
 use crate::config::admin::Token;
 use crate::config::{Config, Loader};
 use crate::log::error_log::ErrorLog;
+use ending::Ending;
+use inbox::{ControlCommand, Reload};
 use process::{Daemon, Errors, Identity, PidFile};
 use reload::{Loaded, load, preview, reload};
-use signals::{ControlCommand, Reload, Signals};
+use signals::Signals;
 use state::ControlState;
 use systemd::SystemdState;
 use upgrade::meeting::{self, Offered};
@@ -45,6 +49,8 @@ pub struct RunOptions {
     pub token: Option<Token>,
     /// Whether another process is to hand over to it.
     pub upgrade: Upgrade,
+    /// The signals of the process.
+    pub signals: Signals,
 }
 
 /// How a process comes by its listeners.
@@ -58,11 +64,11 @@ pub enum Upgrade {
 
 /// Runs a balancer until a signal ends it.
 pub fn run(config: Config, around: RunOptions) -> Result<(), StartError> {
-    let RunOptions { loader, identity, error_log, daemon, token, upgrade } = around;
+    let RunOptions { loader, identity, error_log, daemon, token, upgrade, signals } = around;
     // Before there are threads: it changes the environment.
     let activated = systemd::activated().map_err(StartError::TakeOver)?;
     let mut inheritance = (!activated.is_empty()).then(|| Takeover::of_listeners(activated));
-    let mut signals = Signals::install().map_err(StartError::Thread)?;
+    signals.attend();
     let (path, mut pid_file) = (config.pid_file.clone(), None);
     let (asked_for, mut admin) = (config.admin.clone(), None);
     let logs_to_file = config.error_log.is_some();
@@ -70,7 +76,7 @@ pub fn run(config: Config, around: RunOptions) -> Result<(), StartError> {
     if upgrade == Upgrade::TakeOver
         && let Some(path) = &config.upgrade_sock
     {
-        inheritance = Some(meeting::wait(path, config.upgrade_timeout, owner, &mut signals)?);
+        inheritance = Some(meeting::wait(path, config.upgrade_timeout, owner, &signals)?);
     }
     let left = inheritance.as_mut().and_then(|inheritance| inheritance.admin.take());
     let started = start(config, inheritance.as_mut(), || {
@@ -85,9 +91,10 @@ pub fn run(config: Config, around: RunOptions) -> Result<(), StartError> {
         admin.iter().for_each(admin::Bound::abandon);
     }
     let mut running = started?;
+    running.interrupted_by(signals.interrupt.clone());
     if let Some(inheritance) = inheritance {
         let admin = admin.as_ref().map(admin::Bound::address);
-        meeting::settle(inheritance, &mut running, admin, &mut signals)?;
+        meeting::settle(inheritance, &mut running, admin, &signals)?;
     }
     if upgrade == Upgrade::TakeOver {
         // Too late to go back: a file that cannot be written is said, and that is all.
@@ -100,9 +107,10 @@ pub fn run(config: Config, around: RunOptions) -> Result<(), StartError> {
     for address in running.addresses() {
         log::info!("listening on {address}, {} threads", running.config().threads);
     }
-    systemd::watch(running.commands().to_vec()).map_err(StartError::Thread)?;
+    systemd::watch(running.workers().clone()).map_err(StartError::Thread)?;
     let control_state = Arc::new(ControlState::new(&running));
-    let open = |bound: admin::Bound| bound.open(Arc::clone(&control_state), signals.sender());
+    let open =
+        |bound: admin::Bound| bound.open(Arc::clone(&control_state), Arc::clone(&signals.inbox));
     let admin = admin.map(open).transpose().map_err(StartError::Thread)?;
     systemd::tell(SystemdState::Ready);
     if let Some(daemon) = daemon {
@@ -132,7 +140,7 @@ impl Control {
     /// Does what it is asked for until that is to end.
     fn work(mut self) {
         loop {
-            let (how, outcome) = match self.signals.next() {
+            let (how, outcome) = match self.signals.inbox.next() {
                 ControlCommand::Reload => (Reload::Follow, None),
                 ControlCommand::ReloadFor(how, outcome) => (how, Some(outcome)),
                 ControlCommand::Reopen => {
@@ -140,18 +148,18 @@ impl Control {
                     self.running.access_log().inspect(|log| log.reopen());
                     continue;
                 }
+                ControlCommand::Ignored => {
+                    log::warn!("SIGUSR2 has no meaning here: ignored");
+                    continue;
+                }
                 ControlCommand::HandOver => {
-                    match meeting::offer(&self.running, self.admin.as_ref(), &mut self.signals) {
+                    match meeting::offer(&self.running, self.admin.as_ref(), &self.signals) {
                         Offered::Nowhere => return self.end(&ControlCommand::Drain),
                         Offered::Interrupted(asked) => return self.end(&asked),
                         Offered::Taken(channel, addresses) => {
                             self.admin.into_iter().for_each(|admin| admin.leave(&addresses));
-                            return self.signals.hand_over(
-                                self.running,
-                                &self.error_log,
-                                channel,
-                                addresses,
-                            );
+                            let ending = Ending::of(&self.running, &self.error_log, &self.signals);
+                            return ending.hand_over(self.running, channel, addresses);
                         }
                         Offered::Failed(reason) => {
                             log::error!("not handed over, going on: {reason}");
@@ -163,7 +171,7 @@ impl Control {
                     return self.end(&asked);
                 }
             };
-            match load(&self.loader, &self.running, &mut self.signals) {
+            match load(&self.loader, &self.running, &self.signals) {
                 Loaded::Read(next) => {
                     let told = match how {
                         Reload::Follow => reload(&mut self.running, next, &self.shared),
@@ -178,11 +186,12 @@ impl Control {
         }
     }
 
-    fn end(mut self, asked: &ControlCommand) {
+    fn end(self, asked: &ControlCommand) {
+        let ending = Ending::of(&self.running, &self.error_log, &self.signals);
         if matches!(asked, ControlCommand::EndAtOnce) {
-            return Signals::end_at_once(self.running);
+            return ending.end_at_once(self.running);
         }
         self.shared.drains();
-        self.signals.drain(self.running, &self.error_log);
+        ending.drain(self.running);
     }
 }

@@ -6,9 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use super::carry_over;
+use super::inbox::{ControlCommand, Outcome};
 use super::listeners::remove_socket_files;
 use super::running::Running;
-use super::signals::{ControlCommand, Outcome, Signals};
+use super::signals::Signals;
 use super::start_error::StartError;
 use super::state::ControlState;
 use super::systemd::{self, SystemdState};
@@ -25,7 +26,7 @@ pub(super) enum Loaded {
 
 /// Reads it on a thread of its own: a file system or a name server may take its time, and a signal
 /// to end does not wait for them.
-pub(super) fn load(loader: &Loader, running: &Running, signals: &mut Signals) -> Loaded {
+pub(super) fn load(loader: &Loader, running: &Running, signals: &Signals) -> Loaded {
     systemd::tell(SystemdState::Reloading);
     let (done, read) = sync_channel(1);
     let (loader, threads) = (loader.clone(), running.config().threads);
@@ -124,6 +125,7 @@ impl Running {
     /// refused, nothing has changed.
     pub fn reload(&mut self, mut next: Config) -> Result<Vec<String>, StartError> {
         self.refuse_fixed(&next)?;
+        self.workers.refuse_stuck()?;
         next.plan = Arc::new(carry_over::succeed(&self.config.plan, &next.plan));
         let (open, listener_handles) =
             self.listeners.prepare(&next.listeners, Vec::new(), next.threads.get())?;

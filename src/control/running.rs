@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::listeners::{LentListener, Listeners, remove_fresh_files, remove_socket_files};
@@ -12,7 +11,7 @@ use super::start_error::StartError;
 use super::upgrade::arrivals::Arrivals;
 use super::upgrade::offer;
 use super::upgrade::takeover::Takeover;
-use super::workers::Workers;
+use super::workers::{Interrupt, WorkerHandles, Workers};
 use crate::address::Address;
 use crate::checks::Checks;
 use crate::config::Config;
@@ -23,7 +22,7 @@ use crate::net::limiter::ConnectionLimiter;
 use crate::net::upgrade_socket::Channel;
 use crate::plan::Plan;
 use crate::worker::WorkerSetup;
-use crate::worker::command::{ListenerHandle, WorkerCommand};
+use crate::worker::command::ListenerHandle;
 
 /// A balancer at work.
 pub struct Running {
@@ -156,7 +155,7 @@ impl Running {
 
     /// Takes in what another process lets go.
     pub(crate) fn take_in(&mut self, channel: Channel) -> io::Result<()> {
-        self.arrivals = Some(Arrivals::start(channel, self.workers.commands.clone())?);
+        self.arrivals = Some(Arrivals::start(channel, self.workers.handles.clone())?);
         Ok(())
     }
 
@@ -190,8 +189,9 @@ impl Running {
             .partition(|open| addresses.contains(&open.bound.to_string()));
         let kept: Vec<u64> = stay.iter().map(|open| open.id).collect();
         remove_socket_files(gone.iter().map(|open| &open.bound));
-        self.workers.hand_over(channel, &kept, Instant::now() + limit);
-        self.join()
+        let deadline = Instant::now() + limit;
+        self.workers.hand_over(channel, &kept, deadline);
+        self.join(deadline)
     }
 
     /// What is on its way from another process is taken in before anything else is done.
@@ -201,9 +201,14 @@ impl Running {
         }
     }
 
-    /// The ends at which the workers can be told something.
-    pub(crate) fn commands(&self) -> &[mpsc::Sender<WorkerCommand>] {
-        &self.workers.commands
+    /// Where the workers are told something.
+    pub(crate) fn workers(&self) -> &WorkerHandles {
+        &self.workers.handles
+    }
+
+    /// From now on nobody waits for a worker beyond this.
+    pub(crate) fn interrupted_by(&mut self, interrupt: Interrupt) {
+        self.workers.interrupted_by(interrupt);
     }
 
     /// Takes no more connections, lets what runs finish for up to `limit`, and says how many
@@ -212,13 +217,14 @@ impl Running {
         self.end_arrivals();
         // Now, while they are still ours: a successor may bind the same paths while we drain.
         remove_socket_files(self.addresses());
-        self.workers.drain(Instant::now() + limit);
-        self.join()
+        let deadline = Instant::now() + limit;
+        self.workers.drain(deadline);
+        self.join(deadline)
     }
 
-    fn join(mut self) -> usize {
-        let cut = self.workers.join();
-        if let Some(checks) = self.checks.take() {
+    fn join(self, deadline: Instant) -> usize {
+        let cut = self.workers.join(deadline);
+        if let Some(checks) = self.checks {
             checks.end();
         }
         self.access_log.inspect(AccessLog::close);

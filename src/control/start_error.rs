@@ -21,6 +21,8 @@ pub enum StartError {
     File(PathBuf, io::Error),
     /// No process has handed over.
     TakeOver(io::Error),
+    /// A worker does not answer.
+    Stuck(usize),
     /// What a reload cannot change.
     Fixed(&'static str),
 }
@@ -46,6 +48,7 @@ impl fmt::Display for StartError {
             }
             Self::TakeOver(error) => write!(f, "cannot take over: {error}"),
             Self::File(path, error) => write!(f, "cannot write {}: {error}", path.display()),
+            Self::Stuck(index) => write!(f, "worker {index} does not answer: it is stuck"),
             Self::Fixed(what) => write!(f, "a reload cannot change {what}: restart for that"),
         }
     }

@@ -2,18 +2,15 @@
 //! Elsewhere there is nobody to tell, and there are none.
 
 use std::io;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
-use std::time::Duration;
 
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use socket2::Socket;
-use tokio::sync::mpsc;
 
 use super::listeners::InheritedListener;
+use super::workers::WorkerHandles;
 use crate::address::Address;
-use crate::worker::command::WorkerCommand;
 
 /// What becomes of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +39,12 @@ pub(crate) fn tell(stage: SystemdState) {
 
 /// Says that the process is well for as long as every worker answers, if that is asked for
 /// (`WatchdogSec=`): on a thread of its own, since the others may have to wait for files or names.
-pub(crate) fn watch(workers: Vec<mpsc::Sender<WorkerCommand>>) -> io::Result<()> {
+pub(crate) fn watch(workers: WorkerHandles) -> io::Result<()> {
     let Some(interval) = sd_notify::watchdog_enabled() else { return Ok(()) };
     let watching = move || {
         loop {
-            if !workers.iter().all(|worker| answers(worker, interval / 4)) {
-                log::error!("a worker does not answer; systemd is not told that all is well");
+            if let Some(index) = workers.stuck(interval / 4) {
+                log::error!("worker {index} does not answer; systemd is not told that all is well");
             } else if sd_notify::notify(&[NotifyState::Watchdog]).is_err() {
                 return;
             }
@@ -56,16 +53,6 @@ pub(crate) fn watch(workers: Vec<mpsc::Sender<WorkerCommand>>) -> io::Result<()>
     };
     thread::Builder::new().name("watchdog".to_owned()).spawn(watching)?;
     Ok(())
-}
-
-fn answers(worker: &mpsc::Sender<WorkerCommand>, limit: Duration) -> bool {
-    let (answer, answered) = sync_channel(1);
-    match worker.try_send(WorkerCommand::Answer(answer)) {
-        // One that has ended has done so because it was told to, be it with the question.
-        Ok(()) => answered.recv_timeout(limit) != Err(RecvTimeoutError::Timeout),
-        Err(mpsc::error::TrySendError::Closed(_)) => true,
-        Err(mpsc::error::TrySendError::Full(_)) => false,
-    }
 }
 
 /// The listening sockets that this process was started with, by their addresses. To be asked for

@@ -1,84 +1,205 @@
-//! The worker threads, seen from the control thread.
+//! The worker threads, seen from the control thread. Nothing waits for a worker without a deadline: one
+//! that is stuck must not keep the others, or the end of the process, waiting.
 
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
+use super::start_error::StartError;
 use crate::net::upgrade_socket::Channel;
 use crate::plan::Plan;
 use crate::worker::command::{ListenerHandle, PlanChange, WorkerCommand};
 use crate::worker::{self, WorkerSetup};
 
-/// How long a worker may take to follow a reload: one is at work for milliseconds at a time.
-const ADOPTION_LIMIT: Duration = Duration::from_secs(10);
+/// Commands that may wait for a worker.
+const COMMANDS_MAX: usize = 16;
 
-/// How long a worker may take to lend its sockets.
-const LENDING_LIMIT: Duration = Duration::from_secs(1);
+/// How long a worker may take to listen when it starts.
+const START_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long all workers may take to answer: one is at work for milliseconds at a time.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+
+/// How long workers may take to end once their deadline has passed.
+const END_LIMIT: Duration = Duration::from_secs(3);
+
+/// Between two looks for an answer.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// Set when the process is to end at once: nobody waits for a worker any more.
+#[derive(Clone, Default)]
+pub(crate) struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// What a worker says to a command.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Answer<T> {
+    /// It has answered.
+    Given(T),
+    /// It has ended, as it was told to or by a panic, which has been said.
+    Gone,
+    /// It has not answered in time. A command that found room is still carried out if it recovers.
+    Late,
+}
+
+/// A command under way to a worker.
+struct Asking<T> {
+    /// As long as there is no room for it: a full queue is not a stuck worker.
+    unsent: Option<WorkerCommand>,
+    answer: Receiver<T>,
+}
+
+impl<T> Asking<T> {
+    /// What has become of it, if that is known.
+    fn look(&mut self, worker: &mpsc::Sender<WorkerCommand>) -> Option<Answer<T>> {
+        if let Some(command) = self.unsent.take() {
+            match worker.try_send(command) {
+                Ok(()) => {}
+                Err(TrySendError::Closed(_)) => return Some(Answer::Gone),
+                Err(TrySendError::Full(command)) => {
+                    self.unsent = Some(command);
+                    return None;
+                }
+            }
+        }
+        match self.answer.try_recv() {
+            Ok(answer) => Some(Answer::Given(answer)),
+            Err(TryRecvError::Disconnected) => Some(Answer::Gone),
+            Err(TryRecvError::Empty) => None,
+        }
+    }
+}
+
+/// Where the workers are told something; a copy leads to the same ones.
+#[derive(Clone, Default)]
+pub(crate) struct WorkerHandles {
+    senders: Vec<mpsc::Sender<WorkerCommand>>,
+    interrupt: Interrupt,
+}
+
+impl WorkerHandles {
+    /// The ends of their queues.
+    pub(crate) fn senders(&self) -> &[mpsc::Sender<WorkerCommand>] {
+        &self.senders
+    }
+
+    /// Tells every worker something, and waits for what they answer: for all together no longer than
+    /// `limit`, nor beyond an interrupt. `command` gets the index of a worker and where it answers.
+    pub(super) fn ask_workers<T>(
+        &self,
+        limit: Duration,
+        mut command: impl FnMut(usize, SyncSender<T>) -> WorkerCommand,
+    ) -> Vec<Answer<T>> {
+        let ask = |index| {
+            let (sender, answer) = sync_channel(1);
+            (Asking { unsent: Some(command(index, sender)), answer }, None)
+        };
+        let mut asked: Vec<(Asking<T>, Option<Answer<T>>)> =
+            (0..self.senders.len()).map(ask).collect();
+        let deadline = Instant::now() + limit;
+        loop {
+            for ((asking, answer), worker) in asked.iter_mut().zip(&self.senders) {
+                if answer.is_none() {
+                    *answer = asking.look(worker);
+                }
+            }
+            let all = asked.iter().all(|(_, answer)| answer.is_some());
+            if all || self.interrupt.is_set() || Instant::now() >= deadline {
+                break;
+            }
+            thread::sleep(PAUSE);
+        }
+        asked.into_iter().map(|(_, answer)| answer.unwrap_or(Answer::Late)).collect()
+    }
+
+    /// The first worker that does not answer within `limit`.
+    pub(super) fn stuck(&self, limit: Duration) -> Option<usize> {
+        let answers = self.ask_workers(limit, |_, answer| WorkerCommand::Answer(answer));
+        answers.iter().position(|answer| *answer == Answer::Late)
+    }
+}
 
 /// The worker threads.
 #[derive(Default)]
 pub(crate) struct Workers {
-    pub(super) commands: Vec<mpsc::Sender<WorkerCommand>>,
+    pub(super) handles: WorkerHandles,
     threads: Vec<JoinHandle<usize>>,
 }
 
 impl Workers {
+    /// From now on nobody waits for a worker beyond this.
+    pub(super) fn interrupted_by(&mut self, interrupt: Interrupt) {
+        self.handles.interrupt = interrupt;
+    }
+
     /// Starts one more, and waits until it listens.
     pub(super) fn start(
         &mut self,
-        setup: impl FnOnce(
-            std::sync::mpsc::SyncSender<io::Result<()>>,
-            mpsc::Receiver<WorkerCommand>,
-        ) -> WorkerSetup,
+        setup: impl FnOnce(SyncSender<io::Result<()>>, mpsc::Receiver<WorkerCommand>) -> WorkerSetup,
     ) -> io::Result<()> {
-        let (sender, commands) = mpsc::channel(4);
+        let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let (ready, started) = sync_channel(1);
         let setup = setup(ready, commands);
         let name = format!("worker-{}", setup.index);
         self.threads.push(thread::Builder::new().name(name).spawn(move || worker::run(setup))?);
-        started.recv().unwrap_or_else(|_| Err(io::Error::other("the worker panicked")))?;
-        self.commands.push(sender);
+        started.recv_timeout(START_LIMIT).unwrap_or_else(|error| Err(io::Error::other(error)))?;
+        self.handles.senders.push(sender);
         Ok(())
+    }
+
+    /// Fails if a worker does not answer.
+    pub(super) fn refuse_stuck(&self) -> Result<(), StartError> {
+        self.handles.stuck(ANSWER_LIMIT).map_or(Ok(()), |index| Err(StartError::Stuck(index)))
     }
 
     /// Has every worker follow a plan, at these listeners.
     pub(super) fn adopt(&self, plan: &Arc<Plan>, listener_handles: Vec<Vec<ListenerHandle>>) {
-        let (done, adopted) = sync_channel(self.threads.len());
-        for (sender, listeners) in self.commands.iter().zip(listener_handles) {
-            let (plan, done) = (Arc::clone(plan), done.clone());
-            // A worker that is gone has panicked: that has been said.
-            let _ =
-                sender.blocking_send(WorkerCommand::Adopt(PlanChange { plan, listeners, done }));
-        }
-        drop(done);
-        for _ in &self.commands {
-            match adopted.recv_timeout(ADOPTION_LIMIT) {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    log::error!("a worker cannot listen on all that is configured: {error}");
+        let mut listener_handles = listener_handles.into_iter();
+        let answers = self.handles.ask_workers(ANSWER_LIMIT, |_, done| {
+            let listeners = listener_handles.next().unwrap_or_default();
+            WorkerCommand::Adopt(PlanChange { plan: Arc::clone(plan), listeners, done })
+        });
+        for (index, answer) in answers.into_iter().enumerate() {
+            match answer {
+                Answer::Given(Ok(())) | Answer::Gone => {}
+                Answer::Given(Err(error)) => {
+                    log::error!("worker {index} cannot listen on all that is configured: {error}");
                 }
-                Err(_) => log::error!("a worker has not followed within {ADOPTION_LIMIT:?}"),
+                Answer::Late => log::error!("worker {index} has not followed yet"),
             }
         }
     }
 
-    /// Their listening sockets, by the ids of the listeners.
+    /// Their listening sockets, by the ids of the listeners. A worker that has panicked has taken its
+    /// own along.
     pub(super) fn lend(&self) -> io::Result<HashMap<u64, Vec<OwnedFd>>> {
         let mut lent: HashMap<u64, Vec<OwnedFd>> = HashMap::new();
-        for sender in &self.commands {
-            let (sockets, lending) = sync_channel(1);
-            // A worker that is gone has panicked, and its sockets with it.
-            if sender.blocking_send(WorkerCommand::Lend(sockets)).is_err() {
-                continue;
-            }
-            let sockets = lending.recv_timeout(LENDING_LIMIT).map_err(io::Error::other)??;
+        let answers =
+            self.handles.ask_workers(ANSWER_LIMIT, |_, sockets| WorkerCommand::Lend(sockets));
+        for (index, answer) in answers.into_iter().enumerate() {
+            let sockets = match answer {
+                Answer::Given(sockets) => sockets?,
+                Answer::Gone => continue,
+                Answer::Late => return Err(io::Error::other(StartError::Stuck(index))),
+            };
             for (id, socket) in sockets {
                 lent.entry(id).or_default().push(socket);
             }
@@ -88,35 +209,111 @@ impl Workers {
 
     /// Has them leave the listeners `kept`, and all connections that rest, to another process.
     pub(super) fn hand_over(&self, channel: &Channel, kept: &[u64], deadline: Instant) {
-        for sender in &self.commands {
-            let command = match channel.try_clone() {
-                Ok(channel) => WorkerCommand::HandOver { channel, kept: kept.to_vec(), deadline },
-                Err(error) => {
-                    log::warn!("connections are not handed over: {error}");
-                    WorkerCommand::Drain { deadline }
-                }
-            };
-            let _ = sender.blocking_send(command);
-        }
+        self.tell(|| match channel.try_clone() {
+            Ok(channel) => WorkerCommand::HandOver { channel, kept: kept.to_vec(), deadline },
+            Err(error) => {
+                log::warn!("connections are not handed over: {error}");
+                WorkerCommand::Drain { deadline }
+            }
+        });
     }
 
     /// Has them take no more connections and end by then.
     pub(super) fn drain(&self, deadline: Instant) {
-        for sender in &self.commands {
-            // A worker that is gone already has nothing to drain.
-            let _ = sender.blocking_send(WorkerCommand::Drain { deadline });
+        self.tell(|| WorkerCommand::Drain { deadline });
+    }
+
+    /// Tells every worker something that has no answer.
+    fn tell(&self, mut command: impl FnMut() -> WorkerCommand) {
+        let told = self.handles.ask_workers::<()>(ANSWER_LIMIT, |_, _| command());
+        // A worker that is gone already has nothing to end.
+        for (index, _) in told.iter().enumerate().filter(|(_, told)| **told == Answer::Late) {
+            log::error!("worker {index} does not take commands: it is stuck");
         }
     }
 
-    /// Waits until every worker has ended; says how many sessions were cut.
-    pub(super) fn join(&mut self) -> usize {
+    /// Waits until every worker has ended, or should have by `deadline`; says how many sessions were
+    /// cut.
+    pub(super) fn join(mut self, deadline: Instant) -> usize {
         let mut cut = 0;
-        for worker in self.threads.drain(..) {
-            match worker.join() {
-                Ok(sessions) => cut += sessions,
-                Err(_) => log::error!("a worker panicked"),
+        while Instant::now() < deadline + END_LIMIT {
+            for ended in self.threads.extract_if(.., |thread| thread.is_finished()) {
+                match ended.join() {
+                    Ok(sessions) => cut += sessions,
+                    Err(_) => log::error!("a worker panicked"),
+                }
             }
+            if self.threads.is_empty() {
+                return cut;
+            }
+            thread::sleep(PAUSE);
         }
+        log::error!("{} workers are stuck: ending without them", self.threads.len());
         cut
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Workers that are nobody, with queues for one command, and those queues.
+    fn handles<const N: usize>() -> (WorkerHandles, [mpsc::Receiver<WorkerCommand>; N]) {
+        let mut handles = WorkerHandles::default();
+        let queues = [(); N].map(|()| {
+            let (sender, queue) = mpsc::channel(1);
+            handles.senders.push(sender);
+            queue
+        });
+        (handles, queues)
+    }
+
+    fn ask(handles: &WorkerHandles, limit: Duration) -> Vec<Answer<()>> {
+        handles.ask_workers(limit, |_, answer| WorkerCommand::Answer(answer))
+    }
+
+    fn answer_all(mut queue: mpsc::Receiver<WorkerCommand>) {
+        while let Some(command) = queue.blocking_recv() {
+            let WorkerCommand::Answer(answer) = command else { panic!("not asked") };
+            let _ = answer.send(());
+        }
+    }
+
+    #[test]
+    fn a_worker_that_is_stuck_is_late_and_keeps_no_other_waiting() {
+        let (handles, [stuck, gone, sound]) = handles();
+        drop(gone);
+        let answering = thread::spawn(move || answer_all(sound));
+        let answers = ask(&handles, Duration::from_millis(100));
+        assert_eq!(answers, [Answer::Late, Answer::Gone, Answer::Given(())]);
+        // Its queue is full by now.
+        let answers = ask(&handles, Duration::from_millis(100));
+        assert_eq!(answers, [Answer::Late, Answer::Gone, Answer::Given(())]);
+        assert_eq!(handles.stuck(Duration::ZERO), Some(0));
+        drop((handles, stuck));
+        answering.join().unwrap();
+    }
+
+    #[test]
+    fn a_full_queue_is_no_stuck_worker() {
+        let (handles, [queue]) = handles();
+        let (sender, _answer) = sync_channel(1);
+        handles.senders()[0].try_send(WorkerCommand::Answer(sender)).unwrap();
+        let asking = handles.clone();
+        let asked = thread::spawn(move || ask(&asking, HOUR));
+        drop(handles);
+        answer_all(queue);
+        assert_eq!(asked.join().unwrap(), [Answer::Given(())]);
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_wait_for_a_stuck_worker() {
+        let (handles, [_stuck]) = handles();
+        let asking = handles.clone();
+        let asked = thread::spawn(move || ask(&asking, HOUR));
+        handles.interrupt.set();
+        assert_eq!(asked.join().unwrap(), [Answer::Late]);
     }
 }

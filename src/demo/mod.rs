@@ -38,8 +38,8 @@ pub fn origins() -> Result<Vec<String>, StartError> {
 }
 
 /// Runs the balancer of the demo until a signal ends it.
-pub fn run(config: Config, routes: &[String]) -> Result<(), StartError> {
-    let mut signals = Signals::install().map_err(StartError::Thread)?;
+pub fn run(config: Config, routes: &[String], signals: &Signals) -> Result<(), StartError> {
+    signals.attend();
     let running = start(config, None, || Ok(()))?;
     let at = running.addresses().next().map(ToString::to_string).unwrap_or_default();
     println!("Evener balances on http://{at} over three small origins. The same by hand:\n");
@@ -51,12 +51,12 @@ pub fn run(config: Config, routes: &[String]) -> Result<(), StartError> {
     println!("  curl -i http://{at}/nope           # no route: 404");
     println!("  wrk -t1 -c64 -d10 http://{at}/auth");
     println!("\nCtrl-C ends it. Requests so far:\n");
-    watch(&running, &mut signals);
+    watch(&running, signals);
     println!();
     Ok(())
 }
 
-fn watch(running: &Running, signals: &mut Signals) {
+fn watch(running: &Running, signals: &Signals) {
     let (mut drawn, mut before) = (String::new(), 0);
     loop {
         let (line, total) = line(running, before);

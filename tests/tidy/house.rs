@@ -124,9 +124,9 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
     ),
     (6, "worker/", &["command", "acceptor", "mod"]),
     (7, "checks/", &["mod"]),
-    (7, "control/", &["start_error", "process", "carry_over", "listeners", "workers"]),
+    (7, "control/", &["start_error", "process", "carry_over", "listeners", "workers", "inbox"]),
     (7, "control/upgrade/", &["message", "offer", "takeover", "arrivals"]),
-    (7, "control/", &["systemd", "running", "state", "signals"]),
+    (7, "control/", &["systemd", "running", "state", "signals", "ending"]),
     (
         7,
         "admin/",

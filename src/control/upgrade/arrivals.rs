@@ -1,13 +1,22 @@
 //! The connections that the old process lets go, and the thread that takes them in.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
+use crate::control::workers::WorkerHandles;
 use crate::net::hand_off::HandedOff;
 use crate::net::upgrade_socket::{Channel, Received};
 use crate::worker::command::WorkerCommand;
+
+/// How long the workers may take to make room for a connection.
+const TAKE_LIMIT: Duration = Duration::from_secs(5);
+
+/// Between two looks for room.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// What comes from the old process, until it ends or nothing more is taken.
 pub(crate) struct Arrivals {
@@ -17,10 +26,7 @@ pub(crate) struct Arrivals {
 
 impl Arrivals {
     /// Takes in what the old process lets go, on a thread of its own.
-    pub(crate) fn start(
-        channel: Channel,
-        workers: Vec<mpsc::Sender<WorkerCommand>>,
-    ) -> io::Result<Self> {
+    pub(crate) fn start(channel: Channel, workers: WorkerHandles) -> io::Result<Self> {
         channel.set_limit(None)?;
         let own = channel.try_clone()?;
         let taking = move || {
@@ -42,7 +48,7 @@ impl Arrivals {
     }
 }
 
-fn take_all(channel: &Channel, workers: &[mpsc::Sender<WorkerCommand>]) -> usize {
+fn take_all(channel: &Channel, workers: &WorkerHandles) -> usize {
     let mut count = 0;
     loop {
         let Received { bytes, descriptors } = match channel.receive() {
@@ -59,10 +65,28 @@ fn take_all(channel: &Channel, workers: &[mpsc::Sender<WorkerCommand>]) -> usize
             log::warn!("something was handed over that is no connection");
             continue;
         };
-        let worker = &workers[count % workers.len()];
-        if worker.blocking_send(WorkerCommand::Take(handed_off, descriptor)).is_err() {
-            log::error!("a connection that was handed over is lost: its worker has panicked");
+        if !give(handed_off, descriptor, workers, count) {
+            log::error!("a connection that was handed over is lost: no worker takes it");
         }
         count += 1;
+    }
+}
+
+/// Gives a connection to a worker, each in turn, or to the next that has room. Whether one had.
+fn give(handed_off: HandedOff, descriptor: OwnedFd, workers: &WorkerHandles, turn: usize) -> bool {
+    let mut command = WorkerCommand::Take(handed_off, descriptor);
+    let deadline = Instant::now() + TAKE_LIMIT;
+    loop {
+        let (before, after) = workers.senders().split_at(turn % workers.senders().len());
+        for worker in after.iter().chain(before) {
+            match worker.try_send(command) {
+                Ok(()) => return true,
+                Err(TrySendError::Full(back) | TrySendError::Closed(back)) => command = back,
+            }
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(PAUSE);
     }
 }

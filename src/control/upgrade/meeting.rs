@@ -9,8 +9,9 @@ use super::offer;
 use super::takeover::Takeover;
 use crate::address::Address;
 use crate::admin::Admin;
+use crate::control::inbox::ControlCommand;
 use crate::control::running::Running;
-use crate::control::signals::{ControlCommand, Signals};
+use crate::control::signals::Signals;
 use crate::control::start_error::StartError;
 use crate::net::upgrade_socket::{Channel, Owner, UpgradeSocket};
 
@@ -31,7 +32,7 @@ pub(crate) enum Offered {
 
 /// Looks for another process at `--upgrade-sock` and offers it everything, until it has taken over or
 /// the limit has passed.
-pub(crate) fn offer(running: &Running, admin: Option<&Admin>, signals: &mut Signals) -> Offered {
+pub(crate) fn offer(running: &Running, admin: Option<&Admin>, signals: &Signals) -> Offered {
     let config = running.config();
     let Some(path) = &config.upgrade_sock else { return Offered::Nowhere };
     let limit = config.upgrade_timeout;
@@ -71,7 +72,7 @@ pub(crate) fn wait(
     path: &Path,
     limit: Duration,
     owner: Owner,
-    signals: &mut Signals,
+    signals: &Signals,
 ) -> Result<Takeover, StartError> {
     let upgrade_socket = UpgradeSocket::at(path, owner).map_err(StartError::TakeOver)?;
     log::info!("waiting for up to {limit:?} to be handed over to: SIGQUIT to the old process");
@@ -91,7 +92,7 @@ const LATE: &str = "nobody has come in time";
 /// How long to look for something.
 struct PollUntil<'a> {
     deadline: Instant,
-    signals: &'a mut Signals,
+    signals: &'a Signals,
 }
 
 impl PollUntil<'_> {
@@ -118,7 +119,7 @@ pub(crate) fn settle(
     inheritance: Takeover,
     running: &mut Running,
     admin: Option<&Address>,
-    signals: &mut Signals,
+    signals: &Signals,
 ) -> Result<(), StartError> {
     if signals.ending().is_some() {
         return Err(StartError::TakeOver(io::ErrorKind::Interrupted.into()));
