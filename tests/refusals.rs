@@ -58,3 +58,20 @@ fn a_client_that_leaves_inside_its_head_is_no_matter() {
     assert!(client.is_closed());
     assert_eq!(proxy.get("/").text(), "in");
 }
+
+/// A 404 of now must not be what a cache on the way says tomorrow.
+#[test]
+fn answers_of_our_own_that_a_cache_might_keep_tell_it_not_to() {
+    let origin = Origin::named("in");
+    let proxy = Proxy::start(&["--route", &format!("/a={}", origin.address)]);
+    let long = format!("GET /{} HTTP/1.1\r\n", "x".repeat(20_000));
+    let rows = [
+        ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 404),
+        ("CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", 501),
+        (&long, 414),
+    ];
+    for (request, status) in rows {
+        let answer = proxy.ask(request);
+        assert_eq!((answer.status, answer.field("cache-control")), (status, Some("no-store")));
+    }
+}

@@ -99,7 +99,7 @@ impl AdminRequest {
                 _ => Verb::Other,
             },
             path: path.to_owned(),
-            query: head.target[path.len()..].trim_start_matches('?').to_owned(),
+            query: head.query().trim_start_matches('?').to_owned(),
             host: String::from_utf8_lossy(head.authority).into_owned(),
             version: head.version,
             origins: values("origin"),

@@ -33,8 +33,8 @@ pub fn explain(config: &Config, host: &str, target: &str) -> Result<Explanation,
     let head = read(&bytes, &config.plan.limits, &mut storage).map_err(|reject| {
         format!("{target:?} of {host:?} would be answered {}: {}", reject.status(), reject.phrase())
     })?;
-    let (authority, target) = (String::from_utf8_lossy(head.authority), head.target);
-    let query = &target[head.path().len()..];
+    let (authority, query) = (String::from_utf8_lossy(head.authority), head.query());
+    let target = head.path_and_query();
     let path = normalise(head.path().as_bytes()).map_err(|_| {
         let reject = Reject::PathAboveRoot;
         format!("{target:?} would be answered {}: {}", reject.status(), reject.phrase())

@@ -20,7 +20,7 @@ use crate::drain::{DrainPhase, SessionGuard};
 use crate::fault::{Fault, Kind, Stage};
 use crate::http::h1::chunked::Emit;
 use crate::http::h1::encode::{self, Connection, RequestEdit, Stripped};
-use crate::http::h1::framing::{self, Framing};
+use crate::http::h1::framing;
 use crate::http::h1::parse;
 use crate::http::h1::persistence::{self, Options};
 use crate::http::h1::reply::Reply;
@@ -340,9 +340,11 @@ fn read(
     let traits = RequestTraits {
         method: head.semantics,
         version: head.version,
-        upgrade: matches!(framing, Framing::Empty | Framing::Length(0))
+        upgrade: !framing.has_body()
             && persistence::names_protocol(&head.fields, options, head.version),
-        expects: head.version == Version::Http11 && head.fields.has(Name::Expect),
+        expects: framing.has_body()
+            && head.version == Version::Http11
+            && head.fields.has(Name::Expect),
         persists: options.persists(head.version),
     };
     let route = plan.router.find(head.authority, &path);

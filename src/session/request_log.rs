@@ -101,7 +101,8 @@ impl RequestLog {
         }
         let made = self.context.log.as_ref().map(|log| log.access_logger.make_id());
         let id = theirs.or(made.as_ref().map(<[u8; _]>::as_slice)).unwrap_or_default();
-        let (method, target) = (head.method.as_bytes(), head.target.as_bytes());
+        let target = head.path_and_query();
+        let (method, target) = (head.method.as_bytes(), target.as_bytes());
         self.texts.keep([method, target, head.authority, referer, user_agent, id]);
     }
 

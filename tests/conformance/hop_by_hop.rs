@@ -1,6 +1,6 @@
 //! What is meant for this connection only, what is expected, and what asks for another protocol.
 
-use super::{PLAIN, field};
+use super::{PLAIN, field, framed};
 
 arrives! {
     keep_alive: field("Keep-Alive: timeout=5") => Keep PLAIN;
@@ -39,8 +39,11 @@ arrives! {
     connection_names_host: field("Connection: host") => Keep PLAIN;
     connection_names_x_forwarded: field("Connection: x-forwarded-for, X-Forwarded-Proto")
         => Keep PLAIN;
-    connection_names_expect: field("Connection: expect\r\nExpect: 100-continue")
-        => Keep &field("Expect: 100-continue");
+    connection_names_expect: framed("Connection: expect\r\nExpect: 100-continue\r\nContent-Length: 5")
+        => Keep &framed("Expect: 100-continue\r\nContent-Length: 5");
+    expect_without_a_body: field("Expect: 100-continue") => Keep PLAIN;
+    expect_with_a_body_of_nothing: field("Expect: 100-continue\r\nContent-Length: 0")
+        => Keep &field("Content-Length: 0");
     upgrade_without_its_option: field("Upgrade: x") => Keep PLAIN;
     upgrade_with_another_option: field("Upgrade: x\r\nConnection: keep-alive") => Keep PLAIN;
     the_option_without_upgrade: field("Connection: upgrade") => Keep PLAIN;
@@ -68,7 +71,8 @@ arrives! {
         => Keep &field("Upgrade: x\r\nConnection: upgrade");
     expect: "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi"
         => Keep "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nhi";
-    expect_in_another_case: field("EXPECT: 100-Continue") => Keep &field("EXPECT: 100-Continue");
+    expect_in_another_case: framed("EXPECT: 100-Continue\r\nContent-Length: 5")
+        => Keep &framed("EXPECT: 100-Continue\r\nContent-Length: 5");
     expect_in_http_1_0: "GET / HTTP/1.0\r\nHost: a\r\nExpect: 100-continue\r\n\r\n" => Close PLAIN;
     another_expectation_in_http_1_0: "GET / HTTP/1.0\r\nHost: a\r\nExpect: x\r\n\r\n"
         => Close PLAIN;

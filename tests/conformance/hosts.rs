@@ -31,6 +31,12 @@ refused! {
     a_port_of_letters: hosts("Host: a:x") => 400 InvalidHost;
     a_port_with_a_sign: hosts("Host: a:+80") => 400 InvalidHost;
     a_port_of_six_digits: hosts("Host: a:123456") => 400 InvalidHost;
+    a_port_above_65535: hosts("Host: a:65536") => 400 InvalidHost;
+    a_port_of_99999: hosts("Host: a:99999") => 400 InvalidHost;
+    an_ipv6_port_above_65535: hosts("Host: [::1]:65536") => 400 InvalidHost;
+    a_bad_escape: hosts("Host: a%zz") => 400 InvalidHost;
+    half_an_escape: hosts("Host: a%2") => 400 InvalidHost;
+    a_percent_sign_at_its_end: hosts("Host: a%") => 400 InvalidHost;
     two_ports: hosts("Host: a:80:80") => 400 InvalidHost;
     a_port_alone: hosts("Host: :80") => 400 InvalidHost;
     an_octet_above_ascii: hosts("Host: \u{e9}") => 400 InvalidHost;
@@ -38,6 +44,8 @@ refused! {
     ipv6_without_brackets: hosts("Host: ::1") => 400 InvalidHost;
     ipv6_with_more_behind_it: hosts("Host: [::1]a") => 400 InvalidHost;
     ipv6_of_other_letters: hosts("Host: [::g]") => 400 InvalidHost;
+    ipv6_of_one_number: hosts("Host: [1]") => 400 InvalidHost;
+    ipv4_in_brackets: hosts("Host: [127.0.0.1]") => 400 InvalidHost;
     ipv6_with_nothing_in_it: hosts("Host: []") => 400 InvalidHost;
     nul: hosts("Host: a\0b") => 400 FieldValue;
     invalid_in_http_1_0: "GET / HTTP/1.0\r\nHost: a b\r\n\r\n" => 400 InvalidHost;
@@ -45,6 +53,9 @@ refused! {
 
 arrives! {
     a_port: hosts("Host: a.b:8080") => Keep &hosts("Host: a.b:8080");
+    the_largest_port: hosts("Host: a:65535") => Keep &hosts("Host: a:65535");
+    an_empty_port: hosts("Host: a:") => Keep &hosts("Host: a:");
+    an_escape: hosts("Host: a%2Fb") => Keep &hosts("Host: a%2Fb");
     ipv6_with_a_port: hosts("Host: [::1]:80") => Keep &hosts("Host: [::1]:80");
     empty: hosts("Host:") => Keep &hosts("Host: ");
     spaces_around_it: hosts("Host: \t a \t") => Keep PLAIN;

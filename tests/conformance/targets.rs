@@ -24,11 +24,13 @@ refused! {
     an_absolute_target_with_user_information: line("GET http://u@a/ HTTP/1.1") => 400 Target;
     an_absolute_target_with_a_password: line("GET http://u:p@a/ HTTP/1.1") => 400 Target;
     an_absolute_target_with_a_bad_port: line("GET http://a:b/ HTTP/1.1") => 400 Target;
-    an_absolute_target_with_a_query_but_no_path: line("GET http://a?b HTTP/1.1") => 400 Target;
     an_absolute_target_with_a_backslash: line("GET http://a\\b/ HTTP/1.1") => 400 Target;
     an_absolute_target_of_another_host: line("GET http://b/ HTTP/1.1") => 400 HostMismatch;
     an_absolute_target_of_another_port: line("GET http://a:81/ HTTP/1.1") => 400 HostMismatch;
-    an_absolute_target_with_the_default_port: line("GET http://a:80/ HTTP/1.1") => 400 HostMismatch;
+    an_absolute_target_with_a_port_above_65535: line("GET http://a:65536/ HTTP/1.1") => 400 Target;
+    an_absolute_target_with_a_bad_escape: line("GET http://a%zz/ HTTP/1.1") => 400 Target;
+    an_absolute_target_with_the_port_of_https: line("GET http://a:443/ HTTP/1.1")
+        => 400 HostMismatch;
     an_absolute_target_and_an_empty_host: "GET http://a/ HTTP/1.1\r\nHost:\r\n\r\n"
         => 400 HostMismatch;
     an_absolute_target_without_host: "GET http://a/ HTTP/1.1\r\n\r\n" => 400 MissingHost;
@@ -46,6 +48,16 @@ arrives! {
     absolute_form_in_upper_case: line("GET HTTP://A/B HTTP/1.1")
         => Keep "GET /B HTTP/1.1\r\nHost: A\r\n\r\n";
     absolute_form_without_a_path: line("GET http://a HTTP/1.1") => Keep PLAIN;
+    absolute_form_with_a_query_but_no_path: line("GET http://a?b=/c HTTP/1.1")
+        => Keep &line("GET /?b=/c HTTP/1.1");
+    absolute_form_of_options_with_a_query_but_no_path: line("OPTIONS http://a?b HTTP/1.1")
+        => Keep &line("OPTIONS /?b HTTP/1.1");
+    absolute_form_with_the_default_port: line("GET http://a:80/ HTTP/1.1")
+        => Keep "GET / HTTP/1.1\r\nHost: a:80\r\n\r\n";
+    absolute_form_with_an_empty_port: line("GET http://a:/ HTTP/1.1")
+        => Keep "GET / HTTP/1.1\r\nHost: a:\r\n\r\n";
+    absolute_form_of_https_with_the_default_port: "GET https://a/ HTTP/1.1\r\nHost: a:443\r\n\r\n"
+        => Keep PLAIN;
     absolute_form_in_http_1_0: "GET http://a/b HTTP/1.0\r\n\r\n"
         => Close "GET /b HTTP/1.1\r\nHost: a\r\n\r\n";
     asterisk_form: line("OPTIONS * HTTP/1.1") => Keep &line("OPTIONS * HTTP/1.1");

@@ -93,10 +93,12 @@ pub fn request(
     let mut writer = Writer::new(out);
     let (mut aliases, mut te) = (0, false);
     match edit.stripped {
+        None if head.target.starts_with('?') => {
+            writer.all(&[head.method.as_bytes(), b" /", head.target.as_bytes()]);
+        }
         None => writer.all(&[head.method.as_bytes(), b" ", head.target.as_bytes()]),
         Some(Stripped { rest, .. }) => {
-            let query = &head.target.as_bytes()[head.path().len()..];
-            writer.all(&[head.method.as_bytes(), b" /", rest, query]);
+            writer.all(&[head.method.as_bytes(), b" /", rest, head.query().as_bytes()]);
         }
     }
     writer.bytes(b" HTTP/1.1\r\n");
@@ -113,8 +115,11 @@ pub fn request(
         match known {
             Name::Host => writer.field(host_name, host),
             Name::Upgrade if edit.upgrade => writer.field(name, value),
-            // An HTTP/1.0 client cannot be sent the 100 it would ask for (RFC 9110 §10.1.1).
-            Name::Expect if head.version == Version::Http11 => writer.field(name, value),
+            // An HTTP/1.0 client cannot be sent the 100 it would ask for, and without a body there
+            // is nothing to wait for (RFC 9110 §10.1.1).
+            Name::Expect if head.version == Version::Http11 && edit.framing.has_body() => {
+                writer.field(name, value);
+            }
             Name::ForwardedHost | Name::ForwardedProto | Name::ForwardedOther if edit.trusted => {
                 writer.field(name, value);
             }

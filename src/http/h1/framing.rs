@@ -29,6 +29,13 @@ pub enum Framing {
     UntilClose,
 }
 
+impl Framing {
+    /// Whether any byte may follow the head.
+    pub fn has_body(self) -> bool {
+        !matches!(self, Self::Empty | Self::Length(0))
+    }
+}
+
 /// The framing of a request's body.
 pub fn request(head: &RequestHead<'_, '_>) -> Result<Framing, Reject> {
     Ok(declared(&head.fields, head.version)?.unwrap_or(Framing::Empty))

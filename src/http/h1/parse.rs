@@ -6,7 +6,7 @@
 use httparse::Error;
 
 use super::scan::Limits;
-use crate::http::message::authority::{self, is_authority};
+use crate::http::message::authority::{Absolute, is_authority};
 use crate::http::message::field::Name;
 use crate::http::message::head::{
     FIELDS_CEILING, Fields, Method, RequestHead, ResponseHead, Storage, Version,
@@ -132,16 +132,17 @@ fn target<'b>(
     if written.starts_with('/') || (written == "*" && method == "OPTIONS") {
         return Ok((host.unwrap_or_default(), written));
     }
-    let (authority, origin) = match authority::absolute(written).ok_or(Reject::Target)? {
+    let absolute = Absolute::of(written).ok_or(Reject::Target)?;
+    let target = match absolute.origin {
         // RFC 9112 §3.2.4: OPTIONS of a whole server.
-        (authority, "") if method == "OPTIONS" => (authority, "*"),
-        (authority, "") => (authority, "/"),
-        split => split,
+        "" if method == "OPTIONS" => "*",
+        "" => "/",
+        origin => origin,
     };
     match host {
         // RFC 9112 §3.2.2 lets the target win; whoever sends two names means to confuse.
-        Some(host) if !host.eq_ignore_ascii_case(authority) => Err(Reject::HostMismatch),
-        _ => Ok((authority, origin)),
+        Some(host) if !absolute.agrees_with(host) => Err(Reject::HostMismatch),
+        _ => Ok((absolute.authority, target)),
     }
 }
 
@@ -162,7 +163,7 @@ mod tests {
         let mut storage = Storage::new();
         let head = request(&bytes[..length], &LIMITS, &mut storage)?;
         let authority = String::from_utf8_lossy(head.authority).into_owned();
-        Ok((head.method.to_owned(), head.target.to_owned(), authority))
+        Ok((head.method.to_owned(), head.path_and_query().into_owned(), authority))
     }
 
     fn refused(head: &str) -> Reject {
@@ -257,8 +258,10 @@ mod tests {
             ("GET / HTTP/1.0\r\n", "/", ""),
             ("OPTIONS * HTTP/1.1\r\nHost: a\r\n", "*", "a"),
             ("GET http://A HTTP/1.1\r\nHost: a\r\n", "/", "A"),
+            ("GET http://a?b HTTP/1.1\r\nHost: a\r\n", "/?b", "a"),
             ("GET http://a/b HTTP/1.1\r\nHost: a\r\n", "/b", "a"),
             ("OPTIONS http://a HTTP/1.1\r\nHost: a\r\n", "*", "a"),
+            ("GET http://a:80/ HTTP/1.1\r\nHost: a\r\n", "/", "a:80"),
         ];
         for (head, target, authority) in rows {
             let (_, found, host) = read(format!("{head}\r\n").as_bytes()).expect(head);

@@ -32,6 +32,10 @@ impl Reply {
         // An answer takes a few hundred bytes of an empty 64 KiB buffer: it cannot fail to fit.
         let _ = write!(spare, "HTTP/1.1 {} {reason}\r\n", self.status);
         let _ = write!(spare, "Content-Type: text/plain\r\nContent-Length: {body_bytes}\r\n");
+        // A cache may keep these without being told so, and for longer than they are true.
+        if is_cacheable(self.status) {
+            let _ = spare.write_all(b"Cache-Control: no-store\r\n");
+        }
         if let Some(seconds) = self.retry_after {
             let _ = write!(spare, "Retry-After: {seconds}\r\n");
         }
@@ -43,6 +47,11 @@ impl Reply {
         let used = room - spare.len();
         out.fill(used);
     }
+}
+
+/// Whether caches may keep an answer of this status that says nothing of it (RFC 9110 §15.1).
+fn is_cacheable(status: u16) -> bool {
+    matches!(status, 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
 /// The standard reason phrase of a status this proxy answers with (RFC 9110 §15, RFC 6585 §5).
@@ -98,5 +107,14 @@ mod tests {
     fn retry_after_is_in_seconds() {
         let reply = Reply { retry_after: Some(1), ..Reply::new(503, "x") };
         assert!(written(reply, Method::Other).contains("\r\nRetry-After: 1\r\n"));
+    }
+
+    #[test]
+    fn what_a_cache_might_keep_says_that_it_must_not() {
+        for status in [404, 405, 414, 501] {
+            let text = written(Reply::new(status, "x"), Method::Other);
+            assert!(text.contains("\r\nCache-Control: no-store\r\n"), "{text}");
+        }
+        assert!(!written(Reply::new(502, "x"), Method::Other).contains("Cache-Control"));
     }
 }

@@ -1,58 +1,122 @@
 //! Who a request is for: `host[:port]`, in the Host field or in an absolute target.
 
-/// Splits `http://authority/path` into both (RFC 9112 §3.2.2); the path may be empty.
-pub(in crate::http) fn absolute(written: &str) -> Option<(&[u8], &str)> {
-    let (scheme, rest) = written.split_once("://")?;
-    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
-        return None;
+use std::net::Ipv6Addr;
+
+/// An absolute target, taken apart (RFC 9112 §3.2.2).
+pub(in crate::http) struct Absolute<'b> {
+    /// The port it means where it names none.
+    default_port: u16,
+    /// `host[:port]`, as written.
+    pub(in crate::http) authority: &'b [u8],
+    /// Path and query. Either may be missing.
+    pub(in crate::http) origin: &'b str,
+}
+
+impl<'b> Absolute<'b> {
+    /// Reads `http://authority/path`, or the same of https.
+    pub(in crate::http) fn of(written: &'b str) -> Option<Self> {
+        let (scheme, rest) = written.split_once("://")?;
+        let default_port = match scheme.len() {
+            4 if scheme.eq_ignore_ascii_case("http") => 80,
+            5 if scheme.eq_ignore_ascii_case("https") => 443,
+            _ => return None,
+        };
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, origin) = rest.split_at(end);
+        let authority = authority.as_bytes();
+        if authority.is_empty() || !is_authority(authority) {
+            return None;
+        }
+        Some(Self { default_port, authority, origin })
     }
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, origin) = rest.split_at(end);
-    if authority.is_empty() || !is_authority(authority.as_bytes()) {
-        return None;
-    }
-    match origin.as_bytes().first() {
-        None | Some(b'/') => Some((authority.as_bytes(), origin)),
-        // `http://host?query` has no path to send: nobody writes it by accident.
-        Some(_) => None,
+
+    /// Whether a valid Host means the same: an empty port and none are the default one (RFC 9110
+    /// §4.2.3).
+    pub(in crate::http) fn agrees_with(&self, host: &[u8]) -> bool {
+        let parts = |authority| {
+            let (name, port) = split(authority);
+            (name, port_number(port).unwrap_or(self.default_port))
+        };
+        let ((ours, our_port), (theirs, their_port)) = (parts(self.authority), parts(host));
+        ours.eq_ignore_ascii_case(theirs) && our_port == their_port
     }
 }
 
 /// Whether it is `host[:port]` (RFC 3986 §3.2.2, without user information) or empty, as Host may
 /// be (RFC 9110 §7.2).
 pub fn is_authority(value: &[u8]) -> bool {
-    match value {
-        [] => true,
-        [b'[', rest @ ..] => {
-            let Some(close) = memchr::memchr(b']', rest) else { return false };
-            close > 0
-                && rest[..close].iter().all(|byte| is_literal_byte(*byte))
-                && is_port(&rest[close + 1..])
-        }
-        _ => {
-            let end = memchr::memchr(b':', value).unwrap_or(value.len());
-            end > 0 && value[..end].iter().all(|byte| is_host_byte(*byte)) && is_port(&value[end..])
-        }
+    if value.is_empty() {
+        return true;
     }
+    let (name, port) = split(value);
+    let is_name = match name {
+        [b'[', literal @ .., b']'] => is_ipv6(literal),
+        _ => is_reg_name(name),
+    };
+    is_name && is_port(port)
 }
 
-/// Nothing, or a colon and up to five digits.
+/// The host, and the port with its colon, if there is one.
+fn split(authority: &[u8]) -> (&[u8], &[u8]) {
+    let literal = if authority.starts_with(b"[") { memchr::memchr(b']', authority) } else { None };
+    let from = literal.unwrap_or(0);
+    let colon = memchr::memchr(b':', &authority[from..]);
+    authority.split_at(colon.map_or(authority.len(), |at| from + at))
+}
+
+/// Nothing, or a colon and a port, which may be left out.
 fn is_port(bytes: &[u8]) -> bool {
     match bytes {
-        [] => true,
-        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
-        _ => false,
+        [] | [b':'] => true,
+        _ => port_number(bytes).is_some(),
     }
 }
 
-fn is_literal_byte(byte: u8) -> bool {
-    byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.')
+/// The number after the colon.
+fn port_number(bytes: &[u8]) -> Option<u16> {
+    let [b':', digits @ ..] = bytes else { return None };
+    if digits.is_empty() || digits.len() > 5 {
+        return None;
+    }
+    let add = |port: u16, byte: &u8| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        port.checked_mul(10)?.checked_add(digit.into())
+    };
+    digits.iter().try_fold(0, add)
 }
 
-/// `unreserved`, `%` and `sub-delims` without the comma: a list of hosts is no host.
-fn is_host_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&byte)
+fn is_ipv6(literal: &[u8]) -> bool {
+    std::str::from_utf8(literal).is_ok_and(|literal| literal.parse::<Ipv6Addr>().is_ok())
 }
+
+/// `reg-name` (RFC 3986 §3.2.2) without the comma, since a list of hosts is no host, and not empty.
+fn is_reg_name(name: &[u8]) -> bool {
+    let found = name.iter().fold(0, |found, byte| found | IN_NAMES[usize::from(*byte)]);
+    let escapes = || memchr::memchr_iter(b'%', name).all(|at| is_escape(&name[at + 1..]));
+    !name.is_empty() && (found == 0 || found == ESCAPES && escapes())
+}
+
+fn is_escape(digits: &[u8]) -> bool {
+    matches!(digits, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
+}
+
+const ESCAPES: u8 = 1;
+const FORBIDDEN: u8 = 2;
+
+/// What a byte means in a `reg-name`; nothing if it is `unreserved` or one of the `sub-delims`.
+const IN_NAMES: [u8; 256] = {
+    let (mut table, mut byte) = ([FORBIDDEN; 256], 0);
+    while byte < 128 {
+        table[byte as usize] = match byte {
+            b'%' => ESCAPES,
+            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&'..=b'+' | b';' | b'=' => 0,
+            _ if byte.is_ascii_alphanumeric() => 0,
+            _ => FORBIDDEN,
+        };
+        byte += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {
@@ -60,13 +124,75 @@ mod tests {
 
     #[test]
     fn authorities() {
-        let good = ["", "a", "a.b:80", "a:", "[::1]", "[::1]:80", "127.0.0.1:65535", "a_b"];
-        let bad =
-            [":80", "a b", "a,b", "a:b", "a:123456", "[]", "[::1", "[g]", "[::1]a", "u@a", "a/"];
+        let good = [
+            "",
+            "a",
+            "a.b:80",
+            "a:",
+            "[::1]",
+            "[::1]:80",
+            "[::1]:",
+            "127.0.0.1:65535",
+            "a_b",
+            "a%20b",
+            "a%2F",
+            "a:00080",
+            "[::ffff:1.2.3.4]",
+        ];
+        let bad = [
+            ":80",
+            "a b",
+            "a,b",
+            "a:b",
+            "a:123456",
+            "a:65536",
+            "a:99999",
+            "a:000080",
+            "[]",
+            "[::1",
+            "[g]",
+            "[::1]a",
+            "[::1]:65536",
+            "[1]",
+            "[1.2.3.4]",
+            "[::1%25eth0]",
+            "[:::]",
+            "[]:80",
+            "u@a",
+            "a/",
+            "a%",
+            "a%2",
+            "a%zz",
+            "%",
+            "a%2g",
+            "a]",
+            "::1",
+            "a:80:80",
+        ];
         for (list, expected) in [(&good[..], true), (&bad[..], false)] {
             for value in list {
                 assert_eq!(is_authority(value.as_bytes()), expected, "{value:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_host_agrees_whatever_names_the_default_port() {
+        let rows = [
+            ("http://a", "A", true),
+            ("http://a:80/", "a", true),
+            ("http://a/", "a:80", true),
+            ("http://a:/", "a:080", true),
+            ("https://a/", "a:443", true),
+            ("http://[::1]:80", "[::1]", true),
+            ("https://a/", "a:80", false),
+            ("http://a:81/", "a", false),
+            ("http://a/", "b", false),
+            ("http://a/", "", false),
+        ];
+        for (target, host, agrees) in rows {
+            let absolute = Absolute::of(target).unwrap();
+            assert_eq!(absolute.agrees_with(host.as_bytes()), agrees, "{target} {host}");
         }
     }
 }

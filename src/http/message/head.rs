@@ -1,5 +1,6 @@
 //! The head of a message as it was parsed: borrowed from the bytes it was read from, no copies.
 
+use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 use httparse::Header;
@@ -118,7 +119,8 @@ pub struct RequestHead<'h, 'b> {
     pub method: &'b str,
     /// What the method means.
     pub semantics: Method,
-    /// The target in origin-form, or `*`: visible ASCII.
+    /// The target in origin-form or `*`, in visible ASCII; a query alone if it came in absolute-form
+    /// without a path. What it comes to is [`RequestHead::path`] and [`RequestHead::query`].
     pub target: &'b str,
     /// The version it was sent with.
     pub version: Version,
@@ -129,10 +131,29 @@ pub struct RequestHead<'h, 'b> {
 }
 
 impl<'b> RequestHead<'_, 'b> {
-    /// The path of the target, without its query.
+    /// The path of the target, without its query; or `*`.
     pub fn path(&self) -> &'b str {
-        let end = memchr::memchr(b'?', self.target.as_bytes()).unwrap_or(self.target.len());
-        &self.target[..end]
+        match self.query_start() {
+            0 => "/",
+            end => &self.target[..end],
+        }
+    }
+
+    /// The query of the target, with its question mark, if it has one.
+    pub fn query(&self) -> &'b str {
+        &self.target[self.query_start()..]
+    }
+
+    /// Path and query.
+    pub fn path_and_query(&self) -> Cow<'b, str> {
+        match self.query_start() {
+            0 => Cow::Owned(["/", self.target].concat()),
+            _ => Cow::Borrowed(self.target),
+        }
+    }
+
+    fn query_start(&self) -> usize {
+        memchr::memchr(b'?', self.target.as_bytes()).unwrap_or(self.target.len())
     }
 }
 
