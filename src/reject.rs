@@ -2,7 +2,7 @@
 //!
 //! A [`Reject`] is the same word for requests and responses. A refused request is answered with
 //! [`Reject::status`] and its connection closed; a refused response is answered 502 and its
-//! connection never used again. `SPECIFICATION.md` has the rule behind each variant and its test.
+//! connection never used again. `docs/specification.md` has the rule behind each variant and its test.
 
 /// One way in which a message breaks the rules this proxy holds it to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

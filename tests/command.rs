@@ -3,9 +3,10 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
+use std::process::Command;
 
 use crate::support::{Client, HANG, Origin, Process, eventually, socket_path};
 
@@ -222,6 +223,26 @@ fn the_demo_balances_over_its_origins_until_sigint() {
     eventually("the live line counts", || demo.says("auth-1 2   auth-2 2   task-1 1 "));
     demo.signal("INT");
     assert_eq!(demo.end().0, Some(0));
+}
+
+/// As in `evener demo | head -1`.
+#[test]
+fn the_demo_goes_on_when_nobody_reads_what_it_prints() {
+    // An address that no other test uses: its port stays free until the demo has it.
+    let free = TcpListener::bind("127.77.0.1:0").unwrap().local_addr().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evener"));
+    let mut demo =
+        command.args(["demo", "--listen", &free.to_string()]).stdout(writer).spawn().unwrap();
+    eventually("the demo serves", || TcpStream::connect(free).is_ok());
+    assert_eq!(get(&mut Client::connect(free), "/task").0, 200);
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&demo),
+        rustix::process::Signal::INT,
+    )
+    .unwrap();
+    assert_eq!(demo.wait().unwrap().code(), Some(0));
 }
 
 /// A socket that cannot be connected to is not for that reason one that nobody has.

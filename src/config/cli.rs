@@ -88,7 +88,7 @@ pub struct Flags {
     /// File to read the configuration from, in YAML; flags win over it
     ///
     /// Each key is the name of a flag, with _ for -. `routes`, `upstreams` and `tcp` can say more
-    /// than flags can: see README.md.
+    /// than flags can: see docs/configuration.md.
     #[arg(short, long, value_name = "FILE", help_heading = "Configuration")]
     pub config: Option<String>,
     /// Check flags and file, names included, say what would run, and exit: 0 or 2

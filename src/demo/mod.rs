@@ -42,31 +42,41 @@ pub fn run(config: Config, routes: &[String], signals: &Signals) -> Result<(), S
     signals.attend();
     let running = start(config, None, || Ok(()))?;
     let at = running.addresses().next().map(ToString::to_string).unwrap_or_default();
-    println!("Evener balances on http://{at} over three small origins. The same by hand:\n");
-    println!("  evener --listen {at} --threads 1 \\");
-    println!("         --route {}", routes.join(" \\\n         --route "));
-    println!("\nTry, in another terminal:\n");
-    println!("  curl http://{at}/auth              # auth-1 and auth-2 in turn");
-    println!("  curl http://{at}/task/echo         # what an endpoint gets to see");
-    println!("  curl -i http://{at}/nope           # no route: 404");
-    println!("  wrk -t1 -c64 -d10 http://{at}/auth");
-    println!("\nCtrl-C ends it. Requests so far:\n");
+    print(&introduction(&at, routes));
     watch(&running, signals);
-    println!();
+    print("\n");
     Ok(())
+}
+
+fn introduction(at: &str, routes: &[String]) -> String {
+    let routes = routes.join(" \\\n         --route ");
+    format!(
+        "Evener balances on http://{at} over three small origins. The same by hand:\n\n  \
+         evener --listen {at} --threads 1 \\\n         --route {routes}\n\n\
+         Try, in another terminal:\n\n  \
+         curl http://{at}/auth              # auth-1 and auth-2 in turn\n  \
+         curl http://{at}/task/echo         # what an endpoint gets to see\n  \
+         curl -i http://{at}/nope           # no route: 404\n  \
+         wrk -t1 -c64 -d10 http://{at}/auth\n\n\
+         Ctrl-C ends it. Requests so far:\n\n"
+    )
+}
+
+/// A terminal that is gone is no reason to stop balancing.
+fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 fn watch(running: &Running, signals: &Signals) {
     let (mut drawn, mut before) = (String::new(), 0);
+    let redraw = io::stdout().is_terminal();
     loop {
         let (line, total) = line(running, before);
         before = total;
         if line != drawn {
-            let mut out = io::stdout().lock();
-            let redraw = out.is_terminal();
             let (start, end) = if redraw { ("\r\x1b[K", "") } else { ("", "\n") };
-            // A terminal that is gone is no reason to stop balancing.
-            let _ = write!(out, "{start}{line}{end}").and_then(|()| out.flush());
+            print(&format!("{start}{line}{end}"));
             drawn = line;
         }
         if signals.wait(REFRESH) {
