@@ -1,8 +1,9 @@
 //! Ending gently: who is still there, and the word that it is time to go.
 //!
-//! One [`Drain`] per worker, never shared between threads. Every session enters at its start and
-//! leaves when dropped; a change of phase wakes them all, so that a session parked between two
-//! requests notices without looking at anything but a `Cell` while it works.
+//! One [`Drain`] per worker, never shared between threads. A session counts from the moment its
+//! connection is accepted, before its task has run, until it is dropped; a change of phase wakes them
+//! all, so that a session parked between two requests notices without looking at anything but a
+//! `Cell` while it works.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -53,9 +54,9 @@ impl Drain {
         }
     }
 
-    /// Counts a session in; `waker` is that of its task. It is counted out when the seat drops.
-    pub fn enter(self: &Rc<Self>, waker: Waker) -> SessionGuard {
-        let key = self.sessions.borrow_mut().insert(waker);
+    /// Counts a session in; it is counted out when the guard drops.
+    pub fn enter(self: &Rc<Self>) -> SessionGuard {
+        let key = self.sessions.borrow_mut().insert(Waker::noop().clone());
         SessionGuard { drain: Rc::clone(self), key }
     }
 
@@ -81,9 +82,16 @@ pub struct SessionGuard {
 }
 
 impl SessionGuard {
-    /// The phase now of what it is a seat in.
+    /// The phase now.
     pub fn phase(&self) -> DrainPhase {
         self.drain.phase()
+    }
+
+    /// Has changes of phase wake this task from now on, which sees the phase now by itself.
+    pub fn wakes(&self, task: &Waker) {
+        if let Some(waker) = self.drain.sessions.borrow_mut().get_mut(self.key) {
+            waker.clone_from(task);
+        }
     }
 }
 
@@ -104,11 +112,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn empty_when_the_last_seat_is_left() {
+    fn empty_when_the_last_session_has_left() {
         let drain = Drain::new();
         let mut cx = Context::from_waker(Waker::noop());
-        let (first, second) =
-            (drain.enter(Waker::noop().clone()), drain.enter(Waker::noop().clone()));
+        let (first, second) = (drain.enter(), drain.enter());
         drop(first);
         assert_eq!(drain.poll_empty(&mut cx), Poll::Pending);
         drop(second);

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::support::origin::ok;
-use crate::support::{HANG, Origin, Proxy, eventually};
+use crate::support::{HANG, Origin, Proxy, eventually, paused};
 
 /// An origin that answers each request once it is told to.
 fn gated() -> (Origin, Sender<()>) {
@@ -76,6 +76,30 @@ fn a_request_sent_on_an_idle_connection_as_the_drain_begins_is_answered() {
     assert_eq!((response.status, response.field("Connection")), (200, Some("close")));
     assert!(client.is_closed());
     assert_eq!(draining.join().unwrap(), 0);
+}
+
+#[test]
+fn connections_are_served_that_were_accepted_just_before_it() {
+    let origin = Origin::named("a");
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut clients: Vec<_> = (0..16).map(|_| proxy.client()).collect();
+    for client in &mut clients {
+        client.get("/");
+    }
+    let draining = thread::spawn(move || proxy.drain(HANG));
+    for client in &mut clients {
+        assert_eq!(client.response().status, 200);
+    }
+    assert_eq!(draining.join().unwrap(), 0);
+}
+
+#[test]
+fn a_session_counts_before_its_task_has_run() {
+    paused::run(Duration::from_secs(1), async {
+        let context = paused::context(&["--route", "/=127.0.0.1:1"]);
+        let _client = paused::connect(&context);
+        assert_eq!(context.drain.sessions(), 1);
+    });
 }
 
 #[test]

@@ -4,15 +4,12 @@ use std::fs::read_to_string;
 use std::time::Duration;
 
 use evener::buffer::Buffer;
-use evener::net::limiter::ConnectionPermit;
-use evener::net::stream::Stream;
-use evener::plan::handle::PlanHandle;
 use evener::session::client_info::ClientInfo;
 use evener::session::h1;
 use tokio::net::UnixStream;
 
 use crate::support::origin::ok_head;
-use crate::support::paused::{context, run};
+use crate::support::paused::{accepted, context, run};
 use crate::support::{Client, Origin, Process, eventually};
 
 /// The state of a session between two requests: 216 bytes when measured, and a little above. With its
@@ -24,15 +21,8 @@ fn a_parked_session_is_small() {
     run(Duration::from_secs(1), async {
         let context = context(&["--route", "/=127.0.0.1:1"]);
         let (stream, _client) = UnixStream::pair().unwrap();
-        let caller = ClientInfo::direct(None);
-        let session = h1::serve(
-            Stream::Unix(stream),
-            caller,
-            Buffer::new(),
-            ConnectionPermit::alone(),
-            h1::Wait::First,
-            PlanHandle::new(context),
-        );
+        let (accepted, client_info) = (accepted(&context, stream), ClientInfo::direct(None));
+        let session = h1::serve(accepted, client_info, Buffer::new(), h1::Wait::First);
         let bytes = size_of_val(&session);
         assert!(bytes <= SESSION_BYTES_MAX, "{bytes} bytes, where {SESSION_BYTES_MAX} are allowed");
     });

@@ -37,6 +37,7 @@ mod refusals;
 mod regressions;
 mod reload;
 mod reload_listeners;
+mod reload_plans;
 mod retry;
 mod routing;
 mod signals;

@@ -19,7 +19,7 @@ pub enum Format {
 pub struct Label(pub(super) Box<[u8]>);
 
 /// The names of a plan, by its indices.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Names {
     /// Those of the routes.
     pub routes: Box<[Label]>,

@@ -34,7 +34,7 @@ use crate::control::start_error::StartError;
 use crate::control::state::{ControlState, ServingPhase};
 use crate::net::deadline::Timer;
 use crate::net::limiter::{Capacity, ConnectionLimiter};
-use crate::net::listen::{self, Listener};
+use crate::net::listen::{self, ListeningSocket};
 use crate::net::stream::Stream;
 use access::Guard;
 use endpoint_commands::EndpointCommand;
@@ -168,7 +168,7 @@ impl Drop for Admin {
 fn run(socket: Socket, desk: Desk, stopped: oneshot::Receiver<()>) -> io::Result<()> {
     let builder = &mut tokio::runtime::Builder::new_current_thread();
     builder.enable_all().build_local(LocalOptions::default())?.block_on(async {
-        let listener = Listener::register(socket)?;
+        let listener = ListeningSocket::register(socket)?;
         tokio::select! {
             () = accept(&listener, Rc::new(desk)) => {}
             _ = stopped => {}
@@ -177,7 +177,7 @@ fn run(socket: Socket, desk: Desk, stopped: oneshot::Receiver<()>) -> io::Result
     })
 }
 
-async fn accept(listener: &Listener, desk: Rc<Desk>) {
+async fn accept(listener: &ListeningSocket, desk: Rc<Desk>) {
     let limiter =
         ConnectionLimiter::new(Capacity { connections_max: CONNECTIONS_MAX, per_client_max: None });
     loop {

@@ -6,8 +6,7 @@ use super::sources::Sources;
 use super::upstreams::{At, Upstreams};
 use super::value::{self, Listen, Relay, Resolve};
 use crate::address::Address;
-use crate::plan::listener::Preamble;
-use crate::plan::listener::{ListenerKind, Service};
+use crate::plan::listener::{ListenerKind, Preamble, Service, Transport};
 use crate::upstream::{Traffic, Upstream};
 
 /// Where HTTP is listened for if nobody says.
@@ -125,7 +124,7 @@ impl<'a> Listeners<'a> {
             let what = "\",proxy\" takes the word of --trusted only: say whose that is";
             mistakes.add(place, what);
         }
-        let kind = ListenerKind { preamble: listen.preamble, service };
+        let kind = ListenerKind { preamble: listen.preamble, transport: Transport::Plain, service };
         for address in listen.addresses {
             for said in &self.said {
                 let earlier = &said.listener.address;

@@ -8,12 +8,13 @@ use socket2::Socket;
 use super::start_error::StartError;
 use crate::address::Address;
 use crate::config;
+use crate::id::ListenerId;
 use crate::net::listen::{self, Bound};
 use crate::worker::command::ListenerHandle;
 
 /// A listener, open on every worker.
 pub(super) struct Open {
-    pub(super) id: u64,
+    pub(super) id: ListenerId,
     /// As it was configured.
     pub(super) configured: Address,
     /// With the port the kernel chose.
@@ -35,7 +36,7 @@ pub(super) enum Source {
 pub(super) struct Listeners {
     pub(super) open: Vec<Open>,
     /// Of the next listener.
-    pub(super) next_id: u64,
+    next_id: ListenerId,
 }
 
 impl Listeners {
@@ -55,7 +56,10 @@ impl Listeners {
         let mut listener_handles: Vec<Vec<ListenerHandle>> =
             (0..workers).map(|_| Vec::new()).collect();
         let mut open: Vec<Open> = Vec::new();
-        for (id, config::ListenerConfig { address, kind }) in (self.next_id..).zip(wanted) {
+        // Above all that another process has given away.
+        let given = inherited.iter().filter_map(|inherited| inherited.id).max();
+        let mut next_id = given.map_or(self.next_id, |given| self.next_id.max(given.next()));
+        for config::ListenerConfig { address, kind } in wanted {
             let taken = |known: &&Open| {
                 known.configured == *address && open.iter().all(|open| open.id != known.id)
             };
@@ -74,12 +78,16 @@ impl Listeners {
             }
             let known = inherited.iter().position(|inherited| inherited.configured == *address);
             // In order: of two listeners on port 0 each goes on with its own.
-            let (bound, source) = match known.map(|known| inherited.remove(known)) {
+            let inherited = known.map(|known| inherited.remove(known));
+            let id = inherited.as_ref().and_then(|inherited| inherited.id).unwrap_or(next_id);
+            next_id = next_id.max(id.next());
+            let (bound, source) = match inherited {
                 Some(inherited) => (inherited.for_workers(workers), Source::HandedOver),
                 None => (listen::bind(address, workers), Source::Bound),
             };
             let bound = bound.map_err(|error| {
-                remove_fresh_files(open.iter().filter(|open| open.id >= self.next_id));
+                let is_new = |open: &&Open| self.open.iter().all(|known| known.id != open.id);
+                remove_fresh_files(open.iter().filter(is_new));
                 self.held_by(address)
                     .filter(|_| error.kind() == io::ErrorKind::AddrInUse)
                     .unwrap_or_else(|| StartError::Bind(address.clone(), error))
@@ -100,6 +108,13 @@ impl Listeners {
         Ok((open, listener_handles))
     }
 
+    /// These are open from now on.
+    pub(super) fn follow(&mut self, open: Vec<Open>) {
+        let after = open.iter().map(|open| open.id.next()).max();
+        self.next_id = after.map_or(self.next_id, |after| self.next_id.max(after));
+        self.open = open;
+    }
+
     /// Why an address cannot be bound that overlaps with one of ours.
     fn held_by(&self, wanted: &Address) -> Option<StartError> {
         let Address::Tcp(tcp) = wanted else { return None };
@@ -113,6 +128,8 @@ impl Listeners {
 /// An address that the old process listens on.
 #[derive(Debug)]
 pub(crate) struct InheritedListener {
+    /// What the old process calls it; a service manager has no name for it.
+    pub(crate) id: Option<ListenerId>,
     pub(crate) configured: Address,
     pub(crate) bound: Address,
     pub(super) sockets: Vec<Socket>,
@@ -129,7 +146,7 @@ pub(crate) struct LentListener<'a> {
 impl InheritedListener {
     /// One socket that was opened for this process.
     pub(crate) fn new(address: Address, socket: Socket) -> Self {
-        Self { configured: address.clone(), bound: address, sockets: vec![socket] }
+        Self { id: None, configured: address.clone(), bound: address, sockets: vec![socket] }
     }
 
     /// At least one socket for each worker. All there were are kept, be there fewer workers now: what
@@ -157,5 +174,25 @@ pub(crate) fn remove_socket_files<'a>(addresses: impl Iterator<Item = &'a Addres
             // Best effort: a file that is left is recognised as stale at the next start.
             let _ = std::fs::remove_file(path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ListenerConfig;
+    use crate::plan::listener::ListenerKind;
+
+    #[test]
+    fn a_listener_that_is_taken_over_keeps_its_identifier() {
+        let fourth = ListenerId::FIRST.next().next().next();
+        let addresses = [[127, 0, 0, 1], [127, 0, 0, 2]].map(|ip| Address::Tcp((ip, 0).into()));
+        let socket = listen::bind(&addresses[0], 1).unwrap().sockets.remove(0);
+        let mut inherited = InheritedListener::new(addresses[0].clone(), socket);
+        inherited.id = Some(fourth);
+        let wanted = addresses.map(|address| ListenerConfig { address, kind: ListenerKind::HTTP });
+        let (open, _) = Listeners::default().prepare(&wanted, vec![inherited], 1).unwrap();
+        let ids: Vec<ListenerId> = open.iter().map(|open| open.id).collect();
+        assert_eq!(ids, [fourth, fourth.next()]);
     }
 }

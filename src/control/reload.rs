@@ -131,7 +131,6 @@ impl Running {
             self.listeners.prepare(&next.listeners, Vec::new(), next.threads.get())?;
         let changes = difference(&self.config, &next);
         self.limiter.set(next.capacity);
-        self.listeners.next_id += next.listeners.len() as u64;
         let plan = Arc::clone(&next.plan);
         self.workers.adopt(&plan, listener_handles);
         let closed =
@@ -140,7 +139,7 @@ impl Running {
         if let Some(checks) = &self.checks {
             checks.adopt(Arc::clone(&next.plan));
         }
-        self.listeners.open = open;
+        self.listeners.follow(open);
         self.config = next;
         Ok(changes)
     }

@@ -15,6 +15,7 @@ use super::workers::{Interrupt, WorkerHandles, Workers};
 use crate::address::Address;
 use crate::checks::Checks;
 use crate::config::Config;
+use crate::id::ListenerId;
 use crate::log::access_log::AccessLog;
 use crate::metrics::Metrics;
 use crate::net::deadline::Epoch;
@@ -73,8 +74,7 @@ pub fn start(
     }
     let (open, mut listener_handles) =
         running.listeners.prepare(&running.config.listeners, inherited, workers)?;
-    running.listeners.next_id += open.len() as u64;
-    running.listeners.open = open;
+    running.listeners.follow(open);
     between()
         .and_then(|()| running.open_access_log())
         .inspect_err(|_| remove_fresh_files(&running.listeners.open))?;
@@ -170,7 +170,7 @@ impl Running {
         let age = self.epoch.tick(Instant::now());
         let known = self.listeners.open.iter().map(|open| {
             let sockets = lent.remove(&open.id).unwrap_or_default();
-            (&open.configured, &open.bound, sockets)
+            (open.id, &open.configured, &open.bound, sockets)
         });
         offer::offer(channel, age, known, admin, &self.config.plan, deadline)
     }
@@ -187,7 +187,7 @@ impl Running {
         self.end_arrivals();
         let (stay, gone): (Vec<_>, Vec<_>) = (self.listeners.open.iter())
             .partition(|open| addresses.contains(&open.bound.to_string()));
-        let kept: Vec<u64> = stay.iter().map(|open| open.id).collect();
+        let kept: Vec<ListenerId> = stay.iter().map(|open| open.id).collect();
         remove_socket_files(gone.iter().map(|open| &open.bound));
         let deadline = Instant::now() + limit;
         self.workers.hand_over(channel, &kept, deadline);

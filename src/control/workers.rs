@@ -15,6 +15,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
 use super::start_error::StartError;
+use crate::id::ListenerId;
 use crate::net::upgrade_socket::Channel;
 use crate::plan::Plan;
 use crate::worker::command::{ListenerHandle, PlanChange, WorkerCommand};
@@ -190,8 +191,8 @@ impl Workers {
 
     /// Their listening sockets, by the ids of the listeners. A worker that has panicked has taken its
     /// own along.
-    pub(super) fn lend(&self) -> io::Result<HashMap<u64, Vec<OwnedFd>>> {
-        let mut lent: HashMap<u64, Vec<OwnedFd>> = HashMap::new();
+    pub(super) fn lend(&self) -> io::Result<HashMap<ListenerId, Vec<OwnedFd>>> {
+        let mut lent: HashMap<ListenerId, Vec<OwnedFd>> = HashMap::new();
         let answers =
             self.handles.ask_workers(ANSWER_LIMIT, |_, sockets| WorkerCommand::Lend(sockets));
         for (index, answer) in answers.into_iter().enumerate() {
@@ -208,7 +209,7 @@ impl Workers {
     }
 
     /// Has them leave the listeners `kept`, and all connections that rest, to another process.
-    pub(super) fn hand_over(&self, channel: &Channel, kept: &[u64], deadline: Instant) {
+    pub(super) fn hand_over(&self, channel: &Channel, kept: &[ListenerId], deadline: Instant) {
         self.tell(|| match channel.try_clone() {
             Ok(channel) => WorkerCommand::HandOver { channel, kept: kept.to_vec(), deadline },
             Err(error) => {

@@ -26,7 +26,7 @@ use crate::http::h1::scan::{Limits, Scan};
 use crate::http::message::field::{self, Name};
 use crate::http::message::head::{Method, RequestHead, Storage, Version};
 use crate::net::deadline::{Activity, Timer};
-use crate::net::listen::{self, Listener};
+use crate::net::listen::{self, ListeningSocket};
 use crate::net::stream::{Stream, WriteHalf};
 use crate::reject::Reject;
 use crate::relay::body::Body;
@@ -88,7 +88,7 @@ pub fn start(address: &Address, name: &str, threads: NonZeroUsize) -> io::Result
 fn run(socket: Socket, name: &str) -> io::Result<()> {
     let builder = &mut tokio::runtime::Builder::new_current_thread();
     builder.enable_all().build_local(LocalOptions::default())?.block_on(async {
-        let listener = Listener::register(socket)?;
+        let listener = ListeningSocket::register(socket)?;
         let name: Rc<str> = name.into();
         loop {
             match listener.accept().await {

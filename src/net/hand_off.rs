@@ -15,6 +15,7 @@ use tokio::time::sleep;
 
 use super::deadline::Timer;
 use super::upgrade_socket::Channel;
+use crate::id::ListenerId;
 use crate::proxy_protocol::Header;
 
 /// How long the other process may take to make room for a connection.
@@ -28,7 +29,9 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub enum HandedOff {
     /// A client's, between two requests.
     Client {
-        /// Its address.
+        /// Where it came in.
+        listener: ListenerId,
+        /// The address of the connection.
         peer: Option<IpAddr>,
         /// What a proxy in front said of it.
         header: Option<Header>,

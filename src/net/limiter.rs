@@ -1,7 +1,7 @@
 //! How many connections there may be: of all clients, and of each.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,8 @@ use tokio::sync::Notify;
 pub struct Capacity {
     /// Of all clients; what comes beyond waits in the kernel's queue.
     pub connections_max: NonZeroUsize,
-    /// Of one address, if that is bounded; what comes beyond is reset.
+    /// Of one client, if that is bounded; what comes beyond is reset. A client is an IPv4 address, or
+    /// a /64 of IPv6 addresses.
     pub per_client_max: Option<NonZeroUsize>,
 }
 
@@ -124,7 +125,7 @@ impl ConnectionPermit {
     /// Counts it for an address, though there be too many of that: it has been let in elsewhere.
     pub fn name_anyway(&mut self, client: Option<IpAddr>) {
         if let (1.., Some(client)) = (self.limiter.per_client_max.load(Ordering::Relaxed), client) {
-            let client = client.to_canonical();
+            let client = counted(client);
             *self.limiter.clients().entry(client).or_insert(0) += 1;
             self.client = Some(Box::new(client));
         }
@@ -134,7 +135,7 @@ impl ConnectionPermit {
     pub fn name(&mut self, client: Option<IpAddr>) -> Result<(), TooMany> {
         let max = self.limiter.per_client_max.load(Ordering::Relaxed);
         let (1.., Some(client)) = (max, client) else { return Ok(()) };
-        let client = client.to_canonical();
+        let client = counted(client);
         let mut clients = self.limiter.clients();
         let count = clients.entry(client).or_insert(0);
         if *count >= max {
@@ -159,6 +160,16 @@ impl Drop for ConnectionPermit {
             }
         }
         self.limiter.leave();
+    }
+}
+
+/// What connections from an address are counted under. A subscriber has a /64 of IPv6 at least, and
+/// can open each connection from another address of it (RFC 6177); an IPv4 address that is written as
+/// one of IPv6 is the same client.
+fn counted(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
     }
 }
 
@@ -214,5 +225,19 @@ mod tests {
         drop(one);
         drop(named("192.0.2.1").unwrap());
         assert_eq!((limiter.clients().len(), limiter.open()), (1, 1));
+    }
+
+    #[test]
+    fn ipv6_is_counted_by_the_64_bits_of_a_subscriber() {
+        let limiter = limiter(9, 1);
+        let named = |address: &str| {
+            let mut permit = limiter.try_enter().unwrap();
+            permit.name(Some(address.parse().unwrap())).map(|()| permit)
+        };
+        let one = named("2001:db8:0:1::1").unwrap();
+        assert_eq!(named("2001:db8:0:1:ffff:ffff:ffff:ffff").err(), Some(TooMany));
+        let _other = named("2001:db8:0:2::1").unwrap();
+        drop(one);
+        named("2001:db8:0:1::2").unwrap();
     }
 }

@@ -114,7 +114,7 @@ pub(super) fn remove_stale(path: &Path, kind: Type) -> io::Result<()> {
 }
 
 /// A listening socket registered with this thread's runtime.
-pub enum Listener {
+pub enum ListeningSocket {
     /// Of TCP connections.
     Tcp(TcpListener),
     /// Of unix connections.
@@ -124,7 +124,7 @@ pub enum Listener {
 /// Who connected: an address, or nobody in particular over a unix socket.
 pub type Peer = Option<std::net::IpAddr>;
 
-impl Listener {
+impl ListeningSocket {
     /// Registers a bound socket.
     pub fn register(socket: Socket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
@@ -196,7 +196,7 @@ mod tests {
         let any = Address::Tcp(([127, 0, 0, 1], 0).into());
         let Bound { address, mut sockets } = bind(&any, 1).unwrap();
         let Address::Tcp(address) = address else { panic!("not TCP") };
-        let listener = Listener::register(sockets.remove(0)).unwrap();
+        let listener = ListeningSocket::register(sockets.remove(0)).unwrap();
         let _clients = [(); 3].map(|()| std::net::TcpStream::connect(address).unwrap());
         assert_eq!(listener.close().len(), 3);
         assert!(std::net::TcpStream::connect(address).is_err());
@@ -207,7 +207,7 @@ mod tests {
         let any = Address::Tcp(([127, 0, 0, 1], 0).into());
         let Bound { address, mut sockets } = bind(&any, 1).unwrap();
         let Address::Tcp(address) = address else { panic!("not TCP") };
-        let listener = Listener::register(sockets.remove(0)).unwrap();
+        let listener = ListeningSocket::register(sockets.remove(0)).unwrap();
         let _client = std::net::TcpStream::connect(address).unwrap();
         let (Stream::Tcp(stream), _) = listener.accept().await.unwrap() else { panic!("not TCP") };
         assert!(SockRef::from(&stream).tcp_nodelay().unwrap());

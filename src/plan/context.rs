@@ -71,7 +71,7 @@ pub struct WorkerContext {
     /// The worker's sessions, and whether it is time to go.
     pub drain: Rc<Drain>,
     /// Where each request has its line, if they are logged.
-    pub log: Option<Log>,
+    pub log: Option<Rc<Log>>,
     pub(super) shares: Box<[Share]>,
     worker: usize,
     epoch: Epoch,
@@ -88,7 +88,7 @@ impl WorkerContext {
     ) -> Rc<Self> {
         let share = |upstream| Share::new(upstream, worker, &mut Known::new());
         let shares = plan.upstreams.iter().map(share).collect();
-        let log = access_logger.map(|access_logger| plan.log(access_logger));
+        let log = access_logger.map(|access_logger| Rc::new(plan.log(access_logger)));
         Rc::new(Self { shares, metrics, log, drain: Drain::new(), worker, epoch, plan })
     }
 
@@ -102,7 +102,7 @@ impl WorkerContext {
             pool.borrow_mut().close();
         }
         let (metrics, drain) = (Arc::clone(&self.metrics), Rc::clone(&self.drain));
-        let log = self.log.as_ref().map(|log| plan.log(Rc::clone(&log.access_logger)));
+        let log = self.log.as_ref().map(|log| plan.log_after(log));
         let (worker, epoch) = (self.worker, self.epoch);
         Rc::new(Self { plan, metrics, drain, log, shares, worker, epoch })
     }
@@ -149,6 +149,18 @@ impl WorkerContext {
         InFlight(counts)
     }
 
+    /// The same attempt, which is to this endpoint, for as long as it lasts whatever the plan.
+    pub fn keep(
+        &self,
+        in_flight: InFlight<'_>,
+        upstream: UpstreamId,
+        endpoint: EndpointId,
+    ) -> KeptInFlight {
+        std::mem::forget(in_flight);
+        let record = Arc::clone(&self.plan.upstream(upstream).endpoint(endpoint).record);
+        KeptInFlight { record, worker: self.worker }
+    }
+
     /// Keeps an idle connection to an endpoint that another process has opened, if there still is
     /// such an endpoint.
     pub fn take_in(&self, upstream: &str, address: &str, lease: Lease) {
@@ -175,6 +187,18 @@ impl WorkerContext {
                 endpoint.record.counts[self.worker].idle.set(pool.len());
             }
         }
+    }
+}
+
+/// An attempt under way that outlives its plan.
+pub struct KeptInFlight {
+    record: Arc<Record>,
+    worker: usize,
+}
+
+impl Drop for KeptInFlight {
+    fn drop(&mut self) {
+        self.record.counts[self.worker].ended.add(1);
     }
 }
 

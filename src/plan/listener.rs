@@ -1,4 +1,10 @@
-//! What a listener is for.
+//! A listener: what it is for, and what its sessions share.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::handle::PlanHandle;
+use crate::id::ListenerId;
 
 use crate::id::UpstreamId;
 
@@ -11,18 +17,28 @@ pub enum Preamble {
     ProxyHeader,
 }
 
+/// What a listener terminates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Nothing: bytes are what was sent.
+    Plain,
+}
+
 /// What a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerKind {
     /// What its connections begin with.
     pub preamble: Preamble,
+    /// What it terminates.
+    pub transport: Transport,
     /// What is done with them.
     pub service: Service,
 }
 
 impl ListenerKind {
     /// For requests of clients that come by themselves.
-    pub const HTTP: Self = Self { preamble: Preamble::Nothing, service: Service::Http };
+    pub const HTTP: Self =
+        Self { preamble: Preamble::Nothing, transport: Transport::Plain, service: Service::Http };
 }
 
 /// What is done with the connections of a listener.
@@ -35,4 +51,30 @@ pub enum Service {
         /// The upstream.
         upstream: UpstreamId,
     },
+}
+
+/// A listener on one worker, as its sessions know it. They outlive it if it is closed.
+pub struct Listener {
+    /// Which one it is.
+    pub id: ListenerId,
+    /// The plan in force, which its sessions follow.
+    pub handle: Rc<PlanHandle>,
+    kind: Cell<ListenerKind>,
+}
+
+impl Listener {
+    /// One that is for this.
+    pub fn new(id: ListenerId, kind: ListenerKind, handle: &Rc<PlanHandle>) -> Rc<Self> {
+        Rc::new(Self { id, handle: Rc::clone(handle), kind: Cell::new(kind) })
+    }
+
+    /// What it is for now. An index in it is of the plan in force, as long as the listener is open.
+    pub fn kind(&self) -> ListenerKind {
+        self.kind.get()
+    }
+
+    /// What it is for from now on.
+    pub fn set_kind(&self, kind: ListenerKind) {
+        self.kind.set(kind);
+    }
 }

@@ -83,4 +83,10 @@ impl Plan {
     pub(super) fn log(&self, access_logger: Rc<AccessLogger>) -> Log {
         Log::new(access_logger, self.routes.iter().map(|route| &*route.name), &self.upstreams)
     }
+
+    /// That of an earlier plan, if the names are the same: what lasts for long would keep others.
+    pub(super) fn log_after(&self, earlier: &Rc<Log>) -> Rc<Log> {
+        let log = self.log(Rc::clone(&earlier.access_logger));
+        if log.names == earlier.names { Rc::clone(earlier) } else { Rc::new(log) }
+    }
 }

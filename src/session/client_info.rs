@@ -4,88 +4,108 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
+use super::accepted::Accepted;
 use crate::buffer::Buffer;
-use crate::drain::{Drain, DrainPhase};
+use crate::drain::{DrainPhase, SessionGuard};
 use crate::fault::{Fault, Kind, Stage};
 use crate::net::deadline::{Activity, Elapsed, Timer};
+use crate::net::hand_off::HandedOff;
 use crate::net::listen::Peer;
 use crate::net::stream::Stream;
+use crate::plan::listener::Listener;
+use crate::plan::trusted::Trusted;
 use crate::proxy_protocol::{self, Header};
 use crate::reject::Reject;
 use crate::relay::copy::Meter;
 
-use crate::net::hand_off::HandedOff;
-use crate::plan::context::WorkerContext;
-use crate::plan::trusted::Trusted;
-
 /// Who a connection is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientInfo {
-    /// The client's address.
-    pub peer: Peer,
-    /// What a proxy in front said; boxed, since most clients come by themselves.
-    header: Option<Box<Header>>,
+    /// The client's address: its own, or what a proxy in front says it is.
+    pub client: Peer,
+    /// What that proxy said; boxed, since most clients come by themselves.
+    announced: Option<Box<Announced>>,
+}
+
+/// What a proxy in front said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Announced {
+    proxy: Peer,
+    header: Header,
 }
 
 impl ClientInfo {
     /// Whoever opened the connection.
     pub fn direct(peer: Peer) -> Self {
-        Self { peer, header: None }
+        Self { client: peer, announced: None }
     }
 
-    /// Whom another process has known already.
+    /// Whom a header names that `peer` has sent, if it has sent one.
     pub fn known(peer: Peer, header: Option<Header>) -> Self {
-        Self { peer, header: header.map(Box::new) }
+        let Some(header) = header else { return Self::direct(peer) };
+        let client = match header {
+            Header::Proxied { source, .. } => Some(source.ip().to_canonical()),
+            Header::Local => peer,
+        };
+        Self { client, announced: Some(Box::new(Announced { proxy: peer, header })) }
+    }
+
+    /// The address of the connection itself.
+    pub fn peer(&self) -> Peer {
+        self.announced.as_ref().map_or(self.client, |announced| announced.proxy)
     }
 
     /// What another process needs to know of it.
-    pub fn handed_off(&self, is_answered: bool) -> HandedOff {
-        let header = self.header.as_deref().copied();
-        HandedOff::Client { peer: self.peer, header, is_answered }
+    pub fn handed_off(&self, listener: &Listener, is_answered: bool) -> HandedOff {
+        let header = self.announced.as_ref().map(|announced| announced.header);
+        HandedOff::Client { listener: listener.id, peer: self.peer(), header, is_answered }
     }
 
-    /// Reads the header that `stream` begins with, and leaves what came behind it in `early`. It is
-    /// taken from trusted proxies only: anybody else could pretend to be anyone.
+    /// Reads the header that a connection begins with, and leaves what came after it in `early`. It
+    /// is taken from trusted proxies only: anybody else could pretend to be anyone.
     pub async fn announced(
-        stream: &mut Stream,
-        proxy: Peer,
+        accepted: &mut Accepted,
         early: &mut Buffer,
-        context: &WorkerContext,
         timer: &mut Timer,
     ) -> Result<Self, Fault> {
+        let Accepted { stream, peer, guard, listener, .. } = accepted;
         let fault = |kind| Fault::client(Stage::RequestHead, kind);
-        if !context.plan.trusted.contains(proxy) {
+        let (trusts, limit) = {
+            let context = listener.handle.get();
+            (context.plan.trusted.contains(*peer), context.plan.timeouts.header)
+        };
+        if !trusts {
             return Err(fault(Kind::Rejected(Reject::ProxyHeader)));
         }
-        let reading = pin!(read(stream, early, &context.drain));
-        let header = match timer.within(context.plan.timeouts.header, reading).await {
-            Ok(header) => header.map_err(fault)?,
-            Err(Elapsed) => return Err(fault(Kind::TimedOut)),
-        };
-        let peer = match header {
-            Header::Proxied { source, .. } => Some(source.ip().to_canonical()),
-            Header::Local => proxy,
-        };
-        Ok(Self { peer, header: Some(Box::new(header)) })
+        let reading = pin!(read(stream, early, guard));
+        match timer.within(limit, reading).await {
+            Ok(header) => Ok(Self::known(*peer, Some(header.map_err(fault)?))),
+            Err(Elapsed) => Err(fault(Kind::TimedOut)),
+        }
     }
 
     /// Whether what it says of earlier hops is believed. That of a client without an address never
     /// is: the proxy that vouches for the header does not vouch for its fields.
     pub fn is_trusted(&self, trusted: &Trusted) -> bool {
-        self.header.as_deref() != Some(&Header::Local) && trusted.contains(self.peer)
+        let is_local = |announced: &Announced| announced.header == Header::Local;
+        !self.announced.as_deref().is_some_and(is_local) && trusted.contains(self.client)
     }
 
     /// What is said of it to an endpoint that wants to be told.
     pub fn header(&self, stream: &Stream) -> Header {
-        match (&self.header, stream.addresses()) {
-            (Some(header), _) => **header,
+        match (&self.announced, stream.addresses()) {
+            (Some(announced), _) => announced.header,
             (None, Some((source, destination))) => Header::Proxied { source, destination },
             (None, None) => Header::Local,
         }
     }
 }
 
-async fn read(stream: &mut Stream, early: &mut Buffer, drain: &Drain) -> Result<Header, Kind> {
+async fn read(
+    stream: &mut Stream,
+    early: &mut Buffer,
+    guard: &SessionGuard,
+) -> Result<Header, Kind> {
     let activity = Activity::new();
     let meter = Meter::new(&activity);
     let (mut half, _) = stream.split();
@@ -100,7 +120,7 @@ async fn read(stream: &mut Stream, early: &mut Buffer, drain: &Drain) -> Result<
         let mut reading = pin!(meter.read(&mut half, early));
         let read = poll_fn(|cx| match reading.as_mut().poll(cx) {
             // A drain does not wait for who has not begun.
-            Poll::Pending if is_idle && drain.phase() == DrainPhase::Closing => Poll::Ready(None),
+            Poll::Pending if is_idle && guard.phase() == DrainPhase::Closing => Poll::Ready(None),
             poll => poll.map(Some),
         });
         match read.await {

@@ -213,7 +213,7 @@ async fn try_endpoint(
             let ends = Ends { client: &mut *client.stream, upstream: &mut lease.stream };
             let both = (std::mem::take(&mut client.input), early);
             let limit = timeouts.tunnel;
-            let logged = (context, request.timing.request_log());
+            let logged = (&*context.metrics, request.timing.request_log());
             let ended = tunnel::run(ends, both, logged, limit, &mut *client.timer).await;
             Ok(if ended.is_ok() { AfterExchange::Close } else { AfterExchange::Reset })
         }

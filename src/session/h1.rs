@@ -2,11 +2,11 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
 use std::task::Poll;
 
 use tokio::time::Instant;
 
+use super::accepted::{self, Accepted};
 use super::attempt::RequestTraits;
 use super::client::{AfterExchange, ClientConnection, linger};
 use super::client_info::ClientInfo;
@@ -30,10 +30,10 @@ use crate::http::message::head::{Method, RequestHead, Storage, Version};
 use crate::id::RouteId;
 use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::hand_off::HandOffClosed;
-use crate::net::limiter::ConnectionPermit;
 use crate::net::stream::{ReadHalf, Stream};
 use crate::plan::context::WorkerContext;
 use crate::plan::handle::PlanHandle;
+use crate::plan::listener::Listener;
 use crate::reject::Reject;
 use crate::relay::body::Body;
 use crate::relay::copy::Meter;
@@ -44,28 +44,27 @@ use crate::route;
 /// the work on a request is boxed and gone when the next wait begins.
 /// `early` is what has come already.
 pub fn serve(
-    mut stream: Stream,
+    accepted: Accepted,
     client_info: ClientInfo,
     early: Buffer,
-    permit: ConnectionPermit,
     wait: Wait,
-    handle: Rc<PlanHandle>,
 ) -> impl Future<Output = ()> {
+    let Accepted { mut stream, permit, guard, listener, peer: _ } = accepted;
     let mut timer = Timer::new();
     let mut idle_deadline = IdleDeadline::new(wait);
     let mut early = (!early.is_empty()).then(|| Box::new(early));
     // A block, since a function would keep each of its arguments twice.
     async move {
-        let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
         // Held where it is, to the end.
         let _ = &permit;
-        let guard = handle.get().drain.enter(waker);
+        accepted::begin(&guard).await;
         loop {
             if early.is_none() {
-                match park(&stream, &guard, &mut timer, &mut idle_deadline, &handle).await {
+                match park(&stream, &guard, &mut timer, &mut idle_deadline, &listener.handle).await
+                {
                     Parked::Readable => {}
                     Parked::Leaving => {
-                        if Box::pin(leave(&stream, &client_info, idle_deadline.wait, &handle))
+                        if Box::pin(leave(&stream, &client_info, idle_deadline.wait, &listener))
                             .await
                             .is_ok()
                         {
@@ -77,7 +76,7 @@ pub fn serve(
                 }
             }
             let input = early.take().map(|early| *early);
-            let working = work(&mut stream, &mut timer, &client_info, input, &handle);
+            let working = work(&mut stream, &mut timer, &client_info, input, &listener.handle);
             // Written where it stays: `Box::pin` would copy all of it there.
             match Box::into_pin(Box::write(Box::new_uninit(), working)).await {
                 None => {}
@@ -98,9 +97,10 @@ async fn leave(
     stream: &Stream,
     client_info: &ClientInfo,
     wait: Wait,
-    handle: &PlanHandle,
+    listener: &Listener,
 ) -> Result<(), HandOffClosed> {
-    handle.let_go(stream, &client_info.handed_off(wait == Wait::Next)).await
+    let handed_off = client_info.handed_off(listener, wait == Wait::Next);
+    listener.handle.let_go(stream, &handed_off).await
 }
 
 /// How a wait between requests ended.
@@ -220,10 +220,10 @@ struct Refused {
 
 async fn next_request(
     client: &mut ClientConnection<'_>,
-    context: &Rc<WorkerContext>,
+    context: &WorkerContext,
 ) -> Result<Arrival<Request>, Refused> {
     let plan = &*context.plan;
-    let mut timing = RequestTiming::begin(context, client.client_info.peer);
+    let mut timing = RequestTiming::begin(context, client.client_info.client);
     let before = client.input.len();
     let activity = Activity::new();
     let meter = Meter::new(&activity);
@@ -358,7 +358,7 @@ fn read(
         host: rules.and_then(|rules| rules.host_header.as_deref()),
         stripped: strips.and_then(|prefix| Stripped::of(&path, prefix)),
         host_default: &host_default,
-        client: client_info.peer,
+        client: client_info.client,
         trusted,
         request_id: timing.request_log().map(RequestLog::request_id),
     };

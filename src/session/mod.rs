@@ -1,5 +1,6 @@
 //! One client connection from its acceptance to its end.
 
+pub mod accepted;
 pub mod attempt;
 pub mod client;
 pub mod client_info;
@@ -16,9 +17,7 @@ pub mod transfer;
 pub mod transfer_state;
 pub mod tunnel;
 
-use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
 
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::Instant;
@@ -31,89 +30,80 @@ use crate::net::limiter::ConnectionPermit;
 use crate::net::listen::Peer;
 use crate::net::stream::Stream;
 use crate::plan::context::WorkerContext;
-use crate::plan::handle::PlanHandle;
-use crate::plan::listener::{ListenerKind, Preamble, Service};
+use crate::plan::listener::{Listener, ListenerKind, Preamble, Service};
+use accepted::Accepted;
 use client_info::ClientInfo;
 use h1::Wait;
 use request_log::RequestLog;
+use tcp::Relay;
 
 /// Serves a connection that has just been accepted, or resets it if there are too many of its client;
 /// a proxy in front is none.
 pub fn admit(
     mut stream: Stream,
     peer: Peer,
-    kind: ListenerKind,
     mut permit: ConnectionPermit,
-    handle: &Rc<PlanHandle>,
+    listener: &Rc<Listener>,
 ) {
-    if kind.preamble == Preamble::Nothing && permit.name(peer).is_err() {
-        handle.get().metrics.turned_away.add(1);
+    if listener.kind().preamble == Preamble::Nothing && permit.name(peer).is_err() {
+        listener.handle.get().metrics.turned_away.add(1);
         return stream.set_reset_on_close(true);
     }
-    spawn(stream, peer, kind, permit, Rc::clone(handle));
+    spawn(Accepted::new(stream, peer, permit, listener));
 }
 
 /// Serves a connection that has just been accepted, as a task of its own: how large that is, is
 /// what an idle client costs, so it is no larger than what the listener is for.
-pub fn spawn(
-    stream: Stream,
-    peer: Peer,
-    kind: ListenerKind,
-    permit: ConnectionPermit,
-    handle: Rc<PlanHandle>,
-) -> JoinHandle<()> {
+pub fn spawn(accepted: Accepted) -> JoinHandle<()> {
+    let kind = accepted.listener.kind();
     if kind == ListenerKind::HTTP {
-        let client_info = ClientInfo::direct(peer);
-        return spawn_local(h1::serve(
-            stream,
-            client_info,
-            Buffer::new(),
-            permit,
-            Wait::First,
-            handle,
-        ));
+        let client_info = ClientInfo::direct(accepted.peer);
+        return spawn_local(h1::serve(accepted, client_info, Buffer::new(), Wait::First));
     }
-    // Now, since the entrance is about these: when the task begins there may be others.
-    let context = handle.get();
-    spawn_local(serve_otherwise(stream, peer, kind, permit, context, handle))
+    // Now, since the index is of the plan in force: when the task begins there may be another one.
+    let relay = match kind.service {
+        Service::Http => None,
+        Service::Tcp { upstream } => {
+            Some(Relay { upstream, context: accepted.listener.handle.get() })
+        }
+    };
+    spawn_local(serve_otherwise(accepted, kind.preamble, relay))
 }
 
-async fn serve_otherwise(
-    mut stream: Stream,
-    peer: Peer,
-    kind: ListenerKind,
-    mut permit: ConnectionPermit,
-    context: Rc<WorkerContext>,
-    handle: Rc<PlanHandle>,
-) {
+/// Serves a connection that begins with a PROXY header, or that is relayed. A plan is kept only until
+/// it is known where a relayed one goes.
+async fn serve_otherwise(mut accepted: Accepted, preamble: Preamble, relay: Option<Relay>) {
+    accepted::begin(&accepted.guard).await;
     let mut early = Buffer::new();
-    let client_info = match kind.preamble {
-        Preamble::Nothing => ClientInfo::direct(peer),
-        Preamble::ProxyHeader => match greet(&mut stream, peer, &mut early, &context).await {
-            Ok(client_info) => client_info,
-            // Its specification (§2) has such a connection aborted, without an answer.
-            Err(fault) => {
-                stream.set_reset_on_close(true);
-                log_refusal(&context, peer, &early, fault);
-                return record::refusal(&context, fault);
+    let client_info = match preamble {
+        Preamble::Nothing => ClientInfo::direct(accepted.peer),
+        Preamble::ProxyHeader => {
+            let mut timer = Timer::new();
+            let announced = ClientInfo::announced(&mut accepted, &mut early, &mut timer);
+            match announced.await {
+                Ok(client_info) => client_info,
+                // Its specification (§2) has such a connection aborted, without an answer.
+                Err(fault) => {
+                    accepted.stream.set_reset_on_close(true);
+                    let context = accepted.listener.handle.get();
+                    log_refusal(&context, accepted.peer, &early, fault);
+                    return record::refusal(&context, fault);
+                }
             }
-        },
-    };
-    if kind.preamble == Preamble::ProxyHeader && permit.name(client_info.peer).is_err() {
-        context.metrics.turned_away.add(1);
-        return stream.set_reset_on_close(true);
-    }
-    match kind.service {
-        Service::Http => h1::serve(stream, client_info, early, permit, Wait::First, handle).await,
-        Service::Tcp { upstream } => {
-            tcp::serve(stream, client_info, early, upstream, context).await;
-            drop(permit);
         }
+    };
+    if preamble == Preamble::ProxyHeader && accepted.permit.name(client_info.client).is_err() {
+        accepted.listener.handle.get().metrics.turned_away.add(1);
+        return accepted.stream.set_reset_on_close(true);
+    }
+    match relay {
+        None => h1::serve(accepted, client_info, early, Wait::First).await,
+        Some(relay) => tcp::serve(accepted, client_info, early, relay).await,
     }
 }
 
 /// One that has said nothing, such as a check by the proxy, is not worth a line.
-fn log_refusal(context: &Rc<WorkerContext>, proxy: Peer, early: &Buffer, fault: Fault) {
+fn log_refusal(context: &WorkerContext, proxy: Peer, early: &Buffer, fault: Fault) {
     if let Some(mut request_log) = RequestLog::begin(context, proxy, Protocol::Tcp, Instant::now())
     {
         request_log.read_odd(early.filled());
@@ -122,15 +112,4 @@ fn log_refusal(context: &Rc<WorkerContext>, proxy: Peer, early: &Buffer, fault: 
             request_log.discard();
         }
     }
-}
-
-async fn greet(
-    stream: &mut Stream,
-    peer: Peer,
-    early: &mut Buffer,
-    context: &WorkerContext,
-) -> Result<ClientInfo, Fault> {
-    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-    let _seat = context.drain.enter(waker);
-    ClientInfo::announced(stream, peer, early, context, &mut Timer::new()).await
 }

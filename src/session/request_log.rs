@@ -14,6 +14,7 @@ use crate::http::message::field::Name;
 use crate::http::message::head::{RequestHead, Version};
 use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::log::access_logger::Log;
+use crate::metrics::Metrics;
 use crate::net::listen::Peer;
 use crate::plan::context::WorkerContext;
 use crate::relay::copy::Meter;
@@ -26,8 +27,8 @@ const ODD_LINE_BYTES_MAX: usize = 1024;
 /// What is known of a line. It is written when this is dropped, so that there is one whatever happens
 /// to the work it is about; if that was cut, it says so.
 pub struct RequestLog {
-    /// Those it began with, whose plan has the names.
-    context: Rc<WorkerContext>,
+    /// That of the plan it began under, which has the names.
+    log: Rc<Log>,
     began: Instant,
     texts: Texts,
     facts: RefCell<Facts>,
@@ -53,14 +54,15 @@ enum Fate {
 impl RequestLog {
     /// About something that begins now; none, if nothing is logged.
     pub fn begin(
-        context: &Rc<WorkerContext>,
+        context: &WorkerContext,
         client: Peer,
         protocol: Protocol,
         began: Instant,
     ) -> Option<Box<Self>> {
-        let access_logger = &context.log.as_ref()?.access_logger;
+        let log = context.log.as_ref()?;
+        let access_logger = &log.access_logger;
         Some(Box::new(Self {
-            context: Rc::clone(context),
+            log: Rc::clone(log),
             began,
             texts: access_logger.spare(),
             facts: RefCell::new(Facts::new(access_logger.unix_micros(began), client, protocol)),
@@ -99,8 +101,8 @@ impl RequestLog {
                 _ => {}
             }
         }
-        let made = self.context.log.as_ref().map(|log| log.access_logger.make_id());
-        let id = theirs.or(made.as_ref().map(<[u8; _]>::as_slice)).unwrap_or_default();
+        let made = self.log.access_logger.make_id();
+        let id = theirs.unwrap_or(&made);
         let target = head.path_and_query();
         let (method, target) = (head.method.as_bytes(), target.as_bytes());
         self.texts.keep([method, target, head.authority, referer, user_agent, id]);
@@ -209,7 +211,7 @@ impl RequestLog {
 
 impl Drop for RequestLog {
     fn drop(&mut self) {
-        let Some(Log { access_logger, names }) = &self.context.log else { return };
+        let Log { access_logger, names } = &*self.log;
         if self.fate == Fate::Written {
             let facts = self.facts.get_mut();
             if facts.bytes_to_client <= self.answer_from.get() {
@@ -245,7 +247,7 @@ pub struct RequestTiming {
 
 impl RequestTiming {
     /// From this client, now.
-    pub fn begin(context: &Rc<WorkerContext>, client: Peer) -> Self {
+    pub fn begin(context: &WorkerContext, client: Peer) -> Self {
         let began = Instant::now();
         let request_log = RequestLog::begin(context, client, Protocol::Http, began);
         Self { began, ready: began, request_log }
@@ -277,7 +279,7 @@ impl RequestTiming {
 
 /// Counts what has been moved both ways when it is dropped, even if the task is cancelled.
 pub struct TrafficGuard<'a> {
-    context: &'a WorkerContext,
+    metrics: &'a Metrics,
     request_log: Option<&'a RequestLog>,
     known: u64,
     up: &'a Meter<'a>,
@@ -288,7 +290,7 @@ impl<'a> TrafficGuard<'a> {
     /// What follows is of this phase. Of what goes up, so many bytes at its start are `known`: they are
     /// ours, or have been counted.
     pub fn begin(
-        (context, request_log): (&'a WorkerContext, Option<&'a RequestLog>),
+        (metrics, request_log): (&'a Metrics, Option<&'a RequestLog>),
         phase: ExchangePhase,
         known: u64,
         (up, down): (&'a Meter<'a>, &'a Meter<'a>),
@@ -296,16 +298,16 @@ impl<'a> TrafficGuard<'a> {
         if let Some(request_log) = request_log {
             request_log.enter(phase);
         }
-        Self { context, request_log, known, up, down }
+        Self { metrics, request_log, known, up, down }
     }
 }
 
 impl Drop for TrafficGuard<'_> {
     fn drop(&mut self) {
-        let Self { context, up, down, .. } = self;
-        context.metrics.bytes_up.add(up.bytes());
-        context.metrics.bytes_down.add(down.bytes());
-        context.metrics.bytes_spliced.add(up.unseen() + down.unseen());
+        let Self { metrics, up, down, .. } = self;
+        metrics.bytes_up.add(up.bytes());
+        metrics.bytes_down.add(down.bytes());
+        metrics.bytes_spliced.add(up.unseen() + down.unseen());
         if let Some(request_log) = self.request_log {
             request_log.took(up.bytes().saturating_sub(self.known));
             request_log.gave(down.bytes());

@@ -14,10 +14,11 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
+use super::accepted::Accepted;
 use crate::address::Address;
 use crate::drain::DrainPhase;
 use crate::http::h1::scan::Limits;
-use crate::id::UpstreamId;
+use crate::id::{ListenerId, UpstreamId};
 use crate::metrics::Metrics;
 use crate::net::deadline::{Epoch, Timer};
 use crate::net::limiter::ConnectionPermit;
@@ -26,7 +27,7 @@ use crate::net::memory::{self, Dialled, Memory, Passage, Transcript};
 use crate::net::stream::Stream;
 use crate::plan::context::WorkerContext;
 use crate::plan::handle::PlanHandle;
-use crate::plan::listener::ListenerKind;
+use crate::plan::listener::{Listener, ListenerKind};
 use crate::plan::trusted::Trusted;
 use crate::plan::{ClientTimeouts, Plan, Route};
 use crate::route::Router;
@@ -264,8 +265,9 @@ async fn run(script: &mut Script) -> Outcome {
     }
     let stream = Stream::Memory(ours);
     let handle = PlanHandle::new(Rc::clone(&context));
-    let session =
-        super::spawn(stream, CLIENT, ListenerKind::HTTP, ConnectionPermit::alone(), handle);
+    let listener = Listener::new(ListenerId::FIRST, ListenerKind::HTTP, &handle);
+    let permit = ConnectionPermit::alone();
+    let session = super::spawn(Accepted::new(stream, CLIENT, permit, &listener));
     let playing = spawn_local(play(theirs, std::mem::take(&mut script.client), Rc::clone(&last)));
     let ended = Timer::new().within(limit, session).await.expect("a session ends");
     ended.expect("a session does not panic");

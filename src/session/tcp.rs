@@ -1,12 +1,12 @@
 //! A connection whose bytes are not looked at: an endpoint is chosen, and bytes go both ways until
 //! both sides have ended.
 
-use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::accepted::Accepted;
 use super::attempt;
 use super::client_info::ClientInfo;
 use super::record::{self, AttemptTarget};
@@ -19,27 +19,34 @@ use crate::buffer::Buffer;
 use crate::id::UpstreamId;
 use crate::net::deadline::Timer;
 use crate::net::stream::Stream;
-use crate::plan::context::{InFlight, WorkerContext};
+use crate::plan::context::{KeptInFlight, WorkerContext};
 use crate::proxy_protocol::Header;
 
+/// Where a connection is relayed to.
+pub struct Relay {
+    /// The index of the upstream.
+    pub upstream: UpstreamId,
+    /// Under the plan that it is an index of.
+    pub context: Rc<WorkerContext>,
+}
+
 /// Serves a connection until it ends. One for which no endpoint is found is reset, so that nobody
-/// takes it for an empty answer.
+/// takes it for an empty answer. Its plan is let go once an endpoint has accepted: it may last for
+/// longer than many plans.
 pub async fn serve(
-    mut client: Stream,
+    mut accepted: Accepted,
     client_info: ClientInfo,
     early: Buffer,
-    upstream: UpstreamId,
-    context: Rc<WorkerContext>,
+    Relay { upstream, context }: Relay,
 ) {
-    let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-    let _seat = context.drain.enter(waker);
     let began = context.log.is_some().then(Instant::now);
     let request_log =
-        began.and_then(|now| RequestLog::begin(&context, client_info.peer, Protocol::Tcp, now));
+        began.and_then(|now| RequestLog::begin(&context, client_info.client, Protocol::Tcp, now));
     let request_log = request_log.as_deref();
+    let client = &mut accepted.stream;
     let mut timer = Timer::new();
     let announces = context.plan.upstream(upstream).announces.is_some();
-    let header = announces.then(|| client_info.header(&client));
+    let header = announces.then(|| client_info.header(client));
     let opened = Box::pin(open(upstream, header, (&context, request_log), &mut timer)).await;
     let Some((mut endpoint, _in_flight)) = opened else {
         context.metrics.tcp_refused.add(1);
@@ -47,21 +54,23 @@ pub async fn serve(
     };
     context.metrics.tcp_opened.add(1);
     let limit = context.plan.upstream(upstream).timeouts.tunnel;
-    let ends = Ends { client: &mut client, upstream: &mut endpoint };
+    let metrics = Arc::clone(&context.metrics);
+    drop(context);
+    let ends = Ends { client: &mut *client, upstream: &mut endpoint };
     let both = (early, Buffer::new());
-    if tunnel::run(ends, both, (&context, request_log), limit, &mut timer).await.is_err() {
+    if tunnel::run(ends, both, (&metrics, request_log), limit, &mut timer).await.is_err() {
         client.set_reset_on_close(true);
         endpoint.set_reset_on_close(true);
     }
 }
 
 /// Connects to endpoint after endpoint until one accepts or none is left.
-async fn open<'a>(
+async fn open(
     upstream: UpstreamId,
     header: Option<Header>,
-    (context, request_log): (&'a WorkerContext, Option<&RequestLog>),
+    (context, request_log): (&WorkerContext, Option<&RequestLog>),
     timer: &mut Timer,
-) -> Option<(Stream, InFlight<'a>)> {
+) -> Option<(Stream, KeptInFlight)> {
     let (mut tried, mut attempts) = (Tried::default(), 0);
     loop {
         let started = Instant::now();
@@ -84,7 +93,7 @@ async fn open<'a>(
                 if let Some(request_log) = request_log {
                     request_log.connected();
                 }
-                return Some((lease.stream, in_flight));
+                return Some((lease.stream, context.keep(in_flight, upstream, endpoint)));
             }
             Err(fault) => {
                 record::failure(context, target, fault, false);

@@ -95,7 +95,7 @@ pub async fn run(
     let (upstream_read, mut upstream_write) = lease.stream.split();
     let phase = if body.has_ended() { ExchangePhase::ResponseHead } else { ExchangePhase::Request };
     let known = outgoing.len() as u64;
-    let traffic = TrafficGuard::begin((context, request_log), phase, known, (&up, &down));
+    let traffic = TrafficGuard::begin((&context.metrics, request_log), phase, known, (&up, &down));
     let mut transfer = Transfer {
         both: BothWays {
             request_log,

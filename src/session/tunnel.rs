@@ -7,9 +7,9 @@ use super::request_log::{RequestLog, TrafficGuard};
 use crate::access_log::{ExchangePhase, Termination};
 use crate::buffer::Buffer;
 use crate::fault::{Kind, Side};
+use crate::metrics::Metrics;
 use crate::net::deadline::{Activity, Timer};
 use crate::net::stream::Stream;
-use crate::plan::context::WorkerContext;
 use crate::relay::copy::{End, Meter};
 use crate::relay::duplex::duplex;
 
@@ -31,7 +31,7 @@ pub struct TunnelBroken;
 pub async fn run(
     Ends { client, upstream }: Ends<'_>,
     early: (Buffer, Buffer),
-    (context, request_log): (&WorkerContext, Option<&RequestLog>),
+    (metrics, request_log): (&Metrics, Option<&RequestLog>),
     limit: Duration,
     timer: &mut Timer,
 ) -> Result<(), TunnelBroken> {
@@ -41,7 +41,7 @@ pub async fn run(
     upstream.set_reset_on_close(true);
     let both = duplex((&mut *client, early.0), (&mut *upstream, early.1), (&up, &down));
     let traffic =
-        TrafficGuard::begin((context, request_log), ExchangePhase::Tunnel, 0, (&up, &down));
+        TrafficGuard::begin((metrics, request_log), ExchangePhase::Tunnel, 0, (&up, &down));
     let ended = timer.while_active(limit, &activity, pin!(both)).await;
     drop(traffic);
     let (side, kind) = match ended {

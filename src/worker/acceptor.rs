@@ -1,6 +1,6 @@
 //! Accepting: one task per listening socket.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep};
 
+use crate::id::ListenerId;
 use crate::net::limiter::{ConnectionLimiter, ConnectionPermit};
-use crate::net::listen::{Listener, Peer};
+use crate::net::listen::{ListeningSocket, Peer};
 use crate::net::stream::Stream;
-use crate::plan::handle::PlanHandle;
-use crate::plan::listener::ListenerKind;
+use crate::plan::listener::Listener;
 use crate::session;
 
 /// The wait after a failure to accept, doubling up to the second one while failures go on.
@@ -24,26 +24,28 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What a listener needs to take connections in.
 pub(super) struct Acceptor {
-    pub(super) listener: Listener,
-    pub(super) kind: Cell<ListenerKind>,
+    pub(super) socket: ListeningSocket,
+    pub(super) listener: Rc<Listener>,
     pub(super) limiter: Arc<ConnectionLimiter>,
-    pub(super) handle: Rc<PlanHandle>,
     /// A connection for which there is no room yet.
     pub(super) waiting: RefCell<Option<(Stream, Peer)>>,
 }
 
 /// A listening socket, and the task that accepts from it.
 pub(super) struct AcceptTask {
-    pub(super) id: u64,
     pub(super) acceptor: Rc<Acceptor>,
     accepting: JoinHandle<()>,
 }
 
 impl AcceptTask {
-    pub(super) fn open(id: u64, acceptor: Acceptor) -> Self {
+    pub(super) fn open(acceptor: Acceptor) -> Self {
         let acceptor = Rc::new(acceptor);
         let accepting = spawn_local(Rc::clone(&acceptor).accept());
-        Self { id, acceptor, accepting }
+        Self { acceptor, accepting }
+    }
+
+    pub(super) fn id(&self) -> ListenerId {
+        self.acceptor.listener.id
     }
 
     /// What the kernel has accepted is left to who else has the socket.
@@ -70,9 +72,9 @@ impl Acceptor {
     async fn accept(self: Rc<Self>) {
         let mut backoff = ACCEPT_BACKOFF.0;
         let mut warned: Option<Instant> = None;
-        let metrics = Arc::clone(&self.handle.get().metrics);
+        let metrics = Arc::clone(&self.listener.handle.get().metrics);
         loop {
-            match self.listener.accept().await {
+            match self.socket.accept().await {
                 Ok((stream, peer)) => {
                     backoff = ACCEPT_BACKOFF.0;
                     metrics.accepted.add(1);
@@ -105,16 +107,16 @@ impl Acceptor {
 
     /// Takes the connections that the kernel has already accepted for us, be there room or not.
     fn close(self) {
-        let Self { listener, kind, limiter, handle, waiting } = self;
-        let queued = listener.close();
-        handle.get().metrics.accepted.add(queued.len() as u64);
+        let Self { socket, listener, limiter, waiting } = self;
+        let queued = socket.close();
+        listener.handle.get().metrics.accepted.add(queued.len() as u64);
         for (stream, peer) in waiting.take().into_iter().chain(queued) {
-            session::admit(stream, peer, kind.get(), limiter.enter_anyway(), &handle);
+            session::admit(stream, peer, limiter.enter_anyway(), &listener);
         }
     }
 
     fn admit(&self, stream: Stream, peer: Peer, permit: ConnectionPermit) {
-        session::admit(stream, peer, self.kind.get(), permit, &self.handle);
+        session::admit(stream, peer, permit, &self.listener);
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::mpsc::SyncSender;
 use socket2::Socket;
 use tokio::time::Instant;
 
+use crate::id::ListenerId;
 use crate::net::hand_off::HandedOff;
 use crate::net::upgrade_socket::Channel;
 use crate::plan::Plan;
@@ -20,7 +21,7 @@ pub enum WorkerCommand {
     /// To answer, which shows that it is not stuck.
     Answer(SyncSender<()>),
     /// To lend its listening sockets, by the ids of their listeners.
-    Lend(SyncSender<io::Result<Vec<(u64, OwnedFd)>>>),
+    Lend(SyncSender<io::Result<Vec<(ListenerId, OwnedFd)>>>),
     /// To take a connection in that another process has handed over.
     Take(HandedOff, OwnedFd),
     /// To leave its listeners and all that rests to another process, and end by then at the latest.
@@ -28,7 +29,7 @@ pub enum WorkerCommand {
         /// Where that process is.
         channel: Channel,
         /// The listeners that it goes on with; others are closed.
-        kept: Vec<u64>,
+        kept: Vec<ListenerId>,
         /// When what still runs is cut.
         deadline: Instant,
     },
@@ -52,7 +53,7 @@ pub struct PlanChange {
 /// A listener of one worker.
 pub struct ListenerHandle {
     /// The same for all workers, and for as long as it is open.
-    pub id: u64,
+    pub id: ListenerId,
     /// Its listening sockets, unless the worker has them already.
     pub sockets: Vec<Socket>,
     /// What it is for.

@@ -3,7 +3,7 @@
 mod acceptor;
 pub mod command;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::{pending, poll_fn};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -19,18 +19,21 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::buffer::Buffer;
 use crate::drain::{Drain, DrainPhase};
+use crate::id::ListenerId;
 use crate::log::access_logger::AccessLogger;
 use crate::metrics::Metrics;
 use crate::net::deadline::Epoch;
 use crate::net::hand_off::{HandOff, HandedOff};
 use crate::net::limiter::ConnectionLimiter;
-use crate::net::listen::Listener;
+use crate::net::listen::ListeningSocket;
 use crate::net::pool::Lease;
 use crate::net::stream::Stream;
 use crate::net::upgrade_socket::Channel;
 use crate::plan::Plan;
 use crate::plan::context::WorkerContext;
 use crate::plan::handle::PlanHandle;
+use crate::plan::listener::{Listener, ListenerKind};
+use crate::session::accepted::Accepted;
 use crate::session::client_info::ClientInfo;
 use crate::session::h1::{self, Wait};
 use acceptor::{AcceptTask, Acceptor};
@@ -113,7 +116,7 @@ async fn work(mut setup: WorkerSetup) -> usize {
                 worker.take(handed_off, descriptor);
             }
             Some(WorkerCommand::HandOver { channel, kept, deadline }) => {
-                worker.leave_doors(&kept).await;
+                worker.leave_listeners(&kept).await;
                 break (deadline, Some(channel));
             }
             Some(WorkerCommand::Drain { deadline }) => break (deadline, None),
@@ -149,7 +152,7 @@ struct Worker {
 
 impl Worker {
     async fn close_all_but(&mut self, staying: &[ListenerHandle]) {
-        let stays = |task: &mut AcceptTask| staying.iter().any(|listener| listener.id == task.id);
+        let stays = |task: &mut AcceptTask| staying.iter().any(|listener| listener.id == task.id());
         let closing: Vec<AcceptTask> =
             self.accept_tasks.extract_if(.., |task| !stays(task)).collect();
         for task in closing {
@@ -159,34 +162,39 @@ impl Worker {
 
     fn open(&mut self, listener_handles: Vec<ListenerHandle>) -> io::Result<()> {
         for ListenerHandle { id, sockets, kind } in listener_handles {
-            for task in self.accept_tasks.iter().filter(|task| task.id == id) {
-                task.acceptor.kind.set(kind);
-            }
+            let listener =
+                self.listener(id).unwrap_or_else(|| Listener::new(id, kind, &self.handle));
+            listener.set_kind(kind);
             for socket in sockets {
                 let acceptor = Acceptor {
-                    listener: Listener::register(socket)?,
-                    kind: Cell::new(kind),
+                    socket: ListeningSocket::register(socket)?,
+                    listener: Rc::clone(&listener),
                     limiter: Arc::clone(&self.limiter),
-                    handle: Rc::clone(&self.handle),
                     waiting: RefCell::new(None),
                 };
-                self.accept_tasks.push(AcceptTask::open(id, acceptor));
+                self.accept_tasks.push(AcceptTask::open(acceptor));
             }
         }
         Ok(())
     }
+
+    /// An open listener.
+    fn listener(&self, id: ListenerId) -> Option<Rc<Listener>> {
+        let task = self.accept_tasks.iter().find(|task| task.id() == id)?;
+        Some(Rc::clone(&task.acceptor.listener))
+    }
 }
 
 impl Worker {
-    fn lend(&self) -> io::Result<Vec<(u64, OwnedFd)>> {
-        let lend = |task: &AcceptTask| Ok((task.id, task.acceptor.listener.lend()?));
+    fn lend(&self) -> io::Result<Vec<(ListenerId, OwnedFd)>> {
+        let lend = |task: &AcceptTask| Ok((task.id(), task.acceptor.socket.lend()?));
         self.accept_tasks.iter().map(lend).collect()
     }
 
     /// Lets go of the listening sockets that another process accepts from.
-    async fn leave_doors(&mut self, kept: &[u64]) {
+    async fn leave_listeners(&mut self, kept: &[ListenerId]) {
         let left: Vec<AcceptTask> =
-            self.accept_tasks.extract_if(.., |task| kept.contains(&task.id)).collect();
+            self.accept_tasks.extract_if(.., |task| kept.contains(&task.id())).collect();
         for task in left {
             task.leave().await;
         }
@@ -199,13 +207,16 @@ impl Worker {
             Err(error) => return log::warn!("a connection was handed over and lost: {error}"),
         };
         match handed_off {
-            HandedOff::Client { peer, header, is_answered } => {
-                let mut permit = self.limiter.enter_anyway();
-                permit.name_anyway(peer);
-                let wait = if is_answered { Wait::Next } else { Wait::First };
+            HandedOff::Client { listener: id, peer, header, is_answered } => {
                 let client_info = ClientInfo::known(peer, header);
-                let handle = Rc::clone(&self.handle);
-                spawn_local(h1::serve(stream, client_info, Buffer::new(), permit, wait, handle));
+                let mut permit = self.limiter.enter_anyway();
+                permit.name_anyway(client_info.client);
+                let wait = if is_answered { Wait::Next } else { Wait::First };
+                // Its own may not be one of ours; it goes on by the rules for requests.
+                let unknown = || Listener::new(id, ListenerKind::HTTP, &self.handle);
+                let listener = self.listener(id).unwrap_or_else(unknown);
+                let accepted = Accepted::new(stream, peer, permit, &listener);
+                spawn_local(h1::serve(accepted, client_info, Buffer::new(), wait));
             }
             HandedOff::Idle { upstream, address, carried } => {
                 let lease = Lease { stream, carried, is_reused: true };

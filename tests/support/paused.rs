@@ -5,14 +5,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evener::id::ListenerId;
 use evener::metrics::Metrics;
 use evener::net::deadline::Epoch;
 use evener::net::limiter::ConnectionPermit;
 use evener::net::stream::Stream;
 use evener::plan::context::WorkerContext;
 use evener::plan::handle::PlanHandle;
-use evener::plan::listener::ListenerKind;
+use evener::plan::listener::{Listener, ListenerKind};
 use evener::session;
+use evener::session::accepted::Accepted;
 use evener::upstream::health::Admission;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -61,11 +63,17 @@ pub fn is_open(context: &WorkerContext) -> bool {
     health.admission(context.tick(Instant::now())) == Admission::Open
 }
 
+/// A connection that has been accepted for requests.
+pub fn accepted(context: &Rc<WorkerContext>, stream: UnixStream) -> Accepted {
+    let handle = PlanHandle::new(Rc::clone(context));
+    let listener = Listener::new(ListenerId::FIRST, ListenerKind::HTTP, &handle);
+    Accepted::new(Stream::Unix(stream), None, ConnectionPermit::alone(), &listener)
+}
+
 /// A connection to a session of its own.
 pub fn connect(context: &Rc<WorkerContext>) -> UnixStream {
     let (ours, theirs) = UnixStream::pair().expect("a pair");
-    let (stream, handle) = (Stream::Unix(theirs), PlanHandle::new(Rc::clone(context)));
-    session::spawn(stream, None, ListenerKind::HTTP, ConnectionPermit::alone(), handle);
+    session::spawn(accepted(context, theirs));
     ours
 }
 

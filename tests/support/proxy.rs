@@ -126,6 +126,12 @@ impl Proxy {
         running.reload(config(flags)).map_err(|error| error.to_string())
     }
 
+    /// The same, listening only where the flags say.
+    pub fn reload_words(&mut self, flags: &[&str]) -> Result<Vec<String>, String> {
+        let running = self.running.as_mut().expect("running");
+        running.reload(configured(&command(flags))).map_err(|error| error.to_string())
+    }
+
     /// Lines of the access log that were written and dropped.
     pub fn log_counts(&self) -> (u64, u64) {
         let log = self.running.as_ref().expect("running").access_log().expect("an access log");

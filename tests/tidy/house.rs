@@ -83,13 +83,14 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
         ],
     ),
     (3, "relay/", &["copy", "head", "body", "duplex", "mod"]),
-    (3, "plan/", &["trusted", "listener", "mod", "context", "handle"]),
+    (3, "plan/", &["trusted", "mod", "context", "handle", "listener"]),
     (
         4,
         "session/",
         &[
             "request_log",
             "record",
+            "accepted",
             "client_info",
             "client",
             "attempt",

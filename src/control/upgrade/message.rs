@@ -7,10 +7,11 @@ use std::time::Duration;
 use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
 
+use crate::id::ListenerId;
 use crate::net::upgrade_socket::{Channel, Received};
 
 /// What both sides must agree on. A process that says another number is not followed.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// How long a message may take to be sent or to come once the other side is there.
 pub(super) const MESSAGE_LIMIT: Duration = Duration::from_secs(2);
@@ -19,8 +20,9 @@ pub(super) const MESSAGE_LIMIT: Duration = Duration::from_secs(2);
 pub(super) enum Message {
     /// From the old process: who it is, and for how long it has counted ticks.
     Hello { version: u32, pid: u32, age_millis: u64 },
-    /// An address it listens on, with sockets. One of many sockets takes several.
-    Listener { configured: String, bound: String, sockets: usize },
+    /// An address it listens on, with sockets. One of many sockets takes several. The new process
+    /// keeps the identifier, by which connections say where they came in.
+    Listener { id: ListenerId, configured: String, bound: String, sockets: usize },
     /// The admin listener, with its socket.
     Admin { configured: String, bound: String },
     /// What it knows of endpoints.

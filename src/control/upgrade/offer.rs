@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::message::{KnownEndpoint, MESSAGE_LIMIT, Message, VERSION, receive, send, unexpected};
 use crate::address::Address;
 use crate::control::listeners::LentListener;
+use crate::id::ListenerId;
 use crate::net::upgrade_socket::{Channel, DESCRIPTORS_MAX, MESSAGE_BYTES_MAX};
 use crate::plan::Plan;
 use crate::upstream::Traffic;
@@ -23,7 +24,7 @@ const KNOWN_BYTES: usize = 100;
 pub(crate) fn offer<'a>(
     channel: &Channel,
     age: Tick,
-    listeners: impl Iterator<Item = (&'a Address, &'a Address, Vec<OwnedFd>)>,
+    listeners: impl Iterator<Item = (ListenerId, &'a Address, &'a Address, Vec<OwnedFd>)>,
     admin: Option<LentListener<'_>>,
     plan: &Plan,
     deadline: Instant,
@@ -35,10 +36,10 @@ pub(crate) fn offer<'a>(
     };
     let (pid, age_millis) = (std::process::id(), age.as_millis());
     send(&Message::Hello { version: VERSION, pid, age_millis }, &[])?;
-    for (configured, bound, sockets) in listeners {
+    for (id, configured, bound, sockets) in listeners {
         for sockets in sockets.chunks(DESCRIPTORS_MAX) {
             let (configured, bound) = (configured.to_string(), bound.to_string());
-            let message = Message::Listener { configured, bound, sockets: sockets.len() };
+            let message = Message::Listener { id, configured, bound, sockets: sockets.len() };
             let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
             send(&message, &sockets)?;
         }

@@ -11,6 +11,7 @@ use super::message::{KnownEndpoint, MESSAGE_LIMIT, Message, VERSION, receive, se
 use crate::address::Address;
 use crate::config::value;
 use crate::control::listeners::InheritedListener;
+use crate::id::ListenerId;
 use crate::net::upgrade_socket::{Channel, UpgradeSocket};
 use crate::plan::Plan;
 use crate::upstream::Traffic;
@@ -70,17 +71,18 @@ impl Takeover {
         let mut inheritance = Self { old: None, age, listeners, admin: None, health };
         loop {
             match receive(&channel)? {
-                (Message::Listener { configured, bound, sockets }, came) => {
+                (Message::Listener { id, configured, bound, sockets }, came) => {
                     if came.len() != sockets || sockets == 0 {
                         return Err(io::Error::other(format!("sockets of {bound} were lost")));
                     }
                     let (configured, bound) = (address(&configured)?, address(&bound)?);
-                    inheritance.inherit(configured, bound, came);
+                    inheritance.inherit(id, configured, bound, came);
                 }
                 (Message::Admin { configured, bound }, sockets) => {
                     let (configured, bound) = (address(&configured)?, address(&bound)?);
                     let sockets = sockets.into_iter().map(Socket::from).collect();
-                    inheritance.admin = Some(InheritedListener { configured, bound, sockets });
+                    inheritance.admin =
+                        Some(InheritedListener { id: None, configured, bound, sockets });
                 }
                 (Message::Health(known), _) => inheritance.health.extend(known),
                 (Message::Offered, _) => {
@@ -92,14 +94,20 @@ impl Takeover {
         }
     }
 
-    fn inherit(&mut self, configured: Address, bound: Address, sockets: Vec<OwnedFd>) {
+    fn inherit(
+        &mut self,
+        id: ListenerId,
+        configured: Address,
+        bound: Address,
+        sockets: Vec<OwnedFd>,
+    ) {
         let sockets = sockets.into_iter().map(Socket::from);
         let mut known = self.listeners.iter_mut();
         if let Some(known) = known.find(|known| known.bound == bound) {
             known.sockets.extend(sockets);
         } else {
             let sockets = sockets.collect();
-            self.listeners.push(InheritedListener { configured, bound, sockets });
+            self.listeners.push(InheritedListener { id: Some(id), configured, bound, sockets });
         }
     }
 
