@@ -6,13 +6,23 @@
 //! exchange fills at most four at a time (client input, request, upstream input, response), so
 //! one slow reader costs at most 256 KiB; one that waits for its answer costs the bytes of its
 //! request.
+//!
+//! A head that does not fit moves to a block of [`LARGE_BYTES`] ([`Buffer::enlarge`]); only with a
+//! `--max-head` above 16k can there be one. Each thread keeps up to [`LARGE_SPARES_MAX`] of these: 1 MiB.
 
 use std::cell::RefCell;
 use std::mem;
 
-/// Size of every block, in bytes. Large enough that a body moves in few system calls, and twice
-/// the largest `--max-head`, so that a rewritten head always fits.
+/// Size of a block, in bytes: large enough that a body moves in few system calls.
 pub const BUFFER_BYTES: usize = 64 * 1024;
+
+/// The largest `--max-head`, in bytes.
+pub const HEAD_BYTES_CEILING: usize = 64 * 1024;
+
+/// Size of a block for a head that is larger. One that is written again may repeat its authority twice
+/// and lists of addresses with white space added: it is less than three times as long, and then come
+/// some fields of our own.
+pub const LARGE_BYTES: usize = 4 * HEAD_BYTES_CEILING;
 
 /// Kept free in front of what is read, so that what is known only later can still be put before it
 /// ([`Buffer::prepend`]) without moving it.
@@ -24,8 +34,12 @@ pub const TAILROOM_BYTES: usize = 2;
 /// How many unused blocks a thread keeps.
 pub const SPARES_MAX: usize = 64;
 
+/// How many unused large blocks a thread keeps.
+pub const LARGE_SPARES_MAX: usize = 4;
+
 thread_local! {
     static SPARES: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
+    static LARGE_SPARES: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A queue of bytes: filled at the end, consumed at the front. It has a block only while there
@@ -78,6 +92,26 @@ impl Buffer {
             self.start = HEADROOM_BYTES;
         }
         &mut self.bytes[self.end..limit.max(self.end)]
+    }
+
+    /// Whether there is no room to read into.
+    pub fn is_full(&self) -> bool {
+        let limit = self.bytes.len().saturating_sub(TAILROOM_BYTES);
+        !self.bytes.is_empty() && self.end >= limit && self.start <= HEADROOM_BYTES
+    }
+
+    /// Moves what is waiting to a large block, if it is not in one.
+    #[cold]
+    pub fn enlarge(&mut self) {
+        if self.bytes.len() >= LARGE_BYTES {
+            return;
+        }
+        let spare = LARGE_SPARES.with_borrow_mut(Vec::pop);
+        let mut large = spare.unwrap_or_else(|| vec![0; LARGE_BYTES].into_boxed_slice());
+        let count = self.len();
+        large[HEADROOM_BYTES..HEADROOM_BYTES + count].copy_from_slice(self.filled());
+        give_back(mem::replace(&mut self.bytes, large));
+        (self.start, self.end) = (HEADROOM_BYTES, HEADROOM_BYTES + count);
     }
 
     /// Says that `count` bytes were written into [`Buffer::spare_mut`].
@@ -164,13 +198,15 @@ impl Drop for Buffer {
 }
 
 fn give_back(bytes: Box<[u8]>) {
-    if bytes.len() != BUFFER_BYTES {
-        return;
-    }
+    let (kept, max) = match bytes.len() {
+        BUFFER_BYTES => (&SPARES, SPARES_MAX),
+        LARGE_BYTES => (&LARGE_SPARES, LARGE_SPARES_MAX),
+        _ => return,
+    };
     // A thread that is ending has no list any more: the block is simply freed.
-    let _ = SPARES.try_with(|spares| {
+    let _ = kept.try_with(|spares| {
         let mut spares = spares.borrow_mut();
-        if spares.len() < SPARES_MAX {
+        if spares.len() < max {
             spares.push(bytes);
         }
     });
@@ -259,5 +295,28 @@ mod tests {
     fn append_takes_what_fits() {
         let mut buffer = holding(&[1; CAPACITY - 2]);
         assert_eq!(buffer.append(b"abcde"), 2);
+    }
+
+    #[test]
+    fn a_full_buffer_is_enlarged_and_gives_both_blocks_back() {
+        let mut buffer = holding(&[7; CAPACITY]);
+        assert!(buffer.is_full());
+        buffer.enlarge();
+        assert!(!buffer.is_full());
+        assert_eq!((buffer.filled(), spares()), (&[7; CAPACITY][..], 1));
+        assert_eq!(buffer.spare_mut().len(), LARGE_BYTES - BUFFER_BYTES);
+        buffer.consume(CAPACITY);
+        assert_eq!(LARGE_SPARES.with_borrow(Vec::len), 1);
+    }
+
+    #[test]
+    fn large_spares_are_capped() {
+        let enlarged = |_| {
+            let mut buffer = Buffer::new();
+            buffer.enlarge();
+            buffer
+        };
+        drop((0..LARGE_SPARES_MAX + 2).map(enlarged).collect::<Vec<_>>());
+        assert_eq!(LARGE_SPARES.with_borrow(Vec::len), LARGE_SPARES_MAX);
     }
 }

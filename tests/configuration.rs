@@ -13,7 +13,7 @@ use evener::config::sources::Sources;
 use crate::support::temporary;
 
 /// A file of that text, and what is in force with these flags beside it.
-fn read(text: &str, flags: &[&str]) -> Result<Config, Vec<String>> {
+pub fn read(text: &str, flags: &[&str]) -> Result<Config, Vec<String>> {
     read_bytes(text.as_bytes(), flags)
 }
 

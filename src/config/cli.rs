@@ -154,7 +154,7 @@ pub struct Flags {
     #[arg(long, value_name = "TIME", default_value = "30s", help_heading = "Timeouts")]
     pub drain_timeout: String,
 
-    /// Longest head of a request or a response, 1k to 31k
+    /// Longest head of a request or a response, 1k to 64k
     #[arg(long, value_name = "SIZE", default_value = "16k", help_heading = "Limits")]
     pub max_head: String,
     /// Most fields of a head, 1 to 256

@@ -49,22 +49,29 @@ pub struct Setting {
 #[serde(deny_unknown_fields, default)]
 pub struct RouteEntry {
     /// Where the path begins.
+    #[serde(deserialize_with = "given")]
     pub prefix: Option<Said>,
     /// The host asked for; any if not said.
+    #[serde(deserialize_with = "given")]
     pub host: Option<Said>,
     /// The name of an upstream.
+    #[serde(deserialize_with = "given")]
     pub upstream: Option<Said>,
     /// Or the endpoints of one that needs no name.
     pub endpoints: Option<Vec<Spanned<EndpointEntry>>>,
     /// What Host says to endpoints.
+    #[serde(deserialize_with = "given")]
     pub host_header: Option<Said>,
     /// Whether the prefix is taken off the target.
     pub strip_prefix: Option<bool>,
     /// As `--response-timeout`.
+    #[serde(deserialize_with = "given")]
     pub response_timeout: Option<Said>,
     /// As `--idle-timeout`.
+    #[serde(deserialize_with = "given")]
     pub idle_timeout: Option<Said>,
     /// As `--tunnel-timeout`.
+    #[serde(deserialize_with = "given")]
     pub tunnel_timeout: Option<Said>,
 }
 
@@ -82,8 +89,10 @@ pub enum RelayEntry {
 #[serde(deny_unknown_fields, default)]
 pub struct RelayFields {
     /// Where connections come in.
+    #[serde(deserialize_with = "given")]
     pub listen: Option<Said>,
     /// The name of an upstream.
+    #[serde(deserialize_with = "given")]
     pub upstream: Option<Said>,
     /// Or the endpoints of one that needs no name.
     pub endpoints: Option<Vec<Spanned<EndpointEntry>>>,
@@ -95,34 +104,47 @@ pub struct RelayFields {
 #[serde(deny_unknown_fields, default)]
 pub struct UpstreamEntry {
     /// What routes call it.
+    #[serde(deserialize_with = "given")]
     pub name: Option<Said>,
     /// Where it is.
     pub endpoints: Option<Vec<Spanned<EndpointEntry>>>,
     /// Which endpoint a request goes to.
+    #[serde(deserialize_with = "given")]
     pub policy: Option<Said>,
     /// The header of the PROXY protocol that connections begin with.
+    #[serde(deserialize_with = "given")]
     pub proxy: Option<Said>,
     /// As `--connect-timeout`.
+    #[serde(deserialize_with = "given")]
     pub connect_timeout: Option<Said>,
     /// As `--response-timeout`.
+    #[serde(deserialize_with = "given")]
     pub response_timeout: Option<Said>,
     /// As `--idle-timeout`.
+    #[serde(deserialize_with = "given")]
     pub idle_timeout: Option<Said>,
     /// As `--tunnel-timeout`.
+    #[serde(deserialize_with = "given")]
     pub tunnel_timeout: Option<Said>,
     /// As `--upstream-keepalive-timeout`.
+    #[serde(deserialize_with = "given")]
     pub upstream_keepalive_timeout: Option<Said>,
     /// As `--max-idle`.
+    #[serde(deserialize_with = "given")]
     pub max_idle: Option<Said>,
     /// As `--max-fails`.
+    #[serde(deserialize_with = "given")]
     pub max_fails: Option<Said>,
     /// As `--fail-timeout`.
+    #[serde(deserialize_with = "given")]
     pub fail_timeout: Option<Said>,
     /// As `--fail-on-5xx`.
     pub fail_on_5xx: Option<bool>,
     /// As `--check`.
+    #[serde(deserialize_with = "given")]
     pub check: Option<Said>,
     /// As `--check-interval`.
+    #[serde(deserialize_with = "given")]
     pub check_interval: Option<Said>,
 }
 
@@ -140,8 +162,10 @@ pub enum EndpointEntry {
 #[serde(deny_unknown_fields, default)]
 pub struct EndpointFields {
     /// Where it is.
+    #[serde(deserialize_with = "given")]
     pub address: Option<Said>,
     /// Its share.
+    #[serde(deserialize_with = "given")]
     pub weight: Option<Said>,
     /// Whether it only stands in for others.
     pub backup: Option<bool>,
@@ -176,6 +200,12 @@ impl File {
     pub fn place(&self, at: Location) -> Place {
         place(&self.path, at)
     }
+}
+
+/// A value that is written. That of a key without one would be taken for that of a key left out: a
+/// route of one host, say, for a route of all.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Said>, D::Error> {
+    Said::deserialize(deserializer).map(Some)
 }
 
 /// Where text ends, from 1.

@@ -23,6 +23,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::access_log::Format;
+use crate::buffer::HEAD_BYTES_CEILING;
 use crate::http::h1::scan::Limits;
 use crate::http::message::head::FIELDS_CEILING;
 use crate::log::target::LogTarget;
@@ -38,9 +39,8 @@ use sources::{Sources, Unreadable};
 use upstreams::{Settings, Upstreams};
 use value::Resolve;
 
-/// A head must fit twice into a buffer of 64 KiB: the rewritten one may repeat its Host field and
-/// the addresses of earlier hops.
-const MAX_HEAD: (usize, usize) = (1024, 31 * 1024);
+/// The least and the most bytes of a head that may be allowed.
+const MAX_HEAD: (usize, usize) = (1024, HEAD_BYTES_CEILING);
 
 /// More descriptors than Linux gives a process by itself (`fs.nr_open`).
 const CONNECTIONS_MAX: NonZeroUsize = NonZeroUsize::new(1 << 20).expect("is not 0");
@@ -107,6 +107,7 @@ impl Config {
         listeners.refuse_loops(&upstreams, &mut mistakes);
         upstreams.refuse_unused(sources, &mut mistakes);
         upstreams.refuse_meaningless(sources, &mut mistakes);
+        refuse_empty(sources, &mut mistakes);
         let drain = value::duration(&flags.drain_timeout);
         let log_level = value::log_level(&flags.log_level);
         let config = Self {
@@ -164,6 +165,24 @@ impl Loader {
     }
 }
 
+/// Notes the names that are empty: they name nothing, and nothing is checked about them here.
+fn refuse_empty(sources: &Sources, mistakes: &mut Mistakes) {
+    let flags = &sources.flags;
+    let named = [
+        ("access-log", &flags.access_log, "file"),
+        ("error-log", &flags.error_log, "file"),
+        ("pid-file", &flags.pid_file, "file"),
+        ("admin-token-file", &flags.admin_token_file, "file"),
+        ("user", &flags.user, "user"),
+        ("group", &flags.group, "group"),
+    ];
+    for (flag, name, what) in named {
+        if name.as_deref() == Some("") {
+            mistakes.add(&sources.place(flag), format!("\"\" names no {what}"));
+        }
+    }
+}
+
 /// The number of threads; 0 stands for the cores this process may use.
 pub fn threads(text: &str) -> Result<NonZeroUsize, String> {
     let wanted = value::number(text, 0, 1024)?;
@@ -186,10 +205,6 @@ fn access_log(sources: &Sources, mistakes: &mut Mistakes) -> Option<AccessLogCon
             LogTarget::Stdout
         }
         "-" => LogTarget::Stdout,
-        "" => {
-            mistakes.add(&sources.place("access-log"), "\"\" names no file");
-            LogTarget::Stdout
-        }
         path => LogTarget::File(path.into()),
     };
     Some(AccessLogConfig { target, format: format? })
@@ -244,7 +259,7 @@ fn timeouts(sources: &Sources, mistakes: &mut Mistakes) -> ClientTimeouts {
 fn limits(sources: &Sources, mistakes: &mut Mistakes) -> Limits {
     let max_head = value::size(&sources.flags.max_head).and_then(|bytes| {
         let in_range = (MAX_HEAD.0..=MAX_HEAD.1).contains(&bytes);
-        in_range.then_some(bytes).ok_or_else(|| format!("{bytes} bytes is not from 1k to 31k"))
+        in_range.then_some(bytes).ok_or_else(|| format!("{bytes} bytes is not from 1k to 64k"))
     });
     let max_fields = value::number(&sources.flags.max_fields, 1, FIELDS_CEILING);
     Limits {

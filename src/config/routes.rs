@@ -148,6 +148,10 @@ fn pattern(host: Option<&Said>, prefix: &Said) -> Result<Pattern, (Location, Str
         let what = format!("{:?}: a prefix begins with /", prefix.value);
         return Err((prefix.referenced, what));
     }
+    if let Some(host) = host.filter(|host| host.value.is_empty()) {
+        let what = "\"\" is no host: write one, or leave the key out to take every host";
+        return Err((host.referenced, what.to_owned()));
+    }
     if let Some(host) = host.filter(|host| host.value.contains('/')) {
         let what = format!("{:?} is no host: the path is the prefix's", host.value);
         return Err((host.referenced, what));

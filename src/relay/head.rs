@@ -19,6 +19,9 @@ pub async fn read_head(
         if let Some(length) = scan.advance(input.filled(), limits).map_err(Kind::Rejected)? {
             return Ok(length);
         }
+        if input.is_full() {
+            input.enlarge();
+        }
         if meter.read(from, input).await.map_err(|broken| broken.kind)? == 0 {
             return Err(Kind::Closed);
         }

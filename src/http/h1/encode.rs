@@ -242,7 +242,11 @@ impl<'a> Writer<'a> {
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
-        self.full |= self.out.append(bytes) < bytes.len();
+        let count = self.out.append(bytes);
+        if count < bytes.len() {
+            self.out.enlarge();
+            self.full |= self.out.append(&bytes[count..]) < bytes.len() - count;
+        }
     }
 
     fn all(&mut self, parts: &[&[u8]]) {
@@ -478,7 +482,8 @@ mod tests {
     #[test]
     fn a_head_that_does_not_fit_is_refused() {
         let mut out = Buffer::new();
-        out.append(&[0; crate::buffer::BUFFER_BYTES - 40]);
+        out.enlarge();
+        out.append(&[0; crate::buffer::LARGE_BYTES - 40]);
         let bytes = b"GET /a HTTP/1.1\r\nHost: a\r\nA: bbbbbbbbbbbbb\r\n\r\n";
         let mut storage = Storage::new();
         let head = parse::request(bytes, &LIMITS, &mut storage).unwrap();

@@ -1,0 +1,64 @@
+//! Empty texts and missing values in the configuration file: never taken for a key that was left out.
+
+use evener::config::cli::Setting;
+
+use crate::configuration::read;
+
+/// The text with each of these keys in place of `KEY`.
+fn each(text: &str, keys: &[&str]) -> Vec<String> {
+    keys.iter().map(|key| text.replace("KEY", key)).collect()
+}
+
+#[test]
+fn an_empty_text_is_a_mistake_of_every_key_that_is_a_flag() {
+    let route = "routes: [{prefix: /, endpoints: [127.0.0.1:1]}]\n";
+    for setting in Setting::all() {
+        let key = setting.key();
+        let guarded = if key == "admin_token_file" { "admin: 127.0.0.1:0\n" } else { "" };
+        let mistakes = read(&format!("{key}: \"\"\n{route}{guarded}"), &[]).unwrap_err();
+        assert!(mistakes.iter().any(|mistake| mistake.starts_with("1:")), "{key}: {mistakes:?}");
+    }
+}
+
+#[test]
+fn an_empty_text_or_none_is_a_mistake_of_every_key_of_an_entry() {
+    let upstream = "upstreams: [{name: u, endpoints: [127.0.0.1:1], KEY: VALUE}]\n\
+                    routes: [{prefix: /, upstream: u}]";
+    let all = [
+        each(
+            "routes: [{prefix: /, endpoints: [127.0.0.1:1], KEY: VALUE}]",
+            &["host", "host_header", "response_timeout", "idle_timeout", "tunnel_timeout"],
+        ),
+        each("routes: [{endpoints: [127.0.0.1:1], KEY: VALUE}]", &["prefix"]),
+        each("routes: [{prefix: /, KEY: VALUE}]", &["upstream"]),
+        each("routes: [{prefix: /, endpoints: [{address: 127.0.0.1:1, KEY: VALUE}]}]", &["weight"]),
+        each("routes: [{prefix: /, endpoints: [{KEY: VALUE}]}]", &["address"]),
+        each("tcp: [{endpoints: [127.0.0.1:1], KEY: VALUE}]", &["listen"]),
+        each("tcp: [{listen: ':1', KEY: VALUE}]", &["upstream"]),
+        each(&upstream.replace("name: u, ", ""), &["name"]),
+        each(upstream, &["policy", "proxy", "connect_timeout", "response_timeout"]),
+        each(upstream, &["idle_timeout", "tunnel_timeout", "upstream_keepalive_timeout"]),
+        each(upstream, &["max_idle", "max_fails", "fail_timeout", "check", "check_interval"]),
+    ];
+    for text in all.concat() {
+        for value in ["\"\"", ""] {
+            let text = text.replace("VALUE", value);
+            assert!(read(&text, &[]).is_err(), "{text}");
+        }
+    }
+}
+
+#[test]
+fn the_mistake_says_where_it_is_and_what_to_do() {
+    let rows = [
+        ("routes: [{prefix: /, host: '', endpoints: [x]}]", "1:28: \"\" is no host: write one"),
+        ("routes: [{prefix: /, host: , endpoints: [x]}]", "1:26: there is no value: write one"),
+        ("pid_file: ''", "1:11: \"\" names no file"),
+        ("user: ''", "1:7: \"\" names no user"),
+    ];
+    for (text, expected) in rows {
+        let mistakes = read(text, &[]).unwrap_err();
+        let told = mistakes.iter().any(|mistake| mistake.starts_with(expected));
+        assert!(told, "{expected} in {mistakes:?}");
+    }
+}
