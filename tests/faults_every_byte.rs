@@ -3,7 +3,7 @@
 use std::sync::mpsc::sync_channel;
 
 use crate::support::origin::ok;
-use crate::support::{CheckVerdict, Ending, HANG, Origin, Proxy};
+use crate::support::{CheckVerdict, Ending, HANG, Origin, Proxy, eventually};
 
 /// Sends `/n` only so many bytes of the answer and ends its connection; is well otherwise.
 fn cutting(answer: &'static str, ending: Ending) -> Origin {
@@ -101,7 +101,11 @@ fn broken_off_everywhere(field: &str, body: &'static str) {
         let proxy = Proxy::before(&[&origin], &["--max-fails", "1"]);
         for count in 0..request.len() {
             let mut client = proxy.client();
+            let before = origin.heads().len();
             client.send(&request[..count]);
+            if count >= head.len() {
+                eventually("it arrives", || origin.heads().len() > before);
+            }
             if ending == Ending::Close {
                 client.finish();
                 assert!(client.is_closed(), "{count}");

@@ -32,6 +32,7 @@ mod hyper_peers;
 mod interim;
 mod keepalive;
 mod large_heads;
+mod leaving;
 mod limits;
 mod process;
 mod proxy_header;

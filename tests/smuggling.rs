@@ -18,7 +18,8 @@ fn a_body_that_was_not_taken_is_never_read_as_a_request() {
         let smuggled = "GET /smuggled HTTP/1.1\r\nHost: evil\r\n\r\n";
         // Some of these are just more than the endpoint's socket takes, by less than a block.
         for blocks in 2..16 {
-            let context = context(&[&endpoint.route(), "--idle-timeout", "1s"]);
+            let context =
+                context(&[&endpoint.route(), "--idle-timeout", "1s", "--half-close-timeout", "1h"]);
             let body = "\r\n".repeat(blocks * 16_384) + smuggled;
             let length = body.len();
             let head = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");

@@ -147,6 +147,10 @@ pub struct Flags {
     /// Between two bytes of a body
     #[arg(long, value_name = "TIME", default_value = "60s", help_heading = "Timeouts")]
     pub idle_timeout: String,
+    /// For something to pass on to a client that has ended its direction (half-close); 0 ends the
+    /// exchange at once
+    #[arg(long, value_name = "TIME", default_value = "5s", help_heading = "Timeouts")]
+    pub half_close_timeout: String,
     /// Between two bytes of a tunnel (WebSocket and other upgrades)
     #[arg(long, value_name = "TIME", default_value = "1h", help_heading = "Timeouts")]
     pub tunnel_timeout: String,

@@ -245,6 +245,9 @@ fn descriptors() -> u64 {
 }
 
 fn timeouts(sources: &Sources, mistakes: &mut Mistakes) -> ClientTimeouts {
+    let half_close = value::duration_or_zero(&sources.flags.half_close_timeout);
+    let place = sources.place("half-close-timeout");
+    let half_close = mistakes.note(&place, half_close, Duration::ZERO);
     // What is wrong with the last one has been noted already, as an upstream's.
     let mut duration = |flag: &'static str, text: &str| {
         mistakes.note(&sources.place(flag), value::duration(text), Duration::ZERO)
@@ -253,6 +256,7 @@ fn timeouts(sources: &Sources, mistakes: &mut Mistakes) -> ClientTimeouts {
         header: duration("header-timeout", &sources.flags.header_timeout),
         keepalive: duration("keepalive-timeout", &sources.flags.keepalive_timeout),
         idle: value::duration(&sources.flags.idle_timeout).unwrap_or_default(),
+        half_close,
     }
 }
 

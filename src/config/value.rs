@@ -45,6 +45,12 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Ok(parsed)
 }
 
+/// The same, or none at all: `0` with or without a unit.
+pub fn duration_or_zero(text: &str) -> Result<Duration, String> {
+    let zero = text == "0" || humantime::parse_duration(text).is_ok_and(|parsed| parsed.is_zero());
+    if zero { Ok(Duration::ZERO) } else { duration(text) }
+}
+
 /// A duration within a range.
 pub fn duration_within(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
     let duration = duration(text)?;
@@ -343,6 +349,15 @@ mod tests {
             "both:80" => Ok(vec!["[::1]:80".parse().unwrap(), "127.0.0.1:80".parse().unwrap()]),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
+    }
+
+    #[test]
+    fn some_durations_may_be_zero() {
+        for zero in ["0", "0s", "0ms"] {
+            assert_eq!(duration_or_zero(zero), Ok(Duration::ZERO));
+        }
+        assert_eq!(duration_or_zero("5s"), Ok(Duration::from_secs(5)));
+        assert!(duration_or_zero("5").is_err() && duration_or_zero("1us").is_err());
     }
 
     #[test]

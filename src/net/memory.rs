@@ -96,6 +96,26 @@ impl Memory {
         Poll::Ready(Ok(()))
     }
 
+    /// Ready when the peer has ended its direction, whatever it has sent before.
+    pub fn poll_end(&self, cx: &Context<'_>) -> Poll<MemoryEnd> {
+        let mut pipe = self.incoming();
+        if let Some(end) = pipe.end {
+            return Poll::Ready(end);
+        }
+        pipe.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Ready when the connection has been reset.
+    pub fn poll_reset(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut pipe = self.incoming();
+        if pipe.end == Some(MemoryEnd::Reset) {
+            return Poll::Ready(());
+        }
+        pipe.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     /// Reads what is there; fails with `WouldBlock` if nothing is.
     pub fn try_read(&self, room: &mut [u8]) -> io::Result<usize> {
         match self.poll_read(&Context::from_waker(Waker::noop()), room) {

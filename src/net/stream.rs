@@ -12,12 +12,12 @@ use std::time::Duration;
 use rustix::io::retry_on_intr;
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::{Domain, SockRef, Socket as Socket2};
-use tokio::io::Interest;
+use tokio::io::{Interest, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::delivery::Delivery;
 #[cfg(any(test, fuzzing))]
-use super::memory::Memory;
+use super::memory::{Memory, MemoryEnd};
 use crate::buffer::Buffer;
 
 /// An open connection.
@@ -41,6 +41,15 @@ pub enum Unasked {
     Bytes,
     /// It has ended the connection.
     End,
+}
+
+/// How far a peer has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HangUp {
+    /// It has ended its direction; it may still be reading.
+    HalfClosed,
+    /// The connection is over in both directions, by a reset or by a failure.
+    Gone,
 }
 
 impl Stream {
@@ -211,6 +220,41 @@ impl ReadHalf<'_> {
     }
 }
 
+impl ReadHalf<'_> {
+    /// Waits until the peer has left, whatever it has sent before. None of that is read, and no
+    /// system call is made: the reactor reports it.
+    pub async fn hung_up(&self) -> HangUp {
+        match self {
+            Self::Tcp(stream) => hung_up(*stream).await,
+            Self::Unix(stream) => hung_up(*stream).await,
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => {
+                let end = poll_fn(|cx| memory.poll_end(cx)).await;
+                if end == MemoryEnd::Reset { HangUp::Gone } else { HangUp::HalfClosed }
+            }
+        }
+    }
+
+    /// Waits until a peer that has ended its direction is gone, as far as it can be told: a close is
+    /// no news after that, but a reset is.
+    pub async fn gone_after_half_close(&self) {
+        match self {
+            Self::Tcp(stream) => failed(*stream).await,
+            Self::Unix(stream) => failed(*stream).await,
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => poll_fn(|cx| memory.poll_reset(cx)).await,
+        }
+    }
+
+    /// Waits until the peer is gone. That it has ended its direction does not count.
+    pub async fn gone(&self) {
+        match self.hung_up().await {
+            HangUp::Gone => {}
+            HangUp::HalfClosed => self.gone_after_half_close().await,
+        }
+    }
+}
+
 /// The sending direction of a [`Stream`].
 #[derive(Clone, Copy, Debug)]
 pub enum WriteHalf<'a> {
@@ -273,6 +317,9 @@ pub(super) trait Socket: AsFd {
 
     /// Makes a system call, if it is taken to be ready; `WouldBlock` says that it is not.
     fn try_io<T>(&self, interest: Interest, io: impl FnOnce() -> io::Result<T>) -> io::Result<T>;
+
+    /// Waits until the reactor has reported one of these, and says what it has.
+    fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>>;
 }
 
 macro_rules! socket {
@@ -292,12 +339,43 @@ macro_rules! socket {
             ) -> io::Result<T> {
                 <$stream>::try_io(self, interest, io)
             }
+
+            fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>> {
+                <$stream>::ready(self, interest)
+            }
         }
     };
 }
 
 socket!(TcpStream);
 socket!(UnixStream);
+
+async fn hung_up(socket: &impl Socket) -> HangUp {
+    // Most peers send nothing while they wait, and this is the cheapest way to wait for that.
+    let arrived = poll_fn(|cx| socket.poll_ready(Interest::READABLE, cx)).await;
+    // Bytes stay readable until somebody reads them: from here on, only the end is news.
+    let reported = match arrived {
+        Ok(()) => socket.ready(Interest::PRIORITY | Interest::ERROR).await,
+        Err(error) => Err(error),
+    };
+    match reported {
+        Ok(ready) if !ready.is_error() && !is_over(socket).await => HangUp::HalfClosed,
+        // An error of the reactor's: it is being shut down.
+        Ok(_) | Err(_) => HangUp::Gone,
+    }
+}
+
+/// Whether both directions are known to have ended. A unix socket tells that of a close.
+async fn is_over(socket: &impl Socket) -> bool {
+    let mut state = pin!(socket.ready(Interest::WRITABLE));
+    let reported = poll_fn(|cx| Poll::Ready(state.as_mut().poll(cx))).await;
+    matches!(reported, Poll::Ready(Ok(ready)) if ready.is_write_closed())
+}
+
+async fn failed(socket: &impl Socket) {
+    // An error of the reactor's, too, ends the wait: it is being shut down.
+    let _ = socket.ready(Interest::ERROR).await;
+}
 
 fn poll_read(
     socket: &impl Socket,

@@ -26,6 +26,8 @@ pub struct ClientTimeouts {
     pub keepalive: Duration,
     /// For a client to take what we answer ourselves, between two bytes.
     pub idle: Duration,
+    /// For something to pass on to a client that has ended its direction; zero: none is waited for.
+    pub half_close: Duration,
 }
 
 /// Where requests go that match a pattern, and what is changed about them.

@@ -1,5 +1,9 @@
 //! Both directions of a tunnel, each ending on its own.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
 use super::copy::{Broken, End, Flow, Meter};
 use crate::buffer::Buffer;
 use crate::fault::{Kind, Side};
@@ -8,7 +12,7 @@ use crate::net::stream::{ReadHalf, Stream, WriteHalf};
 
 /// Moves bytes both ways until both sides have ended, passing each end on (half-close). `early`
 /// is what has already been read from either side. The first error ends both ways, and says which
-/// side broke.
+/// side broke; so does a reset of a client that nobody reads from just then.
 pub async fn duplex(
     (client, client_early): (&mut Stream, Buffer),
     (upstream, upstream_early): (&mut Stream, Buffer),
@@ -16,17 +20,30 @@ pub async fn duplex(
 ) -> Result<(), (Side, Kind)> {
     let (client_read, client_write) = client.split();
     let (upstream_read, upstream_write) = upstream.split();
-    tokio::try_join!(
-        async {
-            let upward = one_way(client_early, client_read, upstream_write, up).await;
-            upward.map_err(|broken| broken_side(broken, [Side::Client, Side::Upstream]))
-        },
-        async {
-            let downward = one_way(upstream_early, upstream_read, client_write, down).await;
-            downward.map_err(|broken| broken_side(broken, [Side::Upstream, Side::Client]))
-        },
-    )?;
-    Ok(())
+    let mut upward = pin!(one_way(client_early, client_read, upstream_write, up));
+    let mut downward = pin!(one_way(upstream_early, upstream_read, client_write, down));
+    let mut gone = pin!(client_read.gone());
+    let (mut up_ended, mut down_ended) = (false, false);
+    poll_fn(|cx| {
+        if !up_ended && let Poll::Ready(ended) = upward.as_mut().poll(cx) {
+            ended.map_err(|broken| broken_side(broken, [Side::Client, Side::Upstream]))?;
+            up_ended = true;
+        }
+        if !down_ended && let Poll::Ready(ended) = downward.as_mut().poll(cx) {
+            ended.map_err(|broken| broken_side(broken, [Side::Upstream, Side::Client]))?;
+            down_ended = true;
+        }
+        if up_ended && down_ended {
+            return Poll::Ready(Ok(()));
+        }
+        // A client that nobody reads from must not go unnoticed.
+        let is_unread = up_ended || up.waits_for() == End::Sink;
+        if is_unread && gone.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err((Side::Client, Kind::Reset)));
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 fn broken_side(Broken { end, kind }: Broken, [source, sink]: [Side; 2]) -> (Side, Kind) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::client::{ClientConnection, WaitEnded};
 use super::record::AttemptTarget;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Stage};
@@ -18,7 +19,7 @@ use crate::http::h1::scan::Limits;
 use crate::http::message::field::Name;
 use crate::http::message::head::{Method, ResponseHead, Storage, Version};
 use crate::net::connect::connect;
-use crate::net::deadline::{Elapsed, Timer};
+use crate::net::deadline::Timer;
 use crate::net::delivery::{CloseKind, DeliveryVerdict};
 use crate::net::pool::{Ending, Lease};
 use crate::net::stream::{Stream, Unasked};
@@ -44,7 +45,7 @@ pub async fn lease(
     target: AttemptTarget,
     freshness: Freshness,
     header: Option<Header>,
-    timer: &mut Timer,
+    client: &mut ClientConnection<'_>,
 ) -> Result<Lease, Fault> {
     let freshness = if header.is_some() { Freshness::New } else { freshness };
     if freshness == Freshness::Any {
@@ -56,7 +57,7 @@ pub async fn lease(
             return Ok(lease);
         }
     }
-    let lease = open(context, target, header, timer).await?;
+    let lease = open(context, target, header, client).await?;
     let fault = |kind| Err(Fault::upstream(Stage::ResponseHead, kind));
     match lease.stream.unasked() {
         Unasked::Nothing => Ok(lease),
@@ -92,12 +93,12 @@ pub async fn progress_of_unanswered(
     timer.within(VERDICT_TIMEOUT, pin!(looking)).await.unwrap_or(Progress::Unanswered)
 }
 
-/// Opens a connection, and sends `header` on it if the endpoint wants to be told.
+/// Opens a connection for this client, and sends `header` on it if the endpoint wants to be told.
 pub async fn open(
     context: &WorkerContext,
     target: AttemptTarget,
     header: Option<Header>,
-    timer: &mut Timer,
+    client: &mut ClientConnection<'_>,
 ) -> Result<Lease, Fault> {
     let upstream = context.plan.upstream(target.upstream);
     let opening = pin!(async {
@@ -108,8 +109,11 @@ pub async fn open(
         Ok(lease)
     });
     let fault = |kind| Fault::upstream(Stage::Connect, kind);
-    let opened = timer.within(upstream.timeouts.connect, opening).await;
-    let lease = opened.map_err(|Elapsed| fault(Kind::TimedOut))?;
+    let opened = client.wait_for(upstream.timeouts.connect, opening).await;
+    let lease = opened.map_err(|ended| match ended {
+        WaitEnded::TimedOut => fault(Kind::TimedOut),
+        WaitEnded::ClientLeft(kind) => Fault::client(Stage::Connect, kind),
+    })?;
     let lease = lease.map_err(|error: io::Error| fault(Kind::of(&error)).caused_by(&error))?;
     context.metrics.connects.add(1);
     context.counts(target.upstream, target.endpoint).connects.add(1);

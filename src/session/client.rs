@@ -1,9 +1,15 @@
 //! The client's connection during an exchange, and what becomes of it afterwards.
 
-use std::pin::pin;
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::client_info::ClientInfo;
+use super::presence::Presence;
 use super::request_log::RequestLog;
 use crate::buffer::Buffer;
 use crate::fault::Kind;
@@ -26,6 +32,8 @@ pub struct ClientConnection<'a> {
     pub input: Buffer,
     /// The session's timer.
     pub timer: &'a mut Timer,
+    /// Whether it is still there, during an exchange.
+    pub presence: Presence,
 }
 
 /// What becomes of the client's connection after an exchange.
@@ -60,6 +68,33 @@ impl ClientConnection<'_> {
         self.input.is_empty() && self.stream.unasked() != Unasked::Bytes
     }
 
+    /// Does `work`, for which the client waits, until it has ended, `limit` from the first wait has
+    /// passed, or the client has left.
+    pub async fn wait_for<T>(
+        &mut self,
+        limit: Duration,
+        mut work: Pin<&mut impl Future<Output = T>>,
+    ) -> Result<T, WaitEnded> {
+        let Self { stream, timer, presence, .. } = self;
+        let (client_read, _) = stream.split();
+        let mut left = pin!(presence.left(client_read));
+        let either = poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Ok(done)),
+            Poll::Pending => left.as_mut().poll(cx).map(|kind| Err(WaitEnded::ClientLeft(kind))),
+        });
+        let end = Cell::new(None);
+        let deadline = || {
+            let due = end.get().unwrap_or_else(|| Instant::now() + limit);
+            end.set(Some(due));
+            presence.deadline().map_or(due, |left| left.min(due))
+        };
+        let waited = timer.until(deadline, either).await;
+        waited.unwrap_or_else(|Elapsed| {
+            let has_left = presence.deadline().is_some_and(|left| Some(left) <= end.get());
+            Err(if has_left { WaitEnded::ClientLeft(Kind::Closed) } else { WaitEnded::TimedOut })
+        })
+    }
+
     /// Sends a whole buffer, of which each step may take `limit`.
     pub async fn send(
         &mut self,
@@ -77,6 +112,15 @@ impl ClientConnection<'_> {
             Err(Elapsed) => Err(Kind::TimedOut),
         }
     }
+}
+
+/// Why a wait that a client waits for has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitEnded {
+    /// Its deadline has passed.
+    TimedOut,
+    /// The client has left, in this way.
+    ClientLeft(Kind),
 }
 
 /// Logs how much was sent when it is dropped, even if the task is cancelled.

@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use super::attempt::{self, Freshness};
 use super::client::{AfterExchange, ClientConnection};
+use super::presence::Presence;
 use super::record::{self, AttemptTarget};
 use super::transfer::{self, Completed, FailedAttempt, Request};
 use super::transfer_state::UploadState;
@@ -29,6 +30,7 @@ pub async fn run(
     request: &mut Request,
     context: &WorkerContext,
 ) -> AfterExchange {
+    client.presence = Presence::new(Some(context.plan.timeouts.half_close));
     let Some(route) = request.route else {
         if let Some(request_log) = request.timing.request_log() {
             request_log.end(Termination::new(Ender::Rule, ExchangePhase::Connect), None);
@@ -173,7 +175,7 @@ async fn try_endpoint(
     let timeouts = request.route.map(|route| &context.plan.route(route).timeouts);
     let timeouts = timeouts.unwrap_or(&context.plan.upstream(target.upstream).timeouts);
     let header = announces.then(|| client.client_info.header(client.stream));
-    let leased = attempt::lease(context, target, freshness, header, client.timer).await;
+    let leased = attempt::lease(context, target, freshness, header, client).await;
     let mut lease = leased.map_err(|fault| FailedAttempt {
         fault,
         progress: Progress::Unsent,

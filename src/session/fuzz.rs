@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::client_info::ClientInfo;
 use super::h1;
 use super::request_log::RequestTiming;
-use super::simulation::{CLIENT, Exchanged, Outcome, Script, simulate};
+use super::simulation::{CLIENT, Exchanged, HALF_CLOSE, Outcome, Script, simulate};
 use crate::buffer::Buffer;
 use crate::http::fuzz::Chunks;
 use crate::http::h1::scan::{Scan, leading_blank};
@@ -25,6 +25,9 @@ const SCRIPT_BYTES_MAX: usize = 4096;
 /// How long a session may go on when nothing happens any more: a connection that never opens, an
 /// answer that does not come or a body that stalls, and then a client that does not leave.
 const QUIET_LIMIT: Duration = Duration::from_secs(5 * 2 + 60 + 60 + 30);
+
+/// The same after its client has reset the connection.
+const RESET_LIMIT: Duration = Duration::from_secs(1);
 
 /// The same behind a 101.
 const TUNNEL_LIMIT: Duration = Duration::from_secs(3600 + 60);
@@ -44,6 +47,10 @@ pub fn exchange(data: &[u8]) {
     refuse_repeats(&believed, &carried);
     let tunnels = carried.iter().flat_map(|c| &c.answers).any(|answer| answer.status == 101);
     let limit = if tunnels { TUNNEL_LIMIT } else { QUIET_LIMIT };
+    // Noticed at once, unless a POST's fate is still being found out.
+    if let Some(after) = outcome.after_reset {
+        assert!(after <= RESET_LIMIT, "ended {after:?} after its client had reset it");
+    }
     assert!(outcome.quiet <= limit, "ended {:?} after anything happened", outcome.quiet);
     check_answers(&outcome, &believed, &carried);
 }
@@ -268,7 +275,8 @@ fn check_answers(outcome: &Outcome, believed: &[Believed], carried: &[Carried]) 
         let rest = &got.bytes[at..];
         if rest.is_empty() {
             let whole = believed.iter().filter(|request| request.is_whole).count();
-            let is_due = goes_on && index < whole && !got.was_left && !outcome.drains;
+            let is_patient = outcome.after_finish.is_none_or(|after| after < HALF_CLOSE);
+            let is_due = goes_on && index < whole && !got.was_left && !outcome.drains && is_patient;
             assert!(!is_due, "no answer to request {index}");
             return;
         }
@@ -358,6 +366,58 @@ fn check_tunnel(
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::simulation::{HALF_CLOSE, Script, simulate};
+
+    /// What a client does at the end of `script`, 1 s after it began, and what its endpoint does.
+    fn after(client: &[u8], end: u8, endpoint: &[u8]) -> super::Outcome {
+        let client = [b"\0", client, b"\xffP\x01\xff", &[end]].concat();
+        simulate(&mut Script::read(&[&client, endpoint].concat()))
+    }
+
+    const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    const UPGRADE: &[u8] =
+        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nhello";
+
+    #[test]
+    fn a_reset_ends_a_session_at_once_wherever_it_stands() {
+        let upload = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\nhello";
+        let switching =
+            b"\xffN\xffAHTTP/1.1 101 A\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n\xffD";
+        let rows: [(&[u8], &[u8], usize); 8] = [
+            (GET, b"\xffN\xff?", 0),
+            (GET, b"\xffN\xffA", 0),
+            (&GET.repeat(2), b"\xffN\xffA", 0),
+            (GET, b"\xffN\xffAHTTP/1.1 103 A\r\n\r\n", 18),
+            (GET, b"\xffN\xffAHTTP/1.1 200 OK\r\n\r\nhello", 43),
+            (upload, b"\xffN\xffD", 0),
+            (upload, b"\xffN\xffAHTTP/1.1 200 OK\r\n\r\nhello", 43),
+            (UPGRADE, switching, 51),
+        ];
+        for (client, endpoint, told) in rows {
+            let outcome = after(client, b'R', endpoint);
+            let shown = (client.escape_ascii(), endpoint.escape_ascii());
+            assert_eq!(outcome.client.outward.bytes.len(), told, "{shown:?}");
+            assert_eq!(outcome.after_reset, Some(Duration::ZERO), "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_has_ended_its_direction_is_waited_with_for_so_long() {
+        let more = HALF_CLOSE + Duration::from_millis(3500);
+        let rows: [(&[u8], Duration); 3] = [
+            (b"\xffN\xffA", HALF_CLOSE),
+            (b"\xffN\xffAHTTP/1.1 200 OK\r\n\r\nhello", HALF_CLOSE),
+            // Something to pass on, 3.5 s after that.
+            (b"\xffN\xffAHTTP/1.1 200 OK\r\n\r\n\xffP\x02hello", more),
+        ];
+        for (endpoint, expected) in rows {
+            let outcome = after(GET, b'F', endpoint);
+            assert_eq!(outcome.after_finish, Some(expected), "{}", endpoint.escape_ascii());
+        }
+    }
+
     #[test]
     fn exchange() {
         crate::corpus::replay("exchange", 15_000, super::exchange);

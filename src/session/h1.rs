@@ -11,6 +11,7 @@ use super::attempt::RequestTraits;
 use super::client::{AfterExchange, ClientConnection, linger};
 use super::client_info::ClientInfo;
 use super::exchange;
+use super::presence::Presence;
 use super::record;
 use super::request_log::{RequestLog, RequestTiming};
 use super::transfer::Request;
@@ -173,8 +174,9 @@ async fn work(
     handle: &PlanHandle,
 ) -> Option<AfterExchange> {
     let has_come = early.is_some();
-    let mut client =
-        ClientConnection { stream, client_info, input: early.unwrap_or_default(), timer };
+    let presence = Presence::new(None);
+    let input = early.unwrap_or_default();
+    let mut client = ClientConnection { stream, client_info, input, timer, presence };
     if !has_come {
         // A connection that has just been accepted is taken to be readable, since most are.
         match client.stream.read_now(&mut client.input).await? {

@@ -4,10 +4,12 @@ pub mod accepted;
 pub mod attempt;
 pub mod client;
 pub mod client_info;
+pub mod directions;
 pub mod exchange;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod h1;
+pub mod presence;
 pub mod record;
 pub mod request_log;
 #[cfg(any(test, fuzzing))]

@@ -77,7 +77,9 @@ pub fn success(context: &WorkerContext, target: AttemptTarget, status: u16, now:
 /// the endpoint's: it was free to close it.
 pub fn failure(context: &WorkerContext, target: AttemptTarget, fault: Fault, was_stale: bool) {
     context.metrics.failed_attempts.add(1);
-    context.counts(target.upstream, target.endpoint).failed.add(1);
+    if fault.side != Side::Client {
+        context.counts(target.upstream, target.endpoint).failed.add(1);
+    }
     if let (Side::Upstream, Kind::Rejected(reject)) = (fault.side, fault.kind) {
         context.metrics.bad_responses[reject as usize].add(1);
     }

@@ -40,6 +40,9 @@ const PAUSES: [u64; 8] = [1, 10, 45, 60, 99, 110, 310, 610];
 /// More than any session takes, without the pauses of its script.
 const END: Duration = Duration::from_secs(3 * 3600);
 
+/// How long a client that has ended its direction is waited for.
+pub const HALF_CLOSE: Duration = Duration::from_secs(5);
+
 /// The address every client has.
 pub const CLIENT: Peer = Some(std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)));
 
@@ -186,6 +189,7 @@ impl Script {
                 header: Duration::from_secs(10),
                 keepalive: Duration::from_secs(60),
                 idle: Duration::from_secs(60),
+                half_close: HALF_CLOSE,
             },
             limits: Limits { head_bytes_max: 2048, fields_max: 24 },
             trusted: Trusted {
@@ -213,6 +217,10 @@ pub struct Outcome {
     pub quiet: Duration,
     /// Whether a drain began meanwhile.
     pub drains: bool,
+    /// How long the session went on after the client had ended its direction, if it did.
+    pub after_finish: Option<Duration>,
+    /// How long it went on after the client had reset the connection, if it did.
+    pub after_reset: Option<Duration>,
 }
 
 /// What passed over a connection, towards the proxy and back.
@@ -249,8 +257,8 @@ async fn run(script: &mut Script) -> Outcome {
     let context = script.context();
     let (limit, capacity) = (END + script.pauses(), script.capacity());
     let (log, mut scripts) = (Rc::clone(&opened), std::mem::take(&mut script.origins));
-    let last = Rc::new(Cell::new(Instant::now()));
-    let seen = Rc::clone(&last);
+    let moments = Rc::new(Moments::begin());
+    let seen = Rc::clone(&moments);
     memory::install(move |_| answer_dial(scripts.pop_front(), capacity, &log, &seen));
     let (ours, theirs) = Memory::pair(capacity);
     let client = theirs.transcript();
@@ -268,23 +276,47 @@ async fn run(script: &mut Script) -> Outcome {
     let listener = Listener::new(ListenerId::FIRST, ListenerKind::HTTP, &handle);
     let permit = ConnectionPermit::alone();
     let session = super::spawn(Accepted::new(stream, CLIENT, permit, &listener));
-    let playing = spawn_local(play(theirs, std::mem::take(&mut script.client), Rc::clone(&last)));
+    let client_moments = Rc::new(Moments::begin());
+    let steps = std::mem::take(&mut script.client);
+    let playing = spawn_local(play(theirs, steps, Rc::clone(&client_moments)));
     let ended = Timer::new().within(limit, session).await.expect("a session ends");
     ended.expect("a session does not panic");
     assert_eq!(context.drain.sessions(), 0);
     playing.abort();
     let origins = opened.borrow().iter().map(Exchanged::of).collect();
-    let (quiet, drains) = (last.get().elapsed(), script.drains());
-    Outcome { client: Exchanged::of(&client), origins, quiet, drains }
+    let since = |moment: &Cell<Option<Instant>>| moment.get().map(|moment| moment.elapsed());
+    Outcome {
+        client: Exchanged::of(&client),
+        origins,
+        quiet: moments.last.get().max(client_moments.last.get()).elapsed(),
+        drains: script.drains(),
+        after_finish: since(&client_moments.finished),
+        after_reset: since(&client_moments.reset),
+    }
+}
+
+/// When a peer did what matters to how long a session may go on.
+struct Moments {
+    /// Its last step.
+    last: Cell<Instant>,
+    finished: Cell<Option<Instant>>,
+    reset: Cell<Option<Instant>>,
+}
+
+impl Moments {
+    fn begin() -> Self {
+        let last = Cell::new(Instant::now());
+        Self { last, finished: Cell::new(None), reset: Cell::new(None) }
+    }
 }
 
 fn answer_dial(
     script: Option<Vec<Step>>,
     capacity: usize,
     opened: &RefCell<Vec<Transcript>>,
-    last: &Rc<Cell<Instant>>,
+    moments: &Rc<Moments>,
 ) -> Dialled {
-    last.set(Instant::now());
+    moments.last.set(Instant::now());
     let refused = || Some(Err(std::io::ErrorKind::ConnectionRefused.into()));
     match script {
         None => refused(),
@@ -293,14 +325,14 @@ fn answer_dial(
         Some(steps) => {
             let (ours, theirs) = Memory::pair(capacity);
             opened.borrow_mut().push(theirs.transcript());
-            spawn_local(play(theirs, steps, Rc::clone(last)));
+            spawn_local(play(theirs, steps, Rc::clone(moments)));
             Some(Ok(ours))
         }
     }
 }
 
 /// Does what the script says, reading beside it, and goes on reading behind it.
-async fn play(memory: Memory, steps: Vec<Step>, last: Rc<Cell<Instant>>) {
+async fn play(memory: Memory, steps: Vec<Step>, moments: Rc<Moments>) {
     let (is_deaf, arrivals, change) = (Cell::new(false), Cell::new(0_u64), Notify::new());
     let listening = async {
         loop {
@@ -319,7 +351,7 @@ async fn play(memory: Memory, steps: Vec<Step>, last: Rc<Cell<Instant>>) {
         change.notify_waiters();
     };
     let acting = async {
-        match act(&memory, steps, &is_deaf, &arrivals, &change, &last).await {
+        match act(&memory, steps, &is_deaf, &arrivals, &change, &moments).await {
             Goes::On => Ok(()),
             Goes::Away => Err(()),
         }
@@ -343,7 +375,7 @@ async fn act(
     is_deaf: &Cell<bool>,
     arrivals: &Cell<u64>,
     change: &Notify,
-    last: &Cell<Instant>,
+    moments: &Moments,
 ) -> Goes {
     let mut seen = 0;
     for step in steps {
@@ -357,7 +389,10 @@ async fn act(
                 seen = arrivals.get();
             }
             Step::Pause(length) => sleep(length).await,
-            Step::Finish => memory.shutdown(),
+            Step::Finish => {
+                memory.shutdown();
+                moments.finished.set(Some(Instant::now()));
+            }
             Step::Deafen(deaf) => {
                 is_deaf.set(deaf);
                 change.notify_waiters();
@@ -365,11 +400,12 @@ async fn act(
             Step::Close => return Goes::Away,
             Step::Reset => {
                 memory.set_reset_on_close(true);
+                moments.reset.set(Some(Instant::now()));
                 return Goes::Away;
             }
             Step::Refuse | Step::Ignore => {}
         }
-        last.set(Instant::now());
+        moments.last.set(Instant::now());
     }
     Goes::On
 }

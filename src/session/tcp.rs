@@ -8,7 +8,9 @@ use tokio::time::Instant;
 
 use super::accepted::Accepted;
 use super::attempt;
+use super::client::ClientConnection;
 use super::client_info::ClientInfo;
+use super::presence::Presence;
 use super::record::{self, AttemptTarget};
 use super::request_log::RequestLog;
 use super::tunnel::{self, Ends};
@@ -16,6 +18,7 @@ use crate::access_log::{Ender, ExchangePhase, Protocol, Termination};
 use crate::balance::Picked;
 use crate::balance::tried::Tried;
 use crate::buffer::Buffer;
+use crate::fault::Side;
 use crate::id::UpstreamId;
 use crate::net::deadline::Timer;
 use crate::net::stream::Stream;
@@ -30,8 +33,8 @@ pub struct Relay {
     pub context: Rc<WorkerContext>,
 }
 
-/// Serves a connection until it ends. One for which no endpoint is found is reset, so that nobody
-/// takes it for an empty answer. Its plan is let go once an endpoint has accepted: it may last for
+/// Serves a connection until it ends. One for which no endpoint is found is reset, so that it is
+/// not taken for an empty answer. Its plan is let go once an endpoint has accepted: it may last for
 /// longer than many plans.
 pub async fn serve(
     mut accepted: Accepted,
@@ -47,9 +50,18 @@ pub async fn serve(
     let mut timer = Timer::new();
     let announces = context.plan.upstream(upstream).announces.is_some();
     let header = announces.then(|| client_info.header(client));
-    let opened = Box::pin(open(upstream, header, (&context, request_log), &mut timer)).await;
+    let mut connection = ClientConnection {
+        stream: &mut *client,
+        client_info: &client_info,
+        input: early,
+        timer: &mut timer,
+        // Many a client that has said all waits long for what follows.
+        presence: Presence::new(None),
+    };
+    let logged = (&*context, request_log);
+    let opened = Box::pin(open(upstream, header, logged, &mut connection)).await;
+    let both = (connection.input, Buffer::new());
     let Some((mut endpoint, _in_flight)) = opened else {
-        context.metrics.tcp_refused.add(1);
         return client.set_reset_on_close(true);
     };
     context.metrics.tcp_opened.add(1);
@@ -57,19 +69,18 @@ pub async fn serve(
     let metrics = Arc::clone(&context.metrics);
     drop(context);
     let ends = Ends { client: &mut *client, upstream: &mut endpoint };
-    let both = (early, Buffer::new());
     if tunnel::run(ends, both, (&metrics, request_log), limit, &mut timer).await.is_err() {
         client.set_reset_on_close(true);
         endpoint.set_reset_on_close(true);
     }
 }
 
-/// Connects to endpoint after endpoint until one accepts or none is left.
+/// Connects to endpoint after endpoint until one accepts, none is left or the client has left.
 async fn open(
     upstream: UpstreamId,
     header: Option<Header>,
     (context, request_log): (&WorkerContext, Option<&RequestLog>),
-    timer: &mut Timer,
+    client: &mut ClientConnection<'_>,
 ) -> Option<(Stream, KeptInFlight)> {
     let (mut tried, mut attempts) = (Tried::default(), 0);
     loop {
@@ -78,6 +89,7 @@ async fn open(
             if let Some(request_log) = request_log.filter(|_| attempts == 0) {
                 request_log.end(Termination::new(Ender::Upstream, ExchangePhase::Connect), None);
             }
+            context.metrics.tcp_refused.add(1);
             return None;
         };
         if let Some(request_log) = request_log {
@@ -87,7 +99,7 @@ async fn open(
         let in_flight = context.begin(upstream, endpoint);
         context.metrics.retries.add(u64::from(attempts > 0));
         attempts += 1;
-        match attempt::open(context, target, header, timer).await {
+        match attempt::open(context, target, header, client).await {
             Ok(lease) => {
                 record::accepted(context, target);
                 if let Some(request_log) = request_log {
@@ -100,9 +112,13 @@ async fn open(
                 if let Some(request_log) = request_log {
                     request_log.fail(fault);
                 }
+                if fault.side == Side::Client {
+                    return None;
+                }
             }
         }
         if !tried.insert(endpoint) || tried.is_full() {
+            context.metrics.tcp_refused.add(1);
             return None;
         }
     }

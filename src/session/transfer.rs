@@ -1,24 +1,21 @@
 //! One attempt's transfer: the request going up and the answer coming down, side by side.
 
-use std::cell::Cell;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::{Pin, pin};
-use std::task::Poll;
-
-use tokio::time::Instant;
 
 use super::attempt::{self, Answer, Finality, RequestTraits};
 use super::client::{AfterExchange, ClientConnection};
+use super::directions::Directions;
 use super::record;
 use super::request_log::{RequestLog, RequestTiming, TrafficGuard};
-use super::transfer_state::{DownloadState, Interruption, UploadState, Waiting};
+use super::transfer_state::{DownloadState, Interruption, UploadState};
 use crate::access_log::ExchangePhase;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Side, Stage};
 use crate::http::h1::scan::Scan;
 use crate::http::message::head::Version;
 use crate::id::RouteId;
-use crate::net::deadline::{Activity, Elapsed, Timer};
+use crate::net::deadline::{Activity, Timer};
 use crate::net::delivery::CloseKind;
 use crate::net::pool::Lease;
 use crate::net::stream::{ReadHalf, WriteHalf};
@@ -85,7 +82,7 @@ pub async fn run(
     timeouts: &UpstreamTimeouts,
     lease: &mut Lease,
 ) -> Result<Completed, FailedAttempt> {
-    let ClientConnection { stream, input, timer, .. } = client;
+    let ClientConnection { stream, input, timer, presence, .. } = client;
     let Request { traits, body, outgoing, route, timing } = request;
     let request_log = timing.request_log();
     let kept = body.passed();
@@ -96,18 +93,14 @@ pub async fn run(
     let phase = if body.has_ended() { ExchangePhase::ResponseHead } else { ExchangePhase::Request };
     let known = outgoing.len() as u64;
     let traffic = TrafficGuard::begin((&context.metrics, request_log), phase, known, (&up, &down));
+    let held_back_at = (traits.expects && kept == 0).then_some(known);
+    let moved = (&activity, &up, &down);
+    let both = Directions::new(request_log, timeouts, presence, moved, held_back_at);
     let mut transfer = Transfer {
-        both: BothWays {
-            request_log,
-            timeouts,
-            activity: &activity,
-            sent_at: Activity::new(),
-            up: &up,
-            down: &down,
-            upload: Cell::new(UploadState::Running),
-            held_back_at: Cell::new((traits.expects && kept == 0).then_some(known)),
-        },
+        both: &both,
         context,
+        request_log,
+        down: &down,
         route: *route,
         timer,
         client_write,
@@ -118,15 +111,17 @@ pub async fn run(
         begun: None,
     };
     let ended = {
+        let left = pin!(presence.left(client_read));
         let upload = pin!(async {
             up.write(&mut upstream_write, outgoing.filled()).await?;
             outgoing.settle();
             relay(body, input, &mut client_read, &mut upstream_write, &up).await
         });
-        transfer.run(upload, *traits).await
+        let client_side = pin!(both.client_side(upload, left));
+        transfer.run(client_side, *traits).await
     };
     drop(traffic);
-    let (heard, upload, begun) = (transfer.heard, transfer.both.upload.get(), transfer.begun);
+    let (heard, upload, begun) = (transfer.heard, both.upload(), transfer.begun);
     count_broken_off(context, upload);
     if upload != UploadState::Done {
         // However its connection is closed now, the request must not look whole.
@@ -191,8 +186,10 @@ fn close_kind(kind: Kind, upload: UploadState) -> CloseKind {
 
 /// A transfer under way.
 struct Transfer<'a> {
-    both: BothWays<'a>,
+    both: &'a Directions<'a>,
     context: &'a WorkerContext,
+    request_log: Option<&'a RequestLog>,
+    down: &'a Meter<'a>,
     route: Option<RouteId>,
     timer: &'a mut Timer,
     client_write: WriteHalf<'a>,
@@ -210,13 +207,13 @@ struct Transfer<'a> {
 impl Transfer<'_> {
     async fn run(
         &mut self,
-        mut upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
+        mut client_side: Pin<&mut impl Future<Output = Interruption>>,
         traits: RequestTraits,
     ) -> Result<Completed, Fault> {
         let mut interim = 0;
         loop {
-            let length = self.head(upload.as_mut()).await?;
-            let is_sent = self.both.upload.get() == UploadState::Done;
+            let length = self.head(client_side.as_mut()).await?;
+            let is_sent = self.both.upload() == UploadState::Done;
             // An answer that comes while the request is still being sent may mean that the client
             // never sends the rest of it.
             let persists = traits.persists && is_sent && !self.context.is_draining();
@@ -229,15 +226,19 @@ impl Transfer<'_> {
             // An endpoint that answers a request it has not read may take its body for the next.
             answer.upstream_persists &= is_sent;
             match answer.finality {
-                Finality::Final => return self.finish(upload, answer).await,
-                Finality::Upgrade if is_sent => return self.switch(upload, answer.status).await,
+                Finality::Final => return self.finish(client_side, answer).await,
+                Finality::Upgrade if is_sent => {
+                    return self.switch(client_side, answer.status).await;
+                }
                 Finality::Upgrade => return Err(bad_answer(Reject::UnaskedUpgrade)),
                 Finality::Interim if interim == INTERIM_MAX => {
                     return Err(bad_answer(Reject::TooManyInterim));
                 }
                 // RFC 9110 §15.2: an HTTP/1.0 client must not be sent one.
                 Finality::Interim if traits.version == Version::Http10 => {}
-                Finality::Interim => self.pass_on_interim(upload.as_mut(), answer.status).await?,
+                Finality::Interim => {
+                    self.pass_on_interim(client_side.as_mut(), answer.status).await?;
+                }
             }
             interim += 1;
         }
@@ -245,24 +246,25 @@ impl Transfer<'_> {
 
     /// The final answer begins to go to the client.
     fn answered(&self, status: u16) {
-        record::response(self.context, self.route, self.both.request_log, status);
-        if let Some(request_log) = self.both.request_log {
-            request_log.behind(self.both.down.bytes());
+        record::response(self.context, self.route, self.request_log, status);
+        if let Some(request_log) = self.request_log {
+            request_log.behind(self.down.bytes());
         }
     }
 
     /// Waits for the head of an answer while the request is on its way; returns its length.
     async fn head(
         &mut self,
-        upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
+        client_side: Pin<&mut impl Future<Output = Interruption>>,
     ) -> Result<usize, Fault> {
         let length = {
-            let Self { both, context, timer, upstream_read: from, received, .. } = self;
+            let Self { both, context, request_log, timer, upstream_read: from, received, .. } =
+                self;
             // A head that drips keeps nothing going: only the request's bytes put the deadline off.
             let dripping = Activity::new();
             let meter = Meter::new(&dripping);
             let reading = pin!(async {
-                if let (Some(request_log), true) = (both.request_log, received.is_empty()) {
+                if let (Some(request_log), true) = (*request_log, received.is_empty()) {
                     if meter.read(from, received).await? == 0 {
                         return Err(Broken { end: End::Source, kind: Kind::Closed });
                     }
@@ -272,12 +274,7 @@ impl Transfer<'_> {
                     read_head(from, received, Scan::response(), &context.plan.limits, &meter);
                 read.await.map_err(|kind| Broken { end: End::Source, kind })
             });
-            both.activity.touch();
-            both.sent_at.touch();
-            if both.upload.get() != UploadState::Running {
-                both.await_head();
-            }
-            both.drive(timer, upload, DownloadState::Head, reading).await
+            both.drive(timer, client_side, DownloadState::Head, reading).await
         };
         self.heard |= !self.received.is_empty();
         length
@@ -285,33 +282,34 @@ impl Transfer<'_> {
 
     async fn pass_on_interim(
         &mut self,
-        upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
+        client_side: Pin<&mut impl Future<Output = Interruption>>,
         status: u16,
     ) -> Result<(), Fault> {
         // One that is cut must not be followed by an answer of ours.
         self.begun = Some(AfterExchange::Reset);
-        self.send(upload, DownloadState::Interim, None).await?;
+        self.send(client_side, DownloadState::Interim, None).await?;
         self.begun = None;
+        self.both.passed_on();
         if status == 100 {
-            self.both.held_back_at.set(None);
+            self.both.stop_holding_back();
         }
         Ok(())
     }
 
     async fn switch(
         &mut self,
-        upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
+        client_side: Pin<&mut impl Future<Output = Interruption>>,
         status: u16,
     ) -> Result<Completed, Fault> {
         self.begun = Some(AfterExchange::Reset);
         self.answered(status);
-        self.send(upload, DownloadState::Switching, None).await?;
+        self.send(client_side, DownloadState::Switching, None).await?;
         Ok(Completed::Upgraded { early: std::mem::take(&mut self.received) })
     }
 
     async fn finish(
         &mut self,
-        upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
+        client_side: Pin<&mut impl Future<Output = Interruption>>,
         mut answer: Answer,
     ) -> Result<Completed, Fault> {
         // A body that breaks the rules in its first bytes can still be answered with a 502.
@@ -328,8 +326,8 @@ impl Transfer<'_> {
         if answer.ends_with_connection {
             self.client_write.set_reset_on_close(true);
         }
-        self.send(upload, DownloadState::Body, Some(&mut answer.body)).await?;
-        let upload = self.both.upload.get();
+        self.send(client_side, DownloadState::Body, Some(&mut answer.body)).await?;
+        let upload = self.both.upload();
         // The kernel reports a reset once; if the upload met it, the answer seems to end in order.
         if is_unframed && upload == UploadState::Reset {
             return Err(Fault::upstream(Stage::ResponseBody, Kind::Reset));
@@ -345,107 +343,20 @@ impl Transfer<'_> {
     /// request is on its way.
     async fn send(
         &mut self,
-        upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
+        client_side: Pin<&mut impl Future<Output = Interruption>>,
         state: DownloadState,
         body: Option<&mut Body>,
     ) -> Result<(), Fault> {
-        let Self { both, timer, client_write, upstream_read, received, out, .. } = self;
-        both.activity.touch();
+        let Self { both, down, timer, client_write, upstream_read, received, out, .. } = self;
         let sending = pin!(async {
-            both.down.write(client_write, out.filled()).await?;
+            down.write(client_write, out.filled()).await?;
             out.clear();
             match body {
-                Some(body) => relay(body, received, upstream_read, client_write, both.down).await,
+                Some(body) => relay(body, received, upstream_read, client_write, down).await,
                 None => Ok(()),
             }
         });
-        both.drive(timer, upload, state, sending).await
-    }
-}
-
-/// What the two directions of a transfer share.
-struct BothWays<'a> {
-    request_log: Option<&'a RequestLog>,
-    timeouts: &'a UpstreamTimeouts,
-    activity: &'a Activity,
-    /// When the request had been sent, or the wait for a head began.
-    sent_at: Activity,
-    up: &'a Meter<'a>,
-    down: &'a Meter<'a>,
-    upload: Cell<UploadState>,
-    /// After how many bytes the client waits for a 100, if it does and none has come.
-    held_back_at: Cell<Option<u64>>,
-}
-
-impl BothWays<'_> {
-    /// Does a step of the answer, `work`, and goes on with the upload meanwhile.
-    ///
-    /// Not an async function: that would keep its arguments twice.
-    fn drive<T>(
-        &self,
-        timer: &mut Timer,
-        mut upload: Pin<&mut impl Future<Output = Result<(), Broken>>>,
-        download: DownloadState,
-        mut work: Pin<&mut impl Future<Output = Result<T, Broken>>>,
-    ) -> impl Future<Output = Result<T, Fault>> {
-        let both = poll_fn(move |cx| {
-            if self.upload.get() == UploadState::Running
-                && let Poll::Ready(ended) = upload.as_mut().poll(cx)
-            {
-                self.upload.set(UploadState::after(ended, download)?);
-                self.sent_at.touch();
-                if download == DownloadState::Head {
-                    self.await_head();
-                }
-            }
-            work.as_mut().poll(cx).map_err(Interruption::Download)
-        });
-        let mut driven = timer.until(move || self.deadline(download), both);
-        poll_fn(move |cx| {
-            let ended = Pin::new(&mut driven).poll(cx);
-            ended.map(|ended| {
-                let ended = ended.unwrap_or_else(|Elapsed| Err(self.timed_out()));
-                ended.map_err(|interruption| interruption.fault(self.upload.get(), download))
-            })
-        })
-    }
-
-    /// The request has been sent, as far as it will be: its answer is what is waited for.
-    fn await_head(&self) {
-        if let Some(request_log) = self.request_log {
-            request_log.enter(ExchangePhase::ResponseHead);
-        }
-    }
-
-    /// Whether the client sends no more of its request before it is sent a 100: a request is then as
-    /// good as sent.
-    fn is_held_back(&self) -> bool {
-        Some(self.up.bytes()) == self.held_back_at.get() && self.up.waits_for() == End::Source
-    }
-
-    fn deadline(&self, download: DownloadState) -> Instant {
-        let timeouts = self.timeouts;
-        match (download, self.upload.get()) {
-            (DownloadState::Head, UploadState::Running) if self.is_held_back() => {
-                self.activity.last() + timeouts.response
-            }
-            (DownloadState::Head, UploadState::Running)
-            | (DownloadState::Interim | DownloadState::Switching | DownloadState::Body, _) => {
-                self.activity.last() + timeouts.idle
-            }
-            (
-                DownloadState::Head,
-                UploadState::Done
-                | UploadState::Refused
-                | UploadState::Reset
-                | UploadState::BrokenOff(_),
-            ) => self.sent_at.last() + timeouts.response,
-        }
-    }
-
-    fn timed_out(&self) -> Interruption {
-        let (up, down) = (self.up.waits_for(), self.down.waits_for());
-        Interruption::TimedOut(Waiting { up, down, is_held_back: self.is_held_back() })
+        both.drive(timer, client_side, state, sending).await
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Interruption {
     Upload(Kind),
     /// The answer's direction broke.
     Download(Broken),
+    /// The client left, in this way.
+    ClientLeft(Kind),
     /// Nothing moved in time.
     TimedOut(Waiting),
 }
@@ -55,7 +57,7 @@ pub struct Waiting {
 
 impl UploadState {
     /// What follows once the upload has ended like this. A client that breaks its request off ends
-    /// the exchange, unless the final answer has begun.
+    /// the exchange, unless the final answer has begun and the client may still be reading it.
     pub fn after(
         ended: Result<(), Broken>,
         download: DownloadState,
@@ -64,12 +66,16 @@ impl UploadState {
             (Ok(()), _) => Ok(Self::Done),
             (Err(Broken { end: End::Sink, kind: Kind::Reset }), _) => Ok(Self::Reset),
             (Err(Broken { end: End::Sink, .. }), _) => Ok(Self::Refused),
-            (Err(Broken { end: End::Source, kind }), DownloadState::Body) => {
-                Ok(Self::BrokenOff(kind))
-            }
+            (
+                Err(Broken { end: End::Source, kind: kind @ (Kind::Closed | Kind::Rejected(_)) }),
+                DownloadState::Body,
+            ) => Ok(Self::BrokenOff(kind)),
             (
                 Err(Broken { end: End::Source, kind }),
-                DownloadState::Head | DownloadState::Interim | DownloadState::Switching,
+                DownloadState::Head
+                | DownloadState::Interim
+                | DownloadState::Switching
+                | DownloadState::Body,
             ) => Err(Interruption::Upload(kind)),
         }
     }
@@ -99,11 +105,35 @@ impl Interruption {
                     _ => Fault::upstream(Stage::ResponseBody, kind),
                 }
             }
+            (Self::ClientLeft(kind), Head | Interim | Switching | Body) => {
+                Fault::client(stage_left(upload, download), kind)
+            }
             (Self::TimedOut(waiting), Head) => head_timed_out(upload, waiting),
             (Self::TimedOut(waiting), Interim | Switching | Body) => {
                 body_timed_out(upload, waiting)
             }
         }
+    }
+}
+
+/// What a client has left.
+fn stage_left(upload: UploadState, download: DownloadState) -> Stage {
+    match (upload, download) {
+        (UploadState::Running, _) => Stage::Request,
+        (
+            UploadState::Done
+            | UploadState::Refused
+            | UploadState::Reset
+            | UploadState::BrokenOff(_),
+            DownloadState::Head,
+        ) => Stage::ResponseHead,
+        (
+            UploadState::Done
+            | UploadState::Refused
+            | UploadState::Reset
+            | UploadState::BrokenOff(_),
+            DownloadState::Interim | DownloadState::Switching | DownloadState::Body,
+        ) => Stage::ResponseBody,
     }
 }
 
