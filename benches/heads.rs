@@ -104,6 +104,7 @@ fn rewrite_request(name: &str, bytes: &'static [u8]) -> Case {
         host_default: "",
         client: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))),
         trusted: false,
+        real_ip: None,
         request_id: None,
     };
     Case::new(name, move || {

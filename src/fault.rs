@@ -141,7 +141,7 @@ impl Fault {
 
     /// Whether another attempt may be made after this one.
     pub fn retryable(&self, progress: Progress, idempotent: bool) -> bool {
-        if self.side == Side::Client {
+        if self.side == Side::Client || self.is_of_descriptors() {
             return false;
         }
         match progress {
@@ -151,6 +151,12 @@ impl Fault {
             Progress::Unanswered => idempotent && self.kind != Kind::TimedOut,
             Progress::Underway => false,
         }
+    }
+
+    /// Whether it was for want of a descriptor, which another endpoint would not help.
+    fn is_of_descriptors(self) -> bool {
+        let errno = self.errno.map(|Errno(number)| i32::from(number.get()));
+        self.side == Side::Local && matches!(errno, Some(libc::EMFILE | libc::ENFILE))
     }
 
     /// The reason in words, fixed and free of anything a peer wrote.
@@ -216,9 +222,15 @@ impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match i32::from(self.0.get()) {
             libc::EACCES => "EACCES",
+            libc::EADDRNOTAVAIL => "EADDRNOTAVAIL",
+            libc::EAGAIN => "EAGAIN",
             libc::ECONNABORTED => "ECONNABORTED",
             libc::ECONNREFUSED => "ECONNREFUSED",
             libc::ECONNRESET => "ECONNRESET",
+            libc::EMFILE => "EMFILE",
+            libc::ENFILE => "ENFILE",
+            libc::ENOBUFS => "ENOBUFS",
+            libc::ENOMEM => "ENOMEM",
             libc::EHOSTUNREACH => "EHOSTUNREACH",
             libc::ENETDOWN => "ENETDOWN",
             libc::ENETUNREACH => "ENETUNREACH",

@@ -124,6 +124,9 @@ fn balance(words: &[String], sources: &Sources, signals: Signals) -> Result<Exit
     let config = configure(sources)?;
     let token = token(&config, sources)?;
     if sources.flags.test {
+        for warning in &config.warnings {
+            eprintln!("evener: {warning}");
+        }
         print(&summary(&config))?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -122,6 +122,8 @@ pub struct Metrics {
     pub retries: Counter,
     /// Attempts that failed, whoever was to blame.
     pub failed_attempts: Counter,
+    /// Those among them for which this machine had no descriptor, port or memory.
+    pub local_failures: Counter,
     /// Answers that ended short of their length.
     pub cut_answers: Counter,
     /// Client heads that did not come whole in time.
@@ -152,7 +154,8 @@ pub struct EndpointMetrics {
     pub begun: Counter,
     /// Attempts ended, however.
     pub ended: Counter,
-    /// Attempts that failed, whoever was to blame.
+    /// Attempts that the endpoint failed; those that ended for want of something on this machine, or
+    /// because of the client, are none.
     pub failed: Counter,
     /// Connections opened.
     pub connects: Counter,
@@ -186,6 +189,7 @@ impl Metrics {
             aliases: Counter::default(),
             retries: Counter::default(),
             failed_attempts: Counter::default(),
+            local_failures: Counter::default(),
             cut_answers: Counter::default(),
             head_timeouts: Counter::default(),
             durations: Histogram::default(),

@@ -17,6 +17,7 @@ fn a_request_is_a_line() {
     let line = logged.line();
     let rows = [
         ("client", json!("127.0.0.1")),
+        ("peer", json!("127.0.0.1")),
         ("method", json!("GET")),
         ("target", json!("/a?b")),
         ("protocol", json!("HTTP/1.1")),

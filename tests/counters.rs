@@ -1,5 +1,13 @@
 //! What is counted of requests besides what other tests look at.
 
+use std::time::Duration;
+
+use evener::fault::{Fault, Kind, Stage};
+use evener::id::{EndpointId, UpstreamId};
+use evener::session::record::{self, AttemptTarget};
+use tokio::time::Instant;
+
+use crate::support::paused;
 use crate::support::{Origin, Proxy, eventually};
 
 #[test]
@@ -23,4 +31,18 @@ fn every_response_is_timed_and_counted_by_its_route() {
     let routes = &proxy.plan().routes;
     let counts: Vec<u64> = routes.iter().map(|route| route.counts[0].responses[2].get()).collect();
     assert_eq!(counts, [2, 1]);
+}
+
+#[test]
+fn a_fault_of_this_machine_is_none_of_the_endpoints() {
+    paused::run(Duration::from_secs(1), async {
+        let context = paused::context(&["--route", "/=127.0.0.1:1", "--max-fails", "1"]);
+        let (upstream, endpoint) = (UpstreamId::new(0), EndpointId::new(0));
+        let target = AttemptTarget { upstream, endpoint, started: Instant::now() };
+        let fault = Fault::upstream(Stage::Connect, Kind::Exhausted);
+        record::failure(&context, target, fault, false);
+        assert_eq!(context.counts(upstream, endpoint).failed.get(), 0);
+        assert_eq!(context.metrics.local_failures.get(), 1);
+        assert!(paused::is_open(&context));
+    });
 }

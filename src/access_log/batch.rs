@@ -63,8 +63,10 @@ impl Texts {
 pub struct Facts {
     /// When the first byte of the request came, in microseconds since 1970 (UTC).
     pub unix_micros: u64,
-    /// The client's address; `None`: it came by a unix socket.
+    /// The client's address, as trusted proxies name it; `None`: it came by a unix socket.
     pub client: Option<IpAddr>,
+    /// The address of the connection itself; `None`: a unix socket.
+    pub peer: Option<IpAddr>,
     /// What it spoke.
     pub protocol: Protocol,
     /// The status that was sent; 0: none was.
@@ -89,10 +91,15 @@ pub struct Facts {
 
 impl Facts {
     /// Of what has just begun.
-    pub const fn new(unix_micros: u64, client: Option<IpAddr>, protocol: Protocol) -> Self {
+    pub const fn new(
+        unix_micros: u64,
+        (client, peer): (Option<IpAddr>, Option<IpAddr>),
+        protocol: Protocol,
+    ) -> Self {
         Self {
             unix_micros,
             client,
+            peer,
             protocol,
             status: 0,
             bytes_from_client: 0,
@@ -212,6 +219,7 @@ impl Batch {
         Entry {
             unix_micros: facts.unix_micros,
             client: facts.client,
+            peer: facts.peer,
             protocol: facts.protocol,
             tls: None,
             method: part(0),

@@ -1,5 +1,6 @@
 //! The combined log format, and what is written behind it.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::date::Dates;
@@ -10,10 +11,7 @@ use crate::decimal::{decimal, padded};
 
 /// Appends the entry in the combined format, without the end of the line.
 pub(super) fn write(entry: &Entry<'_>, dates: &mut Dates, out: &mut Vec<u8>) {
-    match entry.client {
-        Some(client) => text::ip(client, out),
-        None => out.extend_from_slice(b"unix:"),
-    }
+    address(entry.client, out);
     out.extend_from_slice(b" - - [");
     dates.common(entry.unix_micros, out);
     out.extend_from_slice(b"] \"");
@@ -67,6 +65,15 @@ fn rest(entry: &Entry<'_>, out: &mut Vec<u8>) {
     text::word(or_dash(entry.request_id), out);
     out.extend_from_slice(b" tls=");
     text::word(or_dash(entry.tls.unwrap_or_default().as_bytes()), out);
+    out.extend_from_slice(b" peer=");
+    address(entry.peer, out);
+}
+
+fn address(address: Option<IpAddr>, out: &mut Vec<u8>) {
+    match address {
+        Some(address) => text::ip(address, out),
+        None => out.extend_from_slice(b"unix:"),
+    }
 }
 
 fn number<const WIDTH: usize>(name: &[u8; WIDTH], number: u64, out: &mut Vec<u8>) {

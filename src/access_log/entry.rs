@@ -41,8 +41,10 @@ pub struct Timers {
 pub(super) struct Entry<'a> {
     /// When the first byte of the request came, in microseconds since 1970 (UTC).
     pub unix_micros: u64,
-    /// The client's address; `None`: it came by a unix socket.
+    /// The client's address, as trusted proxies name it; `None`: it came by a unix socket.
     pub client: Option<IpAddr>,
+    /// The address of the connection itself; `None`: a unix socket.
+    pub peer: Option<IpAddr>,
     /// What it spoke.
     pub protocol: Protocol,
     /// The version of TLS, if it was spoken.

@@ -10,14 +10,17 @@ use crate::decimal::decimal;
 pub(super) fn write(entry: &Entry<'_>, dates: &mut Dates, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"time\":\"");
     dates.rfc3339(entry.unix_micros, out);
-    out.extend_from_slice(b"\",\"client\":");
-    match entry.client {
-        Some(client) => {
-            out.push(b'"');
-            text::ip(client, out);
-            out.push(b'"');
+    out.push(b'"');
+    for (name, address) in [(&b"client"[..], entry.client), (b"peer", entry.peer)] {
+        member(name, out);
+        match address {
+            Some(address) => {
+                out.push(b'"');
+                text::ip(address, out);
+                out.push(b'"');
+            }
+            None => out.extend_from_slice(b"null"),
         }
-        None => out.extend_from_slice(b"null"),
     }
     let strings: [(&[u8], &[u8]); 8] = [
         (b"method", entry.method),

@@ -10,7 +10,7 @@
 //! 192.0.2.7 - - [21/Nov/2026:13:48:17 +0000] "GET /x HTTP/1.1" 200 123 "referer" "user agent"
 //! host="a.example" route="a.example/x" upstream="app" tried=10.0.0.1:80,10.0.0.2:80 retries=1
 //! up=310 down=123 spliced=0 head=0.000010 queue=- connect=0.000200 first_byte=0.001000
-//! total=0.001300 end=-- id=- tls=-
+//! total=0.001300 end=-- id=- tls=- peer=192.0.2.7
 //! ```
 //!
 //! (on one line). What is absent is `-`, a status that was never sent `000` as in nginx, a client on a
@@ -18,7 +18,7 @@
 //! all bytes that were sent, with heads, as `$bytes_sent` of nginx.
 //!
 //! JSON is an object per line with the same names, and besides them `time` (RFC 3339, UTC,
-//! microseconds), `client`, `method`, `target`, `protocol`, `status`, `referer` and `user_agent`.
+//! microseconds), `client`, `peer`, `method`, `target`, `protocol`, `status`, `referer` and `user_agent`.
 //! Times are seconds as numbers, `tried` is an array, what is absent is null. The line is ASCII; bytes
 //! of a client that are not UTF-8 are U+FFFD there, while the combined format keeps them as `\xHH`.
 
@@ -42,7 +42,7 @@ pub use termination::{Ender, ExchangePhase, Termination};
 
 /// Nothing is known, and it was sent in 2026.
 #[cfg(test)]
-pub const NOTHING: Facts = Facts::new(1_795_268_897_123_456, None, Protocol::Http);
+pub const NOTHING: Facts = Facts::new(1_795_268_897_123_456, (None, None), Protocol::Http);
 
 #[cfg(test)]
 mod tests {
@@ -77,6 +77,7 @@ mod tests {
 
     const EXCHANGE: Facts = Facts {
         client: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))),
+        peer: Some(IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9))),
         protocol: Protocol::Http11,
         status: 200,
         bytes_from_client: 310,
@@ -111,13 +112,13 @@ mod tests {
              \"https://b.example/\" \"curl/8\" host=\"a.example\" route=\"/s\" \
              upstream=\"app\" tried=10.0.0.1:80,unix:/s retries=1 up=310 down=123 \
              spliced=7 head=0.000010 queue=- connect=- first_byte=0.001000 total=61.000300 \
-             end=-- id=01JD tls=-\n"
+             end=-- id=01JD tls=- peer=10.9.9.9\n"
         );
         assert_eq!(
             parsed(&exchange(), TEXTS, "/s"),
             json!({
-                "time": "2026-11-21T13:48:17.123456Z", "client": "192.0.2.7", "method": "GET",
-                "target": "/x", "protocol": "HTTP/1.1", "referer": "https://b.example/",
+                "time": "2026-11-21T13:48:17.123456Z", "client": "192.0.2.7", "peer": "10.9.9.9",
+                "method": "GET", "target": "/x", "protocol": "HTTP/1.1", "referer": "https://b.example/",
                 "user_agent": "curl/8", "host": "a.example", "route": "/s",
                 "upstream": "app", "id": "01JD", "tls": null, "status": 200,
                 "tried": ["10.0.0.1:80", "unix:/s"], "retries": 1, "up": 310,
@@ -133,10 +134,12 @@ mod tests {
             line(&NOTHING, [b""; 6], "/s", Format::Combined),
             "unix: - - [21/Nov/2026:13:48:17 +0000] \"- - HTTP\" 000 0 \"-\" \"-\" host=\"-\" \
              route=\"-\" upstream=\"-\" tried=- retries=0 up=0 down=0 spliced=0 head=- queue=- \
-             connect=- first_byte=- total=0.000000 end=-- id=- tls=-\n"
+             connect=- first_byte=- total=0.000000 end=-- id=- tls=- peer=unix:\n"
         );
         let object = parsed(&NOTHING, [b""; 6], "/s");
-        for name in ["client", "method", "target", "host", "status", "route", "id", "tls", "head"] {
+        for name in
+            ["client", "peer", "method", "target", "host", "status", "route", "id", "tls", "head"]
+        {
             assert_eq!(object[name], Value::Null, "{name}");
         }
         assert_eq!(object["tried"], json!([]));
@@ -149,7 +152,10 @@ mod tests {
         let combined = line(&NOTHING, texts, "/s", Format::Combined);
         assert_eq!(combined.lines().count(), 1);
         assert_eq!(combined.matches('"').count(), 12);
-        assert!(combined.contains(" end=-- id=a\\x22\\x20end=CH\\x0A tls=-"), "{combined}");
+        assert!(
+            combined.contains(" end=-- id=a\\x22\\x20end=CH\\x0A tls=- peer=unix:"),
+            "{combined}"
+        );
         let request = combined.split('"').nth(1).unwrap();
         assert_eq!(request.split(' ').count(), 3, "{request}");
         let object = parsed(&NOTHING, texts, "/s");
@@ -211,10 +217,10 @@ mod tests {
             );
             assert_eq!(combined.matches('"').count(), 12, "{combined}");
             let rest = combined.rsplit('"').next().unwrap();
-            assert_eq!(rest.split(' ').count(), 14, "{combined}");
+            assert_eq!(rest.split(' ').count(), 15, "{combined}");
             assert!(json.is_ascii() && json.lines().count() == 1, "{json}");
             let object: Value = serde_json::from_str(&json).unwrap();
-            assert_eq!(object.as_object().unwrap().len(), 24);
+            assert_eq!(object.as_object().unwrap().len(), 25);
             let expected = String::from_utf8_lossy(&target);
             assert_eq!(object["target"].as_str().unwrap_or_default(), expected);
             assert_eq!(object["tried"].as_array().unwrap().len() as u64, number % 3);

@@ -23,7 +23,7 @@ use crate::upstream::health::Tick;
 /// A counter of a worker, and what it is called.
 type Row = (&'static str, &'static str, fn(&Metrics) -> &Counter);
 
-const COUNTERS: [Row; 17] = [
+const COUNTERS: [Row; 18] = [
     ("connections_accepted_total", "Client connections accepted.", |all| &all.accepted),
     ("connections_refused_total", "Client connections reset: too many of their client.", |all| {
         &all.turned_away
@@ -47,6 +47,9 @@ const COUNTERS: [Row; 17] = [
     ("failed_attempts_total", "Attempts that failed, whoever was to blame.", |all| {
         &all.failed_attempts
     }),
+    ("local_failures_total", "Attempts for which this machine had no descriptor or port.", |all| {
+        &all.local_failures
+    }),
     ("cut_answers_total", "Answers that ended short of their length.", |all| &all.cut_answers),
     ("upstream_connections_opened_total", "Connections to endpoints opened.", |all| &all.connects),
     ("upstream_connections_reused_total", "Attempts on a connection used before.", |all| {
@@ -64,7 +67,7 @@ type EndpointRow = (&'static str, Type, &'static str, fn(&EndpointMetrics) -> u6
 
 const OF_ENDPOINTS: [EndpointRow; 6] = [
     ("requests_total", Type::Counter, "Attempts at an endpoint.", |own| own.begun.get()),
-    ("failures_total", Type::Counter, "Attempts that failed.", |own| own.failed.get()),
+    ("failures_total", Type::Counter, "Attempts that the endpoint failed.", |own| own.failed.get()),
     ("requests_in_flight", Type::Gauge, "Attempts under way.", EndpointMetrics::in_flight),
     ("connections_idle", Type::Gauge, "Idle connections, a second ago at most.", |own| {
         own.idle.get()

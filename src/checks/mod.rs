@@ -30,7 +30,7 @@ use crate::proxy_protocol::{Header, Version};
 use crate::relay::copy::Meter;
 use crate::relay::head::read_head;
 use crate::session::attempt;
-use crate::session::record::log_transition;
+use crate::session::record::{log_local, log_transition};
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::failures::{Failed, Met};
 use crate::upstream::health::{Admission, CheckVerdict, RiseFall, Tick};
@@ -224,8 +224,11 @@ impl Checker {
 
     /// Reports the outcome; a fault of this machine says nothing about the endpoint.
     fn judge(&self, targets: &[CheckTarget], rise_fall: &mut RiseFall, result: Result<(), Fault>) {
-        if matches!(result, Err(fault) if fault.side == Side::Local) {
-            return;
+        if let Err(fault) = result
+            && fault.side == Side::Local
+        {
+            let address = |of: &CheckTarget| of.upstream.endpoint(of.endpoint).address.clone();
+            return targets.iter().take(1).for_each(|of| log_local(&address(of), fault));
         }
         rise_fall.record(result.is_ok());
         let now = self.now();

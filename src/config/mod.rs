@@ -2,6 +2,7 @@
 //! later.
 
 pub mod admin;
+mod capacity;
 pub mod cli;
 pub mod describe;
 pub mod explain;
@@ -31,6 +32,7 @@ use crate::net::limiter::Capacity;
 use crate::plan::trusted::Trusted;
 use crate::plan::{ClientTimeouts, Plan};
 use admin::Admin;
+use capacity::Descriptors;
 pub use listeners::ListenerConfig;
 use listeners::Listeners;
 use mistake::{Mistake, Mistakes};
@@ -41,15 +43,6 @@ use value::Resolve;
 
 /// The least and the most bytes of a head that may be allowed.
 const MAX_HEAD: (usize, usize) = (1024, HEAD_BYTES_CEILING);
-
-/// More descriptors than Linux gives a process by itself (`fs.nr_open`).
-const CONNECTIONS_MAX: NonZeroUsize = NonZeroUsize::new(1 << 20).expect("is not 0");
-
-/// Descriptors kept for logs, checks and the control thread.
-const RESERVED: usize = 128;
-
-/// Descriptors kept for a worker: its pipes (`net::splice`), its listeners, its runtime.
-const RESERVED_BY_WORKER: usize = 160;
 
 /// What is written about each request, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +80,8 @@ pub struct Config {
     pub pid_file: Option<PathBuf>,
     /// Where it can be asked and told, if anywhere.
     pub admin: Option<Admin>,
+    /// What is no mistake, but may not be what was meant.
+    pub warnings: Vec<String>,
     /// The file it was read from, if any.
     pub file: Option<PathBuf>,
 }
@@ -98,6 +93,9 @@ impl Config {
         let mut mistakes = Mistakes::default();
         let threads =
             mistakes.note(&sources.place("threads"), threads(&flags.threads), NonZeroUsize::MIN);
+        let descriptors = Descriptors::of_process();
+        let is_default = value::number(&flags.threads, 0, 0).is_ok();
+        let threads = if is_default { threads.min(descriptors.threads_max()) } else { threads };
         let settings = Settings::of_flags(sources, &mut mistakes);
         let mut upstreams =
             Upstreams::of_file(sources, settings, threads.get(), resolve, &mut mistakes);
@@ -108,6 +106,9 @@ impl Config {
         upstreams.refuse_unused(sources, &mut mistakes);
         upstreams.refuse_meaningless(sources, &mut mistakes);
         refuse_empty(sources, &mut mistakes);
+        let open = listeners.said.len();
+        descriptors.refuse_too_few(threads, open, &mut mistakes);
+        let (capacity, warning) = capacity::of(sources, descriptors, threads, open, &mut mistakes);
         let drain = value::duration(&flags.drain_timeout);
         let log_level = value::log_level(&flags.log_level);
         let config = Self {
@@ -124,7 +125,8 @@ impl Config {
             pid_file: flags.pid_file.as_ref().map(PathBuf::from),
             admin: Admin::of(sources, resolve, &mut mistakes),
             file: flags.config.as_ref().map(PathBuf::from),
-            capacity: capacity(sources, threads, &mut mistakes),
+            capacity,
+            warnings: warning.into_iter().collect(),
             drain_timeout: mistakes.note(&sources.place("drain-timeout"), drain, Duration::ZERO),
             log_level: mistakes.note(
                 &sources.place("log-level"),
@@ -210,24 +212,6 @@ fn access_log(sources: &Sources, mistakes: &mut Mistakes) -> Option<AccessLogCon
     Some(AccessLogConfig { target, format: format? })
 }
 
-/// Without a word, what descriptors are there for: two for each client, its own and that to its
-/// endpoint, after what a worker may have besides.
-fn capacity(sources: &Sources, threads: NonZeroUsize, mistakes: &mut Mistakes) -> Capacity {
-    let mut bound = |flag: &'static str, text: &Option<String>| {
-        let text = text.as_ref()?;
-        let number = value::number(text, NonZeroUsize::MIN, CONNECTIONS_MAX);
-        mistakes.take(&sources.place(flag), number)
-    };
-    let said = bound("max-connections", &sources.flags.max_connections);
-    let per_client_max =
-        bound("max-connections-per-client", &sources.flags.max_connections_per_client);
-    let descriptors = usize::try_from(descriptors()).unwrap_or(usize::MAX);
-    let reserved = RESERVED + threads.get().saturating_mul(RESERVED_BY_WORKER);
-    let room = NonZeroUsize::new(descriptors.saturating_sub(reserved) / 2);
-    let room = room.unwrap_or(NonZeroUsize::MIN).min(CONNECTIONS_MAX);
-    Capacity { connections_max: said.unwrap_or(room), per_client_max }
-}
-
 fn upgrade_sock(sources: &Sources, mistakes: &mut Mistakes) -> Option<PathBuf> {
     let said = sources.flags.upgrade_sock.as_ref();
     if said.is_none() && sources.flags.upgrade {
@@ -236,12 +220,6 @@ fn upgrade_sock(sources: &Sources, mistakes: &mut Mistakes) -> Option<PathBuf> {
     }
     let path = said?;
     mistakes.take(&sources.place("upgrade-sock"), value::socket_path(path))
-}
-
-/// How many descriptors this process may have, once it has raised its limit.
-fn descriptors() -> u64 {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    limit.maximum.unwrap_or(u64::MAX)
 }
 
 fn timeouts(sources: &Sources, mistakes: &mut Mistakes) -> ClientTimeouts {

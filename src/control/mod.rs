@@ -107,6 +107,9 @@ pub fn run(config: Config, around: RunOptions) -> Result<(), StartError> {
     for address in running.addresses() {
         log::info!("listening on {address}, {} threads", running.config().threads);
     }
+    for warning in &running.config().warnings {
+        log::warn!("{warning}");
+    }
     systemd::watch(running.workers().clone()).map_err(StartError::Thread)?;
     let control_state = Arc::new(ControlState::new(&running));
     let open =

@@ -130,6 +130,9 @@ impl Running {
         let (open, listener_handles) =
             self.listeners.prepare(&next.listeners, Vec::new(), next.threads.get())?;
         let changes = difference(&self.config, &next);
+        for warning in &next.warnings {
+            log::warn!("{warning}");
+        }
         self.limiter.set(next.capacity);
         let plan = Arc::clone(&next.plan);
         self.workers.adopt(&plan, listener_handles);

@@ -311,6 +311,7 @@ fn write_request(head: &RequestHead<'_, '_>, framing: Framing) -> Vec<u8> {
         host_default: "here",
         client: Some([192, 0, 2, 7].into()),
         trusted: is_trusted(head),
+        real_ip: None,
         request_id: request_id(head),
     };
     let mut out = Buffer::new();

@@ -5,6 +5,7 @@ pub mod access_log;
 pub mod access_logger;
 pub mod error_log;
 pub mod log_writer;
+pub mod once_per_second;
 mod output;
 pub mod queue;
 pub mod target;

@@ -6,9 +6,10 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::Path;
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+use super::keep_alive;
 use super::stream::Stream;
 use crate::address::Address;
 
@@ -131,6 +132,8 @@ impl ListeningSocket {
         if socket.domain()? == Domain::UNIX {
             UnixListener::from_std(socket.into()).map(Self::Unix)
         } else {
+            // Here, since another process or a service manager may have opened it.
+            keep_alive::enable(&SockRef::from(&socket))?;
             TcpListener::from_std(socket.into()).map(Self::Tcp)
         }
     }
@@ -187,8 +190,6 @@ impl ListeningSocket {
 
 #[cfg(test)]
 mod tests {
-    use socket2::SockRef;
-
     use super::*;
 
     #[tokio::test]
@@ -211,5 +212,20 @@ mod tests {
         let _client = std::net::TcpStream::connect(address).unwrap();
         let (Stream::Tcp(stream), _) = listener.accept().await.unwrap() else { panic!("not TCP") };
         assert!(SockRef::from(&stream).tcp_nodelay().unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_is_accepted_probes_a_silent_peer() {
+        let any = Address::Tcp(([127, 0, 0, 1], 0).into());
+        let Bound { address, mut sockets } = bind(&any, 1).unwrap();
+        let Address::Tcp(address) = address else { panic!("not TCP") };
+        let listener = ListeningSocket::register(sockets.remove(0)).unwrap();
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        let (Stream::Tcp(stream), _) = listener.accept().await.unwrap() else { panic!("not TCP") };
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), keep_alive::IDLE);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), keep_alive::INTERVAL);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), keep_alive::PROBES);
     }
 }

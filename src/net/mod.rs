@@ -3,7 +3,9 @@
 pub mod connect;
 pub mod deadline;
 pub mod delivery;
+pub mod descriptors;
 pub mod hand_off;
+pub mod keep_alive;
 pub mod limiter;
 pub mod listen;
 #[cfg(any(test, fuzzing))]

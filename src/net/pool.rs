@@ -87,6 +87,12 @@ impl Pool {
         self.idle.drain(..surplus);
     }
 
+    /// Closes the half that was used least recently: their descriptors are needed elsewhere.
+    pub fn shed(&mut self) {
+        let half = self.idle.len().div_ceil(2);
+        self.idle.drain(..half);
+    }
+
     /// Takes all out that have nothing to hide: quiet, and sure to have been answered whole.
     pub fn take(&mut self, now: Instant) -> Vec<Lease> {
         let all = std::mem::take(&mut self.idle).into_iter();
@@ -129,6 +135,10 @@ impl Pool {
         if lease.stream.unasked() != Unasked::Nothing {
             return Err(NotPooled::NotQuiet);
         }
+        if !lease.is_reused {
+            // Not when it was opened: one that is never idle does not need it.
+            lease.stream.keep_alive();
+        }
         let ready = match ending {
             Ending::Framed => now,
             Ending::Announced => now + QUARANTINE,
@@ -149,7 +159,7 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::os::unix::net::UnixStream as StdUnixStream;
 
     use super::*;
@@ -245,6 +255,34 @@ mod tests {
         pool.close();
         assert!(pool.is_empty());
         assert_eq!(pool.put(third, Ending::Framed, Instant::now()), Err(NotPooled::Full));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_older_half_goes_where_descriptors_are_needed() {
+        let mut pool = keeping();
+        let ((first, mut older), (second, _b)) = (pair(), pair());
+        pool.put(first, Ending::Framed, Instant::now()).unwrap();
+        pool.put(second, Ending::Framed, Instant::now()).unwrap();
+        pool.shed();
+        assert_eq!((pool.len(), older.read(&mut [0]).unwrap()), (1, 0));
+        pool.shed();
+        assert!(pool.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_kept_probes_a_silent_peer() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = Stream::tcp(tokio::net::TcpStream::connect(address).await.unwrap());
+        let _peer = listener.accept().unwrap();
+        let mut pool = keeping();
+        pool.put(Lease::new(stream), Ending::Framed, Instant::now()).unwrap();
+        let Some(Lease { stream: Stream::Tcp(stream), .. }) = pool.lease(Instant::now()) else {
+            panic!("not kept")
+        };
+        let socket = socket2::SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), crate::net::keep_alive::IDLE);
     }
 
     #[tokio::test(start_paused = true)]

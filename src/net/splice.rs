@@ -212,7 +212,7 @@ thread_local! {
 impl Pipes {
     fn new() -> Self {
         let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        Self { spare: Vec::new(), open: 0, open_max: share(descriptors), refused_for: 0 }
+        Self { spare: Vec::new(), open: 0, open_max: pipes_max(descriptors), refused_for: 0 }
     }
 
     fn open_another(&mut self) -> Option<Store> {
@@ -243,7 +243,7 @@ impl Pipes {
 }
 
 /// How many pipes a thread may have if the process may have so many descriptors.
-fn share(descriptors: u64) -> usize {
+pub fn pipes_max(descriptors: u64) -> usize {
     usize::try_from(descriptors / DESCRIPTORS_PER_PIPE).unwrap_or(PIPES_MAX).min(PIPES_MAX)
 }
 
@@ -420,7 +420,7 @@ mod tests {
 
     #[test]
     fn where_descriptors_are_scarce_pipes_are_too() {
-        assert_eq!([0, 255, 1024, 16_384, u64::MAX].map(share), [0, 0, 4, 64, 64]);
+        assert_eq!([0, 255, 1024, 16_384, u64::MAX].map(pipes_max), [0, 0, 4, 64, 64]);
     }
 
     #[tokio::test]

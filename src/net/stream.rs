@@ -16,6 +16,7 @@ use tokio::io::{Interest, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::delivery::Delivery;
+use super::keep_alive;
 #[cfg(any(test, fuzzing))]
 use super::memory::{Memory, MemoryEnd};
 use crate::buffer::Buffer;
@@ -174,6 +175,15 @@ impl Stream {
             Self::Unix(_) => None,
             #[cfg(any(test, fuzzing))]
             Self::Memory(memory) => Some(memory.delivery()),
+        }
+    }
+
+    /// Has the kernel probe a silent peer, if this is TCP. Clients' connections have that of their
+    /// listener.
+    pub fn keep_alive(&self) {
+        if let Self::Tcp(stream) = self {
+            // Best effort: without it a peer that is gone is found out later, by a timeout.
+            let _ = keep_alive::enable(&SockRef::from(stream));
         }
     }
 

@@ -15,6 +15,7 @@ use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::log::access_logger::{AccessLogger, Log};
 use crate::metrics::{EndpointMetrics, Metrics, RouteMetrics};
 use crate::net::deadline::Epoch;
+use crate::net::listen::Peer;
 use crate::net::pool::{Ending, Lease, Pool};
 use crate::upstream::Upstream;
 use crate::upstream::endpoint::{Endpoint, Record};
@@ -117,6 +118,11 @@ impl WorkerContext {
         matches!(self.drain.phase(), DrainPhase::Draining | DrainPhase::Closing)
     }
 
+    /// Whether connections of this client are counted: those of a trusted proxy are not.
+    pub fn is_limited(&self, client: Peer) -> bool {
+        !self.plan.trusted.contains(client)
+    }
+
     /// Picks an endpoint of an upstream; see [`Balancer::pick`].
     pub fn pick(
         &self,
@@ -174,6 +180,13 @@ impl WorkerContext {
                 let _ = pool.borrow_mut().put(lease, Ending::Framed, Instant::now());
                 return;
             }
+        }
+    }
+
+    /// Closes some of the idle upstream connections: their descriptors are needed elsewhere.
+    pub fn shed(&self) {
+        for pool in self.shares.iter().flat_map(|share| &share.pools) {
+            pool.borrow_mut().shed();
         }
     }
 

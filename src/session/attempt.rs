@@ -1,5 +1,6 @@
 //! One try at one endpoint: the connection it goes over, and the head of its answer.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use tokio::time::sleep;
 
 use super::client::{ClientConnection, WaitEnded};
 use super::record::AttemptTarget;
+use crate::address::Address;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Stage};
 use crate::http::h1::chunked::Emit;
@@ -21,6 +23,7 @@ use crate::http::message::head::{Method, ResponseHead, Storage, Version};
 use crate::net::connect::connect;
 use crate::net::deadline::Timer;
 use crate::net::delivery::{CloseKind, DeliveryVerdict};
+use crate::net::descriptors;
 use crate::net::pool::{Ending, Lease};
 use crate::net::stream::{Stream, Unasked};
 use crate::plan::context::WorkerContext;
@@ -101,23 +104,61 @@ pub async fn open(
     client: &mut ClientConnection<'_>,
 ) -> Result<Lease, Fault> {
     let upstream = context.plan.upstream(target.upstream);
+    let is_starved = Cell::new(false);
     let opening = pin!(async {
-        let mut lease = Lease::new(connect(&upstream.endpoint(target.endpoint).address).await?);
+        let address = &upstream.endpoint(target.endpoint).address;
+        let mut lease = Lease::new(dial(context, address, &is_starved).await?);
         if let (Some(version), Some(header)) = (upstream.announces, header) {
             lease.carried = announce(version, header, &mut lease.stream).await?;
         }
         Ok(lease)
     });
     let fault = |kind| Fault::upstream(Stage::Connect, kind);
+    let late = || {
+        if is_starved.get() {
+            fault(Kind::Exhausted).caused_by(&descriptors::exhausted())
+        } else {
+            fault(Kind::TimedOut)
+        }
+    };
     let opened = client.wait_for(upstream.timeouts.connect, opening).await;
     let lease = opened.map_err(|ended| match ended {
-        WaitEnded::TimedOut => fault(Kind::TimedOut),
+        WaitEnded::TimedOut => late(),
         WaitEnded::ClientLeft(kind) => Fault::client(Stage::Connect, kind),
     })?;
     let lease = lease.map_err(|error: io::Error| fault(Kind::of(&error)).caused_by(&error))?;
     context.metrics.connects.add(1);
     context.counts(target.upstream, target.endpoint).connects.add(1);
     Ok(lease)
+}
+
+/// Between two tries to get a descriptor.
+const ROOM_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Connects to an endpoint. While there is no descriptor for it, idle connections are closed, and one
+/// that others give back is waited for; `is_starved` says so meanwhile.
+async fn dial(
+    context: &WorkerContext,
+    address: &Address,
+    is_starved: &Cell<bool>,
+) -> io::Result<Stream> {
+    match connect(address).await {
+        Err(error) if descriptors::are_exhausted(&error) => {}
+        dialled => return dialled,
+    }
+    is_starved.set(true);
+    // Boxed: it is rare, and each request would have room for it.
+    let waiting = async {
+        loop {
+            context.shed();
+            descriptors::ask();
+            match connect(address).await {
+                Err(error) if descriptors::are_exhausted(&error) => sleep(ROOM_INTERVAL).await,
+                dialled => return dialled,
+            }
+        }
+    };
+    Box::pin(waiting).await.inspect(|_| is_starved.set(false))
 }
 
 /// Says who a connection is for; returns how many bytes that took.

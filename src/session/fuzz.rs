@@ -110,7 +110,7 @@ fn believe(bytes: &[u8], context: &Rc<WorkerContext>) -> Vec<Believed> {
         let mut input = Buffer::new();
         input.append(&head[..length]);
         let local = || "localhost".to_owned();
-        let timing = RequestTiming::begin(context, CLIENT);
+        let timing = RequestTiming::begin(context, &client_info);
         let whole = (&mut input, length);
         let Ok(mut request) = h1::prepare(whole, &client_info, local, context, timing) else {
             return all;

@@ -27,11 +27,14 @@ use crate::http::h1::persistence::{self, Options};
 use crate::http::h1::reply::Reply;
 use crate::http::h1::scan::{Limits, Scan, leading_blank};
 use crate::http::message::field::Name;
+use crate::http::message::forwarded_for;
 use crate::http::message::head::{Method, RequestHead, Storage, Version};
 use crate::id::RouteId;
 use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::hand_off::HandOffClosed;
+use crate::net::listen::Peer;
 use crate::net::stream::{ReadHalf, Stream};
+use crate::plan::Plan;
 use crate::plan::context::WorkerContext;
 use crate::plan::handle::PlanHandle;
 use crate::plan::listener::Listener;
@@ -225,7 +228,7 @@ async fn next_request(
     context: &WorkerContext,
 ) -> Result<Arrival<Request>, Refused> {
     let plan = &*context.plan;
-    let mut timing = RequestTiming::begin(context, client.client_info.client);
+    let mut timing = RequestTiming::begin(context, client.client_info);
     let before = client.input.len();
     let activity = Activity::new();
     let meter = Meter::new(&activity);
@@ -333,8 +336,9 @@ fn read(
     let mut outgoing = Buffer::new();
     let head = parse::request(&input.filled()[..length], &plan.limits, &mut storage)?;
     let trusted = client_info.is_trusted(&plan.trusted);
+    let client = real_client(&head, client_info, trusted, plan);
     if let Some(request_log) = &mut timing.request_log {
-        request_log.read(&head, if trusted { request_id(&head) } else { None });
+        request_log.read(&head, client, if trusted { request_id(&head) } else { None });
     }
     let framing = framing::request(&head)?;
     let path = route::normalise(head.path().as_bytes()).map_err(|_| Reject::PathAboveRoot)?;
@@ -362,6 +366,7 @@ fn read(
         host_default: &host_default,
         client: client_info.client,
         trusted,
+        real_ip: client.filter(|_| client != client_info.peer()),
         request_id: timing.request_log().map(RequestLog::request_id),
     };
     let aliases = encode::request(&head, &edit, &mut outgoing)?;
@@ -372,6 +377,21 @@ fn read(
     }
     let chunks = if options.names_fields() { Emit::BareChunks } else { Emit::Chunks };
     Ok((traits, route, Body::new(framing, chunks), outgoing))
+}
+
+/// Who a request is from: behind a trusted proxy, whom it names.
+fn real_client(
+    head: &RequestHead<'_, '_>,
+    client_info: &ClientInfo,
+    trusted: bool,
+    plan: &Plan,
+) -> Peer {
+    if !trusted {
+        return client_info.client;
+    }
+    let named = head.fields.values(Name::ForwardedFor);
+    let is_trusted = |address| plan.trusted.contains(Some(address));
+    forwarded_for::client(named, client_info.client, is_trusted)
 }
 
 /// What the client calls its request: if it does so once, and not to us only.

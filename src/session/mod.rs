@@ -39,16 +39,18 @@ use h1::Wait;
 use request_log::RequestLog;
 use tcp::Relay;
 
-/// Serves a connection that has just been accepted, or resets it if there are too many of its client;
-/// a proxy in front is none.
+/// Serves a connection that has just been accepted, or resets it if there are too many of its client.
+/// A trusted proxy is no client: its connections carry the requests of many.
 pub fn admit(
     mut stream: Stream,
     peer: Peer,
     mut permit: ConnectionPermit,
     listener: &Rc<Listener>,
 ) {
-    if listener.kind().preamble == Preamble::Nothing && permit.name(peer).is_err() {
-        listener.handle.get().metrics.turned_away.add(1);
+    let context = listener.handle.get();
+    let is_named = listener.kind().preamble == Preamble::Nothing;
+    if is_named && context.is_limited(peer) && permit.name(peer).is_err() {
+        context.metrics.turned_away.add(1);
         return stream.set_reset_on_close(true);
     }
     spawn(Accepted::new(stream, peer, permit, listener));
@@ -94,8 +96,7 @@ async fn serve_otherwise(mut accepted: Accepted, preamble: Preamble, relay: Opti
             }
         }
     };
-    if preamble == Preamble::ProxyHeader && accepted.permit.name(client_info.client).is_err() {
-        accepted.listener.handle.get().metrics.turned_away.add(1);
+    if preamble == Preamble::ProxyHeader && !count(&mut accepted, client_info.client) {
         return accepted.stream.set_reset_on_close(true);
     }
     match relay {
@@ -104,9 +105,18 @@ async fn serve_otherwise(mut accepted: Accepted, preamble: Preamble, relay: Opti
     }
 }
 
+/// Counts a connection for its client, and says whether it may stay.
+fn count(accepted: &mut Accepted, client: Peer) -> bool {
+    let context = accepted.listener.handle.get();
+    let stays = !context.is_limited(client) || accepted.permit.name(client).is_ok();
+    context.metrics.turned_away.add(u64::from(!stays));
+    stays
+}
+
 /// One that has said nothing, such as a check by the proxy, is not worth a line.
 fn log_refusal(context: &WorkerContext, proxy: Peer, early: &Buffer, fault: Fault) {
-    if let Some(mut request_log) = RequestLog::begin(context, proxy, Protocol::Tcp, Instant::now())
+    if let Some(mut request_log) =
+        RequestLog::begin(context, (proxy, proxy), Protocol::Tcp, Instant::now())
     {
         request_log.read_odd(early.filled());
         request_log.fail(fault);

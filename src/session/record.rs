@@ -3,8 +3,10 @@
 use tokio::time::Instant;
 
 use super::request_log::RequestLog;
+use crate::address::Address;
 use crate::fault::{Fault, Kind, Side, Stage};
 use crate::id::{EndpointId, RouteId, UpstreamId};
+use crate::log::once_per_second::OncePerSecond;
 use crate::plan::context::WorkerContext;
 use crate::upstream::Upstream;
 use crate::upstream::failures::{Failed, Met};
@@ -77,8 +79,14 @@ pub fn success(context: &WorkerContext, target: AttemptTarget, status: u16, now:
 /// the endpoint's: it was free to close it.
 pub fn failure(context: &WorkerContext, target: AttemptTarget, fault: Fault, was_stale: bool) {
     context.metrics.failed_attempts.add(1);
-    if fault.side != Side::Client {
-        context.counts(target.upstream, target.endpoint).failed.add(1);
+    match fault.side {
+        Side::Upstream => context.counts(target.upstream, target.endpoint).failed.add(1),
+        Side::Local => {
+            context.metrics.local_failures.add(1);
+            let upstream = context.plan.upstream(target.upstream);
+            log_local(&upstream.endpoint(target.endpoint).address, fault);
+        }
+        Side::Client => {}
     }
     if let (Side::Upstream, Kind::Rejected(reject)) = (fault.side, fault.kind) {
         context.metrics.bad_responses[reject as usize].add(1);
@@ -96,6 +104,15 @@ pub fn failure(context: &WorkerContext, target: AttemptTarget, fault: Fault, was
     if let Some(transition) = transition {
         log_transition(upstream, target.endpoint, transition, now, &fault);
     }
+}
+
+static LOCAL_WARNINGS: OncePerSecond = OncePerSecond::new();
+
+/// Logs that this machine is short of something, which may concern every request there is.
+pub fn log_local(address: &Address, fault: Fault) {
+    let Some(before) = LOCAL_WARNINGS.permits(Instant::now()) else { return };
+    let errno = fault.errno.map_or_else(String::new, |errno| format!(": {errno}"));
+    log::warn!("cannot connect to {address}: {fault}{errno} ({before} times before)");
 }
 
 /// Logs what has become of an endpoint at `now`, once per change.

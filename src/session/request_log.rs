@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::client_info::ClientInfo;
 use crate::access_log::{Ender, ExchangePhase, Facts, Protocol, TRIED_MAX, Termination, Texts};
 use crate::balance::tried::ATTEMPTS_MAX;
 use crate::fault::{Fault, Kind, Side};
@@ -52,10 +53,11 @@ enum Fate {
 }
 
 impl RequestLog {
-    /// About something that begins now; none, if nothing is logged.
+    /// About something that begins now; none, if nothing is logged. The connection it came over is
+    /// that of `peer`.
     pub fn begin(
         context: &WorkerContext,
-        client: Peer,
+        (client, peer): (Peer, Peer),
         protocol: Protocol,
         began: Instant,
     ) -> Option<Box<Self>> {
@@ -65,7 +67,11 @@ impl RequestLog {
             log: Rc::clone(log),
             began,
             texts: access_logger.spare(),
-            facts: RefCell::new(Facts::new(access_logger.unix_micros(began), client, protocol)),
+            facts: RefCell::new(Facts::new(
+                access_logger.unix_micros(began),
+                (client, peer),
+                protocol,
+            )),
             sent: Cell::new(began),
             ended: Cell::new(None),
             phase: Cell::new(ExchangePhase::RequestHead),
@@ -85,10 +91,12 @@ impl RequestLog {
         self.facts.get_mut().timers.head = Some(took);
     }
 
-    /// Keeps what the line is to say of the head, and finds a name for the request: what its client
+    /// Keeps what the line is to say of the head, which is from `client`, and finds a name for the request: what its client
     /// calls it, if that counts, or one of our own.
-    pub fn read(&mut self, head: &RequestHead<'_, '_>, theirs: Option<&[u8]>) {
-        self.facts.get_mut().protocol = protocol(head.version);
+    pub fn read(&mut self, head: &RequestHead<'_, '_>, client: Peer, theirs: Option<&[u8]>) {
+        let facts = self.facts.get_mut();
+        facts.client = client;
+        facts.protocol = protocol(head.version);
         let (mut referer, mut user_agent): (&[u8], &[u8]) = (b"", b"");
         for (known, name, value) in head.fields.iter() {
             match name.len() {
@@ -247,9 +255,10 @@ pub struct RequestTiming {
 
 impl RequestTiming {
     /// From this client, now.
-    pub fn begin(context: &WorkerContext, client: Peer) -> Self {
+    pub fn begin(context: &WorkerContext, client_info: &ClientInfo) -> Self {
         let began = Instant::now();
-        let request_log = RequestLog::begin(context, client, Protocol::Http, began);
+        let addresses = (client_info.client, client_info.peer());
+        let request_log = RequestLog::begin(context, addresses, Protocol::Http, began);
         Self { began, ready: began, request_log }
     }
 

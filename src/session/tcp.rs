@@ -43,8 +43,9 @@ pub async fn serve(
     Relay { upstream, context }: Relay,
 ) {
     let began = context.log.is_some().then(Instant::now);
+    let addresses = (client_info.client, client_info.peer());
     let request_log =
-        began.and_then(|now| RequestLog::begin(&context, client_info.client, Protocol::Tcp, now));
+        began.and_then(|now| RequestLog::begin(&context, addresses, Protocol::Tcp, now));
     let request_log = request_log.as_deref();
     let client = &mut accepted.stream;
     let mut timer = Timer::new();

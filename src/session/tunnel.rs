@@ -39,6 +39,8 @@ pub async fn run(
     let (up, down) = (Meter::new(&activity), Meter::new(&activity));
     client.set_reset_on_close(true);
     upstream.set_reset_on_close(true);
+    // The client's has it from its listener.
+    upstream.keep_alive();
     let both = duplex((&mut *client, early.0), (&mut *upstream, early.1), (&up, &down));
     let traffic =
         TrafficGuard::begin((metrics, request_log), ExchangePhase::Tunnel, 0, (&up, &down));
@@ -62,4 +64,29 @@ pub async fn run(
         request_log.sever(side, kind);
     }
     Err(TunnelBroken)
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, Stream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (listener.accept().await.unwrap().0, Stream::Tcp(stream))
+    }
+
+    #[tokio::test]
+    async fn the_endpoint_is_probed_while_it_is_silent() {
+        let ((client, mut ours), (endpoint, mut theirs)) = (pair().await, pair().await);
+        drop((client, endpoint));
+        let ends = Ends { client: &mut ours, upstream: &mut theirs };
+        let (both, limit) = ((Buffer::new(), Buffer::new()), Duration::from_secs(60));
+        run(ends, both, (&Metrics::new(), None), limit, &mut Timer::new()).await.unwrap();
+        let Stream::Tcp(stream) = theirs else { panic!("not TCP") };
+        assert!(SockRef::from(&stream).keepalive().unwrap());
+    }
 }

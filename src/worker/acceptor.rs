@@ -10,6 +10,8 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep};
 
 use crate::id::ListenerId;
+use crate::log::once_per_second::OncePerSecond;
+use crate::net::descriptors;
 use crate::net::limiter::{ConnectionLimiter, ConnectionPermit};
 use crate::net::listen::{ListeningSocket, Peer};
 use crate::net::stream::Stream;
@@ -21,6 +23,8 @@ const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration
 
 /// Between two warnings that there is no room.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
+
+static ACCEPT_WARNINGS: OncePerSecond = OncePerSecond::new();
 
 /// What a listener needs to take connections in.
 pub(super) struct Acceptor {
@@ -97,7 +101,13 @@ impl Acceptor {
                 Err(error) if is_of_one_connection(&error) => metrics.accept_errors.add(1),
                 Err(error) => {
                     metrics.accept_errors.add(1);
-                    log::warn!("cannot accept connections: {error}; next try in {backoff:?}");
+                    if descriptors::are_exhausted(&error) {
+                        self.listener.handle.get().shed();
+                        descriptors::ask();
+                    }
+                    if let Some(before) = ACCEPT_WARNINGS.permits(Instant::now()) {
+                        log::warn!("cannot accept connections: {error} ({before} times before)");
+                    }
                     sleep(backoff).await;
                     backoff = (backoff * 2).min(ACCEPT_BACKOFF.1);
                 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::buffer::Buffer;
 use crate::drain::{Drain, DrainPhase};
@@ -23,6 +23,7 @@ use crate::id::ListenerId;
 use crate::log::access_logger::AccessLogger;
 use crate::metrics::Metrics;
 use crate::net::deadline::Epoch;
+use crate::net::descriptors;
 use crate::net::hand_off::{HandOff, HandedOff};
 use crate::net::limiter::ConnectionLimiter;
 use crate::net::listen::ListeningSocket;
@@ -210,7 +211,9 @@ impl Worker {
             HandedOff::Client { listener: id, peer, header, is_answered } => {
                 let client_info = ClientInfo::known(peer, header);
                 let mut permit = self.limiter.enter_anyway();
-                permit.name_anyway(client_info.client);
+                if self.handle.get().is_limited(client_info.client) {
+                    permit.name_anyway(client_info.client);
+                }
                 let wait = if is_answered { Wait::Next } else { Wait::First };
                 // Its own may not be one of ours; it goes on by the rules for requests.
                 let unknown = || Listener::new(id, ListenerKind::HTTP, &self.handle);
@@ -270,8 +273,14 @@ async fn drain(drain: &Drain, deadline: Instant) {
 }
 
 async fn sweep(handle: Rc<PlanHandle>) {
+    let mut next = Instant::now() + SWEEP_INTERVAL;
     loop {
-        sleep(SWEEP_INTERVAL).await;
-        handle.get().sweep();
+        tokio::select! {
+            () = sleep_until(next) => {
+                handle.get().sweep();
+                next = Instant::now() + SWEEP_INTERVAL;
+            }
+            () = descriptors::asked() => handle.get().shed(),
+        }
     }
 }

@@ -52,8 +52,8 @@ fn what_a_trusted_peer_says() {
     assert_eq!(
         arriving(FROM_AFAR, &["--trusted", "127.0.0.1"]),
         "GET / HTTP/1.1\r\nHost: a:80\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: far.test\r\n\
-         X-Forwarded-Port: 443\r\nX-Real-IP: 1.2.3.4\r\nForwarded: for=1.2.3.4\r\n\
-         X-Forwarded-For: 1.2.3.4, 5.6.7.8, 127.0.0.1\r\n\r\n"
+         X-Forwarded-Port: 443\r\nForwarded: for=1.2.3.4\r\n\
+         X-Forwarded-For: 1.2.3.4, 5.6.7.8, 127.0.0.1\r\nX-Real-IP: 5.6.7.8\r\n\r\n"
     );
 }
 

@@ -1,14 +1,15 @@
 //! Which file may do what: what it imports, what it touches, and whether `unsafe` is in it.
 
 use super::hold;
-use super::source::{Source, branches, find_words, is_word, line_of};
+use super::imports::{files_of, imports};
+use super::source::{Source, find_words, line_of};
 
 /// The rooms from the ground up: rank, folder, files. A file imports only what stands before it.
-const HOUSE: &[(u8, &str, &[&str])] = &[
+pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (0, "", &["address", "decimal", "reject", "fault", "buffer", "drain", "id", "corpus"]),
     (1, "proxy_protocol/", &["header", "line", "block", "mod", "fuzz"]),
     (1, "route/", &["path", "pattern", "trie", "mod", "fuzz"]),
-    (1, "http/message/", &["authority", "field", "head", "mod"]),
+    (1, "http/message/", &["authority", "field", "forwarded_for", "head", "mod"]),
     (
         1,
         "http/h1/",
@@ -55,6 +56,8 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
         &[
             "deadline",
             "delivery",
+            "descriptors",
+            "keep_alive",
             "memory",
             "stream",
             "splice",
@@ -79,6 +82,7 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
             "access_logger",
             "access_log",
             "error_log",
+            "once_per_second",
             "mod",
         ],
     ),
@@ -88,10 +92,10 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
         4,
         "session/",
         &[
-            "request_log",
-            "record",
             "accepted",
             "client_info",
+            "request_log",
+            "record",
             "presence",
             "client",
             "attempt",
@@ -120,6 +124,7 @@ const HOUSE: &[(u8, &str, &[&str])] = &[
             "routes",
             "listeners",
             "admin",
+            "capacity",
             "mod",
             "describe",
             "explain",
@@ -236,64 +241,4 @@ fn house() -> impl Iterator<Item = (u8, String)> {
     HOUSE.iter().flat_map(|(rank, folder, files)| {
         files.iter().map(move |file| (*rank, format!("src/{folder}{file}.rs")))
     })
-}
-
-// Reading imports.
-
-/// Every path a source takes from its own crate, spelled from the crate's root.
-pub(super) fn imports(source: &Source) -> Vec<(usize, Vec<String>)> {
-    let mut paths = Vec::new();
-    for at in path_heads(source) {
-        expand("", &source.shipped[at..], at, &mut paths);
-    }
-    paths.iter().map(|(at, path)| (*at, from_root(path, &source.path))).collect()
-}
-
-/// Where a path begins that leads into this crate. A `mod.rs` also reaches its children by name.
-fn path_heads(source: &Source) -> Vec<usize> {
-    let code = &source.shipped;
-    let folder = source.path.strip_prefix("src/").and_then(|path| path.strip_suffix("mod.rs"));
-    let children = HOUSE.iter().filter(|(_, name, _)| Some(*name) == folder).flat_map(|row| row.2);
-    let is_head = |at: usize, word: &str| {
-        code[at + word.len()..].starts_with("::")
-            && !code[..at].ends_with("::")
-            && !code[..at].ends_with("(in ")
-    };
-    let words = ["crate", "self", "super"].iter().chain(children);
-    words.flat_map(|word| find_words(code, word).filter(move |&at| is_head(at, word))).collect()
-}
-
-/// Multiplies out the path or `use` tree that `code` starts with, `at` an offset of its file.
-fn expand(prefix: &str, code: &str, at: usize, paths: &mut Vec<(usize, String)>) {
-    let end = code.find(|c| !is_word(c) && c != ':').unwrap_or(code.len());
-    let path = format!("{prefix}{}", &code[..end]);
-    if path.ends_with("::") && code[end..].starts_with('{') {
-        for (inner, branch) in branches(&code[end..]) {
-            expand(&path, branch, at + end + inner, paths);
-        }
-    } else {
-        paths.push((at, path));
-    }
-}
-
-fn from_root(path: &str, file: &str) -> Vec<String> {
-    let segments: Vec<_> = path.split("::").filter(|segment| !segment.is_empty()).collect();
-    let file = file.trim_start_matches("src/").trim_end_matches(".rs");
-    let module: Vec<_> =
-        file.split('/').filter(|name| !["mod", "lib", "main"].contains(name)).collect();
-    let ups = segments.iter().filter(|segment| **segment == "super").count();
-    let kept = if segments[0] == "crate" { 0 } else { module.len().saturating_sub(ups) };
-    let named = segments.into_iter().filter(|name| !["crate", "self", "super"].contains(name));
-    module[..kept].iter().copied().chain(named).map(String::from).collect()
-}
-
-/// The files that may hold what an import names, likeliest first.
-fn files_of(import: &[String]) -> Vec<String> {
-    let mut files = vec!["src/lib.rs".into()];
-    for depth in 1..=import.len() {
-        let path = import[..depth].join("/");
-        files.extend([format!("src/{path}.rs"), format!("src/{path}/mod.rs")]);
-    }
-    files.reverse();
-    files
 }

@@ -6,6 +6,7 @@
 
 mod documents;
 mod house;
+mod imports;
 mod samples;
 mod shape;
 mod source;

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use super::Rule;
 use super::documents::{dangling_paths, unnamed_flags, unnamed_metrics};
-use super::house::{
-    imports, impurities, parent_globs, stray_unsafe, unexplained_unsafe, upward_imports,
-};
+use super::house::{impurities, parent_globs, stray_unsafe, unexplained_unsafe, upward_imports};
+use super::imports::imports;
 use super::shape::{leftovers, long_files, long_functions, vague_modules};
 use super::source::{Kind, Source, functions, keep};
 use super::specification::{tests_of, unlisted_tests, unnamed_rejects, untested_rows};

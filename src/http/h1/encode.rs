@@ -29,6 +29,8 @@ pub struct RequestEdit<'a> {
     pub client: Option<IpAddr>,
     /// Whether what the client says about earlier hops is believed.
     pub trusted: bool,
+    /// What X-Real-IP says, if it is to say anything but what the client wrote there.
+    pub real_ip: Option<IpAddr>,
     /// What X-Request-Id says instead of what the client wrote there, if it is to say anything else.
     pub request_id: Option<&'a [u8]>,
 }
@@ -120,6 +122,8 @@ pub fn request(
             Name::Expect if head.version == Version::Http11 && edit.framing.has_body() => {
                 writer.field(name, value);
             }
+            Name::ForwardedOther
+                if edit.real_ip.is_some() && name.eq_ignore_ascii_case("x-real-ip") => {}
             Name::ForwardedHost | Name::ForwardedProto | Name::ForwardedOther if edit.trusted => {
                 writer.field(name, value);
             }
@@ -127,7 +131,7 @@ pub fn request(
             Name::Other | Name::RequestId if !options.names(&head.fields, name) => {
                 writer.field(name, value);
             }
-            Name::Te => te |= head.version == Version::Http11 && takes_trailers(value),
+            Name::Te => te |= head.version == Version::Http11 && field::takes_trailers(value),
             Name::Alias => aliases += 1,
             _ => {}
         }
@@ -149,13 +153,6 @@ pub fn request(
     writer.end().map(|()| aliases)
 }
 
-/// Whether TE says that trailers are welcome: we pass them on, so the endpoint may be told. Of
-/// codings we take none but plain chunks.
-fn takes_trailers(te: &[u8]) -> bool {
-    // A comma inside quotes separates nothing, and nobody needs quotes there.
-    !te.contains(&b'"') && field::list(te).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
-}
-
 fn forwarded(head: &RequestHead<'_, '_>, edit: &RequestEdit<'_>, writer: &mut Writer<'_>) {
     let kept = |name: Name| edit.trusted && head.fields.has(name);
     let earlier = head.fields.values(Name::ForwardedFor).filter(|_| edit.trusted);
@@ -170,6 +167,11 @@ fn forwarded(head: &RequestHead<'_, '_>, edit: &RequestEdit<'_>, writer: &mut Wr
         before = b", ";
     }
     if before == b", " {
+        writer.bytes(b"\r\n");
+    }
+    if let Some(client) = edit.real_ip {
+        writer.bytes(b"X-Real-IP: ");
+        writer.address(client.to_canonical());
         writer.bytes(b"\r\n");
     }
     if let Some(Stripped { prefix, .. }) = edit.stripped {
@@ -301,6 +303,7 @@ mod tests {
         host_default: "127.0.0.1:8080",
         client: Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7))),
         trusted: false,
+        real_ip: None,
         request_id: None,
     };
 

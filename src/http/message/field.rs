@@ -120,6 +120,13 @@ pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 
+/// Whether TE says that trailers are welcome: we pass them on, so the endpoint may be told. Of
+/// codings we take none but plain chunks.
+pub fn takes_trailers(te: &[u8]) -> bool {
+    // A comma inside quotes separates nothing, and nobody needs quotes there.
+    !te.contains(&b'"') && list(te).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
+}
+
 /// One number of decimal digits that fits 63 bits: no sign, no list, no white space within
 /// (RFC 9110 §8.6; CVE-2021-40346, CVE-2023-40225 are what leniency here has cost others).
 pub fn decimal(value: &[u8]) -> Option<u64> {

@@ -3,4 +3,5 @@
 
 pub mod authority;
 pub mod field;
+pub mod forwarded_for;
 pub mod head;
