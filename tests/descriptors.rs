@@ -94,11 +94,11 @@ fn a_limit_of_connections_that_does_not_fit_is_lowered_and_said() {
 
 #[test]
 fn idle_connections_to_endpoints_go_where_their_descriptors_are_needed() {
-    // Each of 24 endpoints is asked once, and its connection would be kept.
-    let origins: Vec<Origin> = (0..24).map(|_| Origin::answering(ok("served"))).collect();
+    // Each connection would be kept, and there is no room for as many.
+    let origins: Vec<Origin> = (0..64).map(|_| Origin::answering(ok("served"))).collect();
     let proxy = limited(64, &origins, "--threads 1 --check off");
     let mut client = proxy.client();
-    for _ in 0..48 {
+    for _ in 0..128 {
         client.get("/");
         assert_eq!(client.response().status, 200);
     }

@@ -50,6 +50,11 @@ impl ClientInfo {
         Self { client, announced: Some(Box::new(Announced { proxy: peer, header })) }
     }
 
+    /// Whether a proxy has said who it is.
+    pub fn is_announced(&self) -> bool {
+        self.announced.is_some()
+    }
+
     /// The address of the connection itself.
     pub fn peer(&self) -> Peer {
         self.announced.as_ref().map_or(self.client, |announced| announced.proxy)

@@ -366,7 +366,7 @@ fn read(
         host_default: &host_default,
         client: client_info.client,
         trusted,
-        real_ip: client.filter(|_| client != client_info.peer()),
+        real_ip: real_ip(client, client_info, trusted),
         request_id: timing.request_log().map(RequestLog::request_id),
     };
     let aliases = encode::request(&head, &edit, &mut outgoing)?;
@@ -377,6 +377,13 @@ fn read(
     }
     let chunks = if options.names_fields() { Emit::BareChunks } else { Emit::Chunks };
     Ok((traits, route, Body::new(framing, chunks), outgoing))
+}
+
+/// The client's address, where a proxy has said that it is not that of the connection.
+fn real_ip(client: Peer, client_info: &ClientInfo, trusted: bool) -> Peer {
+    // Addresses are compared for those only that came through a proxy.
+    let is_told = trusted || client_info.is_announced();
+    client.filter(|_| is_told && client != client_info.peer())
 }
 
 /// Who a request is from: behind a trusted proxy, whom it names.
