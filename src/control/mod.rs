@@ -5,6 +5,7 @@ pub(crate) mod carry_over;
 mod ending;
 pub(crate) mod inbox;
 pub(crate) mod listeners;
+mod pid_file;
 pub mod process;
 pub(crate) mod reload;
 pub(crate) mod running;
@@ -18,7 +19,8 @@ pub(crate) mod workers;
 pub use running::{Running, start};
 pub use start_error::StartError;
 
-use std::path::PathBuf;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::admin::{self, Admin};
@@ -27,12 +29,13 @@ use crate::config::{Config, Loader};
 use crate::log::error_log::ErrorLog;
 use ending::Ending;
 use inbox::{ControlCommand, Reload};
-use process::{Daemon, Errors, Identity, PidFile};
+use pid_file::{Claim, PidFile};
+use process::{Daemon, Errors, Identity};
 use reload::{Loaded, load, preview, reload};
 use signals::Signals;
 use state::ControlState;
 use systemd::SystemdState;
-use upgrade::meeting::{self, Offered};
+use upgrade::meeting::{self, Offered, Taken};
 use upgrade::takeover::Takeover;
 
 /// What a balancer is started with besides its configuration.
@@ -69,7 +72,7 @@ pub fn run(config: Config, around: RunOptions) -> Result<(), StartError> {
     let activated = systemd::activated().map_err(StartError::TakeOver)?;
     let mut inheritance = (!activated.is_empty()).then(|| Takeover::of_listeners(activated));
     signals.attend();
-    let (path, mut pid_file) = (config.pid_file.clone(), None);
+    let (pid_path, mut claim) = (config.pid_file.clone(), Claim::Nothing);
     let (asked_for, mut admin) = (config.admin.clone(), None);
     let logs_to_file = config.error_log.is_some();
     let owner = identity.map_or((None, None), Identity::owner);
@@ -81,8 +84,8 @@ pub fn run(config: Config, around: RunOptions) -> Result<(), StartError> {
     let left = inheritance.as_mut().and_then(|inheritance| inheritance.admin.take());
     let started = start(config, inheritance.as_mut(), || {
         // Its place may be one that only whom we are now can write to.
-        if upgrade == Upgrade::Fresh {
-            pid_file = path.clone().map(write_pid).transpose()?;
+        if let Some(path) = &pid_path {
+            claim = claim_pid_file(path, upgrade)?;
         }
         admin = asked_for.map(|admin| Admin::bind(&admin.address, left, token)).transpose()?;
         identity.map_or(Ok(()), Identity::assume).map_err(StartError::Identity)
@@ -92,17 +95,15 @@ pub fn run(config: Config, around: RunOptions) -> Result<(), StartError> {
     }
     let mut running = started?;
     running.interrupted_by(signals.interrupt.clone());
+    let pid_file;
     if let Some(inheritance) = inheritance {
         let admin = admin.as_ref().map(admin::Bound::address);
-        meeting::settle(inheritance, &mut running, admin, &signals)?;
-    }
-    if upgrade == Upgrade::TakeOver {
-        // Too late to go back: a file that cannot be written is said, and that is all.
-        let written = path.map(write_pid).transpose();
-        pid_file = written.unwrap_or_else(|error| {
-            log::error!("{error}");
-            None
-        });
+        let predecessor = inheritance.predecessor();
+        let inherit = |file| claim.inherit(file);
+        meeting::settle(inheritance, &mut running, admin, &signals, inherit)?;
+        pid_file = claim.settle(predecessor);
+    } else {
+        pid_file = claim.settle(None);
     }
     for address in running.addresses() {
         log::info!("listening on {address}, {} threads", running.config().threads);
@@ -120,13 +121,17 @@ pub fn run(config: Config, around: RunOptions) -> Result<(), StartError> {
         let errors = if logs_to_file { Errors::Elsewhere } else { Errors::Standard };
         daemon.ready(errors).map_err(StartError::Thread)?;
     }
-    Control { running, loader, shared: control_state, admin, error_log, signals }.work();
-    drop(pid_file);
+    let shared = control_state;
+    Control { running, loader, shared, admin, error_log, signals, pid_file }.work();
     Ok(())
 }
 
-fn write_pid(path: PathBuf) -> Result<PidFile, StartError> {
-    PidFile::write(&path).map_err(|error| StartError::File(path, error))
+fn claim_pid_file(path: &Path, upgrade: Upgrade) -> Result<Claim, StartError> {
+    let claimed = match upgrade {
+        Upgrade::Fresh => Claim::fresh(path),
+        Upgrade::TakeOver => Claim::successor(path),
+    };
+    claimed.map_err(|error: io::Error| StartError::File(path.to_owned(), error))
 }
 
 /// The control thread at work.
@@ -137,6 +142,7 @@ struct Control {
     admin: Option<Admin>,
     error_log: ErrorLog,
     signals: Signals,
+    pid_file: Option<PidFile>,
 }
 
 impl Control {
@@ -155,21 +161,15 @@ impl Control {
                     log::warn!("SIGUSR2 has no meaning here: ignored");
                     continue;
                 }
-                ControlCommand::HandOver => {
-                    match meeting::offer(&self.running, self.admin.as_ref(), &self.signals) {
-                        Offered::Nowhere => return self.end(&ControlCommand::Drain),
-                        Offered::Interrupted(asked) => return self.end(&asked),
-                        Offered::Taken(channel, addresses) => {
-                            self.admin.into_iter().for_each(|admin| admin.leave(&addresses));
-                            let ending = Ending::of(&self.running, &self.error_log, &self.signals);
-                            return ending.hand_over(self.running, channel, addresses);
-                        }
-                        Offered::Failed(reason) => {
-                            log::error!("not handed over, going on: {reason}");
-                            continue;
-                        }
+                ControlCommand::HandOver => match self.offer() {
+                    Offered::Nowhere => return self.end(&ControlCommand::Drain),
+                    Offered::Interrupted(asked) => return self.end(&asked),
+                    Offered::Taken(taken) => return self.hand_over(taken),
+                    Offered::Failed(reason) => {
+                        log::error!("not handed over, going on: {reason}");
+                        continue;
                     }
-                }
+                },
                 asked @ (ControlCommand::Drain | ControlCommand::EndAtOnce) => {
                     return self.end(&asked);
                 }
@@ -187,6 +187,23 @@ impl Control {
                 Loaded::Interrupted(asked) => return self.end(&asked),
             }
         }
+    }
+
+    /// Offers everything to another process.
+    fn offer(&self) -> Offered {
+        let pid_file = self.pid_file.as_ref().map(PidFile::lend);
+        meeting::offer(&self.running, self.admin.as_ref(), pid_file, &self.signals)
+    }
+
+    /// Leaves everything to a process that has taken over.
+    fn hand_over(self, taken: Taken) {
+        let Taken { channel, addresses, has_pid_file } = taken;
+        let pid_file = self.pid_file;
+        // Without its own the new process leaves ours to us.
+        let _ours = if has_pid_file { pid_file.map(PidFile::leave).and(None) } else { pid_file };
+        self.admin.into_iter().for_each(|admin| admin.leave(&addresses));
+        let ending = Ending::of(&self.running, &self.error_log, &self.signals);
+        ending.hand_over(self.running, channel, addresses);
     }
 
     fn end(self, asked: &ControlCommand) {

@@ -1,8 +1,7 @@
-//! What a process is to its machine: its limits, its user, its pid file, its place in the background.
+//! What a process is to its machine: its limits, its user, its place in the background.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use crate::net::upgrade_socket::Owner;
@@ -70,30 +69,6 @@ impl Identity {
             setuid(user)?;
         }
         Ok(())
-    }
-}
-
-/// The file that names this process; removed when this is dropped, if it still does.
-pub struct PidFile(PathBuf);
-
-impl PidFile {
-    /// Writes it whole or not at all.
-    pub fn write(path: &Path) -> io::Result<Self> {
-        let mut fresh = path.as_os_str().to_owned();
-        fresh.push(".new");
-        fs::write(&fresh, format!("{}\n", std::process::id()))?;
-        fs::rename(&fresh, path)?;
-        Ok(Self(path.to_owned()))
-    }
-}
-
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        let named = fs::read_to_string(&self.0).unwrap_or_default();
-        if named.trim() == std::process::id().to_string() {
-            // Best effort: a stale one names nobody, or somebody else.
-            let _ = fs::remove_file(&self.0);
-        }
     }
 }
 

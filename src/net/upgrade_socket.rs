@@ -5,15 +5,16 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, openat};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags,
 };
+use rustix::process::{Pid, umask};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::listen::remove_stale;
@@ -53,11 +54,14 @@ impl UpgradeSocket {
     pub fn at(path: &Path, owner: Owner) -> io::Result<Self> {
         remove_stale(path, Type::SEQPACKET)?;
         let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
-        socket.bind(&SockAddr::unix(path)?)?;
+        // Whoever may connect may be given every connection there is: nobody but us may, from the
+        // moment it is there.
+        let before = umask(Mode::RWXG | Mode::RWXO | Mode::XUSR);
+        let bound = socket.bind(&SockAddr::unix(path)?);
+        umask(before);
+        bound?;
         let upgrade_socket = Self { socket, path: path.to_owned() };
-        // Whoever may connect may be given every connection there is.
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-        std::os::unix::fs::chown(path, owner.0, owner.1)?;
+        give(path, owner)?;
         upgrade_socket.socket.listen(1)?;
         Ok(upgrade_socket)
     }
@@ -72,6 +76,26 @@ impl UpgradeSocket {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Gives the socket file that was just made to another user, unless somebody else has put another file
+/// there meanwhile.
+fn give(path: &Path, (user, group): Owner) -> io::Result<()> {
+    if (user, group) == (None, None) {
+        return Ok(());
+    }
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = openat(CWD, path, flags, Mode::empty())?;
+    let found = fstat(&file)?;
+    let is_fresh = FileType::from_raw_mode(found.st_mode) == FileType::Socket
+        && found.st_uid == rustix::process::geteuid().as_raw()
+        && found.st_mode & 0o777 == 0o600
+        && found.st_nlink == 1;
+    if !is_fresh {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    let (user, group) = (user.map(Uid::from_raw), group.map(Gid::from_raw));
+    Ok(chownat(&file, "", user, group, AtFlags::EMPTY_PATH)?)
 }
 
 impl Drop for UpgradeSocket {
@@ -111,6 +135,11 @@ impl Channel {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         Ok(Self(socket))
+    }
+
+    /// The process that has the other end, as the kernel knows it.
+    pub fn peer(&self) -> io::Result<Pid> {
+        Ok(rustix::net::sockopt::socket_peercred(&self.0)?.pid)
     }
 
     /// Two ends.

@@ -132,7 +132,8 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     ),
     (6, "worker/", &["command", "acceptor", "mod"]),
     (7, "checks/", &["mod"]),
-    (7, "control/", &["start_error", "process", "carry_over", "listeners", "workers", "inbox"]),
+    (7, "control/", &["start_error", "process", "pid_file", "carry_over"]),
+    (7, "control/", &["listeners", "workers", "inbox"]),
     (7, "control/upgrade/", &["message", "offer", "takeover", "arrivals"]),
     (7, "control/", &["systemd", "running", "state", "signals", "ending"]),
     (

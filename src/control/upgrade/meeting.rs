@@ -1,6 +1,7 @@
 //! How two processes come together for an upgrade, and part.
 
 use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,17 +23,32 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) enum Offered {
     /// There is no `--upgrade-sock`.
     Nowhere,
-    /// The other process accepts connections, at these addresses.
-    Taken(Channel, Vec<String>),
+    /// The other process has taken over.
+    Taken(Taken),
     /// Nothing has changed, and why.
     Failed(String),
     /// A signal came first that says to end.
     Interrupted(ControlCommand),
 }
 
+/// A process that has taken over.
+pub(crate) struct Taken {
+    /// Where connections that rest go.
+    pub(crate) channel: Channel,
+    /// Where it accepts connections.
+    pub(crate) addresses: Vec<String>,
+    /// Whether the pid file is its own from now on.
+    pub(crate) has_pid_file: bool,
+}
+
 /// Looks for another process at `--upgrade-sock` and offers it everything, until it has taken over or
 /// the limit has passed.
-pub(crate) fn offer(running: &Running, admin: Option<&Admin>, signals: &Signals) -> Offered {
+pub(crate) fn offer(
+    running: &Running,
+    admin: Option<&Admin>,
+    pid_file: Option<BorrowedFd<'_>>,
+    signals: &Signals,
+) -> Offered {
     let config = running.config();
     let Some(path) = &config.upgrade_sock else { return Offered::Nowhere };
     let limit = config.upgrade_timeout;
@@ -59,12 +75,21 @@ pub(crate) fn offer(running: &Running, admin: Option<&Admin>, signals: &Signals)
     });
     let taken = joined.and_then(|channel| {
         let failed = |error: io::Error| Offered::Failed(error.to_string());
-        running.offer(&channel, admin.map(Admin::lend), watch.deadline).map_err(failed)?;
-        let addresses = watch.until(|| offer::is_ready(&channel, PAUSE))?;
-        offer::give(&channel, running.plan()).map_err(failed)?;
-        Ok((channel, addresses))
+        let mut give = || {
+            running.offer(&channel, admin.map(Admin::lend), watch.deadline).map_err(failed)?;
+            let addresses = watch.until(|| offer::is_ready(&channel, PAUSE))?;
+            let given = offer::give(&channel, running.plan(), pid_file);
+            Ok((addresses, given.map_err(failed)?))
+        };
+        match give() {
+            Ok((addresses, has_pid_file)) => Ok(Taken { channel, addresses, has_pid_file }),
+            Err(offered) => {
+                offer::withdraw(&channel);
+                Err(offered)
+            }
+        }
     });
-    taken.map_or_else(|offered| offered, |(channel, addresses)| Offered::Taken(channel, addresses))
+    taken.map_or_else(|offered| offered, Offered::Taken)
 }
 
 /// Waits until another process hands over.
@@ -120,11 +145,12 @@ pub(crate) fn settle(
     running: &mut Running,
     admin: Option<&Address>,
     signals: &Signals,
+    claim: impl FnOnce(Option<OwnedFd>) -> bool,
 ) -> Result<(), StartError> {
     if signals.ending().is_some() {
         return Err(StartError::TakeOver(io::ErrorKind::Interrupted.into()));
     }
-    let settled = inheritance.settle(running.addresses().chain(admin), running.plan());
+    let settled = inheritance.settle(running.addresses().chain(admin), running.plan(), claim);
     let settled = settled.map_err(StartError::TakeOver)?;
     running.accept();
     match settled {

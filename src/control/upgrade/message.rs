@@ -11,15 +11,15 @@ use crate::id::ListenerId;
 use crate::net::upgrade_socket::{Channel, Received};
 
 /// What both sides must agree on. A process that says another number is not followed.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// How long a message may take to be sent or to come once the other side is there.
 pub(super) const MESSAGE_LIMIT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Message {
-    /// From the old process: who it is, and for how long it has counted ticks.
-    Hello { version: u32, pid: u32, age_millis: u64 },
+    /// From the old process: what it speaks, and for how long it has counted ticks.
+    Hello { version: u32, age_millis: u64 },
     /// An address it listens on, with sockets. One of many sockets takes several. The new process
     /// keeps the identifier, by which connections say where they came in.
     Listener { id: ListenerId, configured: String, bound: String, sockets: usize },
@@ -31,8 +31,12 @@ pub(super) enum Message {
     Offered,
     /// From the new process: it could accept connections at these addresses.
     Ready(Vec<String>),
-    /// That is what it does from now on.
+    /// That is what it does from now on. Its pid file comes along.
     Yours,
+    /// From the new process: it does. Until this has come the old one goes on.
+    Mine { pid_file: bool },
+    /// From the old process: nothing has come of it.
+    GoesOn,
 }
 
 /// What is known of an endpoint.

@@ -6,12 +6,13 @@
 //!   joins the meeting                       waits at --upgrade-sock
 //!   Hello, Listener…, Health…, Offered ──▶  reads its configuration, binds, starts its workers
 //!   leaves the listeners  ◀── Ready         could accept
-//!   Health…, Yours ──────────────────────▶  accepts
+//!   Health…, Yours (the pid file) ───────▶  takes over
+//!   has handed over       ◀── Mine          accepts
 //!   HandedOff (a connection) … ──────────▶  serves it
 //!   ends when nothing is left
 //! ```
 //!
-//! Until the old process has said Yours nothing has changed for it, and the new one has accepted
+//! Until the new process has said Mine nothing has changed for the old one, and the new one has accepted
 //! nothing: whatever goes wrong, the old one goes on, and the new one ends. Between the two the
 //! kernel's queues hold what comes.
 

@@ -17,6 +17,9 @@ use crate::upstream::health::Tick;
 /// several times as much, but of names nobody has.
 const NAMES_BYTES_MAX: usize = MESSAGE_BYTES_MAX / 8;
 
+/// How long the other process may take to hear that nothing comes of it.
+const WITHDRAWAL_LIMIT: Duration = Duration::from_millis(100);
+
 /// Bytes of what else is said of one.
 const KNOWN_BYTES: usize = 100;
 
@@ -34,8 +37,7 @@ pub(crate) fn offer<'a>(
         channel.set_limit(Some(left.max(Duration::from_millis(1))))?;
         send(channel, message, descriptors)
     };
-    let (pid, age_millis) = (std::process::id(), age.as_millis());
-    send(&Message::Hello { version: VERSION, pid, age_millis }, &[])?;
+    send(&Message::Hello { version: VERSION, age_millis: age.as_millis() }, &[])?;
     for (id, configured, bound, sockets) in listeners {
         for sockets in sockets.chunks(DESCRIPTORS_MAX) {
             let (configured, bound) = (configured.to_string(), bound.to_string());
@@ -85,8 +87,35 @@ pub(crate) fn is_ready(channel: &Channel, pause: Duration) -> io::Result<Option<
 }
 
 /// Leaves everything to the other process, with what has become of endpoints since it was offered.
-pub(crate) fn give(channel: &Channel, plan: &Plan) -> io::Result<()> {
+/// Whether the pid file goes along. Fails if the other process does not say that it has taken over:
+/// it has not, then.
+pub(crate) fn give(
+    channel: &Channel,
+    plan: &Plan,
+    pid_file: Option<BorrowedFd<'_>>,
+) -> io::Result<bool> {
     channel.set_limit(Some(MESSAGE_LIMIT))?;
     tell_known(plan, |message| send(channel, message, &[]))?;
-    send(channel, &Message::Yours, &[])
+    send(channel, &Message::Yours, pid_file.as_slice())?;
+    match confirmed(channel) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            // From here on it cannot say so any more; it may have done so just before.
+            channel.close_entry()?;
+            confirmed(channel)
+        }
+        confirmed => confirmed,
+    }
+}
+
+fn confirmed(channel: &Channel) -> io::Result<bool> {
+    match receive(channel)? {
+        (Message::Mine { pid_file }, _) => Ok(pid_file),
+        (other, _) => Err(unexpected(&other)),
+    }
+}
+
+/// Says that nothing has come of the offer, to whoever still listens.
+pub(crate) fn withdraw(channel: &Channel) {
+    let limited = channel.set_limit(Some(WITHDRAWAL_LIMIT));
+    let _ = limited.and_then(|()| send(channel, &Message::GoesOn, &[]));
 }

@@ -5,6 +5,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open, test_kill_process};
 use socket2::Socket;
 
 use super::message::{KnownEndpoint, MESSAGE_LIMIT, Message, VERSION, receive, send, unexpected};
@@ -18,6 +21,9 @@ use crate::upstream::Traffic;
 
 /// How long who joins may take to say who it is.
 const HELLO_LIMIT: Duration = Duration::from_secs(1);
+
+/// How long the old process may take to end after it has closed its side.
+const END_LIMIT_SECONDS: i64 = 1;
 
 /// What a new process has been handed over.
 #[derive(Debug)]
@@ -36,7 +42,8 @@ pub struct Takeover {
 #[derive(Debug)]
 struct Old {
     channel: Channel,
-    pid: u32,
+    /// As the kernel knows it.
+    pid: Pid,
 }
 
 impl Takeover {
@@ -52,8 +59,8 @@ impl Takeover {
     ) -> io::Result<Option<Self>> {
         let Some(channel) = upgrade_socket.accept(pause)? else { return Ok(None) };
         channel.set_limit(Some(HELLO_LIMIT))?;
-        let (pid, age_millis) = match receive(&channel) {
-            Ok((Message::Hello { version: VERSION, pid, age_millis }, _)) => (pid, age_millis),
+        let age_millis = match receive(&channel) {
+            Ok((Message::Hello { version: VERSION, age_millis }, _)) => age_millis,
             Ok((other, _)) => {
                 log::warn!("somebody came who does not hand over: {other:?}");
                 return Ok(None);
@@ -64,6 +71,7 @@ impl Takeover {
                 return Ok(None);
             }
         };
+        let pid = channel.peer()?;
         log::info!("process {pid} hands over");
         channel.set_limit(Some(MESSAGE_LIMIT))?;
         let age = Duration::from_millis(age_millis);
@@ -133,23 +141,35 @@ impl Takeover {
         }
     }
 
-    /// Says that this process could accept connections at these addresses, and waits to be told to.
-    /// If the old process has ended meanwhile, nobody else is there to go on.
+    /// The process that hands over, if there is one.
+    pub(crate) fn predecessor(&self) -> Option<u32> {
+        self.old.as_ref().map(|old| old.pid.as_raw_nonzero().get().unsigned_abs())
+    }
+
+    /// Says that this process could accept connections at these addresses, and waits to be told to,
+    /// which it confirms: the old process goes on until then. If that has ended meanwhile, nobody else
+    /// is there to go on. `claim` gets its pid file, and says whether that is ours now.
     pub(crate) fn settle<'a>(
         mut self,
         addresses: impl Iterator<Item = &'a Address>,
         plan: &Plan,
+        claim: impl FnOnce(Option<OwnedFd>) -> bool,
     ) -> io::Result<Option<Channel>> {
-        let Some(Old { channel, pid }) = self.old.take() else { return Ok(None) };
+        let Some(old) = self.old.take() else { return Ok(None) };
         let addresses = addresses.map(ToString::to_string).collect();
-        let told = send(&channel, &Message::Ready(addresses), &[]);
+        let told = send(&old.channel, &Message::Ready(addresses), &[]);
         self.health.clear();
-        match told.and_then(|()| self.await_gift(&channel)) {
+        let given = told.and_then(|()| self.await_gift(&old.channel)).and_then(|pid_file| {
+            let pid_file = claim(pid_file);
+            send(&old.channel, &Message::Mine { pid_file }, &[])
+        });
+        match given {
             Ok(()) => {
                 self.restore(plan);
-                Ok(Some(channel))
+                Ok(Some(old.channel))
             }
-            Err(_) if is_gone(pid) => {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted && old.has_ended() => {
+                let pid = old.pid;
                 log::warn!("process {pid} has ended while it handed over: going on without it");
                 Ok(None)
             }
@@ -157,20 +177,31 @@ impl Takeover {
         }
     }
 
-    fn await_gift(&mut self, channel: &Channel) -> io::Result<()> {
+    /// The pid file, if one comes along.
+    fn await_gift(&mut self, channel: &Channel) -> io::Result<Option<OwnedFd>> {
         loop {
             match receive(channel)? {
                 (Message::Health(known), _) => self.health.extend(known),
-                (Message::Yours, _) => return Ok(()),
+                (Message::Yours, came) => return Ok(came.into_iter().next()),
+                (Message::GoesOn, _) => {
+                    let goes_on = "the old process goes on";
+                    return Err(io::Error::new(io::ErrorKind::Interrupted, goes_on));
+                }
                 (other, _) => return Err(unexpected(&other)),
             }
         }
     }
 }
 
-fn is_gone(pid: u32) -> bool {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    pid.is_none_or(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
+impl Old {
+    /// Whether it ends within a while: its side of the channel is closed a little before.
+    fn has_ended(&self) -> bool {
+        let Ok(process) = pidfd_open(self.pid, PidfdFlags::empty()) else {
+            return test_kill_process(self.pid) == Err(Errno::SRCH);
+        };
+        let limit = Timespec { tv_sec: END_LIMIT_SECONDS, tv_nsec: 0 };
+        poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&limit)) == Ok(1)
+    }
 }
 
 fn address(text: &str) -> io::Result<Address> {

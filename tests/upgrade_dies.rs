@@ -1,0 +1,118 @@
+//! Upgrades in which a process dies, or speaks another version: a relay in between knows what is said.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use evener::net::upgrade_socket::{Channel, Received, UpgradeSocket};
+use rustix::net::SendFlags;
+
+use crate::support::chain::{Chain, launch, text};
+use crate::support::{HANG, Origin, Process, eventually, socket_path};
+
+/// A message and what comes with it, as it is.
+fn pass(from: &Channel, to: &Channel) -> Option<String> {
+    from.set_limit(Some(HANG)).unwrap();
+    let Received { bytes, descriptors } = from.receive().unwrap()?;
+    let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+    to.send(&bytes, &borrowed, SendFlags::empty()).unwrap();
+    Some(String::from_utf8(bytes).unwrap())
+}
+
+/// Waits for the old process at its path.
+fn meet(chain: &Chain) -> Channel {
+    let socket = UpgradeSocket::at(Path::new(&chain.words[5]), (None, None)).unwrap();
+    chain.running.signal("QUIT");
+    let mut met = None;
+    eventually("the old process comes", || {
+        met = socket.accept(HANG).unwrap();
+        met.is_some()
+    });
+    met.unwrap()
+}
+
+/// Passes all that the old process says up to the message that contains `last`.
+fn pass_until(old: &Channel, new: &Channel, last: &str) {
+    while !pass(old, new).unwrap().contains(last) {}
+}
+
+/// A new process, which waits elsewhere, and its channel.
+fn newcomer(chain: &Chain, name: &str) -> (Process, Channel) {
+    let path = socket_path(name);
+    let mut words = chain.words.clone();
+    words[5] = path.display().to_string();
+    let new = launch(&words, &["-u"]);
+    let mut joined = None;
+    eventually("it waits", || {
+        joined = Channel::join(&path).unwrap();
+        joined.is_some()
+    });
+    (new, joined.unwrap())
+}
+
+#[test]
+fn a_new_process_that_dies_when_everything_is_its_own_leaves_it_to_the_old_one() {
+    let origin = Origin::named("o");
+    let chain = Chain::start(&[&origin], &[]);
+    let mut client = chain.client();
+    assert_eq!(text(&mut client), "o");
+    let (new, to_new) = newcomer(&chain, "dies");
+    let old = meet(&chain);
+    pass_until(&old, &to_new, "Offered");
+    pass(&to_new, &old).unwrap();
+    old.set_limit(Some(HANG)).unwrap();
+    while !String::from_utf8(old.receive().unwrap().unwrap().bytes).unwrap().contains("Yours") {}
+    drop((new, to_new, old));
+    eventually("it goes on", || chain.running.says("not handed over, going on"));
+    assert_eq!((text(&mut client), text(&mut chain.client())), ("o".into(), "o".into()));
+}
+
+#[test]
+fn a_new_process_that_says_nothing_more_has_not_taken_over() {
+    let origin = Origin::named("o");
+    let chain = Chain::start(&[&origin], &[]);
+    let (new, to_new) = newcomer(&chain, "mute");
+    let old = meet(&chain);
+    pass_until(&old, &to_new, "Offered");
+    pass(&to_new, &old).unwrap();
+    pass_until(&old, &to_new, "Yours");
+    // What the new one says does not arrive.
+    eventually("it goes on", || chain.running.says("not handed over, going on"));
+    assert_eq!(text(&mut chain.client()), "o");
+    drop((to_new, old));
+    drop(new);
+}
+
+#[test]
+fn an_old_process_that_dies_when_it_has_said_the_last_word_is_gone_on_without() {
+    let origin = Origin::named("o");
+    let mut chain = Chain::start(&[&origin], &[]);
+    let path = chain.words[5].clone();
+    let next = launch(&chain.words, &["-u"]);
+    eventually("it waits", || next.says("waiting for up to 30s"));
+    assert!(Path::new(&path).exists());
+    chain.running.signal("QUIT");
+    eventually("it has taken over", || chain.running.says("handed over; what still runs"));
+    chain.running.signal("KILL");
+    chain.running = next;
+    assert_eq!(text(&mut chain.client()), "o");
+}
+
+#[test]
+fn a_new_process_that_speaks_another_version_leaves_it_to_the_old_one() {
+    let origin = Origin::named("o");
+    let chain = Chain::start(&[&origin], &[]);
+    drop(meet(&chain));
+    eventually("it goes on", || chain.running.says("not handed over, going on"));
+    assert_eq!(text(&mut chain.client()), "o");
+}
+
+#[test]
+fn an_old_process_that_speaks_another_version_is_passed_over() {
+    let origin = Origin::named("o");
+    let chain = Chain::start(&[&origin], &[]);
+    let (new, to_new) = newcomer(&chain, "older");
+    let hello = b"{\"Hello\":{\"version\":2,\"pid\":1,\"age_millis\":1}}";
+    to_new.send(hello, &[], SendFlags::empty()).unwrap();
+    eventually("it is passed over", || new.says("somebody came who does not hand over"));
+    assert!(to_new.receive().unwrap().is_none());
+}
