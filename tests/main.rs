@@ -46,6 +46,7 @@ mod reload_listeners;
 mod reload_plans;
 mod retry;
 mod routing;
+mod shutdown_delay;
 mod signals;
 mod smuggling;
 mod splice;

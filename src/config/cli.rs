@@ -157,6 +157,11 @@ pub struct Flags {
     /// For what runs to be finished after SIGTERM
     #[arg(long, value_name = "TIME", default_value = "30s", help_heading = "Timeouts")]
     pub drain_timeout: String,
+    /// How long to go on accepting after SIGTERM, with /readyz 503, before what runs is finished
+    ///
+    /// For whatever sends connections to notice. Another signal ends the wait. 0s: not at all.
+    #[arg(long, value_name = "TIME", default_value = "0s", help_heading = "Timeouts")]
+    pub shutdown_delay: String,
 
     /// Longest head of a request or a response, 1k to 64k
     #[arg(long, value_name = "SIZE", default_value = "16k", help_heading = "Limits")]

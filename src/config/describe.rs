@@ -173,13 +173,17 @@ fn of_clients(config: &Config) -> [Item; 6] {
     let (header, keepalive) = (time(timeouts.header), time(timeouts.keepalive));
     let each = config.capacity.per_client_max;
     let each = each.map_or_else(String::new, |each| format!(", {each} of a client"));
+    let delay = match config.shutdown_delay {
+        Duration::ZERO => String::new(),
+        delay => format!(", {} after SIGTERM", time(delay)),
+    };
     let (bytes, fields) = (limits.head_bytes_max, limits.fields_max);
     [
         item("clients", format!("header timeout {header}, keepalive timeout {keepalive}")),
         item("heads", format!("at most {bytes} bytes and {fields} fields")),
         item("trusted", trusted),
         item("connections", format!("at most {}{each}", config.capacity.connections_max)),
-        item("drain", format!("for up to {}", time(config.drain_timeout))),
+        item("drain", format!("for up to {}{delay}", time(config.drain_timeout))),
         item("log", config.log_level.to_string().to_lowercase()),
     ]
 }

@@ -64,6 +64,8 @@ pub struct Config {
     pub plan: Arc<Plan>,
     /// How long a drain may take.
     pub drain_timeout: Duration,
+    /// How long it goes on accepting before a drain begins.
+    pub shutdown_delay: Duration,
     /// What is logged.
     pub log_level: log::LevelFilter,
     /// Where, if not to standard error.
@@ -128,6 +130,11 @@ impl Config {
             capacity,
             warnings: warning.into_iter().collect(),
             drain_timeout: mistakes.note(&sources.place("drain-timeout"), drain, Duration::ZERO),
+            shutdown_delay: mistakes.note(
+                &sources.place("shutdown-delay"),
+                value::duration_or_zero(&flags.shutdown_delay),
+                Duration::ZERO,
+            ),
             log_level: mistakes.note(
                 &sources.place("log-level"),
                 log_level,

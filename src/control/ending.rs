@@ -37,6 +37,22 @@ impl<'a> Ending<'a> {
         Self { workers, access_log, error_log, signals }
     }
 
+    /// Goes on accepting for as long as is configured, or until another signal comes: whatever sends
+    /// connections must learn that they are to go elsewhere. Whether to end at once then.
+    pub(super) fn delay(&self, delay: Duration) -> bool {
+        systemd::tell(SystemdState::Stopping);
+        log::info!("not ready any more, accepting for another {delay:?}; a signal ends the wait");
+        let deadline = Instant::now() + delay;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Some(asked) = self.signals.inbox.next_within(left) else { return false };
+            let is_now = matches!(asked, ControlCommand::EndAtOnce);
+            if self.answer(asked) {
+                return is_now;
+            }
+        }
+    }
+
     /// Drains for as long as is configured, or until another signal says to end.
     pub(super) fn drain(&self, running: Running) {
         let limit = running.config().drain_timeout;

@@ -212,6 +212,10 @@ impl Control {
             return ending.end_at_once(self.running);
         }
         self.shared.drains();
+        let delay = self.running.config().shutdown_delay;
+        if !delay.is_zero() && ending.delay(delay) {
+            return ending.end_at_once(self.running);
+        }
         ending.drain(self.running);
     }
 }
