@@ -10,10 +10,12 @@ use evener::balance::Balancer;
 use evener::balance::tried::Tried;
 use evener::buffer::Buffer;
 use evener::http::h1::chunked::{Chunked, Emit};
-use evener::http::h1::encode::{self, Connection, RequestEdit};
+use evener::http::h1::encode::{self, Connection};
 use evener::http::h1::framing;
 use evener::http::h1::parse;
 use evener::http::h1::scan::{Limits, Scan};
+use evener::http::message::edits::Edits;
+use evener::http::message::forwarded;
 use evener::http::message::head::{Method, Storage};
 use evener::upstream::Upstream;
 use evener::upstream::endpoint::Endpoint;
@@ -96,20 +98,12 @@ fn frame_response(name: &str) -> Case {
 
 fn rewrite_request(name: &str, bytes: &'static [u8]) -> Case {
     let head = parse::request(bytes, &LIMITS, storage()).unwrap();
-    let edit = RequestEdit {
-        framing: framing::request(&head).unwrap(),
-        upgrade: false,
-        stripped: None,
-        host: None,
-        host_default: "",
-        client: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))),
-        trusted: false,
-        real_ip: None,
-        request_id: None,
-    };
+    let framing = framing::request(&head).unwrap();
+    let client = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)));
     Case::new(name, move || {
-        let mut out = Buffer::new();
-        encode::request(black_box(&head), &edit, &mut out).unwrap();
+        let (mut edits, mut out) = (Edits::new(), Buffer::new());
+        forwarded::edit(&mut edits, black_box(&head), client, false);
+        encode::request(&head, &edits, framing, Connection::Implied, &mut out).unwrap();
         black_box(out.filled());
     })
 }
@@ -118,8 +112,8 @@ fn rewrite_response(name: &str) -> Case {
     let head = parse::response(ANSWER, &LIMITS, storage()).unwrap();
     let framing = framing::response(&head, Method::Idempotent).unwrap();
     Case::new(name, move || {
-        let mut out = Buffer::new();
-        encode::response(black_box(&head), framing, Connection::Implied, &mut out).unwrap();
+        let (edits, mut out) = (Edits::new(), Buffer::new());
+        encode::response(black_box(&head), &edits, framing, Connection::Implied, &mut out).unwrap();
         black_box(out.filled());
     })
 }

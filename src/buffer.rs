@@ -182,6 +182,14 @@ impl Buffer {
         self.append_what_fits(bytes)
     }
 
+    /// Appends so many bytes, for the caller to write, if there is a block with room for them.
+    #[inline]
+    pub fn grow(&mut self, count: usize) -> Option<&mut [u8]> {
+        let room = self.bytes.get_mut(self.end..self.end + count)?;
+        self.end += count;
+        Some(room)
+    }
+
     fn append_what_fits(&mut self, bytes: &[u8]) -> usize {
         let spare = self.spare_mut();
         let count = bytes.len().min(spare.len());
@@ -289,6 +297,15 @@ mod tests {
         buffer.consume(HEADROOM_BYTES + 1);
         assert_eq!(buffer.filled(), [&[7; CAPACITY - 1][..], &[2; TAILROOM_BYTES]].concat());
         assert_eq!(buffer.spare_mut().len(), 0);
+    }
+
+    #[test]
+    fn a_block_grows_by_what_fits_whole() {
+        assert!(Buffer::new().grow(1).is_none());
+        let mut buffer = holding(b"a");
+        buffer.grow(2).unwrap().copy_from_slice(b"bc");
+        assert_eq!(buffer.filled(), b"abc");
+        assert!(buffer.grow(BUFFER_BYTES).is_none());
     }
 
     #[test]

@@ -4,12 +4,14 @@
 #![expect(clippy::missing_panics_doc, reason = "a panic is the finding")]
 
 use super::h1::chunked::{Chunked, Emit};
-use super::h1::encode::{self, Connection, RequestEdit};
+use super::h1::encode::{self, Connection};
 use super::h1::framing::{self, Framing};
 use super::h1::parse;
-use super::h1::persistence::{self, Options};
+use super::h1::persistence::{Options, names_protocol};
 use super::h1::scan::{Limits, Scan, leading_blank};
+use super::message::edits::{EditName, Edits, Value};
 use super::message::field::Name;
+use super::message::forwarded;
 use super::message::head::{Fields, Method, RequestHead, ResponseHead, Storage, Version};
 use super::oracle::{self, Answered, Seen, Then};
 use crate::buffer::Buffer;
@@ -17,7 +19,7 @@ use crate::reject::Reject;
 
 const LIMITS: Limits = Limits { head_bytes_max: 4096, fields_max: 32 };
 
-/// For heads that have been written anew: some fields are added.
+/// For heads that have been written again: some fields are added.
 const WIDER: Limits = Limits { head_bytes_max: 8192, fields_max: 48 };
 
 /// Longer inputs find nothing that shorter ones do not, but take longer.
@@ -198,11 +200,8 @@ fn check_fields(head: &RequestHead<'_, '_>, written: &RequestHead<'_, '_>) {
     for never in [Name::HopByHop, Name::Alias] {
         assert!(all(never).is_empty());
     }
-    let host = if head.authority.is_empty() && !head.fields.has(Name::Host) {
-        b"here"
-    } else {
-        head.authority
-    };
+    let is_hostless = head.authority.is_empty() && !head.fields.has(Name::Host);
+    let host = if is_hostless { b"here" } else { head.authority };
     assert_eq!(all(Name::Host), [host]);
     let (te, connection) = (all(Name::Te), all(Name::Connection));
     assert!(te.is_empty() || te == [b"trailers"]);
@@ -301,21 +300,19 @@ fn is_suffix_of_target(seen: &str, target: &str) -> bool {
 }
 
 fn write_request(head: &RequestHead<'_, '_>, framing: Framing) -> Vec<u8> {
-    let offered =
-        persistence::names_protocol(&head.fields, Options::of(&head.fields), head.version);
-    let edit = RequestEdit {
-        framing,
-        upgrade: offered && matches!(framing, Framing::Empty | Framing::Length(0)),
-        stripped: None,
-        host: None,
-        host_default: "here",
-        client: Some([192, 0, 2, 7].into()),
-        trusted: is_trusted(head),
-        real_ip: None,
-        request_id: request_id(head),
-    };
+    let offered = names_protocol(&head.fields, Options::of(&head.fields), head.version);
+    let connection =
+        if offered && !framing.has_body() { Connection::Upgrade } else { Connection::Implied };
+    let mut edits = Edits::new();
+    forwarded::edit(&mut edits, head, Some([192, 0, 2, 7].into()), is_trusted(head));
+    if head.authority.is_empty() && !head.fields.has(Name::Host) {
+        edits.set_host(b"here");
+    }
+    if let Some(id) = request_id(head) {
+        edits.set(EditName::X_REQUEST_ID, Value::checked(id));
+    }
     let mut out = Buffer::new();
-    encode::request(head, &edit, &mut out).expect("a head of 4 KiB fits");
+    encode::request(head, &edits, framing, connection, &mut out).expect("a head of 4 KiB fits");
     out.filled().to_vec()
 }
 
@@ -325,7 +322,7 @@ fn write_response(
     connection: Connection,
 ) -> Vec<u8> {
     let mut out = Buffer::new();
-    encode::response(head, framing, connection, &mut out).expect("a head of 4 KiB fits");
+    encode::response(head, &Edits::new(), framing, connection, &mut out).expect("it fits");
     out.filled().to_vec()
 }
 

@@ -17,7 +17,7 @@ use memchr::memchr;
 
 use crate::id::RouteId;
 
-pub use path::{AboveRoot, normalise};
+pub use path::{AboveRoot, normalise, strip};
 pub use pattern::{Pattern, PatternError};
 use trie::{Entry, Trie};
 

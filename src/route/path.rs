@@ -25,6 +25,19 @@ pub fn normalise(path: &[u8]) -> Result<Cow<'_, [u8]>, AboveRoot> {
     if has_dot_segment(&path) { remove_dot_segments(&path).map(Cow::Owned) } else { Ok(path) }
 }
 
+/// What a normalised path loses with `prefix`, if that is its first segments: of the asterisk-form
+/// nothing is, and `/img` is not of `/img../x`, which would come to climb. What is left has no slash
+/// at its start.
+pub fn strip<'a>(path: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
+    let rest = path.strip_prefix(prefix.as_bytes()).filter(|_| path.starts_with(b"/"))?;
+    if !matches!(rest, [] | [b'/', ..]) {
+        return None;
+    }
+    // A target that begins with two slashes would be read as that of another host by some.
+    let slashes = rest.iter().take_while(|byte| **byte == b'/').count();
+    Some(&rest[slashes..])
+}
+
 fn normalise_escapes(path: &[u8]) -> Cow<'_, [u8]> {
     if memchr(b'%', path).is_none() {
         return Cow::Borrowed(path);
@@ -104,6 +117,15 @@ mod tests {
             let got = normalise(path.as_bytes()).unwrap();
             assert_eq!(got.escape_ascii().to_string(), normal);
             assert_eq!(matches!(got, Cow::Borrowed(_)), path == normal, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_stripped_by_whole_segments_and_never_uncovers_a_dot_segment() {
+        assert_eq!(strip(b"/img", "/img"), Some(&b""[..]));
+        assert_eq!(strip(b"/img//x/y", "/img"), Some(&b"x/y"[..]));
+        for (path, prefix) in [("/img../x", "/img"), ("/img2", "/img"), ("*", ""), ("/a", "/img")] {
+            assert_eq!(strip(path.as_bytes(), prefix), None, "{path}");
         }
     }
 

@@ -18,6 +18,8 @@ use crate::http::h1::framing::{self, Framing};
 use crate::http::h1::parse;
 use crate::http::h1::persistence::{self, Options};
 use crate::http::h1::scan::Limits;
+
+use crate::http::message::edits::Edits;
 use crate::http::message::field::Name;
 use crate::http::message::head::{Method, ResponseHead, Storage, Version};
 use crate::net::connect::connect;
@@ -224,7 +226,7 @@ pub struct Answer {
     pub ends_with_connection: bool,
 }
 
-/// Parses the head at the front of `input`, consumes it, and writes it anew to `out`.
+/// Parses the head at the front of `input`, consumes it, and writes it again to `out`.
 pub fn read_answer(
     input: &mut Buffer,
     length: usize,
@@ -259,7 +261,7 @@ pub fn read_answer(
         Finality::Final if old_client => Connection::KeepAlive,
         Finality::Interim | Finality::Final => Connection::Implied,
     };
-    encode::response(&head, client_framing, connection, out)?;
+    encode::response(&head, &Edits::new(), client_framing, connection, out)?;
     let answer = Answer {
         status: head.status,
         finality,

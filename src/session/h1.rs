@@ -13,31 +13,32 @@ use super::client_info::ClientInfo;
 use super::exchange;
 use super::presence::Presence;
 use super::record;
-use super::request_log::{RequestLog, RequestTiming};
+use super::request_log::RequestTiming;
 use super::transfer::Request;
 use crate::access_log::is_request_id;
 use crate::buffer::Buffer;
 use crate::drain::{DrainPhase, SessionGuard};
 use crate::fault::{Fault, Kind, Stage};
 use crate::http::h1::chunked::Emit;
-use crate::http::h1::encode::{self, Connection, RequestEdit, Stripped};
+use crate::http::h1::encode::{self, Connection};
 use crate::http::h1::framing;
 use crate::http::h1::parse;
 use crate::http::h1::persistence::{self, Options};
 use crate::http::h1::reply::Reply;
 use crate::http::h1::scan::{Limits, Scan, leading_blank};
+use crate::http::message::edits::{EditName, Edits, Value};
 use crate::http::message::field::Name;
-use crate::http::message::forwarded_for;
 use crate::http::message::head::{Method, RequestHead, Storage, Version};
+use crate::http::message::{forwarded, forwarded_for};
 use crate::id::RouteId;
 use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::hand_off::HandOffClosed;
 use crate::net::listen::Peer;
 use crate::net::stream::{ReadHalf, Stream};
-use crate::plan::Plan;
 use crate::plan::context::WorkerContext;
 use crate::plan::handle::PlanHandle;
 use crate::plan::listener::Listener;
+use crate::plan::{Plan, Route};
 use crate::reject::Reject;
 use crate::relay::body::Body;
 use crate::relay::copy::Meter;
@@ -354,22 +355,25 @@ fn read(
         persists: options.persists(head.version),
     };
     let route = plan.router.find(head.authority, &path);
-    let rules = route.map(|route| plan.route(route));
-    let strips = rules.and_then(|rules| rules.strips.as_deref());
-    let needs_host = !head.fields.has(Name::Host);
-    let host_default = if needs_host { local() } else { String::new() };
-    let edit = RequestEdit {
-        framing,
-        upgrade: traits.upgrade,
-        host: rules.and_then(|rules| rules.host_header.as_deref()),
-        stripped: strips.and_then(|prefix| Stripped::of(&path, prefix)),
-        host_default: &host_default,
-        client: client_info.client,
-        trusted,
-        real_ip: real_ip(client, client_info, trusted),
-        request_id: timing.request_log().map(RequestLog::request_id),
-    };
-    let aliases = encode::request(&head, &edit, &mut outgoing)?;
+    let mut edits = Edits::new();
+    forwarded::edit(&mut edits, &head, client_info.client, trusted);
+    if let Some(address) = real_ip(client, client_info, trusted) {
+        edits.set(EditName::X_REAL_IP, Value::address(address));
+    }
+    // Of an HTTP/1.0 client that names none.
+    let needs_host = !head.fields.has(Name::Host) && head.authority.is_empty();
+    let host = if needs_host { local() } else { String::new() };
+    if needs_host {
+        edits.set_host(host.as_bytes());
+    }
+    if let Some(route) = route {
+        edit_for_route(&mut edits, plan.route(route), &path);
+    }
+    if let Some(request_log) = timing.request_log() {
+        edits.set(EditName::X_REQUEST_ID, Value::checked(request_log.request_id()));
+    }
+    let connection = if traits.upgrade { Connection::Upgrade } else { Connection::Implied };
+    let aliases = encode::request(&head, &edits, framing, connection, &mut outgoing)?;
     context.metrics.aliases.add(aliases as u64);
     input.consume(length);
     if let Some(request_log) = timing.request_log() {
@@ -399,6 +403,19 @@ fn real_client(
     let named = head.fields.values(Name::ForwardedFor);
     let is_trusted = |address| plan.trusted.contains(Some(address));
     forwarded_for::client(named, client_info.client, is_trusted)
+}
+
+/// Adds what a route changes about the requests it takes; `path` is normalised.
+fn edit_for_route<'a>(edits: &mut Edits<'a>, route: &'a Route, path: &'a [u8]) {
+    if let Some(host) = &route.host_header {
+        edits.set_host(host.as_bytes());
+    }
+    if let Some((prefix, rest)) =
+        route.strips.as_deref().and_then(|prefix| Some((prefix, route::strip(path, prefix)?)))
+    {
+        edits.set_path([b"/", rest]);
+        edits.add(EditName::X_FORWARDED_PREFIX, Value::checked(prefix.as_bytes()));
+    }
 }
 
 /// What the client calls its request: if it does so once, and not to us only.

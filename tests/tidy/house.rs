@@ -9,7 +9,11 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (0, "", &["address", "decimal", "reject", "fault", "buffer", "drain", "id", "corpus"]),
     (1, "proxy_protocol/", &["header", "line", "block", "mod", "fuzz"]),
     (1, "route/", &["path", "pattern", "trie", "mod", "fuzz"]),
-    (1, "http/message/", &["authority", "field", "forwarded_for", "head", "mod"]),
+    (
+        1,
+        "http/message/",
+        &["authority", "field", "forwarded_for", "head", "edits", "forwarded", "mod"],
+    ),
     (
         1,
         "http/h1/",

@@ -39,8 +39,13 @@ pub enum Name {
 
 impl Name {
     /// A bit of its own in a set of names.
-    pub(super) const fn bit(self) -> u16 {
-        1 << self as u16
+    pub(super) const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+
+    /// Whether there is just one name that means this.
+    pub(super) const fn is_one_name(self) -> bool {
+        !matches!(self, Self::HopByHop | Self::ForwardedOther | Self::Alias | Self::Other)
     }
 
     /// Recognises a name, whatever its case.
@@ -127,6 +132,21 @@ pub fn takes_trailers(te: &[u8]) -> bool {
     !te.contains(&b'"') && list(te).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
+/// The same of a list whose members may hold commas in quoted strings (RFC 9110 §5.6.4).
+pub fn quoted_list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (mut quoted, mut escaped) = (false, false);
+    let separates = move |&byte: &u8| {
+        if escaped {
+            escaped = false;
+            return false;
+        }
+        escaped = quoted && byte == b'\\';
+        quoted ^= byte == b'"';
+        byte == b',' && !quoted
+    };
+    value.split(separates).map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
+}
+
 /// One number of decimal digits that fits 63 bits: no sign, no list, no white space within
 /// (RFC 9110 §8.6; CVE-2021-40346, CVE-2023-40225 are what leniency here has cost others).
 pub fn decimal(value: &[u8]) -> Option<u64> {
@@ -205,5 +225,12 @@ mod tests {
     fn lists_skip_empty_members() {
         let members: Vec<&[u8]> = list(b" a, ,b ,,c").collect();
         assert_eq!(members, [&b"a"[..], b"b", b"c"]);
+    }
+
+    #[test]
+    fn a_comma_in_quotes_separates_nothing() {
+        let value = br#" a="b, \"c, ",,d="\\", e, "f, g"#;
+        let members: Vec<&[u8]> = quoted_list(value).collect();
+        assert_eq!(members, [&br#"a="b, \"c, ""#[..], br#"d="\\""#, b"e", br#""f, g"#]);
     }
 }

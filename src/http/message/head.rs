@@ -76,7 +76,7 @@ pub struct Fields<'h, 'b> {
     headers: &'h [Header<'b>],
     names: &'h [Name],
     /// A bit for each [`Name`] that is there: most that are asked for are not.
-    present: u16,
+    present: u32,
 }
 
 impl<'h, 'b> Fields<'h, 'b> {

@@ -1,7 +1,9 @@
-//! What any HTTP message is made of, whichever protocol brought it: its head, its fields, and the
-//! rules both must obey.
+//! What any HTTP message is made of, whichever protocol brought it: its head, its fields, the rules
+//! both must obey, and what is changed about them on their way.
 
 pub mod authority;
+pub mod edits;
 pub mod field;
+pub mod forwarded;
 pub mod forwarded_for;
 pub mod head;

@@ -1,0 +1,376 @@
+//! What a head is to say besides what its sender wrote: a small list, whoever the next hop is and
+//! whatever protocol it speaks.
+//!
+//! Fields that frame a message or belong to one connection cannot be edited: an [`EditName`] is none
+//! of them, and a [`Value`] ends no line. The encoder alone writes those.
+
+use std::fmt::{self, Write};
+use std::net::IpAddr;
+
+use super::field::{self, Name};
+use crate::decimal::ipv4;
+
+/// Edits that need no allocation: more than a proxy makes by itself.
+const INLINE_MAX: usize = 8;
+
+/// The name of a field that may be edited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EditName<'a> {
+    text: &'a str,
+    known: Name,
+}
+
+impl EditName<'static> {
+    /// X-Forwarded-For.
+    pub const X_FORWARDED_FOR: Self = Self::known("X-Forwarded-For", Name::ForwardedFor);
+    /// X-Forwarded-Host.
+    pub const X_FORWARDED_HOST: Self = Self::known("X-Forwarded-Host", Name::ForwardedHost);
+    /// X-Forwarded-Proto.
+    pub const X_FORWARDED_PROTO: Self = Self::known("X-Forwarded-Proto", Name::ForwardedProto);
+    /// X-Forwarded-Prefix.
+    pub const X_FORWARDED_PREFIX: Self = Self::known("X-Forwarded-Prefix", Name::ForwardedOther);
+    /// X-Real-IP.
+    pub const X_REAL_IP: Self = Self::known("X-Real-IP", Name::ForwardedOther);
+    /// X-Request-Id.
+    pub const X_REQUEST_ID: Self = Self::known("X-Request-Id", Name::RequestId);
+
+    const fn known(text: &'static str, known: Name) -> Self {
+        Self { text, known }
+    }
+}
+
+impl<'a> EditName<'a> {
+    /// `None` for what is no name of a field, and for the fields that only the encoder writes:
+    /// those that frame or route the message or belong to one connection (RFC 9110 §7.6.1), and
+    /// what an endpoint may take for one of them.
+    pub fn new(text: &'a str) -> Option<Self> {
+        let known = Name::of(text.as_bytes());
+        let is_ours = match known {
+            Name::Connection
+            | Name::ContentLength
+            | Name::TransferEncoding
+            | Name::Host
+            | Name::Expect
+            | Name::Upgrade
+            | Name::Te
+            | Name::HopByHop
+            | Name::Alias => true,
+            Name::Other => text.eq_ignore_ascii_case("trailer"),
+            _ => false,
+        };
+        (!is_ours && field::is_token(text.as_bytes())).then_some(Self { text, known })
+    }
+
+    /// The name as it is written.
+    pub(in crate::http) fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// Whether a field of this name is meant.
+    pub(in crate::http) fn is(&self, known: Name, name: &str) -> bool {
+        known == self.known && (known.is_one_name() || self.text.eq_ignore_ascii_case(name))
+    }
+}
+
+/// What a field is to say. Nothing in it ends a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Value<'a>(Content<'a>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content<'a> {
+    Nothing,
+    Text(&'a [u8]),
+    Address(IpAddr),
+}
+
+impl<'a> Value<'a> {
+    /// Nothing but what the sender wrote.
+    pub const NOTHING: Self = Self(Content::Nothing);
+
+    /// A text, if it may stand in a field (RFC 9110 §5.5).
+    pub fn new(text: &'a [u8]) -> Option<Self> {
+        field::is_value(text).then_some(Self(Content::Text(text)))
+    }
+
+    /// A text that has been taken from a parsed head, or was checked when it was read from a
+    /// configuration.
+    pub fn checked(text: &'a [u8]) -> Self {
+        debug_assert!(field::is_value(text), "{}", text.escape_ascii());
+        Self(Content::Text(text))
+    }
+
+    /// An address, an IPv4 address mapped to IPv6 as what it is.
+    pub fn address(address: IpAddr) -> Self {
+        Self(Content::Address(address.to_canonical()))
+    }
+
+    /// Hands it over piece by piece.
+    pub(in crate::http) fn write(&self, mut part: impl FnMut(&[u8])) {
+        match self.0 {
+            Content::Nothing => {}
+            Content::Text(text) => part(text),
+            Content::Address(IpAddr::V4(address)) => part(&ipv4(address)),
+            Content::Address(IpAddr::V6(address)) => {
+                // Nothing that takes the parts can fail.
+                let _ = write!(Parts(part), "{address}");
+            }
+        }
+    }
+}
+
+/// Takes what is formatted as parts.
+struct Parts<F>(F);
+
+impl<F: FnMut(&[u8])> Write for Parts<F> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        (self.0)(text.as_bytes());
+        Ok(())
+    }
+}
+
+/// What an edit does with the fields of its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) enum Operation {
+    /// One field says this, instead of all that the sender wrote.
+    Set,
+    /// One more field says this.
+    Add,
+    /// One field lists the members that the sender wrote, and then this.
+    Append,
+    /// There is none.
+    Remove,
+}
+
+/// What is done with the fields of one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) struct Edit<'a> {
+    pub(in crate::http) name: EditName<'a>,
+    pub(in crate::http) operation: Operation,
+    pub(in crate::http) value: Value<'a>,
+}
+
+/// What is changed about a head on its way. Of two edits of one name the later wins.
+#[derive(Clone, Debug, Default)]
+pub struct Edits<'a> {
+    path: Option<[&'a [u8]; 2]>,
+    host: Option<&'a [u8]>,
+    /// A bit for each [`Name`] whose fields are all left out.
+    withheld: u32,
+    /// A bit for each [`Name`] whose fields are left out if an edit names them.
+    withheld_by_name: u32,
+    /// A bit for each [`Name`] of which there is an edit.
+    edited: u32,
+    count: usize,
+    few: [Option<Edit<'a>>; INLINE_MAX],
+    more: Vec<Edit<'a>>,
+}
+
+impl<'a> Edits<'a> {
+    /// None.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The path becomes `parts`, one behind the other, and the query stays. Together they begin with
+    /// a slash and are taken from what has been parsed.
+    pub fn set_path(&mut self, parts: [&'a [u8]; 2]) {
+        self.path = Some(parts);
+    }
+
+    /// Host says this: an authority ([`super::authority::is_authority`]).
+    pub fn set_host(&mut self, host: &'a [u8]) {
+        self.host = Some(host);
+    }
+
+    /// One field says this, instead of all that the sender wrote.
+    pub fn set(&mut self, name: EditName<'a>, value: Value<'a>) {
+        self.replace(Edit { name, operation: Operation::Set, value });
+    }
+
+    /// One more field says this.
+    pub fn add(&mut self, name: EditName<'a>, value: Value<'a>) {
+        self.push(Edit { name, operation: Operation::Add, value });
+    }
+
+    /// One field lists what the sender wrote, without its empty members, and then this.
+    pub fn append(&mut self, name: EditName<'a>, value: Value<'a>) {
+        self.replace(Edit { name, operation: Operation::Append, value });
+    }
+
+    /// No field of that name is left.
+    pub fn remove(&mut self, name: EditName<'a>) {
+        self.replace(Edit { name, operation: Operation::Remove, value: Value::NOTHING });
+    }
+
+    /// What the sender wrote in fields that mean this is left out.
+    pub fn withhold(&mut self, known: Name) {
+        self.withheld |= known.bit();
+    }
+
+    fn replace(&mut self, edit: Edit<'a>) {
+        let bit = edit.name.known.bit();
+        if edit.name.known.is_one_name() {
+            self.withheld |= bit;
+        } else {
+            self.withheld_by_name |= bit;
+        }
+        if self.edited & bit != 0 {
+            self.forget(edit.name);
+        }
+        self.push(edit);
+    }
+
+    fn push(&mut self, edit: Edit<'a>) {
+        self.edited |= edit.name.known.bit();
+        match self.few.get_mut(self.count) {
+            Some(place) => {
+                *place = Some(edit);
+                self.count += 1;
+            }
+            None => self.more.push(edit),
+        }
+    }
+
+    /// Drops the edits of that name.
+    fn forget(&mut self, name: EditName<'_>) {
+        for place in &mut self.few {
+            place.take_if(|edit| name.is(edit.name.known, edit.name.text));
+        }
+        self.more.retain(|edit| !name.is(edit.name.known, edit.name.text));
+    }
+
+    pub(in crate::http) fn path(&self) -> Option<[&'a [u8]; 2]> {
+        self.path
+    }
+
+    pub(in crate::http) fn host(&self) -> Option<&'a [u8]> {
+        self.host
+    }
+
+    /// Whether a field of the sender's is left out.
+    pub(in crate::http) fn withholds(&self, known: Name, name: &str) -> bool {
+        self.withheld & known.bit() != 0
+            || (self.withheld_by_name & known.bit() != 0 && self.withholds_by_name(known, name))
+    }
+
+    fn withholds_by_name(&self, known: Name, name: &str) -> bool {
+        self.iter().any(|edit| edit.operation != Operation::Add && edit.name.is(known, name))
+    }
+
+    /// In the order in which they were made.
+    pub(in crate::http) fn iter(&self) -> impl Iterator<Item = &Edit<'a>> {
+        self.few[..self.count].iter().flatten().chain(&self.more)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> EditName<'_> {
+        EditName::new(text).unwrap()
+    }
+
+    fn value(text: &str) -> Value<'_> {
+        Value::new(text.as_bytes()).unwrap()
+    }
+
+    fn said(value: Value<'_>) -> String {
+        let mut all = Vec::new();
+        value.write(|part| all.extend_from_slice(part));
+        String::from_utf8(all).unwrap()
+    }
+
+    #[test]
+    fn the_names_of_constants_mean_what_they_say() {
+        for known in [
+            EditName::X_FORWARDED_FOR,
+            EditName::X_FORWARDED_HOST,
+            EditName::X_FORWARDED_PROTO,
+            EditName::X_FORWARDED_PREFIX,
+            EditName::X_REAL_IP,
+            EditName::X_REQUEST_ID,
+        ] {
+            assert_eq!(EditName::new(known.text), Some(known));
+        }
+    }
+
+    #[test]
+    fn what_frames_a_message_or_a_connection_cannot_be_named() {
+        let framing = [
+            "Content-Length",
+            "TRANSFER-ENCODING",
+            "Connection",
+            "host",
+            "Upgrade",
+            "Trailer",
+            "TE",
+            "Expect",
+            "Keep-Alive",
+            "Proxy-Connection",
+            "HTTP2-Settings",
+            "Content_Length",
+        ];
+        for text in framing.into_iter().chain(["", "a b", "a:", "a\r\n"]) {
+            assert_eq!(EditName::new(text), None, "{text:?}");
+        }
+        assert!(EditName::new("X-Real-IP").is_some() && EditName::new("Server").is_some());
+    }
+
+    #[test]
+    fn no_value_ends_its_line() {
+        for text in ["a\r\nb: c", "a\nb", "a\0", "\x7f"] {
+            assert_eq!(Value::new(text.as_bytes()), None, "{text:?}");
+        }
+        assert_eq!(said(value("a\tb")), "a\tb");
+    }
+
+    #[test]
+    fn addresses_are_written_as_the_standard_library_does() {
+        for text in ["192.0.2.7", "2001:db8::1", "::1"] {
+            assert_eq!(said(Value::address(text.parse().unwrap())), text);
+        }
+        assert_eq!(said(Value::address("::ffff:192.0.2.7".parse().unwrap())), "192.0.2.7");
+    }
+
+    #[test]
+    fn a_later_edit_of_a_name_wins_and_of_others_none_is_lost() {
+        let names: Vec<String> = (0..2 * INLINE_MAX).map(|at| format!("X-{at}")).collect();
+        let mut edits = Edits::new();
+        for text in &names {
+            edits.set(name(text), value("1"));
+        }
+        edits.add(name("x-0"), value("2"));
+        edits.remove(name("x-9"));
+        edits.set(name("X-1"), value("3"));
+        let left: Vec<_> =
+            edits.iter().filter(|edit| edit.operation != Operation::Remove).collect();
+        assert_eq!(left.len(), names.len());
+        let of = |text| {
+            let of_name = left.iter().filter(|edit| name(text).is(edit.name.known, edit.name.text));
+            of_name.map(|edit| said(edit.value)).collect::<Vec<_>>()
+        };
+        assert_eq!((of("X-0"), of("X-1")), (vec!["1".into(), "2".into()], vec!["3".into()]));
+        assert_eq!(of("X-9"), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_replaced_is_withheld_by_its_own_name_only() {
+        let mut edits = Edits::new();
+        edits.set(name("X-Real-IP"), value("1"));
+        edits.remove(name("Server"));
+        edits.add(name("X-B"), value("1"));
+        edits.withhold(Name::ForwardedFor);
+        let rows = [
+            ("x-real-ip", true),
+            ("X-Forwarded-Port", false),
+            ("SERVER", true),
+            ("Accept", false),
+            ("X-B", false),
+            ("X-Forwarded-For", true),
+        ];
+        for (text, withheld) in rows {
+            assert_eq!(edits.withholds(Name::of(text.as_bytes()), text), withheld, "{text}");
+        }
+    }
+}
