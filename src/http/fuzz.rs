@@ -216,7 +216,7 @@ fn check_fields(head: &RequestHead<'_, '_>, written: &RequestHead<'_, '_>) {
     if !is_trusted(head) {
         assert_eq!(all(Name::ForwardedFor), [b"192.0.2.7"]);
         assert_eq!(all(Name::ForwardedProto), [b"http"]);
-        assert!(all(Name::ForwardedOther).is_empty());
+        assert!(all(Name::ForwardedOther).is_empty() && all(Name::Forwarded).is_empty());
     }
 }
 

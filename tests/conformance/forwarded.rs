@@ -52,9 +52,18 @@ fn what_a_trusted_peer_says() {
     assert_eq!(
         arriving(FROM_AFAR, &["--trusted", "127.0.0.1"]),
         "GET / HTTP/1.1\r\nHost: a:80\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: far.test\r\n\
-         X-Forwarded-Port: 443\r\nForwarded: for=1.2.3.4\r\n\
-         X-Forwarded-For: 1.2.3.4, 5.6.7.8, 127.0.0.1\r\nX-Real-IP: 5.6.7.8\r\n\r\n"
+         X-Forwarded-Port: 443\r\nX-Forwarded-For: 1.2.3.4, 5.6.7.8, 127.0.0.1\r\n\
+         Forwarded: for=1.2.3.4, for=127.0.0.1;proto=http;host=\"a:80\"\r\n\
+         X-Real-IP: 5.6.7.8\r\n\r\n"
     );
+}
+
+#[test]
+fn empty_members_of_what_a_trusted_peer_says() {
+    let lines = "X-Forwarded-For: , a,,b\r\nX-Forwarded-For:\r\nForwarded: ,for=a,";
+    let arrived = arriving(lines, &["--trusted", "127.0.0.1"]);
+    assert!(arrived.contains("\r\nX-Forwarded-For: a, b, 127.0.0.1\r\n"), "{arrived}");
+    assert!(arrived.contains("\r\nForwarded: for=a, for=127.0.0.1;"), "{arrived}");
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub struct EditName<'a> {
 }
 
 impl EditName<'static> {
+    /// Forwarded.
+    pub const FORWARDED: Self = Self::known("Forwarded", Name::Forwarded);
     /// X-Forwarded-For.
     pub const X_FORWARDED_FOR: Self = Self::known("X-Forwarded-For", Name::ForwardedFor);
     /// X-Forwarded-Host.
@@ -81,6 +83,7 @@ enum Content<'a> {
     Nothing,
     Text(&'a [u8]),
     Address(IpAddr),
+    Element(Option<IpAddr>, &'a [u8]),
 }
 
 impl<'a> Value<'a> {
@@ -104,18 +107,55 @@ impl<'a> Value<'a> {
         Self(Content::Address(address.to_canonical()))
     }
 
+    /// The element of Forwarded (RFC 7239 §4) of a hop over plain HTTP: from this client, which has an
+    /// address or is unknown, for this authority ([`super::authority::is_authority`]), if there is one.
+    pub fn forwarded(client: Option<IpAddr>, authority: &'a [u8]) -> Self {
+        Self(Content::Element(client.map(|client| client.to_canonical()), authority))
+    }
+
     /// Hands it over piece by piece.
     pub(in crate::http) fn write(&self, mut part: impl FnMut(&[u8])) {
         match self.0 {
             Content::Nothing => {}
             Content::Text(text) => part(text),
-            Content::Address(IpAddr::V4(address)) => part(&ipv4(address)),
-            Content::Address(IpAddr::V6(address)) => {
-                // Nothing that takes the parts can fail.
-                let _ = write!(Parts(part), "{address}");
-            }
+            Content::Address(address) => write_address(address, &mut part),
+            Content::Element(client, authority) => write_element(client, authority, &mut part),
         }
     }
+}
+
+fn write_address(address: IpAddr, part: &mut impl FnMut(&[u8])) {
+    match address {
+        IpAddr::V4(address) => part(&ipv4(address)),
+        IpAddr::V6(address) => {
+            // Nothing that takes the parts can fail.
+            let _ = write!(Parts(part), "{address}");
+        }
+    }
+}
+
+fn write_element(client: Option<IpAddr>, authority: &[u8], part: &mut impl FnMut(&[u8])) {
+    part(b"for=");
+    match client {
+        None => part(b"unknown"),
+        Some(IpAddr::V4(address)) => part(&ipv4(address)),
+        // RFC 7239 §6: in brackets, and so in quotes.
+        Some(address) => {
+            part(b"\"[");
+            write_address(address, part);
+            part(b"]\"");
+        }
+    }
+    part(b";proto=http");
+    if authority.is_empty() {
+        return;
+    }
+    part(b";host=");
+    // An authority holds nothing that would have to be escaped in a quoted string.
+    let quote: &[u8] = if field::is_token(authority) { b"" } else { b"\"" };
+    part(quote);
+    part(authority);
+    part(quote);
 }
 
 /// Takes what is formatted as parts.
@@ -284,6 +324,7 @@ mod tests {
     #[test]
     fn the_names_of_constants_mean_what_they_say() {
         for known in [
+            EditName::FORWARDED,
             EditName::X_FORWARDED_FOR,
             EditName::X_FORWARDED_HOST,
             EditName::X_FORWARDED_PROTO,
@@ -331,6 +372,21 @@ mod tests {
             assert_eq!(said(Value::address(text.parse().unwrap())), text);
         }
         assert_eq!(said(Value::address("::ffff:192.0.2.7".parse().unwrap())), "192.0.2.7");
+    }
+
+    #[test]
+    fn an_element_of_forwarded_quotes_what_is_no_token() {
+        let rows = [
+            ("192.0.2.7", "a.b", "for=192.0.2.7;proto=http;host=a.b"),
+            ("192.0.2.7", "a:80", "for=192.0.2.7;proto=http;host=\"a:80\""),
+            ("::ffff:192.0.2.7", "", "for=192.0.2.7;proto=http"),
+            ("2001:db8::1", "[::1]", "for=\"[2001:db8::1]\";proto=http;host=\"[::1]\""),
+            ("unix", "a", "for=unknown;proto=http;host=a"),
+        ];
+        for (client, authority, element) in rows {
+            let value = Value::forwarded(client.parse().ok(), authority.as_bytes());
+            assert_eq!(said(value), element);
+        }
     }
 
     #[test]

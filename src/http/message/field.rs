@@ -26,7 +26,9 @@ pub enum Name {
     ForwardedHost,
     /// X-Forwarded-Proto.
     ForwardedProto,
-    /// Anything else by which a proxy speaks of a client: Forwarded, X-Real-IP, X-Forwarded-*.
+    /// Forwarded (RFC 7239).
+    Forwarded,
+    /// Anything else by which a proxy speaks of a client: X-Real-IP, X-Forwarded-*.
     ForwardedOther,
     /// X-Request-Id: by what name the hops of a request know it.
     RequestId,
@@ -57,7 +59,7 @@ impl Name {
             5 if is("proxy") => Self::Alias,
             6 if is("expect") => Self::Expect,
             7 if is("upgrade") => Self::Upgrade,
-            9 if is("forwarded") => Self::ForwardedOther,
+            9 if is("forwarded") => Self::Forwarded,
             9 if is("x-real-ip") => Self::ForwardedOther,
             10 if is("connection") => Self::Connection,
             10 if is("keep-alive") => Self::HopByHop,
@@ -184,7 +186,7 @@ mod tests {
             (b"X-Forwarded-For", Name::ForwardedFor),
             (b"X-Forwarded-Port", Name::ForwardedOther),
             (b"X-Forwarded-", Name::Other),
-            (b"Forwarded", Name::ForwardedOther),
+            (b"Forwarded", Name::Forwarded),
             (b"Cookie", Name::Other),
             (b"", Name::Other),
         ];

@@ -1,4 +1,5 @@
-//! What an endpoint is told of the client and of earlier hops: X-Forwarded-*.
+//! What an endpoint is told of the client and of earlier hops: X-Forwarded-* and
+//! Forwarded.
 
 use std::net::IpAddr;
 
@@ -7,8 +8,13 @@ use super::field::Name;
 use super::head::RequestHead;
 
 /// What only a client that is trusted may say.
-const OF_EARLIER_HOPS: [Name; 4] =
-    [Name::ForwardedFor, Name::ForwardedHost, Name::ForwardedProto, Name::ForwardedOther];
+const OF_EARLIER_HOPS: [Name; 5] = [
+    Name::Forwarded,
+    Name::ForwardedFor,
+    Name::ForwardedHost,
+    Name::ForwardedProto,
+    Name::ForwardedOther,
+];
 
 /// Adds what the endpoint is told of a request from `client`, whose address there is unless it came
 /// over a unix socket. What a trusted client says of earlier hops is kept and added to; what others
@@ -19,17 +25,21 @@ pub fn edit<'a>(
     client: Option<IpAddr>,
     trusted: bool,
 ) {
-    let client = client.map(Value::address);
+    let address = client.map(Value::address);
     let says = |name: Name| trusted && head.fields.has(name);
     if trusted {
-        edits.append(EditName::X_FORWARDED_FOR, client.unwrap_or(Value::NOTHING));
+        edits.append(EditName::X_FORWARDED_FOR, address.unwrap_or(Value::NOTHING));
     } else {
         for name in OF_EARLIER_HOPS {
             edits.withhold(name);
         }
-        if let Some(client) = client {
-            edits.set(EditName::X_FORWARDED_FOR, client);
+        if let Some(address) = address {
+            edits.set(EditName::X_FORWARDED_FOR, address);
         }
+    }
+    // Most endpoints read X-Forwarded-*: Forwarded goes on where there is some.
+    if says(Name::Forwarded) {
+        edits.append(EditName::FORWARDED, Value::forwarded(client, head.authority));
     }
     if !says(Name::ForwardedProto) {
         edits.set(EditName::X_FORWARDED_PROTO, Value::checked(b"http"));
@@ -87,6 +97,34 @@ mod tests {
         ] {
             let expected = format!("{kept}X-Forwarded-For: {list}\r\n");
             assert_eq!(told(said, client, true), expected);
+        }
+    }
+
+    #[test]
+    fn no_member_of_what_is_appended_to_is_empty() {
+        let kept = "X-Forwarded-Proto: https\r\nX-Forwarded-Host: b\r\n";
+        let rows = [
+            (", a,,b", "a, b, 192.0.2.7"),
+            ("a\r\nX-Forwarded-For:\r\nX-Forwarded-For: b,", "a, b, 192.0.2.7"),
+            (" ,", "192.0.2.7"),
+        ];
+        for (list, expected) in rows {
+            let told = told(&format!("{kept}X-Forwarded-For: {list}\r\n"), CLIENT, true);
+            assert_eq!(told, format!("{kept}X-Forwarded-For: {expected}\r\n"), "{list:?}");
+        }
+    }
+
+    #[test]
+    fn forwarded_of_a_trusted_client_is_appended_to() {
+        let said = "Forwarded: for=1.1.1.1;by=\"_a,b\",\r\nforwarded: for=2.2.2.2\r\n";
+        let earlier = "Forwarded: for=1.1.1.1;by=\"_a,b\", for=2.2.2.2";
+        for (client, name) in
+            [(CLIENT, "192.0.2.7"), ("2001:db8::1", "\"[2001:db8::1]\""), ("unix", "unknown")]
+        {
+            let element = format!("for={name};proto=http;host=\"a:80\"");
+            let told = told(said, client, true);
+            assert!(told.contains(&format!("{earlier}, {element}\r\n")), "{told}");
+            assert_eq!(told.lines().filter(|line| line.starts_with("Forwarded")).count(), 1);
         }
     }
 
