@@ -222,7 +222,7 @@ fn an_explanation_names_the_route_and_what_it_changes() {
     for line in [
         "path: /auth//y, normalised and without its query",
         "route api.example.com/auth: the longest prefix of this host; behind it would fit /",
-        "target: /y?z, without /auth",
+        "target: //y?z, without /auth",
         "Host: auth.internal, instead of the client's",
         "endpoint 127.0.0.1:1 of auth: weight 1",
     ] {

@@ -27,8 +27,10 @@ fn what_a_route_strips_and_renames_is_what_its_endpoint_gets() {
     let rows = [
         ("/auth", "GET / HTTP/1.1"),
         ("/auth/x?y=/auth", "GET /x?y=/auth HTTP/1.1"),
-        ("/auth//evil.example/x", "GET /evil.example/x HTTP/1.1"),
+        ("/auth//a", "GET //a HTTP/1.1"),
+        ("/auth/%2f%7e?q", "GET /%2f%7e?q HTTP/1.1"),
         ("/a%75th/%2e%2e/auth/%7e?q", "GET /~?q HTTP/1.1"),
+        ("/auth/../auth/x", "GET /x HTTP/1.1"),
     ];
     for (index, (target, line)) in rows.iter().enumerate() {
         assert_eq!(proxy.get(target).status, 200);

@@ -10,7 +10,7 @@ use crate::http::h1::scan::{Limits, Scan};
 use crate::http::message::head::{RequestHead, Storage};
 use crate::plan::Route;
 use crate::reject::Reject;
-use crate::route::{Pattern, Router, normalise};
+use crate::route::{Pattern, Router, normalise, strip};
 use crate::upstream::Upstream;
 
 /// Where a request would go.
@@ -56,8 +56,9 @@ pub fn explain(config: &Config, host: &str, target: &str) -> Result<Explanation,
         fitting.map(|other| &*other.name).filter(|name| *name != &*route.name).collect();
     let _ = writeln!(text, "route {}: {}", route.name, why(route, &others));
     if let Some(prefix) = &route.strips {
-        let rest = shown.strip_prefix(&**prefix).unwrap_or(&shown).trim_start_matches('/');
-        let _ = writeln!(text, "target: /{rest}{query}, without {prefix}");
+        let rest = strip(head.path().as_bytes(), &path, prefix).unwrap_or(&path);
+        let rest = String::from_utf8_lossy(if rest.is_empty() { b"/" } else { rest });
+        let _ = writeln!(text, "target: {rest}{query}, without {prefix}");
     }
     if let Some(host) = &route.host_header {
         let _ = writeln!(text, "Host: {host}, instead of the client's");

@@ -25,17 +25,34 @@ pub fn normalise(path: &[u8]) -> Result<Cow<'_, [u8]>, AboveRoot> {
     if has_dot_segment(&path) { remove_dot_segments(&path).map(Cow::Owned) } else { Ok(path) }
 }
 
-/// What a normalised path loses with `prefix`, if that is its first segments: of the asterisk-form
-/// nothing is, and `/img` is not of `/img../x`, which would come to climb. What is left has no slash
-/// at its start.
-pub fn strip<'a>(path: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
+/// What a path is without `prefix`, if that is its first segments: nothing, or what begins with the
+/// next slash. `sent` is as it was sent, `normal` what [`normalise`] made of it.
+///
+/// Where the prefix stands in `sent` as it is and no segment is a dot segment, the rest is left byte
+/// for byte as it was sent: nothing in it can climb. Of any other path the rest of `normal` is left,
+/// so that no endpoint is sent `/../x` for `/img/../img/x` (CVE-2026-48020 was that).
+pub fn strip<'a>(sent: &'a [u8], normal: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
+    let rest = without(normal, prefix)?;
+    let literal = without(sent, prefix).filter(|rest| {
+        let mut segments = rest.split(|byte| *byte == b'/');
+        !segments.any(is_dot_segment)
+    });
+    Some(literal.unwrap_or(rest))
+}
+
+/// What stands behind a prefix of whole segments: `/img` is none of `/img../x`.
+fn without<'a>(path: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
     let rest = path.strip_prefix(prefix.as_bytes()).filter(|_| path.starts_with(b"/"))?;
-    if !matches!(rest, [] | [b'/', ..]) {
-        return None;
+    matches!(rest, [] | [b'/', ..]).then_some(rest)
+}
+
+/// `.` or `..`, each dot as it is or escaped.
+fn is_dot_segment(mut segment: &[u8]) -> bool {
+    let mut dots = 0;
+    while let [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] = segment {
+        (segment, dots) = (rest, dots + 1);
     }
-    // A target that begins with two slashes would be read as that of another host by some.
-    let slashes = rest.iter().take_while(|byte| **byte == b'/').count();
-    Some(&rest[slashes..])
+    segment.is_empty() && matches!(dots, 1 | 2)
 }
 
 fn normalise_escapes(path: &[u8]) -> Cow<'_, [u8]> {
@@ -120,12 +137,55 @@ mod tests {
         }
     }
 
+    /// What is left of a path that is sent, without `/st`.
+    fn stripped(path: &str) -> String {
+        let normal = normalise(path.as_bytes()).unwrap();
+        let rest = strip(path.as_bytes(), &normal, "/st");
+        rest.map_or("none".into(), |rest| rest.escape_ascii().to_string())
+    }
+
     #[test]
-    fn a_prefix_is_stripped_by_whole_segments_and_never_uncovers_a_dot_segment() {
-        assert_eq!(strip(b"/img", "/img"), Some(&b""[..]));
-        assert_eq!(strip(b"/img//x/y", "/img"), Some(&b"x/y"[..]));
-        for (path, prefix) in [("/img../x", "/img"), ("/img2", "/img"), ("*", ""), ("/a", "/img")] {
-            assert_eq!(strip(path.as_bytes(), prefix), None, "{path}");
+    fn what_stands_behind_a_literal_prefix_is_left_as_it_was_sent() {
+        let rests = ["", "/", "//a", "/%2f", "/%61%2F/%zz", "//", "/...", "/.a/b..", "/%2e%2e%2e"];
+        for rest in rests {
+            assert_eq!(stripped(&format!("/st{rest}")), rest);
+        }
+    }
+
+    #[test]
+    fn of_any_other_path_the_normalised_form_is_stripped() {
+        for (path, rest) in [
+            ("/st/../st/x", "/x"),
+            ("/st/%2e%2E/st/%61", "/a"),
+            ("/st/.%2e/st//%2fx", "//%2Fx"),
+            ("/st/./%7e", "/~"),
+            ("/st/a/..", "/"),
+            ("/a/../st/%61", "/a"),
+            ("/%73t/%61", "/a"),
+        ] {
+            assert_eq!(stripped(path), rest, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_stripped_by_whole_segments() {
+        for path in ["/st../x", "/st2", "*", "/a", "/st%2fa", "/"] {
+            assert_eq!(stripped(path), "none", "{path}");
+        }
+    }
+
+    #[test]
+    fn no_stripped_path_has_a_dot_segment_or_loses_its_slash() {
+        let state = &mut 1;
+        for _ in 0..20_000 {
+            let words = ["/", "/st", "/..", "/.", "/%2e", "%2E", ".", "a", "%", "2e", "/st/../st"];
+            let path = format!("/{}", draw(state, &words));
+            let Ok(normal) = normalise(path.as_bytes()) else { continue };
+            let Some(rest) = strip(path.as_bytes(), &normal, "/st") else { continue };
+            assert!(rest.is_empty() || rest.starts_with(b"/"), "{path}");
+            let again = normalise(if rest.is_empty() { b"/" } else { rest }).unwrap();
+            let behind = without(&normal, "/st").unwrap();
+            assert_eq!(*again, *if behind.is_empty() { b"/" } else { behind }, "{path}");
         }
     }
 

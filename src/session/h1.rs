@@ -367,7 +367,7 @@ fn read(
         edits.set_host(host.as_bytes());
     }
     if let Some(route) = route {
-        edit_for_route(&mut edits, plan.route(route), &path);
+        edit_for_route(&mut edits, plan.route(route), &head, &path);
     }
     if let Some(request_log) = timing.request_log() {
         edits.set(EditName::X_REQUEST_ID, Value::checked(request_log.request_id()));
@@ -405,15 +405,19 @@ fn real_client(
     forwarded_for::client(named, client_info.client, is_trusted)
 }
 
-/// Adds what a route changes about the requests it takes; `path` is normalised.
-fn edit_for_route<'a>(edits: &mut Edits<'a>, route: &'a Route, path: &'a [u8]) {
+/// Adds what a route changes about the requests it takes; `path` is the normalised one.
+fn edit_for_route<'a>(
+    edits: &mut Edits<'a>,
+    route: &'a Route,
+    head: &RequestHead<'_, 'a>,
+    path: &'a [u8],
+) {
     if let Some(host) = &route.host_header {
         edits.set_host(host.as_bytes());
     }
-    if let Some((prefix, rest)) =
-        route.strips.as_deref().and_then(|prefix| Some((prefix, route::strip(path, prefix)?)))
-    {
-        edits.set_path([b"/", rest]);
+    let Some(prefix) = route.strips.as_deref() else { return };
+    if let Some(rest) = route::strip(head.path().as_bytes(), path, prefix) {
+        edits.set_path(if rest.is_empty() { [b"/", b""] } else { [b"", rest] });
         edits.add(EditName::X_FORWARDED_PREFIX, Value::checked(prefix.as_bytes()));
     }
 }
