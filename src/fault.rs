@@ -1,7 +1,7 @@
 //! What ended an exchange early, and everything that follows from it.
 //!
 //! A [`Fault`] says who (side), where (stage) and how (kind). Its consequences (the status of the
-//! answer, whether the endpoint is to blame, whether another attempt may be made, the log code)
+//! answer, whether the endpoint is to blame, whether another attempt may be made, the termination code)
 //! are derived here and nowhere else.
 
 use std::fmt;
@@ -9,6 +9,7 @@ use std::io;
 use std::num::NonZeroU8;
 
 use crate::reject::Reject;
+use crate::termination::{Ender, ExchangePhase, Termination};
 
 /// Whose doing it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,27 +188,39 @@ impl Fault {
         }
     }
 
-    /// Two letters for logs: who ended it, in which stage (`UH`: upstream, response head).
-    pub fn code(&self) -> &'static str {
-        match (self.side, self.stage) {
-            (Side::Client, Stage::RequestHead) => "CR",
-            (Side::Client, Stage::Connect) => "CC",
-            (Side::Client, Stage::Request) => "CD",
-            (Side::Client, Stage::ResponseHead) => "CH",
-            (Side::Client, Stage::ResponseBody) => "CB",
-            (Side::Upstream, Stage::RequestHead) => "UR",
-            (Side::Upstream, Stage::Connect) => "UC",
-            (Side::Upstream, Stage::Request) => "UD",
-            (Side::Upstream, Stage::ResponseHead) => "UH",
-            (Side::Upstream, Stage::ResponseBody) => "UB",
-            (Side::Local, _) => "LO",
-        }
+    /// The termination code that the logs show.
+    pub fn termination(&self) -> Termination {
+        let phase = match self.stage {
+            Stage::RequestHead => ExchangePhase::RequestHead,
+            Stage::Connect => ExchangePhase::Connect,
+            Stage::Request => ExchangePhase::Request,
+            Stage::ResponseHead => ExchangePhase::ResponseHead,
+            Stage::ResponseBody => ExchangePhase::ResponseBody,
+        };
+        Termination::new(ender(self.side, self.kind), phase)
+    }
+}
+
+/// The termination code of a tunnel that ended before both sides had ended their direction: `side` did
+/// it, by `kind`.
+pub fn tunnel_termination(side: Side, kind: Kind) -> Termination {
+    Termination::new(ender(side, kind), ExchangePhase::Tunnel)
+}
+
+fn ender(side: Side, kind: Kind) -> Ender {
+    match (side, kind) {
+        (Side::Local, _) | (_, Kind::Exhausted) => Ender::Machine,
+        (_, Kind::Rejected(_)) => Ender::Rule,
+        (Side::Client, Kind::TimedOut) => Ender::ClientSilence,
+        (Side::Client, _) => Ender::Client,
+        (Side::Upstream, Kind::TimedOut) => Ender::UpstreamSilence,
+        (Side::Upstream, _) => Ender::Upstream,
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.phrase(), self.code())
+        write!(f, "{} ({})", self.phrase(), self.termination())
     }
 }
 
@@ -284,6 +297,42 @@ mod tests {
         ];
         for (fault, status) in rows {
             assert_eq!(fault.status(), status, "{fault}");
+        }
+    }
+
+    /// All that a fault can be, each in the error log and in the access log alike.
+    #[test]
+    fn termination_codes_follow_side_stage_and_kind() {
+        use Kind::{Broken, Closed, Exhausted, Refused, Rejected, Reset, TimedOut, Unwell};
+        let stages = [
+            (Stage::RequestHead, 'H'),
+            (Stage::Connect, 'N'),
+            (Stage::Request, 'Q'),
+            (Stage::ResponseHead, 'A'),
+            (Stage::ResponseBody, 'B'),
+        ];
+        let enders = [
+            (Side::Client, vec![Closed, Reset, Broken, Refused, Unwell], 'C'),
+            (Side::Client, vec![TimedOut], 'c'),
+            (Side::Upstream, vec![Closed, Reset, Broken, Refused, Unwell], 'U'),
+            (Side::Upstream, vec![TimedOut], 'u'),
+            (Side::Client, vec![Rejected(Reject::BareLf)], 'R'),
+            (Side::Upstream, vec![Rejected(Reject::StatusLine)], 'R'),
+            (Side::Client, vec![Exhausted], 'L'),
+            (Side::Upstream, vec![Exhausted], 'L'),
+            (Side::Local, vec![Closed, TimedOut, Rejected(Reject::BareLf), Exhausted], 'L'),
+        ];
+        for (side, kinds, first) in enders {
+            for kind in kinds {
+                for (stage, second) in stages {
+                    let fault = Fault { side, stage, kind, errno: None };
+                    let code = format!("{first}{second}");
+                    assert_eq!(fault.termination().to_string(), code, "{fault:?}");
+                    assert_eq!(fault.to_string(), format!("{} ({code})", fault.phrase()));
+                }
+                let tunnel = tunnel_termination(side, kind).to_string();
+                assert_eq!(tunnel, format!("{first}T"), "{side:?} {kind:?}");
+            }
         }
     }
 

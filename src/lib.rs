@@ -43,5 +43,6 @@ pub mod reject;
 pub mod relay;
 pub mod route;
 pub mod session;
+pub mod termination;
 pub mod upstream;
 pub mod worker;

@@ -127,7 +127,7 @@ fn a_failure_says_who_and_where() {
     });
     let rows = [(&dead, 502, "UN"), (&mute, 504, "uA"), (&odd, 502, "RA"), (&cut, 200, "UB")];
     for (origin, status, end) in rows {
-        let logged = Logged::before(&[origin], &["--response-timeout", "100ms"]);
+        let logged = Logged::before(&[origin], &["--response-timeout", "1s"]);
         assert_eq!(logged.proxy.get("/").status, status);
         assert_eq!(logged.says(END), [json!(status), json!(end), json!("/")]);
     }

@@ -116,8 +116,8 @@ fn connections_of_clients_that_reset_are_free_at_once() {
     let proxy = Proxy::before(&[&origin], &["--max-connections", "20"]);
     let clients: Vec<Client> = (0..20).map(|_| proxy.client()).collect();
     for mut client in clients {
-        client.send(GET);
         let before = origin.heads().len();
+        client.send(GET);
         eventually("it arrives", || origin.heads().len() > before);
         client.reset();
     }

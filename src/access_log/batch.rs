@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::entry::{Entry, Protocol, Timers};
 use super::format::Names;
-use super::termination::Termination;
 use crate::id::{EndpointId, RouteId, UpstreamId};
+use crate::termination::Termination;
 
 /// How many of the endpoints that were tried are kept.
 pub const TRIED_MAX: usize = 8;

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::format::{Label, Names};
-use super::termination::Termination;
 use crate::id::{EndpointId, RouteId, UpstreamId};
+use crate::termination::Termination;
 
 /// What the client spoke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

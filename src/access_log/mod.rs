@@ -30,7 +30,6 @@ mod format;
 mod formatter;
 mod json;
 mod request_id;
-mod termination;
 mod text;
 
 pub use batch::{Batch, Facts, TRIED_MAX, Texts};
@@ -38,7 +37,6 @@ pub use entry::{Protocol, Timers};
 pub use format::{Format, Label, Names};
 pub use formatter::Formatter;
 pub use request_id::{MADE_LENGTH, RequestIds, is_request_id};
-pub use termination::{Ender, ExchangePhase, Termination};
 
 /// Nothing is known, and it was sent in 2026.
 #[cfg(test)]

@@ -10,10 +10,10 @@ use tokio::time::Instant;
 use super::presence::Presence;
 use super::request_log::RequestLog;
 use super::transfer_state::{DownloadState, Interruption, UploadState, Waiting};
-use crate::access_log::ExchangePhase;
 use crate::fault::{Fault, Kind};
 use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::relay::copy::{Broken, End, Meter};
+use crate::termination::ExchangePhase;
 use crate::upstream::settings::UpstreamTimeouts;
 
 /// What the two directions of a transfer share.

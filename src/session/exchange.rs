@@ -10,7 +10,6 @@ use super::record::{self, AttemptTarget};
 use super::transfer::{self, Completed, FailedAttempt, Request};
 use super::transfer_state::UploadState;
 use super::tunnel::{self, Ends};
-use crate::access_log::{Ender, ExchangePhase, Termination};
 use crate::balance::tried::{ATTEMPTS_MAX, Tried};
 use crate::balance::{NoneLeft, Picked};
 use crate::buffer::Buffer;
@@ -20,6 +19,7 @@ use crate::http::h1::reply::Reply;
 use crate::http::message::head::Version;
 use crate::net::pool::{Ending, Lease, NotPooled};
 use crate::plan::context::WorkerContext;
+use crate::termination::{Ender, ExchangePhase, Termination};
 
 /// Seconds a client is asked to wait when every endpoint is down: the interval of the checks.
 const RETRY_AFTER: u32 = 1;
@@ -227,7 +227,7 @@ fn finish(request: &Request, context: &WorkerContext, upload: UploadState, now: 
     context.metrics.durations.observe(now.saturating_duration_since(request.timing.began));
     if let Some(request_log) = request.timing.request_log() {
         let termination = match upload {
-            UploadState::BrokenOff(kind) => Termination::of(Fault::client(Stage::Request, kind)),
+            UploadState::BrokenOff(kind) => Fault::client(Stage::Request, kind).termination(),
             UploadState::Running
             | UploadState::Done
             | UploadState::Refused

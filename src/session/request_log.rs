@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::client_info::ClientInfo;
-use crate::access_log::{Ender, ExchangePhase, Facts, Protocol, TRIED_MAX, Termination, Texts};
+use crate::access_log::{Facts, Protocol, TRIED_MAX, Texts};
 use crate::balance::tried::ATTEMPTS_MAX;
-use crate::fault::{Fault, Kind, Side};
+use crate::fault::{Fault, Kind, Side, tunnel_termination};
 use crate::http::message::field::Name;
 use crate::http::message::head::{RequestHead, Version};
 use crate::id::{EndpointId, RouteId, UpstreamId};
@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 use crate::net::listen::Peer;
 use crate::plan::context::WorkerContext;
 use crate::relay::copy::Meter;
+use crate::termination::{Ender, ExchangePhase, Termination};
 
 const _: () = assert!(TRIED_MAX == ATTEMPTS_MAX);
 
@@ -208,12 +209,12 @@ impl RequestLog {
 
     /// A fault has ended it, or the attempt under way.
     pub fn fail(&self, fault: Fault) {
-        self.end(Termination::of(fault), None);
+        self.end(fault.termination(), None);
     }
 
     /// A tunnel has broken.
     pub fn sever(&self, side: Side, kind: Kind) {
-        self.end(Termination::tunnel(side, kind), None);
+        self.end(tunnel_termination(side, kind), None);
     }
 }
 

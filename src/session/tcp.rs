@@ -14,7 +14,7 @@ use super::presence::Presence;
 use super::record::{self, AttemptTarget};
 use super::request_log::RequestLog;
 use super::tunnel::{self, Ends};
-use crate::access_log::{Ender, ExchangePhase, Protocol, Termination};
+use crate::access_log::Protocol;
 use crate::balance::Picked;
 use crate::balance::tried::Tried;
 use crate::buffer::Buffer;
@@ -24,6 +24,7 @@ use crate::net::deadline::Timer;
 use crate::net::stream::Stream;
 use crate::plan::context::{KeptInFlight, WorkerContext};
 use crate::proxy_protocol::Header;
+use crate::termination::{Ender, ExchangePhase, Termination};
 
 /// Where a connection is relayed to.
 pub struct Relay {

@@ -9,7 +9,6 @@ use super::directions::Directions;
 use super::record;
 use super::request_log::{RequestLog, RequestTiming, TrafficGuard};
 use super::transfer_state::{DownloadState, Interruption, UploadState};
-use crate::access_log::ExchangePhase;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Side, Stage};
 use crate::http::h1::scan::Scan;
@@ -24,6 +23,7 @@ use crate::reject::Reject;
 use crate::relay::body::{Body, relay};
 use crate::relay::copy::{Broken, End, Meter};
 use crate::relay::head::read_head;
+use crate::termination::ExchangePhase;
 use crate::upstream::settings::UpstreamTimeouts;
 
 /// Interim responses passed on before the final one must come.

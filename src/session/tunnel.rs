@@ -4,7 +4,6 @@ use std::pin::pin;
 use std::time::Duration;
 
 use super::request_log::{RequestLog, TrafficGuard};
-use crate::access_log::{ExchangePhase, Termination};
 use crate::buffer::Buffer;
 use crate::fault::{Kind, Side};
 use crate::metrics::Metrics;
@@ -12,6 +11,7 @@ use crate::net::deadline::{Activity, Timer};
 use crate::net::stream::Stream;
 use crate::relay::copy::{End, Meter};
 use crate::relay::duplex::duplex;
+use crate::termination::{ExchangePhase, Termination};
 
 /// The two connections of a tunnel.
 pub struct Ends<'a> {

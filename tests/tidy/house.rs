@@ -6,7 +6,8 @@ use super::source::{Source, find_words, line_of};
 
 /// The rooms from the ground up: rank, folder, files. A file imports only what stands before it.
 pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
-    (0, "", &["address", "decimal", "reject", "fault", "buffer", "drain", "id", "corpus"]),
+    (0, "", &["address", "decimal", "reject", "termination", "fault"]),
+    (0, "", &["buffer", "drain", "id", "corpus"]),
     (1, "proxy_protocol/", &["header", "line", "block", "mod", "fuzz"]),
     (1, "route/", &["path", "pattern", "trie", "mod", "fuzz"]),
     (
@@ -37,7 +38,6 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "text",
             "date",
             "request_id",
-            "termination",
             "format",
             "entry",
             "batch",
