@@ -2,12 +2,7 @@
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
-use std::num::NonZeroU16;
-use std::sync::Arc;
 
-use evener::address::Address;
-use evener::balance::Balancer;
-use evener::balance::tried::Tried;
 use evener::buffer::Buffer;
 use evener::http::h1::chunked::{Chunked, Emit};
 use evener::http::h1::encode::{self, Connection};
@@ -17,9 +12,6 @@ use evener::http::h1::scan::{Limits, Scan};
 use evener::http::message::edits::Edits;
 use evener::http::message::forwarded;
 use evener::http::message::head::{Method, Storage};
-use evener::upstream::Upstream;
-use evener::upstream::endpoint::Endpoint;
-use evener::upstream::health::Tick;
 
 use super::Case;
 
@@ -57,8 +49,6 @@ pub const CASES: &[(&str, Make)] = &[
     ("response rewrite", rewrite_response),
     ("chunked, 32 KiB in 8 chunks", |name| admit_chunks(name, 4096)),
     ("chunked, 32 KiB in 2048 chunks", |name| admit_chunks(name, 16)),
-    ("pick, 1 endpoint", |name| pick(name, 1)),
-    ("pick, 16 endpoints", |name| pick(name, 16)),
 ];
 
 fn parse_request(name: &str, bytes: &'static [u8]) -> Case {
@@ -128,16 +118,5 @@ fn admit_chunks(name: &str, size: usize) -> Case {
         let mut chunked = Chunked::new(Emit::Chunks);
         let ready = chunked.admit(black_box(&mut buffer)).unwrap();
         assert!(chunked.is_done() && ready == whole.len());
-    })
-}
-
-fn pick(name: &str, endpoints: u16) -> Case {
-    let endpoint =
-        |port| Endpoint::new(Address::Tcp(([192, 0, 2, 1], port).into()), NonZeroU16::MIN, 1);
-    let upstream = Upstream::sample((1..=endpoints).map(endpoint).collect());
-    let mut balancer = Balancer::new(Arc::new(upstream), 0);
-    let (now, tried) = (Tick::from_millis(1), Tried::default());
-    Case::new(name, move || {
-        black_box(balancer.pick(black_box(now), &tried).unwrap());
     })
 }

@@ -22,7 +22,11 @@ pub fn repeat(name: &str, repetitions: u64) {
 
 /// Prints the instructions of each case.
 pub fn report(wanted: &str) -> Result<(), String> {
-    let names = super::heads::CASES.iter().chain(super::routes::CASES).map(|(name, _)| *name);
+    let names = super::heads::CASES
+        .iter()
+        .chain(super::routes::CASES)
+        .chain(super::picks::CASES)
+        .map(|(name, _)| *name);
     for name in names.filter(|name| name.contains(wanted)) {
         let [less, more] = FEW_AND_MANY;
         let [few, many] = [count(name, less)?, count(name, more)?];

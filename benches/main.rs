@@ -6,6 +6,7 @@
 
 mod heads;
 mod instructions;
+mod picks;
 mod routes;
 
 use std::time::Duration;
@@ -28,7 +29,7 @@ impl Case {
 /// The cases whose names contain `wanted`. Those are made that are asked for, and no others: a table
 /// of 100 000 routes takes a while.
 fn cases(wanted: &str) -> Vec<Case> {
-    let all = heads::CASES.iter().chain(routes::CASES);
+    let all = heads::CASES.iter().chain(routes::CASES).chain(picks::CASES);
     all.filter(|(name, _)| name.contains(wanted)).map(|(name, make)| make(name)).collect()
 }
 

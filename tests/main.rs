@@ -44,6 +44,7 @@ mod regressions;
 mod reload;
 mod reload_listeners;
 mod reload_plans;
+mod replaced;
 mod retry;
 mod routing;
 mod shutdown_delay;

@@ -1,6 +1,7 @@
 //! The formats, and what lines in them call the things of the configuration.
 
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 use super::text::{self, Escape};
 use crate::address::Address;
@@ -22,7 +23,7 @@ pub struct Label(pub(super) Box<[u8]>);
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Names {
     /// Those of the routes.
-    pub routes: Box<[Label]>,
+    pub routes: Arc<[Label]>,
     /// Those of the upstreams, and of the endpoints of each.
     pub upstreams: Box<[(Label, Box<[Label]>)]>,
 }

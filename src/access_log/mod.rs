@@ -59,7 +59,7 @@ mod tests {
         let second = Address::Unix(name.into());
         let endpoints = Box::new([format.address(&second), format.address(&first)]);
         let names = Arc::new(Names {
-            routes: Box::new([format.name(name)]),
+            routes: Arc::new([format.name(name)]),
             upstreams: Box::new([(format.name("app"), endpoints)]),
         });
         let (mut kept, mut batch, mut out) = (Texts::default(), Batch::default(), Vec::new());

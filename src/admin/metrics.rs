@@ -211,7 +211,7 @@ fn names(plan: &Plan) -> Vec<String> {
 fn of_routes(out: &mut Exposition, plan: &Plan, names: &[String]) {
     let name = "evener_requests_total";
     out.family(name, Type::Counter, "Requests answered, by route, upstream and class of response.");
-    for route in &plan.routes {
+    for route in plan.routes.iter() {
         for (place, class) in CLASSES {
             let count: u64 = route.counts.iter().map(|own| own.responses[place].get()).sum();
             let upstream = names[route.upstream.index()].as_str();

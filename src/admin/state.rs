@@ -111,6 +111,7 @@ mod tests {
     use super::*;
     use crate::address::Address;
     use crate::fault::{Fault, Kind, Stage};
+    use crate::upstream::endpoint_set::EndpointSet;
     use crate::upstream::failures::Failed;
     use crate::upstream::health::{CheckVerdict, FailureKind};
 
@@ -118,7 +119,8 @@ mod tests {
     fn an_endpoint_says_how_it_is_doing_and_why() {
         let at = Tick::from_millis;
         let address = Address::Unix("/x".into());
-        let upstream = Upstream::sample([Endpoint::new(address, NonZeroU16::MIN, 1)].into());
+        let upstream =
+            Upstream::sample(EndpointSet::new([Endpoint::new(address, NonZeroU16::MIN, 1)]));
         let endpoint = &upstream.endpoints[0];
         let record = &endpoint.record;
         let state = |now| told(endpoint, &upstream, at(now)).state;

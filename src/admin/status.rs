@@ -179,7 +179,7 @@ pub(crate) fn write(control_state: &ControlState) -> Result<String, serde_json::
 
 fn requests(control_state: &ControlState, plan: &Plan) -> Requests {
     let http = plan.upstreams.iter().filter(|upstream| upstream.traffic == Traffic::Http);
-    let endpoints = http.flat_map(|upstream| &upstream.endpoints);
+    let endpoints = http.flat_map(|upstream| upstream.endpoints.iter());
     let in_flight = endpoints.map(in_flight).sum();
     let class = |place: usize| control_state.sum(|counts| &counts.responses[place]);
     Requests {

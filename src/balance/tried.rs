@@ -31,6 +31,12 @@ impl Tried {
         self.endpoints[..self.len].contains(&endpoint)
     }
 
+    /// Whether nothing was.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Whether the exchange has used up its attempts.
     #[must_use]
     pub const fn is_full(&self) -> bool {
@@ -45,7 +51,7 @@ mod tests {
     #[test]
     fn tried_holds_different_endpoints_until_full() {
         let (mut tried, id) = (Tried::default(), EndpointId::new);
-        assert!(!tried.contains(id(0)));
+        assert!(tried.is_empty() && !tried.contains(id(0)));
         assert!(tried.insert(id(0)) && !tried.insert(id(0)));
         assert!(tried.contains(id(0)) && !tried.contains(id(1)));
         for index in 1..ATTEMPTS_MAX {

@@ -165,8 +165,7 @@ impl Checker {
         for (id, upstream) in (0..).map(UpstreamId::new).zip(&plan.upstreams) {
             let mut routes = plan.routes.iter().filter(|route| route.upstream == id);
             let host = routes.find_map(|route| route.host_header.clone());
-            let ids = (0..).map(EndpointId::new);
-            for (endpoint, Endpoint { address, .. }) in ids.zip(&upstream.endpoints) {
+            for (endpoint, Endpoint { address, .. }) in upstream.endpoints.ids() {
                 if upstream.check == Check::Off {
                     self.forget(upstream, endpoint);
                     continue;

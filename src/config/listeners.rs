@@ -147,7 +147,7 @@ impl<'a> Listeners<'a> {
         for Said { listener, place } in &self.said {
             let Service::Tcp { upstream } = listener.kind.service else { continue };
             let upstream: &Upstream = upstreams.get(upstream);
-            for endpoint in &upstream.endpoints {
+            for endpoint in upstream.endpoints.iter() {
                 let mut ours = self.said.iter().map(|said| &said.listener.address);
                 if ours.any(|ours| leads_to(&endpoint.address, ours)) {
                     let what =

@@ -141,8 +141,8 @@ impl Config {
                 log::LevelFilter::Info,
             ),
             plan: Arc::new(Plan {
-                router: routes.router(&mut mistakes),
-                routes: routes.built,
+                router: Arc::new(routes.router(&mut mistakes)),
+                routes: routes.built.into(),
                 upstreams: upstreams.built,
                 timeouts: timeouts(sources, &mut mistakes),
                 limits: limits(sources, &mut mistakes),

@@ -14,7 +14,8 @@ use super::sources::Sources;
 use super::value::{self, Destination, Resolve, WrittenEndpoint};
 use crate::id::UpstreamId;
 use crate::proxy_protocol::Version;
-use crate::upstream::endpoint::{Endpoint, Record, Role};
+use crate::upstream::endpoint::{Endpoint, EndpointRecord, Role};
+use crate::upstream::endpoint_set::EndpointSet;
 use crate::upstream::health::Thresholds;
 use crate::upstream::settings::{Check, Keeping, Policy, ServerErrors, UpstreamTimeouts};
 use crate::upstream::{Traffic, Upstream};
@@ -261,7 +262,7 @@ impl<'a> Upstreams<'a> {
             *settings;
         self.built.push(Arc::new(Upstream {
             name: name.into(),
-            endpoints: endpoints.into(),
+            endpoints: Arc::new(EndpointSet::new(endpoints)),
             policy,
             thresholds: Thresholds {
                 fails_max,
@@ -314,7 +315,7 @@ impl<'a> Upstreams<'a> {
 
     fn built_of(&self, written: WrittenEndpoint, role: Role) -> Endpoint {
         let WrittenEndpoint { name, scheme, address, weight } = written;
-        Endpoint { name, scheme, address, weight, role, record: Record::new(self.workers) }
+        Endpoint { name, scheme, address, weight, role, record: EndpointRecord::new(self.workers) }
     }
 
     fn endpoint(&self, fields: &EndpointFields, at: &mut At<'_>) -> Result<Weighted, String> {

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::address::Address;
+use crate::id::UpstreamId;
 use crate::plan::Plan;
-use crate::upstream::endpoint::Record;
+use crate::upstream::endpoint::{Endpoint, EndpointRecord};
+use crate::upstream::endpoint_set::EndpointSet;
 use crate::upstream::{Traffic, Upstream};
 
 /// The records of a plan, by what they are about, with the names of their upstreams.
@@ -13,13 +15,13 @@ use crate::upstream::{Traffic, Upstream};
 struct Known<'a>(HashMap<(Traffic, &'a Address), Vec<Owned<'a>>>);
 
 /// A record, and the name of the upstream it is of.
-type Owned<'a> = (&'a str, &'a Arc<Record>);
+type Owned<'a> = (&'a str, &'a Arc<EndpointRecord>);
 
 impl<'a> Known<'a> {
     fn of(plan: &'a Plan) -> Self {
         let mut known = Self::default();
         for upstream in &plan.upstreams {
-            for endpoint in &upstream.endpoints {
+            for endpoint in upstream.endpoints.iter() {
                 let records = known.0.entry((upstream.traffic, &endpoint.address)).or_default();
                 records.push((&upstream.name, &endpoint.record));
             }
@@ -32,7 +34,7 @@ impl<'a> Known<'a> {
         &mut self,
         (traffic, address): (Traffic, &'a Address),
         fits: impl Fn(&str) -> bool,
-    ) -> Option<Arc<Record>> {
+    ) -> Option<Arc<EndpointRecord>> {
         let records = self.0.get_mut(&(traffic, address))?;
         let place = records.iter().position(|(name, _)| fits(name))?;
         Some(Arc::clone(records.remove(place).1))
@@ -43,11 +45,11 @@ impl<'a> Known<'a> {
 /// inherits from that of the upstream of its name, or else from any of its address that has no heir.
 pub(crate) fn succeed(before: &Plan, next: &Plan) -> Plan {
     let mut known = Known::of(before);
-    let mut heirs: Vec<Upstream> =
-        next.upstreams.iter().map(|upstream| Upstream::clone(upstream)).collect();
+    let mut heirs: Vec<Vec<Endpoint>> =
+        next.upstreams.iter().map(|upstream| upstream.endpoints.to_vec()).collect();
     let mut bare = Vec::new();
-    for (upstream, heir) in next.upstreams.iter().zip(&mut heirs) {
-        for (endpoint, heir) in upstream.endpoints.iter().zip(&mut heir.endpoints) {
+    for (upstream, heirs) in next.upstreams.iter().zip(&mut heirs) {
+        for (endpoint, heir) in upstream.endpoints.iter().zip(heirs) {
             let of_name = |name: &str| name == &*upstream.name;
             let key = (upstream.traffic, &endpoint.address);
             match known.take(key, of_name) {
@@ -63,11 +65,28 @@ pub(crate) fn succeed(before: &Plan, next: &Plan) -> Plan {
     }
     let counts: HashMap<&str, _> =
         before.routes.iter().map(|route| (&*route.name, &route.counts)).collect();
-    let mut routes = next.routes.clone();
+    let mut routes = next.routes.to_vec();
     for route in &mut routes {
         if let Some(counts) = counts.get(&*route.name) {
             route.counts = Arc::clone(counts);
         }
     }
-    Plan { routes, upstreams: heirs.into_iter().map(Arc::new).collect(), ..next.clone() }
+    let upstreams = next.upstreams.iter().zip(heirs).map(|(upstream, heirs)| {
+        let endpoints = Arc::new(EndpointSet::new(heirs));
+        Arc::new(Upstream { endpoints, ..Upstream::clone(upstream) })
+    });
+    Plan { upstreams: upstreams.collect(), routes: routes.into(), ..next.clone() }
+}
+
+/// The plan `before` with these endpoints for one upstream. Those that it had already, by their
+/// address, go on with what is known of them.
+pub(crate) fn replace(before: &Plan, id: UpstreamId, mut endpoints: Vec<Endpoint>) -> Plan {
+    let known = before.upstream(id).endpoints.iter();
+    let known: HashMap<_, _> = known.map(|known| (&known.address, &known.record)).collect();
+    for endpoint in &mut endpoints {
+        if let Some(record) = known.get(&endpoint.address) {
+            endpoint.record = Arc::clone(record);
+        }
+    }
+    before.with_endpoints(id, EndpointSet::new(endpoints))
 }

@@ -15,6 +15,8 @@ use super::state::ControlState;
 use super::systemd::{self, SystemdState};
 use crate::config::describe::difference;
 use crate::config::{Config, Loader};
+use crate::id::UpstreamId;
+use crate::upstream::endpoint::Endpoint;
 
 /// A configuration that was read again.
 pub(super) enum Loaded {
@@ -145,5 +147,30 @@ impl Running {
         self.listeners.follow(open);
         self.config = next;
         Ok(changes)
+    }
+
+    /// Gives an upstream other endpoints, each at an address of its own, without a reload: everything
+    /// else stays. Those that it has already keep their connections, their health and their counters;
+    /// those that go get no new requests, and what they have under way is finished. Fails if there is
+    /// no such upstream.
+    pub fn replace_endpoints(
+        &mut self,
+        upstream: &str,
+        endpoints: Vec<Endpoint>,
+    ) -> Result<(), StartError> {
+        self.workers.refuse_stuck()?;
+        let mut ids = (0..).map(UpstreamId::new).zip(&self.config.plan.upstreams);
+        let found = ids.find(|(_, known)| *known.name == *upstream).map(|(id, _)| id);
+        let id = found.ok_or_else(|| StartError::NoUpstream(upstream.to_owned()))?;
+        let plan = Arc::new(carry_over::replace(&self.config.plan, id, endpoints));
+        let config = &self.config;
+        let (_, listener_handles) =
+            self.listeners.prepare(&config.listeners, Vec::new(), config.threads.get())?;
+        self.workers.adopt(&plan, listener_handles);
+        if let Some(checks) = &self.checks {
+            checks.adopt(Arc::clone(&plan));
+        }
+        self.config.plan = plan;
+        Ok(())
     }
 }

@@ -25,6 +25,8 @@ pub enum StartError {
     Stuck(usize),
     /// What a reload cannot change.
     Fixed(&'static str),
+    /// Endpoints were meant for an upstream that is not there.
+    NoUpstream(String),
 }
 
 impl fmt::Display for StartError {
@@ -50,6 +52,7 @@ impl fmt::Display for StartError {
             Self::File(path, error) => write!(f, "cannot write {}: {error}", path.display()),
             Self::Stuck(index) => write!(f, "worker {index} does not answer: it is stuck"),
             Self::Fixed(what) => write!(f, "a reload cannot change {what}: restart for that"),
+            Self::NoUpstream(name) => write!(f, "there is no upstream {name:?}"),
         }
     }
 }

@@ -87,7 +87,7 @@ fn watch(running: &Running, signals: &Signals) {
 
 /// The live line, and the number of requests it is about.
 fn line(running: &Running, before: u64) -> (String, u64) {
-    let endpoints = running.plan().upstreams.iter().flat_map(|upstream| &upstream.endpoints);
+    let endpoints = running.plan().upstreams.iter().flat_map(|upstream| upstream.endpoints.iter());
     let counts = endpoints.map(|endpoint| endpoint.record.begun());
     let total = running.metrics.iter().map(|worker| worker.requests.get()).sum();
     let per_second = u128::from(total - before) * 1000 / REFRESH.as_millis();

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::queue::Sink;
-use crate::access_log::{Facts, Format, MADE_LENGTH, Names, RequestIds, Texts};
+use crate::access_log::{Facts, Format, Label, MADE_LENGTH, Names, RequestIds, Texts};
 use crate::upstream::Upstream;
 use crate::upstream::endpoint::Endpoint;
 
@@ -107,6 +107,15 @@ pub struct Log {
 }
 
 impl Log {
+    /// The same of a plan with the same routes and other upstreams.
+    #[must_use]
+    pub fn with_upstreams(&self, upstreams: &[Arc<Upstream>]) -> Self {
+        let access_logger = Rc::clone(&self.access_logger);
+        let upstreams = names(access_logger.format, upstreams);
+        let routes = Arc::clone(&self.names.routes);
+        Self { access_logger, names: Arc::new(Names { routes, upstreams }) }
+    }
+
     /// Of a plan with these routes and upstreams.
     pub fn new<'a>(
         access_logger: Rc<AccessLogger>,
@@ -114,14 +123,19 @@ impl Log {
         upstreams: &[Arc<Upstream>],
     ) -> Self {
         let format = access_logger.format;
-        let endpoint = |endpoint: &Endpoint| format.address(&endpoint.address);
-        let upstream = |upstream: &Arc<Upstream>| {
-            (format.name(&upstream.name), upstream.endpoints.iter().map(endpoint).collect())
-        };
         let routes = routes.map(|name| format.name(name)).collect();
-        let upstreams = upstreams.iter().map(upstream).collect();
+        let upstreams = names(format, upstreams);
         Self { access_logger, names: Arc::new(Names { routes, upstreams }) }
     }
+}
+
+/// Of each upstream its name, and those of its endpoints.
+fn names(format: Format, upstreams: &[Arc<Upstream>]) -> Box<[(Label, Box<[Label]>)]> {
+    let endpoint = |endpoint: &Endpoint| format.address(&endpoint.address);
+    let upstream = |upstream: &Arc<Upstream>| {
+        (format.name(&upstream.name), upstream.endpoints.iter().map(endpoint).collect())
+    };
+    upstreams.iter().map(upstream).collect()
 }
 
 fn time_of_day() -> u64 {

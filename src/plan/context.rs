@@ -1,6 +1,6 @@
 //! What a session works with: the plan it follows, and its worker's share of everything.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Plan;
 use crate::balance::tried::Tried;
-use crate::balance::{Balancer, NoneLeft, Picked};
+use crate::balance::{NoneLeft, Pick, Picked, Picker};
 use crate::drain::{Drain, DrainPhase};
 use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::log::access_logger::{AccessLogger, Log};
@@ -18,22 +18,27 @@ use crate::net::deadline::Epoch;
 use crate::net::listen::Peer;
 use crate::net::pool::{Ending, Lease, Pool};
 use crate::upstream::Upstream;
-use crate::upstream::endpoint::{Endpoint, Record};
+use crate::upstream::endpoint::{Endpoint, EndpointRecord};
 use crate::upstream::health::Tick;
+use crate::upstream::settings::Policy;
 
 /// One worker's share of an upstream: its turn in balancing, its idle connections.
 pub(super) struct Share {
-    balancer: RefCell<Balancer>,
+    picker: RefCell<Picker>,
     pub(super) pools: Box<[Rc<RefCell<Pool>>]>,
+    /// Set once another one has taken its place: who still works with this one is not seen there.
+    is_replaced: Cell<bool>,
 }
 
 impl Share {
     /// Takes over what is `known` of the upstream's endpoints, by their records.
     fn new(upstream: &Arc<Upstream>, worker: usize, known: &mut Known<'_>) -> Self {
-        let first = upstream.endpoints.first().and_then(|first| known.get(&key(first)));
-        let balancer = first
-            .and_then(|(share, _)| share.balancer.borrow().succeeded_by(upstream))
-            .unwrap_or_else(|| Balancer::new(Arc::clone(upstream), worker));
+        let first = upstream.endpoints.iter().find_map(|endpoint| known.get(&key(endpoint)));
+        let upstream_of = || Arc::clone(upstream);
+        let picker = first.map_or_else(
+            || Picker::new(upstream_of(), worker),
+            |(share, _)| share.picker.borrow().succeeded_by(upstream_of()),
+        );
         let kept = |endpoint: &Endpoint| {
             let pool = known.remove(&key(endpoint)).map(|(_, pool)| Rc::clone(pool));
             let pool = pool.unwrap_or_default();
@@ -41,25 +46,25 @@ impl Share {
             pool
         };
         let pools = upstream.endpoints.iter().map(kept).collect();
-        Self { balancer: RefCell::new(balancer), pools }
+        Self { picker: RefCell::new(picker), pools, is_replaced: Cell::new(false) }
     }
 
     /// Its pools, by the records of their endpoints.
-    fn known(&self) -> Vec<(*const Record, Kept<'_>)> {
-        let balancer = self.balancer.borrow();
-        let keys = balancer.upstream().endpoints.iter().map(key);
+    fn known(&self) -> Vec<(*const EndpointRecord, Kept<'_>)> {
+        let picker = self.picker.borrow();
+        let keys = picker.upstream().endpoints.iter().map(key);
         keys.zip(self.pools.iter().map(|pool| (self, pool))).collect()
     }
 }
 
 /// The shares and pools of an earlier plan that have no heir yet.
-type Known<'a> = HashMap<*const Record, Kept<'a>>;
+type Known<'a> = HashMap<*const EndpointRecord, Kept<'a>>;
 
 /// A pool, and the share it is of.
 type Kept<'a> = (&'a Share, &'a Rc<RefCell<Pool>>);
 
 /// What an endpoint is known by, whatever the plan.
-fn key(endpoint: &Endpoint) -> *const Record {
+fn key(endpoint: &Endpoint) -> *const EndpointRecord {
     Arc::as_ptr(&endpoint.record)
 }
 
@@ -73,7 +78,7 @@ pub struct WorkerContext {
     pub drain: Rc<Drain>,
     /// Where each request has its line, if they are logged.
     pub log: Option<Rc<Log>>,
-    pub(super) shares: Box<[Share]>,
+    pub(super) shares: Box<[Rc<Share>]>,
     worker: usize,
     epoch: Epoch,
 }
@@ -87,23 +92,39 @@ impl WorkerContext {
         worker: usize,
         epoch: Epoch,
     ) -> Rc<Self> {
-        let share = |upstream| Share::new(upstream, worker, &mut Known::new());
+        let share = |upstream| Rc::new(Share::new(upstream, worker, &mut Known::new()));
         let shares = plan.upstreams.iter().map(share).collect();
         let log = access_logger.map(|access_logger| Rc::new(plan.log(access_logger)));
         Rc::new(Self { shares, metrics, log, drain: Drain::new(), worker, epoch, plan })
     }
 
-    /// The same under another plan. Endpoints that are in both keep their idle connections; those of
-    /// the others are closed, and none are kept any more.
+    /// The same under another plan. Upstreams that are the very same stay as they are; endpoints that
+    /// are in both keep their idle connections; those of the others are closed, and none are kept any
+    /// more.
     pub(super) fn succeeded_by(&self, plan: Arc<Plan>) -> Rc<Self> {
-        let mut known: Known<'_> = self.shares.iter().flat_map(Share::known).collect();
-        let share = |upstream| Share::new(upstream, self.worker, &mut known);
+        let stays = |(index, share): (usize, &Rc<Share>)| {
+            let upstream = plan.upstreams.get(index)?;
+            Arc::ptr_eq(share.picker.borrow().upstream(), upstream).then(|| Rc::clone(share))
+        };
+        let staying: Vec<_> = self.shares.iter().enumerate().map(stays).collect();
+        let pairs = self.shares.iter().zip(&staying);
+        let going: Vec<_> =
+            pairs.filter(|(_, stays)| stays.is_none()).map(|(share, _)| share).collect();
+        let mut known: Known<'_> = going.iter().flat_map(|share| share.known()).collect();
+        let mut staying = staying.into_iter();
+        let share = |upstream| {
+            let stays = staying.next().flatten();
+            stays.unwrap_or_else(|| Rc::new(Share::new(upstream, self.worker, &mut known)))
+        };
         let shares = plan.upstreams.iter().map(share).collect();
+        for share in going {
+            share.is_replaced.set(true);
+        }
         for (_, pool) in known.into_values() {
             pool.borrow_mut().close();
         }
         let (metrics, drain) = (Arc::clone(&self.metrics), Rc::clone(&self.drain));
-        let log = self.log.as_ref().map(|log| plan.log_after(log));
+        let log = self.log.as_ref().map(|log| plan.log_after(&self.plan, log));
         let (worker, epoch) = (self.worker, self.epoch);
         Rc::new(Self { plan, metrics, drain, log, shares, worker, epoch })
     }
@@ -123,14 +144,14 @@ impl WorkerContext {
         !self.plan.trusted.contains(client)
     }
 
-    /// Picks an endpoint of an upstream; see [`Balancer::pick`].
+    /// Picks an endpoint of an upstream; see [`Picker::pick`].
     pub fn pick(
         &self,
         upstream: UpstreamId,
         now: Instant,
         tried: &Tried,
     ) -> Result<Picked, NoneLeft> {
-        self.shares[upstream.index()].balancer.borrow_mut().pick(self.tick(now), tried)
+        self.shares[upstream.index()].picker.borrow_mut().pick(&Pick { now: self.tick(now), tried })
     }
 
     /// The idle connections to an endpoint.
@@ -150,9 +171,20 @@ impl WorkerContext {
 
     /// An attempt at an endpoint begins; it ends when what is returned is dropped.
     pub fn begin(&self, upstream: UpstreamId, endpoint: EndpointId) -> InFlight<'_> {
-        let counts = self.counts(upstream, endpoint);
-        counts.begun.add(1);
-        InFlight(counts)
+        self.counts(upstream, endpoint).begun.add(1);
+        self.in_flight_changed(upstream, endpoint);
+        InFlight { context: self, upstream, endpoint }
+    }
+
+    fn in_flight_changed(&self, upstream: UpstreamId, endpoint: EndpointId) {
+        if self.plan.upstream(upstream).policy != Policy::LeastRequests {
+            return;
+        }
+        let share = &self.shares[upstream.index()];
+        if share.is_replaced.get() {
+            self.plan.upstream(upstream).endpoint(endpoint).record.in_flight_changed();
+        }
+        share.picker.borrow_mut().in_flight_changed(endpoint);
     }
 
     /// The same attempt, which is to this endpoint, for as long as it lasts whatever the plan.
@@ -163,8 +195,9 @@ impl WorkerContext {
         endpoint: EndpointId,
     ) -> KeptInFlight {
         std::mem::forget(in_flight);
-        let record = Arc::clone(&self.plan.upstream(upstream).endpoint(endpoint).record);
-        KeptInFlight { record, worker: self.worker }
+        let upstream = self.plan.upstream(upstream);
+        let record = Arc::clone(&upstream.endpoint(endpoint).record);
+        KeptInFlight { record, worker: self.worker, policy: upstream.policy }
     }
 
     /// Keeps an idle connection to an endpoint that another process has opened, if there still is
@@ -172,8 +205,8 @@ impl WorkerContext {
     pub fn take_in(&self, upstream: &str, address: &str, lease: Lease) {
         let upstreams = self.plan.upstreams.iter().zip(&self.shares);
         for (_, share) in upstreams.filter(|(known, _)| *known.name == *upstream) {
-            let balancer = share.balancer.borrow();
-            let endpoints = balancer.upstream().endpoints.iter().zip(&share.pools);
+            let picker = share.picker.borrow();
+            let endpoints = picker.upstream().endpoints.iter().zip(&share.pools);
             let mut found = endpoints.filter(|(known, _)| known.address.to_string() == address);
             if let Some((_, pool)) = found.next() {
                 // One that is one too many is closed, as it would have been there.
@@ -205,21 +238,31 @@ impl WorkerContext {
 
 /// An attempt under way that outlives its plan.
 pub struct KeptInFlight {
-    record: Arc<Record>,
+    record: Arc<EndpointRecord>,
     worker: usize,
+    policy: Policy,
 }
 
 impl Drop for KeptInFlight {
     fn drop(&mut self) {
         self.record.counts[self.worker].ended.add(1);
+        if self.policy == Policy::LeastRequests {
+            self.record.in_flight_changed();
+        }
     }
 }
 
 /// An attempt under way.
-pub struct InFlight<'a>(&'a EndpointMetrics);
+pub struct InFlight<'a> {
+    context: &'a WorkerContext,
+    upstream: UpstreamId,
+    endpoint: EndpointId,
+}
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.ended.add(1);
+        let Self { context, upstream, endpoint } = *self;
+        context.counts(upstream, endpoint).ended.add(1);
+        context.in_flight_changed(upstream, endpoint);
     }
 }

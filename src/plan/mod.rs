@@ -14,6 +14,7 @@ use crate::id::{RouteId, UpstreamId};
 use crate::log::access_logger::{AccessLogger, Log};
 use crate::metrics::RouteMetrics;
 use crate::route::Router;
+use crate::upstream::endpoint_set::EndpointSet;
 use crate::upstream::{self, Upstream};
 use trusted::Trusted;
 
@@ -58,9 +59,9 @@ impl Route {
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Finds the route of a request.
-    pub router: Router,
+    pub router: Arc<Router>,
     /// What its requests take; by [`RouteId`].
-    pub routes: Vec<Route>,
+    pub routes: Arc<[Route]>,
     /// What routes and listeners lead to; by [`UpstreamId`].
     pub upstreams: Vec<Arc<Upstream>>,
     /// How long waits for clients may last.
@@ -87,8 +88,22 @@ impl Plan {
     }
 
     /// That of an earlier plan, if the names are the same: what lasts for long would keep others.
-    pub(super) fn log_after(&self, earlier: &Rc<Log>) -> Rc<Log> {
-        let log = self.log(Rc::clone(&earlier.access_logger));
+    pub(super) fn log_after(&self, before: &Self, earlier: &Rc<Log>) -> Rc<Log> {
+        let log = if Arc::ptr_eq(&self.routes, &before.routes) {
+            earlier.with_upstreams(&self.upstreams)
+        } else {
+            self.log(Rc::clone(&earlier.access_logger))
+        };
         if log.names == earlier.names { Rc::clone(earlier) } else { Rc::new(log) }
+    }
+
+    /// The same with other endpoints for one upstream. What does not depend on them is shared.
+    #[must_use]
+    pub fn with_endpoints(&self, id: UpstreamId, endpoints: EndpointSet) -> Self {
+        let mut next = self.clone();
+        let upstream = Upstream::clone(self.upstream(id));
+        next.upstreams[id.index()] =
+            Arc::new(Upstream { endpoints: Arc::new(endpoints), ..upstream });
+        next
     }
 }

@@ -107,12 +107,16 @@ async fn answer_none(
 fn no_endpoint(none: NoneLeft, last: Option<Fault>) -> Reply {
     match (last, none) {
         (Some(fault), _) => Reply::new(fault.status().unwrap_or(502), fault.phrase()),
-        (None, NoneLeft::AllDown) => Reply {
-            retry_after: Some(RETRY_AFTER),
-            ..Reply::new(503, "every endpoint of this route is down")
-        },
+        (None, NoneLeft::AllDown) => unavailable("every endpoint of this route is down"),
+        (None, NoneLeft::AllDrained) => {
+            unavailable("every endpoint of this route has been taken out of service")
+        }
         (None, NoneLeft::AllTried) => Reply::new(502, "no endpoint left to try"),
     }
+}
+
+fn unavailable(phrase: &'static str) -> Reply {
+    Reply { retry_after: Some(RETRY_AFTER), ..Reply::new(503, phrase) }
 }
 
 async fn answer_fault(

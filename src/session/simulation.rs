@@ -33,6 +33,7 @@ use crate::plan::{ClientTimeouts, Plan, Route};
 use crate::route::Router;
 use crate::upstream::Upstream;
 use crate::upstream::endpoint::Endpoint;
+use crate::upstream::endpoint_set::EndpointSet;
 
 /// What a peer can wait for at a time, in tenths of a second: below, at and above every deadline.
 const PAUSES: [u64; 8] = [1, 10, 45, 60, 99, 110, 310, 610];
@@ -170,20 +171,21 @@ impl Script {
             let address = Address::Tcp(([192, 0, 2, 1], port).into());
             Endpoint::new(address, NonZeroU16::MIN, 1)
         };
-        let mut upstream = Upstream::sample((1..=self.endpoints()).map(endpoint).collect());
+        let mut upstream = Upstream::sample(EndpointSet::new((1..=self.endpoints()).map(endpoint)));
         upstream.timeouts.connect = Duration::from_secs(5);
         upstream.keeping.idle_max = 4;
         let everywhere = "/".parse().expect("a pattern");
         let plan = Plan {
-            router: Router::new(&[everywhere]).expect("one route"),
-            routes: vec![Route {
+            router: Arc::new(Router::new(&[everywhere]).expect("one route")),
+            routes: [Route {
                 name: "/".into(),
                 counts: Route::counts(1),
                 upstream: UpstreamId::new(0),
                 timeouts: upstream.timeouts,
                 host_header: None,
                 strips: None,
-            }],
+            }]
+            .into(),
             upstreams: vec![Arc::new(upstream)],
             timeouts: ClientTimeouts {
                 header: Duration::from_secs(10),

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::health::Tick;
+use super::watchers::{Changes, Watchers};
 
 /// Whether an endpoint is to have requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,34 +27,44 @@ impl AdminMode {
     }
 }
 
-/// The order in force and when it was given, in one word: read for each request, hence relaxed.
+/// The mode in force and when it was set, in one word: read for each request, hence relaxed. Whoever
+/// watches it is told of each change.
 #[derive(Debug, Default)]
-pub struct AdminState(AtomicU64);
+pub struct AdminState {
+    word: AtomicU64,
+    watchers: Watchers,
+}
 
 const ORDER_BITS: u32 = 2;
 
 impl AdminState {
+    /// Changes are counted there from now on.
+    pub fn watch(&self, changes: &Changes) {
+        self.watchers.add(changes);
+    }
+
     /// The order in force; one load.
     #[must_use]
     pub fn mode(&self) -> AdminMode {
-        Self::unpack(self.0.load(Relaxed)).0
+        Self::unpack(self.word.load(Relaxed)).0
     }
 
     /// The order in force and when it was given; the start of the process if none ever was.
     #[must_use]
     pub fn mode_since(&self) -> (AdminMode, Tick) {
-        Self::unpack(self.0.load(Relaxed))
+        Self::unpack(self.word.load(Relaxed))
     }
 
     /// All of it in a word, for another process.
     #[must_use]
     pub fn word(&self) -> u64 {
-        self.0.load(Relaxed)
+        self.word.load(Relaxed)
     }
 
     /// Goes on from the word of another process that has counted ticks from the same moment.
     pub fn restore(&self, word: u64) {
-        self.0.store(word, Relaxed);
+        self.word.store(word, Relaxed);
+        self.watchers.tell();
     }
 
     /// Gives an order at `now`; says whether it is another one than before.
@@ -65,7 +76,11 @@ impl AdminState {
         };
         let next = now.as_millis() << ORDER_BITS | number;
         let change = |word: u64| (Self::unpack(word).0 != order).then_some(next);
-        self.0.fetch_update(Relaxed, Relaxed, change).is_ok()
+        let is_changed = self.word.fetch_update(Relaxed, Relaxed, change).is_ok();
+        if is_changed {
+            self.watchers.tell();
+        }
+        is_changed
     }
 
     fn unpack(word: u64) -> (AdminMode, Tick) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::admin_state::{AdminMode, AdminState};
 use super::failures::Failures;
 use super::health::{Admission, Health, Tick};
+use super::watchers::{Changes, Watchers};
 use crate::address::Address;
 use crate::metrics::EndpointMetrics;
 
@@ -24,7 +25,7 @@ pub struct Endpoint {
     /// Whether it is there for every request.
     pub role: Role,
     /// What is known of it: outlives the plan, as long as a later one has the endpoint too.
-    pub record: Arc<Record>,
+    pub record: Arc<EndpointRecord>,
 }
 
 /// What an endpoint speaks.
@@ -54,7 +55,7 @@ pub enum Role {
 
 /// What is known of an endpoint.
 #[derive(Debug)]
-pub struct Record {
+pub struct EndpointRecord {
     /// Whether it may be sent requests now.
     pub health: Health,
     /// What each worker has counted.
@@ -63,18 +64,33 @@ pub struct Record {
     pub admin_state: AdminState,
     /// What has gone wrong with it lately.
     pub failures: Failures,
+    traffic: Watchers,
 }
 
-impl Record {
+impl EndpointRecord {
     /// Nothing is held against it, and nothing counted by any of so many workers.
     pub fn new(workers: usize) -> Arc<Self> {
         let counts = (0..workers).map(|_| EndpointMetrics::default()).collect();
         let (admin_state, failures) = (AdminState::default(), Failures::default());
-        Arc::new(Self { health: Health::new(), counts, admin_state, failures })
+        let traffic = Watchers::new();
+        Arc::new(Self { health: Health::new(), counts, admin_state, failures, traffic })
     }
 }
 
-impl Record {
+impl EndpointRecord {
+    /// Whatever may change whether it is picked is counted there from now on.
+    pub fn watch(&self, changes: &Changes) {
+        self.health.watch(changes);
+        self.admin_state.watch(changes);
+        self.traffic.add(changes);
+    }
+
+    /// What it has in flight has changed unseen by those who pick now: a request that began under an
+    /// earlier plan has ended.
+    pub fn in_flight_changed(&self) {
+        self.traffic.tell();
+    }
+
     /// Attempts begun, of all workers.
     pub fn begun(&self) -> u64 {
         self.total(|counts| counts.begun.get())
@@ -95,7 +111,7 @@ impl Endpoint {
             address,
             weight,
             role: Role::Primary,
-            record: Record::new(workers),
+            record: EndpointRecord::new(workers),
         }
     }
 

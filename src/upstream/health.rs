@@ -3,16 +3,18 @@
 //!
 //! Pure: the time is an argument, and transitions are returned, not logged.
 //! Which endpoint to use, when to check one and what to do when all are
-//! ejected is decided elsewhere. The word is all there is to a [`Health`] and
-//! guards no other memory, so every access is relaxed.
+//! ejected is decided elsewhere. The word guards no other memory, so every
+//! access to it is relaxed; whoever watches it is told after each change that
+//! may decide whether the endpoint is picked.
 
 use std::num::NonZeroU8;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::health_word::HealthWord;
 pub use super::health_word::{
     Admission, CheckVerdict, FailureKind, HealthStatus, Thresholds, Tick, Transition,
 };
+use super::health_word::{HealthState, HealthWord};
+use super::watchers::{Changes, Watchers};
 
 /// The health of one endpoint, shared by all workers.
 ///
@@ -31,36 +33,45 @@ pub use super::health_word::{
 /// An active check's Up leads back to Healthy as well: from Ejected and Trial,
 /// if the ejection was for [`FailureKind::Connect`] or the checks had it Down.
 #[derive(Debug, Default)]
-pub struct Health(AtomicU64);
+pub struct Health {
+    word: AtomicU64,
+    watchers: Watchers,
+}
 
 impl Health {
     /// Healthy, with nothing held against it.
     #[must_use]
     pub const fn new() -> Self {
-        Self(AtomicU64::new(0))
+        Self { word: AtomicU64::new(0), watchers: Watchers::new() }
+    }
+
+    /// Changes are counted there from now on.
+    pub fn watch(&self, changes: &Changes) {
+        self.watchers.add(changes);
     }
 
     /// All of it in a word, for another process.
     #[must_use]
     pub fn word(&self) -> u64 {
-        self.0.load(Relaxed)
+        self.word.load(Relaxed)
     }
 
     /// Goes on from the word of another process that has counted ticks from the same moment.
     pub fn restore(&self, word: u64) {
-        self.0.store(word, Relaxed);
+        self.word.store(word, Relaxed);
+        self.watchers.tell();
     }
 
     /// What may be sent at `now`; one load.
     #[must_use]
     pub fn admission(&self, now: Tick) -> Admission {
-        HealthWord::unpack(self.0.load(Relaxed)).admission(now)
+        HealthWord::unpack(self.word.load(Relaxed)).admission(now)
     }
 
     /// The same with what is to be told of it; one load.
     #[must_use]
     pub fn condition(&self, now: Tick) -> HealthStatus {
-        HealthWord::unpack(self.0.load(Relaxed)).condition(now)
+        HealthWord::unpack(self.word.load(Relaxed)).condition(now)
     }
 
     /// Claims the single trial request of an ejected endpoint whose time has
@@ -94,20 +105,31 @@ impl Health {
     }
 
     fn update<R>(&self, event: impl Fn(&mut HealthWord) -> R) -> R {
-        let mut handle = self.0.load(Relaxed);
+        let mut handle = self.word.load(Relaxed);
         loop {
-            let mut word = HealthWord::unpack(handle);
+            let before = HealthWord::unpack(handle);
+            let mut word = before;
             let outcome = event(&mut word);
             let next = word.pack();
             if next == handle {
                 return outcome;
             }
-            match self.0.compare_exchange_weak(handle, next, Relaxed, Relaxed) {
-                Ok(_) => return outcome,
+            match self.word.compare_exchange_weak(handle, next, Relaxed, Relaxed) {
+                Ok(_) => {
+                    if !(is_healthy(before) && is_healthy(word)) {
+                        self.watchers.tell();
+                    }
+                    return outcome;
+                }
                 Err(changed) => handle = changed,
             }
         }
     }
+}
+
+/// Whether it gets its whole share.
+fn is_healthy(word: HealthWord) -> bool {
+    !word.checked_down && matches!(word.state, HealthState::Healthy { .. })
 }
 
 /// Turns the single results of active checks into verdicts; starts as Up.
@@ -156,7 +178,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::upstream::health_word::HealthState;
 
     const CONNECT: FailureKind = FailureKind::Connect;
     const EXCHANGE: FailureKind = FailureKind::Exchange;
@@ -385,7 +406,7 @@ mod tests {
             now += random >> 8 & 15;
             let started = at(now.saturating_sub(random >> 16 & 31));
             let failure = if random >> 24 & 1 == 0 { CONNECT } else { EXCHANGE };
-            let before = HealthWord::unpack(health.0.load(Relaxed));
+            let before = HealthWord::unpack(health.word());
             let transition = match random >> 32 & 31 {
                 0 => health.on_check(CheckVerdict::Down, at(now)),
                 1..3 => health.on_check(CheckVerdict::Up, at(now)),
@@ -397,7 +418,7 @@ mod tests {
                 }
                 _ => health.on_failure(started, at(now), failure, &thresholds),
             };
-            let raw = health.0.load(Relaxed);
+            let raw = health.word();
             let after = HealthWord::unpack(raw);
             assert_eq!(after.pack(), raw);
             assert_possible(after, at(now), &thresholds);

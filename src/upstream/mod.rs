@@ -2,26 +2,30 @@
 
 pub mod admin_state;
 pub mod endpoint;
+pub mod endpoint_set;
 pub mod failures;
 pub mod health;
 mod health_word;
 pub mod settings;
+pub mod watchers;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::EndpointId;
 use crate::proxy_protocol::Version;
 use endpoint::Endpoint;
+use endpoint_set::EndpointSet;
 use health::Thresholds;
 use settings::{Check, Keeping, Policy, ServerErrors, UpstreamTimeouts};
 
-/// A set of endpoints that can stand in for each other, shared by all workers.
+/// Endpoints that can stand in for each other, and how they are used; shared by all workers.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     /// Its own, or that of the route or the listener it is behind.
     pub name: Box<str>,
-    /// At least one, of which one is primary.
-    pub endpoints: Box<[Endpoint]>,
+    /// Where its requests go.
+    pub endpoints: Arc<EndpointSet>,
     /// Which of them a request goes to.
     pub policy: Policy,
     /// When an endpoint is ejected.
@@ -49,11 +53,11 @@ impl Upstream {
     }
 
     /// Of requests that go round, with the limits that stand by default.
-    pub fn sample(endpoints: Box<[Endpoint]>) -> Self {
+    pub fn sample(endpoints: EndpointSet) -> Self {
         let second = Duration::from_secs(1);
         Self {
             name: "/".into(),
-            endpoints,
+            endpoints: Arc::new(endpoints),
             policy: Policy::RoundRobin,
             thresholds: Thresholds::default(),
             server_errors: ServerErrors::Answers,

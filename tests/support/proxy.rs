@@ -12,6 +12,7 @@ use evener::config::sources::Sources;
 use evener::control::{Running, start};
 use evener::metrics::{Counter, Metrics};
 use evener::plan::Plan;
+use evener::upstream::endpoint::Endpoint;
 
 use super::{Client, Origin, Response};
 
@@ -130,6 +131,12 @@ impl Proxy {
     pub fn reload_words(&mut self, flags: &[&str]) -> Result<Vec<String>, String> {
         let running = self.running.as_mut().expect("running");
         running.reload(configured(&command(flags))).map_err(|error| error.to_string())
+    }
+
+    /// Gives an upstream other endpoints from now on.
+    pub fn replace(&mut self, upstream: &str, endpoints: Vec<Endpoint>) -> Result<(), String> {
+        let running = self.running.as_mut().expect("running");
+        running.replace_endpoints(upstream, endpoints).map_err(|error| error.to_string())
     }
 
     /// Lines of the access log that were written and dropped.

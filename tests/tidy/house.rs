@@ -48,12 +48,9 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
         ],
     ),
     (1, "", &["metrics"]),
-    (
-        1,
-        "upstream/",
-        &["health_word", "health", "settings", "admin_state", "failures", "endpoint", "mod"],
-    ),
-    (1, "balance/", &["tried", "round_robin", "mod"]),
+    (1, "upstream/", &["watchers", "health_word", "health", "settings", "admin_state"]),
+    (1, "upstream/", &["failures", "endpoint", "endpoint_set", "mod"]),
+    (1, "balance/", &["tried", "candidate", "round_robin", "least_requests", "mod"]),
     (
         2,
         "net/",

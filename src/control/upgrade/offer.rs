@@ -58,7 +58,7 @@ pub(crate) fn offer<'a>(
 fn tell_known(plan: &Plan, send: impl Fn(&Message) -> io::Result<()>) -> io::Result<()> {
     let (mut known, mut bytes) = (Vec::new(), 0);
     for upstream in &plan.upstreams {
-        for endpoint in &upstream.endpoints {
+        for endpoint in upstream.endpoints.iter() {
             let (name, address) = (upstream.name.to_string(), endpoint.address.to_string());
             bytes += KNOWN_BYTES + name.len() + address.len();
             let is_tcp = upstream.traffic == Traffic::Tcp;

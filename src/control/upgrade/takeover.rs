@@ -130,7 +130,7 @@ impl Takeover {
             |known: &KnownEndpoint| (known.upstream.clone(), known.is_tcp, known.address.clone());
         let known: HashMap<_, _> = self.health.iter().map(|known| (key(known), known)).collect();
         for upstream in &plan.upstreams {
-            for endpoint in &upstream.endpoints {
+            for endpoint in upstream.endpoints.iter() {
                 let is_tcp = upstream.traffic == Traffic::Tcp;
                 let key = (upstream.name.to_string(), is_tcp, endpoint.address.to_string());
                 if let Some(known) = known.get(&key) {
