@@ -138,7 +138,7 @@ fn the_help_names_groups_and_defaults() {
     for group in ["Listening", "Routing", "Timeouts", "Limits", "Health", "Logging"] {
         assert!(lines.contains(&format!("{group}:")), "{group} in {help}");
     }
-    for default in ["127.0.0.1:8080", "10s", "60s", "16k", "100", "3", "tcp", "info"] {
+    for default in ["127.0.0.1:8080", "10s", "60s", "75s", "16k", "100", "3", "tcp", "info"] {
         assert!(help.contains(&format!("[default: {default}]")), "{default} in {help}");
     }
 }

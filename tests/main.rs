@@ -60,6 +60,7 @@ mod tcp;
 mod tidy;
 mod timeouts;
 mod tunnel;
+mod unavailable;
 mod upgrade;
 mod upgrade_dies;
 mod upgrade_refused;

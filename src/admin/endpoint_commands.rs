@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use super::http::AdminAnswer;
 use crate::control::state::ControlState;
+use crate::session::record::log_availability;
 use crate::upstream::admin_state::AdminMode;
 
 /// An order, and the endpoint it is about.
@@ -40,6 +41,7 @@ impl EndpointCommand {
             found += 1;
             if endpoint.record.admin_state.set(*order, now) {
                 log::warn!("{name}: {address} {} by order", done(*order));
+                log_availability(upstream);
             }
         }
         if found == 0 {

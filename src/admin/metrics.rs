@@ -1,6 +1,6 @@
 //! `/metrics`: what is counted, for Prometheus.
 //!
-//! Series: some 130, 5 more for each route, 12 for each endpoint. Nothing that a client sends becomes a
+//! Series: some 130, 5 more for each route, 1 for each upstream, 12 for each endpoint. Nothing that a client sends becomes a
 //! label.
 
 use std::collections::HashMap;
@@ -18,6 +18,7 @@ use crate::plan::Plan;
 use crate::reject::Reject;
 use crate::upstream::Upstream;
 use crate::upstream::endpoint::Endpoint;
+use crate::upstream::endpoint_set::Availability;
 use crate::upstream::health::Tick;
 
 /// A counter of a worker, and what it is called.
@@ -231,6 +232,12 @@ fn of_endpoints(out: &mut Exposition, plan: &Plan, names: &[String], now: Tick) 
             endpoints.map(move |own| (name.as_str(), own.address.to_string(), &**upstream, own))
         })
         .collect();
+    let name = "evener_upstream_available";
+    out.family(name, Type::Gauge, "Whether an upstream has anyone to ask.");
+    for (upstream, label) in plan.upstreams.iter().zip(names) {
+        let is = upstream.endpoints.availability() == Availability::Available;
+        out.sample(name, &[("upstream", label)], u8::from(is));
+    }
     let name = "evener_endpoint_up";
     out.family(name, Type::Gauge, "Whether an endpoint is well; drained ones may be.");
     for (upstream, address, _, endpoint) in &rows {

@@ -1,6 +1,7 @@
 //! `/status`: everything there is to be told, as JSON.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use tokio::time::Instant;
@@ -13,6 +14,7 @@ use crate::metrics::{Counter, EndpointMetrics};
 use crate::plan::{Plan, Route};
 use crate::reject::Reject;
 use crate::upstream::endpoint::{Endpoint, Role};
+use crate::upstream::endpoint_set::Availability;
 use crate::upstream::health::Tick;
 use crate::upstream::{Traffic, Upstream};
 
@@ -26,6 +28,8 @@ struct Status {
     uptime_seconds: f64,
     state: &'static str,
     ready: bool,
+    /// The upstreams without anyone to ask.
+    unavailable: Vec<String>,
     config: Configuration,
     threads: usize,
     connections: Connections,
@@ -98,6 +102,7 @@ struct OfUpstream {
     name: String,
     traffic: &'static str,
     policy: &'static str,
+    availability: &'static str,
     endpoints: Vec<OfEndpoint>,
 }
 
@@ -143,6 +148,7 @@ pub(crate) fn write(control_state: &ControlState) -> Result<String, serde_json::
         uptime_seconds: control_state.started.elapsed().as_secs_f64(),
         state: if serves { "serving" } else { "draining" },
         ready: serves,
+        unavailable: unavailable(&facts.plan),
         config: Configuration {
             generation: facts.generation,
             loaded_seconds_ago: facts.loaded.elapsed().as_secs_f64(),
@@ -209,6 +215,12 @@ fn rejects(control_state: &ControlState) -> BTreeMap<String, u64> {
     counted.filter(|(_, count)| *count > 0).collect()
 }
 
+fn unavailable(plan: &Plan) -> Vec<String> {
+    let is =
+        |upstream: &&Arc<Upstream>| upstream.endpoints.availability() != Availability::Available;
+    plan.upstreams.iter().filter(is).map(|upstream| upstream.name.to_string()).collect()
+}
+
 fn routes(plan: &Plan) -> Vec<OfRoute> {
     let of_route = |route: &Route| OfRoute {
         route: route.name.to_string(),
@@ -228,6 +240,7 @@ fn of_upstream(upstream: &Upstream, now: Tick) -> OfUpstream {
         name: upstream.name.to_string(),
         traffic,
         policy: upstream.policy.name(),
+        availability: upstream.endpoints.availability().name(),
         endpoints: endpoints.map(|endpoint| of_endpoint(endpoint, upstream, now)).collect(),
     }
 }

@@ -136,7 +136,7 @@ pub struct Flags {
     #[arg(long, value_name = "TIME", default_value = "10s", help_heading = "Timeouts")]
     pub header_timeout: String,
     /// For a client to send its next request
-    #[arg(long, value_name = "TIME", default_value = "60s", help_heading = "Timeouts")]
+    #[arg(long, value_name = "TIME", default_value = "75s", help_heading = "Timeouts")]
     pub keepalive_timeout: String,
     /// For a connection to an endpoint to lie idle
     #[arg(long, value_name = "TIME", default_value = "50s", help_heading = "Timeouts")]

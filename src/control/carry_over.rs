@@ -71,8 +71,14 @@ pub(crate) fn succeed(before: &Plan, next: &Plan) -> Plan {
             route.counts = Arc::clone(counts);
         }
     }
+    let sets: HashMap<&str, &EndpointSet> =
+        before.upstreams.iter().map(|known| (&*known.name, &*known.endpoints)).collect();
     let upstreams = next.upstreams.iter().zip(heirs).map(|(upstream, heirs)| {
-        let endpoints = Arc::new(EndpointSet::new(heirs));
+        let mut endpoints = EndpointSet::new(heirs);
+        if let Some(known) = sets.get(&*upstream.name) {
+            endpoints = endpoints.in_place_of(known);
+        }
+        let endpoints = Arc::new(endpoints);
         Arc::new(Upstream { endpoints, ..Upstream::clone(upstream) })
     });
     Plan { upstreams: upstreams.collect(), routes: routes.into(), ..next.clone() }
@@ -88,5 +94,6 @@ pub(crate) fn replace(before: &Plan, id: UpstreamId, mut endpoints: Vec<Endpoint
             endpoint.record = Arc::clone(record);
         }
     }
-    before.with_endpoints(id, EndpointSet::new(endpoints))
+    let endpoints = EndpointSet::new(endpoints).in_place_of(&before.upstream(id).endpoints);
+    before.with_endpoints(id, endpoints)
 }

@@ -16,6 +16,7 @@ use super::systemd::{self, SystemdState};
 use crate::config::describe::difference;
 use crate::config::{Config, Loader};
 use crate::id::UpstreamId;
+use crate::session::record::log_availability;
 use crate::upstream::endpoint::Endpoint;
 
 /// A configuration that was read again.
@@ -146,6 +147,7 @@ impl Running {
         }
         self.listeners.follow(open);
         self.config = next;
+        self.log_availability();
         Ok(changes)
     }
 
@@ -171,6 +173,12 @@ impl Running {
             checks.adopt(Arc::clone(&plan));
         }
         self.config.plan = plan;
+        self.log_availability();
         Ok(())
+    }
+
+    /// Says of each upstream whether it has anyone to ask, if that is new.
+    pub(super) fn log_availability(&self) {
+        self.config.plan.upstreams.iter().for_each(|upstream| log_availability(upstream));
     }
 }

@@ -87,6 +87,7 @@ pub fn start(
     }
     let checks = Checks::start(Arc::clone(&running.config.plan), running.epoch);
     running.checks = Some(checks.map_err(StartError::Thread)?);
+    running.log_availability();
     Ok(running)
 }
 

@@ -8,10 +8,11 @@ use crate::fault::{Fault, Kind, Side, Stage};
 use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::log::once_per_second::OncePerSecond;
 use crate::plan::context::WorkerContext;
-use crate::upstream::Upstream;
+use crate::upstream::endpoint_set::Availability;
 use crate::upstream::failures::{Failed, Met};
 use crate::upstream::health::{FailureKind, Tick, Transition};
 use crate::upstream::settings::ServerErrors;
+use crate::upstream::{Traffic, Upstream};
 
 /// Which endpoint an attempt went to, and when it began.
 #[derive(Clone, Copy, Debug)]
@@ -133,5 +134,25 @@ pub fn log_transition(
         Transition::Readmitted => log::info!("{route}: {endpoint} is back: {why}"),
         Transition::CheckedDown => log::warn!("{route}: {endpoint} is down: {why}"),
         Transition::CheckedUp => log::info!("{route}: {endpoint} is up: {why}"),
+    }
+    if matches!(transition, Transition::CheckedDown | Transition::CheckedUp) {
+        log_availability(upstream);
+    }
+}
+
+/// Logs whether an upstream has anyone to ask, once per change.
+pub fn log_availability(upstream: &Upstream) {
+    let Upstream { name, endpoints, traffic, .. } = upstream;
+    let happens = match traffic {
+        Traffic::Http => "requests are answered with 503",
+        Traffic::Tcp => "connections are reset",
+    };
+    match endpoints.turn() {
+        Some(Availability::Available) => log::info!("{name}: endpoints are available again"),
+        Some(Availability::Drained) => {
+            log::warn!("{name}: every endpoint has been taken out of service: {happens}");
+        }
+        Some(Availability::Down) => log::error!("{name}: no endpoint is left: {happens}"),
+        None => {}
     }
 }
