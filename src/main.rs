@@ -22,6 +22,7 @@ use evener::control::{self, RunOptions, StartError, Upgrade};
 use evener::demo;
 use evener::demo::origin;
 use evener::log::error_log::ErrorLog;
+use evener::net::interfaces;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -211,7 +212,7 @@ fn print(text: &str) -> Result<(), CliError> {
 }
 
 fn configure(sources: &Sources) -> Result<Config, CliError> {
-    Config::new(sources, &value::resolve).map_err(CliError::Mistakes)
+    Config::new(sources, &value::resolve, &interfaces::is_local).map_err(CliError::Mistakes)
 }
 
 fn log_to_stderr(level: log::LevelFilter) -> Result<(), CliError> {

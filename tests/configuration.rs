@@ -30,7 +30,7 @@ fn read_bytes(bytes: &[u8], flags: &[&str]) -> Result<Config, Vec<String>> {
     let built =
         sources.map_err(evener::config::sources::Unreadable::reasons).and_then(|(_, sources)| {
             let told = |mistakes: Vec<_>| mistakes.iter().map(ToString::to_string).collect();
-            Config::new(&sources, &resolve).map_err(told)
+            Config::new(&sources, &resolve, &|_| false).map_err(told)
         });
     let name = format!("{}:", path.display());
     built.map_err(|mistakes: Vec<String>| {

@@ -12,7 +12,7 @@ fn read(text: &str) -> Config {
     fs::write(&path, text).unwrap();
     let words = ["evener", "--check", "off", "--log-level", "off", "-c", path.to_str().unwrap()];
     let (_, sources) = Sources::read(&words.map(str::to_owned)).unwrap();
-    Config::new(&sources, &|_| Err(std::io::ErrorKind::NotFound.into())).unwrap()
+    Config::new(&sources, &|_| Err(std::io::ErrorKind::NotFound.into()), &|_| false).unwrap()
 }
 
 #[test]

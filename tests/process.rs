@@ -80,7 +80,8 @@ fn a_daemon_goes_on_when_it_listens_and_says_why_it_cannot() {
     assert_eq!(fields[5], id, "the leader of its session");
     assert!(Command::new("kill").arg(&id).status().unwrap().success());
     eventually("it has ended", || !pid.exists());
-    let taken = ["--listen", &origin.address.to_string(), "-d"].map(str::to_owned);
+    let other = Origin::named("other");
+    let taken = ["--listen", &other.address.to_string(), "-d"].map(str::to_owned);
     let output = run(&[lines(&origin), taken.to_vec()].concat());
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("is in use"));

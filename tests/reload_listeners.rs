@@ -48,8 +48,9 @@ fn listeners_come_and_go_and_their_connections_stay() {
 #[test]
 fn a_reload_that_cannot_bind_changes_nothing() {
     let (one, two) = (Origin::named("one"), Origin::named("two"));
+    let somewhere_else = Origin::named("somewhere else");
     let mut proxy = Proxy::start(&[&to("/", &one)]);
-    let taken = format!("--listen={}", two.address);
+    let taken = format!("--listen={}", somewhere_else.address);
     let refused = proxy.reload(&[&to("/", &two), &taken]).unwrap_err();
     assert!(refused.contains("is in use"), "{refused}");
     assert_eq!(proxy.get("/").text(), "one");
@@ -81,4 +82,14 @@ fn connections_that_come_while_reloads_shift_upstreams_go_where_their_listener_s
     }
     stop.store(true, Ordering::SeqCst);
     assert!(asking.join().unwrap() > 0);
+}
+
+#[test]
+fn a_route_to_a_port_that_the_kernel_chose_for_a_listener_is_refused() {
+    let origin = Origin::named("o");
+    let mut proxy = Proxy::before(&[&origin], &[]);
+    let looping = format!("--route=/={},{}", origin.address, proxy.address);
+    let refused = proxy.reload(&[&looping]).unwrap_err();
+    assert_eq!(refused, format!("{} is where this balancer listens itself", proxy.address));
+    assert_eq!(proxy.get("/").text(), "o");
 }

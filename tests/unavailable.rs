@@ -47,7 +47,8 @@ fn endpoints_taken_out_by_hand_are_told_from_dead_ones() {
     assert_eq!(answer.status, 503);
     assert!(answer.text().contains("has been taken out of service"), "{}", answer.text());
     assert_eq!(admin.status()["upstreams"][0]["availability"], "drained");
-    assert!(admin.process.says("/: every endpoint has been taken out of service: requests"));
+    let said = "/: every endpoint has been taken out of service: requests";
+    eventually("it is logged", || admin.process.says(said));
     assert_eq!(admin.order(&origin, "ready").status, 200);
     assert_eq!((&admin.status()["unavailable"], admin.metric(GAUGE)), (&json!([]), 1));
 }

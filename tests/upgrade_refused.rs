@@ -22,7 +22,8 @@ fn a_new_process_that_fails_leaves_the_old_one_as_it_was() {
     let chain = Chain::start(&[&origin], &["--listen", &unix]);
     let mut client = chain.client();
     chain.running.signal("QUIT");
-    let taken = origin.address.to_string();
+    let other = Origin::named("other");
+    let taken = other.address.to_string();
     let failed = launch(&chain.words, &["-u", "--listen", &taken]);
     assert_eq!(failed.end().0, Some(1));
     eventually("it goes on", || chain.running.says("not handed over, going on"));

@@ -1,13 +1,16 @@
 //! Where connections come in, and what for.
 
+use std::collections::HashSet;
+
 use super::file::{File, RelayEntry, RelayFields};
 use super::mistake::{Mistakes, Place};
+use super::routes::Routes;
 use super::sources::Sources;
 use super::upstreams::{At, Upstreams};
-use super::value::{self, Listen, Relay, Resolve};
+use super::value::{self, IsLocal, Listen, Relay, Resolve};
 use crate::address::Address;
 use crate::plan::listener::{ListenerKind, Preamble, Service, Transport};
-use crate::upstream::{Traffic, Upstream};
+use crate::upstream::Traffic;
 
 /// Where HTTP is listened for if nobody says.
 const LISTEN: &str = "127.0.0.1:8080";
@@ -142,16 +145,28 @@ impl<'a> Listeners<'a> {
         }
     }
 
-    /// Notes relays to where we listen ourselves: they would never come to an end.
-    pub(super) fn refuse_loops(&self, upstreams: &Upstreams<'_>, mistakes: &mut Mistakes) {
-        for Said { listener, place } in &self.said {
-            let Service::Tcp { upstream } = listener.kind.service else { continue };
-            let upstream: &Upstream = upstreams.get(upstream);
-            for endpoint in upstream.endpoints.iter() {
+    /// Notes endpoints where we listen ourselves: what is sent there would come back until there are
+    /// no connections left.
+    pub(super) fn refuse_loops(
+        &self,
+        routes: &Routes,
+        upstreams: &Upstreams<'_>,
+        is_local: IsLocal<'_>,
+        mistakes: &mut Mistakes,
+    ) {
+        let relays = self.said.iter().filter_map(|said| match said.listener.kind.service {
+            Service::Tcp { upstream } => Some((&said.place, upstream)),
+            Service::Http => None,
+        });
+        let mut seen = HashSet::new();
+        for (place, upstream) in routes.leads().chain(relays) {
+            if !seen.insert(upstream) {
+                continue;
+            }
+            for endpoint in upstreams.get(upstream).endpoints.iter() {
                 let mut ours = self.said.iter().map(|said| &said.listener.address);
-                if ours.any(|ours| leads_to(&endpoint.address, ours)) {
-                    let what =
-                        format!("{} is where this balancer listens itself", endpoint.address);
+                if ours.any(|ours| leads_to(&endpoint.address, ours, is_local)) {
+                    let what = format!("{endpoint} is where this balancer listens itself");
                     mistakes.add(place, what);
                 }
             }
@@ -171,13 +186,18 @@ fn overlap(one: &Address, other: &Address) -> bool {
     }
 }
 
-/// Whether a connection to `to` may be accepted at `listen`, as far as addresses tell.
-fn leads_to(to: &Address, listen: &Address) -> bool {
+/// Whether a connection to `to` is accepted at `listen`.
+pub fn leads_to(to: &Address, listen: &Address, is_local: IsLocal<'_>) -> bool {
     match (to, listen) {
-        (Address::Tcp(to), Address::Tcp(listen)) => {
-            let anywhere = listen.ip().is_unspecified() && to.ip().is_loopback();
-            to.port() == listen.port() && (to.ip() == listen.ip() || anywhere)
+        (Address::Tcp(to), Address::Tcp(listen)) if to.port() == listen.port() => {
+            let (to, listen) = (to.ip().to_canonical(), listen.ip().to_canonical());
+            // Who connects to no address in particular reaches this machine.
+            let is_ours = || to.is_unspecified() || to.is_loopback() || is_local(to);
+            to == listen
+                || listen.is_unspecified() && to.is_ipv4() == listen.is_ipv4() && is_ours()
+                || to.is_unspecified() && listen.is_loopback()
         }
+        (Address::Tcp(_), Address::Tcp(_)) => false,
         _ => to == listen,
     }
 }

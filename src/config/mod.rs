@@ -28,18 +28,19 @@ use crate::buffer::HEAD_BYTES_CEILING;
 use crate::http::h1::scan::Limits;
 use crate::http::message::head::FIELDS_CEILING;
 use crate::log::target::LogTarget;
+use crate::net::interfaces;
 use crate::net::limiter::Capacity;
 use crate::plan::trusted::Trusted;
 use crate::plan::{ClientTimeouts, Plan};
 use admin::Admin;
 use capacity::Descriptors;
-pub use listeners::ListenerConfig;
 use listeners::Listeners;
+pub use listeners::{ListenerConfig, leads_to};
 use mistake::{Mistake, Mistakes};
 use routes::Routes;
 use sources::{Sources, Unreadable};
 use upstreams::{Settings, Upstreams};
-use value::Resolve;
+use value::{IsLocal, Resolve};
 
 /// The least and the most bytes of a head that may be allowed.
 const MAX_HEAD: (usize, usize) = (1024, HEAD_BYTES_CEILING);
@@ -90,7 +91,11 @@ pub struct Config {
 
 impl Config {
     /// What the sources mean, or everything that is wrong with them.
-    pub fn new(sources: &Sources, resolve: Resolve<'_>) -> Result<Self, Vec<Mistake>> {
+    pub fn new(
+        sources: &Sources,
+        resolve: Resolve<'_>,
+        is_local: IsLocal<'_>,
+    ) -> Result<Self, Vec<Mistake>> {
         let flags = &sources.flags;
         let mut mistakes = Mistakes::default();
         let threads =
@@ -104,7 +109,7 @@ impl Config {
         let mut listeners = Listeners::of_http(sources, resolve, &mut mistakes);
         let routes = Routes::of(sources, &mut upstreams, resolve, &mut mistakes);
         listeners.add_relays(&mut upstreams, &mut mistakes);
-        listeners.refuse_loops(&upstreams, &mut mistakes);
+        listeners.refuse_loops(&routes, &upstreams, is_local, &mut mistakes);
         upstreams.refuse_unused(sources, &mut mistakes);
         upstreams.refuse_meaningless(sources, &mut mistakes);
         refuse_empty(sources, &mut mistakes);
@@ -170,7 +175,7 @@ impl Loader {
             sources.flags.threads = threads.to_string();
         }
         let told = |mistakes: Vec<Mistake>| mistakes.iter().map(ToString::to_string).collect();
-        Config::new(&sources, &value::resolve).map_err(told)
+        Config::new(&sources, &value::resolve, &interfaces::is_local).map_err(told)
     }
 }
 
@@ -275,6 +280,8 @@ fn trusted(sources: &Sources, mistakes: &mut Mistakes) -> Trusted {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use clap::Parser;
 
     use super::*;
@@ -287,7 +294,7 @@ mod tests {
         let words = ["evener"].iter().chain(flags);
         let cli = Cli::try_parse_from(words).unwrap();
         let resolve = |_: &str| Err(std::io::ErrorKind::NotFound.into());
-        Config::new(&Sources::typed(cli.flags), &resolve)
+        Config::new(&Sources::typed(cli.flags), &resolve, &|ip| ip == Ipv4Addr::new(192, 0, 2, 9))
             .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect())
     }
 
@@ -376,6 +383,34 @@ mod tests {
             let mistakes = config(flags).unwrap_err();
             assert!(mistakes[0].starts_with(expected), "{flags:?}: {mistakes:?}");
         }
+    }
+
+    #[test]
+    fn a_route_to_one_of_our_own_listeners_is_a_mistake() {
+        let rows = [
+            ("127.0.0.1:1", "127.0.0.1:1", true),
+            (":1", "127.0.0.1:1", true),
+            (":1", "192.0.2.9:1", true),
+            (":1", "0.0.0.0:1", true),
+            ("127.0.0.1:1", "0.0.0.0:1", true),
+            ("[::]:1", "[::1]:1", true),
+            ("[::1]:1", "[::1]:1", true),
+            ("127.0.0.1:1", "[::ffff:127.0.0.1]:1", true),
+            ("unix:/a", "unix:/a", true),
+            (":1", "127.0.0.1:2", false),
+            (":1", "192.0.2.8:1", false),
+            ("127.0.0.1:1", "127.0.0.2:1", false),
+            ("[::]:1", "127.0.0.1:1", false),
+            ("unix:/a", "unix:/b", false),
+        ];
+        for (listen, endpoint, is_loop) in rows {
+            let route = format!("/={endpoint},127.0.0.1:7");
+            let told = config(&["--listen", listen, "--route", &route]).err();
+            let expected = format!("--route: {endpoint} is where this balancer listens itself");
+            assert_eq!(told, is_loop.then(|| vec![expected]), "{listen} {endpoint}");
+        }
+        let chained = ["--tcp", ":2=127.0.0.1:1", "--listen", ":1", "--route", "/=127.0.0.1:3"];
+        assert!(config(&chained).unwrap_err()[0].starts_with("--tcp: 127.0.0.1:1 is where"));
     }
 
     #[test]

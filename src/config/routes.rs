@@ -126,6 +126,11 @@ impl Routes {
         self.places.push(place);
     }
 
+    /// Where each is said, and where it leads.
+    pub(super) fn leads(&self) -> impl Iterator<Item = (&Place, UpstreamId)> {
+        self.places.iter().zip(&self.built).map(|(place, route)| (place, route.upstream))
+    }
+
     /// Finds each by its pattern; none may take the very requests of another.
     pub(super) fn router(&self, mistakes: &mut Mistakes) -> Router {
         Router::new(&self.patterns).unwrap_or_else(|duplicate| {

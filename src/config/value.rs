@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -28,6 +28,9 @@ const DURATIONS: RangeInclusive<Duration> =
 
 /// Looks up the addresses of `name:port`.
 pub type Resolve<'a> = &'a dyn Fn(&str) -> io::Result<Vec<SocketAddr>>;
+
+/// Whether an address is one of this machine's.
+pub type IsLocal<'a> = &'a dyn Fn(IpAddr) -> bool;
 
 /// Looks them up as this machine does; blocks.
 pub fn resolve(name: &str) -> io::Result<Vec<SocketAddr>> {

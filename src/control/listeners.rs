@@ -7,9 +7,12 @@ use socket2::Socket;
 
 use super::start_error::StartError;
 use crate::address::Address;
-use crate::config;
+use crate::config::{self, leads_to};
 use crate::id::ListenerId;
+use crate::net::interfaces;
 use crate::net::listen::{self, Bound};
+use crate::plan::Plan;
+use crate::upstream::endpoint::Endpoint;
 use crate::worker::command::ListenerHandle;
 
 /// A listener, open on every worker.
@@ -113,6 +116,21 @@ impl Listeners {
         let after = open.iter().map(|open| open.id.next()).max();
         self.next_id = after.map_or(self.next_id, |after| self.next_id.max(after));
         self.open = open;
+    }
+
+    /// Refuses a plan with an endpoint that one of these is at; the others were found when the
+    /// configuration was read, but nobody knew the ports that the kernel would choose. What was bound
+    /// for it is given back.
+    pub(super) fn refuse_loops(&self, open: &[Open], plan: &Plan) -> Result<(), StartError> {
+        let chosen: Vec<_> = open.iter().filter(|open| open.bound != open.configured).collect();
+        let mut endpoints = plan.upstreams.iter().flat_map(|upstream| upstream.endpoints.iter());
+        let is_loop = |endpoint: &&Endpoint| {
+            let to = &endpoint.address;
+            chosen.iter().any(|open| leads_to(to, &open.bound, &interfaces::is_local))
+        };
+        let Some(found) = endpoints.find(is_loop) else { return Ok(()) };
+        remove_fresh_files(open.iter().filter(|open| open.id >= self.next_id));
+        Err(StartError::Loop(found.address.clone()))
     }
 
     /// Why an address cannot be bound that overlaps with one of ours.

@@ -132,6 +132,7 @@ impl Running {
         next.plan = Arc::new(carry_over::succeed(&self.config.plan, &next.plan));
         let (open, listener_handles) =
             self.listeners.prepare(&next.listeners, Vec::new(), next.threads.get())?;
+        self.listeners.refuse_loops(&open, &next.plan)?;
         let changes = difference(&self.config, &next);
         for warning in &next.warnings {
             log::warn!("{warning}");

@@ -74,6 +74,7 @@ pub fn start(
     }
     let (open, mut listener_handles) =
         running.listeners.prepare(&running.config.listeners, inherited, workers)?;
+    running.listeners.refuse_loops(&open, &running.config.plan)?;
     running.listeners.follow(open);
     between()
         .and_then(|()| running.open_access_log())

@@ -25,6 +25,8 @@ pub enum StartError {
     Stuck(usize),
     /// What a reload cannot change.
     Fixed(&'static str),
+    /// An endpoint is where this process listens, on a port that the kernel chose.
+    Loop(Address),
     /// Endpoints were meant for an upstream that is not there.
     NoUpstream(String),
 }
@@ -52,6 +54,7 @@ impl fmt::Display for StartError {
             Self::File(path, error) => write!(f, "cannot write {}: {error}", path.display()),
             Self::Stuck(index) => write!(f, "worker {index} does not answer: it is stuck"),
             Self::Fixed(what) => write!(f, "a reload cannot change {what}: restart for that"),
+            Self::Loop(address) => write!(f, "{address} is where this balancer listens itself"),
             Self::NoUpstream(name) => write!(f, "there is no upstream {name:?}"),
         }
     }

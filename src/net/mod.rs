@@ -5,6 +5,7 @@ pub mod deadline;
 pub mod delivery;
 pub mod descriptors;
 pub mod hand_off;
+pub mod interfaces;
 pub mod keep_alive;
 pub mod limiter;
 pub mod listen;

@@ -43,7 +43,7 @@ pub fn config(flags: &[&str]) -> Config {
 fn configured(words: &[&str]) -> Config {
     let cli = Cli::try_parse_from(words).expect("flags");
     let resolve = |_: &str| Err(std::io::ErrorKind::NotFound.into());
-    Config::new(&Sources::typed(cli.flags), &resolve).expect("flags that make sense")
+    Config::new(&Sources::typed(cli.flags), &resolve, &|_| false).expect("flags that make sense")
 }
 
 impl Proxy {

@@ -62,6 +62,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "memory",
             "stream",
             "splice",
+            "interfaces",
             "listen",
             "upgrade_socket",
             "hand_off",
