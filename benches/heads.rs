@@ -1,4 +1,4 @@
-//! Heads and bodies: what is read, what is decided, what is written.
+//! Parsing, framing and encoding of heads and bodies, and picking an endpoint.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,10 +17,10 @@ use super::Case;
 
 const LIMITS: Limits = Limits { head_bytes_max: 16 * 1024, fields_max: 100 };
 
-/// What `wrk` sends.
+/// A request from `wrk`.
 const SMALL: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n";
 
-/// What a browser sends.
+/// A request from a browser.
 const BROWSER: &[u8] = b"GET /shop/list?page=2 HTTP/1.1\r\nHost: www.example.com\r\n\
     User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
     Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
@@ -30,15 +30,15 @@ const BROWSER: &[u8] = b"GET /shop/list?page=2 HTTP/1.1\r\nHost: www.example.com
     Upgrade-Insecure-Requests: 1\r\nSec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\n\
     Sec-Fetch-Site: same-origin\r\nSec-Fetch-User: ?1\r\nPriority: u=0, i\r\n\r\n";
 
-/// What nginx says of a static file.
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\n\
+/// A response from nginx with a static file.
+const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\n\
     Date: Sat, 21 Nov 2026 10:00:00 GMT\r\nContent-Type: text/plain\r\nContent-Length: 13\r\n\
     Last-Modified: Sat, 21 Nov 2026 09:00:00 GMT\r\nConnection: keep-alive\r\n\
     ETag: \"65a1b2c3-d\"\r\nAccept-Ranges: bytes\r\n\r\n";
 
-type Make = fn(&str) -> Case;
+type MakeCase = fn(&str) -> Case;
 
-pub const CASES: &[(&str, Make)] = &[
+pub const CASES: &[(&str, MakeCase)] = &[
     ("request head, small: scan and parse", |name| parse_request(name, SMALL)),
     ("request head, browser: scan and parse", |name| parse_request(name, BROWSER)),
     ("response head: scan and parse", parse_response),
@@ -61,13 +61,13 @@ fn parse_request(name: &str, bytes: &'static [u8]) -> Case {
 
 fn parse_response(name: &str) -> Case {
     Case::new(name, || {
-        let length = Scan::response().advance(black_box(ANSWER), &LIMITS).unwrap().unwrap();
+        let length = Scan::response().advance(black_box(RESPONSE), &LIMITS).unwrap().unwrap();
         let mut storage = Storage::new();
-        black_box(parse::response(&ANSWER[..length], &LIMITS, &mut storage).unwrap());
+        black_box(parse::response(&RESPONSE[..length], &LIMITS, &mut storage).unwrap());
     })
 }
 
-/// Storage that outlives the case.
+/// Leaked storage, which outlives the case.
 fn storage() -> &'static mut Storage<'static> {
     Box::leak(Box::default())
 }
@@ -80,7 +80,7 @@ fn frame_request(name: &str) -> Case {
 }
 
 fn frame_response(name: &str) -> Case {
-    let head = parse::response(ANSWER, &LIMITS, storage()).unwrap();
+    let head = parse::response(RESPONSE, &LIMITS, storage()).unwrap();
     Case::new(name, move || {
         black_box(framing::response(black_box(&head), Method::Idempotent).unwrap());
     })
@@ -99,7 +99,7 @@ fn rewrite_request(name: &str, bytes: &'static [u8]) -> Case {
 }
 
 fn rewrite_response(name: &str) -> Case {
-    let head = parse::response(ANSWER, &LIMITS, storage()).unwrap();
+    let head = parse::response(RESPONSE, &LIMITS, storage()).unwrap();
     let framing = framing::response(&head, Method::Idempotent).unwrap();
     Case::new(name, move || {
         let (edits, mut out) = (Edits::new(), Buffer::new());
@@ -108,7 +108,7 @@ fn rewrite_response(name: &str) -> Case {
     })
 }
 
-/// As they come in one read; passed on as they came, so that they can be read again.
+/// Chunks as they arrive in one read. They are passed on unchanged, so that they can be parsed again.
 fn admit_chunks(name: &str, size: usize) -> Case {
     let chunk = format!("{size:x}\r\n{}\r\n", "x".repeat(size));
     let whole = format!("{}0\r\n\r\n", chunk.repeat(32 * 1024 / size)).into_bytes();

@@ -1,7 +1,8 @@
-//! What the pure parts of a request cost, one by one.
+//! Benchmarks of the pure parts of a request, one by one.
 //!
-//! `cargo bench` times them; `cargo bench -- --instructions` counts instructions instead, under
-//! valgrind: the same on any machine, however busy. A word more names the cases: `-- route`.
+//! `cargo bench` measures time; `cargo bench -- --instructions` counts instructions under valgrind
+//! instead, which gives the same result on any machine, however busy. Another word selects cases by
+//! name: `-- route`.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod heads;
@@ -13,10 +14,10 @@ use std::time::Duration;
 
 use criterion::Criterion;
 
-/// One thing that is measured.
+/// One measured operation.
 pub struct Case {
     pub name: String,
-    /// Does it once.
+    /// Runs it once.
     pub run: Box<dyn FnMut()>,
 }
 
@@ -26,8 +27,8 @@ impl Case {
     }
 }
 
-/// The cases whose names contain `wanted`. Those are made that are asked for, and no others: a table
-/// of 100 000 routes takes a while.
+/// The cases whose names contain `wanted`. Others are not created, since a table of 100 000 routes takes
+/// a while.
 fn cases(wanted: &str) -> Vec<Case> {
     let all = heads::CASES.iter().chain(routes::CASES).chain(picks::CASES);
     all.filter(|(name, _)| name.contains(wanted)).map(|(name, make)| make(name)).collect()

@@ -1,5 +1,5 @@
-//! The longest prefix among many, by our trie and as others find it: by trimming the path and asking
-//! a hash map, and by `matchit`, the router of axum.
+//! Longest-prefix lookup in our trie, compared with a hash map that is asked for ever shorter paths, and
+//! with `matchit`, the router of axum.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -8,9 +8,9 @@ use evener::route::{Pattern, Router};
 
 use super::Case;
 
-type Make = fn(&str) -> Case;
+type MakeCase = fn(&str) -> Case;
 
-pub const CASES: &[(&str, Make)] = &[
+pub const CASES: &[(&str, MakeCase)] = &[
     ("route among 10: trie", |name| trie(name, 10)),
     ("route among 10: hash map", |name| hash_map(name, 10)),
     ("route among 10: matchit", |name| matchit(name, 10)),
@@ -22,14 +22,14 @@ pub const CASES: &[(&str, Make)] = &[
     ("route among 100000: matchit", |name| matchit(name, 100_000)),
 ];
 
-/// What is behind the prefix in each path that is looked up.
+/// What follows the prefix in each path that is looked up.
 const REST: &str = "/orders/42/items";
 
 fn prefixes(count: usize) -> impl Iterator<Item = String> {
     (0..count).map(move |at| format!("/team{}/service{at}", at % 97))
 }
 
-/// Paths spread over the table, each looked up in turn.
+/// Paths spread over the table.
 fn paths(count: usize) -> Vec<String> {
     let step = (count / 64).max(1);
     prefixes(count).step_by(step).map(|prefix| prefix + REST).collect()

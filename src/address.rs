@@ -1,15 +1,15 @@
-//! Where to listen, or to connect to.
+//! Addresses to listen on or connect to.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// An address of either kind.
+/// A TCP or Unix socket address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     /// An IP address and a port.
     Tcp(SocketAddr),
-    /// The path of a unix socket.
+    /// The path of a Unix socket.
     Unix(PathBuf),
 }
 

@@ -1,5 +1,5 @@
-//! Buffers belong to work, not to connections: a block is leased when bytes come and given back
-//! as soon as the last one has gone.
+//! Buffers belong to work in progress, not to connections: a block is leased when bytes arrive and
+//! returned when the last of them has been consumed.
 //!
 //! Each thread keeps up to [`SPARES_MAX`] spare blocks of [`BUFFER_BYTES`] each, so a worker holds
 //! at most 64 × 64 KiB = 4 MiB it does not use; pages that were never written cost nothing. An
@@ -24,14 +24,14 @@ pub const HEAD_BYTES_CEILING: usize = 64 * 1024;
 /// some fields of our own.
 pub const LARGE_BYTES: usize = 4 * HEAD_BYTES_CEILING;
 
-/// Kept free in front of what is read, so that what is known only later can still be put before it
-/// ([`Buffer::prepend`]) without moving it.
+/// Kept free before the bytes that are read, so that others can be put in front of them later
+/// ([`Buffer::prepend`]) without moving them.
 pub const HEADROOM_BYTES: usize = 8;
 
-/// Kept free after what is read, for the same reason.
+/// Kept free after the bytes that are read, for the same reason.
 pub const TAILROOM_BYTES: usize = 2;
 
-/// How many unused blocks a thread keeps.
+/// The number of unused blocks a thread keeps.
 pub const SPARES_MAX: usize = 64;
 
 /// How many unused large blocks a thread keeps.
@@ -42,8 +42,8 @@ thread_local! {
     static LARGE_SPARES: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A queue of bytes: filled at the end, consumed at the front. It has a block only while there
-/// are bytes in it, or about to be.
+/// A queue of bytes: filled at the end, consumed at the front. It holds a block only while it holds
+/// bytes or is about to.
 #[derive(Default)]
 pub struct Buffer {
     bytes: Box<[u8]>,
@@ -52,7 +52,7 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// Empty, and without a block.
+    /// An empty buffer without a block.
     pub fn new() -> Self {
         Self::default()
     }
@@ -62,23 +62,23 @@ impl Buffer {
         &self.bytes[self.start..self.end]
     }
 
-    /// The same, for a scanner that closes gaps in place.
+    /// The bytes waiting to be consumed, for a parser that compacts them in place.
     pub fn filled_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[self.start..self.end]
     }
 
-    /// How many bytes are waiting.
+    /// The number of bytes waiting.
     pub fn len(&self) -> usize {
         self.end - self.start
     }
 
-    /// Whether no byte is waiting.
+    /// Whether no bytes are waiting.
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// Room to read into, after moving what is waiting to the front where that helps.
-    /// Empty only if the buffer is full or settled.
+    /// Room to read into. Leases a block if there is none, and moves waiting bytes to the front if the
+    /// end is reached. Empty only if the buffer is full or settled.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         if self.bytes.is_empty() {
             let spare = SPARES.with_borrow_mut(Vec::pop);
@@ -110,33 +110,33 @@ impl Buffer {
         let mut large = spare.unwrap_or_else(|| vec![0; LARGE_BYTES].into_boxed_slice());
         let count = self.len();
         large[HEADROOM_BYTES..HEADROOM_BYTES + count].copy_from_slice(self.filled());
-        give_back(mem::replace(&mut self.bytes, large));
+        return_block(mem::replace(&mut self.bytes, large));
         (self.start, self.end) = (HEADROOM_BYTES, HEADROOM_BYTES + count);
     }
 
-    /// Says that `count` bytes were written into [`Buffer::spare_mut`].
+    /// Marks `count` bytes of [`Buffer::spare_mut`] as filled.
     pub fn fill(&mut self, count: usize) {
         self.end = (self.end + count).min(self.bytes.len());
     }
 
-    /// Puts `bytes` before what is waiting: at most [`HEADROOM_BYTES`], and once only between two
-    /// times that all of what was put there has been consumed.
+    /// Puts `bytes` before the waiting ones: at most [`HEADROOM_BYTES`], and not again until those have
+    /// been consumed.
     ///
     /// # Panics
     ///
-    /// If there is no room for them.
+    /// Panics if there is no room for them.
     pub fn prepend(&mut self, bytes: &[u8]) {
         self.start -= bytes.len();
         self.bytes[self.start..self.start + bytes.len()].copy_from_slice(bytes);
     }
 
-    /// Drops `count` bytes from the front, and the block with the last of them.
+    /// Removes `count` bytes from the front, and returns the block when none are left.
     pub fn consume(&mut self, count: usize) {
         self.start = (self.start + count).min(self.end);
         self.release();
     }
 
-    /// Drops the bytes `from..to`, counted from the front, out of the middle.
+    /// Removes the bytes `from..to`, counted from the front.
     pub fn cut(&mut self, from: usize, to: usize) {
         if from == to {
             return;
@@ -147,31 +147,31 @@ impl Buffer {
         self.release();
     }
 
-    /// Drops everything, the block included.
+    /// Removes all bytes and returns the block.
     pub fn clear(&mut self) {
         self.end = self.start;
         self.release();
     }
 
-    /// Gives the block back if nothing is in it.
+    /// Returns the block if it is empty.
     pub fn release(&mut self) {
         if self.start == self.end {
             self.start = 0;
             self.end = 0;
-            give_back(mem::take(&mut self.bytes));
+            return_block(mem::take(&mut self.bytes));
         }
     }
 
-    /// Moves what is waiting into memory of just its size: it will wait long, and nothing will be
-    /// added.
+    /// Moves the waiting bytes into memory of exactly their size and returns the block: for bytes
+    /// that will wait long, with nothing added.
     pub fn settle(&mut self) {
         let kept = self.filled().into();
         self.end -= self.start;
         self.start = 0;
-        give_back(mem::replace(&mut self.bytes, kept));
+        return_block(mem::replace(&mut self.bytes, kept));
     }
 
-    /// Appends as much of `bytes` as fits and says how much that was.
+    /// Appends as much of `bytes` as fits and returns how many bytes that was.
     #[inline]
     pub fn append(&mut self, bytes: &[u8]) -> usize {
         if let Some(room) = self.bytes.get_mut(self.end..self.end + bytes.len()) {
@@ -179,7 +179,7 @@ impl Buffer {
             self.end += bytes.len();
             return bytes.len();
         }
-        self.append_what_fits(bytes)
+        self.append_slow(bytes)
     }
 
     /// Appends so many bytes, for the caller to write, if there is a block with room for them.
@@ -190,7 +190,7 @@ impl Buffer {
         Some(room)
     }
 
-    fn append_what_fits(&mut self, bytes: &[u8]) -> usize {
+    fn append_slow(&mut self, bytes: &[u8]) -> usize {
         let spare = self.spare_mut();
         let count = bytes.len().min(spare.len());
         spare[..count].copy_from_slice(&bytes[..count]);
@@ -201,17 +201,17 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        give_back(mem::take(&mut self.bytes));
+        return_block(mem::take(&mut self.bytes));
     }
 }
 
-fn give_back(bytes: Box<[u8]>) {
+fn return_block(bytes: Box<[u8]>) {
     let (kept, max) = match bytes.len() {
         BUFFER_BYTES => (&SPARES, SPARES_MAX),
         LARGE_BYTES => (&LARGE_SPARES, LARGE_SPARES_MAX),
         _ => return,
     };
-    // A thread that is ending has no list any more: the block is simply freed.
+    // A thread that is ending no longer has a list; the block is freed.
     let _ = kept.try_with(|spares| {
         let mut spares = spares.borrow_mut();
         if spares.len() < max {
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_is_given_back_with_its_last_byte() {
+    fn a_block_is_returned_with_its_last_byte() {
         let mut buffer = holding(b"ab");
         buffer.consume(1);
         assert_eq!(spares(), 0);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_that_is_leased_again_comes_empty() {
+    fn a_reused_block_is_empty() {
         drop(holding(b"secret"));
         let mut again = Buffer::new();
         again.spare_mut();

@@ -1,10 +1,10 @@
-//! The corpora of the fuzz targets, replayed and mutated by `cargo test`: no fuzzer needed.
+//! Replays and mutates the corpora of the fuzz targets in `cargo test`, without a fuzzer.
 
 use std::fs;
 use std::path::PathBuf;
 
-/// What breaks parsers.
-const SPICE: [&[u8]; 18] = [
+/// Byte strings that tend to break parsers.
+const TOKENS: [&[u8]; 18] = [
     b"\r",
     b"\n",
     b"\r\n",
@@ -25,7 +25,7 @@ const SPICE: [&[u8]; 18] = [
     b"\xffS",
 ];
 
-/// The same numbers in every run: xorshift64.
+/// Xorshift64: the same numbers in every run.
 struct Random(u64);
 
 impl Random {
@@ -36,7 +36,7 @@ impl Random {
         usize::try_from(self.0 >> 33).unwrap_or(0) % bound.max(1)
     }
 
-    /// One of `seeds`, changed here and there.
+    /// One of `seeds` with one to four random changes.
     fn mutant(&mut self, seeds: &[(String, Vec<u8>)]) -> Vec<u8> {
         let mut bytes = seeds[self.below(seeds.len())].1.clone();
         for _ in 0..=self.below(4) {
@@ -50,18 +50,18 @@ impl Random {
                     bytes.truncate(at);
                     bytes.extend(&other[self.below(other.len())..]);
                 }
-                _ => drop(bytes.splice(at..at, SPICE[self.below(SPICE.len())].iter().copied())),
+                _ => drop(bytes.splice(at..at, TOKENS[self.below(TOKENS.len())].iter().copied())),
             }
         }
         bytes
     }
 }
 
-/// Runs `target` on every seed and every regression of that name, then on so many mutants.
+/// Runs `target` on every seed and regression in the corpus `name`, then on `mutants` mutations of them.
 ///
 /// # Panics
 ///
-/// If the target does, or if it has no seeds.
+/// Panics if the target does, or if there are no seeds.
 pub(crate) fn replay(name: &str, mutants: usize, target: fn(&[u8])) {
     let mut inputs = read("seeds", name);
     assert!(!inputs.is_empty(), "fuzz/seeds/{name} is empty");
@@ -77,7 +77,7 @@ pub(crate) fn replay(name: &str, mutants: usize, target: fn(&[u8])) {
 }
 
 fn run(what: &str, bytes: &[u8], target: fn(&[u8])) {
-    // What went wrong has been said by the panic itself.
+    // The panic itself has reported what went wrong.
     assert!(std::panic::catch_unwind(|| target(bytes)).is_ok(), "with {what}");
 }
 

@@ -1,10 +1,11 @@
-//! Numbers in decimal digits. By hand, since some are written for every request: the machinery behind
-//! `format!` takes several times as long.
+//! Formats numbers in decimal.
+//!
+//! Written by hand because it runs for every request: `format!` takes several times as long.
 
 use std::net::Ipv4Addr;
 use std::ops::Deref;
 
-/// From `00` to `99`: two digits at a time take half as many divisions.
+/// `00` to `99`: converting two digits at a time halves the number of divisions.
 const PAIRS: [[u8; 2]; 100] = {
     let (mut pairs, mut number) = ([[0; 2]; 100], 0);
     while number < 100 {
@@ -14,7 +15,7 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
-/// A short text that was written from its end.
+/// A short text, filled from its end.
 #[derive(Clone, Copy, Debug)]
 pub struct Digits<const WIDTH: usize> {
     bytes: [u8; WIDTH],
@@ -52,14 +53,14 @@ impl<const WIDTH: usize> Deref for Digits<WIDTH> {
     }
 }
 
-/// A number in as many digits as it has.
+/// A number without leading zeros.
 pub fn decimal(number: u64) -> Digits<20> {
     let mut digits = Digits::EMPTY;
     digits.push_number(number);
     digits
 }
 
-/// The last `WIDTH` digits of a number, with zeros in front.
+/// The last `WIDTH` digits of a number, with leading zeros.
 pub fn padded<const WIDTH: usize>(mut number: u64) -> [u8; WIDTH] {
     let mut digits = [b'0'; WIDTH];
     for place in digits.rchunks_mut(2) {
@@ -70,7 +71,7 @@ pub fn padded<const WIDTH: usize>(mut number: u64) -> [u8; WIDTH] {
     digits
 }
 
-/// Four numbers with dots between them.
+/// An IPv4 address in dotted decimal.
 pub fn ipv4(address: Ipv4Addr) -> Digits<15> {
     let mut digits = Digits::EMPTY;
     for (at, octet) in address.octets().into_iter().rev().enumerate() {
@@ -87,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_written_as_the_standard_library_does() {
+    fn numbers_match_the_standard_library() {
         let mut number = u64::MAX;
         while number > 0 {
             for near in [number, number - 1] {
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_width_has_zeros_in_front_and_drops_what_does_not_fit() {
+    fn a_fixed_width_adds_leading_zeros_and_truncates() {
         assert_eq!(&padded::<6>(1_234), b"001234");
         assert_eq!(&padded::<3>(7), b"007");
         assert_eq!(&padded::<3>(12_345), b"345");
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_written_as_the_standard_library_does() {
+    fn addresses_match_the_standard_library() {
         for address in [[0; 4], [255; 4], [1, 10, 100, 99], [192, 0, 2, 7]] {
             let address = Ipv4Addr::from(address);
             assert_eq!(&*ipv4(address), address.to_string().as_bytes());

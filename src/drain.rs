@@ -1,9 +1,8 @@
-//! Ending gently: who is still there, and the word that it is time to go.
+//! Graceful shutdown: a worker's sessions, and the phase that tells them to finish.
 //!
-//! One [`Drain`] per worker, never shared between threads. A session counts from the moment its
-//! connection is accepted, before its task has run, until it is dropped; a change of phase wakes them
-//! all, so that a session parked between two requests notices without looking at anything but a
-//! `Cell` while it works.
+//! There is one [`Drain`] per worker, never shared between threads. A session counts from the accept of
+//! its connection, before its task has run, until it is dropped. A change of phase wakes all sessions,
+//! so that idle ones notice it and busy ones only have to read a `Cell`.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -11,20 +10,20 @@ use std::task::{Context, Poll, Waker};
 
 use slab::Slab;
 
-/// What a worker is doing as a whole.
+/// The phase of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DrainPhase {
-    /// Taking connections and requests.
+    /// Accepting connections and requests.
     Serving,
-    /// Handing over: connections that rest go to another process, nothing is ended.
+    /// Upgrading: idle connections are handed over to the new process, nothing is closed.
     Leaving,
-    /// Finishing what has begun: every answer says `Connection: close`.
+    /// Finishing exchanges in progress; every response has `Connection: close`.
     Draining,
-    /// Idle connections, too, end now.
+    /// Idle connections are closed too.
     Closing,
 }
 
-/// The sessions of one worker and their common phase.
+/// The sessions of one worker and its phase.
 pub struct Drain {
     phase: Cell<DrainPhase>,
     sessions: RefCell<Slab<Waker>>,
@@ -32,7 +31,7 @@ pub struct Drain {
 }
 
 impl Drain {
-    /// Serving, with nobody there.
+    /// A drain in phase `Serving`, without sessions.
     pub fn new() -> Rc<Self> {
         Rc::new(Self {
             phase: Cell::new(DrainPhase::Serving),
@@ -41,12 +40,12 @@ impl Drain {
         })
     }
 
-    /// The phase now.
+    /// The current phase.
     pub fn phase(&self) -> DrainPhase {
         self.phase.get()
     }
 
-    /// Enters the next phase and wakes every session to look at it.
+    /// Sets the phase and wakes every session.
     pub fn advance(&self, phase: DrainPhase) {
         self.phase.set(phase);
         for (_, waker) in &*self.sessions.borrow() {
@@ -54,18 +53,18 @@ impl Drain {
         }
     }
 
-    /// Counts a session in; it is counted out when the guard drops.
+    /// Registers a session until the guard is dropped.
     pub fn enter(self: &Rc<Self>) -> SessionGuard {
         let key = self.sessions.borrow_mut().insert(Waker::noop().clone());
         SessionGuard { drain: Rc::clone(self), key }
     }
 
-    /// How many sessions there are.
+    /// The number of sessions.
     pub fn sessions(&self) -> usize {
         self.sessions.borrow().len()
     }
 
-    /// Ready once the last session has left. One task may wait for it.
+    /// Ready once the last session has ended. Only one task may wait for it.
     pub fn poll_empty(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.sessions() == 0 {
             return Poll::Ready(());
@@ -75,19 +74,19 @@ impl Drain {
     }
 }
 
-/// A session's presence.
+/// Keeps a session registered.
 pub struct SessionGuard {
     drain: Rc<Drain>,
     key: usize,
 }
 
 impl SessionGuard {
-    /// The phase now.
+    /// The current phase.
     pub fn phase(&self) -> DrainPhase {
         self.drain.phase()
     }
 
-    /// Has changes of phase wake this task from now on, which sees the phase now by itself.
+    /// Makes changes of phase wake this task from now on; the current phase it has to read itself.
     pub fn wakes(&self, task: &Waker) {
         if let Some(waker) = self.drain.sessions.borrow_mut().get_mut(self.key) {
             waker.clone_from(task);

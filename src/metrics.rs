@@ -1,24 +1,24 @@
-//! Counters: written by one worker each, read by anybody.
+//! Metrics: each is written by one worker and readable by any thread.
 //!
-//! A worker's counters share no cache line with another's, and adding to one is a plain load and
-//! store: with one writer there is nothing to lock.
+//! Workers share no cache lines, and since each counter has a single writer, incrementing it is a plain
+//! load and store without a lock or an atomic read-modify-write.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::reject::Reject;
 
-/// A number that only grows, written by one thread.
+/// A number that only increases, written by one thread.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds to it. Only the worker it belongs to may.
+    /// Adds `count`. May only be called by the worker that owns it.
     pub fn add(&self, count: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
     }
 
-    /// Its value now.
+    /// The current value.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -29,57 +29,58 @@ impl Counter {
 pub struct Gauge(AtomicU64);
 
 impl Gauge {
-    /// Says what it is now. Only the worker it belongs to may.
+    /// Sets the value. May only be called by the worker that owns it.
     pub fn set(&self, value: usize) {
         self.0.store(value as u64, Ordering::Relaxed);
     }
 
-    /// Its value when that was last said.
+    /// The value that was last set.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Durations by how long they were. Written by one thread.
+/// A histogram of durations, written by one thread.
 #[derive(Debug, Default)]
 pub struct Histogram {
-    /// How many were at most as long as each of [`Histogram::BOUNDS`] and longer than the one before;
-    /// the last: longer than all.
+    /// The number of durations up to each of [`Histogram::BOUNDS`] and above the previous one; the last
+    /// bucket counts those above all bounds.
     counts: [Counter; Self::BOUNDS.len() + 1],
     sum_micros: Counter,
 }
 
 impl Histogram {
-    /// In microseconds: from what a loopback takes to what a client gives up at.
+    /// The upper bounds of the buckets, in microseconds: from loopback latency to typical client
+    /// timeouts.
     pub const BOUNDS: [u64; 16] = [
         100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
         1_000_000, 2_500_000, 10_000_000, 60_000_000,
     ];
 
-    /// Counts one.
+    /// Counts one duration.
     pub fn observe(&self, duration: Duration) {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let place = Self::BOUNDS.iter().take_while(|bound| micros > **bound).count();
-        self.counts[place].add(1);
+        let bucket = Self::BOUNDS.iter().take_while(|bound| micros > **bound).count();
+        self.counts[bucket].add(1);
         self.sum_micros.add(micros);
     }
 
-    /// How many fell into each place, not cumulated.
+    /// The count of each bucket, not cumulative.
     pub fn counts(&self) -> impl Iterator<Item = u64> {
         self.counts.iter().map(Counter::get)
     }
 
-    /// All of them together, in microseconds.
+    /// The sum of all durations, in microseconds.
     pub fn sum_micros(&self) -> u64 {
         self.sum_micros.get()
     }
 }
 
-/// What one worker has counted of one route.
+/// The metrics of one route on one worker.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct RouteMetrics {
-    /// Responses by the first digit of their status; own answers included, interim ones not.
+    /// Responses by the first digit of their status, including generated ones, without interim ones.
     pub responses: [Counter; 6],
 }
 
@@ -92,88 +93,88 @@ impl RouteMetrics {
     }
 }
 
-/// What one worker has counted since it started.
+/// The metrics of one worker since it started.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Metrics {
     /// Connections accepted.
     pub accepted: Counter,
-    /// Failures to accept one.
+    /// Errors from accepting a connection.
     pub accept_errors: Counter,
-    /// Connections that had to wait, since there were as many as there may be.
+    /// Connections that had to wait because the connection limit was reached.
     pub waited: Counter,
-    /// Connections reset, since there were as many of their client as there may be.
+    /// Connections reset because the limit per client was reached.
     pub turned_away: Counter,
-    /// Connections that were passed on as they are.
+    /// TCP connections passed on to an endpoint.
     pub tcp_opened: Counter,
-    /// Connections that were to be, and found no endpoint.
+    /// TCP connections closed because no endpoint could be reached.
     pub tcp_refused: Counter,
-    /// Requests read, refused ones not included.
+    /// Requests read, without refused ones.
     pub requests: Counter,
-    /// Responses by the first digit of their status; own answers included, interim ones not.
+    /// Responses by the first digit of their status, including generated ones, without interim ones.
     pub responses: [Counter; 6],
     /// Requests refused, by [`Reject`].
     pub rejects: [Counter; Reject::COUNT],
     /// Responses refused, by [`Reject`].
     pub bad_responses: [Counter; Reject::COUNT],
-    /// Fields of requests left out because an endpoint could take them for others.
+    /// Request headers removed because an endpoint could mistake them for others.
     pub aliases: Counter,
-    /// Attempts beyond the first of their request.
+    /// Attempts after the first of a request.
     pub retries: Counter,
-    /// Attempts that failed, whoever was to blame.
+    /// Attempts that failed, for whatever reason.
     pub failed_attempts: Counter,
     /// Those among them for which this machine had no descriptor, port or memory.
     pub local_failures: Counter,
-    /// Answers that ended short of their length.
+    /// Responses that ended before their full length.
     pub cut_answers: Counter,
-    /// Client heads that did not come whole in time.
+    /// Request headers that were not complete in time.
     pub head_timeouts: Counter,
-    /// How long requests took, from their first byte to the last of their response.
+    /// Request durations, from the first byte of the request to the last byte of the response.
     pub durations: Histogram,
     /// Upstream connections opened.
     pub connects: Counter,
-    /// Attempts on a connection used before.
+    /// Attempts on a reused connection.
     pub reuses: Counter,
-    /// Upstream connections not kept because the pool was full.
+    /// Upstream connections closed because the pool was full.
     pub pool_full: Counter,
-    /// Upstream connections not kept because more than the answer had come on them, or their end.
+    /// Upstream connections closed instead of pooled because of unexpected bytes or their end.
     pub pool_not_quiet: Counter,
-    /// Bytes sent to endpoints, heads and tunnels included.
+    /// Bytes sent to endpoints, including headers and tunnels.
     pub bytes_up: Counter,
-    /// Bytes sent to clients from endpoints, heads and tunnels included.
+    /// Bytes sent from endpoints to clients, including headers and tunnels.
     pub bytes_down: Counter,
-    /// Bytes among both that were passed on unseen, by splice(2).
+    /// The part of both that was moved with splice(2).
     pub bytes_spliced: Counter,
 }
 
-/// What one worker has counted of one endpoint.
+/// The metrics of one endpoint on one worker.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct EndpointMetrics {
-    /// Attempts begun.
+    /// Attempts started.
     pub begun: Counter,
-    /// Attempts ended, however.
+    /// Attempts ended, successfully or not.
     pub ended: Counter,
     /// Attempts that the endpoint failed; those that ended for want of something on this machine, or
     /// because of the client, are none.
     pub failed: Counter,
     /// Connections opened.
     pub connects: Counter,
-    /// Attempts on a connection used before.
+    /// Attempts on a reused connection.
     pub reuses: Counter,
-    /// Connections that lay idle when they were last looked through: at most a second ago.
+    /// Idle connections at the last sweep, at most a second ago.
     pub idle: Gauge,
 }
 
 impl EndpointMetrics {
-    /// Attempts begun and not ended.
+    /// Attempts in progress.
     pub fn in_flight(&self) -> u64 {
         self.begun.get().saturating_sub(self.ended.get())
     }
 }
 
 impl Metrics {
-    /// All zero.
+    /// Metrics that are all zero.
     pub fn new() -> Self {
         Self {
             accepted: Counter::default(),

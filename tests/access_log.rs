@@ -1,4 +1,4 @@
-//! What the access log says of requests, tunnels and connections, and what they are called.
+//! Access log lines of requests, tunnels and connections.
 
 use serde_json::{Value, json};
 
@@ -60,12 +60,12 @@ fn each_request_of_a_connection_is_a_line() {
         ["/first", "/second", "/third"]
     );
     assert_eq!((&lines[1]["method"], &lines[1]["up"]), (&json!("POST"), &json!(body.len())));
-    // It went over the connection of the first.
+    // It reused the upstream connection of the first request.
     assert_eq!(lines[1]["connect"], Value::Null);
 }
 
 #[test]
-fn a_refused_request_is_a_line_with_what_can_be_told_of_it() {
+fn a_refused_request_is_a_line_with_what_is_known_of_it() {
     let rows = [
         ("GET /x HTTP/1.1\r\nHost: a\r\nA b\r\n\r\n", 400, "RH", "/x"),
         ("GET /x HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", 400, "RH", "/x"),
@@ -81,7 +81,7 @@ fn a_refused_request_is_a_line_with_what_can_be_told_of_it() {
 }
 
 #[test]
-fn a_head_that_does_not_come_is_a_line_and_silence_is_none() {
+fn an_incomplete_head_is_a_line_and_silence_is_not() {
     let logged = Logged::start(&["--route", "/=127.0.0.1:1", "--header-timeout", "100ms"]);
     let mut silent = logged.client();
     silent.send("\r\n");
@@ -116,7 +116,7 @@ fn every_endpoint_that_was_tried_is_named_in_order() {
 }
 
 #[test]
-fn a_failure_says_who_and_where() {
+fn a_failure_names_side_and_phase() {
     let dead = Origin::refusing();
     let mute = Origin::start(|mut conn| drop(conn.rest()));
     let odd = Origin::answering("HTTP/1.1 2x0\r\n\r\n");
@@ -134,7 +134,7 @@ fn a_failure_says_who_and_where() {
 }
 
 #[test]
-fn a_client_that_goes_says_where() {
+fn a_client_that_leaves_is_logged_with_the_phase() {
     let origin = Origin::start(|mut conn| {
         conn.head();
         conn.send_without_end(&String::from_utf8(ok_head(1 << 40)).unwrap(), &"x".repeat(1 << 16));
@@ -178,8 +178,8 @@ fn a_tunnel_is_a_line_when_it_ends() {
 #[test]
 fn a_connection_that_is_passed_on_is_a_line() {
     let origin = Origin::start(|mut conn| {
-        let said = conn.bytes(5).unwrap_or_default();
-        conn.send([&said[..], b"!"].concat());
+        let bytes = conn.bytes(5).unwrap_or_default();
+        conn.send([&bytes[..], b"!"].concat());
         conn.close();
     });
     let (relay, dead) = (format!("127.0.0.1:0={}", origin.address), Origin::refusing());

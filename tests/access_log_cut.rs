@@ -1,4 +1,4 @@
-//! What the access log says of requests that were cut, and how far they had come.
+//! Access log lines of requests that were cut short.
 
 use std::fs::OpenOptions;
 use std::process::Command;
@@ -12,14 +12,15 @@ use crate::support::logged::{Logged, lines};
 use crate::support::origin::ok;
 use crate::support::{Origin, Process, eventually, temporary};
 
-/// One that reads a request, or its head at least, and never answers; and whether it has.
+/// An origin that reads a request with this many bytes of body and never answers, and a flag that is
+/// set once it has read it.
 fn mute(body: usize) -> (Origin, Arc<AtomicBool>) {
     let arrived = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&arrived);
+    let has_arrived = Arc::clone(&arrived);
     let origin = Origin::start(move |mut conn| {
         conn.head();
         let _ = conn.bytes(body);
-        told.store(true, Ordering::SeqCst);
+        has_arrived.store(true, Ordering::SeqCst);
         conn.rest();
     });
     (origin, arrived)
@@ -140,7 +141,7 @@ fn a_connection_gone_stale_counts_as_one_of_eight() {
 }
 
 #[test]
-fn what_a_second_signal_loses_is_said() {
+fn lines_lost_to_a_second_signal_are_reported() {
     let (origin, path) = (Origin::named("o"), temporary("fifo"));
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
     let _stopped = OpenOptions::new().read(true).write(true).open(&path).unwrap();
@@ -159,8 +160,8 @@ fn what_a_second_signal_loses_is_said() {
     process.signal("TERM");
     process.announces("draining");
     process.signal("TERM");
-    let (code, said) = process.end();
-    let counts = said.iter().find(|line| line.contains("the access log has ")).unwrap();
+    let (code, output) = process.end();
+    let counts = output.iter().find(|line| line.contains("the access log has ")).unwrap();
     let numbers = counts.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok());
     let last: Vec<u64> = numbers.collect();
     assert_eq!((code, last[last.len() - 2..].iter().sum::<u64>()), (Some(0), 601), "{counts}");

@@ -1,4 +1,4 @@
-//! Where the access log goes, what becomes of it in trouble, and the names it gives to requests.
+//! Access log targets, how their failures are handled, and request IDs.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader};
@@ -27,7 +27,7 @@ fn get(process: &Process, path: &str) {
 }
 
 #[test]
-fn a_line_is_as_in_apache_and_nginx_with_more_behind_it() {
+fn a_line_is_in_the_combined_format_with_more_after_it() {
     let (origin, path) = (Origin::named("o"), temporary("access.log"));
     let proxy = Proxy::before(&[&origin], &["--access-log", path.to_str().unwrap()]);
     let forged = "x\" 200 1 \"\\\" end=CH";
@@ -53,8 +53,8 @@ fn standard_output_has_the_lines_and_nothing_else() {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     eventually("it answers", || ask_unix(&path).is_ok_and(|answer| answer.ends_with("\r\n\r\no")));
     assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
-    let said = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
-    let [line] = said.lines().collect::<Vec<_>>()[..] else { panic!("{said}") };
+    let output = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    let [line] = output.lines().collect::<Vec<_>>()[..] else { panic!("{output}") };
     assert!(line.contains("\"GET / HTTP/1.1\" 200 ") && line.contains(" end=-- "), "{line}");
 }
 
@@ -71,7 +71,7 @@ fn lines_that_wait_are_written_at_the_end() {
 }
 
 #[test]
-fn sigusr1_opens_the_file_anew() {
+fn sigusr1_reopens_the_file() {
     let (origin, path) = (Origin::named("o"), temporary("access.log"));
     let process = start(&origin, path.to_str().unwrap(), &[]);
     get(&process, "/before");
@@ -86,7 +86,7 @@ fn sigusr1_opens_the_file_anew() {
 }
 
 #[test]
-fn a_full_disk_costs_lines_and_no_request() {
+fn a_full_disk_loses_lines_but_no_request() {
     let origin = Origin::named("o");
     let proxy = Proxy::before(&[&origin], &["--access-log", "/dev/full"]);
     for _ in 0..3 {
@@ -97,7 +97,7 @@ fn a_full_disk_costs_lines_and_no_request() {
 }
 
 #[test]
-fn a_pipe_whose_reader_goes_costs_lines_and_no_request() {
+fn a_pipe_whose_reader_exits_loses_lines_but_no_request() {
     let (origin, path) = (Origin::named("o"), temporary("fifo"));
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
     let reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
@@ -112,27 +112,31 @@ fn a_pipe_whose_reader_goes_costs_lines_and_no_request() {
         get(&process, "/lost");
     }
     process.signal("TERM");
-    let (code, said) = process.end();
+    let (code, output) = process.end();
     assert_eq!(code, Some(0));
-    assert!(said.iter().any(|line| line.contains("has 1 lines; 3 were dropped")), "{said:?}");
+    assert!(output.iter().any(|line| line.contains("has 1 lines; 3 were dropped")), "{output:?}");
     let _ = fs::remove_file(path);
 }
 
 #[test]
-fn a_file_that_cannot_be_opened_and_flags_that_make_no_sense_end_the_start() {
+fn an_unwritable_file_and_invalid_flags_prevent_the_start() {
     let origin = Origin::named("o");
-    let (code, said) = start(&origin, "/nowhere/access.log", &[]).end();
-    assert_eq!((code, said.len()), (Some(1), 1), "{said:?}");
-    assert!(said[0].starts_with("evener: cannot write /nowhere/access.log: "), "{said:?}");
+    let (code, output) = start(&origin, "/nowhere/access.log", &[]).end();
+    assert_eq!((code, output.len()), (Some(1), 1), "{output:?}");
+    assert!(output[0].starts_with("evener: cannot write /nowhere/access.log: "), "{output:?}");
     let rows: [(&str, &[&str], &str); 3] = [
         ("-", &["-d"], "evener: --access-log: \"-\" is standard output"),
-        ("", &[], "evener: --access-log: \"\" names no file"),
-        ("x", &["--access-log-format", "xml"], "evener: --access-log-format: \"xml\" is none of"),
+        ("", &[], "evener: --access-log: \"\" does not name a file"),
+        (
+            "x",
+            &["--access-log-format", "xml"],
+            "evener: --access-log-format: invalid value \"xml\"",
+        ),
     ];
     for (log, more, expected) in rows {
-        let (code, said) = start(&origin, log, more).end();
-        assert_eq!((code, said.len()), (Some(2), 1), "{said:?}");
-        assert!(said[0].starts_with(expected), "{said:?}");
+        let (code, output) = start(&origin, log, more).end();
+        assert_eq!((code, output.len()), (Some(2), 1), "{output:?}");
+        assert!(output[0].starts_with(expected), "{output:?}");
     }
 }
 
@@ -148,7 +152,7 @@ fn a_reload_changes_neither_the_file_nor_the_format() {
     }
 }
 
-/// The values of X-Request-Id that an origin sees, and those of the lines.
+/// The values of X-Request-Id that an origin receives, and those in the access log.
 fn ids(fields: &str, flags: &[&str]) -> (Vec<String>, Vec<String>) {
     let (origin, path) = (Origin::named("o"), temporary("access.log"));
     let log = ["--access-log", path.to_str().unwrap()];
@@ -199,7 +203,7 @@ fn a_request_has_one_id_in_the_line_and_at_the_endpoint() {
 }
 
 #[test]
-fn without_an_access_log_an_id_is_a_field_like_others() {
+fn without_an_access_log_a_request_id_is_passed_on_unchanged() {
     for flags in [&[][..], &["--trusted", "127.0.0.1"]] {
         let origin = Origin::named("o");
         let proxy = Proxy::before(&[&origin], flags);
@@ -212,7 +216,7 @@ fn without_an_access_log_an_id_is_a_field_like_others() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_does_not_hold_up_the_end() {
+fn a_log_without_a_reader_does_not_delay_the_exit() {
     let (origin, path) = (Origin::named("o"), temporary("fifo"));
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
     let unread: File =

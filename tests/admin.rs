@@ -1,4 +1,4 @@
-//! What the admin listener answers, and what it does when it is told to.
+//! Responses and commands of the admin listener.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ fn text(client: &mut Client) -> String {
 }
 
 #[test]
-fn each_path_answers_what_it_is_for() {
+fn each_path_has_its_response() {
     let admin = Admin::before(&[&Origin::named("o")], &[]);
     let rows = [
         ("/", "text/html; charset=utf-8", "<!doctype html>"),
@@ -23,7 +23,7 @@ fn each_path_answers_what_it_is_for() {
         ("/status", "application/json", "{\"version\":"),
         ("/status?x=1", "application/json", "{\"version\":"),
     ];
-    // One connection: each may be followed by another request.
+    // All on one connection: each response leaves it usable.
     let mut client = Client::connect(admin.at);
     for (path, kind, begins) in rows {
         let response = client.ask(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
@@ -74,7 +74,7 @@ fn other_methods_and_paths_are_refused() {
     let body = "Content-Length: 5\r\n\r\nhello";
     let mut client = Client::connect(admin.at);
     let posted = client.ask(format!("POST /reload HTTP/1.1\r\nHost: localhost\r\n{body}"));
-    assert_eq!((posted.status, posted.text().as_str()), (200, "nothing is different\n"));
+    assert_eq!((posted.status, posted.text().as_str()), (200, "nothing has changed\n"));
     let next = client.ask("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(next.text(), "ok\n");
 }
@@ -112,13 +112,13 @@ fn a_drained_endpoint_gets_nothing_new_until_it_is_ready() {
     assert_eq!(admin.order(&slow, "ready").status, 200);
     let answers = [text(&mut client), text(&mut client)];
     assert!(answers.contains(&"slow".to_owned()), "{answers:?}");
-    for said in ["is drained by order", "is ready by order"] {
+    for said in ["is drained by command", "is ready by command"] {
         eventually(said, || admin.process.says(said));
     }
 }
 
 #[test]
-fn where_all_are_taken_out_the_answer_is_503() {
+fn if_all_endpoints_are_taken_out_the_response_is_503() {
     let (one, two) = (Origin::named("one"), Origin::named("two"));
     let admin = Admin::before(&[&one, &two], &[]);
     admin.order(&one, "down");
@@ -141,7 +141,7 @@ fn where_all_are_taken_out_the_answer_is_503() {
 }
 
 #[test]
-fn an_endpoint_that_is_down_says_why_and_comes_back() {
+fn a_down_endpoint_has_a_reason_and_recovers() {
     let origin = Origin::named("o");
     let admin = Admin::before(&[&origin], &["--check", "tcp", "--check-interval", "20ms"]);
     assert_eq!(admin.endpoint(0)["state"], "up");
@@ -159,7 +159,7 @@ fn an_endpoint_that_is_down_says_why_and_comes_back() {
 }
 
 #[test]
-fn an_endpoint_that_is_ejected_says_for_how_long() {
+fn an_ejected_endpoint_has_its_remaining_time() {
     let (dead, well) = (Origin::refusing(), Origin::named("well"));
     let admin = Admin::before(&[&dead, &well], &["--fail-timeout", "10m"]);
     let mut client = admin.client();
@@ -169,10 +169,10 @@ fn an_endpoint_that_is_ejected_says_for_how_long() {
     let endpoint = admin.endpoint(0);
     assert_eq!((&endpoint["state"], &endpoint["failures"]), (&"ejected".into(), &3.into()));
     let last = "connect: endpoint refused the connection (ECONNREFUSED)";
-    assert_eq!(endpoint["why"], format!("3 failures in a row, time 1; the last: {last}"));
+    assert_eq!(endpoint["why"], format!("3 consecutive failures, ejection 1; last: {last}"));
     assert_eq!(endpoint["last_failures"].as_array().unwrap().len(), 3);
     assert!(endpoint["until_seconds"].as_f64().unwrap() <= 600.1);
-    // A connection is seen to lie idle when the pools are looked through.
+    // Idle connections are counted when the pools are swept.
     eventually("some are idle", || admin.endpoint(1)["connections"]["idle"] != 0);
 }
 
@@ -192,7 +192,7 @@ fn file() -> PathBuf {
 }
 
 #[test]
-fn a_dry_run_tells_what_a_reload_then_does() {
+fn a_dry_run_reports_what_a_reload_then_does() {
     let (one, two, path) = (Origin::named("one"), Origin::named("two"), file());
     write(&path, &[&one], "");
     let admin = from_file(&path);
@@ -213,7 +213,7 @@ fn a_dry_run_tells_what_a_reload_then_does() {
 }
 
 #[test]
-fn a_refused_reload_stands_in_the_status_until_one_is_followed() {
+fn a_refused_reload_is_in_the_status_until_one_succeeds() {
     let (origin, path) = (Origin::named("o"), file());
     write(&path, &[&origin], "");
     let admin = from_file(&path);
@@ -221,7 +221,7 @@ fn a_refused_reload_stands_in_the_status_until_one_is_followed() {
     for query in ["?dry_run=1", ""] {
         let response = admin.post(&format!("/reload{query}"));
         assert_eq!(response.status, 422);
-        assert!(response.text().contains("admin.yaml:4:11: \"x\" is no number"));
+        assert!(response.text().contains("admin.yaml:4:11: invalid value \"x\""));
         assert_eq!(admin.status()["config"]["refused"].is_string(), query.is_empty());
     }
     assert_eq!(admin.metric("evener_config_last_reload_refused"), 1);
@@ -232,7 +232,7 @@ fn a_refused_reload_stands_in_the_status_until_one_is_followed() {
 }
 
 #[test]
-fn an_order_outlives_a_reload_and_the_listener_stays_where_it_is() {
+fn a_command_survives_a_reload_and_the_listener_stays() {
     let (one, two, path) = (Origin::named("one"), Origin::named("two"), file());
     write(&path, &[&one, &two], "admin: 127.0.0.1:0\n");
     let admin = Admin::with(&["-c", path.to_str().unwrap(), "--check", "off"]);
@@ -247,7 +247,7 @@ fn an_order_outlives_a_reload_and_the_listener_stays_where_it_is() {
 }
 
 #[test]
-fn a_balancer_that_drains_is_not_ready_and_says_so_to_the_end() {
+fn a_draining_balancer_is_not_ready_and_reports_it_until_it_exits() {
     let asked = Arc::new(Barrier::new(2));
     let wait = Arc::clone(&asked);
     let origin = Origin::start(move |mut conn| {

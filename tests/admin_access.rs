@@ -1,4 +1,4 @@
-//! Who may ask the admin listener, and who may not.
+//! Access control of the admin listener.
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -62,7 +62,7 @@ fn a_foreign_origin_is_refused() {
 }
 
 #[test]
-fn of_two_origins_or_tokens_none_counts() {
+fn duplicate_origins_or_tokens_are_refused() {
     let path = token_file("secret", 0o600);
     let origin = Origin::named("o");
     let admin = Admin::before(&[&origin], &["--admin-token-file", path.to_str().unwrap()]);
@@ -81,7 +81,7 @@ fn of_two_origins_or_tokens_none_counts() {
 }
 
 #[test]
-fn a_token_is_asked_for_where_there_is_one() {
+fn a_configured_token_is_required() {
     let path = token_file(" secret-1\n", 0o600);
     let origin = Origin::named("o");
     let more = ["--admin-token-file", path.to_str().unwrap()];
@@ -106,32 +106,35 @@ fn a_token_is_asked_for_where_there_is_one() {
 }
 
 #[test]
-fn a_token_file_that_is_no_secret_is_a_mistake() {
+fn an_insecure_token_file_is_a_mistake() {
     let long = "x".repeat(257);
     let rows = [
-        (token_file("secret", 0o644), "is open to others (mode 644): chmod 600 it"),
-        (token_file("secret", 0o620), "is open to others (mode 620)"),
-        (token_file(" \n", 0o600), "holds no token"),
-        (token_file("two words", 0o600), "holds no token"),
-        (token_file(&long, 0o600), "holds no token"),
+        (token_file("secret", 0o644), "is accessible to others (mode 644): chmod it to 600"),
+        (token_file("secret", 0o620), "is accessible to others (mode 620)"),
+        (token_file(" \n", 0o600), "must contain a token"),
+        (token_file("two words", 0o600), "must contain a token"),
+        (token_file(&long, 0o600), "must contain a token"),
         (temporary("missing"), "No such file"),
     ];
     for (path, expected) in rows {
         let path = path.to_str().unwrap();
         let words = ["--route", "/=127.0.0.1:1", "--admin", ":0", "--admin-token-file", path, "-t"];
-        let (code, said) = Process::start(&words).end();
-        assert_eq!(code, Some(2), "{said:?}");
-        let begins = said[0].starts_with(&format!("evener: --admin-token-file: {path}"));
-        assert!(begins && said[0].contains(expected), "{said:?}");
+        let (code, output) = Process::start(&words).end();
+        assert_eq!(code, Some(2), "{output:?}");
+        let begins = output[0].starts_with(&format!("evener: --admin-token-file: {path}"));
+        assert!(begins && output[0].contains(expected), "{output:?}");
     }
 }
 
 #[test]
-fn what_can_be_reached_from_outside_takes_a_token() {
+fn a_listener_reachable_from_outside_requires_a_token() {
     let words = ["--route", "/=127.0.0.1:1", "--admin", "0.0.0.0:0"];
-    let (code, said) = Process::start(&words).end();
+    let (code, output) = Process::start(&words).end();
     assert_eq!(code, Some(2));
-    assert!(said[0].contains("can be reached from outside: give --admin-token-file"), "{said:?}");
+    assert!(
+        output[0].contains("is reachable from other machines: --admin-token-file"),
+        "{output:?}"
+    );
     let path = token_file(&"x".repeat(256), 0o440);
     let more = ["--listen", "127.0.0.1:0", "--admin-token-file", path.to_str().unwrap()];
     let mut admin = Admin::with(&[&words[..], &more[..]].concat());
@@ -141,7 +144,7 @@ fn what_can_be_reached_from_outside_takes_a_token() {
 }
 
 #[test]
-fn a_unix_socket_is_for_its_owner_and_goes_at_the_end() {
+fn a_unix_socket_is_only_for_its_owner_and_removed_on_exit() {
     let (origin, path) = (Origin::named("o"), socket_path("admin"));
     let at = format!("unix:{}", path.display());
     let route = format!("/={}", origin.address);

@@ -1,4 +1,4 @@
-//! The metrics: a text that Prometheus takes, and numbers that are those of what was done.
+//! The metrics: valid Prometheus text, and correct numbers.
 
 #![expect(clippy::float_cmp, reason = "counts are whole, bounds are as they are written")]
 
@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::support::origin::ok;
 use crate::support::{Admin, Origin, eventually, temporary};
 
-/// Reads the text format and holds it to its rules (Prometheus, exposition formats; and what
-/// `promtool check metrics` asks for).
+/// Parses the text format and checks its rules (Prometheus, exposition formats, and those of
+/// `promtool check metrics`).
 fn checked(text: &str) -> BTreeMap<String, f64> {
     let mut samples = BTreeMap::new();
     let mut families = BTreeSet::new();
@@ -45,17 +45,17 @@ fn checked(text: &str) -> BTreeMap<String, f64> {
     samples
 }
 
-/// `{name="value",…}` with values escaped, or nothing.
+/// Whether labels are `{name="value",…}` with escaped values, or absent.
 fn labels_are_plain(text: &str) -> bool {
     let Some(inner) = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) else {
         return text.is_empty();
     };
     let mut rest = inner;
     loop {
-        let Some((name, behind)) = rest.split_once("=\"") else { return false };
+        let Some((name, after)) = rest.split_once("=\"") else { return false };
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
         let mut escaped = false;
-        let end = behind.find(|letter| {
+        let end = after.find(|letter| {
             let ends = letter == '"' && !escaped;
             escaped = letter == '\\' && !escaped;
             ends
@@ -64,15 +64,15 @@ fn labels_are_plain(text: &str) -> bool {
         if name.is_empty() || !name.bytes().all(plain) {
             return false;
         }
-        rest = match behind[end + 1..].strip_prefix(',') {
+        rest = match after[end + 1..].strip_prefix(',') {
             Some(rest) => rest,
-            None => return behind.len() == end + 1,
+            None => return after.len() == end + 1,
         };
     }
 }
 
 #[test]
-fn the_text_keeps_to_its_format() {
+fn the_text_is_valid() {
     let origin = Origin::named("o");
     let address = origin.address;
     let relay = format!("127.0.0.1:0={address}");
@@ -114,7 +114,7 @@ fn buckets_are_cumulated_to_the_count() {
 }
 
 #[test]
-fn what_a_client_did_is_what_is_counted() {
+fn the_counts_match_what_clients_did() {
     let origin = Origin::answering(ok("1234567"));
     let log = temporary("access.log");
     let admin = Admin::before(&[&origin], &["--access-log", log.to_str().unwrap()]);

@@ -1,12 +1,12 @@
-//! The admin listener goes over to another process, and so does what it was told.
+//! Upgrades hand over the admin listener and the state set by its commands.
 
 use crate::support::{Admin, Origin, Process, socket_path};
 
 #[test]
-fn the_listener_and_its_orders_go_over() {
+fn the_listener_and_endpoint_states_are_handed_over() {
     let (one, two) = (Origin::named("one"), Origin::named("two"));
-    let meeting = socket_path("admin-up").display().to_string();
-    let words = ["--upgrade-sock", meeting.as_str()];
+    let upgrade_socket = socket_path("admin-up").display().to_string();
+    let words = ["--upgrade-sock", upgrade_socket.as_str()];
     let old = Admin::before(&[&one, &two], &words);
     assert_eq!(old.order(&one, "drain").status, 200);
     let since = old.endpoint(0)["since_seconds"].as_f64().unwrap();
@@ -31,10 +31,10 @@ fn the_listener_and_its_orders_go_over() {
 fn the_file_of_a_unix_socket_stays_for_the_new_process() {
     let (origin, path) = (Origin::named("o"), socket_path("admin-go"));
     let at = format!("unix:{}", path.display());
-    let meeting = socket_path("admin-meet").display().to_string();
+    let upgrade_socket = socket_path("admin-meet").display().to_string();
     let route = format!("/={}", origin.address);
     let words = ["--listen", "127.0.0.1:0", "--route", &route, "--admin", &at];
-    let words = [&words[..], &["--upgrade-sock", &meeting]].concat();
+    let words = [&words[..], &["--upgrade-sock", &upgrade_socket]].concat();
     let old = Process::start(&words);
     old.announces("admin on ");
     old.signal("QUIT");
@@ -51,9 +51,9 @@ fn the_file_of_a_unix_socket_stays_for_the_new_process() {
 fn a_unix_socket_that_the_new_process_does_not_have_is_removed() {
     let (origin, path) = (Origin::named("o"), socket_path("admin-gone"));
     let at = format!("unix:{}", path.display());
-    let meeting = socket_path("admin-past").display().to_string();
+    let upgrade_socket = socket_path("admin-past").display().to_string();
     let route = format!("/={}", origin.address);
-    let words = ["--listen", "127.0.0.1:0", "--route", &route, "--upgrade-sock", &meeting];
+    let words = ["--listen", "127.0.0.1:0", "--route", &route, "--upgrade-sock", &upgrade_socket];
     let old = Process::start(&[&words[..], &["--admin", &at]].concat());
     old.announces("admin on ");
     old.signal("QUIT");

@@ -1,4 +1,4 @@
-//! Requests go round the endpoints evenly.
+//! Requests are distributed evenly over the endpoints.
 
 use std::collections::HashMap;
 

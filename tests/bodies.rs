@@ -1,4 +1,4 @@
-//! Large bodies, both ways, byte for byte; those that break off, or are answered before they end.
+//! Large bodies in both directions, byte for byte; bodies that break off or are answered early.
 
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -12,7 +12,7 @@ fn post(fields: &str) -> String {
     format!("POST / HTTP/1.1\r\nHost: test\r\n{fields}\r\n")
 }
 
-/// Sends beside what the test does; a proxy that takes no more of it is no matter here.
+/// Sends on another thread and ignores errors.
 fn send_beside(client: &Client, bytes: Vec<u8>) -> thread::JoinHandle<()> {
     let mut stream = client.stream.try_clone().unwrap();
     thread::spawn(move || {
@@ -57,7 +57,7 @@ fn a_large_response() {
     assert!(response.whole && response.body == filler(LARGE));
 }
 
-/// The bytes in chunks of every size up to the largest, with an extension each.
+/// The bytes in chunks of various sizes up to `largest`, each with this extension.
 fn chunked(bytes: &[u8], largest: usize, extension: &str) -> Vec<u8> {
     let (mut out, mut rest, mut size) = (Vec::new(), bytes, 1);
     while !rest.is_empty() {
@@ -93,11 +93,11 @@ fn a_large_chunked_response() {
 }
 
 #[test]
-fn an_answer_before_the_upload_ends_arrives_and_is_the_last() {
+fn a_response_before_the_upload_ends_arrives_and_is_the_last() {
     let origin = Origin::start(|mut conn| {
         conn.head();
         conn.send("HTTP/1.1 413 Too Much\r\nContent-Length: 2\r\n\r\nno");
-        // Takes all that comes, so that the proxy has nothing but the answer to go by.
+        // Reads everything, so that the response is all that tells the proxy to stop.
         conn.rest();
     });
     let proxy = Proxy::before(&[&origin], &[]);
@@ -110,7 +110,7 @@ fn an_answer_before_the_upload_ends_arrives_and_is_the_last() {
 }
 
 #[test]
-fn an_answer_from_an_endpoint_that_takes_no_more_of_the_upload_arrives() {
+fn a_response_arrives_if_its_endpoint_stops_reading_the_upload() {
     let origin = Origin::start(|mut conn| {
         conn.head();
         conn.send("HTTP/1.1 413 Too Much\r\nContent-Length: 2\r\n\r\nno");
@@ -127,7 +127,7 @@ fn an_answer_from_an_endpoint_that_takes_no_more_of_the_upload_arrives() {
 }
 
 #[test]
-fn a_client_that_ends_its_direction_behind_its_request_is_answered() {
+fn a_client_that_half_closes_after_its_request_is_answered() {
     let origin = Origin::echoing(5);
     let proxy = Proxy::before(&[&origin], &[]);
     let mut client = proxy.client();
@@ -137,15 +137,15 @@ fn a_client_that_ends_its_direction_behind_its_request_is_answered() {
     assert!(!client.is_reset());
 }
 
-/// What reaches an origin of this request before its connection ends.
+/// Everything that reaches an origin before its connection ends.
 fn reaching(proxy_of: impl FnOnce(Proxy)) -> String {
-    let (tell, told) = sync_channel(1);
+    let (sender, received) = sync_channel(1);
     let origin = Origin::start(move |mut conn| {
         let head = conn.head().unwrap_or_default();
-        let _ = tell.send(head + &String::from_utf8_lossy(&conn.rest()));
+        let _ = sender.send(head + &String::from_utf8_lossy(&conn.rest()));
     });
     proxy_of(Proxy::before(&[&origin], &[]));
-    told.recv_timeout(crate::support::HANG).unwrap()
+    received.recv_timeout(crate::support::HANG).unwrap()
 }
 
 #[test]

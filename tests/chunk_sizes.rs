@@ -1,16 +1,17 @@
-//! No chunk size goes on before its data: a reader that keeps 32 bits of it finds no other message.
+//! Chunk sizes are not passed on before their data, so that an endpoint that truncates them to 32 bits
+//! finds no other request.
 
 use crate::support::wrapping::{Wrapping, split_chunks};
 use crate::support::{Origin, Proxy};
 
-/// A chunk of 2³² + 1 bytes: of 1 byte to a reader that keeps 32 bits, and then the body is whole.
+/// A chunk of 2³² + 1 bytes, which is one byte and a complete body when truncated to 32 bits.
 const WRAPPED: &str = "100000001\r\nA\r\n0\r\n\r\n";
 
 const OPEN: &str = "POST /open HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 const ADMIN: &str = "GET /admin HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// The requests that an endpoint that keeps 32 bits sees in these pieces.
+/// The requests that an endpoint which truncates sizes to 32 bits reads from these pieces.
 fn seen_of(pieces: &[&[u8]]) -> Vec<String> {
     let endpoint = Wrapping::start();
     let route = format!("/open={}", endpoint.origin.address);

@@ -1,5 +1,4 @@
-//! The binary from outside: its exit codes, its signals, its help, its unix sockets, its other
-//! jobs.
+//! The binary: exit codes, signals, help, Unix sockets and subcommands.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -24,7 +23,7 @@ fn get(client: &mut Client, path: &str) -> (u16, String) {
     (response.status, response.text())
 }
 
-/// GET over a unix socket; everything that comes back.
+/// Sends GET over a Unix socket and returns everything that comes back.
 fn get_unix(path: &Path) -> String {
     let mut stream = UnixStream::connect(path).expect("connect");
     stream.set_read_timeout(Some(HANG)).expect("timeout");
@@ -65,7 +64,7 @@ fn nothing_is_bound_when_a_flag_is_mistaken() {
 }
 
 #[test]
-fn a_port_in_use_ends_it_with_1() {
+fn a_port_in_use_exits_with_1() {
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = held.local_addr().unwrap().to_string();
     let flags = ["--listen", &taken, "--route", "/=127.0.0.1:1"];
@@ -86,7 +85,7 @@ fn a_port_that_another_evener_shares_among_its_threads_is_in_use() {
 }
 
 #[test]
-fn sigterm_lets_what_runs_finish_and_ends_it_with_0() {
+fn sigterm_lets_requests_finish_and_exits_with_0() {
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
     let flags = format!("/={}", held.local_addr().unwrap());
     let words = ["--listen", "127.0.0.1:0", "--check", "off", "--route", &flags];
@@ -94,7 +93,7 @@ fn sigterm_lets_what_runs_finish_and_ends_it_with_0() {
     let mut client = process.client();
     client.get("/");
     let (mut upstream, _) = held.accept().unwrap();
-    // What comes before the request would be no answer to it.
+    // Anything sent before the request arrives would not be a response to it.
     assert_ne!(upstream.read(&mut [0; 4096]).unwrap(), 0);
     process.signal("TERM");
     process.announces("draining ");
@@ -104,7 +103,7 @@ fn sigterm_lets_what_runs_finish_and_ends_it_with_0() {
 }
 
 #[test]
-fn sigint_ends_it_at_once_with_0() {
+fn sigint_exits_at_once_with_0() {
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
     let flags = format!("/={}", held.local_addr().unwrap());
     let words = ["--listen", "127.0.0.1:0", "--check", "off", "--route", &flags];
@@ -185,7 +184,7 @@ fn a_stale_socket_file_is_replaced() {
 }
 
 #[test]
-fn a_socket_that_is_listened_on_and_a_file_that_is_no_socket_are_left_alone() {
+fn a_live_socket_and_a_file_that_is_not_a_socket_are_left_alone() {
     let (live, file) = (socket_path("live"), socket_path("file"));
     let _held = UnixListener::bind(&live).unwrap();
     fs::write(&file, "precious").unwrap();
@@ -245,7 +244,7 @@ fn the_demo_goes_on_when_nobody_reads_what_it_prints() {
     assert_eq!(demo.wait().unwrap().code(), Some(0));
 }
 
-/// A socket that cannot be connected to is not for that reason one that nobody has.
+/// Failing to connect to a socket does not prove that it is stale.
 #[test]
 fn a_socket_of_another_kind_is_not_taken_for_stale() {
     let path = socket_path("datagrams");

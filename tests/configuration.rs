@@ -1,4 +1,4 @@
-//! The configuration file: what it can say, how flags win over it, and where its mistakes are.
+//! The configuration file: its contents, how flags override it, and how its mistakes are reported.
 
 use std::fs;
 use std::net::TcpListener;
@@ -12,7 +12,7 @@ use evener::config::sources::Sources;
 
 use crate::support::temporary;
 
-/// A file of that text, and what is in force with these flags beside it.
+/// The configuration from a file with this text and these flags.
 pub fn read(text: &str, flags: &[&str]) -> Result<Config, Vec<String>> {
     read_bytes(text.as_bytes(), flags)
 }
@@ -86,7 +86,7 @@ fn the_minimal_form_loads() {
 }
 
 #[test]
-fn everything_that_only_a_file_can_say() {
+fn settings_that_only_a_file_has() {
     let text = summary(&read(FULL, &["--threads", "1"]).unwrap());
     for line in [
         "listen 127.0.0.1:8080: HTTP",
@@ -96,30 +96,30 @@ fn everything_that_only_a_file_can_say() {
          2m, tunnel timeout 3m",
         "route /: to /",
         "upstream auth: least_requests, PROXY protocol V2, GET /health every 2s as a check, 2 \
-         failures in a row (500-599 among them) eject for 10s, timeouts: connect 1s, response \
+         failures in a row (including 500-599) eject for 10s, timeouts: connect 1s, response \
          30s, idle 1m, tunnel 1h, 7 idle connections for 5s",
         "endpoint 127.0.0.1:2 of auth: weight 3, backup",
         "upstream /: round_robin, no checks, 3 failures in a row eject for 5s, timeouts: connect \
          3s, response 30s, idle 1m, tunnel 1h, 7 idle connections for 50s",
         "trusted: 10.0.0.0/8, unix",
     ] {
-        assert!(text.lines().any(|said| said == line), "{line} in\n{text}");
+        assert!(text.lines().any(|other| other == line), "{line} in\n{text}");
     }
 }
 
 #[test]
-fn flags_win_over_the_file() {
+fn flags_override_the_file() {
     let typed = ["--threads", "3", "--route", "/x=127.0.0.1:9", "--listen", ":1", "--check", "tcp"];
     let text = summary(&read(FULL, &typed).unwrap());
     for line in ["threads: 3", "listen 0.0.0.0:1: HTTP", "route /x: to /x"] {
-        assert!(text.lines().any(|said| said == line), "{line} in\n{text}");
+        assert!(text.lines().any(|other| other == line), "{line} in\n{text}");
     }
     assert!(!text.contains("route /:") && !text.contains("127.0.0.1:8080"), "{text}");
     assert!(text.contains("upstream /x: round_robin, a connection every 1s"), "{text}");
 }
 
 #[test]
-fn each_mistake_is_told_with_its_line_and_column() {
+fn each_mistake_has_its_line_and_column() {
     let rows = [
         ("version: 2\n", "1:10: version \"2\" is unknown: write 1"),
         ("thread: 2\n", "1:1: unknown key \"thread\": did you mean threads?"),
@@ -139,30 +139,27 @@ fn each_mistake_is_told_with_its_line_and_column() {
         ),
         ("routes: [{prefix: /, endpoints: [{addres: x}]}]\n", "1:35: unknown key \"addres\""),
         ("config: x\n", "1:1: unknown key \"config\""),
-        ("idle_timeout: 5\nroute: /=127.0.0.1:1\n", "1:15: \"5\" is no duration"),
-        ("trusted: [10.0.0.0/8, x]\nroute: /=127.0.0.1:1\n", "1:23: \"x\" is no network"),
+        ("idle_timeout: 5\nroute: /=127.0.0.1:1\n", "1:15: invalid value \"5\""),
+        ("trusted: [10.0.0.0/8, x]\nroute: /=127.0.0.1:1\n", "1:23: invalid value \"x\""),
         ("route: [/=127.0.0.1:1, /a]\n", "1:24: \"/a\" has no '='"),
         ("routes:\n  - endpoints: [127.0.0.1:1]\n", "2:5: a route needs prefix: /"),
         ("routes: [{prefix: /}]\n", "1:19: a route needs either upstream: NAME or endpoints"),
         ("routes: [{prefix: /, endpoints: []}]\n", "1:19: there are no endpoints"),
-        ("routes: [{prefix: b/c, endpoints: [127.0.0.1:1]}]\n", "1:19: \"b/c\": a prefix begins"),
-        ("routes: [{prefix: /, host: a/b, endpoints: [x]}]\n", "1:28: \"a/b\" is no host"),
+        ("routes: [{prefix: b/c, endpoints: [127.0.0.1:1]}]\n", "1:19: \"b/c\": a prefix must"),
+        ("routes: [{prefix: /, host: a/b, endpoints: [x]}]\n", "1:28: invalid host \"a/b\""),
         ("routes: [{prefix: /, host: !env A, endpoints: [x]}]\n", "1:33: unsupported tag"),
-        ("routes: [{prefix: /, strip_prefix: true, endpoints: [x]}]\n", "1:19: strip_prefix takes"),
-        (
-            "routes: [{prefix: /i*, strip_prefix: true, endpoints: [x]}]\n",
-            "1:19: strip_prefix takes",
-        ),
-        ("listen: [127.0.0.1:1, 0.0.0.0:1]\n", "1:23: 0.0.0.0:1 is part of 127.0.0.1:1"),
-        ("log_level: trace\n", "1:12: \"trace\" is none of"),
+        ("routes: [{prefix: /, strip_prefix: true, endpoints: [x]}]\n", "1:19: strip_prefix req"),
+        ("routes: [{prefix: /i*, strip_prefix: true, endpoints: [x]}]\n", "1:19: strip_prefix req"),
+        ("listen: [127.0.0.1:1, 0.0.0.0:1]\n", "1:23: 0.0.0.0:1 overlaps with 127.0.0.1:1"),
+        ("log_level: trace\n", "1:12: invalid value \"trace\""),
         ("listen: [null]\n", "1:10: there is no value"),
         ("threads: 2\n---\nthreads: 3\n", "3:1: there is more than one document"),
-        ("routes: [{prefix: /, endpoints: [127.0.0.1:0]}]\n", "1:34: \"127.0.0.1:0\": an endpoint"),
+        ("routes: [{prefix: /, endpoints: [127.0.0.1:0]}]\n", "1:34: \"127.0.0.1:0\": the port"),
         ("routes: [{prefix: /, upstream: u}]\n", "1:32: there is no upstream \"u\""),
         ("tcp: [{listen: ':1'}]\n", "1:7: a relay needs either upstream: NAME or endpoints"),
         (
             "tcp: [{listen: ':1,proxy', endpoints: [127.0.0.1:2]}]\n",
-            "1:7: \",proxy\" takes the word",
+            "1:7: \",proxy\" requires --trusted",
         ),
         ("tcp: [':1=127.0.0.1:1']\n", "1:7: 127.0.0.1:1 is where this balancer listens itself"),
     ];
@@ -180,15 +177,15 @@ fn mistakes_about_upstreams() {
         read(&format!("{route}\nupstreams:\n  - {{{fields}}}\n"), &[]).unwrap_err()
     };
     let rows = [
-        ("name: u, endpoints: [127.0.0.1:1], policy: best", "3:49: \"best\" is no policy"),
-        ("name: u, endpoints: [127.0.0.1:1], proxy: v3", "3:48: \"v3\" is no version"),
-        ("name: u, endpoints: [127.0.0.1:1], max_idle: -1", "3:51: \"-1\" is no number"),
+        ("name: u, endpoints: [127.0.0.1:1], policy: best", "3:49: unknown policy \"best\""),
+        ("name: u, endpoints: [127.0.0.1:1], proxy: v3", "3:48: invalid value \"v3\""),
+        ("name: u, endpoints: [127.0.0.1:1], max_idle: -1", "3:51: invalid value \"-1\""),
         ("name: u, endpoints: [127.0.0.1:1], check_interval: 2h", "3:57: \"2h\" is out of range"),
-        ("name: u, endpoints: [127.0.0.1:1, 127.0.0.1:1]", "3:40: 127.0.0.1:1 is named twice"),
-        ("name: u, endpoints: [{address: 127.0.0.1:1, weight: 0}]", "3:58: a weight is 1 to 1000"),
+        ("name: u, endpoints: [127.0.0.1:1, 127.0.0.1:1]", "3:40: 127.0.0.1:1 is given twice"),
+        ("name: u, endpoints: [{address: 127.0.0.1:1, weight: 0}]", "3:58: a weight must"),
         ("name: u, endpoints: [{address: 127.0.0.1:1, backup: true}]", "3:12: every endpoint is a"),
-        ("name: u v, endpoints: [127.0.0.1:1]", "3:12: \"u v\" is no name"),
-        ("name: w, endpoints: [127.0.0.1:1]", "3:12: nothing leads to upstream \"w\""),
+        ("name: u v, endpoints: [127.0.0.1:1]", "3:12: invalid name \"u v\""),
+        ("name: w, endpoints: [127.0.0.1:1]", "3:12: upstream \"w\" is not used"),
         ("name: u", "3:12: an upstream needs endpoints"),
         ("endpoints: [127.0.0.1:1]", "3:5: an upstream needs a name"),
     ];
@@ -203,12 +200,12 @@ fn mistakes_about_upstreams() {
 fn a_route_that_no_request_can_reach_is_a_mistake() {
     let text = "routes:\n  - {prefix: /a%62, endpoints: [127.0.0.1:1]}\n  - {prefix: /ab, \
                 endpoints: [127.0.0.1:2]}\n";
-    let expected = "3:14: no request comes here: the route at 2:14 takes /ab already";
+    let expected = "3:14: unreachable: the route at 2:14 already matches /ab";
     assert_eq!(read(text, &[]).unwrap_err(), [expected]);
 }
 
 #[test]
-fn all_mistakes_are_told_at_once_in_the_order_of_the_file() {
+fn all_mistakes_are_reported_at_once_in_file_order() {
     let text = "idle_timeout: 5\nroutes:\n  - {prefix: x, endpoints: [y]}\nmax_fails: 0\n";
     let mistakes = read(text, &[]).unwrap_err();
     let lines: Vec<_> = mistakes.iter().filter_map(|told| told.split(':').next()).collect();
@@ -221,12 +218,12 @@ fn an_explanation_names_the_route_and_what_it_changes() {
     let explained = explain(&config, "api.example.com:80", "/x/../auth//y?z").unwrap();
     for line in [
         "path: /auth//y, normalised and without its query",
-        "route api.example.com/auth: the longest prefix of this host; behind it would fit /",
+        "route api.example.com/auth: the longest prefix of this host; other matches: /",
         "target: //y?z, without /auth",
         "Host: auth.internal, instead of the client's",
         "endpoint 127.0.0.1:1 of auth: weight 1",
     ] {
-        assert!(explained.text.lines().any(|said| said == line), "{line} in\n{}", explained.text);
+        assert!(explained.text.lines().any(|other| other == line), "{line} in\n{}", explained.text);
     }
     for (host, target) in [("a", "/.."), ("a b", "/"), ("a", "/ b"), ("a\r\nX: y", "/")] {
         assert!(explain(&config, host, target).unwrap_err().contains("answered 400"), "{host}");
@@ -238,13 +235,13 @@ fn an_endpoint_is_shown_with_the_name_it_was_configured_with() {
     let text = "routes: [{prefix: /, endpoints: ['http://app.internal:80@2']}]";
     let explained = explain(&read(text, &[]).unwrap(), "a", "/").unwrap().text;
     let line = "endpoint 192.0.2.1:80 of /: weight 2, of app.internal:80";
-    assert!(explained.lines().any(|said| said == line), "{explained}");
+    assert!(explained.lines().any(|other| other == line), "{explained}");
 }
 
 fn run(words: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_evener")).args(words).output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
 }
 
 fn written(text: &str) -> PathBuf {
@@ -254,13 +251,13 @@ fn written(text: &str) -> PathBuf {
 }
 
 #[test]
-fn a_test_says_what_would_run_and_binds_nothing() {
+fn a_test_prints_the_configuration_and_binds_nothing() {
     let (good, bad) = (written(MINIMAL), written("threads: x\n"));
-    let (code, said) = run(&["-t", "-c", good.to_str().unwrap()]);
-    assert_eq!((code, said.lines().next()), (Some(0), Some("threads: 2")));
-    let (code, said) = run(&["-t", "-c", bad.to_str().unwrap()]);
+    let (code, output) = run(&["-t", "-c", good.to_str().unwrap()]);
+    assert_eq!((code, output.lines().next()), (Some(0), Some("threads: 2")));
+    let (code, output) = run(&["-t", "-c", bad.to_str().unwrap()]);
     assert_eq!(code, Some(2));
-    assert!(said.contains(&format!("evener: {}:1:10: \"x\" is no number", bad.display())));
+    assert!(output.contains(&format!("evener: {}:1:10: invalid value \"x\"", bad.display())));
     assert_eq!(run(&["-t", "-c", "/nonexistent.yaml"]).0, Some(2));
     let held = TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = format!("--listen={}", held.local_addr().unwrap());
@@ -268,30 +265,30 @@ fn a_test_says_what_would_run_and_binds_nothing() {
 }
 
 #[test]
-fn explain_ends_with_1_where_there_is_no_route() {
+fn explain_exits_with_1_if_there_is_no_route() {
     let path = written(MINIMAL);
     let explain = |target| run(&["explain", "-c", path.to_str().unwrap(), target]);
-    let (code, said) = explain("/auth/x");
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("route /auth: the only one whose prefix fits"), "{said}");
+    let (code, output) = explain("/auth/x");
+    assert_eq!(code, Some(0), "{output}");
+    assert!(output.contains("route /auth: the only one whose prefix matches"), "{output}");
     assert_eq!(explain("/nope").0, Some(1));
     for refused in ["nope", "/a b", "/a#b", "/..", "/a\nroute /fake: x"] {
         assert_eq!(explain(refused).0, Some(2), "{refused:?}");
     }
-    let (code, said) = run(&["explain", "-c", path.to_str().unwrap(), "--", "/auth"]);
-    assert_eq!(code, Some(0), "{said}");
+    let (code, output) = run(&["explain", "-c", path.to_str().unwrap(), "--", "/auth"]);
+    assert_eq!(code, Some(0), "{output}");
 }
 
 #[test]
-fn a_file_that_is_too_large_or_no_text_is_refused_whole() {
+fn a_file_that_is_too_large_or_not_text_is_refused() {
     let mistakes = read_bytes(&vec![b'#'; 16 * 1024 * 1024 + 1], &[]).unwrap_err();
     assert!(mistakes[0].contains("larger than 16777216 bytes"), "{mistakes:?}");
     let mistakes = read_bytes(b"threads: 2\n# \xff\n", &[]).unwrap_err();
-    assert_eq!(mistakes, ["2:3: is no UTF-8: save the file in that encoding"]);
+    assert_eq!(mistakes, ["2:3: is not valid UTF-8: save the file in that encoding"]);
 }
 
 #[test]
-fn what_means_nothing_to_a_relay_is_a_mistake_at_its_upstream() {
+fn http_settings_are_a_mistake_at_a_tcp_upstream() {
     let text = "tcp: [{listen: ':1', upstream: u}]\nupstreams:\n  - name: u\n    endpoints: \
                 [127.0.0.1:2]\n    check: http:/h\n    response_timeout: 1s\n    max_idle: 1\n";
     let mistakes = read(text, &[]).unwrap_err();

@@ -53,8 +53,8 @@ fn the_mistake_says_where_it_is_and_what_to_do() {
     let rows = [
         ("routes: [{prefix: /, host: '', endpoints: [x]}]", "1:28: \"\" is no host: write one"),
         ("routes: [{prefix: /, host: , endpoints: [x]}]", "1:26: there is no value: write one"),
-        ("pid_file: ''", "1:11: \"\" names no file"),
-        ("user: ''", "1:7: \"\" names no user"),
+        ("pid_file: ''", "1:11: \"\" does not name a file"),
+        ("user: ''", "1:7: \"\" does not name a user"),
     ];
     for (text, expected) in rows {
         let mistakes = read(text, &[]).unwrap_err();

@@ -1,4 +1,4 @@
-//! What a configured balancer does that flags alone cannot ask for.
+//! Behaviour that only a configuration file can enable.
 
 use std::fs;
 
@@ -16,7 +16,7 @@ fn read(text: &str) -> Config {
 }
 
 #[test]
-fn what_a_route_strips_and_renames_is_what_its_endpoint_gets() {
+fn a_route_strips_its_prefix_and_sets_the_host() {
     let origin = Origin::named("o");
     let text = format!(
         "listen: 127.0.0.1:0\nroutes:\n  - {{prefix: /auth, strip_prefix: true, host_header: \
@@ -42,7 +42,7 @@ fn what_a_route_strips_and_renames_is_what_its_endpoint_gets() {
 }
 
 #[test]
-fn a_backup_serves_while_the_others_are_out() {
+fn a_backup_serves_while_the_others_are_unavailable() {
     let (well, spare) = (Origin::named("well"), Origin::named("spare"));
     let text = format!(
         "listen: 127.0.0.1:0\nfail_timeout: 10m\nroutes:\n  - prefix: /\n    endpoints: \
@@ -56,7 +56,7 @@ fn a_backup_serves_while_the_others_are_out() {
 }
 
 #[test]
-fn a_process_follows_its_file() {
+fn a_process_uses_its_file() {
     let origin = Origin::named("o");
     let path = temporary("conf.yaml");
     let text = format!(

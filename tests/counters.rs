@@ -1,4 +1,4 @@
-//! What is counted of requests besides what other tests look at.
+//! Request counters that other tests do not cover.
 
 use std::time::Duration;
 

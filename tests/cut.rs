@@ -1,4 +1,4 @@
-//! Endpoints that break off: the client never takes part of an answer for all.
+//! Endpoints that break off: the client never mistakes part of a response for all of it.
 
 use std::sync::mpsc::sync_channel;
 
@@ -8,7 +8,7 @@ use crate::support::{Client, Ending, HANG, Origin, Proxy, eventually, filler};
 
 const POST: &str = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nhi";
 
-/// An origin that sends this instead of a whole answer, then ends each connection.
+/// An origin that sends these bytes instead of a complete response, then closes each connection.
 fn breaking_off(after: &'static str) -> Origin {
     Origin::start(move |mut conn| {
         conn.head();
@@ -17,7 +17,7 @@ fn breaking_off(after: &'static str) -> Origin {
     })
 }
 
-/// The same, ending them with a reset.
+/// An origin that sends these bytes instead of a complete response, then resets each connection.
 fn resetting(after: &'static str) -> Origin {
     Origin::start(move |mut conn| {
         conn.head();
@@ -111,8 +111,8 @@ fn a_body_cut_between_chunks_has_no_last_chunk() {
 }
 
 #[test]
-fn a_chunk_that_breaks_the_rules_has_no_last_chunk() {
-    // More than a block, so that the answer has begun before the bad chunk is seen.
+fn a_body_with_an_invalid_chunk_has_no_last_chunk() {
+    // More than a buffer, so that the response has started before the bad chunk is read.
     let data = "a".repeat(100_000);
     let origin = Origin::answering(format!(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{data}X\r\n0\r\n\r\n",
@@ -141,23 +141,23 @@ fn chunks_cut_short_are_reset_for_an_http_1_0_client() {
     assert!(client.is_reset());
 }
 
-/// Many an endpoint takes what it has for the whole if its connection ends in order.
+/// After an orderly close, many endpoints would take a partial request for a complete one.
 #[test]
 fn an_endpoint_sees_a_reset_if_its_client_leaves_in_its_upload() {
     let fields =
         ["Content-Length: 10\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"];
     for (fields, ending) in fields.into_iter().flat_map(|f| Ending::BOTH.map(|ending| (f, ending)))
     {
-        let (tell, told) = sync_channel(1);
+        let (sender, was_reset) = sync_channel(1);
         let origin = Origin::start(move |mut conn| {
             conn.head();
-            let _ = tell.send(conn.ends_by_reset());
+            let _ = sender.send(conn.ends_by_reset());
         });
         let proxy = Proxy::before(&[&origin], &[]);
         let mut client = proxy.client();
         client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}"));
         eventually("it arrives", || origin.heads().len() == 1);
         client.leave(ending);
-        assert_eq!(told.recv_timeout(HANG), Ok(true), "{fields:?}");
+        assert_eq!(was_reset.recv_timeout(HANG), Ok(true), "{fields:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Ending gently: what is under way is finished, nobody new is let in, nothing takes for ever.
+//! Draining: requests in progress are finished, new connections refused, and the time is bounded.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::support::origin::ok;
 use crate::support::{HANG, Origin, Proxy, eventually, paused};
 
-/// An origin that answers each request once it is told to.
+/// An origin that answers each request when the test allows it.
 fn gated() -> (Origin, Sender<()>) {
     #[expect(clippy::disallowed_methods, reason = "one message per test")]
     let (open, gate) = channel();
@@ -23,11 +23,11 @@ fn gated() -> (Origin, Sender<()>) {
     (origin, open)
 }
 
-/// Begins a drain; it has begun when this returns.
+/// Starts a drain and waits until it has begun.
 fn begin(proxy: Proxy) -> JoinHandle<usize> {
     let address = proxy.address;
     let draining = thread::spawn(move || proxy.drain(HANG));
-    eventually("nobody new is let in", || is_refused(address));
+    eventually("new connections are refused", || is_refused(address));
     draining
 }
 
@@ -103,7 +103,7 @@ fn a_session_counts_before_its_task_has_run() {
 }
 
 #[test]
-fn our_own_answers_say_close_too() {
+fn generated_responses_have_connection_close_too() {
     let origin = Origin::named("a");
     let proxy = Proxy::start(&["--route", &format!("/a={}", origin.address)]);
     let mut client = proxy.client();

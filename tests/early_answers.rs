@@ -1,4 +1,4 @@
-//! Answers that begin before their request has ended: whose fault it is if one of them breaks off.
+//! Responses that begin before their request has ended, and which side is blamed if one breaks off.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use tokio::time::sleep;
 
 use crate::support::paused::{Endpoint, connect, context, is_open, rest, run, send, until};
 
-/// Three bytes of a request of fifty.
+/// A request with three of its fifty bytes of body.
 const BEGUN: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\nabc";
 
-/// Answers with as much as it has been sent, and waits for the rest.
+/// Starts its response before it has read the whole request, then waits for the rest.
 fn answering_as_it_reads(name: &str) -> Endpoint {
     Endpoint::start(name, |mut stream| async move {
         until(&mut stream, "\r\n\r\n").await;
@@ -21,7 +21,7 @@ fn answering_as_it_reads(name: &str) -> Endpoint {
 }
 
 #[test]
-fn a_client_that_stalls_is_not_held_against_an_endpoint_that_answers_as_it_reads() {
+fn a_stalled_client_is_not_blamed_on_an_endpoint_that_answers_early() {
     run(Duration::from_millis(100), async {
         let endpoint = answering_as_it_reads("echo");
         let context = context(&[&endpoint.route(), "--max-fails", "1"]);
@@ -33,7 +33,7 @@ fn a_client_that_stalls_is_not_held_against_an_endpoint_that_answers_as_it_reads
 }
 
 #[test]
-fn a_client_that_gives_up_its_request_is_not_held_against_its_endpoint() {
+fn a_client_that_aborts_its_request_is_not_blamed_on_the_endpoint() {
     run(Duration::from_millis(100), async {
         let endpoint = answering_as_it_reads("waits-on");
         let context = context(&[&endpoint.route(), "--max-fails", "1"]);
@@ -47,7 +47,7 @@ fn a_client_that_gives_up_its_request_is_not_held_against_its_endpoint() {
 }
 
 #[test]
-fn a_chunk_refused_behind_the_beginning_of_an_answer_is_counted() {
+fn a_chunk_refused_after_the_response_has_begun_is_counted() {
     run(Duration::from_millis(100), async {
         let endpoint = Endpoint::start("counted", |mut stream| async move {
             until(&mut stream, "abc\r\n").await;

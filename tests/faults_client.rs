@@ -1,4 +1,4 @@
-//! Clients that leave in the middle, dawdle, never end, or go on behind a refusal.
+//! Clients that leave midway, are slow, never end, or continue after a refusal.
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -12,14 +12,14 @@ use crate::support::{Conn, Ending, HANG, Origin, Proxy, eventually};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// What is sent where nothing may be read as a request any more.
+/// Sent where it must not be read as a request.
 const NEXT: &str = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// The head of an answer that all sockets on the way together cannot hold.
+/// The headers of a response too large for all socket buffers on the way together.
 const HUGE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n";
 
-/// An origin whose first connection is told to go on once its request is there, and then tells
-/// when it has ended; all others are served well.
+/// An origin whose first connection waits with its request until the test lets it go on, and reports
+/// when it has ended; all others are answered normally.
 fn watched(answer: impl Fn(&mut Conn) + Send + Sync + 'static) -> Watched {
     let ((go, gate), (tell, ended)) = (sync_channel::<()>(1), sync_channel(1));
     let gate = Mutex::new(gate);
@@ -38,13 +38,13 @@ fn watched(answer: impl Fn(&mut Conn) + Send + Sync + 'static) -> Watched {
 struct Watched {
     origin: Origin,
     go: SyncSender<()>,
-    /// What came last on the first connection.
+    /// The last bytes received on the first connection, once it has ended.
     ended: Receiver<Vec<u8>>,
 }
 
 impl Watched {
-    /// Asserts that the first connection has ended with these bytes, that the next client has one
-    /// of its own, and that no session is left.
+    /// Asserts that the first connection has ended with these bytes, that the next client gets a new
+    /// one, and that no session is left.
     fn is_over(&self, proxy: Proxy, last: &str) {
         assert_eq!(self.ended.recv_timeout(HANG).as_deref(), Ok(last.as_bytes()));
         assert_eq!(proxy.get("/").text(), "well");
@@ -97,7 +97,7 @@ fn a_client_that_leaves_in_its_answer_ends_the_answer_and_its_connection() {
 }
 
 #[test]
-fn a_client_that_leaves_while_it_waits_is_found_out_by_its_answer() {
+fn a_client_that_leaves_while_it_waits_is_noticed() {
     for ending in Ending::BOTH {
         let watched = watched(|conn| {
             conn.send_without_end(HUGE, &"x".repeat(1 << 16));
@@ -113,7 +113,7 @@ fn a_client_that_leaves_while_it_waits_is_found_out_by_its_answer() {
 }
 
 #[test]
-fn a_client_that_leaves_in_its_head_is_never_heard_of() {
+fn a_client_that_leaves_within_its_head_reaches_no_endpoint() {
     let origin = Origin::named("well");
     let proxy = Proxy::before(&[&origin], &[]);
     for ending in Ending::BOTH {
@@ -129,7 +129,7 @@ fn a_client_that_leaves_in_its_head_is_never_heard_of() {
 }
 
 #[test]
-fn bytes_behind_a_body_are_the_next_request() {
+fn bytes_after_a_body_are_the_next_request() {
     let origin = Origin::echoing(5);
     let proxy = Proxy::before(&[&origin], &[]);
     let mut client = proxy.client();
@@ -140,7 +140,7 @@ fn bytes_behind_a_body_are_the_next_request() {
 }
 
 #[test]
-fn what_is_whole_before_its_client_stops_is_answered_and_the_rest_is_not() {
+fn complete_requests_before_the_end_are_answered_and_the_rest_is_not() {
     let origin = Origin::named("well");
     let proxy = Proxy::before(&[&origin], &[]);
     let mut client = proxy.client();
@@ -175,7 +175,8 @@ fn a_body_that_never_ends_is_refused() {
     assert_eq!(proxy.drain(HANG), 0);
 }
 
-/// Has this refused with this status; what is sent behind it, with it or later, is not executed.
+/// Asserts that a request is refused with this status, and that nothing sent with it or later is
+/// executed.
 fn refused(flags: &[&str], request: &str, status: u16) {
     let origin = Origin::start(|mut conn| while conn.head().is_some() {});
     let route = format!("/up={}", origin.address);
@@ -195,7 +196,7 @@ fn refused(flags: &[&str], request: &str, status: u16) {
 }
 
 #[test]
-fn nothing_behind_a_refused_head_is_executed() {
+fn nothing_after_a_refused_head_is_executed() {
     let long = "x".repeat(20_000);
     let rows = [
         ("GET /up HTTP/1.1\r\n\r\n".to_owned(), 400),
@@ -212,7 +213,7 @@ fn nothing_behind_a_refused_head_is_executed() {
 }
 
 #[test]
-fn nothing_behind_a_refused_body_is_executed() {
+fn nothing_after_a_refused_body_is_executed() {
     let head = |path: &str| format!("POST {path} HTTP/1.1\r\nHost: a\r\n");
     for chunk in ["zz\r\n", "1\r\nab", "0\r\nHost: a\r\n\r\n", "1;=\r\na\r\n0\r\n\r\n"] {
         let body = format!("Transfer-Encoding: chunked\r\n\r\n{chunk}{NEXT}");
@@ -223,14 +224,14 @@ fn nothing_behind_a_refused_body_is_executed() {
 }
 
 #[test]
-fn nothing_behind_a_404_before_its_body_is_executed() {
+fn nothing_after_a_404_before_its_body_is_executed() {
     let head = "POST /nowhere HTTP/1.1\r\nHost: a\r\n";
     refused(&[], &format!("{head}Content-Length: 999\r\n\r\n"), 404);
     refused(&[], &format!("{head}Transfer-Encoding: chunked\r\n\r\n5\r\n"), 404);
 }
 
 #[test]
-fn nothing_behind_a_408_is_executed() {
+fn nothing_after_a_408_is_executed() {
     refused(&["--header-timeout", "50ms"], "GET /up HTTP/1.1\r\nHost: a\r\n", 408);
     let head = "POST /up HTTP/1.1\r\nHost: a\r\n";
     let flags = ["--idle-timeout", "50ms"];
@@ -239,7 +240,7 @@ fn nothing_behind_a_408_is_executed() {
 }
 
 #[test]
-fn what_is_behind_a_404_with_all_of_its_body_is_executed() {
+fn a_request_after_a_404_with_all_of_its_body_is_executed() {
     let origin = Origin::named("next");
     let proxy = Proxy::start(&["--route", &format!("/next={}", origin.address)]);
     let mut client = proxy.client();
@@ -248,8 +249,8 @@ fn what_is_behind_a_404_with_all_of_its_body_is_executed() {
     assert_eq!((client.response().status, client.response().text().as_str()), (404, "next"));
 }
 
-/// Says this before its head, and then the head in pieces of so many bytes every so many seconds,
-/// ten seconds of which are too many.
+/// Sends `before`, then headers in pieces of `size` bytes every `pace` seconds, and asserts that this
+/// times out after ten seconds.
 fn drips(before: &str, size: usize, pace: u64) {
     run(Duration::from_millis(10), async {
         let endpoint = Endpoint::start("heads", |mut stream| async move {

@@ -1,11 +1,12 @@
-//! Answers and requests that end behind every single byte of theirs.
+//! Responses and requests that are cut after each of their bytes.
 
 use std::sync::mpsc::sync_channel;
 
 use crate::support::origin::ok;
 use crate::support::{CheckVerdict, Ending, HANG, Origin, Proxy, eventually};
 
-/// Sends `/n` only so many bytes of the answer and ends its connection; is well otherwise.
+/// Answers `/N` with the first N bytes of the response and ends the connection; answers everything else
+/// normally.
 fn cutting(answer: &'static str, ending: Ending) -> Origin {
     Origin::start(move |mut conn| {
         while let Some(head) = conn.head() {
@@ -19,7 +20,7 @@ fn cutting(answer: &'static str, ending: Ending) -> Origin {
     })
 }
 
-/// Has an answer with this data cut behind every byte: its client never takes a part for the whole.
+/// Cuts a response with this body after every byte: the client never mistakes a part for the whole.
 fn cut_everywhere(answer: &'static str, data: &str) {
     for version in ["1.0", "1.1"] {
         for ending in Ending::BOTH {
@@ -29,7 +30,7 @@ fn cut_everywhere(answer: &'static str, data: &str) {
     }
 }
 
-/// The same on used or on new connections, for this version, by this ending.
+/// Cuts a response after every byte, on used or on new connections, for this version and this ending.
 fn cut_on(used: bool, version: &str, answer: &'static str, data: &str, ending: Ending) {
     let head = answer.find("\r\n\r\n").unwrap() + 4;
     let has_end = ["Length: ", "chunked"].iter().any(|framing| answer.contains(framing));
@@ -38,7 +39,7 @@ fn cut_on(used: bool, version: &str, answer: &'static str, data: &str, ending: E
     let proxy = Proxy::before(&[&origin], &["--max-idle", idle_max, "--max-fails", "255"]);
     for count in 0..=answer.len() {
         if used {
-            // Leaves a used connection behind.
+            // Leaves a used connection in the pool.
             assert_eq!(proxy.get("/well").text(), "well");
         }
         let mut client = proxy.client();
@@ -81,17 +82,17 @@ fn an_answer_that_ends_with_its_connection_is_never_whole_if_that_is_reset() {
     cut_everywhere("HTTP/1.1 200 OK\r\nA: b\r\n\r\nhello world", "hello world");
 }
 
-/// Has a POST with this body broken off behind every byte of it, by a close and by a reset: no
-/// endpoint gets a whole one before the last byte, none is asked twice, and the next is served.
+/// Breaks off a POST with this body after every byte, by a close and by a reset: the endpoint gets no
+/// complete request before the last byte and none twice, and the next is served.
 fn broken_off_everywhere(field: &str, body: &'static str) {
     let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n");
     let request = head.clone() + body;
     for ending in Ending::BOTH {
-        let (tell, told) = sync_channel(1);
+        let (sender, complete) = sync_channel(1);
         let origin = Origin::start(move |mut conn| {
             while conn.head().is_some() {
                 let whole = conn.bytes(body.len()).is_some();
-                let _ = tell.send(whole);
+                let _ = sender.send(whole);
                 if !whole {
                     return;
                 }
@@ -112,11 +113,11 @@ fn broken_off_everywhere(field: &str, body: &'static str) {
             }
             client.leave(ending);
             if count >= head.len() {
-                assert_eq!(told.recv_timeout(HANG), Ok(false), "{count} {ending:?}");
+                assert_eq!(complete.recv_timeout(HANG), Ok(false), "{count} {ending:?}");
             }
         }
         assert_eq!(proxy.ask(&request).text(), "well");
-        assert_eq!(told.recv_timeout(HANG), Ok(true));
+        assert_eq!(complete.recv_timeout(HANG), Ok(true));
         assert_eq!(origin.connections(), body.len() + 1, "{ending:?}");
         assert_eq!(proxy.drain(HANG), 0);
     }

@@ -1,4 +1,4 @@
-//! Endpoints that end before they answer, or say too much, too early or without end.
+//! Endpoints that disconnect before they answer, or that send too much, too early or without end.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -17,16 +17,16 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
 
-/// How much of a request an endpoint reads before it ends; the last stands for the whole head.
+/// How many bytes of a request an endpoint reads before it disconnects; the last means the whole head.
 const STAGES: [usize; 4] = [0, 1, 20, usize::MAX];
 
-/// Every way to get there: how it ends, after how much of the request.
+/// Every combination of ending and stage.
 fn ends() -> impl Iterator<Item = (Ending, usize)> {
     Ending::BOTH.into_iter().flat_map(|ending| STAGES.map(|stage| (ending, stage)))
 }
 
-/// Reads so much of a request on its first connection, which may have carried one before, and
-/// ends it unanswered; is well on all others.
+/// Reads `stage` bytes of a request on its first connection, after another request if `used`, and ends
+/// it without an answer; answers normally on all others.
 fn dying(used: bool, stage: usize, ending: Ending) -> Origin {
     Origin::start(move |mut conn| {
         if conn.index > 0 {
@@ -99,7 +99,7 @@ fn a_post_that_meets_the_end_of_its_connection_is_executed_once_or_not_at_all() 
             if conn.head().is_some() && conn.bytes(5).is_some() {
                 *doing.lock().unwrap() += 1;
                 conn.send(ok("done"));
-                // The next request may be under way already.
+                // The next request may be on its way already.
                 conn.leave(ending);
             }
         });
@@ -130,7 +130,7 @@ fn an_interim_response_and_then_the_end_is_a_502() {
     }
 }
 
-/// A unix endpoint whose every connection is first served with `serve`, told which one it is.
+/// An endpoint on a Unix socket that serves each connection with `serve`, given its number from 1.
 fn numbered<F: Future<Output = ()> + 'static>(
     name: &str,
     serve: impl Fn(u64, tokio::net::UnixStream) -> F + 'static,
@@ -145,12 +145,12 @@ fn numbered<F: Future<Output = ()> + 'static>(
 }
 
 #[test]
-fn a_post_behind_a_close_goes_over_a_new_connection() {
+fn a_post_after_a_close_uses_a_new_connection() {
     run(Duration::from_millis(10), async {
         let (endpoint, connections) = numbered("closes", |number, mut stream| async move {
             until(&mut stream, "hello").await;
             send(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").await;
-            // Closes with its answer, or when the connection is idle.
+            // Closes right after its response, or while the connection is idle.
             sleep(Duration::from_millis(number % 2 * 100)).await;
         });
         let mut client = connect(&context(&[&endpoint.route(), "--max-fails", "1"]));
@@ -203,7 +203,7 @@ fn two_answers_to_one_request_are_one_whatever_their_framing() {
 }
 
 #[test]
-fn what_speaks_first_and_no_http_is_a_502() {
+fn a_greeting_that_is_not_http_is_a_502() {
     let origin = Origin::start(|mut conn| {
         conn.send("220 ready\r\n\r\n");
         conn.rest();
@@ -213,14 +213,14 @@ fn what_speaks_first_and_no_http_is_a_502() {
     assert_eq!(origin.connections(), 2);
 }
 
-/// Sends this for ever: the answer is refused and its endpoint's connection ended.
+/// An endless response: asserts that it is refused and the endpoint's connection closed.
 fn never_ends(start: &'static str, piece: &str, reject: Reject) {
-    let (tell, told) = sync_channel(1);
+    let (sender, ended) = sync_channel(1);
     let pieces = piece.repeat(2_000);
     let origin = Origin::start(move |mut conn: Conn| {
         conn.head();
         conn.send_without_end(start, &pieces);
-        let _ = tell.send(());
+        let _ = sender.send(());
     });
     let proxy = Proxy::before(&[&origin], &[]);
     let mut client = proxy.client();
@@ -230,7 +230,7 @@ fn never_ends(start: &'static str, piece: &str, reject: Reject) {
         matches!(verdict, CheckVerdict::Cut(200, _) | CheckVerdict::Whole(502, _)),
         "{verdict:?}"
     );
-    assert_eq!(told.recv_timeout(HANG), Ok(()));
+    assert_eq!(ended.recv_timeout(HANG), Ok(()));
     assert_eq!(proxy.count(|m| &m.bad_responses[reject as usize]), 1);
 }
 

@@ -1,4 +1,4 @@
-//! What costs memory for as long as a connection lasts, counted, not timed.
+//! The memory cost of connections.
 
 use std::fs::read_to_string;
 use std::time::Duration;
@@ -28,7 +28,7 @@ fn a_parked_session_is_small() {
     });
 }
 
-/// What a client that does not read its answer may cost the process, in KiB.
+/// The most memory that a client that does not read its response may cost, in KiB.
 const SLOW_READER_KIB_MAX: usize = 272;
 
 #[test]
@@ -41,7 +41,7 @@ fn a_client_that_does_not_read_costs_bounded_memory() {
     }
 }
 
-/// The memory that many of them cost, in KiB, when they are sent `head` and chunk after chunk.
+/// The memory that [`SLOW_READERS`] cost in KiB if they are sent `head` and endless chunks.
 fn cost_of_slow_readers(head: String) -> usize {
     let chunk = format!("10000\r\n{}\r\n", "x".repeat(1 << 16));
     let origin = Origin::start(move |mut conn| {
@@ -66,7 +66,7 @@ fn cost_of_slow_readers(head: String) -> usize {
         .collect();
     eventually("all are being answered", || origin.heads().len() == clients.len());
     let mut last = 0;
-    eventually("nobody gets any more", || {
+    eventually("the memory stops growing", || {
         let grown = resident_kib(&proxy).saturating_sub(before);
         std::thread::sleep(Duration::from_millis(200));
         std::mem::replace(&mut last, grown) == grown

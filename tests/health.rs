@@ -1,4 +1,4 @@
-//! Which endpoints are left alone: what requests prove (ejection), what checks prove (down).
+//! Unhealthy endpoints: ejected by failed requests, or down by failed checks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::support::origin::ok;
 use crate::support::{Origin, Proxy, eventually};
 
-/// Longer than any test: what is ejected for so long stays out.
+/// Longer than any test: an ejected endpoint stays out.
 const FOR_GOOD: [&str; 2] = ["--fail-timeout", "10m"];
 
 const ERROR: &str = "HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n";
@@ -15,7 +15,7 @@ fn statuses(proxy: &Proxy, count: usize) -> Vec<u16> {
     (0..count).map(|_| proxy.get("/").status).collect()
 }
 
-/// Answers half of a body.
+/// Sends half of a body.
 fn cutting() -> Origin {
     Origin::start(|mut conn| {
         if conn.head().is_some() {
@@ -26,7 +26,7 @@ fn cutting() -> Origin {
 }
 
 #[test]
-fn three_connect_failures_eject_and_no_client_notices() {
+fn three_connect_failures_eject_and_no_request_fails() {
     let (dead, well) = (Origin::refusing(), Origin::named("well"));
     let proxy = Proxy::before(&[&dead, &well], &FOR_GOOD);
     assert_eq!(statuses(&proxy, 20), [200; 20]);
@@ -59,7 +59,7 @@ fn a_success_between_failures_starts_the_count_again() {
 }
 
 #[test]
-fn answers_of_500_eject_if_asked_to() {
+fn responses_with_500_eject_if_configured() {
     let (ill, well) = (Origin::answering(ERROR), Origin::named("well"));
     let flags = ["--fail-timeout", "10m", "--fail-on-5xx"];
     let proxy = Proxy::before(&[&ill, &well], &flags);
@@ -68,7 +68,7 @@ fn answers_of_500_eject_if_asked_to() {
 }
 
 #[test]
-fn answers_of_500_do_not_eject_unless_asked_to() {
+fn responses_with_500_do_not_eject_by_default() {
     let (ill, well) = (Origin::answering(ERROR), Origin::named("well"));
     let proxy = Proxy::before(&[&ill, &well], &FOR_GOOD);
     let errors = statuses(&proxy, 20).iter().filter(|status| **status == 500).count();
@@ -76,7 +76,7 @@ fn answers_of_500_do_not_eject_unless_asked_to() {
 }
 
 #[test]
-fn max_fails_says_how_many_failures_eject() {
+fn max_fails_is_how_many_failures_eject() {
     let (dead, well) = (Origin::refusing(), Origin::named("well"));
     let flags = ["--fail-timeout", "10m", "--max-fails", "1"];
     let proxy = Proxy::before(&[&dead, &well], &flags);
@@ -97,7 +97,7 @@ fn an_endpoint_that_does_not_answer_in_time_is_a_504_and_is_not_asked_again() {
 }
 
 #[test]
-fn an_ejected_endpoint_that_passes_its_trial_takes_its_share_again() {
+fn an_ejected_endpoint_that_passes_its_trial_is_used_again() {
     let mended = Origin::start(|mut conn| {
         if conn.index < 3 {
             conn.head();
@@ -121,9 +121,9 @@ fn when_all_are_ejected_requests_are_still_tried() {
 }
 
 #[test]
-fn what_a_check_finds_dead_is_skipped_and_no_client_notices() {
+fn an_endpoint_that_fails_its_checks_is_skipped_and_no_request_fails() {
     let (dead, well) = (Origin::refusing(), Origin::named("well"));
-    // So many that only the checks can be what takes it out.
+    // So many that only the checks can take it out.
     let flags = ["--check", "tcp", "--check-interval", "20ms", "--max-fails", "255"];
     let proxy = Proxy::before(&[&dead, &well], &flags);
     eventually("it is skipped", || {
@@ -145,7 +145,7 @@ fn when_all_are_down_the_answer_is_503_with_retry_after() {
 }
 
 #[test]
-fn what_comes_back_is_used_again() {
+fn a_recovered_endpoint_is_used_again() {
     let origin = Origin::named("old");
     let proxy = Proxy::before(&[&origin], &["--check", "tcp", "--check-interval", "20ms"]);
     assert_eq!(proxy.get("/").text(), "old");
@@ -156,7 +156,7 @@ fn what_comes_back_is_used_again() {
 }
 
 #[test]
-fn a_check_over_http_goes_by_the_status() {
+fn an_http_check_depends_on_the_status() {
     let ill = Arc::new(AtomicBool::new(true));
     let is_ill = Arc::clone(&ill);
     let origin = Origin::start(move |mut conn| {
@@ -170,12 +170,12 @@ fn a_check_over_http_goes_by_the_status() {
     let proxy = Proxy::before(&[&origin], &flags);
     eventually("it is down", || proxy.get("/").status == 503);
     ill.store(false, Ordering::SeqCst);
-    // The check, and the request, are sent a 103 first.
+    // Both the check and the request receive a 103 first.
     eventually("it is up", || proxy.get("/").status == 103);
 }
 
 #[test]
-fn a_check_over_http_asks_for_its_path_on_a_connection_of_its_own() {
+fn an_http_check_requests_its_path_on_a_new_connection() {
     let origin = Origin::named("well");
     let flags = ["--check", "http:/health?deep=1", "--check-interval", "20ms"];
     let _proxy = Proxy::before(&[&origin], &flags);

@@ -1,4 +1,4 @@
-//! hyper on either side: what a widely used client and server make of the proxy's bytes.
+//! Interoperability with hyper as client and server.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -31,8 +31,8 @@ fn streamed(pieces: &[&[u8]], trailers: Option<HeaderMap>) -> Body {
     StreamBody::new(stream::iter(frames)).boxed()
 }
 
-/// A request with these trailers comes back as their value, any other as its body: in chunks if
-/// that is how it came.
+/// Answers with the `x-sum` trailer of the request if there is one, otherwise with its body; in chunks
+/// if the request was chunked.
 async fn echo(request: Request<Incoming>) -> Result<Response<Body>, hyper::Error> {
     let chunked = request.headers().contains_key("transfer-encoding");
     let body = request.into_body().collect().await?;
@@ -45,7 +45,7 @@ async fn echo(request: Request<Incoming>) -> Result<Response<Body>, hyper::Error
 fn hyper_origin() -> SocketAddr {
     origin(async |stream| {
         let server = hyper::server::conn::http1::Builder::new();
-        // An error is the other side's end, which the test sees for itself.
+        // An error means that the other side has disconnected, which the test notices itself.
         let _ = server.serve_connection(TokioIo::new(stream), service_fn(echo)).await;
     })
 }

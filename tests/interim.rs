@@ -1,4 +1,4 @@
-//! Interim responses: who may say 100 when, and how often.
+//! Interim responses: 100 and 103, when and how often.
 
 use evener::reject::Reject;
 
@@ -8,7 +8,7 @@ use crate::support::{Origin, Proxy};
 const EXPECTING: &str =
     "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
 
-/// Asks for the body before it answers with it.
+/// Sends 100 for each request, then answers with its body.
 fn asking() -> Origin {
     Origin::start(|mut conn| {
         while conn.head().is_some() {
@@ -54,7 +54,7 @@ fn an_answer_instead_of_the_100_is_the_last_on_the_connection() {
         let mut client = proxy.client();
         let response = client.ask(EXPECTING);
         assert!(response.head.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{response:?}");
-        // Whether a body follows or the next request, only the client knows.
+        // Only the client knows whether a body or the next request follows.
         assert_eq!((response.text().as_str(), response.field("connection")), ("no", Some("close")));
         assert!(!client.is_reset());
     }
@@ -87,7 +87,7 @@ fn hinting() -> Origin {
 }
 
 #[test]
-fn a_103_is_passed_on_without_what_was_meant_for_us() {
+fn a_103_is_passed_on_without_hop_by_hop_headers() {
     let origin = hinting();
     let proxy = Proxy::before(&[&origin], &[]);
     let mut client = proxy.client();

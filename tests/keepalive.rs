@@ -1,10 +1,10 @@
-//! Which connections, on either side, carry another exchange.
+//! Connections that are reused for another exchange, on either side.
 
 use crate::support::origin::ok;
 use crate::support::{Origin, Proxy, eventually};
 
 /// Answers each request with its target.
-fn telling_targets() -> Origin {
+fn echoing_targets() -> Origin {
     Origin::start(|mut conn| {
         while let Some(head) = conn.head() {
             if head.contains("Content-Length: 2\r\n") && conn.bytes(2).is_none() {
@@ -17,7 +17,7 @@ fn telling_targets() -> Origin {
 
 #[test]
 fn several_requests_go_over_one_connection() {
-    let origin = telling_targets();
+    let origin = echoing_targets();
     let proxy = Proxy::before(&[&origin], &[]);
     let mut client = proxy.client();
     for target in ["/1", "/2", "/3"] {
@@ -30,7 +30,7 @@ fn several_requests_go_over_one_connection() {
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
-    let origin = telling_targets();
+    let origin = echoing_targets();
     let proxy = Proxy::before(&[&origin], &[]);
     let mut client = proxy.client();
     let request = |at: usize| match at % 3 {
@@ -45,7 +45,7 @@ fn pipelined_requests_are_answered_in_order() {
 
 #[test]
 fn empty_lines_before_a_request_are_skipped() {
-    let origin = telling_targets();
+    let origin = echoing_targets();
     let proxy = Proxy::before(&[&origin], &[]);
     let mut client = proxy.client();
     for target in ["/1", "/2"] {
@@ -56,8 +56,8 @@ fn empty_lines_before_a_request_are_skipped() {
 }
 
 #[test]
-fn what_is_pipelined_behind_a_refused_head_is_never_executed() {
-    let origin = telling_targets();
+fn a_request_pipelined_after_a_refused_head_is_never_executed() {
+    let origin = echoing_targets();
     let proxy = Proxy::before(&[&origin], &[]);
     let mut client = proxy.client();
     client.get("/1");
@@ -70,7 +70,7 @@ fn what_is_pipelined_behind_a_refused_head_is_never_executed() {
 
 #[test]
 fn clients_share_an_upstream_connection() {
-    let origin = telling_targets();
+    let origin = echoing_targets();
     let proxy = Proxy::before(&[&origin], &[]);
     for _ in 0..10 {
         assert_eq!(proxy.get("/").status, 200);
@@ -98,7 +98,7 @@ fn requests_at_the_same_time_have_a_connection_each() {
 }
 
 #[test]
-fn an_idle_upstream_connection_that_has_ended_is_no_error_to_anyone() {
+fn a_closed_idle_upstream_connection_causes_no_error() {
     let origin = Origin::start(|mut conn| {
         conn.head();
         conn.send(ok("hi"));
@@ -115,7 +115,7 @@ fn an_upstream_connection_that_ends_under_a_get_is_replaced() {
     let origin = Origin::start(|mut conn| {
         conn.head();
         conn.send(ok("hi"));
-        // The second request is read and not answered: the connection seemed fine until then.
+        // The second request is read but not answered: the connection seemed fine until then.
         conn.head();
         conn.close();
     });
@@ -126,7 +126,7 @@ fn an_upstream_connection_that_ends_under_a_get_is_replaced() {
 
 #[test]
 fn no_idle_connections_are_kept_if_none_may_be() {
-    let origin = telling_targets();
+    let origin = echoing_targets();
     let proxy = Proxy::before(&[&origin], &["--max-idle", "0"]);
     assert_eq!((proxy.get("/").status, proxy.get("/").status), (200, 200));
     assert_eq!(origin.connections(), 2);
@@ -134,8 +134,8 @@ fn no_idle_connections_are_kept_if_none_may_be() {
 }
 
 #[test]
-fn an_idle_client_is_closed_without_a_word() {
-    let origin = telling_targets();
+fn an_idle_client_is_closed_without_a_response() {
+    let origin = echoing_targets();
     let proxy = Proxy::before(&[&origin], &["--keepalive-timeout", "100ms"]);
     let mut client = proxy.client();
     client.get("/");
@@ -145,7 +145,7 @@ fn an_idle_client_is_closed_without_a_word() {
 
 #[test]
 fn an_idle_client_is_closed_and_not_reset() {
-    let origin = telling_targets();
+    let origin = echoing_targets();
     let proxy = Proxy::before(&[&origin], &["--keepalive-timeout", "100ms"]);
     let mut client = proxy.client();
     client.get("/");
@@ -154,20 +154,20 @@ fn an_idle_client_is_closed_and_not_reset() {
 }
 
 #[test]
-fn a_client_that_never_says_a_word_is_closed_without_one() {
-    let origin = telling_targets();
+fn a_client_that_sends_nothing_is_closed_without_a_response() {
+    let origin = echoing_targets();
     let proxy = Proxy::before(&[&origin], &["--header-timeout", "100ms"]);
     assert_eq!(String::from_utf8(proxy.client().rest()).unwrap(), "");
     assert_eq!(proxy.count(|m| &m.head_timeouts), 0);
 }
 
 #[test]
-fn bytes_behind_the_last_request_do_not_cost_its_client_a_clean_end() {
-    let (tell, told) = std::sync::mpsc::sync_channel(1);
-    let told = std::sync::Mutex::new(told);
+fn bytes_after_the_last_request_do_not_cause_a_reset() {
+    let (release, released) = std::sync::mpsc::sync_channel(1);
+    let released = std::sync::Mutex::new(released);
     let origin = Origin::start(move |mut conn| {
         conn.head();
-        told.lock().unwrap().recv().unwrap();
+        released.lock().unwrap().recv().unwrap();
         conn.send(ok("hi"));
     });
     let proxy = Proxy::before(&[&origin], &[]);
@@ -175,7 +175,7 @@ fn bytes_behind_the_last_request_do_not_cost_its_client_a_clean_end() {
     client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     eventually("it arrives", || origin.heads().len() == 1);
     client.send("\r\n");
-    tell.send(()).unwrap();
+    release.send(()).unwrap();
     assert_eq!(client.response().text(), "hi");
     assert!(!client.is_reset());
 }

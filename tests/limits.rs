@@ -1,4 +1,4 @@
-//! How many connections there may be, and what becomes of those beyond.
+//! Limits on the number of connections.
 
 use crate::support::{Client, Origin, Process, Proxy, eventually};
 
@@ -8,7 +8,7 @@ fn answers(client: &mut Client) -> bool {
 }
 
 #[test]
-fn a_connection_beyond_the_most_waits_until_another_ends() {
+fn a_connection_above_the_limit_waits_until_another_ends() {
     let origin = Origin::named("o");
     let proxy = Proxy::before(&[&origin], &["--max-connections", "2"]);
     let (mut first, mut second) = (proxy.client(), proxy.client());
@@ -52,7 +52,7 @@ fn a_connection_that_waits_when_a_drain_begins_is_still_answered() {
 }
 
 #[test]
-fn a_connection_beyond_the_most_of_its_client_is_reset() {
+fn a_connection_above_the_limit_per_client_is_reset() {
     let origin = Origin::named("o");
     let proxy = Proxy::before(&[&origin], &["--max-connections-per-client", "2"]);
     let (mut first, mut second) = (proxy.client(), proxy.client());
@@ -68,7 +68,7 @@ fn a_connection_beyond_the_most_of_its_client_is_reset() {
 }
 
 #[test]
-fn behind_a_proxy_the_client_is_who_the_header_names() {
+fn limits_apply_to_the_client_named_in_the_proxy_header() {
     let origin = Origin::named("o");
     let route = format!("--route=/={}", origin.address);
     let flags = ["--listen", "127.0.0.1:0,proxy", "--trusted", "127.0.0.0/8", route.as_str()];

@@ -1,7 +1,7 @@
-//! Everything that is tested from outside, one behaviour each, on real sockets.
+//! Tests of Evener from the outside, one behaviour each, mostly on real sockets.
 //!
-//! `support` has the three nouns; every other module says in its first line what it covers.
-//! The compiler's hints on visibility and documentation are meant for the crate, not for its tests.
+//! `support` provides the proxy, clients and origins; the first line of every other module says what
+//! it covers. Lints about visibility and documentation are meant for the crate, not for its tests.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod access_log;

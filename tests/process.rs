@@ -1,4 +1,4 @@
-//! What a process is to its machine: its pid file, its log file, its place in the background.
+//! PID file, log file, user and background mode.
 
 use std::fs;
 use std::path::Path;
@@ -50,7 +50,7 @@ fn a_process_that_cannot_bind_leaves_the_pid_file_of_another() {
 }
 
 #[test]
-fn sigusr1_opens_the_log_file_anew() {
+fn sigusr1_reopens_the_log_file() {
     let (origin, path) = (Origin::named("o"), temporary("error.log"));
     let process = start(&origin, &["--error-log", path.to_str().unwrap()]);
     eventually("it logs", || text(&path).contains("listening on "));
@@ -64,7 +64,7 @@ fn sigusr1_opens_the_log_file_anew() {
 }
 
 #[test]
-fn a_daemon_goes_on_when_it_listens_and_says_why_it_cannot() {
+fn a_daemon_detaches_once_it_listens_and_reports_failures() {
     let (origin, pid) = (Origin::named("o"), temporary("pid"));
     let run =
         |words: &[String]| Command::new(env!("CARGO_BIN_EXE_evener")).args(words).output().unwrap();
@@ -95,7 +95,7 @@ fn a_user_that_is_not_there_is_a_mistake() {
 }
 
 #[test]
-fn root_becomes_somebody_else_in_every_thread() {
+fn root_changes_user_in_every_thread() {
     if !rustix::process::geteuid().is_root() {
         return eprintln!("skipped: only root can become somebody else");
     }
@@ -115,7 +115,7 @@ fn root_becomes_somebody_else_in_every_thread() {
 }
 
 #[test]
-fn a_standard_error_that_nobody_reads_holds_nobody_up() {
+fn a_standard_error_without_a_reader_blocks_nothing() {
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
     use std::process::Stdio;
@@ -132,7 +132,7 @@ fn a_standard_error_that_nobody_reads_holds_nobody_up() {
         .spawn()
         .unwrap();
     eventually("it runs", || admin.exists() && pid.exists());
-    // Each is an ejection, which is said: more than the socket holds.
+    // Each is an ejection, which is logged: more than the socket's buffer holds.
     for _ in 0..3000 {
         let answer = crate::support::chain::ask_unix(&admin).unwrap();
         assert!(answer.ends_with("well"), "{answer}");
@@ -143,7 +143,7 @@ fn a_standard_error_that_nobody_reads_holds_nobody_up() {
 }
 
 #[test]
-fn a_file_that_may_not_grow_does_not_end_the_process() {
+fn a_file_size_limit_does_not_kill_the_process() {
     let (origin, log) = (Origin::named("o"), temporary("access.log"));
     let script = format!(
         "ulimit -f 1; exec {} --listen 127.0.0.1:0 --route /={} --access-log {}",

@@ -1,4 +1,4 @@
-//! The PROXY protocol on either side: who is behind a connection is told, and believed of some only.
+//! The PROXY protocol on either side: sent to endpoints, and accepted from trusted peers only.
 
 use evener::reject::Reject;
 
@@ -7,7 +7,7 @@ use crate::support::{Client, Conn, Origin, Proxy};
 const V1: &str = "PROXY TCP4 203.0.113.7 198.51.100.1 4711 80\r\n";
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// The same in version 2.
+/// The same header in version 2.
 fn v2() -> Vec<u8> {
     let mut bytes = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
     bytes.extend([203, 0, 113, 7, 198, 51, 100, 1]);
@@ -15,18 +15,18 @@ fn v2() -> Vec<u8> {
     bytes
 }
 
-/// A balancer that is told who its clients are, by anybody here.
-fn told(origin: &Origin) -> Proxy {
-    told_by(origin, "127.0.0.1")
+/// A balancer that accepts PROXY headers from this machine.
+fn accepting(origin: &Origin) -> Proxy {
+    accepting_from(origin, "127.0.0.1")
 }
 
-fn told_by(origin: &Origin, trusted: &str) -> Proxy {
+fn accepting_from(origin: &Origin, trusted: &str) -> Proxy {
     let route = format!("/={}", origin.address);
     let words = ["--listen", "127.0.0.1:0,proxy", "--trusted", trusted, "--route", &route];
     Proxy::start_words(&words)
 }
 
-/// Who the last request came from, as the endpoint was told.
+/// The client address in the last request's X-Forwarded-For.
 fn forwarded_for(origin: &Origin) -> String {
     let head = origin.heads().pop().expect("a request");
     let (_, rest) = head.split_once("X-Forwarded-For: ").expect("the field");
@@ -34,9 +34,9 @@ fn forwarded_for(origin: &Origin) -> String {
 }
 
 #[test]
-fn the_client_is_who_the_header_says() {
+fn the_client_is_the_one_in_the_header() {
     let origin = Origin::named("x");
-    let proxy = told(&origin);
+    let proxy = accepting(&origin);
     for header in [V1.as_bytes().to_vec(), v2()] {
         let mut client = proxy.client();
         assert_eq!(client.ask([&header[..], GET.as_bytes()].concat()).text(), "x");
@@ -48,7 +48,7 @@ fn the_client_is_who_the_header_says() {
 #[test]
 fn a_header_may_come_by_itself() {
     let origin = Origin::named("x");
-    let proxy = told(&origin);
+    let proxy = accepting(&origin);
     let mut client = proxy.client();
     for byte in v2() {
         client.send([byte]);
@@ -57,9 +57,9 @@ fn a_header_may_come_by_itself() {
 }
 
 #[test]
-fn a_header_that_names_nobody_leaves_the_connections_own_address() {
+fn a_header_without_addresses_leaves_the_connections_own() {
     let origin = Origin::named("x");
-    let proxy = told(&origin);
+    let proxy = accepting(&origin);
     let mut client = proxy.client();
     let forged = GET.replace("Host", "X-Forwarded-For: 6.6.6.6\r\nHost");
     assert_eq!(client.ask(format!("PROXY UNKNOWN\r\n{forged}")).text(), "x");
@@ -67,9 +67,9 @@ fn a_header_that_names_nobody_leaves_the_connections_own_address() {
 }
 
 #[test]
-fn a_connection_without_a_header_is_ended_unanswered() {
+fn a_connection_without_a_header_is_reset() {
     let origin = Origin::named("x");
-    let proxy = told(&origin);
+    let proxy = accepting(&origin);
     for bytes in [GET, "PROXY TCP4 1.2.3.4\r\n", "\r\n\r\n\0\r\nQUIT\r"] {
         let mut client = proxy.client();
         client.send(bytes);
@@ -80,15 +80,15 @@ fn a_connection_without_a_header_is_ended_unanswered() {
 }
 
 #[test]
-fn the_header_of_a_stranger_is_not_taken() {
+fn the_header_of_an_untrusted_peer_is_refused() {
     let origin = Origin::named("x");
-    let proxy = told_by(&origin, "192.0.2.0/24");
-    // At once, whatever it is about to send.
+    let proxy = accepting_from(&origin, "192.0.2.0/24");
+    // At once, whatever the peer is about to send.
     assert!(proxy.client().is_reset());
     assert_eq!(proxy.count(|m| &m.rejects[Reject::ProxyHeader as usize]), 1);
 }
 
-/// Tells what a connection begins with, then answers.
+/// An origin that records the first bytes of each connection, then answers.
 fn recording(count: usize) -> Origin {
     Origin::start(move |mut conn: Conn| {
         let begun = conn.bytes(count).expect("so many bytes");
@@ -98,7 +98,7 @@ fn recording(count: usize) -> Origin {
 }
 
 #[test]
-fn an_endpoint_of_a_relay_is_told_who_the_client_is() {
+fn an_endpoint_of_a_relay_receives_the_client_address() {
     let origin = Origin::start(|mut conn| {
         let line = conn.line();
         conn.send(line);
@@ -113,7 +113,7 @@ fn an_endpoint_of_a_relay_is_told_who_the_client_is() {
 }
 
 #[test]
-fn what_a_proxy_in_front_says_is_passed_on() {
+fn a_received_header_is_passed_on() {
     let origin = recording(v2().len());
     let relay = format!("127.0.0.1:0,proxy={},proxy=v2", origin.address);
     let proxy = Proxy::start_words(&["--tcp", &relay, "--trusted", "127.0.0.1"]);
@@ -123,7 +123,7 @@ fn what_a_proxy_in_front_says_is_passed_on() {
 }
 
 #[test]
-fn what_comes_behind_the_header_is_passed_on_in_a_relay() {
+fn bytes_after_the_header_are_passed_on_in_a_relay() {
     let origin = recording(5);
     let relay = format!("127.0.0.1:0,proxy={}", origin.address);
     let proxy = Proxy::start_words(&["--tcp", &relay, "--trusted", "127.0.0.1"]);

@@ -1,4 +1,4 @@
-//! Noise, and heads that do not come whole: nobody else is harmed by them.
+//! Random bytes and incomplete headers do not affect other clients.
 
 use crate::support::{Origin, Proxy, filler};
 
@@ -17,7 +17,7 @@ fn random_bytes() {
     assert_eq!(proxy.get("/").text(), "in");
 }
 
-/// Begins a head and goes on with the same byte for as long as it may.
+/// Starts a request and then sends the same byte until it is refused.
 fn dripping(start: &str, byte: u8) {
     let origin = Origin::named("in");
     let proxy = Proxy::before(&[&origin], &["--header-timeout", "100ms"]);
@@ -49,7 +49,7 @@ fn a_head_that_stops() {
 }
 
 #[test]
-fn a_client_that_leaves_inside_its_head_is_no_matter() {
+fn a_client_that_leaves_within_its_head_affects_no_other() {
     let origin = Origin::named("in");
     let proxy = Proxy::before(&[&origin], &[]);
     let mut client = proxy.client();

@@ -1,4 +1,4 @@
-//! What a reviewer once made go wrong, kept from going wrong again.
+//! Bugs that a reviewer once found.
 
 use std::io::Write;
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ use crate::support::process::Process;
 use crate::support::{Origin, Proxy, eventually, filler, socket_path};
 
 #[test]
-fn an_answer_cut_by_the_drain_limit_is_a_reset_where_it_could_pass_for_whole() {
+fn an_unframed_response_cut_by_the_drain_limit_is_reset() {
     let origin = Origin::start(|mut conn| {
         conn.head();
         conn.send("HTTP/1.1 200 OK\r\n\r\npart");
@@ -29,14 +29,14 @@ fn an_answer_cut_by_the_drain_limit_is_a_reset_where_it_could_pass_for_whole() {
 }
 
 #[test]
-fn an_empty_line_behind_a_request_begins_no_head() {
+fn an_empty_line_after_a_request_does_not_start_a_head() {
     let origin = Origin::named("a");
     let flags = ["--header-timeout", "50ms", "--keepalive-timeout", "20s"];
     let proxy = Proxy::before(&[&origin], &flags);
     let mut client = proxy.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n\r\n");
     assert_eq!(client.response().status, 200);
-    // Long enough for a head to have timed out; were it so, the next answer would be a 408.
+    // Longer than the header timeout: if it applied, the next response would be a 408.
     std::thread::sleep(Duration::from_millis(200));
     client.get("/");
     assert_eq!(client.response().text(), "a");
@@ -45,12 +45,12 @@ fn an_empty_line_behind_a_request_begins_no_head() {
 
 #[test]
 fn an_early_answer_goes_on_when_its_client_stops_sending() {
-    let (tell, told) = sync_channel(1);
-    let told = Mutex::new(told);
+    let (release, released) = sync_channel(1);
+    let released = Mutex::new(released);
     let origin = Origin::start(move |mut conn| {
         conn.head();
         conn.send("HTTP/1.1 413 A\r\nContent-Length: 10\r\n\r\nhello");
-        told.lock().unwrap().recv().unwrap();
+        released.lock().unwrap().recv().unwrap();
         conn.send("world");
     });
     let proxy = Proxy::start(&["--route", &format!("/up={}", origin.address)]);
@@ -59,21 +59,21 @@ fn an_early_answer_goes_on_when_its_client_stops_sending() {
     let head = "HTTP/1.1 413 A\r\nContent-Length: 10\r\nConnection: close\r\n\r\n";
     client.exactly(head.len() + 5);
     client.finish();
-    // The end has arrived by the time that anything sent after it is answered.
+    // The FIN has arrived once a request sent after it is answered.
     assert_eq!(proxy.get("/nope").status, 404);
-    tell.send(()).unwrap();
+    release.send(()).unwrap();
     assert_eq!(client.rest(), b"world");
 }
 
-/// An origin that opens a tunnel and tells whether it ended by a reset.
+/// An origin that opens a tunnel, and a channel that reports whether it ended with a reset.
 fn tunnelling() -> (Origin, Receiver<bool>) {
-    let (tell, told) = sync_channel(1);
+    let (sender, ended_by_reset) = sync_channel(1);
     let origin = Origin::start(move |mut conn| {
         conn.head();
         conn.send("HTTP/1.1 101 A\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
-        let _ = tell.send(conn.ends_by_reset());
+        let _ = sender.send(conn.ends_by_reset());
     });
-    (origin, told)
+    (origin, ended_by_reset)
 }
 
 #[test]
@@ -108,15 +108,15 @@ fn a_tunnel_cut_by_the_drain_limit_is_reset_on_both_sides() {
     let mut client = proxy.client();
     client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
     assert_eq!(client.response().status, 101);
-    // What the tunnel carries shows that it stands.
-    eventually("the tunnel stands", || proxy.count(|metrics| &metrics.responses[1]) == 1);
+    // The tunnel is open once the 101 is counted.
+    eventually("the tunnel is open", || proxy.count(|metrics| &metrics.responses[1]) == 1);
     proxy.drain(Duration::ZERO);
     assert!(client.is_reset());
     assert!(ended_by_reset.recv().unwrap());
 }
 
 #[test]
-fn an_odd_answer_is_not_held_against_its_endpoint() {
+fn a_malformed_response_is_not_counted_as_a_failure() {
     run(Duration::from_millis(100), async {
         let endpoint = Endpoint::start("odd", |mut stream| async move {
             until(&mut stream, "\r\n\r\n").await;
@@ -144,15 +144,15 @@ fn empty_lines_do_not_make_a_new_client_less_idle() {
     });
 }
 
-/// A drain that ended once removed the socket its successor had bound meanwhile.
+/// At the end of its drain, a process once removed the socket that its successor had bound meanwhile.
 #[test]
 fn a_draining_process_leaves_its_successors_socket_alone() {
-    let (tell, told) = sync_channel(1);
-    let told = Mutex::new(told);
+    let (release, released) = sync_channel(1);
+    let released = Mutex::new(released);
     let origin = Origin::start(move |mut conn| {
-        // A check says nothing.
+        // A health check sends no request.
         if conn.head().is_some() {
-            told.lock().unwrap().recv().unwrap();
+            released.lock().unwrap().recv().unwrap();
             conn.send(ok("late"));
         }
     });
@@ -168,20 +168,21 @@ fn a_draining_process_leaves_its_successors_socket_alone() {
     eventually("the socket is gone", || !path.exists());
     let second = Process::start(&words);
     second.announces("listening on ");
-    tell.send(()).unwrap();
+    release.send(()).unwrap();
     assert_eq!(first.end().0, Some(0));
     assert!(path.exists());
 }
 
-/// The kernel tells of a reset once: what the upload had heard, the answer took for its end.
+/// The kernel reports a reset only once: after the upload had received it, the response once saw an
+/// orderly end.
 #[test]
-fn a_reset_that_the_upload_hears_of_cuts_the_answer_too() {
-    let (tell, told) = sync_channel(1);
-    let told = Mutex::new(told);
+fn a_reset_seen_by_the_upload_resets_the_client() {
+    let (release, released) = sync_channel(1);
+    let released = Mutex::new(released);
     let origin = Origin::start(move |mut conn| {
         conn.head();
         conn.send("HTTP/1.1 200 OK\r\n\r\npart");
-        told.lock().unwrap().recv().unwrap();
+        released.lock().unwrap().recv().unwrap();
         conn.reset();
     });
     let proxy = Proxy::before(&[&origin], &[]);
@@ -190,12 +191,12 @@ fn a_reset_that_the_upload_hears_of_cuts_the_answer_too() {
     let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\npart";
     client.exactly(head.len());
     client.send_until_stuck();
-    tell.send(()).unwrap();
+    release.send(()).unwrap();
     assert!(client.is_reset());
 }
 
 #[test]
-fn a_head_that_drips_keeps_no_stalled_request_going() {
+fn a_slow_response_head_does_not_keep_a_stalled_request_alive() {
     run(Duration::from_millis(100), async {
         let endpoint = Endpoint::start("drips", |mut stream| async move {
             until(&mut stream, "\r\n\r\n").await;

@@ -1,4 +1,4 @@
-//! Reloads: what changes, what stays, and that no connection notices.
+//! Reloads: what changes, what stays, and that connections survive.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,7 @@ fn counting() -> Origin {
 }
 
 #[test]
-fn a_client_that_stays_follows_the_new_plan_with_its_next_request() {
+fn an_open_connection_uses_the_new_plan_from_its_next_request_on() {
     let (one, two) = (Origin::named("one"), Origin::named("two"));
     let mut proxy = Proxy::start(&[&to("/", &one)]);
     let mut client = proxy.client();
@@ -71,7 +71,7 @@ fn the_idle_connections_of_an_endpoint_that_goes_are_closed() {
 }
 
 #[test]
-fn an_ejection_outlives_a_reload() {
+fn an_ejection_survives_a_reload() {
     let (dead, well) = (Origin::refusing(), Origin::named("well"));
     let route = format!("--route=/={},{}", dead.address, well.address);
     let flags = [route.as_str(), "--fail-timeout", "10m"];
@@ -88,24 +88,24 @@ fn an_ejection_outlives_a_reload() {
     assert_eq!(proxy.attempts(0), 3);
 }
 
-/// Sends half of a body when it is asked, and the rest when it is asked on another connection.
+/// Sends half of a body for the first request, and the rest once a request arrives on another connection.
 fn in_halves(body: &'static [u8]) -> Origin {
-    let (tell, told) = sync_channel(1);
-    let told = Mutex::new(told);
+    let (release, released) = sync_channel(1);
+    let released = Mutex::new(released);
     Origin::start(move |mut conn: Conn| {
         let head = conn.head().unwrap_or_default();
         if head.starts_with("GET /go ") {
-            tell.send(()).unwrap();
+            release.send(()).unwrap();
             return conn.send(ok("gone"));
         }
         conn.send([&ok_head(body.len())[..], &body[..body.len() / 2]].concat());
-        told.lock().unwrap().recv().unwrap();
+        released.lock().unwrap().recv().unwrap();
         conn.send(&body[body.len() / 2..]);
     })
 }
 
 #[test]
-fn an_answer_under_way_comes_whole_though_its_route_has_gone() {
+fn a_response_in_progress_survives_the_removal_of_its_route() {
     let body: &'static [u8] = filler(300_000).leak();
     let (origin, other) = (in_halves(body), Origin::named("other"));
     let mut proxy = Proxy::start(&[&to("/", &origin)]);
@@ -121,7 +121,7 @@ fn an_answer_under_way_comes_whole_though_its_route_has_gone() {
 }
 
 #[test]
-fn a_tunnel_outlives_its_route() {
+fn a_tunnel_survives_the_removal_of_its_route() {
     const SWITCH: &str = "HTTP/1.1 101 A\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
     let origin = Origin::start(|mut conn| {
         conn.head();
@@ -159,7 +159,7 @@ fn what_is_known_of_an_endpoint_goes_on_as_one_endpoint_only() {
 }
 
 #[test]
-fn what_changes_is_told_and_nothing_else() {
+fn only_changes_are_reported() {
     let (one, two) = (Origin::named("one"), Origin::named("two"));
     let mut proxy = Proxy::start(&[&to("/", &one)]);
     assert_eq!(proxy.reload(&[&to("/", &one)]).unwrap(), [""; 0]);
@@ -174,7 +174,7 @@ fn what_changes_is_told_and_nothing_else() {
 }
 
 #[test]
-fn a_plan_is_freed_when_its_last_user_has_gone() {
+fn a_plan_is_freed_with_its_last_user() {
     let body: &'static [u8] = filler(100).leak();
     let (origin, other) = (in_halves(body), Origin::named("other"));
     let mut proxy = Proxy::start(&[&to("/", &origin)]);
@@ -199,7 +199,7 @@ fn a_plan_is_freed_when_its_last_user_has_gone() {
 }
 
 #[test]
-fn an_endpoint_that_is_not_checked_any_more_is_not_down_any_more() {
+fn an_endpoint_without_checks_is_no_longer_down() {
     let (dead, flags) = (Origin::refusing(), ["--check-interval", "20ms"]);
     let route = to("/", &dead);
     let mut proxy = Proxy::start(&[&route, "--check", "tcp", flags[0], flags[1]]);
@@ -215,7 +215,7 @@ fn write(path: &Path, origin: &Origin, more: &str) {
 }
 
 #[test]
-fn sighup_reads_the_file_anew_and_a_refused_one_changes_nothing() {
+fn sighup_reloads_the_file_and_a_refused_one_changes_nothing() {
     let (one, two) = (Origin::named("one"), Origin::named("two"));
     let path = temporary("reload.yaml");
     write(&path, &one, "");
@@ -224,7 +224,7 @@ fn sighup_reads_the_file_anew_and_a_refused_one_changes_nothing() {
     assert_eq!(text(&mut client, "/"), "one");
     write(&path, &two, "max_idle: x\n");
     process.signal("HUP");
-    eventually("it is refused", || process.says("reload.yaml:4:11: \"x\" is no number"));
+    eventually("it is refused", || process.says("reload.yaml:4:11: invalid value \"x\""));
     assert!(process.says("reload refused, nothing has changed"));
     assert_eq!(text(&mut client, "/"), "one");
     write(&path, &two, "");

@@ -1,4 +1,4 @@
-//! Reloads that open and close listeners, or move the upstreams behind them.
+//! Reloads that open and close listeners, or change their upstreams.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ fn listeners_come_and_go_and_their_connections_stay() {
     let mut client = Client::connect(at);
     assert_eq!(text(&mut client, "/"), "o");
     proxy.reload(&[&route]).unwrap();
-    eventually("nobody listens there", || TcpStream::connect(at).is_err());
+    eventually("the listener is closed", || TcpStream::connect(at).is_err());
     assert_eq!(text(&mut client, "/"), "o");
 }
 
@@ -60,7 +60,7 @@ fn a_reload_that_cannot_bind_changes_nothing() {
 }
 
 #[test]
-fn connections_that_come_while_reloads_shift_upstreams_go_where_their_listener_says() {
+fn connections_accepted_during_reloads_go_to_the_upstream_of_their_listener() {
     let (raw, other) = (Origin::named("raw"), Origin::named("other"));
     let relay = format!("--tcp=127.0.0.1:0={}", raw.address);
     let more = format!("--tcp=127.0.0.2:0={}", other.address);

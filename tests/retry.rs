@@ -1,4 +1,4 @@
-//! What is sent again after a failure, where to, and what never is.
+//! Which requests are retried after a failure, and at which endpoint.
 
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,10 +7,10 @@ use std::thread;
 use crate::support::origin::ok;
 use crate::support::{Client, Origin, Proxy, eventually};
 
-/// More than is kept of a request for another attempt.
+/// More than is kept of a request for a retry.
 const LARGE: usize = 300_000;
 
-/// Answers the first request of each connection, and the second by a close.
+/// Answers the first request on each connection, and closes it at the second.
 fn closing_when_reused(name: &'static str) -> Origin {
     Origin::start(move |mut conn| {
         if conn.head().is_some() {
@@ -21,7 +21,7 @@ fn closing_when_reused(name: &'static str) -> Origin {
     })
 }
 
-/// Reads a whole request with so long a body, and closes without an answer.
+/// Reads a request with a body of this length, and closes without answering.
 fn closing(body: usize) -> Origin {
     Origin::start(move |mut conn| {
         conn.head();
@@ -30,7 +30,7 @@ fn closing(body: usize) -> Origin {
     })
 }
 
-/// Answers `well` to requests with so long a body, and with the body itself if it is short.
+/// Reads requests with a body of this length, and answers with the body if it is short, else `well`.
 fn accepting(body: usize) -> Origin {
     Origin::start(move |mut conn| {
         while conn.head().is_some() {
@@ -41,7 +41,7 @@ fn accepting(body: usize) -> Origin {
     })
 }
 
-/// Sends head and body together: what comes later than the head is not kept.
+/// Sends headers and body together, since only what arrives with the headers is kept for a retry.
 fn request(client: &mut Client, method: &str, body: &str) {
     let length = body.len();
     let head = format!("{method} / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
@@ -156,7 +156,7 @@ fn a_put_that_is_not_kept_whole_is_not_repeated() {
 }
 
 #[test]
-fn a_get_on_a_connection_gone_stale_goes_elsewhere() {
+fn a_get_on_a_stale_connection_goes_elsewhere() {
     let (stale, well) = (closing_when_reused("stale"), Origin::named("well"));
     let proxy = Proxy::before(&[&stale, &well], &[]);
     let texts = [(); 3].map(|()| proxy.get("/").text());
@@ -165,7 +165,7 @@ fn a_get_on_a_connection_gone_stale_goes_elsewhere() {
 }
 
 #[test]
-fn a_get_on_a_connection_gone_stale_is_repeated_on_a_new_one() {
+fn a_get_on_a_stale_connection_is_repeated_on_a_new_one() {
     let stale = closing_when_reused("stale");
     let proxy = Proxy::before(&[&stale], &[]);
     assert_eq!([(); 4].map(|()| proxy.get("/").status), [200; 4]);
@@ -173,7 +173,7 @@ fn a_get_on_a_connection_gone_stale_is_repeated_on_a_new_one() {
 }
 
 #[test]
-fn a_post_on_a_connection_gone_stale_is_502_and_not_sent_again() {
+fn a_post_on_a_stale_connection_is_502_and_not_repeated() {
     let (stale, well) = (closing_when_reused("stale"), Origin::named("well"));
     let proxy = Proxy::before(&[&stale, &well], &[]);
     proxy.get("/");
@@ -186,7 +186,7 @@ fn a_post_on_a_connection_gone_stale_is_502_and_not_sent_again() {
 }
 
 #[test]
-fn connections_gone_stale_are_not_held_against_an_endpoint() {
+fn stale_connections_are_not_counted_as_failures() {
     let stale = closing_when_reused("stale");
     let well = Origin::named("well");
     let flags = ["--fail-timeout", "10m", "--max-fails", "1"];
@@ -197,7 +197,7 @@ fn connections_gone_stale_are_not_held_against_an_endpoint() {
     assert_eq!(proxy.attempts(0), 10);
 }
 
-/// 200 GETs; a connection that is cut is replaced. Says how many answers were cut.
+/// Sends 200 GET requests, reconnecting when a connection is cut; returns how many responses were cut.
 fn load(proxy: &Proxy, answered: &AtomicUsize) -> usize {
     let mut client = proxy.client();
     let mut cuts = 0;

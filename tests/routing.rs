@@ -1,8 +1,8 @@
-//! Which route a request takes, and that its target arrives as it was sent.
+//! Which route matches a request, and that the target arrives as sent.
 
 use crate::support::{Origin, Proxy};
 
-/// Routes by what stands before `=`, each to an origin that answers with it.
+/// A proxy with one route per pattern, each to an origin that answers with its pattern.
 struct Routes {
     origins: Vec<Origin>,
     proxy: Proxy,
@@ -17,22 +17,22 @@ impl Routes {
         Self { proxy: Proxy::start(&flags), origins }
     }
 
-    /// The pattern that took it, or the status of the refusal.
-    fn taker(&self, target: &str, host: &str) -> String {
+    /// The pattern that matched, or the status of the refusal.
+    fn matched(&self, target: &str, host: &str) -> String {
         let response = self.proxy.ask(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         if response.status == 200 { response.text() } else { response.status.to_string() }
     }
 
     #[track_caller]
     fn expect(&self, rows: &[(&str, &str)]) {
-        for (target, taker) in rows {
-            assert_eq!(self.taker(target, "test"), *taker, "{target}");
+        for (target, matched) in rows {
+            assert_eq!(self.matched(target, "test"), *matched, "{target}");
         }
     }
 }
 
 #[test]
-fn a_prefix_ends_at_a_segment_border() {
+fn a_prefix_ends_at_a_segment_boundary() {
     let routes = Routes::new(&["/auth"]);
     routes.expect(&[
         ("/auth", "/auth"),
@@ -59,19 +59,19 @@ fn the_longest_prefix_wins_whatever_the_order() {
 }
 
 #[test]
-fn a_star_takes_all_that_begins_so() {
+fn a_star_matches_every_path_with_that_prefix() {
     let routes = Routes::new(&["/img*"]);
     routes.expect(&[("/img", "/img*"), ("/img2/a", "/img*"), ("/img/a", "/img*"), ("/im", "404")]);
 }
 
 #[test]
-fn a_whole_prefix_goes_before_the_same_with_a_star() {
+fn a_prefix_takes_precedence_over_the_same_with_a_star() {
     let routes = Routes::new(&["/img*", "/img"]);
     routes.expect(&[("/img", "/img"), ("/img/a", "/img"), ("/img2", "/img*")]);
 }
 
 #[test]
-fn a_route_of_the_host_goes_before_a_longer_one_of_any() {
+fn a_route_of_the_host_takes_precedence_over_a_longer_one_of_any_host() {
     let routes = Routes::new(&["/a/long/path", "one.test/a", "one.test/"]);
     let rows = [
         ("one.test", "/a/long/path", "one.test/a"),
@@ -79,25 +79,25 @@ fn a_route_of_the_host_goes_before_a_longer_one_of_any() {
         ("two.test", "/a/long/path", "/a/long/path"),
         ("two.test", "/b", "404"),
     ];
-    for (host, target, taker) in rows {
-        assert_eq!(routes.taker(target, host), taker, "{host} {target}");
+    for (host, target, matched) in rows {
+        assert_eq!(routes.matched(target, host), matched, "{host} {target}");
     }
 }
 
 #[test]
 fn a_host_without_a_fitting_path_falls_back_to_any_host() {
     let routes = Routes::new(&["one.test/a", "/"]);
-    assert_eq!(routes.taker("/b", "one.test"), "/");
+    assert_eq!(routes.matched("/b", "one.test"), "/");
 }
 
 #[test]
-fn case_and_port_of_the_host_say_nothing() {
+fn case_and_port_of_the_host_do_not_matter() {
     let routes = Routes::new(&["one.test/", "/"]);
     for host in ["one.test", "ONE.Test", "one.test:8080", "one.test."] {
-        assert_eq!(routes.taker("/", host), "one.test/", "{host}");
+        assert_eq!(routes.matched("/", host), "one.test/", "{host}");
     }
     for host in ["one.tes", "xone.test", "one.test.x", ""] {
-        assert_eq!(routes.taker("/", host), "/", "{host}");
+        assert_eq!(routes.matched("/", host), "/", "{host}");
     }
 }
 
@@ -106,7 +106,7 @@ fn a_path_is_normalised_to_be_routed_and_arrives_as_it_was_sent() {
     let routes = Routes::new(&["/auth", "/"]);
     let targets = ["/x/../auth/a", "/%61uth", "/./auth", "/x/%2e%2E/auth?a=%zz", "/auth/%2f/"];
     for target in targets {
-        assert_eq!(routes.taker(target, "test"), "/auth", "{target}");
+        assert_eq!(routes.matched(target, "test"), "/auth", "{target}");
     }
     let heads = routes.origins[0].heads();
     let arrived: Vec<_> = heads.iter().filter_map(|head| head.split(' ').nth(1)).collect();
@@ -114,7 +114,7 @@ fn a_path_is_normalised_to_be_routed_and_arrives_as_it_was_sent() {
 }
 
 #[test]
-fn an_escaped_slash_is_no_border() {
+fn an_escaped_slash_is_not_a_boundary() {
     let routes = Routes::new(&["/auth", "/"]);
     routes.expect(&[("/auth%2fx", "/"), ("//auth", "/"), ("/auth/../x", "/")]);
 }

@@ -1,4 +1,4 @@
-//! Signals that come while a process starts, or to the first process of a container.
+//! Signals during the start of a process, and to the first process of a container.
 
 use std::fs;
 use std::io::Write;
@@ -10,7 +10,7 @@ use crate::support::{Origin, Process, eventually, temporary};
 
 const EVENER: &str = env!("CARGO_BIN_EXE_evener");
 
-/// A FIFO: who reads it waits for somebody who writes, and the reverse.
+/// A FIFO: opening it for reading blocks until it is opened for writing, and vice versa.
 fn fifo(name: &str) -> PathBuf {
     let path = temporary(name);
     assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
@@ -29,7 +29,7 @@ fn configuration(origin: &Origin) -> String {
     )
 }
 
-/// A process that reads its configuration, which does not come before `between` is done.
+/// A process that waits for its configuration, which is written after `between` has run.
 fn start(origin: &Origin, between: impl FnOnce(u32)) -> (Process, PathBuf) {
     let path = fifo("conf");
     let process = Process::start(&["-c", path.to_str().unwrap()]);

@@ -1,4 +1,4 @@
-//! Bytes of one request are never taken for another: ways in which they once were.
+//! Bytes of one request are never executed as another: ways in which they once were.
 
 use std::time::Duration;
 
@@ -7,16 +7,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::support::paused::{Endpoint, connect, context, run, until};
 use crate::support::{Origin, Proxy, eventually};
 
-/// The last bytes of a body, read but not taken by the endpoint, once ran as the next request.
+/// The last bytes of a body, read but not accepted by the endpoint, were once executed as the next
+/// request.
 #[test]
-fn a_body_that_was_not_taken_is_never_read_as_a_request() {
+fn an_unread_body_is_never_executed_as_a_request() {
     run(Duration::from_millis(100), async {
         let endpoint = Endpoint::start("full", |mut stream| async move {
             until(&mut stream, "\r\n\r\n").await;
             std::future::pending::<()>().await;
         });
         let smuggled = "GET /smuggled HTTP/1.1\r\nHost: evil\r\n\r\n";
-        // Some of these are just more than the endpoint's socket takes, by less than a block.
+        // Some of these exceed what the endpoint's socket holds by less than a buffer.
         for blocks in 2..16 {
             let context =
                 context(&[&endpoint.route(), "--idle-timeout", "1s", "--half-close-timeout", "1h"]);
@@ -36,9 +37,9 @@ fn a_body_that_was_not_taken_is_never_read_as_a_request() {
     });
 }
 
-/// A chunk refused after another had been read was once read again, as something else.
+/// A chunk refused after a valid one was once read again, as something else.
 #[test]
-fn what_follows_a_refused_chunk_is_never_read_as_a_request() {
+fn bytes_after_a_refused_chunk_are_never_executed_as_a_request() {
     let origin = Origin::start(|mut conn| {
         while conn.head().is_some() {
             conn.rest();
@@ -51,7 +52,7 @@ fn what_follows_a_refused_chunk_is_never_read_as_a_request() {
         "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n",
         data.len()
     ));
-    eventually("the head has gone on", || origin.heads().len() == 1);
+    eventually("the headers are passed on", || origin.heads().len() == 1);
     client.send(format!("{data}\r\nZZ"));
     let answers = String::from_utf8(client.rest()).unwrap();
     assert!(answers.starts_with("HTTP/1.1 400 ") && answers.contains("Connection: close"));
@@ -59,13 +60,13 @@ fn what_follows_a_refused_chunk_is_never_read_as_a_request() {
     assert_eq!(origin.heads().len(), 1);
 }
 
-/// What it has not read of one request it might take for the next.
+/// It might execute the unread rest of one request as the next.
 #[test]
-fn an_endpoint_that_answers_before_it_has_read_is_not_asked_again() {
+fn an_endpoint_that_answers_before_it_has_read_is_not_reused() {
     let origin = Origin::start(|mut conn| {
         while conn.head().is_some() {
             conn.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab");
-            // The upload is done before the answer is.
+            // The upload ends before the response does.
             conn.bytes(5);
             conn.send("cd");
         }

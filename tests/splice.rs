@@ -1,4 +1,4 @@
-//! Bodies and tunnels that are passed on unseen, byte for byte, and what happens when they break.
+//! Bodies and tunnels moved with splice(2), byte for byte, and what happens when they break.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -12,8 +12,7 @@ use crate::support::{Conn, Origin, Proxy, filler};
 
 const LARGE: usize = 5 << 20;
 
-/// A request line in a body, again and again: what would be executed if a body were taken for the
-/// requests behind it.
+/// A body full of requests, which would be executed if it were mistaken for the requests after it.
 fn smuggled() -> Vec<u8> {
     b"GET /smuggled HTTP/1.1\r\nHost: test\r\n\r\n".repeat(LARGE / 38)
 }
@@ -28,7 +27,7 @@ fn spliced(proxy: &Proxy) -> usize {
 }
 
 #[test]
-fn a_long_answer_is_passed_on_unseen_and_leaves_both_connections_usable() {
+fn a_long_response_is_spliced_and_leaves_both_connections_usable() {
     let origin = Origin::answering([ok_head(LARGE), filler(LARGE)].concat());
     let proxy = Proxy::before(&[&origin], &[]);
     let mut client = proxy.client();
@@ -41,7 +40,7 @@ fn a_long_answer_is_passed_on_unseen_and_leaves_both_connections_usable() {
 }
 
 #[test]
-fn a_short_answer_and_one_in_chunks_are_copied() {
+fn short_and_chunked_responses_are_copied() {
     let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100000\r\n";
     let answers = [
         [ok_head(100_000), filler(100_000)].concat(),
@@ -55,7 +54,7 @@ fn a_short_answer_and_one_in_chunks_are_copied() {
 }
 
 #[test]
-fn an_answer_until_close_is_passed_on_unseen_once_it_comes_in_bulk() {
+fn a_response_until_close_is_spliced_once_it_arrives_in_bulk() {
     let origin = Origin::start(|mut conn| {
         conn.head();
         conn.send([&b"HTTP/1.1 200 OK\r\n\r\n"[..], &filler(LARGE)].concat());
@@ -68,7 +67,7 @@ fn an_answer_until_close_is_passed_on_unseen_once_it_comes_in_bulk() {
 }
 
 #[test]
-fn what_follows_a_long_request_is_the_next_one() {
+fn bytes_after_a_long_request_are_the_next_one() {
     let origin = Origin::start(|mut conn| {
         conn.head();
         let intact = conn.bytes(smuggled().len()).unwrap() == smuggled();
@@ -84,17 +83,17 @@ fn what_follows_a_long_request_is_the_next_one() {
     assert_eq!(lines, ["PUT / ", "GET /b"]);
 }
 
-/// The bytes that were taken from the client are lost with the connection: the request must not be
-/// sent again without them, and what is left of it must not be taken for requests.
+/// The bytes spliced from the client are lost with the connection: the request must not be repeated
+/// without them, and the rest of it must not be executed as requests.
 #[test]
-fn a_long_request_that_its_endpoint_resets_is_neither_repeated_nor_read_as_others() {
+fn a_long_request_reset_by_its_endpoint_is_neither_repeated_nor_misread() {
     for received in [0, 1, 100_000, 1 << 20, LARGE / 2] {
         let (sender, bodies) = sync_channel(1);
         let resetting = move |mut conn: Conn| {
             socket2::SockRef::from(&conn.stream).set_recv_buffer_size(1 << 16).unwrap();
             conn.head();
             conn.bytes(received);
-            // Until more is on its way than fits.
+            // Send until all buffers are full.
             thread::sleep(Duration::from_millis(20));
             conn.reset();
         };
@@ -107,7 +106,7 @@ fn a_long_request_that_its_endpoint_resets_is_neither_repeated_nor_read_as_other
         let mut client = proxy.client();
         let mut stream = client.stream.try_clone().unwrap();
         let sending = thread::spawn(move || {
-            // The proxy may stop reading and end the connection.
+            // The proxy may stop reading and close the connection.
             let _ = stream.write_all(&put(&smuggled()));
             let _ = stream.write_all(b"GET /behind HTTP/1.1\r\nHost: test\r\n\r\n");
             let _ = stream.shutdown(Shutdown::Write);
@@ -119,7 +118,7 @@ fn a_long_request_that_its_endpoint_resets_is_neither_repeated_nor_read_as_other
         drop(proxy);
         let heads = [one.heads(), other.heads()].concat();
         assert!(heads.iter().all(|head| !head.contains("smuggled")), "{received}: {heads:?}");
-        // What came with the head is kept, and may be sent again: then all of it must be.
+        // The part that came with the headers is kept and may be sent again: then all of it must be.
         drop(other);
         for body in bodies {
             assert!(smuggled().starts_with(&body), "{received}: {} bytes differ", body.len());
@@ -166,9 +165,9 @@ fn a_tunnel_is_spliced_while_it_is_busy() {
     crate::support::eventually("the tunnel is counted", || spliced(&proxy) > 0);
 }
 
-/// splice never passes the mark that urgent data leaves, and says that there is nothing, or the end.
+/// splice(2) never passes the urgent mark, and reports no data or the end of the stream there.
 #[test]
-fn what_lies_behind_urgent_data_is_not_lost() {
+fn bytes_after_urgent_data_are_not_lost() {
     let (sender, received) = sync_channel(1);
     let origin = Origin::start(move |mut conn: Conn| {
         conn.bytes(LARGE).unwrap();

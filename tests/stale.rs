@@ -1,5 +1,5 @@
-//! Connections that go stale at every moment: nothing arrives twice that must not, and nobody is
-//! told of a failure that another try would have mended.
+//! Connections that go stale at random moments: requests that must not be repeated arrive once, and
+//! those that may be repeated succeed.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ use crate::support::{HANG, Proxy};
 const CLIENTS: usize = 8;
 const REQUESTS: usize = 100_000;
 
-/// The same numbers in every run: xorshift64.
+/// Xorshift64: the same numbers in every run.
 struct Random(u64);
 
 impl Random {
@@ -28,11 +28,11 @@ impl Random {
     }
 }
 
-/// How often each request has arrived whole, by its path.
+/// How often each request has arrived completely, by path.
 type Arrivals = Arc<Mutex<HashMap<String, usize>>>;
 
-/// Answers the first request on a connection for sure, and ends the connection at a random point
-/// of any later one, or between two.
+/// Always answers the first request on a connection, and ends the connection at a random point during
+/// or between later ones.
 fn origin(arrivals: &Arrivals) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, arrivals) = (listener.local_addr().unwrap(), Arc::clone(arrivals));
@@ -55,7 +55,7 @@ fn serve(mut stream: TcpStream, mut random: Random, arrivals: &Arrivals) {
             return read_on(&mut stream, &mut held, arrivals);
         }
         if fails && random.below(2) == 0 {
-            // Between two requests, about when the next one comes.
+            // Between two requests, about when the next one arrives.
             let idle = Duration::from_micros(random.below(300));
             stream.set_read_timeout(Some(idle.max(Duration::from_micros(1)))).unwrap();
             let came = stream.peek(&mut [0]).is_ok();
@@ -70,7 +70,7 @@ fn serve(mut stream: TcpStream, mut random: Random, arrivals: &Arrivals) {
         let Some(path) = request(&mut stream, &mut held) else { return };
         *arrivals.lock().unwrap().entry(path).or_default() += 1;
         if fails && random.below(2) == 0 {
-            // With the request read, and perhaps executed.
+            // After the request is read and perhaps executed.
             return part(&stream, random.below(2) == 0);
         }
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
@@ -80,7 +80,7 @@ fn serve(mut stream: TcpStream, mut random: Random, arrivals: &Arrivals) {
     }
 }
 
-/// Ends its own direction only, and executes what comes all the same: nobody may think it did not.
+/// Half-closes the connection but still executes what arrives, which the proxy must not rule out.
 fn read_on(stream: &mut TcpStream, held: &mut Vec<u8>, arrivals: &Arrivals) {
     stream.shutdown(std::net::Shutdown::Write).unwrap();
     stream.set_read_timeout(Some(HANG)).unwrap();
@@ -90,14 +90,14 @@ fn read_on(stream: &mut TcpStream, held: &mut Vec<u8>, arrivals: &Arrivals) {
     let _ = stream.read(&mut [0]);
 }
 
-/// Ends the connection when it is dropped: in order, or by a reset.
+/// Makes dropping the connection close or reset it.
 fn part(stream: &TcpStream, reset: bool) {
     if reset {
         SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
     }
 }
 
-/// Reads a request whole and says its path.
+/// Reads a complete request and returns its path.
 fn request(stream: &mut TcpStream, held: &mut Vec<u8>) -> Option<String> {
     loop {
         let text = String::from_utf8_lossy(held).into_owned();
@@ -118,13 +118,13 @@ fn request(stream: &mut TcpStream, held: &mut Vec<u8>) -> Option<String> {
 
 #[derive(Default)]
 struct Counts {
-    /// Idempotent requests answered with anything but the endpoint's 200.
+    /// Idempotent requests answered with anything other than the endpoint's 200.
     idempotent_failed: AtomicUsize,
     posts_failed: AtomicUsize,
     posts_answered: AtomicUsize,
 }
 
-/// Sends every second request as a POST, each with a path of its own.
+/// Sends requests with unique paths; every second one is a POST.
 fn ask(proxy: SocketAddr, name: usize, requests: usize, counts: &Counts) {
     let mut client = crate::support::Client::connect(proxy);
     for number in 0..requests {
@@ -144,7 +144,7 @@ fn ask(proxy: SocketAddr, name: usize, requests: usize, counts: &Counts) {
 }
 
 #[test]
-fn nothing_arrives_twice_that_must_not_and_nothing_fails_that_need_not() {
+fn posts_arrive_at_most_once_and_gets_never_fail() {
     let (arrivals, counts) = (Arrivals::default(), Arc::new(Counts::default()));
     let route = format!("/={}", origin(&arrivals));
     let proxy = Proxy::start(&["--route", &route, "--max-fails", "255"]);

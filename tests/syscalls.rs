@@ -1,5 +1,5 @@
-//! What a request costs in system calls: counted by strace on a fixed script, not timed. Where strace
-//! is missing or may not trace, nothing is counted, and the test says so.
+//! The system calls of a request, counted by strace on a fixed script. If strace is missing or not
+//! permitted, the tests say so and check nothing.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use crate::support::{Origin, Process, eventually, socket_path};
 
 const REQUESTS: usize = 100;
 
-/// Calls by name, from the first that has `/begin` in its bytes to the first that has `/end`.
+/// Calls by name, from the first with `/begin` in its bytes to the first with `/end`.
 type Calls = BTreeMap<String, usize>;
 
 fn can_trace() -> bool {
@@ -48,9 +48,9 @@ fn calls(name: &str, script: impl Fn(&Process)) -> Option<Calls> {
     let lines = written();
     let after = lines.lines().skip_while(|line| !line.contains("/begin"));
     for line in after.take_while(|line| !line.contains("/end")) {
-        // `PID name(arguments) = result`; a call that was interrupted by another has two lines.
+        // `PID name(arguments) = result`; a call interrupted by another thread's has two lines.
         let call = line.split_whitespace().nth(1).unwrap_or_default();
-        // In a debug build std asks fcntl whether a descriptor is open before it closes it.
+        // In a debug build, std checks with fcntl that a descriptor is open before closing it.
         if let Some((name, _)) = call.split_once('(').filter(|(name, _)| *name != "fcntl") {
             *counted.entry(name.to_owned()).or_default() += 1;
         }
@@ -59,8 +59,8 @@ fn calls(name: &str, script: impl Fn(&Process)) -> Option<Calls> {
     Some(counted)
 }
 
-/// Fails if there are more calls of these names than `max` for each of [`REQUESTS`], allowing a few
-/// for the first and the last request and for what is done once a second.
+/// Asserts that there are at most `max` calls of these names for each of [`REQUESTS`], plus a few for the
+/// first and last request and for periodic work.
 fn hold(counted: &Calls, names: &[&str], max: usize) {
     let count: usize = names.iter().filter_map(|name| counted.get(*name)).sum();
     assert!(count <= max * REQUESTS + 30, "{count} of {names:?}, {max} each: {counted:?}");
@@ -86,7 +86,7 @@ fn a_request_takes_four_data_calls_and_no_others_but_waits() {
 }
 
 #[test]
-fn a_connection_takes_six_calls_besides() {
+fn a_connection_takes_six_more_calls() {
     let counted = calls("calls-connection", |proxy| {
         for _ in 0..REQUESTS {
             let close = "GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
@@ -95,7 +95,7 @@ fn a_connection_takes_six_calls_besides() {
     });
     let Some(mut counted) = counted else { return };
     hold(&counted, DATA, 4);
-    // One that finds nobody waiting ends each batch; here every batch is one connection.
+    // An accept that finds no connection ends each batch; here every batch is one connection.
     let ends = [("accept4", 2), ("epoll_ctl", 2), ("close", 1), ("epoll_wait", 4)];
     for (name, max) in ends {
         hold(&counted, &[name], max);

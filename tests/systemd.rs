@@ -1,4 +1,4 @@
-//! What systemd is told, and the sockets it has opened.
+//! Notifications to systemd, and socket activation.
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::{Client, HANG, Origin, Process, eventually, socket_path};
 
-/// A stand-in for systemd: what it is told, message by message.
+/// A stand-in for systemd that receives notifications.
 struct Manager {
     socket: UnixDatagram,
     path: PathBuf,
@@ -31,7 +31,7 @@ impl Manager {
     }
 
     /// The next message, line by line.
-    fn told(&self) -> Vec<String> {
+    fn next_message(&self) -> Vec<String> {
         let mut bytes = [0; 1000];
         let count = self.socket.recv(&mut bytes).expect("a message in time");
         String::from_utf8_lossy(&bytes[..count]).lines().map(str::to_owned).collect()
@@ -45,18 +45,18 @@ impl Drop for Manager {
 }
 
 #[test]
-fn systemd_is_told_of_the_start_a_reload_and_the_end() {
+fn systemd_is_notified_of_the_start_a_reload_and_the_stop() {
     let (origin, manager) = (Origin::named("o"), Manager::new("sd1"));
     let process = manager.start(&origin, &[]);
     let ready = ["READY=1".to_owned(), format!("MAINPID={}", process.id())];
-    assert_eq!(manager.told(), ready);
+    assert_eq!(manager.next_message(), ready);
     process.signal("HUP");
-    let reloading = manager.told();
+    let reloading = manager.next_message();
     assert_eq!(reloading[0], "RELOADING=1");
     assert!(reloading[1].starts_with("MONOTONIC_USEC="), "{reloading:?}");
-    assert_eq!(manager.told(), ready);
+    assert_eq!(manager.next_message(), ready);
     process.signal("TERM");
-    assert_eq!(manager.told(), ["STOPPING=1"]);
+    assert_eq!(manager.next_message(), ["STOPPING=1"]);
     assert_eq!(process.end().0, Some(0));
 }
 
@@ -64,9 +64,9 @@ fn systemd_is_told_of_the_start_a_reload_and_the_end() {
 fn the_watchdog_is_fed_while_the_workers_answer() {
     let (origin, manager) = (Origin::named("o"), Manager::new("sd2"));
     let _process = manager.start(&origin, &[("WATCHDOG_USEC", "20000")]);
-    let told: Vec<_> = (0..4).map(|_| manager.told()).collect();
-    let fed = told.iter().filter(|told| **told == ["WATCHDOG=1"]).count();
-    assert_eq!(fed, 3, "{told:?}");
+    let messages: Vec<_> = (0..4).map(|_| manager.next_message()).collect();
+    let fed = messages.iter().filter(|message| **message == ["WATCHDOG=1"]).count();
+    assert_eq!(fed, 3, "{messages:?}");
 }
 
 #[test]
@@ -81,16 +81,16 @@ fn the_watchdog_is_fed_while_a_drain_goes_on() {
     client.get("/");
     eventually("it has arrived", || mute.heads().len() == 1);
     process.signal("TERM");
-    while manager.told() != ["STOPPING=1"] {}
+    while manager.next_message() != ["STOPPING=1"] {}
     for _ in 0..3 {
-        assert_eq!(manager.told(), ["WATCHDOG=1"]);
+        assert_eq!(manager.next_message(), ["WATCHDOG=1"]);
     }
     process.signal("INT");
     assert_eq!(process.end().0, Some(0));
 }
 
 #[test]
-fn sockets_that_systemd_has_opened_are_listened_on_by_every_thread() {
+fn sockets_opened_by_systemd_are_accepted_on_by_every_thread() {
     let origin = Origin::named("o");
     let opened = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = opened.local_addr().unwrap();
@@ -111,6 +111,6 @@ fn sockets_that_systemd_has_opened_are_listened_on_by_every_thread() {
     assert_eq!(process.address(), address);
     process.signal("TERM");
     assert_eq!(process.end().0, Some(0));
-    // The socket stays open in between: who connects waits for the next process.
+    // The socket stays open in between: new connections wait for the next process.
     assert!(std::net::TcpStream::connect(kept.local_addr().unwrap()).is_ok());
 }

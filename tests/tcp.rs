@@ -1,4 +1,4 @@
-//! Connections that are passed on as they are.
+//! TCP connections that are relayed without parsing.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -16,7 +16,7 @@ fn relay(origins: &[&Origin], flags: &[&str]) -> Proxy {
     Proxy::start_words(&words)
 }
 
-/// Sends back what comes, and ends when that does.
+/// Sends everything back, and closes when the client does.
 fn echo() -> Origin {
     Origin::start(|mut conn: Conn| {
         let mut bytes = vec![0; 64 * 1024];
@@ -39,10 +39,10 @@ fn bytes_go_both_ways_as_they_come() {
 }
 
 #[test]
-fn a_client_that_has_said_all_still_listens() {
+fn a_client_that_half_closes_still_receives() {
     let origin = Origin::start(|mut conn| {
-        let said = conn.rest();
-        conn.send(format!("{} bytes", said.len()));
+        let received = conn.rest();
+        conn.send(format!("{} bytes", received.len()));
         conn.close();
     });
     let proxy = relay(&[&origin], &[]);
@@ -53,7 +53,7 @@ fn a_client_that_has_said_all_still_listens() {
 }
 
 #[test]
-fn an_endpoint_that_has_said_all_still_listens() {
+fn an_endpoint_that_half_closes_still_receives() {
     let origin = Origin::start(|mut conn| {
         conn.send("greeting");
         conn.stream.shutdown(Shutdown::Write).unwrap();
@@ -100,7 +100,7 @@ fn a_reset_on_one_side_resets_the_other() {
 }
 
 #[test]
-fn an_endpoint_that_refuses_is_passed_over() {
+fn an_endpoint_that_refuses_is_skipped() {
     let (dead, origin) = (Origin::refusing(), echo());
     let proxy = relay(&[&dead, &origin], &["--max-fails", "2"]);
     for _ in 0..6 {
@@ -122,7 +122,7 @@ fn a_connection_for_which_there_is_no_endpoint_is_reset() {
 }
 
 #[test]
-fn connections_go_round() {
+fn connections_are_balanced_round_robin() {
     let named = |name: &'static str| {
         Origin::start(move |mut conn| {
             conn.send(name);

@@ -1,4 +1,4 @@
-//! Every wait ends at its deadline: whole sessions on a paused clock, between unix sockets.
+//! Every wait ends at its deadline: whole sessions on a paused clock, over Unix sockets.
 
 use std::future::pending;
 use std::time::Duration;
@@ -14,7 +14,7 @@ const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello";
 
-/// Nobody is there: for tests that end before an endpoint is asked.
+/// An endpoint that does not exist, for tests that end before one is contacted.
 const NOWHERE: &str = "--route=/=unix:/nowhere";
 
 const TICK: Duration = Duration::from_millis(10);
@@ -23,7 +23,7 @@ fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
-/// Asserts that so much virtual time has passed, a few ticks more at most.
+/// Asserts that this much virtual time has passed, or a few ticks more.
 fn assert_passed(since: Instant, expected: u64) {
     let passed = since.elapsed();
     assert!(passed >= seconds(expected) && passed < seconds(expected + 1), "{passed:?}");
@@ -43,7 +43,7 @@ async fn silent(mut stream: UnixStream) {
     rest(&mut stream).await;
 }
 
-/// Answers with half of a body and then says no more.
+/// Sends half of a body and then nothing more.
 async fn stalling(mut stream: UnixStream) {
     until(&mut stream, "\r\n\r\n").await;
     send(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello").await;
@@ -65,7 +65,7 @@ fn a_client_that_drips_its_head_gets_408_after_10_s() {
 }
 
 #[test]
-fn a_client_that_says_nothing_is_closed_silently_after_10_s() {
+fn a_client_that_sends_nothing_is_closed_silently_after_10_s() {
     run(TICK, async {
         let mut client = connect(&context(&[NOWHERE]));
         let start = Instant::now();
@@ -182,7 +182,7 @@ fn a_client_that_reads_nothing_is_cut_after_60_s() {
         while context.drain.sessions() == 1 || start.elapsed() < seconds(1) {
             sleep(TICK).await;
         }
-        // Two seconds are for lingering.
+        // Lingering takes up to two seconds.
         assert!((60..63).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
         assert!(rest(&mut client).await.len() < 100_000_000);
     });

@@ -1,4 +1,4 @@
-//! Tunnels: who may open one, what passes through it, and how it ends.
+//! Tunnels: how they are opened, what passes through them, and how they end.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ const ASK: &str =
     "GET /tunnel HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
 const SWITCH: &str = "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
 
-/// An origin that opens every tunnel and goes on with `serve`.
+/// An origin that accepts every upgrade and then calls `serve`.
 fn tunnelling(serve: impl Fn(Conn) + Send + Sync + 'static) -> Origin {
     Origin::start(move |mut conn| {
         conn.head();
@@ -23,7 +23,7 @@ fn tunnelling(serve: impl Fn(Conn) + Send + Sync + 'static) -> Origin {
     })
 }
 
-/// A client inside a tunnel.
+/// A client with an open tunnel.
 fn inside(proxy: &Proxy) -> Client {
     let mut client = proxy.client();
     assert_eq!(client.ask(ASK).status, 101);
@@ -57,7 +57,7 @@ fn bytes_that_come_with_the_heads_are_part_of_the_tunnel() {
 }
 
 #[test]
-fn what_a_client_says_before_its_101_comes_is_part_of_the_tunnel() {
+fn bytes_sent_before_the_101_arrives_are_part_of_the_tunnel() {
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     let told = std::sync::Mutex::new(told);
     let origin = Origin::start(move |mut conn| {
@@ -78,7 +78,7 @@ fn what_a_client_says_before_its_101_comes_is_part_of_the_tunnel() {
 }
 
 #[test]
-fn an_endpoint_that_resets_behind_its_101_resets_its_client() {
+fn an_endpoint_that_resets_after_its_101_resets_the_client() {
     for early in ["", "early"] {
         let origin = Origin::start(move |mut conn| {
             conn.head();
@@ -97,7 +97,7 @@ fn an_endpoint_that_resets_behind_its_101_resets_its_client() {
 }
 
 #[test]
-fn a_client_that_has_said_all_still_listens() {
+fn a_client_that_half_closes_still_receives() {
     let origin = tunnelling(|mut conn| {
         let said = conn.rest();
         conn.send(said);
@@ -111,7 +111,7 @@ fn a_client_that_has_said_all_still_listens() {
 }
 
 #[test]
-fn an_endpoint_that_has_said_all_still_listens() {
+fn an_endpoint_that_half_closes_still_receives() {
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     let origin = tunnelling(move |mut conn| {
         conn.send("all");
@@ -158,7 +158,7 @@ fn an_endpoint_that_will_not_switch_answers_as_usual() {
     assert_eq!(origin.connections(), 1);
 }
 
-/// A WebSocket server for one client, which returns every message until the close.
+/// A WebSocket server for one client that echoes every message until the close.
 fn websocket_echo() -> SocketAddr {
     origin(async |stream| {
         let mut socket = accept_async(stream).await.unwrap();

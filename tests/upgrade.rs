@@ -1,4 +1,4 @@
-//! Upgrades: what one process hands over to the next, and that no client notices.
+//! Upgrades: what one process hands over to the next, without disturbing clients.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::support::origin::{ok, ok_head};
 use crate::support::{Client, Conn, Origin, eventually, filler, socket_path, temporary};
 
 #[test]
-fn connections_at_rest_go_on_in_the_new_process_on_both_sides() {
+fn idle_connections_on_both_sides_continue_in_the_new_process() {
     let origin = counting();
     let mut chain = Chain::start(&[&origin], &["--check", "off"]);
     let mut client = chain.client();
@@ -39,19 +39,19 @@ fn the_new_process_may_come_first() {
 }
 
 #[test]
-fn a_client_that_rests_is_waited_for_as_before() {
+fn an_idle_client_keeps_its_keepalive_timeout() {
     let origin = Origin::named("o");
     let mut chain = Chain::start(&[&origin], &["--header-timeout", "20ms"]);
     let mut client = chain.client();
     assert_eq!(text(&mut client), "o");
     assert_eq!(chain.upgrade(&[]).end().0, Some(0));
-    // As long as a client may take that has never been answered, several times.
+    // Several times the header timeout, which applies to new clients only.
     thread::sleep(Duration::from_millis(100));
     assert_eq!(text(&mut client), "o");
 }
 
 #[test]
-fn what_comes_over_while_the_next_upgrade_begins_is_answered() {
+fn a_connection_handed_over_as_the_next_upgrade_begins_is_answered() {
     let go = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&go);
     let origin = Origin::start(move |mut conn: Conn| {
@@ -75,7 +75,7 @@ fn what_comes_over_while_the_next_upgrade_begins_is_answered() {
 }
 
 #[test]
-fn an_answer_under_way_comes_whole_and_then_its_connection_goes_over() {
+fn a_response_in_progress_is_finished_before_its_connection_is_handed_over() {
     let body: &'static [u8] = filler(200_000).leak();
     let go = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&go);
@@ -125,7 +125,7 @@ fn a_tunnel_stays_where_it_is_until_it_ends() {
 }
 
 #[test]
-fn an_ejection_travels_along() {
+fn an_ejection_is_handed_over() {
     let (dead, well) = (Origin::refusing(), Origin::named("well"));
     let flags = ["--check", "off", "--fail-timeout", "10m", "--threads", "1"];
     let mut chain = Chain::start(&[&dead, &well], &flags[..4]);
@@ -173,7 +173,7 @@ fn no_connection_is_refused_or_reset_while_processes_and_threads_change() {
 }
 
 #[test]
-fn unix_listeners_and_the_pid_file_go_over() {
+fn unix_listeners_and_the_pid_file_are_handed_over() {
     let (origin, path, pid) = (Origin::named("o"), socket_path("upl"), temporary("pid"));
     let listen = format!("unix:{}", path.display());
     let flags = ["--listen", &listen, "--pid-file", pid.to_str().unwrap()];

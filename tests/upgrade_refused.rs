@@ -1,4 +1,4 @@
-//! Upgrades that come to nothing: the old process goes on, and the new one ends.
+//! Upgrades that fail: the old process continues, and the new one exits.
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -6,7 +6,7 @@ use crate::support::chain::{Chain, ask_unix, launch, text};
 use crate::support::{Client, Origin, Process, eventually, socket_path};
 
 #[test]
-fn if_nobody_comes_the_old_process_goes_on() {
+fn without_a_new_process_the_old_one_continues() {
     let origin = Origin::named("o");
     let chain = Chain::start(&[&origin], &["--upgrade-timeout", "50ms"]);
     let mut client = chain.client();
@@ -16,7 +16,7 @@ fn if_nobody_comes_the_old_process_goes_on() {
 }
 
 #[test]
-fn a_new_process_that_fails_leaves_the_old_one_as_it_was() {
+fn a_new_process_that_fails_leaves_the_old_one_unchanged() {
     let (origin, path) = (Origin::named("o"), socket_path("upf"));
     let unix = format!("unix:{}", path.display());
     let chain = Chain::start(&[&origin], &["--listen", &unix]);
@@ -32,7 +32,7 @@ fn a_new_process_that_fails_leaves_the_old_one_as_it_was() {
 }
 
 #[test]
-fn who_comes_to_the_meeting_without_a_word_or_with_the_wrong_one_is_passed_over() {
+fn a_peer_that_sends_nothing_or_an_unknown_message_is_ignored() {
     let origin = Origin::named("o");
     let chain = Chain::start(&[&origin], &[]);
     let next = launch(&chain.words, &["-u"]);
@@ -48,7 +48,7 @@ fn who_comes_to_the_meeting_without_a_word_or_with_the_wrong_one_is_passed_over(
 }
 
 #[test]
-fn without_an_old_process_the_new_one_ends() {
+fn without_an_old_process_the_new_one_exits() {
     let path = socket_path("alone").display().to_string();
     let flags =
         ["-u", "--upgrade-sock", &path, "--upgrade-timeout", "50ms", "--route=/=127.0.0.1:1"];

@@ -1,5 +1,7 @@
-//! Entries on their way to the thread that writes them: put down as they are, since a worker that wrote
-//! each as text would spend most of the time fetching the code that does.
+//! Entries in transit from a worker to the thread that writes them.
+//!
+//! They are stored unformatted: a worker that formatted each one would spend most of that time on
+//! instruction-cache misses.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,13 +12,13 @@ use super::format::Names;
 use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::termination::Termination;
 
-/// How many of the endpoints that were tried are kept.
+/// The number of tried endpoints an entry names; further attempts are only counted.
 pub const TRIED_MAX: usize = 8;
 
-/// What the client wrote, in the order of [`Texts::keep`].
+/// The number of text fields, in the order of [`Texts::keep`].
 const PARTS: usize = 6;
 
-/// What a client wrote, kept until its entry is complete. It can be used again.
+/// The text fields of one request, kept until its entry is complete. Reusable.
 #[derive(Debug, Default)]
 pub struct Texts {
     bytes: Vec<u8>,
@@ -24,73 +26,72 @@ pub struct Texts {
 }
 
 impl Texts {
-    /// Keeps method, target, host, Referer, User-Agent and the request's identifier, in place of what
-    /// there was.
+    /// Stores method, target, host, Referer, User-Agent and request ID, replacing what was there.
     pub fn keep(&mut self, parts: [&[u8]; PARTS]) {
         self.bytes.clear();
         self.bytes.reserve(parts.iter().map(|part| part.len()).sum());
         for (part, end) in parts.iter().zip(&mut self.ends) {
             self.bytes.extend_from_slice(part);
-            // A head is no longer than a buffer.
+            // Cannot overflow: a head fits in one buffer.
             *end = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         }
     }
 
-    /// The request's identifier; empty if it has none.
+    /// The request ID; empty if there is none.
     pub fn request_id(&self) -> &[u8] {
         &self.bytes[self.ends[PARTS - 2] as usize..]
     }
 
-    /// Whether nothing is kept.
+    /// Whether all fields are empty.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// Forgets all of it.
+    /// Removes all fields and keeps the memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.ends = [0; PARTS];
     }
 
-    /// The bytes of memory it takes.
+    /// The allocated memory, in bytes.
     pub fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
 }
 
-/// What there is to say of an exchange but for its texts.
+/// Everything logged about an exchange except its [`Texts`].
 #[derive(Clone, Copy, Debug)]
 pub struct Facts {
-    /// When the first byte of the request came, in microseconds since 1970 (UTC).
+    /// When the first byte of the request arrived, in microseconds since 1970 (UTC).
     pub unix_micros: u64,
     /// The client's address, as trusted proxies name it; `None`: it came by a unix socket.
     pub client: Option<IpAddr>,
     /// The address of the connection itself; `None`: a unix socket.
     pub peer: Option<IpAddr>,
-    /// What it spoke.
+    /// The client's protocol.
     pub protocol: Protocol,
-    /// The status that was sent; 0: none was.
+    /// The status that was sent; 0 if none was.
     pub status: u16,
-    /// Bytes taken from the client, heads included.
+    /// Bytes received from the client, including headers.
     pub bytes_from_client: u64,
-    /// Bytes sent to the client, heads included.
+    /// Bytes sent to the client, including headers.
     pub bytes_to_client: u64,
-    /// Bytes among both that went through splice(2).
+    /// The part of both that was moved with splice(2).
     pub bytes_spliced: u64,
-    /// The route that was found.
+    /// The matching route.
     pub route: Option<RouteId>,
-    /// The upstream that its requests go to.
+    /// The upstream of that route.
     pub upstream: Option<UpstreamId>,
     /// The endpoints that were tried.
     pub tried: Tried,
-    /// How long it took.
+    /// How long each part took.
     pub timers: Timers,
     /// How it ended.
     pub termination: Termination,
 }
 
 impl Facts {
-    /// Of what has just begun.
+    /// Facts of an exchange that has just begun.
     pub const fn new(
         unix_micros: u64,
         (client, peer): (Option<IpAddr>, Option<IpAddr>),
@@ -128,39 +129,39 @@ pub struct Tried {
 }
 
 impl Tried {
-    /// One more; which it was is kept of the first ones only, the number of all.
+    /// Adds an attempt; beyond [`TRIED_MAX`] it is only counted.
     pub fn push(&mut self, endpoint: EndpointId) {
-        if let Some(place) = self.endpoints.get_mut(self.count as usize) {
-            *place = endpoint;
+        if let Some(slot) = self.endpoints.get_mut(self.count as usize) {
+            *slot = endpoint;
         }
         self.count += 1;
     }
 
-    /// The first ones.
+    /// The first [`TRIED_MAX`] endpoints.
     fn first(&self) -> &[EndpointId] {
         &self.endpoints[..TRIED_MAX.min(self.count as usize)]
     }
 }
 
-/// One entry's place among the texts of its batch, and whose names it goes by.
+/// Where an entry's texts are in its batch, and which of the batch's [`Names`] apply to it.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct TextSpan {
     start: usize,
     ends: [u32; PARTS],
     names: usize,
 }
 
-/// Entries in the order they came.
+/// Entries in the order they were added.
 #[derive(Debug, Default)]
 pub struct Batch {
-    entries: Vec<(Facts, Place)>,
+    entries: Vec<(Facts, TextSpan)>,
     texts: Vec<u8>,
-    /// Nearly always one: there are more after a reload.
+    /// Nearly always one; more only right after a reload.
     names: Vec<Arc<Names>>,
 }
 
 impl Batch {
-    /// Empty, with room for so many entries and bytes of text.
+    /// An empty batch with room for this many entries and bytes of text.
     pub fn with_capacity(entries: usize, text_bytes: usize) -> Self {
         let (entries, texts) = (Vec::with_capacity(entries), Vec::with_capacity(text_bytes));
         Self { entries, texts, names: Vec::new() }
@@ -168,37 +169,37 @@ impl Batch {
 
     /// Adds an entry.
     pub fn push(&mut self, facts: &Facts, texts: &Texts, names: &Arc<Names>) {
-        let known = self.names.iter().rposition(|known| Arc::ptr_eq(known, names));
-        let names = known.unwrap_or_else(|| {
+        let existing = self.names.iter().rposition(|other| Arc::ptr_eq(other, names));
+        let names = existing.unwrap_or_else(|| {
             self.names.push(Arc::clone(names));
             self.names.len() - 1
         });
-        let place = Place { start: self.texts.len(), ends: texts.ends, names };
+        let span = TextSpan { start: self.texts.len(), ends: texts.ends, names };
         self.texts.extend_from_slice(&texts.bytes);
-        self.entries.push((*facts, place));
+        self.entries.push((*facts, span));
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The bytes of all texts.
+    /// The length of all texts together, in bytes.
     pub fn text_bytes(&self) -> usize {
         self.texts.len()
     }
 
-    /// The bytes of memory it takes.
+    /// The allocated memory, in bytes.
     pub fn capacity(&self) -> usize {
-        self.entries.capacity() * size_of::<(Facts, Place)>() + self.texts.capacity()
+        self.entries.capacity() * size_of::<(Facts, TextSpan)>() + self.texts.capacity()
     }
 
-    /// Empties it; no more than this is kept of the room for texts.
+    /// Removes all entries and keeps at most `text_bytes` of the memory for texts.
     pub fn clear(&mut self, text_bytes: usize) {
         self.entries.clear();
         self.names.clear();
@@ -208,13 +209,13 @@ impl Batch {
 
     /// All entries.
     pub(super) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.entries.iter().map(|(facts, place)| self.entry(facts, place))
+        self.entries.iter().map(|(facts, span)| self.entry(facts, span))
     }
 
-    fn entry<'a>(&'a self, facts: &'a Facts, place: &Place) -> Entry<'a> {
+    fn entry<'a>(&'a self, facts: &'a Facts, span: &TextSpan) -> Entry<'a> {
         let part = |index: usize| {
-            let from = index.checked_sub(1).map_or(0, |before| place.ends[before] as usize);
-            &self.texts[place.start..][from..place.ends[index] as usize]
+            let from = index.checked_sub(1).map_or(0, |before| span.ends[before] as usize);
+            &self.texts[span.start..][from..span.ends[index] as usize]
         };
         Entry {
             unix_micros: facts.unix_micros,
@@ -232,7 +233,7 @@ impl Batch {
             bytes_from_client: facts.bytes_from_client,
             bytes_to_client: facts.bytes_to_client,
             bytes_spliced: facts.bytes_spliced,
-            names: &self.names[place.names],
+            names: &self.names[span.names],
             route: facts.route,
             upstream: facts.upstream,
             tried: facts.tried.first(),
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_come_back_as_they_were() {
+    fn texts_are_returned_unchanged() {
         let (mut batch, names) = (Batch::default(), Arc::default());
         let rows = [["GET", "/a", "h", "r", "ua", "1"], [""; PARTS], ["", "/b", "", "", "", "2"]];
         for row in rows {
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_can_be_used_again() {
+    fn texts_can_be_reused() {
         let mut texts = texts(["GET", "/a", "h", "r", "ua", "1"]);
         assert_eq!(texts.request_id(), b"1");
         texts.clear();
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_many_endpoints_are_kept_and_all_counted() {
+    fn the_first_of_many_endpoints_are_named_and_all_are_counted() {
         let mut batch = Batch::default();
         let mut facts = NOTHING;
         (0..20).for_each(|_| facts.tried.push(EndpointId::new(7)));

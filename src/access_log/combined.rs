@@ -1,4 +1,4 @@
-//! The combined log format, and what is written behind it.
+//! The combined log format, followed by Evener's own fields.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::format::Label;
 use super::text;
 use crate::decimal::{decimal, padded};
 
-/// Appends the entry in the combined format, without the end of the line.
+/// Appends the entry in the combined format, without a newline.
 pub(super) fn write(entry: &Entry<'_>, dates: &mut Dates, out: &mut Vec<u8>) {
     address(entry.client, out);
     out.extend_from_slice(b" - - [");
@@ -49,7 +49,7 @@ fn names(entry: &Entry<'_>, out: &mut Vec<u8>) {
 }
 
 fn rest(entry: &Entry<'_>, out: &mut Vec<u8>) {
-    // One by one: copies of known length are no calls of memcpy.
+    // Written out one by one: a copy of known length is inlined instead of calling memcpy.
     number(b" retries=", entry.retries.into(), out);
     number(b" up=", entry.bytes_from_client, out);
     number(b" down=", entry.bytes_to_client, out);

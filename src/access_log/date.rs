@@ -1,8 +1,8 @@
-//! The date of a line: what the calendar says of a number of microseconds. UTC, without leap seconds.
+//! Formats timestamps as calendar dates, in UTC and without leap seconds.
 
 use crate::decimal::padded;
 
-/// The last second that has a year of four digits, which both formats ask for.
+/// The last second of the year 9999: both formats require four-digit years.
 const SECOND_MAX: u64 = 253_402_300_799;
 
 const MONTHS: [&[u8; 3]; 12] = [
@@ -19,9 +19,10 @@ struct Day {
 }
 
 impl Day {
-    /// The day so many days after 1970-01-01: `civil_from_days` of Howard Hinnant, "chrono-compatible
-    /// low-level date algorithms" (<https://howardhinnant.github.io/date_algorithms.html>). Its years
-    /// begin in March, so that the leap day is the last of one.
+    /// The date `days` days after 1970-01-01: `civil_from_days` from Howard Hinnant's
+    /// "chrono-compatible low-level date algorithms"
+    /// (<https://howardhinnant.github.io/date_algorithms.html>). Its years begin in March, so that
+    /// the leap day comes last.
     fn after_epoch(days: u64) -> Self {
         let days = days + 719_468; // from 0000-03-01
         let (era, of_era) = (days / 146_097, days % 146_097);
@@ -34,7 +35,7 @@ impl Day {
     }
 }
 
-/// The dates of one second: most lines are of the same one as the line before.
+/// The formatted dates of one second, cached because most lines share it with the line before.
 pub(super) struct Dates {
     second: u64,
     common: [u8; COMMON_LENGTH],
@@ -45,7 +46,7 @@ const COMMON_LENGTH: usize = "21/Nov/2026:13:48:17 +0000".len();
 const RFC3339_LENGTH: usize = "2026-11-21T13:48:17".len();
 
 impl Dates {
-    /// Of some second.
+    /// A cache that holds the first second of 1970.
     pub(super) fn new() -> Self {
         Self::of(0)
     }
@@ -69,7 +70,7 @@ impl Dates {
         Self { second, common, rfc3339 }
     }
 
-    fn turn_to(&mut self, second: u64) {
+    fn update(&mut self, second: u64) {
         let second = second.min(SECOND_MAX);
         if second != self.second {
             *self = Self::of(second);
@@ -78,13 +79,13 @@ impl Dates {
 
     /// `21/Nov/2026:13:48:17 +0000`, the date of the common log format.
     pub(super) fn common(&mut self, unix_micros: u64, out: &mut Vec<u8>) {
-        self.turn_to(unix_micros / 1_000_000);
+        self.update(unix_micros / 1_000_000);
         out.extend_from_slice(&self.common);
     }
 
     /// `2026-11-21T13:48:17.123456Z` (RFC 3339 §5.6).
     pub(super) fn rfc3339(&mut self, unix_micros: u64, out: &mut Vec<u8>) {
-        self.turn_to(unix_micros / 1_000_000);
+        self.update(unix_micros / 1_000_000);
         out.extend_from_slice(&self.rfc3339);
         out.push(b'.');
         out.extend_from_slice(&padded::<6>(unix_micros % 1_000_000));
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_has_its_own_second() {
+    fn the_cache_follows_the_second_of_each_line() {
         let (mut dates, mut out) = (Dates::new(), Vec::new());
         for micros in [1_000_000, 1_999_999, 2_000_000, 0] {
             dates.rfc3339(micros, &mut out);
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_far_off_writes_a_date_all_the_same() {
+    fn a_clock_beyond_year_9999_still_writes_a_valid_date() {
         assert!(rfc3339(u64::MAX).starts_with("9999-12-31T23:59:59."));
         assert_eq!(common(u64::MAX), "31/Dec/9999:23:59:59 +0000");
     }

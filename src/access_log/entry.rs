@@ -1,4 +1,4 @@
-//! What there is to say of an exchange.
+//! One access log entry.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -7,81 +7,81 @@ use super::format::{Label, Names};
 use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::termination::Termination;
 
-/// What the client spoke.
+/// The protocol of the client's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// HTTP was expected, and no version was read.
+    /// HTTP was expected, but no version was read.
     Http,
     /// HTTP/1.0.
     Http10,
     /// HTTP/1.1.
     Http11,
-    /// Bytes that are not looked into.
+    /// TCP bytes, passed on without parsing.
     Tcp,
 }
 
-/// How long the parts of an exchange took; `None` for a part it never came to.
+/// How long the parts of an exchange took; `None` for a part that was never reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timers {
-    /// From the first byte of the request to the end of its head.
+    /// From the first byte of the request to the end of its headers.
     pub head: Option<Duration>,
-    /// Waiting for a turn before the first attempt.
+    /// Queued before the first attempt.
     pub queue: Option<Duration>,
-    /// Opening the connection that was used; `None` if it was there already.
+    /// Connecting to the endpoint that answered; `None` for a reused connection.
     pub connect: Option<Duration>,
-    /// From when the connection to the endpoint that was used was there, and the request began to be
-    /// sent on it, to the first byte of its answer's head.
+    /// From when the connection was ready and sending the request began, to the first byte of the
+    /// response headers.
     pub first_byte: Option<Duration>,
-    /// From the first byte of the request to the last of the answer.
+    /// From the first byte of the request to the last byte of the response.
     pub total: Duration,
 }
 
-/// One exchange, refused request, tunnel or connection that is over. Empty bytes are absent ones.
+/// A finished exchange, refused request, tunnel or connection. Empty text fields are absent ones.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry<'a> {
-    /// When the first byte of the request came, in microseconds since 1970 (UTC).
+    /// When the first byte of the request arrived, in microseconds since 1970 (UTC).
     pub unix_micros: u64,
     /// The client's address, as trusted proxies name it; `None`: it came by a unix socket.
     pub client: Option<IpAddr>,
     /// The address of the connection itself; `None`: a unix socket.
     pub peer: Option<IpAddr>,
-    /// What it spoke.
+    /// The client's protocol.
     pub protocol: Protocol,
-    /// The version of TLS, if it was spoken.
+    /// The TLS version, if TLS was used.
     pub tls: Option<&'a str>,
-    /// The method as it came.
+    /// The method as received.
     pub method: &'a [u8],
-    /// The target as it came.
+    /// The target as received.
     pub target: &'a [u8],
-    /// The host that was asked for.
+    /// The requested host.
     pub host: &'a [u8],
-    /// The Referer field.
+    /// The Referer header.
     pub referer: &'a [u8],
-    /// The User-Agent field.
+    /// The User-Agent header.
     pub user_agent: &'a [u8],
-    /// The status that was sent; 0: none was.
+    /// The status that was sent; 0 if none was.
     pub status: u16,
-    /// Bytes taken from the client, heads included.
+    /// Bytes received from the client, including headers.
     pub bytes_from_client: u64,
-    /// Bytes sent to the client, heads included.
+    /// Bytes sent to the client, including headers.
     pub bytes_to_client: u64,
-    /// Bytes among both that went through splice(2).
+    /// The part of both that was moved with splice(2).
     pub bytes_spliced: u64,
-    /// The names of all that follows, for the process as it was.
+    /// The names of the plan that the IDs below refer to.
     pub names: &'a Names,
-    /// The route that was found.
+    /// The matching route.
     pub route: Option<RouteId>,
-    /// The upstream behind it.
+    /// The upstream of that route.
     pub upstream: Option<UpstreamId>,
-    /// Every endpoint of it that was tried, in order, the one that answered last.
+    /// The endpoints that were tried, in order.
     pub tried: &'a [EndpointId],
-    /// Attempts beyond the first.
+    /// Attempts after the first.
     pub retries: u32,
-    /// How long it took.
+    /// How long each part took.
     pub timers: Timers,
     /// How it ended.
     pub termination: Termination,
-    /// The request's identifier.
+    /// The request ID.
     pub request_id: &'a [u8],
 }
 
@@ -97,7 +97,7 @@ impl Protocol {
 }
 
 impl<'a> Entry<'a> {
-    /// The name of the route, of the upstream, and those of the endpoints that were tried.
+    /// The names of the route, the upstream and the endpoints that were tried.
     pub(super) fn names(
         &self,
     ) -> (Option<&'a Label>, Option<&'a Label>, impl Iterator<Item = &'a Label>) {
@@ -108,7 +108,7 @@ impl<'a> Entry<'a> {
         (route, upstream.map(|(name, _)| name), tried)
     }
 
-    /// What is written as a plain number under a name of its own.
+    /// The fields that are plain numbers, with their names, in output order.
     pub(super) fn counts(&self) -> [(&'static [u8], u64); 4] {
         [
             (b"retries", self.retries.into()),
@@ -120,7 +120,7 @@ impl<'a> Entry<'a> {
 }
 
 impl Timers {
-    /// In the order they are written.
+    /// The timers with their names, in output order.
     pub(super) fn named(&self) -> [(&'static [u8], Option<Duration>); 5] {
         [
             (b"head", self.head),

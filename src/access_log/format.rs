@@ -1,4 +1,4 @@
-//! The formats, and what lines in them call the things of the configuration.
+//! The log formats, and the names of routes, upstreams and endpoints as they appear in them.
 
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
@@ -9,32 +9,32 @@ use crate::address::Address;
 /// How a line is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// The combined log format of Apache and nginx, and more fields behind it.
+    /// The combined log format of Apache and nginx, followed by more fields.
     Combined,
     /// One JSON object per line (RFC 8259).
     Json,
 }
 
-/// A name as it stands in a line: escaped once, and not for each.
+/// A name escaped for the log format, once instead of for each line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label(pub(super) Box<[u8]>);
 
-/// The names of a plan, by its indices.
+/// The names in a plan, by index.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Names {
-    /// Those of the routes.
+    /// The names of the routes.
     pub routes: Arc<[Label]>,
-    /// Those of the upstreams, and of the endpoints of each.
+    /// The name of each upstream, and the names of its endpoints.
     pub upstreams: Box<[(Label, Box<[Label]>)]>,
 }
 
 impl Format {
-    /// The name of a route or an upstream, for a place between quotes.
+    /// The label of a route or an upstream, which is written between quotes.
     pub fn name(self, name: &str) -> Label {
         self.label(name.as_bytes(), text::quoted)
     }
 
-    /// The address of an endpoint, as it displays but for the escapes.
+    /// The label of an endpoint: its address as displayed, escaped.
     pub fn address(self, address: &Address) -> Label {
         match address {
             Address::Tcp(address) => self.label(address.to_string().as_bytes(), text::word),
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_as_it_displays() {
+    fn an_ip_address_is_written_as_displayed() {
         for text in ["192.0.2.7:80", "[fe80::1%3]:8080", "[::ffff:192.0.2.1]:1"] {
             let address = Address::Tcp(text.parse().unwrap());
             assert_eq!(&*Format::Combined.address(&address).0, address.to_string().as_bytes());

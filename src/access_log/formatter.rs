@@ -1,4 +1,4 @@
-//! Writes entries as lines of one of the formats.
+//! Formats entries as log lines.
 
 use super::batch::Batch;
 use super::date::Dates;
@@ -6,20 +6,20 @@ use super::entry::Entry;
 use super::format::Format;
 use super::{combined, json};
 
-/// Writes lines of one format.
+/// Formats entries in one [`Format`].
 pub struct Formatter {
     format: Format,
     dates: Dates,
 }
 
 impl Formatter {
-    /// Of this format.
+    /// A formatter for `format`.
     pub fn new(format: Format) -> Self {
         Self { format, dates: Dates::new() }
     }
 
-    /// Appends a line for each entry of a batch, `\n` included. The longest a line gets is six times what
-    /// the client's bytes and the configuration's names take, and some 600 bytes more.
+    /// Appends one line per entry, including the `\n`. A line takes at most six times the bytes of the
+    /// client's texts and the configured names, plus about 600 bytes.
     pub fn write_all(&mut self, batch: &Batch, out: &mut Vec<u8>) {
         for entry in batch.entries() {
             self.write(&entry, out);

@@ -1,4 +1,4 @@
-//! One JSON object.
+//! The JSON format: one object per line.
 
 use super::date::Dates;
 use super::entry::Entry;
@@ -6,7 +6,7 @@ use super::format::Label;
 use super::text;
 use crate::decimal::decimal;
 
-/// Appends the entry as a JSON object, without the end of the line.
+/// Appends the entry as a JSON object, without a newline.
 pub(super) fn write(entry: &Entry<'_>, dates: &mut Dates, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"time\":\"");
     dates.rfc3339(entry.unix_micros, out);

@@ -1,8 +1,8 @@
-//! The access log: what one line says, in either format.
+//! The access log: the contents of a line, in either format.
 //!
-//! Pure: [`Facts`] and [`Texts`] make an entry of a [`Batch`], and a [`Formatter`] appends each of them
-//! to bytes; the time is one of its fields, and who writes the bytes where is the business of
-//! `log_writer`. Nothing a peer wrote can end a line or a field.
+//! Pure: [`Facts`] and [`Texts`] become an entry of a [`Batch`], and a [`Formatter`] turns a batch into
+//! bytes. The time is a field of the entry; writing the bytes is left to `log`. Nothing a peer sent
+//! can end a line or a field.
 //!
 //! The combined format is that of Apache and nginx, followed by `key=value`:
 //!
@@ -13,9 +13,9 @@
 //! total=0.001300 end=-- id=- tls=- peer=192.0.2.7
 //! ```
 //!
-//! (on one line). What is absent is `-`, a status that was never sent `000` as in nginx, a client on a
-//! unix socket `unix:`. The request always has three words. The number behind the status is `down`:
-//! all bytes that were sent, with heads, as `$bytes_sent` of nginx.
+//! (on one line). An absent value is `-`, a status that was never sent is `000` as in nginx, and a
+//! client on a Unix socket is `unix:`. The request line always has three words. The number after the
+//! status equals `down`: all bytes sent, including headers, like nginx's `$bytes_sent`.
 //!
 //! JSON is an object per line with the same names, and besides them `time` (RFC 3339, UTC,
 //! microseconds), `client`, `peer`, `method`, `target`, `protocol`, `status`, `referer` and `user_agent`.
@@ -38,7 +38,7 @@ pub use format::{Format, Label, Names};
 pub use formatter::Formatter;
 pub use request_id::{MADE_LENGTH, RequestIds, is_request_id};
 
-/// Nothing is known, and it was sent in 2026.
+/// An entry with a time in 2026 and nothing else.
 #[cfg(test)]
 pub const NOTHING: Facts = Facts::new(1_795_268_897_123_456, (None, None), Protocol::Http);
 
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_keeps_its_place() {
+    fn an_absent_value_keeps_its_column() {
         assert_eq!(
             line(&NOTHING, [b""; 6], "/s", Format::Combined),
             "unix: - - [21/Nov/2026:13:48:17 +0000] \"- - HTTP\" 000 0 \"-\" \"-\" host=\"-\" \
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn no_client_forges_a_line_or_a_field() {
+    fn a_client_cannot_forge_a_line_or_a_field() {
         let forged: &[u8] = b"x\r\n6.6.6.6 - - \"GET / HTTP/1.1\" 200\\\" end=CH";
         let texts = [forged, forged, forged, forged, forged, b"a\" end=CH\n"];
         let combined = line(&NOTHING, texts, "/s", Format::Combined);
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!((&object["end"], &object["id"]), (&json!("--"), &json!("a\" end=CH\n")));
     }
 
-    /// Xorshift (Marsaglia, 2003): the same numbers every time.
+    /// Xorshift (Marsaglia, 2003): the same numbers in every run.
     struct Random(u64);
 
     impl Random {
@@ -172,13 +172,13 @@ mod tests {
             self.0
         }
 
-        /// Bytes among which what matters to a format is frequent.
+        /// Random bytes, rich in those that are special to a format.
         fn bytes(&mut self) -> Vec<u8> {
-            const ODD: &[u8] = b"\"\\\r\n\t\0 ,{}[]:=-\x7f\x80\xc3\xa9\xe2\x80\xa8\xf0\x9f\xff";
+            const SPECIAL: &[u8] = b"\"\\\r\n\t\0 ,{}[]:=-\x7f\x80\xc3\xa9\xe2\x80\xa8\xf0\x9f\xff";
             let length = self.next() % 24;
             let byte = |choice: u64| match choice % 3 {
                 0 => choice.to_le_bytes()[1],
-                1 => ODD[(choice >> 8) as usize % ODD.len()],
+                1 => SPECIAL[(choice >> 8) as usize % SPECIAL.len()],
                 _ => b'a',
             };
             (0..length).map(|_| byte(self.next())).collect()
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn any_bytes_make_one_line_of_fields() {
+    fn any_bytes_produce_one_well_formed_line() {
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
         for _ in 0..5_000 {
             let [method, target, host, referer, user_agent, name] =

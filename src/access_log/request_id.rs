@@ -1,29 +1,29 @@
-//! By what name a request is known to everybody on its way: X-Request-Id.
+//! Request IDs (X-Request-Id), which identify a request in every hop's logs.
 
-/// The longest that is taken over from a client, in bytes.
+/// The longest ID accepted from a client, in bytes.
 const LENGTH_MAX: usize = 64;
 
-/// The length of one that is made: 128 bits in hexadecimal digits.
+/// The length of a generated ID: 128 bits in hexadecimal digits.
 pub const MADE_LENGTH: usize = 32;
 
-/// Whether an identifier may be taken over: what is no visible ASCII, or long, is none of those in use.
+/// Whether a client's ID is accepted: 1 to 64 bytes of visible ASCII, which covers all in common use.
 pub fn is_request_id(value: &[u8]) -> bool {
     (1..=LENGTH_MAX).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic)
 }
 
-/// Makes identifiers: no two the same, as far as 128 bits go, but not secret. xoshiro256++ (Blackman and
-/// Vigna, "Scrambled linear pseudorandom number generators", 2021).
+/// Generates 128-bit IDs that do not collide in practice but are not secret: xoshiro256++ (Blackman
+/// and Vigna, "Scrambled linear pseudorandom number generators", 2021).
 #[derive(Clone, Debug)]
 pub struct RequestIds([u64; 4]);
 
 impl RequestIds {
-    /// From 256 random bits, which must not be the same for two generators.
+    /// A generator with this random seed, which no other generator may share.
     pub fn new(seed: [u64; 4]) -> Self {
-        // It would stay at zero for ever.
+        // From the all-zero state the generator would only produce zeros.
         Self(if seed == [0; 4] { [1; 4] } else { seed })
     }
 
-    /// The next one.
+    /// The next ID.
     pub fn make(&mut self) -> [u8; MADE_LENGTH] {
         let mut digits = [0; MADE_LENGTH];
         for half in digits.chunks_exact_mut(16) {
@@ -48,8 +48,7 @@ impl RequestIds {
     }
 }
 
-/// Of a number of 32 bits. All eight at once, each in a byte of one word: a digit for a number below
-/// ten, a letter above.
+/// The eight hexadecimal digits of a 32-bit number, computed in parallel in the bytes of one word.
 fn hex_digits(spread: u64) -> [u8; 8] {
     const EACH: u64 = 0x0101_0101_0101_0101;
     let spread = (spread | spread << 16) & 0x0000_ffff_0000_ffff;
@@ -68,21 +67,21 @@ mod tests {
 
     /// The first outputs of the authors' C code for the same state.
     #[test]
-    fn the_numbers_are_those_of_xoshiro256plusplus() {
+    fn the_output_is_that_of_xoshiro256plusplus() {
         let mut ids = RequestIds::new([1, 2, 3, 4]);
         let expected = [41_943_041, 58_720_359, 3_588_806_011_781_223, 3_591_011_842_654_386];
         assert_eq!([(); 4].map(|()| ids.next()), expected);
     }
 
     #[test]
-    fn digits_are_written_as_the_standard_library_does() {
+    fn hexadecimal_digits_match_the_standard_library() {
         for number in [0, 0x0123_4567, 0x89ab_cdef, 0xfedc_ba98, 0xffff_ffff, 0xa0a0_0a0a] {
             assert_eq!(hex_digits(number), *format!("{number:08x}").as_bytes());
         }
     }
 
     #[test]
-    fn each_is_32_digits_and_no_two_are_the_same() {
+    fn each_id_has_32_digits_and_is_unique() {
         let mut ids = RequestIds::new([0; 4]);
         let made: HashSet<_> = (0..10_000).map(|_| ids.make()).collect();
         assert_eq!(made.len(), 10_000);
@@ -90,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_over_is_short_and_visible() {
+    fn only_short_visible_ids_are_accepted() {
         let long = [b'a'; LENGTH_MAX + 1];
         for good in [&b"a"[..], b"01JD-x_y/z=", &long[..LENGTH_MAX]] {
             assert!(is_request_id(good), "{}", good.escape_ascii());

@@ -1,5 +1,6 @@
-//! Appends durations, addresses, and text that nobody can break out of. By hand, since it is done for
-//! every request: the machinery behind `format!` takes several times as long.
+//! Appends durations, addresses and escaped text.
+//!
+//! Written by hand because it runs for every request: `format!` takes several times as long.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -9,21 +10,21 @@ use crate::decimal::{decimal, ipv4, padded};
 const HEX_UPPER: &[u8; 16] = b"0123456789ABCDEF";
 const HEX_LOWER: &[u8; 16] = b"0123456789abcdef";
 
-/// Appends some bytes so that they stay what they are: one of the escapes below.
+/// Appends bytes with one of the escapes below.
 pub(super) type Escape = fn(&[u8], &mut Vec<u8>);
 
-/// For a place between quotes: as nginx does by default, `"`, `\`, control characters and all that
-/// is not ASCII become `\xHH`.
+/// Escapes for use between quotes: as in nginx by default, `"`, `\`, control characters and non-ASCII
+/// bytes become `\xHH`.
 pub(super) fn quoted(bytes: &[u8], out: &mut Vec<u8>) {
     hex_escaped(bytes, IN_QUOTES, out);
 }
 
-/// For a place that white space ends, maybe in a list: spaces and commas are escaped too.
+/// Escapes for use outside quotes or in a list: like [`quoted`], and spaces and commas too.
 pub(super) fn word(bytes: &[u8], out: &mut Vec<u8>) {
     hex_escaped(bytes, IN_WORDS, out);
 }
 
-/// Where a byte must be escaped, by the byte: in a table, since it is asked of every byte of a client.
+/// For each byte, the contexts in which it must be escaped.
 const SPECIAL: [u8; 256] = {
     let (mut special, mut byte) = ([0; 256], u8::MAX);
     loop {
@@ -42,16 +43,18 @@ const SPECIAL: [u8; 256] = {
 const IN_QUOTES: u8 = 1;
 const IN_WORDS: u8 = 2;
 
-/// Whether any of `bytes` must be escaped in this place.
-fn any(bytes: &[u8], place: u8) -> bool {
-    bytes.iter().fold(0, |found, byte| found | SPECIAL[usize::from(*byte)]) & place != 0
+/// Whether any of `bytes` must be escaped in this context.
+fn needs_escape(bytes: &[u8], context: u8) -> bool {
+    bytes.iter().fold(0, |found, byte| found | SPECIAL[usize::from(*byte)]) & context != 0
 }
 
-/// For the inside of a JSON string (RFC 8259 §7), in ASCII: control characters and all that is not
-/// ASCII become `\uHHHH`, so that no reader takes U+2028 for the end of a line or lets U+202E turn it
-/// around. Bytes that are not UTF-8 become U+FFFD, one for each longest beginning of a character.
+/// Escapes for use inside a JSON string (RFC 8259 §7), as ASCII.
+///
+/// Control characters and non-ASCII characters become `\uHHHH`, so that no reader mistakes U+2028 for
+/// a line break or lets U+202E reverse the text. Invalid UTF-8 becomes U+FFFD, one for each maximal
+/// prefix of a character.
 pub(super) fn json(bytes: &[u8], out: &mut Vec<u8>) {
-    if !any(bytes, IN_QUOTES) {
+    if !needs_escape(bytes, IN_QUOTES) {
         return out.extend_from_slice(bytes);
     }
     for chunk in bytes.utf8_chunks() {
@@ -77,12 +80,12 @@ fn json_character(character: char, out: &mut Vec<u8>) {
     }
 }
 
-fn hex_escaped(bytes: &[u8], place: u8, out: &mut Vec<u8>) {
-    if !any(bytes, place) {
+fn hex_escaped(bytes: &[u8], context: u8, out: &mut Vec<u8>) {
+    if !needs_escape(bytes, context) {
         return out.extend_from_slice(bytes);
     }
     for &byte in bytes {
-        if SPECIAL[usize::from(byte)] & place != 0 {
+        if SPECIAL[usize::from(byte)] & context != 0 {
             let digit = |shift: u8| HEX_UPPER[usize::from(byte >> shift & 15)];
             out.extend_from_slice(&[b'\\', b'x', digit(4), digit(0)]);
         } else {
@@ -91,7 +94,7 @@ fn hex_escaped(bytes: &[u8], place: u8, out: &mut Vec<u8>) {
     }
 }
 
-/// Seconds with six decimals; what is below a microsecond is dropped.
+/// Appends a duration in seconds with six decimals, truncated to microseconds.
 pub(super) fn seconds(duration: Duration, out: &mut Vec<u8>) {
     let micros = padded::<6>(duration.subsec_micros().into());
     if duration.as_secs() < 10 {
@@ -105,7 +108,7 @@ pub(super) fn seconds(duration: Duration, out: &mut Vec<u8>) {
     out.extend_from_slice(&micros);
 }
 
-/// An IP address; one of IPv4 that is mapped into IPv6 as that of IPv4.
+/// Appends an IP address; an IPv4-mapped IPv6 address is written as IPv4.
 pub(super) fn ip(address: IpAddr, out: &mut Vec<u8>) {
     match address.to_canonical() {
         IpAddr::V4(address) => out.extend_from_slice(&ipv4(address)),
@@ -113,7 +116,8 @@ pub(super) fn ip(address: IpAddr, out: &mut Vec<u8>) {
     }
 }
 
-/// RFC 5952 §4: lower case, without leading zeros, the first of the longest runs of zeros as `::`.
+/// Appends an IPv6 address as in RFC 5952 §4: lower case, no leading zeros, and the first of the
+/// longest runs of zeros as `::`.
 fn ipv6(address: Ipv6Addr, out: &mut Vec<u8>) {
     let groups = address.segments();
     match longest_zeros(&groups) {
@@ -201,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_written_as_the_standard_library_does() {
+    fn addresses_match_the_standard_library() {
         let addresses = [
             "0.0.0.0",
             "192.0.2.255",

@@ -1,4 +1,4 @@
-//! Who may ask: nobody whom a browser was tricked into asking for, and nobody without the token.
+//! Access control: refuses requests forged by other sites in a browser, and those without the token.
 
 use std::net::IpAddr;
 
@@ -6,31 +6,31 @@ use super::http::{AdminAnswer, AdminRequest};
 use crate::config::admin::Token;
 use crate::http::message::head::Version;
 
-/// What needs no token: a look at the process itself, and the page that asks for the token.
+/// Paths without a token: the health of the process, and the page that asks for the token.
 const OPEN: [&str; 3] = ["/", "/healthz", "/readyz"];
 
-/// Judges requests.
+/// Checks whether requests are allowed.
 pub(crate) struct Guard(Option<Token>);
 
 impl Guard {
-    /// Asks for a token if there is one.
+    /// A guard that requires `token` if there is one.
     pub(crate) fn new(token: Option<Token>) -> Self {
         Self(token)
     }
 
-    /// The answer to a request that is refused.
+    /// Checks a request; returns the response if it is refused.
     pub(crate) fn check(&self, request: &AdminRequest) -> Result<(), AdminAnswer> {
-        // By a name of its own a page elsewhere can reach us, and read what we answer (DNS
-        // rebinding); with a token it still cannot.
+        // DNS rebinding: under its own host name, another site's page could reach this listener and
+        // read the responses. With a token it cannot.
         if self.0.is_none() && !names_this_machine(request) {
-            let what = "Host names another machine: ask for localhost or a loopback address\n";
+            let what = "Host names another machine: use localhost or a loopback address\n";
             return Err(AdminAnswer::text(403, what));
         }
         if !request.origins.iter().all(|origin| is_of(origin, &request.host)) {
-            return Err(AdminAnswer::text(403, "Origin: a page of another site asks\n"));
+            return Err(AdminAnswer::text(403, "Origin: requests from other sites are refused\n"));
         }
         let Some(token) = &self.0 else { return Ok(()) };
-        // Of two it could not be said which counts.
+        // Two would be ambiguous.
         let given = match request.authorizations.as_slice() {
             [one] => bearer(one),
             _ => None,
@@ -43,7 +43,7 @@ impl Guard {
     }
 }
 
-/// No browser leaves Host out.
+/// Whether Host is this machine. It may be absent in HTTP/1.0: browsers always send it.
 fn names_this_machine(request: &AdminRequest) -> bool {
     let host = host_of(&request.host);
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
@@ -52,7 +52,7 @@ fn names_this_machine(request: &AdminRequest) -> bool {
         || (host.is_empty() && request.version == Version::Http10)
 }
 
-/// Without the port.
+/// The host of an authority, without the port.
 fn host_of(authority: &str) -> &str {
     let end = match authority.find(']') {
         Some(close) => close + 1,
@@ -67,7 +67,8 @@ fn is_of(origin: &[u8], host: &str) -> bool {
     authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host.as_bytes()))
 }
 
-/// RFC 6750 §2.1; the name of the scheme in any case (RFC 9110 §11.1).
+/// The token of a Bearer authorization (RFC 6750 §2.1); the scheme is case-insensitive (RFC 9110
+/// §11.1).
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked(b"bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bearer_is_named_in_any_case() {
+    fn the_bearer_scheme_is_case_insensitive() {
         assert_eq!(bearer(b"bearer  x"), Some(&b"x"[..]));
         assert_eq!(bearer(b"Basic x"), None);
         assert_eq!(bearer(b"Bear"), None);

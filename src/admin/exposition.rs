@@ -2,28 +2,28 @@
 
 use std::fmt::{Display, Write as _};
 
-/// What a family of samples is.
+/// The type of a metric family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Type {
-    /// Only grows while the process lives.
+    /// Only increases during the life of the process.
     Counter,
     /// Goes up and down.
     Gauge,
-    /// Counts by size.
+    /// Counts observations in buckets.
     Histogram,
 }
 
 /// A label and its value.
 pub(crate) type Label<'a> = (&'a str, &'a str);
 
-/// A text while it is written.
+/// The text written so far.
 #[derive(Default)]
 pub(crate) struct Exposition {
     pub(crate) text: String,
 }
 
 impl Exposition {
-    /// Begins a family; its samples follow at once.
+    /// Starts a metric family; its samples must follow immediately.
     pub(crate) fn family(&mut self, name: &str, of: Type, help: &str) {
         let kind = match of {
             Type::Counter => "counter",
@@ -33,7 +33,7 @@ impl Exposition {
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    /// A sample of the family.
+    /// Writes a sample of the current family.
     pub(crate) fn sample(&mut self, name: &str, labels: &[Label<'_>], value: impl Display) {
         self.text.push_str(name);
         for (place, (label, value)) in labels.iter().enumerate() {
@@ -44,7 +44,7 @@ impl Exposition {
         let _ = writeln!(self.text, "{end} {value}");
     }
 
-    /// A family of one sample.
+    /// Writes a family with a single sample.
     pub(crate) fn one(&mut self, name: &str, of: Type, help: &str, value: impl Display) {
         self.family(name, of, help);
         self.sample(name, &[], value);

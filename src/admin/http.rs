@@ -1,4 +1,4 @@
-//! Requests to the admin listener and answers to them, on the parsers that clients get.
+//! Requests and responses of the admin listener, with the same parsers as for clients.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -21,15 +21,15 @@ use crate::relay::body::Body;
 use crate::relay::copy::{Broken, Meter};
 use crate::relay::head::read_head;
 
-/// For a request to come whole, and for an answer to be taken, from byte to byte.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The time limit for reading a request, and for each write of a response to make progress.
+const IO_TIMEOUT: Duration = Duration::from_secs(10);
 
 const LIMITS: Limits = Limits { head_bytes_max: 16 * 1024, fields_max: 100 };
 
-/// Nothing here takes a body; one as long as this is ignored.
+/// The longest body that is read and ignored, in bytes: no request here needs one.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// The client has left, or was given up.
+/// The client has disconnected or timed out.
 pub(crate) struct ClientGone;
 
 impl From<Broken> for ClientGone {
@@ -44,40 +44,40 @@ impl From<Elapsed> for ClientGone {
     }
 }
 
-/// What is asked for.
+/// The kind of a request's method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
-    /// To be told something, for HEAD without the body.
+    /// GET or HEAD.
     Get,
-    /// To do something.
+    /// POST.
     Post,
-    /// Something that nobody here does.
+    /// Any other method.
     Other,
 }
 
-/// Whether the connection goes on after an answer.
+/// Whether the connection persists after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum After {
-    /// It does, and an HTTP/1.0 client is told so.
+    /// It does, which an HTTP/1.0 client is told explicitly.
     Stays(Version),
-    /// It ends.
+    /// It is closed.
     Ends,
 }
 
-/// A request, its body left out.
+/// A request without its body.
 #[derive(Clone, Debug)]
 pub(crate) struct AdminRequest {
     pub(crate) verb: Verb,
-    /// Without the query, as it was sent.
+    /// Without the query, as sent.
     pub(crate) path: String,
-    /// Behind the question mark; empty without one.
+    /// The part after the question mark; empty if there is none.
     pub(crate) query: String,
-    /// Whom it is for; empty if it does not say.
+    /// The authority; empty if absent.
     pub(crate) host: String,
     pub(crate) version: Version,
-    /// What each Origin says.
+    /// The value of each Origin header.
     pub(crate) origins: Vec<Vec<u8>>,
-    /// What each Authorization says.
+    /// The value of each Authorization header.
     pub(crate) authorizations: Vec<Vec<u8>>,
     wants_body: bool,
     after: After,
@@ -110,28 +110,28 @@ impl AdminRequest {
     }
 }
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug)]
 pub(crate) struct AdminAnswer {
     pub(crate) status: u16,
     kind: &'static str,
-    /// Lines of the head besides the usual ones, each with its end.
+    /// Additional header lines, each with its CRLF.
     fields: &'static str,
     pub(crate) body: Cow<'static, str>,
 }
 
 impl AdminAnswer {
-    /// A text for people.
+    /// A plain text response.
     pub(crate) fn text(status: u16, body: impl Into<Cow<'static, str>>) -> Self {
         Self { status, kind: "text/plain; charset=utf-8", fields: "", body: body.into() }
     }
 
-    /// A text of another kind.
+    /// A 200 response with another content type.
     pub(crate) fn of_kind(kind: &'static str, body: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, ..Self::text(200, body) }
     }
 
-    /// The same with these lines in its head, each with its end.
+    /// The response with these additional header lines, each with its CRLF.
     pub(crate) fn with(self, fields: &'static str) -> Self {
         Self { fields, ..self }
     }
@@ -157,11 +157,11 @@ impl AdminAnswer {
     }
 }
 
-/// A connection of a client, between two requests.
+/// A client's connection.
 pub(crate) struct AdminExchange<'s> {
     stream: &'s mut Stream,
     input: Buffer,
-    /// What every wait is bounded by.
+    /// Limits every wait.
     pub(crate) timer: Timer,
 }
 
@@ -170,14 +170,14 @@ impl<'s> AdminExchange<'s> {
         Self { stream, input: Buffer::new(), timer: Timer::new() }
     }
 
-    /// The next request; what is none is answered here.
+    /// Reads the next request; an invalid one is answered here.
     pub(crate) async fn request(&mut self) -> Result<AdminRequest, ClientGone> {
         let activity = Activity::new();
         let meter = Meter::new(&activity);
         let read = {
             let (mut read, _) = self.stream.split();
             let reading = pin!(next(&mut read, &mut self.input, &meter));
-            self.timer.within(PATIENCE, reading).await?
+            self.timer.within(IO_TIMEOUT, reading).await?
         };
         match read {
             Ok(request) => Ok(request),
@@ -197,7 +197,7 @@ impl<'s> AdminExchange<'s> {
         Err(ClientGone)
     }
 
-    /// Answers it; says whether another one may follow.
+    /// Answers a request; an error if no other may follow.
     pub(crate) async fn answer(
         &mut self,
         request: &AdminRequest,
@@ -212,7 +212,7 @@ impl<'s> AdminExchange<'s> {
         let (_, mut write) = self.stream.split();
         {
             let writing = pin!(meter.write(&mut write, bytes.as_bytes()));
-            self.timer.while_active(PATIENCE, &activity, writing).await??;
+            self.timer.while_active(IO_TIMEOUT, &activity, writing).await??;
         }
         match after {
             After::Stays(_) => Ok(()),
@@ -221,7 +221,7 @@ impl<'s> AdminExchange<'s> {
     }
 }
 
-/// Reads a request, its body included.
+/// Reads a request including its body.
 async fn next(
     read: &mut ReadHalf<'_>,
     input: &mut Buffer,

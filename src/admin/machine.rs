@@ -1,23 +1,23 @@
-//! What this process costs its machine, as proc(5) has it. Nothing is known where that is not.
+//! Resource usage of this process, from proc(5); unknown on systems without it.
 
 use std::fs;
 
-/// What the kernel says of this process.
+/// Resource usage of this process.
 pub(crate) struct Process {
-    /// User and system time of all threads.
+    /// User and system time of all threads, in seconds.
     pub(crate) cpu_seconds: f64,
-    /// Memory that is in use.
+    /// Resident memory, in bytes.
     pub(crate) resident_bytes: u64,
-    /// Descriptors that are open.
+    /// The number of open descriptors.
     pub(crate) open_fds: usize,
-    /// Descriptors that may be.
+    /// The limit on open descriptors.
     pub(crate) max_fds: u64,
-    /// Since the epoch of Unix.
+    /// The start time, in seconds since the Unix epoch.
     pub(crate) start_seconds: f64,
 }
 
 impl Process {
-    /// Asks it.
+    /// Reads the current values; `None` without proc(5).
     pub(crate) fn read() -> Option<Self> {
         let status = fs::read_to_string("/proc/self/status").ok()?;
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
@@ -26,8 +26,8 @@ impl Process {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         Some(Self {
             cpu_seconds: cpu_seconds(&stat, hertz)?,
-            resident_bytes: number_behind(&status, "VmRSS:")? * 1024,
-            // The one that reads the directory is among them.
+            resident_bytes: number_after(&status, "VmRSS:")? * 1024,
+            // Without the descriptor that reads the directory.
             open_fds: fs::read_dir("/proc/self/fd").ok()?.count() - 1,
             max_fds: limit.current.unwrap_or(u64::MAX),
             start_seconds: start_seconds(&stat, &machine, hertz)?,
@@ -35,10 +35,11 @@ impl Process {
     }
 }
 
-/// A field of `proc_pid_stat(5)`, by its number there. The second one may hold anything.
+/// A field of `proc_pid_stat(5)`, by its number there. The second one, in parentheses, may contain
+/// anything.
 fn field(stat: &str, number: usize) -> Option<u64> {
-    let (_, behind) = stat.rsplit_once(')')?;
-    behind.split_whitespace().nth(number - 3)?.parse().ok()
+    let (_, after) = stat.rsplit_once(')')?;
+    after.split_whitespace().nth(number - 3)?.parse().ok()
 }
 
 fn cpu_seconds(stat: &str, hertz: u64) -> Option<f64> {
@@ -46,7 +47,7 @@ fn cpu_seconds(stat: &str, hertz: u64) -> Option<f64> {
 }
 
 fn start_seconds(stat: &str, machine: &str, hertz: u64) -> Option<f64> {
-    let boot = number_behind(machine, "btime")?;
+    let boot = number_after(machine, "btime")?;
     Some(seconds(boot * hertz + field(stat, 22)?, hertz))
 }
 
@@ -55,7 +56,7 @@ fn seconds(ticks: u64, hertz: u64) -> f64 {
     ticks as f64 / hertz as f64
 }
 
-fn number_behind(text: &str, name: &str) -> Option<u64> {
+fn number_after(text: &str, name: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()?.parse().ok()
 }
@@ -65,11 +66,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_counted_behind_a_name_that_holds_anything() {
+    fn fields_are_counted_after_a_name_with_parentheses() {
         let stat = "7 (a) b ( c) S 1 1 1 0 -1 4 5 6 7 8 250 50 0 0 20 0 4 0 1234 9 9";
         assert_eq!(cpu_seconds(stat, 100), Some(3.0));
         assert_eq!(start_seconds(stat, "cpu 1\nbtime 1000\n", 100), Some(1012.34));
-        assert_eq!(number_behind("Name: x\nVmRSS:\t  12 kB\n", "VmRSS:"), Some(12));
+        assert_eq!(number_after("Name: x\nVmRSS:\t  12 kB\n", "VmRSS:"), Some(12));
     }
 
     #[test]

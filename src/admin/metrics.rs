@@ -1,4 +1,4 @@
-//! `/metrics`: what is counted, for Prometheus.
+//! `/metrics`, in the text format of Prometheus.
 //!
 //! Series: some 130, 5 more for each route, 1 for each upstream, 12 for each endpoint. Nothing that a client sends becomes a
 //! label.
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::exposition::{Exposition, Type};
 use super::machine::Process;
-use super::state::{EndpointState, is_well, told};
+use super::state::{EndpointState, is_healthy, report};
 use crate::control::state::{ControlSnapshot, ControlState, ServingPhase};
 use crate::log::access_log::AccessLog;
 use crate::metrics::{Counter, EndpointMetrics, Histogram, Metrics};
@@ -21,67 +21,65 @@ use crate::upstream::endpoint::Endpoint;
 use crate::upstream::endpoint_set::Availability;
 use crate::upstream::health::Tick;
 
-/// A counter of a worker, and what it is called.
+/// The name, help text and value of a worker's counter.
 type Row = (&'static str, &'static str, fn(&Metrics) -> &Counter);
 
 const COUNTERS: [Row; 18] = [
     ("connections_accepted_total", "Client connections accepted.", |all| &all.accepted),
-    ("connections_refused_total", "Client connections reset: too many of their client.", |all| {
+    ("connections_refused_total", "Client connections reset: per-client limit reached.", |all| {
         &all.turned_away
     }),
-    ("connections_waited_total", "Client connections that had to wait for room.", |all| {
+    ("connections_waited_total", "Client connections that had to wait: limit reached.", |all| {
         &all.waited
     }),
-    ("accept_errors_total", "Failures to accept a connection.", |all| &all.accept_errors),
-    ("relays_opened_total", "Connections passed on as they are.", |all| &all.tcp_opened),
-    ("relays_refused_total", "Connections to be passed on that found no endpoint.", |all| {
+    ("accept_errors_total", "Errors from accepting a connection.", |all| &all.accept_errors),
+    ("relays_opened_total", "TCP connections relayed.", |all| &all.tcp_opened),
+    ("relays_refused_total", "TCP connections closed for lack of an endpoint.", |all| {
         &all.tcp_refused
     }),
-    ("requests_read_total", "Requests read, refused ones not included.", |all| &all.requests),
-    ("head_timeouts_total", "Heads of requests that did not come whole in time.", |all| {
+    ("requests_read_total", "Requests read, without refused ones.", |all| &all.requests),
+    ("head_timeouts_total", "Requests whose headers were not complete in time.", |all| {
         &all.head_timeouts
     }),
-    ("aliased_fields_total", "Fields left out that an endpoint could take for others.", |all| {
+    ("aliased_fields_total", "Headers removed that could be mistaken for others.", |all| {
         &all.aliases
     }),
-    ("retries_total", "Attempts beyond the first of their request.", |all| &all.retries),
-    ("failed_attempts_total", "Attempts that failed, whoever was to blame.", |all| {
+    ("retries_total", "Attempts after the first of a request.", |all| &all.retries),
+    ("failed_attempts_total", "Attempts that failed, for whatever reason.", |all| {
         &all.failed_attempts
     }),
     ("local_failures_total", "Attempts for which this machine had no descriptor or port.", |all| {
         &all.local_failures
     }),
-    ("cut_answers_total", "Answers that ended short of their length.", |all| &all.cut_answers),
+    ("cut_answers_total", "Responses that ended before their full length.", |all| &all.cut_answers),
     ("upstream_connections_opened_total", "Connections to endpoints opened.", |all| &all.connects),
-    ("upstream_connections_reused_total", "Attempts on a connection used before.", |all| {
-        &all.reuses
-    }),
+    ("upstream_connections_reused_total", "Attempts on a reused connection.", |all| &all.reuses),
     ("upstream_sent_bytes_total", "Bytes sent to endpoints from clients.", |all| &all.bytes_up),
     ("client_sent_bytes_total", "Bytes sent to clients from endpoints.", |all| &all.bytes_down),
-    ("spliced_bytes_total", "Bytes among both that were passed on unseen.", |all| {
+    ("spliced_bytes_total", "Bytes of both that were moved with splice(2).", |all| {
         &all.bytes_spliced
     }),
 ];
 
-/// A number of an endpoint, and what it is called.
+/// The name, type, help text and value of an endpoint's metric.
 type EndpointRow = (&'static str, Type, &'static str, fn(&EndpointMetrics) -> u64);
 
 const OF_ENDPOINTS: [EndpointRow; 6] = [
     ("requests_total", Type::Counter, "Attempts at an endpoint.", |own| own.begun.get()),
     ("failures_total", Type::Counter, "Attempts that the endpoint failed.", |own| own.failed.get()),
-    ("requests_in_flight", Type::Gauge, "Attempts under way.", EndpointMetrics::in_flight),
-    ("connections_idle", Type::Gauge, "Idle connections, a second ago at most.", |own| {
+    ("requests_in_flight", Type::Gauge, "Attempts in progress.", EndpointMetrics::in_flight),
+    ("connections_idle", Type::Gauge, "Idle connections, at most a second ago.", |own| {
         own.idle.get()
     }),
     ("connections_opened_total", Type::Counter, "Connections opened.", |own| own.connects.get()),
-    ("connections_reused_total", Type::Counter, "Attempts on a used connection.", |own| {
+    ("connections_reused_total", Type::Counter, "Attempts on a reused connection.", |own| {
         own.reuses.get()
     }),
 ];
 
 const CLASSES: [(usize, &str); 5] = [(1, "1xx"), (2, "2xx"), (3, "3xx"), (4, "4xx"), (5, "5xx")];
 
-/// What is true now.
+/// Writes the current metrics.
 pub(crate) fn write(control_state: &ControlState) -> String {
     let mut out = Exposition::default();
     let facts = control_state.facts();
@@ -89,7 +87,7 @@ pub(crate) fn write(control_state: &ControlState) -> String {
     for (name, help, counter) in COUNTERS {
         out.one(&format!("evener_{name}"), Type::Counter, help, control_state.sum(counter));
     }
-    of_answers(&mut out, control_state);
+    of_responses(&mut out, control_state);
     of_log(&mut out, control_state);
     let names = names(&facts.plan);
     of_routes(&mut out, &facts.plan, &names);
@@ -100,7 +98,7 @@ pub(crate) fn write(control_state: &ControlState) -> String {
     out.text
 }
 
-/// How many responses took at most so many seconds, and all of them together.
+/// The cumulative buckets of request durations, each with its bound in seconds, and their sum.
 pub(crate) fn cumulated(metrics: &[Arc<Metrics>]) -> (Vec<(Option<f64>, u64)>, f64) {
     let mut counts = vec![0; Histogram::BOUNDS.len() + 1];
     let mut micros = 0;
@@ -123,10 +121,10 @@ fn seconds(micros: u64) -> f64 {
 }
 
 fn of_balancer(out: &mut Exposition, control_state: &ControlState, facts: &ControlSnapshot) {
-    out.family("evener_build_info", Type::Gauge, "Which Evener this is.");
+    out.family("evener_build_info", Type::Gauge, "The version of Evener.");
     out.sample("evener_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     let rows = [
-        ("config_generation", "Configurations followed so far.", facts.generation),
+        ("config_generation", "Configurations loaded so far.", facts.generation),
         (
             "config_last_reload_refused",
             "Whether the last reload was refused.",
@@ -134,14 +132,14 @@ fn of_balancer(out: &mut Exposition, control_state: &ControlState, facts: &Contr
         ),
         (
             "draining",
-            "Whether no more connections are taken.",
+            "Whether the process is draining.",
             u64::from(facts.phase == ServingPhase::Draining),
         ),
         ("threads", "Worker threads.", control_state.metrics.len() as u64),
         ("connections_active", "Client connections open.", control_state.limiter.open() as u64),
         (
             "connections_max",
-            "Client connections there may be.",
+            "Limit on client connections.",
             control_state.limiter.connections_max() as u64,
         ),
     ];
@@ -154,16 +152,16 @@ fn of_log(out: &mut Exposition, control_state: &ControlState) {
     let counts = control_state.access_log.as_ref().and_then(AccessLog::counts);
     let Some((written, dropped)) = counts else { return };
     let name = "evener_access_log_lines_total";
-    out.family(name, Type::Counter, "Lines of the access log, by what has become of them.");
+    out.family(name, Type::Counter, "Lines of the access log, written or dropped.");
     out.sample(name, &[("result", "written")], written);
     out.sample(name, &[("result", "dropped")], dropped);
 }
 
-fn of_answers(out: &mut Exposition, control_state: &ControlState) {
+fn of_responses(out: &mut Exposition, control_state: &ControlState) {
     let name = "evener_responses_total";
-    out.family(name, Type::Counter, "Responses by class, our own included.");
-    for (place, class) in CLASSES {
-        let count = control_state.sum(|counts| &counts.responses[place]);
+    out.family(name, Type::Counter, "Responses by class, including generated ones.");
+    for (index, class) in CLASSES {
+        let count = control_state.sum(|counts| &counts.responses[index]);
         out.sample(name, &[("class", class)], count);
     }
     let of_rejects = |out: &mut Exposition, name, help, of: fn(&Metrics) -> &[Counter]| {
@@ -178,7 +176,7 @@ fn of_answers(out: &mut Exposition, control_state: &ControlState) {
     let help = "Responses refused, by the rule they break.";
     of_rejects(out, "evener_bad_responses_total", help, |counts| &counts.bad_responses);
     let name = "evener_upstream_connections_dropped_total";
-    out.family(name, Type::Counter, "Connections to endpoints not kept though they could go on.");
+    out.family(name, Type::Counter, "Reusable connections to endpoints that were closed.");
     let full = control_state.sum(|counts| &counts.pool_full);
     out.sample(name, &[("reason", "pool_full")], full);
     out.sample(
@@ -187,7 +185,7 @@ fn of_answers(out: &mut Exposition, control_state: &ControlState) {
         control_state.sum(|counts| &counts.pool_not_quiet),
     );
     let name = "evener_request_duration_seconds";
-    let help = "From the first byte of a request to the last of its response.";
+    let help = "From the first byte of a request to the last byte of its response.";
     out.family(name, Type::Histogram, help);
     let (buckets, sum) = cumulated(&control_state.metrics);
     for (bound, count) in &buckets {
@@ -198,7 +196,7 @@ fn of_answers(out: &mut Exposition, control_state: &ControlState) {
     out.sample(&format!("{name}_count"), &[], buckets.last().map_or(0, |(_, count)| *count));
 }
 
-/// What the upstreams are called: relays may share a name, labels must not.
+/// The names of the upstreams as labels: relays may share a name, but labels must be unique.
 fn names(plan: &Plan) -> Vec<String> {
     let mut seen: HashMap<&str, usize> = HashMap::new();
     let name = |upstream: &Arc<Upstream>| upstream.name.to_string();
@@ -213,8 +211,8 @@ fn of_routes(out: &mut Exposition, plan: &Plan, names: &[String]) {
     let name = "evener_requests_total";
     out.family(name, Type::Counter, "Requests answered, by route, upstream and class of response.");
     for route in plan.routes.iter() {
-        for (place, class) in CLASSES {
-            let count: u64 = route.counts.iter().map(|own| own.responses[place].get()).sum();
+        for (index, class) in CLASSES {
+            let count: u64 = route.counts.iter().map(|own| own.responses[index].get()).sum();
             let upstream = names[route.upstream.index()].as_str();
             let labels = [("route", &*route.name), ("upstream", upstream), ("class", class)];
             out.sample(name, &labels, count);
@@ -239,15 +237,15 @@ fn of_endpoints(out: &mut Exposition, plan: &Plan, names: &[String], now: Tick) 
         out.sample(name, &[("upstream", label)], u8::from(is));
     }
     let name = "evener_endpoint_up";
-    out.family(name, Type::Gauge, "Whether an endpoint is well; drained ones may be.");
+    out.family(name, Type::Gauge, "Whether an endpoint is healthy, even if drained.");
     for (upstream, address, _, endpoint) in &rows {
         let labels = [("upstream", *upstream), ("endpoint", address.as_str())];
-        out.sample(name, &labels, u8::from(is_well(endpoint, now)));
+        out.sample(name, &labels, u8::from(is_healthy(endpoint, now)));
     }
     let name = "evener_endpoint_state";
-    out.family(name, Type::Gauge, "1 for the state that an endpoint is in.");
+    out.family(name, Type::Gauge, "1 for the current state of an endpoint.");
     for (upstream, address, own, endpoint) in &rows {
-        let is = told(endpoint, own, now).state;
+        let is = report(endpoint, own, now).state;
         for state in EndpointState::ALL {
             let endpoint = [("upstream", *upstream), ("endpoint", address.as_str())];
             let labels = [endpoint[0], endpoint[1], ("state", state.name())];
@@ -269,8 +267,8 @@ fn of_process(out: &mut Exposition, process: &Process) {
     out.one("process_cpu_seconds_total", Type::Counter, help, process.cpu_seconds);
     let name = "process_resident_memory_bytes";
     out.one(name, Type::Gauge, "Memory in use.", process.resident_bytes);
-    out.one("process_open_fds", Type::Gauge, "Descriptors open.", process.open_fds);
-    out.one("process_max_fds", Type::Gauge, "Descriptors there may be.", process.max_fds);
-    let help = "When the process started, since the epoch of Unix.";
+    out.one("process_open_fds", Type::Gauge, "Open descriptors.", process.open_fds);
+    out.one("process_max_fds", Type::Gauge, "Limit on open descriptors.", process.max_fds);
+    let help = "Start time of the process since the Unix epoch.";
     out.one("process_start_time_seconds", Type::Gauge, help, process.start_seconds);
 }

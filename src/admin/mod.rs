@@ -1,5 +1,4 @@
-//! The admin listener: a thread of its own, that answers what is asked of a balancer at work and
-//! takes commands for endpoints.
+//! The admin listener: serves metrics, status and health, and takes commands, on its own thread.
 
 mod access;
 mod endpoint_commands;
@@ -40,67 +39,68 @@ use access::Guard;
 use endpoint_commands::EndpointCommand;
 use http::{AdminAnswer, AdminExchange, AdminRequest, ClientGone, Verb};
 
-/// Connections at a time; more wait in the kernel's queue.
+/// The most concurrent connections; more wait in the kernel's queue.
 const CONNECTIONS_MAX: NonZeroUsize = NonZeroUsize::new(32).expect("is not 0");
 
-/// How long a connection may go on with requests; while more than half of those there may be are open,
-/// each is for one request only.
+/// How long a connection may be used for requests. While more than half of [`CONNECTIONS_MAX`] are
+/// open, each is closed after one request.
 const STAY_MAX: Duration = Duration::from_secs(60);
 
-/// For a reload to be carried out.
+/// How long to wait for the result of a reload.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// After a failure to accept.
+/// The pause after an error from accepting.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const PAGE: &str = include_str!("page.html");
 
-/// Nothing from elsewhere, and nowhere else to go.
+/// The page loads nothing from other sites and sends nothing to them.
 const PAGE_POLICY: &str = "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'; \
                            script-src 'unsafe-inline'; connect-src 'self'; img-src data:; \
                            base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n";
 
-/// The listener, bound.
+/// The bound listener, not yet serving.
 pub(crate) struct Bound {
     configured: Address,
     address: Address,
     socket: Socket,
-    file: File,
+    file: FileOwner,
     token: Option<Token>,
 }
 
-/// The listener, open until this is dropped: after a drain, so that it can be watched.
+/// The serving listener, closed when dropped: only after a drain, so that the drain can be observed.
 pub(crate) struct Admin {
     configured: Address,
     bound: Address,
     socket: Socket,
-    file: File,
-    /// Its thread ends when this is dropped.
+    file: FileOwner,
+    /// Its thread stops when this is dropped.
     _stop: oneshot::Sender<()>,
 }
 
-/// Whose the file of a unix socket is.
+/// Which process owns the file of a Unix socket, and removes it on exit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum File {
-    /// Of this process.
+enum FileOwner {
+    /// This process.
     Ours,
-    /// Of the one that goes on.
+    /// The other process of an upgrade.
     Theirs,
 }
 
 impl Admin {
-    /// Binds it, unless another process has left it; a unix socket is for its owner only.
+    /// Binds the listener, unless another process has handed it over. A Unix socket is accessible only
+    /// to its owner.
     pub(crate) fn bind(
         address: &Address,
         left: Option<InheritedListener>,
         token: Option<Token>,
     ) -> Result<Bound, StartError> {
         let fault = |error| StartError::Bind(address.clone(), error);
-        // Before it is there, so that nobody gets in between.
+        // Set before the socket exists, so that it is never accessible to others.
         let before = umask(Mode::RWXG | Mode::RWXO | Mode::XUSR);
         let (bound, file) = match left.filter(|left| left.configured == *address) {
-            Some(left) => (left.for_workers(1), File::Theirs),
-            None => (listen::bind(address, 1), File::Ours),
+            Some(left) => (left.for_workers(1), FileOwner::Theirs),
+            None => (listen::bind(address, 1), FileOwner::Ours),
         };
         umask(before);
         let mut bound = bound.map_err(fault)?;
@@ -109,16 +109,16 @@ impl Admin {
         Ok(Bound { configured, address: bound.address, socket, file, token })
     }
 
-    /// For another process to go on with.
+    /// Lends the listener to another process.
     pub(crate) fn lend(&self) -> LentListener<'_> {
         let Self { configured, bound, socket, .. } = self;
         LentListener { configured, bound, socket: socket.as_fd() }
     }
 
-    /// Leaves it to another process, if that answers there; else nobody does from now on.
+    /// Leaves the listener to another process if that has taken it over; otherwise closes it.
     pub(crate) fn leave(mut self, addresses: &[String]) {
         if addresses.contains(&self.bound.to_string()) {
-            self.file = File::Theirs;
+            self.file = FileOwner::Theirs;
         } else {
             let bound = &self.bound;
             log::warn!("the admin listener on {bound} has ended: it was not taken over");
@@ -127,18 +127,18 @@ impl Admin {
 }
 
 impl Bound {
-    /// Leaves nothing behind where nothing comes of it.
+    /// Removes the socket's file after a failed start.
     pub(crate) fn abandon(&self) {
-        let ours = self.file == File::Ours;
+        let ours = self.file == FileOwner::Ours;
         remove_socket_files(ours.then_some(&self.address).into_iter());
     }
 
-    /// Where that is.
+    /// The bound address.
     pub(crate) fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Starts to answer.
+    /// Starts serving.
     pub(crate) fn open(
         self,
         control_state: Arc<ControlState>,
@@ -147,47 +147,47 @@ impl Bound {
         let Self { configured, address, socket, token, .. } = self;
         let (lent, (stop, stopped)) = (socket.try_clone()?, oneshot::channel());
         let work = move || {
-            let desk = Desk { guard: Guard::new(token), control_state, control };
-            if let Err(error) = run(socket, desk, stopped) {
+            let service = AdminService { guard: Guard::new(token), control_state, control };
+            if let Err(error) = run(socket, service, stopped) {
                 log::error!("the admin listener has ended: {error}");
             }
         };
         thread::Builder::new().name("admin".to_owned()).spawn(work)?;
         log::info!("admin on {address}");
-        Ok(Admin { configured, bound: address, socket: lent, file: File::Ours, _stop: stop })
+        Ok(Admin { configured, bound: address, socket: lent, file: FileOwner::Ours, _stop: stop })
     }
 }
 
 impl Drop for Admin {
     fn drop(&mut self) {
-        let ours = self.file == File::Ours;
+        let ours = self.file == FileOwner::Ours;
         remove_socket_files(ours.then_some(&self.bound).into_iter());
     }
 }
 
-fn run(socket: Socket, desk: Desk, stopped: oneshot::Receiver<()>) -> io::Result<()> {
+fn run(socket: Socket, service: AdminService, stopped: oneshot::Receiver<()>) -> io::Result<()> {
     let builder = &mut tokio::runtime::Builder::new_current_thread();
     builder.enable_all().build_local(LocalOptions::default())?.block_on(async {
         let listener = ListeningSocket::register(socket)?;
         tokio::select! {
-            () = accept(&listener, Rc::new(desk)) => {}
+            () = accept(&listener, Rc::new(service)) => {}
             _ = stopped => {}
         }
         Ok(())
     })
 }
 
-async fn accept(listener: &ListeningSocket, desk: Rc<Desk>) {
+async fn accept(listener: &ListeningSocket, service: Rc<AdminService>) {
     let limiter =
         ConnectionLimiter::new(Capacity { connections_max: CONNECTIONS_MAX, per_client_max: None });
     loop {
         let permit = limiter.enter().await;
         match listener.accept().await {
             Ok((stream, _)) => {
-                let (desk, limiter) = (Rc::clone(&desk), Arc::clone(&limiter));
+                let (service, limiter) = (Rc::clone(&service), Arc::clone(&limiter));
                 spawn_local(async move {
-                    // Why a client left is of no interest.
-                    let _ = desk.serve(stream, &limiter).await;
+                    // Why a client disconnects does not matter.
+                    let _ = service.serve(stream, &limiter).await;
                     drop(permit);
                 });
             }
@@ -199,14 +199,14 @@ async fn accept(listener: &ListeningSocket, desk: Rc<Desk>) {
     }
 }
 
-/// What answers are made of.
-struct Desk {
+/// Handles requests.
+struct AdminService {
     guard: Guard,
     control_state: Arc<ControlState>,
     control: Arc<Inbox>,
 }
 
-impl Desk {
+impl AdminService {
     async fn serve(
         &self,
         mut stream: Stream,
@@ -214,7 +214,7 @@ impl Desk {
     ) -> Result<(), ClientGone> {
         let began = Instant::now();
         let mut exchange = AdminExchange::new(&mut stream);
-        // Nobody keeps others out by staying.
+        // Bounded, so that no client blocks the others by staying connected.
         while began.elapsed() < STAY_MAX {
             let request = exchange.request().await?;
             let answer = match self.guard.check(&request) {
@@ -256,32 +256,32 @@ impl Desk {
             _ => match (command, request.verb) {
                 (Some(command), Verb::Post) => command.follow(&self.control_state),
                 (Some(_), _) => AdminAnswer::text(405, "only POST\n").with("Allow: POST\r\n"),
-                (None, _) => AdminAnswer::text(404, "not here\n"),
+                (None, _) => AdminAnswer::text(404, "not found\n"),
             },
         }
     }
 
-    /// Has the control thread do it: that is where reloads are done.
+    /// Asks the control thread for a reload and waits for the result.
     async fn reload(&self, query: &str, timer: &mut Timer) -> AdminAnswer {
         let reload = match query {
             "" | "dry_run=0" => Reload::Follow,
             "dry_run=1" => Reload::Preview,
-            _ => return AdminAnswer::text(400, "the query may be dry_run=1, and nothing else\n"),
+            _ => return AdminAnswer::text(400, "invalid query: expected dry_run=1 or nothing\n"),
         };
         let (sender, outcome) = oneshot::channel();
         if self.control.request(ControlCommand::ReloadFor(reload, sender)).is_err() {
-            return AdminAnswer::text(503, "too much is asked for already\n");
+            return AdminAnswer::text(503, "too many commands are pending\n");
         }
         let lines =
             |lines: Vec<String>| lines.iter().fold(String::new(), |all, line| all + line + "\n");
         match timer.within(RELOAD_TIMEOUT, outcome).await {
             Ok(Ok(Ok(changes))) if changes.is_empty() => {
-                AdminAnswer::text(200, "nothing is different\n")
+                AdminAnswer::text(200, "nothing has changed\n")
             }
             Ok(Ok(Ok(changes))) => AdminAnswer::text(200, lines(changes)),
             Ok(Ok(Err(reasons))) => AdminAnswer::text(422, lines(reasons)),
-            Ok(Err(_)) => AdminAnswer::text(503, "ending\n"),
-            Err(_) => AdminAnswer::text(503, "no answer yet: /status will have it\n"),
+            Ok(Err(_)) => AdminAnswer::text(503, "shutting down\n"),
+            Err(_) => AdminAnswer::text(503, "no result yet: see /status\n"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `/status`: everything there is to be told, as JSON.
+//! `/status`: the whole state of the balancer, as JSON.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::metrics::cumulated;
-use super::state::told;
+use super::state::report;
 use crate::control::state::{ControlState, ServingPhase};
 use crate::log::access_log::AccessLog;
 use crate::metrics::{Counter, EndpointMetrics};
@@ -18,7 +18,7 @@ use crate::upstream::endpoint_set::Availability;
 use crate::upstream::health::Tick;
 use crate::upstream::{Traffic, Upstream};
 
-/// The classes of responses, with their place among the counters.
+/// The classes of responses, with their index among the counters.
 const CLASSES: [(usize, &str); 5] = [(1, "1xx"), (2, "2xx"), (3, "3xx"), (4, "4xx"), (5, "5xx")];
 
 #[derive(Serialize)]
@@ -137,7 +137,7 @@ struct Failed {
     what: String,
 }
 
-/// What is true now.
+/// Writes the current status.
 pub(crate) fn write(control_state: &ControlState) -> Result<String, serde_json::Error> {
     let facts = control_state.facts();
     let now = control_state.epoch.tick(Instant::now());
@@ -187,11 +187,11 @@ fn requests(control_state: &ControlState, plan: &Plan) -> Requests {
     let http = plan.upstreams.iter().filter(|upstream| upstream.traffic == Traffic::Http);
     let endpoints = http.flat_map(|upstream| upstream.endpoints.iter());
     let in_flight = endpoints.map(in_flight).sum();
-    let class = |place: usize| control_state.sum(|counts| &counts.responses[place]);
+    let class = |index: usize| control_state.sum(|counts| &counts.responses[index]);
     Requests {
         total: control_state.sum(|counts| &counts.requests),
         in_flight,
-        classes: CLASSES.iter().map(|(place, name)| (*name, class(*place))).collect(),
+        classes: CLASSES.iter().map(|(index, name)| (*name, class(*index))).collect(),
         retries: control_state.sum(|counts| &counts.retries),
         failed_attempts: control_state.sum(|counts| &counts.failed_attempts),
         cut_answers: control_state.sum(|counts| &counts.cut_answers),
@@ -208,7 +208,7 @@ fn latency(control_state: &ControlState) -> Latency {
     Latency { buckets, sum_seconds, count }
 }
 
-/// Those that there were.
+/// The rejects that have occurred.
 fn rejects(control_state: &ControlState) -> BTreeMap<String, u64> {
     let count = |reject: Reject| control_state.sum(|counts| &counts.rejects[reject as usize]);
     let counted = Reject::ALL.into_iter().map(|reject| (reject.name(), count(reject)));
@@ -246,7 +246,7 @@ fn of_upstream(upstream: &Upstream, now: Tick) -> OfUpstream {
 }
 
 fn of_endpoint(endpoint: &Endpoint, upstream: &Upstream, now: Tick) -> OfEndpoint {
-    let (record, told) = (&endpoint.record, told(endpoint, upstream, now));
+    let (record, report) = (&endpoint.record, report(endpoint, upstream, now));
     let failed = record.failures.last().into_iter();
     OfEndpoint {
         name: endpoint.name.to_string(),
@@ -254,10 +254,10 @@ fn of_endpoint(endpoint: &Endpoint, upstream: &Upstream, now: Tick) -> OfEndpoin
         address: endpoint.address.to_string(),
         weight: endpoint.weight.get(),
         backup: endpoint.role == Role::Backup,
-        state: told.state.name(),
-        why: told.why,
-        since_seconds: told.since.map(|since| between(since, now)),
-        until_seconds: told.until.map(|until| between(now, until)),
+        state: report.state.name(),
+        why: report.why,
+        since_seconds: report.since.map(|since| between(since, now)),
+        until_seconds: report.until.map(|until| between(now, until)),
         requests: record.begun(),
         failures: record.total(|counts| counts.failed.get()),
         in_flight: in_flight(endpoint),
@@ -272,7 +272,7 @@ fn of_endpoint(endpoint: &Endpoint, upstream: &Upstream, now: Tick) -> OfEndpoin
     }
 }
 
-/// In seconds.
+/// The time between two ticks, in seconds.
 fn between(from: Tick, to: Tick) -> f64 {
     std::time::Duration::from_millis(to.as_millis().saturating_sub(from.as_millis())).as_secs_f64()
 }

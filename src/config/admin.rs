@@ -1,4 +1,4 @@
-//! Where the admin listener is, and the secret it asks for.
+//! The admin listener's address and token.
 
 use std::fmt;
 use std::fs::File;
@@ -11,7 +11,7 @@ use super::sources::Sources;
 use super::value::{self, Resolve};
 use crate::address::Address;
 
-/// The longest secret.
+/// The longest token, in bytes.
 const TOKEN_BYTES_MAX: usize = 256;
 
 /// The admin listener.
@@ -19,12 +19,12 @@ const TOKEN_BYTES_MAX: usize = 256;
 pub struct Admin {
     /// Where it listens.
     pub address: Address,
-    /// The file that holds its secret.
+    /// The file with its token, if it requires one.
     pub token_file: Option<PathBuf>,
 }
 
 impl Admin {
-    /// The one that is asked for.
+    /// The admin listener that is configured, if any.
     pub(super) fn of(
         sources: &Sources,
         resolve: Resolve<'_>,
@@ -34,34 +34,36 @@ impl Admin {
         let Some(text) = &sources.flags.admin else {
             if token_file.is_some() {
                 let place = sources.place("admin-token-file");
-                mistakes.add(&place, "there is nothing to guard: --admin is not given");
+                mistakes.add(&place, "has no effect without --admin");
             }
             return None;
         };
         let place = sources.place("admin");
         let mut addresses = mistakes.take(&place, value::addresses(text, resolve))?.into_iter();
         let (Some(address), None) = (addresses.next(), addresses.next()) else {
-            mistakes.add(&place, format!("{text:?} is more than one address: write one of them"));
+            mistakes
+                .add(&place, format!("{text:?} resolves to several addresses: give one of them"));
             return None;
         };
         if let Address::Tcp(tcp) = &address
             && !tcp.ip().is_loopback()
             && token_file.is_none()
         {
-            let what = format!("{tcp} can be reached from outside: give --admin-token-file, too");
+            let what =
+                format!("{tcp} is reachable from other machines: --admin-token-file is required");
             mistakes.add(&place, what);
         }
         Some(Self { address, token_file })
     }
 }
 
-/// The secret that a client of the admin listener has to know.
+/// The secret that clients of the admin listener must send.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(Box<[u8]>);
 
 impl Token {
-    /// Reads it from a file that nobody else may read: 1 to 256 visible bytes, and white space
-    /// around them that does not count.
+    /// Reads a token of 1 to 256 visible ASCII characters, ignoring surrounding white space, from a
+    /// file that others cannot read.
     pub fn read(path: &Path) -> Result<Self, String> {
         let shown = path.display();
         let read = || {
@@ -72,23 +74,23 @@ impl Token {
             Ok((mode, text))
         };
         let (mode, text) = read().map_err(|error: std::io::Error| format!("{shown}: {error}"))?;
-        // A group may read it: that is how Kubernetes mounts a secret for who is not root.
+        // The group may read it, since Kubernetes mounts secrets for non-root users that way.
         if mode & 0o037 != 0 {
             return Err(format!(
-                "{shown} is open to others (mode {:o}): chmod 600 it, or 640",
+                "{shown} is accessible to others (mode {:o}): chmod it to 600 or 640",
                 mode & 0o777
             ));
         }
         let token = text.trim_ascii();
         let fits = (1..=TOKEN_BYTES_MAX).contains(&token.len());
         if !fits || !token.iter().all(u8::is_ascii_graphic) {
-            let what = "holds no token: write 1 to 256 visible ASCII characters";
+            let what = "must contain a token of 1 to 256 visible ASCII characters";
             return Err(format!("{shown} {what}"));
         }
         Ok(Self(token.into()))
     }
 
-    /// Whether `given` is the same. How long that takes says nothing about how much of it is.
+    /// Whether `given` is the token, compared in constant time.
     pub fn is(&self, given: &[u8]) -> bool {
         let differing = self.0.iter().zip(given).fold(0, |all, (a, b)| all | (a ^ b));
         self.0.len() == given.len() && std::hint::black_box(differing) == 0

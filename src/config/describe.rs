@@ -1,4 +1,4 @@
-//! What a configuration says, in words: for `--test`, and for what changes with another one.
+//! Describes a configuration in text: for `--test`, and for the changes made by a reload.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -13,16 +13,16 @@ use crate::upstream::endpoint::{Endpoint, Role};
 use crate::upstream::settings::{Check, ServerErrors};
 use crate::upstream::{Traffic, Upstream};
 
-/// Something that a configuration says.
+/// One line of a configuration's description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// Of what: no other item has the same.
+    /// What it is about; unique among the items.
     pub subject: String,
-    /// What is true of it.
+    /// Its settings.
     pub predicate: String,
 }
 
-/// What would run, an item a line.
+/// Describes what would run, one line per item.
 pub fn summary(config: &Config) -> String {
     items(config).iter().fold(String::new(), |mut out, Item { subject, predicate }| {
         let _ = writeln!(out, "{subject}: {predicate}");
@@ -30,7 +30,7 @@ pub fn summary(config: &Config) -> String {
     })
 }
 
-/// What is different in `next`, a line each: what is added (`+`), taken out (`-`) or changed (`~`).
+/// Lists what is added (`+`), removed (`-`) or changed (`~`) in `next`, one line each.
 pub fn difference(now: &Config, next: &Config) -> Vec<String> {
     let (now, next) = (items(now), items(next));
     let of = |items: &[Item]| -> BTreeMap<String, String> {
@@ -51,7 +51,7 @@ fn items(config: &Config) -> Vec<Item> {
     let mut seen: HashMap<String, usize> = HashMap::new();
     let mut items = listed(config);
     for Item { subject, .. } in &mut items {
-        // Two listeners on port 0 are two.
+        // Two listeners on port 0 have the same address but are different.
         let count = seen.entry(subject.clone()).or_default();
         *count += 1;
         if *count > 1 {
@@ -98,12 +98,12 @@ fn item(subject: impl Into<String>, predicate: impl std::fmt::Display) -> Item {
 
 fn of_route(route: &Route, plan: &Plan) -> Item {
     let upstream = plan.upstream(route.upstream);
-    let mut says = format!("to {}", upstream.name);
+    let mut text = format!("to {}", upstream.name);
     if let Some(prefix) = &route.strips {
-        let _ = write!(says, ", without {prefix}");
+        let _ = write!(text, ", without {prefix}");
     }
     if let Some(host) = &route.host_header {
-        let _ = write!(says, ", Host {host}");
+        let _ = write!(text, ", Host {host}");
     }
     let (own, usual) = (&route.timeouts, &upstream.timeouts);
     let rows = [
@@ -112,12 +112,12 @@ fn of_route(route: &Route, plan: &Plan) -> Item {
         ("tunnel", own.tunnel, usual.tunnel),
     ];
     for (name, own, _) in rows.iter().filter(|(_, own, usual)| own != usual) {
-        let _ = write!(says, ", {name} timeout {}", time(*own));
+        let _ = write!(text, ", {name} timeout {}", time(*own));
     }
-    item(format!("route {}", route.name), says)
+    item(format!("route {}", route.name), text)
 }
 
-/// An upstream and its endpoints.
+/// Describes an upstream and its endpoints.
 pub(super) fn of_upstream(upstream: &Upstream) -> impl Iterator<Item = Item> {
     let Upstream { name, policy, timeouts, thresholds, keeping, .. } = upstream;
     let is_tcp = upstream.traffic == Traffic::Tcp;
@@ -127,26 +127,26 @@ pub(super) fn of_upstream(upstream: &Upstream) -> impl Iterator<Item = Item> {
         Check::Http(path) if !is_tcp => format!("GET {path} every {interval} as a check"),
         Check::Tcp | Check::Http(_) => format!("a connection every {interval} as a check"),
     };
-    let mut says = policy.name().to_owned();
+    let mut text = policy.name().to_owned();
     if is_tcp {
-        says.push_str(", TCP");
+        text.push_str(", TCP");
     }
     if let Some(version) = upstream.announces {
-        let _ = write!(says, ", PROXY protocol {version:?}");
+        let _ = write!(text, ", PROXY protocol {version:?}");
     }
     let errors = match upstream.server_errors {
-        ServerErrors::Failures if !is_tcp => " (500-599 among them)",
+        ServerErrors::Failures if !is_tcp => " (including 500-599)",
         _ => "",
     };
     let (fails, out) = (thresholds.fails_max, time(thresholds.fail_timeout));
-    let _ = write!(says, ", {check}, {fails} failures in a row{errors} eject for {out}");
+    let _ = write!(text, ", {check}, {fails} failures in a row{errors} eject for {out}");
     let (connect, tunnel) = (time(timeouts.connect), time(timeouts.tunnel));
     if is_tcp {
-        let _ = write!(says, ", timeouts: connect {connect}, tunnel {tunnel}");
+        let _ = write!(text, ", timeouts: connect {connect}, tunnel {tunnel}");
     } else {
         let (response, idle) = (time(timeouts.response), time(timeouts.idle));
         let _ = write!(
-            says,
+            text,
             ", timeouts: connect {connect}, response {response}, idle {idle}, tunnel {tunnel}, {} \
              idle connections for {}",
             keeping.idle_max,
@@ -156,7 +156,7 @@ pub(super) fn of_upstream(upstream: &Upstream) -> impl Iterator<Item = Item> {
     let endpoints = upstream.endpoints.iter().map(move |endpoint| {
         item(format!("endpoint {} of {name}", endpoint.address), of_endpoint(endpoint))
     });
-    std::iter::once(item(format!("upstream {name}"), says)).chain(endpoints)
+    std::iter::once(item(format!("upstream {name}"), text)).chain(endpoints)
 }
 
 fn of_endpoint(endpoint: &Endpoint) -> String {
@@ -169,10 +169,10 @@ fn of_clients(config: &Config) -> [Item; 6] {
     let Plan { timeouts, limits, trusted, .. } = &*config.plan;
     let mut networks: Vec<String> = trusted.networks.iter().map(ToString::to_string).collect();
     networks.extend(trusted.unix.then(|| "unix".to_owned()));
-    let trusted = if networks.is_empty() { "nobody".to_owned() } else { networks.join(", ") };
+    let trusted = if networks.is_empty() { "none".to_owned() } else { networks.join(", ") };
     let (header, keepalive) = (time(timeouts.header), time(timeouts.keepalive));
     let each = config.capacity.per_client_max;
-    let each = each.map_or_else(String::new, |each| format!(", {each} of a client"));
+    let each = each.map_or_else(String::new, |each| format!(", {each} per client"));
     let delay = match config.shutdown_delay {
         Duration::ZERO => String::new(),
         delay => format!(", {} after SIGTERM", time(delay)),

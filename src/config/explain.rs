@@ -1,4 +1,4 @@
-//! What would become of a request, in words: `evener explain`.
+//! `evener explain`: describes how a request would be handled.
 
 use std::fmt::Write as _;
 
@@ -13,17 +13,17 @@ use crate::reject::Reject;
 use crate::route::{Pattern, Router, normalise, strip};
 use crate::upstream::Upstream;
 
-/// Where a request would go.
+/// How a request would be handled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// Why, line by line.
+    /// The explanation, in lines.
     pub text: String,
-    /// Whether there is a route.
+    /// Whether a route matches.
     pub is_routed: bool,
 }
 
-/// Which route, upstream and rules a request for `target` of `host` would take, and why. Fails if
-/// the request would be refused.
+/// Explains which route, upstream and rules a request for `target` on `host` would take. Fails if the
+/// request would be refused.
 pub fn explain(config: &Config, host: &str, target: &str) -> Result<Explanation, String> {
     if host.chars().any(char::is_control) {
         return Err(format!("{target:?} of {host:?} would be answered 400: control characters"));
@@ -48,7 +48,7 @@ pub fn explain(config: &Config, host: &str, target: &str) -> Result<Explanation,
     let plan = &config.plan;
     let fitting = plan.routes.iter().filter(|route| fits(route, host, &path));
     let Some(found) = plan.router.find(host.as_bytes(), &path) else {
-        text.push_str("route: none takes it, the answer is 404\n");
+        text.push_str("route: none matches, the response is 404\n");
         return Ok(Explanation { text, is_routed: false });
     };
     let route = plan.route(found);
@@ -72,14 +72,14 @@ pub fn explain(config: &Config, host: &str, target: &str) -> Result<Explanation,
     Ok(Explanation { text, is_routed: true })
 }
 
-/// Reads a head as a session would.
+/// Parses a head like a session.
 fn read<'h, 'b>(
     bytes: &'b [u8],
     limits: &Limits,
     storage: &'h mut Storage<'b>,
 ) -> Result<RequestHead<'h, 'b>, Reject> {
     let length = Scan::request().advance(bytes, limits)?;
-    // What follows the end of a head is no part of it, and nothing may.
+    // Nothing may follow the end of the head.
     if length != Some(bytes.len()) {
         return Err(Reject::RequestLine);
     }
@@ -97,13 +97,13 @@ fn fits(route: &Route, host: &str, path: &[u8]) -> bool {
 fn why(route: &Route, others: &[&str]) -> String {
     let of_host = !route.name.starts_with('/');
     match (others, of_host) {
-        ([], true) => "the only one that fits, by host and prefix".to_owned(),
-        ([], false) => "the only one whose prefix fits".to_owned(),
+        ([], true) => "the only one that matches, by host and prefix".to_owned(),
+        ([], false) => "the only one whose prefix matches".to_owned(),
         (others, true) => {
-            format!("the longest prefix of this host; behind it would fit {}", others.join(", "))
+            format!("the longest prefix of this host; other matches: {}", others.join(", "))
         }
         (others, false) => {
-            format!("the longest prefix; behind it would fit {}", others.join(", "))
+            format!("the longest prefix; other matches: {}", others.join(", "))
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What is written in a configuration file: every value as text, with the place it stands at. What
-//! it means is decided in the parent.
+//! Parses a configuration file: every value as text, with its place in the file. The parent module
+//! parses the values.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,58 +11,58 @@ use serde_saphyr::{Location, Spanned};
 use super::cli;
 use super::mistake::{Mistake, Place};
 
-/// A larger file is no configuration.
+/// The largest file that is read, in bytes.
 pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// The only version there is.
+/// The only version of the file format.
 const VERSION: &str = "1";
 
-/// A text, and where it stands.
+/// A text with its place in the file.
 pub type Said = Spanned<String>;
 
 /// A configuration file.
 #[derive(Debug)]
 pub struct File {
-    /// Its name, as it was given.
+    /// Its path, as given.
     pub path: Arc<str>,
-    /// What flags could say as well, in order.
+    /// The settings that are also flags, in order.
     pub settings: Vec<Setting>,
     /// The routes.
     pub routes: Vec<Spanned<RouteEntry>>,
-    /// The upstreams that have a name.
+    /// The named upstreams.
     pub upstreams: Vec<Spanned<UpstreamEntry>>,
-    /// Where connections are passed on as they are.
+    /// The TCP relays.
     pub relays: Vec<Spanned<RelayEntry>>,
 }
 
-/// What a flag could say as well.
+/// A setting that is also a flag.
 #[derive(Debug)]
 pub struct Setting {
     /// The flag, without its dashes.
     pub flag: String,
-    /// What it says; a switch says true or false.
+    /// Its values; `true` or `false` for a switch.
     pub values: Vec<Said>,
 }
 
-/// `routes:` which requests go where, and what is changed about them.
+/// An entry of `routes:`, which says where requests go and how they are changed.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RouteEntry {
-    /// Where the path begins.
+    /// The prefix of the path.
     #[serde(deserialize_with = "given")]
     pub prefix: Option<Said>,
-    /// The host asked for; any if not said.
+    /// The requested host; any if absent.
     #[serde(deserialize_with = "given")]
     pub host: Option<Said>,
     /// The name of an upstream.
     #[serde(deserialize_with = "given")]
     pub upstream: Option<Said>,
-    /// Or the endpoints of one that needs no name.
+    /// Or the endpoints of an unnamed upstream.
     pub endpoints: Option<Vec<Spanned<EndpointEntry>>>,
     /// What Host says to endpoints.
     #[serde(deserialize_with = "given")]
     pub host_header: Option<Said>,
-    /// Whether the prefix is taken off the target.
+    /// Whether the prefix is stripped from the target.
     pub strip_prefix: Option<bool>,
     /// As `--response-timeout`.
     #[serde(deserialize_with = "given")]
@@ -75,10 +75,10 @@ pub struct RouteEntry {
     pub tunnel_timeout: Option<Said>,
 }
 
-/// `tcp:` where connections come in and go, as they are.
+/// An entry of `tcp:`, which relays TCP connections.
 #[derive(Clone, Debug)]
 pub enum RelayEntry {
-    /// As behind `--tcp`.
+    /// In the syntax of `--tcp`.
     Text(String),
     /// In full.
     Full(RelayFields),
@@ -88,30 +88,30 @@ pub enum RelayEntry {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RelayFields {
-    /// Where connections come in.
+    /// Where to listen.
     #[serde(deserialize_with = "given")]
     pub listen: Option<Said>,
     /// The name of an upstream.
     #[serde(deserialize_with = "given")]
     pub upstream: Option<Said>,
-    /// Or the endpoints of one that needs no name.
+    /// Or the endpoints of an unnamed upstream.
     pub endpoints: Option<Vec<Spanned<EndpointEntry>>>,
 }
 
-/// `upstreams:` endpoints that can stand in for each other, and how they are dealt with. What is not
-/// said is as the flags say.
+/// An entry of `upstreams:`, a set of interchangeable endpoints with their settings. Absent settings
+/// default to the flags.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UpstreamEntry {
-    /// What routes call it.
+    /// The name that routes refer to.
     #[serde(deserialize_with = "given")]
     pub name: Option<Said>,
-    /// Where it is.
+    /// Its endpoints.
     pub endpoints: Option<Vec<Spanned<EndpointEntry>>>,
-    /// Which endpoint a request goes to.
+    /// The balancing policy.
     #[serde(deserialize_with = "given")]
     pub policy: Option<Said>,
-    /// The header of the PROXY protocol that connections begin with.
+    /// The version of the PROXY protocol header that connections begin with.
     #[serde(deserialize_with = "given")]
     pub proxy: Option<Said>,
     /// As `--connect-timeout`.
@@ -151,7 +151,7 @@ pub struct UpstreamEntry {
 /// An endpoint.
 #[derive(Clone, Debug)]
 pub enum EndpointEntry {
-    /// As behind `--route`: `ADDRESS[@WEIGHT]`.
+    /// In the syntax of `--route`: `ADDRESS[@WEIGHT]`.
     Text(String),
     /// In full.
     Full(EndpointFields),
@@ -164,21 +164,24 @@ pub struct EndpointFields {
     /// Where it is.
     #[serde(deserialize_with = "given")]
     pub address: Option<Said>,
-    /// Its share.
+    /// Its weight.
     #[serde(deserialize_with = "given")]
     pub weight: Option<Said>,
-    /// Whether it only stands in for others.
+    /// Whether it is used only while no other is available.
     pub backup: Option<bool>,
 }
 
 impl File {
-    /// Reads a file's text; `path` is what it is called in messages.
+    /// Parses a file; `path` is its name in messages.
     pub fn parse(path: &str, bytes: &[u8]) -> Result<Self, Vec<Mistake>> {
         let path: Arc<str> = path.into();
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let (line, column) = position(&bytes[..error.valid_up_to()]);
             let place = Place::File { path: Arc::clone(&path), line, column };
-            vec![Mistake { place, what: "is no UTF-8: save the file in that encoding".to_owned() }]
+            vec![Mistake {
+                place,
+                what: "is not valid UTF-8: save the file in that encoding".to_owned(),
+            }]
         })?;
         let options = serde_saphyr::options! {
             with_snippet: false,
@@ -196,7 +199,7 @@ impl File {
         if mistakes.is_empty() { Ok(Self { path, ..written.file }) } else { Err(mistakes) }
     }
 
-    /// Where in it that is.
+    /// The place of a location in this file.
     pub fn place(&self, at: Location) -> Place {
         place(&self.path, at)
     }
@@ -208,7 +211,7 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Said>, D::
     Said::deserialize(deserializer).map(Some)
 }
 
-/// Where text ends, from 1.
+/// The line and column at which `text` ends, from 1.
 fn position(text: &[u8]) -> (u64, u64) {
     let line = memchr::memchr_iter(b'\n', text).count();
     let last = text.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -219,8 +222,8 @@ fn place(path: &Arc<str>, at: Location) -> Place {
     Place::File { path: Arc::clone(path), line: at.line().max(1), column: at.column().max(1) }
 }
 
-/// The library's word for what is wrong, without the place, which is told apart, and without the
-/// names of its options, which nobody can set.
+/// The library's error message without the place, which is reported separately, and without the names
+/// of library options, which users cannot set.
 fn explain(error: &serde_saphyr::Error) -> String {
     let text = error.to_string();
     let text = [" (defined at line ", " at line "]
@@ -244,7 +247,7 @@ fn explain(error: &serde_saphyr::Error) -> String {
         .replace("expected sequence start", "expected a list")
 }
 
-/// A file while it is read.
+/// A file while it is parsed.
 struct Written {
     file: File,
     mistakes: Vec<(Location, String)>,
@@ -338,7 +341,7 @@ fn unknown(key: &str) -> String {
     }
 }
 
-/// How many letters are to be changed, added or taken away (Levenshtein) to make one of the other.
+/// The Levenshtein distance: how many letters to change, add or remove to turn one word into the other.
 fn distance(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (i, a) in one.bytes().enumerate() {
@@ -394,7 +397,7 @@ impl<'de> Deserialize<'de> for Texts {
     }
 }
 
-/// Reads a text as one variant and keys as the other.
+/// Deserialises a text as one variant and a mapping as the other.
 macro_rules! text_or_fields {
     ($entry:ident, $fields:ident, $what:literal) => {
         impl<'de> Deserialize<'de> for $entry {

@@ -1,4 +1,4 @@
-//! Where connections come in, and what for.
+//! Listeners, from flags and file.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use crate::address::Address;
 use crate::plan::listener::{ListenerKind, Preamble, Service, Transport};
 use crate::upstream::Traffic;
 
-/// Where HTTP is listened for if nobody says.
+/// The default address for HTTP.
 const LISTEN: &str = "127.0.0.1:8080";
 
 /// An address to listen on.
@@ -24,13 +24,13 @@ pub struct ListenerConfig {
     pub kind: ListenerKind,
 }
 
-/// A listener, and where it was said.
+/// A listener, and where it is configured.
 pub(super) struct Said {
     pub(super) listener: ListenerConfig,
     place: Place,
 }
 
-/// The listeners while they are put together.
+/// The listeners collected so far.
 pub(super) struct Listeners<'a> {
     pub(super) said: Vec<Said>,
     sources: &'a Sources,
@@ -38,7 +38,7 @@ pub(super) struct Listeners<'a> {
 }
 
 impl<'a> Listeners<'a> {
-    /// Those for HTTP.
+    /// Collects the HTTP listeners.
     pub(super) fn of_http(
         sources: &'a Sources,
         resolve: Resolve<'a>,
@@ -57,7 +57,7 @@ impl<'a> Listeners<'a> {
         listeners
     }
 
-    /// Those of which connections are passed on as they are, with their upstreams.
+    /// Adds the TCP listeners, with their upstreams.
     pub(super) fn add_relays(&mut self, upstreams: &mut Upstreams<'a>, mistakes: &mut Mistakes) {
         for (nth, text) in self.sources.flags.tcp.iter().enumerate() {
             let place = self.sources.nth_place("tcp", nth);
@@ -124,7 +124,7 @@ impl<'a> Listeners<'a> {
 
     fn add(&mut self, listen: Listen, service: Service, place: &Place, mistakes: &mut Mistakes) {
         if listen.preamble == Preamble::ProxyHeader && self.sources.flags.trusted.is_empty() {
-            let what = "\",proxy\" takes the word of --trusted only: say whose that is";
+            let what = "\",proxy\" requires --trusted: the networks whose headers are accepted";
             mistakes.add(place, what);
         }
         let kind = ListenerKind { preamble: listen.preamble, transport: Transport::Plain, service };
@@ -135,7 +135,7 @@ impl<'a> Listeners<'a> {
                     let what = if earlier == &address {
                         format!("{address} is given twice")
                     } else {
-                        format!("{address} is part of {earlier}, or that of it")
+                        format!("{address} overlaps with {earlier}")
                     };
                     mistakes.add(place, what);
                 }
@@ -174,7 +174,7 @@ impl<'a> Listeners<'a> {
     }
 }
 
-/// Whether the kernel would refuse to bind both.
+/// Whether the kernel would refuse to bind both addresses.
 fn overlap(one: &Address, other: &Address) -> bool {
     match (one, other) {
         (Address::Tcp(one), Address::Tcp(other)) => {

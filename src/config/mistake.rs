@@ -1,23 +1,23 @@
-//! What is wrong with a configuration, and where that was said.
+//! Mistakes in a configuration, and where they are.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-/// Where something was said.
+/// Where something is configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// By a flag, without its dashes.
+    /// A flag, without its dashes.
     Flag(Cow<'static, str>),
-    /// In an argument that is no flag, by its name in the help.
+    /// A positional argument, by its name in the help.
     Argument(&'static str),
-    /// In a file.
+    /// A place in a file.
     File {
-        /// The file, as it was named.
+        /// The path of the file, as given.
         path: Arc<str>,
-        /// From 1.
+        /// The line, from 1.
         line: u64,
-        /// From 1, in characters.
+        /// The column in characters, from 1.
         column: u64,
     },
 }
@@ -32,17 +32,17 @@ impl fmt::Display for Place {
     }
 }
 
-/// Something that makes no sense, and why.
+/// A mistake, with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
     /// Where it is.
     pub place: Place,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and what to write instead.
     pub what: String,
 }
 
 impl Mistake {
-    /// One in a flag.
+    /// A mistake in a flag.
     pub fn in_flag(flag: &'static str, what: String) -> Self {
         Self { place: Place::Flag(flag.into()), what }
     }
@@ -54,12 +54,12 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Collects mistakes, so that all of them are told at once.
+/// Collects mistakes, so that all of them are reported at once.
 #[derive(Default)]
 pub(super) struct Mistakes(Vec<Mistake>);
 
 impl Mistakes {
-    /// The value, or a note of the mistake and a stand-in that is never used.
+    /// Returns the value, or records the mistake and returns a placeholder that is never used.
     pub(super) fn note<T>(&mut self, place: &Place, value: Result<T, String>, stand_in: T) -> T {
         value.unwrap_or_else(|what| {
             self.add(place, what);
@@ -67,7 +67,7 @@ impl Mistakes {
         })
     }
 
-    /// The value, or a note of the mistake.
+    /// Returns the value, or records the mistake.
     pub(super) fn take<T>(&mut self, place: &Place, value: Result<T, String>) -> Option<T> {
         value.map_err(|what| self.add(place, what)).ok()
     }
@@ -76,7 +76,7 @@ impl Mistakes {
         self.0.push(Mistake { place: place.clone(), what: what.into() });
     }
 
-    /// What was built while they were collected, if there are none.
+    /// Returns what was built if there are no mistakes; otherwise the mistakes in order of their places.
     pub(super) fn none<T>(mut self, built: T) -> Result<T, Vec<Mistake>> {
         self.0.sort_by_key(|mistake| match mistake.place {
             Place::Flag(_) | Place::Argument(_) => (0, 0),

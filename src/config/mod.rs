@@ -1,5 +1,5 @@
-//! From what was typed and written to what is true. Every check happens here; nothing is validated
-//! later.
+//! Turns the command line and the configuration file into a validated [`Config`]. All validation
+//! happens here and none later.
 
 pub mod admin;
 mod capacity;
@@ -45,52 +45,52 @@ use value::{IsLocal, Resolve};
 /// The least and the most bytes of a head that may be allowed.
 const MAX_HEAD: (usize, usize) = (1024, HEAD_BYTES_CEILING);
 
-/// What is written about each request, and where.
+/// The access log's target and format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessLogConfig {
-    /// Where.
+    /// The target.
     pub target: LogTarget,
-    /// How.
+    /// The format.
     pub format: Format,
 }
 
-/// What is true until the next one.
+/// A validated configuration.
 #[derive(Debug)]
 pub struct Config {
-    /// Where to listen, and what for: at least one.
+    /// The listeners; at least one.
     pub listeners: Vec<ListenerConfig>,
-    /// Workers.
+    /// The number of workers.
     pub threads: NonZeroUsize,
-    /// What sessions follow.
+    /// The plan for sessions.
     pub plan: Arc<Plan>,
     /// How long a drain may take.
     pub drain_timeout: Duration,
     /// How long it goes on accepting before a drain begins.
     pub shutdown_delay: Duration,
-    /// What is logged.
+    /// The log level.
     pub log_level: log::LevelFilter,
-    /// Where, if not to standard error.
+    /// The error log's file, if not standard error.
     pub error_log: Option<PathBuf>,
-    /// What is written about each request, if anything is.
+    /// The access log, if any.
     pub access_log: Option<AccessLogConfig>,
-    /// How many connections there may be.
+    /// Limits on the number of connections.
     pub capacity: Capacity,
-    /// Where it meets another process, to hand over to it or to be handed over to.
+    /// The socket for upgrades from and to another process, if any.
     pub upgrade_sock: Option<PathBuf>,
-    /// How long one waits for the other.
+    /// How long an upgrade waits for the other process.
     pub upgrade_timeout: Duration,
-    /// Where the number of the process is written.
+    /// The PID file, if any.
     pub pid_file: Option<PathBuf>,
-    /// Where it can be asked and told, if anywhere.
+    /// The admin listener, if any.
     pub admin: Option<Admin>,
     /// What is no mistake, but may not be what was meant.
     pub warnings: Vec<String>,
-    /// The file it was read from, if any.
+    /// The configuration file, if any.
     pub file: Option<PathBuf>,
 }
 
 impl Config {
-    /// What the sources mean, or everything that is wrong with them.
+    /// Validates the sources; returns all mistakes in them if there are any.
     pub fn new(
         sources: &Sources,
         resolve: Resolve<'_>,
@@ -158,7 +158,7 @@ impl Config {
     }
 }
 
-/// Reads the same configuration anew, for a reload.
+/// Reads the same configuration again, for a reload.
 #[derive(Clone, Debug)]
 pub struct Loader {
     /// The command line.
@@ -166,12 +166,12 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// What the command line and its file say now, for a process that has so many threads; all the
-    /// reasons why not, if it makes no sense.
+    /// Reads the command line and its file again, for a process with this many threads. Returns all
+    /// mistakes, one text each, if there are any.
     pub fn reload(&self, threads: NonZeroUsize) -> Result<Config, Vec<String>> {
         let (_, mut sources) = Sources::read(&self.words).map_err(Unreadable::reasons)?;
         if value::number(&sources.flags.threads, 0, 0) == Ok(0) {
-            // However many cores there are by now.
+            // The number of cores may have changed; the number of threads cannot.
             sources.flags.threads = threads.to_string();
         }
         let told = |mistakes: Vec<Mistake>| mistakes.iter().map(ToString::to_string).collect();
@@ -192,12 +192,12 @@ fn refuse_empty(sources: &Sources, mistakes: &mut Mistakes) {
     ];
     for (flag, name, what) in named {
         if name.as_deref() == Some("") {
-            mistakes.add(&sources.place(flag), format!("\"\" names no {what}"));
+            mistakes.add(&sources.place(flag), format!("\"\" does not name a {what}"));
         }
     }
 }
 
-/// The number of threads; 0 stands for the cores this process may use.
+/// Parses a number of threads; 0 means one per core this process may use.
 pub fn threads(text: &str) -> Result<NonZeroUsize, String> {
     let wanted = value::number(text, 0, 1024)?;
     Ok(NonZeroUsize::new(wanted)
@@ -209,12 +209,12 @@ fn access_log(sources: &Sources, mistakes: &mut Mistakes) -> Option<AccessLogCon
     let format = match &*sources.flags.access_log_format {
         "combined" => Ok(Format::Combined),
         "json" => Ok(Format::Json),
-        other => Err(format!("{other:?} is none of combined, json")),
+        other => Err(format!("invalid value {other:?}: expected combined or json")),
     };
     let format = mistakes.take(&sources.place("access-log-format"), format);
     let target = match &**sources.flags.access_log.as_ref()? {
         "-" if sources.flags.daemon => {
-            let what = "\"-\" is standard output, which a --daemon has none of: name a file";
+            let what = "\"-\" is standard output, which --daemon does not have: give a file";
             mistakes.add(&sources.place("access-log"), what);
             LogTarget::Stdout
         }
@@ -225,20 +225,19 @@ fn access_log(sources: &Sources, mistakes: &mut Mistakes) -> Option<AccessLogCon
 }
 
 fn upgrade_sock(sources: &Sources, mistakes: &mut Mistakes) -> Option<PathBuf> {
-    let said = sources.flags.upgrade_sock.as_ref();
-    if said.is_none() && sources.flags.upgrade {
-        let what = "needs --upgrade-sock PATH, the same as that of the old process";
+    let path = sources.flags.upgrade_sock.as_ref();
+    if path.is_none() && sources.flags.upgrade {
+        let what = "requires --upgrade-sock PATH, the same as for the old process";
         mistakes.add(&sources.place("upgrade"), what);
     }
-    let path = said?;
-    mistakes.take(&sources.place("upgrade-sock"), value::socket_path(path))
+    mistakes.take(&sources.place("upgrade-sock"), value::socket_path(path?))
 }
 
 fn timeouts(sources: &Sources, mistakes: &mut Mistakes) -> ClientTimeouts {
     let half_close = value::duration_or_zero(&sources.flags.half_close_timeout);
     let place = sources.place("half-close-timeout");
     let half_close = mistakes.note(&place, half_close, Duration::ZERO);
-    // What is wrong with the last one has been noted already, as an upstream's.
+    // Mistakes in the idle timeout are already reported with the upstreams' timeouts.
     let mut duration = |flag: &'static str, text: &str| {
         mistakes.note(&sources.place(flag), value::duration(text), Duration::ZERO)
     };
@@ -253,7 +252,9 @@ fn timeouts(sources: &Sources, mistakes: &mut Mistakes) -> ClientTimeouts {
 fn limits(sources: &Sources, mistakes: &mut Mistakes) -> Limits {
     let max_head = value::size(&sources.flags.max_head).and_then(|bytes| {
         let in_range = (MAX_HEAD.0..=MAX_HEAD.1).contains(&bytes);
-        in_range.then_some(bytes).ok_or_else(|| format!("{bytes} bytes is not from 1k to 64k"))
+        in_range
+            .then_some(bytes)
+            .ok_or_else(|| format!("{bytes} bytes is out of range: expected 1k to 64k"))
     });
     let max_fields = value::number(&sources.flags.max_fields, 1, FIELDS_CEILING);
     Limits {
@@ -270,7 +271,9 @@ fn trusted(sources: &Sources, mistakes: &mut Mistakes) -> Trusted {
             _ if text == "unix" => trusted.unix = true,
             Ok(network) => trusted.networks.push(network),
             Err(_) => {
-                let what = format!("{text:?} is no network such as 10.0.0.0/8, nor `unix`");
+                let what = format!(
+                    "invalid value {text:?}: expected a network such as 10.0.0.0/8, or unix"
+                );
                 mistakes.add(&sources.nth_place("trusted", nth), what);
             }
         }
@@ -299,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_stand() {
+    fn the_defaults_apply() {
         let config = config(&["--route", "/=127.0.0.1:1"]).unwrap();
         assert_eq!(config.listeners[0].address.to_string(), "127.0.0.1:8080");
         assert_eq!(config.plan.timeouts.header, Duration::from_secs(10));
@@ -308,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_told_in_a_line_that_names_its_flag() {
+    fn every_mistake_is_a_line_that_names_its_flag() {
         let mistakes = config(&[
             "--route",
             "/a",
@@ -356,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn relays_need_no_route_and_then_no_http_is_listened_for() {
+    fn without_routes_relays_need_no_http_listener() {
         let config = config(&["--tcp", ":5432=127.0.0.1:1,proxy=v2"]).unwrap();
         let [listener] = &config.listeners[..] else { panic!("{:?}", config.listeners) };
         assert_eq!(listener.address.to_string(), "0.0.0.0:5432");
@@ -373,11 +376,11 @@ mod tests {
             ),
             (&["--tcp", ":1"], "--tcp: \":1\" has no '='"),
             (&["--tcp", ":1=127.0.0.1:2,proxy=v3"], "--tcp: proxy=v3: write proxy=v1 or proxy=v2"),
-            (&["--tcp", ":1,x=127.0.0.1:2"], "--tcp: \"x\" is no option"),
-            (&["--tcp", ":1,proxy=127.0.0.1:2"], "--tcp: \",proxy\" takes the word of --trusted"),
+            (&["--tcp", ":1,x=127.0.0.1:2"], "--tcp: unknown option \"x\""),
+            (&["--tcp", ":1,proxy=127.0.0.1:2"], "--tcp: \",proxy\" requires --trusted"),
             (&["--tcp", ":1=127.0.0.1:2", "--listen", ":3"], "--route: none is given"),
             (&["--tcp", ":1=127.0.0.1:1"], "--tcp: 127.0.0.1:1 is where this balancer listens"),
-            (&["--tcp", ":1=127.0.0.1:2,proxy"], "--tcp: proxy=v1 or proxy=v2 stands last"),
+            (&["--tcp", ":1=127.0.0.1:2,proxy"], "--tcp: proxy=v1 or proxy=v2 must come last"),
         ];
         for (flags, expected) in rows {
             let mistakes = config(flags).unwrap_err();
@@ -416,11 +419,11 @@ mod tests {
     #[test]
     fn mistakes_about_the_admin_listener() {
         let rows = [
-            (&["--admin", "0.0.0.0:1"][..], "--admin: 0.0.0.0:1 can be reached from outside"),
-            (&["--admin", ":1"], "--admin: 0.0.0.0:1 can be reached from outside"),
-            (&["--admin", "[::]:1"], "--admin: [::]:1 can be reached from outside"),
+            (&["--admin", "0.0.0.0:1"][..], "--admin: 0.0.0.0:1 is reachable from other machines"),
+            (&["--admin", ":1"], "--admin: 0.0.0.0:1 is reachable from other machines"),
+            (&["--admin", "[::]:1"], "--admin: [::]:1 is reachable from other machines"),
             (&["--admin", "1"], "--admin: \"1\" has no port"),
-            (&["--admin-token-file", "/x"], "--admin-token-file: there is nothing to guard"),
+            (&["--admin-token-file", "/x"], "--admin-token-file: has no effect"),
         ];
         for (flags, expected) in rows {
             let mistakes = config(&[&["--route", "/=127.0.0.1:1"], flags].concat()).unwrap_err();

@@ -1,4 +1,4 @@
-//! Which requests go where.
+//! Routes, from flags and file.
 
 use serde_saphyr::{Location, Spanned};
 
@@ -14,18 +14,18 @@ use crate::route::{Pattern, Router};
 use crate::upstream::Traffic;
 use crate::upstream::settings::UpstreamTimeouts;
 
-/// The routes while they are put together: an entry each in all three.
+/// The routes collected so far; the three lists have one entry per route.
 pub(super) struct Routes {
     pub(super) built: Vec<Route>,
     patterns: Vec<Pattern>,
     places: Vec<Place>,
     workers: usize,
-    /// What Host says where a route says nothing of it.
+    /// The default Host header for endpoints.
     host_header: Option<String>,
 }
 
 impl Routes {
-    /// Those of the flags, then those of the file.
+    /// Collects the routes of the flags, then those of the file.
     pub(super) fn of<'a>(
         sources: &'a Sources,
         upstreams: &mut Upstreams<'a>,
@@ -89,7 +89,7 @@ impl Routes {
         let (Some(pattern), Some(upstream)) = (parsed, upstream) else { return };
         let strips = (entry.strip_prefix == Some(true)).then(|| pattern.segments().map(Box::from));
         if strips == Some(None) {
-            let what = format!("strip_prefix takes whole segments, of which {pattern} has none");
+            let what = format!("strip_prefix requires whole segments, and {pattern} has none");
             mistakes.add(&place, what);
         }
         let strips = strips.flatten();
@@ -131,14 +131,14 @@ impl Routes {
         self.places.iter().zip(&self.built).map(|(place, route)| (place, route.upstream))
     }
 
-    /// Finds each by its pattern; none may take the very requests of another.
+    /// Builds the router; two routes with the same pattern are a mistake.
     pub(super) fn router(&self, mistakes: &mut Mistakes) -> Router {
         Router::new(&self.patterns).unwrap_or_else(|duplicate| {
             let pattern = &self.patterns[duplicate.second.index()];
             let what = match &self.places[duplicate.first.index()] {
                 Place::Flag(_) | Place::Argument(_) => format!("{pattern} is given twice"),
                 earlier @ Place::File { .. } => {
-                    format!("no request comes here: the route at {earlier} takes {pattern} already")
+                    format!("unreachable: the route at {earlier} already matches {pattern}")
                 }
             };
             mistakes.add(&self.places[duplicate.second.index()], what);
@@ -147,10 +147,10 @@ impl Routes {
     }
 }
 
-/// The pattern of a route, or what is wrong with it, and where.
+/// Parses the pattern of a route; returns the place and text of a mistake.
 fn pattern(host: Option<&Said>, prefix: &Said) -> Result<Pattern, (Location, String)> {
     if !prefix.value.starts_with('/') {
-        let what = format!("{:?}: a prefix begins with /", prefix.value);
+        let what = format!("{:?}: a prefix must begin with /", prefix.value);
         return Err((prefix.referenced, what));
     }
     if let Some(host) = host.filter(|host| host.value.is_empty()) {
@@ -158,7 +158,7 @@ fn pattern(host: Option<&Said>, prefix: &Said) -> Result<Pattern, (Location, Str
         return Err((host.referenced, what.to_owned()));
     }
     if let Some(host) = host.filter(|host| host.value.contains('/')) {
-        let what = format!("{:?} is no host: the path is the prefix's", host.value);
+        let what = format!("invalid host {:?}: put the path into prefix", host.value);
         return Err((host.referenced, what));
     }
     let text = format!("{}{}", host.map_or("", |host| &host.value), prefix.value);
@@ -167,7 +167,9 @@ fn pattern(host: Option<&Said>, prefix: &Said) -> Result<Pattern, (Location, Str
 
 fn host_header(host: &str) -> Result<String, String> {
     if host.is_empty() || host.len() > 255 || !is_authority(host.as_bytes()) {
-        return Err(format!("{host:?} is no host: write NAME or NAME:PORT, 255 bytes at most"));
+        return Err(format!(
+            "invalid host {host:?}: expected NAME or NAME:PORT, at most 255 bytes"
+        ));
     }
     Ok(host.to_owned())
 }

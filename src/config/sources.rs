@@ -1,5 +1,5 @@
-//! What a configuration is made of: the flags, those that are written in a file among them, and what
-//! only a file can say.
+//! The sources of a configuration: the flags, including those set in a file, and the settings that only
+//! a file has.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -12,17 +12,17 @@ use super::cli::{Cli, Flags, Job};
 use super::file::{FILE_BYTES_MAX, File, RelayEntry};
 use super::mistake::{Mistake, Place};
 
-/// Why there are no sources.
+/// Why the sources cannot be read.
 #[derive(Debug)]
 pub enum Unreadable {
-    /// The command line is none of ours, or asks for help.
+    /// The command line is invalid, or asks for help.
     Words(clap::Error),
-    /// The file makes no sense.
+    /// The file has mistakes.
     Mistakes(Vec<Mistake>),
 }
 
 impl Unreadable {
-    /// Each in a line.
+    /// The reasons, one line each.
     pub fn reasons(self) -> Vec<String> {
         match self {
             Self::Words(error) => vec![error.to_string().lines().next().unwrap_or_default().into()],
@@ -31,25 +31,25 @@ impl Unreadable {
     }
 }
 
-/// Where what leads to upstreams comes from.
+/// Whether the file's routes and relays, which refer to upstreams, are in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leads {
-    /// All that is written is in force.
+    /// All of them are.
     Written,
-    /// Flags were typed in place of some.
+    /// Flags on the command line replace some of them.
     Typed,
 }
 
-/// What a configuration is made of.
+/// The sources of a configuration.
 #[derive(Debug)]
 pub struct Sources {
     /// The flags in force.
     pub flags: Flags,
-    /// What was written besides.
+    /// The file, if there is one.
     pub file: Option<File>,
-    /// Whether what leads to the file's upstreams is in force, too.
+    /// Whether the file's routes and relays are in force.
     leads: Leads,
-    /// Where the values of flags stand that were written in the file, in order.
+    /// The places of flag values that are set in the file, in order.
     places: HashMap<String, Vec<Place>>,
 }
 
@@ -59,8 +59,8 @@ impl Sources {
         Self { flags, file: None, leads: Leads::Typed, places: HashMap::new() }
     }
 
-    /// Reads the command line, and the file it names. A flag that is typed wins over the same key of
-    /// the file; `--route` over `routes`, too, and `--tcp` over `tcp`.
+    /// Reads the command line and the file it names. A flag on the command line takes precedence over
+    /// the same key in the file, and also `--route` over `routes` and `--tcp` over `tcp`.
     pub fn read(words: &[String]) -> Result<(Cli, Self), Unreadable> {
         let cli = Cli::try_parse_from(words).map_err(Unreadable::Words)?;
         let Some(path) = cli.flags().and_then(|flags| flags.config.clone()) else {
@@ -76,7 +76,7 @@ impl Sources {
         Self::layered(words, file).map_err(Unreadable::Words)
     }
 
-    /// The command line with the words in it that the file stands for.
+    /// Parses the command line again, with the settings of the file added as flags.
     fn layered(words: &[String], mut file: File) -> Result<(Cli, Self), clap::Error> {
         let matches = Cli::command().try_get_matches_from(words)?;
         let is_job = matches.subcommand().is_some();
@@ -87,15 +87,15 @@ impl Sources {
             if is_typed(matches, &setting.flag) {
                 continue;
             }
-            for said in &setting.values {
-                match said.value.as_str() {
+            for text in &setting.values {
+                match text.value.as_str() {
                     "true" if is_switch(&setting.flag) => {
                         written.push(format!("--{}", setting.flag));
                     }
                     "false" if is_switch(&setting.flag) => {}
                     value => written.push(format!("--{}={value}", setting.flag)),
                 }
-                let place = file.place(said.referenced);
+                let place = file.place(text.referenced);
                 places.entry(setting.flag.clone()).or_default().push(place);
             }
         }
@@ -108,7 +108,7 @@ impl Sources {
             file.relays.clear();
             leads = Leads::Typed;
         }
-        // Behind the name of the program or of its job: what follows may end in `--`.
+        // Added right after the program or subcommand, since the rest may contain `--`.
         let (named, rest) = words.split_at(1 + usize::from(is_job));
         let words = named.iter().chain(&written).chain(rest);
         let cli = Cli::try_parse_from(words)?;
@@ -116,31 +116,30 @@ impl Sources {
         Ok((cli, Self { flags, file: Some(file), leads, places }))
     }
 
-    /// Where the value of a flag was said.
+    /// Where the value of a flag is set.
     pub fn place(&self, flag: &'static str) -> Place {
         self.nth_place(flag, 0)
     }
 
-    /// Where the nth value of a repeatable flag was said.
+    /// Where the nth value of a repeatable flag is set.
     pub fn nth_place(&self, flag: &'static str, nth: usize) -> Place {
         let places = self.places.get(flag);
         let written = places.and_then(|places| places.get(nth).or(places.last()));
         written.cloned().unwrap_or(Place::Flag(flag.into()))
     }
 
-    /// Whether an upstream of the file that nothing leads to is a mistake: not if flags were typed in
-    /// place of what did.
+    /// Whether unused upstreams in the file are a mistake: not if flags replace what used them.
     pub fn refuses_unused(&self) -> bool {
         self.leads == Leads::Written
     }
 
-    /// Whether any request is to be routed.
+    /// Whether there are any routes.
     pub fn any_routes(&self) -> bool {
         let written = self.file.as_ref().is_some_and(|file| !file.routes.is_empty());
         written || !self.flags.route.is_empty()
     }
 
-    /// Whether any connection is to be passed on as it is.
+    /// Whether there are any TCP relays.
     pub fn any_relays(&self) -> bool {
         !self.relays().is_empty() || !self.flags.tcp.is_empty()
     }
@@ -152,7 +151,7 @@ impl Sources {
 }
 
 impl Cli {
-    /// The flags of the balancer, if the job is about one.
+    /// The flags of the balancer, if the subcommand has them.
     pub fn flags(&self) -> Option<&Flags> {
         match &self.job {
             None => Some(&self.flags),
@@ -166,7 +165,7 @@ fn read_file(path: &str) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        let what = format!("larger than {FILE_BYTES_MAX} bytes, which no configuration is");
+        let what = format!("larger than {FILE_BYTES_MAX} bytes");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
     }
     Ok(bytes)

@@ -1,4 +1,4 @@
-//! Upstreams from what was said of them: settings of their own over those that hold for all.
+//! Upstreams, from flags and file: their own settings take precedence over the general ones.
 
 use std::collections::HashMap;
 use std::num::{NonZeroU8, NonZeroU16};
@@ -20,23 +20,23 @@ use crate::upstream::health::Thresholds;
 use crate::upstream::settings::{Check, Keeping, Policy, ServerErrors, UpstreamTimeouts};
 use crate::upstream::{Traffic, Upstream};
 
-/// Checks more often than this would be load, not checks.
+/// The allowed check intervals; shorter ones would be load rather than checks.
 const CHECK_INTERVAL: RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_secs(3600);
 
-/// An endpoint that is out for hours should be taken out of the configuration.
+/// The allowed ejection times; an endpoint that fails for hours should be removed from the configuration.
 const FAIL_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
 
-/// The bound of ejections that double.
+/// The upper bound for doubled ejection times.
 const FAIL_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
-/// What a pool may hold at most.
+/// The largest number of idle connections in a pool.
 const IDLE_MAX: usize = 65536;
 
-/// A longer name would fit no table, and no label of a metric.
+/// The longest name of an upstream, so that it fits tables and metric labels.
 const NAME_BYTES_MAX: usize = 64;
 
-/// What is true of an upstream, apart from its endpoints.
+/// The settings of an upstream, without its endpoints.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     policy: Policy,
@@ -50,7 +50,7 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// What the flags say of all upstreams.
+    /// The settings for all upstreams, from the flags.
     pub(super) fn of_flags(sources: &Sources, mistakes: &mut Mistakes) -> Self {
         let flags = &sources.flags;
         let mut duration = |flag: &'static str, text: &str| {
@@ -83,7 +83,7 @@ impl Settings {
         }
     }
 
-    /// The same but for what an entry says.
+    /// These settings, overridden by those of an entry.
     fn with(self, entry: &UpstreamEntry, at: &mut At<'_>) -> Self {
         let timeouts = UpstreamTimeouts {
             connect: at.over(
@@ -128,14 +128,14 @@ fn server_errors(fail: bool) -> ServerErrors {
     if fail { ServerErrors::Failures } else { ServerErrors::Answers }
 }
 
-/// A file whose values are read, and where mistakes in them go.
+/// A file being read, and its mistakes.
 pub(super) struct At<'a> {
     pub(super) file: &'a File,
     pub(super) mistakes: &'a mut Mistakes,
 }
 
 impl At<'_> {
-    /// What is said, if it is and makes sense; what holds otherwise.
+    /// Parses a value that is present and valid, and returns `otherwise` if not.
     pub(super) fn over<T>(
         &mut self,
         said: Option<&Said>,
@@ -147,7 +147,7 @@ impl At<'_> {
     }
 }
 
-/// The upstreams while they are put together.
+/// The upstreams collected so far.
 pub(super) struct Upstreams<'a> {
     pub(super) built: Vec<Arc<Upstream>>,
     named: HashMap<&'a str, UpstreamId>,
@@ -158,7 +158,7 @@ pub(super) struct Upstreams<'a> {
 }
 
 impl<'a> Upstreams<'a> {
-    /// None yet but those of the file that have a name.
+    /// Collects the named upstreams of the file.
     pub(super) fn of_file(
         sources: &'a Sources,
         settings: Settings,
@@ -197,12 +197,12 @@ impl<'a> Upstreams<'a> {
         self.named.insert(&name.value, id);
     }
 
-    /// One of them.
+    /// The upstream with this ID.
     pub(super) fn get(&self, id: UpstreamId) -> &Upstream {
         &self.built[id.index()]
     }
 
-    /// The upstream of that name, for such traffic.
+    /// Finds an upstream by name, for this kind of traffic.
     pub(super) fn find(&mut self, name: &str, traffic: Traffic) -> Result<UpstreamId, String> {
         let Some(&id) = self.named.get(name) else {
             return Err(format!("there is no upstream {name:?}: add it to upstreams:"));
@@ -210,7 +210,7 @@ impl<'a> Upstreams<'a> {
         let index = id.index();
         if self.used[index] && self.built[index].traffic != traffic {
             return Err(format!(
-                "upstream {name:?} is of routes or of tcp, not of both: write two"
+                "upstream {name:?} cannot be used by both routes and tcp: define two"
             ));
         }
         if self.built[index].traffic != traffic {
@@ -221,7 +221,7 @@ impl<'a> Upstreams<'a> {
         Ok(id)
     }
 
-    /// Adds one that has the name of what leads to it.
+    /// Adds an unnamed upstream, which gets the name of its route or relay.
     pub(super) fn add(
         &mut self,
         name: &str,
@@ -234,7 +234,7 @@ impl<'a> Upstreams<'a> {
         self.push(name, endpoints, &settings, traffic, destination.announces)
     }
 
-    /// The same, with endpoints of the file.
+    /// Like [`Upstreams::add`], with endpoints from the file.
     pub(super) fn add_listed(
         &mut self,
         name: &str,
@@ -308,7 +308,7 @@ impl<'a> Upstreams<'a> {
         if listed.is_empty() {
             at.mistakes.add(whole, "there are no endpoints: write at least one");
         } else if !found.is_empty() && found.iter().all(|endpoint| endpoint.role == Role::Backup) {
-            at.mistakes.add(whole, "every endpoint is a backup: of one at least it must be false");
+            at.mistakes.add(whole, "every endpoint is a backup: at least one must not be");
         }
         found
     }
@@ -325,7 +325,7 @@ impl<'a> Upstreams<'a> {
         Ok((value::endpoint(&address.value, weight, self.resolve)?, role))
     }
 
-    /// Notes what is said of upstreams that only those of requests have.
+    /// Reports HTTP settings of upstreams that are used for TCP.
     pub(super) fn refuse_meaningless(&self, sources: &Sources, mistakes: &mut Mistakes) {
         let Some(file) = &sources.file else { return };
         for entry in file.upstreams.iter().map(|entry| &entry.value) {
@@ -347,19 +347,19 @@ impl<'a> Upstreams<'a> {
                 ("fail_on_5xx", entry.name.as_ref().filter(|_| entry.fail_on_5xx.is_some())),
             ];
             for (key, said) in said.into_iter().filter_map(|(key, said)| Some((key, said?))) {
-                let what = format!("{key}: connections that are passed on as they are have none");
+                let what = format!("{key}: has no effect on a TCP upstream");
                 mistakes.add(&file.place(said.referenced), what);
             }
         }
     }
 
-    /// Notes the upstreams of the file that nothing leads to.
+    /// Reports upstreams in the file that are not used.
     pub(super) fn refuse_unused(&self, sources: &Sources, mistakes: &mut Mistakes) {
         let Some(file) = sources.file.as_ref().filter(|_| sources.refuses_unused()) else { return };
         for name in file.upstreams.iter().filter_map(|entry| entry.value.name.as_ref()) {
             if self.named.get(name.value.as_str()).is_some_and(|id| !self.used[id.index()]) {
-                let what = format!("nothing leads to upstream {:?}: route to it", name.value);
-                mistakes.add(&file.place(name.referenced), format!("{what} or take it out"));
+                let what = format!("upstream {:?} is not used: route to it", name.value);
+                mistakes.add(&file.place(name.referenced), format!("{what} or remove it"));
             }
         }
     }
@@ -383,7 +383,9 @@ type Weighted = (Vec<WrittenEndpoint>, Role);
 fn check_name(name: &str) -> Result<(), String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(is_plain) {
-        return Err(format!("{name:?} is no name: write letters, digits, - _ and ., 64 at most"));
+        return Err(format!(
+            "invalid name {name:?}: expected at most 64 letters, digits, - _ and ."
+        ));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the text of a flag means: durations, sizes, addresses, endpoints, routes.
+//! Parses the values of flags: durations, sizes, addresses, endpoints, routes.
 
 use std::fmt;
 use std::io;
@@ -19,10 +19,10 @@ use crate::upstream::settings::{Check, Policy};
 /// The largest weight of an endpoint.
 const WEIGHT_MAX: u16 = 1000;
 
-/// `sun_path` less its final zero (unix(7)).
+/// The length of `sun_path` without its terminating zero (unix(7)).
 const UNIX_PATH_MAX: usize = 107;
 
-/// No wait may be shorter than what the timers resolve, or longer than a week.
+/// The allowed durations: from the resolution of the timers to a week.
 const DURATIONS: RangeInclusive<Duration> =
     Duration::from_millis(1)..=Duration::from_secs(7 * 24 * 3600);
 
@@ -32,18 +32,18 @@ pub type Resolve<'a> = &'a dyn Fn(&str) -> io::Result<Vec<SocketAddr>>;
 /// Whether an address is one of this machine's.
 pub type IsLocal<'a> = &'a dyn Fn(IpAddr) -> bool;
 
-/// Looks them up as this machine does; blocks.
+/// Looks up addresses with the system's resolver; blocks.
 pub fn resolve(name: &str) -> io::Result<Vec<SocketAddr>> {
     name.to_socket_addrs().map(Iterator::collect)
 }
 
-/// A duration such as `500ms`, `5s`, `1m 30s`, `1h`; 1 ms to a week.
+/// Parses a duration such as `500ms`, `5s`, `1m 30s` or `1h`; 1 ms to a week.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let parsed = humantime::parse_duration(text).map_err(|_| {
-        format!("{text:?} is no duration: write a number with its unit, such as 500ms, 5s or 1h")
+        format!("invalid value {text:?}: expected a duration with a unit, such as 500ms, 5s or 1h")
     })?;
     if !DURATIONS.contains(&parsed) {
-        return Err(format!("{text:?} is out of range: 1 ms to 7 days"));
+        return Err(format!("{text:?} is out of range: expected 1 ms to 7 days"));
     }
     Ok(parsed)
 }
@@ -54,23 +54,23 @@ pub fn duration_or_zero(text: &str) -> Result<Duration, String> {
     if zero { Ok(Duration::ZERO) } else { duration(text) }
 }
 
-/// A duration within a range.
+/// Parses a duration within a range.
 pub fn duration_within(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
     let duration = duration(text)?;
     range.contains(&duration).then_some(duration).ok_or_else(|| {
         let (least, most) = (range.start(), range.end());
-        format!("{text:?} is out of range: {least:?} to {most:?}")
+        format!("{text:?} is out of range: expected {least:?} to {most:?}")
     })
 }
 
-/// How much is logged.
+/// Parses a log level.
 pub fn log_level(text: &str) -> Result<log::LevelFilter, String> {
     let known = ["off", "error", "warn", "info", "debug"].contains(&text);
     let level = text.parse().ok().filter(|_| known);
-    level.ok_or_else(|| format!("{text:?} is none of off, error, warn, info, debug"))
+    level.ok_or_else(|| format!("invalid value {text:?}: expected off, error, warn, info or debug"))
 }
 
-/// A size in bytes such as `16384` or `16k` (×1024) or `1m` (×1024²).
+/// Parses a size in bytes such as `16384`, `16k` (×1024) or `1m` (×1024²).
 pub fn size(text: &str) -> Result<usize, String> {
     let (digits, factor) = match text.as_bytes().last() {
         Some(b'k' | b'K') => (&text[..text.len() - 1], 1024),
@@ -80,22 +80,22 @@ pub fn size(text: &str) -> Result<usize, String> {
     let number: Option<usize> = digits.parse().ok();
     let number = number.filter(|_| !digits.starts_with('+'));
     number.and_then(|number| number.checked_mul(factor)).ok_or_else(|| {
-        format!("{text:?} is no size: write bytes, or a number with k or m, such as 16k")
+        format!("invalid value {text:?}: expected bytes, or a number with k or m, such as 16k")
     })
 }
 
-/// A number within bounds.
+/// Parses a number within bounds.
 pub fn number<T>(text: &str, least: T, most: T) -> Result<T, String>
 where
     T: FromStr + PartialOrd + fmt::Display + Copy,
 {
     match text.parse::<T>() {
         Ok(number) if !text.starts_with('+') && number >= least && number <= most => Ok(number),
-        _ => Err(format!("{text:?} is no number from {least} to {most}")),
+        _ => Err(format!("invalid value {text:?}: expected a number from {least} to {most}")),
     }
 }
 
-/// `ip:port`, `[v6]:port`, `name:port`, `:port` (every IPv4 address) or `unix:/path`.
+/// Parses `ip:port`, `[v6]:port`, `name:port`, `:port` (every IPv4 address) or `unix:/path`.
 pub fn addresses(text: &str, resolve: Resolve<'_>) -> Result<Vec<Address>, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return socket_path(path).map(|path| vec![Address::Unix(path)]);
@@ -105,7 +105,7 @@ pub fn addresses(text: &str, resolve: Resolve<'_>) -> Result<Vec<Address>, Strin
     }
     match text.rsplit_once(':') {
         Some((_, port)) if port.parse::<u16>().is_err() => {
-            Err(format!("{text:?}: {port:?} is no port (0 to 65535)"))
+            Err(format!("{text:?}: invalid port {port:?}: expected 0 to 65535"))
         }
         Some(("", port)) => addresses(&format!("0.0.0.0:{port}"), resolve),
         Some((name, _)) if name.contains(':') => {
@@ -116,21 +116,21 @@ pub fn addresses(text: &str, resolve: Resolve<'_>) -> Result<Vec<Address>, Strin
     }
 }
 
-/// The path of a unix socket.
+/// Parses the path of a Unix socket.
 pub(super) fn socket_path(path: &str) -> Result<PathBuf, String> {
     if !path.starts_with('/') {
-        return Err(format!("{path:?}: the path of a unix socket begins with /"));
+        return Err(format!("{path:?}: the path of a Unix socket must begin with /"));
     }
     if path.len() > UNIX_PATH_MAX {
         return Err(format!(
-            "{path:?}: the path of a unix socket has {UNIX_PATH_MAX} bytes at most"
+            "{path:?}: the path of a Unix socket is limited to {UNIX_PATH_MAX} bytes"
         ));
     }
     Ok(path.into())
 }
 
-/// The IPv4 addresses of a name, or the IPv6 ones if it has no other: a server that listens on
-/// one family only is the common case, and half of `localhost` would be dead.
+/// The IPv4 addresses of a name, or the IPv6 ones if it has no others. Most servers listen on one family
+/// only, so half the addresses of `localhost` would fail.
 fn resolved(text: &str, resolve: Resolve<'_>) -> Result<Vec<Address>, String> {
     let found = resolve(text).map_err(|error| format!("{text:?} does not resolve: {error}"))?;
     let any_v4 = found.iter().any(SocketAddr::is_ipv4);
@@ -165,20 +165,20 @@ pub struct WrittenEndpoint {
 pub struct Destination {
     /// At least one.
     pub endpoints: Vec<WrittenEndpoint>,
-    /// The header of the PROXY protocol they are to be sent, if any.
+    /// The version of the PROXY protocol header to send, if any.
     pub announces: Option<Version>,
 }
 
-/// What is typed behind `--route`.
+/// The value of `--route`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Which requests take it.
+    /// Which requests it matches.
     pub pattern: Pattern,
     /// Where they go.
     pub destination: Destination,
 }
 
-/// `[HOST]PREFIX=DESTINATION`; see [`Destination`].
+/// Parses `[HOST]PREFIX=DESTINATION`; see [`Destination`].
 pub fn route(text: &str, resolve: Resolve<'_>) -> Result<Route, String> {
     let Some((pattern, destination)) = text.split_once('=') else {
         return Err(format!("{text:?} has no '=': write PREFIX=ENDPOINT[,ENDPOINT…]"));
@@ -187,28 +187,28 @@ pub fn route(text: &str, resolve: Resolve<'_>) -> Result<Route, String> {
     Ok(Route { pattern, destination: self::destination(destination, resolve)? })
 }
 
-/// What is typed behind `--listen`.
+/// The value of `--listen`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// Where: at least one.
+    /// The addresses; at least one.
     pub addresses: Vec<Address>,
-    /// What its connections begin with.
+    /// What connections begin with.
     pub preamble: Preamble,
 }
 
-/// `ADDR[,proxy]`.
+/// Parses `ADDR[,proxy]`.
 pub fn listen(text: &str, resolve: Resolve<'_>) -> Result<Listen, String> {
     let (address, preamble) = match text.split_once(',') {
         None => (text, Preamble::Nothing),
         Some((address, "proxy")) => (address, Preamble::ProxyHeader),
         Some((_, other)) => {
-            return Err(format!("{other:?} is no option: write ADDR or ADDR,proxy"));
+            return Err(format!("unknown option {other:?}: write ADDR or ADDR,proxy"));
         }
     };
     Ok(Listen { addresses: addresses(address, resolve)?, preamble })
 }
 
-/// What is typed behind `--tcp`.
+/// The value of `--tcp`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relay {
     /// Where it listens.
@@ -217,7 +217,7 @@ pub struct Relay {
     pub destination: Destination,
 }
 
-/// `LISTEN[,proxy]=DESTINATION`; see [`Destination`].
+/// Parses `LISTEN[,proxy]=DESTINATION`; see [`Destination`].
 pub fn relay(text: &str, resolve: Resolve<'_>) -> Result<Relay, String> {
     let Some((listen, destination)) = text.split_once('=') else {
         return Err(format!("{text:?} has no '=': write LISTEN=ENDPOINT[,ENDPOINT…]"));
@@ -227,7 +227,7 @@ pub fn relay(text: &str, resolve: Resolve<'_>) -> Result<Relay, String> {
     Ok(Relay { listen, destination: self::destination(destination, resolve)? })
 }
 
-/// `ENDPOINT[@WEIGHT][,ENDPOINT[@WEIGHT]…][,proxy=v1|v2]`.
+/// Parses `ENDPOINT[@WEIGHT][,ENDPOINT[@WEIGHT]…][,proxy=v1|v2]`.
 fn destination(text: &str, resolve: Resolve<'_>) -> Result<Destination, String> {
     let (endpoints, announces) = match text.rsplit_once(",proxy=") {
         None => (text, None),
@@ -247,15 +247,15 @@ fn destination(text: &str, resolve: Resolve<'_>) -> Result<Destination, String> 
     Ok(Destination { endpoints: found, announces })
 }
 
-/// What is wrong with an address that an upstream has already.
+/// The error for an address that an upstream already has.
 pub(super) fn named_twice(address: &Address) -> String {
-    format!("{address} is named twice: give it a weight instead (@2)")
+    format!("{address} is given twice: use a weight instead (@2)")
 }
 
 /// `[SCHEME://]ADDRESS[@WEIGHT]`.
 pub(super) fn weighted(text: &str, resolve: Resolve<'_>) -> Result<Vec<WrittenEndpoint>, String> {
     if text == "proxy" || text.starts_with("proxy=") {
-        return Err("proxy=v1 or proxy=v2 stands last, behind an endpoint".to_owned());
+        return Err("proxy=v1 or proxy=v2 must come last, after an endpoint".to_owned());
     }
     if text.is_empty() {
         return Err("an endpoint is empty: write ip:port, name:port or unix:/path".to_owned());
@@ -269,10 +269,10 @@ pub(super) fn weighted(text: &str, resolve: Resolve<'_>) -> Result<Vec<WrittenEn
     endpoint(address, weight, resolve)
 }
 
-/// The weight of an endpoint.
+/// Parses the weight of an endpoint.
 pub(super) fn weight(text: &str) -> Result<NonZeroU16, String> {
     let known = text.parse::<NonZeroU16>().ok().filter(|weight| weight.get() <= WEIGHT_MAX);
-    known.ok_or_else(|| format!("a weight is 1 to {WEIGHT_MAX}"))
+    known.ok_or_else(|| format!("a weight must be 1 to {WEIGHT_MAX}"))
 }
 
 /// `[SCHEME://]ADDRESS`, an endpoint for each address of a name.
@@ -284,7 +284,7 @@ pub(super) fn endpoint(
     let (scheme, name) = scheme(text)?;
     let found = addresses(name, resolve)?;
     if found.iter().any(|address| matches!(address, Address::Tcp(tcp) if tcp.port() == 0)) {
-        return Err(format!("{text:?}: an endpoint has a port other than 0"));
+        return Err(format!("{text:?}: the port of an endpoint must not be 0"));
     }
     let written = |address| WrittenEndpoint { name: name.into(), scheme, address, weight };
     Ok(found.into_iter().map(written).collect())
@@ -313,23 +313,23 @@ pub(super) fn refuse_scheme(endpoint: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// `v1` or `v2`.
+/// Parses `v1` or `v2`.
 pub(super) fn proxy(text: &str) -> Result<Version, String> {
     match text {
         "v1" => Ok(Version::V1),
         "v2" => Ok(Version::V2),
-        _ => Err(format!("{text:?} is no version of the PROXY protocol: write v1 or v2")),
+        _ => Err(format!("invalid value {text:?}: expected v1 or v2")),
     }
 }
 
-/// `round_robin` or `least_requests`.
+/// Parses `round_robin` or `least_requests`.
 pub(super) fn policy(text: &str) -> Result<Policy, String> {
     let known = [Policy::RoundRobin, Policy::LeastRequests];
     let known = known.into_iter().find(|policy| policy.name() == text);
-    known.ok_or_else(|| format!("{text:?} is no policy: write round_robin or least_requests"))
+    known.ok_or_else(|| format!("unknown policy {text:?}: expected round_robin or least_requests"))
 }
 
-/// `tcp`, `http:/path` or `off`.
+/// Parses `tcp`, `http:/path` or `off`.
 pub fn check(text: &str) -> Result<Check, String> {
     match text.split_once(':') {
         None if text == "off" => Ok(Check::Off),
@@ -339,7 +339,7 @@ pub fn check(text: &str) -> Result<Check, String> {
         {
             Ok(Check::Http(path.to_owned()))
         }
-        _ => Err(format!("{text:?} is no check: write tcp, http:/path or off")),
+        _ => Err(format!("invalid value {text:?}: expected tcp, http:/path or off")),
     }
 }
 
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_need_a_unit_and_end() {
+    fn durations_need_a_unit_and_are_bounded() {
         assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
         for bad in ["5", "0s", "1us", "-1s", "8days", "", "s"] {
             assert!(duration(bad).is_err(), "{bad:?}");
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn routes_that_make_no_sense() {
+    fn invalid_routes() {
         let rows = [
             "/a",
             "a=127.0.0.1:1",

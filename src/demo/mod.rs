@@ -1,5 +1,4 @@
-//! `evener demo`: three origins and a balancer in front of them, and a line that shows who gets
-//! what.
+//! `evener demo`: three origins behind a balancer, and a live line with the requests each has received.
 
 pub mod origin;
 
@@ -14,13 +13,13 @@ use crate::control::running::{Running, start};
 use crate::control::signals::Signals;
 use crate::control::start_error::StartError;
 
-/// What the demo's origins are called, with the route each is behind.
+/// The route and the name of each demo origin.
 const ORIGINS: [(&str, &str); 3] = [("/auth", "auth-1"), ("/auth", "auth-2"), ("/task", "task-1")];
 
-/// How often the live line is drawn.
+/// How often the live line is refreshed.
 const REFRESH: Duration = Duration::from_millis(500);
 
-/// The origins of the demo, started, and the `--route` flags that lead to them.
+/// Starts the demo's origins and returns the `--route` values for them.
 pub fn origins() -> Result<Vec<String>, StartError> {
     let any = Address::Tcp(([127, 0, 0, 1], 0).into());
     let mut routes: Vec<(&str, String)> = Vec::new();
@@ -37,7 +36,7 @@ pub fn origins() -> Result<Vec<String>, StartError> {
     Ok(routes.into_iter().map(|(prefix, endpoints)| format!("{prefix}={endpoints}")).collect())
 }
 
-/// Runs the balancer of the demo until a signal ends it.
+/// Runs the demo's balancer until a signal stops it.
 pub fn run(config: Config, routes: &[String], signals: &Signals) -> Result<(), StartError> {
     signals.attend();
     let running = start(config, None, || Ok(()))?;
@@ -55,14 +54,14 @@ fn introduction(at: &str, routes: &[String]) -> String {
          evener --listen {at} --threads 1 \\\n         --route {routes}\n\n\
          Try, in another terminal:\n\n  \
          curl http://{at}/auth              # auth-1 and auth-2 in turn\n  \
-         curl http://{at}/task/echo         # what an endpoint gets to see\n  \
+         curl http://{at}/task/echo         # the request as an endpoint receives it\n  \
          curl -i http://{at}/nope           # no route: 404\n  \
          wrk -t1 -c64 -d10 http://{at}/auth\n\n\
-         Ctrl-C ends it. Requests so far:\n\n"
+         Press Ctrl-C to stop. Requests so far:\n\n"
     )
 }
 
-/// A terminal that is gone is no reason to stop balancing.
+/// Prints and ignores errors: a terminal that has closed is no reason to stop balancing.
 fn print(text: &str) {
     let mut out = io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -85,7 +84,7 @@ fn watch(running: &Running, signals: &Signals) {
     }
 }
 
-/// The live line, and the number of requests it is about.
+/// The live line, and the total number of requests so far; `before` was the previous total.
 fn line(running: &Running, before: u64) -> (String, u64) {
     let endpoints = running.plan().upstreams.iter().flat_map(|upstream| upstream.endpoints.iter());
     let counts = endpoints.map(|endpoint| endpoint.record.begun());

@@ -1,4 +1,4 @@
-//! A small, fast origin: something to balance over, for the demo, benchmarks and trying out.
+//! A small, fast origin server, for the demo, benchmarks and experiments.
 
 use std::io;
 use std::num::NonZeroUsize;
@@ -35,19 +35,19 @@ use crate::relay::head::read_head;
 
 const LIMITS: Limits = Limits { head_bytes_max: 32 * 1024, fields_max: 256 };
 
-/// How long it waits for a client, or for its client to read.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long it waits for a client to send or read anything.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The largest answer it can be asked for: more than any test needs, and still not endless.
+/// The largest response that can be requested: more than any test needs.
 const BYTES_MAX: usize = 1 << 40;
 
-/// The longest delay it can be asked for.
+/// The longest delay that can be requested.
 const DELAY_MAX: Duration = Duration::from_secs(600);
 
-/// What it answers large requests with.
+/// The contents of large responses.
 static FILLER: [u8; BUFFER_BYTES] = [b'.'; BUFFER_BYTES];
 
-/// The client has left, or was given up.
+/// The client has disconnected or timed out.
 struct PeerGone;
 
 impl From<Broken> for PeerGone {
@@ -56,12 +56,12 @@ impl From<Broken> for PeerGone {
     }
 }
 
-/// What a request asks for.
+/// The response that a request asks for.
 struct AnswerSpec {
     version: Version,
     status: u16,
     delay: Duration,
-    /// Length of the answer, if not that of `text`.
+    /// The length of the response body, if not that of `text`.
     bytes: Option<usize>,
     text: Vec<u8>,
     body: Body,
@@ -70,8 +70,8 @@ struct AnswerSpec {
     persists: bool,
 }
 
-/// Starts an origin on threads of its own and says where it listens. It runs until the process
-/// ends.
+/// Starts an origin on its own threads and returns the address it listens on. It runs until the process
+/// exits.
 pub fn start(address: &Address, name: &str, threads: NonZeroUsize) -> io::Result<Address> {
     let bound = listen::bind(address, threads.get())?;
     for socket in bound.sockets {
@@ -95,7 +95,7 @@ fn run(socket: Socket, name: &str) -> io::Result<()> {
                 Ok((stream, _)) => {
                     let name = Rc::clone(&name);
                     spawn_local(async move {
-                        // An origin for trials need not say why a client left.
+                        // Why a client disconnects does not matter to a test origin.
                         let _ = serve(stream, &name).await;
                     });
                 }
@@ -112,11 +112,15 @@ async fn serve(mut stream: Stream, name: &str) -> Result<(), PeerGone> {
     let activity = Activity::new();
     let meter = Meter::new(&activity);
     let mut timer = Timer::new();
-    let serving = converse(&mut stream, name, &meter);
-    timer.while_active(PATIENCE, &activity, pin!(serving)).await.unwrap_or(Err(PeerGone))
+    let serving = serve_requests(&mut stream, name, &meter);
+    timer.while_active(IDLE_TIMEOUT, &activity, pin!(serving)).await.unwrap_or(Err(PeerGone))
 }
 
-async fn converse(stream: &mut Stream, name: &str, meter: &Meter<'_>) -> Result<(), PeerGone> {
+async fn serve_requests(
+    stream: &mut Stream,
+    name: &str,
+    meter: &Meter<'_>,
+) -> Result<(), PeerGone> {
     let (mut read, mut write) = stream.split();
     let mut input = Buffer::new();
     loop {
@@ -125,32 +129,32 @@ async fn converse(stream: &mut Stream, name: &str, meter: &Meter<'_>) -> Result<
             Err(Kind::Rejected(reject)) => return refuse(&mut write, reject, meter).await,
             Err(_) => return Err(PeerGone),
         };
-        let mut order = match order(&input.filled()[..length], name) {
-            Ok(order) => order,
+        let mut spec = match parse_spec(&input.filled()[..length], name) {
+            Ok(spec) => spec,
             Err(reject) => return refuse(&mut write, reject, meter).await,
         };
         input.consume(length);
-        if order.expects_continue {
+        if spec.expects_continue {
             meter.write(&mut write, b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
-        while !order.body.has_ended() {
-            match order.body.admit(&mut input, usize::MAX) {
-                Ok(0) if order.body.has_ended() => {}
+        while !spec.body.has_ended() {
+            match spec.body.admit(&mut input, usize::MAX) {
+                Ok(0) if spec.body.has_ended() => {}
                 Ok(0) if meter.read(&mut read, &mut input).await? == 0 => return Err(PeerGone),
-                Ok(count) => order.body.pass(&mut input, count),
+                Ok(count) => spec.body.pass(&mut input, count),
                 Err(reject) => return refuse(&mut write, reject, meter).await,
             }
         }
-        // In steps, so that a delay is not taken for a client that has left.
-        let mut delay = order.delay;
+        // In steps, so that a long delay does not count as an idle client.
+        let mut delay = spec.delay;
         while !delay.is_zero() {
-            let step = delay.min(PATIENCE / 2);
+            let step = delay.min(IDLE_TIMEOUT / 2);
             sleep(step).await;
             meter.touch();
             delay -= step;
         }
-        order.answer(&mut write, meter).await?;
-        if !order.persists {
+        spec.answer(&mut write, meter).await?;
+        if !spec.persists {
             return write.shutdown().map_err(|_| PeerGone);
         }
     }
@@ -171,7 +175,7 @@ async fn refuse(
 impl AnswerSpec {
     async fn answer(&self, write: &mut WriteHalf<'_>, meter: &Meter<'_>) -> Result<(), PeerGone> {
         let (status, bytes) = (self.status, self.bytes.unwrap_or(self.text.len()));
-        let reason = if status == 200 { "OK" } else { "As ControlCommand" };
+        let reason = if status == 200 { "OK" } else { "As Requested" };
         let length =
             if status == 204 { String::new() } else { format!("Content-Length: {bytes}\r\n") };
         let connection = match (self.persists, self.version) {
@@ -195,21 +199,21 @@ impl AnswerSpec {
     }
 }
 
-fn order(bytes: &[u8], name: &str) -> Result<AnswerSpec, Reject> {
+fn parse_spec(bytes: &[u8], name: &str) -> Result<AnswerSpec, Reject> {
     let mut storage = Storage::new();
     let head = parse::request(bytes, &LIMITS, &mut storage)?;
     let framing = framing::request(&head)?;
     let path = head.path();
     let echo = path == "/echo" || path.ends_with("/echo");
     let text = if echo { bytes.to_vec() } else { format!("{name} {path}\n").into_bytes() };
-    let asked = |key: &str| query(&head, key);
+    let param = |key: &str| query(&head, key);
     Ok(AnswerSpec {
         version: head.version,
-        status: asked("status").and_then(|text| value::number(text, 200, 599).ok()).unwrap_or(200),
-        delay: asked("delay")
+        status: param("status").and_then(|text| value::number(text, 200, 599).ok()).unwrap_or(200),
+        delay: param("delay")
             .and_then(|text| value::duration(text).ok())
             .map_or(Duration::ZERO, |delay| delay.min(DELAY_MAX)),
-        bytes: asked("bytes").and_then(|text| value::size(text).ok()).map(|n| n.min(BYTES_MAX)),
+        bytes: param("bytes").and_then(|text| value::size(text).ok()).map(|n| n.min(BYTES_MAX)),
         text,
         body: Body::new(framing, Emit::Data),
         expects_continue: head
@@ -237,10 +241,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_query_says_what_to_answer() {
+    fn the_query_selects_the_response() {
         let bytes = b"GET /a?bytes=1k&status=404&delay=5ms HTTP/1.1\r\nHost: a\r\n\r\n";
-        let order = order(bytes, "o").unwrap();
-        assert_eq!((order.bytes, order.status), (Some(1024), 404));
-        assert_eq!(order.delay, Duration::from_millis(5));
+        let spec = parse_spec(bytes, "o").unwrap();
+        assert_eq!((spec.bytes, spec.status), (Some(1024), 404));
+        assert_eq!(spec.delay, Duration::from_millis(5));
     }
 }

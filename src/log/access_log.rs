@@ -1,4 +1,4 @@
-//! The access log as the whole process has it: opened once, given to each worker, closed at the end.
+//! The process-wide access log: opened once, shared with each worker, closed on exit.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,42 +9,43 @@ use super::log_writer::LogWriter;
 use super::target::LogTarget;
 use crate::access_log::{Format, RequestIds};
 
-/// How long the end waits for what is still to be written: a target that takes nothing must not keep
-/// the process.
+/// How long [`AccessLog::close`] waits for pending lines: a blocked target must not keep the process
+/// from exiting.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
-/// An open access log; a copy is the same one. No worker ever takes its lock.
+/// A handle to the open access log; clones share it. Workers never take its lock.
 #[derive(Clone)]
 pub struct AccessLog {
     format: Format,
-    /// Gone once it is closed.
+    /// `None` once closed.
     writer: Arc<Mutex<Option<LogWriter>>>,
 }
 
 impl AccessLog {
-    /// Opens it, and starts the thread that writes it.
+    /// Opens the target and starts the thread that writes it.
     pub fn open(target: LogTarget, format: Format) -> io::Result<Self> {
         let writer = LogWriter::open(target, format)?;
         Ok(Self { format, writer: Arc::new(Mutex::new(Some(writer))) })
     }
 
-    /// The share of one worker.
+    /// A logger for one worker; `None` once the log is closed.
     pub fn access_logger(&self) -> io::Result<Option<AccessLogger>> {
         let ids = RequestIds::new(seed()?);
         Ok(self.with(|writer| AccessLogger::new(writer.sink(), self.format, ids)))
     }
 
-    /// Opens the file anew, after somebody has renamed it.
+    /// Reopens the file, after log rotation has renamed it.
     pub fn reopen(&self) {
         self.with(LogWriter::reopen);
     }
 
-    /// Lines written, and dropped.
+    /// The numbers of lines written and dropped.
     pub fn counts(&self) -> Option<(u64, u64)> {
         self.with(|writer| (writer.written(), writer.dropped()))
     }
 
-    /// Ends it once all is written, or after a while: a worker that still has lines loses them then.
+    /// Closes the log once all lines are written, or after a second. Lines that a worker still holds
+    /// then are lost.
     pub fn close(&self) {
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {
@@ -56,17 +57,17 @@ impl AccessLog {
         }
     }
 
-    fn with<T>(&self, ask: impl FnOnce(&LogWriter) -> T) -> Option<T> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(ask)
+    fn with<T>(&self, action: impl FnOnce(&LogWriter) -> T) -> Option<T> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(action)
     }
 }
 
-/// Of the system's randomness (getrandom(2)).
+/// A seed from the system's random number generator (getrandom(2)).
 fn seed() -> io::Result<[u64; 4]> {
     let mut seed = [0; 4];
     for word in &mut seed {
         let mut bytes = [0; 8];
-        // No more than 256 bytes at a time come whole.
+        // Requests of up to 256 bytes are never cut short (getrandom(2)).
         rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
         *word = u64::from_ne_bytes(bytes);
     }

@@ -1,4 +1,4 @@
-//! A worker's share of the access log: its way out, its clock, and the identifiers it makes.
+//! A worker's access logger: its queue to the writer thread, its clock and its request IDs.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -13,66 +13,66 @@ use crate::access_log::{Facts, Format, Label, MADE_LENGTH, Names, RequestIds, Te
 use crate::upstream::Upstream;
 use crate::upstream::endpoint::Endpoint;
 
-/// How long a line may wait for others to be handed over with.
+/// How long a line may wait for more lines before it is handed over.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// How long the time of day is told by the steady clock, before it is asked for again: it may have been
-/// set meanwhile.
+/// How long the time of day is derived from the monotonic clock before it is read again, since it may
+/// have been set meanwhile.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many emptied texts are kept, and how large: 256 KiB a worker.
+/// The number and size of spare [`Texts`] to keep: at most 256 KiB per worker.
 const SPARES_MAX: usize = 256;
 const SPARE_BYTES_MAX: usize = 1024;
 
-/// Takes the lines of one worker's sessions.
+/// Logs the exchanges of one worker's sessions.
 pub struct AccessLogger {
     sink: Sink,
     format: Format,
     ids: RefCell<RequestIds>,
-    /// A moment, and what the time of day was then, in microseconds since 1970.
+    /// An instant, and the time of day at it in microseconds since 1970.
     clock: Cell<(Instant, u64)>,
-    /// Emptied, for other lines.
+    /// Cleared, for reuse.
     spares: RefCell<Vec<Texts>>,
-    /// Told when there is something to hand over.
-    begun: Notify,
+    /// Notified when the first line arrives in an empty batch.
+    first_line: Notify,
 }
 
 impl AccessLogger {
-    /// One that is empty; `ids` are this worker's own.
+    /// An empty logger; `ids` must not be shared with another worker.
     pub fn new(sink: Sink, format: Format, ids: RequestIds) -> Self {
         let clock = Cell::new((Instant::now(), time_of_day()));
         let (ids, spares) = (RefCell::new(ids), RefCell::default());
-        Self { sink, format, ids, clock, spares, begun: Notify::new() }
+        Self { sink, format, ids, clock, spares, first_line: Notify::new() }
     }
 
-    /// Has a line written. Never waits: one for which there is no room is dropped and counted.
+    /// Logs an exchange. Never blocks: if the queue is full, the line is dropped and counted.
     pub fn write(&self, facts: &Facts, texts: &Texts, names: &Arc<Names>) {
         let is_first = self.sink.is_empty();
         self.sink.push(facts, texts, names);
         if is_first {
-            self.begun.notify_one();
+            self.first_line.notify_one();
         }
     }
 
-    /// What the time of day was then, in microseconds since 1970.
+    /// The time of day at `at`, in microseconds since 1970.
     pub fn unix_micros(&self, at: Instant) -> u64 {
-        let (mut known, mut micros) = self.clock.get();
-        if at.saturating_duration_since(known) > CLOCK_INTERVAL {
-            (known, micros) = (Instant::now(), time_of_day());
-            self.clock.set((known, micros));
+        let (mut anchor, mut micros) = self.clock.get();
+        if at.saturating_duration_since(anchor) > CLOCK_INTERVAL {
+            (anchor, micros) = (Instant::now(), time_of_day());
+            self.clock.set((anchor, micros));
         }
-        match at.checked_duration_since(known) {
-            Some(after) => micros.saturating_add(in_micros(after)),
-            None => micros.saturating_sub(in_micros(known.saturating_duration_since(at))),
+        match at.checked_duration_since(anchor) {
+            Some(after) => micros.saturating_add(as_micros(after)),
+            None => micros.saturating_sub(as_micros(anchor.saturating_duration_since(at))),
         }
     }
 
-    /// Empty, with room if there was any to be had.
+    /// Empty texts, with memory from an earlier request if there is any.
     pub fn spare(&self) -> Texts {
         self.spares.borrow_mut().pop().unwrap_or_default()
     }
 
-    /// Takes back what [`AccessLogger::spare`] gave.
+    /// Takes back texts from [`AccessLogger::spare`].
     pub fn recycle(&self, mut texts: Texts) {
         let mut spares = self.spares.borrow_mut();
         if spares.len() < SPARES_MAX && texts.capacity() <= SPARE_BYTES_MAX {
@@ -81,15 +81,15 @@ impl AccessLogger {
         }
     }
 
-    /// An identifier for a request that has none.
+    /// Generates an ID for a request that has none.
     pub fn make_id(&self) -> [u8; MADE_LENGTH] {
         self.ids.borrow_mut().make()
     }
 
-    /// Hands lines over that have waited long enough, for ever; a worker without any sleeps.
+    /// Runs forever and hands over lines that have waited long enough; sleeps while there are none.
     pub async fn keep_flushing(self: Rc<Self>) {
         loop {
-            self.begun.notified().await;
+            self.first_line.notified().await;
             while !self.sink.is_empty() {
                 sleep(FLUSH_INTERVAL).await;
                 self.sink.flush();
@@ -98,11 +98,11 @@ impl AccessLogger {
     }
 }
 
-/// A journal while a plan is in force.
+/// An access logger together with the names in a plan.
 pub struct Log {
-    /// Takes the lines.
+    /// Logs the exchanges.
     pub access_logger: Rc<AccessLogger>,
-    /// What they call the things of the plan.
+    /// The names of the plan's routes, upstreams and endpoints.
     pub names: Arc<Names>,
 }
 
@@ -116,7 +116,7 @@ impl Log {
         Self { access_logger, names: Arc::new(Names { routes, upstreams }) }
     }
 
-    /// Of a plan with these routes and upstreams.
+    /// A log for a plan with these routes and upstreams.
     pub fn new<'a>(
         access_logger: Rc<AccessLogger>,
         routes: impl Iterator<Item = &'a str>,
@@ -139,10 +139,10 @@ fn names(format: Format, upstreams: &[Arc<Upstream>]) -> Box<[(Label, Box<[Label
 }
 
 fn time_of_day() -> u64 {
-    // A clock that is set to before 1970 is as good as none.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, in_micros)
+    // A clock set to before 1970 counts as unset.
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, as_micros)
 }
 
-fn in_micros(duration: Duration) -> u64 {
+fn as_micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,5 +1,6 @@
-//! Where log lines go: to standard error, or to a file that can be opened anew. One thread writes them,
-//! so that nobody who has something to say waits for a terminal, a pipe or a disk.
+//! The error log: standard error, or a file that can be reopened.
+//!
+//! One thread writes it, so that no caller ever waits for a terminal, a pipe or a disk.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -11,54 +12,57 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-/// Lines that may wait to be written: more than a start or a reload says, unless of thousands of routes.
+/// The most lines that may wait to be written: more than a start or reload logs, except with thousands
+/// of routes.
 const WAITING_MAX: usize = 1024;
 
-/// Says lines without waiting for them to be written; a copy is the same one.
+/// Queues lines without waiting for them to be written; clones share one log.
 #[derive(Clone)]
 pub struct ErrorLog {
     commands: SyncSender<ErrorLogCommand>,
     dropped: Arc<AtomicU64>,
 }
 
-/// What the thread is to do.
+/// A command to the writer thread.
 enum ErrorLogCommand {
     Write(Vec<u8>),
-    /// To open the file anew.
+    /// Reopens the file.
     Reopen,
-    /// To say that all before it is done.
-    Answer(SyncSender<()>),
+    /// Replies once all earlier commands are done.
+    Flush(SyncSender<()>),
 }
 
 impl ErrorLog {
-    /// Appends to the file, which need not exist; to standard error, if there is none.
+    /// Opens a log that appends to `path`, creating the file if needed, or that writes to standard error
+    /// if there is no path.
     pub fn open(path: Option<&Path>) -> io::Result<Self> {
         let mut output = ErrorOutput::open(path)?;
-        let (commands, given) = sync_channel(WAITING_MAX);
+        let (commands, queue) = sync_channel(WAITING_MAX);
         let dropped = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&dropped);
+        let thread_dropped = Arc::clone(&dropped);
         let thread = thread::Builder::new().name("error-log".to_owned());
-        thread.spawn(move || output.work(&given, &counted))?;
+        thread.spawn(move || output.run(&queue, &thread_dropped))?;
         Ok(Self { commands, dropped })
     }
 
-    /// Opens the path anew, after somebody has renamed the file. If that fails, the old one goes on.
+    /// Reopens the path, after log rotation has renamed the file. If that fails, the old file stays in
+    /// use.
     pub fn reopen(&self) {
-        // A queue that is full is one that nobody reads from.
+        // If the queue is full, the thread is stuck and could not reopen anything.
         let _ = self.commands.try_send(ErrorLogCommand::Reopen);
     }
 
-    /// Waits until what has been said is written, for up to `limit`.
+    /// Waits for up to `limit` until all queued lines are written.
     pub fn flush(&self, limit: Duration) {
-        let (answer, answered) = sync_channel(1);
-        if self.commands.try_send(ErrorLogCommand::Answer(answer)).is_ok() {
-            let _ = answered.recv_timeout(limit);
+        let (reply, done) = sync_channel(1);
+        if self.commands.try_send(ErrorLogCommand::Flush(reply)).is_ok() {
+            let _ = done.recv_timeout(limit);
         }
     }
 }
 
 impl Write for ErrorLog {
-    /// Takes a line whole, or drops and counts it.
+    /// Queues a whole line, or drops and counts it.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.commands.try_send(ErrorLogCommand::Write(line.to_vec())).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -71,7 +75,7 @@ impl Write for ErrorLog {
     }
 }
 
-/// What the thread writes to.
+/// Where the thread writes to.
 enum ErrorOutput {
     Standard,
     File(PathBuf, File),
@@ -85,14 +89,15 @@ impl ErrorOutput {
         })
     }
 
-    fn work(&mut self, given: &Receiver<ErrorLogCommand>, dropped: &AtomicU64) {
-        for order in given {
-            match order {
+    fn run(&mut self, queue: &Receiver<ErrorLogCommand>, dropped: &AtomicU64) {
+        for command in queue {
+            match command {
                 ErrorLogCommand::Write(line) => {
                     let lost = dropped.swap(0, Ordering::Relaxed);
-                    let told = format!("({lost} lines were not written: nobody took them)\n");
-                    let told = if lost > 0 { told.as_bytes() } else { &[] };
-                    if self.write(told).and_then(|()| self.write(&line)).is_err() {
+                    let notice =
+                        format!("({lost} lines were dropped: the log could not keep up)\n");
+                    let notice = if lost > 0 { notice.as_bytes() } else { &[] };
+                    if self.write(notice).and_then(|()| self.write(&line)).is_err() {
                         dropped.fetch_add(lost + 1, Ordering::Relaxed);
                     }
                 }
@@ -102,13 +107,13 @@ impl ErrorOutput {
                             Ok(fresh) => *file = fresh,
                             Err(error) => {
                                 let path = path.display();
-                                log::error!("{path} cannot be opened anew: {error}");
+                                log::error!("cannot reopen {path}: {error}");
                             }
                         }
                     }
                 }
-                ErrorLogCommand::Answer(answer) => {
-                    let _ = answer.try_send(());
+                ErrorLogCommand::Flush(reply) => {
+                    let _ = reply.try_send(());
                 }
             }
         }
@@ -122,7 +127,8 @@ impl ErrorOutput {
     }
 }
 
-/// A pipe without a reader is an error, not a wait (open(2), `O_NONBLOCK`).
+/// Opens a file to append to; a FIFO without a reader is an error instead of a wait (open(2),
+/// `O_NONBLOCK`).
 fn append(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o640).custom_flags(libc::O_NONBLOCK).open(path)

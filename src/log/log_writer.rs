@@ -1,5 +1,6 @@
-//! The access log's way out: one thread writes what all workers hand over, and none of them ever
-//! waits for it. Lines that find no room are dropped and counted.
+//! Writes the access log on one thread, for all workers.
+//!
+//! Workers never wait for it: when the queue is full, lines are dropped and counted.
 
 use std::io;
 use std::sync::Arc;
@@ -15,17 +16,17 @@ use super::queue::{QUEUE_SLOTS, Shared, Sink, WriterCommand};
 use super::target::LogTarget;
 use super::writer::Writer;
 
-/// How many lines there were, since the log was opened.
+/// Numbers of lines since the log was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counts {
-    /// Whole lines that are in the target.
+    /// Lines written in full.
     pub written: u64,
-    /// Lines that are not, for want of room or because of an error.
+    /// Lines dropped because the queue was full or writing failed.
     pub dropped: u64,
 }
 
-/// The thread that writes, seen from outside. Without [`LogWriter::close`] it goes on until the last
-/// [`Sink`] has gone and all is written, which the end of the process does not wait for.
+/// A handle to the writer thread. Without [`LogWriter::close`] the thread runs until the last [`Sink`]
+/// is dropped and all lines are written; a process that exits does not wait for it.
 pub struct LogWriter {
     commands: SyncSender<WriterCommand>,
     shared: Arc<Shared>,
@@ -34,8 +35,8 @@ pub struct LogWriter {
 }
 
 impl LogWriter {
-    /// Opens the target and starts the thread. A file is created with mode 0640; a FIFO that nobody
-    /// reads is an error (`ENXIO`).
+    /// Opens the target and starts the thread. A file is created with mode 0640; a FIFO without a
+    /// reader is an error (`ENXIO`).
     pub fn open(target: LogTarget, format: Format) -> io::Result<Self> {
         Self::start(Output::open(target)?, format)
     }
@@ -53,36 +54,37 @@ impl LogWriter {
         Ok(Self { commands, shared, ended })
     }
 
-    /// A handle for one worker.
+    /// A sink for one worker.
     pub fn sink(&self) -> Sink {
         Sink::new(self.commands.clone(), Arc::clone(&self.shared))
     }
 
-    /// Has the path opened anew, after what waits now has been written, or before if the old file takes
-    /// nothing; for whoever moved that away. Returns at once. If it cannot be opened the old file stays
-    /// in use, and that is logged.
+    /// Asks for the path to be reopened, for log rotation. Returns at once.
+    ///
+    /// Lines that wait now go to the old file, unless it is a pipe that blocks. If the path cannot be
+    /// opened, the old file stays in use and an error is logged.
     pub fn reopen(&self) {
         if !self.shared.reopening.swap(true, AcqRel) {
-            // There is a slot for it, unless the thread has ended.
+            // A slot is reserved for it, so this fails only once the thread has ended.
             let _ = self.commands.try_send(WriterCommand::Reopen);
         }
     }
 
-    /// Lines that were dropped, for want of room or because of an error.
+    /// The number of lines dropped because the queue was full or writing failed.
     pub fn dropped(&self) -> u64 {
         self.shared.dropped.load(Relaxed)
     }
 
-    /// Lines that were written whole.
+    /// The number of lines written in full.
     pub fn written(&self) -> u64 {
         self.shared.written.load(Relaxed)
     }
 
-    /// Ends the thread once all that waits is written, or `limit` has passed: then what is left is
-    /// dropped. Exact if all sinks have gone before.
+    /// Ends the thread once all waiting lines are written, or drops the rest after `limit`. The counts
+    /// are exact if all sinks were dropped before.
     pub fn close(self, limit: Duration) -> Counts {
         let _ = self.commands.try_send(WriterCommand::Close);
-        // Either way it is over: nothing is ever sent.
+        // Nothing is ever sent: this returns when the thread ends or the limit has passed.
         let _ = self.ended.recv_timeout(limit);
         self.shared.abandon();
         Counts { written: self.written(), dropped: self.dropped() }
@@ -99,21 +101,21 @@ mod tests {
 
     use super::*;
     use crate::access_log::{NOTHING, Texts};
-    use crate::log::output::tests::Folder;
+    use crate::log::output::tests::TempDir;
     use crate::log::queue::QUEUE_BYTES_MAX;
 
-    /// Longer than any of these tests takes.
+    /// Longer than any of these tests take.
     const LIMIT: Duration = Duration::from_secs(60);
 
-    fn until(what: impl Fn() -> bool) {
+    fn wait_until(condition: impl Fn() -> bool) {
         let started = Instant::now();
-        while !what() {
-            assert!(started.elapsed() < LIMIT, "it never happens");
+        while !condition() {
+            assert!(started.elapsed() < LIMIT, "timed out");
             thread::yield_now();
         }
     }
 
-    /// Logs a request for this target, at the beginning of time.
+    /// Logs a request for this target.
     fn log(sink: &Sink, target: &str) {
         let mut texts = Texts::default();
         texts.keep([b"GET", target.as_bytes(), b"", b"", b"", b""]);
@@ -141,7 +143,8 @@ mod tests {
         (reader, LogWriter::start(Output::to_pipe(writer), Format::Combined).unwrap())
     }
 
-    /// Logs until the pipe, the queue and the batch are full and lines are dropped; says how many.
+    /// Logs until the pipe, the queue and the batch are full and lines are dropped; returns how many
+    /// lines were logged.
     fn overfill(writer: &LogWriter, sink: &Sink) -> u64 {
         let mut lines = 0;
         while writer.dropped() == 0 {
@@ -154,8 +157,8 @@ mod tests {
 
     #[test]
     fn lines_of_all_workers_arrive_whole_and_in_the_order_of_each() {
-        let folder = Folder::new();
-        let path = folder.file("log");
+        let dir = TempDir::new();
+        let path = dir.file("log");
         let writer = open(&path);
         let workers = [0, 1].map(|worker| {
             let sink = writer.sink();
@@ -187,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stops_reading_costs_lines_and_nothing_else() {
+    fn a_stalled_reader_loses_lines_but_blocks_nothing() {
         let (reader, writer) = piped();
         let sink = writer.sink();
         let lines = overfill(&writer, &sink);
@@ -205,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_never_reads_does_not_hold_up_the_end() {
+    fn a_stalled_reader_does_not_delay_closing() {
         let (_reader, writer) = piped();
         let sink = writer.sink();
         let lines = overfill(&writer, &sink);
@@ -215,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_keeps_what_would_wait_elsewhere() {
+    fn a_flush_keeps_lines_while_the_queue_is_busy() {
         let (_reader, writer) = piped();
         let sink = writer.sink();
         overfill(&writer, &sink);
@@ -227,22 +230,22 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_has_gone_costs_the_lines_and_not_the_process() {
+    fn a_closed_reader_loses_lines_but_not_the_process() {
         let (reader, writer) = piped();
         drop(reader);
         let sink = writer.sink();
         log(&sink, "a");
         sink.flush();
-        until(|| writer.dropped() == 1);
+        wait_until(|| writer.dropped() == 1);
         log(&sink, "b");
         drop(sink);
         assert_eq!(writer.close(LIMIT), Counts { written: 0, dropped: 2 });
     }
 
     #[test]
-    fn a_file_that_was_moved_away_is_opened_anew_behind_what_waits() {
-        let folder = Folder::new();
-        let (path, moved) = (folder.file("log"), folder.file("log.1"));
+    fn a_moved_file_is_reopened_after_the_waiting_lines() {
+        let dir = TempDir::new();
+        let (path, moved) = (dir.file("log"), dir.file("log.1"));
         let writer = open(&path);
         let sink = writer.sink();
         log(&sink, "before");
@@ -257,9 +260,9 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_nobody_reads_is_given_up_for_what_is_at_its_path() {
-        let folder = Folder::new();
-        let path = folder.file("log");
+    fn a_blocked_pipe_is_replaced_by_the_file_now_at_its_path() {
+        let dir = TempDir::new();
+        let path = dir.file("log");
         let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
         assert!(made.success());
         let _reader = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
@@ -268,7 +271,7 @@ mod tests {
         let lines = overfill(&writer, &sink);
         fs::remove_file(&path).unwrap();
         writer.reopen();
-        until(|| writer.shared.waiting_lines.load(Relaxed) == 0);
+        wait_until(|| writer.shared.waiting_lines.load(Relaxed) == 0);
         log(&sink, "/last");
         drop(sink);
         let counts = writer.close(LIMIT);
@@ -277,9 +280,9 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_cannot_be_opened_anew_leaves_the_old_file_in_use() {
-        let folder = Folder::new();
-        let (path, moved) = (folder.file("log"), folder.file("log.1"));
+    fn a_failed_reopen_leaves_the_old_file_in_use() {
+        let dir = TempDir::new();
+        let (path, moved) = (dir.file("log"), dir.file("log.1"));
         let writer = open(&path);
         let sink = writer.sink();
         fs::rename(&path, &moved).unwrap();
@@ -292,16 +295,16 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_costs_lines_until_there_is_room() {
-        let folder = Folder::new();
-        let path = folder.file("log");
+    fn a_full_disk_loses_lines_until_there_is_room() {
+        let dir = TempDir::new();
+        let path = dir.file("log");
         symlink("/dev/full", &path).unwrap();
         let writer = open(&path);
         let sink = writer.sink();
         log(&sink, "a");
         log(&sink, "b");
         sink.flush();
-        until(|| writer.dropped() == 2);
+        wait_until(|| writer.dropped() == 2);
         fs::remove_file(&path).unwrap();
         writer.reopen();
         log(&sink, "c");
@@ -311,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_logged_after_the_end_are_dropped() {
+    fn lines_logged_after_closing_are_dropped() {
         let (_reader, writer) = piped();
         let (sink, shared) = (writer.sink(), Arc::clone(&writer.shared));
         assert_eq!(writer.close(LIMIT), Counts { written: 0, dropped: 0 });

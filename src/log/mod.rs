@@ -1,5 +1,5 @@
-//! Where log lines go: the access log of all workers and the error log, each written by a thread of
-//! its own that nobody waits for.
+//! The access log of all workers and the error log, each written by a dedicated thread that nothing
+//! waits for.
 
 pub mod access_log;
 pub mod access_logger;

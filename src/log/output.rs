@@ -1,4 +1,4 @@
-//! Lines on their way into an open target, and what has become of them.
+//! Writes blocks of lines to an open log target.
 
 use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Write};
@@ -16,36 +16,36 @@ pub(super) struct Output {
     pub(super) target: LogTarget,
     file: File,
     kind: TargetKind,
-    /// The last byte in it is not the end of a line.
+    /// Whether the last byte written is not a newline.
     torn: bool,
 }
 
-/// What has become of a block.
+/// The result of writing a block.
 pub(super) struct Written {
-    /// How many of its lines are in the target whole.
+    /// The number of its lines that were written in full.
     pub(super) lines: u64,
-    /// Why not all of them are.
+    /// Why the others were not.
     pub(super) result: io::Result<()>,
 }
 
-/// What is to be done about a target that takes nothing.
+/// What to do about a target that blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stalled {
-    /// It may take something yet.
+    /// Keep waiting.
     Wait,
-    /// Somebody has asked for its path to be opened anew.
-    Move,
+    /// Reopen the path: this was asked for.
+    Reopen,
 }
 
-/// How the writing of some bytes ended.
+/// How writing some bytes ended.
 enum WriteEnd {
     Written,
     Failed(io::Error),
-    /// Behind so many of them; the others are for what is at the path now.
+    /// The path now names something else: the bytes after this many belong there.
     Moved(usize),
 }
 
-/// How long a target may take nothing before that is [looked at](Output::write).
+/// How often [`Output::write`] calls `stalled` while the target blocks.
 const STALL_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Output {
@@ -57,21 +57,22 @@ impl Output {
         Ok(Self { target, kind: TargetKind::of(&file), file, torn })
     }
 
-    /// Opens the path anew; standard output has none. If that fails the old file stays in use.
+    /// Reopens the path; standard output has none. On failure the old file stays in use.
     pub(super) fn reopen(&mut self) -> io::Result<()> {
         let LogTarget::File(path) = &self.target else { return Ok(()) };
         let has_moved = self.has_moved();
         let file = append_to(path)?;
         self.kind = TargetKind::of(&file);
-        // What was left unfinished in a pipe still is, if it is the same one.
+        // A line left unfinished in a pipe still is, if this is the same pipe.
         self.torn = ends_inside_a_line(path).unwrap_or(self.torn && !has_moved);
         self.file = file;
         Ok(())
     }
 
-    /// Writes a block of so many whole lines. What is left of it after an error is not tried again.
-    /// `underway` is how many of them are in the target; while nothing is taken, `stalled` is asked once
-    /// a second whether the rest goes to what is at the path by now.
+    /// Writes a block of `lines` whole lines; after an error the rest of it is not retried.
+    ///
+    /// `underway` counts the lines written so far. While the target blocks, `stalled` is called once a
+    /// second and decides whether the rest goes to what is at the path by then.
     pub(super) fn write(
         &mut self,
         block: &[u8],
@@ -82,7 +83,6 @@ impl Output {
         let (mut rest, mut torn, mut refused) = (block, 0, None);
         loop {
             match self.write_on(rest, underway, &mut stalled) {
-                // If all of them are, they need not be counted.
                 WriteEnd::Written => return Written { lines: lines - torn, result: Ok(()) },
                 WriteEnd::Failed(error) => {
                     return Written { lines: underway.load(Relaxed), result: Err(error) };
@@ -98,10 +98,11 @@ impl Output {
                         }
                         Ok(()) => {}
                         Err(error) => {
-                            // The old one goes on where it was. Once is enough: it is tried again.
+                            // The old file continues where it stopped. The reopening is retried, so
+                            // the same error is logged only once.
                             self.torn &= !is_within;
                             if refused.replace(error.kind()) != Some(error.kind()) {
-                                self.complain(&error);
+                                self.log_reopen_failure(&error);
                             }
                         }
                     }
@@ -110,13 +111,13 @@ impl Output {
         }
     }
 
-    /// Logs that the path could not be opened anew.
-    pub(super) fn complain(&self, error: &io::Error) {
+    /// Logs that the path could not be reopened.
+    pub(super) fn log_reopen_failure(&self, error: &io::Error) {
         let target = &self.target;
-        log::error!("access log: cannot open {target} anew: {error}; the old file stays in use");
+        log::error!("access log: cannot reopen {target}: {error}; the old file stays in use");
     }
 
-    /// Goes on with a block, behind the end of a line that was left unfinished.
+    /// Writes the rest of a block, after ending a line that was left unfinished.
     fn write_on(
         &mut self,
         bytes: &[u8],
@@ -135,7 +136,7 @@ impl Output {
         ended
     }
 
-    /// Writes all of `bytes`, however slowly they are taken; `count` is how many were.
+    /// Writes all of `bytes`, however slow the target is; `count` is how many were written.
     fn write_all(
         &self,
         bytes: &[u8],
@@ -151,8 +152,8 @@ impl Output {
             };
             if self.kind == TargetKind::Stream && !self.is_writable() {
                 match stalled() {
-                    Stalled::Move if self.has_moved() => return WriteEnd::Moved(*count),
-                    Stalled::Move | Stalled::Wait => continue,
+                    Stalled::Reopen if self.has_moved() => return WriteEnd::Moved(*count),
+                    Stalled::Reopen | Stalled::Wait => continue,
                 }
             }
             match (&self.file).write(piece) {
@@ -163,7 +164,8 @@ impl Output {
                     underway.fetch_add(lines, Relaxed);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Somebody else was faster; standard output may be set so by anybody who shares it.
+                // Another writer filled the pipe first, or another process set the shared standard
+                // output to non-blocking.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     let _ = self.is_writable();
                 }
@@ -173,24 +175,24 @@ impl Output {
         WriteEnd::Written
     }
 
-    /// Whether something else is at the path by now, or nothing.
+    /// Whether the path now names something else, or nothing.
     fn has_moved(&self) -> bool {
         let LogTarget::File(path) = &self.target else { return false };
         let identity = |found: Metadata| (found.dev(), found.ino());
-        let (there, here) = (std::fs::metadata(path), self.file.metadata());
-        there.ok().map(identity) != here.ok().map(identity)
+        let (at_path, open) = (std::fs::metadata(path), self.file.metadata());
+        at_path.ok().map(identity) != open.ok().map(identity)
     }
 
-    /// Waits until it takes something; not for ever.
+    /// Waits until the target is writable, for up to [`STALL_INTERVAL`].
     fn is_writable(&self) -> bool {
         let limit = Timespec::try_from(STALL_INTERVAL).ok();
-        // An error is told better by the next write.
+        // An error is reported better by the next write.
         poll(&mut [PollFd::new(&self.file, PollFlags::OUT)], limit.as_ref()) != Ok(0)
     }
 }
 
-/// How many of `bytes` a pipe takes at once, so that no other writer's come between: whole lines, as
-/// far as they are no longer than that (pipe(7), `PIPE_BUF`).
+/// How many of `bytes` to give a pipe at once so that no other writer's bytes come in between: at most
+/// `PIPE_BUF` (pipe(7)), and whole lines if they are short enough.
 fn atomic(bytes: &[u8]) -> usize {
     if bytes.len() <= libc::PIPE_BUF {
         return bytes.len();
@@ -210,10 +212,10 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// A directory of its own for each test, gone with it.
-    pub(in super::super) struct Folder(PathBuf);
+    /// A temporary directory, removed when dropped.
+    pub(in super::super) struct TempDir(PathBuf);
 
-    impl Folder {
+    impl TempDir {
         pub(in super::super) fn new() -> Self {
             static NEXT: AtomicU32 = AtomicU32::new(0);
             let number = NEXT.fetch_add(1, Relaxed);
@@ -228,7 +230,7 @@ pub(super) mod tests {
         }
     }
 
-    impl Drop for Folder {
+    impl Drop for TempDir {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
@@ -247,7 +249,7 @@ pub(super) mod tests {
         assert!(made.success());
     }
 
-    /// Keeps a FIFO open, and reads what is in it at the end.
+    /// Opens a FIFO for reading, without blocking.
     fn reader(path: &Path) -> File {
         let flags = libc::O_NONBLOCK;
         OpenOptions::new().read(true).custom_flags(flags).open(path).unwrap()
@@ -270,9 +272,9 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_file_is_appended_to_and_closed_to_others() {
-        let folder = Folder::new();
-        let path = folder.file("log");
+    fn a_file_is_appended_to_and_not_readable_by_others() {
+        let dir = TempDir::new();
+        let path = dir.file("log");
         for block in [b"a\n".as_slice(), b"b\nc\n"] {
             let mut output = Output::open(LogTarget::File(path.clone())).unwrap();
             output.write(block, 1, &none(), wait).result.unwrap();
@@ -283,8 +285,8 @@ pub(super) mod tests {
 
     #[test]
     fn a_line_that_was_left_unfinished_is_ended_first() {
-        let folder = Folder::new();
-        let path = folder.file("log");
+        let dir = TempDir::new();
+        let path = dir.file("log");
         fs::write(&path, b"a\nhal").unwrap();
         let mut output = Output::open(LogTarget::File(path.clone())).unwrap();
         output.write(b"b\n", 1, &none(), wait).result.unwrap();
@@ -292,10 +294,10 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_block_that_breaks_off_counts_its_whole_lines_and_tears_the_next() {
+    fn a_failed_block_counts_its_whole_lines_and_the_next_starts_a_new_line() {
         let (mut reader, writer) = io::pipe().unwrap();
         let mut output = Output::to_pipe(writer);
-        // Longer than a pipe holds, so that writing it is under way when the reader goes.
+        // Longer than a pipe holds, so that the write is still in progress when the reader closes.
         let block = [b"first\n".as_slice(), &[b'x'; 1 << 20], b"\nlast\n"].concat();
         let writing = thread::spawn(move || (output.write(&block, 3, &none(), wait), output));
         reader.read_exact(&mut [0; 10]).unwrap();
@@ -314,7 +316,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_does_not_block_is_waited_for() {
+    fn a_non_blocking_target_is_waited_for() {
         let (mut reader, writer) = io::pipe().unwrap();
         rustix::io::ioctl_fionbio(&writer, true).unwrap();
         let mut output = Output::to_pipe(writer);
@@ -325,38 +327,38 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_a_reader_that_stops_has_not_taken_goes_to_what_is_at_the_path_now() {
-        let folder = Folder::new();
-        let path = folder.file("log");
+    fn lines_a_stalled_reader_has_not_taken_go_to_the_reopened_path() {
+        let dir = TempDir::new();
+        let path = dir.file("log");
         fifo(&path);
         let stopped = reader(&path);
         let mut output = Output::open(LogTarget::File(path.clone())).unwrap();
-        let (mut traits, mut taken, underway) = (0, 0, none());
+        let (mut calls, mut taken, underway) = (0, 0, none());
         let written = output.write(&b"a\n".repeat(1 << 16), 1 << 16, &underway, || {
-            (traits, taken) = (traits + 1, underway.load(Relaxed));
-            if traits == 2 {
+            (calls, taken) = (calls + 1, underway.load(Relaxed));
+            if calls == 2 {
                 fs::remove_file(&path).unwrap();
             }
-            Stalled::Move
+            Stalled::Reopen
         });
         written.result.unwrap();
-        assert_eq!((written.lines, traits), (1 << 16, 2));
+        assert_eq!((written.lines, calls), (1 << 16, 2));
         let (before, after) = (all_of(stopped), fs::read_to_string(&path).unwrap());
         assert_eq!(before.lines().count() as u64, taken);
         assert_eq!(before.lines().count() + after.lines().count(), 1 << 16);
     }
 
     #[test]
-    fn a_line_that_is_half_in_what_was_left_is_in_neither() {
-        let folder = Folder::new();
-        let path = folder.file("log");
+    fn a_line_cut_by_the_reopening_is_not_counted() {
+        let dir = TempDir::new();
+        let path = dir.file("log");
         fifo(&path);
         let stopped = reader(&path);
         let mut output = Output::open(LogTarget::File(path.clone())).unwrap();
         let block = [&[b'x'; 1 << 17], b"\nlast\n".as_slice()].concat();
         let written = output.write(&block, 2, &none(), || {
             let _ = fs::remove_file(&path);
-            Stalled::Move
+            Stalled::Reopen
         });
         assert_eq!(written.lines, 1);
         assert_eq!(fs::read(&path).unwrap(), b"last\n");
@@ -364,26 +366,26 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_cannot_be_opened_costs_no_line() {
-        let folder = Folder::new();
-        let (path, moved) = (folder.file("log"), folder.file("moved"));
+    fn a_failed_reopen_loses_no_line() {
+        let dir = TempDir::new();
+        let (path, moved) = (dir.file("log"), dir.file("moved"));
         fifo(&path);
         let mut stopped = reader(&path);
         let mut output = Output::open(LogTarget::File(path.clone())).unwrap();
         let block = [&[b'x'; 1 << 17], b"\nlast\n".as_slice()].concat();
-        let (mut traits, mut text) = (0, Vec::new());
+        let (mut calls, mut text) = (0, Vec::new());
         let written = output.write(&block, 2, &none(), || {
-            traits += 1;
-            if traits == 1 {
+            calls += 1;
+            if calls == 1 {
                 fs::rename(&path, &moved).unwrap();
-                // Nobody reads this one: it cannot be opened.
+                // This one has no reader, so it cannot be opened.
                 fifo(&path);
             } else {
                 let mut taken = vec![0; 1 << 16];
                 let count = stopped.read(&mut taken).unwrap();
                 text.extend_from_slice(&taken[..count]);
             }
-            Stalled::Move
+            Stalled::Reopen
         });
         let rest = all_of(stopped);
         text.extend_from_slice(rest.as_bytes());
@@ -391,9 +393,9 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn another_pipe_does_not_begin_with_the_end_of_a_line() {
-        let folder = Folder::new();
-        let (path, moved) = (folder.file("log"), folder.file("moved"));
+    fn a_new_pipe_does_not_begin_with_a_newline() {
+        let dir = TempDir::new();
+        let (path, moved) = (dir.file("log"), dir.file("moved"));
         fifo(&path);
         let _before = reader(&path);
         let mut output = Output::open(LogTarget::File(path.clone())).unwrap();
@@ -407,9 +409,9 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_pipe_that_is_opened_anew_has_its_line_ended_first() {
-        let folder = Folder::new();
-        let path = folder.file("log");
+    fn a_reopened_pipe_has_its_unfinished_line_ended_first() {
+        let dir = TempDir::new();
+        let path = dir.file("log");
         fifo(&path);
         let reading = reader(&path);
         let mut output = Output::open(LogTarget::File(path)).unwrap();
@@ -420,7 +422,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_pipe_is_given_whole_lines_at_once_as_far_as_they_fit() {
+    fn a_pipe_gets_whole_lines_that_fit_into_pipe_buf() {
         let line = |length: usize| [vec![b'x'; length - 1], b"\n".to_vec()].concat();
         let rows = [
             (vec![line(10)], 10),
@@ -435,13 +437,13 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_an_error_and_tears_nothing() {
-        let folder = Folder::new();
+    fn a_full_disk_is_an_error_and_leaves_no_partial_line() {
+        let dir = TempDir::new();
         let mut output = Output::open(LogTarget::File("/dev/full".into())).unwrap();
         let written = output.write(b"a\n", 1, &none(), wait);
         assert_eq!(written.result.unwrap_err().raw_os_error(), Some(libc::ENOSPC));
         assert_eq!((written.lines, output.torn), (0, false));
-        let missing = folder.file("missing/log");
+        let missing = dir.file("missing/log");
         assert!(Output::open(LogTarget::File(missing)).is_err());
     }
 }

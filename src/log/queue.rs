@@ -1,4 +1,4 @@
-//! What goes from the workers to the thread and back: full batches one way, empty ones the other.
+//! The queue between the workers and the writer thread: full batches one way, empty ones back.
 
 use std::cell::RefCell;
 use std::mem;
@@ -8,29 +8,29 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::access_log::{Batch, Facts, Names, Texts};
 
-/// Entries are handed over when there are so many of them, or so many bytes of text: for that many the
-/// thread's turn is next to nothing.
+/// A batch is handed over at this many entries or bytes of text, which makes the cost of waking the
+/// thread negligible per line.
 const ENTRIES_MAX: usize = 256;
 const TEXT_BYTES_MAX: usize = 64 * 1024;
 
-/// What is kept of the room for texts when a batch is used again.
+/// The most memory for texts that is kept when a batch is reused.
 pub(super) const TEXT_BYTES_KEPT: usize = 2 * TEXT_BYTES_MAX;
 
-/// Bytes of memory that may wait to be written, all workers together: some 15 000 lines, which is
-/// what a disk that hangs for 100 ms costs at 150 000 requests/s.
+/// The most memory that may wait to be written, in bytes for all workers together: some 15 000 lines,
+/// enough for a disk that hangs for 100 ms at 150 000 requests/s.
 pub(super) const QUEUE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Batches that fit, each of which has room for texts at least, and one order each to reopen and to
-/// close: there is always room for those.
+/// The capacity of the queue: as many batches as fit into [`QUEUE_BYTES_MAX`], and one command each to
+/// reopen and to close, so that there is always room for those.
 pub(super) const QUEUE_SLOTS: usize = QUEUE_BYTES_MAX / TEXT_BYTES_MAX + 2;
 
-/// Empty batches that wait for a worker to fill them again.
+/// The most empty batches that wait for a worker to reuse them.
 const SPARES_MAX: usize = 4;
 
-/// Lines on their way: filled by one worker, emptied by the thread, and sent back.
+/// A batch filled by one worker, and the channel on which the thread sends it back emptied.
 pub(super) struct LogBatch {
     pub(super) batch: Batch,
-    pub(super) home: SyncSender<Batch>,
+    pub(super) recycle: SyncSender<Batch>,
 }
 
 pub(super) enum WriterCommand {
@@ -39,25 +39,25 @@ pub(super) enum WriterCommand {
     Close,
 }
 
-/// What workers, the thread and the [`LogWriter`] tell each other. Workers touch it once per batch.
+/// State shared by the workers, the writer thread and its handle. Workers touch it once per batch.
 #[derive(Default)]
 pub(super) struct Shared {
     pub(super) written: AtomicU64,
     pub(super) dropped: AtomicU64,
     pub(super) waiting_lines: AtomicU64,
-    /// By capacity, which is what waiting costs.
+    /// Allocated memory, not the length of the lines.
     pub(super) waiting_bytes: AtomicUsize,
-    /// Of the batch that is being written, the lines that are in the target.
+    /// The lines of the current batch that are written so far.
     pub(super) underway: AtomicU64,
-    /// An order to reopen is on its way; one does for all who ask until it arrives.
+    /// Whether a reopen command is queued; until it is handled, further requests add none.
     pub(super) reopening: AtomicBool,
-    /// Nobody waits for the thread any more: what was left has been counted as dropped. Locked while
-    /// the lines of a batch are counted, so that each is counted once; no worker ever locks it.
+    /// Whether the log was closed with lines left, which were counted as dropped. Locked while a batch
+    /// is counted, so that each line is counted once; workers never lock it.
     pub(super) abandoned: Mutex<bool>,
 }
 
 impl Shared {
-    /// Takes a batch into account, or refuses it.
+    /// Accounts for a batch in the queue, or returns false if it does not fit.
     fn admit(&self, bytes: usize, lines: u64) -> bool {
         if self.waiting_bytes.fetch_add(bytes, Relaxed) + bytes > QUEUE_BYTES_MAX {
             self.waiting_bytes.fetch_sub(bytes, Relaxed);
@@ -67,7 +67,8 @@ impl Shared {
         true
     }
 
-    /// Counts what has become of the lines of a batch. False: they have been given up already.
+    /// Counts the lines of a finished batch, `whole` of which were written. Returns false if they were
+    /// already given up.
     pub(super) fn settle(&self, cost: usize, lines: u64, whole: u64) -> bool {
         let abandoned = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
         self.underway.store(0, Relaxed);
@@ -79,8 +80,7 @@ impl Shared {
         !*abandoned
     }
 
-    /// Counts what still waits as dropped, but for lines that are in the target already, and whatever
-    /// becomes of it from now on not at all.
+    /// Counts all waiting lines as dropped, except those already written, and stops counting.
     pub(super) fn abandon(&self) {
         let mut abandoned = self.abandoned.lock().unwrap_or_else(PoisonError::into_inner);
         *abandoned = true;
@@ -96,12 +96,12 @@ impl Shared {
     }
 }
 
-/// Takes the lines of one worker. What it holds is handed over when it goes.
+/// Collects the lines of one worker. The last ones are handed over when it is dropped.
 pub struct Sink {
     pub(super) filling: RefCell<Batch>,
     commands: SyncSender<WriterCommand>,
     shared: Arc<Shared>,
-    home: SyncSender<Batch>,
+    recycle: SyncSender<Batch>,
     spares: Receiver<Batch>,
 }
 
@@ -111,11 +111,11 @@ fn new_batch() -> Batch {
 
 impl Sink {
     pub(super) fn new(commands: SyncSender<WriterCommand>, shared: Arc<Shared>) -> Self {
-        let (home, spares) = sync_channel(SPARES_MAX);
-        Self { filling: RefCell::new(new_batch()), commands, shared, home, spares }
+        let (recycle, spares) = sync_channel(SPARES_MAX);
+        Self { filling: RefCell::new(new_batch()), commands, shared, recycle, spares }
     }
 
-    /// Adds an entry, which will be one line.
+    /// Adds an entry, which becomes one line.
     pub fn push(&self, facts: &Facts, texts: &Texts, names: &Arc<Names>) {
         let mut filling = self.filling.borrow_mut();
         filling.push(facts, texts, names);
@@ -124,13 +124,13 @@ impl Sink {
         }
     }
 
-    /// Whether no line waits here.
+    /// Whether no lines wait in this sink.
     pub fn is_empty(&self) -> bool {
         self.filling.borrow().is_empty()
     }
 
-    /// Hands over what there is. It stays here while so much waits to be written that it would not be
-    /// written any sooner for it.
+    /// Hands over the lines collected so far. While the queue is half full they stay here, since they
+    /// would not be written any sooner.
     pub fn flush(&self) {
         let busy = self.shared.waiting_bytes.load(Relaxed) > QUEUE_BYTES_MAX / 2;
         if !busy && !self.is_empty() {
@@ -138,7 +138,7 @@ impl Sink {
         }
     }
 
-    /// Empties `filling`: its lines wait to be written, or are dropped.
+    /// Empties `filling` into the queue, or drops its lines if the queue is full.
     fn hand_over(&self, filling: &mut Batch) {
         let (cost, lines) = (filling.capacity(), filling.len() as u64);
         if !self.shared.admit(cost, lines) {
@@ -147,8 +147,8 @@ impl Sink {
         }
         let spare = self.spares.try_recv().unwrap_or_else(|_| new_batch());
         let batch = mem::replace(filling, spare);
-        let parcel = LogBatch { batch, home: self.home.clone() };
-        if self.commands.try_send(WriterCommand::Write(parcel)).is_err() {
+        let full = LogBatch { batch, recycle: self.recycle.clone() };
+        if self.commands.try_send(WriterCommand::Write(full)).is_err() {
             self.shared.release(cost, lines);
             self.shared.dropped.fetch_add(lines, Relaxed);
         }

@@ -1,4 +1,4 @@
-//! What lines can be written to, and how it is opened.
+//! Access log targets and how they are opened.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -6,16 +6,15 @@ use std::io::{self, IsTerminal, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// The mode of a file that is created: readable by its group, closed to others (addresses of people
-/// are in it).
+/// The mode of a created file: not readable by others, since it contains client addresses.
 const MODE: u32 = 0o640;
 
-/// Where lines go.
+/// Where lines are written to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogTarget {
     /// Standard output.
     Stdout,
-    /// A file that is appended to, and created where there is none.
+    /// A file that is appended to, and created if missing.
     File(PathBuf),
 }
 
@@ -28,13 +27,12 @@ impl fmt::Display for LogTarget {
     }
 }
 
-/// What lines are written to.
+/// The kind of file behind a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TargetKind {
-    /// A file or a device, which takes whatever it is given or fails.
+    /// A regular file or a device: a write succeeds or fails without blocking for long.
     File,
-    /// A pipe, a socket or a terminal: somebody at its other end may stop reading, and somebody else
-    /// may write to it too.
+    /// A pipe, a socket or a terminal: the reader may stall, and other processes may write to it too.
     Stream,
 }
 
@@ -46,14 +44,14 @@ impl TargetKind {
     }
 }
 
-/// Not blocking: opening a FIFO that nobody reads fails instead of waiting for a reader.
+/// Opens a file to append to. Non-blocking: opening a FIFO without a reader fails instead of waiting.
 pub(super) fn append_to(path: &Path) -> io::Result<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(flags).open(path)
 }
 
-/// Whether a line of a regular file was left unfinished, by an earlier process or a full disk.
-/// `None`: it cannot be told.
+/// Whether the last line of a regular file is unfinished, left by an earlier process or a full disk.
+/// `None` if that is unknown.
 pub(super) fn ends_inside_a_line(path: &Path) -> Option<bool> {
     let found = std::fs::metadata(path).ok()?;
     if !found.is_file() {

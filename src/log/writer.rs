@@ -1,5 +1,5 @@
-//! The thread: writes batch after batch, and tells the operator when that begins to fail and when it
-//! works again.
+//! The writer thread: writes batch after batch, and logs when that starts to fail and when it works
+//! again.
 
 use std::io;
 use std::sync::Arc;
@@ -12,64 +12,64 @@ use super::queue::{LogBatch, Shared, TEXT_BYTES_KEPT, WriterCommand};
 use super::target::LogTarget;
 use crate::access_log::Formatter;
 
-/// Between two complaints about a target that takes lines too slowly.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+/// The least time between two warnings about a target that is too slow.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What is kept of the room for lines: what a batch of common ones takes, twice.
+/// The most memory for formatted lines that is kept: twice what a typical batch takes.
 const KEPT_CAPACITY_MAX: usize = 256 * 1024;
 
 /// Whether the last batch could be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum HealthStatus {
-    Sound,
+enum TargetState {
+    Working,
     Failing,
 }
 
-/// What is worth telling the operator. Lost: lines dropped since that was last told of.
+/// A message for the operator. `lost` counts the lines dropped since the last report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
+enum Report {
     Failing,
     Working { lost: u64 },
     Slow { lost: u64 },
 }
 
-/// How a batch fares.
+/// The outcome of a batch so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
+enum BatchOutcome {
     Written,
     Failed,
-    /// Nothing of it is taken for now.
+    /// The target blocks.
     Stalled,
 }
 
-/// The thread's side.
+/// The state of the writer thread.
 pub(super) struct Writer {
     formatter: Formatter,
-    /// The lines of a batch.
+    /// The formatted lines of a batch, reused.
     text: Vec<u8>,
     output: Output,
     shared: Arc<Shared>,
     watch: StallWatch,
 }
 
-/// Judges what the operator is to be told.
+/// Decides what to report to the operator, and when.
 struct StallWatch {
-    condition: HealthStatus,
-    /// How many dropped lines have been told of, and when that was last.
-    told: (u64, Option<Instant>),
+    state: TargetState,
+    /// The number of dropped lines at the last report, and when that was.
+    reported: (u64, Option<Instant>),
 }
 
 impl Writer {
     pub(super) fn new(formatter: Formatter, output: Output, shared: Arc<Shared>) -> Self {
-        let watch = StallWatch { condition: HealthStatus::Sound, told: (0, None) };
+        let watch = StallWatch { state: TargetState::Working, reported: (0, None) };
         Self { formatter, text: Vec::new(), output, shared, watch }
     }
 
     pub(super) fn run(mut self, queue: &Receiver<WriterCommand>) {
-        while let Ok(order) = queue.recv() {
-            match order {
-                WriterCommand::Write(parcel) => {
-                    if !self.write(parcel) {
+        while let Ok(command) = queue.recv() {
+            match command {
+                WriterCommand::Write(full) => {
+                    if !self.write(full) {
                         return;
                     }
                 }
@@ -79,9 +79,9 @@ impl Writer {
         }
     }
 
-    /// Writes the lines of a batch and sends it back. False: nobody wants to know any more.
-    fn write(&mut self, parcel: LogBatch) -> bool {
-        let LogBatch { mut batch, home } = parcel;
+    /// Writes the lines of a batch and sends it back. Returns false if the log has been closed.
+    fn write(&mut self, full: LogBatch) -> bool {
+        let LogBatch { mut batch, recycle } = full;
         let Self { formatter, text, output, shared, watch } = self;
         let lines = batch.len() as u64;
         text.clear();
@@ -90,82 +90,82 @@ impl Writer {
         let target = output.target.clone();
         let stalled = || {
             let dropped = shared.dropped.load(Relaxed);
-            if let Some(change) = watch.judge(Found::Stalled, dropped, Instant::now()) {
-                tell(change, &target, None);
+            if let Some(report) = watch.observe(BatchOutcome::Stalled, dropped, Instant::now()) {
+                log_report(report, &target, None);
             }
-            if shared.reopening.load(Acquire) { Stalled::Move } else { Stalled::Wait }
+            if shared.reopening.load(Acquire) { Stalled::Reopen } else { Stalled::Wait }
         };
         let Written { lines: whole, result } = output.write(text, lines, &shared.underway, stalled);
         if !shared.settle(batch.capacity(), lines, whole.min(lines)) {
             return false;
         }
-        let found = if result.is_ok() { Found::Written } else { Found::Failed };
-        if let Some(change) = watch.judge(found, shared.dropped.load(Relaxed), Instant::now()) {
-            tell(change, &target, result.as_ref().err());
+        let outcome = if result.is_ok() { BatchOutcome::Written } else { BatchOutcome::Failed };
+        if let Some(report) = watch.observe(outcome, shared.dropped.load(Relaxed), Instant::now()) {
+            log_report(report, &target, result.as_ref().err());
         }
         batch.clear(TEXT_BYTES_KEPT);
-        // Its worker may have enough, or have gone.
-        let _ = home.try_send(batch);
+        // Fails if the worker has enough spare batches or has ended.
+        let _ = recycle.try_send(batch);
         true
     }
 
     fn reopen(&mut self) {
-        // Before the path is looked at: who asks from now on may have moved it since.
+        // Cleared before the path is opened: a later request may follow another rename.
         self.shared.reopening.swap(false, AcqRel);
         if let Err(error) = self.output.reopen() {
-            self.output.complain(&error);
+            self.output.log_reopen_failure(&error);
         }
     }
 }
 
 impl StallWatch {
-    /// So many lines have been `dropped`, of all there were.
-    fn judge(&mut self, found: Found, dropped: u64, now: Instant) -> Option<Change> {
-        let lost = dropped.saturating_sub(self.told.0);
-        let recent = |then| now.saturating_duration_since(then) < COMPLAINT_INTERVAL;
-        match (self.condition, found) {
-            (HealthStatus::Sound, Found::Failed) => {
-                self.condition = HealthStatus::Failing;
-                Some(Change::Failing)
+    /// Returns what to report, given the total number of dropped lines.
+    fn observe(&mut self, outcome: BatchOutcome, dropped: u64, now: Instant) -> Option<Report> {
+        let lost = dropped.saturating_sub(self.reported.0);
+        let recent = |then| now.saturating_duration_since(then) < WARNING_INTERVAL;
+        match (self.state, outcome) {
+            (TargetState::Working, BatchOutcome::Failed) => {
+                self.state = TargetState::Failing;
+                Some(Report::Failing)
             }
-            (HealthStatus::Failing, Found::Written) => {
-                self.condition = HealthStatus::Sound;
-                self.told = (dropped, Some(now));
-                Some(Change::Working { lost })
+            (TargetState::Failing, BatchOutcome::Written) => {
+                self.state = TargetState::Working;
+                self.reported = (dropped, Some(now));
+                Some(Report::Working { lost })
             }
-            (HealthStatus::Sound, Found::Written | Found::Stalled)
-                if lost > 0 && !self.told.1.is_some_and(recent) =>
+            (TargetState::Working, BatchOutcome::Written | BatchOutcome::Stalled)
+                if lost > 0 && !self.reported.1.is_some_and(recent) =>
             {
-                self.told = (dropped, Some(now));
-                Some(Change::Slow { lost })
+                self.reported = (dropped, Some(now));
+                Some(Report::Slow { lost })
             }
             _ => None,
         }
     }
 }
 
-fn tell(change: Change, target: &LogTarget, error: Option<&io::Error>) {
-    match (change, error) {
-        (Change::Failing, Some(error)) => log::error!(
+fn log_report(report: Report, target: &LogTarget, error: Option<&io::Error>) {
+    match (report, error) {
+        (Report::Failing, Some(error)) => log::error!(
             "access log: cannot write to {target}: {error}; lines are dropped until it works again: {}",
             remedy(error)
         ),
-        (Change::Working { lost }, _) => {
+        (Report::Working { lost }, _) => {
             log::warn!("access log: {target} can be written again; {lost} lines were lost");
         }
-        (Change::Slow { lost }, _) => {
+        (Report::Slow { lost }, _) => {
             log::warn!("access log: {target} is too slow; {lost} lines were dropped");
         }
-        (Change::Failing, None) => {}
+        (Report::Failing, None) => {}
     }
 }
 
 fn remedy(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::ENOSPC | libc::EDQUOT) => "free some space",
-        Some(libc::EFBIG) => "rotate it, or raise the limit of its size",
-        Some(libc::EPIPE) => "its reader has gone; start it again, or restart with one that stays",
-        _ => "look at the device, or move the file away and have it opened anew",
+        Some(libc::EFBIG) => "rotate the file, or raise the file size limit",
+        Some(libc::EPIPE) => "the reader has exited: restart it",
+        _ => "check the device, or move the file away and reopen the log",
     }
 }
 
@@ -174,25 +174,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_change_is_told_once() {
-        let mut watch = StallWatch { condition: HealthStatus::Sound, told: (0, None) };
+    fn each_change_is_reported_once() {
+        let mut watch = StallWatch { state: TargetState::Working, reported: (0, None) };
         let start = Instant::now();
         let rows = [
-            (0, 0, Found::Written, None),
-            (0, 3, Found::Stalled, Some(Change::Slow { lost: 3 })),
-            (1, 7, Found::Written, None),
-            (61, 7, Found::Written, Some(Change::Slow { lost: 4 })),
-            (62, 8, Found::Failed, Some(Change::Failing)),
-            (63, 9, Found::Failed, None),
-            (64, 9, Found::Stalled, None),
-            (200, 10, Found::Failed, None),
-            (201, 10, Found::Written, Some(Change::Working { lost: 3 })),
-            (202, 10, Found::Written, None),
-            (203, 11, Found::Failed, Some(Change::Failing)),
+            (0, 0, BatchOutcome::Written, None),
+            (0, 3, BatchOutcome::Stalled, Some(Report::Slow { lost: 3 })),
+            (1, 7, BatchOutcome::Written, None),
+            (61, 7, BatchOutcome::Written, Some(Report::Slow { lost: 4 })),
+            (62, 8, BatchOutcome::Failed, Some(Report::Failing)),
+            (63, 9, BatchOutcome::Failed, None),
+            (64, 9, BatchOutcome::Stalled, None),
+            (200, 10, BatchOutcome::Failed, None),
+            (201, 10, BatchOutcome::Written, Some(Report::Working { lost: 3 })),
+            (202, 10, BatchOutcome::Written, None),
+            (203, 11, BatchOutcome::Failed, Some(Report::Failing)),
         ];
-        for (second, dropped, found, expected) in rows {
+        for (second, dropped, outcome, expected) in rows {
             let now = start + Duration::from_secs(second);
-            assert_eq!(watch.judge(found, dropped, now), expected, "second {second}");
+            assert_eq!(watch.observe(outcome, dropped, now), expected, "second {second}");
         }
     }
 }

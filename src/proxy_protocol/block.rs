@@ -6,22 +6,21 @@ use std::net::{IpAddr, SocketAddr};
 use super::header::{Header, as_ipv6};
 use crate::reject::Reject;
 
-/// The longest block behind its first 16 bytes: the addresses and what else the sender tells, in
-/// bytes. The format would have 65535; unix addresses take 216, and what is told of a TLS client is
-/// seldom longer than its certificate.
+/// The most bytes after the first 16 of a block: addresses and TLVs. The format allows 65535, but Unix
+/// addresses take 216 bytes, and TLVs about a TLS client are rarely longer than its certificate.
 pub const BLOCK_BYTES_MAX: usize = 4096;
 
-/// What a block begins with.
+/// The bytes every block begins with.
 pub(super) const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// Bytes of a block before its addresses: signature, command, family, length.
+/// The number of bytes before the addresses: signature, command, family, length.
 const PREFIX_BYTES: usize = SIGNATURE.len() + 4;
 
-// Version 2 and a command.
+// Version 2, combined with a command.
 const LOCAL: u8 = 0x20;
 const PROXY: u8 = 0x21;
 
-// A family and a transport; of a transport that is no stream nothing can be known here.
+// Address families combined with a stream transport; datagrams cannot occur on a TCP connection.
 const UNSPECIFIED: u8 = 0x00;
 const TCP4: u8 = 0x11;
 const TCP6: u8 = 0x21;
@@ -33,10 +32,10 @@ const UNIX_BYTES: usize = 216;
 /// The type of the TLV with a checksum (§2.2.3).
 const CRC32C: u8 = 0x03;
 
-/// The addresses a block begins with, and the TLVs behind them.
+/// The parsed addresses of a block, and the TLVs after them.
 type Addresses<'a> = Option<(Header, &'a [u8])>;
 
-/// As [`super::read`], if `bytes` agree with [`SIGNATURE`].
+/// Like [`super::read`], for `bytes` that match [`SIGNATURE`] as far as they go.
 pub(super) fn read(bytes: &[u8]) -> Result<Option<(Header, usize)>, Reject> {
     let &[command, ref rest @ ..] = bytes.get(SIGNATURE.len()..).unwrap_or_default() else {
         return Ok(None);
@@ -46,7 +45,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<(Header, usize)>, Reject> {
     }
     let &[family, ref rest @ ..] = rest else { return Ok(None) };
     let addresses: fn(&[u8]) -> Addresses<'_> = match (command, family) {
-        // Whatever else the block says is to be discarded, its family included (§2.2).
+        // The rest of the block must be discarded, including its family (§2.2).
         (LOCAL, _) | (_, UNSPECIFIED) => |_| Some((Header::Local, &[])),
         (_, TCP4) => addresses::<4>,
         (_, TCP6) => addresses::<16>,
@@ -60,11 +59,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<(Header, usize)>, Reject> {
     }
     let Some(whole) = bytes.get(..PREFIX_BYTES + length) else { return Ok(None) };
     let (header, tlvs) = addresses(&whole[PREFIX_BYTES..]).ok_or(Reject::ProxyHeader)?;
-    refuse_bad_tlvs(whole, tlvs)?;
+    check_tlvs(whole, tlvs)?;
     Ok(Some((header, whole.len())))
 }
 
-/// Two addresses of `N` bytes, then two ports.
+/// Parses two addresses of `N` bytes, then two ports.
 fn addresses<const N: usize>(block: &[u8]) -> Addresses<'_>
 where
     IpAddr: From<[u8; N]>,
@@ -77,40 +76,40 @@ where
     Some((Header::Proxied { source, destination }, tlvs))
 }
 
-/// `type (1 byte), length (2), value`, again and again (§2.2). Only a checksum is looked into;
-/// there may be one. `tlvs` ends where `whole` does.
-fn refuse_bad_tlvs(whole: &[u8], mut tlvs: &[u8]) -> Result<(), Reject> {
+/// Checks the TLVs, each `type (1 byte), length (2), value` (§2.2). Only a checksum's value is checked,
+/// and there may be at most one. `tlvs` is the end of `whole`.
+fn check_tlvs(whole: &[u8], mut tlvs: &[u8]) -> Result<(), Reject> {
     let mut checksum = None;
     while !tlvs.is_empty() {
         let &[kind, high, low, ref rest @ ..] = tlvs else { return Err(Reject::ProxyHeader) };
         let length = usize::from(u16::from_be_bytes([high, low]));
-        let (value, behind) = rest.split_at_checked(length).ok_or(Reject::ProxyHeader)?;
+        let (value, after) = rest.split_at_checked(length).ok_or(Reject::ProxyHeader)?;
         if kind == CRC32C {
             let value = value.try_into().map_err(|_| Reject::ProxyHeader)?;
-            let place = whole.len() - rest.len();
-            if checksum.replace((place, u32::from_be_bytes(value))).is_some() {
+            let offset = whole.len() - rest.len();
+            if checksum.replace((offset, u32::from_be_bytes(value))).is_some() {
                 return Err(Reject::ProxyHeader);
             }
         }
-        tlvs = behind;
+        tlvs = after;
     }
     match checksum {
-        Some((place, sum)) if sum != crc32c([&whole[..place], &[0; 4], &whole[place + 4..]]) => {
+        Some((offset, sum)) if sum != crc32c([&whole[..offset], &[0; 4], &whole[offset + 4..]]) => {
             Err(Reject::ProxyHeader)
         }
         _ => Ok(()),
     }
 }
 
-/// The checksum of RFC 4960, Appendix B, as an ordinary number; a bit at a time, since blocks are
-/// short and checksums rare. The one in a header is that of the header with zeros in its place.
+/// The CRC-32C checksum of RFC 4960, Appendix B. Computed bit by bit, since blocks are short and
+/// checksums rare. The checksum of a header is computed with its own value set to zero (§2.2.3).
 fn crc32c(parts: [&[u8]; 3]) -> u32 {
     let bit = |sum: u32, _| (sum >> 1) ^ (0x82f6_3b78 & (sum & 1).wrapping_neg());
     let byte = |sum: u32, &byte: &u8| (0..8).fold(sum ^ u32::from(byte), bit);
     !parts.into_iter().flatten().fold(!0, byte)
 }
 
-/// Writes it to where there is room.
+/// Writes a block.
 pub(super) fn write(header: Header, out: &mut impl Write) -> io::Result<()> {
     out.write_all(SIGNATURE)?;
     let Header::Proxied { source, destination } = header else {
@@ -138,7 +137,7 @@ mod tests {
 
     #[test]
     fn checksums() {
-        // RFC 3720, Appendix B.4, and the usual one.
+        // From RFC 3720, Appendix B.4, and the usual check value.
         for (byte, sum) in [(0x00, 0x8a91_36aa), (0xff, 0x62a8_ab43)] {
             assert_eq!(crc32c([&[byte; 20], &[], &[byte; 12]]), sum);
         }

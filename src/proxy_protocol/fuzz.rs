@@ -1,4 +1,4 @@
-//! The fuzz target of this room; see CONTRIBUTING.md. Its judge is the crate `proxy-header`.
+//! The fuzz target of this room; see CONTRIBUTING.md. Its reference is the crate `proxy-header`.
 #![expect(clippy::missing_panics_doc, reason = "a panic is the finding")]
 
 use std::net::{IpAddr, SocketAddr};
@@ -11,13 +11,13 @@ use crate::buffer::Buffer;
 
 const INPUT_BYTES_MAX: usize = BLOCK_BYTES_MAX + 32;
 
-/// A header is read the same however it drips, takes exactly its bytes, and says to the judge what
-/// it says to us; what we write is read as what was meant, by both.
+/// A header is read the same however its bytes are split, takes exactly its own bytes, and means the
+/// same to the reference; what we write is read back unchanged by both.
 pub fn proxy_protocol(data: &[u8]) {
     let data = &data[..data.len().min(INPUT_BYTES_MAX)];
     let whole = read(data);
-    let mut drips = (0..=data.len()).map(|end| (end, read(&data[..end])));
-    match drips.find(|(_, found)| *found != Ok(None)) {
+    let mut prefixes = (0..=data.len()).map(|end| (end, read(&data[..end])));
+    match prefixes.find(|(_, found)| *found != Ok(None)) {
         None => assert_eq!(whole, Ok(None)),
         Some((end, found)) => {
             assert_eq!(found, whole, "after {end} bytes");
@@ -27,16 +27,16 @@ pub fn proxy_protocol(data: &[u8]) {
         }
     }
     if let Ok(Some((header, length))) = whole {
-        assert_eq!(judged(data), Some((header, length)));
-        survives(header);
+        assert_eq!(reference_read(data), Some((header, length)));
+        round_trips(header);
     } else if whole.is_err() {
-        refused_for_a_reason(data);
+        check_refusal(data);
     }
-    made_up(data).into_iter().for_each(survives);
+    arbitrary_header(data).into_iter().for_each(round_trips);
 }
 
-/// What the judge reads; a family the receiver has to ignore is hidden from it, as it does not.
-fn judged(data: &[u8]) -> Option<(Header, usize)> {
+/// What the reference reads. A family that must be ignored is hidden from it, since it does not.
+fn reference_read(data: &[u8]) -> Option<(Header, usize)> {
     let mut data = data.to_vec();
     if data.starts_with(b"\r\n\r\n\0\r\nQUIT\n\x20") {
         data[13] = 0;
@@ -49,8 +49,8 @@ fn judged(data: &[u8]) -> Option<(Header, usize)> {
     Some((header, length))
 }
 
-/// We take whatever the judge would have written so itself, but for datagrams and TLVs.
-fn refused_for_a_reason(data: &[u8]) {
+/// We accept whatever the reference would have written itself, except datagrams and TLVs.
+fn check_refusal(data: &[u8]) {
     let Ok((theirs, length)) = ProxyHeader::parse(data, ParseConfig::default()) else { return };
     let is_stream = theirs.proxied_address().is_none_or(|ends| ends.protocol == Protocol::Stream);
     let mut again = [0; LINE_BYTES_MAX];
@@ -62,8 +62,8 @@ fn refused_for_a_reason(data: &[u8]) {
     assert!(!(is_stream && is_bare && written.contains(&true)), "refused: {theirs:?}");
 }
 
-/// Addresses of either family, mixed too, out of any bytes.
-fn made_up(data: &[u8]) -> Option<Header> {
+/// A header with addresses from arbitrary bytes, of either family or mixed.
+fn arbitrary_header(data: &[u8]) -> Option<Header> {
     let (&[kind, a, b, c, d], rest) = data.split_first_chunk()?;
     let (first, second) = (*rest.first_chunk::<16>()?, *rest.last_chunk::<16>()?);
     let ip = |is_ipv6: bool, bytes: [u8; 16]| match bytes {
@@ -77,8 +77,8 @@ fn made_up(data: &[u8]) -> Option<Header> {
     })
 }
 
-/// It is read again, by us and by the judge, whatever stands behind it.
-fn survives(header: Header) {
+/// A written header is read back by us and by the reference, whatever follows it.
+fn round_trips(header: Header) {
     for version in [Version::V1, Version::V2] {
         let mut out = Buffer::new();
         write(version, header, &mut out);
@@ -86,7 +86,7 @@ fn survives(header: Header) {
         out.append(b"\r\n\0 ");
         let expected = Some((in_one_family(header), length));
         assert_eq!(read(out.filled()), Ok(expected), "{version:?}");
-        assert_eq!(judged(out.filled()), expected, "{version:?}");
+        assert_eq!(reference_read(out.filled()), expected, "{version:?}");
     }
 }
 

@@ -1,10 +1,10 @@
-//! What a header says, in whichever version.
+//! The contents of a header, in either version.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-/// What a header looks like.
+/// The version of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Version {
     /// A line of text.
@@ -13,27 +13,27 @@ pub enum Version {
     V2,
 }
 
-/// What a header says of its connection.
+/// What a header says about its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Header {
-    /// It was opened on behalf of another TCP connection.
+    /// It was opened on behalf of a client's TCP connection.
     Proxied {
-        /// Who opened that one.
+        /// The address of that client.
         source: SocketAddr,
-        /// Where that one was accepted.
+        /// The address at which the client's connection was accepted.
         destination: SocketAddr,
     },
-    /// Its own addresses are all there is to know: UNKNOWN, LOCAL, a family without a name, or
-    /// unix sockets, whose paths mean nothing on another machine.
+    /// Only the connection's own addresses are known: UNKNOWN, LOCAL, an unspecified family, or Unix
+    /// sockets, whose paths mean nothing on another machine.
     Local,
 }
 
-/// Whether `bytes` begin with `opening`, or are its beginning.
+/// Whether one of `bytes` and `opening` is a prefix of the other.
 pub(super) fn agree(bytes: &[u8], opening: &[u8]) -> bool {
     bytes.iter().zip(opening).all(|(byte, expected)| byte == expected)
 }
 
-/// An address of either family as one of IPv6: `::ffff:0:0/96` is IPv4.
+/// An address as IPv6; an IPv4 address is mapped into `::ffff:0:0/96`.
 pub(super) fn as_ipv6(ip: IpAddr) -> Ipv6Addr {
     match ip {
         IpAddr::V4(ip) => ip.to_ipv6_mapped(),

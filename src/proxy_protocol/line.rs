@@ -7,16 +7,16 @@ use std::str::FromStr;
 use super::header::{Header, agree, as_ipv6};
 use crate::reject::Reject;
 
-/// The longest line, its CRLF included, in bytes (§2.1).
+/// The longest line including its CRLF, in bytes (§2.1).
 pub const LINE_BYTES_MAX: usize = 107;
 
 const TCP4: &[u8] = b"PROXY TCP4 ";
 const TCP6: &[u8] = b"PROXY TCP6 ";
 
-/// How a line may begin.
+/// The ways a line may begin.
 const LINES: [&[u8]; 4] = [TCP4, TCP6, b"PROXY UNKNOWN ", b"PROXY UNKNOWN\r\n"];
 
-/// As [`super::read`].
+/// Like [`super::read`], for a line.
 pub(super) fn read(bytes: &[u8]) -> Result<Option<(Header, usize)>, Reject> {
     if !LINES.iter().any(|opening| agree(bytes, opening)) {
         return Err(Reject::ProxyHeader);
@@ -35,7 +35,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<(Header, usize)>, Reject> {
     }
 }
 
-/// Of UNKNOWN the rest of the line is ignored, whatever it is (§2.1).
+/// Parses a line without its CRLF. After UNKNOWN the rest of the line is ignored (§2.1).
 fn line(line: &[u8]) -> Option<Header> {
     if let Some(words) = line.strip_prefix(TCP4) {
         ends::<Ipv4Addr>(words)
@@ -46,8 +46,8 @@ fn line(line: &[u8]) -> Option<Header> {
     }
 }
 
-/// `source SP destination SP source port SP destination port`. An IPv6 address may end in dots and
-/// decimals, which §2.1 does not know but `inet_ntop` and hence many a sender does.
+/// Parses `source SP destination SP source port SP destination port`. An IPv6 address may end in dotted
+/// decimal, which §2.1 does not mention but `inet_ntop` and therefore many senders write.
 fn ends<A: FromStr + Into<IpAddr>>(words: &[u8]) -> Option<Header> {
     let mut words = str::from_utf8(words).ok()?.split(' ');
     let source: A = words.next()?.parse().ok()?;
@@ -57,13 +57,13 @@ fn ends<A: FromStr + Into<IpAddr>>(words: &[u8]) -> Option<Header> {
     words.next().is_none().then_some(Header::Proxied { source, destination })
 }
 
-/// Decimal digits without sign or leading zeros, at most 65535.
+/// Parses decimal digits without sign or leading zeros, up to 65535.
 fn port(word: &str) -> Option<u16> {
     let is_plain = matches!(word.as_bytes(), b"0" | [b'1'..=b'9', ..]);
     if is_plain { word.parse().ok() } else { None }
 }
 
-/// Writes it to where there is room.
+/// Writes a line.
 pub(super) fn write(header: Header, out: &mut impl Write) -> io::Result<()> {
     let Header::Proxied { source, destination } = header else {
         return out.write_all(b"PROXY UNKNOWN\r\n");
@@ -82,7 +82,7 @@ pub(super) fn write(header: Header, out: &mut impl Write) -> io::Result<()> {
     write!(out, " {} {}\r\n", source.port(), destination.port())
 }
 
-/// Writes an address in groups of hexadecimal digits: §2.1 knows nothing else.
+/// Writes an address in groups of hexadecimal digits, the only form that §2.1 allows.
 fn write_groups(ip: IpAddr, out: &mut impl Write) -> io::Result<()> {
     match (as_ipv6(ip), as_ipv6(ip).segments()) {
         (_, [0, 0, 0, 0, 0, 0xffff, high, low]) => write!(out, "::ffff:{high:x}:{low:x}"),

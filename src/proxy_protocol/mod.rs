@@ -1,4 +1,4 @@
-//! The PROXY protocol: who stands behind a connection that another proxy opened.
+//! The PROXY protocol: the client after a connection that another proxy opened.
 //!
 //! Both versions of <https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt> (below: the
 //! specification), read and written: the line of version 1 (§2.1) and the block of version 2
@@ -18,23 +18,23 @@ pub use line::LINE_BYTES_MAX;
 use crate::buffer::Buffer;
 use crate::reject::Reject;
 
-/// Reads the header at the front of `bytes`, of either version, and says how many bytes it takes.
+/// Reads a header of either version at the start of `bytes`, and returns it with its length in bytes.
 ///
-/// `None` while more is needed. What cannot become a header is refused at the first byte that
-/// differs, a bad address or TLV as soon as its line or block is whole. Where the bytes are split
-/// makes no difference, and nothing behind the header is looked at.
+/// Returns `None` while more bytes are needed. Bytes that cannot become a header are rejected at the
+/// first one that differs, a bad address or TLV once its line or block is complete. It makes no
+/// difference where the bytes are split, and nothing after the header is inspected.
 pub fn read(bytes: &[u8]) -> Result<Option<(Header, usize)>, Reject> {
     if header::agree(bytes, block::SIGNATURE) { block::read(bytes) } else { line::read(bytes) }
 }
 
-/// Writes a header: the first bytes of a connection, so `out` is empty or nearly so.
+/// Writes a header to `out`, which must be empty or nearly so: a header comes first on a connection.
 ///
-/// If the addresses are of both families, the IPv4 one is written as IPv6 (`::ffff:0:0/96`). A
-/// zone or flow label is not written.
+/// If the addresses are of different families, the IPv4 one is written as IPv6 (`::ffff:0:0/96`). Zones
+/// and flow labels are not written.
 pub fn write(version: Version, header: Header, out: &mut Buffer) {
     let mut spare = out.spare_mut();
     let room = spare.len();
-    // A header takes at most 107 bytes of an empty 64 KiB buffer: it cannot fail to fit.
+    // Always fits: a header takes at most 107 bytes, and an empty buffer has 64 KiB.
     let _ = match version {
         Version::V1 => line::write(header, &mut spare),
         Version::V2 => block::write(header, &mut spare),
@@ -64,7 +64,7 @@ mod tests {
         Header::Proxied { source: ends.0.unwrap(), destination: ends.1.unwrap() }
     }
 
-    /// A block of these bytes behind the signature, its length filled in.
+    /// A block with these bytes after its signature and its length filled in.
     fn block(command: u8, family: u8, rest: &[&[u8]]) -> Vec<u8> {
         let rest = rest.concat();
         let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
@@ -77,19 +77,19 @@ mod tests {
         out.filled().to_vec()
     }
 
-    /// It is read from its last byte on and not before, and nothing behind it matters.
+    /// Asserts that the header is read once complete and not before, whatever follows it.
     fn reads_as(bytes: &[u8], header: Header) {
         for cut in 0..bytes.len() {
             let shown = bytes[..cut].escape_ascii();
             assert_eq!(read(&bytes[..cut]), Ok(None), "{shown}");
         }
-        for behind in [&b""[..], b"\r\n", b"GET / HTTP/1.1\r\n", &[0; 5000]] {
-            let found = read(&[bytes, behind].concat());
+        for after in [&b""[..], b"\r\n", b"GET / HTTP/1.1\r\n", &[0; 5000]] {
+            let found = read(&[bytes, after].concat());
             assert_eq!(found, Ok(Some((header, bytes.len()))), "{}", bytes.escape_ascii());
         }
     }
 
-    /// It is waited for until `last`, which is refused; so is the same with more behind it.
+    /// Asserts that only the last byte is refused, with or without more bytes after it.
     fn refused_at_the_last_byte(bytes: &[u8]) {
         let shown = bytes.escape_ascii();
         assert_eq!(read(&bytes[..bytes.len() - 1]), Ok(None), "{shown}");
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_refused_once_they_are_whole() {
+    fn lines_that_are_refused_once_complete() {
         for words in [
             "TCP4 1.2.3.4 1.2.3.4 1",
             "TCP4 1.2.3.4 1.2.3.4 1 2 3",
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_become_a_header_is_refused_at_the_first_byte_that_differs() {
+    fn an_impossible_header_is_refused_at_the_first_byte_that_differs() {
         let too_long = format!("PROXY UNKNOWN {}", "f".repeat(LINE_BYTES_MAX - 2 - 14 + 1));
         for bytes in [
             "G",
@@ -252,23 +252,23 @@ mod tests {
     }
 
     #[test]
-    fn a_checksum_is_held_to() {
+    fn a_wrong_checksum_is_refused() {
         let ends = [192, 0, 2, 7, 198, 51, 100, 9, 0, 1, 1, 187];
-        let sealed = |sum: u32, behind: &[u8]| {
+        let sealed = |sum: u32, after: &[u8]| {
             let sum = sum.to_be_bytes();
-            block(PROXY, TCP4, &[&ends, b"\x02\0\x01a", b"\x03\0\x04", &sum, behind])
+            block(PROXY, TCP4, &[&ends, b"\x02\0\x01a", b"\x03\0\x04", &sum, after])
         };
         let good = 0xaa07_be78;
         reads_as(&sealed(good, b"\x04\0\0"), proxied("192.0.2.7:1", "198.51.100.9:443"));
         refused_at_the_last_byte(&sealed(good ^ 1, b"\x04\0\0"));
         refused_at_the_last_byte(&sealed(good, b"\x05\0\0"));
-        // Of two, either is right if the other counts as it stands.
+        // Each of these two is correct if the other is not set to zero.
         refused_at_the_last_byte(&sealed(0x71f0_4558, b"\x03\0\x04\0\0\0\0"));
         refused_at_the_last_byte(&sealed(0, b"\x03\0\x04\x71\xf0\x45\x58"));
     }
 
     #[test]
-    fn what_is_written() {
+    fn headers_are_written() {
         let v4 = proxied("192.0.2.7:1", "198.51.100.9:443");
         let v6 = proxied("[2001:db8::1]:65535", "[::1]:0");
         let mixed = proxied("192.0.2.7:1", "[2001:db8::1]:2");

@@ -4,12 +4,12 @@
 use super::{Pattern, Router, normalise};
 use crate::id::RouteId;
 
-/// Lines of patterns, the last one `HOST PATH` of a request: the tree finds what looking at every
-/// pattern finds, and spelling a path or a pattern anew twice is the same as once.
+/// Takes lines of patterns, the last line being the `HOST PATH` of a request. The trie must find what a
+/// linear scan finds, and normalising a path or a pattern must be idempotent.
 pub fn route(data: &[u8]) {
     let data = &data[..data.len().min(2048)];
     let mut lines: Vec<&[u8]> = data.split(|byte| *byte == b'\n').take(64).collect();
-    let Some(asked) = lines.pop() else { return };
+    let Some(request) = lines.pop() else { return };
     let mut patterns: Vec<Pattern> = Vec::new();
     for line in lines {
         let Ok(Ok(pattern)) = std::str::from_utf8(line).map(str::parse::<Pattern>) else {
@@ -23,15 +23,15 @@ pub fn route(data: &[u8]) {
         }
     }
     let router = Router::new(&patterns).expect("no two are the same");
-    let mut parts = asked.splitn(2, |byte| *byte == b' ');
+    let mut parts = request.splitn(2, |byte| *byte == b' ');
     let (host, path) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let Ok(path) = normalise(path) else { return };
     assert_eq!(normalise(&path).as_deref(), Ok(&*path));
-    assert_eq!(router.find(host, &path), look_at_all(&patterns, host, &path));
+    assert_eq!(router.find(host, &path), linear_scan(&patterns, host, &path));
 }
 
-/// The rules of [`Pattern`] and [`Router::find`], one pattern after the other.
-fn look_at_all(patterns: &[Pattern], host: &[u8], path: &[u8]) -> Option<RouteId> {
+/// Implements the rules of [`Pattern`] and [`Router::find`] by trying every pattern.
+fn linear_scan(patterns: &[Pattern], host: &[u8], path: &[u8]) -> Option<RouteId> {
     let path = if path == b"*" { b"/" } else { path };
     if !path.starts_with(b"/") {
         return None;
@@ -39,8 +39,8 @@ fn look_at_all(patterns: &[Pattern], host: &[u8], path: &[u8]) -> Option<RouteId
     let host = super::bare_host(host).map(<[u8]>::to_ascii_lowercase);
     let takes = |pattern: &Pattern| {
         let prefix = path_of(pattern).as_bytes();
-        let is_border = |at: usize| at == path.len() || path[at] == b'/';
-        path.starts_with(prefix) && (!pattern.whole_segments || is_border(prefix.len()))
+        let is_boundary = |at: usize| at == path.len() || path[at] == b'/';
+        path.starts_with(prefix) && (!pattern.whole_segments || is_boundary(prefix.len()))
     };
     let best = |of_host: Option<&[u8]>| {
         let candidates = patterns

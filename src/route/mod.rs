@@ -1,11 +1,11 @@
-//! Longest-prefix routing: which route takes a request, judged by its host and path.
+//! Longest-prefix routing: finds the route of a request by its host and path.
 //!
-//! A [`Pattern`] is what a user wrote, a [`Router`] is all of them in one compressed byte trie, and
-//! [`normalise`] brings a path into the one spelling in which patterns and requests are compared.
+//! A [`Pattern`] is the match a user configured, a [`Router`] holds all of them in one compressed byte
+//! trie, and [`normalise`] converts paths to the canonical form in which they are compared.
 //!
-//! Boundaries: no I/O, no clock, no logging, and nothing allocated per lookup. The module judges
-//! neither the syntax of a request nor its port, method or query; the caller has parsed the request
-//! and cut the query off. Hosts are compared as text: two spellings of one IPv6 address are two.
+//! No I/O, no clock, no logging, and no allocation per lookup. The module ignores the syntax, port,
+//! method and query of a request; the caller parses the request and cuts off the query. Hosts are
+//! compared as text: two spellings of one IPv6 address are different hosts.
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
@@ -24,29 +24,29 @@ use trie::{Entry, Trie};
 /// Two routes with equal patterns; `first < second`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Duplicate {
-    /// The route that came first.
+    /// The earlier route.
     pub first: RouteId,
-    /// The route that repeats it.
+    /// The route that duplicates it.
     pub second: RouteId,
 }
 
-/// All routes, found by the host and the path of a request; by default there is none.
+/// All routes, looked up by host and path; the default has none.
 #[derive(Clone, Debug)]
 pub struct Router {
     trie: Trie,
-    /// Whether any route is of one host; where none is, nobody's Host need be looked at.
-    names_hosts: bool,
+    /// Whether any pattern has a host; otherwise Host headers need not be parsed.
+    has_hosts: bool,
 }
 
 impl Default for Router {
     fn default() -> Self {
-        Self { trie: Trie::grow(&[]), names_hosts: false }
+        Self { trie: Trie::grow(&[]), has_hosts: false }
     }
 }
 
 impl Router {
-    /// Builds the tree; a route is known by its index in `patterns`. Of several duplicates the one
-    /// repeated first is reported.
+    /// Builds the trie; a route is identified by its index in `patterns`. If there are several
+    /// duplicates, the one with the lowest second index is reported.
     pub fn new(patterns: &[Pattern]) -> Result<Self, Duplicate> {
         let mut entries: Vec<Entry> = patterns.iter().zip((0..).map(RouteId::new)).collect();
         entries.sort_unstable();
@@ -56,32 +56,33 @@ impl Router {
             Some((second, first)) => Err(Duplicate { first, second }),
             None => Ok(Self {
                 trie: Trie::grow(&entries),
-                names_hosts: patterns.iter().any(|pattern| pattern.host().is_some()),
+                has_hosts: patterns.iter().any(|pattern| pattern.host().is_some()),
             }),
         }
     }
 
-    /// The route that takes a request, if any does.
+    /// Returns the route that matches a request, if any.
     ///
-    /// `host` is the value of the Host field as received (RFC 9110 §7.2); `path` has been through
-    /// [`normalise`]. The asterisk-form `*` (RFC 9112 §3.2.4) is looked up as `/`; no route takes
-    /// any other path without a leading `/`.
-    /// The routes of the request's host go before those of any host, then the longest prefix wins;
-    /// of `/img` and `/img*`, `/img` does where it fits.
+    /// `host` is the value of the Host header as received (RFC 9110 §7.2); `path` must be
+    /// [normalised](normalise). The asterisk-form `*` (RFC 9112 §3.2.4) is looked up as `/`; any other
+    /// path without a leading `/` matches no route.
+    ///
+    /// Routes of the request's host take precedence over those of any host; then the longest prefix
+    /// wins. Of `/img` and `/img*`, `/img` wins where both match.
     pub fn find(&self, host: &[u8], path: &[u8]) -> Option<RouteId> {
         let path = if path == b"*" { b"/" } else { path };
         if !path.starts_with(b"/") {
             return None;
         }
-        let host = if self.names_hosts { bare_host(host) } else { None };
+        let host = if self.has_hosts { bare_host(host) } else { None };
         host.and_then(|host| self.trie.enter(host))
             .and_then(|(node, tail)| self.trie.longest(node, tail, path))
             .or_else(|| self.trie.longest(0, self.trie.label(0), path))
     }
 }
 
-/// The host of a Host field without port and trailing dot, or `None` when no route can be meant.
-/// A `/` must not pass: it would reach into the paths.
+/// The value of a Host header without port and trailing dot, or `None` if no route can match. A `/` is
+/// excluded, since it would match into the paths of the trie.
 fn bare_host(field: &[u8]) -> Option<&[u8]> {
     let end = if field.starts_with(b"[") {
         memchr(b']', field)? + 1
@@ -102,14 +103,14 @@ mod tests {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
-    /// The text of the route found, so that tables need no indices.
+    /// The text of the matching route, so that tables need no indices.
     fn found<'a>(texts: &[&'a str], host: &str, path: &str) -> Option<&'a str> {
         let router = Router::new(&patterns(texts)).unwrap();
         router.find(host.as_bytes(), path.as_bytes()).map(|route| texts[route.index()])
     }
 
     #[test]
-    fn the_first_repetition_is_reported() {
+    fn the_first_duplicate_is_reported() {
         let duplicate = |texts: &[&str]| Router::new(&patterns(texts)).err();
         assert_eq!(duplicate(&["/img", "/img*", "/img/", "a/img"]), None);
         for texts in [["/z", "/ab", "/a%62", "/z"], ["/", "B/x*", "b./x*", "/*"]] {
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_end_at_their_borders_and_the_longest_wins() {
+    fn prefixes_end_at_segment_boundaries_and_the_longest_wins() {
         let routes = ["/auth", "/auth/in/", "/img*", "/img", "/img/big", "/.*"];
         for (route, paths) in [
             (Some("/auth"), &["/auth", "/auth/", "/auth/in"][..]),
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_routes_of_the_host_go_first() {
+    fn routes_of_the_host_take_precedence() {
         let routes = ["a.com/x", "a.com/x/y", "/x/y/z", "/", "[::1]/", "a.co/"];
         for (route, path, hosts) in [
             ("a.com/x", "/x", &["a.com", "A.Com.:8080"][..]),
@@ -158,7 +159,7 @@ mod tests {
         assert_eq!(found(&["a.com/x"], "a.c", "om/x"), None);
     }
 
-    /// Up to six pieces in a row, drawn by xorshift64 (Marsaglia, 2003): the same on every run.
+    /// Concatenates up to six random pieces; xorshift64 (Marsaglia, 2003), the same in every run.
     pub(super) fn draw(state: &mut u64, pieces: &[&str]) -> String {
         let mut below = |limit: usize| {
             *state ^= *state << 13;
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tree_agrees_with_a_linear_scan() {
+    fn the_trie_agrees_with_a_linear_scan() {
         let state = &mut 2;
         for _ in 0..300 {
             let pattern = |n: usize| {
@@ -186,7 +187,7 @@ mod tests {
             let mut routes: Vec<Pattern> = (0..40).map(pattern).collect();
             routes.sort();
             routes.dedup();
-            let tree = Router::new(&routes).unwrap();
+            let trie = Router::new(&routes).unwrap();
             for _ in 0..200 {
                 let host = draw(state, &["a", "b"]);
                 let path = format!("/{}", draw(state, &["a", "b", "/"]));
@@ -194,7 +195,7 @@ mod tests {
                     .filter(|&i| takes(&routes[i], &host, &path))
                     .max_by_key(|&i| (routes[i].host(), &routes[i]))
                     .map(RouteId::new);
-                assert_eq!(tree.find(host.as_bytes(), path.as_bytes()), scanned, "{host}{path}");
+                assert_eq!(trie.find(host.as_bytes(), path.as_bytes()), scanned, "{host}{path}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Bringing a path into the one spelling in which patterns and requests are compared.
+//! Converts paths to the canonical form in which patterns and requests are compared.
 
 use std::borrow::Cow;
 
@@ -8,15 +8,14 @@ use memchr::{memchr, memchr_iter, memrchr};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AboveRoot;
 
-/// Normalises the path of a request (RFC 3986 §6.2.2), given without a query.
+/// Normalises the path of a request, without its query (RFC 3986 §6.2.2).
 ///
-/// Escapes of unreserved octets are decoded and the hex digits of the others upper-cased; then dot
-/// segments are removed (§5.2.4), `%2e%2e` among them. Kept as they are: `//`, malformed escapes
-/// such as `%zz`, and a path without a leading `/` (the asterisk-form). An escape that would
-/// complete a malformed one when decoded stays encoded: `%%32e` never turns into `%2e`, so
-/// normalising twice is the same as normalising once.
+/// Escapes of unreserved octets are decoded, and the hex digits of other escapes are upper-cased; then
+/// dot segments are removed (§5.2.4), including `%2e%2e`. Unchanged are `//`, malformed escapes such as
+/// `%zz`, and paths without a leading `/` (the asterisk-form). An escape stays encoded if decoding it
+/// would complete a malformed one: `%%32e` never becomes `%2e`, so normalising is idempotent.
 ///
-/// A `..` at the root, which the RFC would drop, is an error: no honest client sends one.
+/// A `..` at the root, which the RFC would drop, is an error: no legitimate client sends one.
 pub fn normalise(path: &[u8]) -> Result<Cow<'_, [u8]>, AboveRoot> {
     if !path.starts_with(b"/") {
         return Ok(Cow::Borrowed(path));
@@ -77,7 +76,7 @@ fn normalise_escapes(path: &[u8]) -> Cow<'_, [u8]> {
     if out == path { Cow::Borrowed(path) } else { Cow::Owned(out) }
 }
 
-/// The octet that `text` begins with an escape of, and what follows.
+/// The octet of the escape that `text` begins with, and the text after it.
 fn split_escape(text: &[u8]) -> Option<(u8, &[u8])> {
     let [b'%', high, low, rest @ ..] = text else { return None };
     let hex = |&digit| char::from(digit).to_digit(16);
@@ -98,7 +97,7 @@ fn completes_escape(out: &[u8], octet: u8) -> bool {
 }
 
 fn remove_dot_segments(path: &[u8]) -> Result<Vec<u8>, AboveRoot> {
-    // Ends in `/` before each segment, so a dot segment at the end leaves the directory it names.
+    // `out` ends in `/` before each segment, so a final dot segment leaves a trailing `/`.
     let mut out = Vec::with_capacity(path.len());
     out.push(b'/');
     for segment in path[1..].split_inclusive(|&b| b == b'/') {
@@ -131,9 +130,9 @@ mod tests {
             ("/a//../b", "/a/b"),
             ("//a/.b/..c/d.//", "//a/.b/..c/d.//"),
         ] {
-            let got = normalise(path.as_bytes()).unwrap();
-            assert_eq!(got.escape_ascii().to_string(), normal);
-            assert_eq!(matches!(got, Cow::Borrowed(_)), path == normal, "{path}");
+            let normalised = normalise(path.as_bytes()).unwrap();
+            assert_eq!(normalised.escape_ascii().to_string(), normal);
+            assert_eq!(matches!(normalised, Cow::Borrowed(_)), path == normal, "{path}");
         }
     }
 
@@ -197,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn normalising_twice_is_normalising_once() {
+    fn normalising_is_idempotent() {
         let state = &mut 1;
         for _ in 0..20_000 {
             let path = format!("/{}", draw(state, &["%", "2", "e", "%2e", "%32", "/", "."]));

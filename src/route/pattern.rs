@@ -1,4 +1,4 @@
-//! What a user wrote to say which requests a route takes.
+//! Route patterns, as configured by a user.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -6,39 +6,39 @@ use std::str::FromStr;
 
 use super::path::{AboveRoot, normalise};
 
-/// The `[HOST]PREFIX` a route is chosen by.
+/// A `[HOST]PREFIX` that selects a route.
 ///
-/// * Everything before the first `/` is the host; without one, any host fits. It is a name or a
-///   bracketed IPv6 literal, has no port, and is compared without regard to case (RFC 3986 §3.2.2)
-///   or a trailing dot.
-/// * The path matches at segment borders: `/auth` takes `/auth` and `/auth/x`, never `/authx`;
-///   `/auth/` takes `/auth/x` but not `/auth`; `/` takes all.
-/// * A path ending in `*` is a prefix of bytes: `/img*` takes `/img2` as well. After a `/` the star
-///   says nothing new, so `/img/*` *is* `/img/`.
-/// * The path is normalised as by [`normalise`], so `/a%62` *is* `/ab`. The segment before a star
-///   is unfinished and hence no dot segment: `/.*` takes `/.git`.
+/// * Everything before the first `/` is the host; without one, any host matches. It is a name or a
+///   bracketed IPv6 literal without a port, compared case-insensitively (RFC 3986 §3.2.2) and without
+///   a trailing dot.
+/// * The path matches at segment boundaries: `/auth` matches `/auth` and `/auth/x`, never `/authx`;
+///   `/auth/` matches `/auth/x` but not `/auth`; `/` matches everything.
+/// * A path ending in `*` is a byte prefix: `/img*` also matches `/img2`. After a `/` the star is
+///   redundant, so `/img/*` equals `/img/`.
+/// * The path is normalised as by [`normalise`], so `/a%62` equals `/ab`. The segment before a star is
+///   incomplete and therefore not a dot segment: `/.*` matches `/.git`.
 ///
-/// Equal patterns take the same requests. [`Display`](fmt::Display) writes the canonical form,
-/// which parses back to an equal pattern.
+/// Equal patterns match the same requests. [`Display`](fmt::Display) writes the canonical form, which
+/// parses back to an equal pattern.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pattern {
     /// The host, then the path, without the star.
     pub(super) key: String,
     host_len: usize,
-    /// Whether a match must end at a segment border. Never set when the key ends in `/`, which is
-    /// a border already.
+    /// Whether a match must end at a segment boundary. Never set if the key ends in `/`, which is one
+    /// already.
     pub(super) whole_segments: bool,
 }
 
 impl Pattern {
-    /// The host in lower case, or `None` when the pattern takes any host.
+    /// The host in lower case, or `None` if any host matches.
     pub fn host(&self) -> Option<&str> {
         let (host, _) = self.key.split_at(self.host_len);
         (!host.is_empty()).then_some(host)
     }
 
-    /// The path, normalised and without a slash at its end, if it is made of whole segments, at
-    /// least one: what a target can lose.
+    /// The normalised path without a trailing slash, if it consists of one or more whole segments:
+    /// the prefix that can be stripped from a target.
     pub fn segments(&self) -> Option<&str> {
         let (_, path) = self.key.split_at(self.host_len);
         let bare = path.strip_suffix('/').unwrap_or(path);
@@ -56,7 +56,7 @@ impl FromStr for Pattern {
         let mut key = canonical_host(host)?;
         let host_len = key.len();
         check_path(path)?;
-        // The star stays on so that the segment it ends is not taken for a dot segment.
+        // The star is kept so that the segment before it is not mistaken for a dot segment.
         let path = normalise(path.as_bytes()).map_err(|AboveRoot| PatternError::AboveRoot)?;
         key.extend(path.iter().copied().map(char::from));
         let whole_segments = !key.ends_with(['*', '/']);
@@ -74,20 +74,20 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// Why a text is no [`Pattern`]; the message says what to write instead.
+/// Why a text is not a valid [`Pattern`]; the message says what to write instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PatternError {
     /// There is no `/`.
     NoPath,
     /// The host is neither a name nor a bracketed IPv6 literal.
     Host,
-    /// The host holds a `*`.
+    /// The host contains a `*`.
     HostWildcard,
     /// The host is followed by a port.
     Port,
-    /// The path holds a `*` that is not its last byte.
+    /// The path contains a `*` that is not its last byte.
     InnerStar,
-    /// The path holds a `?`, a `#`, or a character that is not visible ASCII.
+    /// The path contains a `?`, a `#`, or a character that is not visible ASCII.
     Character,
     /// The path climbs above the root.
     AboveRoot,
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_patterns_are_told_apart() {
+    fn each_bad_pattern_has_its_own_error() {
         for (error, texts) in [
             (PatternError::NoPath, &["", "example.com"][..]),
             (PatternError::Host, &["./", "a..b/", "ä/", "[::/", "[a.b]/", "[::1]x/"]),

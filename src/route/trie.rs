@@ -1,4 +1,4 @@
-//! The compressed byte trie that routes are found in.
+//! The compressed byte trie in which routes are looked up.
 
 use std::ops::Range;
 
@@ -7,31 +7,31 @@ use memchr::memchr;
 use super::pattern::Pattern;
 use crate::id::RouteId;
 
-/// Of so many children one is found sooner by looking at each than by a call of `memchr`.
+/// Up to this many children, a linear search is faster than a call to `memchr`.
 const FEW: usize = 16;
 
-/// A pattern and its route, on their way into the tree; they sort by key.
+/// A pattern and its route, sorted by key.
 pub(super) type Entry<'a> = (&'a Pattern, RouteId);
 
-/// A radix tree over the keys of patterns: host and path, written together.
+/// A radix tree over the keys of patterns: host and path, concatenated.
 ///
-/// A host never holds a `/` and a path begins with one, so the patterns with a host and those
-/// without share the tree and their keys never meet.
+/// A host never contains a `/` and a path begins with one, so patterns with and without a host share
+/// the tree without collisions.
 #[derive(Clone, Debug)]
 pub(super) struct Trie {
-    /// The root comes first; the children of a node lie side by side.
+    /// The root comes first; the children of a node are adjacent.
     nodes: Vec<Node>,
-    /// The first label byte of each node, apart from the nodes so that one `memchr` picks a child.
+    /// The first label byte of each node, stored separately so that one `memchr` finds a child.
     firsts: Vec<u8>,
     labels: Vec<u8>,
 }
 
 impl Trie {
-    /// Builds the tree level by level from entries in order, without doubles.
+    /// Builds the tree level by level from sorted entries without duplicates.
     pub(super) fn grow(entries: &[Entry]) -> Self {
         let mut tree = Self { nodes: Vec::new(), firsts: vec![0], labels: Vec::new() };
-        // Each group is the node of the same index: its entries, and how many of their bytes lie
-        // above it.
+        // Each group becomes the node of the same index: its entries, and how many of their bytes are
+        // above that node.
         let mut groups = vec![(entries, 0)];
         while let Some(&(group, depth)) = groups.get(tree.nodes.len()) {
             let label = shared_prefix(group, depth);
@@ -56,7 +56,7 @@ impl Trie {
         tree
     }
 
-    /// Walks `host` down from the root: the node it ends in, and what of that node's label is left.
+    /// Follows `host` from the root. Returns the node it ends in and the rest of that node's label.
     pub(super) fn enter(&self, host: &[u8]) -> Option<(usize, &[u8])> {
         let (mut node, mut rest) = (0, host);
         loop {
@@ -74,7 +74,7 @@ impl Trie {
         }
     }
 
-    /// The route with the longest prefix of `path`, going on from `node` with `label` left of its
+    /// Returns the route with the longest prefix of `path`, starting at `node` with `label` left of its
     /// label.
     pub(super) fn longest<'a>(
         &'a self,
@@ -113,7 +113,7 @@ impl Trie {
 struct Node {
     label: Range<usize>,
     children: Range<usize>,
-    /// The route whose match must end at a segment border.
+    /// The route whose match must end at a segment boundary.
     by_segment: Option<RouteId>,
     /// The route whose match may end anywhere.
     by_byte: Option<RouteId>,
@@ -127,8 +127,8 @@ impl Node {
     }
 }
 
-/// What all keys have in common from `depth` on. They are in order, so the first and the last have
-/// no more in common than any other two.
+/// The prefix that all keys share from `depth` on. The keys are sorted, so it is the one that the first
+/// and the last share.
 fn shared_prefix<'a>(group: &[Entry<'a>], depth: usize) -> &'a [u8] {
     let (Some(first), Some(last)) = (group.first(), group.last()) else {
         return &[];

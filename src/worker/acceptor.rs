@@ -1,4 +1,4 @@
-//! Accepting: one task per listening socket.
+//! Accepts connections, with one task per listening socket.
 
 use std::cell::RefCell;
 use std::io;
@@ -18,20 +18,20 @@ use crate::net::stream::Stream;
 use crate::plan::listener::Listener;
 use crate::session;
 
-/// The wait after a failure to accept, doubling up to the second one while failures go on.
+/// The first and the longest pause after an error from accepting; it doubles while errors continue.
 const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
-/// Between two warnings that there is no room.
+/// The least time between two warnings that the connection limit is reached.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 static ACCEPT_WARNINGS: OncePerSecond = OncePerSecond::new();
 
-/// What a listener needs to take connections in.
+/// Accepts the connections of one listening socket.
 pub(super) struct Acceptor {
     pub(super) socket: ListeningSocket,
     pub(super) listener: Rc<Listener>,
     pub(super) limiter: Arc<ConnectionLimiter>,
-    /// A connection for which there is no room yet.
+    /// An accepted connection that waits for a permit.
     pub(super) waiting: RefCell<Option<(Stream, Peer)>>,
 }
 
@@ -52,7 +52,8 @@ impl AcceptTask {
         self.acceptor.listener.id
     }
 
-    /// What the kernel has accepted is left to who else has the socket.
+    /// Stops accepting; connections in the kernel's queue are left to the other process that has the
+    /// socket.
     pub(super) async fn leave(self) {
         self.accepting.abort();
         let _ = self.accepting.await;
@@ -64,7 +65,7 @@ impl AcceptTask {
 
     pub(super) async fn close(self) {
         self.accepting.abort();
-        // Its share of the listener goes with the task, which is not dropped before it is awaited.
+        // The task holds a reference to the acceptor, and is dropped only once it is awaited.
         let _ = self.accepting.await;
         if let Some(acceptor) = Rc::into_inner(self.acceptor) {
             acceptor.close();
@@ -115,7 +116,7 @@ impl Acceptor {
         }
     }
 
-    /// Takes the connections that the kernel has already accepted for us, be there room or not.
+    /// Serves the connections that the kernel has already accepted, even above the limit.
     fn close(self) {
         let Self { socket, listener, limiter, waiting } = self;
         let queued = socket.close();
@@ -130,7 +131,7 @@ impl Acceptor {
     }
 }
 
-/// accept(2): errors that were waiting on the new connection say nothing about the next one.
+/// Whether an error belongs to the new connection and says nothing about the next one (accept(2)).
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown,

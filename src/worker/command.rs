@@ -1,4 +1,4 @@
-//! What a worker is told while it runs.
+//! Commands to a running worker.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,48 +14,48 @@ use crate::net::upgrade_socket::Channel;
 use crate::plan::Plan;
 use crate::plan::listener::ListenerKind;
 
-/// What a worker is told while it runs.
+/// A command to a running worker.
 pub enum WorkerCommand {
-    /// To follow another plan.
+    /// Switches to another plan.
     Adopt(PlanChange),
-    /// To answer, which shows that it is not stuck.
+    /// Replies, which shows that the worker is not stuck.
     Answer(SyncSender<()>),
-    /// To lend its listening sockets, by the ids of their listeners.
+    /// Lends its listening sockets, with the IDs of their listeners.
     Lend(SyncSender<io::Result<Vec<(ListenerId, OwnedFd)>>>),
-    /// To take a connection in that another process has handed over.
+    /// Takes over a connection from another process.
     Take(HandedOff, OwnedFd),
-    /// To leave its listeners and all that rests to another process, and end by then at the latest.
+    /// Hands over listeners and idle connections to another process, and ends by the deadline.
     HandOver {
-        /// Where that process is.
+        /// The channel to that process.
         channel: Channel,
-        /// The listeners that it goes on with; others are closed.
+        /// The listeners that it continues with; others are closed.
         kept: Vec<ListenerId>,
-        /// When what still runs is cut.
+        /// When remaining sessions are cut.
         deadline: Instant,
     },
-    /// To take no more connections and end by then at the latest.
+    /// Stops accepting connections, and ends by the deadline.
     Drain {
-        /// When what still runs is cut.
+        /// When remaining sessions are cut.
         deadline: Instant,
     },
 }
 
-/// Another plan, and where connections come from under it.
+/// A new plan with its listeners.
 pub struct PlanChange {
     /// The plan.
     pub plan: Arc<Plan>,
-    /// All listeners there are to be; those that are not named are closed.
+    /// All listeners of the plan; others are closed.
     pub listeners: Vec<ListenerHandle>,
-    /// Where the worker says that it has adopted it, or why it cannot.
+    /// Receives the result.
     pub done: SyncSender<io::Result<()>>,
 }
 
 /// A listener of one worker.
 pub struct ListenerHandle {
-    /// The same for all workers, and for as long as it is open.
+    /// The same for all workers, and fixed while the listener is open.
     pub id: ListenerId,
     /// Its listening sockets, unless the worker has them already.
     pub sockets: Vec<Socket>,
-    /// What it is for.
+    /// What its connections are for.
     pub kind: ListenerKind,
 }

@@ -1,4 +1,4 @@
-//! One core: a thread with its own runtime, its own listening sockets and its own connections.
+//! A worker: a thread with its own runtime, listening sockets and connections; one per core.
 
 mod acceptor;
 pub mod command;
@@ -40,36 +40,36 @@ use crate::session::h1::{self, Wait};
 use acceptor::{AcceptTask, Acceptor};
 use command::{ListenerHandle, PlanChange, WorkerCommand};
 
-/// How long a drain leaves idle clients be: a request that is already on its way to us is still
-/// answered, with `Connection: close`, instead of meeting a closed connection.
+/// How long a drain keeps idle connections open, so that a request already on its way is still answered,
+/// with `Connection: close`.
 const IDLE_GRACE: Duration = Duration::from_secs(1);
 
-/// How often idle upstream connections are looked through.
+/// How often idle upstream connections are swept.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a worker starts with.
+/// Everything a worker needs to start.
 pub struct WorkerSetup {
-    /// Which of the workers it is.
+    /// Its index among the workers.
     pub index: usize,
     /// Its listeners.
     pub listeners: Vec<ListenerHandle>,
-    /// What its sessions follow.
+    /// The plan for its sessions.
     pub plan: Arc<Plan>,
     /// Its counters.
     pub metrics: Arc<Metrics>,
-    /// Where its sessions log, if they do.
+    /// The access logger for its sessions, if any.
     pub access_logger: Option<AccessLogger>,
-    /// How many connections there may be.
+    /// Limits the number of connections.
     pub limiter: Arc<ConnectionLimiter>,
-    /// Where ticks count from.
+    /// The origin of ticks.
     pub epoch: Epoch,
-    /// Where it says that it is listening, or why it cannot.
+    /// Receives the result of the start.
     pub ready: SyncSender<io::Result<()>>,
-    /// What it is told.
+    /// Receives commands.
     pub commands: mpsc::Receiver<WorkerCommand>,
 }
 
-/// Runs a worker on this thread until it is told to end; says how many sessions were cut.
+/// Runs a worker on this thread until a command ends it; returns how many sessions were cut.
 pub fn run(setup: WorkerSetup) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -77,7 +77,7 @@ pub fn run(setup: WorkerSetup) -> usize {
     match runtime {
         Ok(runtime) => runtime.block_on(work(setup)),
         Err(error) => {
-            // Whoever started this worker waits for the word.
+            // The thread that started this worker waits for the result.
             let _ = setup.ready.send(Err(error));
             0
         }
@@ -102,7 +102,7 @@ async fn work(mut setup: WorkerSetup) -> usize {
     let ending = loop {
         match setup.commands.recv().await {
             Some(WorkerCommand::Adopt(PlanChange { plan, listeners, done })) => {
-                // What waits at a listener that goes was meant for the plan that goes.
+                // Connections waiting at a removed listener belong to the old plan.
                 worker.close_all_but(&listeners).await;
                 worker.handle.adopt(plan);
                 let _ = done.send(worker.open(listeners));
@@ -121,7 +121,7 @@ async fn work(mut setup: WorkerSetup) -> usize {
                 break (deadline, Some(channel));
             }
             Some(WorkerCommand::Drain { deadline }) => break (deadline, None),
-            // Whoever commanded is gone: nobody is left to wait for.
+            // The control thread has ended, so there is nothing to wait for.
             None => break (Instant::now(), None),
         }
     };
@@ -138,7 +138,7 @@ async fn work(mut setup: WorkerSetup) -> usize {
         () = leaving => {}
         () = hurry(&mut setup.commands) => {}
     }
-    // What is left is cut when the runtime drops it.
+    // Remaining sessions are cut when the runtime drops them.
     let cut = sessions.sessions();
     sweeping.abort();
     flushing.inspect(JoinHandle::abort);
@@ -192,7 +192,7 @@ impl Worker {
         self.accept_tasks.iter().map(lend).collect()
     }
 
-    /// Lets go of the listening sockets that another process accepts from.
+    /// Stops accepting on the listening sockets that another process has taken over.
     async fn leave_listeners(&mut self, kept: &[ListenerId]) {
         let left: Vec<AcceptTask> =
             self.accept_tasks.extract_if(.., |task| kept.contains(&task.id())).collect();
@@ -201,7 +201,7 @@ impl Worker {
         }
     }
 
-    /// Takes in what another process has let go.
+    /// Takes over a connection from another process.
     fn take(&self, handed_off: HandedOff, descriptor: OwnedFd) {
         let stream = match Stream::adopt(descriptor) {
             Ok(stream) => stream,
@@ -215,7 +215,7 @@ impl Worker {
                     permit.name_anyway(client_info.client);
                 }
                 let wait = if is_answered { Wait::Next } else { Wait::First };
-                // Its own may not be one of ours; it goes on by the rules for requests.
+                // The listener may not exist here; the connection then continues with the rules for HTTP.
                 let unknown = || Listener::new(id, ListenerKind::HTTP, &self.handle);
                 let listener = self.listener(id).unwrap_or_else(unknown);
                 let accepted = Accepted::new(stream, peer, permit, &listener);
@@ -228,7 +228,7 @@ impl Worker {
         }
     }
 
-    /// Sends what rests to another process, as soon as it does, until nothing is left.
+    /// Hands over connections to another process as they become idle, until none are left.
     async fn hand_over(&self, channel: Channel, deadline: Instant) {
         self.handle.open_exit(HandOff::new(channel));
         let drain = Rc::clone(&self.handle.get().drain);
@@ -244,7 +244,7 @@ impl Worker {
     }
 }
 
-/// Waits until it is told again to end: nobody has the time to wait for the rest.
+/// Waits for a second command to end, which cuts the remaining sessions at once.
 async fn hurry(commands: &mut mpsc::Receiver<WorkerCommand>) {
     while let Some(command) = commands.recv().await {
         match command {
@@ -252,7 +252,7 @@ async fn hurry(commands: &mut mpsc::Receiver<WorkerCommand>) {
             WorkerCommand::Answer(answer) => {
                 let _ = answer.try_send(());
             }
-            // What is over is over.
+            // Too late for these.
             WorkerCommand::Adopt(_)
             | WorkerCommand::Lend(_)
             | WorkerCommand::Take(..)

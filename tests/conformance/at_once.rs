@@ -1,4 +1,4 @@
-//! What is refused without waiting for its end, which may never come.
+//! Messages that are refused without waiting for their end, which may never come.
 
 use super::gate::CHUNKED;
 

@@ -1,4 +1,4 @@
-//! Chunks of requests: sizes, extensions, data.
+//! Chunks in requests: sizes, extensions, data.
 
 use evener::reject::Reject;
 

@@ -60,7 +60,7 @@ fn a_separator_in_a_name() {
     }
 }
 
-/// Every control character but NUL, tab, line feed and carriage return, which have their own tests.
+/// Every control character except NUL, tab, LF and CR, which have their own tests.
 fn controls() -> impl Iterator<Item = char> {
     (1..=0x1f).map(char::from).filter(|byte| !['\t', '\n', '\r'].contains(byte))
 }
@@ -81,7 +81,7 @@ fn a_control_character_in_a_value() {
     }
 }
 
-/// What would frame or route is no less refused for being written oddly.
+/// Malformed names are refused for framing and routing headers too.
 #[test]
 fn odd_names_that_a_lenient_reader_might_trim() {
     for name in ["Content-Length", "Transfer-Encoding", "Host", "Connection"] {

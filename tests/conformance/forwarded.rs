@@ -1,4 +1,4 @@
-//! What is said of the client and of earlier hops, and names that an endpoint may take for that.
+//! Headers about the client and earlier hops, and names that an endpoint may confuse with them.
 
 use super::{PLAIN, field};
 use crate::support::{Origin, Proxy};
@@ -25,7 +25,7 @@ arrives! {
     forwarded_of_a_stranger: field("Forwarded: for=6.6.6.6") => Keep PLAIN;
 }
 
-/// The head an origin sees of a request, the proxy running with these flags.
+/// The headers an origin receives if the proxy runs with these flags.
 fn arriving(lines: &str, flags: &[&str]) -> String {
     let origin = Origin::named("in");
     let proxy = Proxy::before(&[&origin], flags);
@@ -38,17 +38,17 @@ const FROM_AFAR: &str = "X-Forwarded-For: 1.2.3.4\r\nx-forwarded-for: 5.6.7.8\r\
     X-Forwarded-Proto: https\r\nX-Forwarded-Host: far.test\r\nX-Forwarded-Port: 443\r\n\
     X-Real-IP: 1.2.3.4\r\nForwarded: for=1.2.3.4";
 
-/// What a request arrives as, if no word about earlier hops is believed.
-const GIVEN: &str = "GET / HTTP/1.1\r\nHost: a:80\r\nX-Forwarded-For: 127.0.0.1\r\n\
+/// The request as it arrives if no header about earlier hops is trusted.
+const ADDED: &str = "GET / HTTP/1.1\r\nHost: a:80\r\nX-Forwarded-For: 127.0.0.1\r\n\
     X-Forwarded-Proto: http\r\nX-Forwarded-Host: a:80\r\n\r\n";
 
 #[test]
-fn what_every_request_is_given() {
-    assert_eq!(arriving(FROM_AFAR, &[]), GIVEN);
+fn headers_added_to_every_request() {
+    assert_eq!(arriving(FROM_AFAR, &[]), ADDED);
 }
 
 #[test]
-fn what_a_trusted_peer_says() {
+fn headers_of_a_trusted_peer() {
     assert_eq!(
         arriving(FROM_AFAR, &["--trusted", "127.0.0.1"]),
         "GET / HTTP/1.1\r\nHost: a:80\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: far.test\r\n\
@@ -67,11 +67,11 @@ fn empty_members_of_what_a_trusted_peer_says() {
 }
 
 #[test]
-fn what_a_trusted_peer_does_not_say() {
-    assert_eq!(arriving("Keep-Alive: 5", &["--trusted", "127.0.0.1"]), GIVEN);
+fn headers_that_a_trusted_peer_does_not_send() {
+    assert_eq!(arriving("Keep-Alive: 5", &["--trusted", "127.0.0.1"]), ADDED);
 }
 
 #[test]
-fn trust_in_others_is_no_trust_in_this_one() {
-    assert_eq!(arriving(FROM_AFAR, &["--trusted", "10.0.0.0/8,unix"]), GIVEN);
+fn headers_of_a_peer_that_is_not_trusted() {
+    assert_eq!(arriving(FROM_AFAR, &["--trusted", "10.0.0.0/8,unix"]), ADDED);
 }

@@ -1,4 +1,4 @@
-//! A proxy before a strict origin, and what must hold of each message that is put to it.
+//! A proxy in front of a strict origin, and assertions about each message sent through it.
 
 use std::sync::Mutex;
 
@@ -9,58 +9,58 @@ use super::PLAIN;
 use super::origin::{Script, Strict};
 use crate::support::{Client, Proxy, eventually};
 
-/// The head of a request whose chunks are under test.
+/// The headers of a request whose chunks are under test.
 pub const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// What stands right behind each request under test, for whoever reads that one wrongly.
+/// A request sent right after each request under test: executed if that one is misread.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
-/// The same as it arrives, if it may.
+/// The same request as it arrives, if it may.
 const PASSED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// What stands right behind each response under test.
+/// A response sent right after each response under test.
 const PLANTED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nplanted";
 
-/// What becomes of the client's connection.
+/// What happens to the client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum After {
     Keep,
     Close,
 }
 
-/// What becomes of the endpoint's connection.
+/// What happens to the endpoint's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upstream {
     /// It carries the next exchange.
     Reused,
     /// It is never used again.
     Dropped,
-    /// It is not used for the time being.
+    /// It is not used again right away.
     Rests,
 }
 
-pub struct ConnectionLimiter {
+pub struct Gate {
     pub proxy: Proxy,
     pub inside: Strict,
 }
 
-/// Lends one gate of those that no test is using: a new one for each would use up the ports.
-pub fn lent(test: impl FnOnce(&ConnectionLimiter)) {
-    static IDLE: Mutex<Vec<ConnectionLimiter>> = Mutex::new(Vec::new());
+/// Lends a gate that no other test is using; a new one for each would exhaust the ports.
+pub fn lent(test: impl FnOnce(&Gate)) {
+    static IDLE: Mutex<Vec<Gate>> = Mutex::new(Vec::new());
     let idle = IDLE.lock().unwrap().pop();
-    let gate = idle.unwrap_or_else(|| ConnectionLimiter::new(&[]));
+    let gate = idle.unwrap_or_else(|| Gate::new(&[]));
     test(&gate);
     gate.inside.follow(Script::Plain);
     IDLE.lock().unwrap().push(gate);
 }
 
-impl ConnectionLimiter {
+impl Gate {
     pub fn new(flags: &[&str]) -> Self {
         let inside = Strict::start();
         Self { proxy: Proxy::before(&[&inside.origin], flags), inside }
     }
 
-    /// How many messages were refused for this reason, and for all reasons.
+    /// The numbers of messages refused for this reason, and for any reason.
     fn refused(
         &self,
         table: impl Fn(&Metrics) -> &[Counter; Reject::COUNT],
@@ -70,8 +70,9 @@ impl ConnectionLimiter {
         (count(reject as usize), (0..Reject::COUNT).map(count).sum())
     }
 
-    /// Refuses it and nothing more: it is answered, counted once under its name, and its connection
-    /// closed cleanly; no endpoint hears of what stood behind it, and the next client is served.
+    /// Asserts that only this request is refused: it is answered, counted once under its reason, and
+    /// its connection closed cleanly; nothing after it reaches an endpoint, and the next client is
+    /// served.
     pub fn refuses(&self, request: impl AsRef<[u8]>, status: u16, reject: Reject) {
         let requests = self.proxy.count(|metrics| &metrics.requests);
         let bytes = [request.as_ref(), SMUGGLED.as_bytes()].concat();
@@ -79,8 +80,8 @@ impl ConnectionLimiter {
         assert_eq!(self.proxy.count(|metrics| &metrics.requests), requests + 1);
     }
 
-    /// Refuses chunks, those that come with their head and those that come after it has gone on:
-    /// no endpoint gets a whole request of them.
+    /// Asserts that these chunks are refused, whether they arrive with the headers or after those were
+    /// passed on: no endpoint receives a complete request.
     pub fn refuses_body(&self, chunks: impl AsRef<[u8]>, reject: Reject) {
         let chunks = chunks.as_ref();
         self.refuses([CHUNKED.as_bytes(), chunks].concat(), 400, reject);
@@ -88,14 +89,14 @@ impl ConnectionLimiter {
         let whole = self.inside.arrived().len();
         let mut client = self.proxy.client();
         client.send(CHUNKED);
-        eventually("the head has gone on", || self.inside.origin.heads().len() > heads);
+        eventually("the headers are passed on", || self.inside.origin.heads().len() > heads);
         let bytes = [chunks, SMUGGLED.as_bytes()].concat();
         self.refuses_last(&mut client, &bytes, 400, reject);
-        eventually("its connection ends", || self.inside.ended() > ended);
+        eventually("the endpoint's connection ends", || self.inside.ended() > ended);
         assert_eq!(self.inside.arrived().len(), whole + 1);
     }
 
-    /// Refuses the beginning of a request without waiting for its end.
+    /// Asserts that the start of a request is refused without waiting for its end.
     pub fn refuses_at_once(&self, bytes: impl AsRef<[u8]>, status: u16, reject: Reject) {
         self.refuses_last(&mut self.proxy.client(), bytes.as_ref(), status, reject);
     }
@@ -116,13 +117,13 @@ impl ConnectionLimiter {
         assert!(matches!(arrived, [one] if one.text.starts_with("GET /next ")), "{arrived:?}");
     }
 
-    /// Passes it on as `expected`, and what stands behind it as the next request, unless the
-    /// connection is closed: then nobody hears of that.
+    /// Asserts that a request is passed on as `expected`, and what follows as the next request, unless
+    /// the connection is closed: then that is dropped.
     pub fn passes(&self, request: impl AsRef<[u8]>, after: After, expected: &str) {
         self.passes_in_pieces(usize::MAX, request.as_ref(), after, expected);
     }
 
-    /// The same, with so many bytes sent at a time.
+    /// Like [`Gate::passes`], sending `size` bytes at a time.
     pub fn passes_in_pieces(&self, size: usize, request: &[u8], after: After, expected: &str) {
         let all = [expected, PASSED];
         let expected = &all[..if after == After::Keep { 2 } else { 1 }];
@@ -147,13 +148,13 @@ impl ConnectionLimiter {
         arrived[whole..].iter().map(|one| one.text.clone()).collect()
     }
 
-    /// Refuses a response to this request: the client gets a 502 and no byte of it, it is counted
-    /// once under its name, and its connection never used again, whatever stands behind it there.
+    /// Asserts that a response to this request is refused: the client gets a 502 and no byte of it; it
+    /// is counted once under its reason, and its connection never used again, whatever follows on it.
     pub fn refuses_response(&self, request: &str, response: impl AsRef<[u8]>, reject: Reject) {
         self.refuses_answer(request, [response.as_ref(), PLANTED].concat(), reject);
     }
 
-    /// Refuses the beginning of a response without waiting for its end.
+    /// Asserts that the start of a response is refused without waiting for its end.
     pub fn refuses_response_at_once(&self, bytes: impl AsRef<[u8]>, reject: Reject) {
         self.refuses_answer(PLAIN, bytes.as_ref().into(), reject);
     }
@@ -181,8 +182,8 @@ impl ConnectionLimiter {
         );
     }
 
-    /// Passes a response to this request on as `expected`, twice. Where both connections are to be
-    /// closed the endpoint closes its own first: it may be how the body ends.
+    /// Asserts that a response to this request is passed on as `expected`, twice. If both connections
+    /// are to be closed, the endpoint closes its own first, since that may end the body.
     pub fn returns(
         &self,
         request: &str,

@@ -1,4 +1,4 @@
-//! What is meant for this connection only, what is expected, and what asks for another protocol.
+//! Hop-by-hop headers, Expect and Upgrade.
 
 use super::{PLAIN, field, framed};
 

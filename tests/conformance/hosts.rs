@@ -1,10 +1,10 @@
-//! Host: one, and only `host[:port]`.
+//! The Host header: exactly one, of the form `host[:port]`.
 
 use super::PLAIN;
 use super::gate::{After, lent};
 use crate::support::{Origin, Proxy};
 
-/// A request with these Host fields.
+/// A request with these Host headers.
 fn hosts(lines: &str) -> String {
     format!("GET / HTTP/1.1\r\n{lines}\r\n\r\n")
 }

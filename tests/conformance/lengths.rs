@@ -1,10 +1,10 @@
 //! Content-Length in requests: one decimal number.
 
 use super::framed;
-use super::gate::ConnectionLimiter;
+use super::gate::Gate;
 use crate::support::eventually;
 
-/// A request with five bytes behind its head.
+/// A request with five bytes after its headers.
 fn five(lines: &str) -> String {
     format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\nhello")
 }
@@ -67,7 +67,7 @@ arrives! {
 
 #[test]
 fn the_largest_of_63_bits() {
-    let gate = ConnectionLimiter::new(&[]);
+    let gate = Gate::new(&[]);
     gate.proxy.client().send(framed("Content-Length: 9223372036854775807"));
     eventually("the head arrives", || gate.inside.origin.heads().len() == 1);
     assert!(

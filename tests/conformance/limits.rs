@@ -1,9 +1,9 @@
-//! How much of a head is read.
+//! Limits on the size of headers.
 
 use evener::reject::Reject;
 
 use super::field;
-use super::gate::{After, ConnectionLimiter};
+use super::gate::{After, Gate};
 
 refused! {
     a_target_too_long: format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(20_000))
@@ -13,7 +13,7 @@ refused! {
         => 431 TooManyFields;
 }
 
-/// A request whose head has so many bytes.
+/// A request whose head has this size.
 fn of_size(bytes: usize) -> String {
     let frame = field("X: ").len();
     field(&format!("X: {}", "x".repeat(bytes - frame)))
@@ -21,15 +21,15 @@ fn of_size(bytes: usize) -> String {
 
 #[test]
 fn max_head() {
-    let gate = ConnectionLimiter::new(&["--max-head", "2k"]);
+    let gate = Gate::new(&["--max-head", "2k"]);
     gate.refuses(of_size(2049), 431, Reject::HeadTooLarge);
-    let gate = ConnectionLimiter::new(&["--max-head", "2k"]);
+    let gate = Gate::new(&["--max-head", "2k"]);
     gate.passes(of_size(2048), After::Keep, &of_size(2048));
 }
 
 #[test]
 fn max_head_of_a_target() {
-    let gate = ConnectionLimiter::new(&["--max-head", "2k"]);
+    let gate = Gate::new(&["--max-head", "2k"]);
     let request = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(2048));
     gate.refuses(request, 414, Reject::TargetTooLong);
 }
@@ -37,8 +37,8 @@ fn max_head_of_a_target() {
 #[test]
 fn max_fields() {
     let fields = |count| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(count));
-    let gate = ConnectionLimiter::new(&["--max-fields", "10"]);
+    let gate = Gate::new(&["--max-fields", "10"]);
     gate.refuses(fields(10), 431, Reject::TooManyFields);
-    let gate = ConnectionLimiter::new(&["--max-fields", "10"]);
+    let gate = Gate::new(&["--max-fields", "10"]);
     gate.passes(fields(9), After::Keep, &fields(9));
 }

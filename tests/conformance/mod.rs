@@ -1,10 +1,10 @@
-//! Every rule of the wire as one named test on real sockets: `docs/specification.md` has a row for each.
+//! Every rule on the wire as one named test on real sockets; `docs/specification.md` has a row for each.
 //!
-//! A macro turns each of its lines into a test of the same name: `refused!`, `refused_at_once!`
-//! and `refused_body!` for requests nobody may see, `arrives!` for what an endpoint gets of those
-//! that pass, `bad_response!`, `bad_response_at_once!` and `returns!` for the way back.
+//! A macro turns each of its lines into a test of the same name: `refused!`, `refused_at_once!` and
+//! `refused_body!` for requests that must not be passed on, `arrives!` for those that are, and
+//! `bad_response!`, `bad_response_at_once!` and `returns!` for responses.
 
-/// `name: request => status Reject;` by [`gate::ConnectionLimiter::refuses`].
+/// `name: request => status Reject;`, checked by [`gate::Gate::refuses`].
 macro_rules! refused {
     ($($name:ident: $request:expr => $status:literal $reject:ident;)+) => {$(
         #[test]
@@ -15,7 +15,7 @@ macro_rules! refused {
     )+};
 }
 
-/// `name: beginning => status Reject;` by [`gate::ConnectionLimiter::refuses_at_once`].
+/// `name: beginning => status Reject;`, checked by [`gate::Gate::refuses_at_once`].
 macro_rules! refused_at_once {
     ($($name:ident: $bytes:expr => $status:literal $reject:ident;)+) => {$(
         #[test]
@@ -26,7 +26,7 @@ macro_rules! refused_at_once {
     )+};
 }
 
-/// `name: chunks => Reject;` by [`gate::ConnectionLimiter::refuses_body`].
+/// `name: chunks => Reject;`, checked by [`gate::Gate::refuses_body`].
 macro_rules! refused_body {
     ($($name:ident: $chunks:expr => $reject:ident;)+) => {$(
         #[test]
@@ -37,8 +37,8 @@ macro_rules! refused_body {
     )+};
 }
 
-/// `name: request => Keep|Close request;` by [`gate::ConnectionLimiter::passes`]; the fields that every request
-/// is given, X-Forwarded-*, are left out of what arrives.
+/// `name: request => Keep|Close request;`, checked by [`gate::Gate::passes`]; the X-Forwarded-* headers
+/// added to every request are left out of what arrives.
 macro_rules! arrives {
     ($($name:ident: $request:expr => $after:ident $arrived:expr;)+) => {$(
         #[test]
@@ -49,8 +49,8 @@ macro_rules! arrives {
     )+};
 }
 
-/// `name: response => Reject[, to request];` by [`gate::ConnectionLimiter::refuses_response`], to a plain GET if
-/// no other request is given.
+/// `name: response => Reject[, to request];`, checked by [`gate::Gate::refuses_response`]; in response to
+/// a plain GET if no request is given.
 macro_rules! bad_response {
     ($($name:ident: $response:expr => $reject:ident $(, to $request:expr)?;)+) => {$(
         #[test]
@@ -63,7 +63,7 @@ macro_rules! bad_response {
     )+};
 }
 
-/// `name: beginning => Reject;` by [`gate::ConnectionLimiter::refuses_response_at_once`].
+/// `name: beginning => Reject;`, checked by [`gate::Gate::refuses_response_at_once`].
 macro_rules! bad_response_at_once {
     ($($name:ident: $bytes:expr => $reject:ident;)+) => {$(
         #[test]
@@ -74,8 +74,8 @@ macro_rules! bad_response_at_once {
     )+};
 }
 
-/// `name: response => Keep|Close Reused|Dropped|Rests response[, to request];` by
-/// [`gate::ConnectionLimiter::returns`], to a plain GET if no other request is given.
+/// `name: response => Keep|Close Reused|Dropped|Rests response[, to request];`, checked by
+/// [`gate::Gate::returns`]; in response to a plain GET if no request is given.
 macro_rules! returns {
     ($($name:ident: $response:expr => $after:ident $upstream:ident $returned:expr
         $(, to $request:expr)?;)+) => {$(
@@ -83,8 +83,8 @@ macro_rules! returns {
         fn $name() {
             use crate::conformance::{PLAIN, gate};
             let request = [$($request,)? PLAIN][0];
-            let fates = (gate::After::$after, gate::Upstream::$upstream);
-            gate::lent(|gate| gate.returns(request, $response, fates, $returned));
+            let expected = (gate::After::$after, gate::Upstream::$upstream);
+            gate::lent(|gate| gate.returns(request, $response, expected, $returned));
         }
     )+};
 }
@@ -119,17 +119,17 @@ fn line(line: &str) -> String {
     format!("{line}\r\nHost: a\r\n\r\n")
 }
 
-/// A request with this field line.
+/// A request with this header line.
 fn field(line: &str) -> String {
     format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n")
 }
 
-/// A request with these field lines and what is a last chunk, if it is a body.
+/// A request with these header lines, followed by a last chunk.
 fn framed(lines: &str) -> String {
     format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n\r\n0\r\n\r\n")
 }
 
-/// A response with this field line and no body.
+/// A response with this header line and no body.
 fn answered(line: &str) -> String {
     format!("HTTP/1.1 200 OK\r\n{line}\r\nContent-Length: 0\r\n\r\n")
 }

@@ -1,4 +1,4 @@
-//! An origin that reads nothing but what the proxy may write, and answers as it is told to.
+//! An origin that accepts only what the proxy may write, and answers as scripted.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,21 +11,21 @@ use crate::support::{Conn, Origin};
 pub enum Script {
     /// With a plain 200.
     Plain,
-    /// With these bytes on the connection that is asked first, or on that of this index; with a
-    /// plain 200 on all others.
+    /// With these bytes on the first connection with a request, or on that of this index; with a plain
+    /// 200 on all others.
     First(Vec<u8>, Option<usize>),
     /// With these bytes.
     Always(Vec<u8>),
-    /// With these bytes, and then with the end of the connection.
+    /// With these bytes, then by closing the connection.
     Last(Vec<u8>),
 }
 
-/// A request that came whole.
+/// A complete request.
 #[derive(Clone, Debug)]
 pub struct Arrived {
-    /// The connection it came on, counted from 0.
+    /// The index of its connection, from 0.
     pub connection: usize,
-    /// All of it, but for the fields that every request of a stranger is given.
+    /// The whole request, without the headers that the proxy adds to every request.
     pub text: String,
 }
 
@@ -53,17 +53,17 @@ impl Strict {
         Self { origin, state }
     }
 
-    /// Answers by this script from now on.
+    /// Uses this script from now on.
     pub fn follow(&self, script: Script) {
         *self.state.script.lock().unwrap() = script;
     }
 
-    /// The requests that have come whole.
+    /// The complete requests so far.
     pub fn arrived(&self) -> Vec<Arrived> {
         self.state.arrived.lock().unwrap().clone()
     }
 
-    /// How many connections have ended, in whatever way.
+    /// The number of connections that have ended.
     pub fn ended(&self) -> usize {
         self.state.ended.load(Ordering::SeqCst)
     }
@@ -74,7 +74,7 @@ impl State {
         while let Some(head) = conn.head() {
             let Some(body) = body(conn, &head) else { return };
             let has_body = !head.starts_with("HEAD ");
-            let text = without_given(&(head + &String::from_utf8_lossy(&body)));
+            let text = without_added(&(head + &String::from_utf8_lossy(&body)));
             self.arrived.lock().unwrap().push(Arrived { connection: conn.index, text });
             let script = self.script(conn.index);
             let plain = if has_body { ok("in") } else { ok_head(2) };
@@ -87,7 +87,7 @@ impl State {
         }
     }
 
-    /// How this connection is to answer now.
+    /// How to answer the next request on this connection.
     fn script(&self, connection: usize) -> Script {
         let mut script = self.script.lock().unwrap();
         if let Script::First(_, index) = &mut *script {
@@ -97,7 +97,7 @@ impl State {
     }
 }
 
-/// The body behind a head as it comes; `None` if it is anything the proxy must not write.
+/// Reads the body after these headers, as sent; `None` if it is anything the proxy must not write.
 fn body(conn: &mut Conn, head: &str) -> Option<Vec<u8>> {
     let framing: Vec<_> = head
         .lines()
@@ -140,9 +140,9 @@ fn line(conn: &mut Conn) -> Option<Vec<u8>> {
     Some(line)
 }
 
-fn without_given(request: &str) -> String {
-    let given = "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\n";
-    let (before, mut rest) = request.split_once(given).expect("whom it is from");
+fn without_added(request: &str) -> String {
+    let added = "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\n";
+    let (before, mut rest) = request.split_once(added).expect("the added headers");
     if rest.starts_with("X-Forwarded-Host: ") {
         rest = rest.split_once("\r\n").expect("the end of a line").1;
     }

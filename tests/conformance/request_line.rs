@@ -1,4 +1,4 @@
-//! The first line of a request: method, target, version, and what stands between them.
+//! The first line of a request: method, target, version, and the spaces between them.
 
 use evener::reject::Reject;
 

@@ -1,4 +1,4 @@
-//! Fields of responses: their syntax, and which are passed on.
+//! Headers of responses: their syntax, and which are passed on.
 
 use super::{EMPTY, answered};
 

@@ -1,6 +1,6 @@
 //! Where the body of a response ends.
 
-/// A response with these fields and what is a last chunk, if it is a body.
+/// A response with these header lines, followed by a last chunk.
 fn framed(lines: &str) -> String {
     format!("HTTP/1.1 200 OK\r\n{lines}\r\n\r\n0\r\n\r\n")
 }

@@ -1,4 +1,4 @@
-//! The request target: its four forms, and what none of them may hold.
+//! The request target: its four forms, and what none of them may contain.
 
 use evener::reject::Reject;
 

@@ -1,4 +1,4 @@
-//! Trailer sections of requests: fields again, but none that means something to a proxy.
+//! Trailer sections of requests: header syntax, but no names that matter to a proxy.
 
 use super::gate::{After, CHUNKED, lent};
 

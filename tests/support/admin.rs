@@ -1,4 +1,4 @@
-//! A balancer as a process of its own, with an admin listener.
+//! A balancer as a separate process, with an admin listener.
 
 use std::net::SocketAddr;
 
@@ -8,14 +8,14 @@ use super::{Client, Origin, Process, Response, eventually};
 
 pub struct Admin {
     pub process: Process,
-    /// Where its clients go.
+    /// The address for clients.
     pub address: SocketAddr,
-    /// Where it is asked and told.
+    /// The address of the admin listener.
     pub at: SocketAddr,
 }
 
 impl Admin {
-    /// One thread and no checks unless the words say otherwise.
+    /// Starts it with one thread and no health checks, unless the arguments say otherwise.
     pub fn start(words: &[&str]) -> Self {
         let mut all = vec!["--admin", "127.0.0.1:0"];
         for (flag, value) in [("--threads", "1"), ("--check", "off"), ("--listen", "127.0.0.1:0")] {
@@ -27,26 +27,26 @@ impl Admin {
         Self::with(&all)
     }
 
-    /// With these words and no others.
+    /// Starts it with exactly these arguments.
     pub fn with(words: &[&str]) -> Self {
         let process = Process::start(words);
         let at = process.announces("admin on ").parse().expect("an address");
         Self { address: process.address(), process, at }
     }
 
-    /// Before these origins.
+    /// Starts it with these origins behind the route `/`.
     pub fn before(origins: &[&Origin], more: &[&str]) -> Self {
         let addresses: Vec<String> = origins.iter().map(|own| own.address.to_string()).collect();
         let route = format!("/={}", addresses.join(","));
         Self::start(&[&["--route", &route], more].concat())
     }
 
-    /// A new connection for requests to be balanced.
+    /// A new connection to the balancing listener.
     pub fn client(&self) -> Client {
         Client::connect(self.address)
     }
 
-    /// Asks the admin listener, with these further lines in the head.
+    /// Sends a request to the admin listener, with these additional header lines.
     pub fn ask(&self, method: &str, path: &str, lines: &str) -> Response {
         let host = if lines.contains("Host:") { "" } else { "Host: localhost\r\n" };
         let request = format!("{method} {path} HTTP/1.1\r\n{host}{lines}\r\n");
@@ -63,7 +63,7 @@ impl Admin {
         self.ask("POST", path, "")
     }
 
-    /// Gives an order about an endpoint of the route `/`.
+    /// Sends a command about an endpoint of the route `/`.
     pub fn order(&self, origin: &Origin, verb: &str) -> Response {
         self.post(&format!("/upstreams/%2F/endpoints/{}/{verb}", origin.address))
     }
@@ -74,17 +74,17 @@ impl Admin {
         serde_json::from_slice(&response.body).expect("JSON")
     }
 
-    /// An endpoint of the first upstream, as the status has it.
+    /// An endpoint of the first upstream, from `/status`.
     pub fn endpoint(&self, index: usize) -> Value {
         self.status()["upstreams"][0]["endpoints"][index].clone()
     }
 
-    /// Waits until one is in that state.
+    /// Waits until an endpoint is in that state.
     pub fn until(&self, index: usize, state: &str) {
         eventually(state, || self.endpoint(index)["state"] == state);
     }
 
-    /// The value of a sample of the metrics, with its labels if it has any.
+    /// The value of a metric, given its name with any labels.
     pub fn metric(&self, sample: &str) -> u64 {
         let text = self.get("/metrics").text();
         let mut values =

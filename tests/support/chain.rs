@@ -1,4 +1,4 @@
-//! A balancer and its successors: each takes over from the one before.
+//! A balancer that is upgraded several times: each process takes over from the one before.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::origin::ok;
 use super::{Client, Conn, Origin, Process, eventually, socket_path};
 
-/// A balancer, and how to start its successors.
+/// The running balancer, and the arguments for its successors.
 pub struct Chain {
     pub words: Vec<String>,
     pub running: Process,
@@ -33,12 +33,12 @@ impl Chain {
         Self { words, running, address }
     }
 
-    /// Hands over to a successor that is started with these flags; the old process.
+    /// Starts a successor with these additional flags and hands over to it; returns the old process.
     pub fn upgrade(&mut self, more: &[&str]) -> Process {
         self.running.signal("QUIT");
         let next = launch(&self.words, &[&["-u"], more].concat());
         let old = std::mem::replace(&mut self.running, next);
-        eventually("it has taken over", || old.says("handed over; what still runs"));
+        eventually("the successor has taken over", || old.says("handed over; what still runs"));
         old
     }
 
@@ -67,7 +67,7 @@ pub fn counting() -> Origin {
     })
 }
 
-/// GET over a unix socket; everything that comes back.
+/// Sends GET over a Unix socket and returns everything that comes back.
 pub fn ask_unix(path: &Path) -> io::Result<String> {
     let mut stream = UnixStream::connect(path)?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;

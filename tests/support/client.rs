@@ -1,4 +1,4 @@
-//! A client that sends exactly the bytes it is told to.
+//! A client that sends exactly the given bytes.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -11,24 +11,24 @@ use super::{Ending, HANG};
 
 pub struct Client {
     pub stream: TcpStream,
-    /// Read already, not yet used.
+    /// Bytes read but not yet consumed.
     held: Vec<u8>,
 }
 
-/// A response as it came.
+/// A response as received.
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,
-    /// Status line and fields, without the empty line.
+    /// Status line and headers, without the empty line.
     pub head: String,
-    /// Data only, chunks taken apart.
+    /// The body without chunk framing.
     pub body: Vec<u8>,
-    /// Whether the body came whole by its own framing.
+    /// Whether the body was complete by its own framing.
     pub whole: bool,
 }
 
 impl Response {
-    /// The value of a field, if it is there.
+    /// The value of a header, if present.
     pub fn field(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
         lines.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
@@ -52,7 +52,7 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).expect("send");
     }
 
-    /// GET as a browser would, to be followed by [`Client::response`].
+    /// Sends a GET request, to be followed by [`Client::response`].
     pub fn get(&mut self, path: &str) {
         self.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
     }
@@ -63,7 +63,7 @@ impl Client {
         self.response()
     }
 
-    /// Sends the same byte again and again, a little at a time, until something comes back.
+    /// Sends the same byte repeatedly and slowly, until something comes back.
     pub fn drip(&mut self, byte: u8) {
         let pace = Duration::from_millis(5);
         self.stream.set_read_timeout(Some(pace)).expect("timeout");
@@ -74,17 +74,17 @@ impl Client {
         self.stream.set_read_timeout(Some(HANG)).expect("timeout");
     }
 
-    /// Ends the sending direction.
+    /// Shuts down the sending direction.
     pub fn finish(&mut self) {
         self.stream.shutdown(Shutdown::Write).expect("shutdown");
     }
 
-    /// The next response to a request other than HEAD.
+    /// Reads the next response to a request other than HEAD.
     pub fn response(&mut self) -> Response {
         self.response_with(true)
     }
 
-    /// The next response, whose body is left out if it answers HEAD.
+    /// Reads the next response; `has_body` is false after HEAD.
     pub fn response_with(&mut self, has_body: bool) -> Response {
         let end = self.hold_until(|held| find(held, b"\r\n\r\n")).expect("a response head");
         let head = String::from_utf8_lossy(&self.held[..end]).into_owned();
@@ -129,35 +129,35 @@ impl Client {
         }
     }
 
-    /// Everything until the connection ends, by a close or by a reset.
+    /// Reads everything until the connection is closed or reset.
     pub fn rest(&mut self) -> Vec<u8> {
         self.hold_until(|_| None::<()>);
         std::mem::take(&mut self.held)
     }
 
-    /// Whether the connection has ended, or does so now, without another byte.
+    /// Waits for the connection to end; whether that happens without another byte.
     pub fn is_closed(&mut self) -> bool {
         self.rest().is_empty()
     }
 
-    /// Whether the connection is closed, not reset, without another byte.
+    /// Waits for the connection to end; whether it is closed, not reset, without another byte.
     pub fn ends_cleanly(&mut self) -> bool {
         self.held.is_empty() && matches!(self.stream.read(&mut [0]), Ok(0))
     }
 
-    /// Reads exactly so many bytes.
+    /// Reads exactly `count` bytes.
     pub fn exactly(&mut self, count: usize) -> Vec<u8> {
         self.hold_until(|held| (held.len() >= count).then_some(())).expect("more bytes");
         self.held.drain(..count).collect()
     }
 
-    /// Reads so many bytes, or fewer if the connection ends before.
+    /// Reads `count` bytes, or fewer if the connection ends first.
     pub fn at_most(&mut self, count: usize) -> Vec<u8> {
         self.hold_until(|held| (held.len() >= count).then_some(()));
         self.held.drain(..count.min(self.held.len())).collect()
     }
 
-    /// Sends until nobody on the way takes any more.
+    /// Sends until all buffers on the way are full.
     pub fn send_until_stuck(&mut self) {
         self.stream.set_nonblocking(true).expect("nonblocking");
         let mut refusals = 0;
@@ -171,12 +171,12 @@ impl Client {
         self.stream.set_nonblocking(false).expect("blocking");
     }
 
-    /// Ends the connection by a reset.
+    /// Resets the connection.
     pub fn reset(self) {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("linger");
     }
 
-    /// Ends the connection either way.
+    /// Closes or resets the connection.
     pub fn leave(self, ending: Ending) {
         match ending {
             Ending::Close => drop(self),
@@ -184,20 +184,20 @@ impl Client {
         }
     }
 
-    /// Everything until the connection ends, and whether a reset ended it.
+    /// Reads everything until the connection ends, and returns whether it was reset.
     pub fn end(&mut self) -> (Vec<u8>, bool) {
         let read = self.stream.read_to_end(&mut self.held).map_err(|error| error.kind());
         assert!(matches!(read, Ok(_) | Err(ErrorKind::ConnectionReset)), "{read:?}");
         (std::mem::take(&mut self.held), read.is_err())
     }
 
-    /// What that amounts to.
+    /// Reads until the connection ends and checks whether the response is complete.
     pub fn verdict(&mut self) -> CheckVerdict {
         let (bytes, reset) = self.end();
         verdict(&bytes, reset)
     }
 
-    /// Whether nothing more came before the connection was reset (rather than closed).
+    /// Reads until the connection ends; whether it was reset rather than closed.
     pub fn is_reset(&mut self) -> bool {
         let mut waste = [0; 4096];
         loop {
@@ -209,7 +209,7 @@ impl Client {
         }
     }
 
-    /// Reads until `ready` finds what it looks for; `None` if the connection ends before.
+    /// Reads until `ready` returns something; `None` if the connection ends first.
     fn hold_until<T>(&mut self, ready: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
         let mut bytes = vec![0; 64 * 1024];
         loop {
@@ -220,7 +220,7 @@ impl Client {
                 Ok(0) => return None,
                 Ok(count) => self.held.extend_from_slice(&bytes[..count]),
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
-                // A read with a time limit is not taken up again behind a stop (signal(7)).
+                // A read with a timeout is not restarted after a stop signal (signal(7)).
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("waiting for the proxy: {error}"),
             }

@@ -1,4 +1,4 @@
-//! Peers made of libraries nobody here wrote: they need a runtime of their own.
+//! Runs peers from third-party async libraries, each on its own runtime.
 
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::thread;
@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::HANG;
 
-/// Runs on this thread what needs a runtime; a hang fails.
+/// Runs a future on this thread; panics if it hangs.
 pub fn run<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     #[expect(clippy::disallowed_methods, reason = "the rule is about sessions")]
@@ -15,7 +15,7 @@ pub fn run<T>(work: impl Future<Output = T>) -> T {
     runtime.block_on(limited).expect("no hang")
 }
 
-/// An origin for one connection.
+/// Starts an origin that serves one connection.
 pub fn origin(serve: impl AsyncFnOnce(TcpStream) + Send + 'static) -> SocketAddr {
     let listener = StdListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();

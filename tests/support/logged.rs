@@ -1,4 +1,4 @@
-//! A balancer with an access log in JSON, and the lines in it.
+//! A balancer with a JSON access log, and the lines of that log.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Client, Origin, Proxy, eventually, temporary};
 
-/// A balancer that logs JSON.
+/// A balancer and the path of its access log.
 pub struct Logged {
     pub proxy: Proxy,
     pub path: PathBuf,
@@ -34,7 +34,7 @@ impl Logged {
         self.proxy.client()
     }
 
-    /// The first lines, once there are so many.
+    /// All lines, once there are `count`.
     pub fn lines(&self, count: usize) -> Vec<Value> {
         lines(&self.path, count)
     }
@@ -44,17 +44,17 @@ impl Logged {
         self.lines(1).remove(0)
     }
 
-    /// What the only line says about these.
+    /// The values of these keys in the only line.
     pub fn says(&self, names: [&str; 3]) -> [Value; 3] {
         let line = self.line();
         names.map(|name| line[name].clone())
     }
 }
 
-/// The first lines of a log, once there are so many.
+/// All lines of a log, once there are `count`.
 pub fn lines(path: &Path, count: usize) -> Vec<Value> {
     let text = || fs::read_to_string(path).unwrap_or_default();
-    eventually("so many lines are there", || text().matches('\n').count() >= count);
+    eventually("all lines are written", || text().matches('\n').count() >= count);
     let text = text();
     assert_eq!(text.lines().count(), count, "{text}");
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

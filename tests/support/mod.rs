@@ -1,4 +1,4 @@
-//! The three nouns of every test: a [`Proxy`], a raw [`Client`] before it, an [`Origin`] behind it.
+//! The parts of every test: a [`Proxy`], a raw [`Client`] and a scripted [`Origin`].
 
 pub mod admin;
 pub mod chain;
@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Nothing a test waits for takes this long: the guard that turns a hang into a failure.
+/// Longer than anything a test waits for: turns a hang into a failure.
 pub const HANG: Duration = Duration::from_secs(20);
 
 /// How a peer ends its connection.
@@ -37,21 +37,21 @@ impl Ending {
     pub const BOTH: [Self; 2] = [Self::Close, Self::Reset];
 }
 
-/// Waits for something that another thread is about to bring about.
+/// Waits until a condition holds that another thread or process brings about.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = std::time::Instant::now();
     while !holds() {
-        assert!(start.elapsed() < HANG, "never came about: {what}");
+        assert!(start.elapsed() < HANG, "timed out waiting until {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// So many bytes without a pattern that a lost or moved block could hide in.
+/// `count` bytes without a repeating pattern, so that a lost or moved block is noticed.
 pub fn filler(count: usize) -> Vec<u8> {
     (0..count).map(|at| at.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes()[0]).collect()
 }
 
-/// A path of its own for a file.
+/// A unique path for a temporary file.
 pub fn temporary(name: &str) -> PathBuf {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -59,7 +59,7 @@ pub fn temporary(name: &str) -> PathBuf {
     folder.join(format!("{}-{count}-{name}", std::process::id()))
 }
 
-/// A path for a socket file, with nothing there; short, since `sun_path` has 108 bytes.
+/// A path for a socket, with no file at it; short, since `sun_path` has 108 bytes.
 pub fn socket_path(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let path = folder.join(format!("{name}-{}", std::process::id()));

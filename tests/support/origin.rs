@@ -1,4 +1,4 @@
-//! An origin that does exactly what a test tells it to, however odd.
+//! An origin that does exactly what a test scripts, including protocol violations.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -14,7 +14,7 @@ pub struct Origin {
     pub address: SocketAddr,
     seen: Arc<Seen>,
     stopped: Arc<AtomicBool>,
-    /// Keeps the port of an origin that refuses from everybody else.
+    /// Reserves the port of an origin that refuses connections.
     _reserved: Option<Socket>,
 }
 
@@ -28,19 +28,19 @@ struct Seen {
 /// One connection to an origin.
 pub struct Conn {
     pub stream: TcpStream,
-    /// Which connection to this origin it is, from 0.
+    /// The index of this connection to the origin, from 0.
     pub index: usize,
     seen: Arc<Seen>,
     held: Vec<u8>,
 }
 
 impl Origin {
-    /// Serves every connection with `serve`, on a thread of its own.
+    /// Serves every connection with `serve`, each on its own thread.
     pub fn start(serve: impl Fn(Conn) + Send + Sync + 'static) -> Self {
         Self::start_at("127.0.0.1:0".parse().expect("an address"), serve)
     }
 
-    /// The same at a given address: the return of an origin that was stopped.
+    /// Like [`Origin::start`], at a given address: to bring back a stopped origin.
     pub fn start_at(address: SocketAddr, serve: impl Fn(Conn) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind(address).expect("bind");
         let address = listener.local_addr().expect("an address");
@@ -63,7 +63,7 @@ impl Origin {
         Self { address, seen, stopped, _reserved: None }
     }
 
-    /// Answers every request with the same bytes, for as long as the connection lasts.
+    /// Answers every request with the same bytes.
     pub fn answering(answer: impl Into<Vec<u8>>) -> Self {
         let answer = answer.into();
         Self::start(move |conn| conn.answer_all(&answer))
@@ -74,7 +74,7 @@ impl Origin {
         Self::answering(ok(name))
     }
 
-    /// Answers with the bytes behind the head, `count` of them whatever the head says.
+    /// Answers with the `count` bytes after the request's headers, whatever those say.
     pub fn echoing(count: usize) -> Self {
         Self::start(move |mut conn| {
             while conn.head().is_some() {
@@ -84,7 +84,7 @@ impl Origin {
         })
     }
 
-    /// Refuses every connection, at a port that nobody else can get meanwhile.
+    /// Refuses every connection, on a port that stays reserved meanwhile.
     pub fn refusing() -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("bind");
@@ -92,23 +92,23 @@ impl Origin {
         Self { address, seen: Arc::default(), stopped: Arc::default(), _reserved: Some(socket) }
     }
 
-    /// How many connections there have been.
+    /// The number of connections so far.
     pub fn connections(&self) -> usize {
         self.seen.connections.load(Ordering::SeqCst)
     }
 
-    /// The heads of all requests so far.
+    /// The headers of all requests so far, with their request lines.
     pub fn heads(&self) -> Vec<String> {
         self.seen.heads.lock().expect("lock").clone()
     }
 
-    /// Stops listening and ends every connection, as a killed process would.
+    /// Stops listening and closes every connection, like a killed process.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         for stream in self.seen.open.lock().expect("lock").drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
-        // Wakes the listener's thread, which then drops the listener.
+        // Wakes the accepting thread, which then drops the listener.
         let _ = TcpStream::connect(self.address);
         super::eventually("the origin stops", || TcpStream::connect(self.address).is_err());
     }
@@ -121,18 +121,18 @@ impl Drop for Origin {
     }
 }
 
-/// A 200 with a body and its length.
+/// A 200 response with this body.
 pub fn ok(body: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
-/// The head of a 200 with a length.
+/// The headers of a 200 response with this Content-Length.
 pub fn ok_head(length: usize) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").into_bytes()
 }
 
 impl Conn {
-    /// The head of the next request, its empty line included; `None` if none comes.
+    /// Reads the headers of the next request, including the empty line; `None` if none comes.
     pub fn head(&mut self) -> Option<String> {
         let end = loop {
             if let Some(at) = self.held.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -146,7 +146,7 @@ impl Conn {
         Some(head)
     }
 
-    /// A line, its end included; empty if none comes.
+    /// Reads a line including its end; empty if none comes.
     pub fn line(&mut self) -> Vec<u8> {
         loop {
             if let Some(at) = self.held.iter().position(|byte| *byte == b'\n') {
@@ -158,7 +158,7 @@ impl Conn {
         }
     }
 
-    /// So many bytes behind the head.
+    /// Reads the next `count` bytes.
     pub fn bytes(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.held.len() < count {
             self.more()?;
@@ -182,13 +182,13 @@ impl Conn {
         }
     }
 
-    /// Everything until the client's direction ends.
+    /// Reads everything until the proxy stops sending.
     pub fn rest(&mut self) -> Vec<u8> {
         while self.more().is_some() {}
         std::mem::take(&mut self.held)
     }
 
-    /// Whether the client's direction ends by a reset, whatever comes before.
+    /// Reads until the proxy stops sending; whether that was a reset.
     pub fn ends_by_reset(&mut self) -> bool {
         let mut waste = [0; 4096];
         loop {
@@ -211,27 +211,27 @@ impl Conn {
         }
     }
 
-    /// Sends bytes; a peer that has gone is no matter.
+    /// Sends bytes and ignores errors.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref());
     }
 
-    /// Ends the connection. Dropping it does not: the copy that `stop` would use keeps it open.
+    /// Closes the connection. Dropping does not, since [`Origin::stop`] keeps a duplicate of it.
     pub fn close(self) {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
-    /// Ends the connection by a reset.
+    /// Resets the connection.
     pub fn reset(self) {
         socket2::SockRef::from(&self.stream)
             .set_linger(Some(std::time::Duration::ZERO))
             .expect("linger");
-        // The copy that `stop` would use must not keep it open.
+        // The duplicate kept for `stop` must not keep it open.
         let ours = self.stream.peer_addr().ok();
         self.seen.open.lock().expect("lock").retain(|open| open.peer_addr().ok() != ours);
     }
 
-    /// Ends the connection either way.
+    /// Closes or resets the connection.
     pub fn leave(self, ending: Ending) {
         match ending {
             Ending::Close => self.close(),
@@ -239,13 +239,13 @@ impl Conn {
         }
     }
 
-    /// Sends the start, then the piece again and again for as long as anybody takes it.
+    /// Sends `start`, then `piece` repeatedly until the connection breaks.
     pub fn send_without_end(&mut self, start: &str, piece: &str) {
         self.send(start);
         while self.stream.write_all(piece.as_bytes()).is_ok() {}
     }
 
-    /// Answers request after request; bodies with a Content-Length are read.
+    /// Answers every request; reads bodies with a Content-Length.
     pub fn answer_all(mut self, answer: &[u8]) {
         while let Some(head) = self.head() {
             let length = head

@@ -1,4 +1,4 @@
-//! Sessions on a clock that stands still while anybody has work to do: an hour passes at once.
+//! Sessions on a paused clock, which advances only while all tasks are idle: an hour passes at once.
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -24,13 +24,13 @@ use tokio::time::{Instant, sleep};
 
 use super::{proxy, socket_path};
 
-/// More than any timeout a test looks at.
+/// Longer than any timeout under test.
 const END: Duration = Duration::from_secs(3 * 3600);
 
-/// Runs `test` on a runtime of its own.
+/// Runs `test` on its own runtime with a paused clock.
 ///
-/// A paused clock jumps to the next timer even if the kernel has just reported bytes, so a ticking
-/// one keeps each jump small. `tick` must be far below what the test measures.
+/// A paused clock jumps to the next timer even if bytes are on their way in the kernel, so a ticking
+/// task keeps each jump small. `tick` must be far below what the test measures.
 pub fn run(tick: Duration, test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -46,18 +46,18 @@ pub fn run(tick: Duration, test: impl Future<Output = ()>) {
     runtime.block_on(async {
         tokio::select! {
             () = test => {}
-            () = ticking => panic!("never came about"),
+            () = ticking => panic!("the test hangs"),
         }
     });
 }
 
-/// What sessions with these flags work with.
+/// The context of a worker with these flags.
 pub fn context(flags: &[&str]) -> Rc<WorkerContext> {
     let plan = proxy::config(flags).plan;
     WorkerContext::new(plan, Arc::new(Metrics::new()), None, 0, Epoch::begin())
 }
 
-/// Whether nothing is held against the one endpoint.
+/// Whether the only endpoint is healthy.
 pub fn is_open(context: &WorkerContext) -> bool {
     let health = context.plan.upstreams[0].endpoints[0].health();
     health.admission(context.tick(Instant::now())) == Admission::Open
@@ -77,13 +77,13 @@ pub fn connect(context: &Rc<WorkerContext>) -> UnixStream {
     ours
 }
 
-/// An endpoint at a unix socket; its file goes when this is dropped.
+/// An endpoint on a Unix socket, which is removed on drop.
 pub struct Endpoint {
     pub path: PathBuf,
 }
 
 impl Endpoint {
-    /// Serves every connection with `serve`, each in a task of its own.
+    /// Serves every connection with `serve`, each in its own task.
     pub fn start<F: Future<Output = ()> + 'static>(
         name: &str,
         serve: impl Fn(UnixStream) -> F + 'static,
@@ -98,7 +98,7 @@ impl Endpoint {
         Self { path }
     }
 
-    /// What leads every request here.
+    /// The flag that routes every request here.
     pub fn route(&self) -> String {
         format!("--route=/=unix:{}", self.path.display())
     }
@@ -110,12 +110,12 @@ impl Drop for Endpoint {
     }
 }
 
-/// Sends bytes; a peer that has gone is no matter.
+/// Sends bytes and ignores errors.
 pub async fn send(stream: &mut UnixStream, bytes: &str) {
     let _ = stream.write_all(bytes.as_bytes()).await;
 }
 
-/// Reads until what has come ends with `end`.
+/// Reads until the text ends with `end`.
 pub async fn until(stream: &mut UnixStream, end: &str) -> String {
     let mut text = String::new();
     while !text.ends_with(end) {
@@ -125,7 +125,7 @@ pub async fn until(stream: &mut UnixStream, end: &str) -> String {
     text
 }
 
-/// Reads until the connection ends, in whatever way.
+/// Reads until the connection is closed or reset.
 pub async fn rest(stream: &mut UnixStream) -> String {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes).await;

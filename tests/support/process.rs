@@ -1,4 +1,4 @@
-//! The binary as a process of its own, ended when dropped.
+//! The binary as a separate process, killed on drop.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use super::{Client, eventually};
 
 pub struct Process {
     child: Child,
-    /// Both outputs, line by line as they come.
+    /// The lines of standard output and standard error.
     lines: Arc<Mutex<Vec<String>>>,
     readers: Vec<JoinHandle<()>>,
 }
@@ -21,20 +21,20 @@ impl Process {
         Self::run(Command::new(env!("CARGO_BIN_EXE_evener")).args(words))
     }
 
-    /// Another program, that becomes the balancer.
+    /// Runs another program that executes the balancer.
     pub fn command(program: &str, words: &[&str]) -> Self {
         Self::run(Command::new(program).args(words))
     }
 
-    /// The same, with every system call of its threads written to `log`.
+    /// Runs the balancer under strace, which writes every system call to `log`.
     pub fn traced(log: &Path, words: &[&str]) -> Self {
-        // With -D the process is the balancer, and not its tracer.
+        // With -D the child process is the balancer instead of its tracer.
         let mut strace = Command::new("strace");
         strace.args(["-D", "-f", "-qq", "-o"]).arg(log);
         Self::run(strace.arg(env!("CARGO_BIN_EXE_evener")).args(words))
     }
 
-    /// A command that has been made ready.
+    /// Runs a prepared command.
     pub fn of(command: &mut Command) -> Self {
         Self::run(command)
     }
@@ -43,7 +43,7 @@ impl Process {
         Self::with_input(command, Stdio::null())
     }
 
-    /// The same with something for its standard input.
+    /// Runs a prepared command with this standard input.
     pub fn with_input(command: &mut Command, input: Stdio) -> Self {
         let mut child = command
             .env_remove("RUST_LOG")
@@ -60,10 +60,11 @@ impl Process {
         Self { child, lines, readers }
     }
 
-    /// Waits until it says where it listens: the word behind `before`, as in `listening on `.
+    /// Waits until it logs `before` and returns the word after it, such as the address after
+    /// `listening on `.
     pub fn announces(&self, before: &str) -> String {
         let mut found = None;
-        eventually("the process says where it listens", || {
+        eventually(&format!("the process logs {before:?}"), || {
             let lines = self.lines.lock().expect("lock");
             let mut rests = lines.iter().filter_map(|line| line.split_once(before));
             found = rests.next().map(|(_, rest)| rest.to_owned());
@@ -73,12 +74,12 @@ impl Process {
         rest.split([',', ' ']).next().expect("a word").to_owned()
     }
 
-    /// Whether it has said so.
+    /// Whether it has printed or logged this text.
     pub fn says(&self, text: &str) -> bool {
         self.lines.lock().expect("lock").iter().any(|line| line.contains(text))
     }
 
-    /// The port on which a balancer or an origin listens.
+    /// The address on which the balancer or origin listens.
     pub fn address(&self) -> SocketAddr {
         self.announces("listening on ").parse().expect("an address")
     }
@@ -88,19 +89,19 @@ impl Process {
         Client::connect(self.address())
     }
 
-    /// What the kernel calls it.
+    /// Its PID.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends a signal by its name, such as TERM.
+    /// Sends a signal by name, such as `TERM`.
     pub fn signal(&self, name: &str) {
         let id = self.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status().expect("kill");
         assert!(sent.success());
     }
 
-    /// Waits for its end; the exit code and everything it said.
+    /// Waits for it to exit; returns the exit code and all its output.
     pub fn end(mut self) -> (Option<i32>, Vec<String>) {
         let mut status = None;
         eventually("the process ends", || {
@@ -126,7 +127,7 @@ fn collect(output: impl Read + Send + 'static, lines: &Arc<Mutex<Vec<String>>>) 
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -21,7 +21,7 @@ pub struct Proxy {
     pub address: SocketAddr,
 }
 
-/// The words of a command line: one thread and no checks unless they say otherwise.
+/// A command line with one thread and no health checks, unless the flags say otherwise.
 fn command<'a>(flags: &[&'a str]) -> Vec<&'a str> {
     let mut words = vec!["evener"];
     for (flag, value) in [("--threads", "1"), ("--check", "off"), ("--log-level", "off")] {
@@ -33,7 +33,8 @@ fn command<'a>(flags: &[&'a str]) -> Vec<&'a str> {
     words
 }
 
-/// What these flags mean: port 0, one thread and no checks unless they say otherwise.
+/// The configuration of these flags: port 0, and one thread and no health checks unless they say
+/// otherwise.
 pub fn config(flags: &[&str]) -> Config {
     let mut words = command(flags);
     words.extend(["--listen", "127.0.0.1:0"]);
@@ -47,17 +48,17 @@ fn configured(words: &[&str]) -> Config {
 }
 
 impl Proxy {
-    /// Starts it with these flags, on one thread and without checks unless they say otherwise.
+    /// Starts it with these flags, on one thread and without health checks unless they say otherwise.
     pub fn start(flags: &[&str]) -> Self {
         Self::run(config(flags))
     }
 
-    /// The same, listening only where the flags say.
+    /// Like [`Proxy::start`], listening only where the flags say.
     pub fn start_words(flags: &[&str]) -> Self {
         Self::run(configured(&command(flags)))
     }
 
-    /// The same with a configuration of its own.
+    /// Starts it with this configuration.
     pub fn configured(config: Config) -> Self {
         Self::run(config)
     }
@@ -68,7 +69,7 @@ impl Proxy {
         Self { running: Some(running), address }
     }
 
-    /// Starts it with everything going to these origins, and with these further flags.
+    /// Starts it with these origins behind the route `/`, and with these additional flags.
     pub fn before(origins: &[&Origin], flags: &[&str]) -> Self {
         let addresses: Vec<String> =
             origins.iter().map(|origin| origin.address.to_string()).collect();
@@ -78,7 +79,7 @@ impl Proxy {
         Self::start(&words)
     }
 
-    /// Everywhere it listens.
+    /// All TCP addresses it listens on.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         let running = self.running.as_ref().expect("running");
         let tcp =
@@ -91,25 +92,25 @@ impl Proxy {
         Client::connect(self.address)
     }
 
-    /// GET on a connection of its own.
+    /// Sends GET on a new connection.
     pub fn get(&self, path: &str) -> Response {
         let mut client = self.client();
         client.get(path);
         client.response()
     }
 
-    /// A request on a connection of its own.
+    /// Sends a request on a new connection.
     pub fn ask(&self, request: impl AsRef<[u8]>) -> Response {
         self.client().ask(request)
     }
 
-    /// A counter, summed over the workers.
+    /// The value of a counter, summed over the workers.
     pub fn count(&self, counter: impl Fn(&Metrics) -> &Counter) -> u64 {
         let running = self.running.as_ref().expect("running");
         running.metrics.iter().map(|metrics| counter(metrics).get()).sum()
     }
 
-    /// What is counted, summed over the workers.
+    /// A value computed from the metrics, summed over the workers.
     pub fn metrics(&self, counted: impl Fn(&Metrics) -> u64) -> u64 {
         let running = self.running.as_ref().expect("running");
         running.metrics.iter().map(|metrics| counted(metrics)).sum()
@@ -121,13 +122,13 @@ impl Proxy {
         running.plan().upstreams[0].endpoints[endpoint].record.begun()
     }
 
-    /// Follows these flags from now on, and says what that changes.
+    /// Reloads with these flags and returns what that changes.
     pub fn reload(&mut self, flags: &[&str]) -> Result<Vec<String>, String> {
         let running = self.running.as_mut().expect("running");
         running.reload(config(flags)).map_err(|error| error.to_string())
     }
 
-    /// The same, listening only where the flags say.
+    /// Like [`Proxy::start`], listening only where the flags say.
     pub fn reload_words(&mut self, flags: &[&str]) -> Result<Vec<String>, String> {
         let running = self.running.as_mut().expect("running");
         running.reload(configured(&command(flags))).map_err(|error| error.to_string())
@@ -139,18 +140,18 @@ impl Proxy {
         running.replace_endpoints(upstream, endpoints).map_err(|error| error.to_string())
     }
 
-    /// Lines of the access log that were written and dropped.
+    /// The numbers of access log lines written and dropped.
     pub fn log_counts(&self) -> (u64, u64) {
         let log = self.running.as_ref().expect("running").access_log().expect("an access log");
         log.counts().expect("an open one")
     }
 
-    /// What it follows.
+    /// The plan in force.
     pub fn plan(&self) -> &Arc<Plan> {
         self.running.as_ref().expect("running").plan()
     }
 
-    /// Ends it gently, as SIGTERM would; says how many sessions were cut.
+    /// Drains it like SIGTERM; returns how many sessions were cut.
     pub fn drain(mut self, limit: Duration) -> usize {
         self.running.take().expect("running").drain(limit)
     }

@@ -1,17 +1,19 @@
-//! A reader that believes nothing but framing: whether an answer is whole, or can be seen not to be.
+//! A strict reader of responses: judges only by the framing whether a response is complete or visibly
+//! truncated.
 
-/// What came on a connection before it ended.
+/// What was received on a connection before it ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum CheckVerdict {
-    /// No head of a final answer.
+    /// No headers of a final response.
     Headless,
-    /// The status and the data of an answer that visibly lacks its end.
+    /// The status and body of a visibly truncated response.
     Cut(u16, String),
-    /// The status and the data of an answer that came whole, with nothing behind it.
+    /// The status and body of a complete response, with nothing after it.
     Whole(u16, String),
 }
 
-/// Judges all the bytes of a connection, and whether it was a reset that ended them. Panics at what is no HTTP.
+/// Judges all bytes of a connection; `by_reset` is whether it ended with a reset. Panics if they are
+/// not HTTP.
 pub fn verdict(mut bytes: &[u8], by_reset: bool) -> CheckVerdict {
     loop {
         let Some((head, rest)) = split(bytes, b"\r\n\r\n") else { return CheckVerdict::Headless };
@@ -31,7 +33,7 @@ pub fn verdict(mut bytes: &[u8], by_reset: bool) -> CheckVerdict {
     }
 }
 
-/// The data behind a head, and whether it is all of it.
+/// The body after these headers, and whether it is complete.
 fn body(head: &str, rest: &[u8], by_reset: bool) -> (Vec<u8>, bool) {
     let field = |name: &str| {
         let mut lines = head.split("\r\n").filter_map(|line| line.split_once(": "));
@@ -41,7 +43,7 @@ fn body(head: &str, rest: &[u8], by_reset: bool) -> (Vec<u8>, bool) {
         (None, None) => (rest.to_vec(), !by_reset),
         (Some(length), None) => {
             let length: usize = length.parse().expect("a length");
-            assert!(rest.len() <= length, "bytes behind the answer");
+            assert!(rest.len() <= length, "bytes after the response");
             (rest.to_vec(), rest.len() == length)
         }
         (None, Some("chunked")) => chunks(rest),
@@ -51,32 +53,32 @@ fn body(head: &str, rest: &[u8], by_reset: bool) -> (Vec<u8>, bool) {
 
 fn chunks(mut rest: &[u8]) -> (Vec<u8>, bool) {
     let mut data = Vec::new();
-    while let Some((size, behind)) = split(rest, b"\r\n") {
+    while let Some((size, after)) = split(rest, b"\r\n") {
         let size = std::str::from_utf8(size).expect("a size of text");
         assert!(size.bytes().all(|byte| byte.is_ascii_hexdigit()), "a size of {size:?}");
         let size = usize::from_str_radix(size, 16).expect("a size");
         if size == 0 {
-            return (data, ends(behind));
+            return (data, ends(after));
         }
-        data.extend(&behind[..size.min(behind.len())]);
-        match behind.get(size..) {
+        data.extend(&after[..size.min(after.len())]);
+        match after.get(size..) {
             Some([b'\r', b'\n', next @ ..]) => rest = next,
             None | Some([] | b"\r") => return (data, false),
-            Some(odd) => panic!("{odd:?} behind a chunk"),
+            Some(odd) => panic!("{odd:?} after a chunk"),
         }
     }
     (data, false)
 }
 
-/// Whether a trailer section has its empty line.
+/// Whether a trailer section is complete.
 fn ends(mut rest: &[u8]) -> bool {
-    while let Some((line, behind)) = split(rest, b"\r\n") {
+    while let Some((line, after)) = split(rest, b"\r\n") {
         if line.is_empty() {
-            assert!(behind.is_empty(), "bytes behind the answer");
+            assert!(after.is_empty(), "bytes after the response");
             return true;
         }
-        assert!(line.contains(&b':'), "{line:?} for a trailer");
-        rest = behind;
+        assert!(line.contains(&b':'), "{line:?} as a trailer");
+        rest = after;
     }
     false
 }

@@ -1,5 +1,5 @@
-//! A reader that keeps 32 bits of every size, as some servers do: what is a size of 2³² + 1 to others
-//! is 1 to it, and what they take for data is its next message.
+//! An origin that truncates chunk sizes to 32 bits, as some servers do: it reads a size of 2³² + 1 as 1,
+//! and the rest of the data as its next request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,7 +29,7 @@ impl Wrapping {
         Self { origin, ended }
     }
 
-    /// The first lines of all requests it has seen, once all its connections have ended.
+    /// The first lines of all requests it has read, once all its connections have ended.
     pub fn lines(&self) -> Vec<String> {
         eventually("its connections end", || {
             let count = self.origin.connections();
@@ -53,13 +53,13 @@ fn chunks(conn: &mut Conn) -> Option<()> {
     }
 }
 
-/// A chunk size in 32 bits.
+/// A chunk size, truncated to 32 bits.
 fn wrapped(line: &[u8]) -> Option<u32> {
     let digits = line.strip_suffix(b"\r\n")?;
     digits.iter().try_fold(0_u32, |size, digit| Some(size << 4 | char::from(*digit).to_digit(16)?))
 }
 
-/// The data of chunks and what such a reader finds after them.
+/// The data of chunks, and the bytes that such an origin finds after them.
 pub fn split_chunks(mut bytes: &[u8]) -> (Vec<u8>, &[u8]) {
     let mut data = Vec::new();
     loop {

@@ -105,7 +105,7 @@ fn between<'a>(text: &'a str, start: &'a str, end: &'a str) -> impl Iterator<Ite
 
 // Reading flags.
 
-/// The long flags of clap's derive: named in the attribute, or after the field below it.
+/// The long flags of clap's derive: named in the attribute, or like the field below it.
 fn long_flags(source: &Source) -> Vec<(usize, String)> {
     let mut flags = Vec::new();
     for (start, _) in source.code.match_indices("#[arg(") {
@@ -136,7 +136,7 @@ fn documents() -> Vec<String> {
     all.filter(|path| has_extension(path, "md")).collect()
 }
 
-/// Whether a link of this document leads to no file, or to no heading of a document.
+/// Whether a link in this document leads to a missing file or heading.
 fn is_broken(document: &str, text: &str, link: &str) -> bool {
     let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
     let target = Path::new(document).parent().unwrap_or(Path::new("")).join(file);
@@ -152,14 +152,14 @@ fn read_if_document(path: &Path) -> String {
     if has_extension(&path, "md") { read(&path) } else { String::new() }
 }
 
-/// What GitHub calls a heading in links.
+/// GitHub's anchor for a heading.
 fn anchor_of(line: &str) -> Option<String> {
     let heading = line.strip_prefix('#')?.trim_start_matches('#').trim();
     let kept = heading.chars().filter(|c| is_word(*c) || matches!(c, '-' | ' '));
     Some(kept.collect::<String>().to_lowercase().replace(' ', "-"))
 }
 
-/// The lines of a document with their numbers, without its fenced blocks.
+/// The lines of a document with their numbers, without fenced blocks.
 pub(super) fn prose(document: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut fenced = false;
     (1..).zip(document.lines()).filter(move |(_, line)| {

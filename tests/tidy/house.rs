@@ -1,10 +1,10 @@
-//! Which file may do what: what it imports, what it touches, and whether `unsafe` is in it.
+//! Checks what each file may do: what it imports, whether it is pure, and whether it uses `unsafe`.
 
 use super::hold;
 use super::imports::{files_of, imports};
 use super::source::{Source, find_words, line_of};
 
-/// The rooms from the ground up: rank, folder, files. A file imports only what stands before it.
+/// The rooms from the bottom up: rank, folder, files. A file imports only what is listed before it.
 pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (0, "", &["address", "decimal", "reject", "termination", "fault"]),
     (0, "", &["buffer", "drain", "id", "corpus"]),
@@ -159,10 +159,10 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (8, "", &["lib", "main"]),
 ];
 
-/// Files up to this rank decide and count; time, randomness and bytes reach them as arguments.
+/// Files up to this rank are pure: time, randomness and bytes are passed to them as arguments.
 const PURE_RANK_MAX: u8 = 1;
 
-/// What a pure file does not name.
+/// What a pure file must not mention.
 #[rustfmt::skip]
 const IMPURE: &[&str] = &[
     "tokio", "TcpStream", "TcpListener", "UdpSocket", "UnixStream", "UnixListener", "unix::net",
@@ -170,7 +170,7 @@ const IMPURE: &[&str] = &[
     "log::", "tracing::", "error!", "warn!", "info!", "debug!", "trace!",
 ];
 
-/// The files that may hold `unsafe` blocks.
+/// The files that may contain `unsafe` blocks.
 const UNSAFE_FILES: &[&str] = &["src/net/delivery.rs"];
 
 #[test]

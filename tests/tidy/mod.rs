@@ -1,8 +1,8 @@
-//! Keeps the house in order: the rules of layout that no compiler or linter knows.
+//! Checks the project's layout: rules that no compiler or linter knows.
 //!
-//! Each rule is one test that names every breach as `file:line: what is wrong: what to do`.
-//! The rules read text, not a syntax tree: what is not code is blanked out of a [`Source`],
-//! and the rest is words and brackets.
+//! Each rule is one test that reports every violation as `file:line: what is wrong: what to do`. The
+//! rules read text, not a syntax tree: a [`Source`] has everything but code blanked out, and the rest
+//! is treated as words and brackets.
 
 mod documents;
 mod house;

@@ -1,4 +1,4 @@
-//! The rules are themselves held to samples.
+//! Checks the rules themselves against samples.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::shape::{leftovers, long_files, long_functions, vague_modules};
 use super::source::{Kind, Source, functions, keep};
 use super::specification::{tests_of, unlisted_tests, unnamed_rejects, untested_rows};
 
-/// A file that breaks one rule on the line given, or on no line though it looks like it.
+/// A file that violates one rule on the given line, or on none (0) although it looks like it.
 #[rustfmt::skip]
 const SAMPLES: &[(Rule, &str, &str, usize)] = &[
     (upward_imports, "src/http/message/head.rs", "use crate::net::pool::Pool;", 1),
@@ -68,7 +68,7 @@ fn lengths_are_counted_past_braces_that_are_not_code() {
 }
 
 #[test]
-fn literals_and_comments_are_told_from_code() {
+fn literals_and_comments_are_distinguished_from_code() {
     let cases = [
         ("a /* b /* c */ d */ e // f", "a e"),
         (r#"a "b \" c \\" d b"e" 'f' '\'' '\u{1F}' b'"' g"#, "a d g"),

@@ -1,21 +1,21 @@
-//! How long a file and its functions may be, how a module is named, and what is not left in one.
+//! Checks the length of files and functions, the names of modules, and for leftovers such as notes.
 
 use super::hold;
 use super::source::{Source, find_words, functions, leading_word};
 
 const FUNCTION_LINES_MAX: usize = 70;
 
-/// The first row that a path begins with is its ceiling.
+/// The ceiling for each folder; the first matching row applies.
 const FILE_LINES_MAX: &[(&str, usize)] = &[("src/", 500), ("tests/", 300)];
 
-/// Searched in comments too; spelled so that a plain search does not find this line.
+/// Searched for in comments too; split so that a plain search does not find this line.
 const NOTES: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
 const SCAFFOLDING: &[&str] =
     &[concat!("db", "g!"), concat!("to", "do!"), concat!("unimplement", "ed!")];
 const PRINTING: &[&str] = &["println!", "eprintln!"];
 const PRINTING_FILES: &[&str] = &["src/main.rs", "src/demo/origin.rs"];
 
-/// Names that say nothing about what is inside.
+/// Names that say nothing about the contents.
 const VAGUE_MODULES: &[&str] = &["util", "misc", "common", "manager", "helpers"];
 
 #[test]

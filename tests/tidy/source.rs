@@ -1,6 +1,6 @@
-//! Rust as the rules read it: which of it is code, and where its items begin and end.
+//! A minimal reader of Rust source: tells code from comments and literals, and finds items.
 
-/// A Rust file, and its text with parts blanked out: an offset is the same place in all of them.
+/// A Rust file, and its text with parts blanked out; offsets are the same in all of them.
 pub(super) struct Source {
     pub(super) path: String,
     pub(super) text: String,
@@ -8,7 +8,7 @@ pub(super) struct Source {
     pub(super) remarked: String,
     /// Without literals and comments.
     pub(super) code: String,
-    /// Without literals, comments and what is `#[cfg(test)]`.
+    /// Without literals, comments and `#[cfg(test)]` items.
     pub(super) shipped: String,
 }
 
@@ -32,7 +32,7 @@ impl Source {
 
 // Reading items.
 
-/// Where each function with a name starts, the name, and the lines up to its closing brace.
+/// The offset, name and number of lines of each named function.
 pub(super) fn functions(code: &str) -> Vec<(usize, &str, usize)> {
     let named = find_words(code, "fn").map(|at| (at, leading_word(&code[at + 2..])));
     let functions = named.filter(|(_, name)| !name.is_empty());
@@ -41,7 +41,7 @@ pub(super) fn functions(code: &str) -> Vec<(usize, &str, usize)> {
         .collect()
 }
 
-/// The length of the attributes and white space that `code` begins with.
+/// The length of the attributes and white space at the start of `code`.
 pub(super) fn attributes_len(code: &str) -> usize {
     let mut rest = code.trim_start();
     while rest.starts_with('#') {
@@ -50,12 +50,12 @@ pub(super) fn attributes_len(code: &str) -> usize {
     code.len() - rest.len()
 }
 
-/// The comma-separated parts of the braces that `code` starts with, and where they are.
+/// The comma-separated parts of the braces at the start of `code`, with their offsets.
 pub(super) fn branches(code: &str) -> Vec<(usize, &str)> {
     pieces(code, ',')
 }
 
-/// The parts of the braces that `code` starts with, each ended by `end`, and where they are.
+/// The parts of the braces at the start of `code`, each ending with `end`, with their offsets.
 pub(super) fn pieces(code: &str, end: char) -> Vec<(usize, &str)> {
     let inside = &code[..extent(code, "}") - 1];
     let ends = end.to_string();
@@ -71,7 +71,7 @@ pub(super) fn pieces(code: &str, end: char) -> Vec<(usize, &str)> {
     pieces
 }
 
-/// The length of `code` up to and with the first of `ends` that no bracket encloses.
+/// The length of `code` up to and including the first of `ends` outside all brackets.
 pub(super) fn extent(code: &str, ends: &str) -> usize {
     let mut depth = 0_usize;
     for (at, c) in code.char_indices() {
@@ -107,7 +107,7 @@ pub(super) fn leading_word(text: &str) -> &str {
     text.trim_start().split(|c| !is_word(c)).next().unwrap_or_default()
 }
 
-/// Where `word` stands in `text`, not as a part of a longer word.
+/// The offsets of `word` in `text` where it is not part of a longer word.
 pub(super) fn find_words(text: &str, word: &str) -> impl Iterator<Item = usize> {
     let joined = move |at| text[..at].ends_with(is_word) && text[at..].starts_with(is_word);
     let places = text.match_indices(word).map(|(at, _)| at);
@@ -118,7 +118,7 @@ pub(super) fn line_of(text: &str, offset: usize) -> usize {
     text[..offset].matches('\n').count() + 1
 }
 
-// Telling code, comments and literals apart.
+// Distinguishing code, comments and literals.
 
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Kind {
@@ -127,7 +127,7 @@ pub(super) enum Kind {
     Literal,
 }
 
-/// `text` with every other kind blanked out, so that lines and offsets stay.
+/// `text` with all other kinds blanked out, so that lines and offsets are unchanged.
 pub(super) fn keep(text: &str, kinds: &[Kind]) -> String {
     let mut kept = String::with_capacity(text.len());
     while kept.len() < text.len() {
@@ -153,7 +153,7 @@ fn next_token(rest: &str) -> (Kind, usize) {
     if let Some(len) = literal_len(rest) {
         return (Kind::Literal, len);
     }
-    // A word is taken whole, so that its last letter is never read as the prefix of a literal.
+    // A word is consumed whole, so that its last letter is never read as the prefix of a literal.
     let word = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
     (Kind::Code, word.max(rest.chars().next().map_or(0, char::len_utf8)))
 }
@@ -189,7 +189,7 @@ fn raw_string_len(body: &str) -> Option<usize> {
     Some(text.find(&close).map_or(body.len(), |end| hashes + 1 + end + close.len()))
 }
 
-/// A char literal closes after one character or escape; anything else is a lifetime.
+/// A char literal ends after one character or escape; anything else is a lifetime.
 fn char_len(body: &str) -> Option<usize> {
     let mut chars = body.chars().skip(1);
     match chars.next()? {

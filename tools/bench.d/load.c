@@ -1,9 +1,9 @@
-// The load of tools/instructions: a fixed number of requests over a fixed number of connections,
-// each of which sends the next request when it has its answer.
+// The load of tools/instructions: a fixed number of requests over a fixed number of connections, each
+// of which sends its next request when it has received the response.
 //
 //   load PORT CONNECTIONS REQUESTS < REQUEST
 //
-// An answer is taken to be whole after one read, which holds for the small ones that are counted.
+// A response is assumed to arrive in one read, which holds for the small ones used here.
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -29,7 +29,7 @@ static void give_up(const char *why) {
 
 static void ask(int connection) {
     if (write(connection, request, length) != (ssize_t)length) {
-        give_up("a request was not taken whole");
+        give_up("a request was sent only in part");
     }
 }
 
@@ -65,7 +65,7 @@ int main(int count, char **words) {
     while (open > 0) {
         int ready = epoll_wait(reactor, events, EVENTS, STALLED_MILLIS);
         if (ready <= 0) {
-            give_up("no answer came for 20 s");
+            give_up("no response for 20 s");
         }
         for (int index = 0; index < ready; index++) {
             int connection = events[index].data.fd;

@@ -1,14 +1,15 @@
--- What wrk sends, as its arguments say (name=value), and what it found, as one line of JSON.
+-- Makes wrk send requests according to its arguments (name=value) and print its results as one line of
+-- JSON.
 --
 --   method=POST bytes=1024   a body of that many bytes
---   close=1                  a connection for each request
---   browser=1                the head a browser sends
---   routes=1000              the path is asked for under /r0000, /r0001, … in turn
+--   close=1                  a new connection for each request
+--   browser=1                the headers of a browser
+--   routes=1000              request the path under /r0000, /r0001, … in turn
 
 local options = { method = "GET", bytes = 0, routes = 0 }
 local turn, requests = 0, {}
 
--- What Chrome sends to a site it has been to: 19 fields, about 900 bytes with Host.
+-- The headers Chrome sends to a known site: 19 headers, about 900 bytes with Host.
 local BROWSER = {
   ["Cache-Control"] = "max-age=0",
   ["sec-ch-ua"] = '"Chromium";v="142", "Google Chrome";v="142", "Not_A Brand";v="99"',
@@ -30,7 +31,7 @@ local BROWSER = {
     .. "_ga=GA1.1.1234567890.1700000000; _ga_ABCDEF1234=GS1.1.1700000000.5.1.1700000123.0.0.0",
 }
 
--- Only a `request` of our own makes wrk ask Lua for every request; the rest costs nothing.
+-- wrk calls Lua for every request only if `request` is defined; the rest costs nothing.
 local function cycle()
   turn = turn % #requests + 1
   return requests[turn]

@@ -1,4 +1,4 @@
-"""Measures: starts what a workload needs, checks it, loads it in rounds, and counts."""
+"""Measures a workload: starts the processes, checks them, and loads them in rounds."""
 
 import http.client
 import json
@@ -21,10 +21,10 @@ WARM_SECONDS = 1
 SYSCALL_SECONDS = 1
 IDLE_ROUNDS = 3
 
-# An idle round, roughly: for the estimate of the time left.
+# The rough duration of an idle round, for the estimate of the time left.
 IDLE_ROUND_SECONDS = 4
 
-# How long wrk may take beyond its time before the round is given up.
+# How long wrk may exceed its duration before the round is abandoned.
 GRACE_SECONDS = 20
 
 ERRORS = {
@@ -35,7 +35,7 @@ ERRORS = {
 
 @dataclass
 class Bench:
-    """What holds for all workloads of a run."""
+    """Settings shared by all workloads of a run."""
 
     folder: str
     origin: str
@@ -50,12 +50,12 @@ class Bench:
     progress: object
 
     def cores_for(self, workload, core):
-        """Where a process may run: on its core, or anywhere."""
+        """The cores a process may run on: its own, or any."""
         return self.cores if workload.all_cores else {core}
 
 
 class Runner:
-    """One workload: the origin, and each proxy with what has been measured of it."""
+    """One workload: the origin, and each proxy with its measurements."""
 
     def __init__(self, bench, workload, proxies):
         self.bench, self.workload = bench, workload
@@ -64,7 +64,7 @@ class Runner:
         self.children, self.setups = {}, {}
 
     def run(self):
-        """Measures; the results by proxy. Whatever was started is ended."""
+        """Measures and returns the results by proxy. Ends all processes it has started."""
         try:
             self.start_origin()
             (self.idle_rounds if self.workload.how == IDLE else self.load_rounds)()
@@ -78,7 +78,7 @@ class Runner:
             self.children.pop(name).stop()
 
     def start_origin(self):
-        """Starts the origin of this workload, with the right answers in front of no proxy at all."""
+        """Starts the origin of this workload and checks its responses without a proxy."""
         bench, workload = self.bench, self.workload
         self.origin_port = processes.free_port()
         count = len(bench.cores) if workload.all_cores else 1
@@ -89,7 +89,7 @@ class Runner:
         self.probe(self.origin_port)
 
     def start(self, proxy):
-        """Starts a proxy and checks one answer of it; says whether that went well."""
+        """Starts a proxy and checks one response; returns whether that succeeded."""
         bench, workload = self.bench, self.workload
         folder = os.path.join(bench.folder, workload.name, proxy.name)
         os.makedirs(folder, exist_ok=True)
@@ -119,7 +119,7 @@ class Runner:
             child.stop()
 
     def probe(self, port):
-        """One request: the answer must be whole and byte for byte the origin's."""
+        """Sends one request: the response must be complete and byte for byte the origin's."""
         workload = self.workload
         paths = [f"/r{i:04}{workload.path}" for i in (0, workload.routes - 1)]
         for path in paths if workload.routes else [workload.path]:
@@ -139,7 +139,8 @@ class Runner:
     # Load.
 
     def load_rounds(self):
-        """Rounds in turn, so that what disturbs the machine disturbs all; each begins elsewhere."""
+        """Interleaves the rounds of all proxies, starting with another one each time, so that noise on
+        the machine affects all of them."""
         bench, progress = self.bench, self.bench.progress
         running = [proxy for proxy in self.proxies if self.start(proxy)]
         for proxy in running:
@@ -156,7 +157,7 @@ class Runner:
                 self.found[proxy.name].update(self.count_syscalls(proxy))
 
     def load_round(self, proxy):
-        """One round: what wrk says, and what the proxy took for it."""
+        """One round: the figures of wrk, and what the proxy used."""
         pids = self.children[proxy.name].tree()
         cores = self.bench.cores_for(self.workload, self.bench.proxy_core)
         before = (time.monotonic(), processes.cpu_seconds(pids), processes.system_ticks(pids),
@@ -186,7 +187,7 @@ class Runner:
         }
 
     def wrk_command(self, port, seconds):
-        """wrk, with as many threads as there are cores for it."""
+        """The wrk command, with a thread for each of its cores."""
         workload = self.workload
         threads = min(workload.connections, max(1, len(self.bench.cores) // 2) if workload.all_cores else 1)
         return [
@@ -196,7 +197,7 @@ class Runner:
         ]
 
     def wrk(self, proxy, seconds, halfway=None, before=()):
-        """Runs wrk: its figures, and why they are invalid, if they are."""
+        """Runs wrk; returns its figures, and why they are invalid if they are."""
         command = [*before, *self.wrk_command(self.setups[proxy.name].listen, seconds)]
         cores = self.bench.cores_for(self.workload, self.bench.load_core)
         log = os.path.join(self.bench.folder, "wrk.log")
@@ -213,7 +214,7 @@ class Runner:
         return self.judge(child)
 
     def judge(self, child):
-        """The figures of a wrk that has ended, and why they are invalid, if they are."""
+        """The figures of a finished wrk, and why they are invalid if they are."""
         with open(child.log, encoding="utf-8", errors="replace") as log:
             line = re.search(r"^RESULT (.*)$", log.read(), re.MULTILINE)
         if child.process.returncode != 0 or not line:
@@ -230,7 +231,8 @@ class Runner:
     # System calls.
 
     def count_syscalls(self, proxy):
-        """System calls per request, counted apart, since counting costs; or why there are none."""
+        """System calls per request, or why they could not be counted. Counted in a separate run, since
+        counting slows the proxy down."""
         pids = ",".join(map(str, self.children[proxy.name].tree()))
         counter = perf_syscalls if has_perf() else strace_syscalls
         try:
@@ -244,7 +246,7 @@ class Runner:
     # Idle clients.
 
     def idle_rounds(self):
-        """Each round with a fresh process, so that no memory is left over from the one before."""
+        """Runs each round with a new process, so that no memory is left over from the previous one."""
         rounds = min(IDLE_ROUNDS, self.bench.rounds)
         for number in range(rounds):
             for proxy in self.proxies:
@@ -256,7 +258,7 @@ class Runner:
                     self.drop(proxy)
 
     def idle_round(self, proxy):
-        """The growth of memory over clients that have sent one request each and now wait."""
+        """The memory growth caused by clients that have sent one request each and are now idle."""
         pids = self.children[proxy.name].tree()
         port, count = self.setups[proxy.name].listen, self.workload.connections
         hold_idle(port, 64)
@@ -288,7 +290,7 @@ def expected(size):
 
 
 def settings_of(command, folder):
-    """The command and the files it was given, for the report; long lists are cut."""
+    """The command and its files, for the report; long lists are shortened."""
     def shorten(words):
         return words if len(words) < 40 else [*words[:12], f"… {len(words) - 12} more words"]
 
@@ -306,7 +308,7 @@ REQUEST = b"GET /13 HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: 
 
 
 def open_idle(port, count):
-    """Clients that have each sent a request and read its answer."""
+    """Clients that have each sent a request and read the response."""
     clients = []
     try:
         for _ in range(count):
@@ -327,7 +329,7 @@ def open_idle(port, count):
 
 
 def hold_idle(port, count):
-    """Opens that many and closes them again: what is allocated once is then allocated."""
+    """Opens and closes this many connections, so that one-time allocations are done."""
     for client in open_idle(port, count):
         client.close()
 
@@ -365,7 +367,7 @@ def perf_syscalls(runner, proxy, pids):
 
 
 def strace_syscalls(runner, proxy, pids):
-    """Counts with strace, which slows the proxy so much that it finds more to do at each wake."""
+    """Counts with strace, which slows the proxy so much that it finds more to do at each wakeup."""
     report = os.path.join(runner.bench.folder, "strace.txt")
     cores = runner.bench.cores_for(runner.workload, runner.bench.load_core)
     command = ["strace", "-c", "-f", "-o", report, "-p", pids]
@@ -387,7 +389,7 @@ def strace_syscalls(runner, proxy, pids):
 
 
 def seconds_of(bench, workload, proxies):
-    """About how long a workload takes."""
+    """The approximate duration of a workload, in seconds."""
     if workload.how == IDLE:
         return len(proxies) * min(IDLE_ROUNDS, bench.rounds) * IDLE_ROUND_SECONDS
     each = WARM_SECONDS + bench.rounds * bench.seconds + bench.syscalls * SYSCALL_SECONDS
@@ -395,7 +397,7 @@ def seconds_of(bench, workload, proxies):
 
 
 def skipped(workload, proxy):
-    """Why a proxy is not measured with a workload, or None."""
+    """Why a proxy is not measured with a workload, or None if it is."""
     if proxy.is_variant:
         return None if proxy.name in workload.variants else ""
     if proxy.name in workload.without:

@@ -1,12 +1,12 @@
-// The origin of tools/bench: answers /N with N bytes, whatever the rest of the path, after it has
-// read the body the request announces. It must cost far less than any proxy in front of it, since
-// it shares its core with the load: heads are made once per size, small answers leave in one send,
-// large ones by sendfile from memory, and what is uploaded is dropped in the kernel.
+// The origin of tools/bench: answers /N with N bytes, whatever the rest of the path, after reading the
+// request body. It must cost far less than any proxy in front of it, since it shares its core with the
+// load: headers are built once per size, small responses take one send, large ones use sendfile from
+// memory, and uploads are discarded in the kernel.
 //
 //   origin PORT PROCESSES
 //
-// The head of an answer has the fields nginx gives a static file, so that proxies read as much as
-// they would from a server in use.
+// Responses have the headers that nginx sends with a static file, so that proxies parse as much as they
+// would from a real server.
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -89,7 +89,7 @@ static struct answer *make(struct answer *answer, size_t body, bool close) {
     return answer;
 }
 
-// The answer of this size; null if there are too many sizes, which no workload has.
+// The response of this size; null if there are too many sizes, which no workload has.
 static struct answer *answer_of(size_t body, bool close) {
     for (int i = 0; i < ANSWERS; i++) {
         if (!answers[i].bytes) return make(&answers[i], body, close);
@@ -112,7 +112,7 @@ static bool is_field(const char *line, const char *end, const char *name) {
     return (size_t)(end - line) > length && strncasecmp(line, name, length) == 0;
 }
 
-// Reads the head; false if it is one this origin does not serve.
+// Parses the headers; false if this origin does not support the request.
 static bool read_head(struct connection *c, const char *end) {
     const char *line = memchr(c->in, '\n', (size_t)(end - c->in));
     size_t body = size_in(c->in, line);
@@ -132,7 +132,7 @@ static bool read_head(struct connection *c, const char *end) {
     return c->owed != NULL;
 }
 
-// Sends what is owed as far as the socket takes it; false if the connection is of no more use.
+// Sends as much of the response as the socket accepts; false if the connection cannot be used further.
 static bool answer(struct connection *c) {
     struct answer *owed = c->owed;
     bool in_file = owed->body > INLINE_MAX;
@@ -150,7 +150,7 @@ static bool answer(struct connection *c) {
     return !c->close;
 }
 
-// Takes what has been read for the body, then drops the rest as it comes; 0 means it is not whole.
+// Consumes the body bytes already read, then discards the rest as it arrives; 0: not complete yet.
 static int drop_body(struct connection *c) {
     size_t taken = c->filled < c->unread ? c->filled : c->unread;
     memmove(c->in, c->in + taken, c->filled - taken);
@@ -166,7 +166,7 @@ static int drop_body(struct connection *c) {
     return 1;
 }
 
-// One step with what has been read: 1 to go on, 0 to wait for the socket, -1 to close.
+// Processes what has been read: 1 to continue, 0 to wait for the socket, -1 to close.
 static int step(struct connection *c) {
     if (!c->owed) {
         const char *end = memmem(c->in, c->filled, "\r\n\r\n", 4);
@@ -184,7 +184,7 @@ static int step(struct connection *c) {
     return c->owed ? 0 : 1;
 }
 
-// Takes steps as long as there is something to do; false if the connection is of no more use.
+// Processes as long as there is something to do; false if the connection cannot be used further.
 static bool advance(struct connection *c) {
     int on = 1;
     while (on > 0 && (c->filled > 0 || c->owed)) on = step(c);
@@ -200,7 +200,7 @@ static bool serve(struct connection *c, uint32_t events) {
         if (n == 0) return false;
         c->filled += (size_t)n;
         if (!advance(c)) return false;
-        // Edge-triggered: a short read has emptied the socket, unless its end has come too.
+        // Edge-triggered: a short read has emptied the socket, unless it has also been closed.
         if ((size_t)n < room && !(events & EPOLLRDHUP)) return true;
     }
     return true;

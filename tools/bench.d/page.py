@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs nothing else."""
+"""The report: one self-contained HTML file."""
 
 from html import escape
 
@@ -56,7 +56,7 @@ def bar(index, row, scale, names):
 
 
 def plot(title, rows, names, marks=()):
-    """Bars from zero, and dashed lines where something is to be compared with."""
+    """Bars from zero, and dashed lines at reference values."""
     rows = [row for row in rows if row[1] is not None]
     if not rows:
         return ""
@@ -132,7 +132,7 @@ def table(result):
 
 
 def section(result, names):
-    """One workload: plots, figures, doubts, settings."""
+    """One workload: plots, figures, caveats, settings."""
     cells = {
         name: cell for name, cell in summary.summarise(result).items() if not tables.remark(cell)
     }
@@ -163,7 +163,7 @@ the process halfway through a round; what the kernel holds for its sockets is no
 
 
 def facts(run):
-    """What is needed to judge and to repeat the run."""
+    """The information needed to judge and repeat the run."""
     rows = [
         ("date", run["date"]), ("revision", run["revision"]), ("command", run["command"]),
         ("machine", f"{run['cpu']}, {run['cores']} cores, {run['memory']}, {run['hypervisor']}"),

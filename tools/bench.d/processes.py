@@ -1,4 +1,4 @@
-"""Processes of this run: started pinned, measured, and ended by their own ids."""
+"""Processes of this run: started pinned to cores, measured, and ended by PID."""
 
 import ctypes
 import os
@@ -13,7 +13,7 @@ import time
 START_SECONDS = 10
 STOP_SECONDS = 3
 
-# Below the range of ephemeral ports, where an outgoing connection may sit on the number.
+# Below the range of ephemeral ports, since outgoing connections may occupy those.
 PORTS = range(20000, 32000)
 
 PR_SET_PDEATHSIG = 1
@@ -21,17 +21,17 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Failed(Exception):
-    """A process did not start, or not do what it was started for."""
+    """A process did not start or did not work."""
 
 
 class Child:
-    """A process and whatever it has started, pinned to cores, silent but for its log."""
+    """A process and its descendants, pinned to cores, with their output in a log."""
 
     def __init__(self, command, cores, log):
         self.log = log
 
         def prepare():
-            # Pinned before it runs, and ended with this process should that be killed.
+            # Pinned before it runs, and killed together with this process.
             os.sched_setaffinity(0, cores)
             LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -45,7 +45,7 @@ class Child:
                 raise Failed(f"{command[0]}: {error.strerror}") from error
 
     def wait_listening(self, port):
-        """Returns once the port takes connections."""
+        """Returns once the port accepts connections."""
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
             if self.process.poll() is not None:
@@ -58,12 +58,12 @@ class Child:
         raise Failed(f"does not listen after {START_SECONDS} s: {self.tail()}")
 
     def tail(self):
-        """The last that it said."""
+        """Its last lines of output."""
         with open(self.log, encoding="utf-8", errors="replace") as log:
-            return " / ".join(log.read().strip().splitlines()[-3:])[-400:] or "it said nothing"
+            return " / ".join(log.read().strip().splitlines()[-3:])[-400:] or "no output"
 
     def tree(self):
-        """Its id and those of all that descend from it."""
+        """Its PID and those of its descendants."""
         parents = parents_of_all()
         found = [self.process.pid]
         for parent in found:
@@ -71,7 +71,7 @@ class Child:
         return found
 
     def stop(self):
-        """Ends it and its descendants, gently at first."""
+        """Ends it and its descendants: first SIGTERM, then SIGKILL."""
         if self.process.poll() is not None:
             return
         pids = self.tree()
@@ -79,7 +79,7 @@ class Child:
         try:
             self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            # Those below first, so that nobody starts them again.
+            # Descendants first, so that they are not restarted.
             for pid in reversed(pids):
                 try:
                     os.kill(pid, signal.SIGKILL)
@@ -94,7 +94,7 @@ def parents_of_all():
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as stat:
-                # The name, in parentheses, may hold anything.
+                # The name, in parentheses, may contain anything.
                 parents[int(name)] = int(stat.read().rpartition(")")[2].split()[1])
         except OSError:
             pass
@@ -117,7 +117,7 @@ def cpu_seconds(pids):
 
 
 def system_ticks(pids):
-    """User and system ticks of the processes, to tell the two apart."""
+    """User and system ticks of the processes, separately."""
     user = system = 0
     for pid in pids:
         try:
@@ -131,7 +131,7 @@ def system_ticks(pids):
 
 
 def memory(pids):
-    """Resident and proportional memory of the processes, in KiB; without the kernel's buffers."""
+    """Resident and proportional memory of the processes in KiB, without kernel buffers."""
     found = {"rss_kib": 0, "pss_kib": 0}
     for pid in pids:
         try:
@@ -146,7 +146,7 @@ def memory(pids):
 
 
 def core_ticks(cores):
-    """Ticks of the cores so far: busy, stolen by the hypervisor, all."""
+    """Ticks of the cores so far: busy, stolen by the hypervisor, total."""
     busy = stolen = total = 0
     with open("/proc/stat", encoding="ascii") as stat:
         for line in stat:
@@ -160,7 +160,7 @@ def core_ticks(cores):
 
 
 def free_port():
-    """A port of the loopback nobody listens on."""
+    """A free port on the loopback interface."""
     for port in random.sample(PORTS, len(PORTS)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -173,7 +173,7 @@ def free_port():
 
 
 def raise_descriptors(wanted=65536):
-    """Raises the limit of descriptors, for this process and its children, as far as is allowed."""
+    """Raises the descriptor limit of this process and its children as far as allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limits = [(wanted, max(wanted, hard)), (hard, hard)]
     for limit in limits:

@@ -1,7 +1,7 @@
-"""The proxies and their settings: what somebody who knows each of them well would write.
+"""The proxies and their settings, as an expert of each would choose them.
 
-Every proxy keeps connections to the origin open, logs nothing, and has one thread, unless every
-core is used. Buffers, limits and checks are each one's own defaults.
+Every proxy keeps connections to the origin open, logs nothing, and has one thread, unless all cores
+are used. Buffers, limits and checks are the proxy's defaults.
 """
 
 import os
@@ -20,11 +20,11 @@ FOREVER = 1_000_000_000
 
 @dataclass(frozen=True)
 class Setup:
-    """What a proxy is started for."""
+    """The setup a proxy is started with."""
 
     listen: int
     origin: int
-    # A port nobody uses, for a listener that must be but is not wanted.
+    # An unused port, for a listener that is mandatory but not needed.
     spare: int
     needs: str
     routes: int
@@ -35,11 +35,11 @@ class Setup:
 
     @property
     def connections_max(self):
-        """Ample for both sides of the proxy: with many routes most connections are idle ones."""
+        """Enough for both sides of the proxy: with many routes, most connections are idle."""
         return 8192 if self.routes else self.connections + 1024
 
     def write(self, name, text):
-        """Writes a file into the folder of this proxy; its path."""
+        """Writes a file into the directory of this proxy and returns its path."""
         path = os.path.join(self.folder, name)
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)
@@ -55,14 +55,14 @@ class Proxy:
     command: Callable
     needs: frozenset
     version: Callable = field(default=lambda: "")
-    # Measured only in workloads that name it.
+    # Measured only with workloads that name it.
     is_variant: bool = False
-    # Why it cannot do one of `needs` here.
+    # Why it does not support one of `needs` here.
     missing: dict = field(default_factory=dict)
 
 
 def said(*command):
-    """What a program says, on either output."""
+    """The output of a program, standard error included."""
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=20, check=False, stdin=subprocess.DEVNULL
@@ -73,7 +73,7 @@ def said(*command):
 
 
 def first_line(*command):
-    """The first line of that."""
+    """The first line of that output."""
     return (said(*command).splitlines() or ["unknown"])[0]
 
 
@@ -81,11 +81,11 @@ def first_line(*command):
 
 
 def evener_command(program, setup):
-    """Default settings, but for one thread and no log."""
+    """Default settings, except one thread and no log."""
     threads = [] if setup.all_cores else ["--threads", "1"]
     origin = f"127.0.0.1:{setup.origin}"
     if setup.needs == TCP:
-        # The HTTP listener gets no request.
+        # The HTTP listener receives no requests.
         listen = ["--tcp", f"127.0.0.1:{setup.listen}={origin}", "--listen", f"127.0.0.1:{setup.spare}"]
     else:
         listen = ["--listen", f"127.0.0.1:{setup.listen}"]
@@ -148,8 +148,8 @@ NGINX_UPSTREAM = """  upstream {name} {{
     keepalive_requests {forever};
   }}"""
 
-# Bodies never touch a file: not a client's (nginx spools by default what is over 16 KiB), not the
-# origin's when the client is slower.
+# Bodies never touch a file: neither requests (nginx spools those over 16 KiB by default) nor responses
+# to slower clients.
 NGINX_UNSPOOLED = """  proxy_request_buffering off;
   proxy_max_temp_file_size 0;
 """
@@ -185,7 +185,7 @@ def nginx_command(program, module, extra, setup):
         user="root" if os.geteuid() == 0 else "nobody",
         workers="auto" if setup.all_cores else 1,
         folder=setup.folder, descriptors=setup.descriptors, body=body,
-        # Each takes memory from the start: enough and no more.
+        # Each takes memory from the start: just enough of them.
         connections=setup.connections_max,
     )
     path = setup.write("nginx.conf", text)
@@ -203,7 +203,7 @@ def nginx_stream(program):
 
 
 def nginx(program):
-    """nginx, and nginx that spools no bodies."""
+    """nginx, and nginx without spooling of bodies."""
     has_stream, module = nginx_stream(program)
     needs = frozenset({HTTP, ROUTES, TCP} if has_stream else {HTTP, ROUTES})
     missing = {} if has_stream else {TCP: "nginx has no stream module: tools/bench --install"}
@@ -222,7 +222,7 @@ def nginx(program):
 
 # HAProxy.
 
-# It insists on descriptors for all its pipes at once: by default a quarter of maxconn.
+# It reserves descriptors for all its pipes at once, by default a quarter of maxconn.
 HAPROXY = """global
   maxconn {connections}
   maxpipes 512
@@ -277,7 +277,7 @@ def haproxy(program):
 
 
 def relays(program):
-    """The floor: what moving the bytes alone costs."""
+    """The floor: the cost of only moving the bytes."""
     def command(*words):
         return lambda setup: [program, str(setup.listen), str(setup.origin), *words]
 
@@ -293,7 +293,7 @@ def relays(program):
 
 
 def peer(text, template):
-    """A proxy given as NAME=COMMAND, with the path of a template of its configuration, or none."""
+    """A proxy given as NAME=COMMAND, with the path of its configuration template, if any."""
     name, _, line = text.partition("=")
 
     def command(setup):
@@ -323,7 +323,7 @@ def peer(text, template):
 
 
 def refuse_debug(program):
-    """Fails on a build with debug assertions: only such builds hold this message of the library."""
+    """Fails on a build with debug assertions: only those contain this message of the standard library."""
     try:
         with open(program, "rb") as file:
             if b"unsafe precondition(s) violated" in file.read():

@@ -1,10 +1,10 @@
-// The floor of tools/bench: a relay that understands nothing. One thread, epoll; every client gets
-// a connection of its own to the origin, and bytes are moved as they come, both ways. A proxy that
-// waits for readiness, reads and writes cannot cost less; the rest of what it costs is its own.
+// The floor of tools/bench: a relay that parses nothing. One thread, epoll; every client gets its own
+// connection to the origin, and bytes are moved in both directions as they arrive. A proxy that waits
+// for readiness, reads and writes cannot cost less.
 //
 //   relay PORT ORIGIN_PORT [splice]
 //
-// With `splice` bytes go through a pipe in the kernel (splice(2)) instead of this process.
+// With `splice`, bytes go through a pipe in the kernel (splice(2)) instead of this process.
 
 #define _GNU_SOURCE
 #include <errno.h>
@@ -22,7 +22,7 @@
 
 enum { CHUNK = 64 * 1024, PIPE = 1024 * 1024, EVENTS = 256 };
 
-// One side of a client's pair, and what has been read from it and not yet been written across.
+// One side of a client's pair, and the bytes read from it but not yet written to the other.
 struct end {
     int fd;
     bool ended; // nothing more will be read from it
@@ -39,7 +39,7 @@ struct pair {
 };
 
 static bool splicing;
-static struct pair *dead; // freed after the events in hand, which may still point at them
+static struct pair *dead; // freed after the current events, which may still point to them
 static char chunk[CHUNK];
 
 static void fail(const char *what) {
@@ -49,7 +49,7 @@ static void fail(const char *what) {
 
 static bool is_holding(const struct end *from) { return from->held_from < from->held_to; }
 
-// Writes what is held; true if nothing is left. False with EAGAIN: wait until it can be written.
+// Writes the held bytes; true if none are left. False with EAGAIN: wait until the socket is writable.
 static bool write_held(struct end *from) {
     while (is_holding(from)) {
         size_t left = from->held_to - from->held_from;
@@ -73,7 +73,7 @@ static void hold(struct end *from, const char *bytes, size_t length) {
     from->held_to = length;
 }
 
-// Reads once and writes it across: the bytes read, 0 at the end, -1 with errno.
+// Reads once and writes to the other side: returns the bytes read, 0 at the end, or -1 with errno.
 static ssize_t copy_once(struct end *from) {
     ssize_t n = recv(from->fd, chunk, CHUNK, 0);
     if (n <= 0) return n;
@@ -94,14 +94,14 @@ static ssize_t splice_once(struct end *from) {
     return n;
 }
 
-// Moves bytes until one of the sockets has to be waited for; false if the pair is of no more use.
+// Moves bytes until a socket would block; false if the pair cannot be used further.
 static bool pump(struct end *from, uint32_t events) {
     while (!from->ended) {
         if (!write_held(from)) return errno == EAGAIN;
         ssize_t n = splicing ? splice_once(from) : copy_once(from);
         if (n < 0) return errno == EAGAIN;
         from->ended = n == 0;
-        // Edge-triggered: a short read has emptied the socket, unless its end has come too.
+        // Edge-triggered: a short read has emptied the socket, unless it has also been closed.
         if (!splicing && n > 0 && n < CHUNK && !is_holding(from) && !(events & EPOLLRDHUP)) return true;
     }
     shutdown(from->other->fd, SHUT_WR);

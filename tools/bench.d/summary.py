@@ -1,4 +1,4 @@
-"""From raw rounds to figures: medians, ratios to nginx round by round, and what to doubt."""
+"""Turns raw rounds into figures: medians, ratios to nginx per round, and caveats."""
 
 from statistics import median
 
@@ -6,13 +6,13 @@ from workloads import IDLE
 
 BASELINE = "nginx"
 
-# Below this the load, or the origin, was the limit, and not the proxy.
+# Below this, the load or the origin was the limit, not the proxy.
 BUSY_MIN = 0.9
 
-# Above this somebody else had a part of the proxy's core.
+# Above this, other processes used part of the proxy's core.
 OTHERS_MAX = 0.05
 
-# Above this the hypervisor had.
+# Above this, the hypervisor did.
 STOLEN_MAX = 0.02
 
 
@@ -28,7 +28,7 @@ def middle(rounds, key):
 
 
 def invalid_of(measured):
-    """Why the figures of a proxy do not count, or None."""
+    """Why the figures of a proxy are invalid, or None."""
     if measured.get("invalid"):
         return measured["invalid"]
     wrong = [each["invalid"] for each in measured["rounds"] if each["invalid"]]
@@ -87,13 +87,13 @@ def summarise(result):
 
 
 def is_load_bound(result, cell):
-    """Whether the proxy had time left, so that its requests per second are not its limit."""
+    """Whether the proxy was partly idle, so that its requests per second are not its limit."""
     busy = cell.get("proxy_busy")
     return busy is not None and not result["all_cores"] and busy < BUSY_MIN
 
 
 def doubts(result):
-    """What a reader should know before believing this workload, in sentences."""
+    """Caveats about this workload, in sentences."""
     cells = summarise(result)
     found = []
     disturbed = {} if result["all_cores"] else shares(cells, "others_busy", OTHERS_MAX)

@@ -7,7 +7,7 @@ DASH = "–"
 
 
 def number(value, digits=3):
-    """A number with so many significant digits, thousands apart."""
+    """A number with this many significant digits and grouped thousands."""
     if value is None:
         return DASH
     if abs(value) >= 1000:
@@ -75,7 +75,7 @@ def columns(result):
 
 
 def remark(cell):
-    """What stands in place of figures, or None."""
+    """The text in place of figures, or None."""
     if "invalid" in cell:
         return f"INVALID: {cell['invalid']}"
     return f"not measured: {cell['skipped']}" if "skipped" in cell else None
@@ -99,7 +99,7 @@ def terminal(result):
 
 
 def markdown_row(words):
-    """A row of a table; what is in a cell does not end it."""
+    """A row of a Markdown table, with escaped cells."""
     return "| " + " | ".join(word.replace("|", "\\|") for word in words) + " |"
 
 
@@ -117,7 +117,7 @@ def markdown_table(title, results, names, show):
 
 
 def ratio_cell(_, cell):
-    """The ratio; of the baseline what it is a ratio to."""
+    """The ratio; for the baseline, the value that ratios refer to."""
     ratio = cell["ratio"]
     if ratio and ratio["min"] == ratio["max"] == 1:
         return f"1.00 ({number(cell['cpu_us'])} µs)"
@@ -144,7 +144,7 @@ def names_of(results):
 
 
 def markdown(run):
-    """The tables for a document, with what is needed to judge and to repeat them."""
+    """The Markdown tables, with the information needed to judge and repeat them."""
     load = [result for result in run["workloads"] if result["how"] != IDLE]
     idle = [result for result in run["workloads"] if result["how"] == IDLE]
     names = names_of(run["workloads"])

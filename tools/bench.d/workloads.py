@@ -1,10 +1,10 @@
-"""What is measured: one row each."""
+"""The workloads, one row each."""
 
 from dataclasses import dataclass
 
 KI, MI = 1024, 1024 * 1024
 
-# What a proxy must be able to do for a workload.
+# What a proxy must support for a workload.
 HTTP, ROUTES, TCP = "http", "routes", "tcp"
 
 # How it is measured.
@@ -15,49 +15,49 @@ ROUTES_COUNT = 1000
 
 @dataclass(frozen=True)
 class Workload:
-    """One row: what the load is, and what a proxy in front of it must do."""
+    """One row: the load, and what a proxy must support."""
 
     name: str
     title: str
     connections: int = 64
-    # Bytes of the answer.
+    # Bytes of the response body.
     answer: int = 13
-    # Bytes of the body of the request; 0 is a GET.
+    # Bytes of the request body; 0 means GET.
     upload: int = 0
     needs: str = HTTP
     how: str = LOAD
-    # Whether every core may be used, with each proxy's own default of threads.
+    # Whether all cores may be used, with each proxy's default number of threads.
     all_cores: bool = False
-    # Words for load.lua besides those that follow from the above.
+    # Additional arguments for load.lua.
     words: tuple = ()
-    # Variants that are of interest here only.
+    # Variants that are measured only here.
     variants: tuple = ()
-    # Proxies this says nothing about.
+    # Proxies for which this workload is meaningless.
     without: tuple = ()
 
     @property
     def path(self):
-        """What is asked for; load.lua puts the route before it."""
+        """The requested path; load.lua puts the route before it."""
         return f"/{self.answer}"
 
     @property
     def routes(self):
-        """How many routes the proxy has; 0: one for everything."""
+        """The number of routes; 0: one for everything."""
         return ROUTES_COUNT if self.needs == ROUTES else 0
 
     @property
     def load_words(self):
-        """The words for load.lua."""
+        """The arguments for load.lua."""
         upload = ("method=POST", f"bytes={self.upload}") if self.upload else ()
         return (*upload, *self.words)
 
 
-# Variants of a peer that are measured where bodies are large.
+# Variants of a peer that are measured with large bodies.
 UNSPOOLED, SPLICE = "nginx-unspooled", "relay-splice"
 BULK = (UNSPOOLED, SPLICE)
 
-# The relay opens a connection to the origin for each of a client's: where pools or idle clients
-# are measured, or several threads, it is no floor.
+# The relay opens a connection to the origin for each client connection: with pools, idle clients or
+# several threads it is not a floor.
 NO_FLOOR = ("relay",)
 
 WORKLOADS = (

@@ -1,4 +1,4 @@
-"""What each client does with each origin, and what must come of it."""
+"""The cases: what each client does with each origin, and the expected result."""
 
 import hashlib
 import re
@@ -56,7 +56,7 @@ def keep_alive(client):
     equal([answer.status for answer in answers], [200, 200, 404, 200, 200, 200], "statuses")
     expect_taken(answers[1])
     expect_small(answers[-1])
-    # HTTP/1.0 knows no chunks: an answer without a length ends with its connection.
+    # HTTP/1.0 has no chunks: a response without a length ends with its connection.
     unmeasured = sum("content-length" not in answer.headers for answer in answers[:-1])
     wanted = client.ends_after_head + (unmeasured if client.http_1_0 else 0)
     equal(reconnects, wanted, "new connections after the first")
@@ -148,10 +148,10 @@ def expect_small(answer):
 
 
 def expect_taken(answer, sent=UPLOAD):
-    """The origin tells the length and the digest of what it got; nginx can tell only the length."""
+    """The origin returns the length and the digest of what it received; nginx only the length."""
     equal(answer.status, 200, "status")
     words = answer.body.decode().split()
-    equal(words, [str(len(sent)), digest(sent)][: max(1, len(words))], "what the origin got")
+    equal(words, [str(len(sent)), digest(sent)][: max(1, len(words))], "what the origin received")
 
 
 def digest(data):
@@ -179,7 +179,7 @@ def wrk(connections, path, *options):
 
 def ab(connections, path, length, *options):
     def run(base):
-        # One second, or 3000 requests if they come first. -r: count an error, do not stop at it.
+        # One second or 3000 requests, whichever comes first. -r: count errors instead of stopping.
         command = ["ab", "-q", "-r", "-s", "10", "-c", str(connections), "-t", "1", "-n", "3000"]
         out = output([*command, *options, base + path])
         told = dict(re.findall(r"^([\w -]+): +(\d+)", out, re.MULTILINE))
@@ -197,7 +197,7 @@ def output(command):
 
 
 def loads(upload):
-    """The cases of wrk and of ab, which speaks HTTP/1.0; `upload` is a file to send."""
+    """The cases of wrk and of ab, which uses HTTP/1.0; `upload` is a file to send."""
     send = ["-p", str(upload), "-T", "text/plain"]
     return {
         "wrk": {

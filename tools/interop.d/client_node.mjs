@@ -1,7 +1,7 @@
 // Node's two clients, fetch and http: `node client_node.mjs fetch|http URL`.
 //
-// Each line of standard input is a request in JSON, each line of output its answer: clients.py
-// has the other end.
+// Each line of standard input is a request in JSON, and each line of output its response; clients.py
+// is the other end.
 
 import diagnostics from 'node:diagnostics_channel';
 import http from 'node:http';
@@ -65,7 +65,7 @@ function byHttp({ method, path, headers, pieces, chunked, trailers, expect, upgr
       socket.on('error', reject);
       socket.write(sent);
     });
-    // With an expectation the body waits for the 100.
+    // With Expect, the body waits for the 100.
     if (expect) {
       request.flushHeaders();
       request.on('continue', send);

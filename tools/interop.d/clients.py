@@ -1,7 +1,7 @@
-"""The clients, each behind the same few methods, so that the cases are written once.
+"""The clients, all with the same few methods, so that the cases are written once.
 
-A client has a name, says in `can` which of the cases not everybody can play it can, counts its
-connections, and has the method `request`.
+A client has a name, lists in `can` the optional cases it supports, counts its connections, and has
+the method `request`.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ class Request:
     expect: bool = False
 
     def pieces(self):
-        """The body in pieces of very different sizes, for chunks."""
+        """The body in pieces of very different sizes, to be sent as chunks."""
         at, sizes = 0, [1, 10, 1000, 70_000]
         while at < len(self.body):
             size = sizes[0]
@@ -58,7 +58,7 @@ class Answer:
 class Client:
     can: set = set()
     http_1_0 = False
-    ends_after_head = 0  # connections it gives up by itself after an answer to HEAD
+    ends_after_head = 0  # connections that it closes itself after a response to HEAD
 
     def __init__(self, port):
         self.port = port
@@ -67,13 +67,13 @@ class Client:
         self.open()
 
     def open(self):
-        """What is needed before the first request."""
+        """Prepares for the first request."""
 
     def close(self):
-        """What must be freed after the last one."""
+        """Cleans up after the last request."""
 
     def several(self, requests):
-        """The answers to requests one after the other, and how often it connected again."""
+        """Sends requests one after the other; returns the responses and the number of reconnects."""
         answers = [self.request(requests[0])]
         before = self.connections
         answers += [self.request(request) for request in requests[1:]]
@@ -95,7 +95,7 @@ class Curl(Client):
         return self.several([request])[0][0]
 
     def several(self, requests):
-        # -q: no ~/.curlrc. One curl for all of them, or there would be no connection to keep.
+        # -q: no ~/.curlrc. One curl for all requests, so that it keeps its connection.
         command = ["curl", "-q", "-sS"]
         for index, request in enumerate(requests):
             command += (["--next"] if index else []) + self.options(index, request)
@@ -111,7 +111,7 @@ class Curl(Client):
             files.with_suffix(f".{end}").unlink(missing_ok=True)
         options = [self.version, "--noproxy", "*", "--max-time", str(TIMEOUT)]
         options += ["-D", f"{files}.head", "-w", "%{num_connects} "]
-        # With -I curl writes the head once more where the body would go.
+        # With -I, curl writes the headers again in place of the body.
         is_head = request.method == "HEAD"
         options += ["-I"] if is_head else ["-X", request.method]
         options += ["-o", "/dev/null" if is_head else f"{files}.body"]
@@ -122,7 +122,7 @@ class Curl(Client):
             options += ["--data-binary", f"@{files}.upload"]
         if request.chunked:
             options += ["-H", "Transfer-Encoding: chunked"]
-        # Left alone, curl sends the body after a second without a 100.
+        # By default, curl sends the body after a second without a 100.
         expect = ["Expect: 100-continue", "--expect100-timeout", "10"]
         return [
             *options,
@@ -167,7 +167,7 @@ class Requests(Client):
 
     def open(self):
         self.session = requests.Session()
-        self.session.trust_env = False  # no proxy of the environment
+        self.session.trust_env = False  # no proxy from the environment
 
     def close(self):
         self.session.close()
@@ -244,7 +244,7 @@ class Aiohttp(Client):
             expect100=request.expect,
         ) as response:
             body = await response.read()
-            # It does not show a 100, but holds the body back until there is one.
+            # It does not expose the 100, but holds the body back until it arrives.
             interim = [100] if request.expect else []
             return Answer(response.status, dict(response.headers), body, interim=interim)
 
@@ -261,7 +261,7 @@ class Aiohttp(Client):
 
 
 class H11(Client):
-    """h11's state machine on a plain socket: whatever is out of place on the wire raises."""
+    """h11's state machine on a plain socket: any protocol violation raises."""
 
     name = "h11"
     can = {"chunked upload", "100-continue", "request trailers", "answer trailers", "upgrade"}

@@ -44,7 +44,7 @@ async def answer(send, status, body, fields):
 
 
 async def in_chunks(send, body):
-    """Without a Content-Length uvicorn sends chunks."""
+    """Without a Content-Length, uvicorn sends chunks."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
     for at in range(0, len(body), PIECE):
         piece = body[at : at + PIECE]

@@ -33,12 +33,12 @@ class Handler(SimpleHTTPRequestHandler):
         self.wfile.write(text)
 
     def log_request(self, *_):
-        """Errors are logged, answers are not."""
+        """Logs errors but not responses."""
 
 
 class Server(ThreadingHTTPServer):
     daemon_threads = True
-    request_queue_size = 128  # 5 is too few for the clients that come all at once
+    request_queue_size = 128  # the default of 5 is too small for clients that connect all at once
 
 
 os.chdir(sys.argv[2])

@@ -23,7 +23,7 @@ const server = createServer(async (request, response) => {
   } else if (request.url === '/echo') {
     response.end(`${body.length} ${createHash('sha256').update(body).digest('hex')}\n`);
   } else if (request.url === '/trailers') {
-    // Says in a field which trailer the request had, and sends one itself.
+    // Returns the request's trailer in a header, and sends a trailer itself.
     const seen = request.trailers['x-sum'];
     response.writeHead(200, { Trailer: 'X-Sum', ...(seen && { 'X-Seen': seen }) });
     response.write('done\n');
@@ -34,7 +34,7 @@ const server = createServer(async (request, response) => {
   }
 });
 
-// Changes to a protocol that gives back every byte.
+// Upgrades to a protocol that echoes every byte.
 server.on('upgrade', (_request, socket, first) => {
   socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n');
   socket.write(first);

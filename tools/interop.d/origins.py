@@ -1,4 +1,4 @@
-"""The origins: how each is started, and which of the cases not everybody can play it can.
+"""The origins: how each is started, and which of the optional cases it supports.
 
 All serve `/small` and `/large` from one folder, `/chunked` (the large one in chunks), and `/echo`,
 which answers with the length and the SHA-256 of what it was sent.
@@ -22,7 +22,7 @@ class Origin:
 
 
 def origins(work, folder, hyper_origin, ports):
-    """Every origin, on the ports given. `work` is for their files, `folder` has what they serve."""
+    """All origins, on the given ports. `work` is for their files; they serve the files in `folder`."""
     return [
         nginx(work, folder, next(ports)),
         apache(work, folder, next(ports)),
@@ -45,9 +45,9 @@ http {{
   server {{
     listen 127.0.0.1:{port};
     root {folder};
-    # Server-side includes take the length away, and so nginx sends chunks.
+    # Server-side includes remove the length, so nginx sends chunks.
     location = /chunked {{ ssi on; ssi_types *; alias {folder}/large; }}
-    # It asks itself with the body it got, whole and counted, and answers with its length.
+    # It forwards the body to itself, complete and with a length, and answers with that length.
     location = /echo {{ proxy_pass http://127.0.0.1:{port}/length; }}
     location = /length {{ return 200 "$content_length\\n"; }}
   }}
@@ -71,7 +71,7 @@ DefaultRuntimeDir {work}
 ErrorLog {work}/apache.error.log
 {modules}
 <IfModule unixd_module>
-  # Only if root starts it, which may not answer itself.
+  # Only if started as root, which must not serve requests.
   User #65534
   Group #65534
 </IfModule>
@@ -108,7 +108,7 @@ def apache(work, folder, port):
 
 
 def http_server(folder, port):
-    # It reads no chunks, and leaves them to who writes the handler.
+    # It does not read chunks, but leaves them to the handler.
     command = [sys.executable, str(HERE / "origin_http_server.py"), str(port), str(folder)]
     return Origin("http.server", port, command, {"100-continue"})
 

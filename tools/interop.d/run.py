@@ -1,4 +1,4 @@
-"""Plays every case with every pair of a client and an origin, Evener between them.
+"""Runs every case with every pair of client and origin, with Evener between them.
 
 `run.py EVENER HYPER_ORIGIN`, the paths of two binaries; tools/interop builds them and calls this.
 """
@@ -29,7 +29,7 @@ EVENER, HYPER_ORIGIN = sys.argv[1:3]
 
 def main():
     for name in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, signal.default_int_handler)  # as on Ctrl-C: nothing is left running
+        signal.signal(name, signal.default_int_handler)  # as with Ctrl-C: nothing is left running
     signal.signal(signal.SIGALRM, out_of_time)
     work = Path(tempfile.mkdtemp(prefix="interop."))
     try:
@@ -48,8 +48,8 @@ def main():
 
 
 def play(work):
-    """The rows of each origin, by its name."""
-    work.chmod(0o755)  # nginx and Apache give up root before they read
+    """The rows of each origin, by name."""
+    work.chmod(0o755)  # nginx and Apache drop root before they read
     folder = work / "served"
     folder.mkdir()
     (folder / "small").write_bytes(SMALL)
@@ -63,7 +63,7 @@ def play(work):
 
 
 def column(origin, port, work):
-    """What came of each client with this origin."""
+    """The results of each client with this origin."""
     log = work / origin.name.replace(" ", "-")
     rows = {}
     balance = [EVENER, "--listen", f"127.0.0.1:{port}", "--route", f"/=127.0.0.1:{origin.port}"]
@@ -75,7 +75,7 @@ def column(origin, port, work):
                     rows[client.name] = row(origin, client.name, cases, client, work)
             for name, cases in loads(work / "upload").items():
                 rows[name] = row(origin, name, cases, f"http://127.0.0.1:{port}", work)
-        # Ended with SIGTERM by now, and it had nothing to complain of.
+        # It has exited on SIGTERM by now, without errors.
         said = Path(f"{log}.evener.log").read_text()
         well = evener.returncode == 0 and not re.search("panicked|WARN|ERROR", said)
         rows["Evener's exit"] = "ok" if well else f"FAIL exit {evener.returncode} or log"
@@ -88,7 +88,7 @@ def cases_of(client, origin):
 
 
 def row(origin, name, cases, subject, work):
-    """Runs the cases with their subject up to the first that fails, which the log has at length."""
+    """Runs the cases up to the first that fails, whose details are logged."""
     began, passed, failed = time.monotonic(), 0, None
     for case, run in cases.items():
         signal.alarm(CASE_LIMIT)
@@ -113,7 +113,7 @@ def out_of_time(*_):
 
 @contextmanager
 def running(command, port, log, environment=None):
-    """The command, once its port accepts, until the block ends."""
+    """Runs a command during a block, which starts once its port accepts connections."""
     with open(log, "w") as file:
         settings = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"} | (environment or {})
         process = subprocess.Popen(command, stdout=file, stderr=file, env=settings)
@@ -141,7 +141,7 @@ def running(command, port, log, environment=None):
 
 
 def free_ports():
-    """Ports nobody listens on, below those the system gives to outgoing connections."""
+    """Free ports below the range of ephemeral ports."""
     for port in random.sample(range(15_000, 32_000), 1000):
         with socket.socket() as probe:
             try:

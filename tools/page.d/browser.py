@@ -1,4 +1,4 @@
-"""A headless Chromium, driven over a pair of pipes; Python's library only."""
+"""A headless Chromium, driven over a pair of pipes with only Python's standard library."""
 import base64
 import json
 import os
@@ -26,7 +26,7 @@ class Browser:
     """Chromium over a pair of pipes: JSON messages that end with a NUL."""
 
     def __init__(self):
-        program = find() or sys.exit("no Chromium here: run tools/page --install")
+        program = find() or sys.exit("Chromium is missing: run tools/page --install")
         self.home = tempfile.mkdtemp(prefix="evener-page-")
         to_read, self.to = os.pipe()
         self.back, back_write = os.pipe()
@@ -92,7 +92,7 @@ class Browser:
         return r["result"].get("value")
 
     def busy(self):
-        """Seconds the page's thread has worked so far."""
+        """The seconds of work of the page's main thread so far."""
         return {m["name"]: m["value"] for m in self.call("Performance.getMetrics")["metrics"]}["TaskDuration"]
 
     def until(self, source, seconds, what):

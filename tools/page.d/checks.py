@@ -1,8 +1,8 @@
-"""What must be true of the admin page in a browser, each as a list of complaints.
+"""Checks of the admin page in a browser; each returns a list of errors.
 
-PURE: its pure functions. LAYOUT: nothing is cut or reaches out of the screen. WORDS: the states are those of
-/status, with the icon of each, and names stay text. CONTRAST: WCAG's, in the theme that is on. KEYS: what a keyboard
-and a screen reader meet.
+PURE: its pure functions. LAYOUT: nothing is clipped or outside the screen. WORDS: the states are those of /status,
+each with its icon, and names stay text. CONTRAST: that of WCAG, in the current theme. KEYS: keyboard and screen
+reader access.
 """
 from urllib.parse import urlsplit
 
@@ -81,7 +81,7 @@ KEYS = r"""(() => {                           // what a keyboard and a screen re
 
 
 def noise(events, url, expect_loss):
-    """What the browser complained about, and requests to anybody else."""
+    """Errors reported by the browser, and requests to other hosts."""
     bad, host = [], urlsplit(url).netloc
     for e in events:
         p = e["params"]
@@ -101,7 +101,7 @@ def noise(events, url, expect_loss):
 
 
 def hidden(b):
-    """A hidden tab asks nothing; once seen again it asks at once."""
+    """A hidden tab sends no requests; once visible again, it sends one at once."""
     asked = lambda: sum(e["method"] == "Network.requestWillBeSent" for e in b.events)
     turn = "Object.defineProperty(document, 'hidden', { value: %s, configurable: true }); document.dispatchEvent(new Event('visibilitychange')); 1"
     b.js(turn % "true")
