@@ -25,8 +25,12 @@ fn seconds(count: u64) -> Duration {
 
 /// Asserts that this much virtual time has passed, or a few ticks more.
 fn assert_passed(since: Instant, expected: u64) {
+    assert_passed_within(since, expected, 1);
+}
+
+fn assert_passed_within(since: Instant, expected: u64, tolerance: u64) {
     let passed = since.elapsed();
-    assert!(passed >= seconds(expected) && passed < seconds(expected + 1), "{passed:?}");
+    assert!(passed >= seconds(expected) && passed < seconds(expected + tolerance), "{passed:?}");
 }
 
 /// Answers 200 with `ok` to every request.
@@ -228,7 +232,8 @@ fn a_tunnel_is_cut_after_an_hour_of_silence_and_not_before() {
         until(&mut client, "pong").await;
         let start = Instant::now();
         assert_eq!(rest(&mut client).await, "");
-        assert_passed(start, 3600);
+        // The clock ticks by ten times as much here, also while the kernel moves bytes.
+        assert_passed_within(start, 3600, 10);
     });
 }
 
