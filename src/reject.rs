@@ -41,6 +41,8 @@ pub enum Reject {
     HostMismatch,
     /// Expect asks for anything but one `100-continue` (RFC 9110 §10.1.1).
     Expectation,
+    /// Max-Forwards of OPTIONS or TRACE is not one number of decimal digits (RFC 9110 §7.6.2).
+    MaxForwards,
     /// The path climbs above the root with `..` (RFC 3986 §5.2.4 would let it pass).
     PathAboveRoot,
     /// Content-Length is not one number of decimal digits that fits 63 bits (RFC 9112 §6.3).
@@ -106,6 +108,7 @@ impl Reject {
         Self::InvalidHost,
         Self::HostMismatch,
         Self::Expectation,
+        Self::MaxForwards,
         Self::PathAboveRoot,
         Self::ContentLength,
         Self::DuplicateContentLength,
@@ -171,6 +174,7 @@ impl Reject {
             Self::InvalidHost => "malformed Host field",
             Self::HostMismatch => "target and Host field name different hosts",
             Self::Expectation => "expectation other than 100-continue",
+            Self::MaxForwards => "malformed Max-Forwards",
             Self::PathAboveRoot => "path climbs above the root",
             Self::ContentLength => "malformed Content-Length",
             Self::DuplicateContentLength => "more than one Content-Length",

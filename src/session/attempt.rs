@@ -195,6 +195,8 @@ pub struct RequestTraits {
     pub expects: bool,
     /// Whether the client's connection may go on after the answer, as far as the request goes.
     pub persists: bool,
+    /// The status of our own answer, if Max-Forwards says that it goes no further.
+    pub answered_here: Option<u16>,
 }
 
 /// What kind of answer it is.
@@ -294,6 +296,7 @@ mod tests {
         upgrade: false,
         expects: false,
         persists: true,
+        answered_here: None,
     };
 
     fn answer(bytes: &str, traits: RequestTraits) -> Result<(Answer, String), Reject> {

@@ -31,15 +31,12 @@ pub async fn run(
     context: &WorkerContext,
 ) -> AfterExchange {
     client.presence = Presence::new(Some(context.plan.timeouts.half_close));
-    let Some(route) = request.route else {
-        if let Some(request_log) = request.timing.request_log() {
-            request_log.end(Termination::new(Ender::Rule, ExchangePhase::Connect), None);
-        }
-        return answer(client, request, context, Reply::new(404, "no route for this path")).await;
-    };
-    if let Some(request_log) = request.timing.request_log() {
+    if let (Some(request_log), Some(route)) = (request.timing.request_log(), request.route) {
         request_log.routed(route);
     }
+    let (Some(route), None) = (request.route, request.traits.answered_here) else {
+        return answer_here(client, request, context).await;
+    };
     let upstream = context.plan.route(route).upstream;
     // `spent` holds the endpoints that failed on a new connection; one whose idle connection had
     // merely gone stale gets a second chance when there is no other.
@@ -89,6 +86,22 @@ pub async fn run(
         }
         started = Instant::now();
     }
+}
+
+/// Answers what no endpoint is to be asked.
+async fn answer_here(
+    client: &mut ClientConnection<'_>,
+    request: &mut Request,
+    context: &WorkerContext,
+) -> AfterExchange {
+    if let Some(request_log) = request.timing.request_log() {
+        request_log.end(Termination::new(Ender::Rule, ExchangePhase::Connect), None);
+    }
+    let reply = match (request.route, request.traits.answered_here) {
+        (Some(_), Some(status)) => Reply::new(status, "Max-Forwards lets it go no further"),
+        _ => Reply::new(404, "no route for this path"),
+    };
+    answer(client, request, context, reply).await
 }
 
 async fn answer_none(

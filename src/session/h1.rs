@@ -17,6 +17,7 @@ use super::request_log::RequestTiming;
 use super::transfer::Request;
 use crate::access_log::is_request_id;
 use crate::buffer::Buffer;
+use crate::decimal::decimal;
 use crate::drain::{DrainPhase, SessionGuard};
 use crate::fault::{Fault, Kind, Stage};
 use crate::http::h1::chunked::Emit;
@@ -29,6 +30,7 @@ use crate::http::h1::scan::{Limits, Scan, leading_blank};
 use crate::http::message::edits::{EditName, Edits, Value};
 use crate::http::message::field::Name;
 use crate::http::message::head::{Method, RequestHead, Storage, Version};
+use crate::http::message::max_forwards::{self, Reach};
 use crate::http::message::{forwarded, forwarded_for};
 use crate::id::RouteId;
 use crate::net::deadline::{Activity, Elapsed, Timer};
@@ -342,6 +344,7 @@ fn read(
         request_log.read(&head, client, if trusted { request_id(&head) } else { None });
     }
     let framing = framing::request(&head)?;
+    let reach = max_forwards::reach(&head)?;
     let path = route::normalise(head.path().as_bytes()).map_err(|_| Reject::PathAboveRoot)?;
     let options = Options::of(&head.fields);
     let traits = RequestTraits {
@@ -353,9 +356,14 @@ fn read(
             && head.version == Version::Http11
             && head.fields.has(Name::Expect),
         persists: options.persists(head.version),
+        answered_here: if let Reach::Here(status) = reach { Some(status) } else { None },
     };
     let route = plan.router.find(head.authority, &path);
+    let left = if let Reach::Hops(left) = reach { Some(decimal(left)) } else { None };
     let mut edits = Edits::new();
+    if let Some(left) = &left {
+        edits.set(EditName::MAX_FORWARDS, Value::checked(left));
+    }
     forwarded::edit(&mut edits, &head, client_info.client, trusted);
     if let Some(address) = real_ip(client, client_info, trusted) {
         edits.set(EditName::X_REAL_IP, Value::address(address));

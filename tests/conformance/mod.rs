@@ -99,6 +99,7 @@ mod hop_by_hop;
 mod hosts;
 mod lengths;
 mod limits;
+mod max_forwards;
 mod origin;
 mod request_line;
 mod response_bodies;

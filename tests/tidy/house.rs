@@ -13,7 +13,16 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (
         1,
         "http/message/",
-        &["authority", "field", "forwarded_for", "head", "edits", "forwarded", "mod"],
+        &[
+            "authority",
+            "field",
+            "forwarded_for",
+            "head",
+            "edits",
+            "forwarded",
+            "max_forwards",
+            "mod",
+        ],
     ),
     (
         1,

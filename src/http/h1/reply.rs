@@ -6,6 +6,9 @@ use super::encode::Connection;
 use crate::buffer::Buffer;
 use crate::http::message::head::Method;
 
+/// What may be asked of an endpoint through us: it may take other methods, and refuse some of these.
+const ALLOW: &[u8] = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n";
+
 /// An answer the proxy gives itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -35,6 +38,10 @@ impl Reply {
         // A cache may keep these without being told so, and for longer than they are true.
         if is_cacheable(self.status) {
             let _ = spare.write_all(b"Cache-Control: no-store\r\n");
+        }
+        // A 200 of our own answers OPTIONS.
+        if matches!(self.status, 200 | 405) {
+            let _ = spare.write_all(ALLOW);
         }
         if let Some(seconds) = self.retry_after {
             let _ = write!(spare, "Retry-After: {seconds}\r\n");

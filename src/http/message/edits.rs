@@ -33,6 +33,8 @@ impl EditName<'static> {
     pub const X_FORWARDED_PREFIX: Self = Self::known("X-Forwarded-Prefix", Name::ForwardedOther);
     /// X-Real-IP.
     pub const X_REAL_IP: Self = Self::known("X-Real-IP", Name::ForwardedOther);
+    /// Max-Forwards.
+    pub const MAX_FORWARDS: Self = Self::known("Max-Forwards", Name::MaxForwards);
     /// X-Request-Id.
     pub const X_REQUEST_ID: Self = Self::known("X-Request-Id", Name::RequestId);
 

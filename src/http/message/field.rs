@@ -30,6 +30,8 @@ pub enum Name {
     Forwarded,
     /// Anything else by which a proxy speaks of a client: X-Real-IP, X-Forwarded-*.
     ForwardedOther,
+    /// How many more hops a request may take (RFC 9110 §7.6.2).
+    MaxForwards,
     /// X-Request-Id: by what name the hops of a request know it.
     RequestId,
     /// What CGI and its heirs take for something else: one of the above with `_` for `-`, or Proxy,
@@ -64,6 +66,7 @@ impl Name {
             10 if is("connection") => Self::Connection,
             10 if is("keep-alive") => Self::HopByHop,
             12 if is("x-request-id") => Self::RequestId,
+            12 if is("max-forwards") => Self::MaxForwards,
             14 if is("content-length") => Self::ContentLength,
             14 if is("http2-settings") => Self::HopByHop,
             15 if is("x-forwarded-for") => Self::ForwardedFor,

@@ -7,3 +7,4 @@ pub mod field;
 pub mod forwarded;
 pub mod forwarded_for;
 pub mod head;
+pub mod max_forwards;
