@@ -233,7 +233,7 @@ fn a_tunnel_is_cut_after_an_hour_of_silence_and_not_before() {
         let start = Instant::now();
         assert_eq!(rest(&mut client).await, "");
         // The clock ticks by ten times as much here, also while the kernel moves bytes.
-        assert_passed_within(start, 3600, 10);
+        assert_passed_within(start, 3600, 60);
     });
 }
 
