@@ -138,7 +138,7 @@ fn balance(words: &[String], sources: &Sources, signals: Signals) -> Result<Exit
             Background::Daemon(this) => daemon = Some(this),
         }
     }
-    let error_log = log_to(config.error_log.as_deref(), config.log_level)?;
+    let error_log = log_to(config.error_log.as_deref(), config.log_level, identity)?;
     raise_file_limit();
     let loader = Loader { words: words.to_vec() };
     let upgrade = if sources.flags.upgrade { Upgrade::TakeOver } else { Upgrade::Fresh };
@@ -216,12 +216,17 @@ fn configure(sources: &Sources) -> Result<Config, CliError> {
 }
 
 fn log_to_stderr(level: log::LevelFilter) -> Result<(), CliError> {
-    log_to(None, level).map(drop)
+    log_to(None, level, Identity::default()).map(drop)
 }
 
-/// What a reload may change is left to `log::set_max_level`, unless `RUST_LOG` has the say.
-fn log_to(path: Option<&Path>, level: log::LevelFilter) -> Result<ErrorLog, CliError> {
-    let opened = ErrorLog::open(path).map_err(|error| {
+/// Opens the error log as whom the process is to become. What a reload may change is left to
+/// `log::set_max_level`, unless `RUST_LOG` has the say.
+fn log_to(
+    path: Option<&Path>,
+    level: log::LevelFilter,
+    identity: Identity,
+) -> Result<ErrorLog, CliError> {
+    let opened = identity.open(|| ErrorLog::open(path)).map_err(|error| {
         let path = path.unwrap_or(Path::new("standard error"));
         CliError::Start(StartError::File(path.to_owned(), error))
     })?;

@@ -184,6 +184,25 @@ fn a_stale_socket_file_is_replaced() {
 }
 
 #[test]
+fn a_socket_file_that_another_process_has_replaced_stays() {
+    let path = socket_path("other");
+    let origin = Origin::named("a");
+    let listen = format!("unix:{}", path.display());
+    let start = || Process::start(&["--listen", &listen, "--route", &route(&origin)]);
+    let first = start();
+    first.announces("listening on ");
+    fs::remove_file(&path).unwrap();
+    let second = start();
+    second.announces("listening on ");
+    first.signal("TERM");
+    assert_eq!(first.end().0, Some(0));
+    assert!(get_unix(&path).ends_with("\r\n\r\na"));
+    second.signal("TERM");
+    assert_eq!(second.end().0, Some(0));
+    assert!(!path.exists());
+}
+
+#[test]
 fn a_live_socket_and_a_file_that_is_not_a_socket_are_left_alone() {
     let (live, file) = (socket_path("live"), socket_path("file"));
     let _held = UnixListener::bind(&live).unwrap();

@@ -1,6 +1,7 @@
 //! PID file, log file, user and background mode.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 use std::process::Command;
 
@@ -160,4 +161,23 @@ fn a_file_size_limit_does_not_kill_the_process() {
     });
     client.get("/");
     assert_eq!(client.response().status, 200);
+}
+
+/// Only root can change user: run as anybody else, this checks nothing.
+#[test]
+fn the_error_log_is_opened_as_the_user() {
+    let folder = std::env::temp_dir().join(format!("evener-logs-{}", std::process::id()));
+    fs::create_dir(&folder).unwrap();
+    if chown(&folder, Some(65534), Some(65534)).is_err() {
+        return;
+    }
+    let (origin, path) = (Origin::named("o"), folder.join("error.log"));
+    let more = ["--user", "nobody", "--error-log", path.to_str().unwrap()];
+    let process = start(&origin, &more);
+    eventually("it logs", || text(&path).contains("listening on "));
+    assert_eq!(fs::metadata(&path).unwrap().uid(), 65534);
+    fs::rename(&path, folder.join("error.log.1")).unwrap();
+    process.signal("USR1");
+    eventually("it is there again", || path.exists());
+    fs::remove_dir_all(&folder).unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -113,4 +113,26 @@ fn sockets_opened_by_systemd_are_accepted_on_by_every_thread() {
     assert_eq!(process.end().0, Some(0));
     // The socket stays open in between: new connections wait for the next process.
     assert!(std::net::TcpStream::connect(kept.local_addr().unwrap()).is_ok());
+}
+
+#[test]
+fn the_file_of_a_socket_opened_by_systemd_stays() {
+    let (origin, path) = (Origin::named("o"), socket_path("sd-unix"));
+    let opened = UnixListener::bind(&path).unwrap();
+    let script = format!(
+        "exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec {} --threads 2 --listen \
+         unix:{} --route /={}",
+        env!("CARGO_BIN_EXE_evener"),
+        path.display(),
+        origin.address
+    );
+    let process = Process::with_input(
+        Command::new("sh").args(["-c", &script]),
+        Stdio::from(OwnedFd::from(opened.try_clone().unwrap())),
+    );
+    process.announces("listening on ");
+    process.signal("TERM");
+    assert_eq!(process.end().0, Some(0));
+    assert!(UnixStream::connect(&path).is_ok());
+    std::fs::remove_file(&path).unwrap();
 }

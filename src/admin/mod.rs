@@ -28,12 +28,13 @@ use tokio::time::{Instant, sleep};
 use crate::address::Address;
 use crate::config::admin::Token;
 use crate::control::inbox::{ControlCommand, Inbox, Reload};
-use crate::control::listeners::{InheritedListener, LentListener, remove_socket_files};
+use crate::control::listeners::{InheritedListener, LentListener};
 use crate::control::start_error::StartError;
 use crate::control::state::{ControlState, ServingPhase};
 use crate::net::deadline::Timer;
 use crate::net::limiter::{Capacity, ConnectionLimiter};
 use crate::net::listen::{self, ListeningSocket};
+use crate::net::socket_file::SocketFile;
 use crate::net::stream::Stream;
 use access::Guard;
 use endpoint_commands::EndpointCommand;
@@ -64,7 +65,10 @@ pub(crate) struct Bound {
     configured: Address,
     address: Address,
     socket: Socket,
-    file: FileOwner,
+    /// The file of a Unix socket.
+    file: Option<SocketFile>,
+    /// Whether this process has bound the address; otherwise another one continues if this one fails.
+    is_fresh: bool,
     token: Option<Token>,
 }
 
@@ -73,18 +77,10 @@ pub(crate) struct Admin {
     configured: Address,
     bound: Address,
     socket: Socket,
-    file: FileOwner,
+    /// The file of a Unix socket, unless another process has taken it over.
+    file: Option<SocketFile>,
     /// Its thread stops when this is dropped.
     _stop: oneshot::Sender<()>,
-}
-
-/// Which process owns the file of a Unix socket, and removes it on exit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FileOwner {
-    /// This process.
-    Ours,
-    /// The other process of an upgrade.
-    Theirs,
 }
 
 impl Admin {
@@ -98,15 +94,14 @@ impl Admin {
         let fault = |error| StartError::Bind(address.clone(), error);
         // Set before the socket exists, so that it is never accessible to others.
         let before = umask(Mode::RWXG | Mode::RWXO | Mode::XUSR);
-        let (bound, file) = match left.filter(|left| left.configured == *address) {
-            Some(left) => (left.for_workers(1), FileOwner::Theirs),
-            None => (listen::bind(address, 1), FileOwner::Ours),
-        };
+        let left = left.filter(|left| left.configured == *address);
+        let is_fresh = left.is_none();
+        let bound = left.map_or_else(|| listen::bind(address, 1), |left| left.for_workers(1));
         umask(before);
         let mut bound = bound.map_err(fault)?;
         let socket = bound.sockets.pop().ok_or_else(|| fault(io::ErrorKind::NotFound.into()))?;
-        let configured = address.clone();
-        Ok(Bound { configured, address: bound.address, socket, file, token })
+        let (configured, listen::Bound { address, file, .. }) = (address.clone(), bound);
+        Ok(Bound { configured, address, socket, file, is_fresh, token })
     }
 
     /// Lends the listener to another process.
@@ -118,7 +113,7 @@ impl Admin {
     /// Leaves the listener to another process if that has taken it over; otherwise closes it.
     pub(crate) fn leave(mut self, addresses: &[String]) {
         if addresses.contains(&self.bound.to_string()) {
-            self.file = FileOwner::Theirs;
+            self.file = None;
         } else {
             let bound = &self.bound;
             log::warn!("the admin listener on {bound} has ended: it was not taken over");
@@ -129,8 +124,7 @@ impl Admin {
 impl Bound {
     /// Removes the socket's file after a failed start.
     pub(crate) fn abandon(&self) {
-        let ours = self.file == FileOwner::Ours;
-        remove_socket_files(ours.then_some(&self.address).into_iter());
+        self.file.iter().filter(|_| self.is_fresh).for_each(SocketFile::remove);
     }
 
     /// The bound address.
@@ -144,7 +138,7 @@ impl Bound {
         control_state: Arc<ControlState>,
         control: Arc<Inbox>,
     ) -> io::Result<Admin> {
-        let Self { configured, address, socket, token, .. } = self;
+        let Self { configured, address, socket, file, token, is_fresh: _ } = self;
         let (lent, (stop, stopped)) = (socket.try_clone()?, oneshot::channel());
         let work = move || {
             let service = AdminService { guard: Guard::new(token), control_state, control };
@@ -154,14 +148,13 @@ impl Bound {
         };
         thread::Builder::new().name("admin".to_owned()).spawn(work)?;
         log::info!("admin on {address}");
-        Ok(Admin { configured, bound: address, socket: lent, file: FileOwner::Ours, _stop: stop })
+        Ok(Admin { configured, bound: address, socket: lent, file, _stop: stop })
     }
 }
 
 impl Drop for Admin {
     fn drop(&mut self) {
-        let ours = self.file == FileOwner::Ours;
-        remove_socket_files(ours.then_some(&self.bound).into_iter());
+        self.file.iter().for_each(SocketFile::remove);
     }
 }
 

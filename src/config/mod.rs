@@ -263,13 +263,22 @@ fn limits(sources: &Sources, mistakes: &mut Mistakes) -> Limits {
     }
 }
 
+/// An IPv4-mapped network as the IPv4 network that it maps: addresses are looked up in that form.
+fn canonical(network: IpNet) -> IpNet {
+    let address = network.addr().to_canonical();
+    match network.prefix_len().checked_sub(96) {
+        Some(length) if address != network.addr() => IpNet::new(address, length).unwrap_or(network),
+        _ => network,
+    }
+}
+
 fn trusted(sources: &Sources, mistakes: &mut Mistakes) -> Trusted {
     let mut trusted = Trusted::default();
     for (nth, text) in sources.flags.trusted.iter().enumerate() {
         let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         match network {
             _ if text == "unix" => trusted.unix = true,
-            Ok(network) => trusted.networks.push(network),
+            Ok(network) => trusted.networks.push(canonical(network)),
             Err(_) => {
                 let what = format!(
                     "invalid value {text:?}: expected a network such as 10.0.0.0/8, or unix"
@@ -432,6 +441,17 @@ mod tests {
         for good in ["127.0.0.2:1", "[::1]:1", "unix:/x"] {
             assert!(config(&["--route", "/=127.0.0.1:1", "--admin", good]).is_ok());
         }
+    }
+
+    #[test]
+    fn a_trusted_network_of_ipv4_may_be_written_as_one_of_ipv6() {
+        let flags = ["--route", "/=127.0.0.1:1", "--trusted", "::ffff:10.0.0.0/104", "--trusted"];
+        let trusted = |last| config(&[&flags[..], &[last]].concat()).unwrap().plan.trusted.clone();
+        let both = trusted("::ffff:192.0.2.1");
+        assert!(both.contains(Some([10, 1, 2, 3].into())));
+        assert!(both.contains(Some([192, 0, 2, 1].into())));
+        assert!(!both.contains(Some([192, 0, 2, 2].into())));
+        assert!(!trusted("2001:db8::/96").contains(Some([1, 2, 3, 4].into())));
     }
 
     #[test]

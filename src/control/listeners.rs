@@ -11,11 +11,13 @@ use crate::config::{self, leads_to};
 use crate::id::ListenerId;
 use crate::net::interfaces;
 use crate::net::listen::{self, Bound};
+use crate::net::socket_file::SocketFile;
 use crate::plan::Plan;
 use crate::upstream::endpoint::Endpoint;
 use crate::worker::command::ListenerHandle;
 
 /// A listener, open on every worker.
+#[derive(Clone)]
 pub(super) struct Open {
     pub(super) id: ListenerId,
     /// As it was configured.
@@ -23,6 +25,8 @@ pub(super) struct Open {
     /// With the port the kernel chose.
     pub(super) bound: Address,
     pub(super) source: Source,
+    /// The file of a Unix socket, unless a service manager has created it.
+    pub(super) file: Option<SocketFile>,
 }
 
 /// Where the sockets of a listener come from.
@@ -66,17 +70,11 @@ impl Listeners {
             let taken = |known: &&Open| {
                 known.configured == *address && open.iter().all(|open| open.id != known.id)
             };
-            if let Some(Open { id, configured, bound, source }) = self.open.iter().find(taken) {
-                let id = *id;
+            if let Some(known) = self.open.iter().find(taken) {
                 for own in &mut listener_handles {
-                    own.push(ListenerHandle { id, sockets: Vec::new(), kind: *kind });
+                    own.push(ListenerHandle { id: known.id, sockets: Vec::new(), kind: *kind });
                 }
-                open.push(Open {
-                    id,
-                    configured: configured.clone(),
-                    bound: bound.clone(),
-                    source: *source,
-                });
+                open.push(known.clone());
                 continue;
             }
             let known = inherited.iter().position(|inherited| inherited.configured == *address);
@@ -88,7 +86,7 @@ impl Listeners {
                 Some(inherited) => (inherited.for_workers(workers), Source::HandedOver),
                 None => (listen::bind(address, workers), Source::Bound),
             };
-            let bound = bound.map_err(|error| {
+            let mut bound = bound.map_err(|error| {
                 let is_new = |open: &&Open| self.open.iter().all(|known| known.id != open.id);
                 remove_fresh_files(open.iter().filter(is_new));
                 self.held_by(address)
@@ -96,14 +94,14 @@ impl Listeners {
                     .unwrap_or_else(|| StartError::Bind(address.clone(), error))
             })?;
             let mut sockets: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
-            for (place, socket) in bound.sockets.into_iter().enumerate() {
+            for (place, socket) in bound.sockets.drain(..).enumerate() {
                 sockets[place % workers].push(socket);
             }
             for (own, sockets) in listener_handles.iter_mut().zip(sockets) {
                 own.push(ListenerHandle { id, sockets, kind: *kind });
             }
-            let (configured, bound) = (address.clone(), bound.address);
-            open.push(Open { id, configured, bound, source });
+            let Bound { address: bound, file, .. } = bound;
+            open.push(Open { id, configured: address.clone(), bound, source, file });
         }
         for InheritedListener { bound, .. } in &inherited {
             log::warn!("{bound} is handed over, but no listener is for it: closed");
@@ -151,6 +149,8 @@ pub(crate) struct InheritedListener {
     pub(crate) configured: Address,
     pub(crate) bound: Address,
     pub(super) sockets: Vec<Socket>,
+    /// The file of a Unix socket, if this process is to remove it.
+    file: Option<SocketFile>,
 }
 
 /// The admin listener, for another process.
@@ -162,37 +162,47 @@ pub(crate) struct LentListener<'a> {
 }
 
 impl InheritedListener {
-    /// One socket that was opened for this process.
-    pub(crate) fn new(address: Address, socket: Socket) -> Self {
-        Self { id: None, configured: address.clone(), bound: address, sockets: vec![socket] }
+    /// One socket that a service manager has opened for this process. Its file stays: clients that
+    /// connect before the next process starts wait in the socket's queue.
+    pub(crate) fn activated(address: Address, socket: Socket) -> Self {
+        let sockets = vec![socket];
+        Self { id: None, configured: address.clone(), bound: address, sockets, file: None }
+    }
+
+    /// Sockets that another process hands over.
+    pub(crate) fn handed_over(
+        id: Option<ListenerId>,
+        (configured, bound): (Address, Address),
+        sockets: Vec<Socket>,
+        owns_file: bool,
+    ) -> Self {
+        let file = match &bound {
+            Address::Unix(path) if owns_file => SocketFile::found(path).ok(),
+            Address::Unix(_) | Address::Tcp(_) => None,
+        };
+        Self { id, configured, bound, sockets, file }
     }
 
     /// At least one socket for each worker. All there were are kept, be there fewer workers now: what
     /// waits at one that is closed would be lost.
     pub(crate) fn for_workers(self, workers: usize) -> io::Result<Bound> {
-        let Self { bound, mut sockets, .. } = self;
+        let Self { bound, mut sockets, file, .. } = self;
         let missing = workers.saturating_sub(sockets.len());
         if let Some(first) = sockets.first() {
             sockets.extend(listen::bind_more(first, missing)?);
         }
-        Ok(Bound { address: bound, sockets })
+        Ok(Bound { address: bound, sockets, file })
     }
 }
 
 /// Removes the files of unix listeners that this process has bound: others go on with theirs.
 pub(super) fn remove_fresh_files<'a>(open: impl IntoIterator<Item = &'a Open>) {
-    let fresh = open.into_iter().filter(|open| open.source == Source::Bound);
-    remove_socket_files(fresh.map(|open| &open.bound));
+    remove_files(open.into_iter().filter(|open| open.source == Source::Bound));
 }
 
-/// Removes the files of unix listeners.
-pub(crate) fn remove_socket_files<'a>(addresses: impl Iterator<Item = &'a Address>) {
-    for address in addresses {
-        if let Address::Unix(path) = address {
-            // Best effort: a file that is left is recognised as stale at the next start.
-            let _ = std::fs::remove_file(path);
-        }
-    }
+/// Removes the files of unix listeners, whose sockets must still be open.
+pub(super) fn remove_files<'a>(open: impl IntoIterator<Item = &'a Open>) {
+    open.into_iter().filter_map(|open| open.file.as_ref()).for_each(SocketFile::remove);
 }
 
 #[cfg(test)]
@@ -206,7 +216,7 @@ mod tests {
         let fourth = ListenerId::FIRST.next().next().next();
         let addresses = [[127, 0, 0, 1], [127, 0, 0, 2]].map(|ip| Address::Tcp((ip, 0).into()));
         let socket = listen::bind(&addresses[0], 1).unwrap().sockets.remove(0);
-        let mut inherited = InheritedListener::new(addresses[0].clone(), socket);
+        let mut inherited = InheritedListener::activated(addresses[0].clone(), socket);
         inherited.id = Some(fourth);
         let wanted = addresses.map(|address| ListenerConfig { address, kind: ListenerKind::HTTP });
         let (open, _) = Listeners::default().prepare(&wanted, vec![inherited], 1).unwrap();

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use crate::net::upgrade_socket::Owner;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::{Gid, Group, Uid, User, setgid, setgroups, setuid};
+use nix::unistd::{Gid, Group, Uid, User, getgroups, setegid, seteuid, setgid, setgroups, setuid};
 
 /// Set in the environment of a process that is to go on in the background.
 const DAEMON: &str = "EVENER_DAEMON";
@@ -28,7 +28,7 @@ pub fn raise_file_limit() -> u64 {
 }
 
 /// Whom a process becomes once it has bound its addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     user: Option<Uid>,
     group: Option<Gid>,
@@ -55,6 +55,31 @@ impl Identity {
     /// The ids of the user and the group.
     pub fn owner(self) -> Owner {
         (self.user.map(Uid::as_raw), self.group.map(Gid::as_raw))
+    }
+
+    /// Opens a file as this identity, before the process changes to it: a file that could not be
+    /// reopened later fails now, and no symbolic link is followed to a file that only root may write.
+    pub fn open<T>(self, open: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        if self == Self::default() || !Uid::effective().is_root() {
+            return open();
+        }
+        let (user, group, groups) = (Uid::effective(), Gid::effective(), getgroups()?);
+        let opened = self.assume_for_now().and_then(|()| open());
+        seteuid(user)?;
+        setegid(group)?;
+        setgroups(&groups)?;
+        opened
+    }
+
+    fn assume_for_now(self) -> io::Result<()> {
+        if let Some(group) = self.group {
+            setgroups(&[group])?;
+            setegid(group)?;
+        }
+        if let Some(user) = self.user {
+            seteuid(user)?;
+        }
+        Ok(())
     }
 
     /// Becomes it: for good, and for every thread of this process.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::carry_over;
 use super::inbox::{ControlCommand, Outcome};
-use super::listeners::remove_socket_files;
+use super::listeners::{Open, remove_files};
 use super::running::Running;
 use super::signals::Signals;
 use super::start_error::StartError;
@@ -139,10 +139,9 @@ impl Running {
         }
         self.limiter.set(next.capacity);
         let plan = Arc::clone(&next.plan);
+        let is_closed = |old: &&Open| open.iter().all(|new| new.id != old.id);
+        remove_files(self.listeners.open.iter().filter(is_closed));
         self.workers.adopt(&plan, listener_handles);
-        let closed =
-            self.listeners.open.iter().filter(|old| open.iter().all(|new| new.id != old.id));
-        remove_socket_files(closed.map(|closed| &closed.bound));
         if let Some(checks) = &self.checks {
             checks.adopt(Arc::clone(&next.plan));
         }

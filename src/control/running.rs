@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::listeners::{LentListener, Listeners, remove_fresh_files, remove_socket_files};
+use super::listeners::{LentListener, Listeners, remove_files, remove_fresh_files};
 use super::start_error::StartError;
 use super::upgrade::arrivals::Arrivals;
 use super::upgrade::offer;
@@ -172,7 +172,7 @@ impl Running {
         let age = self.epoch.tick(Instant::now());
         let known = self.listeners.open.iter().map(|open| {
             let sockets = lent.remove(&open.id).unwrap_or_default();
-            (open.id, &open.configured, &open.bound, sockets)
+            (open, sockets)
         });
         offer::offer(channel, age, known, admin, &self.config.plan, deadline)
     }
@@ -190,7 +190,7 @@ impl Running {
         let (stay, gone): (Vec<_>, Vec<_>) = (self.listeners.open.iter())
             .partition(|open| addresses.contains(&open.bound.to_string()));
         let kept: Vec<ListenerId> = stay.iter().map(|open| open.id).collect();
-        remove_socket_files(gone.iter().map(|open| &open.bound));
+        remove_files(gone);
         let deadline = Instant::now() + limit;
         self.workers.hand_over(channel, &kept, deadline);
         self.join(deadline)
@@ -218,7 +218,7 @@ impl Running {
     pub fn drain(mut self, limit: Duration) -> usize {
         self.end_arrivals();
         // Now, while they are still ours: a successor may bind the same paths while we drain.
-        remove_socket_files(self.addresses());
+        remove_files(&self.listeners.open);
         let deadline = Instant::now() + limit;
         self.workers.drain(deadline);
         self.join(deadline)

@@ -67,10 +67,10 @@ fn take(passed: &mut ListenFd, index: usize) -> io::Result<InheritedListener> {
     if let Ok(listener) = passed.take_tcp_listener(index) {
         let listener = listener.ok_or_else(gone)?;
         let address = Address::Tcp(listener.local_addr()?);
-        return Ok(InheritedListener::new(address, Socket::from(listener)));
+        return Ok(InheritedListener::activated(address, Socket::from(listener)));
     }
     let listener = passed.take_unix_listener(index)?.ok_or_else(gone)?;
     let address = listener.local_addr()?;
     let path = address.as_pathname().ok_or_else(gone)?;
-    Ok(InheritedListener::new(Address::Unix(path.to_owned()), Socket::from(listener)))
+    Ok(InheritedListener::activated(Address::Unix(path.to_owned()), Socket::from(listener)))
 }

@@ -2,14 +2,13 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener as StdUnixListener;
-use std::path::Path;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::keep_alive;
+use super::socket_file::SocketFile;
 use super::stream::Stream;
 use crate::address::Address;
 
@@ -22,6 +21,8 @@ pub struct Bound {
     pub address: Address,
     /// One per worker.
     pub sockets: Vec<Socket>,
+    /// The file of a Unix socket.
+    pub file: Option<SocketFile>,
 }
 
 /// Binds `address` once for each of `workers`.
@@ -47,14 +48,16 @@ pub fn bind(address: &Address, workers: usize) -> io::Result<Bound> {
                 sockets.push(socket);
             }
             let address = bound.as_socket().unwrap_or(*address);
-            Ok(Bound { address: Address::Tcp(address), sockets })
+            Ok(Bound { address: Address::Tcp(address), sockets, file: None })
         }
         Address::Unix(path) => {
-            remove_stale(path, Type::STREAM)?;
-            let socket = Socket::from(StdUnixListener::bind(path)?);
+            let bind = || StdUnixListener::bind(path);
+            let (listener, file) = SocketFile::create(path, Type::STREAM, bind)?;
+            let socket = Socket::from(listener);
             let sockets: io::Result<Vec<Socket>> =
                 (0..workers).map(|_| socket.try_clone()).collect();
-            Ok(Bound { address: Address::Unix(path.clone()), sockets: sockets? })
+            let address = Address::Unix(path.clone());
+            Ok(Bound { address, sockets: sockets?, file: Some(file) })
         }
     }
 }
@@ -90,28 +93,6 @@ fn tcp_socket(address: &SockAddr) -> io::Result<Socket> {
     }
     socket.set_reuse_address(true)?;
     Ok(socket)
-}
-
-/// Removes the socket file of a process that is gone.
-pub(super) fn remove_stale(path: &Path, kind: Type) -> io::Result<()> {
-    let Ok(found) = std::fs::symlink_metadata(path) else { return Ok(()) };
-    if !found.file_type().is_socket() {
-        return Err(io::ErrorKind::AddrInUse.into());
-    }
-    let probe = Socket::new(Domain::UNIX, kind, None)?;
-    // Somebody who does not accept must not hold us up.
-    probe.set_nonblocking(true)?;
-    match probe.connect(&SockAddr::unix(path)?) {
-        Ok(()) => Err(io::ErrorKind::AddrInUse.into()),
-        // unix(7): nobody listens. Any other error says nothing about that.
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            std::fs::remove_file(path)
-        }
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            Err(io::ErrorKind::AddrInUse.into())
-        }
-        Err(error) => Err(error),
-    }
 }
 
 /// A listening socket registered with this thread's runtime.
@@ -195,7 +176,7 @@ mod tests {
     #[tokio::test]
     async fn a_listener_that_closes_returns_what_was_waiting_before_the_reactor_knows() {
         let any = Address::Tcp(([127, 0, 0, 1], 0).into());
-        let Bound { address, mut sockets } = bind(&any, 1).unwrap();
+        let Bound { address, mut sockets, .. } = bind(&any, 1).unwrap();
         let Address::Tcp(address) = address else { panic!("not TCP") };
         let listener = ListeningSocket::register(sockets.remove(0)).unwrap();
         let _clients = [(); 3].map(|()| std::net::TcpStream::connect(address).unwrap());
@@ -206,7 +187,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_accepted_waits_for_no_acknowledgement() {
         let any = Address::Tcp(([127, 0, 0, 1], 0).into());
-        let Bound { address, mut sockets } = bind(&any, 1).unwrap();
+        let Bound { address, mut sockets, .. } = bind(&any, 1).unwrap();
         let Address::Tcp(address) = address else { panic!("not TCP") };
         let listener = ListeningSocket::register(sockets.remove(0)).unwrap();
         let _client = std::net::TcpStream::connect(address).unwrap();
@@ -217,7 +198,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_accepted_probes_a_silent_peer() {
         let any = Address::Tcp(([127, 0, 0, 1], 0).into());
-        let Bound { address, mut sockets } = bind(&any, 1).unwrap();
+        let Bound { address, mut sockets, .. } = bind(&any, 1).unwrap();
         let Address::Tcp(address) = address else { panic!("not TCP") };
         let listener = ListeningSocket::register(sockets.remove(0)).unwrap();
         let _client = std::net::TcpStream::connect(address).unwrap();

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, openat};
@@ -17,7 +17,7 @@ use rustix::net::{
 use rustix::process::{Pid, umask};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::listen::remove_stale;
+use super::socket_file::SocketFile;
 
 /// Descriptors in one message: `SCM_MAX_FD` of the kernel, less a few.
 pub const DESCRIPTORS_MAX: usize = 250;
@@ -31,7 +31,7 @@ pub type Owner = (Option<u32>, Option<u32>);
 /// Where a process waits for another one to hand over to it.
 pub struct UpgradeSocket {
     socket: Socket,
-    path: PathBuf,
+    file: SocketFile,
 }
 
 /// One end between two processes of the same user.
@@ -52,18 +52,20 @@ impl UpgradeSocket {
     ///
     /// It belongs to `owner`, if that is to be somebody else: who hands over may be nobody but that.
     pub fn at(path: &Path, owner: Owner) -> io::Result<Self> {
-        remove_stale(path, Type::SEQPACKET)?;
-        let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
-        // Whoever may connect may be given every connection there is: nobody but us may, from the
-        // moment it is there.
-        let before = umask(Mode::RWXG | Mode::RWXO | Mode::XUSR);
-        let bound = socket.bind(&SockAddr::unix(path)?);
-        umask(before);
-        bound?;
-        let upgrade_socket = Self { socket, path: path.to_owned() };
-        give(path, owner)?;
-        upgrade_socket.socket.listen(1)?;
-        Ok(upgrade_socket)
+        let bind = || {
+            let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
+            // Whoever may connect may be given every connection there is: nobody but us may, from the
+            // moment it is there.
+            let before = umask(Mode::RWXG | Mode::RWXO | Mode::XUSR);
+            let bound = socket.bind(&SockAddr::unix(path)?);
+            umask(before);
+            bound?;
+            give(path, owner)?;
+            socket.listen(1)?;
+            Ok(socket)
+        };
+        let (socket, file) = SocketFile::create(path, Type::SEQPACKET, bind)?;
+        Ok(Self { socket, file })
     }
 
     /// Takes the next that comes within `pause`, if one does. Who only looks whether somebody waits
@@ -100,8 +102,7 @@ fn give(path: &Path, (user, group): Owner) -> io::Result<()> {
 
 impl Drop for UpgradeSocket {
     fn drop(&mut self) {
-        // Best effort: a file that is left is recognised as stale.
-        let _ = std::fs::remove_file(&self.path);
+        self.file.remove();
     }
 }
 

@@ -72,6 +72,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "stream",
             "splice",
             "interfaces",
+            "socket_file",
             "listen",
             "upgrade_socket",
             "hand_off",

@@ -22,7 +22,15 @@ pub(super) enum Message {
     Hello { version: u32, age_millis: u64 },
     /// An address it listens on, with sockets. One of many sockets takes several. The new process
     /// keeps the identifier, by which connections say where they came in.
-    Listener { id: ListenerId, configured: String, bound: String, sockets: usize },
+    /// It removes the file of a Unix socket in the end, unless a service manager has created that.
+    Listener {
+        id: ListenerId,
+        configured: String,
+        bound: String,
+        sockets: usize,
+        #[serde(default)]
+        owns_file: bool,
+    },
     /// The admin listener, with its socket.
     Admin { configured: String, bound: String },
     /// What it knows of endpoints.

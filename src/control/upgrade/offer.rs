@@ -5,9 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::message::{KnownEndpoint, MESSAGE_LIMIT, Message, VERSION, receive, send, unexpected};
-use crate::address::Address;
-use crate::control::listeners::LentListener;
-use crate::id::ListenerId;
+use crate::control::listeners::{LentListener, Open};
 use crate::net::upgrade_socket::{Channel, DESCRIPTORS_MAX, MESSAGE_BYTES_MAX};
 use crate::plan::Plan;
 use crate::upstream::Traffic;
@@ -24,10 +22,10 @@ const WITHDRAWAL_LIMIT: Duration = Duration::from_millis(100);
 const KNOWN_BYTES: usize = 100;
 
 /// Tells another process what it needs to go on from here.
-pub(crate) fn offer<'a>(
+pub(in crate::control) fn offer<'a>(
     channel: &Channel,
     age: Tick,
-    listeners: impl Iterator<Item = (ListenerId, &'a Address, &'a Address, Vec<OwnedFd>)>,
+    listeners: impl Iterator<Item = (&'a Open, Vec<OwnedFd>)>,
     admin: Option<LentListener<'_>>,
     plan: &Plan,
     deadline: Instant,
@@ -38,10 +36,12 @@ pub(crate) fn offer<'a>(
         send(channel, message, descriptors)
     };
     send(&Message::Hello { version: VERSION, age_millis: age.as_millis() }, &[])?;
-    for (id, configured, bound, sockets) in listeners {
+    for (Open { id, configured, bound, file, .. }, sockets) in listeners {
         for sockets in sockets.chunks(DESCRIPTORS_MAX) {
             let (configured, bound) = (configured.to_string(), bound.to_string());
-            let message = Message::Listener { id, configured, bound, sockets: sockets.len() };
+            let (id, owns_file) = (*id, file.is_some());
+            let count = sockets.len();
+            let message = Message::Listener { id, configured, bound, sockets: count, owns_file };
             let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
             send(&message, &sockets)?;
         }

@@ -79,18 +79,19 @@ impl Takeover {
         let mut inheritance = Self { old: None, age, listeners, admin: None, health };
         loop {
             match receive(&channel)? {
-                (Message::Listener { id, configured, bound, sockets }, came) => {
+                (Message::Listener { id, configured, bound, sockets, owns_file }, came) => {
                     if came.len() != sockets || sockets == 0 {
                         return Err(io::Error::other(format!("sockets of {bound} were lost")));
                     }
                     let (configured, bound) = (address(&configured)?, address(&bound)?);
-                    inheritance.inherit(id, configured, bound, came);
+                    inheritance.inherit(id, (configured, bound), came, owns_file);
                 }
                 (Message::Admin { configured, bound }, sockets) => {
                     let (configured, bound) = (address(&configured)?, address(&bound)?);
                     let sockets = sockets.into_iter().map(Socket::from).collect();
-                    inheritance.admin =
-                        Some(InheritedListener { id: None, configured, bound, sockets });
+                    let admin =
+                        InheritedListener::handed_over(None, (configured, bound), sockets, true);
+                    inheritance.admin = Some(admin);
                 }
                 (Message::Health(known), _) => inheritance.health.extend(known),
                 (Message::Offered, _) => {
@@ -105,17 +106,17 @@ impl Takeover {
     fn inherit(
         &mut self,
         id: ListenerId,
-        configured: Address,
-        bound: Address,
+        addresses: (Address, Address),
         sockets: Vec<OwnedFd>,
+        owns_file: bool,
     ) {
         let sockets = sockets.into_iter().map(Socket::from);
         let mut known = self.listeners.iter_mut();
-        if let Some(known) = known.find(|known| known.bound == bound) {
+        if let Some(known) = known.find(|known| known.bound == addresses.1) {
             known.sockets.extend(sockets);
         } else {
-            let sockets = sockets.collect();
-            self.listeners.push(InheritedListener { id: Some(id), configured, bound, sockets });
+            let (id, sockets) = (Some(id), sockets.collect());
+            self.listeners.push(InheritedListener::handed_over(id, addresses, sockets, owns_file));
         }
     }
 
