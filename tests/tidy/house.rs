@@ -36,6 +36,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "persistence",
             "encode",
             "reply",
+            "cost",
             "mod",
         ],
     ),

@@ -3,7 +3,7 @@
 //! reason and the fields that are no concern of a proxy; those keep their order, case and number.
 
 use super::framing::{self, Framing};
-use super::persistence::Options;
+use super::persistence::{Named, Options};
 use crate::buffer::Buffer;
 use crate::decimal::decimal;
 use crate::http::message::edits::{Edit, Edits, Operation};
@@ -56,10 +56,11 @@ pub fn request(
     if !head.fields.has(Name::Host) {
         writer.field("Host", host);
     }
-    let options = Options::of(&head.fields);
-    for (known, name, value) in head.fields.iter() {
+    let named = Named::of(&head.fields, Options::of(&head.fields));
+    let is_named = |place| named.as_ref().is_some_and(|named| named.has(place));
+    for (place, (known, name, value)) in head.fields.iter().enumerate() {
         match known {
-            Name::Other | Name::RequestId if options.names(&head.fields, name) => {}
+            Name::Other | Name::RequestId if is_named(place) => {}
             Name::Host => writer.field(name, host),
             Name::Upgrade if upgrade => writer.field(name, value),
             // An HTTP/1.0 client cannot be sent the 100 it would ask for, and without a body there
@@ -108,8 +109,9 @@ pub fn response(
     writer.bytes(b"HTTP/1.1 ");
     writer.bytes(&decimal(head.status.into()));
     writer.all(&[b" ", head.reason.as_bytes(), b"\r\n"]);
-    let options = Options::of(&head.fields);
-    for (known, name, value) in head.fields.iter() {
+    let named = Named::of(&head.fields, Options::of(&head.fields));
+    let is_named = |place| named.as_ref().is_some_and(|named| named.has(place));
+    for (place, (known, name, value)) in head.fields.iter().enumerate() {
         match known {
             Name::Upgrade if connection == Connection::Upgrade || head.status == 426 => {
                 writer.field(name, value);
@@ -120,7 +122,7 @@ pub fn response(
             | Name::ContentLength
             | Name::TransferEncoding
             | Name::Upgrade => {}
-            _ if options.names(&head.fields, name) => {}
+            _ if is_named(place) => {}
             _ if edits.withholds(known, name) => {}
             _ => writer.field(name, value),
         }

@@ -6,6 +6,8 @@
 
 mod chunk_lines;
 pub mod chunked;
+#[cfg(test)]
+mod cost;
 pub mod encode;
 pub mod framing;
 pub mod parse;

@@ -1,7 +1,9 @@
 //! Whether a connection may carry another message (RFC 9112 §9.3).
 
+use std::cmp::Ordering;
+
 use crate::http::message::field::{self, Name};
-use crate::http::message::head::{Fields, Version};
+use crate::http::message::head::{FIELDS_CEILING, Fields, Version};
 
 /// What the Connection fields of a head say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,8 +63,8 @@ impl Options {
         self.names_fields
     }
 
-    /// Whether `name` is named, and so meant for this connection only. A field that frames or
-    /// routes the message is never dropped this way: those are written anew in any case.
+    /// Whether `name` is named, and so meant for this connection only. For one name: for all fields
+    /// of a head there is [`Named`].
     pub fn names(self, fields: &Fields<'_, '_>, name: &str) -> bool {
         self.names_fields
             && fields
@@ -70,6 +72,72 @@ impl Options {
                 .flat_map(field::list)
                 .any(|option| option.eq_ignore_ascii_case(name.as_bytes()))
     }
+}
+
+/// The fields of a head that its Connection options name, and that are so meant for this connection
+/// only. A field that frames or routes the message is never dropped this way: those are written again
+/// in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Named([u64; FIELDS_CEILING / 64]);
+
+impl Named {
+    /// Those of `fields`, whose options are these; `None`, as nearly always, if no field is named.
+    #[inline]
+    pub fn of(fields: &Fields<'_, '_>, options: Options) -> Option<Self> {
+        options.names_fields.then(|| Self::search(fields))
+    }
+
+    /// There may be as many options and as many fields as fit into a head: each option is looked up
+    /// among the sorted names, since comparing each with each took milliseconds.
+    #[cold]
+    #[inline(never)]
+    fn search(fields: &Fields<'_, '_>) -> Self {
+        let mut sorted = [(&b""[..], 0); FIELDS_CEILING];
+        let mut count = 0;
+        for ((_, name, _), place) in fields.iter().zip(&mut sorted) {
+            *place = (name.as_bytes(), count);
+            count += 1;
+        }
+        let sorted = &mut sorted[..count];
+        sorted.sort_unstable_by(|(one, _), (other, _)| order(one, other));
+        // Of fields with one name the first in this order stands for all of them.
+        let mut firsts = Self::default();
+        for option in fields.values(Name::Connection).flat_map(field::list) {
+            let first = sorted.partition_point(|(name, _)| order(name, option).is_lt());
+            if sorted.get(first).is_some_and(|(name, _)| order(name, option).is_eq()) {
+                firsts.insert(first);
+            }
+        }
+        let (mut named, mut first) = (Self::default(), 0);
+        for (place, (name, field)) in sorted.iter().enumerate() {
+            if order(sorted[first].0, name).is_ne() {
+                first = place;
+            }
+            if firsts.has(first) {
+                named.insert(*field);
+            }
+        }
+        named
+    }
+
+    /// Whether the field with this index is among them.
+    pub fn has(&self, field: usize) -> bool {
+        self.0[field / 64] >> (field % 64) & 1 != 0
+    }
+
+    fn insert(&mut self, field: usize) {
+        self.0[field / 64] |= 1 << (field % 64);
+    }
+}
+
+/// Some order of names in which those that differ in case only are equal.
+fn order(one: &[u8], other: &[u8]) -> Ordering {
+    field::step();
+    one.len().cmp(&other.len()).then_with(|| lower(one).cmp(lower(other)))
+}
+
+fn lower(name: &[u8]) -> impl Iterator<Item = u8> {
+    name.iter().map(u8::to_ascii_lowercase)
 }
 
 /// Whether a head names a protocol to change to, in Upgrade and by its Connection option (RFC 9110
@@ -125,6 +193,20 @@ mod tests {
             let options = Options::of(&head.fields);
             assert!(options.names(&head.fields, "x-secret"));
             assert!(!options.names(&head.fields, "x-other"));
+        });
+    }
+
+    #[test]
+    fn all_fields_that_are_named_are_found_however_often_they_stand() {
+        let fields = "X-B: 1\r\nx-a: 2\r\nConnection: X-A,x-c, ,X-D\r\nX-A: 3\r\nX-BB: 4\r\n\
+                      CONNECTION: x-d, x-a\r\nX-C: 5\r\nX-A: 6\r\n";
+        with(fields, |head| {
+            let options = Options::of(&head.fields);
+            let named = Named::of(&head.fields, options).unwrap();
+            for (place, (_, name, _)) in head.fields.iter().enumerate() {
+                assert_eq!(named.has(place), options.names(&head.fields, name), "{place}: {name}");
+            }
+            assert_eq!((0..FIELDS_CEILING).filter(|place| named.has(*place)).count(), 4);
         });
     }
 

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 
 use httparse::Header;
 
-use super::field::Name;
+use super::field::{Name, step};
 
 /// The most fields any head may have, whatever `--max-fields` says: sizes the tables on the stack.
 pub const FIELDS_CEILING: usize = 256;
@@ -101,14 +101,21 @@ impl<'h, 'b> Fields<'h, 'b> {
     /// around it.
     pub fn iter(&self) -> impl Iterator<Item = (Name, &'b str, &'b [u8])> + use<'h, 'b> {
         let headers = self.headers.iter();
-        self.names.iter().zip(headers).map(|(known, header)| (*known, header.name, header.value))
+        self.names.iter().zip(headers).map(|(known, header)| {
+            step();
+            (*known, header.name, header.value)
+        })
     }
 
     /// The values of every field of that name, in order.
     pub fn values(&self, wanted: Name) -> impl Iterator<Item = &'b [u8]> + use<'h, 'b> {
         let searched = if self.has(wanted) { self.names } else { &[] };
         let fields = searched.iter().zip(self.headers);
-        fields.filter(move |(known, _)| **known == wanted).map(|(_, header)| header.value)
+        let is_wanted = move |(known, _): &(&Name, _)| {
+            step();
+            **known == wanted
+        };
+        fields.filter(is_wanted).map(|(_, header)| header.value)
     }
 }
 
