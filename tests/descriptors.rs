@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::support::origin::ok;
-use crate::support::{Client, Origin, Process, eventually};
+use crate::support::{Client, Origin, Process, eventually, socket_path};
 
 const ONCE: &str = "GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
 
@@ -102,4 +102,23 @@ fn idle_connections_to_endpoints_go_where_their_descriptors_are_needed() {
         client.get("/");
         assert_eq!(client.response().status, 200);
     }
+}
+
+#[test]
+fn an_upgrade_that_runs_out_of_them_loses_no_connection() {
+    let (origins, path) = (origins(), socket_path("few"));
+    let flags = format!("--threads 1 --upgrade-sock {}", path.display());
+    let old = limited(64, &origins, &flags);
+    let address = old.address();
+    let mut all: Vec<Client> = (0..40).map(|_| Client::connect(address)).collect();
+    for client in &mut all {
+        client.get("/");
+    }
+    for client in &mut all[..8] {
+        assert_eq!(client.response().status, 200);
+    }
+    old.signal("QUIT");
+    let new = limited(64, &origins, &format!("{flags} -u"));
+    eventually("all have been handed over or kept", || new.says("the old process has handed over"));
+    assert!(!new.says("is lost"));
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
-use super::deadline::Timer;
+use super::deadline::{Elapsed, Timer};
 use super::upgrade_socket::Channel;
 use crate::id::ListenerId;
 use crate::proxy_protocol::Header;
@@ -84,15 +84,15 @@ impl HandOff {
             return Err(HandOffClosed);
         }
         let sending = pin!(self.send(handed_off, descriptor));
-        match Timer::new().within(LIMIT, sending).await {
-            Ok(Ok(())) => Ok(()),
-            failed => {
-                if !self.is_barred.replace(true) {
-                    log::warn!("connections are not handed over any more: {failed:?}");
-                }
-                Err(HandOffClosed)
-            }
+        let error = match Timer::new().within(LIMIT, sending).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(Elapsed) => io::ErrorKind::TimedOut.into(),
+        };
+        if !self.is_barred.replace(true) {
+            log::warn!("the new process takes no more connections: {error}");
         }
+        Err(HandOffClosed)
     }
 
     async fn send(&self, handed_off: &HandedOff, descriptor: BorrowedFd<'_>) -> io::Result<()> {

@@ -8,6 +8,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, openat};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
@@ -185,6 +186,12 @@ impl Channel {
         let flags = flags | SendFlags::NOSIGNAL;
         let slices = [IoSlice::new(bytes)];
         retry_on_intr(|| rustix::net::sendmsg(&self.0, &slices, &mut ancillary, flags))?;
+        Ok(())
+    }
+
+    /// Waits until a message has arrived or the other end has closed.
+    pub fn readable(&self) -> io::Result<()> {
+        retry_on_intr(|| poll(&mut [PollFd::new(&self.0, PollFlags::IN)], None))?;
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::control::workers::WorkerHandles;
+use crate::net::descriptors;
 use crate::net::hand_off::HandedOff;
 use crate::net::upgrade_socket::{Channel, Received};
 use crate::worker::command::WorkerCommand;
@@ -51,7 +52,7 @@ impl Arrivals {
 fn take_all(channel: &Channel, workers: &WorkerHandles) -> usize {
     let mut count = 0;
     loop {
-        let Received { bytes, descriptors } = match channel.receive() {
+        let Received { bytes, descriptors } = match receive(channel) {
             Ok(Some(parcel)) => parcel,
             Ok(None) => return count,
             Err(error) => {
@@ -69,6 +70,26 @@ fn take_all(channel: &Channel, workers: &WorkerHandles) -> usize {
             log::error!("a connection that was handed over is lost: no worker takes it");
         }
         count += 1;
+    }
+}
+
+/// The next connection, as soon as there is a descriptor for it: the kernel would drop it otherwise.
+fn receive(channel: &Channel) -> io::Result<Option<Received>> {
+    channel.readable()?;
+    let deadline = Instant::now() + TAKE_LIMIT;
+    loop {
+        match channel.try_clone() {
+            Err(error) if descriptors::are_exhausted(&error) && Instant::now() < deadline => {
+                // The old process keeps what it has not sent yet.
+                channel.close_entry()?;
+                descriptors::ask();
+                thread::sleep(PAUSE);
+            }
+            spare => {
+                drop(spare?);
+                return channel.receive();
+            }
+        }
     }
 }
 
