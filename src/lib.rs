@@ -23,6 +23,7 @@ pub mod address;
 mod admin;
 pub mod balance;
 pub mod buffer;
+pub mod calendar;
 mod checks;
 pub mod config;
 pub mod control;

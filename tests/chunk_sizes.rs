@@ -50,7 +50,7 @@ fn a_size_that_wraps_hides_no_request_after_other_chunks() {
 
 #[test]
 fn a_size_that_wraps_hides_no_response() {
-    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let head = "HTTP/1.1 200 OK\r\nDate: a\r\nTransfer-Encoding: chunked\r\n\r\n";
     let planted = "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nplanted";
     let origin = Origin::start(move |mut conn| {
         conn.head();

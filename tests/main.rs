@@ -21,6 +21,7 @@ mod configured;
 mod conformance;
 mod counters;
 mod cut;
+mod dates;
 mod descriptors;
 mod drain;
 mod early_answers;

@@ -16,13 +16,13 @@ use crate::support::{Origin, Proxy, eventually, filler, socket_path};
 fn an_unframed_response_cut_by_the_drain_limit_is_reset() {
     let origin = Origin::start(|mut conn| {
         conn.head();
-        conn.send("HTTP/1.1 200 OK\r\n\r\npart");
+        conn.send("HTTP/1.1 200 OK\r\nDate: a\r\n\r\npart");
         conn.rest();
     });
     let proxy = Proxy::before(&[&origin], &[]);
     let mut client = proxy.client();
     client.get("/");
-    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\npart";
+    let head = "HTTP/1.1 200 OK\r\nDate: a\r\nConnection: close\r\n\r\npart";
     assert_eq!(client.exactly(head.len()), head.as_bytes());
     proxy.drain(Duration::ZERO);
     assert!(client.is_reset());
@@ -49,14 +49,14 @@ fn an_early_answer_goes_on_when_its_client_stops_sending() {
     let released = Mutex::new(released);
     let origin = Origin::start(move |mut conn| {
         conn.head();
-        conn.send("HTTP/1.1 413 A\r\nContent-Length: 10\r\n\r\nhello");
+        conn.send("HTTP/1.1 413 A\r\nDate: a\r\nContent-Length: 10\r\n\r\nhello");
         released.lock().unwrap().recv().unwrap();
         conn.send("world");
     });
     let proxy = Proxy::start(&["--route", &format!("/up={}", origin.address)]);
     let mut client = proxy.client();
     client.send("POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 999\r\n\r\nab");
-    let head = "HTTP/1.1 413 A\r\nContent-Length: 10\r\nConnection: close\r\n\r\n";
+    let head = "HTTP/1.1 413 A\r\nDate: a\r\nContent-Length: 10\r\nConnection: close\r\n\r\n";
     client.exactly(head.len() + 5);
     client.finish();
     // The FIN has arrived once a request sent after it is answered.

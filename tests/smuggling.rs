@@ -65,7 +65,7 @@ fn bytes_after_a_refused_chunk_are_never_executed_as_a_request() {
 fn an_endpoint_that_answers_before_it_has_read_is_not_reused() {
     let origin = Origin::start(|mut conn| {
         while conn.head().is_some() {
-            conn.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nab");
+            conn.send("HTTP/1.1 200 OK\r\nDate: a\r\nContent-Length: 4\r\n\r\nab");
             // The upload ends before the response does.
             conn.bytes(5);
             conn.send("cd");
@@ -75,7 +75,7 @@ fn an_endpoint_that_answers_before_it_has_read_is_not_reused() {
     for _ in 0..2 {
         let mut client = proxy.client();
         client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
-        let head = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nab";
+        let head = "HTTP/1.1 200 OK\r\nDate: a\r\nContent-Length: 4\r\nConnection: close\r\n\r\nab";
         client.exactly(head.len());
         client.send("hello");
         assert_eq!(client.rest(), b"cd");

@@ -1,39 +1,7 @@
 //! Formats timestamps as calendar dates, in UTC and without leap seconds.
 
+use crate::calendar::{Day, MONTHS, SECOND_MAX};
 use crate::decimal::padded;
-
-/// The last second of the year 9999: both formats require four-digit years.
-const SECOND_MAX: u64 = 253_402_300_799;
-
-const MONTHS: [&[u8; 3]; 12] = [
-    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
-];
-
-/// A day of the calendar.
-struct Day {
-    year: u64,
-    /// 1–12.
-    month: u64,
-    /// 1–31.
-    of_month: u64,
-}
-
-impl Day {
-    /// The date `days` days after 1970-01-01: `civil_from_days` from Howard Hinnant's
-    /// "chrono-compatible low-level date algorithms"
-    /// (<https://howardhinnant.github.io/date_algorithms.html>). Its years begin in March, so that
-    /// the leap day comes last.
-    fn after_epoch(days: u64) -> Self {
-        let days = days + 719_468; // from 0000-03-01
-        let (era, of_era) = (days / 146_097, days % 146_097);
-        let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-        let of_year = of_era - (365 * year + year / 4 - year / 100);
-        let from_march = (5 * of_year + 2) / 153;
-        let of_month = of_year - (153 * from_march + 2) / 5 + 1;
-        let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-        Self { year: year + era * 400 + u64::from(month <= 2), month, of_month }
-    }
-}
 
 /// The formatted dates of one second, cached because most lines share it with the line before.
 pub(super) struct Dates {
@@ -52,7 +20,7 @@ impl Dates {
     }
 
     fn of(second: u64) -> Self {
-        let Day { year, month, of_month } = Day::after_epoch(second / 86_400);
+        let Day { year, month, of_month, .. } = Day::after_epoch(second / 86_400);
         let (year, day) = (padded::<4>(year), padded::<2>(of_month));
         let clock = [second / 3_600 % 24, second / 60 % 60, second % 60].map(padded::<2>);
         let mut common = *b"00/Jan/0000:00:00:00 +0000";

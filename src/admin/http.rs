@@ -13,9 +13,11 @@ use crate::http::h1::parse;
 use crate::http::h1::persistence::Options;
 use crate::http::h1::reply::reason;
 use crate::http::h1::scan::{Limits, Scan};
+use crate::http::message::date::HttpDate;
 use crate::http::message::head::{RequestHead, Storage, Version};
 use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::stream::{ReadHalf, Stream};
+use crate::net::wall_clock::since_1970;
 use crate::reject::Reject;
 use crate::relay::body::Body;
 use crate::relay::copy::{Broken, Meter};
@@ -144,11 +146,13 @@ impl AdminAnswer {
             After::Stays(Version::Http10) => "Connection: keep-alive\r\n",
             After::Stays(Version::Http11) => "",
         };
+        let date = HttpDate::of(since_1970().as_secs());
+        let date = date.escape_ascii();
         let mut out = String::with_capacity(512 + length);
         let _ = write!(
             out,
-            "HTTP/1.1 {status} {reason}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
-             Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n{fields}{connection}\r\n"
+            "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nContent-Type: {kind}\r\n\
+             Content-Length: {length}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n{fields}{connection}\r\n"
         );
         if wants_body {
             out.push_str(body);

@@ -23,11 +23,13 @@ use crate::http::h1::parse;
 use crate::http::h1::persistence::Options;
 use crate::http::h1::reply::Reply;
 use crate::http::h1::scan::{Limits, Scan};
+use crate::http::message::date::HttpDate;
 use crate::http::message::field::{self, Name};
 use crate::http::message::head::{Method, RequestHead, Storage, Version};
 use crate::net::deadline::{Activity, Timer};
 use crate::net::listen::{self, ListeningSocket};
 use crate::net::stream::{Stream, WriteHalf};
+use crate::net::wall_clock::since_1970;
 use crate::reject::Reject;
 use crate::relay::body::Body;
 use crate::relay::copy::{Broken, Meter};
@@ -167,7 +169,8 @@ async fn refuse(
 ) -> Result<(), PeerGone> {
     let mut out = Buffer::new();
     let reply = Reply::new(reject.status(), reject.phrase());
-    reply.write(Method::Other, Connection::Close, &mut out);
+    let date = HttpDate::of(since_1970().as_secs());
+    reply.write(Method::Other, Connection::Close, date, &mut out);
     meter.write(write, out.filled()).await?;
     write.shutdown().map_err(|_| PeerGone)
 }

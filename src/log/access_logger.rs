@@ -3,13 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::queue::Sink;
 use crate::access_log::{Facts, Format, Label, MADE_LENGTH, Names, RequestIds, Texts};
+use crate::net::wall_clock::since_1970;
 use crate::upstream::Upstream;
 use crate::upstream::endpoint::Endpoint;
 
@@ -139,8 +140,7 @@ fn names(format: Format, upstreams: &[Arc<Upstream>]) -> Box<[(Label, Box<[Label
 }
 
 fn time_of_day() -> u64 {
-    // A clock set to before 1970 counts as unset.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, as_micros)
+    as_micros(since_1970())
 }
 
 fn as_micros(duration: Duration) -> u64 {

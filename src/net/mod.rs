@@ -16,3 +16,4 @@ pub mod socket_file;
 pub mod splice;
 pub mod stream;
 pub mod upgrade_socket;
+pub mod wall_clock;

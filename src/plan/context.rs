@@ -11,12 +11,14 @@ use super::Plan;
 use crate::balance::tried::Tried;
 use crate::balance::{NoneLeft, Pick, Picked, Picker};
 use crate::drain::{Drain, DrainPhase};
+use crate::http::message::date::HttpDate;
 use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::log::access_logger::{AccessLogger, Log};
 use crate::metrics::{EndpointMetrics, Metrics, RouteMetrics};
 use crate::net::deadline::Epoch;
 use crate::net::listen::Peer;
 use crate::net::pool::{Ending, Lease, Pool};
+use crate::net::wall_clock::since_1970;
 use crate::upstream::Upstream;
 use crate::upstream::endpoint::{Endpoint, EndpointRecord};
 use crate::upstream::health::Tick;
@@ -79,6 +81,8 @@ pub struct WorkerContext {
     /// Where each request has its line, if they are logged.
     pub log: Option<Rc<Log>>,
     pub(super) shares: Box<[Rc<Share>]>,
+    /// The second that Date names, written once for all messages of that second.
+    date: Rc<Cell<HttpDate>>,
     worker: usize,
     epoch: Epoch,
 }
@@ -95,7 +99,8 @@ impl WorkerContext {
         let share = |upstream| Rc::new(Share::new(upstream, worker, &mut Known::new()));
         let shares = plan.upstreams.iter().map(share).collect();
         let log = access_logger.map(|access_logger| Rc::new(plan.log(access_logger)));
-        Rc::new(Self { shares, metrics, log, drain: Drain::new(), worker, epoch, plan })
+        let date = Rc::new(Cell::new(HttpDate::of(0)));
+        Rc::new(Self { shares, metrics, log, drain: Drain::new(), date, worker, epoch, plan })
     }
 
     /// The same under another plan. Upstreams that are the very same stay as they are; endpoints that
@@ -126,7 +131,18 @@ impl WorkerContext {
         let (metrics, drain) = (Arc::clone(&self.metrics), Rc::clone(&self.drain));
         let log = self.log.as_ref().map(|log| plan.log_after(&self.plan, log));
         let (worker, epoch) = (self.worker, self.epoch);
-        Rc::new(Self { plan, metrics, drain, log, shares, worker, epoch })
+        let date = Rc::clone(&self.date);
+        Rc::new(Self { plan, metrics, drain, log, shares, date, worker, epoch })
+    }
+
+    /// What Date says: the second it was when this was last updated.
+    pub fn date(&self) -> &Cell<HttpDate> {
+        &self.date
+    }
+
+    /// From now on Date names the current second.
+    pub fn update_date(&self) {
+        self.date.set(HttpDate::of(since_1970().as_secs()));
     }
 
     /// A moment, as health counts it.

@@ -18,8 +18,8 @@ use crate::http::h1::framing::{self, Framing};
 use crate::http::h1::parse;
 use crate::http::h1::persistence::{self, Options};
 use crate::http::h1::scan::Limits;
-
-use crate::http::message::edits::Edits;
+use crate::http::message::date::HttpDate;
+use crate::http::message::edits::{EditName, Edits, Value};
 use crate::http::message::field::Name;
 use crate::http::message::head::{Method, ResponseHead, Storage, Version};
 use crate::net::connect::connect;
@@ -228,16 +228,32 @@ pub struct Answer {
     pub ends_with_connection: bool,
 }
 
+/// What the head of a response is held to, and what is added to it.
+#[derive(Clone, Copy)]
+pub struct AnswerRules<'a> {
+    /// What it may cost.
+    pub limits: &'a Limits,
+    /// What Date says of one that has none (RFC 9110 §6.6.1).
+    pub date: &'a Cell<HttpDate>,
+}
+
+impl<'a> AnswerRules<'a> {
+    /// Those in force.
+    pub fn of(context: &'a WorkerContext) -> Self {
+        Self { limits: &context.plan.limits, date: context.date() }
+    }
+}
+
 /// Parses the head at the front of `input`, consumes it, and writes it again to `out`.
 pub fn read_answer(
     input: &mut Buffer,
     length: usize,
     traits: RequestTraits,
-    limits: &Limits,
+    rules: &AnswerRules<'_>,
     out: &mut Buffer,
 ) -> Result<Answer, Reject> {
     let mut storage = Storage::new();
-    let head = parse::response(&input.filled()[..length], limits, &mut storage)?;
+    let head = parse::response(&input.filled()[..length], rules.limits, &mut storage)?;
     let framing = framing::response(&head, traits.method)?;
     let options = Options::of(&head.fields);
     let agreed = || persistence::names_protocol(&head.fields, options, head.version);
@@ -263,7 +279,14 @@ pub fn read_answer(
         Finality::Final if old_client => Connection::KeepAlive,
         Finality::Interim | Finality::Final => Connection::Implied,
     };
-    encode::response(&head, &Edits::new(), client_framing, connection, out)?;
+    // Before the edits, which borrow it.
+    let date;
+    let mut edits = Edits::new();
+    if finality == Finality::Final && lacks_date(&head, options) {
+        date = rules.date.get();
+        edits.set(EditName::DATE, Value::checked(&date));
+    }
+    encode::response(&head, &edits, client_framing, connection, out)?;
     let answer = Answer {
         status: head.status,
         finality,
@@ -275,6 +298,11 @@ pub fn read_answer(
     };
     input.consume(length);
     Ok(answer)
+}
+
+/// Whether there is no Date, or one that its sender means for us only.
+fn lacks_date(head: &ResponseHead<'_, '_>, options: Options) -> bool {
+    !head.fields.has(Name::Date) || options.names(&head.fields, "date")
 }
 
 fn ending(head: &ResponseHead<'_, '_>, framing: Framing, to: Method) -> Ending {
@@ -299,11 +327,35 @@ mod tests {
         answered_here: None,
     };
 
+    const DATE: &str = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+
     fn answer(bytes: &str, traits: RequestTraits) -> Result<(Answer, String), Reject> {
         let (mut input, mut out) = (Buffer::new(), Buffer::new());
         input.append(bytes.as_bytes());
-        let answer = read_answer(&mut input, bytes.len(), traits, &LIMITS, &mut out)?;
+        let rules = AnswerRules { limits: &LIMITS, date: &Cell::new(HttpDate::of(784_111_777)) };
+        let answer = read_answer(&mut input, bytes.len(), traits, &rules, &mut out)?;
         Ok((answer, String::from_utf8_lossy(out.filled()).into_owned()))
+    }
+
+    #[test]
+    fn a_final_response_without_a_date_is_given_one() {
+        let traits = RequestTraits { upgrade: true, ..ASKED };
+        let theirs = "Date: Mon, 07 Nov 1994 08:49:37 GMT\r\n";
+        let named = &format!("{theirs}Connection: date\r\n");
+        let switch = "Upgrade: x\r\nConnection: upgrade\r\n";
+        for (status, fields, expected) in [
+            ("200 OK", "A: b\r\n", Some(DATE)),
+            ("304 A", "", Some(DATE)),
+            ("500 A", theirs, Some(theirs)),
+            ("200 OK", named, Some(DATE)),
+            ("103 A", "", None),
+            ("101 A", switch, None),
+        ] {
+            let (_, head) = answer(&format!("HTTP/1.1 {status}\r\n{fields}\r\n"), traits).unwrap();
+            let dates: Vec<_> =
+                head.split_inclusive('\n').filter(|l| l.starts_with("Date")).collect();
+            assert_eq!(dates, expected.as_slice(), "{status} {fields:?}");
+        }
     }
 
     #[test]
@@ -311,7 +363,7 @@ mod tests {
         let old = RequestTraits { version: Version::Http10, ..ASKED };
         let (answer, head) =
             answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", old).unwrap();
-        assert_eq!(head, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+        assert_eq!(head, format!("HTTP/1.1 200 OK\r\n{DATE}Connection: close\r\n\r\n"));
         assert!(answer.ends_with_connection && answer.upstream_persists);
     }
 

@@ -169,7 +169,7 @@ async fn answer(
     let request_log = request.timing.request_log();
     record::response(context, request.route, request_log, reply.status);
     let mut out = Buffer::new();
-    reply.write(request.traits.method, connection, &mut out);
+    reply.write(request.traits.method, connection, context.date().get(), &mut out);
     let limit = context.plan.timeouts.idle;
     let sent = client.send(&out, limit, request_log).await;
     context.metrics.durations.observe(request.timing.began.elapsed());

@@ -453,7 +453,12 @@ async fn refuse(
     let Some(status) = fault.status() else { return AfterExchange::Close };
     record::response(context, route, timing.request_log(), status);
     let mut out = Buffer::new();
-    Reply::new(status, fault.phrase()).write(method, Connection::Close, &mut out);
+    Reply::new(status, fault.phrase()).write(
+        method,
+        Connection::Close,
+        context.date().get(),
+        &mut out,
+    );
     let limit = context.plan.timeouts.idle;
     let sent = client.send(&out, limit, timing.request_log()).await;
     context.metrics.durations.observe(timing.began.elapsed());

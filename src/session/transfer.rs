@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 
-use super::attempt::{self, Answer, Finality, RequestTraits};
+use super::attempt::{self, Answer, AnswerRules, Finality, RequestTraits};
 use super::client::{AfterExchange, ClientConnection};
 use super::directions::Directions;
 use super::record;
@@ -218,10 +218,10 @@ impl Transfer<'_> {
             // never sends the rest of it.
             let persists = traits.persists && is_sent && !self.context.is_draining();
             let traits = RequestTraits { persists, ..traits };
-            let limits = &self.context.plan.limits;
+            let rules = AnswerRules::of(self.context);
             self.out.clear();
             let mut answer =
-                attempt::read_answer(&mut self.received, length, traits, limits, &mut self.out)
+                attempt::read_answer(&mut self.received, length, traits, &rules, &mut self.out)
                     .map_err(bad_answer)?;
             // An endpoint that answers a request it has not read may take its body for the next.
             answer.upstream_persists &= is_sent;

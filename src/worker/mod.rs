@@ -44,7 +44,7 @@ use command::{ListenerHandle, PlanChange, WorkerCommand};
 /// with `Connection: close`.
 const IDLE_GRACE: Duration = Duration::from_secs(1);
 
-/// How often idle upstream connections are swept.
+/// How often idle upstream connections are swept, and Date is updated.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Everything a worker needs to start.
@@ -90,6 +90,7 @@ async fn work(mut setup: WorkerSetup) -> usize {
         access_logger.clone().map(|access_logger| spawn_local(access_logger.keep_flushing()));
     let context =
         WorkerContext::new(setup.plan, setup.metrics, access_logger, setup.index, setup.epoch);
+    context.update_date();
     let (limiter, accept_tasks) = (setup.limiter, Vec::new());
     let mut worker = Worker { handle: PlanHandle::new(context), limiter, accept_tasks };
     let opened = worker.open(setup.listeners);
@@ -277,7 +278,9 @@ async fn sweep(handle: Rc<PlanHandle>) {
     loop {
         tokio::select! {
             () = sleep_until(next) => {
-                handle.get().sweep();
+                let context = handle.get();
+                context.update_date();
+                context.sweep();
                 next = Instant::now() + SWEEP_INTERVAL;
             }
             () = descriptors::asked() => handle.get().shed(),

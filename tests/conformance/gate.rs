@@ -166,7 +166,8 @@ impl Gate {
         let mut client = self.proxy.client();
         client.send(request);
         let answer = client.response_with(!request.starts_with("HEAD "));
-        let ours = ["HTTP/1.1 502 Bad Gateway", "Content-Type", "Content-Length", "Connection"];
+        let ours =
+            ["HTTP/1.1 502 Bad Gateway", "Date", "Content-Type", "Content-Length", "Connection"];
         let names: Vec<_> = answer.head.lines().filter_map(|line| line.split(':').next()).collect();
         assert!(ours.starts_with(&names) && names.len() > 2, "{answer:?}");
         let phrase = format!("502 Bad Gateway: {}\n", reject.phrase());
@@ -182,8 +183,9 @@ impl Gate {
         );
     }
 
-    /// Asserts that a response to this request is passed on as `expected`, twice. If both connections
-    /// are to be closed, the endpoint closes its own first, since that may end the body.
+    /// Asserts that a response to this request is passed on as `expected`, twice, and with a Date
+    /// if it has none. If both connections are to be closed, the endpoint closes its own first,
+    /// since that may end the body.
     pub fn returns(
         &self,
         request: &str,
@@ -202,7 +204,9 @@ impl Gate {
         };
         let asks = |mut client: Client| {
             client.send(request);
-            assert_eq!(String::from_utf8_lossy(&client.at_most(expected.len())), expected);
+            let date = if is_dated(expected) { 0 } else { DATE_BYTES };
+            let returned = client.at_most(expected.len() + date);
+            assert_eq!(without_date(&String::from_utf8_lossy(&returned), date), expected);
             client
         };
         let mut client = asks(self.proxy.client());
@@ -217,4 +221,21 @@ impl Gate {
         let [first, second] = connections[..] else { panic!("{connections:?}") };
         assert!(upstream == Upstream::Rests || (first == second) == (upstream == Upstream::Reused));
     }
+}
+
+/// How long the line is that a final response without a Date is given.
+const DATE_BYTES: usize = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n".len();
+
+/// Whether a response is not given a Date: its own stays, and an interim one has none.
+fn is_dated(response: &str) -> bool {
+    response.contains("Date: ") || response.starts_with("HTTP/1.1 101 ")
+}
+
+/// What was returned without the Date it was given, if that is so long.
+fn without_date(returned: &str, length: usize) -> String {
+    let Some(at) = returned.find("Date: ").filter(|_| length > 0) else {
+        return returned.to_owned();
+    };
+    assert!(returned[at..].contains(" GMT\r\n"), "{returned}");
+    [&returned[..at], &returned[at + length..]].concat()
 }

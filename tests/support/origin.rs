@@ -126,9 +126,10 @@ pub fn ok(body: &str) -> Vec<u8> {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
-/// The headers of a 200 response with this Content-Length.
+/// The headers of a 200 response with this Content-Length, and with a Date so that none is added.
 pub fn ok_head(length: usize) -> Vec<u8> {
-    format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").into_bytes()
+    let date = "Date: Sun, 06 Nov 1994 08:49:37 GMT";
+    format!("HTTP/1.1 200 OK\r\n{date}\r\nContent-Length: {length}\r\n\r\n").into_bytes()
 }
 
 impl Conn {

@@ -6,7 +6,7 @@ use super::source::{Source, find_words, line_of};
 
 /// The rooms from the bottom up: rank, folder, files. A file imports only what is listed before it.
 pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
-    (0, "", &["address", "decimal", "reject", "termination", "fault"]),
+    (0, "", &["address", "decimal", "calendar", "reject", "termination", "fault"]),
     (0, "", &["buffer", "drain", "id", "corpus"]),
     (1, "proxy_protocol/", &["header", "line", "block", "mod", "fuzz"]),
     (1, "route/", &["path", "pattern", "trie", "mod", "fuzz"]),
@@ -18,6 +18,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "field",
             "forwarded_for",
             "head",
+            "date",
             "edits",
             "forwarded",
             "max_forwards",
@@ -66,6 +67,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
         "net/",
         &[
             "deadline",
+            "wall_clock",
             "delivery",
             "descriptors",
             "keep_alive",

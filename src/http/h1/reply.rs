@@ -4,6 +4,7 @@ use std::io::Write;
 
 use super::encode::Connection;
 use crate::buffer::Buffer;
+use crate::http::message::date::HttpDate;
 use crate::http::message::head::Method;
 
 /// What may be asked of an endpoint through us: it may take other methods, and refuse some of these.
@@ -27,13 +28,15 @@ impl Reply {
     }
 
     /// Writes head and body to `out`; the answer to HEAD leaves out the body.
-    pub fn write(&self, to: Method, connection: Connection, out: &mut Buffer) {
+    pub fn write(&self, to: Method, connection: Connection, date: HttpDate, out: &mut Buffer) {
         let reason = reason(self.status);
         let body_bytes = reason.len() + self.phrase.len() + "000 : \n".len();
         let mut spare = out.spare_mut();
         let room = spare.len();
         // An answer takes a few hundred bytes of an empty 64 KiB buffer: it cannot fail to fit.
-        let _ = write!(spare, "HTTP/1.1 {} {reason}\r\n", self.status);
+        let _ = write!(spare, "HTTP/1.1 {} {reason}\r\nDate: ", self.status);
+        let _ = spare.write_all(&date);
+        let _ = spare.write_all(b"\r\n");
         let _ = write!(spare, "Content-Type: text/plain\r\nContent-Length: {body_bytes}\r\n");
         // A cache may keep these without being told so, and for longer than they are true.
         if is_cacheable(self.status) {
@@ -92,7 +95,7 @@ mod tests {
 
     fn written(reply: Reply, to: Method) -> String {
         let mut out = Buffer::new();
-        reply.write(to, Connection::Close, &mut out);
+        reply.write(to, Connection::Close, HttpDate::of(784_111_777), &mut out);
         String::from_utf8(out.filled().to_vec()).unwrap()
     }
 
@@ -108,6 +111,12 @@ mod tests {
     #[test]
     fn head_is_answered_without_a_body() {
         assert!(written(Reply::new(502, "x"), Method::Head).ends_with("\r\n\r\n"));
+    }
+
+    #[test]
+    fn it_says_when_it_was_made() {
+        let text = written(Reply::new(404, "no route"), Method::Other);
+        assert!(text.contains("\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n"), "{text}");
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub struct EditName<'a> {
 }
 
 impl EditName<'static> {
+    /// Date.
+    pub const DATE: Self = Self::known("Date", Name::Date);
     /// Forwarded.
     pub const FORWARDED: Self = Self::known("Forwarded", Name::Forwarded);
     /// X-Forwarded-For.
@@ -326,6 +328,7 @@ mod tests {
     #[test]
     fn the_names_of_constants_mean_what_they_say() {
         for known in [
+            EditName::DATE,
             EditName::FORWARDED,
             EditName::X_FORWARDED_FOR,
             EditName::X_FORWARDED_HOST,

@@ -32,6 +32,8 @@ pub enum Name {
     ForwardedOther,
     /// How many more hops a request may take (RFC 9110 §7.6.2).
     MaxForwards,
+    /// When the message was made (RFC 9110 §6.6.1).
+    Date,
     /// X-Request-Id: by what name the hops of a request know it.
     RequestId,
     /// What CGI and its heirs take for something else: one of the above with `_` for `-`, or Proxy,
@@ -57,6 +59,7 @@ impl Name {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         match name.len() {
             2 if is("te") => Self::Te,
+            4 if is("date") => Self::Date,
             4 if is("host") => Self::Host,
             5 if is("proxy") => Self::Alias,
             6 if is("expect") => Self::Expect,
@@ -93,9 +96,10 @@ impl Name {
     }
 
     /// Whether a trailer must not carry it (RFC 9110 §6.5.1): framing, routing, connection
-    /// control, and what proxies say of clients. X-Request-Id is none of that: nothing follows from it.
+    /// control, and what proxies say of clients. Date and X-Request-Id are none of that: nothing
+    /// follows from them.
     pub fn forbidden_in_trailer(self) -> bool {
-        !matches!(self, Self::Other | Self::RequestId)
+        !matches!(self, Self::Other | Self::Date | Self::RequestId)
     }
 }
 
@@ -209,6 +213,7 @@ mod tests {
             (b"X-Forwarded-Port", Name::ForwardedOther),
             (b"X-Forwarded-", Name::Other),
             (b"Forwarded", Name::Forwarded),
+            (b"dAte", Name::Date),
             (b"Cookie", Name::Other),
             (b"", Name::Other),
         ];

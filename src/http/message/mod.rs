@@ -2,6 +2,7 @@
 //! both must obey, and what is changed about them on their way.
 
 pub mod authority;
+pub mod date;
 pub mod edits;
 pub mod field;
 pub mod forwarded;
