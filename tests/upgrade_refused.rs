@@ -48,6 +48,21 @@ fn a_peer_that_sends_nothing_or_an_unknown_message_is_ignored() {
 }
 
 #[test]
+fn a_second_new_process_says_where_the_first_one_waits() {
+    let path = socket_path("two").display().to_string();
+    let flags = ["-u", "--upgrade-sock", &path, "--route=/=127.0.0.1:1"];
+    let first = Process::start(&flags);
+    eventually("the first one waits", || first.says("waiting for up to"));
+    let (code, said) = Process::start(&flags).end();
+    assert_eq!(code, Some(1));
+    assert!(said.iter().any(|line| line.contains(&path)), "{said:?}");
+    assert!(std::path::Path::new(&path).exists());
+    first.signal("TERM");
+    first.end();
+    assert!(!std::path::Path::new(&path).exists());
+}
+
+#[test]
 fn without_an_old_process_the_new_one_exits() {
     let path = socket_path("alone").display().to_string();
     let flags =

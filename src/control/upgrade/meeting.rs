@@ -99,7 +99,10 @@ pub(crate) fn wait(
     owner: Owner,
     signals: &Signals,
 ) -> Result<Takeover, StartError> {
-    let upgrade_socket = UpgradeSocket::at(path, owner).map_err(StartError::TakeOver)?;
+    let upgrade_socket = UpgradeSocket::at(path, owner).map_err(|error| {
+        let what = format!("{}: {error}", path.display());
+        StartError::TakeOver(io::Error::new(error.kind(), what))
+    })?;
     log::info!("waiting for up to {limit:?} to be handed over to: SIGQUIT to the old process");
     let mut watch = PollUntil { deadline: Instant::now() + limit, signals };
     watch.until(|| Takeover::receive(&upgrade_socket, PAUSE)).map_err(|offered| {
