@@ -43,6 +43,8 @@ pub enum Reject {
     Expectation,
     /// Max-Forwards of OPTIONS or TRACE is not one number of decimal digits (RFC 9110 §7.6.2).
     MaxForwards,
+    /// Via says that this very process has forwarded the request before (RFC 5842 §7.2).
+    Loop,
     /// The path climbs above the root with `..` (RFC 3986 §5.2.4 would let it pass).
     PathAboveRoot,
     /// Content-Length is not one number of decimal digits that fits 63 bits (RFC 9112 §6.3).
@@ -109,6 +111,7 @@ impl Reject {
         Self::HostMismatch,
         Self::Expectation,
         Self::MaxForwards,
+        Self::Loop,
         Self::PathAboveRoot,
         Self::ContentLength,
         Self::DuplicateContentLength,
@@ -147,6 +150,7 @@ impl Reject {
     pub fn status(self) -> u16 {
         match self {
             Self::Version => 505,
+            Self::Loop => 508,
             Self::Connect | Self::UnknownEncoding => 501,
             Self::HeadTooLarge | Self::TooManyFields => 431,
             Self::TargetTooLong => 414,
@@ -174,6 +178,7 @@ impl Reject {
             Self::InvalidHost => "malformed Host field",
             Self::HostMismatch => "target and Host field name different hosts",
             Self::Expectation => "expectation other than 100-continue",
+            Self::Loop => "request has been here before",
             Self::MaxForwards => "malformed Max-Forwards",
             Self::PathAboveRoot => "path climbs above the root",
             Self::ContentLength => "malformed Content-Length",

@@ -65,3 +65,4 @@ mod unavailable;
 mod upgrade;
 mod upgrade_dies;
 mod upgrade_refused;
+mod via;

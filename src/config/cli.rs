@@ -125,6 +125,10 @@ pub struct Flags {
     /// Host header to send to endpoints [default: the client's]
     #[arg(long, value_name = "HOST", help_heading = "Routing")]
     pub host_header: Option<String>,
+    /// Name of this proxy in Via, which is then added to requests and responses; a request that has
+    /// passed this process before is answered with 508 [default: no Via]
+    #[arg(long, value_name = "NAME", help_heading = "Routing")]
+    pub via: Option<String>,
     /// Networks (or `unix`) whose X-Forwarded-* and Forwarded headers are kept, and whose PROXY
     /// headers are accepted; repeatable
     /// [default: none]

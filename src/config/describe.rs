@@ -78,6 +78,7 @@ fn listed(config: &Config) -> Vec<Item> {
     items.extend(plan.routes.iter().map(|route| of_route(route, plan)));
     items.extend(plan.upstreams.iter().flat_map(|upstream| of_upstream(upstream)));
     items.extend(of_clients(config));
+    items.extend(plan.via.iter().map(|via| item("Via", via.name())));
     items.extend(config.admin.iter().map(|admin| {
         let token = if admin.token_file.is_some() { ", by token" } else { "" };
         item("admin", format!("on {}{token}", admin.address))

@@ -63,6 +63,9 @@ pub fn explain(config: &Config, host: &str, target: &str) -> Result<Explanation,
     if let Some(host) = &route.host_header {
         let _ = writeln!(text, "Host: {host}, instead of the client's");
     }
+    if let Some(via) = &plan.via {
+        let _ = writeln!(text, "Via: 1.1 {} is added", via.name());
+    }
     let upstream = Upstream::clone(plan.upstream(route.upstream));
     for Item { subject, predicate } in
         of_upstream(&Upstream { timeouts: route.timeouts, ..upstream })

@@ -14,6 +14,7 @@ pub mod sources;
 mod upstreams;
 pub mod value;
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ use crate::access_log::Format;
 use crate::buffer::HEAD_BYTES_CEILING;
 use crate::http::h1::scan::Limits;
 use crate::http::message::head::FIELDS_CEILING;
+use crate::http::message::via::{Via, is_name};
 use crate::log::target::LogTarget;
 use crate::net::interfaces;
 use crate::net::limiter::Capacity;
@@ -151,6 +153,7 @@ impl Config {
                 upstreams: upstreams.built,
                 timeouts: timeouts(sources, &mut mistakes),
                 limits: limits(sources, &mut mistakes),
+                via: via(sources, &mut mistakes),
                 trusted: trusted(sources, &mut mistakes),
             }),
         };
@@ -249,6 +252,18 @@ fn timeouts(sources: &Sources, mistakes: &mut Mistakes) -> ClientTimeouts {
     }
 }
 
+fn via(sources: &Sources, mistakes: &mut Mistakes) -> Option<Via> {
+    let name = sources.flags.via.as_deref()?;
+    if name.len() > 255 || !is_name(name) {
+        let what = format!("invalid name {name:?}: expected a token or HOST[:PORT]");
+        mistakes.add(&sources.place("via"), what);
+        return None;
+    }
+    // Its keys are random: what they make of nothing is, too.
+    let id = RandomState::new().build_hasher().finish();
+    Some(Via::new(name, id))
+}
+
 fn limits(sources: &Sources, mistakes: &mut Mistakes) -> Limits {
     let max_head = value::size(&sources.flags.max_head).and_then(|bytes| {
         let in_range = (MAX_HEAD.0..=MAX_HEAD.1).contains(&bytes);
@@ -338,6 +353,8 @@ mod tests {
             "z",
             "--host-header",
             "a b",
+            "--via",
+            "a, b",
             "--log-level",
             "w",
         ])
@@ -350,6 +367,7 @@ mod tests {
             "idle-timeout",
             "trusted",
             "host-header",
+            "via",
             "check",
             "log-level",
         ];

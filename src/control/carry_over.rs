@@ -43,6 +43,7 @@ impl<'a> Known<'a> {
 
 /// The plan `next`, with what is known of endpoints and routes that were in `before`. An endpoint
 /// inherits from that of the upstream of its name, or else from any of its address that has no heir.
+/// Via goes on with the same identifier.
 pub(crate) fn succeed(before: &Plan, next: &Plan) -> Plan {
     let mut known = Known::of(before);
     let mut heirs: Vec<Vec<Endpoint>> =
@@ -81,7 +82,11 @@ pub(crate) fn succeed(before: &Plan, next: &Plan) -> Plan {
         let endpoints = Arc::new(endpoints);
         Arc::new(Upstream { endpoints, ..Upstream::clone(upstream) })
     });
-    Plan { upstreams: upstreams.collect(), routes: routes.into(), ..next.clone() }
+    let via = next.via.as_ref().map(|via| match &before.via {
+        Some(earlier) => via.with_id_of(earlier),
+        None => via.clone(),
+    });
+    Plan { upstreams: upstreams.collect(), routes: routes.into(), via, ..next.clone() }
 }
 
 /// The plan `before` with these endpoints for one upstream. Those that it had already, by their

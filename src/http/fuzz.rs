@@ -171,7 +171,7 @@ fn with_request<T>(
 }
 
 fn others<'b>(fields: &Fields<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
-    let is_other = |known| matches!(known, Name::Other | Name::Date | Name::RequestId);
+    let is_other = |known| matches!(known, Name::Other | Name::Date | Name::RequestId | Name::Via);
     let all = fields.iter().filter(|(known, ..)| is_other(*known));
     all.map(|(_, name, value)| (name, value)).collect()
 }

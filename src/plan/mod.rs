@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::http::h1::scan::Limits;
+use crate::http::message::via::Via;
 use crate::id::{RouteId, UpstreamId};
 use crate::log::access_logger::{AccessLogger, Log};
 use crate::metrics::RouteMetrics;
@@ -66,6 +67,8 @@ pub struct Plan {
     pub upstreams: Vec<Arc<Upstream>>,
     /// How long waits for clients may last.
     pub timeouts: ClientTimeouts,
+    /// How messages say that they have been here, if they do.
+    pub via: Option<Via>,
     /// What a head may cost.
     pub limits: Limits,
     /// Whose word is believed.

@@ -22,6 +22,7 @@ use crate::http::message::date::HttpDate;
 use crate::http::message::edits::{EditName, Edits, Value};
 use crate::http::message::field::Name;
 use crate::http::message::head::{Method, ResponseHead, Storage, Version};
+use crate::http::message::via::Via;
 use crate::net::connect::connect;
 use crate::net::deadline::Timer;
 use crate::net::delivery::{CloseKind, DeliveryVerdict};
@@ -235,12 +236,14 @@ pub struct AnswerRules<'a> {
     pub limits: &'a Limits,
     /// What Date says of one that has none (RFC 9110 §6.6.1).
     pub date: &'a Cell<HttpDate>,
+    /// What is added to Via.
+    pub via: Option<&'a Via>,
 }
 
 impl<'a> AnswerRules<'a> {
     /// Those in force.
     pub fn of(context: &'a WorkerContext) -> Self {
-        Self { limits: &context.plan.limits, date: context.date() }
+        Self { limits: &context.plan.limits, date: context.date(), via: context.plan.via.as_ref() }
     }
 }
 
@@ -285,6 +288,9 @@ pub fn read_answer(
     if finality == Finality::Final && lacks_date(&head, options) {
         date = rules.date.get();
         edits.set(EditName::DATE, Value::checked(&date));
+    }
+    if let Some(via) = rules.via.filter(|_| finality != Finality::Interim) {
+        via.edit_response(&mut edits, &head);
     }
     encode::response(&head, &edits, client_framing, connection, out)?;
     let answer = Answer {
@@ -332,7 +338,8 @@ mod tests {
     fn answer(bytes: &str, traits: RequestTraits) -> Result<(Answer, String), Reject> {
         let (mut input, mut out) = (Buffer::new(), Buffer::new());
         input.append(bytes.as_bytes());
-        let rules = AnswerRules { limits: &LIMITS, date: &Cell::new(HttpDate::of(784_111_777)) };
+        let rules =
+            AnswerRules { limits: &LIMITS, date: &Cell::new(HttpDate::of(784_111_777)), via: None };
         let answer = read_answer(&mut input, bytes.len(), traits, &rules, &mut out)?;
         Ok((answer, String::from_utf8_lossy(out.filled()).into_owned()))
     }

@@ -361,6 +361,9 @@ fn read(
     let route = plan.router.find(head.authority, &path);
     let left = if let Reach::Hops(left) = reach { Some(decimal(left)) } else { None };
     let mut edits = Edits::new();
+    if let Some(via) = &plan.via {
+        via.edit_request(&mut edits, &head)?;
+    }
     if let Some(left) = &left {
         edits.set(EditName::MAX_FORWARDS, Value::checked(left));
     }

@@ -193,6 +193,7 @@ impl Script {
                 idle: Duration::from_secs(60),
                 half_close: HALF_CLOSE,
             },
+            via: None,
             limits: Limits { head_bytes_max: 2048, fields_max: 24 },
             trusted: Trusted {
                 networks: if self.trusts() {

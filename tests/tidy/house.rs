@@ -22,6 +22,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "edits",
             "forwarded",
             "max_forwards",
+            "via",
             "mod",
         ],
     ),

@@ -60,7 +60,7 @@ pub fn request(
     let is_named = |place| named.as_ref().is_some_and(|named| named.has(place));
     for (place, (known, name, value)) in head.fields.iter().enumerate() {
         match known {
-            Name::Other | Name::Date | Name::RequestId if is_named(place) => {}
+            Name::Other | Name::Date | Name::RequestId | Name::Via if is_named(place) => {}
             Name::Host => writer.field(name, host),
             Name::Upgrade if upgrade => writer.field(name, value),
             // An HTTP/1.0 client cannot be sent the 100 it would ask for, and without a body there

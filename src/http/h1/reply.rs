@@ -64,7 +64,7 @@ fn is_cacheable(status: u16) -> bool {
     matches!(status, 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
-/// The standard reason phrase of a status this proxy answers with (RFC 9110 §15, RFC 6585 §5).
+/// The standard reason phrase of a status this proxy answers with (RFC 9110 §15, RFC 6585 §5, RFC 5842 §7.2).
 pub fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
@@ -85,6 +85,7 @@ pub fn reason(status: u16) -> &'static str {
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
+        508 => "Loop Detected",
         _ => "Error",
     }
 }

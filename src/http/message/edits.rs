@@ -25,6 +25,8 @@ impl EditName<'static> {
     pub const DATE: Self = Self::known("Date", Name::Date);
     /// Forwarded.
     pub const FORWARDED: Self = Self::known("Forwarded", Name::Forwarded);
+    /// Via.
+    pub const VIA: Self = Self::known("Via", Name::Via);
     /// X-Forwarded-For.
     pub const X_FORWARDED_FOR: Self = Self::known("X-Forwarded-For", Name::ForwardedFor);
     /// X-Forwarded-Host.
@@ -329,6 +331,7 @@ mod tests {
     fn the_names_of_constants_mean_what_they_say() {
         for known in [
             EditName::DATE,
+            EditName::VIA,
             EditName::FORWARDED,
             EditName::X_FORWARDED_FOR,
             EditName::X_FORWARDED_HOST,

@@ -34,6 +34,8 @@ pub enum Name {
     MaxForwards,
     /// When the message was made (RFC 9110 §6.6.1).
     Date,
+    /// The proxies it has passed (RFC 9110 §7.6.3).
+    Via,
     /// X-Request-Id: by what name the hops of a request know it.
     RequestId,
     /// What CGI and its heirs take for something else: one of the above with `_` for `-`, or Proxy,
@@ -59,6 +61,7 @@ impl Name {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         match name.len() {
             2 if is("te") => Self::Te,
+            3 if is("via") => Self::Via,
             4 if is("date") => Self::Date,
             4 if is("host") => Self::Host,
             5 if is("proxy") => Self::Alias,
@@ -96,10 +99,10 @@ impl Name {
     }
 
     /// Whether a trailer must not carry it (RFC 9110 §6.5.1): framing, routing, connection
-    /// control, and what proxies say of clients. Date and X-Request-Id are none of that: nothing
-    /// follows from them.
+    /// control, and what proxies say of clients. Date, X-Request-Id and Via are none of that:
+    /// nothing follows from them.
     pub fn forbidden_in_trailer(self) -> bool {
-        !matches!(self, Self::Other | Self::Date | Self::RequestId)
+        !matches!(self, Self::Other | Self::Date | Self::RequestId | Self::Via)
     }
 }
 
@@ -214,6 +217,7 @@ mod tests {
             (b"X-Forwarded-", Name::Other),
             (b"Forwarded", Name::Forwarded),
             (b"dAte", Name::Date),
+            (b"VIA", Name::Via),
             (b"Cookie", Name::Other),
             (b"", Name::Other),
         ];

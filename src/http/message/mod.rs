@@ -9,3 +9,4 @@ pub mod forwarded;
 pub mod forwarded_for;
 pub mod head;
 pub mod max_forwards;
+pub mod via;
