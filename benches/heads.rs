@@ -8,6 +8,7 @@ use evener::http::h1::chunked::{Chunked, Emit};
 use evener::http::h1::encode::{self, Connection};
 use evener::http::h1::framing;
 use evener::http::h1::parse;
+use evener::http::h1::persistence::Options;
 use evener::http::h1::scan::{Limits, Scan};
 use evener::http::message::edits::Edits;
 use evener::http::message::forwarded;
@@ -93,7 +94,15 @@ fn rewrite_request(name: &str, bytes: &'static [u8]) -> Case {
     Case::new(name, move || {
         let (mut edits, mut out) = (Edits::new(), Buffer::new());
         forwarded::edit(&mut edits, black_box(&head), client, false);
-        encode::request(&head, &edits, framing, Connection::Implied, &mut out).unwrap();
+        encode::request(
+            &head,
+            Options::of(&head.fields),
+            &edits,
+            framing,
+            Connection::Implied,
+            &mut out,
+        )
+        .unwrap();
         black_box(out.filled());
     })
 }
@@ -103,7 +112,15 @@ fn rewrite_response(name: &str) -> Case {
     let framing = framing::response(&head, Method::Idempotent).unwrap();
     Case::new(name, move || {
         let (edits, mut out) = (Edits::new(), Buffer::new());
-        encode::response(black_box(&head), &edits, framing, Connection::Implied, &mut out).unwrap();
+        encode::response(
+            black_box(&head),
+            Options::of(&head.fields),
+            &edits,
+            framing,
+            Connection::Implied,
+            &mut out,
+        )
+        .unwrap();
         black_box(out.filled());
     })
 }

@@ -312,7 +312,8 @@ fn write_request(head: &RequestHead<'_, '_>, framing: Framing) -> Vec<u8> {
         edits.set(EditName::X_REQUEST_ID, Value::checked(id));
     }
     let mut out = Buffer::new();
-    encode::request(head, &edits, framing, connection, &mut out).expect("a head of 4 KiB fits");
+    encode::request(head, Options::of(&head.fields), &edits, framing, connection, &mut out)
+        .expect("a head of 4 KiB fits");
     out.filled().to_vec()
 }
 
@@ -322,7 +323,8 @@ fn write_response(
     connection: Connection,
 ) -> Vec<u8> {
     let mut out = Buffer::new();
-    encode::response(head, &Edits::new(), framing, connection, &mut out).expect("it fits");
+    encode::response(head, Options::of(&head.fields), &Edits::new(), framing, connection, &mut out)
+        .expect("it fits");
     out.filled().to_vec()
 }
 

@@ -207,6 +207,16 @@ pub enum ReadHalf<'a> {
 }
 
 impl ReadHalf<'_> {
+    /// Waits until there is something to read, or an end or an error to be told of.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => memory.poll_readable(cx),
+        }
+    }
+
     /// Waits until there is something to read, holding no room for it; then reads it into
     /// `buffer`, which must not be full. 0 is the end.
     pub async fn read(&mut self, buffer: &mut Buffer) -> io::Result<usize> {
@@ -361,7 +371,6 @@ socket!(TcpStream);
 socket!(UnixStream);
 
 async fn hung_up(socket: &impl Socket) -> HangUp {
-    // Most peers send nothing while they wait, and this is the cheapest way to wait for that.
     let arrived = poll_fn(|cx| socket.poll_ready(Interest::READABLE, cx)).await;
     // Bytes stay readable until somebody reads them: from here on, only the end is news.
     let reported = match arrived {

@@ -187,15 +187,19 @@ impl WorkerContext {
 
     /// An attempt at an endpoint begins; it ends when what is returned is dropped.
     pub fn begin(&self, upstream: UpstreamId, endpoint: EndpointId) -> InFlight<'_> {
-        self.counts(upstream, endpoint).begun.add(1);
-        self.in_flight_changed(upstream, endpoint);
-        InFlight { context: self, upstream, endpoint }
+        let known = self.plan.upstream(upstream);
+        let counts = &known.endpoint(endpoint).record.counts[self.worker];
+        counts.begun.add(1);
+        let counted = (known.policy == Policy::LeastRequests).then_some((self, upstream, endpoint));
+        if counted.is_some() {
+            self.in_flight_changed(upstream, endpoint);
+        }
+        InFlight { counts, counted }
     }
 
+    /// For a policy that goes by how many there are.
+    #[inline(never)]
     fn in_flight_changed(&self, upstream: UpstreamId, endpoint: EndpointId) {
-        if self.plan.upstream(upstream).policy != Policy::LeastRequests {
-            return;
-        }
         let share = &self.shares[upstream.index()];
         if share.is_replaced.get() {
             self.plan.upstream(upstream).endpoint(endpoint).record.in_flight_changed();
@@ -270,15 +274,16 @@ impl Drop for KeptInFlight {
 
 /// An attempt under way.
 pub struct InFlight<'a> {
-    context: &'a WorkerContext,
-    upstream: UpstreamId,
-    endpoint: EndpointId,
+    counts: &'a EndpointMetrics,
+    /// Where it counts for the policy, if it does.
+    counted: Option<(&'a WorkerContext, UpstreamId, EndpointId)>,
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        let Self { context, upstream, endpoint } = *self;
-        context.counts(upstream, endpoint).ended.add(1);
-        context.in_flight_changed(upstream, endpoint);
+        self.counts.ended.add(1);
+        if let Some((context, upstream, endpoint)) = self.counted {
+            context.in_flight_changed(upstream, endpoint);
+        }
     }
 }

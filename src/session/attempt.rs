@@ -292,7 +292,7 @@ pub fn read_answer(
     if let Some(via) = rules.via.filter(|_| finality != Finality::Interim) {
         via.edit_response(&mut edits, &head);
     }
-    encode::response(&head, &edits, client_framing, connection, out)?;
+    encode::response(&head, options, &edits, client_framing, connection, out)?;
     let answer = Answer {
         status: head.status,
         finality,

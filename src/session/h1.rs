@@ -384,7 +384,7 @@ fn read(
         edits.set(EditName::X_REQUEST_ID, Value::checked(request_log.request_id()));
     }
     let connection = if traits.upgrade { Connection::Upgrade } else { Connection::Implied };
-    let aliases = encode::request(&head, &edits, framing, connection, &mut outgoing)?;
+    let aliases = encode::request(&head, options, &edits, framing, connection, &mut outgoing)?;
     context.metrics.aliases.add(aliases as u64);
     input.consume(length);
     if let Some(request_log) = timing.request_log() {

@@ -1,6 +1,7 @@
 //! Whether the client is still there while it is not read from.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -31,6 +32,9 @@ impl Presence {
     /// noted: from then on there is a [`Presence::deadline`].
     pub async fn left(&self, client: ReadHalf<'_>) -> Kind {
         if self.half_closed.get().is_none() {
+            // Most clients send nothing while they wait, and this is the cheapest way to wait for
+            // that; how the wait ended is found out, errors included, once it has.
+            let _ = poll_fn(|cx| client.poll_readable(cx)).await;
             match client.hung_up().await {
                 HangUp::Gone => return Kind::Reset,
                 HangUp::HalfClosed => self.half_closed.set(Some(Instant::now())),

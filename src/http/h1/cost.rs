@@ -59,7 +59,8 @@ fn of_request(fields: &str) -> usize {
     let (mut edits, mut out) = (Edits::new(), Buffer::new());
     forwarded::edit(&mut edits, &head, Some([192, 0, 2, 7].into()), true);
     let connection = if upgrades { Connection::Upgrade } else { Connection::Implied };
-    encode::request(&head, &edits, framing, connection, &mut out).unwrap();
+    encode::request(&head, Options::of(&head.fields), &edits, framing, connection, &mut out)
+        .unwrap();
     STEPS.get()
 }
 
@@ -73,7 +74,15 @@ fn of_response(fields: &str) -> usize {
     let options = Options::of(&head.fields);
     persistence::names_protocol(&head.fields, options, head.version);
     let mut out = Buffer::new();
-    encode::response(&head, &Edits::new(), framing, Connection::Implied, &mut out).unwrap();
+    encode::response(
+        &head,
+        Options::of(&head.fields),
+        &Edits::new(),
+        framing,
+        Connection::Implied,
+        &mut out,
+    )
+    .unwrap();
     STEPS.get()
 }
 

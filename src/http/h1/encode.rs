@@ -43,6 +43,7 @@ impl Connection {
 /// asked for. Fails with [`Reject::HeadTooLarge`] if it does not fit into `out`.
 pub fn request(
     head: &RequestHead<'_, '_>,
+    options: Options,
     edits: &Edits<'_>,
     framing: Framing,
     connection: Connection,
@@ -56,7 +57,7 @@ pub fn request(
     if !head.fields.has(Name::Host) {
         writer.field("Host", host);
     }
-    let named = Named::of(&head.fields, Options::of(&head.fields));
+    let named = Named::of(&head.fields, options);
     let is_named = |place| named.as_ref().is_some_and(|named| named.has(place));
     for (place, (known, name, value)) in head.fields.iter().enumerate() {
         match known {
@@ -100,16 +101,16 @@ pub fn request(
 /// [`Connection::Close`]. Fails with [`Reject::HeadTooLarge`] if it does not fit into `out`.
 pub fn response(
     head: &ResponseHead<'_, '_>,
+    options: Options,
     edits: &Edits<'_>,
     framing: Framing,
     connection: Connection,
     out: &mut Buffer,
 ) -> Result<(), Reject> {
     let mut writer = Writer::new(out);
-    writer.bytes(b"HTTP/1.1 ");
-    writer.bytes(&decimal(head.status.into()));
-    writer.all(&[b" ", head.reason.as_bytes(), b"\r\n"]);
-    let named = Named::of(&head.fields, Options::of(&head.fields));
+    let status = decimal(head.status.into());
+    writer.all(&[b"HTTP/1.1 ", &status, b" ", head.reason.as_bytes(), b"\r\n"]);
+    let named = Named::of(&head.fields, options);
     let is_named = |place| named.as_ref().is_some_and(|named| named.has(place));
     for (place, (known, name, value)) in head.fields.iter().enumerate() {
         match known {
@@ -153,6 +154,8 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn new(out: &'a mut Buffer) -> Self {
+        // Has a block leased, so that there is room for the first parts at once.
+        out.spare_mut();
         Self { out, full: false }
     }
 
@@ -164,7 +167,21 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// All parts at once: room is asked for once, which is most of what a short part costs.
+    #[inline]
     fn all(&mut self, parts: &[&[u8]]) {
+        let Some(mut room) = self.out.grow(parts.iter().map(|part| part.len()).sum()) else {
+            return self.one_by_one(parts);
+        };
+        for part in parts {
+            let (here, rest) = room.split_at_mut(part.len());
+            here.copy_from_slice(part);
+            room = rest;
+        }
+    }
+
+    #[cold]
+    fn one_by_one(&mut self, parts: &[&[u8]]) {
         for part in parts {
             self.bytes(part);
         }
@@ -186,32 +203,27 @@ impl<'a> Writer<'a> {
 
     #[inline]
     fn field(&mut self, name: &str, value: &[u8]) {
-        let count = name.len() + value.len() + ": \r\n".len();
-        let Some(room) = self.out.grow(count) else {
-            return self.all(&[name.as_bytes(), b": ", value, b"\r\n"]);
-        };
-        let (named, room) = room.split_at_mut(name.len());
-        named.copy_from_slice(name.as_bytes());
-        let (colon, room) = room.split_at_mut(2);
-        colon.copy_from_slice(b": ");
-        let (valued, end) = room.split_at_mut(value.len());
-        valued.copy_from_slice(value);
-        end.copy_from_slice(b"\r\n");
+        self.all(&[name.as_bytes(), b": ", value, b"\r\n"]);
     }
 
     /// What is to be said besides what the sender wrote in `fields`.
     fn edits(&mut self, edits: &Edits<'_>, fields: &Fields<'_, '_>) {
         for edit in edits.iter() {
             match edit.operation {
-                Operation::Set | Operation::Add => {
-                    self.all(&[edit.name.text().as_bytes(), b": "]);
-                    edit.value.write(|part| self.bytes(part));
-                    self.bytes(b"\r\n");
-                }
+                Operation::Set | Operation::Add => self.edited(edit),
                 Operation::Append => self.appended(edit, fields),
                 Operation::Remove => {}
             }
         }
+    }
+
+    fn edited(&mut self, edit: &Edit<'_>) {
+        if let Some(text) = edit.value.text() {
+            return self.field(edit.name.text(), text);
+        }
+        self.all(&[edit.name.text().as_bytes(), b": "]);
+        edit.value.write(|part| self.bytes(part));
+        self.bytes(b"\r\n");
     }
 
     fn appended(&mut self, edit: &Edit<'_>, fields: &Fields<'_, '_>) {
@@ -237,9 +249,7 @@ impl<'a> Writer<'a> {
             Framing::Empty | Framing::UntilClose => {}
             Framing::Chunked => self.bytes(b"Transfer-Encoding: chunked\r\n"),
             Framing::Length(length) => {
-                self.bytes(b"Content-Length: ");
-                self.bytes(&decimal(length));
-                self.bytes(b"\r\n");
+                self.field("Content-Length", &decimal(length));
             }
         }
     }
@@ -270,7 +280,7 @@ mod tests {
         let mut storage = Storage::new();
         let head = parse::request(bytes.as_bytes(), &LIMITS, &mut storage).unwrap();
         let mut out = Buffer::new();
-        request(&head, edits, framing, connection, &mut out).unwrap();
+        request(&head, Options::of(&head.fields), edits, framing, connection, &mut out).unwrap();
         String::from_utf8(out.filled().to_vec()).unwrap()
     }
 
@@ -284,7 +294,7 @@ mod tests {
         let head = parse::response(bytes.as_bytes(), &LIMITS, &mut storage).unwrap();
         let mut out = Buffer::new();
         let framing = framing::response(&head, to).unwrap();
-        response(&head, &none(), framing, connection, &mut out).unwrap();
+        response(&head, Options::of(&head.fields), &none(), framing, connection, &mut out).unwrap();
         String::from_utf8(out.filled().to_vec()).unwrap()
     }
 
@@ -372,7 +382,15 @@ mod tests {
         let mut storage = Storage::new();
         let old = parse::request(b"GET / HTTP/1.0\r\n\r\n", &LIMITS, &mut storage).unwrap();
         let mut out = Buffer::new();
-        request(&old, &edits, Framing::Empty, Connection::Implied, &mut out).unwrap();
+        request(
+            &old,
+            Options::of(&old.fields),
+            &edits,
+            Framing::Empty,
+            Connection::Implied,
+            &mut out,
+        )
+        .unwrap();
         assert_eq!(out.filled(), b"GET / HTTP/1.1\r\nHost: b.example\r\n\r\n");
     }
 
@@ -448,7 +466,14 @@ mod tests {
         let bytes = b"GET /a HTTP/1.1\r\nHost: a\r\nA: bbbbbbbbbbbbb\r\n\r\n";
         let mut storage = Storage::new();
         let head = parse::request(bytes, &LIMITS, &mut storage).unwrap();
-        let sent = request(&head, &none(), Framing::Empty, Connection::Implied, &mut out);
+        let sent = request(
+            &head,
+            Options::of(&head.fields),
+            &none(),
+            Framing::Empty,
+            Connection::Implied,
+            &mut out,
+        );
         assert_eq!(sent, Err(Reject::HeadTooLarge));
     }
 }

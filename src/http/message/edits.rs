@@ -119,6 +119,12 @@ impl<'a> Value<'a> {
         Self(Content::Element(client.map(|client| client.to_canonical()), authority))
     }
 
+    /// What it says, if it is a text.
+    #[inline]
+    pub(in crate::http) fn text(&self) -> Option<&'a [u8]> {
+        if let Content::Text(text) = self.0 { Some(text) } else { None }
+    }
+
     /// Hands it over piece by piece.
     pub(in crate::http) fn write(&self, mut part: impl FnMut(&[u8])) {
         match self.0 {
@@ -249,10 +255,12 @@ impl<'a> Edits<'a> {
     }
 
     /// What the sender wrote in fields that mean this is left out.
+    #[inline]
     pub fn withhold(&mut self, known: Name) {
         self.withheld |= known.bit();
     }
 
+    #[inline]
     fn replace(&mut self, edit: Edit<'a>) {
         let bit = edit.name.known.bit();
         if edit.name.known.is_one_name() {
@@ -266,6 +274,7 @@ impl<'a> Edits<'a> {
         self.push(edit);
     }
 
+    #[inline]
     fn push(&mut self, edit: Edit<'a>) {
         self.edited |= edit.name.known.bit();
         match self.few.get_mut(self.count) {
@@ -278,6 +287,7 @@ impl<'a> Edits<'a> {
     }
 
     /// Drops the edits of that name.
+    #[cold]
     fn forget(&mut self, name: EditName<'_>) {
         for place in &mut self.few {
             place.take_if(|edit| name.is(edit.name.known, edit.name.text));
@@ -294,11 +304,14 @@ impl<'a> Edits<'a> {
     }
 
     /// Whether a field of the sender's is left out.
+    #[inline]
     pub(in crate::http) fn withholds(&self, known: Name, name: &str) -> bool {
-        self.withheld & known.bit() != 0
-            || (self.withheld_by_name & known.bit() != 0 && self.withholds_by_name(known, name))
+        // One test for nearly all fields: it is asked for each of every head.
+        (self.withheld | self.withheld_by_name) & known.bit() != 0
+            && (self.withheld & known.bit() != 0 || self.withholds_by_name(known, name))
     }
 
+    #[cold]
     fn withholds_by_name(&self, known: Name, name: &str) -> bool {
         self.iter().any(|edit| edit.operation != Operation::Add && edit.name.is(known, name))
     }

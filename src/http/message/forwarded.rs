@@ -56,6 +56,7 @@ mod tests {
     use crate::http::h1::encode::{self, Connection};
     use crate::http::h1::framing::Framing;
     use crate::http::h1::parse;
+    use crate::http::h1::persistence::Options;
     use crate::http::h1::scan::Limits;
     use crate::http::message::head::Storage;
 
@@ -69,7 +70,15 @@ mod tests {
         let head = parse::request(bytes.as_bytes(), &limits, &mut storage).unwrap();
         let (mut edits, mut out) = (Edits::new(), Buffer::new());
         edit(&mut edits, &head, client.parse().ok(), trusted);
-        encode::request(&head, &edits, Framing::Empty, Connection::Implied, &mut out).unwrap();
+        encode::request(
+            &head,
+            Options::of(&head.fields),
+            &edits,
+            Framing::Empty,
+            Connection::Implied,
+            &mut out,
+        )
+        .unwrap();
         let written = String::from_utf8(out.filled().to_vec()).unwrap();
         let lines = written.strip_prefix("GET / HTTP/1.1\r\nHost: a:80\r\n").unwrap();
         lines.strip_suffix("\r\n").unwrap().to_owned()

@@ -83,6 +83,7 @@ mod tests {
     use crate::http::h1::encode::{self, Connection};
     use crate::http::h1::framing::Framing;
     use crate::http::h1::parse;
+    use crate::http::h1::persistence::Options;
     use crate::http::h1::scan::Limits;
     use crate::http::message::head::Storage;
 
@@ -96,7 +97,14 @@ mod tests {
         let via = Via::new("edge", 0x2a);
         let (mut edits, mut out) = (Edits::new(), Buffer::new());
         via.edit_request(&mut edits, &head)?;
-        encode::request(&head, &edits, Framing::Empty, Connection::Implied, &mut out)?;
+        encode::request(
+            &head,
+            Options::of(&head.fields),
+            &edits,
+            Framing::Empty,
+            Connection::Implied,
+            &mut out,
+        )?;
         let written = String::from_utf8(out.filled().to_vec()).unwrap();
         Ok(written.split_inclusive('\n').filter(|line| line.starts_with("Via")).collect())
     }
