@@ -5,9 +5,9 @@
 //! 1. [`worker`] accepts a connection and hands it to [`session`], which reads the
 //!    [`proxy_protocol`] header if there is to be one; `session::tcp` passes on what is no HTTP.
 //! 2. `session::h1` waits until there is something to read, holding no buffer, then leases one
-//!    and reads until [`http::h1::parse`] says the head is whole. [`http::h1::framing`] says how long the
+//!    and reads until [`http::h1::scan`] says the head is whole. [`http::h1::framing`] says how long the
 //!    body is, or names the [`reject::Reject`]; [`route`] names the route.
-//! 3. `session::exchange` asks [`upstream`] for an endpoint; `session::attempt` leases a
+//! 3. `session::exchange` asks [`balance`] for an endpoint; `session::attempt` leases a
 //!    connection from [`net::pool`] or opens one, and the head [`http::h1::encode`] wrote leaves in
 //!    one write with the body bytes that were there already.
 //! 4. The upload runs while the answer is awaited: [`relay`].

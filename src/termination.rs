@@ -27,7 +27,7 @@ pub enum Ender {
     Rule = b'R',
     /// This machine: out of descriptors, ports or memory.
     Machine = b'L',
-    /// This process: a drain, or a deadline for the whole, cut it.
+    /// This process: a drain, or the end of the process, cut it.
     Drain = b'D',
 }
 

@@ -113,6 +113,6 @@ fn an_old_process_that_speaks_another_version_is_passed_over() {
     let (new, to_new) = newcomer(&chain, "older");
     let hello = b"{\"Hello\":{\"version\":2,\"pid\":1,\"age_millis\":1}}";
     to_new.send(hello, &[], SendFlags::empty()).unwrap();
-    eventually("it is passed over", || new.says("somebody came who does not hand over"));
+    eventually("it is passed over", || new.says("ignored a connection that is not a handover"));
     assert!(to_new.receive().unwrap().is_none());
 }

@@ -41,7 +41,7 @@ fn a_peer_that_sends_nothing_or_an_unknown_message_is_ignored() {
     let stranger = Socket::new(Domain::UNIX, Type::SEQPACKET, None).unwrap();
     stranger.connect(&SockAddr::unix(meeting).unwrap()).unwrap();
     stranger.send(b"hello").unwrap();
-    eventually("it is passed over", || next.says("somebody came who does not hand over"));
+    eventually("it is passed over", || next.says("ignored a connection that is not a handover"));
     chain.running.signal("QUIT");
     assert_eq!(chain.running.end().0, Some(0));
     assert_eq!(text(&mut Client::connect(next.address())), "o");

@@ -9,7 +9,7 @@
 //! ```text
 //! 192.0.2.7 - - [21/Nov/2026:13:48:17 +0000] "GET /x HTTP/1.1" 200 123 "referer" "user agent"
 //! host="a.example" route="a.example/x" upstream="app" tried=10.0.0.1:80,10.0.0.2:80 retries=1
-//! up=310 down=123 spliced=0 head=0.000010 queue=- connect=0.000200 first_byte=0.001000
+//! up=310 down=123 spliced=0 head=0.000010 queue=0.000000 connect=0.000200 first_byte=0.001000
 //! total=0.001300 end=-- id=- tls=- peer=192.0.2.7
 //! ```
 //!

@@ -1,7 +1,7 @@
 //! `/metrics`, in the text format of Prometheus.
 //!
-//! Series: some 130, 5 more for each route, 1 for each upstream, 12 for each endpoint. Nothing that a client sends becomes a
-//! label.
+//! Series: some 130, 5 more for each route, 1 for each upstream, 12 for each endpoint. Nothing that a
+//! client sends becomes a label.
 
 use std::collections::HashMap;
 use std::sync::Arc;

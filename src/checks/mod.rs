@@ -113,7 +113,7 @@ impl Checks {
         Ok(Self { plans, thread })
     }
 
-    /// Checks the endpoints of another plan. Those that stay are not asked anew.
+    /// Checks the endpoints of another plan. Those that stay are not checked again for that.
     pub(crate) fn adopt(&self, plan: Arc<Plan>) {
         if self.plans.send(plan).is_err() {
             log::error!("endpoints are not checked any more: the checks have ended");

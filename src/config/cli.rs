@@ -163,9 +163,11 @@ pub struct Flags {
     /// Maximum time to finish requests in progress after SIGTERM
     #[arg(long, value_name = "TIME", default_value = "30s", help_heading = "Timeouts")]
     pub drain_timeout: String,
-    /// How long to go on accepting after SIGTERM, with /readyz 503, before what runs is finished
+    /// How long to go on accepting after SIGTERM, with /readyz 503, before requests in progress are
+    /// finished and the process exits
     ///
-    /// For whatever sends connections to notice. Another signal ends the wait. 0s: not at all.
+    /// Gives load balancers time to notice. SIGTERM or SIGQUIT ends the wait and the drain begins;
+    /// SIGINT ends the process. 0s: not at all.
     #[arg(long, value_name = "TIME", default_value = "0s", help_heading = "Timeouts")]
     pub shutdown_delay: String,
 
@@ -176,7 +178,7 @@ pub struct Flags {
     #[arg(long, value_name = "N", default_value = "100", help_heading = "Limits")]
     pub max_fields: String,
     /// Maximum number of client connections; more wait in the kernel's queue
-    /// [default: as many as RLIMIT_NOFILE, raised to its hard limit, allows]
+    /// [default: half of the file descriptors left after threads and listeners]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub max_connections: Option<String>,
     /// Maximum number of connections per client address; more are reset

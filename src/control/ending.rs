@@ -37,11 +37,12 @@ impl<'a> Ending<'a> {
         Self { workers, access_log, error_log, signals }
     }
 
-    /// Goes on accepting for as long as is configured, or until another signal comes: whatever sends
-    /// connections must learn that they are to go elsewhere. Whether to end at once then.
+    /// Goes on accepting for as long as is configured, or until another signal to end comes: load
+    /// balancers in front must notice that connections are to go elsewhere. Whether to end at once
+    /// then.
     pub(super) fn delay(&self, delay: Duration) -> bool {
         systemd::tell(SystemdState::Stopping);
-        log::info!("not ready any more, accepting for another {delay:?}; a signal ends the wait");
+        log::info!("not ready any more, accepting for another {delay:?}; SIGTERM ends the wait");
         let deadline = Instant::now() + delay;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -106,7 +107,7 @@ impl<'a> Ending<'a> {
             }
             ControlCommand::Reload => log::warn!("not reloaded: draining"),
             ControlCommand::ReloadFor(_, outcome) => {
-                // Whoever asked may have gone.
+                // The client that asked may have gone.
                 let _ = outcome.send(Err(vec!["draining".to_owned()]));
             }
             ControlCommand::Ignored => log::warn!("SIGUSR2 has no meaning here: ignored"),

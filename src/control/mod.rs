@@ -1,5 +1,4 @@
-//! The control thread: starts the workers, checks the endpoints, reloads, and ends it all on a
-//! signal.
+//! The control thread: starts the workers and the checks, reloads, and ends it all on a signal.
 
 pub(crate) mod carry_over;
 mod ending;
@@ -40,7 +39,7 @@ use upgrade::takeover::Takeover;
 
 /// What a balancer is started with besides its configuration.
 pub struct RunOptions {
-    /// Reads the configuration anew for a reload.
+    /// Reads the configuration again for a reload.
     pub loader: Loader,
     /// Whom to become.
     pub identity: Option<Identity>,
@@ -181,7 +180,7 @@ impl Control {
                         Reload::Preview => preview(&self.running, next),
                     };
                     systemd::tell(SystemdState::Ready);
-                    // Whoever asked may have gone.
+                    // The client that asked may have gone.
                     let _ = outcome.map(|outcome| outcome.send(told));
                 }
                 Loaded::Interrupted(asked) => return self.end(&asked),

@@ -1,4 +1,4 @@
-//! The file that names this process. Whoever holds the lock on it (flock(2)) owns it: nobody else
+//! The file that names this process. The process that holds the lock on it (flock(2)) owns it: nobody else
 //! writes or removes it, and a process that hands over passes the lock on with the file. It is made
 //! under a name that nobody can guess and put in place whole; no symbolic link is followed.
 

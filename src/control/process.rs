@@ -108,7 +108,7 @@ pub enum Background {
 /// A process that goes on in the background, and has not said so yet.
 pub struct Daemon(());
 
-/// Goes on in the background: starts this program anew as the leader of a session of its own, and
+/// Goes on in the background: starts this program again as the leader of a session of its own, and
 /// waits until that says it is ready, or ends.
 pub fn enter_background() -> io::Result<Background> {
     if std::env::var_os(DAEMON).is_some() {
@@ -136,7 +136,7 @@ impl Daemon {
     /// is where it logs.
     pub fn ready(self, errors: Errors) -> io::Result<()> {
         let mut out = io::stdout().lock();
-        // Whoever started it may have gone; that is no reason to end.
+        // The process that started it may have gone; that is no reason to end.
         let _ = writeln!(out, "{READY}").and_then(|()| out.flush());
         let null = fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
         rustix::stdio::dup2_stdin(&null)?;

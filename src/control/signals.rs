@@ -1,7 +1,7 @@
 //! The signals of this process. They are blocked in every thread from the first line of `main`, and one
 //! thread takes them as they come: nothing is lost while the process starts, and none has its default
 //! action, which would end it. SIGHUP reloads, SIGUSR1 reopens the log files, SIGQUIT hands over;
-//! SIGTERM drains; SIGINT, or a second signal, ends at once (as systemd and people expect).
+//! SIGTERM drains; SIGINT, or a second signal that ends, ends at once (as systemd and people expect).
 
 use std::io;
 use std::sync::Arc;
@@ -142,8 +142,8 @@ fn exit(code: i32) {
     std::process::exit(code);
 }
 
-/// Takes note of children that have ended, where this is init: nobody else would. Not before somebody
-/// attends: until then a process that goes on in the background is waited for by name.
+/// Reaps ended children if this process is PID 1, but only once commands are being handled: until
+/// then a process that goes on in the background is waited for by its PID.
 fn reap(is_attended: &AtomicBool) {
     if is_init() && is_attended.load(Ordering::SeqCst) {
         while let Ok(Some(_)) = waitpid(None, WaitOptions::NOHANG) {}

@@ -1,5 +1,4 @@
-//! What is true of a balancer at work, for whoever asks: the control thread writes it down, the admin
-//! thread reads it, and no worker knows of it.
+//! What is true of a balancer at work: the control thread writes it down, the admin thread reads it, and no worker knows of it.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +18,8 @@ use crate::plan::Plan;
 pub(crate) enum ServingPhase {
     /// Taking connections.
     Serving,
-    /// Taking no more, finishing what has begun.
+    /// About to end: during the shutdown delay connections are still accepted, then what has begun
+    /// is finished.
     Draining,
 }
 
@@ -105,12 +105,12 @@ impl ControlState {
         self.lock().refused = Some(reasons.join("\n"));
     }
 
-    /// No more connections are taken from now on.
+    /// The process has begun to end: connections are accepted for the shutdown delay only.
     pub(crate) fn drains(&self) {
         self.lock().phase = ServingPhase::Draining;
     }
 
-    /// A panic elsewhere leaves whole facts behind.
+    /// The facts are whole even if the lock is poisoned by a panic elsewhere.
     fn lock(&self) -> MutexGuard<'_, ControlSnapshot> {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }

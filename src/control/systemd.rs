@@ -17,7 +17,7 @@ use crate::address::Address;
 pub(crate) enum SystemdState {
     /// It accepts connections.
     Ready,
-    /// It reads its configuration anew.
+    /// It reads its configuration again.
     Reloading,
     /// It ends when what runs has.
     Stopping,
@@ -37,14 +37,16 @@ pub(crate) fn tell(stage: SystemdState) {
     }
 }
 
-/// Says that the process is well for as long as every worker answers, if that is asked for
+/// Says that the process is alive for as long as every worker answers, if that is asked for
 /// (`WatchdogSec=`): on a thread of its own, since the others may have to wait for files or names.
 pub(crate) fn watch(workers: WorkerHandles) -> io::Result<()> {
     let Some(interval) = sd_notify::watchdog_enabled() else { return Ok(()) };
     let watching = move || {
         loop {
             if let Some(index) = workers.stuck(interval / 4) {
-                log::error!("worker {index} does not answer; systemd is not told that all is well");
+                log::error!(
+                    "worker {index} does not answer; systemd is not told that the process is alive"
+                );
             } else if sd_notify::notify(&[NotifyState::Watchdog]).is_err() {
                 return;
             }

@@ -26,7 +26,7 @@ const WIDER: Limits = Limits { head_bytes_max: 8192, fields_max: 48 };
 const INPUT_BYTES_MAX: usize = 8192;
 
 /// A head is found wherever its bytes are split; if it is accepted, hyper sees the same in it,
-/// and it says the same once it has been written anew.
+/// and it says the same once it has been written again.
 pub fn request_head(data: &[u8]) {
     let data = &data[..data.len().min(INPUT_BYTES_MAX)];
     let bytes = &data[leading_blank(data)..];
@@ -371,7 +371,7 @@ fn admit(bytes: &[u8], emit: Emit, cuts: &[usize]) -> Result<Admission, Reject> 
     Ok(Admission { written, data, trailers, rest, is_done: chunked.is_done() })
 }
 
-/// What a body is written as, its data, and what is left behind it.
+/// What a body is written as, its data, and what is left after it.
 struct Passed {
     written: Vec<u8>,
     /// `None` if it was cut short or refused.

@@ -47,11 +47,11 @@ pub struct Answered {
 pub struct Observed {
     /// The requests, in order; at most the last one was cut short.
     pub seen: Vec<Seen>,
-    /// Why it refused what stands behind them, if it did.
+    /// Why it refused what stands after them, if it did.
     pub refused: Option<String>,
 }
 
-/// How a connection goes on behind the bytes that are given.
+/// How a connection goes on after the bytes that are given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
     /// Not at all, for now.
@@ -95,7 +95,7 @@ pub fn requests(bytes: &[u8]) -> Observed {
         Some(Err(_)) if seen.iter().any(|request: &Seen| request.body.is_none()) => None,
         Some(Err(error)) => Some(error.to_string()),
         Some(Ok(())) => None,
-        None => Some("hyper waits for ever".to_owned()),
+        None => Some("hyper waits forever".to_owned()),
     };
     Observed { seen, refused }
 }

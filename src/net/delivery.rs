@@ -54,7 +54,7 @@ impl Delivery {
         Some(Self { acknowledged, sent: info.tcpi_bytes_sent, is_over })
     }
 
-    /// What is known of all that was written behind the first `carried` bytes.
+    /// What is known of all that was written after the first `carried` bytes.
     ///
     /// Undelivered: nothing of it ever left this machine. Or the peer ended the connection in order,
     /// with a FIN that acknowledges none of it, and then its kernel answered it with a reset, as it

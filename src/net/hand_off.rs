@@ -21,7 +21,7 @@ use crate::proxy_protocol::Header;
 /// How long the other process may take to make room for a connection.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Between two tries while it does not: rare, and over when it has read.
+/// Between two tries while it does not: rare, and ends once the other process has read.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// What is said of a connection that goes along.

@@ -98,7 +98,7 @@ impl ConnectionLimiter {
         self.room.notify_one();
     }
 
-    /// A panic elsewhere leaves a plain count behind, which is as good as any.
+    /// A panic elsewhere poisons the lock, but the count is still a valid count.
     fn clients(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, usize>> {
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }

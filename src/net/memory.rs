@@ -1,6 +1,6 @@
 //! Connections that exist in memory only, and behave as TCP does on Linux: what simulations run on.
 //!
-//! Bytes are read in the pieces they were written in. A peer that goes away leaves an end behind
+//! Bytes are read in the pieces they were written in. A peer that goes away leaves an end
 //! what it wrote, or a reset if it had not read everything; what is written to it then is taken
 //! and answered with a reset.
 

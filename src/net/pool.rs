@@ -93,7 +93,7 @@ impl Pool {
         self.idle.drain(..half);
     }
 
-    /// Takes all out that have nothing to hide: quiet, and sure to have been answered whole.
+    /// Takes out all that are quiet and whose last answer was certainly complete.
     pub fn take(&mut self, now: Instant) -> Vec<Lease> {
         let all = std::mem::take(&mut self.idle).into_iter();
         let ready = all.filter(|idle| idle.ready <= now);

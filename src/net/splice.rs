@@ -35,7 +35,7 @@ pub const PIPES_MAX: usize = 64;
 /// have 1024 take a quarter of them.
 const DESCRIPTORS_PER_PIPE: u64 = 256;
 
-/// How often nobody asks the kernel for another pipe after it has refused one.
+/// How many requests for a pipe are skipped after a refusal.
 const REFUSED_FOR: u32 = 1000;
 
 /// The kernel's default. It makes smaller ones for a user who has too many; they hold so little that
@@ -47,7 +47,7 @@ const PIPE_BYTES_MIN: usize = 64 * 1024;
 pub enum Filled {
     /// They are in this pipe, one at least.
     Pipe(Pipe),
-    /// There is something, but it must be read: the end, bytes behind urgent data, or anything while
+    /// There is something, but it must be read: the end, bytes after urgent data, or anything while
     /// there is no pipe.
     Unavailable,
 }
@@ -168,7 +168,7 @@ impl Pipe {
         let Store::Kernel { write, .. } = &self.store else { return Ok(0) };
         let flags = SpliceFlags::NONBLOCK;
         self.held = match retry_on_intr(|| splice(socket, None, write, None, most, flags)) {
-            // Urgent data is a mark that splice never passes: bytes may lie behind it.
+            // Urgent data is a mark that splice never passes: bytes may lie after it.
             Err(Errno::AGAIN) if holds_bytes(socket) => 0,
             taken => taken?,
         };

@@ -420,7 +420,7 @@ fn poll_write(socket: &impl Socket, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<
 /// Waits until `socket` is ready, and moves bytes once. `work` says how many moved and how many
 /// could have: if that was more, the kernel has no more to give or to take, and the reactor is told
 /// to wait for news without another call that would only say so. (A read also ends at urgent data;
-/// what lies behind it then waits for more to come.)
+/// what lies after it then waits for more to come.)
 fn poll_moved(
     socket: &impl Socket,
     interest: Interest,

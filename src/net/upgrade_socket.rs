@@ -55,7 +55,7 @@ impl UpgradeSocket {
     pub fn at(path: &Path, owner: Owner) -> io::Result<Self> {
         let bind = || {
             let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
-            // Whoever may connect may be given every connection there is: nobody but us may, from the
+            // A process that may connect may be given every connection there is: nobody but us may, from the
             // moment it is there.
             let before = umask(Mode::RWXG | Mode::RWXO | Mode::XUSR);
             let bound = socket.bind(&SockAddr::unix(path)?);
@@ -108,7 +108,7 @@ impl Drop for UpgradeSocket {
 }
 
 impl Channel {
-    /// Joins whoever waits at a path, if somebody does and takes us in at once.
+    /// Connects to the process that waits at a path, if there is one and it accepts at once.
     pub fn join(path: &Path) -> io::Result<Option<Self>> {
         let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
         socket.set_nonblocking(true)?;

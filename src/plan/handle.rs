@@ -12,8 +12,8 @@ use crate::drain::DrainPhase;
 use crate::net::hand_off::{HandOff, HandOffClosed, HandedOff};
 use crate::net::stream::Stream;
 
-/// The services of one worker under the plan that is in force now. A session takes them anew for
-/// each request, and keeps those it has until that has ended.
+/// The services of one worker under the plan that is in force now. A session takes those in force
+/// for each request, and keeps them until the request has ended.
 pub struct PlanHandle {
     context: RefCell<Rc<WorkerContext>>,
     hand_off: RefCell<Option<Rc<HandOff>>>,

@@ -139,7 +139,7 @@ impl Body {
     }
 }
 
-/// Moves what is left of `body`: first what `buffer` holds, then what `from` brings. Bytes behind
+/// Moves what is left of `body`: first what `buffer` holds, then what `from` brings. Bytes after
 /// the end of the body stay in `buffer`.
 pub async fn relay(
     body: &mut Body,
@@ -233,7 +233,7 @@ mod tests {
     }
 
     /// However far it came: a retry would send the rest without them, and what the client sends
-    /// behind the body would be read as body.
+    /// after the body would be read as body.
     #[tokio::test]
     async fn what_was_taken_unseen_counts_as_passed_when_its_sink_breaks() {
         let (source, client) = Memory::pair(100);

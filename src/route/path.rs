@@ -39,7 +39,7 @@ pub fn strip<'a>(sent: &'a [u8], normal: &'a [u8], prefix: &str) -> Option<&'a [
     Some(literal.unwrap_or(rest))
 }
 
-/// What stands behind a prefix of whole segments: `/img` is none of `/img../x`.
+/// What stands after a prefix of whole segments: `/img` is none of `/img../x`.
 fn without<'a>(path: &'a [u8], prefix: &str) -> Option<&'a [u8]> {
     let rest = path.strip_prefix(prefix.as_bytes()).filter(|_| path.starts_with(b"/"))?;
     matches!(rest, [] | [b'/', ..]).then_some(rest)

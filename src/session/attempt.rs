@@ -79,8 +79,8 @@ const VERDICT_TIMEOUT: Duration = Duration::from_millis(250);
 /// Between two looks.
 const VERDICT_INTERVAL: Duration = Duration::from_millis(1);
 
-/// How far a request has come that was written to a connection behind its first `carried` bytes,
-/// when that ended without any byte of an answer.
+/// How far a request got that was written after the first `carried` bytes of a connection, when that
+/// ended without any byte of an answer.
 pub async fn progress_of_unanswered(
     stream: &Stream,
     carried: u64,

@@ -35,7 +35,7 @@ struct Announced {
 }
 
 impl ClientInfo {
-    /// Whoever opened the connection.
+    /// The peer that opened the connection.
     pub fn direct(peer: Peer) -> Self {
         Self { client: peer, announced: None }
     }

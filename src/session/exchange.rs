@@ -63,7 +63,7 @@ pub async fn run(
         };
         record::failure(context, target, failure.fault, failure.was_stale);
         if let Some(request_log) = request.timing.request_log() {
-            request_log.fail(failure.fault);
+            request_log.end_by_fault(failure.fault);
         }
         let idempotent = request.traits.method.is_idempotent();
         if let Some(next) = failure.begun {
@@ -119,7 +119,7 @@ async fn answer_none(
 
 fn no_endpoint(none: NoneLeft, last: Option<Fault>) -> Reply {
     match (last, none) {
-        (Some(fault), _) => Reply::new(fault.status().unwrap_or(502), fault.phrase()),
+        (Some(fault), _) => after_fault(fault, fault.status().unwrap_or(502)),
         (None, NoneLeft::AllDown) => unavailable("every endpoint of this route is down"),
         (None, NoneLeft::AllDrained) => {
             unavailable("every endpoint of this route has been taken out of service")
@@ -132,6 +132,12 @@ fn unavailable(phrase: &'static str) -> Reply {
     Reply { retry_after: Some(RETRY_AFTER), ..Reply::new(503, phrase) }
 }
 
+/// What this machine is out of may soon be there again.
+fn after_fault(fault: Fault, status: u16) -> Reply {
+    let retry_after = (fault.side == Side::Local).then_some(RETRY_AFTER);
+    Reply { status, phrase: fault.phrase(), retry_after }
+}
+
 async fn answer_fault(
     client: &mut ClientConnection<'_>,
     request: &mut Request,
@@ -142,9 +148,7 @@ async fn answer_fault(
         context.metrics.rejects[reject as usize].add(1);
     }
     let Some(status) = fault.status() else { return AfterExchange::Close };
-    let retry_after = (fault.side == Side::Local).then_some(RETRY_AFTER);
-    let reply = Reply { status, phrase: fault.phrase(), retry_after };
-    answer(client, request, context, reply).await
+    answer(client, request, context, after_fault(fault, status)).await
 }
 
 /// Answers the request ourselves. The connection goes on if all of the request has been read.
@@ -274,5 +278,23 @@ fn give_back(context: &WorkerContext, target: AttemptTarget, lease: Lease, rest:
         Ok(()) => {}
         Err(NotPooled::Full) => metrics.pool_full.add(1),
         Err(NotPooled::NotQuiet) => metrics.pool_not_quiet.add(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_503_says_when_to_retry() {
+        let local = Fault::upstream(Stage::Connect, Kind::Exhausted);
+        assert_eq!(local.side, Side::Local);
+        for none in [NoneLeft::AllDown, NoneLeft::AllDrained, NoneLeft::AllTried] {
+            let reply = no_endpoint(none, Some(local));
+            assert_eq!((reply.status, reply.retry_after), (503, Some(RETRY_AFTER)), "{none:?}");
+        }
+        let refused = Fault::upstream(Stage::Connect, Kind::Refused);
+        let reply = no_endpoint(NoneLeft::AllTried, Some(refused));
+        assert_eq!((reply.status, reply.retry_after), (502, None));
     }
 }

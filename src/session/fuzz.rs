@@ -29,7 +29,7 @@ const QUIET_LIMIT: Duration = Duration::from_secs(5 * 2 + 60 + 60 + 30);
 /// The same after its client has reset the connection.
 const RESET_LIMIT: Duration = Duration::from_secs(1);
 
-/// The same behind a 101.
+/// The same after a 101.
 const TUNNEL_LIMIT: Duration = Duration::from_secs(3600 + 60);
 
 /// A session between peers that follow `data` as a script ([`Script::read`]): it ends, it panics
@@ -65,7 +65,7 @@ struct Believed {
     /// Its chunks; the part of them that is understood if they are not whole.
     chunks: Option<Chunks>,
     is_whole: bool,
-    /// Where the bytes behind it begin in what the client sent.
+    /// Where the bytes after it begin in what the client sent.
     end: usize,
 }
 
@@ -211,7 +211,7 @@ fn refuse_what_hyper_refuses(bytes: &[u8], count: usize) {
 }
 
 /// A request must not be written to a connection before the answers to all earlier ones have come
-/// whole, nor when anything has come behind them.
+/// whole, nor when anything has come after them.
 fn refuse_dirty(origin: &Exchanged, at: usize, methods: &[&str]) {
     let mut writes = origin.outward.writes.iter();
     let (_, sent) = *writes.find(|(before, _)| *before == at).expect("a request begins a write");
@@ -342,7 +342,7 @@ fn is_ours(answer: &Answered, method: &str) -> bool {
         && (named || (method == "HEAD" && body.is_empty()))
 }
 
-/// Behind a 101 each side gets what the other sent behind its head, and nothing else.
+/// After a 101 each side gets what the other sent after its head, and nothing else.
 fn check_tunnel(
     index: usize,
     down: &[u8],

@@ -47,7 +47,7 @@ use crate::relay::copy::Meter;
 use crate::relay::head::read_head;
 use crate::route;
 
-/// Serves a connection until it ends. While parked it holds no buffer and this small state only;
+/// Serves a connection until it ends. While parked it holds no buffer, only this small state;
 /// the work on a request is boxed and gone when the next wait begins.
 /// `early` is what has come already.
 pub fn serve(
@@ -290,8 +290,8 @@ async fn read_request(
     read_head(from, input, Scan::request(), limits, meter).await.map(Arrival::Request)
 }
 
-/// Turns the head at the front of the input, so long, and what is here of the body, into what is sent
-/// to an endpoint. `local` is the address the client connected to.
+/// Turns the head, the first `length` bytes of the input, and the part of the body that has arrived,
+/// into what is sent to an endpoint. `local` is the address the client connected to.
 pub(super) fn prepare(
     (input, length): (&mut Buffer, usize),
     client_info: &ClientInfo,
@@ -401,7 +401,7 @@ fn real_ip(client: Peer, client_info: &ClientInfo, trusted: bool) -> Peer {
     client.filter(|_| is_told && client != client_info.peer())
 }
 
-/// Who a request is from: behind a trusted proxy, whom it names.
+/// The client a request is from: the one that a trusted proxy names, if it came from one.
 fn real_client(
     head: &RequestHead<'_, '_>,
     client_info: &ClientInfo,
@@ -441,7 +441,7 @@ fn request_id<'a>(head: &RequestHead<'a, '_>) -> Option<&'a [u8]> {
     (is_request_id(id) && is_for_all && named.next().is_none()).then_some(id)
 }
 
-/// Answers what could not be read as a request; nothing behind it is looked at.
+/// Answers what could not be read as a request; nothing after it is looked at.
 async fn refuse(
     client: &mut ClientConnection<'_>,
     context: &WorkerContext,
@@ -451,7 +451,7 @@ async fn refuse(
     record::refusal(context, fault);
     if let Some(request_log) = &mut timing.request_log {
         request_log.read_odd(client.input.filled());
-        request_log.fail(fault);
+        request_log.end_by_fault(fault);
     }
     let Some(status) = fault.status() else { return AfterExchange::Close };
     record::response(context, route, timing.request_log(), status);

@@ -39,7 +39,7 @@ use h1::Wait;
 use request_log::RequestLog;
 use tcp::Relay;
 
-/// Serves a connection that has just been accepted, or resets it if there are too many of its client.
+/// Serves a connection that has just been accepted, or resets it if its client already has too many.
 /// A trusted proxy is no client: its connections carry the requests of many.
 pub fn admit(
     mut stream: Stream,
@@ -56,8 +56,8 @@ pub fn admit(
     spawn(Accepted::new(stream, peer, permit, listener));
 }
 
-/// Serves a connection that has just been accepted, as a task of its own: how large that is, is
-/// what an idle client costs, so it is no larger than what the listener is for.
+/// Serves a connection that has just been accepted, as a task of its own: its size is the memory
+/// cost of an idle client, so it is no larger than what the listener is for.
 pub fn spawn(accepted: Accepted) -> JoinHandle<()> {
     let kind = accepted.listener.kind();
     if kind == ListenerKind::HTTP {
@@ -119,7 +119,7 @@ fn log_refusal(context: &WorkerContext, proxy: Peer, early: &Buffer, fault: Faul
         RequestLog::begin(context, (proxy, proxy), Protocol::Tcp, Instant::now())
     {
         request_log.read_odd(early.filled());
-        request_log.fail(fault);
+        request_log.end_by_fault(fault);
         if early.is_empty() && !matches!(fault.kind, Kind::Rejected(_)) {
             request_log.discard();
         }

@@ -19,7 +19,7 @@ use crate::upstream::{Traffic, Upstream};
 pub struct AttemptTarget {
     /// The upstream.
     pub upstream: UpstreamId,
-    /// The endpoint behind it.
+    /// The endpoint of it that is tried.
     pub endpoint: EndpointId,
     /// When the attempt began.
     pub started: Instant,
@@ -50,7 +50,8 @@ pub fn response(
     }
 }
 
-/// The endpoint accepted a connection, which is all that can be said of one that is not looked into.
+/// The endpoint accepted a connection, which is all that can be said of a connection whose bytes are
+/// not parsed.
 pub fn accepted(context: &WorkerContext, target: AttemptTarget) {
     let upstream = context.plan.upstream(target.upstream);
     let health = upstream.endpoint(target.endpoint).health();

@@ -45,7 +45,7 @@ pub struct RequestLog {
     fate: Fate,
 }
 
-/// What becomes of a draft in the end.
+/// Whether the line is written when this is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Written,
@@ -92,8 +92,8 @@ impl RequestLog {
         self.facts.get_mut().timers.head = Some(took);
     }
 
-    /// Keeps what the line is to say of the head, which is from `client`, and finds a name for the request: what its client
-    /// calls it, if that counts, or one of our own.
+    /// Keeps what the line is to say of the head, which is from `client`, and the request's identifier:
+    /// `theirs`, if that counts, or a generated one.
     pub fn read(&mut self, head: &RequestHead<'_, '_>, client: Peer, theirs: Option<&[u8]>) {
         let facts = self.facts.get_mut();
         facts.client = client;
@@ -187,7 +187,7 @@ impl RequestLog {
     }
 
     /// So many bytes of interim answers went before that, and have not been counted yet.
-    pub fn behind(&self, bytes: u64) {
+    pub fn after_interim(&self, bytes: u64) {
         self.answer_from.set(self.answer_from.get() + bytes);
     }
 
@@ -207,13 +207,13 @@ impl RequestLog {
         self.ended.set(now);
     }
 
-    /// A fault has ended it, or the attempt under way.
-    pub fn fail(&self, fault: Fault) {
+    /// A fault has ended the request, or the attempt under way.
+    pub fn end_by_fault(&self, fault: Fault) {
         self.end(fault.termination(), None);
     }
 
-    /// A tunnel has broken.
-    pub fn sever(&self, side: Side, kind: Kind) {
+    /// An error of this kind on this side has ended the tunnel.
+    pub fn end_tunnel_by(&self, side: Side, kind: Kind) {
         self.end(tunnel_termination(side, kind), None);
     }
 }

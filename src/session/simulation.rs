@@ -334,7 +334,7 @@ fn answer_dial(
     }
 }
 
-/// Does what the script says, reading beside it, and goes on reading behind it.
+/// Does what the script says, reading beside it, and goes on reading after it.
 async fn play(memory: Memory, steps: Vec<Step>, moments: Rc<Moments>) {
     let (is_deaf, arrivals, change) = (Cell::new(false), Cell::new(0_u64), Notify::new());
     let listening = async {
@@ -359,7 +359,7 @@ async fn play(memory: Memory, steps: Vec<Step>, moments: Rc<Moments>) {
             Goes::Away => Err(()),
         }
     };
-    // Whoever goes away stops listening at once.
+    // A peer that goes away stops listening at once.
     let _ = tokio::try_join!(acting, async {
         listening.await;
         Ok(())

@@ -112,7 +112,7 @@ async fn open(
             Err(fault) => {
                 record::failure(context, target, fault, false);
                 if let Some(request_log) = request_log {
-                    request_log.fail(fault);
+                    request_log.end_by_fault(fault);
                 }
                 if fault.side == Side::Client {
                     return None;

@@ -248,7 +248,7 @@ impl Transfer<'_> {
     fn answered(&self, status: u16) {
         record::response(self.context, self.route, self.request_log, status);
         if let Some(request_log) = self.request_log {
-            request_log.behind(self.down.bytes());
+            request_log.after_interim(self.down.bytes());
         }
     }
 

@@ -1,4 +1,4 @@
-//! Bytes that go both ways unseen: behind a 101, or over a connection that is no HTTP to us.
+//! Bytes that go both ways unseen: after a 101, or over a connection that is no HTTP to us.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub struct TunnelBroken;
 
 /// Relays until both sides have ended. `early` is what has come from the client and from the
 /// endpoint already; `limit` is how long both may be silent. Until then the end of either connection,
-/// be it with the process, is a reset.
+/// even because the process ends, is a reset.
 pub async fn run(
     Ends { client, upstream }: Ends<'_>,
     early: (Buffer, Buffer),
@@ -61,7 +61,7 @@ pub async fn run(
         Err(_) => (Side::Client, Kind::TimedOut),
     };
     if let Some(request_log) = request_log {
-        request_log.sever(side, kind);
+        request_log.end_tunnel_by(side, kind);
     }
     Err(TunnelBroken)
 }

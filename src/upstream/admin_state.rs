@@ -10,7 +10,7 @@ use super::watchers::{Changes, Watchers};
 pub enum AdminMode {
     /// As its health allows.
     Ready,
-    /// No new ones; it is well, and what is under way goes on.
+    /// No new ones; it counts as healthy if it is, and what is under way goes on.
     Drained,
     /// No new ones, and it does not count as well.
     Down,
@@ -27,8 +27,8 @@ impl AdminMode {
     }
 }
 
-/// The mode in force and when it was set, in one word: read for each request, hence relaxed. Whoever
-/// watches it is told of each change.
+/// The mode in force and when it was set, in one word: read for each request, hence relaxed.
+/// Watchers are told of each change.
 #[derive(Debug, Default)]
 pub struct AdminState {
     word: AtomicU64,

@@ -1,4 +1,4 @@
-//! One address behind a route.
+//! One address of an upstream.
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -20,7 +20,7 @@ pub struct Endpoint {
     pub scheme: Scheme,
     /// Where it is: of a name, one of its addresses.
     pub address: Address,
-    /// Its share of the requests, 1–1000, relative to the others behind the same route.
+    /// Its share of the requests, 1–1000, relative to the others of the same upstream.
     pub weight: NonZeroU16,
     /// Whether it is there for every request.
     pub role: Role,
@@ -47,7 +47,7 @@ impl Scheme {
 /// When an endpoint gets requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Whenever it is well.
+    /// Whenever it is healthy.
     Primary,
     /// When no primary one is.
     Backup,

@@ -1,4 +1,4 @@
-//! What has gone wrong with an endpoint lately, for whoever asks why it is out.
+//! What has gone wrong with an endpoint lately, to say why it is out.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -42,7 +42,7 @@ impl fmt::Display for Failed {
 
 /// The last failures, and when the endpoint last became another one by its health.
 ///
-/// A lock, since nobody comes here for a request that is well.
+/// A lock is fine: successful requests never take it.
 #[derive(Debug, Default)]
 pub struct Failures(Mutex<Kept>);
 
@@ -83,7 +83,7 @@ impl Failures {
         self.kept().turned
     }
 
-    /// A panic elsewhere leaves whole entries behind.
+    /// The entries are whole even if the lock is poisoned by a panic elsewhere.
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,7 +4,7 @@
 //! Pure: the time is an argument, and transitions are returned, not logged.
 //! Which endpoint to use, when to check one and what to do when all are
 //! ejected is decided elsewhere. The word guards no other memory, so every
-//! access to it is relaxed; whoever watches it is told after each change that
+//! access to it is relaxed; watchers are told after each change that
 //! may decide whether the endpoint is picked.
 
 use std::num::NonZeroU8;
@@ -77,7 +77,7 @@ impl Health {
     /// Claims the single trial request of an ejected endpoint whose time has
     /// passed; false if none is due or another worker was first. The claim
     /// lapses after `fail_timeout`, lest a trial that never reports bar the
-    /// endpoint for ever. The trial's `started` must not be before `now`.
+    /// endpoint forever. The trial's `started` must not be before `now`.
     pub fn claim_trial(&self, now: Tick, thresholds: &Thresholds) -> bool {
         self.update(|word| word.claim_trial(now, thresholds))
     }

@@ -81,7 +81,7 @@ pub enum CheckVerdict {
 pub enum Admission {
     /// Any request.
     Open,
-    /// A single request, by whoever wins [`Health::claim_trial`](super::health::Health::claim_trial).
+    /// A single request, by the caller that wins [`Health::claim_trial`](super::health::Health::claim_trial).
     TrialDue,
     /// None, unless all endpoints are ejected.
     Ejected,

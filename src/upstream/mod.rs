@@ -1,4 +1,4 @@
-//! The endpoints behind a route, and which of them a request goes to.
+//! The endpoints of an upstream, their health and their settings.
 
 pub mod admin_state;
 pub mod endpoint;
@@ -22,7 +22,7 @@ use settings::{Check, Keeping, Policy, ServerErrors, UpstreamTimeouts};
 /// Endpoints that can stand in for each other, and how they are used; shared by all workers.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    /// Its own, or that of the route or the listener it is behind.
+    /// Its own, or that of the route or the listener it belongs to.
     pub name: Box<str>,
     /// Where its requests go.
     pub endpoints: Arc<EndpointSet>,

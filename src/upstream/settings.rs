@@ -60,6 +60,6 @@ pub enum Check {
     Off,
     /// By opening a connection.
     Tcp,
-    /// By GET of this path: 200–399 is well.
+    /// By GET of this path: 200–399 is healthy.
     Http(String),
 }

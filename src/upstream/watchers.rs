@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 pub struct Changes(Arc<AtomicU64>);
 
 impl Changes {
-    /// How many there have been. What had changed by then is seen by whoever reads it afterwards.
+    /// How many there have been. What had changed by then is seen by anyone who reads it afterwards.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.0.load(Ordering::Acquire)

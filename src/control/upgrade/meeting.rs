@@ -52,7 +52,7 @@ pub(crate) fn offer(
     let config = running.config();
     let Some(path) = &config.upgrade_sock else { return Offered::Nowhere };
     let limit = config.upgrade_timeout;
-    log::info!("handing over to who comes to {} within {limit:?}", path.display());
+    log::info!("waiting up to {limit:?} at {} for a new process to take over", path.display());
     let mut watch = PollUntil { deadline: Instant::now() + limit, signals };
     let mut unwelcome = None;
     let join = || {

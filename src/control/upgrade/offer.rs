@@ -114,7 +114,7 @@ fn confirmed(channel: &Channel) -> io::Result<bool> {
     }
 }
 
-/// Says that nothing has come of the offer, to whoever still listens.
+/// Tells the new process, if it still listens, that nothing has come of the offer.
 pub(crate) fn withdraw(channel: &Channel) {
     let limited = channel.set_limit(Some(WITHDRAWAL_LIMIT));
     let _ = limited.and_then(|()| send(channel, &Message::GoesOn, &[]));

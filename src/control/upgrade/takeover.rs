@@ -62,12 +62,12 @@ impl Takeover {
         let age_millis = match receive(&channel) {
             Ok((Message::Hello { version: VERSION, age_millis }, _)) => age_millis,
             Ok((other, _)) => {
-                log::warn!("somebody came who does not hand over: {other:?}");
+                log::warn!("ignored a connection that is not a handover: {other:?}");
                 return Ok(None);
             }
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             Err(error) => {
-                log::warn!("somebody came who does not hand over: {error}");
+                log::warn!("ignored a connection that is not a handover: {error}");
                 return Ok(None);
             }
         };

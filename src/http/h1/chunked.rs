@@ -75,7 +75,7 @@ impl Chunked {
     /// its front: whole chunks only. What follows them there is to be presented again together
     /// with what comes next, once they have been consumed.
     ///
-    /// Once it has failed it fails for ever.
+    /// Once it has failed it fails forever.
     pub fn admit(&mut self, buffer: &mut Buffer) -> Result<usize, Reject> {
         let admitted = self.advance(buffer.filled_mut());
         let work = admitted.inspect_err(|reject| self.state = ChunkState::Broken(*reject))?;
@@ -227,7 +227,7 @@ impl Work<'_> {
     }
 
     /// The last chunk and the trailer section after it, whose first line begins at `from`. Nothing
-    /// of them goes on before all is here: whoever reads it may act at the last chunk.
+    /// of them goes on before all is here: its reader may act at the last chunk.
     fn last(&mut self, from: usize) -> Result<Option<ChunkState>, Reject> {
         let mut end = from;
         loop {

@@ -1,7 +1,8 @@
 //! Reading a head: httparse for speed, and around it the strictness httparse leaves out.
 //!
-//! First [`super::scan::Scan`] finds the end of the head and refuses bare LF and folded lines on the way. Then [`request`] or [`response`] parses exactly
-//! those bytes. What the fields mean together is `framing`'s and `persistence`'s business.
+//! First [`super::scan::Scan`] finds the end of the head and refuses bare LF and folded lines on the
+//! way. Then [`request`] or [`response`] parses exactly those bytes. What the fields mean together is
+//! `framing`'s and `persistence`'s business.
 
 use httparse::Error;
 
@@ -140,7 +141,7 @@ fn target<'b>(
         origin => origin,
     };
     match host {
-        // RFC 9112 §3.2.2 lets the target win; whoever sends two names means to confuse.
+        // RFC 9112 §3.2.2 lets the target win; a client that sends two names means to confuse.
         Some(host) if !absolute.agrees_with(host) => Err(Reject::HostMismatch),
         _ => Ok((absolute.authority, target)),
     }

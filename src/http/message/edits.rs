@@ -1,4 +1,4 @@
-//! What a head is to say besides what its sender wrote: a small list, whoever the next hop is and
+//! What a head is to say besides what its sender wrote: a small list, whatever the next hop is and
 //! whatever protocol it speaks.
 //!
 //! Fields that frame a message or belong to one connection cannot be edited: an [`EditName`] is none
@@ -223,7 +223,7 @@ impl<'a> Edits<'a> {
         Self::default()
     }
 
-    /// The path becomes `parts`, one behind the other, and the query stays. Together they begin with
+    /// The path becomes `parts`, one after the other, and the query stays. Together they begin with
     /// a slash and are taken from what has been parsed.
     pub fn set_path(&mut self, parts: [&'a [u8]; 2]) {
         self.path = Some(parts);

@@ -12,7 +12,7 @@ const MEMBER_BYTES_MAX: usize = "[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]
 ///
 /// Each proxy appends the address that it got the request from, so the list is read from its end: as
 /// long as who is named is a trusted proxy, what that one wrote is believed, too. What is no address,
-/// such as `unknown` (as of RFC 7239 §6.2), ends the search: nobody is known behind who wrote it.
+/// such as `unknown` (as of RFC 7239 §6.2), ends the search: nobody is known beyond the proxy that wrote it.
 pub fn client<'a>(
     values: impl Iterator<Item = &'a [u8]>,
     connection: Option<IpAddr>,
