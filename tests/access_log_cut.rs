@@ -43,7 +43,7 @@ fn a_request_that_a_drain_cuts_is_a_line() {
 }
 
 #[test]
-fn a_body_that_came_behind_its_head_is_done_when_it_is_sent() {
+fn a_body_that_came_after_its_head_is_done_when_it_is_sent() {
     let (mute, arrived) = mute(5);
     let Logged { proxy, path } = Logged::before(&[&mute], &[]);
     let mut client = proxy.client();

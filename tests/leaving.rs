@@ -59,7 +59,7 @@ fn a_client_that_resets_while_its_answer_is_awaited_ends_the_attempt() {
 }
 
 #[test]
-fn a_client_that_resets_behind_a_pipelined_request_is_noticed_too() {
+fn a_client_that_resets_after_a_pipelined_request_is_noticed_too() {
     is_noticed(&GET.repeat(3), "", "CA");
 }
 

@@ -24,7 +24,7 @@ fn hold(proxy: &mut Proxy, flags: &[&str], mut use_connections: impl FnMut()) {
 }
 
 #[test]
-fn clients_behind_a_header_follow_the_plan_in_force() {
+fn clients_named_by_a_header_follow_the_plan_in_force() {
     let origin = Origin::named("x");
     let route = format!("/={}", origin.address);
     let flags = ["--listen", "127.0.0.1:0,proxy", "--trusted", "127.0.0.1", "--route", &route];

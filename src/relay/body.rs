@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_behind_the_body_are_left_alone() {
+    fn bytes_after_the_body_are_left_alone() {
         let mut buffer = holding(b"helloGET");
         let mut body = Body::new(Framing::Length(5), Emit::Chunks);
         assert_eq!(body.admit(&mut buffer, usize::MAX), Ok(5));

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_behind_a_literal_prefix_is_left_as_it_was_sent() {
+    fn what_stands_after_a_literal_prefix_is_left_as_it_was_sent() {
         let rests = ["", "/", "//a", "/%2f", "/%61%2F/%zz", "//", "/...", "/.a/b..", "/%2e%2e%2e"];
         for rest in rests {
             assert_eq!(stripped(&format!("/st{rest}")), rest);

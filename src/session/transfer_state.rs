@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_was_waited_for_is_to_blame() {
+    fn the_side_that_was_waited_for_is_to_blame() {
         let (client, upstream) = (Side::Client, Side::Upstream);
         let rows = [
             (Head, Running, End::Source, End::Source, client, Stage::Request),

@@ -20,8 +20,8 @@ refused_at_once! {
     data_without_a_line_end: format!("{CHUNKED}1\r\nab") => 400 ChunkEnd;
     a_trailer_without_end: format!("{CHUNKED}0\r\nX: {}", "y".repeat(8192))
         => 400 TrailerTooLarge;
-    a_head_with_much_behind_it: format!("GET / HTTP/1.1\n{}", "x".repeat(300_000)) => 400 BareLf;
-    a_chunk_with_much_behind_it: format!("{CHUNKED}x{}", "x".repeat(300_000)) => 400 ChunkSize;
+    a_head_with_much_after_it: format!("GET / HTTP/1.1\n{}", "x".repeat(300_000)) => 400 BareLf;
+    a_chunk_with_much_after_it: format!("{CHUNKED}x{}", "x".repeat(300_000)) => 400 ChunkSize;
 }
 
 /// The head of a response whose chunks are under test.

@@ -7,7 +7,7 @@ use super::gate::{After, CHUNKED, lent};
 refused_body! {
     a_size_missing: "\r\n0\r\n\r\n" => ChunkSize;
     a_size_of_other_letters: "g\r\n\r\n" => ChunkSize;
-    a_letter_behind_the_size: "1g\r\na\r\n0\r\n\r\n" => ChunkSize;
+    a_letter_after_the_size: "1g\r\na\r\n0\r\n\r\n" => ChunkSize;
     a_plus_sign: "+1\r\na\r\n0\r\n\r\n" => ChunkSize;
     a_minus_sign: "-1\r\na\r\n0\r\n\r\n" => ChunkSize;
     a_prefix_0x: "0x1\r\na\r\n0\r\n\r\n" => ChunkSize;
@@ -17,19 +17,19 @@ refused_body! {
     a_space_before_the_size: " 1\r\na\r\n0\r\n\r\n" => ChunkSize;
     a_tab_before_the_size: "\t1\r\na\r\n0\r\n\r\n" => ChunkSize;
     an_empty_line_before_the_size: "1\r\na\r\n\r\n0\r\n\r\n" => ChunkSize;
-    nul_behind_the_size: "1\0\r\na\r\n0\r\n\r\n" => ChunkSize;
-    a_comma_behind_the_size: "1,1\r\na\r\n0\r\n\r\n" => ChunkSize;
+    nul_after_the_size: "1\0\r\na\r\n0\r\n\r\n" => ChunkSize;
+    a_comma_after_the_size: "1,1\r\na\r\n0\r\n\r\n" => ChunkSize;
     a_bit_more_than_63_bits: "8000000000000000\r\na\r\n0\r\n\r\n" => ChunkSize;
     seventeen_digits_that_wrap_around: "10000000000000001\r\na\r\n0\r\n\r\n" => ChunkSize;
     all_of_64_bits: "ffffffffffffffff\r\na\r\n0\r\n\r\n" => ChunkSize;
-    a_bare_cr_behind_the_size: "1\ra\r\n0\r\n\r\n" => ChunkSize;
-    a_bare_cr_and_a_crlf_behind_the_size: "1\r\r\na\r\n0\r\n\r\n" => ChunkSize;
-    a_bare_lf_behind_the_size: "1\na\r\n0\r\n\r\n" => BareLf;
-    a_bare_lf_behind_the_last_size: "0\n\r\n" => BareLf;
+    a_bare_cr_after_the_size: "1\ra\r\n0\r\n\r\n" => ChunkSize;
+    a_bare_cr_and_a_crlf_after_the_size: "1\r\r\na\r\n0\r\n\r\n" => ChunkSize;
+    a_bare_lf_after_the_size: "1\na\r\n0\r\n\r\n" => BareLf;
+    a_bare_lf_after_the_last_size: "0\n\r\n" => BareLf;
     a_bare_lf_as_the_last_line: "0\r\n\n" => BareLf;
     bare_lfs_throughout: "1\na\n0\n\n" => BareLf;
-    a_space_behind_the_size: "1 \r\na\r\n0\r\n\r\n" => ChunkExtension;
-    a_tab_behind_the_size: "1\t\r\na\r\n0\r\n\r\n" => ChunkExtension;
+    a_space_after_the_size: "1 \r\na\r\n0\r\n\r\n" => ChunkExtension;
+    a_tab_after_the_size: "1\t\r\na\r\n0\r\n\r\n" => ChunkExtension;
     an_extension_without_a_name: "1;\r\na\r\n0\r\n\r\n" => ChunkExtension;
     an_extension_with_a_value_alone: "1;=b\r\na\r\n0\r\n\r\n" => ChunkExtension;
     an_extension_with_an_empty_value: "1;a=\r\na\r\n0\r\n\r\n" => ChunkExtension;
@@ -44,14 +44,14 @@ refused_body! {
     an_octet_above_ascii_in_a_name: "1;\u{e9}\r\na\r\n0\r\n\r\n" => ChunkExtension;
     a_bare_lf_in_an_extension: "1;a\nb\r\na\r\n0\r\n\r\n" => BareLf;
     a_bare_lf_in_quotes: "1;a=\"\n\"\r\na\r\n0\r\n\r\n" => BareLf;
-    a_bare_lf_behind_an_extension: "0;a\n\r\n" => BareLf;
+    a_bare_lf_after_an_extension: "0;a\n\r\n" => BareLf;
     a_size_line_too_long: format!("1;{}\r\na\r\n0\r\n\r\n", "x".repeat(1024)) => ChunkLineTooLong;
     data_longer_than_its_size: "1\r\nab\r\n0\r\n\r\n" => ChunkEnd;
     data_longer_by_two: "1\r\nabc0\r\n\r\n" => ChunkEnd;
-    no_line_end_behind_data: "1\r\na0\r\n\r\n" => ChunkEnd;
-    a_bare_lf_behind_data: "1\r\na\n0\r\n\r\n" => ChunkEnd;
-    a_bare_cr_behind_data: "1\r\na\r0\r\n\r\n" => ChunkEnd;
-    a_request_behind_data: "1\r\naGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n" => ChunkEnd;
+    no_line_end_after_data: "1\r\na0\r\n\r\n" => ChunkEnd;
+    a_bare_lf_after_data: "1\r\na\n0\r\n\r\n" => ChunkEnd;
+    a_bare_cr_after_data: "1\r\na\r0\r\n\r\n" => ChunkEnd;
+    a_request_after_data: "1\r\naGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n" => ChunkEnd;
 }
 
 /// A request with these chunks.

@@ -3,7 +3,7 @@
 use super::framed;
 
 refused! {
-    with_a_length_behind_it: framed("Transfer-Encoding: chunked\r\nContent-Length: 5")
+    with_a_length_after_it: framed("Transfer-Encoding: chunked\r\nContent-Length: 5")
         => 400 LengthAndEncoding;
     with_a_length_before_it: framed("Content-Length: 5\r\nTransfer-Encoding: chunked")
         => 400 LengthAndEncoding;
@@ -26,11 +26,11 @@ refused! {
     identity: framed("Transfer-Encoding: identity") => 501 UnknownEncoding;
     identity_before_chunked: framed("Transfer-Encoding: identity, chunked") => 501 UnknownEncoding;
     unknown: framed("Transfer-Encoding: x") => 501 UnknownEncoding;
-    unknown_behind_chunked: framed("Transfer-Encoding: chunked, x") => 501 UnknownEncoding;
+    unknown_after_chunked: framed("Transfer-Encoding: chunked, x") => 501 UnknownEncoding;
     empty: framed("Transfer-Encoding:") => 501 UnknownEncoding;
     a_comma_alone: framed("Transfer-Encoding: ,") => 501 UnknownEncoding;
     a_letter_before_chunked: framed("Transfer-Encoding: xchunked") => 501 UnknownEncoding;
-    a_letter_behind_chunked: framed("Transfer-Encoding: chunkedx") => 501 UnknownEncoding;
+    a_letter_after_chunked: framed("Transfer-Encoding: chunkedx") => 501 UnknownEncoding;
     a_space_inside_chunked: framed("Transfer-Encoding: chun ked") => 501 UnknownEncoding;
     a_parameter_of_chunked: framed("Transfer-Encoding: chunked;q=1") => 501 UnknownEncoding;
     quotes_around_chunked: framed("Transfer-Encoding: \"chunked\"") => 501 UnknownEncoding;
@@ -38,7 +38,7 @@ refused! {
         => 501 UnknownEncoding;
     a_colon_before_chunked: framed("Transfer-Encoding:: chunked") => 501 UnknownEncoding;
     a_letter_of_another_script: framed("Transfer-Encoding: chun\u{212a}ed") => 501 UnknownEncoding;
-    a_comma_behind_chunked: framed("Transfer-Encoding: chunked,") => 501 UnknownEncoding;
+    a_comma_after_chunked: framed("Transfer-Encoding: chunked,") => 501 UnknownEncoding;
     a_comma_before_chunked: framed("Transfer-Encoding: ,chunked") => 501 UnknownEncoding;
     chunked_twice_in_a_list: framed("Transfer-Encoding: chunked, chunked") => 400 ChunkedNotLast;
     chunked_before_gzip: framed("Transfer-Encoding: chunked, gzip") => 400 ChunkedNotLast;
@@ -52,13 +52,13 @@ refused! {
     an_empty_field_and_chunked: framed("Transfer-Encoding:\r\nTransfer-Encoding: chunked")
         => 400 ChunkedNotLast;
     a_vertical_tab_before_chunked: framed("Transfer-Encoding: \x0bchunked") => 400 FieldValue;
-    a_form_feed_behind_chunked: framed("Transfer-Encoding: chunked\x0c") => 400 FieldValue;
-    nul_behind_chunked: framed("Transfer-Encoding: chunked\0") => 400 FieldValue;
+    a_form_feed_after_chunked: framed("Transfer-Encoding: chunked\x0c") => 400 FieldValue;
+    nul_after_chunked: framed("Transfer-Encoding: chunked\0") => 400 FieldValue;
     a_bare_cr_before_chunked: framed("Transfer-Encoding: \rchunked") => 400 FieldValue;
     a_fold_before_chunked: framed("Transfer-Encoding:\r\n\tchunked") => 400 ObsFold;
     a_space_before_the_colon: framed("Transfer-Encoding : chunked") => 400 FieldName;
-    a_name_behind_a_bare_lf: framed("X: a\nTransfer-Encoding: chunked") => 400 BareLf;
-    a_name_behind_a_bare_cr: framed("X: a\rTransfer-Encoding: chunked") => 400 FieldValue;
+    a_name_after_a_bare_lf: framed("X: a\nTransfer-Encoding: chunked") => 400 BareLf;
+    a_name_after_a_bare_cr: framed("X: a\rTransfer-Encoding: chunked") => 400 FieldValue;
 }
 
 arrives! {

@@ -20,10 +20,10 @@ refused! {
     nul_as_a_value: field("X: \0") => 400 FieldValue;
     delete_in_a_value: field("X: a\x7fb") => 400 FieldValue;
     a_bare_cr_in_a_value: field("X: a\rb") => 400 FieldValue;
-    a_bare_cr_behind_a_value: field("X: a\r") => 400 FieldValue;
+    a_bare_cr_after_a_value: field("X: a\r") => 400 FieldValue;
     a_bare_cr_and_a_field_in_a_value: field("X: a\rContent-Length: 5") => 400 FieldValue;
-    a_bare_lf_behind_a_value: field("X: a\nY: b") => 400 BareLf;
-    a_bare_lf_behind_a_name: field("X\n: a") => 400 BareLf;
+    a_bare_lf_after_a_value: field("X: a\nY: b") => 400 BareLf;
+    a_bare_lf_after_a_name: field("X\n: a") => 400 BareLf;
     a_bare_lf_and_a_request_in_a_value: field("X: a\n\nGET /smuggled HTTP/1.1") => 400 BareLf;
     bare_lfs_at_the_end: "GET / HTTP/1.1\r\nHost: a\n\n" => 400 BareLf;
     a_bare_lf_as_the_empty_line: "GET / HTTP/1.1\r\nHost: a\r\n\n" => 400 BareLf;

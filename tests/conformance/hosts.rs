@@ -42,7 +42,7 @@ refused! {
     an_octet_above_ascii: hosts("Host: \u{e9}") => 400 InvalidHost;
     ipv6_without_its_end: hosts("Host: [::1") => 400 InvalidHost;
     ipv6_without_brackets: hosts("Host: ::1") => 400 InvalidHost;
-    ipv6_with_more_behind_it: hosts("Host: [::1]a") => 400 InvalidHost;
+    ipv6_with_more_after_it: hosts("Host: [::1]a") => 400 InvalidHost;
     ipv6_of_other_letters: hosts("Host: [::g]") => 400 InvalidHost;
     ipv6_of_one_number: hosts("Host: [1]") => 400 InvalidHost;
     ipv4_in_brackets: hosts("Host: [127.0.0.1]") => 400 InvalidHost;
@@ -59,7 +59,7 @@ arrives! {
     ipv6_with_a_port: hosts("Host: [::1]:80") => Keep &hosts("Host: [::1]:80");
     empty: hosts("Host:") => Keep &hosts("Host: ");
     spaces_around_it: hosts("Host: \t a \t") => Keep PLAIN;
-    behind_other_fields: hosts("X: y\r\nhOST: a") => Keep &hosts("X: y\r\nhOST: a");
+    after_other_fields: hosts("X: y\r\nhOST: a") => Keep &hosts("X: y\r\nhOST: a");
 }
 
 #[test]

@@ -39,7 +39,7 @@ refused! {
     more_than_64_bits: five("Content-Length: 18446744073709551621") => 400 ContentLength;
     more_than_19_digits: five("Content-Length: 00000000000000000005") => 400 ContentLength;
     a_vertical_tab: five("Content-Length: \x0b5") => 400 FieldValue;
-    nul_behind_it: five("Content-Length: 5\0") => 400 FieldValue;
+    nul_after_it: five("Content-Length: 5\0") => 400 FieldValue;
     in_http_1_0_twice: "POST / HTTP/1.0\r\nContent-Length: 5\r\nContent-Length: 0\r\n\r\nhello"
         => 400 DuplicateContentLength;
     invalid_on_get: "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n" => 400 ContentLength;

@@ -9,10 +9,10 @@ refused! {
     two_spaces_after_the_method: line("GET  / HTTP/1.1") => 400 RequestLine;
     two_spaces_after_the_target: line("GET /  HTTP/1.1") => 400 RequestLine;
     a_space_before_the_line: line(" GET / HTTP/1.1") => 400 RequestLine;
-    a_space_behind_the_line: line("GET / HTTP/1.1 ") => 400 RequestLine;
+    a_space_after_the_line: line("GET / HTTP/1.1 ") => 400 RequestLine;
     a_tab_after_the_method: line("GET\t/ HTTP/1.1") => 400 RequestLine;
     a_tab_after_the_target: line("GET /\tHTTP/1.1") => 400 RequestLine;
-    a_tab_behind_the_line: line("GET / HTTP/1.1\t") => 400 RequestLine;
+    a_tab_after_the_line: line("GET / HTTP/1.1\t") => 400 RequestLine;
     a_space_inside_the_target: line("GET /a b HTTP/1.1") => 400 RequestLine;
     no_space_after_the_method: line("GET/ HTTP/1.1") => 400 RequestLine;
     no_target: line("GET HTTP/1.1") => 400 RequestLine;
@@ -23,7 +23,7 @@ refused! {
     a_bare_cr_in_the_method: line("GE\rT / HTTP/1.1") => 400 RequestLine;
     a_bare_cr_in_the_target: line("GET /\ra HTTP/1.1") => 400 RequestLine;
     a_bare_cr_before_the_version: line("GET /\rHTTP/1.1") => 400 RequestLine;
-    a_bare_cr_behind_the_version: line("GET / HTTP/1.1\r") => 400 RequestLine;
+    a_bare_cr_after_the_version: line("GET / HTTP/1.1\r") => 400 RequestLine;
     a_bare_lf_ends_the_line: "GET / HTTP/1.1\nHost: a\r\n\r\n" => 400 BareLf;
     a_bare_lf_in_the_target: line("GET /\na HTTP/1.1") => 400 BareLf;
     a_bare_lf_before_the_line: "\nGET / HTTP/1.1\r\nHost: a\r\n\r\n" => 400 RequestLine;

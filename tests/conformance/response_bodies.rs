@@ -14,12 +14,12 @@ bad_response! {
     a_prefix_0x: chunked("0x1\r\na\r\n0\r\n\r\n") => ChunkSize;
     a_space_before_the_size: chunked(" 1\r\na\r\n0\r\n\r\n") => ChunkSize;
     a_size_of_64_bits: chunked("8000000000000000\r\na\r\n") => ChunkSize;
-    a_space_behind_the_size: chunked("1 \r\na\r\n0\r\n\r\n") => ChunkExtension;
+    a_space_after_the_size: chunked("1 \r\na\r\n0\r\n\r\n") => ChunkExtension;
     an_extension_with_open_quotes: chunked("1;a=\"\r\na\r\n0\r\n\r\n") => ChunkExtension;
     a_size_line_too_long: chunked(&format!("1;{}", "x".repeat(2000))) => ChunkLineTooLong;
-    a_bare_lf_behind_the_size: chunked("1\na\r\n0\r\n\r\n") => BareLf;
+    a_bare_lf_after_the_size: chunked("1\na\r\n0\r\n\r\n") => BareLf;
     data_longer_than_its_size: chunked("1\r\nab\r\n0\r\n\r\n") => ChunkEnd;
-    a_bare_lf_behind_data: chunked("1\r\na\n0\r\n\r\n") => ChunkEnd;
+    a_bare_lf_after_data: chunked("1\r\na\n0\r\n\r\n") => ChunkEnd;
     a_malformed_trailer: chunked("0\r\nX : a\r\n\r\n") => Trailer;
     a_folded_trailer: chunked("0\r\nX: a\r\n b\r\n\r\n") => Trailer;
     a_forbidden_trailer: chunked("0\r\nContent-Length: 5\r\n\r\n") => ForbiddenTrailer;

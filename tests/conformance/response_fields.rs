@@ -16,7 +16,7 @@ bad_response! {
     nul_in_a_value: answered("X: a\0b") => FieldValue;
     delete_in_a_value: answered("X: a\x7fb") => FieldValue;
     a_bare_cr_in_a_value: answered("X: a\rb") => FieldValue;
-    a_bare_lf_behind_a_value: answered("X: a\nY: b") => BareLf;
+    a_bare_lf_after_a_value: answered("X: a\nY: b") => BareLf;
     a_bare_lf_as_the_empty_line: "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\n" => BareLf;
     bare_lfs_at_the_end: "HTTP/1.1 200 OK\r\nContent-Length: 0\n\n" => BareLf;
     a_value_folded_with_a_space: answered("X: a\r\n b") => ObsFold;

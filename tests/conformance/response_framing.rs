@@ -21,7 +21,7 @@ bad_response! {
     a_length_of_64_bits: framed("Content-Length: 9223372036854775808") => ContentLength;
     a_length_before_chunked: framed("Content-Length: 5\r\nTransfer-Encoding: chunked")
         => LengthAndEncoding;
-    a_length_behind_chunked: framed("Transfer-Encoding: chunked\r\nContent-Length: 5")
+    a_length_after_chunked: framed("Transfer-Encoding: chunked\r\nContent-Length: 5")
         => LengthAndEncoding;
     chunked_in_http_1_0: "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
         => EncodingInHttp10;
@@ -72,12 +72,12 @@ returns! {
         => Close Dropped "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello";
     neither_in_http_1_0: "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\nhello"
         => Close Dropped "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello";
-    bytes_behind_a_length: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi!"
+    bytes_after_a_length: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi!"
         => Keep Dropped "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
-    an_answer_behind_the_answer:
+    an_answer_after_the_answer:
         "HTTP/1.1 200 A\r\nContent-Length: 2\r\n\r\nhiHTTP/1.1 200 B\r\nContent-Length: 2\r\n\r\nno"
         => Keep Dropped "HTTP/1.1 200 A\r\nContent-Length: 2\r\n\r\nhi";
-    bytes_behind_the_last_chunk: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n!"
+    bytes_after_the_last_chunk: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n!"
         => Keep Dropped "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     status_204: "HTTP/1.1 204 A\r\nX: y\r\n\r\n" => Keep Reused "HTTP/1.1 204 A\r\nX: y\r\n\r\n";
     status_204_with_a_length: "HTTP/1.1 204 A\r\nContent-Length: 5\r\n\r\n"

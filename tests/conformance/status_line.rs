@@ -29,8 +29,8 @@ bad_response! {
     a_status_with_a_fraction: status("HTTP/1.1 200.1 OK") => StatusLine;
     two_spaces_before_the_status: status("HTTP/1.1  200 OK") => StatusLine;
     a_tab_before_the_status: status("HTTP/1.1\t200 OK") => StatusLine;
-    a_tab_behind_the_status: status("HTTP/1.1 200\tOK") => StatusLine;
-    no_space_behind_the_status: status("HTTP/1.1 200OK") => StatusLine;
+    a_tab_after_the_status: status("HTTP/1.1 200\tOK") => StatusLine;
+    no_space_after_the_status: status("HTTP/1.1 200OK") => StatusLine;
     nul_in_the_reason: status("HTTP/1.1 200 O\0K") => StatusLine;
     a_bare_cr_in_the_reason: status("HTTP/1.1 200 O\rK") => StatusLine;
     a_control_character_in_the_reason: status("HTTP/1.1 200 O\x1bK") => StatusLine;

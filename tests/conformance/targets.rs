@@ -19,7 +19,7 @@ refused! {
     asterisk_form_with_more: line("OPTIONS *a HTTP/1.1") => 400 Target;
     another_scheme: line("GET ftp://a/ HTTP/1.1") => 400 Target;
     a_scheme_alone: line("GET http: HTTP/1.1") => 400 Target;
-    one_slash_behind_the_scheme: line("GET http:/a HTTP/1.1") => 400 Target;
+    one_slash_after_the_scheme: line("GET http:/a HTTP/1.1") => 400 Target;
     an_absolute_target_without_a_host: line("GET http:///a HTTP/1.1") => 400 Target;
     an_absolute_target_with_user_information: line("GET http://u@a/ HTTP/1.1") => 400 Target;
     an_absolute_target_with_a_password: line("GET http://u:p@a/ HTTP/1.1") => 400 Target;

@@ -18,8 +18,8 @@ refused_body! {
     a_control_character_in_a_value: "0\r\nX: a\x0b\r\n\r\n" => Trailer;
     a_bare_cr_in_a_value: "0\r\nX: a\rb\r\n\r\n" => Trailer;
     a_request_for_a_field: "0\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n" => Trailer;
-    a_chunk_behind_the_last: "0\r\n5\r\nhello\r\n0\r\n\r\n" => Trailer;
-    a_bare_lf_behind_a_field: "0\r\nX: a\nY: b\r\n\r\n" => BareLf;
+    a_chunk_after_the_last: "0\r\n5\r\nhello\r\n0\r\n\r\n" => Trailer;
+    a_bare_lf_after_a_field: "0\r\nX: a\nY: b\r\n\r\n" => BareLf;
     a_bare_lf_at_the_end: "0\r\nX: a\r\n\n" => BareLf;
     content_length: "0\r\nContent-Length: 5\r\n\r\n" => ForbiddenTrailer;
     transfer_encoding: "0\r\nTransfer-Encoding: chunked\r\n\r\n" => ForbiddenTrailer;
@@ -39,7 +39,7 @@ refused_body! {
     x_real_ip: "0\r\nX-Real-IP: 6.6.6.6\r\n\r\n" => ForbiddenTrailer;
     underscores: "0\r\ncontent_length: 5\r\n\r\n" => ForbiddenTrailer;
     underscores_in_x_forwarded_for: "0\r\nX_Forwarded_For: 6.6.6.6\r\n\r\n" => ForbiddenTrailer;
-    forbidden_behind_an_innocent_one: "0\r\nX: a\r\nHost: b\r\n\r\n" => ForbiddenTrailer;
+    forbidden_after_an_innocent_one: "0\r\nX: a\r\nHost: b\r\n\r\n" => ForbiddenTrailer;
     too_large: format!("0\r\n{}\r\n", "X: y\r\n".repeat(8192 / 6 + 1)) => TrailerTooLarge;
     one_field_too_large: format!("0\r\nX: {}\r\n\r\n", "y".repeat(8192)) => TrailerTooLarge;
 }

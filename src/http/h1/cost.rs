@@ -13,7 +13,7 @@ use crate::http::message::head::{FIELDS_CEILING, Method, Storage};
 
 const LIMITS: Limits = Limits { head_bytes_max: 64 * 1024, fields_max: FIELDS_CEILING };
 
-/// So many different short names, each with this behind it.
+/// So many different short names, each with this after it.
 fn names(count: usize, behind: &str) -> String {
     let named: Vec<_> = (0..count).map(|at| format!("x{at:x}{behind}")).collect();
     named.concat()
