@@ -184,25 +184,26 @@ mod tests {
         assert!(std::net::TcpStream::connect(address).is_err());
     }
 
-    #[tokio::test]
-    async fn what_is_accepted_waits_for_no_acknowledgement() {
+    /// A connection as the listener accepts it, and its client.
+    async fn accepted() -> (TcpStream, std::net::TcpStream) {
         let any = Address::Tcp(([127, 0, 0, 1], 0).into());
         let Bound { address, mut sockets, .. } = bind(&any, 1).unwrap();
         let Address::Tcp(address) = address else { panic!("not TCP") };
         let listener = ListeningSocket::register(sockets.remove(0)).unwrap();
-        let _client = std::net::TcpStream::connect(address).unwrap();
+        let client = std::net::TcpStream::connect(address).unwrap();
         let (Stream::Tcp(stream), _) = listener.accept().await.unwrap() else { panic!("not TCP") };
+        (stream, client)
+    }
+
+    #[tokio::test]
+    async fn what_is_accepted_waits_for_no_acknowledgement() {
+        let (stream, _client) = accepted().await;
         assert!(SockRef::from(&stream).tcp_nodelay().unwrap());
     }
 
     #[tokio::test]
     async fn what_is_accepted_probes_a_silent_peer() {
-        let any = Address::Tcp(([127, 0, 0, 1], 0).into());
-        let Bound { address, mut sockets, .. } = bind(&any, 1).unwrap();
-        let Address::Tcp(address) = address else { panic!("not TCP") };
-        let listener = ListeningSocket::register(sockets.remove(0)).unwrap();
-        let _client = std::net::TcpStream::connect(address).unwrap();
-        let (Stream::Tcp(stream), _) = listener.accept().await.unwrap() else { panic!("not TCP") };
+        let (stream, _client) = accepted().await;
         let socket = SockRef::from(&stream);
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), keep_alive::IDLE);

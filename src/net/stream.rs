@@ -83,6 +83,15 @@ impl Stream {
         }
     }
 
+    fn read_half(&self) -> ReadHalf<'_> {
+        match self {
+            Self::Tcp(stream) => ReadHalf::Tcp(stream),
+            Self::Unix(stream) => ReadHalf::Unix(stream),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => ReadHalf::Memory(memory),
+        }
+    }
+
     /// Borrows the two directions.
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         match self {
@@ -116,12 +125,7 @@ impl Stream {
 
     /// Ready when there is something to read, the end included.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => stream.poll_read_ready(cx),
-            Self::Unix(stream) => stream.poll_read_ready(cx),
-            #[cfg(any(test, fuzzing))]
-            Self::Memory(memory) => memory.poll_readable(cx),
-        }
+        self.read_half().poll_readable(cx)
     }
 
     /// Reads into `buffer` what is there already; `None` if nothing is.
