@@ -41,7 +41,7 @@ LAYOUT = r"""(() => {
 })()"""
 WORDS = r"""(async () => {
   const t = sessionStorage.getItem("evener.token"), s = await (await fetch("status", { headers: t ? { Authorization: "Bearer " + t } : {} })).json(), bad = [];
-  const want = s.state === "draining" ? "draining" : s.ready ? "serving" : "not ready", got = document.getElementById("stateword").textContent;
+  const want = s.state === "draining" ? "draining" : !s.ready ? "not ready" : s.unavailable.length ? "impaired" : "serving", got = document.getElementById("stateword").textContent;
   if (got !== want) bad.push(`the header says "${got}" instead of "${want}"`);
   const states = new Map();
   for (const u of s.upstreams) for (const e of u.endpoints) { const k = str(e.address); states.set(k, (states.get(k) || []).concat(e.state)); }
