@@ -1,23 +1,22 @@
-//! What somebody has ordered of an endpoint, whatever its health.
-
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+//! What an operator has commanded for an endpoint, independent of its health.
 
 use super::health::Tick;
-use super::watchers::{Changes, Watchers};
+use super::watched_word::WatchedWord;
+use super::watchers::Changes;
 
-/// Whether an endpoint is to have requests.
+/// Whether an endpoint is sent new requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminMode {
     /// As its health allows.
     Ready,
-    /// No new ones; it counts as healthy if it is, and what is under way goes on.
+    /// None; those in flight finish, and it still counts as healthy if it is.
     Drained,
-    /// No new ones, and it does not count as well.
+    /// None; those in flight finish, and it counts as unhealthy.
     Down,
 }
 
 impl AdminMode {
-    /// As it is asked for.
+    /// The last part of the admin command's path.
     pub const fn verb(self) -> &'static str {
         match self {
             Self::Ready => "ready",
@@ -27,69 +26,62 @@ impl AdminMode {
     }
 }
 
-/// The mode in force and when it was set, in one word: read for each request, hence relaxed.
-/// Watchers are told of each change.
+/// The mode in force and when it was set, in one word: read for each request.
 #[derive(Debug, Default)]
-pub struct AdminState {
-    word: AtomicU64,
-    watchers: Watchers,
-}
+pub struct AdminState(WatchedWord);
 
-const ORDER_BITS: u32 = 2;
+const MODE_BITS: u32 = 2;
 
 impl AdminState {
     /// Changes are counted there from now on.
     pub fn watch(&self, changes: &Changes) {
-        self.watchers.add(changes);
+        self.0.watch(changes);
     }
 
-    /// The order in force; one load.
+    /// The mode in force; one load.
     #[must_use]
     pub fn mode(&self) -> AdminMode {
-        Self::unpack(self.word.load(Relaxed)).0
+        Self::unpack(self.0.load()).0
     }
 
-    /// The order in force and when it was given; the start of the process if none ever was.
+    /// The mode in force and when it was set; the start of the process if it never was.
     #[must_use]
     pub fn mode_since(&self) -> (AdminMode, Tick) {
-        Self::unpack(self.word.load(Relaxed))
+        Self::unpack(self.0.load())
     }
 
     /// All of it in a word, for another process.
     #[must_use]
     pub fn word(&self) -> u64 {
-        self.word.load(Relaxed)
+        self.0.load()
     }
 
     /// Goes on from the word of another process that has counted ticks from the same moment.
     pub fn restore(&self, word: u64) {
-        self.word.store(word, Relaxed);
-        self.watchers.tell();
+        self.0.restore(word);
     }
 
-    /// Gives an order at `now`; says whether it is another one than before.
-    pub fn set(&self, order: AdminMode, now: Tick) -> bool {
-        let number = match order {
+    /// Sets the mode at `now`; says whether it is another one than before.
+    pub fn set(&self, mode: AdminMode, now: Tick) -> bool {
+        let number = match mode {
             AdminMode::Ready => 0,
             AdminMode::Drained => 1,
             AdminMode::Down => 2,
         };
-        let next = now.as_millis() << ORDER_BITS | number;
-        let change = |word: u64| (Self::unpack(word).0 != order).then_some(next);
-        let is_changed = self.word.fetch_update(Relaxed, Relaxed, change).is_ok();
-        if is_changed {
-            self.watchers.tell();
-        }
-        is_changed
+        let set = now.as_millis() << MODE_BITS | number;
+        self.0.update(
+            |before| if Self::unpack(before).0 == mode { (before, false) } else { (set, true) },
+            |_, _| true,
+        )
     }
 
     fn unpack(word: u64) -> (AdminMode, Tick) {
-        let order = match word & ((1 << ORDER_BITS) - 1) {
+        let mode = match word & ((1 << MODE_BITS) - 1) {
             0 => AdminMode::Ready,
             1 => AdminMode::Drained,
             _ => AdminMode::Down,
         };
-        (order, Tick::from_millis(word >> ORDER_BITS))
+        (mode, Tick::from_millis(word >> MODE_BITS))
     }
 }
 
@@ -98,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_stands_until_another_one_is_given() {
+    fn a_mode_stays_until_another_one_is_set() {
         let admin_state = AdminState::default();
         assert_eq!(admin_state.mode_since(), (AdminMode::Ready, Tick::from_millis(0)));
         let at = Tick::from_millis;

@@ -3,18 +3,17 @@
 //!
 //! Pure: the time is an argument, and transitions are returned, not logged.
 //! Which endpoint to use, when to check one and what to do when all are
-//! ejected is decided elsewhere. The word guards no other memory, so every
-//! access to it is relaxed; watchers are told after each change that
-//! may decide whether the endpoint is picked.
+//! ejected is decided elsewhere. Watchers are told after each change
+//! that may decide whether the endpoint is picked.
 
 use std::num::NonZeroU8;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 pub use super::health_word::{
     Admission, CheckVerdict, FailureKind, HealthStatus, Thresholds, Tick, Transition,
 };
 use super::health_word::{HealthState, HealthWord};
-use super::watchers::{Changes, Watchers};
+use super::watched_word::WatchedWord;
+use super::watchers::Changes;
 
 /// The health of one endpoint, shared by all workers.
 ///
@@ -33,45 +32,41 @@ use super::watchers::{Changes, Watchers};
 /// An active check's Up leads back to Healthy as well: from Ejected and Trial,
 /// if the ejection was for [`FailureKind::Connect`] or the checks had it Down.
 #[derive(Debug, Default)]
-pub struct Health {
-    word: AtomicU64,
-    watchers: Watchers,
-}
+pub struct Health(WatchedWord);
 
 impl Health {
     /// Healthy, with nothing held against it.
     #[must_use]
     pub const fn new() -> Self {
-        Self { word: AtomicU64::new(0), watchers: Watchers::new() }
+        Self(WatchedWord::new())
     }
 
     /// Changes are counted there from now on.
     pub fn watch(&self, changes: &Changes) {
-        self.watchers.add(changes);
+        self.0.watch(changes);
     }
 
     /// All of it in a word, for another process.
     #[must_use]
     pub fn word(&self) -> u64 {
-        self.word.load(Relaxed)
+        self.0.load()
     }
 
     /// Goes on from the word of another process that has counted ticks from the same moment.
     pub fn restore(&self, word: u64) {
-        self.word.store(word, Relaxed);
-        self.watchers.tell();
+        self.0.restore(word);
     }
 
     /// What may be sent at `now`; one load.
     #[must_use]
     pub fn admission(&self, now: Tick) -> Admission {
-        HealthWord::unpack(self.word.load(Relaxed)).admission(now)
+        HealthWord::unpack(self.0.load()).admission(now)
     }
 
     /// The same with what is to be told of it; one load.
     #[must_use]
     pub fn condition(&self, now: Tick) -> HealthStatus {
-        HealthWord::unpack(self.word.load(Relaxed)).condition(now)
+        HealthWord::unpack(self.0.load()).condition(now)
     }
 
     /// Claims the single trial request of an ejected endpoint whose time has
@@ -105,25 +100,14 @@ impl Health {
     }
 
     fn update<R>(&self, event: impl Fn(&mut HealthWord) -> R) -> R {
-        let mut handle = self.word.load(Relaxed);
-        loop {
-            let before = HealthWord::unpack(handle);
-            let mut word = before;
+        let next = |before: u64| {
+            let mut word = HealthWord::unpack(before);
             let outcome = event(&mut word);
-            let next = word.pack();
-            if next == handle {
-                return outcome;
-            }
-            match self.word.compare_exchange_weak(handle, next, Relaxed, Relaxed) {
-                Ok(_) => {
-                    if !(is_healthy(before) && is_healthy(word)) {
-                        self.watchers.tell();
-                    }
-                    return outcome;
-                }
-                Err(changed) => handle = changed,
-            }
-        }
+            (word.pack(), outcome)
+        };
+        self.0.update(next, |before, after| {
+            !(is_healthy(HealthWord::unpack(before)) && is_healthy(HealthWord::unpack(after)))
+        })
     }
 }
 
@@ -176,6 +160,8 @@ impl RiseFall {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
     use super::*;
 

@@ -92,7 +92,7 @@ pub enum Admission {
 /// How an endpoint is doing by its health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HealthStatus {
-    /// Well.
+    /// Healthy.
     Up,
     /// Out for a while.
     Ejected {

@@ -7,6 +7,7 @@ pub mod failures;
 pub mod health;
 mod health_word;
 pub mod settings;
+mod watched_word;
 pub mod watchers;
 
 use std::sync::Arc;

@@ -60,7 +60,11 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
         ],
     ),
     (1, "", &["metrics"]),
-    (1, "upstream/", &["watchers", "health_word", "health", "settings", "admin_state"]),
+    (
+        1,
+        "upstream/",
+        &["watchers", "watched_word", "health_word", "health", "settings", "admin_state"],
+    ),
     (1, "upstream/", &["failures", "endpoint", "endpoint_set", "mod"]),
     (1, "balance/", &["tried", "candidate", "round_robin", "least_requests", "mod"]),
     (
