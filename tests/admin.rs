@@ -2,10 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Barrier};
 
 use crate::support::origin::ok;
-use crate::support::{Admin, Client, Origin, eventually, temporary};
+use crate::support::{Admin, Client, Origin, Rendezvous, eventually, temporary};
 
 fn text(client: &mut Client) -> String {
     client.get("/");
@@ -81,8 +80,8 @@ fn other_methods_and_paths_are_refused() {
 
 #[test]
 fn a_drained_endpoint_gets_nothing_new_until_it_is_ready() {
-    let asked = Arc::new(Barrier::new(2));
-    let (one, wait) = (Arc::clone(&asked), Arc::clone(&asked));
+    let asked = Rendezvous::default();
+    let one = asked.clone();
     let slow = Origin::start(move |mut conn| {
         while let Some(head) = conn.head() {
             if head.starts_with("GET /slow ") {
@@ -96,7 +95,7 @@ fn a_drained_endpoint_gets_nothing_new_until_it_is_ready() {
     let admin = Admin::before(&[&slow, &other], &[]);
     let (mut under_way, mut client) = (admin.client(), admin.client());
     under_way.get("/slow");
-    wait.wait();
+    asked.wait();
     assert_eq!(admin.order(&slow, "drain").text(), format!("/: {} is drained\n", slow.address));
     for _ in 0..4 {
         assert_eq!(text(&mut client), "other");
@@ -107,7 +106,7 @@ fn a_drained_endpoint_gets_nothing_new_until_it_is_ready() {
         (&"drained".into(), &"drained by hand".into())
     );
     assert_eq!(endpoint["in_flight"], 1);
-    wait.wait();
+    asked.wait();
     assert_eq!(under_way.response().text(), "slow");
     assert_eq!(admin.order(&slow, "ready").status, 200);
     let answers = [text(&mut client), text(&mut client)];
@@ -248,8 +247,8 @@ fn a_command_survives_a_reload_and_the_listener_stays() {
 
 #[test]
 fn a_draining_balancer_is_not_ready_and_reports_it_until_it_exits() {
-    let asked = Arc::new(Barrier::new(2));
-    let wait = Arc::clone(&asked);
+    let asked = Rendezvous::default();
+    let wait = asked.clone();
     let origin = Origin::start(move |mut conn| {
         conn.head();
         wait.wait();

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Mutex};
 
 use crate::support::origin::{ok, ok_head};
 use crate::support::{Client, Conn, Origin, Process, Proxy, eventually, filler, temporary};
@@ -55,14 +55,7 @@ fn an_endpoint_that_stays_keeps_its_idle_connections_and_its_counters() {
 
 #[test]
 fn the_idle_connections_of_an_endpoint_that_goes_are_closed() {
-    let ended = Arc::new(Barrier::new(2));
-    let wait = Arc::clone(&ended);
-    let goes = Origin::start(move |mut conn| {
-        conn.head();
-        conn.send(ok("bye"));
-        assert!(conn.head().is_none());
-        wait.wait();
-    });
+    let (goes, ended) = Origin::left("bye");
     let stays = Origin::named("stays");
     let mut proxy = Proxy::start(&[&to("/", &goes)]);
     assert_eq!(proxy.get("/").text(), "bye");

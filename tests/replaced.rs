@@ -1,7 +1,7 @@
 //! Endpoints that are replaced while everything else stays: what is kept, and what ends.
 
 use std::num::NonZeroU16;
-use std::sync::{Arc, Barrier};
+use std::sync::Arc;
 
 use evener::address::Address;
 use evener::upstream::endpoint::Endpoint;
@@ -9,7 +9,7 @@ use evener::upstream::settings::Policy;
 
 use crate::support::origin::ok;
 use crate::support::proxy::config;
-use crate::support::{Client, Origin, Proxy};
+use crate::support::{Client, Origin, Proxy, Rendezvous};
 
 /// Answers every request with its name and the index of its connection.
 fn named(name: &'static str) -> Origin {
@@ -22,9 +22,9 @@ fn named(name: &'static str) -> Origin {
 }
 
 /// Answers its first request when it has been waited for twice, and all others at once.
-fn held() -> (Origin, Arc<Barrier>) {
-    let both = Arc::new(Barrier::new(2));
-    let ours = Arc::clone(&both);
+fn held() -> (Origin, Rendezvous) {
+    let both = Rendezvous::default();
+    let ours = both.clone();
     let origin = Origin::start(move |mut conn| {
         let mut is_held = conn.index == 0;
         while conn.head().is_some() {
@@ -66,14 +66,7 @@ fn endpoints_that_stay_keep_their_connections_and_counters() {
 
 #[test]
 fn the_idle_connections_of_one_that_goes_are_closed() {
-    let ended = Arc::new(Barrier::new(2));
-    let wait = Arc::clone(&ended);
-    let goes = Origin::start(move |mut conn| {
-        conn.head();
-        conn.send(ok("bye"));
-        assert!(conn.head().is_none());
-        wait.wait();
-    });
+    let (goes, ended) = Origin::left("bye");
     let mut proxy = Proxy::before(&[&goes], &[]);
     assert_eq!(proxy.get("/").text(), "bye");
     proxy.replace("/", endpoints(&[&named("comes")])).unwrap();

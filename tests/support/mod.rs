@@ -9,6 +9,7 @@ pub mod origin;
 pub mod paused;
 pub mod process;
 pub mod proxy;
+pub mod rendezvous;
 pub mod strict;
 pub mod wrapping;
 
@@ -17,6 +18,7 @@ pub use client::{Client, Response};
 pub use origin::{Conn, Origin};
 pub use process::Process;
 pub use proxy::Proxy;
+pub use rendezvous::Rendezvous;
 pub use strict::CheckVerdict;
 
 use std::path::PathBuf;

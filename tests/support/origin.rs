@@ -8,7 +8,7 @@ use std::thread;
 
 use socket2::{Domain, Socket, Type};
 
-use super::{Ending, HANG};
+use super::{Ending, HANG, Rendezvous};
 
 pub struct Origin {
     pub address: SocketAddr,
@@ -82,6 +82,20 @@ impl Origin {
                 conn.send([&ok_head(count)[..], &bytes].concat());
             }
         })
+    }
+
+    /// Answers one request with `text`, then waits for the end of its connection and meets whoever
+    /// waits for that.
+    pub fn left(text: &'static str) -> (Self, Rendezvous) {
+        let ended = Rendezvous::default();
+        let ours = ended.clone();
+        let origin = Self::start(move |mut conn| {
+            conn.head();
+            conn.send(ok(text));
+            assert!(conn.head().is_none());
+            ours.wait();
+        });
+        (origin, ended)
     }
 
     /// Refuses every connection, on a port that stays reserved meanwhile.
