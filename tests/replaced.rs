@@ -74,6 +74,20 @@ fn the_idle_connections_of_one_that_goes_are_closed() {
 }
 
 #[test]
+fn they_are_closed_even_while_a_request_holds_what_was_replaced() {
+    let ((goes, ended), (held, both)) = (Origin::left("bye"), held());
+    let mut proxy = Proxy::before(&[&goes, &held], &[]);
+    assert_eq!(proxy.get("/").text(), "bye");
+    let mut client = proxy.client();
+    client.get("/");
+    both.wait();
+    proxy.replace("/", endpoints(&[&named("comes")])).unwrap();
+    ended.wait();
+    both.wait();
+    assert_eq!(client.response().text(), "held");
+}
+
+#[test]
 fn health_outlives_a_replacement() {
     let (dead, healthy, comes) = (Origin::refusing(), named("healthy"), named("comes"));
     let mut proxy = Proxy::before(&[&dead, &healthy], &["--fail-timeout", "10m"]);
