@@ -185,8 +185,8 @@ impl Checker {
         specs
     }
 
-    /// Takes back what checks have found out about an endpoint that is not checked any more: nobody
-    /// else would.
+    /// Takes back what checks have found out about an endpoint that is no longer checked: nothing else
+    /// would.
     fn forget(&self, upstream: &Upstream, endpoint: EndpointId) {
         let (health, now) = (upstream.endpoint(endpoint).health(), self.now());
         if health.admission(now) == Admission::Down

@@ -1,4 +1,4 @@
-//! How many connections there may be: what file descriptors there are, and who gets how many.
+//! How many connections there may be, and how file descriptors are divided between clients and endpoints.
 
 use std::num::NonZeroUsize;
 
@@ -14,8 +14,8 @@ const DESCRIPTORS_MIN: usize = 64;
 /// More descriptors than Linux gives a process by itself (`fs.nr_open`).
 const CONNECTIONS_MAX: NonZeroUsize = NonZeroUsize::new(1 << 20).expect("is not 0");
 
-/// A client and the connection to its endpoint take two; with room for fewer clients than this nobody
-/// would be served in time.
+/// A client and the connection to its endpoint take two; with room for fewer clients than this
+/// hardly any would be served in time.
 const CONNECTIONS_MIN: usize = 4;
 
 /// What a worker's runtime takes, and a connection under way to another process.
@@ -90,9 +90,9 @@ impl Descriptors {
     }
 }
 
-/// How many connections there may be. Without a word, half of what descriptors there are for: a client
-/// whose request is under way needs another one to its endpoint. Who asks for more has clients that are
-/// mostly idle; what is left to endpoints then is an eighth. The second is a warning, if there is one.
+/// How many connections there may be. By default, half of the descriptors: a client whose
+/// request is in flight needs another one to its endpoint. A larger setting is for clients that are
+/// mostly idle; it leaves an eighth to endpoints. The second is a warning, if there is one.
 pub(super) fn of(
     sources: &Sources,
     descriptors: Descriptors,

@@ -191,7 +191,7 @@ pub fn leads_to(to: &Address, listen: &Address, is_local: IsLocal<'_>) -> bool {
     match (to, listen) {
         (Address::Tcp(to), Address::Tcp(listen)) if to.port() == listen.port() => {
             let (to, listen) = (to.ip().to_canonical(), listen.ip().to_canonical());
-            // Who connects to no address in particular reaches this machine.
+            // Connecting to the unspecified address reaches this machine.
             let is_ours = || to.is_unspecified() || to.is_loopback() || is_local(to);
             to == listen
                 || listen.is_unspecified() && to.is_ipv4() == listen.is_ipv4() && is_ours()

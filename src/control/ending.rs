@@ -17,7 +17,7 @@ use crate::net::upgrade_socket::Channel;
 use crate::worker::command::WorkerCommand;
 
 /// How long the end waits for workers that were told to hurry. The access log takes a second more if
-/// nobody reads it, and all must be over within 3 s.
+/// its reader has stopped, and all must be over within 3 s.
 const HURRY_LIMIT: Duration = Duration::from_millis(1500);
 
 /// Between two looks for the end, or for a signal.

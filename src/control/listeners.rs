@@ -117,8 +117,8 @@ impl Listeners {
     }
 
     /// Refuses a plan with an endpoint that one of these is at; the others were found when the
-    /// configuration was read, but nobody knew the ports that the kernel would choose. What was bound
-    /// for it is given back.
+    /// configuration was read, but the ports that the kernel would choose were not known then. What was
+    /// bound for it is given back.
     pub(super) fn refuse_loops(&self, open: &[Open], plan: &Plan) -> Result<(), StartError> {
         let chosen: Vec<_> = open.iter().filter(|open| open.bound != open.configured).collect();
         let mut endpoints = plan.upstreams.iter().flat_map(|upstream| upstream.endpoints.iter());

@@ -1,6 +1,6 @@
-//! The file that names this process. The process that holds the lock on it (flock(2)) owns it: nobody else
-//! writes or removes it, and a process that hands over passes the lock on with the file. It is made
-//! under a name that nobody can guess and put in place whole; no symbolic link is followed.
+//! The file that names this process. The process that holds the lock on it (flock(2)) owns it: no other
+//! process writes or removes it, and a process that hands over passes the lock on with the file. It is made
+//! under a name that cannot be guessed and put in place whole; no symbolic link is followed.
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
@@ -86,7 +86,7 @@ impl Place {
         Ok((found.st_dev, found.st_ino))
     }
 
-    /// Puts the file `temporary`, which is `file`, in place of what nobody alive owns.
+    /// Puts the file `temporary`, which is `file`, in place of one that no live process owns.
     fn fill(&self, temporary: &str, predecessor: Option<u32>) -> Result<(), Unowned> {
         loop {
             match linkat(&self.folder, temporary, &self.folder, &self.name, AtFlags::empty()) {
@@ -97,7 +97,7 @@ impl Place {
                 Err(Errno::EXIST) => {}
                 Err(error) => return Err(error.into()),
             }
-            // Nobody who keeps to the lock puts another file in place while it is held.
+            // No process that respects the lock puts another file in place while it is held.
             let Some(stale) = self.lock_stale(predecessor)? else { continue };
             renameat(&self.folder, temporary, &self.folder, &self.name)?;
             drop(stale);
@@ -105,7 +105,7 @@ impl Place {
         }
     }
 
-    /// Locks what is there, if nobody alive owns it. `None` if it has gone, or another has come.
+    /// Locks the file that is there, if no live process owns it. `None` if it has gone or been replaced.
     fn lock_stale(&self, predecessor: Option<u32>) -> Result<Option<File>, Unowned> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match openat(&self.folder, &self.name, flags, Mode::empty()) {
@@ -172,7 +172,7 @@ impl PidFile {
         self.is_ours = false;
     }
 
-    /// Names this process in a file that named another. Who reads it meanwhile finds either.
+    /// Names this process in a file that named another. A reader finds one or the other, never a mixture.
     fn rename_owner(&self) -> io::Result<()> {
         let text = text();
         let before = usize::try_from(self.file.metadata()?.len().min(TEXT_BYTES_MAX)).unwrap_or(0);
@@ -191,7 +191,7 @@ impl PidFile {
                 if removed.is_ok() { Ok(()) } else { self.file.set_len(0) }
             }
             Err(Errno::ACCESS) => self.file.set_len(0),
-            // Somebody has removed it.
+            // It has been removed.
             _ => Ok(()),
         }
     }
@@ -218,7 +218,7 @@ pub(crate) enum Claim {
 }
 
 impl Claim {
-    /// Before this process becomes somebody else, who may not be allowed to write there.
+    /// Made before this process changes its user, who may not be allowed to write there.
     pub(crate) fn fresh(path: &Path) -> io::Result<Self> {
         Ok(Self::Owned(PidFile::acquire(path, None)?))
     }

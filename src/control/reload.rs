@@ -35,7 +35,7 @@ pub(super) fn load(loader: &Loader, running: &Running, signals: &Signals) -> Loa
     let (loader, threads) = (loader.clone(), running.config().threads);
     let reading = thread::Builder::new().name("reload".to_owned());
     if let Err(error) = reading.spawn(move || {
-        // Nobody waits for it any more if a signal has come.
+        // It is no longer waited for if a signal has come.
         let _ = done.send(loader.reload(threads));
     }) {
         return Loaded::Read(Err(vec![format!("cannot start a thread: {error}")]));

@@ -208,7 +208,7 @@ impl Running {
         &self.workers.handles
     }
 
-    /// From now on nobody waits for a worker beyond this.
+    /// From now on no wait for a worker goes beyond this.
     pub(crate) fn interrupted_by(&mut self, interrupt: Interrupt) {
         self.workers.interrupted_by(interrupt);
     }

@@ -32,7 +32,7 @@ const COMMANDS: [Signal; 6] = [
 pub struct Signals {
     pub(crate) inbox: Arc<Inbox>,
     pub(super) interrupt: Interrupt,
-    /// Whether somebody takes commands: until then a signal to end has its default action.
+    /// Whether commands are being taken: until then a signal to end has its default action.
     is_attended: Arc<AtomicBool>,
 }
 
@@ -93,7 +93,7 @@ impl Signals {
         Ok(())
     }
 
-    /// From now on somebody does what is asked for.
+    /// From now on commands are taken.
     pub(crate) fn attend(&self) {
         self.is_attended.store(true, Ordering::SeqCst);
         reap(&self.is_attended);
@@ -123,12 +123,12 @@ fn command(signal: Signal) -> ControlCommand {
 }
 
 /// Whether this is the first process of its machine or container: no signal has a default action
-/// there, and who loses their parent becomes its child.
+/// there, and orphans become its children.
 fn is_init() -> bool {
     getpid().is_init()
 }
 
-/// Ends this process by a signal, as if nobody had taken it over.
+/// Ends this process by the signal's default action, as if it had never been caught.
 fn end_by(signal: Signal) {
     let mut given = SigSet::empty();
     given.add(signal);

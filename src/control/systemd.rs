@@ -1,5 +1,5 @@
 //! What systemd is told (`sd_notify(3)`), and the sockets it has opened (`sd_listen_fds(3)`).
-//! Elsewhere there is nobody to tell, and there are none.
+//! Without systemd nothing is told, and there are no sockets.
 
 use std::io;
 use std::thread;

@@ -36,7 +36,7 @@ const END_LIMIT: Duration = Duration::from_secs(3);
 /// Between two looks for an answer.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Set when the process is to end at once: nobody waits for a worker any more.
+/// Set when the process is to end at once: workers are no longer waited for.
 #[derive(Clone, Default)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
@@ -146,7 +146,7 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// From now on nobody waits for a worker beyond this.
+    /// From now on no wait for a worker goes beyond this.
     pub(super) fn interrupted_by(&mut self, interrupt: Interrupt) {
         self.handles.interrupt = interrupt;
     }
@@ -260,7 +260,7 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    /// Workers that are nobody, with queues for one command, and those queues.
+    /// Handles of workers that do not run, with queues for one command, and those queues.
     fn handles<const N: usize>() -> (WorkerHandles, [mpsc::Receiver<WorkerCommand>; N]) {
         let mut handles = WorkerHandles::default();
         let queues = [(); N].map(|()| {

@@ -22,7 +22,7 @@ pub fn ask() {
     WANTED.notify_waiters();
 }
 
-/// Waits until somebody asks.
+/// Waits until [`ask`] is called.
 pub async fn asked() {
     WANTED.notified().await;
 }

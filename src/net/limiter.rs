@@ -35,7 +35,7 @@ pub struct ConnectionLimiter {
 pub struct TooMany;
 
 impl ConnectionLimiter {
-    /// With nobody inside.
+    /// With no connections yet.
     pub fn new(capacity: Capacity) -> Arc<Self> {
         let limiter = Self {
             open: AtomicUsize::new(0),
@@ -48,7 +48,7 @@ impl ConnectionLimiter {
         Arc::new(limiter)
     }
 
-    /// Goes by other limits from now on; who is inside stays.
+    /// Applies other limits from now on; established connections stay.
     pub fn set(&self, capacity: Capacity) {
         let per_client = capacity.per_client_max.map_or(0, NonZeroUsize::get);
         self.connections_max.store(capacity.connections_max.get(), Ordering::Relaxed);
@@ -113,7 +113,7 @@ pub struct ConnectionPermit {
 }
 
 impl ConnectionPermit {
-    /// Of a gate of its own: for a connection that nobody counts.
+    /// From a limiter of its own: for a connection that is not limited.
     pub fn alone() -> Self {
         ConnectionLimiter::new(Capacity {
             connections_max: NonZeroUsize::MAX,

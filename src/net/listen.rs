@@ -27,13 +27,13 @@ pub struct Bound {
 
 /// Binds `address` once for each of `workers`.
 ///
-/// Fails with `AddrInUse` if anybody else has it, another process with `SO_REUSEPORT` included:
+/// Fails with `AddrInUse` if another socket has it, even if that is of a process with `SO_REUSEPORT`:
 /// two balancers on one port by mistake would each get half of the connections.
 pub fn bind(address: &Address, workers: usize) -> io::Result<Bound> {
     match address {
         Address::Tcp(address) => {
-            // The first socket shares with nobody until it listens: only so does it find out that
-            // the port is taken, and so does anybody else from then on.
+            // The first socket does not share its port until it listens: only so does it find out
+            // that the port is taken, and so does any other process from then on.
             let first = tcp_socket(&SockAddr::from(*address))?;
             first.bind(&SockAddr::from(*address))?;
             first.listen(BACKLOG)?;
@@ -67,7 +67,7 @@ pub fn bind(address: &Address, workers: usize) -> io::Result<Bound> {
 pub fn bind_more(first: &Socket, count: usize) -> io::Result<Vec<Socket>> {
     let address = first.local_addr()?;
     let another = |_| {
-        // One that shares its port with nobody, as systemd opens it, is accepted from by all.
+        // One without SO_REUSEPORT, as systemd opens it, is shared by all workers.
         if address.domain() == Domain::UNIX || !first.reuse_port()? {
             return first.try_clone();
         }
@@ -103,7 +103,7 @@ pub enum ListeningSocket {
     Unix(UnixListener),
 }
 
-/// Who connected: an address, or nobody in particular over a unix socket.
+/// The address of a client; over a unix socket it has none.
 pub type Peer = Option<std::net::IpAddr>;
 
 impl ListeningSocket {

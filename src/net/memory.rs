@@ -289,7 +289,7 @@ fn passage(pipe: &Mutex<Pipe>) -> Passage {
     }
 }
 
-/// What becomes of an attempt to connect; `None`: nobody ever answers.
+/// The outcome of an attempt to connect; `None`: there is never an answer.
 pub type Dialled = Option<io::Result<Memory>>;
 
 type Network = Box<dyn FnMut(&Address) -> Dialled>;

@@ -1,9 +1,10 @@
 //! Moving bytes from one socket to another without copying them: splice(2), by way of a pipe.
 //!
-//! A pipe is leased when there is something to move and given back as soon as it is empty: who waits
-//! for bytes holds none. Each thread keeps up to [`SPARES_MAX`] empty pipes and has at most
-//! [`PIPES_MAX`] open, fewer where descriptors are scarce. Who gets none copies, and so does
-//! everybody on a thread where the kernel, or a sandbox, turns out not to splice sockets.
+//! A pipe is leased when there is something to move and given back as soon as it is empty: a relay
+//! that waits for bytes holds none. Each thread keeps up to [`SPARES_MAX`] empty pipes and has at most
+//! [`PIPES_MAX`] open, fewer where descriptors are scarce. A relay that gets
+//! none copies; so do all relays of a thread where the kernel, or a sandbox, turns out not to splice
+//! sockets.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -231,8 +232,8 @@ impl Pipes {
         opened
     }
 
-    /// Keeps a pipe that is empty, if it is wanted; what is in any other must never be found by
-    /// somebody else.
+    /// Keeps an empty pipe, if there is room for it. Any other is closed: its bytes must never reach
+    /// another connection.
     fn put(&mut self, pipe: Store, held: usize) {
         if held == 0 && self.open <= self.open_max && self.spare.len() < SPARES_MAX {
             self.spare.push(pipe);

@@ -49,14 +49,14 @@ pub struct Received {
 }
 
 impl UpgradeSocket {
-    /// Waits at a path. `AddrInUse` says that somebody else does already.
+    /// Listens at a path. Fails with `AddrInUse` if another process does already.
     ///
-    /// It belongs to `owner`, if that is to be somebody else: who hands over may be nobody but that.
+    /// The file belongs to `owner`: the process that hands over may run as that user.
     pub fn at(path: &Path, owner: Owner) -> io::Result<Self> {
         let bind = || {
             let socket = Socket::new(Domain::UNIX, Type::SEQPACKET, None)?;
-            // A process that may connect may be given every connection there is: nobody but us may, from the
-            // moment it is there.
+            // A process that can connect can be given every connection there is: only our own user may,
+            // from the moment the file exists.
             let before = umask(Mode::RWXG | Mode::RWXO | Mode::XUSR);
             let bound = socket.bind(&SockAddr::unix(path)?);
             umask(before);
@@ -69,8 +69,8 @@ impl UpgradeSocket {
         Ok(Self { socket, file })
     }
 
-    /// Takes the next that comes within `pause`, if one does. Who only looks whether somebody waits
-    /// here says nothing, and is gone.
+    /// Accepts the next connection that comes within `pause`, if one does. A process that only checks
+    /// whether one listens here closes without a message.
     pub fn accept(&self, pause: Duration) -> io::Result<Option<Channel>> {
         self.socket.set_read_timeout(Some(pause))?;
         match self.socket.accept() {
@@ -81,8 +81,8 @@ impl UpgradeSocket {
     }
 }
 
-/// Gives the socket file that was just made to another user, unless somebody else has put another file
-/// there meanwhile.
+/// Gives the socket file that was just made to another user, unless another process has put another
+/// file there meanwhile.
 fn give(path: &Path, (user, group): Owner) -> io::Result<()> {
     if (user, group) == (None, None) {
         return Ok(());

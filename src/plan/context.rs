@@ -28,7 +28,7 @@ use crate::upstream::settings::Policy;
 pub(super) struct Share {
     picker: RefCell<Picker>,
     pub(super) pools: Box<[Rc<RefCell<Pool>>]>,
-    /// Set once another one has taken its place: who still works with this one is not seen there.
+    /// Set once another share has taken its place: requests that still use this one are not counted there.
     is_replaced: Cell<bool>,
 }
 

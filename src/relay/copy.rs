@@ -135,7 +135,7 @@ pub enum Flow {
 }
 
 impl Flow {
-    /// After so many bytes have come at once, when nobody knows how many more will.
+    /// After so many bytes have come at once, when it is not known how many more will.
     #[must_use]
     pub fn after(self, count: usize) -> Self {
         match count {

@@ -12,7 +12,7 @@ use crate::net::stream::{ReadHalf, Stream, WriteHalf};
 
 /// Moves bytes both ways until both sides have ended, passing each end on (half-close). `early`
 /// is what has already been read from either side. The first error ends both ways, and says which
-/// side broke; so does a reset of a client that nobody reads from just then.
+/// side broke; so does a reset of a client that is not being read from.
 pub async fn duplex(
     (client, client_early): (&mut Stream, Buffer),
     (upstream, upstream_early): (&mut Stream, Buffer),
@@ -36,7 +36,7 @@ pub async fn duplex(
         if up_ended && down_ended {
             return Poll::Ready(Ok(()));
         }
-        // A client that nobody reads from must not go unnoticed.
+        // A client that resets must be noticed even while it is not read from.
         let is_unread = up_ended || up.waits_for() == End::Sink;
         if is_unread && gone.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err((Side::Client, Kind::Reset)));

@@ -15,7 +15,7 @@ use crate::plan::listener::Listener;
 pub struct Accepted {
     /// The connection.
     pub stream: Stream,
-    /// Who opened it.
+    /// Who connected.
     pub peer: Peer,
     /// Its place among all connections.
     pub permit: ConnectionPermit,

@@ -44,8 +44,8 @@ pub enum Freshness {
     New,
 }
 
-/// Leases an idle connection or opens one for requests. One that is to begin with `header` is of no
-/// use to anybody else, and so never shared.
+/// Leases an idle connection or opens one for requests. One that begins with `header` speaks
+/// for one client only, and so is never shared.
 pub async fn lease(
     context: &WorkerContext,
     target: AttemptTarget,
@@ -164,7 +164,7 @@ async fn dial(
     Box::pin(waiting).await.inspect(|_| is_starved.set(false))
 }
 
-/// Says who a connection is for; returns how many bytes that took.
+/// Writes the PROXY header; returns how many bytes that took.
 pub async fn announce(
     version: proxy_protocol::Version,
     header: Header,

@@ -67,7 +67,7 @@ impl ClientInfo {
     }
 
     /// Reads the header that a connection begins with, and leaves what came after it in `early`. It
-    /// is taken from trusted proxies only: anybody else could pretend to be anyone.
+    /// is taken from trusted proxies only: any other client could claim any address.
     pub async fn announced(
         accepted: &mut Accepted,
         early: &mut Buffer,
@@ -124,7 +124,7 @@ async fn read(
         let is_idle = early.is_empty();
         let mut reading = pin!(meter.read(&mut half, early));
         let read = poll_fn(|cx| match reading.as_mut().poll(cx) {
-            // A drain does not wait for who has not begun.
+            // A drain does not wait for a client that has sent nothing.
             Poll::Pending if is_idle && guard.phase() == DrainPhase::Closing => Poll::Ready(None),
             poll => poll.map(Some),
         });

@@ -78,7 +78,7 @@ impl<'a> Directions<'a> {
         mut left: Pin<&mut impl Future<Output = Kind>>,
     ) -> Interruption {
         let sending = poll_fn(|cx| match upload.as_mut().poll(cx) {
-            // While the endpoint takes nothing, nobody reads what the client does.
+            // While the endpoint takes nothing, the client is not read from.
             Poll::Pending if self.up.waits_for() == End::Sink => {
                 left.as_mut().poll(cx).map(|kind| Err(Broken { end: End::Source, kind }))
             }

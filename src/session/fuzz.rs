@@ -205,7 +205,7 @@ fn refuse_what_hyper_refuses(bytes: &[u8], count: usize) {
     assert!(observed.seen.iter().all(|request| request.body.is_some()));
     match observed.refused {
         None => assert_eq!(observed.seen.len(), count, "{}", bytes.escape_ascii()),
-        // It is stricter with targets than anybody else; `http::fuzz` leaves these out.
+        // Hyper is stricter with targets than we are; `http::fuzz` leaves these out.
         Some(error) => assert!(error.contains("URI"), "{error}: {}", bytes.escape_ascii()),
     }
 }

@@ -131,7 +131,7 @@ pub enum Wait {
 /// How long a client may be idle, however many empty lines it sends meanwhile.
 struct IdleDeadline {
     wait: Wait,
-    /// When that is, once somebody had to look at the clock.
+    /// When that is; the clock is read only once a wait is needed.
     end: Option<Instant>,
 }
 

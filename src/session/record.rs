@@ -1,4 +1,4 @@
-//! Tells everybody once how an attempt or an exchange ended: counters, health, the log.
+//! Records once how an attempt or an exchange ended: in counters, health and the log.
 
 use tokio::time::Instant;
 

@@ -151,7 +151,7 @@ impl RequestLog {
         let mut facts = self.facts.borrow_mut();
         facts.upstream = Some(upstream);
         facts.tried.push(endpoint);
-        // Nobody waits for a turn yet.
+        // There is no queue that a request could wait in.
         facts.timers.queue = Some(Duration::ZERO);
         facts.timers.connect = None;
         facts.timers.first_byte = None;
@@ -224,7 +224,7 @@ impl Drop for RequestLog {
         if self.fate == Fate::Written {
             let facts = self.facts.get_mut();
             if facts.bytes_to_client <= self.answer_from.get() {
-                // It was meant to be sent, and nobody was there to take it.
+                // It was meant to be sent, but the client took none of it.
                 facts.status = 0;
             }
             let ended = self.ended.get().unwrap_or_else(Instant::now);

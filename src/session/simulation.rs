@@ -66,7 +66,7 @@ enum Step {
     Ignore,
 }
 
-/// What everybody does. See [`Script::read`].
+/// What each side does. See [`Script::read`].
 #[derive(Debug)]
 pub struct Script {
     choices: u8,

@@ -85,8 +85,8 @@ impl EndpointRecord {
         self.traffic.add(changes);
     }
 
-    /// What it has in flight has changed unseen by those who pick now: a request that began under an
-    /// earlier plan has ended.
+    /// A request that began under an earlier plan has ended: the balancers of the plan in force have
+    /// not counted it.
     pub fn in_flight_changed(&self) {
         self.traffic.tell();
     }

@@ -1,4 +1,4 @@
-//! Who wants to know that something about an endpoint has changed.
+//! Counts of changes to what is shared of an endpoint, so that plans notice them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};

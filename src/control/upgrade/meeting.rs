@@ -114,7 +114,7 @@ pub(crate) fn wait(
     })
 }
 
-/// Why nobody was found.
+/// Why no process was found.
 const LATE: &str = "nobody has come in time";
 
 /// How long to look for something.

@@ -11,8 +11,8 @@ use crate::plan::Plan;
 use crate::upstream::Traffic;
 use crate::upstream::health::Tick;
 
-/// What one message may say of endpoints, in bytes of their names: JSON adds to them, at most to
-/// several times as much, but of names nobody has.
+/// What one message may say of endpoints, in bytes of their names: JSON escapes can make
+/// names several times as long, but not those that occur.
 const NAMES_BYTES_MAX: usize = MESSAGE_BYTES_MAX / 8;
 
 /// How long the other process may take to hear that nothing comes of it.

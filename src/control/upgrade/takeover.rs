@@ -19,7 +19,7 @@ use crate::net::upgrade_socket::{Channel, UpgradeSocket};
 use crate::plan::Plan;
 use crate::upstream::Traffic;
 
-/// How long who joins may take to say who it is.
+/// How long a new process may take to introduce itself.
 const HELLO_LIMIT: Duration = Duration::from_secs(1);
 
 /// How long the old process may take to end after it has closed its side.
@@ -28,7 +28,7 @@ const END_LIMIT_SECONDS: i64 = 1;
 /// What a new process has been handed over.
 #[derive(Debug)]
 pub struct Takeover {
-    /// Who hands over; a service manager does not wait for an answer.
+    /// The process that hands over; a service manager does not wait for an answer.
     old: Option<Old>,
     /// For how long the old process has counted ticks.
     pub(crate) age: Duration,
@@ -148,8 +148,8 @@ impl Takeover {
     }
 
     /// Says that this process could accept connections at these addresses, and waits to be told to,
-    /// which it confirms: the old process goes on until then. If that has ended meanwhile, nobody else
-    /// is there to go on. `claim` gets its pid file, and says whether that is ours now.
+    /// which it confirms: the old process goes on until then. If that has ended meanwhile, this one goes
+    /// on all the same. `claim` gets its pid file, and says whether that is ours now.
     pub(crate) fn settle<'a>(
         mut self,
         addresses: impl Iterator<Item = &'a Address>,

@@ -1,4 +1,4 @@
-//! Who a request is for: `host[:port]`, in the Host field or in an absolute target.
+//! The authority of a request: `host[:port]`, in the Host field or in an absolute target.
 
 use std::net::Ipv6Addr;
 

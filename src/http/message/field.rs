@@ -158,7 +158,7 @@ pub fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// Whether TE says that trailers are welcome: we pass them on, so the endpoint may be told. Of
 /// codings we take none but plain chunks.
 pub fn takes_trailers(te: &[u8]) -> bool {
-    // A comma inside quotes separates nothing, and nobody needs quotes there.
+    // A comma inside quotes separates nothing; a value with quotes is taken for one without trailers.
     !te.contains(&b'"') && list(te).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 

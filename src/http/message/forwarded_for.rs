@@ -2,17 +2,18 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// How many hops are looked at: nobody has as many proxies, and a list may have thousands of members.
+/// How many hops are looked at: more than any chain of proxies has, where a list may have thousands of members.
 pub const HOPS_MAX: usize = 32;
 
 /// The longest way to write an address is in brackets and with a port.
 const MEMBER_BYTES_MAX: usize = "[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]:65535".len();
 
-/// Who a request is from that came from the trusted `connection`, with these values of the field.
+/// The client of a request that came from the trusted `connection`, with these values of the field.
 ///
 /// Each proxy appends the address that it got the request from, so the list is read from its end: as
-/// long as who is named is a trusted proxy, what that one wrote is believed, too. What is no address,
-/// such as `unknown` (as of RFC 7239 §6.2), ends the search: nobody is known beyond the proxy that wrote it.
+/// long as an address is that of a trusted proxy, the one which that proxy wrote is believed, too. A member
+/// that is no address, such as `unknown` (RFC 7239 §6.2), ends the search: the client is the proxy that
+/// wrote it.
 pub fn client<'a>(
     values: impl Iterator<Item = &'a [u8]>,
     connection: Option<IpAddr>,
@@ -52,7 +53,7 @@ fn address(member: &[u8]) -> Option<IpAddr> {
 mod tests {
     use super::*;
 
-    /// Who that is behind 10.0.0.1, if all of 10.0.0.0/8 and `fd00::/8` are trusted.
+    /// The client of a request from 10.0.0.1, if all of 10.0.0.0/8 and `fd00::/8` are trusted.
     fn found(values: &[&str]) -> String {
         let trusted = |address: IpAddr| match address {
             IpAddr::V4(address) => address.octets()[0] == 10,
