@@ -290,16 +290,20 @@ impl Work<'_> {
     }
 }
 
+/// The longest line of a chunk size that we write, in bytes: six digits and CRLF.
+const SIZE_LINE_BYTES: usize = 8;
+
 /// The line of a chunk size as we write it.
 struct SizeLine {
-    bytes: [u8; HEADROOM_BYTES],
+    bytes: [u8; SIZE_LINE_BYTES],
     start: usize,
 }
 
 impl SizeLine {
     fn of(mut size: usize) -> Self {
-        const { assert!(BUFFER_BYTES < 1 << (4 * (HEADROOM_BYTES - 2)), "a size fits its line") };
-        let mut line = Self { bytes: *b"000000\r\n", start: HEADROOM_BYTES - 2 };
+        const { assert!(BUFFER_BYTES < 1 << (4 * (SIZE_LINE_BYTES - 2)), "a size fits its line") };
+        const { assert!(SIZE_LINE_BYTES <= HEADROOM_BYTES, "its line fits before the chunk") };
+        let mut line = Self { bytes: *b"000000\r\n", start: SIZE_LINE_BYTES - 2 };
         while size > 0 {
             line.start -= 1;
             line.bytes[line.start] = b"0123456789abcdef"[size % 16];
