@@ -10,6 +10,7 @@ use std::num::NonZeroU8;
 
 use crate::reject::Reject;
 use crate::termination::{Ender, ExchangePhase, Termination};
+use crate::tls_fault::TlsFault;
 
 /// Whose doing it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,8 @@ pub enum Kind {
     Exhausted,
     /// The answer to a check was not one of 200–399.
     Unwell,
+    /// TLS could not be agreed on, or its rules were broken.
+    Tls(TlsFault),
 }
 
 /// How far an attempt had come when it failed: what decides whether another one is safe.
@@ -165,6 +168,7 @@ impl Fault {
         match (self.kind, self.stage) {
             (Kind::Rejected(reject), _) => reject.phrase(),
             (Kind::Unwell, _) => "check was answered with an error",
+            (Kind::Tls(fault), _) => fault.phrase(),
             (Kind::Exhausted, _) => "out of descriptors, ports or memory",
             (Kind::Refused, _) => "endpoint refused the connection",
             (Kind::TimedOut, Stage::Connect) => "endpoint did not accept in time",

@@ -45,5 +45,6 @@ pub mod relay;
 pub mod route;
 pub mod session;
 pub mod termination;
+pub mod tls_fault;
 pub mod upstream;
 pub mod worker;

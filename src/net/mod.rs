@@ -15,5 +15,6 @@ pub mod pool;
 pub mod socket_file;
 pub mod splice;
 pub mod stream;
+pub mod tls;
 pub mod upgrade_socket;
 pub mod wall_clock;

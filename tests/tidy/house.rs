@@ -6,7 +6,8 @@ use super::source::{Source, find_words, line_of};
 
 /// The rooms from the bottom up: rank, folder, files. A file imports only what is listed before it.
 pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
-    (0, "", &["address", "decimal", "calendar", "reject", "termination", "fault"]),
+    (0, "", &["address", "decimal", "calendar", "reject", "termination", "tls_fault"]),
+    (0, "", &["fault"]),
     (0, "", &["buffer", "drain", "id", "corpus"]),
     (1, "proxy_protocol/", &["header", "line", "block", "mod", "fuzz"]),
     (1, "route/", &["path", "pattern", "trie", "mod", "fuzz"]),
@@ -67,6 +68,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     ),
     (1, "upstream/", &["failures", "endpoint", "endpoint_set", "mod"]),
     (1, "balance/", &["tried", "candidate", "round_robin", "least_requests", "mod"]),
+    (2, "net/tls/", &["provider", "mod"]),
     (
         2,
         "net/",
