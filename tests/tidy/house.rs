@@ -68,7 +68,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     ),
     (1, "upstream/", &["failures", "endpoint", "endpoint_set", "mod"]),
     (1, "balance/", &["tried", "candidate", "round_robin", "least_requests", "mod"]),
-    (2, "net/tls/", &["provider", "mod"]),
+    (2, "net/tls/", &["provider", "failure", "mod"]),
     (
         2,
         "net/",
