@@ -60,6 +60,7 @@ mod systemd;
 mod tcp;
 mod tidy;
 mod timeouts;
+mod tls_support;
 mod tunnel;
 mod unavailable;
 mod upgrade;

@@ -1,16 +1,18 @@
 //! A client that sends exactly the given bytes.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
 use super::strict::{CheckVerdict, verdict};
+use super::wire::Wire;
 use super::{Ending, HANG};
 
-pub struct Client {
-    pub stream: TcpStream,
+/// Over TCP, or over TLS as a [`super::tls::TlsClient`].
+pub struct Client<S = TcpStream> {
+    pub stream: S,
     /// Bytes read but not yet consumed.
     held: Vec<u8>,
 }
@@ -45,6 +47,13 @@ impl Client {
         stream.set_read_timeout(Some(HANG)).expect("timeout");
         stream.set_write_timeout(Some(HANG)).expect("timeout");
         stream.set_nodelay(true).expect("nodelay");
+        Self::over(stream)
+    }
+}
+
+impl<S: Wire> Client<S> {
+    /// Over a connection that exists.
+    pub fn over(stream: S) -> Self {
         Self { stream, held: Vec::new() }
     }
 
@@ -66,17 +75,18 @@ impl Client {
     /// Sends the same byte repeatedly and slowly, until something comes back.
     pub fn drip(&mut self, byte: u8) {
         let pace = Duration::from_millis(5);
-        self.stream.set_read_timeout(Some(pace)).expect("timeout");
+        self.stream.tcp().set_read_timeout(Some(pace)).expect("timeout");
         let start = Instant::now();
-        while start.elapsed() < HANG && self.stream.peek(&mut [0]).is_err() {
+        while start.elapsed() < HANG && self.stream.tcp().peek(&mut [0]).is_err() {
             self.send([byte]);
         }
-        self.stream.set_read_timeout(Some(HANG)).expect("timeout");
+        self.stream.tcp().set_read_timeout(Some(HANG)).expect("timeout");
     }
 
     /// Shuts down the sending direction.
     pub fn finish(&mut self) {
-        self.stream.shutdown(Shutdown::Write).expect("shutdown");
+        self.stream.close_notify();
+        self.stream.tcp().shutdown(Shutdown::Write).expect("shutdown");
     }
 
     /// Reads the next response to a request other than HEAD.
@@ -159,7 +169,7 @@ impl Client {
 
     /// Sends until all buffers on the way are full.
     pub fn send_until_stuck(&mut self) {
-        self.stream.set_nonblocking(true).expect("nonblocking");
+        self.stream.tcp().set_nonblocking(true).expect("nonblocking");
         let mut refusals = 0;
         while refusals < 50 {
             match self.stream.write(&[b'x'; 64 * 1024]) {
@@ -168,26 +178,32 @@ impl Client {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        self.stream.set_nonblocking(false).expect("blocking");
+        self.stream.tcp().set_nonblocking(false).expect("blocking");
+    }
+
+    /// Closes the connection in order.
+    pub fn close(mut self) {
+        self.stream.close_notify();
     }
 
     /// Resets the connection.
     pub fn reset(self) {
-        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("linger");
+        SockRef::from(self.stream.tcp()).set_linger(Some(Duration::ZERO)).expect("linger");
     }
 
     /// Closes or resets the connection.
     pub fn leave(self, ending: Ending) {
         match ending {
-            Ending::Close => drop(self),
+            Ending::Close => self.close(),
             Ending::Reset => self.reset(),
         }
     }
 
-    /// Reads everything until the connection ends, and returns whether it was reset.
+    /// Reads everything until the connection ends, and returns whether it was reset or, with
+    /// TLS, truncated.
     pub fn end(&mut self) -> (Vec<u8>, bool) {
         let read = self.stream.read_to_end(&mut self.held).map_err(|error| error.kind());
-        assert!(matches!(read, Ok(_) | Err(ErrorKind::ConnectionReset)), "{read:?}");
+        assert!(read.map_or_else(is_cut, |_| true), "{read:?}");
         (std::mem::take(&mut self.held), read.is_err())
     }
 
@@ -219,13 +235,18 @@ impl Client {
             match self.stream.read(&mut bytes) {
                 Ok(0) => return None,
                 Ok(count) => self.held.extend_from_slice(&bytes[..count]),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                Err(error) if is_cut(error.kind()) => return None,
                 // A read with a timeout is not restarted after a stop signal (signal(7)).
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => panic!("waiting for the proxy: {error}"),
             }
         }
     }
+}
+
+/// A reset, or the end of TCP without that of TLS.
+fn is_cut(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof)
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {

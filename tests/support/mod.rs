@@ -11,6 +11,8 @@ pub mod process;
 pub mod proxy;
 pub mod rendezvous;
 pub mod strict;
+pub mod tls;
+pub mod wire;
 pub mod wrapping;
 
 pub use admin::Admin;

@@ -1,6 +1,6 @@
 //! An origin that does exactly what a test scripts, including protocol violations.
 
-use std::io::{Read, Write};
+use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,6 +8,7 @@ use std::thread;
 
 use socket2::{Domain, Socket, Type};
 
+use super::wire::Wire;
 use super::{Ending, HANG, Rendezvous};
 
 pub struct Origin {
@@ -25,9 +26,9 @@ struct Seen {
     open: Mutex<Vec<TcpStream>>,
 }
 
-/// One connection to an origin.
-pub struct Conn {
-    pub stream: TcpStream,
+/// One connection to an origin, over TCP or over TLS as a [`super::tls::TlsConn`].
+pub struct Conn<S = TcpStream> {
+    pub stream: S,
     /// The index of this connection to the origin, from 0.
     pub index: usize,
     seen: Arc<Seen>,
@@ -147,6 +148,14 @@ pub fn ok_head(length: usize) -> Vec<u8> {
 }
 
 impl Conn {
+    /// The same connection with something on top of TCP.
+    pub fn over<S>(self, wrap: impl FnOnce(TcpStream) -> io::Result<S>) -> io::Result<Conn<S>> {
+        let Self { stream, index, seen, held } = self;
+        Ok(Conn { stream: wrap(stream)?, index, seen, held })
+    }
+}
+
+impl<S: Wire> Conn<S> {
     /// Reads the headers of the next request, including the empty line; `None` if none comes.
     pub fn head(&mut self) -> Option<String> {
         let end = loop {
@@ -210,7 +219,7 @@ impl Conn {
             match self.stream.read(&mut waste) {
                 Ok(0) => return false,
                 Ok(_) => {}
-                Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
+                Err(error) => return error.kind() == io::ErrorKind::ConnectionReset,
             }
         }
     }
@@ -232,17 +241,18 @@ impl Conn {
     }
 
     /// Closes the connection. Dropping does not, since [`Origin::stop`] keeps a duplicate of it.
-    pub fn close(self) {
-        let _ = self.stream.shutdown(Shutdown::Both);
+    pub fn close(mut self) {
+        self.stream.close_notify();
+        let _ = self.stream.tcp().shutdown(Shutdown::Both);
     }
 
     /// Resets the connection.
     pub fn reset(self) {
-        socket2::SockRef::from(&self.stream)
+        socket2::SockRef::from(self.stream.tcp())
             .set_linger(Some(std::time::Duration::ZERO))
             .expect("linger");
         // The duplicate kept for `stop` must not keep it open.
-        let ours = self.stream.peer_addr().ok();
+        let ours = self.stream.tcp().peer_addr().ok();
         self.seen.open.lock().expect("lock").retain(|open| open.peer_addr().ok() != ours);
     }
 
