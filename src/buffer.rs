@@ -25,8 +25,9 @@ pub const HEAD_BYTES_CEILING: usize = 64 * 1024;
 pub const LARGE_BYTES: usize = 4 * HEAD_BYTES_CEILING;
 
 /// Kept free before the bytes that are read, so that others can be put in front of them later
-/// ([`Buffer::prepend`]) without moving them: a cache line, so that the kernel's copies stay aligned.
-pub const HEADROOM_BYTES: usize = 64;
+/// ([`Buffer::prepend`]) without moving them, and so that what is read at a time fits a block encrypted,
+/// too ([`Buffer::begin_at_front`]): nine cache lines, so that the kernel's copies stay aligned.
+pub const HEADROOM_BYTES: usize = 576;
 
 /// Kept free after the bytes that are read, for the same reason.
 pub const TAILROOM_BYTES: usize = 2;
@@ -116,6 +117,20 @@ impl Buffer {
         large[HEADROOM_BYTES..HEADROOM_BYTES + count].copy_from_slice(self.filled());
         return_block(mem::replace(&mut self.bytes, large));
         (self.start, self.end) = (HEADROOM_BYTES, HEADROOM_BYTES + count);
+    }
+
+    /// Leases a block, if there is none, of which all is to be used: nothing will be put before what
+    /// comes.
+    pub fn begin_at_front(&mut self) {
+        if self.bytes.is_empty() {
+            self.spare_mut();
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
+    /// All the room of its block after what it holds.
+    pub fn rest_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.end..]
     }
 
     /// Marks `count` bytes of [`Buffer::spare_mut`] as filled.

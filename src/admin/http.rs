@@ -220,7 +220,7 @@ impl<'s> AdminExchange<'s> {
         }
         match after {
             After::Stays(_) => Ok(()),
-            After::Ends => write.shutdown().map_err(|_| ClientGone).and(Err(ClientGone)),
+            After::Ends => write.shutdown().await.map_err(|_| ClientGone).and(Err(ClientGone)),
         }
     }
 }

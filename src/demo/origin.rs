@@ -157,7 +157,7 @@ async fn serve_requests(
         }
         spec.answer(&mut write, meter).await?;
         if !spec.persists {
-            return write.shutdown().map_err(|_| PeerGone);
+            return write.shutdown().await.map_err(|_| PeerGone);
         }
     }
 }
@@ -172,7 +172,7 @@ async fn refuse(
     let date = HttpDate::of(since_1970().as_secs());
     reply.write(Method::Other, Connection::Close, date, &mut out);
     meter.write(write, out.filled()).await?;
-    write.shutdown().map_err(|_| PeerGone)
+    write.shutdown().await.map_err(|_| PeerGone)
 }
 
 impl AnswerSpec {

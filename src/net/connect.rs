@@ -6,6 +6,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 #[cfg(any(test, fuzzing))]
 use super::memory;
+use super::socket::Socket;
 use super::stream::Stream;
 use crate::address::Address;
 
@@ -16,7 +17,7 @@ pub async fn connect(address: &Address) -> io::Result<Stream> {
         Some(Some(dialled)) => {
             // Time for the other side to change its mind.
             tokio::task::yield_now().await;
-            return dialled.map(Stream::Memory);
+            return dialled.map(|memory| Stream::Plain(Socket::Memory(memory)));
         }
         Some(None) => std::future::pending().await,
         None => {}
@@ -31,6 +32,8 @@ pub async fn connect(address: &Address) -> io::Result<Stream> {
             }
             Ok(Stream::tcp(stream))
         }
-        Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+        Address::Unix(path) => {
+            UnixStream::connect(path).await.map(|stream| Stream::Plain(Socket::Unix(stream)))
+        }
     }
 }

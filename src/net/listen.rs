@@ -8,6 +8,7 @@ use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::keep_alive;
+use super::socket::Socket as Connection;
 use super::socket_file::SocketFile;
 use super::stream::Stream;
 use crate::address::Address;
@@ -137,7 +138,7 @@ impl ListeningSocket {
                 while let Ok((stream, peer)) = listener.accept() {
                     let registered = stream.set_nonblocking(true);
                     if let Ok(stream) = registered.and_then(|()| TcpStream::from_std(stream)) {
-                        waiting.push((Stream::Tcp(stream), Some(peer.ip())));
+                        waiting.push((Stream::Plain(Connection::Tcp(stream)), Some(peer.ip())));
                     }
                 }
             }
@@ -146,7 +147,7 @@ impl ListeningSocket {
                 while let Ok((stream, _)) = listener.accept() {
                     let registered = stream.set_nonblocking(true);
                     if let Ok(stream) = registered.and_then(|()| UnixStream::from_std(stream)) {
-                        waiting.push((Stream::Unix(stream), None));
+                        waiting.push((Stream::Plain(Connection::Unix(stream)), None));
                     }
                 }
             }
@@ -159,11 +160,11 @@ impl ListeningSocket {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok((Stream::Tcp(stream), Some(peer.ip())))
+                Ok((Stream::Plain(Connection::Tcp(stream)), Some(peer.ip())))
             }
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Stream::Unix(stream), None))
+                Ok((Stream::Plain(Connection::Unix(stream)), None))
             }
         }
     }
@@ -191,7 +192,9 @@ mod tests {
         let Address::Tcp(address) = address else { panic!("not TCP") };
         let listener = ListeningSocket::register(sockets.remove(0)).unwrap();
         let client = std::net::TcpStream::connect(address).unwrap();
-        let (Stream::Tcp(stream), _) = listener.accept().await.unwrap() else { panic!("not TCP") };
+        let (Stream::Plain(Connection::Tcp(stream)), _) = listener.accept().await.unwrap() else {
+            panic!("not TCP")
+        };
         (stream, client)
     }
 

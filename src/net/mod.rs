@@ -12,6 +12,7 @@ pub mod listen;
 #[cfg(any(test, fuzzing))]
 pub mod memory;
 pub mod pool;
+pub mod socket;
 pub mod socket_file;
 pub mod splice;
 pub mod stream;

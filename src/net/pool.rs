@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::stream::{Stream, Unasked};
+use super::socket::Unasked;
+use super::stream::Stream;
 use crate::upstream::settings::Keeping;
 
 /// Why a connection was not kept.
@@ -163,6 +164,7 @@ mod tests {
     use std::os::unix::net::UnixStream as StdUnixStream;
 
     use super::*;
+    use crate::net::socket::Socket;
 
     const KEEPING: Keeping = Keeping { idle_max: 2, idle_timeout: Duration::from_secs(50) };
 
@@ -176,7 +178,7 @@ mod tests {
         let (ours, theirs) = StdUnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let stream = tokio::net::UnixStream::from_std(ours).unwrap();
-        (Lease::new(Stream::Unix(stream)), theirs)
+        (Lease::new(Stream::Plain(Socket::Unix(stream))), theirs)
     }
 
     /// Lets the reactor report what the kernel knows.
@@ -277,7 +279,9 @@ mod tests {
         let _peer = listener.accept().unwrap();
         let mut pool = keeping();
         pool.put(Lease::new(stream), Ending::Framed, Instant::now()).unwrap();
-        let Some(Lease { stream: Stream::Tcp(stream), .. }) = pool.lease(Instant::now()) else {
+        let Some(Lease { stream: Stream::Plain(Socket::Tcp(stream)), .. }) =
+            pool.lease(Instant::now())
+        else {
             panic!("not kept")
         };
         let socket = socket2::SockRef::from(&stream);

@@ -20,7 +20,8 @@ use rustix::pipe::{
 use rustix::process::{Resource, getrlimit};
 use tokio::io::Interest;
 
-use super::stream::{ReadHalf, Socket, WriteHalf};
+use super::socket::{Registered, Socket};
+use super::stream::{ReadHalf, WriteHalf};
 
 /// The most a pipe is given at a time: what a client that does not read costs besides its socket.
 pub const PIPE_BYTES: usize = 128 * 1024;
@@ -71,14 +72,17 @@ enum Store {
 }
 
 /// Waits until `from` has something to read, holding nothing meanwhile; then takes up to `most`
-/// bytes of it, which must not be 0, and [`PIPE_BYTES`].
-pub async fn fill(from: &ReadHalf<'_>, most: usize) -> io::Result<Filled> {
+/// bytes of it, which must not be 0, and [`PIPE_BYTES`], for `to`. What TLS encrypts cannot pass unseen.
+pub async fn fill(from: &ReadHalf<'_>, to: &WriteHalf<'_>, most: usize) -> io::Result<Filled> {
     let most = most.min(PIPE_BYTES);
+    let (ReadHalf::Plain(from), WriteHalf::Plain(_)) = (from, to) else {
+        return Ok(Filled::Unavailable);
+    };
     poll_fn(|cx| match from {
-        ReadHalf::Tcp(stream) => poll_fill(*stream, cx, most),
-        ReadHalf::Unix(stream) => poll_fill(*stream, cx, most),
+        Socket::Tcp(stream) => poll_fill(stream, cx, most),
+        Socket::Unix(stream) => poll_fill(stream, cx, most),
         #[cfg(any(test, fuzzing))]
-        ReadHalf::Memory(memory) => {
+        Socket::Memory(memory) => {
             let mut bytes = vec![0; most];
             let held = ready!(memory.poll_read(cx, &mut bytes))?;
             bytes.truncate(held);
@@ -89,7 +93,11 @@ pub async fn fill(from: &ReadHalf<'_>, most: usize) -> io::Result<Filled> {
     .await
 }
 
-fn poll_fill(socket: &impl Socket, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<Filled>> {
+fn poll_fill(
+    socket: &impl Registered,
+    cx: &mut Context<'_>,
+    most: usize,
+) -> Poll<io::Result<Filled>> {
     loop {
         ready!(socket.poll_ready(Interest::READABLE, cx))?;
         let Some(mut pipe) = Pipe::lease() else { return Poll::Ready(Ok(Filled::Unavailable)) };
@@ -125,14 +133,15 @@ impl Pipe {
             (Store::Memory(bytes), to) => {
                 return to.poll_write(cx, &bytes[bytes.len() - self.held..]);
             }
-            (Store::Kernel { read, .. }, WriteHalf::Tcp(stream)) => {
-                ready!(poll_out(read, *stream, cx, self.held))
+            (Store::Kernel { read, .. }, WriteHalf::Plain(Socket::Tcp(stream))) => {
+                ready!(poll_out(read, stream, cx, self.held))
             }
-            (Store::Kernel { read, .. }, WriteHalf::Unix(stream)) => {
-                ready!(poll_out(read, *stream, cx, self.held))
+            (Store::Kernel { read, .. }, WriteHalf::Plain(Socket::Unix(stream))) => {
+                ready!(poll_out(read, stream, cx, self.held))
             }
             #[cfg(any(test, fuzzing))]
-            (Store::Kernel { .. }, WriteHalf::Memory(_)) => Err(Errno::INVAL.into()),
+            (Store::Kernel { .. }, WriteHalf::Plain(Socket::Memory(_))) => Err(Errno::INVAL.into()),
+            (Store::Kernel { .. }, WriteHalf::Tls(_)) => Err(Errno::INVAL.into()),
         };
         match drained {
             Err(error) if is_unsupported(&error) => {
@@ -271,7 +280,7 @@ fn open() -> Option<Store> {
 
 fn poll_out(
     pipe: &OwnedFd,
-    socket: &impl Socket,
+    socket: &impl Registered,
     cx: &mut Context<'_>,
     held: usize,
 ) -> Poll<io::Result<usize>> {
@@ -305,10 +314,10 @@ mod tests {
     use super::*;
     use crate::net::memory::Memory;
 
-    fn pair() -> (UnixStream, StdUnixStream) {
+    fn pair() -> (Socket, StdUnixStream) {
         let (ours, theirs) = StdUnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        (UnixStream::from_std(ours).unwrap(), theirs)
+        (Socket::Unix(UnixStream::from_std(ours).unwrap()), theirs)
     }
 
     fn spare() -> usize {
@@ -322,7 +331,7 @@ mod tests {
     async fn filled(bytes: &[u8]) -> Pipe {
         let (from, mut peer) = pair();
         peer.write_all(bytes).unwrap();
-        match fill(&ReadHalf::Unix(&from), usize::MAX).await.unwrap() {
+        match fill(&ReadHalf::Plain(&from), &WriteHalf::Plain(&from), usize::MAX).await.unwrap() {
             Filled::Pipe(pipe) => pipe,
             Filled::Unavailable => panic!("no pipe"),
         }
@@ -333,7 +342,7 @@ mod tests {
         let (to, mut peer) = pair();
         let mut pipe = filled(b"hello").await;
         assert_eq!(pipe.held(), 5);
-        assert_eq!(pipe.drain(&WriteHalf::Unix(&to)).await.unwrap(), 5);
+        assert_eq!(pipe.drain(&WriteHalf::Plain(&to)).await.unwrap(), 5);
         let mut bytes = [0; 5];
         peer.read_exact(&mut bytes).unwrap();
         assert_eq!(&bytes, b"hello");
@@ -347,10 +356,10 @@ mod tests {
         peer.write_all(b"bodyGET").unwrap();
         peer.set_nonblocking(true).unwrap();
         while peer.write(&[0; 1 << 16]).is_ok() {}
-        let half = ReadHalf::Unix(&from);
-        let taken = fill(&half, 4).await.unwrap();
+        let half = ReadHalf::Plain(&from);
+        let taken = fill(&half, &WriteHalf::Plain(&from), 4).await.unwrap();
         assert!(matches!(taken, Filled::Pipe(pipe) if pipe.held() == 4));
-        let taken = fill(&half, usize::MAX).await.unwrap();
+        let taken = fill(&half, &WriteHalf::Plain(&from), usize::MAX).await.unwrap();
         assert!(matches!(taken, Filled::Pipe(pipe) if pipe.held() <= PIPE_BYTES));
     }
 
@@ -358,7 +367,10 @@ mod tests {
     async fn the_end_is_left_to_be_read() {
         let (from, peer) = pair();
         drop(peer);
-        assert!(matches!(fill(&ReadHalf::Unix(&from), 1).await.unwrap(), Filled::Unavailable));
+        assert!(matches!(
+            fill(&ReadHalf::Plain(&from), &WriteHalf::Plain(&from), 1).await.unwrap(),
+            Filled::Unavailable
+        ));
         assert_eq!((open(), spare()), (1, 1));
     }
 
@@ -373,7 +385,7 @@ mod tests {
         let (to, mut peer) = pair();
         let mut pipe = filled(&[7; 100_000]).await;
         let all = pipe.held();
-        let half = WriteHalf::Unix(&to);
+        let half = WriteHalf::Plain(&to);
         let reading = std::thread::spawn(move || {
             let mut bytes = vec![0; all];
             peer.read_exact(&mut bytes).map(|()| bytes)
@@ -387,8 +399,9 @@ mod tests {
     #[tokio::test]
     async fn where_a_pipe_cannot_be_emptied_into_a_socket_its_bytes_are_written() {
         let (ours, theirs) = Memory::pair(4);
+        let ours = Socket::Memory(ours);
         let mut pipe = filled(b"hello").await;
-        let mut half = WriteHalf::Memory(&ours);
+        let mut half = WriteHalf::Plain(&ours);
         assert_eq!(pipe.drain(&half).await.unwrap(), 4);
         let mut bytes = [0; 5];
         assert_eq!(theirs.try_read(&mut bytes).unwrap(), 4);
@@ -397,10 +410,10 @@ mod tests {
         assert_eq!(&bytes, b"hello");
         drop(pipe);
         assert_eq!((open(), spare()), (0, 0));
-        half.shutdown().unwrap();
+        half.shutdown().await.unwrap();
         let (from, mut peer) = pair();
         peer.write_all(b"x").unwrap();
-        let again = fill(&ReadHalf::Unix(&from), 1).await.unwrap();
+        let again = fill(&ReadHalf::Plain(&from), &WriteHalf::Plain(&from), 1).await.unwrap();
         assert!(matches!(again, Filled::Unavailable), "{again:?}");
     }
 
@@ -411,7 +424,7 @@ mod tests {
         let mut pipes = Vec::new();
         for _ in 0..=SPARES_MAX {
             let mut pipe = filled(b"x").await;
-            pipe.drain(&WriteHalf::Unix(&to)).await.unwrap();
+            pipe.drain(&WriteHalf::Plain(&to)).await.unwrap();
             pipes.push(pipe);
         }
         drop((pipes, to));
@@ -430,9 +443,12 @@ mod tests {
         let (one, two) = (filled(b"1").await, filled(b"2").await);
         let (from, mut peer) = pair();
         peer.write_all(b"3").unwrap();
-        let half = ReadHalf::Unix(&from);
-        assert!(matches!(fill(&half, 1).await.unwrap(), Filled::Unavailable));
+        let half = ReadHalf::Plain(&from);
+        assert!(matches!(
+            fill(&half, &WriteHalf::Plain(&from), 1).await.unwrap(),
+            Filled::Unavailable
+        ));
         drop((one, two));
-        assert!(matches!(fill(&half, 1).await.unwrap(), Filled::Pipe(_)));
+        assert!(matches!(fill(&half, &WriteHalf::Plain(&from), 1).await.unwrap(), Filled::Pipe(_)));
     }
 }

@@ -1,56 +1,32 @@
-//! A connection, whatever it is made of.
+//! A connection, plain or with TLS: one set of operations for both.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
-use std::mem::MaybeUninit;
-use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::pin::pin;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
-use rustix::io::retry_on_intr;
-use rustix::net::{RecvFlags, SendFlags};
-use socket2::{Domain, SockRef, Socket as Socket2};
-use tokio::io::{Interest, Ready};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
 use super::delivery::Delivery;
-use super::keep_alive;
-#[cfg(any(test, fuzzing))]
-use super::memory::{Memory, MemoryEnd};
+use super::socket::{HangUp, Socket, Unasked};
+use super::tls::stream::TlsStream;
 use crate::buffer::Buffer;
 
 /// An open connection.
 #[derive(Debug)]
 pub enum Stream {
-    /// Over TCP, with `TCP_NODELAY`.
-    Tcp(TcpStream),
-    /// Over a unix socket.
-    Unix(UnixStream),
-    /// In a simulation.
-    #[cfg(any(test, fuzzing))]
-    Memory(Memory),
+    /// Bytes are what was sent.
+    Plain(Socket),
+    /// They are decrypted and encrypted here; boxed, since it has keys.
+    Tls(Box<TlsStream>),
 }
 
-/// What a peer has done that nobody asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unasked {
-    /// Nothing: the connection is quiet.
-    Nothing,
-    /// It has sent bytes.
-    Bytes,
-    /// It has ended the connection.
-    End,
-}
-
-/// How far a peer has left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HangUp {
-    /// It has ended its direction; it may still be reading.
-    HalfClosed,
-    /// The connection is over in both directions, by a reset or by a failure.
-    Gone,
+impl From<Socket> for Stream {
+    fn from(socket: Socket) -> Self {
+        Self::Plain(socket)
+    }
 }
 
 impl Stream {
@@ -59,68 +35,60 @@ impl Stream {
     pub fn tcp(stream: TcpStream) -> Self {
         // A peer that is gone already makes this fail; the first read will tell.
         let _ = stream.set_nodelay(true);
-        Self::Tcp(stream)
-    }
-
-    /// What the kernel knows it by; a simulation does not.
-    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Self::Tcp(stream) => Some(stream.as_fd()),
-            Self::Unix(stream) => Some(stream.as_fd()),
-            #[cfg(any(test, fuzzing))]
-            Self::Memory(_) => None,
-        }
+        Self::Plain(Socket::Tcp(stream))
     }
 
     /// A connection that another process has handed over.
     pub fn adopt(descriptor: OwnedFd) -> io::Result<Self> {
-        let socket = Socket2::from(descriptor);
-        socket.set_nonblocking(true)?;
-        if socket.domain()? == Domain::UNIX {
-            UnixStream::from_std(socket.into()).map(Self::Unix)
-        } else {
-            TcpStream::from_std(socket.into()).map(Self::Tcp)
+        Socket::adopt(descriptor).map(Self::Plain)
+    }
+
+    /// What is below: the connection as the kernel has it.
+    pub fn socket(&self) -> &Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.socket(),
         }
+    }
+
+    /// What another process can go on with. A TLS session is more than its descriptor, and a
+    /// simulation has none.
+    pub fn handed_over(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Plain(socket) => socket.descriptor(),
+            Self::Tls(_) => None,
+        }
+    }
+
+    /// Whether it can go on in another process.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
     }
 
     fn read_half(&self) -> ReadHalf<'_> {
         match self {
-            Self::Tcp(stream) => ReadHalf::Tcp(stream),
-            Self::Unix(stream) => ReadHalf::Unix(stream),
-            #[cfg(any(test, fuzzing))]
-            Self::Memory(memory) => ReadHalf::Memory(memory),
+            Self::Plain(socket) => ReadHalf::Plain(socket),
+            Self::Tls(stream) => ReadHalf::Tls(stream),
         }
     }
 
     /// Borrows the two directions.
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         match self {
-            Self::Tcp(stream) => (ReadHalf::Tcp(stream), WriteHalf::Tcp(stream)),
-            Self::Unix(stream) => (ReadHalf::Unix(stream), WriteHalf::Unix(stream)),
-            #[cfg(any(test, fuzzing))]
-            Self::Memory(memory) => (ReadHalf::Memory(memory), WriteHalf::Memory(memory)),
+            Self::Plain(socket) => (ReadHalf::Plain(socket), WriteHalf::Plain(socket)),
+            Self::Tls(stream) => (ReadHalf::Tls(stream), WriteHalf::Tls(stream)),
         }
     }
 
     /// The address this side of the connection has, as a Host field would name it.
     pub fn local_authority(&self) -> String {
-        let address = match self {
-            Self::Tcp(stream) => stream.local_addr().ok(),
-            Self::Unix(_) => None,
-            #[cfg(any(test, fuzzing))]
-            Self::Memory(_) => None,
-        };
+        let address = self.socket().local_address();
         address.map_or_else(|| "localhost".to_owned(), |address| address.to_string())
     }
 
     /// The peer's address and our own, if it has such.
     pub fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
-        match self {
-            Self::Tcp(stream) => stream.peer_addr().ok().zip(stream.local_addr().ok()),
-            Self::Unix(_) => None,
-            #[cfg(any(test, fuzzing))]
-            Self::Memory(_) => None,
-        }
+        self.socket().addresses()
     }
 
     /// Ready when there is something to read, the end included.
@@ -142,57 +110,44 @@ impl Stream {
     /// Whether all that the peer has sent has been read. Asks the kernel: the reactor may not have
     /// told us yet.
     pub fn is_quiet(&self) -> bool {
-        let mut byte = [MaybeUninit::uninit()];
-        let peeked = match self {
-            Self::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
-            Self::Unix(stream) => SockRef::from(stream).peek(&mut byte),
-            #[cfg(any(test, fuzzing))]
-            Self::Memory(memory) => return memory.is_quiet(),
-        };
-        match peeked {
-            Ok(count) => count == 0,
-            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        match self {
+            Self::Plain(socket) => socket.is_quiet(),
+            Self::Tls(stream) => stream.is_quiet(),
         }
     }
 
     /// What the peer has done unasked, as far as the reactor has told us: costs no system call while
     /// that is nothing. A connection that is not quiet is of no use afterwards.
     pub fn unasked(&self) -> Unasked {
-        let mut byte = [0; 1];
-        let read = match self {
-            Self::Tcp(stream) => stream.try_read(&mut byte),
-            Self::Unix(stream) => stream.try_read(&mut byte),
-            #[cfg(any(test, fuzzing))]
-            Self::Memory(memory) => memory.try_read(&mut byte),
-        };
-        match read {
-            Ok(1..) => Unasked::Bytes,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Unasked::Nothing,
-            Ok(0) | Err(_) => Unasked::End,
+        match self {
+            Self::Plain(socket) => socket.unasked(),
+            Self::Tls(stream) => stream.unasked(),
         }
     }
 
     /// How much of what was written the peer can have got, if the kernel says; it does over TCP.
+    /// Over TLS these are bytes of ciphertext, as [`Stream::carried_after`] counts them.
     pub fn delivery(&self) -> Option<Delivery> {
+        self.socket().delivery()
+    }
+
+    /// How many bytes the kernel has been given in all, if it had been given `before` before `written`
+    /// more were written.
+    pub fn carried_after(&self, before: u64, written: u64) -> u64 {
         match self {
-            Self::Tcp(stream) => Delivery::of(stream.as_fd()),
-            Self::Unix(_) => None,
-            #[cfg(any(test, fuzzing))]
-            Self::Memory(memory) => Some(memory.delivery()),
+            Self::Plain(_) => before + written,
+            Self::Tls(stream) => stream.carried(),
         }
     }
 
     /// Has the kernel probe a silent peer, if this is TCP. Clients' connections have that of their
     /// listener.
     pub fn keep_alive(&self) {
-        if let Self::Tcp(stream) = self {
-            // Best effort: without it a peer that is gone is found out later, by a timeout.
-            let _ = keep_alive::enable(&SockRef::from(stream));
-        }
+        self.socket().keep_alive();
     }
 
     /// Says whether closing the connection resets it, however that comes about: the peer could not
-    /// tell a cut from an end otherwise. Only TCP has resets.
+    /// tell a cut from an end otherwise. Only TCP has resets; TLS says nothing then, which is as good.
     pub fn set_reset_on_close(&mut self, reset: bool) {
         self.split().1.set_reset_on_close(reset);
     }
@@ -201,73 +156,41 @@ impl Stream {
 /// The receiving direction of a [`Stream`].
 #[derive(Clone, Copy, Debug)]
 pub enum ReadHalf<'a> {
-    /// Of a TCP connection.
-    Tcp(&'a TcpStream),
-    /// Of a unix connection.
-    Unix(&'a UnixStream),
-    /// In a simulation.
-    #[cfg(any(test, fuzzing))]
-    Memory(&'a Memory),
+    /// Of a plain connection.
+    Plain(&'a Socket),
+    /// Of one with TLS.
+    Tls(&'a TlsStream),
 }
 
 impl ReadHalf<'_> {
     /// Waits until there is something to read, or an end or an error to be told of.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(stream) => stream.poll_read_ready(cx),
-            Self::Unix(stream) => stream.poll_read_ready(cx),
-            #[cfg(any(test, fuzzing))]
-            Self::Memory(memory) => memory.poll_readable(cx),
+            Self::Plain(socket) => socket.poll_readable(cx),
+            Self::Tls(stream) => stream.poll_readable(cx),
         }
     }
 
     /// Waits until there is something to read, holding no room for it; then reads it into
-    /// `buffer`, which must not be full. 0 is the end.
+    /// `buffer`, which must not be full. 0 is the end, in TLS one with a `close_notify`.
     pub async fn read(&mut self, buffer: &mut Buffer) -> io::Result<usize> {
-        poll_fn(|cx| {
-            let read = match self {
-                Self::Tcp(stream) => poll_read(*stream, cx, buffer),
-                Self::Unix(stream) => poll_read(*stream, cx, buffer),
-                #[cfg(any(test, fuzzing))]
-                Self::Memory(memory) => {
-                    ready!(memory.poll_readable(cx))?;
-                    memory.poll_read(cx, buffer.spare_mut())
-                }
-            };
-            if let Poll::Ready(Ok(count)) = read {
-                buffer.fill(count);
-            }
-            buffer.release();
-            read
+        poll_fn(|cx| match self {
+            Self::Plain(socket) => socket.poll_read(cx, buffer),
+            Self::Tls(stream) => stream.poll_read(cx, buffer),
         })
         .await
     }
-}
 
-impl ReadHalf<'_> {
     /// Waits until the peer has left, whatever it has sent before. None of that is read, and no
     /// system call is made: the reactor reports it.
     pub async fn hung_up(&self) -> HangUp {
-        match self {
-            Self::Tcp(stream) => hung_up(*stream).await,
-            Self::Unix(stream) => hung_up(*stream).await,
-            #[cfg(any(test, fuzzing))]
-            Self::Memory(memory) => {
-                let end = poll_fn(|cx| memory.poll_end(cx)).await;
-                if end == MemoryEnd::Reset { HangUp::Gone } else { HangUp::HalfClosed }
-            }
-        }
+        self.socket().hung_up().await
     }
 
     /// Waits until a peer that has ended its direction is gone, as far as it can be told: a close is
     /// no news after that, but a reset is.
     pub async fn gone_after_half_close(&self) {
-        match self {
-            Self::Tcp(stream) => failed(*stream).await,
-            Self::Unix(stream) => failed(*stream).await,
-            #[cfg(any(test, fuzzing))]
-            Self::Memory(memory) => poll_fn(|cx| memory.poll_reset(cx)).await,
-        }
+        self.socket().gone_after_half_close().await;
     }
 
     /// Waits until the peer is gone. That it has ended its direction does not count.
@@ -277,174 +200,51 @@ impl ReadHalf<'_> {
             HangUp::HalfClosed => self.gone_after_half_close().await,
         }
     }
+
+    fn socket(&self) -> &Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.socket(),
+        }
+    }
 }
 
 /// The sending direction of a [`Stream`].
 #[derive(Clone, Copy, Debug)]
 pub enum WriteHalf<'a> {
-    /// Of a TCP connection.
-    Tcp(&'a TcpStream),
-    /// Of a unix connection.
-    Unix(&'a UnixStream),
-    /// In a simulation.
-    #[cfg(any(test, fuzzing))]
-    Memory(&'a Memory),
+    /// Of a plain connection.
+    Plain(&'a Socket),
+    /// Of one with TLS.
+    Tls(&'a TlsStream),
 }
 
 impl WriteHalf<'_> {
-    /// Writes once and says how much was taken.
+    /// Writes once and says how much was taken. A write that is given up may have been taken in part:
+    /// the connection is of no use then.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         poll_fn(|cx| self.poll_write(cx, bytes)).await
     }
 
     pub(super) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(stream) => poll_write(*stream, cx, bytes),
-            Self::Unix(stream) => poll_write(*stream, cx, bytes),
-            #[cfg(any(test, fuzzing))]
-            Self::Memory(memory) => memory.poll_write(cx, bytes),
+            Self::Plain(socket) => socket.poll_write(cx, bytes),
+            Self::Tls(stream) => stream.poll_write(cx, bytes),
         }
     }
 
     /// As [`Stream::set_reset_on_close`].
     pub fn set_reset_on_close(&self, reset: bool) {
         match self {
-            Self::Tcp(stream) => {
-                let linger = reset.then_some(Duration::ZERO);
-                // Best effort: if it fails, the close that follows is an ordinary one.
-                let _ = SockRef::from(*stream).set_linger(linger);
-            }
-            Self::Unix(_) => {}
-            #[cfg(any(test, fuzzing))]
-            Self::Memory(memory) => memory.set_reset_on_close(reset),
+            Self::Plain(socket) => socket.set_reset_on_close(reset),
+            Self::Tls(stream) => stream.set_reset_on_close(reset),
         }
     }
 
-    /// Ends this direction; the other stays open.
-    pub fn shutdown(&mut self) -> io::Result<()> {
+    /// Ends this direction; the other stays open. Over TLS that takes a write.
+    pub async fn shutdown(&mut self) -> io::Result<()> {
         match self {
-            Self::Tcp(stream) => SockRef::from(*stream).shutdown(Shutdown::Write),
-            Self::Unix(stream) => SockRef::from(*stream).shutdown(Shutdown::Write),
-            #[cfg(any(test, fuzzing))]
-            Self::Memory(memory) => {
-                memory.shutdown();
-                Ok(())
-            }
-        }
-    }
-}
-
-/// What a socket of the reactor's can do, whatever its family.
-pub(super) trait Socket: AsFd {
-    /// Waits until the reactor takes it to be readable or writable.
-    fn poll_ready(&self, interest: Interest, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
-
-    /// Makes a system call, if it is taken to be ready; `WouldBlock` says that it is not.
-    fn try_io<T>(&self, interest: Interest, io: impl FnOnce() -> io::Result<T>) -> io::Result<T>;
-
-    /// Waits until the reactor has reported one of these, and says what it has.
-    fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>>;
-}
-
-macro_rules! socket {
-    ($stream:ty) => {
-        impl Socket for $stream {
-            fn poll_ready(&self, interest: Interest, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                match interest {
-                    Interest::READABLE => self.poll_read_ready(cx),
-                    _ => self.poll_write_ready(cx),
-                }
-            }
-
-            fn try_io<T>(
-                &self,
-                interest: Interest,
-                io: impl FnOnce() -> io::Result<T>,
-            ) -> io::Result<T> {
-                <$stream>::try_io(self, interest, io)
-            }
-
-            fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>> {
-                <$stream>::ready(self, interest)
-            }
-        }
-    };
-}
-
-socket!(TcpStream);
-socket!(UnixStream);
-
-async fn hung_up(socket: &impl Socket) -> HangUp {
-    let arrived = poll_fn(|cx| socket.poll_ready(Interest::READABLE, cx)).await;
-    // Bytes stay readable until somebody reads them: from here on, only the end is news.
-    let reported = match arrived {
-        Ok(()) => socket.ready(Interest::PRIORITY | Interest::ERROR).await,
-        Err(error) => Err(error),
-    };
-    match reported {
-        Ok(ready) if !ready.is_error() && !is_over(socket).await => HangUp::HalfClosed,
-        // An error of the reactor's: it is being shut down.
-        Ok(_) | Err(_) => HangUp::Gone,
-    }
-}
-
-/// Whether both directions are known to have ended. A unix socket tells that of a close.
-async fn is_over(socket: &impl Socket) -> bool {
-    let mut state = pin!(socket.ready(Interest::WRITABLE));
-    let reported = poll_fn(|cx| Poll::Ready(state.as_mut().poll(cx))).await;
-    matches!(reported, Poll::Ready(Ok(ready)) if ready.is_write_closed())
-}
-
-async fn failed(socket: &impl Socket) {
-    // An error of the reactor's, too, ends the wait: it is being shut down.
-    let _ = socket.ready(Interest::ERROR).await;
-}
-
-fn poll_read(
-    socket: &impl Socket,
-    cx: &mut Context<'_>,
-    buffer: &mut Buffer,
-) -> Poll<io::Result<usize>> {
-    poll_moved(socket, Interest::READABLE, cx, || {
-        let room = buffer.spare_mut();
-        let flags = RecvFlags::empty();
-        let (_, count) = retry_on_intr(|| rustix::net::recv(socket, &mut *room, flags))?;
-        Ok((count, room.len()))
-    })
-}
-
-fn poll_write(socket: &impl Socket, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-    poll_moved(socket, Interest::WRITABLE, cx, || {
-        let flags = SendFlags::NOSIGNAL;
-        let count = retry_on_intr(|| rustix::net::send(socket, bytes, flags))?;
-        Ok((count, bytes.len()))
-    })
-}
-
-/// Waits until `socket` is ready, and moves bytes once. `work` says how many moved and how many
-/// could have: if that was more, the kernel has no more to give or to take, and the reactor is told
-/// to wait for news without another call that would only say so. (A read also ends at urgent data;
-/// what lies after it then waits for more to come.)
-fn poll_moved(
-    socket: &impl Socket,
-    interest: Interest,
-    cx: &mut Context<'_>,
-    mut work: impl FnMut() -> io::Result<(usize, usize)>,
-) -> Poll<io::Result<usize>> {
-    loop {
-        ready!(socket.poll_ready(interest, cx))?;
-        let mut moved = None;
-        let tried = socket.try_io(interest, || {
-            let (count, most) = work()?;
-            moved = Some(count);
-            if (1..most).contains(&count) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-        });
-        match (moved, tried) {
-            (Some(count), _) => return Poll::Ready(Ok(count)),
-            (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => {
-                return Poll::Ready(Err(error));
-            }
-            (None, _) => {}
+            Self::Plain(socket) => socket.shutdown(),
+            Self::Tls(stream) => poll_fn(|cx| stream.poll_shutdown(cx)).await,
         }
     }
 }

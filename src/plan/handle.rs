@@ -46,7 +46,7 @@ impl PlanHandle {
     /// left is finished here.
     pub async fn let_go(&self, stream: &Stream, client: &HandedOff) -> Result<(), HandOffClosed> {
         let hand_off = self.hand_off.borrow().clone().ok_or(HandOffClosed)?;
-        let left = match stream.descriptor() {
+        let left = match stream.handed_over() {
             Some(descriptor) => hand_off.leave(client, descriptor).await,
             None => Err(HandOffClosed),
         };
@@ -70,7 +70,7 @@ impl PlanHandle {
                         address: endpoint.address.to_string(),
                         carried: lease.carried,
                     };
-                    let Some(descriptor) = lease.stream.descriptor() else { continue };
+                    let Some(descriptor) = lease.stream.handed_over() else { continue };
                     if hand_off.leave(&handed_off, descriptor).await.is_err() {
                         return;
                     }

@@ -160,7 +160,7 @@ pub async fn relay(
             return Ok(());
         } else {
             let filled = match body.unseen(flow) {
-                Some(most) => meter.fill(from, most).await?,
+                Some(most) => meter.fill(from, to, most).await?,
                 None => Filled::Unavailable,
             };
             let count = match filled {
@@ -186,6 +186,7 @@ mod tests {
     use super::*;
     use crate::net::deadline::Activity;
     use crate::net::memory::Memory;
+    use crate::net::socket::Socket;
 
     fn holding(bytes: &[u8]) -> Buffer {
         let mut buffer = Buffer::new();
@@ -242,7 +243,8 @@ mod tests {
         let mut body = Body::new(Framing::Length(1000), Emit::Chunks);
         let (activity, mut buffer) = (Activity::new(), Buffer::new());
         let meter = Meter::new(&activity);
-        let (mut from, mut to) = (ReadHalf::Memory(&source), WriteHalf::Memory(&sink));
+        let (source, sink) = (Socket::Memory(source), Socket::Memory(sink));
+        let (mut from, mut to) = (ReadHalf::Plain(&source), WriteHalf::Plain(&sink));
         let relaying = relay(&mut body, &mut buffer, &mut from, &mut to, &meter);
         let breaking = async {
             tokio::task::yield_now().await;

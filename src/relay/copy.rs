@@ -106,9 +106,14 @@ impl<'a> Meter<'a> {
     }
 
     /// Waits for bytes and takes up to `most` of them unseen, if that can be done.
-    pub async fn fill(&self, from: &ReadHalf<'_>, most: usize) -> Result<Filled, Broken> {
+    pub async fn fill(
+        &self,
+        from: &ReadHalf<'_>,
+        to: &WriteHalf<'_>,
+        most: usize,
+    ) -> Result<Filled, Broken> {
         self.waits_for.set(End::Source);
-        let filled = splice::fill(from, most).await;
+        let filled = splice::fill(from, to, most).await;
         let filled = filled.map_err(|error| Broken { end: End::Source, kind: Kind::of(&error) })?;
         self.activity.touch();
         Ok(filled)

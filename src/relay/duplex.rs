@@ -61,7 +61,7 @@ async fn one_way(
     let mut flow = Flow::Trickle;
     loop {
         let filled = match flow {
-            Flow::Bulk => meter.fill(&from, usize::MAX).await?,
+            Flow::Bulk => meter.fill(&from, &to, usize::MAX).await?,
             Flow::Trickle => Filled::Unavailable,
         };
         let count = match filled {
@@ -74,7 +74,7 @@ async fn one_way(
         };
         if count == 0 {
             // The other side may be gone entirely, which its own direction will tell.
-            let _ = to.shutdown();
+            let _ = to.shutdown().await;
             return Ok(());
         }
         flow = flow.after(count);

@@ -14,7 +14,8 @@ use super::request_log::RequestLog;
 use crate::buffer::Buffer;
 use crate::fault::Kind;
 use crate::net::deadline::{Activity, Elapsed, Timer};
-use crate::net::stream::{Stream, Unasked};
+use crate::net::socket::Unasked;
+use crate::net::stream::{ReadHalf, Stream, WriteHalf};
 use crate::relay::copy::Meter;
 
 /// How long a client that has been answered may take to stop sending, between two bytes and in
@@ -133,14 +134,13 @@ impl Drop for SentGuard<'_> {
 }
 
 /// Reads until the client has seen our end of the connection, so that it reads the answer first.
-pub async fn linger(stream: &mut Stream, timer: &mut Timer) {
-    let (mut read, mut write) = stream.split();
-    if write.shutdown().is_err() {
-        return;
-    }
+pub async fn linger((mut read, mut write): (ReadHalf<'_>, WriteHalf<'_>), timer: &mut Timer) {
     let (mut waste, activity) = (Buffer::new(), Activity::new());
     let end = activity.last() + LINGER.1;
     let discarding = pin!(async {
+        if write.shutdown().await.is_err() {
+            return;
+        }
         while matches!(read.read(&mut waste).await, Ok(1..)) {
             waste.clear();
             activity.touch();

@@ -92,7 +92,7 @@ pub fn serve(
                 }
                 Some(AfterExchange::Close) => return,
                 Some(AfterExchange::Linger) => {
-                    return Box::pin(linger(&mut stream, &mut timer)).await;
+                    return Box::pin(linger(stream.split(), &mut timer)).await;
                 }
                 Some(AfterExchange::Reset) => return stream.set_reset_on_close(true),
             }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::fault::Kind;
-use crate::net::stream::{HangUp, ReadHalf};
+use crate::net::socket::HangUp;
+use crate::net::stream::ReadHalf;
 
 /// What is known of that.
 ///

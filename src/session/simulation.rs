@@ -24,6 +24,7 @@ use crate::net::deadline::{Epoch, Timer};
 use crate::net::limiter::ConnectionPermit;
 use crate::net::listen::Peer;
 use crate::net::memory::{self, Dialled, Memory, Passage, Transcript};
+use crate::net::socket::Socket;
 use crate::net::stream::Stream;
 use crate::plan::context::WorkerContext;
 use crate::plan::handle::PlanHandle;
@@ -274,7 +275,7 @@ async fn run(script: &mut Script) -> Outcome {
             drain.advance(DrainPhase::Closing);
         });
     }
-    let stream = Stream::Memory(ours);
+    let stream = Stream::Plain(Socket::Memory(ours));
     let handle = PlanHandle::new(Rc::clone(&context));
     let listener = Listener::new(ListenerId::FIRST, ListenerKind::HTTP, &handle);
     let permit = ConnectionPermit::alone();

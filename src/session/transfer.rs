@@ -128,7 +128,7 @@ pub async fn run(
         lease.stream.set_reset_on_close(true);
     }
     let carried = lease.carried;
-    lease.carried += up.bytes();
+    lease.carried = lease.stream.carried_after(carried, up.bytes());
     let fault = match ended {
         Ok(completed) => return Ok(completed),
         Err(fault) => fault,

@@ -72,11 +72,12 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::net::socket::Socket;
 
     async fn pair() -> (TcpStream, Stream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (listener.accept().await.unwrap().0, Stream::Tcp(stream))
+        (listener.accept().await.unwrap().0, Stream::Plain(Socket::Tcp(stream)))
     }
 
     #[tokio::test]
@@ -86,7 +87,7 @@ mod tests {
         let ends = Ends { client: &mut ours, upstream: &mut theirs };
         let (both, limit) = ((Buffer::new(), Buffer::new()), Duration::from_secs(60));
         run(ends, both, (&Metrics::new(), None), limit, &mut Timer::new()).await.unwrap();
-        let Stream::Tcp(stream) = theirs else { panic!("not TCP") };
+        let Stream::Plain(Socket::Tcp(stream)) = theirs else { panic!("not TCP") };
         assert!(SockRef::from(&stream).keepalive().unwrap());
     }
 }

@@ -9,6 +9,7 @@ use evener::id::ListenerId;
 use evener::metrics::Metrics;
 use evener::net::deadline::Epoch;
 use evener::net::limiter::ConnectionPermit;
+use evener::net::socket::Socket;
 use evener::net::stream::Stream;
 use evener::plan::context::WorkerContext;
 use evener::plan::handle::PlanHandle;
@@ -67,7 +68,7 @@ pub fn is_open(context: &WorkerContext) -> bool {
 pub fn accepted(context: &Rc<WorkerContext>, stream: UnixStream) -> Accepted {
     let handle = PlanHandle::new(Rc::clone(context));
     let listener = Listener::new(ListenerId::FIRST, ListenerKind::HTTP, &handle);
-    Accepted::new(Stream::Unix(stream), None, ConnectionPermit::alone(), &listener)
+    Accepted::new(Stream::Plain(Socket::Unix(stream)), None, ConnectionPermit::alone(), &listener)
 }
 
 /// A connection to a session of its own.

@@ -2,4 +2,8 @@
 //! show.
 
 pub mod failure;
+pub mod handshake;
+pub mod info;
 pub mod provider;
+pub mod session;
+pub mod stream;

@@ -1,0 +1,364 @@
+//! A connection as the kernel has it: over TCP, over a unix socket, or in a simulation.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use rustix::io::retry_on_intr;
+use rustix::net::{RecvFlags, SendFlags};
+use socket2::{Domain, SockRef, Socket as Socket2};
+use tokio::io::{Interest, Ready};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::delivery::Delivery;
+use super::keep_alive;
+#[cfg(any(test, fuzzing))]
+use super::memory::{Memory, MemoryEnd};
+use crate::buffer::Buffer;
+
+/// An open connection. Both directions are used through shared borrows.
+#[derive(Debug)]
+pub enum Socket {
+    /// Over TCP, with `TCP_NODELAY`.
+    Tcp(TcpStream),
+    /// Over a unix socket.
+    Unix(UnixStream),
+    /// In a simulation.
+    #[cfg(any(test, fuzzing))]
+    Memory(Memory),
+}
+
+/// What a peer has done that nobody asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unasked {
+    /// Nothing: the connection is quiet.
+    Nothing,
+    /// It has sent bytes.
+    Bytes,
+    /// It has ended the connection.
+    End,
+}
+
+/// How far a peer has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HangUp {
+    /// It has ended its direction; it may still be reading.
+    HalfClosed,
+    /// The connection is over in both directions, by a reset or by a failure.
+    Gone,
+}
+
+impl Socket {
+    /// What the kernel knows it by; a simulation does not.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Tcp(stream) => Some(stream.as_fd()),
+            Self::Unix(stream) => Some(stream.as_fd()),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(_) => None,
+        }
+    }
+
+    /// A connection that another process has handed over.
+    pub fn adopt(descriptor: OwnedFd) -> io::Result<Self> {
+        let socket = Socket2::from(descriptor);
+        socket.set_nonblocking(true)?;
+        if socket.domain()? == Domain::UNIX {
+            UnixStream::from_std(socket.into()).map(Self::Unix)
+        } else {
+            TcpStream::from_std(socket.into()).map(Self::Tcp)
+        }
+    }
+
+    /// The peer's address and our own, if it has such.
+    pub fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok().zip(stream.local_addr().ok()),
+            Self::Unix(_) => None,
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(_) => None,
+        }
+    }
+
+    /// Our own address, if it has one.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(_) => None,
+        }
+    }
+
+    /// Ready when there is something to read, or an end or an error to be told of.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => memory.poll_readable(cx),
+        }
+    }
+
+    /// Waits until there is something to read, holding no room for it; then reads it into `buffer`,
+    /// which must not be full. 0 is the end.
+    pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
+        let read = match self {
+            Self::Tcp(stream) => poll_recv(stream, cx, buffer),
+            Self::Unix(stream) => poll_recv(stream, cx, buffer),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => {
+                ready!(memory.poll_readable(cx))?;
+                memory.poll_read(cx, buffer.spare_mut())
+            }
+        };
+        if let Poll::Ready(Ok(count)) = read {
+            buffer.fill(count);
+        }
+        buffer.release();
+        read
+    }
+
+    /// Reads what is there, as far as the reactor has told: costs no system call while that is
+    /// nothing, which is `WouldBlock`.
+    pub fn try_read(&self, room: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_read(room),
+            Self::Unix(stream) => stream.try_read(room),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => memory.try_read(room),
+        }
+    }
+
+    /// Writes once and says how much was taken.
+    pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => poll_send(stream, cx, bytes),
+            Self::Unix(stream) => poll_send(stream, cx, bytes),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => memory.poll_write(cx, bytes),
+        }
+    }
+
+    /// Whether all that the peer has sent has been read. Asks the kernel: the reactor may not have
+    /// told us yet.
+    pub fn is_quiet(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = match self {
+            Self::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
+            Self::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => return memory.is_quiet(),
+        };
+        match peeked {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        }
+    }
+
+    /// What the peer has done unasked, as far as the reactor has told us: costs no system call while
+    /// that is nothing. A connection that is not quiet is of no use afterwards.
+    pub fn unasked(&self) -> Unasked {
+        match self.try_read(&mut [0; 1]) {
+            Ok(1..) => Unasked::Bytes,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Unasked::Nothing,
+            Ok(0) | Err(_) => Unasked::End,
+        }
+    }
+
+    /// How much of what was written the peer can have got, if the kernel says; it does over TCP.
+    pub fn delivery(&self) -> Option<Delivery> {
+        match self {
+            Self::Tcp(stream) => Delivery::of(stream.as_fd()),
+            Self::Unix(_) => None,
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => Some(memory.delivery()),
+        }
+    }
+
+    /// Has the kernel probe a silent peer, if this is TCP. Clients' connections have that of their
+    /// listener.
+    pub fn keep_alive(&self) {
+        if let Self::Tcp(stream) = self {
+            // Best effort: without it a peer that is gone is found out later, by a timeout.
+            let _ = keep_alive::enable(&SockRef::from(stream));
+        }
+    }
+
+    /// Says whether closing the connection resets it, however that comes about: the peer could not
+    /// tell a cut from an end otherwise. Only TCP has resets.
+    pub fn set_reset_on_close(&self, reset: bool) {
+        match self {
+            Self::Tcp(stream) => {
+                let linger = reset.then_some(Duration::ZERO);
+                // Best effort: if it fails, the close that follows is an ordinary one.
+                let _ = SockRef::from(stream).set_linger(linger);
+            }
+            Self::Unix(_) => {}
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => memory.set_reset_on_close(reset),
+        }
+    }
+
+    /// Ends our direction; the other stays open.
+    pub fn shutdown(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
+            Self::Unix(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => {
+                memory.shutdown();
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until the peer has left, whatever it has sent before. None of that is read, and no
+    /// system call is made: the reactor reports it.
+    pub async fn hung_up(&self) -> HangUp {
+        match self {
+            Self::Tcp(stream) => hung_up(stream).await,
+            Self::Unix(stream) => hung_up(stream).await,
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => {
+                let end = poll_fn(|cx| memory.poll_end(cx)).await;
+                if end == MemoryEnd::Reset { HangUp::Gone } else { HangUp::HalfClosed }
+            }
+        }
+    }
+
+    /// Waits until a peer that has ended its direction is gone, as far as it can be told: a close is
+    /// no news after that, but a reset is.
+    pub async fn gone_after_half_close(&self) {
+        match self {
+            Self::Tcp(stream) => failed(stream).await,
+            Self::Unix(stream) => failed(stream).await,
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => poll_fn(|cx| memory.poll_reset(cx)).await,
+        }
+    }
+}
+
+/// What a socket of the reactor's can do, whatever its family.
+pub(super) trait Registered: AsFd {
+    /// Waits until the reactor takes it to be readable or writable.
+    fn poll_ready(&self, interest: Interest, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Makes a system call, if it is taken to be ready; `WouldBlock` says that it is not.
+    fn try_io<T>(&self, interest: Interest, io: impl FnOnce() -> io::Result<T>) -> io::Result<T>;
+
+    /// Waits until the reactor has reported one of these, and says what it has.
+    fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>>;
+}
+
+macro_rules! registered {
+    ($stream:ty) => {
+        impl Registered for $stream {
+            fn poll_ready(&self, interest: Interest, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                match interest {
+                    Interest::READABLE => self.poll_read_ready(cx),
+                    _ => self.poll_write_ready(cx),
+                }
+            }
+
+            fn try_io<T>(
+                &self,
+                interest: Interest,
+                io: impl FnOnce() -> io::Result<T>,
+            ) -> io::Result<T> {
+                <$stream>::try_io(self, interest, io)
+            }
+
+            fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>> {
+                <$stream>::ready(self, interest)
+            }
+        }
+    };
+}
+
+registered!(TcpStream);
+registered!(UnixStream);
+
+async fn hung_up(socket: &impl Registered) -> HangUp {
+    let arrived = poll_fn(|cx| socket.poll_ready(Interest::READABLE, cx)).await;
+    // Bytes stay readable until somebody reads them: from here on, only the end is news.
+    let reported = match arrived {
+        Ok(()) => socket.ready(Interest::PRIORITY | Interest::ERROR).await,
+        Err(error) => Err(error),
+    };
+    match reported {
+        Ok(ready) if !ready.is_error() && !is_over(socket).await => HangUp::HalfClosed,
+        // An error of the reactor's: it is being shut down.
+        Ok(_) | Err(_) => HangUp::Gone,
+    }
+}
+
+/// Whether both directions are known to have ended. A unix socket tells that of a close.
+async fn is_over(socket: &impl Registered) -> bool {
+    let mut state = pin!(socket.ready(Interest::WRITABLE));
+    let reported = poll_fn(|cx| Poll::Ready(state.as_mut().poll(cx))).await;
+    matches!(reported, Poll::Ready(Ok(ready)) if ready.is_write_closed())
+}
+
+async fn failed(socket: &impl Registered) {
+    // An error of the reactor's, too, ends the wait: it is being shut down.
+    let _ = socket.ready(Interest::ERROR).await;
+}
+
+fn poll_recv(
+    socket: &impl Registered,
+    cx: &mut Context<'_>,
+    buffer: &mut Buffer,
+) -> Poll<io::Result<usize>> {
+    poll_moved(socket, Interest::READABLE, cx, || {
+        let room = buffer.spare_mut();
+        let flags = RecvFlags::empty();
+        let (_, count) = retry_on_intr(|| rustix::net::recv(socket, &mut *room, flags))?;
+        Ok((count, room.len()))
+    })
+}
+
+fn poll_send(
+    socket: &impl Registered,
+    cx: &mut Context<'_>,
+    bytes: &[u8],
+) -> Poll<io::Result<usize>> {
+    poll_moved(socket, Interest::WRITABLE, cx, || {
+        let flags = SendFlags::NOSIGNAL;
+        let count = retry_on_intr(|| rustix::net::send(socket, bytes, flags))?;
+        Ok((count, bytes.len()))
+    })
+}
+
+/// Waits until `socket` is ready, and moves bytes once. `work` says how many moved and how many
+/// could have: if that was more, the kernel has no more to give or to take, and the reactor is told
+/// to wait for news without another call that would only say so. (A read also ends at urgent data;
+/// what lies after it then waits for more to come.)
+fn poll_moved(
+    socket: &impl Registered,
+    interest: Interest,
+    cx: &mut Context<'_>,
+    mut work: impl FnMut() -> io::Result<(usize, usize)>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(socket.poll_ready(interest, cx))?;
+        let mut moved = None;
+        let tried = socket.try_io(interest, || {
+            let (count, most) = work()?;
+            moved = Some(count);
+            if (1..most).contains(&count) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match (moved, tried) {
+            (Some(count), _) => return Poll::Ready(Ok(count)),
+            (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => {
+                return Poll::Ready(Err(error));
+            }
+            (None, _) => {}
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What a handshake has come to.
+
+use rustls::{CommonState, HandshakeKind, ProtocolVersion};
+
+/// What was agreed on in a handshake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsInfo {
+    /// The version.
+    pub version: TlsVersion,
+    /// The cipher suite, by its name in the registry, such as `TLS_AES_256_GCM_SHA384`.
+    pub cipher: &'static str,
+    /// Whether it took up an earlier session.
+    pub resumption: Resumption,
+    /// The name the client asked for (SNI), in lower case.
+    pub server_name: Option<Box<str>>,
+}
+
+/// A version of TLS that is spoken here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
+
+/// Whether a session took up an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resumption {
+    /// It is a new one.
+    Full,
+    /// It took up one, by a ticket.
+    Resumed,
+}
+
+impl TlsVersion {
+    /// As OpenSSL and the logs of others write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tls12 => "TLSv1.2",
+            Self::Tls13 => "TLSv1.3",
+        }
+    }
+}
+
+impl TlsInfo {
+    /// Of a session whose handshake is done.
+    pub fn of(agreed: &CommonState, server_name: Option<Box<str>>) -> Self {
+        let version = match agreed.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
+            _ => TlsVersion::Tls13,
+        };
+        let suite = agreed.negotiated_cipher_suite().map(|suite| suite.suite());
+        let cipher = suite.and_then(|suite| suite.as_str()).unwrap_or("-");
+        let resumption = match agreed.handshake_kind() {
+            Some(HandshakeKind::Resumed) => Resumption::Resumed,
+            _ => Resumption::Full,
+        };
+        Self { version, cipher, resumption, server_name }
+    }
+}
