@@ -46,5 +46,6 @@ pub mod route;
 pub mod session;
 pub mod termination;
 pub mod tls_fault;
+pub mod tls_hello;
 pub mod upstream;
 pub mod worker;

@@ -86,11 +86,17 @@ pub enum Reject {
     /// What a connection begins with is no header of the PROXY protocol, or not one that is taken
     /// here (its specification, §2).
     ProxyHeader,
+    /// A TLS connection does not begin with a well-formed ClientHello (RFC 8446 §4.1.2).
+    ClientHello,
+    /// A ClientHello takes more than `HELLO_BYTES_MAX`.
+    ClientHelloTooLarge,
+    /// The name in a ClientHello is not that of a host (RFC 6066 §3).
+    ServerName,
 }
 
 impl Reject {
     /// How many variants there are: the size of a table of counters.
-    pub const COUNT: usize = Self::ProxyHeader as usize + 1;
+    pub const COUNT: usize = Self::ServerName as usize + 1;
 
     /// All of them, in the order of their numbers.
     pub const ALL: [Self; Self::COUNT] = [
@@ -132,6 +138,9 @@ impl Reject {
         Self::UnaskedUpgrade,
         Self::UnaskedResponse,
         Self::ProxyHeader,
+        Self::ClientHello,
+        Self::ClientHelloTooLarge,
+        Self::ServerName,
     ];
 
     /// As it is called in metrics: `BareLf` is `bare_lf`.
@@ -200,6 +209,9 @@ impl Reject {
             Self::UnaskedUpgrade => "101 without an upgrade asked for and agreed to",
             Self::UnaskedResponse => "response before a request",
             Self::ProxyHeader => "malformed PROXY protocol header",
+            Self::ClientHello => "malformed TLS ClientHello",
+            Self::ClientHelloTooLarge => "TLS ClientHello too large",
+            Self::ServerName => "malformed server name in a TLS ClientHello",
         }
     }
 }

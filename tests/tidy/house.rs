@@ -10,6 +10,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (0, "", &["fault"]),
     (0, "", &["buffer", "drain", "id", "corpus"]),
     (1, "proxy_protocol/", &["header", "line", "block", "mod", "fuzz"]),
+    (1, "tls_hello/", &["name", "message", "mod", "fuzz"]),
     (1, "route/", &["path", "pattern", "trie", "mod", "fuzz"]),
     (
         1,
