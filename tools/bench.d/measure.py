@@ -6,14 +6,17 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import time
 from dataclasses import dataclass
 
 import processes
+import proxies as known
+from certificates import Certificates
 from processes import Child, Failed
 from proxies import Setup
-from workloads import IDLE
+from workloads import FULL, IDLE, RESUMED, TLS, TLS_ENDPOINTS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -23,6 +26,9 @@ IDLE_ROUNDS = 3
 
 # The rough duration of an idle round, for the estimate of the time left.
 IDLE_ROUND_SECONDS = 4
+
+# The share of connections that must resume a session: all but the first 64.
+RESUMED_MIN = 0.9
 
 # How long wrk may exceed its duration before the round is abandoned.
 GRACE_SECONDS = 20
@@ -38,7 +44,11 @@ class Bench:
     """Settings shared by all workloads of a run."""
 
     folder: str
+    # The programs that are built for a run, and nginx, which is the origin that speaks TLS.
     origin: str
+    sessions: str
+    nginx: str
+    certificates: Certificates
     seconds: int
     rounds: int
     proxy_core: int
@@ -84,9 +94,16 @@ class Runner:
         count = len(bench.cores) if workload.all_cores else 1
         cores = bench.cores_for(workload, bench.origin_core)
         command = [bench.origin, str(self.origin_port), str(count)]
+        if workload.needs == TLS_ENDPOINTS:
+            if not bench.nginx:
+                raise Failed("nginx, the endpoint that speaks TLS, is missing: run tools/bench --install")
+            command = known.nginx_origin(
+                bench.nginx, self.origin_port, expected(workload.answer).decode(), bench.certificates,
+                bench.descriptors, bench.folder,
+            )
         self.children["the origin"] = Child(command, cores, os.path.join(bench.folder, "origin.log"))
         self.children["the origin"].wait_listening(self.origin_port)
-        self.probe(self.origin_port)
+        self.probe(self.origin_port, workload.needs == TLS_ENDPOINTS)
 
     def start(self, proxy):
         """Starts a proxy and checks one response; returns whether that succeeded."""
@@ -95,7 +112,8 @@ class Runner:
         os.makedirs(folder, exist_ok=True)
         setup = Setup(
             processes.free_port(), self.origin_port, processes.free_port(), workload.needs,
-            workload.routes, workload.all_cores, workload.connections, bench.descriptors, folder,
+            workload.routes, workload.all_cores, workload.connections, bench.descriptors,
+            bench.certificates, folder,
         )
         command = proxy.command(setup)
         self.found[proxy.name]["settings"] = settings_of(command, folder)
@@ -105,7 +123,7 @@ class Runner:
             self.children[proxy.name] = child
             self.setups[proxy.name] = setup
             child.wait_listening(setup.listen)
-            self.probe(setup.listen)
+            self.probe(setup.listen, workload.needs == TLS)
         except Failed as why:
             self.found[proxy.name]["invalid"] = str(why)
             self.drop(proxy)
@@ -118,13 +136,23 @@ class Runner:
         if child:
             child.stop()
 
-    def probe(self, port):
-        """Sends one request: the response must be complete and byte for byte the origin's."""
-        workload = self.workload
+    def probe(self, port, tls):
+        """Sends one request: the response must be complete and byte for byte the origin's. With TLS,
+        version and cipher must be those that everyone has."""
+        workload, certificates = self.workload, self.bench.certificates
         paths = [f"/r{i:04}{workload.path}" for i in (0, workload.routes - 1)]
         for path in paths if workload.routes else [workload.path]:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            if tls:
+                trust = ssl.create_default_context(cafile=certificates.authority)
+                connection = http.client.HTTPSConnection("localhost", port, timeout=10, context=trust)
+            else:
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
             try:
+                connection.connect()
+                if tls:
+                    agreed = (connection.sock.version(), connection.sock.cipher()[0])
+                    if agreed != (certificates.version, certificates.cipher):
+                        raise Failed(f"{' with '.join(agreed)} instead of the cipher of all others")
                 method = "POST" if workload.upload else "GET"
                 connection.request(method, path, b"x" * workload.upload or None)
                 answer = connection.getresponse()
@@ -192,13 +220,13 @@ class Runner:
         threads = min(workload.connections, max(1, len(self.bench.cores) // 2) if workload.all_cores else 1)
         return [
             "wrk", f"-t{threads}", f"-c{workload.connections}", f"-d{seconds}s", "--timeout", "10s",
-            "-s", os.path.join(HERE, "load.lua"), f"http://127.0.0.1:{port}{workload.path}",
+            "-s", os.path.join(HERE, "load.lua"), f"{workload.host}:{port}{workload.path}",
             "--", *workload.load_words,
         ]
 
     def wrk(self, proxy, seconds, halfway=None, before=()):
         """Runs wrk; returns its figures, and why they are invalid if they are."""
-        command = [*before, *self.wrk_command(self.setups[proxy.name].listen, seconds)]
+        command = [*before, *self.watched(), *self.wrk_command(self.setups[proxy.name].listen, seconds)]
         cores = self.bench.cores_for(self.workload, self.bench.load_core)
         log = os.path.join(self.bench.folder, "wrk.log")
         child = self.children["the load"] = Child(command, cores, log)
@@ -213,10 +241,27 @@ class Runner:
             self.children.pop("the load").stop()
         return self.judge(child)
 
+    def watched(self):
+        """What wrk is started with so that its TLS sessions are counted, and forgotten if they must be."""
+        if not self.workload.sessions:
+            return []
+        what = "forget" if self.workload.sessions == FULL else "keep"
+        return ["env", f"SESSIONS={what}", f"LD_PRELOAD={self.bench.sessions}"]
+
+    def judge_sessions(self, text):
+        """Why the TLS sessions of a finished wrk were not those of the workload, or None."""
+        line = re.search(r"^SESSIONS (\d+) (\d+)$", text, re.MULTILINE)
+        if not line or int(line[2]) == 0:
+            return "the TLS sessions of wrk were not counted"
+        resumed, total = int(line[1]), int(line[2])
+        wanted = resumed == 0 if self.workload.sessions == FULL else resumed >= total * RESUMED_MIN
+        return None if wanted else f"{resumed} of {total} connections resumed a TLS session"
+
     def judge(self, child):
         """The figures of a finished wrk, and why they are invalid if they are."""
         with open(child.log, encoding="utf-8", errors="replace") as log:
-            line = re.search(r"^RESULT (.*)$", log.read(), re.MULTILINE)
+            text = log.read()
+        line = re.search(r"^RESULT (.*)$", text, re.MULTILINE)
         if child.process.returncode != 0 or not line:
             return {}, f"wrk failed: {child.tail()}"
         result = json.loads(line[1])
@@ -226,6 +271,8 @@ class Runner:
             wrong.append("no request was answered")
         elif result["bytes"] < result["requests"] * self.workload.answer:
             wrong.append("answers were cut short")
+        if self.workload.sessions:
+            wrong.extend(filter(None, [self.judge_sessions(text)]))
         return result, "; ".join(wrong) or None
 
     # System calls.
@@ -260,13 +307,17 @@ class Runner:
     def idle_round(self, proxy):
         """The memory growth caused by clients that have sent one request each and are now idle."""
         pids = self.children[proxy.name].tree()
-        port, count = self.setups[proxy.name].listen, self.workload.connections
-        hold_idle(port, 64)
+        count = self.workload.connections
+        clients_of = IdleClients(
+            self.setups[proxy.name].listen,
+            self.bench.certificates.authority if self.workload.needs == TLS else None,
+        )
+        clients_of.hold(64)
         time.sleep(0.5)
         before = processes.memory(pids)
         clients, invalid = [], None
         try:
-            clients = open_idle(port, count)
+            clients = clients_of.open(count)
             time.sleep(1)
             after = processes.memory(pids)
             lost = sum(1 for client in clients if not is_open(client))
@@ -307,40 +358,49 @@ def settings_of(command, folder):
 REQUEST = b"GET /13 HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
 
 
-def open_idle(port, count):
-    """Clients that have each sent a request and read the response."""
-    clients = []
-    try:
-        for _ in range(count):
-            client = socket.create_connection(("127.0.0.1", port), timeout=10)
-            clients.append(client)
-            client.sendall(REQUEST)
-            answer = b""
-            while not answer.endswith(b"\r\n\r\n" + expected(13)):
-                part = client.recv(4096)
-                if not part:
-                    raise OSError("closed before its answer")
-                answer += part
-    except OSError:
-        for client in clients:
+class IdleClients:
+    """Clients of a port, over TLS if there is an authority to trust."""
+
+    def __init__(self, port, authority):
+        self.port = port
+        self.trust = ssl.create_default_context(cafile=authority) if authority else None
+
+    def open(self, count):
+        """Clients that have each sent a request and read the response."""
+        clients = []
+        try:
+            for _ in range(count):
+                client = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+                clients.append(client)
+                if self.trust:
+                    client = clients[-1] = self.trust.wrap_socket(client, server_hostname="localhost")
+                client.sendall(REQUEST)
+                answer = b""
+                while not answer.endswith(b"\r\n\r\n" + expected(13)):
+                    part = client.recv(4096)
+                    if not part:
+                        raise OSError("closed before its answer")
+                    answer += part
+        except OSError:
+            for client in clients:
+                client.close()
+            raise
+        return clients
+
+    def hold(self, count):
+        """Opens and closes this many connections, so that one-time allocations are done."""
+        for client in self.open(count):
             client.close()
-        raise
-    return clients
-
-
-def hold_idle(port, count):
-    """Opens and closes this many connections, so that one-time allocations are done."""
-    for client in open_idle(port, count):
-        client.close()
 
 
 def is_open(client):
     """Whether the other side has neither closed nor sent anything."""
     client.setblocking(False)
     try:
-        client.recv(1, socket.MSG_PEEK)
+        # Not a peek: TLS may have had something to say that is no data.
+        client.recv(1)
         return False
-    except BlockingIOError:
+    except (BlockingIOError, ssl.SSLWantReadError):
         return True
     except OSError:
         return False

@@ -12,8 +12,9 @@ import subprocess
 from dataclasses import dataclass, field
 from typing import Callable
 
+from certificates import Certificates
 from processes import Failed
-from workloads import HTTP, ROUTES, SPLICE, TCP, UNSPOOLED
+from workloads import HTTP, ROUTES, SPLICE, TCP, TLS, TLS_ENDPOINTS, UNSPOOLED
 
 FOREVER = 1_000_000_000
 
@@ -31,6 +32,8 @@ class Setup:
     all_cores: bool
     connections: int
     descriptors: int
+    # Those of proxies and origins that speak TLS, with the TLS version and the cipher of all of them.
+    certificates: Certificates
     folder: str
 
     @property
@@ -87,21 +90,33 @@ def evener_command(program, setup):
     if setup.needs == TCP:
         # The HTTP listener receives no requests.
         listen = ["--tcp", f"127.0.0.1:{setup.listen}={origin}", "--listen", f"127.0.0.1:{setup.spare}"]
+    elif setup.needs == TLS:
+        listen = ["--listen-tls", f"127.0.0.1:{setup.listen}"]
+        listen += ["--cert", setup.certificates.chain, "--key", setup.certificates.key]
     else:
         listen = ["--listen", f"127.0.0.1:{setup.listen}"]
+    if setup.needs == TLS_ENDPOINTS:
+        origin = f"https://{origin}"
+        listen += ["--upstream-ca", setup.certificates.authority, "--upstream-sni", "localhost"]
     routes = [f"/r{i:04}" for i in range(setup.routes)] or ["/"]
     words = [word for route in routes for word in ("--route", f"{route}={origin}")]
     return [program, "--log-level", "warn", *threads, *listen, *words]
 
 
+# The flags that a build must have, where older ones lack them.
+EVENER_FLAGS = {TCP: "--tcp", TLS: "--listen-tls", TLS_ENDPOINTS: "--upstream-ca"}
+
+
 def evener(name, program):
     """A build of Evener."""
-    has_tcp = "--tcp " in said(program, "--help")
+    flags = said(program, "--help").split()
+    missing = {
+        need: f"this build of Evener has no {flag}" for need, flag in EVENER_FLAGS.items() if flag not in flags
+    }
     return Proxy(
         name, program, lambda setup: evener_command(program, setup),
-        frozenset({HTTP, ROUTES, TCP} if has_tcp else {HTTP, ROUTES}),
-        lambda: first_line(program, "--version"),
-        missing={} if has_tcp else {TCP: "this build of Evener has no --tcp"},
+        frozenset({HTTP, ROUTES, *EVENER_FLAGS} - missing.keys()),
+        lambda: first_line(program, "--version"), missing=missing,
     )
 
 
@@ -126,7 +141,7 @@ NGINX_HTTP = """http {{
   proxy_set_header Connection "";
 {extra}{upstreams}
   server {{
-    listen 127.0.0.1:{listen} backlog=4096;
+    listen 127.0.0.1:{listen}{tls} backlog=4096;
 {locations}
   }}
 }}
@@ -155,6 +170,21 @@ NGINX_UNSPOOLED = """  proxy_request_buffering off;
 """
 
 
+NGINX_TLS = """  ssl_certificate {certificates.chain};
+  ssl_certificate_key {certificates.key};
+  ssl_protocols {certificates.version};
+  ssl_conf_command Ciphersuites {certificates.cipher};
+"""
+
+NGINX_TLS_ENDPOINTS = """  proxy_ssl_protocols {certificates.version};
+  proxy_ssl_conf_command Ciphersuites {certificates.cipher};
+  proxy_ssl_trusted_certificate {certificates.authority};
+  proxy_ssl_verify on;
+  proxy_ssl_server_name on;
+  proxy_ssl_name localhost;
+"""
+
+
 def nginx_http(setup, extra):
     """The http block. nginx allocates a pool when it starts: with many upstreams, smaller ones."""
     names = [f"r{i:04}" for i in range(setup.routes)] or ["origin"]
@@ -164,12 +194,16 @@ def nginx_http(setup, extra):
         for name in names
     ]
     paths = [f"/{name}/" for name in names] if setup.routes else ["/"]
+    scheme = "https" if setup.needs == TLS_ENDPOINTS else "http"
     locations = [
-        f"    location {path} {{ proxy_pass http://{name}; }}" for path, name in zip(paths, names)
+        f"    location {path} {{ proxy_pass {scheme}://{name}; }}" for path, name in zip(paths, names)
     ]
+    extra += {TLS: NGINX_TLS, TLS_ENDPOINTS: NGINX_TLS_ENDPOINTS}.get(setup.needs, "").format(
+        certificates=setup.certificates
+    )
     return NGINX_HTTP.format(
         folder=setup.folder, forever=FOREVER, extra=extra, listen=setup.listen,
-        upstreams="\n".join(upstreams), locations="\n".join(locations),
+        tls=" ssl" if setup.needs == TLS else "", upstreams="\n".join(upstreams), locations="\n".join(locations),
     )
 
 
@@ -182,7 +216,7 @@ def nginx_command(program, module, extra, setup):
     loaded = setup.needs == TCP and module
     text = NGINX.format(
         stream_module=f"load_module {module};\n" if loaded else "",
-        user="root" if os.geteuid() == 0 else "nobody",
+        user=nginx_user(),
         workers="auto" if setup.all_cores else 1,
         folder=setup.folder, descriptors=setup.descriptors, body=body,
         # Each takes memory from the start: just enough of them.
@@ -205,8 +239,8 @@ def nginx_stream(program):
 def nginx(program):
     """nginx, and nginx without spooling of bodies."""
     has_stream, module = nginx_stream(program)
-    needs = frozenset({HTTP, ROUTES, TCP} if has_stream else {HTTP, ROUTES})
     missing = {} if has_stream else {TCP: "nginx has no stream module: tools/bench --install"}
+    needs = frozenset({HTTP, ROUTES, TCP, TLS, TLS_ENDPOINTS} - missing.keys())
 
     def version():
         return first_line(program, "-v").replace("nginx version: ", "")
@@ -216,8 +250,44 @@ def nginx(program):
 
     return [
         Proxy("nginx", program, command(""), needs, version, missing=missing),
-        Proxy(UNSPOOLED, program, command(NGINX_UNSPOOLED), frozenset({HTTP}), version, True),
+        Proxy(UNSPOOLED, program, command(NGINX_UNSPOOLED), frozenset({HTTP, TLS}), version, True),
     ]
+
+
+NGINX_ORIGIN = """user {user};
+worker_processes 1;
+daemon off;
+pid {folder}/origin.pid;
+error_log stderr crit;
+worker_rlimit_nofile {descriptors};
+events {{ worker_connections 4096; }}
+http {{
+  access_log off;
+  keepalive_requests {forever};
+  default_type application/octet-stream;
+{tls}
+  server {{
+    listen 127.0.0.1:{port} ssl backlog=4096;
+    location / {{ return 200 "{body}"; }}
+  }}
+}}
+"""
+
+
+def nginx_origin(program, port, body, certificates, descriptors, folder):
+    """Writes the configuration of the origin that speaks TLS; the command."""
+    path = os.path.join(folder, "origin.conf")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(NGINX_ORIGIN.format(
+            user=nginx_user(), folder=folder, descriptors=descriptors, forever=FOREVER, port=port,
+            body=body, tls=NGINX_TLS.format(certificates=certificates),
+        ))
+    return [program, "-p", folder, "-e", "stderr", "-c", path]
+
+
+def nginx_user():
+    """Workers keep the user that has started the benchmark."""
+    return "root" if os.geteuid() == 0 else "nobody"
 
 
 # HAProxy.
@@ -235,7 +305,7 @@ defaults
   option splice-auto
 {http}
 frontend clients
-  bind 127.0.0.1:{listen}
+  bind 127.0.0.1:{listen}{tls}
   {choice}
 {backends}
 """
@@ -247,6 +317,15 @@ HAPROXY_HTTP = """  option http-keep-alive
 """
 
 
+HAPROXY_TLS = (
+    " ssl crt {certificates.bundle} ciphersuites {certificates.cipher} ssl-min-ver {certificates.version}"
+)
+HAPROXY_TLS_ENDPOINTS = (
+    " ssl verify required ca-file {certificates.authority} sni str(localhost)"
+    " ciphersuites {certificates.cipher} ssl-min-ver {certificates.version}"
+)
+
+
 def haproxy_command(program, setup):
     """Writes the configuration; the command."""
     names = [f"r{i:04}" for i in range(setup.routes)] or ["origin"]
@@ -254,13 +333,17 @@ def haproxy_command(program, setup):
     if setup.routes:
         entries = "".join(f"/{name}/ {name}\n" for name in names)
         choice = f"use_backend %[path,map_beg({setup.write('routes.map', entries)})]"
-    backends = [f"backend {name}\n  server s 127.0.0.1:{setup.origin}" for name in names]
+    server = f"server s 127.0.0.1:{setup.origin}"
+    if setup.needs == TLS_ENDPOINTS:
+        server += HAPROXY_TLS_ENDPOINTS.format(certificates=setup.certificates)
+    tls = HAPROXY_TLS.format(certificates=setup.certificates) if setup.needs == TLS else ""
+    backends = [f"backend {name}\n  {server}" for name in names]
     text = HAPROXY.format(
         connections=min(setup.connections_max, (setup.descriptors - 1500) // 2),
         threads="" if setup.all_cores else "  nbthread 1\n",
         mode="tcp" if setup.needs == TCP else "http",
         http="" if setup.needs == TCP else HAPROXY_HTTP,
-        listen=setup.listen, choice=choice, backends="\n".join(backends),
+        listen=setup.listen, tls=tls, choice=choice, backends="\n".join(backends),
     )
     return [program, "-db", "-f", setup.write("haproxy.cfg", text)]
 
@@ -269,7 +352,7 @@ def haproxy(program):
     """HAProxy."""
     return Proxy(
         "haproxy", program, lambda setup: haproxy_command(program, setup),
-        frozenset({HTTP, ROUTES, TCP}), lambda: first_line(program, "-v"),
+        frozenset({HTTP, ROUTES, TCP, TLS, TLS_ENDPOINTS}), lambda: first_line(program, "-v"),
     )
 
 
@@ -286,8 +369,9 @@ def relays(program):
     def version():
         return "tools/bench.d/relay.c, cc -O2"
 
+    missing = dict.fromkeys((TLS, TLS_ENDPOINTS), "it speaks no TLS")
     return [
-        Proxy("relay", program, command(), needs, version),
+        Proxy("relay", program, command(), needs, version, missing=missing),
         Proxy(SPLICE, program, command("splice"), needs, version, True),
     ]
 

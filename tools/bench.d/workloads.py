@@ -6,6 +6,10 @@ KI, MI = 1024, 1024 * 1024
 
 # What a proxy must support for a workload.
 HTTP, ROUTES, TCP = "http", "routes", "tcp"
+TLS, TLS_ENDPOINTS = "tls", "tls-endpoints"
+
+# What the TLS sessions of clients that connect again must be.
+RESUMED, FULL = "resumed", "full"
 
 # How it is measured.
 LOAD, IDLE = "load", "idle"
@@ -30,6 +34,8 @@ class Workload:
     all_cores: bool = False
     # Additional arguments for load.lua.
     words: tuple = ()
+    # Whether clients resume their TLS sessions when they connect again: checked, if they do connect again.
+    sessions: str = ""
     # Variants that are measured only here.
     variants: tuple = ()
     # Proxies for which this workload is meaningless.
@@ -44,6 +50,11 @@ class Workload:
     def routes(self):
         """The number of routes; 0: one for everything."""
         return ROUTES_COUNT if self.needs == ROUTES else 0
+
+    @property
+    def host(self):
+        """The scheme and host of the load; with TLS the name in the certificate."""
+        return "https://localhost" if self.needs == TLS else "http://127.0.0.1"
 
     @property
     def load_words(self):
@@ -83,6 +94,32 @@ WORKLOADS = (
     ),
     Workload("tcp-small", "TCP: 13 B answer, 64 connections", needs=TCP),
     Workload("tcp-1m", "TCP: 1 MiB answer, 64 connections", answer=MI, needs=TCP, variants=(SPLICE,)),
+    Workload("tls-small", "TLS: 13 B answer, 64 connections", needs=TLS),
+    Workload("tls-10k", "TLS: 10 KiB answer, 64 connections", answer=10 * KI, needs=TLS),
+    Workload(
+        "tls-1m", "TLS: 1 MiB answer, 64 connections", answer=MI, needs=TLS, variants=(UNSPOOLED,)
+    ),
+    Workload(
+        "tls-upload-1m", "TLS: 1 MiB upload, 64 connections", upload=MI, needs=TLS, variants=(UNSPOOLED,)
+    ),
+    Workload(
+        "tls-resumed",
+        "TLS: a resumed connection for each request, 64 at a time",
+        needs=TLS,
+        words=("close=1",),
+        sessions=RESUMED,
+    ),
+    Workload(
+        "tls-full",
+        "TLS: a full handshake for each request, 64 at a time",
+        needs=TLS,
+        words=("close=1",),
+        sessions=FULL,
+    ),
+    Workload("tls-endpoints", "TLS to endpoints: 13 B answer, 64 connections", needs=TLS_ENDPOINTS),
+    Workload(
+        "tls-idle", "1000 idle keep-alive TLS clients", connections=1000, how=IDLE, needs=TLS
+    ),
     Workload(
         "idle", "8000 idle keep-alive clients", connections=8000, how=IDLE, without=NO_FLOOR
     ),
