@@ -97,11 +97,16 @@ pub struct Flags {
 
     /// Address to listen on for HTTP; repeatable [default: 127.0.0.1:8080]
     ///
-    /// ip:port, [v6]:port, :port or unix:/path. With --tcp and without a route, there is no default.
-    /// With ADDR,proxy, connections must begin with a PROXY protocol header (v1 or v2) from a
-    /// --trusted proxy.
+    /// ip:port, [v6]:port, :port or unix:/path. With --listen-tls, or with --tcp and without a route,
+    /// there is no default. With ADDR,proxy, connections must begin with a PROXY protocol header (v1 or
+    /// v2) from a --trusted proxy.
     #[arg(long, value_name = "ADDR", help_heading = "Listening")]
     pub listen: Vec<String>,
+    /// Address to listen on for HTTPS; repeatable [default: none]
+    ///
+    /// As for --listen. A --cert is required; all TLS listeners have the same certificates.
+    #[arg(long, value_name = "ADDR", help_heading = "Listening")]
+    pub listen_tls: Vec<String>,
     /// Relay TCP connections: LISTEN=ENDPOINT[@WEIGHT][,…]; repeatable
     ///
     /// For protocols other than HTTP: databases, or TLS that is terminated elsewhere. Endpoints are
@@ -112,6 +117,40 @@ pub struct Flags {
     /// Number of worker threads; 0: one per core this process may use, considering cgroup quotas
     #[arg(long, value_name = "N", default_value = "0", help_heading = "Listening")]
     pub threads: String,
+
+    /// Certificate chain in PEM; repeatable [default: none]
+    ///
+    /// The certificate of the host comes first, then those that vouch for it. Its private key is in the
+    /// same file, or named by --key. Which one a client gets is decided by the name it asks for (SNI):
+    /// exact before wildcard; the first --cert serves clients that name no host or an unknown one.
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
+    pub cert: Vec<String>,
+    /// Private key in PEM, not encrypted; repeatable [default: none]
+    ///
+    /// The first --key belongs to the first --cert whose file holds no key, and so on.
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
+    pub key: Vec<String>,
+    /// Oldest version of TLS to accept from clients: 1.2 or 1.3
+    #[arg(long, value_name = "VERSION", default_value = "1.2", help_heading = "TLS")]
+    pub tls_min_version: String,
+    /// Authorities in PEM whose certificates clients have to show [default: none is asked for]
+    #[arg(long, value_name = "FILE", help_heading = "TLS")]
+    pub client_ca: Option<String>,
+    /// Whether clients have to show a certificate: required or optional
+    /// [default: required with --client-ca]
+    #[arg(long, value_name = "MODE", help_heading = "TLS")]
+    pub client_auth: Option<String>,
+    /// Redirect requests on plain listeners to https, with status 308
+    ///
+    /// The host and the target stay the same; the port is that of the first --listen-tls. Paths below
+    /// /.well-known/acme-challenge/ are not redirected, nor is what a --trusted proxy received over
+    /// https.
+    #[arg(long, help_heading = "TLS")]
+    pub redirect_https: bool,
+    /// How often to look whether the files of certificates and keys have changed, and load them if so;
+    /// or off
+    #[arg(long, value_name = "TIME", default_value = "1m", help_heading = "TLS")]
+    pub watch_certificates: String,
 
     /// Route requests to endpoints: [HOST]PREFIX=ENDPOINT[@WEIGHT][,…]; repeatable
     ///
@@ -138,6 +177,9 @@ pub struct Flags {
     /// Maximum time to connect to an endpoint
     #[arg(long, value_name = "TIME", default_value = "3s", help_heading = "Timeouts")]
     pub connect_timeout: String,
+    /// Maximum time for the TLS handshake of a client, from its connection on
+    #[arg(long, value_name = "TIME", default_value = "10s", help_heading = "Timeouts")]
+    pub handshake_timeout: String,
     /// Maximum time to receive request headers, including from slow clients
     #[arg(long, value_name = "TIME", default_value = "10s", help_heading = "Timeouts")]
     pub header_timeout: String,
@@ -262,8 +304,8 @@ pub struct Flags {
     pub group: Option<String>,
 }
 
-/// Flags that a file cannot contain, since they are about the command itself.
-const COMMAND_ONLY: [&str; 3] = ["config", "test", "upgrade"];
+/// Flags that a file cannot contain: they are about the command itself, or written as `certificates`.
+const COMMAND_ONLY: [&str; 5] = ["config", "test", "upgrade", "cert", "key"];
 
 /// A flag that can also be set in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]

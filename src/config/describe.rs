@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::Config;
 use crate::access_log::Format;
-use crate::plan::listener::Preamble;
-use crate::plan::listener::Service;
+use crate::net::tls::certificate::{Certificate, date};
+use crate::net::tls::server::{ClientAuthMode, MinVersion, ServerTls};
+use crate::plan::listener::{Preamble, Service, Transport};
 use crate::plan::{Plan, Route};
 use crate::upstream::endpoint::{Endpoint, Role};
 use crate::upstream::settings::{Check, ServerErrors};
@@ -66,6 +67,7 @@ fn listed(config: &Config) -> Vec<Item> {
     let mut items = vec![item("threads", config.threads)];
     items.extend(config.listeners.iter().map(|listener| {
         let service = match listener.kind.service {
+            Service::Http if listener.kind.transport == Transport::Tls => "HTTPS".to_owned(),
             Service::Http => "HTTP".to_owned(),
             Service::Tcp { upstream } => format!("TCP to {}", plan.upstream(upstream).name),
         };
@@ -75,6 +77,11 @@ fn listed(config: &Config) -> Vec<Item> {
         };
         item(format!("listen {}", listener.address), format!("{service}{preamble}"))
     }));
+    items.extend(plan.tls.iter().flat_map(|tls| of_tls(tls, config)));
+    items.extend(
+        plan.redirect_https
+            .map(|port| item("redirect", format!("of plain listeners to https, port {port}"))),
+    );
     items.extend(plan.routes.iter().map(|route| of_route(route, plan)));
     items.extend(plan.upstreams.iter().flat_map(|upstream| of_upstream(upstream)));
     items.extend(of_clients(config));
@@ -95,6 +102,45 @@ fn listed(config: &Config) -> Vec<Item> {
 
 fn item(subject: impl Into<String>, predicate: impl std::fmt::Display) -> Item {
     Item { subject: subject.into(), predicate: predicate.to_string() }
+}
+
+fn of_tls(tls: &ServerTls, config: &Config) -> Vec<Item> {
+    let versions = match tls.min_version {
+        MinVersion::Tls12 => "1.2 and 1.3",
+        MinVersion::Tls13 => "1.3",
+    };
+    let clients = tls.client_auth.as_ref().map_or_else(String::new, |auth| {
+        let mode = match auth.mode {
+            ClientAuthMode::Required => "required",
+            ClientAuthMode::Optional => "optional",
+        };
+        let (ca, digest) = (auth.ca.display(), auth.digest_hex());
+        format!(", client certificates by {ca} ({digest}) {mode}")
+    });
+    let handshake = time(config.plan.timeouts.handshake);
+    let watched = config.watch_interval.map_or_else(
+        || "files are not watched".to_owned(),
+        |interval| format!("files are watched every {}", time(interval)),
+    );
+    let text = format!("{versions}{clients}, handshake timeout {handshake}, {watched}");
+    let certificates = tls.certificates.iter().map(|certificate| of_certificate(certificate));
+    std::iter::once(item("TLS", text)).chain(certificates).collect()
+}
+
+/// Names of a certificate that are shown; some have a hundred.
+const NAMES_SHOWN: usize = 8;
+
+fn of_certificate(certificate: &Certificate) -> Item {
+    let Certificate { cert, names, addresses, not_after, kind, .. } = certificate;
+    let all = names.iter().map(ToString::to_string);
+    let all: Vec<String> = all.chain(addresses.iter().map(ToString::to_string)).collect();
+    let mut shown = all.iter().take(NAMES_SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if all.len() > NAMES_SHOWN {
+        let _ = write!(shown, " and {} more", all.len() - NAMES_SHOWN);
+    }
+    let (until, fingerprint) = (date(*not_after), certificate.fingerprint_hex());
+    let text = format!("for {shown}, until {until}, {kind}, SHA-256 {fingerprint}");
+    item(format!("certificate {}", cert.display()), text)
 }
 
 fn of_route(route: &Route, plan: &Plan) -> Item {

@@ -8,6 +8,7 @@ use crate::http::h1::framing;
 use crate::http::h1::parse;
 use crate::http::h1::scan::{Limits, Scan};
 use crate::http::message::head::{RequestHead, Storage};
+use crate::http::message::redirect;
 use crate::plan::Route;
 use crate::reject::Reject;
 use crate::route::{Pattern, Router, normalise, strip};
@@ -43,6 +44,10 @@ pub fn explain(config: &Config, host: &str, target: &str) -> Result<Explanation,
     let mut text = format!("request: {authority} {target}\n");
     if shown != target {
         let _ = writeln!(text, "path: {shown}, normalised and without its query");
+    }
+    let port = config.plan.redirect_https;
+    if let Some(Ok(location)) = port.and_then(|port| redirect::of(&head, &path, false, port)) {
+        let _ = writeln!(text, "redirect: on a plain listener to {location}");
     }
     let host = &*authority;
     let plan = &config.plan;

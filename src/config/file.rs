@@ -33,6 +33,8 @@ pub struct File {
     pub upstreams: Vec<Spanned<UpstreamEntry>>,
     /// The TCP relays.
     pub relays: Vec<Spanned<RelayEntry>>,
+    /// The certificates of TLS listeners.
+    pub certificates: Vec<Spanned<CertificateEntry>>,
 }
 
 /// A setting that is also a flag.
@@ -73,6 +75,18 @@ pub struct RouteEntry {
     /// As `--tunnel-timeout`.
     #[serde(deserialize_with = "given")]
     pub tunnel_timeout: Option<Said>,
+}
+
+/// An entry of `certificates:`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CertificateEntry {
+    /// The file of the chain.
+    #[serde(deserialize_with = "given")]
+    pub cert: Option<Said>,
+    /// The file of the key, if it is another one.
+    #[serde(deserialize_with = "given")]
+    pub key: Option<Said>,
 }
 
 /// An entry of `tcp:`, which relays TCP connections.
@@ -269,9 +283,14 @@ impl<'de> Visitor<'de> for TopLevel {
     }
 
     fn visit_unit<E>(self) -> Result<Written, E> {
-        let (settings, routes) = (Vec::new(), Vec::new());
-        let file =
-            File { path: "".into(), settings, routes, upstreams: Vec::new(), relays: Vec::new() };
+        let file = File {
+            path: "".into(),
+            settings: Vec::new(),
+            routes: Vec::new(),
+            upstreams: Vec::new(),
+            relays: Vec::new(),
+            certificates: Vec::new(),
+        };
         Ok(Written { file, mistakes: Vec::new() })
     }
 
@@ -290,6 +309,9 @@ impl<'de> Visitor<'de> for TopLevel {
                 "routes" => file.routes = map.next_value::<Option<_>>()?.unwrap_or_default(),
                 "upstreams" => file.upstreams = map.next_value::<Option<_>>()?.unwrap_or_default(),
                 "tcp" => file.relays = map.next_value::<Option<_>>()?.unwrap_or_default(),
+                "certificates" => {
+                    file.certificates = map.next_value::<Option<_>>()?.unwrap_or_default();
+                }
                 name => {
                     if let Some(setting) = cli::Setting::of_key(name) {
                         file.settings.push(read_setting(&setting, &mut map)?);
@@ -331,8 +353,10 @@ fn read_setting<'de, A: MapAccess<'de>>(
 
 fn unknown(key: &str) -> String {
     let known = cli::Setting::all().into_iter().map(|setting| setting.key());
-    let keys =
-        ["version", "routes", "upstreams", "tcp"].map(str::to_owned).into_iter().chain(known);
+    let keys = ["version", "routes", "upstreams", "tcp", "certificates"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(known);
     let near = keys.min_by_key(|known| distance(key, known));
     let near = near.filter(|known| distance(key, known) <= 1 + key.len() / 3);
     match near {

@@ -45,16 +45,35 @@ impl<'a> Listeners<'a> {
         mistakes: &mut Mistakes,
     ) -> Self {
         let mut listeners = Self { said: Vec::new(), sources, resolve };
-        let given = &sources.flags.listen;
-        let by_default = given.is_empty() && (sources.any_routes() || !sources.any_relays());
-        let texts = given.iter().map(String::as_str).chain(by_default.then_some(LISTEN));
-        for (nth, text) in texts.enumerate() {
-            let place = sources.nth_place("listen", nth);
+        let (given, given_tls) = (&sources.flags.listen, &sources.flags.listen_tls);
+        let by_default = given.is_empty()
+            && given_tls.is_empty()
+            && (sources.any_routes() || !sources.any_relays());
+        let plain = given.iter().map(String::as_str).chain(by_default.then_some(LISTEN));
+        let tls = given_tls.iter().map(String::as_str);
+        let plain = plain.enumerate().map(|said| (said, "listen", Transport::Plain));
+        let tls = tls.enumerate().map(|said| (said, "listen-tls", Transport::Tls));
+        for ((nth, text), flag, transport) in plain.chain(tls) {
+            let place = sources.nth_place(flag, nth);
             if let Some(listen) = mistakes.take(&place, value::listen(text, resolve)) {
-                listeners.add(listen, Service::Http, &place, mistakes);
+                listeners.add(listen, transport, Service::Http, &place, mistakes);
             }
         }
         listeners
+    }
+
+    /// Those that terminate TLS, in order.
+    pub(super) fn tls(&self) -> impl Iterator<Item = &ListenerConfig> {
+        let listeners = self.said.iter().map(|said| &said.listener);
+        listeners.filter(|listener| listener.kind.transport == Transport::Tls)
+    }
+
+    /// Whether any takes requests in plain text.
+    pub(super) fn any_plain_http(&self) -> bool {
+        let is_plain = |kind: ListenerKind| {
+            kind.transport == Transport::Plain && kind.service == Service::Http
+        };
+        self.said.iter().any(|said| is_plain(said.listener.kind))
     }
 
     /// Adds the TCP listeners, with their upstreams.
@@ -86,7 +105,7 @@ impl<'a> Listeners<'a> {
         let Some(Relay { listen, destination }) = read else { return };
         let name = text.split(['=', ',']).next().unwrap_or_default();
         let upstream = upstreams.add(name, destination, Traffic::Tcp);
-        self.add(listen, Service::Tcp { upstream }, place, mistakes);
+        self.add(listen, Transport::Plain, Service::Tcp { upstream }, place, mistakes);
     }
 
     fn add_full(
@@ -118,16 +137,23 @@ impl<'a> Listeners<'a> {
             }
         };
         if let (Some(listen), Some(upstream)) = (read, upstream) {
-            self.add(listen, Service::Tcp { upstream }, place, mistakes);
+            self.add(listen, Transport::Plain, Service::Tcp { upstream }, place, mistakes);
         }
     }
 
-    fn add(&mut self, listen: Listen, service: Service, place: &Place, mistakes: &mut Mistakes) {
+    fn add(
+        &mut self,
+        listen: Listen,
+        transport: Transport,
+        service: Service,
+        place: &Place,
+        mistakes: &mut Mistakes,
+    ) {
         if listen.preamble == Preamble::ProxyHeader && self.sources.flags.trusted.is_empty() {
             let what = "\",proxy\" requires --trusted: the networks whose headers are accepted";
             mistakes.add(place, what);
         }
-        let kind = ListenerKind { preamble: listen.preamble, transport: Transport::Plain, service };
+        let kind = ListenerKind { preamble: listen.preamble, transport, service };
         for address in listen.addresses {
             for said in &self.said {
                 let earlier = &said.listener.address;

@@ -11,6 +11,7 @@ mod listeners;
 pub mod mistake;
 mod routes;
 pub mod sources;
+mod tls;
 mod upstreams;
 pub mod value;
 
@@ -41,6 +42,7 @@ pub use listeners::{ListenerConfig, leads_to};
 use mistake::{Mistake, Mistakes};
 use routes::Routes;
 use sources::{Sources, Unreadable};
+use tls::Tls;
 use upstreams::{Settings, Upstreams};
 use value::{IsLocal, Resolve};
 
@@ -85,6 +87,8 @@ pub struct Config {
     pub pid_file: Option<PathBuf>,
     /// The admin listener, if any.
     pub admin: Option<Admin>,
+    /// How often to look for changed files of certificates, if at all.
+    pub watch_interval: Option<Duration>,
     /// What is no mistake, but may not be what was meant.
     pub warnings: Vec<String>,
     /// The configuration file, if any.
@@ -117,6 +121,7 @@ impl Config {
         refuse_empty(sources, &mut mistakes);
         let open = listeners.said.len();
         descriptors.refuse_too_few(threads, open, &mut mistakes);
+        let tls = Tls::of(sources, &listeners, &mut mistakes);
         let (capacity, warning) = capacity::of(sources, descriptors, threads, open, &mut mistakes);
         let drain = value::duration(&flags.drain_timeout);
         let log_level = value::log_level(&flags.log_level);
@@ -135,7 +140,8 @@ impl Config {
             admin: Admin::of(sources, resolve, &mut mistakes),
             file: flags.config.as_ref().map(PathBuf::from),
             capacity,
-            warnings: warning.into_iter().collect(),
+            warnings: warning.into_iter().chain(tls.warnings).collect(),
+            watch_interval: tls.watch_interval,
             drain_timeout: mistakes.note(&sources.place("drain-timeout"), drain, Duration::ZERO),
             shutdown_delay: mistakes.note(
                 &sources.place("shutdown-delay"),
@@ -155,6 +161,8 @@ impl Config {
                 limits: limits(sources, &mut mistakes),
                 via: via(sources, &mut mistakes),
                 trusted: trusted(sources, &mut mistakes),
+                tls: tls.server,
+                redirect_https: tls.redirect_https,
             }),
         };
         mistakes.none(config)
@@ -245,6 +253,7 @@ fn timeouts(sources: &Sources, mistakes: &mut Mistakes) -> ClientTimeouts {
         mistakes.note(&sources.place(flag), value::duration(text), Duration::ZERO)
     };
     ClientTimeouts {
+        handshake: duration("handshake-timeout", &sources.flags.handshake_timeout),
         header: duration("header-timeout", &sources.flags.header_timeout),
         keepalive: duration("keepalive-timeout", &sources.flags.keepalive_timeout),
         idle: value::duration(&sources.flags.idle_timeout).unwrap_or_default(),

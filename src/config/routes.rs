@@ -49,7 +49,7 @@ impl Routes {
                 routes.add_entry(entry, file, upstreams, mistakes);
             }
         }
-        if !sources.any_routes() && (!sources.any_relays() || !sources.flags.listen.is_empty()) {
+        if !sources.any_routes() && (!sources.any_relays() || sources.listens_for_http()) {
             let what = "none is given: write --route PREFIX=ENDPOINT, or try `evener demo`";
             mistakes.add(&sources.place("route"), what);
         }

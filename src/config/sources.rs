@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, Parser};
 use serde_saphyr::Spanned;
 
 use super::cli::{Cli, Flags, Job};
-use super::file::{FILE_BYTES_MAX, File, RelayEntry};
+use super::file::{CertificateEntry, FILE_BYTES_MAX, File, RelayEntry};
 use super::mistake::{Mistake, Place};
 
 /// Why the sources cannot be read.
@@ -60,7 +61,8 @@ impl Sources {
     }
 
     /// Reads the command line and the file it names. A flag on the command line takes precedence over
-    /// the same key in the file, and also `--route` over `routes` and `--tcp` over `tcp`.
+    /// the same key in the file, and also `--route` over `routes`, `--tcp` over `tcp` and `--cert` over
+    /// `certificates`.
     pub fn read(words: &[String]) -> Result<(Cli, Self), Unreadable> {
         let cli = Cli::try_parse_from(words).map_err(Unreadable::Words)?;
         let Some(path) = cli.flags().and_then(|flags| flags.config.clone()) else {
@@ -108,6 +110,9 @@ impl Sources {
             file.relays.clear();
             leads = Leads::Typed;
         }
+        if is_typed(matches, "cert") || is_typed(matches, "key") {
+            file.certificates.clear();
+        }
         // Added right after the program or subcommand, since the rest may contain `--`.
         let (named, rest) = words.split_at(1 + usize::from(is_job));
         let words = named.iter().chain(&written).chain(rest);
@@ -128,9 +133,24 @@ impl Sources {
         written.cloned().unwrap_or(Place::Flag(flag.into()))
     }
 
+    /// A file that is named there: a relative path is that of the configuration file that names it.
+    pub fn path(place: &Place, text: &str) -> PathBuf {
+        match place {
+            Place::File { path, .. } => {
+                Path::new(&**path).parent().unwrap_or(Path::new("")).join(text)
+            }
+            Place::Flag(_) | Place::Argument(_) => text.into(),
+        }
+    }
+
     /// Whether unused upstreams in the file are a mistake: not if flags replace what used them.
     pub fn refuses_unused(&self) -> bool {
         self.leads == Leads::Written
+    }
+
+    /// Whether an address for HTTP is given, in plain text or over TLS.
+    pub fn listens_for_http(&self) -> bool {
+        !self.flags.listen.is_empty() || !self.flags.listen_tls.is_empty()
     }
 
     /// Whether there are any routes.
@@ -142,6 +162,11 @@ impl Sources {
     /// Whether there are any TCP relays.
     pub fn any_relays(&self) -> bool {
         !self.relays().is_empty() || !self.flags.tcp.is_empty()
+    }
+
+    /// The certificates of the file.
+    pub fn certificates(&self) -> &[Spanned<CertificateEntry>] {
+        self.file.as_ref().map_or(&[], |file| &file.certificates)
     }
 
     /// The relays of the file.

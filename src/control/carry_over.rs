@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::address::Address;
 use crate::id::UpstreamId;
+use crate::net::tls::server::ServerTls;
 use crate::plan::Plan;
 use crate::upstream::endpoint::{Endpoint, EndpointRecord};
 use crate::upstream::endpoint_set::EndpointSet;
@@ -43,7 +44,7 @@ impl<'a> Known<'a> {
 
 /// The plan `next`, with what is known of endpoints and routes that were in `before`. An endpoint
 /// inherits from that of the upstream of its name, or else from any of its address that has no heir.
-/// Via goes on with the same identifier.
+/// Via goes on with the same identifier, and session tickets with the same keys.
 pub(crate) fn succeed(before: &Plan, next: &Plan) -> Plan {
     let mut known = Known::of(before);
     let mut heirs: Vec<Vec<Endpoint>> =
@@ -86,7 +87,17 @@ pub(crate) fn succeed(before: &Plan, next: &Plan) -> Plan {
         Some(earlier) => via.with_id_of(earlier),
         None => via.clone(),
     });
-    Plan { upstreams: upstreams.collect(), routes: routes.into(), via, ..next.clone() }
+    let tls = resumed(before, next);
+    Plan { upstreams: upstreams.collect(), routes: routes.into(), via, tls, ..next.clone() }
+}
+
+/// What TLS listeners show in `next`, with the ticket keys of `before`: clients resume their sessions.
+fn resumed(before: &Plan, next: &Plan) -> Option<Arc<ServerTls>> {
+    let tls = next.tls.as_ref()?;
+    let keys = before.tls.as_ref().map(|before| Arc::clone(&before.ticket_keys));
+    // Keys that were good enough before are again; if not, sessions are not resumed.
+    let again = keys.and_then(|keys| tls.with_ticket_keys(keys).ok());
+    Some(again.map_or_else(|| Arc::clone(tls), Arc::new))
 }
 
 /// The plan `before` with these endpoints for one upstream. Those that it had already, by their

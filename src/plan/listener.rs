@@ -22,6 +22,8 @@ pub enum Preamble {
 pub enum Transport {
     /// Nothing: bytes are what was sent.
     Plain,
+    /// TLS, as the plan says.
+    Tls,
 }
 
 /// What a listener is for.
@@ -36,7 +38,7 @@ pub struct ListenerKind {
 }
 
 impl ListenerKind {
-    /// For requests of clients that come by themselves.
+    /// For requests of clients that come by themselves, in plain text.
     pub const HTTP: Self =
         Self { preamble: Preamble::Nothing, transport: Transport::Plain, service: Service::Http };
 }

@@ -14,6 +14,7 @@ use crate::http::message::via::Via;
 use crate::id::{RouteId, UpstreamId};
 use crate::log::access_logger::{AccessLogger, Log};
 use crate::metrics::RouteMetrics;
+use crate::net::tls::server::ServerTls;
 use crate::route::Router;
 use crate::upstream::endpoint_set::EndpointSet;
 use crate::upstream::{self, Upstream};
@@ -22,6 +23,8 @@ use trusted::Trusted;
 /// How long each wait for a client may last. None is infinite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientTimeouts {
+    /// For a client's TLS handshake, from its acceptance to its end.
+    pub handshake: Duration,
     /// For a client's head, from its first byte to its last.
     pub header: Duration,
     /// For a client's next request.
@@ -73,6 +76,10 @@ pub struct Plan {
     pub limits: Limits,
     /// Whose word is believed.
     pub trusted: Trusted,
+    /// What TLS listeners show their clients; there if there are any.
+    pub tls: Option<Arc<ServerTls>>,
+    /// The port of https that plain listeners send clients to, if they do.
+    pub redirect_https: Option<u16>,
 }
 
 impl Plan {

@@ -22,6 +22,7 @@ use crate::http::message::date::HttpDate;
 use crate::http::message::edits::{EditName, Edits, Value};
 use crate::http::message::field::Name;
 use crate::http::message::head::{Method, ResponseHead, Storage, Version};
+use crate::http::message::redirect::Nowhere;
 use crate::http::message::via::Via;
 use crate::net::connect::connect;
 use crate::net::deadline::Timer;
@@ -197,8 +198,19 @@ pub struct RequestTraits {
     pub expects: bool,
     /// Whether the client's connection may go on after the answer, as far as the request goes.
     pub persists: bool,
-    /// The status of our own answer, if Max-Forwards says that it goes no further.
-    pub answered_here: Option<u16>,
+    /// Our own answer, if it goes no further.
+    pub answered_here: Option<OwnAnswer>,
+}
+
+/// Why a request goes no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnAnswer {
+    /// Max-Forwards says so; with this status.
+    MaxForwards(u16),
+    /// Its client is sent to https.
+    ToHttps,
+    /// Its client would be, but there is nowhere to send it to.
+    Nowhere(Nowhere),
 }
 
 /// What kind of answer it is.

@@ -3,7 +3,7 @@
 
 use tokio::time::Instant;
 
-use super::attempt::{self, Freshness};
+use super::attempt::{self, Freshness, OwnAnswer};
 use super::client::{AfterExchange, ClientConnection};
 use super::presence::Presence;
 use super::record::{self, AttemptTarget};
@@ -17,6 +17,7 @@ use crate::fault::{Fault, Kind, Progress, Side, Stage};
 use crate::http::h1::encode::Connection;
 use crate::http::h1::reply::Reply;
 use crate::http::message::head::Version;
+use crate::http::message::redirect::Nowhere;
 use crate::net::pool::{Ending, Lease, NotPooled};
 use crate::plan::context::WorkerContext;
 use crate::termination::{Ender, ExchangePhase, Termination};
@@ -97,9 +98,24 @@ async fn answer_here(
     if let Some(request_log) = request.timing.request_log() {
         request_log.end(Termination::new(Ender::Rule, ExchangePhase::Connect), None);
     }
+    let location = request.location.take();
     let reply = match (request.route, request.traits.answered_here) {
-        (Some(_), Some(status)) => Reply::new(status, "Max-Forwards lets it go no further"),
-        _ => Reply::new(404, "no route for this path"),
+        (_, Some(OwnAnswer::ToHttps)) => Reply {
+            location: location.as_deref(),
+            ..Reply::new(308, "this host is served over https")
+        },
+        (_, Some(OwnAnswer::Nowhere(Nowhere::NoHost))) => {
+            Reply::new(400, "it names no host to redirect to over https")
+        }
+        (_, Some(OwnAnswer::Nowhere(Nowhere::TooLong))) => {
+            Reply::new(414, "it is too long to be redirected to https")
+        }
+        (Some(_), Some(OwnAnswer::MaxForwards(status))) => {
+            Reply::new(status, "Max-Forwards lets it go no further")
+        }
+        (None, Some(OwnAnswer::MaxForwards(_))) | (_, None) => {
+            Reply::new(404, "no route for this path")
+        }
     };
     answer(client, request, context, reply).await
 }
@@ -117,7 +133,7 @@ async fn answer_none(
     answer(client, request, context, no_endpoint(none, last)).await
 }
 
-fn no_endpoint(none: NoneLeft, last: Option<Fault>) -> Reply {
+fn no_endpoint(none: NoneLeft, last: Option<Fault>) -> Reply<'static> {
     match (last, none) {
         (Some(fault), _) => after_fault(fault, fault.status().unwrap_or(502)),
         (None, NoneLeft::AllDown) => unavailable("every endpoint of this route is down"),
@@ -128,14 +144,14 @@ fn no_endpoint(none: NoneLeft, last: Option<Fault>) -> Reply {
     }
 }
 
-fn unavailable(phrase: &'static str) -> Reply {
+fn unavailable(phrase: &'static str) -> Reply<'static> {
     Reply { retry_after: Some(RETRY_AFTER), ..Reply::new(503, phrase) }
 }
 
 /// What this machine is out of may soon be there again.
-fn after_fault(fault: Fault, status: u16) -> Reply {
+fn after_fault(fault: Fault, status: u16) -> Reply<'static> {
     let retry_after = (fault.side == Side::Local).then_some(RETRY_AFTER);
-    Reply { status, phrase: fault.phrase(), retry_after }
+    Reply { retry_after, ..Reply::new(status, fault.phrase()) }
 }
 
 async fn answer_fault(
@@ -156,7 +172,7 @@ async fn answer(
     client: &mut ClientConnection<'_>,
     request: &mut Request,
     context: &WorkerContext,
-    reply: Reply,
+    reply: Reply<'_>,
 ) -> AfterExchange {
     while let Ok(count @ 1..) = request.body.admit(&mut client.input, usize::MAX) {
         request.body.pass(&mut client.input, count);

@@ -7,7 +7,7 @@ use std::task::Poll;
 use tokio::time::Instant;
 
 use super::accepted::{self, Accepted};
-use super::attempt::RequestTraits;
+use super::attempt::{OwnAnswer, RequestTraits};
 use super::client::{AfterExchange, ClientConnection, linger};
 use super::client_info::ClientInfo;
 use super::exchange;
@@ -31,6 +31,7 @@ use crate::http::message::edits::{EditName, Edits, Value};
 use crate::http::message::field::Name;
 use crate::http::message::head::{Method, RequestHead, Storage, Version};
 use crate::http::message::max_forwards::{self, Reach};
+use crate::http::message::redirect::{self, Nowhere};
 use crate::http::message::{forwarded, forwarded_for};
 use crate::id::RouteId;
 use crate::net::deadline::{Activity, Elapsed, Timer};
@@ -300,7 +301,7 @@ pub(super) fn prepare(
     mut timing: RequestTiming,
 ) -> Result<Request, (Fault, Option<RouteId>, RequestTiming)> {
     let fault = |stage, reject| Fault::client(stage, Kind::Rejected(reject));
-    let (traits, route, mut body, mut outgoing) =
+    let ReadHead { traits, route, mut body, mut outgoing, location } =
         match read(input, length, client_info, local, context, &mut timing) {
             Ok(read) => read,
             Err(reject) => return Err((fault(Stage::RequestHead, reject), None, timing)),
@@ -315,7 +316,7 @@ pub(super) fn prepare(
             return Err((fault(Stage::Request, reject), route, timing));
         }
     };
-    Ok(Request { traits, route, body, outgoing, timing })
+    Ok(Request { traits, route, body, outgoing, location, timing })
 }
 
 /// Appends what has come of the body, as far as there is room, and says how many bytes that is.
@@ -326,6 +327,15 @@ fn begin_body(body: &mut Body, input: &mut Buffer, outgoing: &mut Buffer) -> Res
     Ok(ready)
 }
 
+/// A head that has been read, and encoded for the endpoint.
+struct ReadHead {
+    traits: RequestTraits,
+    route: Option<RouteId>,
+    body: Body,
+    outgoing: Buffer,
+    location: Option<Box<str>>,
+}
+
 fn read(
     input: &mut Buffer,
     length: usize,
@@ -333,7 +343,7 @@ fn read(
     local: impl FnOnce() -> String,
     context: &WorkerContext,
     timing: &mut RequestTiming,
-) -> Result<(RequestTraits, Option<RouteId>, Body, Buffer), Reject> {
+) -> Result<ReadHead, Reject> {
     let plan = &*context.plan;
     let mut storage = Storage::new();
     let mut outgoing = Buffer::new();
@@ -347,6 +357,7 @@ fn read(
     let reach = max_forwards::reach(&head)?;
     let path = route::normalise(head.path().as_bytes()).map_err(|_| Reject::PathAboveRoot)?;
     let options = Options::of(&head.fields);
+    let redirect = plan.redirect_https.and_then(|port| redirect::of(&head, &path, trusted, port));
     let traits = RequestTraits {
         method: head.semantics,
         version: head.version,
@@ -356,7 +367,7 @@ fn read(
             && head.version == Version::Http11
             && head.fields.has(Name::Expect),
         persists: options.persists(head.version),
-        answered_here: if let Reach::Here(status) = reach { Some(status) } else { None },
+        answered_here: answered_here(redirect.as_ref(), reach),
     };
     let route = plan.router.find(head.authority, &path);
     let left = if let Reach::Hops(left) = reach { Some(decimal(left)) } else { None };
@@ -391,7 +402,17 @@ fn read(
         request_log.took(length as u64);
     }
     let chunks = if options.names_fields() { Emit::BareChunks } else { Emit::Chunks };
-    Ok((traits, route, Body::new(framing, chunks), outgoing))
+    let location = redirect.and_then(Result::ok);
+    Ok(ReadHead { traits, route, body: Body::new(framing, chunks), outgoing, location })
+}
+
+fn answered_here(redirect: Option<&Result<Box<str>, Nowhere>>, reach: Reach) -> Option<OwnAnswer> {
+    match (redirect, reach) {
+        (Some(Ok(_)), _) => Some(OwnAnswer::ToHttps),
+        (Some(Err(nowhere)), _) => Some(OwnAnswer::Nowhere(*nowhere)),
+        (None, Reach::Here(status)) => Some(OwnAnswer::MaxForwards(status)),
+        (None, Reach::Hops(_) | Reach::Anywhere) => None,
+    }
 }
 
 /// The client's address, where a proxy has said that it is not that of the connection.

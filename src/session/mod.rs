@@ -32,7 +32,7 @@ use crate::net::limiter::ConnectionPermit;
 use crate::net::listen::Peer;
 use crate::net::stream::Stream;
 use crate::plan::context::WorkerContext;
-use crate::plan::listener::{Listener, ListenerKind, Preamble, Service};
+use crate::plan::listener::{Listener, ListenerKind, Preamble, Service, Transport};
 use accepted::Accepted;
 use client_info::ClientInfo;
 use h1::Wait;
@@ -71,12 +71,13 @@ pub fn spawn(accepted: Accepted) -> JoinHandle<()> {
             Some(Relay { upstream, context: accepted.listener.handle.get() })
         }
     };
-    spawn_local(serve_otherwise(accepted, kind.preamble, relay))
+    spawn_local(serve_otherwise(accepted, kind, relay))
 }
 
-/// Serves a connection that begins with a PROXY header, or that is relayed. A plan is kept only until
-/// it is known where a relayed one goes.
-async fn serve_otherwise(mut accepted: Accepted, preamble: Preamble, relay: Option<Relay>) {
+/// Serves a connection that begins with a PROXY header or a TLS handshake, or that is relayed. A plan is
+/// kept only until it is known where a relayed one goes.
+async fn serve_otherwise(mut accepted: Accepted, kind: ListenerKind, relay: Option<Relay>) {
+    let ListenerKind { preamble, transport, .. } = kind;
     accepted::begin(&accepted.guard).await;
     let mut early = Buffer::new();
     let client_info = match preamble {
@@ -97,6 +98,10 @@ async fn serve_otherwise(mut accepted: Accepted, preamble: Preamble, relay: Opti
         }
     };
     if preamble == Preamble::ProxyHeader && !count(&mut accepted, client_info.client) {
+        return accepted.stream.set_reset_on_close(true);
+    }
+    if transport == Transport::Tls {
+        // TLS is not terminated yet: nothing that is sent here may be taken for plain text.
         return accepted.stream.set_reset_on_close(true);
     }
     match relay {

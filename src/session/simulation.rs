@@ -189,6 +189,7 @@ impl Script {
             .into(),
             upstreams: vec![Arc::new(upstream)],
             timeouts: ClientTimeouts {
+                handshake: Duration::from_secs(10),
                 header: Duration::from_secs(10),
                 keepalive: Duration::from_secs(60),
                 idle: Duration::from_secs(60),
@@ -204,6 +205,8 @@ impl Script {
                 },
                 unix: false,
             },
+            tls: None,
+            redirect_https: None,
         };
         let metrics = Arc::new(Metrics::new());
         WorkerContext::new(Arc::new(plan), metrics, None, 0, Epoch::begin())

@@ -40,6 +40,8 @@ pub struct Request {
     /// The head as it goes to the endpoint, and the first bytes of the body: kept until an answer
     /// comes, so that another endpoint can be sent the same.
     pub outgoing: Buffer,
+    /// Where its client is sent to, if it is.
+    pub location: Option<Box<str>>,
     /// When and how it came.
     pub timing: RequestTiming,
 }
@@ -83,7 +85,7 @@ pub async fn run(
     lease: &mut Lease,
 ) -> Result<Completed, FailedAttempt> {
     let ClientConnection { stream, input, timer, presence, .. } = client;
-    let Request { traits, body, outgoing, route, timing } = request;
+    let Request { traits, body, outgoing, route, timing, .. } = request;
     let request_log = timing.request_log();
     let kept = body.passed();
     let activity = Activity::new();

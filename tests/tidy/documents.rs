@@ -7,6 +7,7 @@ use std::process::Command;
 
 use super::source::{Source, attributes_len, extent, find_words, is_word};
 use super::{entries, has_extension, read, root, source_of, verdict};
+use crate::support::tls::Identity;
 use crate::support::{Admin, Origin, temporary};
 
 const FLAGS: &str = "docs/flags.md";
@@ -36,6 +37,7 @@ fn the_examples_are_valid() {
     let written = between(&readme, "<<'END'\n", "\nEND");
     let files: Vec<_> = written.chain(between(&configuration, "```yaml\n", "```")).collect();
     assert!(files.len() > 2, "{files:?}");
+    write_certificates();
     let found = commands.filter_map(mistake_in_command);
     let found: Vec<_> = found.chain(files.into_iter().filter_map(mistake_in_file)).collect();
     verdict(&found, "mend the example");
@@ -84,6 +86,18 @@ fn mistake_in_command(line: &str) -> Option<String> {
     let mut shell = Command::new("sh");
     shell.args(["-c", &script]).env("BINARY", env!("CARGO_BIN_EXE_evener"));
     mistake(line, &mut shell)
+}
+
+/// The files that examples name, beside them.
+fn write_certificates() {
+    let identity = Identity::localhost();
+    let (cert, key) = (identity.chain_pem(), identity.key_pem());
+    let bundle = [cert, key].concat();
+    for (name, text) in
+        [("example.com.pem", cert), ("example.com.key", key), ("internal.pem", &bundle)]
+    {
+        fs::write(temporary("").with_file_name(name), text).expect("a file");
+    }
 }
 
 fn mistake_in_file(text: &str) -> Option<String> {

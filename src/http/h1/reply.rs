@@ -1,4 +1,4 @@
-//! The answers of our own: short, plain, and nothing in them that a peer wrote.
+//! The answers of our own: short, plain, and nothing in them that a peer wrote but where it is sent to.
 
 use std::io::Write;
 
@@ -12,19 +12,21 @@ const ALLOW: &[u8] = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n";
 
 /// An answer the proxy gives itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reply {
+pub struct Reply<'a> {
     /// The status code.
     pub status: u16,
     /// The reason, for the person who reads the body.
     pub phrase: &'static str,
     /// Seconds after which another try makes sense.
     pub retry_after: Option<u32>,
+    /// Where to go instead: visible ASCII that leaves room for the rest of a head.
+    pub location: Option<&'a str>,
 }
 
-impl Reply {
-    /// An answer without Retry-After.
+impl Reply<'_> {
+    /// An answer without Retry-After and Location.
     pub fn new(status: u16, phrase: &'static str) -> Self {
-        Self { status, phrase, retry_after: None }
+        Self { status, phrase, retry_after: None, location: None }
     }
 
     /// Writes head and body to `out`; the answer to HEAD leaves out the body.
@@ -33,7 +35,7 @@ impl Reply {
         let body_bytes = reason.len() + self.phrase.len() + "000 : \n".len();
         let mut spare = out.spare_mut();
         let room = spare.len();
-        // An answer takes a few hundred bytes of an empty 64 KiB buffer: it cannot fail to fit.
+        // An answer takes a few hundred bytes, and its Location, of an empty 64 KiB buffer: it cannot fail to fit.
         let _ = write!(spare, "HTTP/1.1 {} {reason}\r\nDate: ", self.status);
         let _ = spare.write_all(&date);
         let _ = spare.write_all(b"\r\n");
@@ -48,6 +50,9 @@ impl Reply {
         }
         if let Some(seconds) = self.retry_after {
             let _ = write!(spare, "Retry-After: {seconds}\r\n");
+        }
+        if let Some(location) = self.location {
+            let _ = write!(spare, "Location: {location}\r\n");
         }
         let _ = spare.write_all(connection.line());
         let _ = spare.write_all(b"\r\n");
@@ -68,6 +73,7 @@ fn is_cacheable(status: u16) -> bool {
 pub fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
         401 => "Unauthorized",
         403 => "Forbidden",
@@ -94,7 +100,7 @@ pub fn reason(status: u16) -> &'static str {
 mod tests {
     use super::*;
 
-    fn written(reply: Reply, to: Method) -> String {
+    fn written(reply: Reply<'_>, to: Method) -> String {
         let mut out = Buffer::new();
         reply.write(to, Connection::Close, HttpDate::of(784_111_777), &mut out);
         String::from_utf8(out.filled().to_vec()).unwrap()
@@ -124,6 +130,14 @@ mod tests {
     fn retry_after_is_in_seconds() {
         let reply = Reply { retry_after: Some(1), ..Reply::new(503, "x") };
         assert!(written(reply, Method::Other).contains("\r\nRetry-After: 1\r\n"));
+    }
+
+    #[test]
+    fn a_redirect_says_where_to_go() {
+        let reply = Reply { location: Some("https://a/b"), ..Reply::new(308, "x") };
+        let text = written(reply, Method::Other);
+        assert!(text.starts_with("HTTP/1.1 308 Permanent Redirect\r\n"), "{text}");
+        assert!(text.contains("\r\nLocation: https://a/b\r\n"), "{text}");
     }
 
     #[test]

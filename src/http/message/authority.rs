@@ -56,6 +56,11 @@ pub fn is_authority(value: &[u8]) -> bool {
     is_name && is_port(port)
 }
 
+/// The host of a valid authority, without its port.
+pub(super) fn host(authority: &[u8]) -> &[u8] {
+    split(authority).0
+}
+
 /// The host, and the port with its colon, if there is one.
 fn split(authority: &[u8]) -> (&[u8], &[u8]) {
     let literal = if authority.starts_with(b"[") { memchr::memchr(b']', authority) } else { None };

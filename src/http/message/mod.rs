@@ -9,4 +9,5 @@ pub mod forwarded;
 pub mod forwarded_for;
 pub mod head;
 pub mod max_forwards;
+pub mod redirect;
 pub mod via;

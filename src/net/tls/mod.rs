@@ -1,9 +1,16 @@
 //! TLS: sessions over any connection, what a listener shows its clients, and what an endpoint has to
 //! show.
 
+pub mod certificate;
+pub mod certificates;
 pub mod failure;
 pub mod handshake;
 pub mod info;
+pub mod pem;
 pub mod provider;
+#[cfg(test)]
+mod samples;
+pub mod server;
 pub mod session;
 pub mod stream;
+pub mod tickets;

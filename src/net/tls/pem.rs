@@ -1,0 +1,144 @@
+//! PEM files: certificates and keys as they are written (RFC 7468).
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustls::RootCertStore;
+use rustls::pki_types::pem::{PemObject, SectionKind};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// The largest file that is read, in bytes: the roots of a whole system take a quarter of it.
+const PEM_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Keys that only a passphrase opens: PKCS#8 (RFC 7468 §11) and the older format of OpenSSL.
+const ENCRYPTED: [&[u8]; 2] = [b"-----BEGIN ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED"];
+
+/// What is in a PEM file. Other sections, such as parameters of curves, are left out.
+pub struct PemFile {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its certificates, in order.
+    pub certificates: Vec<CertificateDer<'static>>,
+    /// Its key in PKCS#8, SEC1 or PKCS#1, if it has one.
+    pub key: Option<PrivateKeyDer<'static>>,
+    /// Its permissions.
+    mode: u32,
+}
+
+impl PemFile {
+    /// Reads a file. The error names the file, what is wrong and what helps.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let shown = path.display();
+        let mut bytes = Vec::new();
+        let read = File::open(path).and_then(|file| {
+            let mode = file.metadata()?.permissions().mode();
+            file.take(PEM_BYTES_MAX + 1).read_to_end(&mut bytes).map(|_| mode)
+        });
+        let mode = read.map_err(|error| format!("{shown}: {error}"))?;
+        if bytes.len() as u64 > PEM_BYTES_MAX {
+            return Err(format!(
+                "{shown}: larger than {PEM_BYTES_MAX} bytes: not a PEM file of ours"
+            ));
+        }
+        Self::parse(path, &bytes, mode)
+    }
+
+    pub(super) fn parse(path: &Path, bytes: &[u8], mode: u32) -> Result<Self, String> {
+        let shown = path.display();
+        if ENCRYPTED.iter().any(|mark| memchr::memmem::find(bytes, mark).is_some()) {
+            return Err(format!(
+                "{shown}: the key is encrypted: remove the passphrase (openssl pkey -in OLD -out NEW)"
+            ));
+        }
+        let (mut certificates, mut keys) = (Vec::new(), Vec::new());
+        for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(bytes) {
+            let (kind, der) =
+                section.map_err(|error| format!("{shown}: not valid PEM: {error}"))?;
+            match kind {
+                SectionKind::Certificate => certificates.push(CertificateDer::from(der)),
+                SectionKind::PrivateKey => keys.push(PrivateKeyDer::Pkcs8(der.into())),
+                SectionKind::EcPrivateKey => keys.push(PrivateKeyDer::Sec1(der.into())),
+                SectionKind::RsaPrivateKey => keys.push(PrivateKeyDer::Pkcs1(der.into())),
+                _ => {}
+            }
+        }
+        if keys.len() > 1 {
+            return Err(format!("{shown}: holds {} private keys: leave one", keys.len()));
+        }
+        Ok(Self { path: path.to_owned(), certificates, key: keys.pop(), mode })
+    }
+
+    /// What to say if everybody on this machine can read the key in it.
+    pub fn warning(&self) -> Option<String> {
+        let is_open = self.key.is_some() && self.mode & 0o004 != 0;
+        is_open.then(|| {
+            let mode = self.mode & 0o7777;
+            format!(
+                "{}: every user of this machine can read this private key (mode {mode:o}): chmod 640",
+                self.path.display()
+            )
+        })
+    }
+
+    /// Its certificates as authorities that vouch for others.
+    pub fn authorities(&self) -> Result<RootCertStore, String> {
+        let shown = self.path.display();
+        if self.certificates.is_empty() {
+            return Err(format!(
+                "{shown}: holds no certificate: expected -----BEGIN CERTIFICATE----- of an authority"
+            ));
+        }
+        let mut roots = RootCertStore::empty();
+        for (place, certificate) in (1..).zip(&self.certificates) {
+            roots.add(certificate.clone()).map_err(|error| {
+                format!("{shown}: certificate {place} cannot serve as an authority: {error}")
+            })?;
+        }
+        Ok(roots)
+    }
+}
+
+/// Bytes in hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
+
+    fn parse(text: &str, mode: u32) -> Result<PemFile, String> {
+        PemFile::parse(Path::new("x.pem"), text.as_bytes(), mode)
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused() {
+        let rows = [
+            (KEY.replace(" PRIVATE", " ENCRYPTED PRIVATE"), "x.pem: the key is encrypted: remove"),
+            (KEY.replace("MAA=", "Proc-Type: 4,ENCRYPTED"), "x.pem: the key is encrypted: remove"),
+            ([KEY, KEY].concat(), "x.pem: holds 2 private keys: leave one"),
+            (KEY.replace("MAA=", "~"), "x.pem: not valid PEM"),
+            (KEY.replace("END", "EN"), "x.pem: not valid PEM"),
+        ];
+        for (text, expected) in rows {
+            let error = parse(&text, 0o600).map(drop).unwrap_err();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_everybody_can_read_is_warned_about() {
+        let warning = parse(KEY, 0o100_644).unwrap().warning();
+        assert!(warning.is_some_and(|text| text.contains("(mode 644): chmod 640")));
+        assert_eq!(parse(KEY, 0o100_640).unwrap().warning(), None);
+        assert_eq!(parse("", 0o100_644).unwrap().warning(), None);
+    }
+}

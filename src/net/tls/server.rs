@@ -1,0 +1,186 @@
+//! What TLS listeners show their clients, and what they ask of them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ServerConfig, SupportedProtocolVersion};
+
+use super::certificate::sha256;
+use super::certificates::Certificates;
+use super::pem::{PemFile, hex};
+use super::provider::provider;
+use super::tickets::{TicketKeys, Ticketer};
+
+/// The protocols that are offered, the preferred one first (ALPN, RFC 7301).
+const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+
+/// Tickets given to a TLS 1.3 client after its handshake: browsers use each once.
+const TICKETS: usize = 2;
+
+/// The oldest version of TLS that is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MinVersion {
+    /// TLS 1.2 and 1.3.
+    Tls12,
+    /// TLS 1.3 only.
+    Tls13,
+}
+
+impl MinVersion {
+    fn versions(self) -> &'static [&'static SupportedProtocolVersion] {
+        static FROM_12: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+        match self {
+            Self::Tls12 => &FROM_12,
+            Self::Tls13 => &FROM_12[..1],
+        }
+    }
+}
+
+/// Whether a client has to show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuthMode {
+    /// It has to.
+    Required,
+    /// It may.
+    Optional,
+}
+
+/// Which certificates of clients are accepted.
+#[derive(Clone, Debug)]
+pub struct ClientAuth {
+    /// Whether one has to be shown.
+    pub mode: ClientAuthMode,
+    /// The file of the authorities that may vouch for them.
+    pub ca: PathBuf,
+    /// SHA-256 of these authorities and of the mode.
+    digest: [u8; 32],
+    verifier: Arc<dyn ClientCertVerifier>,
+}
+
+impl ClientAuth {
+    /// By the authorities in a file. The error names the file, what is wrong and what helps.
+    pub fn new(mode: ClientAuthMode, ca: &PemFile) -> Result<Self, String> {
+        let roots = Arc::new(ca.authorities()?);
+        let builder = WebPkiClientVerifier::builder_with_provider(roots, provider());
+        let builder = match mode {
+            ClientAuthMode::Required => builder,
+            ClientAuthMode::Optional => builder.allow_unauthenticated(),
+        };
+        let verifier =
+            builder.build().map_err(|error| format!("{}: {error}", ca.path.display()))?;
+        let mut bytes = vec![mode as u8];
+        for certificate in &ca.certificates {
+            bytes.extend_from_slice(&(certificate.len() as u64).to_be_bytes());
+            bytes.extend_from_slice(certificate);
+        }
+        Ok(Self { mode, ca: ca.path.clone(), digest: sha256(&bytes), verifier })
+    }
+
+    /// A short name for the authorities and the mode, the same for the same ones.
+    pub fn digest_hex(&self) -> String {
+        hex(&self.digest[..8])
+    }
+}
+
+/// What TLS listeners show their clients, and what they ask of them; never changed, only replaced.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    /// The oldest version that is spoken.
+    pub min_version: MinVersion,
+    /// Which certificates of clients are accepted; none is asked for otherwise.
+    pub client_auth: Option<ClientAuth>,
+    /// The certificates.
+    pub certificates: Arc<Certificates>,
+    /// The keys of session tickets.
+    pub ticket_keys: Arc<TicketKeys>,
+    /// All that in the form that rustls takes.
+    pub config: Arc<ServerConfig>,
+}
+
+impl ServerTls {
+    /// The error is that of the cryptography behind it.
+    pub fn new(
+        min_version: MinVersion,
+        client_auth: Option<ClientAuth>,
+        certificates: Arc<Certificates>,
+        ticket_keys: Arc<TicketKeys>,
+    ) -> Result<Self, String> {
+        let binding = client_auth.as_ref().map_or([0; 32], |auth| auth.digest);
+        let ticketer = Ticketer::new(&ticket_keys, binding).ok_or("session tickets have no key")?;
+        let provider: Arc<CryptoProvider> = provider();
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(min_version.versions())
+            .map_err(|error| error.to_string())?;
+        let builder = match &client_auth {
+            Some(auth) => builder.with_client_cert_verifier(Arc::clone(&auth.verifier)),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::clone(&certificates) as Arc<_>);
+        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+        // Tickets are all there is: a store would be a lock that every handshake takes.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = Arc::new(ticketer);
+        config.send_tls13_tickets = TICKETS;
+        // Early data can be replayed.
+        config.max_early_data_size = 0;
+        Ok(Self { min_version, client_auth, certificates, ticket_keys, config: Arc::new(config) })
+    }
+
+    /// The same with other keys of session tickets.
+    pub fn with_ticket_keys(&self, keys: Arc<TicketKeys>) -> Result<Self, String> {
+        let certificates = Arc::clone(&self.certificates);
+        Self::new(self.min_version, self.client_auth.clone(), certificates, keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::certificate::Certificate;
+    use super::super::samples::{Sample, authority, pem_file};
+    use super::*;
+
+    fn server(client_auth: Option<ClientAuth>) -> ServerTls {
+        let Sample { cert, key } = Sample::of(&["a.example"]);
+        let certificate = Certificate::new(&pem_file("a.pem", &(cert + &key)), None).unwrap();
+        let certificates = Arc::new(Certificates::new(vec![Arc::new(certificate)]).unwrap());
+        let keys = Arc::new(TicketKeys::new(Duration::ZERO, &[7; 48]));
+        ServerTls::new(MinVersion::Tls12, client_auth, certificates, keys).unwrap()
+    }
+
+    #[test]
+    fn a_ticket_resumes_only_where_as_much_is_asked_of_clients() {
+        let (one, other) = (authority(), authority());
+        let auth = |mode, ca: &str| Some(ClientAuth::new(mode, &pem_file("ca.pem", ca)).unwrap());
+        let (required, optional) = (ClientAuthMode::Required, ClientAuthMode::Optional);
+        let servers = [
+            server(None),
+            server(auth(optional, &one)),
+            server(auth(required, &one)),
+            server(auth(required, &other)),
+        ];
+        for (given, giver) in servers.iter().enumerate() {
+            let ticket = giver.config.ticketer.encrypt(b"session").unwrap();
+            for (asked, taker) in servers.iter().enumerate() {
+                let opened = taker.config.ticketer.decrypt(&ticket).is_some();
+                assert_eq!(opened, given == asked, "{given} {asked}");
+            }
+        }
+        let again = server(auth(required, &one));
+        let ticket = again.config.ticketer.encrypt(b"session").unwrap();
+        assert!(servers[2].config.ticketer.decrypt(&ticket).is_some());
+    }
+
+    #[test]
+    fn a_file_without_an_authority_is_refused() {
+        let key = Sample::of(&["a"]).key;
+        let error = ClientAuth::new(ClientAuthMode::Required, &pem_file("ca.pem", &key));
+        let error = error.unwrap_err();
+        assert!(error.starts_with("ca.pem: holds no certificate"), "{error}");
+    }
+}
