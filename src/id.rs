@@ -33,6 +33,8 @@ ids! {
     UpstreamId;
     /// An endpoint of an upstream.
     EndpointId;
+    /// A table of server names of a plan.
+    SniTableId;
 }
 
 /// A listener. The same on every worker and for as long as it is open, in the process that takes it

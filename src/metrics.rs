@@ -109,6 +109,12 @@ pub struct Metrics {
     pub tcp_opened: Counter,
     /// TCP connections closed because no endpoint could be reached.
     pub tcp_refused: Counter,
+    /// TCP connections closed because no upstream is for the server name they ask for, or for none.
+    pub sni_unmatched: Counter,
+    /// TCP connections closed because they are not TLS, where a server name decides.
+    pub sni_not_tls: Counter,
+    /// TCP connections closed because their ClientHello was not complete in time.
+    pub hello_timeouts: Counter,
     /// Requests read, without refused ones.
     pub requests: Counter,
     /// Responses by the first digit of their status, including generated ones, without interim ones.
@@ -183,6 +189,9 @@ impl Metrics {
             turned_away: Counter::default(),
             tcp_opened: Counter::default(),
             tcp_refused: Counter::default(),
+            sni_unmatched: Counter::default(),
+            sni_not_tls: Counter::default(),
+            hello_timeouts: Counter::default(),
             requests: Counter::default(),
             responses: Default::default(),
             rejects: std::array::from_fn(|_| Counter::default()),

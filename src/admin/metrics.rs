@@ -24,7 +24,7 @@ use crate::upstream::health::Tick;
 /// The name, help text and value of a worker's counter.
 type Row = (&'static str, &'static str, fn(&Metrics) -> &Counter);
 
-const COUNTERS: [Row; 18] = [
+const COUNTERS: [Row; 21] = [
     ("connections_accepted_total", "Client connections accepted.", |all| &all.accepted),
     ("connections_refused_total", "Client connections reset: per-client limit reached.", |all| {
         &all.turned_away
@@ -36,6 +36,15 @@ const COUNTERS: [Row; 18] = [
     ("relays_opened_total", "TCP connections relayed.", |all| &all.tcp_opened),
     ("relays_refused_total", "TCP connections closed for lack of an endpoint.", |all| {
         &all.tcp_refused
+    }),
+    ("sni_unmatched_total", "TCP connections closed: no upstream for their server name.", |all| {
+        &all.sni_unmatched
+    }),
+    ("sni_not_tls_total", "TCP connections closed: not TLS, and no upstream for that.", |all| {
+        &all.sni_not_tls
+    }),
+    ("hello_timeouts_total", "TCP connections closed: no complete ClientHello in time.", |all| {
+        &all.hello_timeouts
     }),
     ("requests_read_total", "Requests read, without refused ones.", |all| &all.requests),
     ("head_timeouts_total", "Requests whose headers were not complete in time.", |all| {

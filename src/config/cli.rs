@@ -107,11 +107,13 @@ pub struct Flags {
     /// As for --listen. A --cert is required; all TLS listeners have the same certificates.
     #[arg(long, value_name = "ADDR", help_heading = "Listening")]
     pub listen_tls: Vec<String>,
-    /// Relay TCP connections: LISTEN=ENDPOINT[@WEIGHT][,…]; repeatable
+    /// Relay TCP connections: LISTEN[,sni=NAME]=ENDPOINT[@WEIGHT][,…]; repeatable
     ///
     /// For protocols other than HTTP: databases, or TLS that is terminated elsewhere. Endpoints are
     /// chosen, checked (by connecting) and ejected like those of a route. --tunnel-timeout limits
-    /// idle connections. LISTEN,proxy=… and …,proxy=v2 work as with --listen and --route.
+    /// idle connections. LISTEN,proxy=… and …,proxy=v2 work as with --listen and --route. With
+    /// sni=a.example.com or sni=*.example.com, only TLS connections that ask for this host; several
+    /// names may share an address, and a relay without sni= takes the rest there.
     #[arg(long, value_name = "RELAY", help_heading = "Listening")]
     pub tcp: Vec<String>,
     /// Number of worker threads; 0: one per core this process may use, considering cgroup quotas

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::Config;
+use super::{Config, ListenerConfig};
 use crate::access_log::Format;
+use crate::id::UpstreamId;
 use crate::net::tls::certificate::{Certificate, date};
 use crate::net::tls::server::{ClientAuthMode, MinVersion, ServerTls};
 use crate::plan::listener::{Preamble, Service, Transport};
 use crate::plan::{Plan, Route};
+use crate::route::NamePattern;
 use crate::upstream::endpoint::{Endpoint, Role};
 use crate::upstream::settings::{Check, ServerErrors};
 use crate::upstream::{Traffic, Upstream};
@@ -70,6 +72,14 @@ fn listed(config: &Config) -> Vec<Item> {
             Service::Http if listener.kind.transport == Transport::Tls => "HTTPS".to_owned(),
             Service::Http => "HTTP".to_owned(),
             Service::Tcp { upstream } => format!("TCP to {}", plan.upstream(upstream).name),
+            Service::Sni { table } => {
+                let rest = plan.sni_table(table).fallback.map_or_else(
+                    || "others are closed".to_owned(),
+                    |upstream| format!("others to {}", plan.upstream(upstream).name),
+                );
+                let limit = time(plan.timeouts.handshake);
+                format!("TCP by server name (ClientHello within {limit}), {rest}")
+            }
         };
         let preamble = match listener.kind.preamble {
             Preamble::Nothing => "",
@@ -77,6 +87,7 @@ fn listed(config: &Config) -> Vec<Item> {
         };
         item(format!("listen {}", listener.address), format!("{service}{preamble}"))
     }));
+    items.extend(config.listeners.iter().flat_map(|listener| of_names(listener, plan)));
     items.extend(plan.tls.iter().flat_map(|tls| of_tls(tls, config)));
     items.extend(
         plan.redirect_https
@@ -102,6 +113,16 @@ fn listed(config: &Config) -> Vec<Item> {
 
 fn item(subject: impl Into<String>, predicate: impl std::fmt::Display) -> Item {
     Item { subject: subject.into(), predicate: predicate.to_string() }
+}
+
+/// Describes where a listener leads by server names.
+fn of_names(listener: &ListenerConfig, plan: &Plan) -> Vec<Item> {
+    let Service::Sni { table } = listener.kind.service else { return Vec::new() };
+    let of_one = |(name, upstream): &(NamePattern, UpstreamId)| {
+        let subject = format!("server name {name} at {}", listener.address);
+        item(subject, format!("to {}", plan.upstream(*upstream).name))
+    };
+    plan.sni_table(table).names.entries().iter().map(of_one).collect()
 }
 
 fn of_tls(tls: &ServerTls, config: &Config) -> Vec<Item> {

@@ -2,16 +2,20 @@
 
 use std::fmt::Write as _;
 
-use super::Config;
 use super::describe::{Item, of_upstream};
+use super::{Config, ListenerConfig};
 use crate::http::h1::framing;
 use crate::http::h1::parse;
 use crate::http::h1::scan::{Limits, Scan};
 use crate::http::message::head::{RequestHead, Storage};
 use crate::http::message::redirect;
+use crate::id::UpstreamId;
 use crate::plan::Route;
+use crate::plan::listener::Service;
+use crate::plan::sni::SniTable;
 use crate::reject::Reject;
 use crate::route::{Pattern, Router, normalise, strip};
+use crate::tls_hello::ServerName;
 use crate::upstream::Upstream;
 
 /// How a request would be handled.
@@ -54,6 +58,7 @@ pub fn explain(config: &Config, host: &str, target: &str) -> Result<Explanation,
     let fitting = plan.routes.iter().filter(|route| fits(route, host, &path));
     let Some(found) = plan.router.find(host.as_bytes(), &path) else {
         text.push_str("route: none matches, the response is 404\n");
+        text.push_str(&of_server_name(host, config));
         return Ok(Explanation { text, is_routed: false });
     };
     let route = plan.route(found);
@@ -77,7 +82,28 @@ pub fn explain(config: &Config, host: &str, target: &str) -> Result<Explanation,
     {
         let _ = writeln!(text, "{subject}: {predicate}");
     }
+    text.push_str(&of_server_name(host, config));
     Ok(Explanation { text, is_routed: true })
+}
+
+/// Where TLS connections that ask for this host go at listeners that do not terminate TLS.
+fn of_server_name(authority: &str, config: &Config) -> String {
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let name = ServerName::read(host.as_bytes()).ok();
+    let mut text = String::new();
+    for ListenerConfig { address, kind } in &config.listeners {
+        let Service::Sni { table } = kind.service else { continue };
+        let SniTable { names, fallback } = config.plan.sni_table(table);
+        let named = |upstream: UpstreamId| &config.plan.upstream(upstream).name;
+        let found = name.as_ref().and_then(|name| names.find(name));
+        let outcome = match (found, *fallback) {
+            (Some((pattern, upstream)), _) => format!("to {}, by {pattern}", named(*upstream)),
+            (None, Some(upstream)) => format!("to {}, since no name matches", named(upstream)),
+            (None, None) => "closed, since no name matches".to_owned(),
+        };
+        let _ = writeln!(text, "server name {host} at {address}: {outcome}");
+    }
+    text
 }
 
 /// Parses a head like a session.

@@ -110,7 +110,13 @@ pub struct RelayFields {
     pub upstream: Option<Said>,
     /// Or the endpoints of an unnamed upstream.
     pub endpoints: Option<Vec<Spanned<EndpointEntry>>>,
+    /// The upstreams of TLS connections, by the names they ask for.
+    pub sni: Option<Box<Spanned<ServerNameEntries>>>,
 }
+
+/// Server names, each with the name of its upstream, in order.
+#[derive(Clone, Debug)]
+pub struct ServerNameEntries(pub Vec<(Said, Said)>);
 
 /// An entry of `upstreams:`, a set of interchangeable endpoints with their settings. Absent settings
 /// default to the flags.
@@ -421,6 +427,28 @@ impl<'de> Deserialize<'de> for Texts {
     }
 }
 
+impl<'de> Deserialize<'de> for ServerNameEntries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = ServerNameEntries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("server names with upstreams, as in {a.example.com: app}")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(ServerNameEntries(entries))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
 /// Deserialises a text as one variant and a mapping as the other.
 macro_rules! text_or_fields {
     ($entry:ident, $fields:ident, $what:literal) => {
@@ -450,4 +478,4 @@ macro_rules! text_or_fields {
 }
 
 text_or_fields!(EndpointEntry, EndpointFields, "ADDRESS[@WEIGHT], or address, weight and backup");
-text_or_fields!(RelayEntry, RelayFields, "LISTEN=ENDPOINTS, or listen and endpoints or upstream");
+text_or_fields!(RelayEntry, RelayFields, "LISTEN=ENDPOINTS, or keys such as listen and upstream");

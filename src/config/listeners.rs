@@ -2,15 +2,14 @@
 
 use std::collections::HashSet;
 
-use super::file::{File, RelayEntry, RelayFields};
 use super::mistake::{Mistakes, Place};
 use super::routes::Routes;
 use super::sources::Sources;
-use super::upstreams::{At, Upstreams};
-use super::value::{self, IsLocal, Listen, Relay, Resolve};
+use super::upstreams::Upstreams;
+use super::value::{self, IsLocal, Listen, Resolve};
 use crate::address::Address;
 use crate::plan::listener::{ListenerKind, Preamble, Service, Transport};
-use crate::upstream::Traffic;
+use crate::plan::sni::SniTable;
 
 /// The default address for HTTP.
 const LISTEN: &str = "127.0.0.1:8080";
@@ -33,18 +32,19 @@ pub(super) struct Said {
 /// The listeners collected so far.
 pub(super) struct Listeners<'a> {
     pub(super) said: Vec<Said>,
+    /// Where those go that route by server names.
+    pub(super) sni_tables: Vec<SniTable>,
     sources: &'a Sources,
-    resolve: Resolve<'a>,
 }
 
 impl<'a> Listeners<'a> {
     /// Collects the HTTP listeners.
     pub(super) fn of_http(
         sources: &'a Sources,
-        resolve: Resolve<'a>,
+        resolve: Resolve<'_>,
         mistakes: &mut Mistakes,
     ) -> Self {
-        let mut listeners = Self { said: Vec::new(), sources, resolve };
+        let mut listeners = Self { said: Vec::new(), sni_tables: Vec::new(), sources };
         let (given, given_tls) = (&sources.flags.listen, &sources.flags.listen_tls);
         let by_default = given.is_empty()
             && given_tls.is_empty()
@@ -76,72 +76,7 @@ impl<'a> Listeners<'a> {
         self.said.iter().any(|said| is_plain(said.listener.kind))
     }
 
-    /// Adds the TCP listeners, with their upstreams.
-    pub(super) fn add_relays(&mut self, upstreams: &mut Upstreams<'a>, mistakes: &mut Mistakes) {
-        for (nth, text) in self.sources.flags.tcp.iter().enumerate() {
-            let place = self.sources.nth_place("tcp", nth);
-            self.add_relay(text, &place, upstreams, mistakes);
-        }
-        let Some(file) = &self.sources.file else { return };
-        for entry in self.sources.relays() {
-            let place = file.place(entry.referenced);
-            match &entry.value {
-                RelayEntry::Text(text) => self.add_relay(text, &place, upstreams, mistakes),
-                RelayEntry::Full(fields) => {
-                    self.add_full(fields, file, &place, upstreams, mistakes);
-                }
-            }
-        }
-    }
-
-    fn add_relay(
-        &mut self,
-        text: &str,
-        place: &Place,
-        upstreams: &mut Upstreams<'a>,
-        mistakes: &mut Mistakes,
-    ) {
-        let read = mistakes.take(place, value::relay(text, self.resolve));
-        let Some(Relay { listen, destination }) = read else { return };
-        let name = text.split(['=', ',']).next().unwrap_or_default();
-        let upstream = upstreams.add(name, destination, Traffic::Tcp);
-        self.add(listen, Transport::Plain, Service::Tcp { upstream }, place, mistakes);
-    }
-
-    fn add_full(
-        &mut self,
-        fields: &RelayFields,
-        file: &File,
-        place: &Place,
-        upstreams: &mut Upstreams<'a>,
-        mistakes: &mut Mistakes,
-    ) {
-        let Some(listen) = &fields.listen else {
-            return mistakes.add(place, "a relay needs listen: ADDRESS");
-        };
-        let at = file.place(listen.referenced);
-        let read = mistakes.take(&at, value::listen(&listen.value, self.resolve));
-        let name = listen.value.split(',').next().unwrap_or_default();
-        let upstream = match (&fields.upstream, &fields.endpoints) {
-            (Some(named), None) => {
-                let place = file.place(named.referenced);
-                mistakes.take(&place, upstreams.find(&named.value, Traffic::Tcp))
-            }
-            (None, Some(endpoints)) => {
-                let at = (place, &mut At { file, mistakes });
-                Some(upstreams.add_listed(name, endpoints, at, Traffic::Tcp))
-            }
-            _ => {
-                mistakes.add(place, "a relay needs either upstream: NAME or endpoints: [ADDRESS]");
-                None
-            }
-        };
-        if let (Some(listen), Some(upstream)) = (read, upstream) {
-            self.add(listen, Transport::Plain, Service::Tcp { upstream }, place, mistakes);
-        }
-    }
-
-    fn add(
+    pub(super) fn add(
         &mut self,
         listen: Listen,
         transport: Transport,
@@ -180,9 +115,13 @@ impl<'a> Listeners<'a> {
         is_local: IsLocal<'_>,
         mistakes: &mut Mistakes,
     ) {
-        let relays = self.said.iter().filter_map(|said| match said.listener.kind.service {
-            Service::Tcp { upstream } => Some((&said.place, upstream)),
-            Service::Http => None,
+        let relays = self.said.iter().flat_map(|said| {
+            let upstreams: Vec<_> = match said.listener.kind.service {
+                Service::Tcp { upstream } => vec![upstream],
+                Service::Sni { table } => self.sni_tables[table.index()].upstreams().collect(),
+                Service::Http => Vec::new(),
+            };
+            upstreams.into_iter().map(|upstream| (&said.place, upstream))
         });
         let mut seen = HashSet::new();
         for (place, upstream) in routes.leads().chain(relays) {

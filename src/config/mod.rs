@@ -9,6 +9,7 @@ pub mod explain;
 pub mod file;
 mod listeners;
 pub mod mistake;
+mod relays;
 mod routes;
 pub mod sources;
 mod tls;
@@ -114,7 +115,7 @@ impl Config {
             Upstreams::of_file(sources, settings, threads.get(), resolve, &mut mistakes);
         let mut listeners = Listeners::of_http(sources, resolve, &mut mistakes);
         let routes = Routes::of(sources, &mut upstreams, resolve, &mut mistakes);
-        listeners.add_relays(&mut upstreams, &mut mistakes);
+        relays::add(&mut listeners, sources, &mut upstreams, resolve, &mut mistakes);
         listeners.refuse_loops(&routes, &upstreams, is_local, &mut mistakes);
         upstreams.refuse_unused(sources, &mut mistakes);
         upstreams.refuse_meaningless(sources, &mut mistakes);
@@ -130,11 +131,7 @@ impl Config {
             threads,
             error_log: flags.error_log.as_ref().map(PathBuf::from),
             upgrade_sock: upgrade_sock(sources, &mut mistakes),
-            upgrade_timeout: mistakes.note(
-                &sources.place("upgrade-timeout"),
-                value::duration(&flags.upgrade_timeout),
-                Duration::ZERO,
-            ),
+            upgrade_timeout: upgrade_timeout(sources, &mut mistakes),
             access_log: access_log(sources, &mut mistakes),
             pid_file: flags.pid_file.as_ref().map(PathBuf::from),
             admin: Admin::of(sources, resolve, &mut mistakes),
@@ -157,6 +154,7 @@ impl Config {
                 router: Arc::new(routes.router(&mut mistakes)),
                 routes: routes.built.into(),
                 upstreams: upstreams.built,
+                sni_tables: listeners.sni_tables.into(),
                 timeouts: timeouts(sources, &mut mistakes),
                 limits: limits(sources, &mut mistakes),
                 via: via(sources, &mut mistakes),
@@ -242,6 +240,11 @@ fn upgrade_sock(sources: &Sources, mistakes: &mut Mistakes) -> Option<PathBuf> {
         mistakes.add(&sources.place("upgrade"), what);
     }
     mistakes.take(&sources.place("upgrade-sock"), value::socket_path(path?))
+}
+
+fn upgrade_timeout(sources: &Sources, mistakes: &mut Mistakes) -> Duration {
+    let timeout = value::duration(&sources.flags.upgrade_timeout);
+    mistakes.note(&sources.place("upgrade-timeout"), timeout, Duration::ZERO)
 }
 
 fn timeouts(sources: &Sources, mistakes: &mut Mistakes) -> ClientTimeouts {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::address::Address;
 use crate::plan::listener::Preamble;
 use crate::proxy_protocol::Version;
-use crate::route::Pattern;
+use crate::route::{NamePattern, Pattern};
 use crate::upstream::endpoint::Scheme;
 use crate::upstream::settings::{Check, Policy};
 
@@ -213,18 +213,37 @@ pub fn listen(text: &str, resolve: Resolve<'_>) -> Result<Listen, String> {
 pub struct Relay {
     /// Where it listens.
     pub listen: Listen,
+    /// The server names that it is for; if there are none, it is for all connections that no other value
+    /// for the same address takes.
+    pub server_name: Option<NamePattern>,
     /// Where its connections go.
     pub destination: Destination,
 }
 
-/// Parses `LISTEN[,proxy]=DESTINATION`; see [`Destination`].
+/// Parses `LISTEN[,proxy][,sni=NAME]=DESTINATION`; see [`Destination`].
 pub fn relay(text: &str, resolve: Resolve<'_>) -> Result<Relay, String> {
-    let Some((listen, destination)) = text.split_once('=') else {
+    let Some((listen, rest)) = text.split_once('=') else {
         return Err(format!("{text:?} has no '=': write LISTEN=ENDPOINT[,ENDPOINT…]"));
+    };
+    let (listen, server_name, destination) = match listen.strip_suffix(",sni") {
+        None => (listen, None, rest),
+        Some(listen) => {
+            let Some((name, destination)) = rest.split_once('=') else {
+                let what = "no endpoint follows the name: write LISTEN,sni=NAME=ENDPOINT";
+                return Err(format!("{text:?}: {what}"));
+            };
+            (listen, Some(server_name(name)?), destination)
+        }
     };
     let listen = self::listen(listen, resolve)?;
     destination.split(',').try_for_each(refuse_scheme)?;
-    Ok(Relay { listen, destination: self::destination(destination, resolve)? })
+    let destination = self::destination(destination, resolve)?;
+    Ok(Relay { listen, server_name, destination })
+}
+
+/// Parses a server name, or a wildcard for several.
+pub(super) fn server_name(text: &str) -> Result<NamePattern, String> {
+    text.parse().map_err(|error| format!("invalid name {text:?}: {error}"))
 }
 
 /// Parses `ENDPOINT[@WEIGHT][,ENDPOINT[@WEIGHT]…][,proxy=v1|v2]`.

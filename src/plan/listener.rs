@@ -4,9 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use super::handle::PlanHandle;
-use crate::id::ListenerId;
-
-use crate::id::UpstreamId;
+use crate::id::{ListenerId, SniTableId, UpstreamId};
 
 /// What connections to a listener begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +50,11 @@ pub enum Service {
     Tcp {
         /// The upstream.
         upstream: UpstreamId,
+    },
+    /// Each goes as it is to the upstream for the name that its ClientHello asks for.
+    Sni {
+        /// The upstreams.
+        table: SniTableId,
     },
 }
 

@@ -3,6 +3,7 @@
 pub mod context;
 pub mod handle;
 pub mod listener;
+pub mod sni;
 pub mod trusted;
 
 use std::rc::Rc;
@@ -11,13 +12,14 @@ use std::time::Duration;
 
 use crate::http::h1::scan::Limits;
 use crate::http::message::via::Via;
-use crate::id::{RouteId, UpstreamId};
+use crate::id::{RouteId, SniTableId, UpstreamId};
 use crate::log::access_logger::{AccessLogger, Log};
 use crate::metrics::RouteMetrics;
 use crate::net::tls::server::ServerTls;
 use crate::route::Router;
 use crate::upstream::endpoint_set::EndpointSet;
 use crate::upstream::{self, Upstream};
+use sni::SniTable;
 use trusted::Trusted;
 
 /// How long each wait for a client may last. None is infinite.
@@ -68,6 +70,8 @@ pub struct Plan {
     pub routes: Arc<[Route]>,
     /// What routes and listeners lead to; by [`UpstreamId`].
     pub upstreams: Vec<Arc<Upstream>>,
+    /// Where TLS connections go by the name they ask for; by [`SniTableId`].
+    pub sni_tables: Arc<[SniTable]>,
     /// How long waits for clients may last.
     pub timeouts: ClientTimeouts,
     /// How messages say that they have been here, if they do.
@@ -91,6 +95,11 @@ impl Plan {
     /// One of its upstreams.
     pub fn upstream(&self, id: UpstreamId) -> &Arc<Upstream> {
         &self.upstreams[id.index()]
+    }
+
+    /// One of its tables of server names.
+    pub fn sni_table(&self, id: SniTableId) -> &SniTable {
+        &self.sni_tables[id.index()]
     }
 
     pub(super) fn log(&self, access_logger: Rc<AccessLogger>) -> Log {

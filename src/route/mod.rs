@@ -11,6 +11,7 @@
 pub mod fuzz;
 mod path;
 mod pattern;
+mod server_names;
 mod trie;
 
 use memchr::memchr;
@@ -19,6 +20,7 @@ use crate::id::RouteId;
 
 pub use path::{AboveRoot, normalise, strip};
 pub use pattern::{Pattern, PatternError};
+pub use server_names::{NamePattern, NamePatternError, ServerNames};
 use trie::{Entry, Trie};
 
 /// Two routes with equal patterns; `first < second`.

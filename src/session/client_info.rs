@@ -1,14 +1,11 @@
 //! Who a connection is from: its own address, or what a proxy in front says of it.
 
-use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::task::Poll;
 
-use super::accepted::Accepted;
+use super::accepted::{Accepted, read_opening};
 use crate::buffer::Buffer;
-use crate::drain::{DrainPhase, SessionGuard};
 use crate::fault::{Fault, Kind, Stage};
-use crate::net::deadline::{Activity, Elapsed, Timer};
+use crate::net::deadline::Timer;
 use crate::net::hand_off::HandedOff;
 use crate::net::listen::Peer;
 use crate::net::stream::Stream;
@@ -16,7 +13,6 @@ use crate::plan::listener::Listener;
 use crate::plan::trusted::Trusted;
 use crate::proxy_protocol::{self, Header};
 use crate::reject::Reject;
-use crate::relay::copy::Meter;
 
 /// Who a connection is from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,11 +78,13 @@ impl ClientInfo {
         if !trusts {
             return Err(fault(Kind::Rejected(Reject::ProxyHeader)));
         }
-        let reading = pin!(read(stream, early, guard));
-        match timer.within(limit, reading).await {
-            Ok(header) => Ok(Self::known(*peer, Some(header.map_err(fault)?))),
-            Err(Elapsed) => Err(fault(Kind::TimedOut)),
-        }
+        let connection = (stream, &*guard);
+        let read =
+            timer.within(limit, pin!(read_opening(connection, early, proxy_protocol::read))).await;
+        let read = read.unwrap_or(Err(Kind::TimedOut));
+        let (header, length) = read.map_err(fault)?;
+        early.consume(length);
+        Ok(Self::known(*peer, Some(header)))
     }
 
     /// Whether what it says of earlier hops is believed. That of a client without an address never
@@ -102,36 +100,6 @@ impl ClientInfo {
             (Some(announced), _) => announced.header,
             (None, Some((source, destination))) => Header::Proxied { source, destination },
             (None, None) => Header::Local,
-        }
-    }
-}
-
-async fn read(
-    stream: &mut Stream,
-    early: &mut Buffer,
-    guard: &SessionGuard,
-) -> Result<Header, Kind> {
-    let activity = Activity::new();
-    let meter = Meter::new(&activity);
-    let (mut half, _) = stream.split();
-    loop {
-        if let Some((header, length)) =
-            proxy_protocol::read(early.filled()).map_err(Kind::Rejected)?
-        {
-            early.consume(length);
-            return Ok(header);
-        }
-        let is_idle = early.is_empty();
-        let mut reading = pin!(meter.read(&mut half, early));
-        let read = poll_fn(|cx| match reading.as_mut().poll(cx) {
-            // A drain does not wait for a client that has sent nothing.
-            Poll::Pending if is_idle && guard.phase() == DrainPhase::Closing => Poll::Ready(None),
-            poll => poll.map(Some),
-        });
-        match read.await {
-            Some(Ok(1..)) => {}
-            Some(Ok(0)) | None => return Err(Kind::Closed),
-            Some(Err(broken)) => return Err(broken.kind),
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod exchange;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod h1;
+pub mod hello;
 pub mod presence;
 pub mod record;
 pub mod request_log;
@@ -37,7 +38,7 @@ use accepted::Accepted;
 use client_info::ClientInfo;
 use h1::Wait;
 use request_log::RequestLog;
-use tcp::Relay;
+use tcp::{Relay, Target};
 
 /// Serves a connection that has just been accepted, or resets it if its client already has too many.
 /// A trusted proxy is no client: its connections carry the requests of many.
@@ -67,10 +68,10 @@ pub fn spawn(accepted: Accepted) -> JoinHandle<()> {
     // Now, since the index is of the plan in force: when the task begins there may be another one.
     let relay = match kind.service {
         Service::Http => None,
-        Service::Tcp { upstream } => {
-            Some(Relay { upstream, context: accepted.listener.handle.get() })
-        }
+        Service::Tcp { upstream } => Some(Target::Upstream(upstream)),
+        Service::Sni { table } => Some(Target::ByName(table)),
     };
+    let relay = relay.map(|target| Relay { target, context: accepted.listener.handle.get() });
     spawn_local(serve_otherwise(accepted, kind, relay))
 }
 

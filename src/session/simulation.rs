@@ -188,6 +188,7 @@ impl Script {
             }]
             .into(),
             upstreams: vec![Arc::new(upstream)],
+            sni_tables: [].into(),
             timeouts: ClientTimeouts {
                 handshake: Duration::from_secs(10),
                 header: Duration::from_secs(10),

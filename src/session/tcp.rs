@@ -10,6 +10,7 @@ use super::accepted::Accepted;
 use super::attempt;
 use super::client::ClientConnection;
 use super::client_info::ClientInfo;
+use super::hello;
 use super::presence::Presence;
 use super::record::{self, AttemptTarget};
 use super::request_log::RequestLog;
@@ -19,7 +20,7 @@ use crate::balance::Picked;
 use crate::balance::tried::Tried;
 use crate::buffer::Buffer;
 use crate::fault::Side;
-use crate::id::UpstreamId;
+use crate::id::{SniTableId, UpstreamId};
 use crate::net::deadline::Timer;
 use crate::net::stream::Stream;
 use crate::plan::context::{KeptInFlight, WorkerContext};
@@ -28,10 +29,19 @@ use crate::termination::{Ender, ExchangePhase, Termination};
 
 /// Where a connection is relayed to.
 pub struct Relay {
-    /// The index of the upstream.
-    pub upstream: UpstreamId,
+    /// What decides.
+    pub target: Target,
     /// Under the plan that it is an index of.
     pub context: Rc<WorkerContext>,
+}
+
+/// What decides where a connection is relayed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Its listener: to this upstream.
+    Upstream(UpstreamId),
+    /// The name in its ClientHello.
+    ByName(SniTableId),
 }
 
 /// Serves a connection until it ends. One for which no endpoint is found is reset, so that it is
@@ -40,16 +50,27 @@ pub struct Relay {
 pub async fn serve(
     mut accepted: Accepted,
     client_info: ClientInfo,
-    early: Buffer,
-    Relay { upstream, context }: Relay,
+    mut early: Buffer,
+    Relay { target, context }: Relay,
 ) {
     let began = context.log.is_some().then(Instant::now);
     let addresses = (client_info.client, client_info.peer());
     let request_log =
         began.and_then(|now| RequestLog::begin(&context, addresses, Protocol::Tcp, now));
+    let mut timer = Timer::new();
+    let upstream = match target {
+        Target::Upstream(upstream) => upstream,
+        Target::ByName(table) => {
+            let of_plan = (&*context, table);
+            let finding = hello::upstream(&mut accepted, &mut early, &mut timer, of_plan);
+            match Box::pin(finding).await {
+                Ok(upstream) => upstream,
+                Err(refusal) => return hello::refuse(&context, refusal, request_log, &early),
+            }
+        }
+    };
     let request_log = request_log.as_deref();
     let client = &mut accepted.stream;
-    let mut timer = Timer::new();
     let announces = context.plan.upstream(upstream).announces.is_some();
     let header = announces.then(|| client_info.header(client));
     let mut connection = ClientConnection {

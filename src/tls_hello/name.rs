@@ -1,5 +1,6 @@
 //! The name of a host, as TLS clients send it.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -39,6 +40,13 @@ impl ServerName {
 
     /// The name, in lower case.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Names are equal, and hash alike, as their texts do.
+impl Borrow<str> for ServerName {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

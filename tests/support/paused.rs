@@ -66,8 +66,17 @@ pub fn is_open(context: &WorkerContext) -> bool {
 
 /// A connection that has been accepted for requests.
 pub fn accepted(context: &Rc<WorkerContext>, stream: UnixStream) -> Accepted {
+    accepted_for(ListenerKind::HTTP, context, stream)
+}
+
+/// A connection that has been accepted for this.
+pub fn accepted_for(
+    kind: ListenerKind,
+    context: &Rc<WorkerContext>,
+    stream: UnixStream,
+) -> Accepted {
     let handle = PlanHandle::new(Rc::clone(context));
-    let listener = Listener::new(ListenerId::FIRST, ListenerKind::HTTP, &handle);
+    let listener = Listener::new(ListenerId::FIRST, kind, &handle);
     Accepted::new(Stream::Plain(Socket::Unix(stream)), None, ConnectionPermit::alone(), &listener)
 }
 

@@ -11,7 +11,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (0, "", &["buffer", "drain", "id", "corpus"]),
     (1, "proxy_protocol/", &["header", "line", "block", "mod", "fuzz"]),
     (1, "tls_hello/", &["name", "message", "mod", "fuzz"]),
-    (1, "route/", &["path", "pattern", "trie", "mod", "fuzz"]),
+    (1, "route/", &["path", "pattern", "server_names", "trie", "mod", "fuzz"]),
     (
         1,
         "http/message/",
@@ -108,7 +108,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
         ],
     ),
     (3, "relay/", &["copy", "head", "body", "duplex", "mod"]),
-    (3, "plan/", &["trusted", "mod", "context", "handle", "listener"]),
+    (3, "plan/", &["sni", "trusted", "mod", "context", "handle", "listener"]),
     (
         4,
         "session/",
@@ -126,6 +126,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "tunnel",
             "exchange",
             "h1",
+            "hello",
             "tcp",
             "mod",
             "simulation",
@@ -144,6 +145,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "upstreams",
             "routes",
             "listeners",
+            "relays",
             "tls",
             "admin",
             "capacity",
