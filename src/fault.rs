@@ -127,7 +127,7 @@ impl Fault {
             (Side::Client, Kind::Rejected(reject)) => Some(reject.status()),
             (Side::Client, Kind::TimedOut) => Some(408),
             (Side::Client, _) => None,
-            (Side::Upstream, Kind::TimedOut) => Some(504),
+            (Side::Upstream, Kind::TimedOut | Kind::Tls(TlsFault::TimedOut)) => Some(504),
             (Side::Upstream, _) => Some(502),
             (Side::Local, _) => Some(503),
         }
@@ -215,9 +215,9 @@ fn ender(side: Side, kind: Kind) -> Ender {
     match (side, kind) {
         (Side::Local, _) | (_, Kind::Exhausted) => Ender::Machine,
         (_, Kind::Rejected(_)) => Ender::Rule,
-        (Side::Client, Kind::TimedOut) => Ender::ClientSilence,
+        (Side::Client, Kind::TimedOut | Kind::Tls(TlsFault::TimedOut)) => Ender::ClientSilence,
         (Side::Client, _) => Ender::Client,
-        (Side::Upstream, Kind::TimedOut) => Ender::UpstreamSilence,
+        (Side::Upstream, Kind::TimedOut | Kind::Tls(TlsFault::TimedOut)) => Ender::UpstreamSilence,
         (Side::Upstream, _) => Ender::Upstream,
     }
 }
@@ -298,6 +298,8 @@ mod tests {
             (Fault::upstream(Stage::ResponseHead, Kind::TimedOut), Some(504)),
             (Fault::upstream(Stage::ResponseHead, Kind::Rejected(Reject::StatusLine)), Some(502)),
             (Fault::upstream(Stage::Connect, Kind::Exhausted), Some(503)),
+            (Fault::upstream(Stage::Connect, Kind::Tls(TlsFault::Expired)), Some(502)),
+            (Fault::upstream(Stage::Connect, Kind::Tls(TlsFault::TimedOut)), Some(504)),
         ];
         for (fault, status) in rows {
             assert_eq!(fault.status(), status, "{fault}");
@@ -308,6 +310,7 @@ mod tests {
     #[test]
     fn termination_codes_follow_side_stage_and_kind() {
         use Kind::{Broken, Closed, Exhausted, Refused, Rejected, Reset, TimedOut, Unwell};
+        let expired = Kind::Tls(TlsFault::Expired);
         let stages = [
             (Stage::RequestHead, 'H'),
             (Stage::Connect, 'N'),
@@ -318,8 +321,8 @@ mod tests {
         let enders = [
             (Side::Client, vec![Closed, Reset, Broken, Refused, Unwell], 'C'),
             (Side::Client, vec![TimedOut], 'c'),
-            (Side::Upstream, vec![Closed, Reset, Broken, Refused, Unwell], 'U'),
-            (Side::Upstream, vec![TimedOut], 'u'),
+            (Side::Upstream, vec![Closed, Reset, Broken, Refused, Unwell, expired], 'U'),
+            (Side::Upstream, vec![TimedOut, Kind::Tls(TlsFault::TimedOut)], 'u'),
             (Side::Client, vec![Rejected(Reject::BareLf)], 'R'),
             (Side::Upstream, vec![Rejected(Reject::StatusLine)], 'R'),
             (Side::Client, vec![Exhausted], 'L'),

@@ -17,6 +17,7 @@ mod chunk_sizes;
 mod command;
 mod configuration;
 mod configuration_empty;
+mod configuration_tls;
 mod configured;
 mod conformance;
 mod counters;

@@ -136,7 +136,7 @@ mod tests {
         let state = |now| report(endpoint, &upstream, at(now)).state;
         assert_eq!((state(1), is_healthy(endpoint, at(1))), (EndpointState::Up, true));
         let fault = Fault::upstream(Stage::ResponseHead, Kind::Reset);
-        record.failures.add(Failed { at: at(1), met: Met::ByRequest, fault });
+        record.failures.add(Failed::new(at(1), Met::ByRequest, fault));
         for _ in 0..3 {
             record.health.on_failure(at(1), at(1), FailureKind::Exchange, &upstream.thresholds);
         }

@@ -15,6 +15,7 @@ use crate::plan::{Plan, Route};
 use crate::reject::Reject;
 use crate::upstream::endpoint::{Endpoint, Role};
 use crate::upstream::endpoint_set::Availability;
+use crate::upstream::endpoint_tls::Verification;
 use crate::upstream::health::Tick;
 use crate::upstream::{Traffic, Upstream};
 
@@ -110,6 +111,7 @@ struct OfUpstream {
 struct OfEndpoint {
     name: String,
     scheme: Option<&'static str>,
+    tls: Option<Tls>,
     address: String,
     weight: u16,
     backup: bool,
@@ -122,6 +124,13 @@ struct OfEndpoint {
     in_flight: u64,
     connections: Kept,
     last_failures: Vec<Failed>,
+}
+
+#[derive(Serialize)]
+struct Tls {
+    /// The name that its certificate is for.
+    name: String,
+    verified: bool,
 }
 
 #[derive(Serialize)]
@@ -251,6 +260,10 @@ fn of_endpoint(endpoint: &Endpoint, upstream: &Upstream, now: Tick) -> OfEndpoin
     OfEndpoint {
         name: endpoint.name.to_string(),
         scheme: (upstream.traffic == Traffic::Http).then(|| endpoint.scheme.name()),
+        tls: endpoint.tls.as_ref().map(|tls| Tls {
+            name: tls.server_name.to_str().into_owned(),
+            verified: tls.verification == Verification::Full,
+        }),
         address: endpoint.address.to_string(),
         weight: endpoint.weight.get(),
         backup: endpoint.role == Role::Backup,

@@ -231,21 +231,18 @@ impl Checker {
         }
         rise_fall.record(result.is_ok());
         let now = self.now();
-        let why: &dyn std::fmt::Display = match &result {
-            Ok(()) => &"check passed",
-            Err(fault) => fault,
-        };
         for CheckTarget { upstream, endpoint } in targets {
             let record = &upstream.endpoint(*endpoint).record;
+            let mut why = "check passed".to_owned();
             if let Err(fault) = result {
-                record.failures.add(Failed { at: now, met: Met::ByCheck, fault });
+                why = record.failures.add(Failed::new(now, Met::ByCheck, fault)).reason();
             }
             // Reported even when it has not changed: a success may lift an ejection. A failure
             // that does not turn the verdict must not be reported as a success, though.
             if result.is_ok() == (rise_fall.verdict() == CheckVerdict::Up)
                 && let Some(transition) = record.health.on_check(rise_fall.verdict(), now)
             {
-                log_transition(upstream, *endpoint, transition, now, why);
+                log_transition(upstream, *endpoint, transition, now, &why);
             }
         }
     }
@@ -260,7 +257,9 @@ impl Checker {
             let told = attempt::announce(*version, Header::Local, &mut stream).await;
             told.map_err(unconnected)?;
         }
-        let (Check::Http(path), Traffic::Http) = (check, traffic) else { return Ok(()) };
+        let (Check::Http(path) | Check::Https(path), Traffic::Http) = (check, traffic) else {
+            return Ok(());
+        };
         let default_host = address.to_string();
         let host = match (host, address) {
             (Some(host), _) => host.as_str(),

@@ -158,7 +158,8 @@ pub struct Flags {
     ///
     /// The longest prefix wins. /auth matches /auth and /auth/… but not /authx; /img* matches every
     /// path that begins with /img; / matches the rest. Routes with a host (api.example.com/v1) take
-    /// precedence over those without. An endpoint is ip:port, [v6]:port, name:port or unix:/path.
+    /// precedence over those without. An endpoint is ip:port, [v6]:port, name:port or unix:/path,
+    /// with https:// in front if it speaks TLS.
     /// With proxy=v1 or proxy=v2 at the end, connections begin with a PROXY protocol header and are
     /// not shared.
     #[arg(long, value_name = "ROUTE", help_heading = "Routing")]
@@ -176,7 +177,23 @@ pub struct Flags {
     #[arg(long, value_name = "NETWORKS", value_delimiter = ',', help_heading = "Routing")]
     pub trusted: Vec<String>,
 
-    /// Maximum time to connect to an endpoint
+    /// Name to ask for by SNI and to verify at https:// endpoints [default: the endpoint's]
+    #[arg(long, value_name = "NAME", help_heading = "TLS to endpoints")]
+    pub upstream_sni: Option<String>,
+    /// File with the root certificates of https:// endpoints, in PEM [default: the system's]
+    #[arg(long, value_name = "FILE", help_heading = "TLS to endpoints")]
+    pub upstream_ca: Option<String>,
+    /// Accept any certificate from https:// endpoints: for tests only
+    #[arg(long, help_heading = "TLS to endpoints")]
+    pub upstream_insecure: bool,
+    /// Client certificate for https:// endpoints that ask for one, in PEM [default: none]
+    #[arg(long, value_name = "FILE", help_heading = "TLS to endpoints")]
+    pub upstream_cert: Option<String>,
+    /// Key of --upstream-cert, in PEM [default: none]
+    #[arg(long, value_name = "FILE", help_heading = "TLS to endpoints")]
+    pub upstream_key: Option<String>,
+
+    /// Maximum time to connect to an endpoint, including the TLS handshake
     #[arg(long, value_name = "TIME", default_value = "3s", help_heading = "Timeouts")]
     pub connect_timeout: String,
     /// Maximum time for the TLS handshake of a client, from its connection on
@@ -242,7 +259,7 @@ pub struct Flags {
     /// Count responses with status 500-599 as failures
     #[arg(long, help_heading = "Health")]
     pub fail_on_5xx: bool,
-    /// How endpoints are checked: tcp, http:/path (200-399 is healthy) or off
+    /// How endpoints are checked: tcp, http:/path or https:/path (200-399 is healthy), or off
     #[arg(long, value_name = "CHECK", default_value = "tcp", help_heading = "Health")]
     pub check: String,
     /// Interval between checks of an endpoint, and the maximum time of one check

@@ -193,7 +193,10 @@ pub(super) fn of_upstream(upstream: &Upstream) -> impl Iterator<Item = Item> {
     let check = match &upstream.check {
         Check::Off => "no checks".to_owned(),
         Check::Http(path) if !is_tcp => format!("GET {path} every {interval} as a check"),
-        Check::Tcp | Check::Http(_) => format!("a connection every {interval} as a check"),
+        Check::Https(path) if !is_tcp => format!("GET {path} over TLS every {interval} as a check"),
+        Check::Tcp | Check::Http(_) | Check::Https(_) => {
+            format!("a connection every {interval} as a check")
+        }
     };
     let mut text = policy.name().to_owned();
     if is_tcp {
@@ -230,7 +233,8 @@ pub(super) fn of_upstream(upstream: &Upstream) -> impl Iterator<Item = Item> {
 fn of_endpoint(endpoint: &Endpoint) -> String {
     let role = if endpoint.role == Role::Backup { ", backup" } else { "" };
     let name = endpoint.own_name().map_or_else(String::new, |name| format!(", of {name}"));
-    format!("weight {}{role}{name}", endpoint.weight)
+    let tls = endpoint.tls.as_ref().map_or_else(String::new, |tls| format!(", {tls}"));
+    format!("weight {}{role}{name}{tls}", endpoint.weight)
 }
 
 fn of_clients(config: &Config) -> [Item; 6] {

@@ -166,6 +166,20 @@ pub struct UpstreamEntry {
     /// As `--check-interval`.
     #[serde(deserialize_with = "given")]
     pub check_interval: Option<Said>,
+    /// As `--upstream-sni`.
+    #[serde(deserialize_with = "given")]
+    pub sni: Option<Said>,
+    /// As `--upstream-ca`.
+    #[serde(deserialize_with = "given")]
+    pub ca: Option<Said>,
+    /// Whether the certificates of its endpoints are verified; as no `--upstream-insecure`.
+    pub verify: Option<bool>,
+    /// As `--upstream-cert`.
+    #[serde(deserialize_with = "given")]
+    pub client_cert: Option<Said>,
+    /// As `--upstream-key`.
+    #[serde(deserialize_with = "given")]
+    pub client_key: Option<Said>,
 }
 
 /// An endpoint.

@@ -13,6 +13,7 @@ mod relays;
 mod routes;
 pub mod sources;
 mod tls;
+mod upstream_tls;
 mod upstreams;
 pub mod value;
 
@@ -124,6 +125,7 @@ impl Config {
         descriptors.refuse_too_few(threads, open, &mut mistakes);
         let tls = Tls::of(sources, &listeners, &mut mistakes);
         let (capacity, warning) = capacity::of(sources, descriptors, threads, open, &mut mistakes);
+        let of_endpoints = upstream_tls::warnings(sources, &upstreams.built);
         let drain = value::duration(&flags.drain_timeout);
         let log_level = value::log_level(&flags.log_level);
         let config = Self {
@@ -137,7 +139,7 @@ impl Config {
             admin: Admin::of(sources, resolve, &mut mistakes),
             file: flags.config.as_ref().map(PathBuf::from),
             capacity,
-            warnings: warning.into_iter().chain(tls.warnings).collect(),
+            warnings: [Vec::from_iter(warning), tls.warnings, of_endpoints].concat(),
             watch_interval: tls.watch_interval,
             drain_timeout: mistakes.note(&sources.place("drain-timeout"), drain, Duration::ZERO),
             shutdown_delay: mistakes.note(
@@ -196,6 +198,9 @@ fn refuse_empty(sources: &Sources, mistakes: &mut Mistakes) {
         ("error-log", &flags.error_log, "file"),
         ("pid-file", &flags.pid_file, "file"),
         ("admin-token-file", &flags.admin_token_file, "file"),
+        ("upstream-ca", &flags.upstream_ca, "file"),
+        ("upstream-cert", &flags.upstream_cert, "file"),
+        ("upstream-key", &flags.upstream_key, "file"),
         ("user", &flags.user, "user"),
         ("group", &flags.group, "group"),
     ];

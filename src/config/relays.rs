@@ -80,7 +80,8 @@ impl Relays<'_, '_> {
         let address = text.split(['=', ',']).next().unwrap_or_default();
         let name = server_name.as_ref().map(|name| format!("{address},sni={name}"));
         let name = name.as_deref().unwrap_or(address);
-        let upstream = self.upstreams.add(name, destination, Traffic::Tcp);
+        let within = (&place, &mut *self.mistakes);
+        let upstream = self.upstreams.add(name, destination, Traffic::Tcp, within);
         let (names, upstream) = match server_name {
             Some(name) => (Some(vec![(name, upstream, place.clone())]), None),
             None => (None, Some(upstream)),

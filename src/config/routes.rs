@@ -41,7 +41,8 @@ impl Routes {
             let place = sources.nth_place("route", nth);
             let Some(route) = mistakes.take(&place, value::route(text, resolve)) else { continue };
             let name = route.pattern.to_string();
-            let upstream = upstreams.add(&name, route.destination, Traffic::Http);
+            let within = (&place, &mut *mistakes);
+            let upstream = upstreams.add(&name, route.destination, Traffic::Http, within);
             routes.add(route.pattern, upstream, upstreams.settings.timeouts, place);
         }
         if let Some(file) = &sources.file {

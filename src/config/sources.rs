@@ -10,8 +10,8 @@ use clap::{ArgMatches, CommandFactory, Parser};
 use serde_saphyr::Spanned;
 
 use super::cli::{Cli, Flags, Job};
-use super::file::{CertificateEntry, FILE_BYTES_MAX, File, RelayEntry};
-use super::mistake::{Mistake, Place};
+use super::file::{CertificateEntry, FILE_BYTES_MAX, File, RelayEntry, Said};
+use super::mistake::{Mistake, Mistakes, Place};
 
 /// Why the sources cannot be read.
 #[derive(Debug)]
@@ -183,6 +183,25 @@ impl Cli {
             Some(Job::Explain(explain)) => Some(&explain.flags),
             Some(Job::Demo(_) | Job::Origin(_)) => None,
         }
+    }
+}
+
+/// A file being read, and its mistakes.
+pub(super) struct At<'a> {
+    pub(super) file: &'a File,
+    pub(super) mistakes: &'a mut Mistakes,
+}
+
+impl At<'_> {
+    /// Parses a value that is present and valid, and returns `otherwise` if not.
+    pub(super) fn over<T>(
+        &mut self,
+        said: Option<&Said>,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+        otherwise: T,
+    ) -> T {
+        let Some(said) = said else { return otherwise };
+        self.mistakes.note(&self.file.place(said.referenced), parse(&said.value), otherwise)
     }
 }
 

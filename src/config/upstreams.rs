@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use serde_saphyr::Spanned;
 
-use super::file::{EndpointEntry, EndpointFields, File, Said, UpstreamEntry};
+use super::file::{EndpointEntry, EndpointFields, Said, UpstreamEntry};
 use super::mistake::{Mistakes, Place};
+pub(super) use super::sources::At;
 use super::sources::Sources;
+use super::upstream_tls::{self, SystemRoots, TlsSettings};
 use super::value::{self, Destination, Resolve, WrittenEndpoint};
 use crate::id::UpstreamId;
 use crate::proxy_protocol::Version;
-use crate::upstream::endpoint::{Endpoint, EndpointRecord, Role};
+use crate::upstream::endpoint::{Endpoint, EndpointRecord, Role, Scheme};
 use crate::upstream::endpoint_set::EndpointSet;
 use crate::upstream::health::Thresholds;
 use crate::upstream::settings::{Check, Keeping, Policy, ServerErrors, UpstreamTimeouts};
@@ -47,6 +49,9 @@ pub(super) struct Settings {
     keeping: Keeping,
     check: Check,
     check_interval: Duration,
+    /// Where the check is said.
+    check_at: Place,
+    tls: TlsSettings,
 }
 
 impl Settings {
@@ -67,6 +72,7 @@ impl Settings {
         let idle_max = value::number(&flags.max_idle, 0, IDLE_MAX);
         let fail_timeout = value::duration_within(&flags.fail_timeout, &FAIL_TIMEOUT);
         let interval = value::duration_within(&flags.check_interval, &CHECK_INTERVAL);
+        let tls = TlsSettings::of_flags(sources, mistakes);
         let place = |flag| sources.place(flag);
         Self {
             policy: Policy::RoundRobin,
@@ -80,6 +86,8 @@ impl Settings {
             },
             check: mistakes.note(&place("check"), value::check(&flags.check), Check::Off),
             check_interval: mistakes.note(&place("check-interval"), interval, Duration::ZERO),
+            check_at: place("check"),
+            tls,
         }
     }
 
@@ -116,6 +124,11 @@ impl Settings {
             },
             check: at.over(entry.check.as_ref(), value::check, self.check),
             check_interval: at.over(entry.check_interval.as_ref(), interval, self.check_interval),
+            check_at: entry
+                .check
+                .as_ref()
+                .map_or(self.check_at, |said| at.file.place(said.referenced)),
+            tls: self.tls.with(entry, at),
         }
     }
 }
@@ -128,25 +141,6 @@ fn server_errors(fail: bool) -> ServerErrors {
     if fail { ServerErrors::Failures } else { ServerErrors::Answers }
 }
 
-/// A file being read, and its mistakes.
-pub(super) struct At<'a> {
-    pub(super) file: &'a File,
-    pub(super) mistakes: &'a mut Mistakes,
-}
-
-impl At<'_> {
-    /// Parses a value that is present and valid, and returns `otherwise` if not.
-    pub(super) fn over<T>(
-        &mut self,
-        said: Option<&Said>,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-        otherwise: T,
-    ) -> T {
-        let Some(said) = said else { return otherwise };
-        self.mistakes.note(&self.file.place(said.referenced), parse(&said.value), otherwise)
-    }
-}
-
 /// The upstreams collected so far.
 pub(super) struct Upstreams<'a> {
     pub(super) built: Vec<Arc<Upstream>>,
@@ -154,6 +148,7 @@ pub(super) struct Upstreams<'a> {
     used: Vec<bool>,
     pub(super) settings: Settings,
     pub(super) workers: usize,
+    system_roots: SystemRoots,
     resolve: Resolve<'a>,
 }
 
@@ -167,7 +162,8 @@ impl<'a> Upstreams<'a> {
         mistakes: &mut Mistakes,
     ) -> Self {
         let (built, named, used) = (Vec::new(), HashMap::new(), Vec::new());
-        let mut upstreams = Self { built, named, used, settings, workers, resolve };
+        let system_roots = SystemRoots::default();
+        let mut upstreams = Self { built, named, used, settings, workers, system_roots, resolve };
         if let Some(file) = &sources.file {
             for entry in &file.upstreams {
                 upstreams.add_named(entry, &mut At { file, mistakes });
@@ -193,7 +189,9 @@ impl<'a> Upstreams<'a> {
             return at.mistakes.add(&place, "an upstream needs endpoints: [ADDRESS, …]");
         };
         let endpoints = self.endpoints(listed, &place, at);
-        let id = self.push(&name.value, endpoints, &settings, Traffic::Http, announces);
+        upstream_tls::refuse_unused(&entry.value, &endpoints, at);
+        let within = (&place, &mut *at.mistakes);
+        let id = self.push((&name.value, Traffic::Http), endpoints, &settings, announces, within);
         self.named.insert(&name.value, id);
     }
 
@@ -227,11 +225,12 @@ impl<'a> Upstreams<'a> {
         name: &str,
         destination: Destination,
         traffic: Traffic,
+        within: (&Place, &mut Mistakes),
     ) -> UpstreamId {
         let endpoints = destination.endpoints.into_iter();
         let endpoints = endpoints.map(|written| self.built_of(written, Role::Primary)).collect();
         let settings = self.settings.clone();
-        self.push(name, endpoints, &settings, traffic, destination.announces)
+        self.push((name, traffic), endpoints, &settings, destination.announces, within)
     }
 
     /// Like [`Upstreams::add`], with endpoints from the file.
@@ -247,17 +246,21 @@ impl<'a> Upstreams<'a> {
             refuse_schemes(listed, at);
         }
         let settings = self.settings.clone();
-        self.push(name, endpoints, &settings, traffic, None)
+        self.push((name, traffic), endpoints, &settings, None, (place, at.mistakes))
     }
 
     fn push(
         &mut self,
-        name: &str,
-        endpoints: Vec<Endpoint>,
+        (name, traffic): (&str, Traffic),
+        mut endpoints: Vec<Endpoint>,
         settings: &Settings,
-        traffic: Traffic,
         announces: Option<Version>,
+        (place, mistakes): (&Place, &mut Mistakes),
     ) -> UpstreamId {
+        if traffic == Traffic::Http {
+            settings.tls.equip(&mut endpoints, &self.system_roots, place, mistakes);
+            mistakes.note(&settings.check_at, check_fits(&settings.check, &endpoints), ());
+        }
         let Settings { policy, fails_max, fail_timeout, server_errors, timeouts, keeping, .. } =
             *settings;
         self.built.push(Arc::new(Upstream {
@@ -315,7 +318,8 @@ impl<'a> Upstreams<'a> {
 
     fn built_of(&self, written: WrittenEndpoint, role: Role) -> Endpoint {
         let WrittenEndpoint { name, scheme, address, weight } = written;
-        Endpoint { name, scheme, address, weight, role, record: EndpointRecord::new(self.workers) }
+        let (tls, record) = (None, EndpointRecord::new(self.workers));
+        Endpoint { name, scheme, address, weight, role, tls, record }
     }
 
     fn endpoint(&self, fields: &EndpointFields, at: &mut At<'_>) -> Result<Weighted, String> {
@@ -337,7 +341,7 @@ impl<'a> Upstreams<'a> {
                 entry.endpoints.as_deref().unwrap_or_default(),
                 &mut At { file, mistakes },
             );
-            let is_http = |check: &&Said| check.value.starts_with("http:");
+            let is_http = |check: &&Said| check.value.starts_with("http");
             let said = [
                 ("check", entry.check.as_ref().filter(is_http)),
                 ("response_timeout", entry.response_timeout.as_ref()),
@@ -362,6 +366,24 @@ impl<'a> Upstreams<'a> {
                 mistakes.add(&file.place(name.referenced), format!("{what} or remove it"));
             }
         }
+    }
+}
+
+/// Whether a check goes over what its endpoints speak.
+fn check_fits(check: &Check, endpoints: &[Endpoint]) -> Result<(), String> {
+    let other = |scheme| endpoints.iter().find(|known| known.scheme != scheme);
+    match check {
+        Check::Off | Check::Tcp => Ok(()),
+        Check::Http(path) => other(Scheme::Http).map_or(Ok(()), |endpoint| {
+            let name = &endpoint.name;
+            Err(format!("a check in plain text does not suit https://{name}: write https:{path}"))
+        }),
+        Check::Https(path) => other(Scheme::Https).map_or(Ok(()), |endpoint| {
+            let name = &endpoint.name;
+            Err(format!(
+                "a check over TLS does not suit {name}: write http:{path}, or https://{name}"
+            ))
+        }),
     }
 }
 

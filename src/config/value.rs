@@ -313,9 +313,10 @@ pub(super) fn endpoint(
 fn scheme(text: &str) -> Result<(Scheme, &str), String> {
     match text.split_once("://") {
         Some((before, _)) if before.starts_with("unix:") => Ok((Scheme::Http, text)),
-        Some((scheme, rest)) if scheme == Scheme::Http.name() => Ok((Scheme::Http, rest)),
+        Some(("http", rest)) => Ok((Scheme::Http, rest)),
+        Some(("https", rest)) => Ok((Scheme::Https, rest)),
         Some((other, _)) => {
-            Err(format!("{text:?}: unknown scheme {other:?}: write http:// or none"))
+            Err(format!("{text:?}: unknown scheme {other:?}: write https://, http:// or none"))
         }
         None => Ok((Scheme::Http, text)),
     }
@@ -348,18 +349,19 @@ pub(super) fn policy(text: &str) -> Result<Policy, String> {
     known.ok_or_else(|| format!("unknown policy {text:?}: expected round_robin or least_requests"))
 }
 
-/// Parses `tcp`, `http:/path` or `off`.
+/// Parses `tcp`, `http:/path`, `https:/path` or `off`.
 pub fn check(text: &str) -> Result<Check, String> {
     match text.split_once(':') {
         None if text == "off" => Ok(Check::Off),
         None if text == "tcp" => Ok(Check::Tcp),
-        Some(("http", path))
-            if path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic()) =>
-        {
-            Ok(Check::Http(path.to_owned()))
-        }
-        _ => Err(format!("invalid value {text:?}: expected tcp, http:/path or off")),
+        Some(("http", path)) if is_target(path) => Ok(Check::Http(path.to_owned())),
+        Some(("https", path)) if is_target(path) => Ok(Check::Https(path.to_owned())),
+        _ => Err(format!("invalid value {text:?}: expected tcp, http:/path, https:/path or off")),
     }
+}
+
+fn is_target(path: &str) -> bool {
+    path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 #[cfg(test)]
@@ -430,6 +432,7 @@ mod tests {
         let rows = [
             ("http://both:80@2", "both:80", "127.0.0.1:80"),
             ("unix:/a://b", "unix:/a://b", "unix:/a://b"),
+            ("http://unix:/a", "unix:/a", "unix:/a"),
         ];
         for (text, name, address) in rows {
             let [written] = &weighted(text, &no_names).unwrap()[..] else { panic!("{text}") };
@@ -439,8 +442,18 @@ mod tests {
     }
 
     #[test]
+    fn https_may_stand_before_every_kind_of_address() {
+        for text in ["https://127.0.0.1:1@2", "https://both:80", "https://unix:/a"] {
+            let written = weighted(text, &no_names).unwrap();
+            assert_eq!(written[0].scheme, Scheme::Https, "{text}");
+        }
+        let relay = relay(":1=https://unix:/a", &no_names).unwrap_err();
+        assert!(relay.contains("leave the scheme out"), "{relay}");
+    }
+
+    #[test]
     fn other_schemes_are_refused_and_all_of_them_before_a_relay() {
-        for scheme in ["https", "h2", "HTTP", "", "grpc"] {
+        for scheme in ["h2", "HTTP", "", "grpc"] {
             let route = route(&format!("/={scheme}://127.0.0.1:1"), &no_names).unwrap_err();
             assert!(route.contains("unknown scheme"), "{route}");
         }
@@ -468,7 +481,8 @@ mod tests {
     #[test]
     fn checks() {
         assert_eq!(check("http:/ok"), Ok(Check::Http("/ok".to_owned())));
-        for bad in ["http", "http:ok", "http:/a b", "tcp:1", ""] {
+        assert_eq!(check("https:/ok"), Ok(Check::Https("/ok".to_owned())));
+        for bad in ["http", "http:ok", "https:", "http:/a b", "tcp:1", ""] {
             assert!(check(bad).is_err(), "{bad:?}");
         }
     }

@@ -7,38 +7,38 @@ use crate::address::Address;
 use crate::id::UpstreamId;
 use crate::net::tls::server::ServerTls;
 use crate::plan::Plan;
-use crate::upstream::endpoint::{Endpoint, EndpointRecord};
+use crate::upstream::endpoint::Endpoint;
 use crate::upstream::endpoint_set::EndpointSet;
 use crate::upstream::{Traffic, Upstream};
 
-/// The records of a plan, by what they are about, with the names of their upstreams.
+/// The endpoints of a plan, by what they are about, with the names of their upstreams.
 #[derive(Default)]
 struct Known<'a>(HashMap<(Traffic, &'a Address), Vec<Owned<'a>>>);
 
-/// A record, and the name of the upstream it is of.
-type Owned<'a> = (&'a str, &'a Arc<EndpointRecord>);
+/// An endpoint, and the name of the upstream it is of.
+type Owned<'a> = (&'a str, &'a Endpoint);
 
 impl<'a> Known<'a> {
     fn of(plan: &'a Plan) -> Self {
         let mut known = Self::default();
         for upstream in &plan.upstreams {
             for endpoint in upstream.endpoints.iter() {
-                let records = known.0.entry((upstream.traffic, &endpoint.address)).or_default();
-                records.push((&upstream.name, &endpoint.record));
+                let known = known.0.entry((upstream.traffic, &endpoint.address)).or_default();
+                known.push((&upstream.name, endpoint));
             }
         }
         known
     }
 
-    /// Takes a record out: one goes on as one endpoint only.
+    /// Takes an endpoint out: one goes on as one only.
     fn take(
         &mut self,
         (traffic, address): (Traffic, &'a Address),
         fits: impl Fn(&str) -> bool,
-    ) -> Option<Arc<EndpointRecord>> {
-        let records = self.0.get_mut(&(traffic, address))?;
-        let place = records.iter().position(|(name, _)| fits(name))?;
-        Some(Arc::clone(records.remove(place).1))
+    ) -> Option<&'a Endpoint> {
+        let known = self.0.get_mut(&(traffic, address))?;
+        let place = known.iter().position(|(name, _)| fits(name))?;
+        Some(known.remove(place).1)
     }
 }
 
@@ -55,14 +55,14 @@ pub(crate) fn succeed(before: &Plan, next: &Plan) -> Plan {
             let of_name = |name: &str| name == &*upstream.name;
             let key = (upstream.traffic, &endpoint.address);
             match known.take(key, of_name) {
-                Some(record) => heir.record = record,
+                Some(known) => heir.go_on_as(known),
                 None => bare.push((key, heir)),
             }
         }
     }
     for (key, heir) in bare {
-        if let Some(record) = known.take(key, |_| true) {
-            heir.record = record;
+        if let Some(known) = known.take(key, |_| true) {
+            heir.go_on_as(known);
         }
     }
     let counts: HashMap<&str, _> =
@@ -104,10 +104,10 @@ fn resumed(before: &Plan, next: &Plan) -> Option<Arc<ServerTls>> {
 /// address, go on with what is known of them.
 pub(crate) fn replace(before: &Plan, id: UpstreamId, mut endpoints: Vec<Endpoint>) -> Plan {
     let known = before.upstream(id).endpoints.iter();
-    let known: HashMap<_, _> = known.map(|known| (&known.address, &known.record)).collect();
+    let known: HashMap<_, _> = known.map(|known| (&known.address, known)).collect();
     for endpoint in &mut endpoints {
-        if let Some(record) = known.get(&endpoint.address) {
-            endpoint.record = Arc::clone(record);
+        if let Some(known) = known.get(&endpoint.address) {
+            endpoint.go_on_as(known);
         }
     }
     let endpoints = EndpointSet::new(endpoints).in_place_of(&before.upstream(id).endpoints);

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use crate::net::pool::{Ending, Lease, Pool};
 use crate::net::wall_clock::since_1970;
 use crate::upstream::Upstream;
 use crate::upstream::endpoint::{Endpoint, EndpointRecord};
+use crate::upstream::endpoint_tls::TlsDigest;
 use crate::upstream::health::Tick;
 use crate::upstream::settings::Policy;
 
@@ -39,11 +41,15 @@ impl Share {
         let upstream_of = || Arc::clone(upstream);
         let picker = first.map_or_else(
             || Picker::new(upstream_of(), worker),
-            |(share, _)| share.picker.borrow().succeeded_by(upstream_of()),
+            |kept| kept.share.picker.borrow().succeeded_by(upstream_of()),
         );
         let kept = |endpoint: &Endpoint| {
-            let pool = known.remove(&key(endpoint)).map(|(_, pool)| Rc::clone(pool));
-            let pool = pool.unwrap_or_default();
+            let fits = |kept: &Kept<'_>| kept.tls == endpoint.tls_digest();
+            // One whose connections would not do any more stays among what is closed.
+            let pool = match known.entry(key(endpoint)) {
+                Entry::Occupied(kept) if fits(kept.get()) => Rc::clone(kept.remove().pool),
+                Entry::Occupied(_) | Entry::Vacant(_) => Rc::default(),
+            };
             pool.borrow_mut().set_keeping(upstream.keeping);
             pool
         };
@@ -54,16 +60,23 @@ impl Share {
     /// Its pools, by the records of their endpoints.
     fn known(&self) -> Vec<(*const EndpointRecord, Kept<'_>)> {
         let picker = self.picker.borrow();
-        let keys = picker.upstream().endpoints.iter().map(key);
-        keys.zip(self.pools.iter().map(|pool| (self, pool))).collect()
+        let endpoints = picker.upstream().endpoints.iter().zip(&self.pools);
+        let kept = |(endpoint, pool)| {
+            (key(endpoint), Kept { share: self, pool, tls: endpoint.tls_digest() })
+        };
+        endpoints.map(kept).collect()
     }
 }
 
 /// The shares and pools of an earlier plan that have no heir yet.
 type Known<'a> = HashMap<*const EndpointRecord, Kept<'a>>;
 
-/// A pool, and the share it is of.
-type Kept<'a> = (&'a Share, &'a Rc<RefCell<Pool>>);
+/// A pool, the share it is of, and the TLS of its connections.
+struct Kept<'a> {
+    share: &'a Share,
+    pool: &'a Rc<RefCell<Pool>>,
+    tls: Option<TlsDigest>,
+}
 
 /// What an endpoint is known by, whatever the plan.
 fn key(endpoint: &Endpoint) -> *const EndpointRecord {
@@ -125,8 +138,8 @@ impl WorkerContext {
         for share in going {
             share.is_replaced.set(true);
         }
-        for (_, pool) in known.into_values() {
-            pool.borrow_mut().close();
+        for kept in known.into_values() {
+            kept.pool.borrow_mut().close();
         }
         let (metrics, drain) = (Arc::clone(&self.metrics), Rc::clone(&self.drain));
         let log = self.log.as_ref().map(|log| plan.log_after(&self.plan, log));
@@ -221,13 +234,14 @@ impl WorkerContext {
     }
 
     /// Keeps an idle connection to an endpoint that another process has opened, if there still is
-    /// such an endpoint.
+    /// such an endpoint, and it is still spoken to in plain text.
     pub fn take_in(&self, upstream: &str, address: &str, lease: Lease) {
         let upstreams = self.plan.upstreams.iter().zip(&self.shares);
         for (_, share) in upstreams.filter(|(known, _)| *known.name == *upstream) {
             let picker = share.picker.borrow();
             let endpoints = picker.upstream().endpoints.iter().zip(&share.pools);
-            let mut found = endpoints.filter(|(known, _)| known.address.to_string() == address);
+            let mut found = endpoints
+                .filter(|(known, _)| known.tls.is_none() && known.address.to_string() == address);
             if let Some((_, pool)) = found.next() {
                 // One that is one too many is closed, as it would have been there.
                 let _ = pool.borrow_mut().put(lease, Ending::Framed, Instant::now());

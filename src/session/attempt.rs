@@ -35,6 +35,7 @@ use crate::plan::context::WorkerContext;
 use crate::proxy_protocol::{self, Header};
 use crate::reject::Reject;
 use crate::relay::body::Body;
+use crate::tls_fault::TlsFault;
 
 /// Which connections may serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +110,10 @@ pub async fn open(
     client: &mut ClientConnection<'_>,
 ) -> Result<Lease, Fault> {
     let upstream = context.plan.upstream(target.upstream);
+    if upstream.endpoint(target.endpoint).tls.is_some() {
+        // Never in plain text.
+        return Err(Fault::upstream(Stage::Connect, Kind::Tls(TlsFault::NothingInCommon)));
+    }
     let is_starved = Cell::new(false);
     let opening = pin!(async {
         let address = &upstream.endpoint(target.endpoint).address;

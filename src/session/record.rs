@@ -101,10 +101,10 @@ pub fn failure(context: &WorkerContext, target: AttemptTarget, fault: Fault, was
         if fault.stage == Stage::Connect { FailureKind::Connect } else { FailureKind::Exchange };
     let record = &upstream.endpoint(target.endpoint).record;
     let (started, now) = (context.tick(target.started), context.tick(Instant::now()));
-    record.failures.add(Failed { at: now, met: Met::ByRequest, fault });
+    let failed = record.failures.add(Failed::new(now, Met::ByRequest, fault));
     let transition = record.health.on_failure(started, now, failure, &upstream.thresholds);
     if let Some(transition) = transition {
-        log_transition(upstream, target.endpoint, transition, now, &fault);
+        log_transition(upstream, target.endpoint, transition, now, &failed.reason());
     }
 }
 

@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::admin_state::{AdminMode, AdminState};
+use super::endpoint_tls::{EndpointTls, TlsDigest};
 use super::failures::Failures;
 use super::health::{Admission, Health, Tick};
 use super::watchers::{Changes, Watchers};
@@ -24,6 +25,8 @@ pub struct Endpoint {
     pub weight: NonZeroU16,
     /// Whether it is there for every request.
     pub role: Role,
+    /// What TLS to it needs; with [`Scheme::Https`] only.
+    pub tls: Option<Arc<EndpointTls>>,
     /// What is known of it: outlives the plan, as long as a later one has the endpoint too.
     pub record: Arc<EndpointRecord>,
 }
@@ -33,6 +36,8 @@ pub struct Endpoint {
 pub enum Scheme {
     /// HTTP/1.1 in plain text; whatever its clients speak, where connections are relayed as they are.
     Http,
+    /// HTTP/1.1 over TLS.
+    Https,
 }
 
 impl Scheme {
@@ -40,6 +45,7 @@ impl Scheme {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
+            Self::Https => "https",
         }
     }
 }
@@ -111,8 +117,23 @@ impl Endpoint {
             address,
             weight,
             role: Role::Primary,
+            tls: None,
             record: EndpointRecord::new(workers),
         }
+    }
+
+    /// Goes on as `known`: with all that is known of it, and with the TLS sessions that it can resume
+    /// if nothing has changed about them.
+    pub fn go_on_as(&mut self, known: &Self) {
+        self.record = Arc::clone(&known.record);
+        if self.tls_digest() == known.tls_digest() {
+            self.tls.clone_from(&known.tls);
+        }
+    }
+
+    /// Tells connections apart by what TLS they have, if any.
+    pub fn tls_digest(&self) -> Option<TlsDigest> {
+        self.tls.as_ref().map(|tls| tls.digest)
     }
 
     /// The name it was configured with, if that is not its address.

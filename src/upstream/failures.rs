@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::health::Tick;
 use crate::fault::{Errno, Fault, Kind};
+use crate::tls_fault::TlsFault;
 
 /// How many are kept.
 const KEPT_MAX: usize = 8;
@@ -20,7 +21,7 @@ pub enum Met {
 }
 
 /// One failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failed {
     /// When.
     pub at: Tick,
@@ -28,6 +29,21 @@ pub struct Failed {
     pub met: Met,
     /// What it was.
     pub fault: Fault,
+    /// What there is to say about it besides its phrase: which names a certificate has, say.
+    pub detail: Option<Arc<str>>,
+}
+
+impl Failed {
+    /// Nothing more is known of it.
+    pub fn new(at: Tick, met: Met, fault: Fault) -> Self {
+        Self { at, met, fault, detail: None }
+    }
+
+    /// What it was, as the log says it.
+    pub fn reason(&self) -> String {
+        let detail = self.detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}"));
+        format!("{}{detail}", self.fault)
+    }
 }
 
 impl fmt::Display for Failed {
@@ -36,7 +52,8 @@ impl fmt::Display for Failed {
         write!(f, "{check}{}: {}", self.fault.stage.name(), self.fault.phrase())?;
         // What a connection is cut by in the middle is known by its kind only.
         let reset = || Errno::of(libc::ECONNRESET).filter(|_| self.fault.kind == Kind::Reset);
-        self.fault.errno.or_else(reset).map_or(Ok(()), |errno| write!(f, " ({errno})"))
+        self.fault.errno.or_else(reset).map_or(Ok(()), |errno| write!(f, " ({errno})"))?;
+        self.detail.as_ref().map_or(Ok(()), |detail| write!(f, ": {detail}"))
     }
 }
 
@@ -50,27 +67,43 @@ pub struct Failures(Mutex<Kept>);
 struct Kept {
     last: VecDeque<Failed>,
     turned: Option<Tick>,
+    /// What was said last about a failure of TLS.
+    tls: Option<(TlsFault, Arc<str>)>,
 }
 
 impl Failures {
-    /// Keeps one more. A check that fails as the one before did only makes that newer: it must not
-    /// push out what requests have met.
-    pub fn add(&self, failed: Failed) {
+    /// Keeps what there is to say about a failure of TLS, for when that is added.
+    pub fn explain(&self, fault: TlsFault, detail: &str) {
         let mut kept = self.kept();
+        if kept.tls.as_ref().is_none_or(|known| (known.0, &*known.1) != (fault, detail)) {
+            kept.tls = Some((fault, detail.into()));
+        }
+    }
+
+    /// Keeps one more, and returns it with its detail. A check that fails as the one before did only
+    /// makes that newer: it must not push out what requests have met.
+    pub fn add(&self, mut failed: Failed) -> Failed {
+        let mut kept = self.kept();
+        if let (Kind::Tls(fault), Some((known, detail))) = (failed.fault.kind, &kept.tls)
+            && fault == *known
+        {
+            failed.detail = Some(Arc::clone(detail));
+        }
         if let Some(newest) = kept.last.front_mut()
             && failed.met == Met::ByCheck
             && (newest.met, newest.fault) == (failed.met, failed.fault)
         {
-            newest.at = failed.at;
-            return;
+            newest.clone_from(&failed);
+            return failed;
         }
         kept.last.truncate(KEPT_MAX - 1);
-        kept.last.push_front(failed);
+        kept.last.push_front(failed.clone());
+        failed
     }
 
     /// The newest first.
     pub fn last(&self) -> Vec<Failed> {
-        self.kept().last.iter().copied().collect()
+        self.kept().last.iter().cloned().collect()
     }
 
     /// It is in another state from `at` on.
@@ -97,7 +130,7 @@ mod tests {
     use crate::fault::Stage;
 
     fn failed(at: u64, met: Met, kind: Kind) -> Failed {
-        Failed { at: Tick::from_millis(at), met, fault: Fault::upstream(Stage::Connect, kind) }
+        Failed::new(Tick::from_millis(at), met, Fault::upstream(Stage::Connect, kind))
     }
 
     #[test]
@@ -127,5 +160,20 @@ mod tests {
         let reset = Fault::upstream(Stage::ResponseHead, Kind::Reset);
         let text = Failed { fault: reset, ..one }.to_string();
         assert_eq!(text, "response head: endpoint closed without an answer (ECONNRESET)");
+    }
+
+    #[test]
+    fn a_failure_of_tls_has_the_detail_that_was_told_of_it() {
+        let failures = Failures::default();
+        let other_name = || failed(0, Met::ByRequest, Kind::Tls(TlsFault::NameMismatch));
+        assert_eq!(failures.add(other_name()).detail, None);
+        failures.explain(TlsFault::NameMismatch, "it is for a.example");
+        let added = failures.add(other_name());
+        let text = "connect: certificate is for another name: it is for a.example";
+        assert_eq!((added.to_string(), &failures.last()[0]), (text.to_owned(), &added));
+        let text = "certificate is for another name (UN): it is for a.example";
+        assert_eq!(added.reason(), text);
+        let expired = failed(0, Met::ByRequest, Kind::Tls(TlsFault::Expired));
+        assert_eq!(failures.add(expired).detail, None);
     }
 }

@@ -3,6 +3,7 @@
 pub mod admin_state;
 pub mod endpoint;
 pub mod endpoint_set;
+pub mod endpoint_tls;
 pub mod failures;
 pub mod health;
 mod health_word;

@@ -62,4 +62,6 @@ pub enum Check {
     Tcp,
     /// By GET of this path: 200–399 is healthy.
     Http(String),
+    /// The same over TLS.
+    Https(String),
 }

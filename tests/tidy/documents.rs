@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::source::{Source, attributes_len, extent, find_words, is_word};
 use super::{entries, has_extension, read, root, source_of, verdict};
-use crate::support::tls::Identity;
+use crate::support::tls::{Authority, Identity};
 use crate::support::{Admin, Origin, temporary};
 
 const FLAGS: &str = "docs/flags.md";
@@ -108,7 +108,9 @@ fn mistake_in_file(text: &str) -> Option<String> {
 }
 
 fn mistake(example: &str, command: &mut Command) -> Option<String> {
-    let output = command.output().expect("a command that can be run");
+    // Not every machine has root certificates.
+    let roots = Authority::shared().file();
+    let output = command.env("SSL_CERT_FILE", roots).output().expect("a command that can be run");
     let why = String::from_utf8_lossy(&output.stderr);
     (!output.status.success()).then(|| format!("{example}: {why}"))
 }

@@ -3,6 +3,7 @@
 
 pub mod certificate;
 pub mod certificates;
+pub mod client;
 pub mod failure;
 pub mod handshake;
 pub mod info;
