@@ -20,6 +20,7 @@ use evener::control::process::{Background, Identity, enter_background, raise_fil
 use evener::control::signals::Signals;
 use evener::control::{self, RunOptions, StartError, Upgrade};
 use evener::demo;
+use evener::demo::certificate::{self, DemoCertificate};
 use evener::demo::origin;
 use evener::log::error_log::ErrorLog;
 use evener::net::interfaces;
@@ -172,18 +173,27 @@ fn run_explain(flags: &ExplainFlags, sources: &Sources) -> Result<ExitCode, CliE
 fn run_demo(flags: &DemoFlags, signals: &Signals) -> Result<ExitCode, CliError> {
     log_to_stderr(log::LevelFilter::Warn)?;
     let mistake = |what| CliError::Mistakes(vec![Mistake::in_flag("listen", what)]);
-    let addresses = value::addresses(&flags.listen, &value::resolve).map_err(mistake)?;
-    if addresses.iter().any(|address| matches!(address, Address::Unix(_))) {
-        return Err(mistake(format!("{:?}: the demo needs ip:port", flags.listen)));
-    }
+    let port = if flags.tls { 8443 } else { 8080 };
+    let listen = flags.listen.clone().unwrap_or_else(|| format!("127.0.0.1:{port}"));
+    let addresses = value::addresses(&listen, &value::resolve).map_err(mistake)?;
+    let Some(Address::Tcp(first)) = addresses.first() else {
+        return Err(mistake(format!("{listen:?}: the demo needs ip:port")));
+    };
     let routes = demo::origins().map_err(CliError::Start)?;
     // Each thread takes turns of its own; with one, curl sees them.
-    let words = ["evener", "--listen", &flags.listen, "--threads", "1"].map(str::to_owned);
-    let words = words.into_iter().chain(routes.iter().map(|route| format!("--route={route}")));
-    let words: Vec<String> = words.collect();
+    let mut words = ["evener", "--threads", "1"].map(str::to_owned).to_vec();
+    words.extend(routes.iter().map(|route| format!("--route={route}")));
+    let certificate = flags.tls.then(|| DemoCertificate::new(first.ip())).transpose();
+    let certificate = certificate.map_err(|error| CliError::Start(StartError::Thread(error)))?;
+    match &certificate {
+        None => words.push(format!("--listen={listen}")),
+        Some(made) => {
+            words.extend([format!("--listen-tls={listen}"), format!("--cert={}", made.path())]);
+        }
+    }
     let (_, sources) = Sources::read(&words)?;
     let config = configure(&sources)?;
-    demo::run(config, &routes, signals).map_err(CliError::Start)?;
+    demo::run(config, &routes, flags.tls, signals).map_err(CliError::Start)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -192,8 +202,13 @@ fn run_origin(flags: &OriginFlags) -> Result<ExitCode, CliError> {
     let mistake = |flag| move |what| CliError::Mistakes(vec![Mistake::in_flag(flag, what)]);
     let threads = config::threads(&flags.threads).map_err(mistake("threads"))?;
     let addresses = value::addresses(&flags.listen, &value::resolve).map_err(mistake("listen"))?;
+    if flags.key.is_some() && flags.cert.is_none() {
+        return Err(mistake("key")("requires --cert FILE: what it is the key of".to_owned()));
+    }
+    let tls = flags.cert.as_deref().map(|cert| certificate::load(cert, flags.key.as_deref()));
+    let tls = tls.transpose().map_err(mistake("cert"))?;
     for address in addresses {
-        let bound = origin::start(&address, &flags.name, threads)
+        let bound = origin::start(&address, &flags.name, threads, tls.as_ref())
             .map_err(|error| CliError::Start(StartError::Bind(address, error)))?;
         log::info!("origin {} listening on {bound}, {threads} threads", flags.name);
     }

@@ -15,6 +15,7 @@ mod balancing;
 mod bodies;
 mod chunk_sizes;
 mod command;
+mod command_tls;
 mod configuration;
 mod configuration_empty;
 mod configuration_tls;

@@ -62,9 +62,12 @@ pub struct ExplainFlags {
 /// The flags of `evener demo`.
 #[derive(Debug, Args)]
 pub struct DemoFlags {
-    /// Where the balancer listens
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    pub listen: String,
+    /// Where the balancer listens [default: 127.0.0.1:8080, with --tls 127.0.0.1:8443]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Listen for HTTPS, with a self-signed certificate that is made for the occasion
+    #[arg(long)]
+    pub tls: bool,
 }
 
 /// The flags of `evener origin`.
@@ -79,6 +82,12 @@ pub struct OriginFlags {
     /// Number of threads; 0: one per core this process may use
     #[arg(long, value_name = "N", default_value = "1")]
     pub threads: String,
+    /// Speak TLS, with this certificate chain in PEM; its private key is in the same file, or in --key
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<String>,
+    /// Private key of --cert in PEM, not encrypted
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<String>,
 }
 
 /// The flags of the balancer, as typed.

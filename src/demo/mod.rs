@@ -1,5 +1,6 @@
 //! `evener demo`: three origins behind a balancer, and a live line with the requests each has received.
 
+pub mod certificate;
 pub mod origin;
 
 use std::fmt::Write as _;
@@ -24,7 +25,7 @@ pub fn origins() -> Result<Vec<String>, StartError> {
     let any = Address::Tcp(([127, 0, 0, 1], 0).into());
     let mut routes: Vec<(&str, String)> = Vec::new();
     for (prefix, name) in ORIGINS {
-        let address = origin::start(&any, name, NonZeroUsize::MIN)
+        let address = origin::start(&any, name, NonZeroUsize::MIN, None)
             .map_err(|error| StartError::Bind(any.clone(), error))?;
         match routes.iter_mut().find(|(known, _)| *known == prefix) {
             Some((_, endpoints)) => {
@@ -36,19 +37,24 @@ pub fn origins() -> Result<Vec<String>, StartError> {
     Ok(routes.into_iter().map(|(prefix, endpoints)| format!("{prefix}={endpoints}")).collect())
 }
 
-/// Runs the demo's balancer until a signal stops it.
-pub fn run(config: Config, routes: &[String], signals: &Signals) -> Result<(), StartError> {
+/// Runs the demo's balancer, over TLS or not, until a signal stops it.
+pub fn run(
+    config: Config,
+    routes: &[String],
+    is_tls: bool,
+    signals: &Signals,
+) -> Result<(), StartError> {
     signals.attend();
     let running = start(config, None, || Ok(()))?;
     let at = running.addresses().next().map(ToString::to_string).unwrap_or_default();
-    print(&introduction(&at, routes));
+    let introduction = if is_tls { tls_introduction } else { introduction };
+    print(&introduction(&at, &routes.join(" \\\n         --route ")));
     watch(&running, signals);
     print("\n");
     Ok(())
 }
 
-fn introduction(at: &str, routes: &[String]) -> String {
-    let routes = routes.join(" \\\n         --route ");
+fn introduction(at: &str, routes: &str) -> String {
     format!(
         "Evener balances on http://{at} over three small origins. The same by hand:\n\n  \
          evener --listen {at} --threads 1 \\\n         --route {routes}\n\n\
@@ -57,6 +63,25 @@ fn introduction(at: &str, routes: &[String]) -> String {
          curl http://{at}/task/echo         # the request as an endpoint receives it\n  \
          curl -i http://{at}/nope           # no route: 404\n  \
          wrk -t1 -c64 -d10 http://{at}/auth\n\n\
+         Press Ctrl-C to stop. Requests so far:\n\n"
+    )
+}
+
+fn tls_introduction(at: &str, routes: &str) -> String {
+    format!(
+        "Evener balances on https://{at} over three small origins, with a certificate for\n\
+         localhost that it has just made and signed itself: clients must be told to trust it, as with\n\
+         curl -k. The same by hand, with a certificate in files:\n\n  \
+         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 \\\n    \
+         -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 \\\n    \
+         -keyout key.pem -out cert.pem\n  \
+         evener --listen-tls {at} --cert cert.pem --key key.pem --threads 1 \\\n         \
+         --route {routes}\n\n\
+         Try, in another terminal:\n\n  \
+         curl -k https://{at}/auth          # auth-1 and auth-2 in turn\n  \
+         curl -k https://{at}/task/echo     # the request as an endpoint receives it\n  \
+         curl -kv https://{at}/auth         # version, cipher and certificate\n  \
+         wrk -t1 -c64 -d10 https://{at}/auth\n\n\
          Press Ctrl-C to stop. Requests so far:\n\n"
     )
 }

@@ -4,9 +4,11 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use socket2::Socket;
 use tokio::runtime::LocalOptions;
 use tokio::task::spawn_local;
@@ -29,6 +31,7 @@ use crate::http::message::head::{Method, RequestHead, Storage, Version};
 use crate::net::deadline::{Activity, Timer};
 use crate::net::listen::{self, ListeningSocket};
 use crate::net::stream::{Stream, WriteHalf};
+use crate::net::tls::handshake::{self, HandshakeTurns};
 use crate::net::wall_clock::since_1970;
 use crate::reject::Reject;
 use crate::relay::body::Body;
@@ -72,14 +75,19 @@ struct AnswerSpec {
     persists: bool,
 }
 
-/// Starts an origin on its own threads and returns the address it listens on. It runs until the process
-/// exits.
-pub fn start(address: &Address, name: &str, threads: NonZeroUsize) -> io::Result<Address> {
+/// Starts an origin on its own threads and returns the address it listens on. It speaks TLS if it has
+/// something to show its clients. It runs until the process exits.
+pub fn start(
+    address: &Address,
+    name: &str,
+    threads: NonZeroUsize,
+    tls: Option<&Arc<ServerConfig>>,
+) -> io::Result<Address> {
     let bound = listen::bind(address, threads.get())?;
     for socket in bound.sockets {
-        let name = name.to_owned();
+        let (name, tls) = (name.to_owned(), tls.cloned());
         thread::Builder::new().name(name.clone()).spawn(move || {
-            if let Err(error) = run(socket, &name) {
+            if let Err(error) = run(socket, &name, tls) {
                 log::error!("origin {name}: {error}");
             }
         })?;
@@ -87,18 +95,26 @@ pub fn start(address: &Address, name: &str, threads: NonZeroUsize) -> io::Result
     Ok(bound.address)
 }
 
-fn run(socket: Socket, name: &str) -> io::Result<()> {
+/// What the connections of one thread share.
+struct Shared {
+    name: String,
+    tls: Option<Arc<ServerConfig>>,
+    turns: HandshakeTurns,
+}
+
+fn run(socket: Socket, name: &str, tls: Option<Arc<ServerConfig>>) -> io::Result<()> {
     let builder = &mut tokio::runtime::Builder::new_current_thread();
     builder.enable_all().build_local(LocalOptions::default())?.block_on(async {
         let listener = ListeningSocket::register(socket)?;
-        let name: Rc<str> = name.into();
+        let turns = HandshakeTurns::default();
+        let shared = Rc::new(Shared { name: name.to_owned(), tls, turns });
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let name = Rc::clone(&name);
+                    let shared = Rc::clone(&shared);
                     spawn_local(async move {
                         // Why a client disconnects does not matter to a test origin.
-                        let _ = serve(stream, &name).await;
+                        let _ = serve(stream, &shared).await;
                     });
                 }
                 Err(error) => {
@@ -110,11 +126,21 @@ fn run(socket: Socket, name: &str) -> io::Result<()> {
     })
 }
 
-async fn serve(mut stream: Stream, name: &str) -> Result<(), PeerGone> {
+async fn serve(stream: Stream, shared: &Shared) -> Result<(), PeerGone> {
     let activity = Activity::new();
-    let meter = Meter::new(&activity);
     let mut timer = Timer::new();
-    let serving = serve_requests(&mut stream, name, &meter);
+    let mut stream = match (stream, &shared.tls) {
+        (Stream::Plain(socket), Some(config)) => {
+            let early = Buffer::new();
+            let shaking = handshake::accept(socket, &early, Arc::clone(config), &shared.turns);
+            let shaken = timer.while_active(IDLE_TIMEOUT, &activity, pin!(shaking)).await;
+            let Ok(Ok((stream, _))) = shaken else { return Err(PeerGone) };
+            Stream::Tls(Box::new(stream))
+        }
+        (stream, _) => stream,
+    };
+    let meter = Meter::new(&activity);
+    let serving = serve_requests(&mut stream, &shared.name, &meter);
     timer.while_active(IDLE_TIMEOUT, &activity, pin!(serving)).await.unwrap_or(Err(PeerGone))
 }
 

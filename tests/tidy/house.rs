@@ -179,7 +179,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     ),
     (7, "control/upgrade/", &["meeting", "mod"]),
     (7, "control/", &["reload", "mod"]),
-    (7, "demo/", &["origin", "mod"]),
+    (7, "demo/", &["certificate", "origin", "mod"]),
     (8, "", &["lib", "main"]),
 ];
 

@@ -1,0 +1,26 @@
+//! TLS in the subcommands `origin` and `demo`.
+
+use crate::support::Process;
+use crate::support::tls::{Authority, Identity, TlsOptions};
+
+#[test]
+fn the_origin_speaks_tls() {
+    let files = Identity::localhost().files();
+    let listen = ["origin", "--listen", "127.0.0.1:0", "--name", "o"];
+    let words = [&listen[..], &["--cert", &files.cert, "--key", &files.key]].concat();
+    let origin = Process::start(&words);
+    let options = TlsOptions::trusting(Authority::shared()).alpn(&["http/1.1"]);
+    let mut client = options.connect(origin.address(), "localhost");
+    for size in [1, 100_000] {
+        client.get(&format!("/?bytes={size}"));
+        assert_eq!(client.response().text(), ".".repeat(size));
+    }
+    assert_eq!(client.handshake().alpn.as_deref(), Some("http/1.1"));
+}
+
+#[test]
+fn a_key_of_the_origin_needs_a_certificate() {
+    let (code, lines) = Process::start(&["origin", "--key", "key.pem"]).end();
+    assert_eq!(code, Some(2));
+    assert!(lines[0].contains("--cert"), "{lines:?}");
+}
