@@ -123,7 +123,9 @@ fn balance(words: &[String], sources: &Sources, signals: Signals) -> Result<Exit
     let flag = if user.is_some() { "user" } else { "group" };
     let wrong = |what| CliError::Mistakes(vec![Mistake { place: sources.place(flag), what }]);
     let identity = identity.map_err(wrong)?;
-    let config = configure(sources)?;
+    let mut config = configure(sources)?;
+    let files = config.plan.tls.as_ref().map_or_else(Vec::new, |tls| tls.files());
+    config.warnings.extend(identity.warnings(files.iter().map(|file| &*file.path)));
     let token = token(&config, sources)?;
     if sources.flags.test {
         for warning in &config.warnings {

@@ -13,6 +13,7 @@ mod admin_metrics;
 mod admin_upgrade;
 mod balancing;
 mod bodies;
+mod certificates;
 mod chunk_sizes;
 mod command;
 mod command_tls;

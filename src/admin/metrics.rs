@@ -1,9 +1,10 @@
 //! `/metrics`, in the text format of Prometheus.
 //!
-//! Series: some 130, 5 more for each route, 1 for each upstream, 12 for each endpoint. Nothing that a
+//! Series: some 130, 5 more for each route, 1 for each upstream and each certificate, 12 for
+//! each endpoint. Nothing that a
 //! client sends becomes a label.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -98,6 +99,7 @@ pub(crate) fn write(control_state: &ControlState) -> String {
     }
     of_responses(&mut out, control_state);
     of_log(&mut out, control_state);
+    of_certificates(&mut out, &facts.plan);
     let names = names(&facts.plan);
     of_routes(&mut out, &facts.plan, &names);
     of_endpoints(&mut out, &facts.plan, &names, control_state.epoch.tick(Instant::now()));
@@ -267,6 +269,20 @@ fn of_endpoints(out: &mut Exposition, plan: &Plan, names: &[String], now: Tick) 
         for (upstream, address, _, endpoint) in &rows {
             let labels = [("upstream", *upstream), ("endpoint", address.as_str())];
             out.sample(&name, &labels, endpoint.record.total(number));
+        }
+    }
+}
+
+fn of_certificates(out: &mut Exposition, plan: &Plan) {
+    let Some(tls) = &plan.tls else { return };
+    let name = "evener_certificate_not_after_seconds";
+    out.family(name, Type::Gauge, "Until when a certificate is valid, since the Unix epoch.");
+    let mut seen = HashSet::new();
+    for certificate in tls.certificates.iter() {
+        let file = certificate.cert.display().to_string();
+        let host = certificate.hosts().next().unwrap_or_default();
+        if seen.insert(file.clone()) {
+            out.sample(name, &[("certificate", &host), ("file", &file)], certificate.not_after);
         }
     }
 }

@@ -11,6 +11,8 @@ use super::state::report;
 use crate::control::state::{ControlState, ServingPhase};
 use crate::log::access_log::AccessLog;
 use crate::metrics::{Counter, EndpointMetrics};
+use crate::net::tls::certificate::Certificate;
+use crate::net::wall_clock::since_1970;
 use crate::plan::{Plan, Route};
 use crate::reject::Reject;
 use crate::upstream::endpoint::{Endpoint, Role};
@@ -40,8 +42,22 @@ struct Status {
     rejects: BTreeMap<String, u64>,
     log: Option<Log>,
     listeners: Vec<String>,
+    certificates: Vec<OfCertificate>,
     routes: Vec<OfRoute>,
     upstreams: Vec<OfUpstream>,
+}
+
+/// A certificate of the TLS listeners; times in seconds since 1970.
+#[derive(Serialize)]
+struct OfCertificate {
+    file: String,
+    key_file: String,
+    names: Vec<String>,
+    key: String,
+    sha256: String,
+    not_before: i64,
+    not_after: i64,
+    warning: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -186,6 +202,7 @@ pub(crate) fn write(control_state: &ControlState) -> Result<String, serde_json::
             .and_then(AccessLog::counts)
             .map(|(written, dropped)| Log { written, dropped }),
         listeners: facts.listeners.iter().map(ToString::to_string).collect(),
+        certificates: certificates(&facts.plan),
         routes: routes(&facts.plan),
         upstreams: facts.plan.upstreams.iter().map(|upstream| of_upstream(upstream, now)).collect(),
     };
@@ -228,6 +245,21 @@ fn unavailable(plan: &Plan) -> Vec<String> {
     let is =
         |upstream: &&Arc<Upstream>| upstream.endpoints.availability() != Availability::Available;
     plan.upstreams.iter().filter(is).map(|upstream| upstream.name.to_string()).collect()
+}
+
+fn certificates(plan: &Plan) -> Vec<OfCertificate> {
+    let now = since_1970();
+    let of_certificate = |certificate: &Arc<Certificate>| OfCertificate {
+        file: certificate.cert.display().to_string(),
+        key_file: certificate.key.display().to_string(),
+        names: certificate.hosts().collect(),
+        key: certificate.kind.to_string(),
+        sha256: certificate.fingerprint_hex(),
+        not_before: certificate.not_before,
+        not_after: certificate.not_after,
+        warning: certificate.warning(now),
+    };
+    plan.tls.iter().flat_map(|tls| tls.certificates.iter()).map(of_certificate).collect()
 }
 
 fn routes(plan: &Plan) -> Vec<OfRoute> {

@@ -27,7 +27,7 @@ pub struct Item {
 
 /// Describes what would run, one line per item.
 pub fn summary(config: &Config) -> String {
-    items(config).iter().fold(String::new(), |mut out, Item { subject, predicate }| {
+    described(config).iter().fold(String::new(), |mut out, Item { subject, predicate }| {
         let _ = writeln!(out, "{subject}: {predicate}");
         out
     })
@@ -35,11 +35,15 @@ pub fn summary(config: &Config) -> String {
 
 /// Lists what is added (`+`), removed (`-`) or changed (`~`) in `next`, one line each.
 pub fn difference(now: &Config, next: &Config) -> Vec<String> {
-    let (now, next) = (items(now), items(next));
+    changes(&described(now), &described(next))
+}
+
+/// The same, of descriptions.
+pub fn changes(now: &[Item], next: &[Item]) -> Vec<String> {
     let of = |items: &[Item]| -> BTreeMap<String, String> {
         items.iter().map(|item| (item.subject.clone(), item.predicate.clone())).collect()
     };
-    let (before, after) = (of(&now), of(&next));
+    let (before, after) = (of(now), of(next));
     let gone = now.iter().filter(|item| !after.contains_key(&item.subject));
     let gone = gone.map(|Item { subject, predicate }| format!("- {subject}: {predicate}"));
     let come = next.iter().filter_map(|Item { subject, predicate }| match before.get(subject) {
@@ -50,7 +54,8 @@ pub fn difference(now: &Config, next: &Config) -> Vec<String> {
     gone.chain(come).collect()
 }
 
-fn items(config: &Config) -> Vec<Item> {
+/// Describes what would run, item by item.
+pub fn described(config: &Config) -> Vec<Item> {
     let mut seen: HashMap<String, usize> = HashMap::new();
     let mut items = listed(config);
     for Item { subject, .. } in &mut items {
@@ -152,12 +157,11 @@ fn of_tls(tls: &ServerTls, config: &Config) -> Vec<Item> {
 const NAMES_SHOWN: usize = 8;
 
 fn of_certificate(certificate: &Certificate) -> Item {
-    let Certificate { cert, names, addresses, not_after, kind, .. } = certificate;
-    let all = names.iter().map(ToString::to_string);
-    let all: Vec<String> = all.chain(addresses.iter().map(ToString::to_string)).collect();
-    let mut shown = all.iter().take(NAMES_SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    if all.len() > NAMES_SHOWN {
-        let _ = write!(shown, " and {} more", all.len() - NAMES_SHOWN);
+    let Certificate { cert, not_after, kind, .. } = certificate;
+    let mut shown = certificate.hosts().take(NAMES_SHOWN).collect::<Vec<_>>().join(", ");
+    let count = certificate.hosts().count();
+    if count > NAMES_SHOWN {
+        let _ = write!(shown, " and {} more", count - NAMES_SHOWN);
     }
     let (until, fingerprint) = (date(*not_after), certificate.fingerprint_hex());
     let text = format!("for {shown}, until {until}, {kind}, SHA-256 {fingerprint}");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::address::Address;
 use crate::id::UpstreamId;
 use crate::net::tls::server::ServerTls;
+use crate::net::tls::tickets::TicketKeys;
 use crate::plan::Plan;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::endpoint_set::EndpointSet;
@@ -87,17 +88,23 @@ pub(crate) fn succeed(before: &Plan, next: &Plan) -> Plan {
         Some(earlier) => via.with_id_of(earlier),
         None => via.clone(),
     });
-    let tls = resumed(before, next);
+    let keys = before.tls.as_ref().map(|before| &before.ticket_keys);
+    let tls = next.tls.as_ref().map(|tls| match keys {
+        Some(keys) => resumed(tls, Arc::clone(keys)),
+        None => Arc::clone(tls),
+    });
     Plan { upstreams: upstreams.collect(), routes: routes.into(), via, tls, ..next.clone() }
 }
 
-/// What TLS listeners show in `next`, with the ticket keys of `before`: clients resume their sessions.
-fn resumed(before: &Plan, next: &Plan) -> Option<Arc<ServerTls>> {
-    let tls = next.tls.as_ref()?;
-    let keys = before.tls.as_ref().map(|before| Arc::clone(&before.ticket_keys));
-    // Keys that were good enough before are again; if not, sessions are not resumed.
-    let again = keys.and_then(|keys| tls.with_ticket_keys(keys).ok());
-    Some(again.map_or_else(|| Arc::clone(tls), Arc::new))
+/// The plan with these keys of session tickets, so that clients resume the sessions they have.
+pub(crate) fn resume(plan: &Plan, keys: TicketKeys) -> Plan {
+    let tls = plan.tls.as_ref().map(|tls| resumed(tls, Arc::new(keys)));
+    Plan { tls, ..plan.clone() }
+}
+
+/// The same with other keys. Keys that were good enough before are again; if not, no session is resumed.
+fn resumed(tls: &Arc<ServerTls>, keys: Arc<TicketKeys>) -> Arc<ServerTls> {
+    tls.with_ticket_keys(keys).map_or_else(|_| Arc::clone(tls), Arc::new)
 }
 
 /// The plan `before` with these endpoints for one upstream. Those that it had already, by their

@@ -110,6 +110,8 @@ impl<'a> Ending<'a> {
                 // The client that asked may have gone.
                 let _ = outcome.send(Err(vec!["draining".to_owned()]));
             }
+            // Hardly anyone shakes hands any more.
+            ControlCommand::Renewal => {}
             ControlCommand::Ignored => log::warn!("SIGUSR2 has no meaning here: ignored"),
             ControlCommand::HandOver | ControlCommand::Drain | ControlCommand::EndAtOnce => {
                 return true;

@@ -1,4 +1,5 @@
-//! What the control thread is asked for, by signals and by the admin listener, until it is done.
+//! What the control thread is asked for, by signals, by the admin listener and by the watch over
+//! certificates, until it is done.
 
 use std::collections::VecDeque;
 use std::mem::discriminant;
@@ -29,6 +30,8 @@ pub(crate) enum ControlCommand {
     Reload,
     /// The same, by somebody who waits for the outcome.
     ReloadFor(Reload, oneshot::Sender<Outcome>),
+    /// Certificates or the keys of session tickets have been renewed.
+    Renewal,
     /// SIGUSR1: to reopen the log files.
     Reopen,
     /// SIGUSR2, which means nothing here.
@@ -61,7 +64,7 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Takes a command that a signal stands for.
+    /// Takes a command that a signal or the watch over certificates stands for.
     pub(super) fn signal(&self, command: ControlCommand) {
         let mut waiting = self.lock();
         let is_same = |known: &&ControlCommand| discriminant(*known) == discriminant(&command);

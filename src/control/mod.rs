@@ -1,6 +1,7 @@
 //! The control thread: starts the workers and the checks, reloads, and ends it all on a signal.
 
 pub(crate) mod carry_over;
+mod certificate_watch;
 mod ending;
 pub(crate) mod inbox;
 pub(crate) mod listeners;
@@ -26,11 +27,12 @@ use crate::admin::{self, Admin};
 use crate::config::admin::Token;
 use crate::config::{Config, Loader};
 use crate::log::error_log::ErrorLog;
+use certificate_watch::CertificateWatch;
 use ending::Ending;
 use inbox::{ControlCommand, Reload};
 use pid_file::{Claim, PidFile};
 use process::{Daemon, Errors, Identity};
-use reload::{Loaded, load, preview, reload};
+use reload::{Loaded, load, preview, reload, renew};
 use signals::Signals;
 use state::ControlState;
 use systemd::SystemdState;
@@ -115,13 +117,15 @@ pub fn run(config: Config, around: RunOptions) -> Result<(), StartError> {
     let open =
         |bound: admin::Bound| bound.open(Arc::clone(&control_state), Arc::clone(&signals.inbox));
     let admin = admin.map(open).transpose().map_err(StartError::Thread)?;
+    let watch = CertificateWatch::start(Arc::clone(&signals.inbox)).map_err(StartError::Thread)?;
+    watch.follow(running.plan().tls.clone(), running.config().watch_interval);
     systemd::tell(SystemdState::Ready);
     if let Some(daemon) = daemon {
         let errors = if logs_to_file { Errors::Elsewhere } else { Errors::Standard };
         daemon.ready(errors).map_err(StartError::Thread)?;
     }
     let shared = control_state;
-    Control { running, loader, shared, admin, error_log, signals, pid_file }.work();
+    Control { running, loader, shared, watch, admin, error_log, signals, pid_file }.work();
     Ok(())
 }
 
@@ -138,6 +142,7 @@ struct Control {
     running: Running,
     loader: Loader,
     shared: Arc<ControlState>,
+    watch: CertificateWatch,
     admin: Option<Admin>,
     error_log: ErrorLog,
     signals: Signals,
@@ -151,6 +156,10 @@ impl Control {
             let (how, outcome) = match self.signals.inbox.next() {
                 ControlCommand::Reload => (Reload::Follow, None),
                 ControlCommand::ReloadFor(how, outcome) => (how, Some(outcome)),
+                ControlCommand::Renewal => {
+                    self.renew();
+                    continue;
+                }
                 ControlCommand::Reopen => {
                     self.error_log.reopen();
                     self.running.access_log().inspect(|log| log.reopen());
@@ -176,7 +185,13 @@ impl Control {
             match load(&self.loader, &self.running, &self.signals) {
                 Loaded::Read(next) => {
                     let told = match how {
-                        Reload::Follow => reload(&mut self.running, next, &self.shared),
+                        Reload::Follow => {
+                            let told = reload(&mut self.running, next, &self.shared);
+                            if told.is_ok() {
+                                self.follow_certificates();
+                            }
+                            told
+                        }
                         Reload::Preview => preview(&self.running, next),
                     };
                     systemd::tell(SystemdState::Ready);
@@ -186,6 +201,18 @@ impl Control {
                 Loaded::Interrupted(asked) => return self.end(&asked),
             }
         }
+    }
+
+    fn renew(&mut self) {
+        let Some(renewal) = self.watch.take() else { return };
+        if renew(&mut self.running, renewal, &self.shared) {
+            self.follow_certificates();
+        }
+    }
+
+    fn follow_certificates(&self) {
+        let running = &self.running;
+        self.watch.follow(running.plan().tls.clone(), running.config().watch_interval);
     }
 
     /// Offers everything to another process.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use crate::net::upgrade_socket::Owner;
@@ -69,6 +70,23 @@ impl Identity {
         setegid(group)?;
         setgroups(&groups)?;
         opened
+    }
+
+    /// Which of these files it could not read again, and what to do about it: a reload reads them as whom
+    /// the process has become.
+    pub fn warnings<'a>(self, files: impl Iterator<Item = &'a Path>) -> Vec<String> {
+        let is_refused = |path: &&Path| {
+            let opened = self.open(|| fs::File::open(path));
+            opened.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+        };
+        let warning = |path: &Path| {
+            format!(
+                "{}: --user cannot read this file, so a reload will be refused: give it the group of \
+                 that user (chgrp) and mode 640",
+                path.display()
+            )
+        };
+        files.filter(is_refused).map(warning).collect()
     }
 
     fn assume_for_now(self) -> io::Result<()> {

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::carry_over;
+use super::certificate_watch::Renewal;
 use super::inbox::{ControlCommand, Outcome};
 use super::listeners::{Open, remove_files};
 use super::running::Running;
@@ -13,9 +14,11 @@ use super::signals::Signals;
 use super::start_error::StartError;
 use super::state::ControlState;
 use super::systemd::{self, SystemdState};
-use crate::config::describe::difference;
+use crate::config::describe::{changes, described, difference};
 use crate::config::{Config, Loader};
 use crate::id::UpstreamId;
+use crate::net::tls::server::ServerTls;
+use crate::plan::Plan;
 use crate::session::record::log_availability;
 use crate::upstream::endpoint::Endpoint;
 
@@ -88,6 +91,39 @@ pub(super) fn reload(
         Err(reasons) => control_state.refused(reasons),
     }
     outcome
+}
+
+/// Puts renewed certificates and ticket keys in force, unless a reload has put something else in force
+/// meanwhile; whether what is in force is to be watched anew.
+pub(super) fn renew(running: &mut Running, renewal: Renewal, control_state: &ControlState) -> bool {
+    let Renewal { basis, next, warnings, mistakes } = renewal;
+    if !running.plan().tls.as_ref().is_some_and(|tls| Arc::ptr_eq(tls, &basis)) {
+        return false;
+    }
+    for mistake in &mistakes {
+        log::error!("changed certificates refused, the earlier ones stay: {mistake}");
+    }
+    if !mistakes.is_empty() {
+        control_state.refused(&mistakes);
+    }
+    let Some(next) = next else { return false };
+    match running.replace_tls(next) {
+        Ok(changes) => {
+            for line in warnings {
+                log::warn!("{line}");
+            }
+            for change in &changes {
+                log::info!("certificates have changed: {change}");
+            }
+            if mistakes.is_empty() && !changes.is_empty() {
+                control_state.follows(running);
+            } else {
+                control_state.goes_on_with(running.plan());
+            }
+        }
+        Err(error) => log::error!("changed certificates refused, the earlier ones stay: {error}"),
+    }
+    true
 }
 
 fn follow(running: &mut Running, next: Config) -> Outcome {
@@ -164,7 +200,23 @@ impl Running {
         let mut ids = (0..).map(UpstreamId::new).zip(&self.config.plan.upstreams);
         let found = ids.find(|(_, known)| *known.name == *upstream).map(|(id, _)| id);
         let id = found.ok_or_else(|| StartError::NoUpstream(upstream.to_owned()))?;
-        let plan = Arc::new(carry_over::replace(&self.config.plan, id, endpoints));
+        self.replace_plan(carry_over::replace(&self.config.plan, id, endpoints))?;
+        self.log_availability();
+        Ok(())
+    }
+
+    /// Shows the clients of TLS listeners something else from their next handshake on, and says what that
+    /// changes. Connections stay.
+    pub fn replace_tls(&mut self, tls: Arc<ServerTls>) -> Result<Vec<String>, StartError> {
+        self.workers.refuse_stuck()?;
+        let before = described(&self.config);
+        self.replace_plan(Plan { tls: Some(tls), ..Plan::clone(&self.config.plan) })?;
+        Ok(changes(&before, &described(&self.config)))
+    }
+
+    /// Follows another plan with the same listeners.
+    fn replace_plan(&mut self, plan: Plan) -> Result<(), StartError> {
+        let plan = Arc::new(plan);
         let config = &self.config;
         let (_, listener_handles) =
             self.listeners.prepare(&config.listeners, Vec::new(), config.threads.get())?;
@@ -173,7 +225,6 @@ impl Running {
             checks.adopt(Arc::clone(&plan));
         }
         self.config.plan = plan;
-        self.log_availability();
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::carry_over;
 use super::listeners::{LentListener, Listeners, remove_files, remove_fresh_files};
 use super::start_error::StartError;
 use super::upgrade::arrivals::Arrivals;
@@ -70,6 +71,9 @@ pub fn start(
     if let Some(inheritance) = inheritance {
         is_of_process = inheritance.is_of_process();
         inheritance.restore(&running.config.plan);
+        if let Some(keys) = inheritance.ticket_keys.take() {
+            running.config.plan = Arc::new(carry_over::resume(&running.config.plan, keys));
+        }
         inherited = std::mem::take(&mut inheritance.listeners);
     }
     let (open, mut listener_handles) =

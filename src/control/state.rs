@@ -100,6 +100,11 @@ impl ControlState {
         facts.refused = None;
     }
 
+    /// The plan has been replaced by one that comes to the same.
+    pub(crate) fn goes_on_with(&self, plan: &Arc<Plan>) {
+        self.lock().plan = Arc::clone(plan);
+    }
+
     /// Another configuration was refused.
     pub(crate) fn refused(&self, reasons: &[String]) {
         self.lock().refused = Some(reasons.join("\n"));

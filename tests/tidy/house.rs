@@ -73,8 +73,8 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (2, "net/", &["deadline", "wall_clock", "delivery", "descriptors", "keep_alive", "memory"]),
     (2, "net/", &["socket"]),
     (2, "net/tls/", &["failure", "provider", "info", "session", "stream", "handshake"]),
-    (2, "net/tls/", &["pem", "samples", "certificate", "certificates", "tickets", "server"]),
-    (2, "net/tls/", &["client", "mod"]),
+    (2, "net/tls/", &["watched_file", "pem", "samples", "certificate", "certificates"]),
+    (2, "net/tls/", &["tickets", "server", "client", "mod"]),
     (
         2,
         "net/",
@@ -159,7 +159,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (6, "worker/", &["command", "acceptor", "mod"]),
     (7, "checks/", &["mod"]),
     (7, "control/", &["start_error", "process", "pid_file", "carry_over"]),
-    (7, "control/", &["listeners", "workers", "inbox"]),
+    (7, "control/", &["listeners", "workers", "inbox", "certificate_watch"]),
     (7, "control/upgrade/", &["message", "offer", "takeover", "arrivals"]),
     (7, "control/", &["systemd", "running", "state", "signals", "ending"]),
     (

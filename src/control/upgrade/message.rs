@@ -8,10 +8,11 @@ use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::id::ListenerId;
+use crate::net::tls::tickets::TicketKeys;
 use crate::net::upgrade_socket::{Channel, Received};
 
 /// What both sides must agree on. A process that says another number is not followed.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 /// How long a message may take to be sent or to come once the other side is there.
 pub(super) const MESSAGE_LIMIT: Duration = Duration::from_secs(2);
@@ -33,6 +34,8 @@ pub(super) enum Message {
     },
     /// The admin listener, with its socket.
     Admin { configured: String, bound: String },
+    /// The keys of session tickets: what clients have been given is good with the new process, too.
+    TicketKeys(TicketKeys),
     /// What it knows of endpoints.
     Health(Vec<KnownEndpoint>),
     /// That is all.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::message::{KnownEndpoint, MESSAGE_LIMIT, Message, VERSION, receive, send, unexpected};
 use crate::control::listeners::{LentListener, Open};
+use crate::net::tls::tickets::TicketKeys;
 use crate::net::upgrade_socket::{Channel, DESCRIPTORS_MAX, MESSAGE_BYTES_MAX};
 use crate::plan::Plan;
 use crate::upstream::Traffic;
@@ -49,6 +50,9 @@ pub(in crate::control) fn offer<'a>(
     if let Some(LentListener { configured, bound, socket }) = admin {
         let (configured, bound) = (configured.to_string(), bound.to_string());
         send(&Message::Admin { configured, bound }, &[socket])?;
+    }
+    if let Some(tls) = &plan.tls {
+        send(&Message::TicketKeys(TicketKeys::clone(&tls.ticket_keys)), &[])?;
     }
     tell_known(plan, |message| send(message, &[]))?;
     send(&Message::Offered, &[])

@@ -15,6 +15,7 @@ use crate::address::Address;
 use crate::config::value;
 use crate::control::listeners::InheritedListener;
 use crate::id::ListenerId;
+use crate::net::tls::tickets::TicketKeys;
 use crate::net::upgrade_socket::{Channel, UpgradeSocket};
 use crate::plan::Plan;
 use crate::upstream::Traffic;
@@ -36,6 +37,8 @@ pub struct Takeover {
     /// The admin listener.
     pub(crate) admin: Option<InheritedListener>,
     health: Vec<KnownEndpoint>,
+    /// The keys of session tickets, if it terminates TLS.
+    pub(crate) ticket_keys: Option<TicketKeys>,
 }
 
 /// The process that hands over.
@@ -49,7 +52,14 @@ struct Old {
 impl Takeover {
     /// Sockets that a service manager has opened.
     pub(crate) fn of_listeners(listeners: Vec<InheritedListener>) -> Self {
-        Self { old: None, age: Duration::ZERO, listeners, admin: None, health: Vec::new() }
+        Self {
+            old: None,
+            age: Duration::ZERO,
+            listeners,
+            admin: None,
+            health: Vec::new(),
+            ticket_keys: None,
+        }
     }
 
     /// What another process hands over that comes to the meeting within `pause`, if one does.
@@ -75,8 +85,7 @@ impl Takeover {
         log::info!("process {pid} hands over");
         channel.set_limit(Some(MESSAGE_LIMIT))?;
         let age = Duration::from_millis(age_millis);
-        let (listeners, health) = (Vec::new(), Vec::new());
-        let mut inheritance = Self { old: None, age, listeners, admin: None, health };
+        let mut inheritance = Self { age, ..Self::of_listeners(Vec::new()) };
         loop {
             match receive(&channel)? {
                 (Message::Listener { id, configured, bound, sockets, owns_file }, came) => {
@@ -93,6 +102,7 @@ impl Takeover {
                         InheritedListener::handed_over(None, (configured, bound), sockets, true);
                     inheritance.admin = Some(admin);
                 }
+                (Message::TicketKeys(keys), _) => inheritance.ticket_keys = Some(keys),
                 (Message::Health(known), _) => inheritance.health.extend(known),
                 (Message::Offered, _) => {
                     inheritance.old = Some(Old { channel, pid });

@@ -17,6 +17,7 @@ use x509_parser::public_key::PublicKey;
 
 use super::pem::{PemFile, hex};
 use super::provider::provider;
+use super::watched_file::WatchedFile;
 use crate::calendar::{Day, SECOND_MAX};
 
 /// How long before a certificate expires that is said.
@@ -65,9 +66,19 @@ pub struct Certificate {
     /// What its key is.
     pub kind: KeyKind,
     pub(super) certified: Arc<CertifiedKey>,
+    /// The files as they were when they were read: one or two.
+    pub(super) files: Vec<WatchedFile>,
 }
 
 impl Certificate {
+    /// Reads its files again. The second is what to say of them, if anything.
+    pub(super) fn read_again(&self) -> Result<(Self, Option<String>), String> {
+        let chain = PemFile::read(&self.cert)?;
+        let key = if self.key == self.cert { None } else { Some(PemFile::read(&self.key)?) };
+        let certificate = Self::new(&chain, key.as_ref())?;
+        Ok((certificate, key.as_ref().unwrap_or(&chain).warning()))
+    }
+
     /// Checks what was read: the first certificate is that of the host, the others vouch for it. The
     /// key is in `key`, or else beside it. The error names the file, what is wrong and what helps.
     pub fn new(chain: &PemFile, key: Option<&PemFile>) -> Result<Self, String> {
@@ -100,12 +111,19 @@ impl Certificate {
             fingerprint: sha256(first),
             kind: kind(&parsed),
             certified: Arc::new(certified),
+            files: std::iter::once(chain).chain(key).map(|read| read.file.clone()).collect(),
         })
     }
 
     /// Its chain, that of the host first.
     pub fn chain(&self) -> &[CertificateDer<'static>] {
         &self.certified.cert
+    }
+
+    /// The names and addresses it is for, as text.
+    pub fn hosts(&self) -> impl Iterator<Item = String> {
+        let names = self.names.iter().map(ToString::to_string);
+        names.chain(self.addresses.iter().map(ToString::to_string))
     }
 
     /// Its fingerprint in hexadecimal.

@@ -15,3 +15,4 @@ pub mod server;
 pub mod session;
 pub mod stream;
 pub mod tickets;
+pub mod watched_file;

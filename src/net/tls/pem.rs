@@ -10,6 +10,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::watched_file::{FileStamp, WatchedFile};
+
 /// The largest file that is read, in bytes: the roots of a whole system take a quarter of it.
 const PEM_BYTES_MAX: u64 = 1024 * 1024;
 
@@ -26,6 +28,8 @@ pub struct PemFile {
     pub key: Option<PrivateKeyDer<'static>>,
     /// Its permissions.
     mode: u32,
+    /// It as it was when it was read.
+    pub file: WatchedFile,
 }
 
 impl PemFile {
@@ -34,19 +38,22 @@ impl PemFile {
         let shown = path.display();
         let mut bytes = Vec::new();
         let read = File::open(path).and_then(|file| {
-            let mode = file.metadata()?.permissions().mode();
-            file.take(PEM_BYTES_MAX + 1).read_to_end(&mut bytes).map(|_| mode)
+            // Before its contents: a later change is noticed then.
+            let metadata = file.metadata()?;
+            file.take(PEM_BYTES_MAX + 1).read_to_end(&mut bytes).map(|_| metadata)
         });
-        let mode = read.map_err(|error| format!("{shown}: {error}"))?;
+        let metadata = read.map_err(|error| format!("{shown}: {error}"))?;
         if bytes.len() as u64 > PEM_BYTES_MAX {
             return Err(format!(
                 "{shown}: larger than {PEM_BYTES_MAX} bytes: not a PEM file of ours"
             ));
         }
-        Self::parse(path, &bytes, mode)
+        let mode = metadata.permissions().mode();
+        Self::parse(WatchedFile::new(path, Some(FileStamp::of(&metadata))), &bytes, mode)
     }
 
-    pub(super) fn parse(path: &Path, bytes: &[u8], mode: u32) -> Result<Self, String> {
+    pub(super) fn parse(file: WatchedFile, bytes: &[u8], mode: u32) -> Result<Self, String> {
+        let path = file.path.clone();
         let shown = path.display();
         if ENCRYPTED.iter().any(|mark| memchr::memmem::find(bytes, mark).is_some()) {
             return Err(format!(
@@ -68,7 +75,7 @@ impl PemFile {
         if keys.len() > 1 {
             return Err(format!("{shown}: holds {} private keys: leave one", keys.len()));
         }
-        Ok(Self { path: path.to_owned(), certificates, key: keys.pop(), mode })
+        Ok(Self { path, certificates, key: keys.pop(), mode, file })
     }
 
     /// What to say if everybody on this machine can read the key in it.
@@ -116,7 +123,7 @@ mod tests {
     const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
 
     fn parse(text: &str, mode: u32) -> Result<PemFile, String> {
-        PemFile::parse(Path::new("x.pem"), text.as_bytes(), mode)
+        PemFile::parse(WatchedFile::new(Path::new("x.pem"), None), text.as_bytes(), mode)
     }
 
     #[test]

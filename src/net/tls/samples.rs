@@ -6,6 +6,7 @@ use std::time::Duration;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, PKCS_ED25519, date_time_ymd};
 
 use super::pem::PemFile;
+use super::watched_file::WatchedFile;
 
 /// A certificate and its key, in PEM.
 pub(super) struct Sample {
@@ -52,5 +53,5 @@ fn params(names: &[&str]) -> CertificateParams {
 
 /// A file of this text that only its owner can read.
 pub(super) fn pem_file(path: &str, text: &str) -> PemFile {
-    PemFile::parse(Path::new(path), text.as_bytes(), 0o600).unwrap()
+    PemFile::parse(WatchedFile::new(Path::new(path), None), text.as_bytes(), 0o600).unwrap()
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
@@ -14,6 +15,7 @@ use super::certificates::Certificates;
 use super::pem::{PemFile, hex};
 use super::provider::provider;
 use super::tickets::{TicketKeys, Ticketer};
+use super::watched_file::WatchedFile;
 
 /// The protocols that are offered, the preferred one first (ALPN, RFC 7301).
 const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
@@ -56,6 +58,8 @@ pub struct ClientAuth {
     pub mode: ClientAuthMode,
     /// The file of the authorities that may vouch for them.
     pub ca: PathBuf,
+    /// That file as it was when it was read.
+    file: WatchedFile,
     /// SHA-256 of these authorities and of the mode.
     digest: [u8; 32],
     verifier: Arc<dyn ClientCertVerifier>,
@@ -77,7 +81,8 @@ impl ClientAuth {
             bytes.extend_from_slice(&(certificate.len() as u64).to_be_bytes());
             bytes.extend_from_slice(certificate);
         }
-        Ok(Self { mode, ca: ca.path.clone(), digest: sha256(&bytes), verifier })
+        let file = ca.file.clone();
+        Ok(Self { mode, ca: ca.path.clone(), file, digest: sha256(&bytes), verifier })
     }
 
     /// A short name for the authorities and the mode, the same for the same ones.
@@ -130,6 +135,48 @@ impl ServerTls {
         Ok(Self { min_version, client_auth, certificates, ticket_keys, config: Arc::new(config) })
     }
 
+    /// The files that all this was read from, each once.
+    pub fn files(&self) -> Vec<WatchedFile> {
+        let certificates = self.certificates.iter().flat_map(|certificate| &certificate.files);
+        let mut files: Vec<WatchedFile> = Vec::new();
+        for file in certificates.chain(self.client_auth.as_ref().map(|auth| &auth.file)) {
+            if !files.contains(file) {
+                files.push(file.clone());
+            }
+        }
+        files
+    }
+
+    /// Reads all files again, at a time since 1970. The second are warnings; or else there are mistakes,
+    /// and nothing of it counts.
+    pub fn read_again(&self, now: Duration) -> Result<(Self, Vec<String>), Vec<String>> {
+        let (mut certificates, mut warnings, mut mistakes) = (Vec::new(), Vec::new(), Vec::new());
+        for certificate in self.certificates.iter() {
+            match certificate.read_again() {
+                Ok((certificate, warning)) => {
+                    warnings.extend(warning.into_iter().chain(certificate.warning(now)));
+                    certificates.push(Arc::new(certificate));
+                }
+                Err(mistake) => mistakes.push(mistake),
+            }
+        }
+        let client_auth = self.client_auth.as_ref();
+        let client_auth = client_auth
+            .map(|auth| ClientAuth::new(auth.mode, &PemFile::read(&auth.ca)?))
+            .transpose();
+        let client_auth = client_auth.unwrap_or_else(|mistake| {
+            mistakes.push(mistake);
+            None
+        });
+        let Some(certificates) = Certificates::new(certificates).filter(|_| mistakes.is_empty())
+        else {
+            return Err(mistakes);
+        };
+        let keys = Arc::clone(&self.ticket_keys);
+        let again = Self::new(self.min_version, client_auth, Arc::new(certificates), keys);
+        again.map(|again| (again, warnings)).map_err(|mistake| vec![mistake])
+    }
+
     /// The same with other keys of session tickets.
     pub fn with_ticket_keys(&self, keys: Arc<TicketKeys>) -> Result<Self, String> {
         let certificates = Arc::clone(&self.certificates);
@@ -139,8 +186,6 @@ impl ServerTls {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::super::certificate::Certificate;
     use super::super::samples::{Sample, authority, pem_file};
     use super::*;
