@@ -190,6 +190,15 @@ impl Buffer {
         return_block(mem::replace(&mut self.bytes, kept));
     }
 
+    /// Moves waiting bytes that were settled to a block again: more are about to come. There may be as many as
+    /// a block can be filled with.
+    pub fn unsettle(&mut self) {
+        if !self.is_empty() && self.bytes.len() < BLOCK_BYTES {
+            let kept = mem::take(self);
+            self.append_slow(kept.filled());
+        }
+    }
+
     /// Appends as much of `bytes` as fits and returns how many bytes that was.
     #[inline]
     pub fn append(&mut self, bytes: &[u8]) -> usize {
@@ -284,6 +293,21 @@ mod tests {
         buffer.settle();
         assert_eq!((buffer.filled(), spares()), (&b"yz"[..], 1));
         drop(buffer);
+        assert_eq!(spares(), 1);
+    }
+
+    #[test]
+    fn settled_bytes_return_to_a_block() {
+        let mut buffer = holding(b"xyz");
+        buffer.settle();
+        assert!(buffer.spare_mut().is_empty());
+        for _ in 0..2 {
+            buffer.unsettle();
+            assert_eq!((buffer.filled(), spares()), (&b"xyz"[..], 0));
+        }
+        assert_eq!(buffer.spare_mut().len(), BUFFER_BYTES - 3);
+        buffer.clear();
+        buffer.unsettle();
         assert_eq!(spares(), 1);
     }
 

@@ -79,6 +79,33 @@ fn slow_readers(proxy: &Process, origin: &Origin, count: usize) -> Vec<Client> {
     clients
 }
 
+/// The most memory that a client may cost that sends a part of a `ClientHello` and no more, in KiB: 5 when
+/// measured without optimisation.
+const UNFINISHED_KIB_MAX: usize = 16;
+
+#[test]
+fn a_client_that_does_not_finish_its_hello_costs_little() {
+    let relay = "--tcp=127.0.0.1:0,sni=a.example=127.0.0.1:1";
+    let words = [relay, "--threads=1", "--check=off", "--handshake-timeout=1h"];
+    let proxy = Process::start(&words);
+    let at = proxy.announces("listening on ").parse().unwrap();
+    let unfinished = |count: usize| {
+        let client = |_| {
+            let mut client = Client::connect(at);
+            client.send(b"\x16");
+            client
+        };
+        let clients: Vec<Client> = (0..count).map(client).collect();
+        (settled_kib(&proxy), clients)
+    };
+    // Blocks that the first ones have used are not as cheap as new ones.
+    drop(unfinished(200));
+    let (before, _clients) = unfinished(8);
+    let (after, _more) = unfinished(200);
+    let each = after.saturating_sub(before) / 200;
+    assert!(each <= UNFINISHED_KIB_MAX, "{each} KiB each");
+}
+
 /// The memory of a process once it stops growing, in KiB, without the pages of its binary.
 fn settled_kib(process: &Process) -> usize {
     let mut last = 0;

@@ -205,7 +205,7 @@ pub struct Flags {
     /// Maximum time to connect to an endpoint, including the TLS handshake
     #[arg(long, value_name = "TIME", default_value = "3s", help_heading = "Timeouts")]
     pub connect_timeout: String,
-    /// Maximum time for the TLS handshake of a client, from its connection on
+    /// Maximum time for the TLS handshake of a client, from its connection on; with sni=, to its hello
     #[arg(long, value_name = "TIME", default_value = "10s", help_heading = "Timeouts")]
     pub handshake_timeout: String,
     /// Maximum time to receive request headers, including from slow clients

@@ -1,20 +1,17 @@
 //! A connection that has been accepted, and how the first bytes on it are read.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
 use crate::buffer::Buffer;
 use crate::drain::{DrainPhase, SessionGuard};
 use crate::fault::Kind;
-use crate::net::deadline::Activity;
 use crate::net::limiter::ConnectionPermit;
 use crate::net::listen::Peer;
 use crate::net::stream::Stream;
 use crate::plan::listener::Listener;
 use crate::reject::Reject;
-use crate::relay::copy::Meter;
 
 /// A connection that has been accepted. It counts as a session of its worker from here on, though its
 /// task may not run before the worker is told to end.
@@ -54,30 +51,34 @@ pub async fn begin(guard: &SessionGuard) {
 }
 
 /// Reads from a connection that has just begun until `find` finds something at the start of what has
-/// come, all of which is left in `early`. No buffer is held until the first byte comes.
+/// come, all of which is left in `early`. What waits for more takes no more memory than its size: many a
+/// client may begin and not go on.
 pub async fn read_opening<T>(
     (stream, guard): (&mut Stream, &SessionGuard),
     early: &mut Buffer,
     mut find: impl FnMut(&[u8]) -> Result<Option<T>, Reject>,
 ) -> Result<T, Kind> {
-    let activity = Activity::new();
-    let meter = Meter::new(&activity);
-    let (mut half, _) = stream.split();
     loop {
         if let Some(found) = find(early.filled()).map_err(Kind::Rejected)? {
             return Ok(found);
         }
-        let is_idle = early.is_empty();
-        let mut reading = pin!(meter.read(&mut half, early));
-        let read = poll_fn(|cx| match reading.as_mut().poll(cx) {
-            // A drain does not wait for a client that has sent nothing.
-            Poll::Pending if is_idle && guard.phase() == DrainPhase::Closing => Poll::Ready(None),
-            poll => poll.map(Some),
-        });
-        match read.await {
+        match stream.read_now(early).await {
             Some(Ok(1..)) => {}
-            Some(Ok(0)) | None => return Err(Kind::Closed),
-            Some(Err(broken)) => return Err(broken.kind),
+            Some(Ok(0)) => return Err(Kind::Closed),
+            Some(Err(error)) => return Err(Kind::of(&error)),
+            None => {
+                early.settle();
+                let is_idle = early.is_empty();
+                let ready = poll_fn(|cx| match stream.poll_readable(cx) {
+                    // A drain does not wait for a client that has sent nothing.
+                    Poll::Pending if is_idle && guard.phase() == DrainPhase::Closing => {
+                        Poll::Ready(Err(Kind::Closed))
+                    }
+                    poll => poll.map_err(|error| Kind::of(&error)),
+                });
+                ready.await?;
+                early.unsettle();
+            }
         }
     }
 }

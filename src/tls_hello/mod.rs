@@ -117,6 +117,8 @@ fn fragments(mut records: &[u8]) -> impl Iterator<Item = &[u8]> {
         let (header, content) = records.split_first_chunk::<RECORD_HEADER_BYTES>()?;
         let (fragment, rest) = content.split_at(fragment_bytes(*header).min(content.len()));
         records = rest;
+        #[cfg(test)]
+        STEPS.set(STEPS.get() + 1);
         Some(fragment)
     })
 }
@@ -134,6 +136,12 @@ fn message_bytes(records: &[u8]) -> Result<Option<usize>, Reject> {
     };
     let length = u32::from_be_bytes([0, high, middle, low]);
     Ok(Some(MESSAGE_HEADER_BYTES + length as usize))
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How many records have been walked through.
+    static STEPS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 #[cfg(test)]
@@ -334,6 +342,18 @@ mod tests {
         // As soon as its length is known.
         reads_as(&[&record(&[1; 1 << 14])[..5], &[1, 0, 0x40, 0]].concat(), &TOO_LARGE);
         reads_as(&[&record(&[1; 4])[..5], &[1, 0xff, 0xff, 0xff]].concat(), &TOO_LARGE);
+    }
+
+    #[test]
+    fn the_cost_does_not_grow_faster_than_the_hello() {
+        let steps = |padding: usize| {
+            let bytes = records(&message(&with(&extension(21, &vec![0; padding]))), 1);
+            STEPS.set(0);
+            reads_as(&bytes, &Ok(Some(hello(None))));
+            STEPS.get()
+        };
+        let (one, two) = (steps(1200), steps(2400));
+        assert!(two <= 2 * one, "{one} and {two} steps");
     }
 
     #[test]
