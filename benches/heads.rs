@@ -13,6 +13,7 @@ use evener::http::h1::scan::{Limits, Scan};
 use evener::http::message::edits::Edits;
 use evener::http::message::forwarded;
 use evener::http::message::head::{Method, Storage};
+use evener::http::message::hop::{ClientScheme, Hop};
 
 use super::Case;
 
@@ -91,9 +92,10 @@ fn rewrite_request(name: &str, bytes: &'static [u8]) -> Case {
     let head = parse::request(bytes, &LIMITS, storage()).unwrap();
     let framing = framing::request(&head).unwrap();
     let client = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)));
+    let hop = Hop { client, scheme: ClientScheme::Http };
     Case::new(name, move || {
         let (mut edits, mut out) = (Edits::new(), Buffer::new());
-        forwarded::edit(&mut edits, black_box(&head), client, false);
+        forwarded::edit(&mut edits, black_box(&head), hop, false);
         encode::request(
             &head,
             Options::of(&head.fields),

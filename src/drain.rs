@@ -7,8 +7,13 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use slab::Slab;
+
+/// How long idle connections stay open once they are to be closed, so that a request already on its way
+/// is still answered, with `Connection: close`.
+pub const IDLE_GRACE: Duration = Duration::from_secs(1);
 
 /// The phase of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -214,7 +214,7 @@ pub fn tunnel_termination(side: Side, kind: Kind) -> Termination {
 fn ender(side: Side, kind: Kind) -> Ender {
     match (side, kind) {
         (Side::Local, _) | (_, Kind::Exhausted) => Ender::Machine,
-        (_, Kind::Rejected(_)) => Ender::Rule,
+        (_, Kind::Rejected(_)) | (Side::Client, Kind::Tls(TlsFault::PlainHttp)) => Ender::Rule,
         (Side::Client, Kind::TimedOut | Kind::Tls(TlsFault::TimedOut)) => Ender::ClientSilence,
         (Side::Client, _) => Ender::Client,
         (Side::Upstream, Kind::TimedOut | Kind::Tls(TlsFault::TimedOut)) => Ender::UpstreamSilence,

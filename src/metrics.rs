@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::reject::Reject;
+use crate::tls_fault::TlsFault;
 
 /// A number that only increases, written by one thread.
 #[derive(Debug, Default)]
@@ -93,6 +94,30 @@ impl RouteMetrics {
     }
 }
 
+/// Handshakes of one side.
+#[derive(Debug)]
+pub struct HandshakeMetrics {
+    /// Those that began a session.
+    pub full: Counter,
+    /// Those that took up an earlier one.
+    pub resumed: Counter,
+    /// Those with TLS 1.2; the others that succeeded are with 1.3.
+    pub tls12: Counter,
+    /// Those that failed, by [`TlsFault::index`].
+    pub failed: [Counter; TlsFault::ALL.len()],
+}
+
+impl Default for HandshakeMetrics {
+    fn default() -> Self {
+        Self {
+            full: Counter::default(),
+            resumed: Counter::default(),
+            tls12: Counter::default(),
+            failed: std::array::from_fn(|_| Counter::default()),
+        }
+    }
+}
+
 /// The metrics of one worker since it started.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -151,6 +176,10 @@ pub struct Metrics {
     pub bytes_down: Counter,
     /// The part of both that was moved with splice(2).
     pub bytes_spliced: Counter,
+    /// TLS handshakes with clients.
+    pub client_handshakes: HandshakeMetrics,
+    /// TLS handshakes with endpoints, without those of checks.
+    pub upstream_handshakes: HandshakeMetrics,
 }
 
 /// The metrics of one endpoint on one worker.
@@ -210,6 +239,8 @@ impl Metrics {
             bytes_up: Counter::default(),
             bytes_down: Counter::default(),
             bytes_spliced: Counter::default(),
+            client_handshakes: HandshakeMetrics::default(),
+            upstream_handshakes: HandshakeMetrics::default(),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::termination::Termination;
 pub const TRIED_MAX: usize = 8;
 
 /// The number of text fields, in the order of [`Texts::keep`].
-const PARTS: usize = 6;
+const PARTS: usize = 7;
 
 /// The text fields of one request, kept until its entry is complete. Reusable.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ pub struct Texts {
 }
 
 impl Texts {
-    /// Stores method, target, host, Referer, User-Agent and request ID, replacing what was there.
+    /// Stores method, target, host, Referer, User-Agent, TLS and request ID, replacing what was there.
     pub fn keep(&mut self, parts: [&[u8]; PARTS]) {
         self.bytes.clear();
         self.bytes.reserve(parts.iter().map(|part| part.len()).sum());
@@ -222,13 +222,13 @@ impl Batch {
             client: facts.client,
             peer: facts.peer,
             protocol: facts.protocol,
-            tls: None,
+            tls: part(5),
             method: part(0),
             target: part(1),
             host: part(2),
             referer: part(3),
             user_agent: part(4),
-            request_id: part(5),
+            request_id: part(6),
             status: facts.status,
             bytes_from_client: facts.bytes_from_client,
             bytes_to_client: facts.bytes_to_client,
@@ -258,7 +258,8 @@ mod tests {
     #[test]
     fn texts_are_returned_unchanged() {
         let (mut batch, names) = (Batch::default(), Arc::default());
-        let rows = [["GET", "/a", "h", "r", "ua", "1"], [""; PARTS], ["", "/b", "", "", "", "2"]];
+        let rows =
+            [["GET", "/a", "h", "r", "ua", "t", "1"], [""; PARTS], ["", "/b", "", "", "", "", "2"]];
         for row in rows {
             batch.push(&NOTHING, &texts(row), &names);
         }
@@ -269,20 +270,21 @@ mod tests {
                 entry.host,
                 entry.referer,
                 entry.user_agent,
+                entry.tls,
                 entry.request_id,
             ]
         });
         assert!(found.eq(rows.map(|row| row.map(str::as_bytes))));
-        assert_eq!((batch.len(), batch.text_bytes()), (3, 13));
+        assert_eq!((batch.len(), batch.text_bytes()), (3, 14));
     }
 
     #[test]
     fn texts_can_be_reused() {
-        let mut texts = texts(["GET", "/a", "h", "r", "ua", "1"]);
+        let mut texts = texts(["GET", "/a", "h", "r", "ua", "", "1"]);
         assert_eq!(texts.request_id(), b"1");
         texts.clear();
         assert!(texts.is_empty() && texts.request_id().is_empty());
-        texts.keep([b"", b"/", b"", b"", b"", b"22"]);
+        texts.keep([b"", b"/", b"", b"", b"", b"", b"22"]);
         assert_eq!(texts.request_id(), b"22");
     }
 

@@ -64,7 +64,7 @@ fn rest(entry: &Entry<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b" id=");
     text::word(or_dash(entry.request_id), out);
     out.extend_from_slice(b" tls=");
-    text::word(or_dash(entry.tls.unwrap_or_default().as_bytes()), out);
+    text::word(or_dash(entry.tls), out);
     out.extend_from_slice(b" peer=");
     address(entry.peer, out);
 }

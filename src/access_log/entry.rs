@@ -47,8 +47,8 @@ pub(super) struct Entry<'a> {
     pub peer: Option<IpAddr>,
     /// The client's protocol.
     pub protocol: Protocol,
-    /// The TLS version, if TLS was used.
-    pub tls: Option<&'a str>,
+    /// What was agreed on, if TLS was used.
+    pub tls: &'a [u8],
     /// The method as received.
     pub method: &'a [u8],
     /// The target as received.

@@ -30,7 +30,7 @@ pub(super) fn write(entry: &Entry<'_>, dates: &mut Dates, out: &mut Vec<u8>) {
         (b"user_agent", entry.user_agent),
         (b"host", entry.host),
         (b"id", entry.request_id),
-        (b"tls", entry.tls.unwrap_or_default().as_bytes()),
+        (b"tls", entry.tls),
     ];
     for (name, value) in strings {
         member(name, out);

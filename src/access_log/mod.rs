@@ -10,7 +10,7 @@
 //! 192.0.2.7 - - [21/Nov/2026:13:48:17 +0000] "GET /x HTTP/1.1" 200 123 "referer" "user agent"
 //! host="a.example" route="a.example/x" upstream="app" tried=10.0.0.1:80,10.0.0.2:80 retries=1
 //! up=310 down=123 spliced=0 head=0.000010 queue=0.000000 connect=0.000200 first_byte=0.001000
-//! total=0.001300 end=-- id=- tls=- peer=192.0.2.7
+//! total=0.001300 end=-- id=- tls=TLSv1.3/TLS_AES_256_GCM_SHA384/a.example/full peer=192.0.2.7
 //! ```
 //!
 //! (on one line). An absent value is `-`, a status that was never sent is `000` as in nginx, and a
@@ -54,7 +54,7 @@ mod tests {
     use crate::address::Address;
     use crate::id::{EndpointId, RouteId, UpstreamId};
 
-    fn line(facts: &Facts, texts: [&[u8]; 6], name: &str, format: Format) -> String {
+    fn line(facts: &Facts, texts: [&[u8]; 7], name: &str, format: Format) -> String {
         let first = Address::Tcp(([10, 0, 0, 1], 80).into());
         let second = Address::Unix(name.into());
         let endpoints = Box::new([format.address(&second), format.address(&first)]);
@@ -69,7 +69,7 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    fn parsed(facts: &Facts, texts: [&[u8]; 6], name: &str) -> Value {
+    fn parsed(facts: &Facts, texts: [&[u8]; 7], name: &str) -> Value {
         serde_json::from_str(&line(facts, texts, name, Format::Json)).unwrap()
     }
 
@@ -92,8 +92,8 @@ mod tests {
         ..NOTHING
     };
 
-    const TEXTS: [&[u8]; 6] =
-        [b"GET", b"/x", b"a.example", b"https://b.example/", b"curl/8", b"01JD"];
+    const TEXTS: [&[u8]; 7] =
+        [b"GET", b"/x", b"a.example", b"https://b.example/", b"curl/8", b"", b"01JD"];
 
     fn exchange() -> Facts {
         let mut facts = EXCHANGE;
@@ -129,12 +129,12 @@ mod tests {
     #[test]
     fn an_absent_value_keeps_its_column() {
         assert_eq!(
-            line(&NOTHING, [b""; 6], "/s", Format::Combined),
+            line(&NOTHING, [b""; 7], "/s", Format::Combined),
             "unix: - - [21/Nov/2026:13:48:17 +0000] \"- - HTTP\" 000 0 \"-\" \"-\" host=\"-\" \
              route=\"-\" upstream=\"-\" tried=- retries=0 up=0 down=0 spliced=0 head=- queue=- \
              connect=- first_byte=- total=0.000000 end=-- id=- tls=- peer=unix:\n"
         );
-        let object = parsed(&NOTHING, [b""; 6], "/s");
+        let object = parsed(&NOTHING, [b""; 7], "/s");
         for name in
             ["client", "peer", "method", "target", "host", "status", "route", "id", "tls", "head"]
         {
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn a_client_cannot_forge_a_line_or_a_field() {
         let forged: &[u8] = b"x\r\n6.6.6.6 - - \"GET / HTTP/1.1\" 200\\\" end=CH";
-        let texts = [forged, forged, forged, forged, forged, b"a\" end=CH\n"];
+        let texts = [forged, forged, forged, forged, forged, b"", b"a\" end=CH\n"];
         let combined = line(&NOTHING, texts, "/s", Format::Combined);
         assert_eq!(combined.lines().count(), 1);
         assert_eq!(combined.matches('"').count(), 12);
@@ -202,7 +202,8 @@ mod tests {
                 ..NOTHING
             };
             (0..number % 3).for_each(|_| facts.tried.push(EndpointId::new(0)));
-            let texts = [&method, &target, &host, &referer, &user_agent, name.as_bytes()];
+            let tls = random.bytes();
+            let texts = [&method, &target, &host, &referer, &user_agent, &tls, name.as_bytes()];
             let combined = line(&facts, texts, &name, Format::Combined);
             let json = line(&facts, texts, &name, Format::Json);
             assert!(

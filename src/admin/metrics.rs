@@ -1,8 +1,7 @@
 //! `/metrics`, in the text format of Prometheus.
 //!
-//! Series: some 130, 5 more for each route, 1 for each upstream and each certificate, 12 for
-//! each endpoint. Nothing that a
-//! client sends becomes a label.
+//! Series: some 170, 5 more for each route, 1 for each upstream and each certificate, 12 for
+//! each endpoint. Nothing that a client sends becomes a label.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -14,9 +13,10 @@ use super::machine::Process;
 use super::state::{EndpointState, is_healthy, report};
 use crate::control::state::{ControlSnapshot, ControlState, ServingPhase};
 use crate::log::access_log::AccessLog;
-use crate::metrics::{Counter, EndpointMetrics, Histogram, Metrics};
+use crate::metrics::{Counter, EndpointMetrics, HandshakeMetrics, Histogram, Metrics};
 use crate::plan::Plan;
 use crate::reject::Reject;
+use crate::tls_fault::TlsFault;
 use crate::upstream::Upstream;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::endpoint_set::Availability;
@@ -98,6 +98,8 @@ pub(crate) fn write(control_state: &ControlState) -> String {
         out.one(&format!("evener_{name}"), Type::Counter, help, control_state.sum(counter));
     }
     of_responses(&mut out, control_state);
+    of_handshakes(&mut out, control_state, "client", |all| &all.client_handshakes);
+    of_handshakes(&mut out, control_state, "upstream", |all| &all.upstream_handshakes);
     of_log(&mut out, control_state);
     of_certificates(&mut out, &facts.plan);
     let names = names(&facts.plan);
@@ -156,6 +158,34 @@ fn of_balancer(out: &mut Exposition, control_state: &ControlState, facts: &Contr
     ];
     for (name, help, value) in rows {
         out.one(&format!("evener_{name}"), Type::Gauge, help, value);
+    }
+}
+
+/// Handshakes of one side, by its name in the metrics.
+fn of_handshakes(
+    out: &mut Exposition,
+    control_state: &ControlState,
+    side: &str,
+    of: fn(&Metrics) -> &HandshakeMetrics,
+) {
+    let sum = |counter: &dyn Fn(&HandshakeMetrics) -> u64| {
+        control_state.metrics.iter().map(|worker| counter(of(worker))).sum::<u64>()
+    };
+    let (full, resumed) = (sum(&|all| all.full.get()), sum(&|all| all.resumed.get()));
+    let tls12 = sum(&|all| all.tls12.get());
+    let name = format!("evener_{side}_handshakes_total");
+    out.family(&name, Type::Counter, "TLS handshakes, full or resumed.");
+    out.sample(&name, &[("kind", "full")], full);
+    out.sample(&name, &[("kind", "resumed")], resumed);
+    let name = format!("evener_{side}_handshakes_by_version_total");
+    out.family(&name, Type::Counter, "TLS handshakes, by the version agreed on.");
+    out.sample(&name, &[("version", "1.2")], tls12);
+    out.sample(&name, &[("version", "1.3")], (full + resumed).saturating_sub(tls12));
+    let name = format!("evener_{side}_handshakes_failed_total");
+    out.family(&name, Type::Counter, "TLS handshakes that failed, by reason.");
+    for fault in TlsFault::ALL {
+        let failed = sum(&|all| all.failed[fault.index()].get());
+        out.sample(&name, &[("reason", fault.name())], failed);
     }
 }
 

@@ -13,6 +13,7 @@ use super::message::edits::{EditName, Edits, Value};
 use super::message::field::Name;
 use super::message::forwarded;
 use super::message::head::{Fields, Method, RequestHead, ResponseHead, Storage, Version};
+use super::message::hop::Hop;
 use super::oracle::{self, Answered, Seen, Then};
 use crate::buffer::Buffer;
 use crate::reject::Reject;
@@ -304,7 +305,7 @@ fn write_request(head: &RequestHead<'_, '_>, framing: Framing) -> Vec<u8> {
     let connection =
         if offered && !framing.has_body() { Connection::Upgrade } else { Connection::Implied };
     let mut edits = Edits::new();
-    forwarded::edit(&mut edits, head, Some([192, 0, 2, 7].into()), is_trusted(head));
+    forwarded::edit(&mut edits, head, Hop::SAMPLE, is_trusted(head));
     if head.authority.is_empty() && !head.fields.has(Name::Host) {
         edits.set_host(b"here");
     }

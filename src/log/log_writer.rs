@@ -118,7 +118,7 @@ mod tests {
     /// Logs a request for this target.
     fn log(sink: &Sink, target: &str) {
         let mut texts = Texts::default();
-        texts.keep([b"GET", target.as_bytes(), b"", b"", b"", b""]);
+        texts.keep([b"GET", target.as_bytes(), b"", b"", b"", b"", b""]);
         sink.push(&NOTHING, &texts, &Arc::default());
     }
 

@@ -23,6 +23,15 @@ pub enum Stream {
     Tls(Box<TlsStream>),
 }
 
+/// Whether a connection can be handed over to another process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mobility {
+    /// As its descriptor.
+    Moves,
+    /// A TLS session is more than its descriptor: it ends here.
+    Stays,
+}
+
 impl From<Socket> for Stream {
     fn from(socket: Socket) -> Self {
         Self::Plain(socket)
@@ -61,8 +70,11 @@ impl Stream {
     }
 
     /// Whether it can go on in another process.
-    pub fn is_tls(&self) -> bool {
-        matches!(self, Self::Tls(_))
+    pub fn mobility(&self) -> Mobility {
+        match self {
+            Self::Plain(_) => Mobility::Moves,
+            Self::Tls(_) => Mobility::Stays,
+        }
     }
 
     fn read_half(&self) -> ReadHalf<'_> {
@@ -229,6 +241,14 @@ impl WriteHalf<'_> {
         match self {
             Self::Plain(socket) => socket.poll_write(cx, bytes),
             Self::Tls(stream) => stream.poll_write(cx, bytes),
+        }
+    }
+
+    /// As [`Stream::mobility`].
+    pub fn mobility(&self) -> Mobility {
+        match self {
+            Self::Plain(_) => Mobility::Moves,
+            Self::Tls(_) => Mobility::Stays,
         }
     }
 

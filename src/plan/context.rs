@@ -19,6 +19,8 @@ use crate::metrics::{EndpointMetrics, Metrics, RouteMetrics};
 use crate::net::deadline::Epoch;
 use crate::net::listen::Peer;
 use crate::net::pool::{Ending, Lease, Pool};
+use crate::net::stream::Mobility;
+use crate::net::tls::handshake::HandshakeTurns;
 use crate::net::wall_clock::since_1970;
 use crate::upstream::Upstream;
 use crate::upstream::endpoint::{Endpoint, EndpointRecord};
@@ -98,6 +100,8 @@ pub struct WorkerContext {
     date: Rc<Cell<HttpDate>>,
     worker: usize,
     epoch: Epoch,
+    /// The handshakes of its clients.
+    pub handshake_turns: Rc<HandshakeTurns>,
 }
 
 impl WorkerContext {
@@ -113,7 +117,8 @@ impl WorkerContext {
         let shares = plan.upstreams.iter().map(share).collect();
         let log = access_logger.map(|access_logger| Rc::new(plan.log(access_logger)));
         let date = Rc::new(Cell::new(HttpDate::of(0)));
-        Rc::new(Self { shares, metrics, log, drain: Drain::new(), date, worker, epoch, plan })
+        let (drain, handshake_turns) = (Drain::new(), Rc::default());
+        Rc::new(Self { plan, metrics, drain, log, shares, date, worker, epoch, handshake_turns })
     }
 
     /// The same under another plan. Upstreams that are the very same stay as they are; endpoints that
@@ -144,8 +149,8 @@ impl WorkerContext {
         let (metrics, drain) = (Arc::clone(&self.metrics), Rc::clone(&self.drain));
         let log = self.log.as_ref().map(|log| plan.log_after(&self.plan, log));
         let (worker, epoch) = (self.worker, self.epoch);
-        let date = Rc::clone(&self.date);
-        Rc::new(Self { plan, metrics, drain, log, shares, date, worker, epoch })
+        let (date, handshake_turns) = (Rc::clone(&self.date), Rc::clone(&self.handshake_turns));
+        Rc::new(Self { plan, metrics, drain, log, shares, date, worker, epoch, handshake_turns })
     }
 
     /// What Date says: the second it was when this was last updated.
@@ -163,9 +168,14 @@ impl WorkerContext {
         self.epoch.tick(at)
     }
 
-    /// Whether answers should say `Connection: close`.
-    pub fn is_draining(&self) -> bool {
-        matches!(self.drain.phase(), DrainPhase::Draining | DrainPhase::Closing)
+    /// Whether answers over this connection should say `Connection: close`: if this process is to end,
+    /// and the connection cannot go on in another one.
+    pub fn is_last_answer(&self, can_move: Mobility) -> bool {
+        match self.drain.phase() {
+            DrainPhase::Serving => false,
+            DrainPhase::Leaving => can_move == Mobility::Stays,
+            DrainPhase::Draining | DrainPhase::Closing => true,
+        }
     }
 
     /// Whether connections of this client are counted: those of a trusted proxy are not.

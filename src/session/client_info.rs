@@ -5,10 +5,13 @@ use std::pin::pin;
 use super::accepted::{Accepted, read_opening};
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Stage};
+use crate::http::message::hop::{ClientScheme, Hop};
 use crate::net::deadline::Timer;
 use crate::net::hand_off::HandedOff;
 use crate::net::listen::Peer;
 use crate::net::stream::Stream;
+use crate::net::tls::client_certificate::ClientCertificate;
+use crate::net::tls::info::TlsInfo;
 use crate::plan::listener::Listener;
 use crate::plan::trusted::Trusted;
 use crate::proxy_protocol::{self, Header};
@@ -19,8 +22,15 @@ use crate::reject::Reject;
 pub struct ClientInfo {
     /// The client's address: its own, or what a proxy in front says it is.
     pub client: Peer,
-    /// What that proxy said; boxed, since most clients come by themselves.
-    announced: Option<Box<Announced>>,
+    /// What else is known; boxed, since of most clients nothing is.
+    more: Option<Box<More>>,
+}
+
+/// What a proxy in front said, and what was agreed on with a client that speaks TLS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct More {
+    announced: Option<Announced>,
+    tls: Option<TlsInfo>,
 }
 
 /// What a proxy in front said.
@@ -33,7 +43,7 @@ struct Announced {
 impl ClientInfo {
     /// The peer that opened the connection.
     pub fn direct(peer: Peer) -> Self {
-        Self { client: peer, announced: None }
+        Self { client: peer, more: None }
     }
 
     /// Whom a header names that `peer` has sent, if it has sent one.
@@ -43,22 +53,50 @@ impl ClientInfo {
             Header::Proxied { source, .. } => Some(source.ip().to_canonical()),
             Header::Local => peer,
         };
-        Self { client, announced: Some(Box::new(Announced { proxy: peer, header })) }
+        let announced = Some(Announced { proxy: peer, header });
+        Self { client, more: Some(Box::new(More { announced, tls: None })) }
+    }
+
+    /// The same over TLS.
+    #[must_use]
+    pub fn over_tls(mut self, info: TlsInfo) -> Self {
+        self.more.get_or_insert_default().tls = Some(info);
+        self
+    }
+
+    /// What was agreed on, if it speaks TLS.
+    pub fn tls(&self) -> Option<&TlsInfo> {
+        self.more.as_ref()?.tls.as_ref()
+    }
+
+    /// The certificate it has shown, if it did.
+    pub fn certificate(&self) -> Option<&ClientCertificate> {
+        self.tls()?.client.as_ref()
+    }
+
+    /// The hop its requests take to get here.
+    pub fn hop(&self) -> Hop {
+        let scheme = if self.tls().is_some() { ClientScheme::Https } else { ClientScheme::Http };
+        Hop { client: self.client, scheme }
+    }
+
+    fn announcement(&self) -> Option<&Announced> {
+        self.more.as_ref()?.announced.as_ref()
     }
 
     /// Whether a proxy has said who it is.
     pub fn is_announced(&self) -> bool {
-        self.announced.is_some()
+        self.announcement().is_some()
     }
 
     /// The address of the connection itself.
     pub fn peer(&self) -> Peer {
-        self.announced.as_ref().map_or(self.client, |announced| announced.proxy)
+        self.announcement().map_or(self.client, |announced| announced.proxy)
     }
 
     /// What another process needs to know of it.
     pub fn handed_off(&self, listener: &Listener, is_answered: bool) -> HandedOff {
-        let header = self.announced.as_ref().map(|announced| announced.header);
+        let header = self.announcement().map(|announced| announced.header);
         HandedOff::Client { listener: listener.id, peer: self.peer(), header, is_answered }
     }
 
@@ -91,12 +129,12 @@ impl ClientInfo {
     /// is: the proxy that vouches for the header does not vouch for its fields.
     pub fn is_trusted(&self, trusted: &Trusted) -> bool {
         let is_local = |announced: &Announced| announced.header == Header::Local;
-        !self.announced.as_deref().is_some_and(is_local) && trusted.contains(self.client)
+        !self.announcement().is_some_and(is_local) && trusted.contains(self.client)
     }
 
     /// What is said of it to an endpoint that wants to be told.
     pub fn header(&self, stream: &Stream) -> Header {
-        match (&self.announced, stream.addresses()) {
+        match (self.announcement(), stream.addresses()) {
             (Some(announced), _) => announced.header,
             (None, Some((source, destination))) => Header::Proxied { source, destination },
             (None, None) => Header::Local,

@@ -180,7 +180,8 @@ async fn answer(
             request_log.took(count as u64);
         }
     }
-    let stays = request.body.has_ended() && request.traits.persists && !context.is_draining();
+    let is_last = context.is_last_answer(client.stream.mobility());
+    let stays = request.body.has_ended() && request.traits.persists && !is_last;
     let connection = match request.traits.version {
         _ if !stays => Connection::Close,
         Version::Http10 => Connection::KeepAlive,

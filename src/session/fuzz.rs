@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::client_info::ClientInfo;
-use super::h1;
+use super::request;
 use super::request_log::RequestTiming;
 use super::simulation::{CLIENT, Exchanged, HALF_CLOSE, Outcome, Script, simulate};
 use crate::buffer::Buffer;
@@ -112,7 +112,7 @@ fn believe(bytes: &[u8], context: &Rc<WorkerContext>) -> Vec<Believed> {
         let local = || "localhost".to_owned();
         let timing = RequestTiming::begin(context, &client_info);
         let whole = (&mut input, length);
-        let Ok(mut request) = h1::prepare(whole, &client_info, local, context, timing) else {
+        let Ok(mut request) = request::prepare(whole, &client_info, local, context, timing) else {
             return all;
         };
         let (written, mut body) = (request.outgoing.filled().to_vec(), Vec::new());

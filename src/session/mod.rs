@@ -12,10 +12,12 @@ pub mod h1;
 pub mod hello;
 pub mod presence;
 pub mod record;
+pub mod request;
 pub mod request_log;
 #[cfg(any(test, fuzzing))]
 pub mod simulation;
 pub mod tcp;
+pub mod tls;
 pub mod transfer;
 pub mod transfer_state;
 pub mod tunnel;
@@ -102,8 +104,10 @@ async fn serve_otherwise(mut accepted: Accepted, kind: ListenerKind, relay: Opti
         return accepted.stream.set_reset_on_close(true);
     }
     if transport == Transport::Tls {
-        // TLS is not terminated yet: nothing that is sent here may be taken for plain text.
-        return accepted.stream.set_reset_on_close(true);
+        // Boxed: a client that rests afterwards does not keep the room for it.
+        let shaken = Box::pin(tls::accept(accepted, client_info, early)).await;
+        let Some((accepted, client_info)) = shaken else { return };
+        return h1::serve(accepted, client_info, Buffer::new(), Wait::First).await;
     }
     match relay {
         None => h1::serve(accepted, client_info, early, Wait::First).await,

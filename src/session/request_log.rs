@@ -17,6 +17,7 @@ use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::log::access_logger::Log;
 use crate::metrics::Metrics;
 use crate::net::listen::Peer;
+use crate::net::tls::info::TlsInfo;
 use crate::plan::context::WorkerContext;
 use crate::relay::copy::Meter;
 use crate::termination::{Ender, ExchangePhase, Termination};
@@ -31,6 +32,8 @@ const ODD_LINE_BYTES_MAX: usize = 1024;
 pub struct RequestLog {
     /// That of the plan it began under, which has the names.
     log: Rc<Log>,
+    /// What was agreed on, if the client speaks TLS.
+    tls: Option<Box<str>>,
     began: Instant,
     texts: Texts,
     facts: RefCell<Facts>,
@@ -66,6 +69,7 @@ impl RequestLog {
         let access_logger = &log.access_logger;
         Some(Box::new(Self {
             log: Rc::clone(log),
+            tls: None,
             began,
             texts: access_logger.spare(),
             facts: RefCell::new(Facts::new(
@@ -80,6 +84,11 @@ impl RequestLog {
             termination: Cell::new(None),
             fate: Fate::Written,
         }))
+    }
+
+    /// Its client speaks TLS.
+    fn over_tls(&mut self, info: &TlsInfo) {
+        self.tls = Some(info.log_text().into());
     }
 
     /// Nothing has happened that is worth a line.
@@ -114,7 +123,8 @@ impl RequestLog {
         let id = theirs.unwrap_or(&made);
         let target = head.path_and_query();
         let (method, target) = (head.method.as_bytes(), target.as_bytes());
-        self.texts.keep([method, target, head.authority, referer, user_agent, id]);
+        let tls = self.tls.as_deref().unwrap_or_default().as_bytes();
+        self.texts.keep([method, target, head.authority, referer, user_agent, tls, id]);
     }
 
     /// Keeps the first line of what could not be read as a head, as far as there are words in it.
@@ -133,7 +143,8 @@ impl RequestLog {
             Some(b"HTTP/1.0") => Protocol::Http10,
             _ => Protocol::Http,
         };
-        self.texts.keep([method, target, b"", b"", b"", b""]);
+        let tls = self.tls.as_deref().unwrap_or_default().as_bytes();
+        self.texts.keep([method, target, b"", b"", b"", tls, b""]);
     }
 
     /// What X-Request-Id is to say.
@@ -259,7 +270,10 @@ impl RequestTiming {
     pub fn begin(context: &WorkerContext, client_info: &ClientInfo) -> Self {
         let began = Instant::now();
         let addresses = (client_info.client, client_info.peer());
-        let request_log = RequestLog::begin(context, addresses, Protocol::Http, began);
+        let mut request_log = RequestLog::begin(context, addresses, Protocol::Http, began);
+        if let (Some(request_log), Some(info)) = (&mut request_log, client_info.tls()) {
+            request_log.over_tls(info);
+        }
         Self { began, ready: began, request_log }
     }
 

@@ -218,7 +218,8 @@ impl Transfer<'_> {
             let is_sent = self.both.upload() == UploadState::Done;
             // An answer that comes while the request is still being sent may mean that the client
             // never sends the rest of it.
-            let persists = traits.persists && is_sent && !self.context.is_draining();
+            let is_last = self.context.is_last_answer(self.client_write.mobility());
+            let persists = traits.persists && is_sent && !is_last;
             let traits = RequestTraits { persists, ..traits };
             let rules = AnswerRules::of(self.context);
             self.out.clear();

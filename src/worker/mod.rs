@@ -18,7 +18,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::buffer::Buffer;
-use crate::drain::{Drain, DrainPhase};
+use crate::drain::{Drain, DrainPhase, IDLE_GRACE};
 use crate::id::ListenerId;
 use crate::log::access_logger::AccessLogger;
 use crate::metrics::Metrics;
@@ -39,10 +39,6 @@ use crate::session::client_info::ClientInfo;
 use crate::session::h1::{self, Wait};
 use acceptor::{AcceptTask, Acceptor};
 use command::{ListenerHandle, PlanChange, WorkerCommand};
-
-/// How long a drain keeps idle connections open, so that a request already on its way is still answered,
-/// with `Connection: close`.
-const IDLE_GRACE: Duration = Duration::from_secs(1);
 
 /// How often idle upstream connections are swept, and Date is updated.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);

@@ -10,6 +10,7 @@ use crate::http::message::edits::Edits;
 use crate::http::message::field::STEPS;
 use crate::http::message::forwarded;
 use crate::http::message::head::{FIELDS_CEILING, Method, Storage};
+use crate::http::message::hop::Hop;
 
 const LIMITS: Limits = Limits { head_bytes_max: 64 * 1024, fields_max: FIELDS_CEILING };
 
@@ -57,7 +58,7 @@ fn of_request(fields: &str) -> usize {
     let options = Options::of(&head.fields);
     let upgrades = persistence::names_protocol(&head.fields, options, head.version);
     let (mut edits, mut out) = (Edits::new(), Buffer::new());
-    forwarded::edit(&mut edits, &head, Some([192, 0, 2, 7].into()), true);
+    forwarded::edit(&mut edits, &head, Hop::SAMPLE, true);
     let connection = if upgrades { Connection::Upgrade } else { Connection::Implied };
     encode::request(&head, Options::of(&head.fields), &edits, framing, connection, &mut out)
         .unwrap();

@@ -8,6 +8,7 @@ use std::fmt::{self, Write};
 use std::net::IpAddr;
 
 use super::field::{self, Name};
+use super::hop::Hop;
 use crate::decimal::ipv4;
 
 /// Edits that need no allocation: more than a proxy makes by itself.
@@ -37,6 +38,10 @@ impl EditName<'static> {
     pub const X_FORWARDED_PREFIX: Self = Self::known("X-Forwarded-Prefix", Name::ForwardedOther);
     /// X-Real-IP.
     pub const X_REAL_IP: Self = Self::known("X-Real-IP", Name::ForwardedOther);
+    /// X-Client-Cert-Subject.
+    pub const X_CLIENT_CERT_SUBJECT: Self = Self::known("X-Client-Cert-Subject", Name::ClientCert);
+    /// X-Client-Cert-SHA256.
+    pub const X_CLIENT_CERT_SHA256: Self = Self::known("X-Client-Cert-SHA256", Name::ClientCert);
     /// Max-Forwards.
     pub const MAX_FORWARDS: Self = Self::known("Max-Forwards", Name::MaxForwards);
     /// X-Request-Id.
@@ -89,7 +94,7 @@ enum Content<'a> {
     Nothing,
     Text(&'a [u8]),
     Address(IpAddr),
-    Element(Option<IpAddr>, &'a [u8]),
+    Element(Hop, &'a [u8]),
 }
 
 impl<'a> Value<'a> {
@@ -113,10 +118,11 @@ impl<'a> Value<'a> {
         Self(Content::Address(address.to_canonical()))
     }
 
-    /// The element of Forwarded (RFC 7239 §4) of a hop over plain HTTP: from this client, which has an
-    /// address or is unknown, for this authority ([`super::authority::is_authority`]), if there is one.
-    pub fn forwarded(client: Option<IpAddr>, authority: &'a [u8]) -> Self {
-        Self(Content::Element(client.map(|client| client.to_canonical()), authority))
+    /// The element of Forwarded (RFC 7239 §4) of a hop for this authority
+    /// ([`super::authority::is_authority`]), if there is one. A client without an address is unknown.
+    pub fn forwarded(hop: Hop, authority: &'a [u8]) -> Self {
+        let client = hop.client.map(|client| client.to_canonical());
+        Self(Content::Element(Hop { client, ..hop }, authority))
     }
 
     /// What it says, if it is a text.
@@ -131,7 +137,7 @@ impl<'a> Value<'a> {
             Content::Nothing => {}
             Content::Text(text) => part(text),
             Content::Address(address) => write_address(address, &mut part),
-            Content::Element(client, authority) => write_element(client, authority, &mut part),
+            Content::Element(hop, authority) => write_element(hop, authority, &mut part),
         }
     }
 }
@@ -146,9 +152,9 @@ fn write_address(address: IpAddr, part: &mut impl FnMut(&[u8])) {
     }
 }
 
-fn write_element(client: Option<IpAddr>, authority: &[u8], part: &mut impl FnMut(&[u8])) {
+fn write_element(hop: Hop, authority: &[u8], part: &mut impl FnMut(&[u8])) {
     part(b"for=");
-    match client {
+    match hop.client {
         None => part(b"unknown"),
         Some(IpAddr::V4(address)) => part(&ipv4(address)),
         // RFC 7239 §6: in brackets, and so in quotes.
@@ -158,7 +164,8 @@ fn write_element(client: Option<IpAddr>, authority: &[u8], part: &mut impl FnMut
             part(b"]\"");
         }
     }
-    part(b";proto=http");
+    part(b";proto=");
+    part(hop.scheme.name().as_bytes());
     if authority.is_empty() {
         return;
     }
@@ -325,6 +332,7 @@ impl<'a> Edits<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::message::hop::ClientScheme;
 
     fn name(text: &str) -> EditName<'_> {
         EditName::new(text).unwrap()
@@ -352,6 +360,8 @@ mod tests {
             EditName::X_FORWARDED_PREFIX,
             EditName::X_REAL_IP,
             EditName::X_REQUEST_ID,
+            EditName::X_CLIENT_CERT_SUBJECT,
+            EditName::X_CLIENT_CERT_SHA256,
         ] {
             assert_eq!(EditName::new(known.text), Some(known));
         }
@@ -405,7 +415,10 @@ mod tests {
             ("unix", "a", "for=unknown;proto=http;host=a"),
         ];
         for (client, authority, element) in rows {
-            let value = Value::forwarded(client.parse().ok(), authority.as_bytes());
+            let value = Value::forwarded(
+                Hop { client: client.parse().ok(), scheme: ClientScheme::Http },
+                authority.as_bytes(),
+            );
             assert_eq!(said(value), element);
         }
     }

@@ -30,6 +30,8 @@ pub enum Name {
     Forwarded,
     /// Anything else by which a proxy speaks of a client: X-Real-IP, X-Forwarded-*.
     ForwardedOther,
+    /// What a proxy says of the certificate of a client: X-Client-Cert-*.
+    ClientCert,
     /// How many more hops a request may take (RFC 9110 §7.6.2).
     MaxForwards,
     /// When the message was made (RFC 9110 §6.6.1).
@@ -53,7 +55,10 @@ impl Name {
 
     /// Whether there is just one name that means this.
     pub(super) const fn is_one_name(self) -> bool {
-        !matches!(self, Self::HopByHop | Self::ForwardedOther | Self::Alias | Self::Other)
+        !matches!(
+            self,
+            Self::HopByHop | Self::ForwardedOther | Self::ClientCert | Self::Alias | Self::Other
+        )
     }
 
     /// Recognises a name, whatever its case.
@@ -81,6 +86,7 @@ impl Name {
             17 if is("transfer-encoding") => Self::TransferEncoding,
             17 if is("x-forwarded-proto") => Self::ForwardedProto,
             13.. if name[..12].eq_ignore_ascii_case(b"x-forwarded-") => Self::ForwardedOther,
+            15.. if name[..14].eq_ignore_ascii_case(b"x-client-cert-") => Self::ClientCert,
             _ if name.contains(&b'_') => Self::of_alias(name),
             _ => Self::Other,
         }

@@ -1,11 +1,10 @@
 //! What an endpoint is told of the client and of earlier hops: X-Forwarded-* and
 //! Forwarded.
 
-use std::net::IpAddr;
-
 use super::edits::{EditName, Edits, Value};
 use super::field::Name;
 use super::head::RequestHead;
+use super::hop::Hop;
 
 /// What only a client that is trusted may say.
 const OF_EARLIER_HOPS: [Name; 5] = [
@@ -16,16 +15,12 @@ const OF_EARLIER_HOPS: [Name; 5] = [
     Name::ForwardedOther,
 ];
 
-/// Adds what the endpoint is told of a request from `client`, whose address there is unless it came
-/// over a unix socket. What a trusted client says of earlier hops is kept and added to; what others
-/// say of them is left out.
-pub fn edit<'a>(
-    edits: &mut Edits<'a>,
-    head: &RequestHead<'_, 'a>,
-    client: Option<IpAddr>,
-    trusted: bool,
-) {
-    let address = client.map(Value::address);
+/// Adds what the endpoint is told of a request that came by `hop`. What a trusted client says of earlier
+/// hops is kept and added to; what others say of them is left out. What anybody says of certificates of
+/// clients is: we say that ourselves.
+pub fn edit<'a>(edits: &mut Edits<'a>, head: &RequestHead<'_, 'a>, hop: Hop, trusted: bool) {
+    edits.withhold(Name::ClientCert);
+    let address = hop.client.map(Value::address);
     let says = |name: Name| trusted && head.fields.has(name);
     if trusted {
         edits.append(EditName::X_FORWARDED_FOR, address.unwrap_or(Value::NOTHING));
@@ -39,10 +34,10 @@ pub fn edit<'a>(
     }
     // Most endpoints read X-Forwarded-*: Forwarded goes on where there is some.
     if says(Name::Forwarded) {
-        edits.append(EditName::FORWARDED, Value::forwarded(client, head.authority));
+        edits.append(EditName::FORWARDED, Value::forwarded(hop, head.authority));
     }
     if !says(Name::ForwardedProto) {
-        edits.set(EditName::X_FORWARDED_PROTO, Value::checked(b"http"));
+        edits.set(EditName::X_FORWARDED_PROTO, Value::checked(hop.scheme.name().as_bytes()));
     }
     if !says(Name::ForwardedHost) && !head.authority.is_empty() {
         edits.set(EditName::X_FORWARDED_HOST, Value::checked(head.authority));
@@ -59,6 +54,7 @@ mod tests {
     use crate::http::h1::persistence::Options;
     use crate::http::h1::scan::Limits;
     use crate::http::message::head::Storage;
+    use crate::http::message::hop::ClientScheme;
 
     const CLIENT: &str = "192.0.2.7";
 
@@ -69,7 +65,8 @@ mod tests {
         let mut storage = Storage::new();
         let head = parse::request(bytes.as_bytes(), &limits, &mut storage).unwrap();
         let (mut edits, mut out) = (Edits::new(), Buffer::new());
-        edit(&mut edits, &head, client.parse().ok(), trusted);
+        let hop = Hop { client: client.parse().ok(), scheme: ClientScheme::Http };
+        edit(&mut edits, &head, hop, trusted);
         encode::request(
             &head,
             Options::of(&head.fields),

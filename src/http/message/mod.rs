@@ -8,6 +8,7 @@ pub mod field;
 pub mod forwarded;
 pub mod forwarded_for;
 pub mod head;
+pub mod hop;
 pub mod max_forwards;
 pub mod redirect;
 pub mod via;

@@ -5,17 +5,23 @@ use std::io;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, Error, ServerConfig};
+use rustls::{ClientConfig, CommonState, Error, ServerConfig};
 use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 
+use super::client_certificate::ClientCertificate;
 use super::failure::fault_of;
 use super::info::TlsInfo;
 use super::session::{Readable, TlsSession};
 use super::stream::TlsStream;
 use crate::buffer::Buffer;
 use crate::net::socket::Socket;
+use crate::reject::Reject;
 use crate::tls_fault::TlsFault;
+use crate::tls_hello::{HelloReader, Opening};
+
+/// The bytes before the content of a record (RFC 8446 §5.1): less tells nothing.
+const RECORD_HEADER_BYTES: usize = 5;
 
 /// Whose turn it is on a worker to do what a handshake costs: tens of microseconds, milliseconds with
 /// RSA. There is one step for each round of the worker's loop, so that a flood of handshakes does not
@@ -71,13 +77,52 @@ pub async fn accept(
     };
     let stream = TlsStream::new(socket, session);
     stream.keep(early);
-    match shake(&stream, Some(turns)).await {
-        Ok(()) => {
-            let info = TlsInfo::of(stream.session().agreed(), None);
+    let shaken = async {
+        let server_name = read_hello(&stream).await?;
+        shake(&stream, Some(turns)).await?;
+        Ok(server_name)
+    };
+    match shaken.await {
+        Ok(server_name) => {
+            let info = client_info(stream.session().agreed(), server_name);
             Ok((stream, info))
         }
         Err(error) => Err(Refused { error, stream: Some(stream) }),
     }
+}
+
+/// Receives the first message, and returns the name in it. rustls gets it once it is whole: what drips
+/// costs nothing more until then.
+async fn read_hello(stream: &TlsStream) -> Result<Option<Box<str>>, HandshakeError> {
+    let mut reader = HelloReader::default();
+    loop {
+        match reader.read(stream.session().partial()) {
+            Ok(Some(Opening::Hello(hello))) => {
+                return Ok(hello.server_name.map(|name| name.as_str().into()));
+            }
+            Ok(Some(Opening::NotTls)) if is_http(stream.session().partial()) => {
+                return Err(HandshakeError::Failed(TlsFault::PlainHttp, None));
+            }
+            Err(Reject::ClientHelloTooLarge) => {
+                return Err(HandshakeError::Failed(TlsFault::Misbehaved, None));
+            }
+            // rustls finds the words for the client, if there are any.
+            Ok(Some(Opening::NotTls))
+                if stream.session().partial().len() >= RECORD_HEADER_BYTES =>
+            {
+                return Ok(None);
+            }
+            Err(_) => return Ok(None),
+            Ok(_) => {}
+        }
+        gather(stream).await?;
+    }
+}
+
+fn client_info(agreed: &CommonState, server_name: Option<Box<str>>) -> TlsInfo {
+    let shown = agreed.peer_certificates().and_then(<[_]>::first);
+    let client = shown.and_then(ClientCertificate::read);
+    TlsInfo { server_name, client, ..TlsInfo::of(agreed) }
 }
 
 /// Shakes hands with a server that is to show that it is `name`.
@@ -89,7 +134,7 @@ pub async fn connect(
     let stream = TlsStream::new(socket, TlsSession::client(config, name)?);
     match shake(&stream, None).await {
         Ok(()) => {
-            let info = TlsInfo::of(stream.session().agreed(), None);
+            let info = TlsInfo::of(stream.session().agreed());
             Ok((stream, info))
         }
         Err(error) => Err(error),
@@ -111,10 +156,7 @@ async fn shake(stream: &TlsStream, turns: Option<&HandshakeTurns>) -> Result<(),
             return Ok(());
         }
         if !std::mem::take(&mut has_come) {
-            poll_fn(|cx| stream.poll_gather(cx)).await.map_err(HandshakeError::Broken)?;
-        }
-        if is_http(&stream.session()) {
-            return Err(HandshakeError::Failed(TlsFault::PlainHttp, None));
+            gather(stream).await?;
         }
         match turns {
             Some(turns) => turns.take(|| stream.proceed()).await,
@@ -131,8 +173,15 @@ impl From<Error> for HandshakeError {
 
 /// Whether what has come is a request in plain text: it begins with the letters of a method. A record of
 /// TLS begins with a byte that is no letter (RFC 8446 §5.1).
-fn is_http(session: &TlsSession) -> bool {
-    let bytes = session.partial();
-    let has_begun = session.agreed().protocol_version().is_some();
-    !has_begun && bytes.len() >= 5 && bytes[..3].iter().all(u8::is_ascii_uppercase)
+fn is_http(bytes: &[u8]) -> bool {
+    bytes.len() >= RECORD_HEADER_BYTES && bytes[..3].iter().all(u8::is_ascii_uppercase)
+}
+
+/// Receives more; the end of the connection is an error.
+async fn gather(stream: &TlsStream) -> Result<(), HandshakeError> {
+    poll_fn(|cx| stream.poll_gather(cx)).await.map_err(HandshakeError::Broken)?;
+    match stream.session().peek() {
+        Readable::Truncated => Err(HandshakeError::Failed(TlsFault::Closed, None)),
+        _ => Ok(()),
+    }
 }

@@ -2,6 +2,8 @@
 
 use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 
+use super::client_certificate::ClientCertificate;
+
 /// What was agreed on in a handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsInfo {
@@ -13,6 +15,8 @@ pub struct TlsInfo {
     pub resumption: Resumption,
     /// The name the client asked for (SNI), in lower case.
     pub server_name: Option<Box<str>>,
+    /// What the client has shown, if it was asked to and did.
+    pub client: Option<ClientCertificate>,
 }
 
 /// A version of TLS that is spoken here.
@@ -45,17 +49,34 @@ impl TlsVersion {
 
 impl TlsInfo {
     /// Of a session whose handshake is done.
-    pub fn of(agreed: &CommonState, server_name: Option<Box<str>>) -> Self {
+    pub fn of(agreed: &CommonState) -> Self {
         let version = match agreed.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
             _ => TlsVersion::Tls13,
         };
         let suite = agreed.negotiated_cipher_suite().map(|suite| suite.suite());
-        let cipher = suite.and_then(|suite| suite.as_str()).unwrap_or("-");
+        let cipher = match suite.and_then(|suite| suite.as_str()).unwrap_or("-") {
+            // rustls has names of its own for these.
+            "TLS13_AES_256_GCM_SHA384" => "TLS_AES_256_GCM_SHA384",
+            "TLS13_AES_128_GCM_SHA256" => "TLS_AES_128_GCM_SHA256",
+            "TLS13_CHACHA20_POLY1305_SHA256" => "TLS_CHACHA20_POLY1305_SHA256",
+            name => name,
+        };
         let resumption = match agreed.handshake_kind() {
             Some(HandshakeKind::Resumed) => Resumption::Resumed,
             _ => Resumption::Full,
         };
-        Self { version, cipher, resumption, server_name }
+        Self { version, cipher, resumption, server_name: None, client: None }
+    }
+
+    /// As the access log has it: version, cipher, the name that was asked for or `-`, and whether the
+    /// session took up an earlier one.
+    pub fn log_text(&self) -> String {
+        let name = self.server_name.as_deref().unwrap_or("-");
+        let kind = match self.resumption {
+            Resumption::Full => "full",
+            Resumption::Resumed => "resumed",
+        };
+        format!("{}/{}/{name}/{kind}", self.version.name(), self.cipher)
     }
 }

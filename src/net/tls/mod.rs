@@ -4,6 +4,7 @@
 pub mod certificate;
 pub mod certificates;
 pub mod client;
+pub mod client_certificate;
 pub mod failure;
 pub mod handshake;
 pub mod info;

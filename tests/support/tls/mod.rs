@@ -15,9 +15,11 @@
 mod authority;
 mod client;
 mod origin;
+mod proxy;
 mod stream;
 
 pub use authority::{Authority, Files, Identity, Validity};
 pub use client::{TlsClient, TlsOptions};
 pub use origin::{TlsConn, TlsOrigin, TlsServer};
+pub use proxy::TlsProxy;
 pub use stream::{Handshake, TlsStream};

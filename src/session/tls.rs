@@ -1,0 +1,184 @@
+//! The TLS handshake with a client, before anything else is read from it.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use rustls::ServerConfig;
+use tokio::time::Instant;
+
+use super::accepted::Accepted;
+use super::client::linger;
+use super::client_info::ClientInfo;
+use super::request_log::RequestTiming;
+use crate::buffer::Buffer;
+use crate::drain::{DrainPhase, SessionGuard};
+use crate::fault::{Fault, Kind, Stage};
+use crate::http::h1::encode::Connection;
+use crate::http::h1::reply::Reply;
+use crate::http::message::head::Method;
+use crate::log::once_per_second::OncePerSecond;
+use crate::net::deadline::{Activity, Elapsed, Timer};
+use crate::net::socket::Socket;
+use crate::net::stream::{ReadHalf, Stream, WriteHalf};
+use crate::net::tls::handshake::{self, HandshakeError, HandshakeTurns, Refused};
+use crate::net::tls::info::{Resumption, TlsInfo, TlsVersion};
+use crate::net::tls::stream::TlsStream;
+use crate::net::wall_clock::since_1970;
+use crate::plan::context::WorkerContext;
+use crate::relay::copy::Meter;
+use crate::tls_fault::TlsFault;
+
+static WARNINGS: OncePerSecond = OncePerSecond::new();
+
+/// Shakes hands with the client of a connection that has been accepted, and then knows more of it.
+/// `early` is what has come already. `None` if it came to nothing: that has been counted and logged.
+pub async fn accept(
+    accepted: Accepted,
+    client_info: ClientInfo,
+    early: Buffer,
+) -> Option<(Accepted, ClientInfo)> {
+    let context = accepted.listener.handle.get();
+    let Accepted { stream, peer, permit, guard, listener } = accepted;
+    // A plan with a listener for TLS has something to show there.
+    let (Stream::Plain(socket), Some(tls)) = (stream, &context.plan.tls) else { return None };
+    let mut timer = Timer::new();
+    let config = Arc::clone(&tls.config);
+    let shaken = {
+        let turns = &context.handshake_turns;
+        let shaking = pin!(shake(socket, &guard, &early, config, turns));
+        timer.within(context.plan.timeouts.handshake, shaking).await
+    };
+    match shaken {
+        Ok(Some(Ok((stream, info)))) => match check(&info) {
+            Ok(()) => {
+                count(&context, &info);
+                let stream = Stream::Tls(Box::new(stream));
+                let accepted = Accepted { stream, peer, permit, guard, listener };
+                return Some((accepted, client_info.over_tls(info)));
+            }
+            Err(fault) => {
+                stream.set_reset_on_close(true);
+                refused(&context, &client_info, fault, None);
+            }
+        },
+        Ok(Some(Err(Refused { error, stream }))) => {
+            let fault = fault(&error);
+            refused(&context, &client_info, fault, Some(&error));
+            if let Some(stream) = stream {
+                answer(&context, &client_info, fault, &stream, &mut timer).await;
+            }
+        }
+        Ok(None) => {}
+        Err(Elapsed) => refused(&context, &client_info, TlsFault::TimedOut, None),
+    }
+    None
+}
+
+/// `None`: the client has said nothing, and need not any more.
+async fn shake(
+    socket: Socket,
+    guard: &SessionGuard,
+    early: &Buffer,
+    config: Arc<ServerConfig>,
+    turns: &HandshakeTurns,
+) -> Option<Result<(TlsStream, TlsInfo), Refused>> {
+    if early.is_empty() && wait(&socket, guard).await.is_err() {
+        return None;
+    }
+    Some(handshake::accept(socket, early, config, turns).await)
+}
+
+/// Nothing is to be waited for any more.
+struct Ended;
+
+/// Waits for the first byte, holding nothing for it. A drain does not wait for a client that has said
+/// nothing.
+fn wait(socket: &Socket, guard: &SessionGuard) -> impl Future<Output = Result<(), Ended>> {
+    poll_fn(|cx| match socket.poll_readable(cx) {
+        Poll::Ready(_) => Poll::Ready(Ok(())),
+        Poll::Pending if guard.phase() == DrainPhase::Closing => Poll::Ready(Err(Ended)),
+        Poll::Pending => Poll::Pending,
+    })
+}
+
+/// What a session that takes up an earlier one does not ask again: whether the certificate of the client
+/// is still valid.
+fn check(info: &TlsInfo) -> Result<(), TlsFault> {
+    let now = i64::try_from(since_1970().as_secs()).unwrap_or(i64::MAX);
+    match &info.client {
+        Some(client) if client.not_after < now => Err(TlsFault::Expired),
+        _ => Ok(()),
+    }
+}
+
+fn count(context: &WorkerContext, info: &TlsInfo) {
+    let handshakes = &context.metrics.client_handshakes;
+    match info.resumption {
+        Resumption::Full => handshakes.full.add(1),
+        Resumption::Resumed => handshakes.resumed.add(1),
+    }
+    handshakes.tls12.add(u64::from(info.version == TlsVersion::Tls12));
+}
+
+fn fault(error: &HandshakeError) -> TlsFault {
+    match error {
+        HandshakeError::Broken(_) => TlsFault::Closed,
+        HandshakeError::Failed(fault, _) => *fault,
+    }
+}
+
+fn refused(
+    context: &WorkerContext,
+    client_info: &ClientInfo,
+    fault: TlsFault,
+    error: Option<&HandshakeError>,
+) {
+    context.metrics.client_handshakes.failed[fault.index()].add(1);
+    let Some(before) = WARNINGS.permits(Instant::now()) else { return };
+    let client = client_info.client.map_or_else(|| "unix:".to_owned(), |ip| ip.to_string());
+    let phrase = fault.phrase();
+    match error {
+        Some(HandshakeError::Failed(_, Some(error))) => {
+            log::info!("{client}: TLS handshake failed: {phrase}: {error} ({before} times before)");
+        }
+        _ => log::info!("{client}: TLS handshake failed: {phrase} ({before} times before)"),
+    }
+}
+
+/// Answers a client that speaks HTTP in plain text: it would show its user nothing but noise otherwise.
+async fn answer(
+    context: &WorkerContext,
+    client_info: &ClientInfo,
+    fault: TlsFault,
+    stream: &TlsStream,
+    timer: &mut Timer,
+) {
+    let socket = stream.socket();
+    let (read, mut write) = (ReadHalf::Plain(socket), WriteHalf::Plain(socket));
+    if fault == TlsFault::PlainHttp {
+        let now = RequestTiming::begin(context, client_info);
+        let mut request_log = now.request_log;
+        if let Some(request_log) = &mut request_log {
+            request_log.read_odd(stream.session().partial());
+            request_log.end_by_fault(Fault::client(Stage::RequestHead, Kind::Tls(fault)));
+        }
+        super::record::response(context, None, request_log.as_deref(), 400);
+        let mut out = Buffer::new();
+        let date = context.date().get();
+        Reply::new(400, fault.phrase()).write(Method::Other, Connection::Close, date, &mut out);
+        let activity = Activity::new();
+        let meter = Meter::new(&activity);
+        let writing = pin!(meter.write(&mut write, out.filled()));
+        let sent = timer.while_active(context.plan.timeouts.idle, &activity, writing).await;
+        if let Some(request_log) = &request_log {
+            request_log.gave(meter.bytes());
+        }
+        if !matches!(sent, Ok(Ok(()))) {
+            return;
+        }
+    }
+    // The alert, too, must not be overtaken by a reset.
+    linger((read, write), timer).await;
+}
