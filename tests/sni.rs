@@ -1,10 +1,15 @@
 //! TCP connections that go where the name in their ClientHello says, without terminating TLS.
 
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+
 use rustls::version::{TLS12, TLS13};
 
+use crate::support::chain::Chain;
 use crate::support::logged::Logged;
 use crate::support::tls::{Authority, TlsOptions, TlsOrigin, TlsServer};
-use crate::support::{Client, Origin, Proxy};
+use crate::support::{Client, Origin, Proxy, socket_path};
 
 /// Answers with its name and everything that it received.
 fn repeating(name: &'static str) -> Origin {
@@ -148,6 +153,23 @@ fn a_drain_does_not_wait_for_a_client_that_has_said_nothing() {
     assert!(ask(proxy.client(), &bytes).starts_with(b"a"));
     assert_eq!(proxy.drain(crate::support::HANG), 0);
     assert!(silent.is_closed());
+}
+
+#[test]
+fn a_client_in_the_middle_of_its_hello_at_an_upgrade_is_served() {
+    let (origin, http) = (repeating("a"), Origin::named("http"));
+    let (path, bytes) = (socket_path("sni"), hello("a.example.com"));
+    let relay = format!("--tcp=unix:{},sni=a.example.com={}", path.display(), origin.address);
+    let mut chain = Chain::start(&[&http], &[&relay]);
+    let mut client = UnixStream::connect(&path).unwrap();
+    client.write_all(&bytes[..99]).unwrap();
+    let old = chain.upgrade(&[]);
+    client.write_all(&bytes[99..]).unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).unwrap();
+    assert!(answer == [b"a", &bytes[..]].concat());
+    assert_eq!(old.end().0, Some(0));
 }
 
 #[test]
