@@ -187,4 +187,20 @@ fn a_connection_that_goes_nowhere_is_a_line_if_it_said_something() {
     for ((line, end), bytes) in logged.lines(4).iter().zip(ends).zip(&sent[1..]) {
         assert_eq!((&line["end"], &line["up"]), (&end.into(), &bytes.len().into()), "{line}");
     }
+    assert_eq!(logged.lines(4)[0]["tls"], "-/-/b.example.com/-");
+}
+
+#[test]
+fn the_name_that_was_asked_for_is_logged() {
+    let origin = repeating("a");
+    let names = ["*.example.com", ""].map(|name| words(&[(name, &origin)]).remove(0));
+    let logged = Logged::start(&["--route", "/=127.0.0.1:1", &names[0], &names[1]]);
+    let at = logged.proxy.addresses()[1];
+    for (asked, tls) in [("B.example.com", "-/-/b.example.com/-"), ("192.0.2.7", "-/-/-/-")] {
+        assert!(!ask(Client::connect(at), &hello(asked)).is_empty());
+        let count = if asked == "192.0.2.7" { 2 } else { 1 };
+        let line = logged.lines(count).pop().unwrap();
+        let upstream = if count == 1 { "127.0.0.1:0,sni=*.example.com" } else { "127.0.0.1:0" };
+        assert_eq!((&line["tls"], &line["upstream"]), (&tls.into(), &upstream.into()), "{line}");
+    }
 }

@@ -31,6 +31,7 @@ pub async fn upstream(
     early: &mut Buffer,
     timer: &mut Timer,
     (context, table): (&WorkerContext, SniTableId),
+    request_log: Option<&mut RequestLog>,
 ) -> Result<UpstreamId, Refusal> {
     let fault = |kind| Refusal::Fault(Fault::client(Stage::RequestHead, kind));
     let limit = context.plan.timeouts.handshake;
@@ -40,7 +41,13 @@ pub async fn upstream(
     let reading = pin!(read_opening(connection, early, |bytes| reader.read(bytes)));
     let read = timer.within(limit, reading).await;
     match read.unwrap_or(Err(Kind::TimedOut)).map_err(fault)? {
-        Opening::Hello(hello) => table.find(hello.server_name.as_ref()).ok_or(Refusal::Unmatched),
+        Opening::Hello(hello) => {
+            let server_name = hello.server_name.as_ref();
+            if let Some(request_log) = request_log {
+                request_log.relays_tls(server_name);
+            }
+            table.find(server_name).ok_or(Refusal::Unmatched)
+        }
         Opening::NotTls => table.fallback.ok_or(Refusal::NotTls),
     }
 }

@@ -21,6 +21,7 @@ use crate::net::tls::info::TlsInfo;
 use crate::plan::context::WorkerContext;
 use crate::relay::copy::Meter;
 use crate::termination::{Ender, ExchangePhase, Termination};
+use crate::tls_hello::ServerName;
 
 const _: () = assert!(TRIED_MAX == ATTEMPTS_MAX);
 
@@ -125,6 +126,12 @@ impl RequestLog {
         let (method, target) = (head.method.as_bytes(), target.as_bytes());
         let tls = self.tls.as_deref().unwrap_or_default().as_bytes();
         self.texts.keep([method, target, head.authority, referer, user_agent, tls, id]);
+    }
+
+    /// It is TLS that is relayed, for the host of this name if one was asked for: nothing else is known.
+    pub fn relays_tls(&mut self, server_name: Option<&ServerName>) {
+        let tls = format!("-/-/{}/-", server_name.map_or("-", ServerName::as_str));
+        self.texts.keep([b"", b"", b"", b"", b"", tls.as_bytes(), b""]);
     }
 
     /// Keeps the first line of what could not be read as a head, as far as there are words in it.

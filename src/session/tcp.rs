@@ -55,14 +55,15 @@ pub async fn serve(
 ) {
     let began = context.log.is_some().then(Instant::now);
     let addresses = (client_info.client, client_info.peer());
-    let request_log =
+    let mut request_log =
         began.and_then(|now| RequestLog::begin(&context, addresses, Protocol::Tcp, now));
     let mut timer = Timer::new();
     let upstream = match target {
         Target::Upstream(upstream) => upstream,
         Target::ByName(table) => {
             let of_plan = (&*context, table);
-            let finding = hello::upstream(&mut accepted, &mut early, &mut timer, of_plan);
+            let logged = request_log.as_deref_mut();
+            let finding = hello::upstream(&mut accepted, &mut early, &mut timer, of_plan, logged);
             match Box::pin(finding).await {
                 Ok(upstream) => upstream,
                 Err(refusal) => return hello::refuse(&context, refusal, request_log, &early),
