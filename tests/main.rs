@@ -76,4 +76,5 @@ mod unavailable;
 mod upgrade;
 mod upgrade_dies;
 mod upgrade_refused;
+mod upstream_tls;
 mod via;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use rustls::pki_types::{IpAddr, ServerName};
 use tokio::runtime::LocalOptions;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
@@ -31,7 +32,9 @@ use crate::relay::copy::Meter;
 use crate::relay::head::read_head;
 use crate::session::attempt;
 use crate::session::record::{log_local, log_transition};
+use crate::session::secure::secure;
 use crate::upstream::endpoint::Endpoint;
+use crate::upstream::endpoint_tls::TlsDigest;
 use crate::upstream::failures::{Failed, Met};
 use crate::upstream::health::{Admission, CheckVerdict, RiseFall, Tick};
 use crate::upstream::settings::Check;
@@ -55,6 +58,8 @@ struct CheckSpec {
     address: Address,
     traffic: Traffic,
     announces: Option<Version>,
+    /// Of a check over TLS.
+    tls: Option<TlsDigest>,
     check: Check,
     /// Host of an HTTP check, where routes to the endpoint have one of their own.
     host: Option<String>,
@@ -65,6 +70,12 @@ struct CheckSpec {
 struct CheckTarget {
     upstream: Arc<Upstream>,
     endpoint: EndpointId,
+}
+
+impl CheckTarget {
+    fn endpoint(&self) -> Endpoint {
+        self.upstream.endpoint(self.endpoint).clone()
+    }
 }
 
 /// A question that is asked again and again, and every endpoint it is asked for.
@@ -165,15 +176,16 @@ impl Checker {
         for (id, upstream) in (0..).map(UpstreamId::new).zip(&plan.upstreams) {
             let mut routes = plan.routes.iter().filter(|route| route.upstream == id);
             let host = routes.find_map(|route| route.host_header.clone());
-            for (endpoint, Endpoint { address, .. }) in upstream.endpoints.ids() {
+            for (endpoint, known) in upstream.endpoints.ids() {
                 if upstream.check == Check::Off {
                     self.forget(upstream, endpoint);
                     continue;
                 }
                 let spec = CheckSpec {
-                    address: address.clone(),
+                    address: known.address.clone(),
                     traffic: upstream.traffic,
                     announces: upstream.announces,
+                    tls: known.tls_digest().filter(|_| matches!(upstream.check, Check::Https(_))),
                     check: upstream.check.clone(),
                     host: host.clone(),
                     interval: upstream.check_interval,
@@ -211,7 +223,9 @@ impl Checker {
         let mut timer = Timer::new();
         loop {
             let begun = Instant::now();
-            let asking = pin!(self.once(&spec));
+            let asked = targets.borrow().first().map(CheckTarget::endpoint);
+            let Some(asked) = asked else { return };
+            let asking = pin!(self.once(&spec, &asked));
             let result = match timer.within(spec.interval, asking).await {
                 Ok(result) => result,
                 Err(Elapsed) => Err(Fault::upstream(Stage::Connect, Kind::TimedOut)),
@@ -231,11 +245,18 @@ impl Checker {
         }
         rise_fall.record(result.is_ok());
         let now = self.now();
+        // One of them was asked, for all of them.
+        let mut detail: Option<Arc<str>> = None;
         for CheckTarget { upstream, endpoint } in targets {
             let record = &upstream.endpoint(*endpoint).record;
             let mut why = "check passed".to_owned();
             if let Err(fault) = result {
-                why = record.failures.add(Failed::new(now, Met::ByCheck, fault)).reason();
+                if let (Kind::Tls(fault), Some(detail)) = (fault.kind, &detail) {
+                    record.failures.explain(fault, detail);
+                }
+                let failed = record.failures.add(Failed::new(now, Met::ByCheck, fault));
+                why = failed.reason();
+                detail = failed.detail;
             }
             // Reported even when it has not changed: a success may lift an ejection. A failure
             // that does not turn the verdict must not be reported as a success, though.
@@ -247,25 +268,24 @@ impl Checker {
         }
     }
 
-    async fn once(&self, spec: &CheckSpec) -> Result<(), Fault> {
+    async fn once(&self, spec: &CheckSpec, asked: &Endpoint) -> Result<(), Fault> {
         let CheckSpec { address, traffic, announces, check, host, .. } = spec;
         let fault = |stage| move |kind| Fault::upstream(stage, kind);
         let unconnected =
             |error: io::Error| fault(Stage::Connect)(Kind::of(&error)).caused_by(&error);
         let mut stream = connect(address).await.map_err(unconnected)?;
+        let mut carried = 0;
         if let Some(version) = announces {
             let told = attempt::announce(*version, Header::Local, &mut stream).await;
-            told.map_err(unconnected)?;
+            carried = told.map_err(unconnected)?;
         }
         let (Check::Http(path) | Check::Https(path), Traffic::Http) = (check, traffic) else {
             return Ok(());
         };
-        let default_host = address.to_string();
-        let host = match (host, address) {
-            (Some(host), _) => host.as_str(),
-            (None, Address::Tcp(_)) => default_host.as_str(),
-            (None, Address::Unix(_)) => "localhost",
-        };
+        if let (Some(tls), Check::Https(_)) = (&asked.tls, check) {
+            stream = secure(stream, carried, (asked, tls), None).await?;
+        }
+        let host = host.clone().unwrap_or_else(|| usual_host(asked));
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: evener-check\r\n\
              Connection: close\r\n\r\n"
@@ -291,6 +311,26 @@ impl Checker {
             }
             input.consume(length);
         }
+    }
+}
+
+/// What Host says of an endpoint whose routes do not say it: the name that its certificate is for, or else
+/// its address.
+fn usual_host(endpoint: &Endpoint) -> String {
+    match (&endpoint.tls, &endpoint.address) {
+        (Some(tls), _) => authority(&tls.server_name),
+        (None, Address::Tcp(address)) => address.to_string(),
+        (None, Address::Unix(_)) => "localhost".to_owned(),
+    }
+}
+
+/// A name as Host has it: an IPv6 address in brackets (RFC 3986 §3.2.2).
+fn authority(name: &ServerName<'_>) -> String {
+    match name {
+        ServerName::IpAddress(IpAddr::V6(address)) => {
+            format!("[{}]", std::net::Ipv6Addr::from(*address))
+        }
+        name => name.to_str().into_owned(),
     }
 }
 

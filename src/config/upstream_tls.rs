@@ -11,7 +11,7 @@ use super::file::{Said, UpstreamEntry};
 use super::mistake::{Mistakes, Place};
 use super::sources::{At, Sources};
 use crate::address::Address;
-use crate::net::tls::client::{ClientCertificate, Roots, UpstreamTls};
+use crate::net::tls::client::{OwnCertificate, Roots, UpstreamTls};
 use crate::net::tls::pem::PemFile;
 use crate::upstream::Upstream;
 use crate::upstream::endpoint::{Endpoint, Scheme};
@@ -145,7 +145,7 @@ impl TlsSettings {
                 let chain = mistakes.take(place, read(cert, place));
                 let secret = mistakes.take(key_place, read(key, key_place));
                 let (chain, secret) = (chain?, secret?);
-                let own = ClientCertificate::of_files(&chain, &secret);
+                let own = OwnCertificate::of_files(&chain, &secret);
                 let own = mistakes.take(place, own)?;
                 let _ = write!(summary, ", client certificate {cert} ({})", short(own.digest()));
                 Some(own)

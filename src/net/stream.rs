@@ -11,8 +11,10 @@ use tokio::net::TcpStream;
 
 use super::delivery::Delivery;
 use super::socket::{HangUp, Socket, Unasked};
-use super::tls::stream::TlsStream;
+use super::tls::failure::fault_of;
+use super::tls::stream::{TlsStream, broken_rule};
 use crate::buffer::Buffer;
+use crate::fault::Kind;
 
 /// An open connection.
 #[derive(Debug)]
@@ -162,6 +164,16 @@ impl Stream {
     /// tell a cut from an end otherwise. Only TCP has resets; TLS says nothing then, which is as good.
     pub fn set_reset_on_close(&mut self, reset: bool) {
         self.split().1.set_reset_on_close(reset);
+    }
+}
+
+/// What an error of a connection means. In TLS an end without a `close_notify` is one: whatever needs to
+/// know where it ends is cut.
+pub fn kind_of(error: &io::Error) -> Kind {
+    match broken_rule(error) {
+        Some(rule) => Kind::Tls(fault_of(rule)),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => Kind::Closed,
+        None => Kind::of(error),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::buffer::Buffer;
 use crate::fault::Kind;
 use crate::net::deadline::Activity;
 use crate::net::splice::{self, Filled, Pipe};
-use crate::net::stream::{ReadHalf, WriteHalf};
+use crate::net::stream::{ReadHalf, WriteHalf, kind_of};
 
 /// What has come at once, in bytes, when more is likely to come than a read takes. Simulations send
 /// less.
@@ -77,7 +77,7 @@ impl<'a> Meter<'a> {
     ) -> Result<usize, Broken> {
         self.waits_for.set(End::Source);
         let read = from.read(buffer).await;
-        let count = read.map_err(|error| Broken { end: End::Source, kind: Kind::of(&error) })?;
+        let count = read.map_err(|error| Broken { end: End::Source, kind: kind_of(&error) })?;
         self.activity.touch();
         Ok(count)
     }
@@ -96,7 +96,7 @@ impl<'a> Meter<'a> {
     /// Notes what one write has come to.
     fn sent(&self, written: io::Result<usize>) -> Result<usize, Broken> {
         let broken = |kind| Broken { end: End::Sink, kind };
-        let count = written.map_err(|error| broken(Kind::of(&error)))?;
+        let count = written.map_err(|error| broken(kind_of(&error)))?;
         if count == 0 {
             return Err(broken(Kind::Closed));
         }
@@ -114,7 +114,7 @@ impl<'a> Meter<'a> {
     ) -> Result<Filled, Broken> {
         self.waits_for.set(End::Source);
         let filled = splice::fill(from, to, most).await;
-        let filled = filled.map_err(|error| Broken { end: End::Source, kind: Kind::of(&error) })?;
+        let filled = filled.map_err(|error| Broken { end: End::Source, kind: kind_of(&error) })?;
         self.activity.touch();
         Ok(filled)
     }

@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use super::client::{ClientConnection, WaitEnded};
 use super::record::AttemptTarget;
+use super::secure::secure;
 use crate::address::Address;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Stage};
@@ -110,53 +111,70 @@ pub async fn open(
     client: &mut ClientConnection<'_>,
 ) -> Result<Lease, Fault> {
     let upstream = context.plan.upstream(target.upstream);
-    if upstream.endpoint(target.endpoint).tls.is_some() {
-        // Never in plain text.
-        return Err(Fault::upstream(Stage::Connect, Kind::Tls(TlsFault::NothingInCommon)));
-    }
-    let is_starved = Cell::new(false);
+    let endpoint = upstream.endpoint(target.endpoint);
+    let awaited = Cell::new(Awaited::Acceptance);
+    let handshakes = &context.metrics.upstream_handshakes;
+    let fault = |kind| Fault::upstream(Stage::Connect, kind);
+    let broken = |error: io::Error| fault(Kind::of(&error)).caused_by(&error);
     let opening = pin!(async {
-        let address = &upstream.endpoint(target.endpoint).address;
-        let mut lease = Lease::new(dial(context, address, &is_starved).await?);
+        let stream = dial(context, &endpoint.address, &awaited).await.map_err(broken)?;
+        let mut lease = Lease::new(stream);
         if let (Some(version), Some(header)) = (upstream.announces, header) {
-            lease.carried = announce(version, header, &mut lease.stream).await?;
+            lease.carried = announce(version, header, &mut lease.stream).await.map_err(broken)?;
+        }
+        if let Some(tls) = &endpoint.tls {
+            awaited.set(Awaited::Handshake);
+            let Lease { stream, carried, .. } = lease;
+            // Boxed: those without TLS would have room for it.
+            let securing = secure(stream, carried, (endpoint, tls), Some(handshakes));
+            lease = Lease::new(Box::pin(securing).await?);
+            lease.carried = lease.stream.carried_after(0, 0);
         }
         Ok(lease)
     });
-    let fault = |kind| Fault::upstream(Stage::Connect, kind);
-    let late = || {
-        if is_starved.get() {
-            fault(Kind::Exhausted).caused_by(&descriptors::exhausted())
-        } else {
-            fault(Kind::TimedOut)
-        }
-    };
     let opened = client.wait_for(upstream.timeouts.connect, opening).await;
-    let lease = opened.map_err(|ended| match ended {
-        WaitEnded::TimedOut => late(),
-        WaitEnded::ClientLeft(kind) => Fault::client(Stage::Connect, kind),
-    })?;
-    let lease = lease.map_err(|error: io::Error| fault(Kind::of(&error)).caused_by(&error))?;
+    let lease = opened.map_err(|ended| match (ended, awaited.get()) {
+        (WaitEnded::ClientLeft(kind), _) => Fault::client(Stage::Connect, kind),
+        (WaitEnded::TimedOut, Awaited::Acceptance) => fault(Kind::TimedOut),
+        (WaitEnded::TimedOut, Awaited::Handshake) => {
+            handshakes.failed[TlsFault::TimedOut.index()].add(1);
+            fault(Kind::Tls(TlsFault::TimedOut))
+        }
+        (WaitEnded::TimedOut, Awaited::Descriptor) => {
+            fault(Kind::Exhausted).caused_by(&descriptors::exhausted())
+        }
+    })??;
     context.metrics.connects.add(1);
     context.counts(target.upstream, target.endpoint).connects.add(1);
     Ok(lease)
+}
+
+/// What opening a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Awaited {
+    /// The endpoint accepts it.
+    Acceptance,
+    /// There is a descriptor for it.
+    Descriptor,
+    /// TLS is agreed on.
+    Handshake,
 }
 
 /// Between two tries to get a descriptor.
 const ROOM_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Connects to an endpoint. While there is no descriptor for it, idle connections are closed, and one
-/// that others give back is waited for; `is_starved` says so meanwhile.
+/// that others give back is waited for; `awaited` says so meanwhile.
 async fn dial(
     context: &WorkerContext,
     address: &Address,
-    is_starved: &Cell<bool>,
+    awaited: &Cell<Awaited>,
 ) -> io::Result<Stream> {
     match connect(address).await {
         Err(error) if descriptors::are_exhausted(&error) => {}
         dialled => return dialled,
     }
-    is_starved.set(true);
+    awaited.set(Awaited::Descriptor);
     // Boxed: it is rare, and each request would have room for it.
     let waiting = async {
         loop {
@@ -168,7 +186,7 @@ async fn dial(
             }
         }
     };
-    Box::pin(waiting).await.inspect(|_| is_starved.set(false))
+    Box::pin(waiting).await.inspect(|_| awaited.set(Awaited::Acceptance))
 }
 
 /// Writes the PROXY header; returns how many bytes that took.

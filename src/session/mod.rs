@@ -14,6 +14,7 @@ pub mod presence;
 pub mod record;
 pub mod request;
 pub mod request_log;
+pub mod secure;
 #[cfg(any(test, fuzzing))]
 pub mod simulation;
 pub mod tcp;

@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::request_log::RequestLog;
+use super::secure;
 use crate::address::Address;
 use crate::fault::{Fault, Kind, Side, Stage};
 use crate::id::{EndpointId, RouteId, UpstreamId};
@@ -105,6 +106,8 @@ pub fn failure(context: &WorkerContext, target: AttemptTarget, fault: Fault, was
     let transition = record.health.on_failure(started, now, failure, &upstream.thresholds);
     if let Some(transition) = transition {
         log_transition(upstream, target.endpoint, transition, now, &failed.reason());
+    } else {
+        secure::log_failure(upstream, upstream.endpoint(target.endpoint), &failed);
     }
 }
 

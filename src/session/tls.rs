@@ -23,7 +23,7 @@ use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::socket::Socket;
 use crate::net::stream::{ReadHalf, Stream, WriteHalf};
 use crate::net::tls::handshake::{self, HandshakeError, HandshakeTurns, Refused};
-use crate::net::tls::info::{Resumption, TlsInfo, TlsVersion};
+use crate::net::tls::info::TlsInfo;
 use crate::net::tls::stream::TlsStream;
 use crate::net::wall_clock::since_1970;
 use crate::plan::context::WorkerContext;
@@ -53,7 +53,7 @@ pub async fn accept(
     match shaken {
         Ok(Some(Ok((stream, info)))) => match check(&info) {
             Ok(()) => {
-                count(&context, &info);
+                info.count(&context.metrics.client_handshakes);
                 let stream = Stream::Tls(Box::new(stream));
                 let accepted = Accepted { stream, peer, permit, guard, listener };
                 return Some((accepted, client_info.over_tls(info)));
@@ -111,15 +111,6 @@ fn check(info: &TlsInfo) -> Result<(), TlsFault> {
         Some(client) if client.not_after < now => Err(TlsFault::Expired),
         _ => Ok(()),
     }
-}
-
-fn count(context: &WorkerContext, info: &TlsInfo) {
-    let handshakes = &context.metrics.client_handshakes;
-    match info.resumption {
-        Resumption::Full => handshakes.full.add(1),
-        Resumption::Resumed => handshakes.resumed.add(1),
-    }
-    handshakes.tls12.add(u64::from(info.version == TlsVersion::Tls12));
 }
 
 fn fault(error: &HandshakeError) -> TlsFault {

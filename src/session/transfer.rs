@@ -24,6 +24,7 @@ use crate::relay::body::{Body, relay};
 use crate::relay::copy::{Broken, End, Meter};
 use crate::relay::head::read_head;
 use crate::termination::ExchangePhase;
+use crate::tls_fault::TlsFault;
 use crate::upstream::settings::UpstreamTimeouts;
 
 /// Interim responses passed on before the final one must come.
@@ -156,7 +157,10 @@ impl FailedAttempt {
     ) -> Self {
         let Self { fault, progress, .. } = self;
         let has_closed = fault.side == Side::Upstream
-            && matches!(fault.kind, Kind::Closed | Kind::Reset | Kind::Broken);
+            && matches!(
+                fault.kind,
+                Kind::Closed | Kind::Reset | Kind::Broken | Kind::Tls(TlsFault::Alert(_))
+            );
         if !has_closed || progress == Progress::Underway {
             return self;
         }

@@ -118,6 +118,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "accepted",
             "client_info",
             "request_log",
+            "secure",
             "record",
             "presence",
             "client",

@@ -76,12 +76,12 @@ impl Roots {
 
 /// The certificate that endpoints are shown, and its key.
 #[derive(Debug)]
-pub struct ClientCertificate {
+pub struct OwnCertificate {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
 
-impl ClientCertificate {
+impl OwnCertificate {
     /// From a PEM file with the chain, its end first, and one with the key.
     pub fn of_files(chain: &PemFile, key: &PemFile) -> Result<Self, String> {
         let (shown, holder) = (chain.path.display(), key.path.display());
@@ -135,7 +135,7 @@ impl UpstreamTls {
     /// `summary` says so in words.
     pub fn new(
         roots: Option<Arc<Roots>>,
-        own: Option<ClientCertificate>,
+        own: Option<OwnCertificate>,
         summary: &str,
     ) -> Result<Self, Error> {
         let verification = if roots.is_some() { Verification::Full } else { Verification::Off };
@@ -342,7 +342,7 @@ mod tests {
         ];
         for (chain, key, expected) in rows {
             let files = (pem_file("c.pem", chain), pem_file("k.pem", key));
-            let told = ClientCertificate::of_files(&files.0, &files.1).err().unwrap_or_default();
+            let told = OwnCertificate::of_files(&files.0, &files.1).err().unwrap_or_default();
             assert!(told.starts_with(expected) && told.is_empty() == expected.is_empty(), "{told}");
         }
     }
@@ -354,7 +354,7 @@ mod tests {
             Some(Arc::new(Roots::of_file(&pem_file("ca.pem", &of.pem())).unwrap()))
         };
         let files = (pem_file("c.pem", &one.pem()), pem_file("k.pem", &key.serialize_pem()));
-        let own = || ClientCertificate::of_files(&files.0, &files.1);
+        let own = || OwnCertificate::of_files(&files.0, &files.1);
         let tls = |roots, own, name: &'static str| {
             let upstream = UpstreamTls::new(roots, own, "").unwrap();
             upstream.to_endpoint(ServerName::try_from(name).unwrap()).digest

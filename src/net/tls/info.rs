@@ -3,6 +3,7 @@
 use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 
 use super::client_certificate::ClientCertificate;
+use crate::metrics::HandshakeMetrics;
 
 /// What was agreed on in a handshake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +68,15 @@ impl TlsInfo {
             _ => Resumption::Full,
         };
         Self { version, cipher, resumption, server_name: None, client: None }
+    }
+
+    /// Counts it.
+    pub fn count(&self, handshakes: &HandshakeMetrics) {
+        match self.resumption {
+            Resumption::Full => handshakes.full.add(1),
+            Resumption::Resumed => handshakes.resumed.add(1),
+        }
+        handshakes.tls12.add(u64::from(self.version == TlsVersion::Tls12));
     }
 
     /// As the access log has it: version, cipher, the name that was asked for or `-`, and whether the

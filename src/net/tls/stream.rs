@@ -40,6 +40,11 @@ impl TlsStream {
         self.session.borrow()
     }
 
+    /// Counts what was written over the connection before TLS began.
+    pub fn has_carried(&self, before: u64) {
+        self.carried.set(self.carried.get() + before);
+    }
+
     /// Takes in what has come of it already.
     pub(super) fn keep(&self, early: &Buffer) {
         self.session.borrow_mut().keep(early);
