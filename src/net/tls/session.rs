@@ -208,8 +208,11 @@ impl TlsSession {
                 Step::Again => {}
                 Step::NeedsMore => return consumed,
                 Step::Failed(error) => {
-                    // What the peer is told of it.
-                    while let (0, Step::Again) = self.step(&mut incoming[consumed..], None) {}
+                    // What the peer is told of it, and not a step more: what it sent would fail again.
+                    while self.agreed().wants_write()
+                        && let (0, Step::Again) = self.step(&mut incoming[consumed..], None)
+                    {
+                    }
                     self.fail(error);
                     return consumed;
                 }
