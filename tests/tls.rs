@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::support::logged::lines;
 use crate::support::origin::ok_head;
 use crate::support::tls::{Authority, TlsOptions, TlsProxy, Validity};
-use crate::support::{Client, Origin, eventually, filler, temporary};
+use crate::support::{Client, Origin, Process, eventually, filler, temporary};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -180,4 +180,13 @@ fn a_client_without_a_good_certificate_is_refused() {
     };
     // A client may be told before that is counted.
     eventually("each is counted", || proxy.metrics(failed) == 6);
+}
+
+#[test]
+fn a_client_that_speaks_tls_to_a_plain_listener_is_reported() {
+    let process = Process::start(&["--listen", "127.0.0.1:0", "--route", "/=127.0.0.1:1"]);
+    let mut client = Client::connect(process.address());
+    client.send(options().hello("localhost"));
+    assert_eq!(client.response().status, 400);
+    assert_eq!(process.announces("which is for plain HTTP: "), "https");
 }

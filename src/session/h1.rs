@@ -23,6 +23,7 @@ use crate::http::h1::reply::Reply;
 use crate::http::h1::scan::{Limits, Scan, leading_blank};
 use crate::http::message::head::Method;
 use crate::id::RouteId;
+use crate::log::once_per_second::OncePerSecond;
 use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::hand_off::HandOffClosed;
 use crate::net::stream::{Mobility, ReadHalf, Stream};
@@ -31,6 +32,7 @@ use crate::plan::handle::PlanHandle;
 use crate::plan::listener::Listener;
 use crate::relay::copy::Meter;
 use crate::relay::head::read_head;
+use crate::tls_hello;
 
 /// Serves a connection until it ends. While parked it holds no buffer, only this small state;
 /// the work on a request is boxed and gone when the next wait begins.
@@ -283,6 +285,18 @@ async fn read_request(
     read_head(from, input, Scan::request(), limits, meter).await.map(Arrival::Request)
 }
 
+static TLS_WARNINGS: OncePerSecond = OncePerSecond::new();
+
+/// What such a client shows its user says nothing of the cause.
+fn warn_of_tls(client: &ClientConnection<'_>) {
+    let Some(before) = TLS_WARNINGS.permits(Instant::now()) else { return };
+    let address = client.stream.local_authority();
+    log::warn!(
+        "a client spoke TLS to {address}, which is for plain HTTP: \
+         https needs --listen-tls ({before} times before)"
+    );
+}
+
 /// Answers what could not be read as a request; nothing after it is looked at.
 async fn refuse(
     client: &mut ClientConnection<'_>,
@@ -291,6 +305,9 @@ async fn refuse(
 ) -> AfterExchange {
     let Refused { fault, method, route, mut timing } = refused;
     record::refusal(context, fault);
+    if tls_hello::begins(client.input.filled()) {
+        warn_of_tls(client);
+    }
     if let Some(request_log) = &mut timing.request_log {
         request_log.read_odd(client.input.filled());
         request_log.end_by_fault(fault);

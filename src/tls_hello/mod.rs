@@ -32,6 +32,11 @@ const HANDSHAKE: [u8; 2] = [22, 3];
 
 const CLIENT_HELLO: u8 = 1;
 
+/// Whether these could be the first bytes of a TLS connection, and are no HTTP in plain text.
+pub fn begins(bytes: &[u8]) -> bool {
+    bytes.starts_with(&HANDSHAKE)
+}
+
 /// What a connection begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Opening {

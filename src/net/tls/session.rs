@@ -42,6 +42,8 @@ pub struct TlsSession {
     plain: Buffer,
     /// Records of the protocol itself, encrypted, that have not been put into `out`.
     queued: Vec<u8>,
+    /// Whether rustls waits to hear that what is queued goes out.
+    is_telling: bool,
     /// What is being sent.
     out: Buffer,
     /// How many bytes of plaintext are in `out`, which are not known to be taken before all of it is.
@@ -83,6 +85,8 @@ pub enum Readable {
 
 /// What a step has come to.
 enum Step {
+    /// Plaintext.
+    Read,
     Again,
     NeedsMore,
     Failed(Error),
@@ -108,6 +112,7 @@ impl TlsSession {
             partial: Vec::new(),
             plain: Buffer::new(),
             queued: Vec::new(),
+            is_telling: false,
             out: Buffer::new(),
             owed: 0,
             ending: Ending::Open,
@@ -205,7 +210,11 @@ impl TlsSession {
             let (discard, step) = self.step(&mut incoming[consumed..], into.as_deref_mut());
             consumed += discard;
             match step {
-                Step::Again => {}
+                // Nothing is left to look at, and nothing to be said.
+                Step::Read if consumed == incoming.len() && !self.has_to_say() => {
+                    return consumed;
+                }
+                Step::Read | Step::Again => {}
                 Step::NeedsMore => return consumed,
                 Step::Failed(error) => {
                     // What the peer is told of it, and not a step more: what it sent would fail again.
@@ -220,14 +229,20 @@ impl TlsSession {
         }
     }
 
+    /// Whether the protocol has something to say of its own.
+    fn has_to_say(&self) -> bool {
+        self.is_telling || self.agreed().wants_write()
+    }
+
     fn fail(&mut self, error: Error) {
         self.ending = Ending::Failed(error);
     }
 
     fn step(&mut self, incoming: &mut [u8], into: Option<&mut Buffer>) -> (usize, Step) {
-        let Self { connection, plain, queued, ending, .. } = self;
+        let Self { connection, plain, queued, is_telling, ending, .. } = self;
         // What has no room waits, and what comes after it must wait behind it.
-        let mut sink = Sink { into: into.filter(|_| plain.is_empty()), plain, queued, ending };
+        let into = into.filter(|_| plain.is_empty());
+        let mut sink = Sink { into, plain, queued, is_telling, ending };
         match connection {
             Connection::Server(connection) => sink.take(connection.process_tls_records(incoming)),
             Connection::Client(connection) => sink.take(connection.process_tls_records(incoming)),
@@ -266,7 +281,10 @@ impl TlsSession {
         if self.owed > 0 || bytes.is_empty() {
             return Ok(());
         }
-        self.resume();
+        // The protocol goes first, if it has something to say.
+        if self.has_to_say() {
+            self.resume();
+        }
         let _ = self.outgoing();
         self.out.begin_at_front();
         let room = self.out.rest_mut();
@@ -329,6 +347,7 @@ struct Sink<'a> {
     into: Option<&'a mut Buffer>,
     plain: &'a mut Buffer,
     queued: &'a mut Vec<u8>,
+    is_telling: &'a mut bool,
     ending: &'a mut Ending,
 }
 
@@ -339,7 +358,7 @@ impl Sink<'_> {
         let step = match state {
             Err(error) => Step::Failed(error),
             Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                let mut step = Step::Again;
+                let mut step = Step::Read;
                 while let Some(record) = traffic.next_record() {
                     match record {
                         Ok(record) => {
@@ -360,11 +379,13 @@ impl Sink<'_> {
                     self.queued.resize(start + size.required_size, 0);
                 }
                 self.queued.truncate(start + written.unwrap_or(0));
+                *self.is_telling = true;
                 Step::Again
             }
             Ok(ConnectionState::TransmitTlsData(transmission)) => {
                 // It is queued, and whether it waits is decided there.
                 transmission.done();
+                *self.is_telling = false;
                 Step::Again
             }
             Ok(ConnectionState::PeerClosed) => {
