@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use evener::config::describe::{difference, summary};
+use evener::config::explain::explain;
 use evener::net::tls::certificate::Certificate;
 use evener::net::tls::server::{ClientAuthMode, MinVersion};
 
@@ -210,4 +211,18 @@ fn another_certificate_and_other_clients_are_changes() {
     );
     assert_eq!(changes.len(), 1, "{changes:?}");
     assert!(changes[0].starts_with("~ TLS: ") && changes[0].contains("optional"), "{changes:?}");
+}
+
+#[test]
+fn an_explanation_names_the_certificate_and_where_plain_requests_are_sent() {
+    let (one, two) = (issued("one.example").files(), issued("*.two.example").files());
+    let certificates =
+        ["--cert", &one.cert, "--cert", &two.cert, "--key", &one.key, "--key", &two.key];
+    let config = typed(&[&certificates[..], &["--redirect-https", "--listen", ":80"]].concat());
+    let text = explain(&config.unwrap(), "A.two.example:80", "/x").unwrap().text;
+    assert!(text.contains(&format!("certificate: on a TLS listener {}\n", two.cert)), "{text}");
+    assert!(
+        text.contains("redirect: on a plain listener to https://A.two.example:8443/x\n"),
+        "{text}"
+    );
 }

@@ -7,6 +7,7 @@ use super::{Config, ListenerConfig};
 use crate::http::h1::framing;
 use crate::http::h1::parse;
 use crate::http::h1::scan::{Limits, Scan};
+use crate::http::message::authority::host as host_of;
 use crate::http::message::head::{RequestHead, Storage};
 use crate::http::message::redirect;
 use crate::id::UpstreamId;
@@ -48,6 +49,12 @@ pub fn explain(config: &Config, host: &str, target: &str) -> Result<Explanation,
     let mut text = format!("request: {authority} {target}\n");
     if shown != target {
         let _ = writeln!(text, "path: {shown}, normalised and without its query");
+    }
+    if let Some(tls) = &config.plan.tls {
+        let name = String::from_utf8_lossy(host_of(head.authority)).to_ascii_lowercase();
+        let files = tls.certificates.candidates(Some(&name));
+        let files: Vec<String> = files.map(|shown| shown.cert.display().to_string()).collect();
+        let _ = writeln!(text, "certificate: on a TLS listener {}", files.join(" or "));
     }
     let port = config.plan.redirect_https;
     if let Some(Ok(location)) = port.and_then(|port| redirect::of(&head, &path, false, port)) {

@@ -57,7 +57,7 @@ pub fn is_authority(value: &[u8]) -> bool {
 }
 
 /// The host of a valid authority, without its port.
-pub(super) fn host(authority: &[u8]) -> &[u8] {
+pub fn host(authority: &[u8]) -> &[u8] {
     split(authority).0
 }
 

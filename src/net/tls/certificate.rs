@@ -85,7 +85,7 @@ impl Certificate {
         let (shown, holder) = (chain.path.display(), key.unwrap_or(chain));
         let Some(first) = chain.certificates.first() else {
             return Err(format!(
-                "{shown}: holds no certificate: expected -----BEGIN CERTIFICATE-----"
+                "{shown}: holds no certificate: expected PEM with -----BEGIN CERTIFICATE-----"
             ));
         };
         let (_, parsed) = X509Certificate::from_der(first)
@@ -189,7 +189,12 @@ fn certified(
 ) -> Result<CertifiedKey, String> {
     let shown = holder.path.display();
     let key = provider().key_provider.load_private_key(secret.clone_key());
-    let key = key.map_err(|error| format!("{shown}: the private key cannot be used: {error}"))?;
+    let key = key.map_err(|_| {
+        format!(
+            "{shown}: the private key cannot be used: expected RSA of 2048 bits or more, ECDSA on P-256, \
+             P-384 or P-521, or Ed25519"
+        )
+    })?;
     let certified = CertifiedKey::new(chain.certificates.clone(), key);
     match certified.keys_match() {
         Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),

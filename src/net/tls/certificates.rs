@@ -56,7 +56,7 @@ impl Certificates {
     /// The one for a name, in lower case, and a client that can verify these signatures: an exact name
     /// before a wildcard, and of several for one name the first that the client can verify.
     pub fn find(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> &Arc<Certificate> {
-        let places = name.and_then(|name| self.named(name)).unwrap_or(&self.default);
+        let places = self.places(name);
         let fits =
             |place: &&usize| self.all[**place].certified.key.choose_scheme(schemes).is_some();
         let place = match &places[..] {
@@ -64,6 +64,16 @@ impl Certificates {
             several => several.iter().find(fits).unwrap_or(&several[0]),
         };
         &self.all[*place]
+    }
+
+    /// All that may be shown to a client that asks for this name, in lower case; the first that it can
+    /// verify is.
+    pub fn candidates(&self, name: Option<&str>) -> impl Iterator<Item = &Arc<Certificate>> {
+        self.places(name).iter().map(|place| &self.all[*place])
+    }
+
+    fn places(&self, name: Option<&str>) -> &Places {
+        name.and_then(|name| self.named(name)).unwrap_or(&self.default)
     }
 
     fn named(&self, name: &str) -> Option<&Places> {
