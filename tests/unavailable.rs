@@ -10,7 +10,6 @@ const GAUGE: &str = "evener_upstream_available{upstream=\"/\"}";
 #[test]
 fn an_upstream_without_endpoints_is_said_everywhere_and_once() {
     let dead = Origin::refusing();
-    let address = dead.address;
     let admin = Admin::before(&[&dead], &["--check", "tcp", "--check-interval", "20ms"]);
     admin.until(0, "down");
     eventually("it is logged", || {
@@ -24,8 +23,7 @@ fn an_upstream_without_endpoints_is_said_everywhere_and_once() {
     let answer = admin.client().ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(answer.status, 503);
     assert!(answer.text().contains("every endpoint of this route is down"));
-    drop(dead);
-    let _back = Origin::start_at(address, |mut conn| {
+    let _back = dead.recovers(|mut conn| {
         while conn.head().is_some() {
             conn.send(ok("back"));
         }

@@ -197,8 +197,8 @@ fn watch_interval(sources: &Sources, mistakes: &mut Mistakes) -> Option<Duration
     mistakes.note(&sources.place("watch-certificates"), interval, None)
 }
 
-/// The port of the first TLS listener that has one; that of a Unix socket is somebody else's, and taken
-/// to be the usual one.
+/// The port of the first TLS listener that has one, or 0 if the kernel is to choose it; that of a Unix socket
+/// is somebody else's, and taken to be the usual one.
 fn redirect_https(
     sources: &Sources,
     listeners: &Listeners<'_>,
@@ -207,19 +207,14 @@ fn redirect_https(
     if !sources.flags.redirect_https {
         return None;
     }
-    let place = sources.place("redirect-https");
     let ports = listeners.tls().filter_map(|listener| match &listener.address {
         Address::Tcp(address) => Some(address.port()),
         Address::Unix(_) => None,
     });
     let port = { ports }.next().or_else(|| listeners.tls().next().map(|_| HTTPS));
-    match port {
-        None => mistakes.add(&place, "requires --listen-tls ADDR, where clients are sent to"),
-        Some(0) => {
-            let what = "the first --listen-tls must have a port: clients cannot be sent to port 0";
-            mistakes.add(&place, what);
-        }
-        Some(_) => {}
+    if port.is_none() {
+        let what = "requires --listen-tls ADDR, where clients are sent to";
+        mistakes.add(&sources.place("redirect-https"), what);
     }
     port
 }

@@ -2,17 +2,19 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use socket2::Socket;
 
 use super::start_error::StartError;
 use crate::address::Address;
-use crate::config::{self, leads_to};
+use crate::config::{self, Config, leads_to};
 use crate::id::ListenerId;
 use crate::net::interfaces;
 use crate::net::listen::{self, Bound};
 use crate::net::socket_file::SocketFile;
 use crate::plan::Plan;
+use crate::plan::listener::Transport;
 use crate::upstream::endpoint::Endpoint;
 use crate::worker::command::ListenerHandle;
 
@@ -27,6 +29,20 @@ pub(super) struct Open {
     pub(super) source: Source,
     /// The file of a Unix socket, unless a service manager has created it.
     pub(super) file: Option<SocketFile>,
+}
+
+/// Plain clients are sent to a port of a TLS listener; where the kernel chose it, it is known by now.
+pub(super) fn settle_redirect(config: &mut Config, open: &[Open]) {
+    if config.plan.redirect_https != Some(0) {
+        return;
+    }
+    let is_tls = |listener: &config::ListenerConfig| listener.kind.transport == Transport::Tls;
+    let mut tls = config.listeners.iter().zip(open).filter(|(wanted, _)| is_tls(wanted));
+    let redirect_https = tls.find_map(|(_, open)| match open.bound {
+        Address::Tcp(address) => Some(address.port()),
+        Address::Unix(_) => None,
+    });
+    config.plan = Arc::new(Plan { redirect_https, ..Plan::clone(&config.plan) });
 }
 
 /// Where the sockets of a listener come from.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::carry_over;
 use super::certificate_watch::Renewal;
 use super::inbox::{ControlCommand, Outcome};
-use super::listeners::{Open, remove_files};
+use super::listeners::{Open, remove_files, settle_redirect};
 use super::running::Running;
 use super::signals::Signals;
 use super::start_error::StartError;
@@ -169,6 +169,7 @@ impl Running {
         let (open, listener_handles) =
             self.listeners.prepare(&next.listeners, Vec::new(), next.threads.get())?;
         self.listeners.refuse_loops(&open, &next.plan)?;
+        settle_redirect(&mut next, &open);
         let changes = difference(&self.config, &next);
         for warning in &next.warnings {
             log::warn!("{warning}");

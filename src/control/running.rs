@@ -7,7 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::carry_over;
-use super::listeners::{LentListener, Listeners, remove_files, remove_fresh_files};
+use super::listeners::{
+    LentListener, Listeners, remove_files, remove_fresh_files, settle_redirect,
+};
 use super::start_error::StartError;
 use super::upgrade::arrivals::Arrivals;
 use super::upgrade::offer;
@@ -79,6 +81,7 @@ pub fn start(
     let (open, mut listener_handles) =
         running.listeners.prepare(&running.config.listeners, inherited, workers)?;
     running.listeners.refuse_loops(&open, &running.config.plan)?;
+    settle_redirect(&mut running.config, &open);
     running.listeners.follow(open);
     between()
         .and_then(|()| running.open_access_log())

@@ -82,7 +82,7 @@ pub struct Plan {
     pub trusted: Trusted,
     /// What TLS listeners show their clients; there if there are any.
     pub tls: Option<Arc<ServerTls>>,
-    /// The port of https that plain listeners send clients to, if they do.
+    /// The port of https that plain listeners send clients to, if they do; 0 until the kernel has chosen it.
     pub redirect_https: Option<u16>,
 }
 

@@ -16,7 +16,7 @@ pub struct Origin {
     seen: Arc<Seen>,
     stopped: Arc<AtomicBool>,
     /// Reserves the port of an origin that refuses connections.
-    _reserved: Option<Socket>,
+    reserved: Option<Socket>,
 }
 
 #[derive(Default)]
@@ -43,7 +43,17 @@ impl Origin {
 
     /// Like [`Origin::start`], at a given address: to bring back a stopped origin.
     pub fn start_at(address: SocketAddr, serve: impl Fn(Conn) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind(address).expect("bind");
+        Self::serving(TcpListener::bind(address).expect("bind"), serve)
+    }
+
+    /// One that has refused connections serves them from now on, at the same address.
+    pub fn recovers(mut self, serve: impl Fn(Conn) + Send + Sync + 'static) -> Self {
+        let socket = self.reserved.take().expect("one that refuses");
+        socket.listen(128).expect("listen");
+        Self::serving(socket.into(), serve)
+    }
+
+    fn serving(listener: TcpListener, serve: impl Fn(Conn) + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().expect("an address");
         let (seen, stopped) = (Arc::new(Seen::default()), Arc::new(AtomicBool::new(false)));
         let (serve, ours, ended) = (Arc::new(serve), Arc::clone(&seen), Arc::clone(&stopped));
@@ -61,7 +71,7 @@ impl Origin {
                 thread::spawn(move || serve(conn));
             }
         });
-        Self { address, seen, stopped, _reserved: None }
+        Self { address, seen, stopped, reserved: None }
     }
 
     /// Answers every request with the same bytes.
@@ -104,7 +114,7 @@ impl Origin {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
         socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("bind");
         let address = socket.local_addr().expect("an address").as_socket().expect("IPv4");
-        Self { address, seen: Arc::default(), stopped: Arc::default(), _reserved: Some(socket) }
+        Self { address, seen: Arc::default(), stopped: Arc::default(), reserved: Some(socket) }
     }
 
     /// The number of connections so far.
