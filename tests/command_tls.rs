@@ -24,3 +24,19 @@ fn a_key_of_the_origin_needs_a_certificate() {
     assert_eq!(code, Some(2));
     assert!(lines[0].contains("--cert"), "{lines:?}");
 }
+#[test]
+fn the_demo_shows_https() {
+    let demo = Process::start(&["demo", "--tls", "--listen", "127.0.0.1:0"]);
+    let address = demo.announces("balances on https://").parse().unwrap();
+    let mut client = TlsOptions::unverified().connect(address, "localhost");
+    client.get("/task");
+    assert_eq!(client.response().text(), "task-1 /task\n");
+    let certificate = client.certificate();
+    let (_, certificate) = x509_parser::parse_x509_certificate(&certificate).unwrap();
+    let names = certificate.subject_alternative_name().unwrap().unwrap();
+    let names: Vec<_> = names.value.general_names.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["DNSName(localhost)", "IPAddress(7f:00:00:01)"]);
+    assert!(demo.says(&format!("curl -k https://{address}/auth")));
+    demo.signal("INT");
+    assert_eq!(demo.end().0, Some(0));
+}

@@ -78,5 +78,6 @@ mod unavailable;
 mod upgrade;
 mod upgrade_dies;
 mod upgrade_refused;
+mod upgrade_tls;
 mod upstream_tls;
 mod via;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::origin::ok;
+use super::tls::Files;
 use super::{Client, Conn, Origin, Process, eventually, socket_path};
 
 /// The running balancer, and the arguments for its successors.
@@ -18,13 +19,23 @@ pub struct Chain {
 
 impl Chain {
     pub fn start(origins: &[&Origin], more: &[&str]) -> Self {
+        Self::listening("--listen", origins, more)
+    }
+
+    /// Like [`Chain::start`], with a listener for TLS that shows this certificate.
+    pub fn tls(origins: &[&Origin], files: &Files, more: &[&str]) -> Self {
+        let shown = ["--cert", &files.cert, "--key", &files.key];
+        Self::listening("--listen-tls", origins, &[&shown, more].concat())
+    }
+
+    fn listening(flag: &str, origins: &[&Origin], more: &[&str]) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let name = format!("up{}", COUNT.fetch_add(1, Ordering::SeqCst));
         let meeting = socket_path(&name).display().to_string();
         let addresses: Vec<_> = origins.iter().map(|o| o.address.to_string()).collect();
         let route = format!("/={}", addresses.join(","));
         let mut words: Vec<String> =
-            ["--listen", "127.0.0.1:0", "--route", &route, "--upgrade-sock", &meeting]
+            [flag, "127.0.0.1:0", "--route", &route, "--upgrade-sock", &meeting]
                 .map(str::to_owned)
                 .to_vec();
         words.extend(more.iter().map(ToString::to_string));

@@ -79,6 +79,11 @@ impl Process {
         self.lines.lock().expect("lock").iter().any(|line| line.contains(text))
     }
 
+    /// How many lines it has printed or logged with this text.
+    pub fn count(&self, text: &str) -> usize {
+        self.lines.lock().expect("lock").iter().filter(|line| line.contains(text)).count()
+    }
+
     /// The address on which the balancer or origin listens.
     pub fn address(&self) -> SocketAddr {
         self.announces("listening on ").parse().expect("an address")
