@@ -3,34 +3,29 @@
 `run.py EVENER HYPER_ORIGIN`, the paths of two binaries; tools/interop builds them and calls this.
 """
 
-import os
-import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from contextlib import closing, contextmanager
+from contextlib import closing
 from importlib import metadata
 from pathlib import Path
 
 from cases import ALWAYS, IF_BOTH_CAN, LARGE, SMALL, UPLOAD, loads
 from clients import CLIENTS
+from harness import CASE_LIMIT, catch_signals, free_ports, running, table
 from origins import HERE, origins
 
-CASE_LIMIT = 30  # s
 STARTED = time.monotonic()
 EVENER, HYPER_ORIGIN = sys.argv[1:3]
 
 
 def main():
-    for name in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(name, signal.default_int_handler)  # as with Ctrl-C: nothing is left running
-    signal.signal(signal.SIGALRM, out_of_time)
+    catch_signals()
     work = Path(tempfile.mkdtemp(prefix="interop."))
     try:
         columns = play(work)
@@ -105,61 +100,6 @@ def row(origin, name, cases, subject, work):
     result = f"FAIL {failed}" if failed else f"ok {passed}/{len(cases)}"
     print(f"{origin.name:18} {name:14} {result}  ({time.monotonic() - began:.1f} s)", flush=True)
     return result
-
-
-def out_of_time(*_):
-    raise TimeoutError(f"not done in {CASE_LIMIT} s")
-
-
-@contextmanager
-def running(command, port, log, environment=None):
-    """Runs a command during a block, which starts once its port accepts connections."""
-    with open(log, "w") as file:
-        settings = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"} | (environment or {})
-        process = subprocess.Popen(command, stdout=file, stderr=file, env=settings)
-    try:
-        for _ in range(100):
-            if process.poll() is not None:
-                break
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        else:
-            process.kill()
-            process.wait()
-        if process.poll() is not None:
-            raise SystemExit(f"{command[0]} did not start: {log}\n{Path(log).read_text()}")
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def free_ports():
-    """Free ports below the range of ephemeral ports."""
-    for port in random.sample(range(15_000, 32_000), 1000):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        yield port
-
-
-def table(columns):
-    names = list(next(iter(columns.values())))
-    lines = [["", *columns], ["---"] * (len(columns) + 1)]
-    lines += [[name, *(rows[name] for rows in columns.values())] for name in names]
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    padded = [
-        [cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in padded)
 
 
 def versions():
