@@ -6,6 +6,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use crate::support::origin::ok;
+use crate::support::tls::{Authority, Identity, TlsOptions};
 use crate::support::{Origin, Process, eventually, socket_path};
 
 const REQUESTS: usize = 100;
@@ -105,4 +106,22 @@ fn a_connection_takes_six_more_calls() {
     });
     let others: Vec<_> = counted.keys().map(String::as_str).collect();
     hold(&counted, &others, 0);
+}
+
+/// Otherwise a client with Nagle's algorithm sends its first request 40 ms later.
+#[test]
+fn the_end_of_a_handshake_is_acknowledged_at_once() {
+    if !can_trace() {
+        return;
+    }
+    let (log, files) = (socket_path("calls-tls"), Identity::localhost().files());
+    let tls = ["--listen-tls", "127.0.0.1:0", "--cert", &files.cert, "--key", &files.key];
+    let words =
+        [&tls[..], &["--threads", "1", "--route", "/=127.0.0.1:1", "--check", "off"]].concat();
+    let proxy = Process::traced(&log, &words);
+    let options = TlsOptions::trusting(Authority::shared());
+    let _waiting = options.connect(proxy.address(), "localhost");
+    let written = || fs::read_to_string(&log).unwrap();
+    eventually("it is acknowledged", || written().contains("TCP_QUICKACK, [1]"));
+    let _ = fs::remove_file(&log);
 }

@@ -190,6 +190,16 @@ impl Socket {
         }
     }
 
+    /// Acknowledges what has come at once, if this is TCP, and not only with the next bytes that leave or
+    /// 40 ms later: a peer with Nagle's algorithm holds back what it has to say until then (RFC 1122
+    /// §4.2.3.4, `TCP_QUICKACK` in tcp(7)).
+    pub fn acknowledge(&self) {
+        if let Self::Tcp(stream) = self {
+            // A connection that is gone has nothing to acknowledge.
+            let _ = SockRef::from(stream).set_tcp_quickack(true);
+        }
+    }
+
     /// Says whether closing the connection resets it, however that comes about: the peer could not
     /// tell a cut from an end otherwise. Only TCP has resets.
     pub fn set_reset_on_close(&self, reset: bool) {

@@ -84,6 +84,11 @@ pub async fn accept(
     };
     match shaken.await {
         Ok(server_name) => {
+            // The client had the last word, and gets none back before its request, which it may hold
+            // until this is acknowledged: tickets leave with the first response.
+            if !stream.session().is_readable() {
+                stream.socket().acknowledge();
+            }
             let info = client_info(stream.session().agreed(), server_name);
             Ok((stream, info))
         }
