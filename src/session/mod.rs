@@ -74,14 +74,28 @@ pub fn spawn(accepted: Accepted) -> JoinHandle<()> {
         Service::Tcp { upstream } => Some(Target::Upstream(upstream)),
         Service::Sni { table } => Some(Target::ByName(table)),
     };
-    let relay = relay.map(|target| Relay { target, context: accepted.listener.handle.get() });
-    spawn_local(serve_otherwise(accepted, kind, relay))
+    let context = accepted.listener.handle.get();
+    match relay.map(|target| Relay { target, context }) {
+        None => spawn_local(async move {
+            // Boxed, and gone afterwards: a client that rests does not keep the room for it.
+            let begun = Box::pin(begin(accepted, kind)).await;
+            let Some((accepted, client_info, early)) = begun else { return };
+            h1::serve(accepted, client_info, early, Wait::First).await;
+        }),
+        Some(relay) => spawn_local(async move {
+            let begun = Box::pin(begin(accepted, kind)).await;
+            let Some((accepted, client_info, early)) = begun else { return };
+            tcp::serve(accepted, client_info, early, relay).await;
+        }),
+    }
 }
 
-/// Serves a connection that begins with a PROXY header or a TLS handshake, or that is relayed. A plan is
-/// kept only until it is known where a relayed one goes.
-async fn serve_otherwise(mut accepted: Accepted, kind: ListenerKind, relay: Option<Relay>) {
-    let ListenerKind { preamble, transport, .. } = kind;
+/// What comes before a connection's own bytes: a PROXY header, a TLS handshake. Returns what has come
+/// after them, or `None` if the connection is over: that has been counted and logged.
+async fn begin(
+    mut accepted: Accepted,
+    ListenerKind { preamble, transport, .. }: ListenerKind,
+) -> Option<(Accepted, ClientInfo, Buffer)> {
     accepted::begin(&accepted.guard).await;
     let mut early = Buffer::new();
     let client_info = match preamble {
@@ -96,23 +110,22 @@ async fn serve_otherwise(mut accepted: Accepted, kind: ListenerKind, relay: Opti
                     accepted.stream.set_reset_on_close(true);
                     let context = accepted.listener.handle.get();
                     log_refusal(&context, accepted.peer, &early, fault);
-                    return record::refusal(&context, fault);
+                    record::refusal(&context, fault);
+                    return None;
                 }
             }
         }
     };
     if preamble == Preamble::ProxyHeader && !count(&mut accepted, client_info.client) {
-        return accepted.stream.set_reset_on_close(true);
+        accepted.stream.set_reset_on_close(true);
+        return None;
     }
-    if transport == Transport::Tls {
-        // Boxed: a client that rests afterwards does not keep the room for it.
-        let shaken = Box::pin(tls::accept(accepted, client_info, early)).await;
-        let Some((accepted, client_info)) = shaken else { return };
-        return h1::serve(accepted, client_info, Buffer::new(), Wait::First).await;
-    }
-    match relay {
-        None => h1::serve(accepted, client_info, early, Wait::First).await,
-        Some(relay) => tcp::serve(accepted, client_info, early, relay).await,
+    match transport {
+        Transport::Plain => Some((accepted, client_info, early)),
+        Transport::Tls => {
+            let (accepted, client_info) = tls::accept(accepted, client_info, early).await?;
+            Some((accepted, client_info, Buffer::new()))
+        }
     }
 }
 
