@@ -80,4 +80,6 @@ mod upgrade_dies;
 mod upgrade_refused;
 mod upgrade_tls;
 mod upstream_tls;
+mod upstream_tls_changes;
+mod upstream_tls_connections;
 mod via;
