@@ -85,6 +85,7 @@ fn mistake_in_command(line: &str) -> Option<String> {
     let script = format!("evener() {{ \"$BINARY\" \"$@\" --test; }}; {line}");
     let mut shell = Command::new("sh");
     shell.args(["-c", &script]).env("BINARY", env!("CARGO_BIN_EXE_evener"));
+    shell.current_dir(env!("CARGO_TARGET_TMPDIR"));
     mistake(line, &mut shell)
 }
 
