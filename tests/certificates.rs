@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::support::proxy::config;
 use crate::support::tls::{Authority, Files, Identity, Validity};
-use crate::support::{Admin, Process, Proxy, eventually};
+use crate::support::{Admin, Process, Proxy, eventually, temporary};
 
 fn issued(name: &str) -> Identity {
     Authority::shared().issue(&[name])
@@ -35,19 +35,31 @@ fn sighup_reads_certificates_again_all_or_nothing() {
     eventually("it is refused", || process.says(&refused));
 }
 
+/// Replaces a file in one step, so that no half of it is ever read.
+fn put(path: &str, text: &str) {
+    let new = format!("{path}.new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, path).unwrap();
+}
+
 #[test]
 fn changed_files_are_loaded_and_bad_ones_refused_once() {
-    let files = issued("before.example").files();
-    let process = start(&files, &["--watch-certificates", "20ms"]);
-    fs::write(&files.cert, "nothing").unwrap();
-    let refused =
-        format!("changed certificates refused, the earlier ones stay: {}: holds no", files.cert);
+    let path = temporary("bundle.pem").to_str().unwrap().to_owned();
+    let bundle = |identity: &Identity| [identity.chain_pem(), identity.key_pem()].concat();
+    put(&path, &bundle(&issued("before.example")));
+    let words = ["--listen-tls", "127.0.0.1:0", "--threads", "1", "--route", "/=127.0.0.1:1"];
+    let watch = ["--cert", &path, "--watch-certificates", "20ms"];
+    let process = Process::start(&[&words[..], &watch].concat());
+    process.address();
+    put(&path, "nothing");
+    let refused = format!("changed certificates refused, the earlier ones stay: {path}: holds no");
     eventually("it is refused", || process.says(&refused));
-    files.replace(&issued("after.example"));
+    put(&path, &bundle(&issued("after.example")));
     eventually("it is loaded", || process.says("certificates have changed: ~ certificate "));
     process.signal("TERM");
     let (_, lines) = process.end();
     assert_eq!(lines.iter().filter(|line| line.contains(&refused)).count(), 1, "{lines:#?}");
+    fs::remove_file(path).unwrap();
 }
 
 #[test]
@@ -68,6 +80,23 @@ fn tickets_survive_a_reload_with_other_certificates_but_not_with_other_demands()
     assert!(ticketer(&proxy).decrypt(&ticket).is_some());
     let other = config(&flags).plan.tls.clone().unwrap();
     assert!(other.config.ticketer.decrypt(&ticket).is_none());
+}
+
+#[test]
+fn a_refusal_of_changed_files_is_shown_until_they_are_good_again() {
+    let identity = issued("a.example");
+    let files = identity.files();
+    let words = ["--cert", &files.cert, "--key", &files.key, "--watch-certificates", "20ms"];
+    let words = [&words[..], &["--listen-tls", "127.0.0.1:0", "--route", "/=127.0.0.1:1"]].concat();
+    let admin = Admin::start(&words);
+    let refused = || admin.metric("evener_config_last_reload_refused");
+    fs::write(&files.cert, "nothing").unwrap();
+    eventually("it is refused", || refused() == 1);
+    assert!(admin.status()["config"]["refused"].as_str().unwrap().contains("holds no certificate"));
+    // The very same again: nothing is different then.
+    files.replace(&identity);
+    eventually("it is good again", || refused() == 0);
+    assert_eq!(admin.status()["config"]["generation"], 1);
 }
 
 #[test]

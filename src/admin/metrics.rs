@@ -141,7 +141,7 @@ fn of_balancer(out: &mut Exposition, control_state: &ControlState, facts: &Contr
         (
             "config_last_reload_refused",
             "Whether the last reload was refused.",
-            u64::from(facts.refused.is_some()),
+            u64::from(facts.refusal().is_some()),
         ),
         (
             "draining",

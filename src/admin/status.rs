@@ -177,8 +177,8 @@ pub(crate) fn write(control_state: &ControlState) -> Result<String, serde_json::
         config: Configuration {
             generation: facts.generation,
             loaded_seconds_ago: facts.loaded.elapsed().as_secs_f64(),
-            file: facts.file.map(|path| path.display().to_string()),
-            refused: facts.refused,
+            file: facts.file.as_ref().map(|path| path.display().to_string()),
+            refused: facts.refusal().map(str::to_owned),
         },
         threads: control_state.metrics.len(),
         connections: Connections {

@@ -36,10 +36,8 @@ pub(super) struct Renewal {
     pub(super) basis: Arc<ServerTls>,
     /// What is to take its place, if anything is.
     pub(super) next: Option<Arc<ServerTls>>,
-    /// What to say about that.
-    pub(super) warnings: Vec<String>,
-    /// Why changed files were not accepted; the earlier ones stay.
-    pub(super) mistakes: Vec<String>,
+    /// If files have changed: what to say of them, or why they were refused and the earlier ones stay.
+    pub(super) read: Option<Result<Vec<String>, Vec<String>>>,
 }
 
 /// Looks after what is in force.
@@ -148,26 +146,24 @@ impl Watched {
     fn look(&mut self, now: Duration, random: &[u8; 48], settling: Duration) -> Option<Renewal> {
         let basis = Arc::clone(&self.tls);
         let known = self.renewed.clone().unwrap_or_else(|| Arc::clone(&basis));
-        let (mut next, mut warnings, mut mistakes) = (None, Vec::new(), Vec::new());
+        let (mut next, mut read) = (None, None);
         if self.has_changed(settling) {
-            match known.read_again(now) {
-                Ok((read, said)) => (next, warnings) = (Some(read), said),
-                Err(reasons) => mistakes = reasons,
-            }
+            read = Some(known.read_again(now).map(|(again, warnings)| {
+                next = Some(again);
+                warnings
+            }));
         }
         if let Some(keys) = known.ticket_keys.rotated(now, random) {
-            let read = next.as_ref().unwrap_or(&known);
-            match read.with_ticket_keys(Arc::new(keys)) {
-                Ok(rotated) => next = Some(rotated),
-                Err(reason) => mistakes.push(reason),
-            }
+            let rotated = next.as_ref().unwrap_or(&known).with_ticket_keys(Arc::new(keys));
+            // Keys of the right length are accepted.
+            next = rotated.ok().or(next);
         }
-        if next.is_none() && mistakes.is_empty() {
+        if next.is_none() && read.is_none() {
             return None;
         }
         let next = next.map(Arc::new).or_else(|| self.renewed.take());
         self.renewed.clone_from(&next);
-        Some(Renewal { basis, next, warnings, mistakes })
+        Some(Renewal { basis, next, read })
     }
 
     /// Looks at all files, until they have settled.
@@ -286,6 +282,10 @@ mod tests {
         tls.certificates.iter().next().unwrap().fingerprint
     }
 
+    fn mistake(renewal: &Renewal) -> &str {
+        &renewal.read.as_ref().unwrap().as_ref().unwrap_err()[0]
+    }
+
     fn look(watched: &mut Watched, now: Duration) -> Option<Renewal> {
         watched.look(now, &[2; 48], Duration::ZERO)
     }
@@ -297,7 +297,7 @@ mod tests {
         assert!(look(&mut watched, NOW).is_none());
         bundle.write("nothing");
         let renewal = look(&mut watched, NOW).unwrap();
-        assert!(renewal.next.is_none() && renewal.mistakes[0].contains("holds no certificate"));
+        assert!(renewal.next.is_none() && mistake(&renewal).contains("holds no certificate"));
         assert!(look(&mut watched, NOW).is_none());
         bundle.renew(60);
         let next = look(&mut watched, NOW).unwrap().next.unwrap();
@@ -318,7 +318,7 @@ mod tests {
         let mut watched = Watched::new(bundle.read(), true);
         assert!(look(&mut watched, NOW).is_none());
         fs::remove_file(&bundle.0).unwrap();
-        assert!(look(&mut watched, NOW).unwrap().mistakes[0].contains("No such file"));
+        assert!(mistake(&look(&mut watched, NOW).unwrap()).contains("No such file"));
         std::os::unix::fs::symlink(&two, &bundle.0).unwrap();
         assert!(look(&mut watched, NOW).unwrap().next.is_some());
     }
@@ -339,7 +339,7 @@ mod tests {
         for watches_files in [true, false] {
             let mut watched = Watched::new(Arc::clone(&tls), watches_files);
             let renewal = look(&mut watched, NOW + 13 * HOUR).unwrap();
-            assert_eq!(renewal.mistakes.len(), usize::from(watches_files));
+            assert_eq!(renewal.read.is_some_and(|read| read.is_err()), watches_files);
             let next = renewal.next.unwrap();
             assert!(
                 Some(&*next.ticket_keys)
@@ -357,8 +357,8 @@ mod tests {
         let renewed = fingerprint(&look(&mut watched, NOW).unwrap().next.unwrap());
         bundle.write("nothing");
         let later = look(&mut watched, NOW + 13 * HOUR).unwrap();
-        assert_eq!(fingerprint(&later.next.unwrap()), renewed);
-        assert_eq!(later.mistakes.len(), 1);
+        assert_eq!(fingerprint(later.next.as_ref().unwrap()), renewed);
+        assert!(mistake(&later).contains("holds no certificate"));
     }
 
     #[test]

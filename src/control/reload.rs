@@ -94,34 +94,36 @@ pub(super) fn reload(
 }
 
 /// Puts renewed certificates and ticket keys in force, unless a reload has put something else in force
-/// meanwhile; whether what is in force is to be watched anew.
+/// meanwhile; whether what is in force is to be watched afresh.
 pub(super) fn renew(running: &mut Running, renewal: Renewal, control_state: &ControlState) -> bool {
-    let Renewal { basis, next, warnings, mistakes } = renewal;
+    let Renewal { basis, next, read } = renewal;
     if !running.plan().tls.as_ref().is_some_and(|tls| Arc::ptr_eq(tls, &basis)) {
         return false;
     }
-    for mistake in &mistakes {
-        log::error!("changed certificates refused, the earlier ones stay: {mistake}");
-    }
-    if !mistakes.is_empty() {
-        control_state.refused(&mistakes);
+    let refuse = |reasons: &[String]| {
+        for reason in reasons {
+            log::error!("changed certificates refused, the earlier ones stay: {reason}");
+        }
+        control_state.refused_certificates(Some(reasons));
+    };
+    if let Some(Err(reasons)) = &read {
+        refuse(reasons);
     }
     let Some(next) = next else { return false };
     match running.replace_tls(next) {
         Ok(changes) => {
-            for line in warnings {
-                log::warn!("{line}");
-            }
             for change in &changes {
                 log::info!("certificates have changed: {change}");
             }
-            if mistakes.is_empty() && !changes.is_empty() {
-                control_state.follows(running);
-            } else {
-                control_state.goes_on_with(running.plan());
+            control_state.renewed(running.plan(), !changes.is_empty());
+            if let Some(Ok(warnings)) = read {
+                for warning in warnings {
+                    log::warn!("{warning}");
+                }
+                control_state.refused_certificates(None);
             }
         }
-        Err(error) => log::error!("changed certificates refused, the earlier ones stay: {error}"),
+        Err(error) => refuse(&[error.to_string()]),
     }
     true
 }

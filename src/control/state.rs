@@ -37,9 +37,18 @@ pub(crate) struct ControlSnapshot {
     /// When this one was.
     pub(crate) loaded: Instant,
     /// Why the last reload was refused, if it was.
-    pub(crate) refused: Option<String>,
+    refused: Option<String>,
+    /// Why the certificates that have been found since then were, if they were.
+    refused_certificates: Option<String>,
     /// What is being done.
     pub(crate) phase: ServingPhase,
+}
+
+impl ControlSnapshot {
+    /// Why what was read last is not in force, if it is not.
+    pub(crate) fn refusal(&self) -> Option<&str> {
+        self.refused.as_deref().or(self.refused_certificates.as_deref())
+    }
 }
 
 /// The facts, and what stays as it is.
@@ -68,6 +77,7 @@ impl ControlState {
             generation: 1,
             loaded: now,
             refused: None,
+            refused_certificates: None,
             phase: ServingPhase::Serving,
         };
         Self {
@@ -97,12 +107,22 @@ impl ControlState {
         facts.listeners = running.addresses().cloned().collect();
         facts.generation += 1;
         facts.loaded = Instant::now();
-        facts.refused = None;
+        (facts.refused, facts.refused_certificates) = (None, None);
     }
 
-    /// The plan has been replaced by one that comes to the same.
-    pub(crate) fn goes_on_with(&self, plan: &Arc<Plan>) {
-        self.lock().plan = Arc::clone(plan);
+    /// Certificates or ticket keys were renewed; whether that is a change worth counting.
+    pub(crate) fn renewed(&self, plan: &Arc<Plan>, is_change: bool) {
+        let mut facts = self.lock();
+        facts.plan = Arc::clone(plan);
+        if is_change {
+            facts.generation += 1;
+            facts.loaded = Instant::now();
+        }
+    }
+
+    /// Certificates that were found have been refused, or not.
+    pub(crate) fn refused_certificates(&self, reasons: Option<&[String]>) {
+        self.lock().refused_certificates = reasons.map(|reasons| reasons.join("\n"));
     }
 
     /// Another configuration was refused.
