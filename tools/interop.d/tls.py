@@ -127,7 +127,7 @@ class Endpoint:
         setup = Setup(port, folder, identity or self.pki.first, version, authority if mutual else None)
         keys = {"name": "app", "endpoints": f"[https://127.0.0.1:{port}]", "sni": "first.test"}
         keys |= {"ca": authority, "check": "off"} | (extra or {})
-        upstream = "\n    ".join(f"{key}: {value}" for key, value in keys.items())
+        upstream = "\n    ".join(f"{key}: {value}" for key, value in keys.items() if value)
         config = folder / "evener.yaml"
         config.write_text(
             f"listen: [127.0.0.1:{self.port}]\nthreads: 1\nroutes:\n  - {{prefix: /, upstream: app}}\n"

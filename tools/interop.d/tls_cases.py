@@ -165,7 +165,8 @@ def server_certificate(at):
 
 def server_without_certificate(at):
     with at.serving(mutual=True):
-        equal(at.status(), 502, "status")
+        # nginx completes the handshake and answers.
+        equal(at.status(), 400 if at.server.name == "nginx" else 502, "status")
 
 
 def server_wrong_name(at):
@@ -187,7 +188,7 @@ def server_expired(at):
 
 
 def server_unverified(at):
-    with at.serving(extra={"sni": "other.test", "verify": "false"}):
+    with at.serving(extra={"ca": None, "sni": "other.test", "verify": "false"}):
         equal(at.status(), 200, "status")
 
 
@@ -197,7 +198,7 @@ SERVERS = {
     "SNI": (server_sni, SNI),
     "ALPN": (server_alpn, ALPN),
     "client certificate": (server_certificate, CLIENT),
-    "without it: 502": (server_without_certificate, CLIENT),
+    "refused without it": (server_without_certificate, CLIENT),
     "wrong name: 502": (server_wrong_name, None),
     "unknown issuer: 502": (server_unknown_issuer, None),
     "expired: 502": (server_expired, None),
