@@ -157,7 +157,12 @@ class Endpoint:
         return self.answer()[0]
 
     def logged(self, text):
-        assert text in self.log.read_text(), f"no {text!r} in the log: {self.log.read_text()[-500:]}"
+        """The log is written by another thread than the answer."""
+        for _ in range(100):
+            if text in self.log.read_text():
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"no {text!r} in the log: {self.log.read_text()[-500:]}")
 
 
 def attempt(work, subject, case, run):
