@@ -1,6 +1,8 @@
 //! TLS towards endpoints in the configuration: what is read, what is refused, and what is shown.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use evener::config::Config;
 use evener::config::describe::summary;
@@ -136,4 +138,54 @@ fn a_file_that_has_changed_is_a_change_of_the_endpoint() {
     let changes = evener::config::describe::difference(&before, &upstream(&fields).unwrap());
     assert_eq!(changes.len(), 1, "{changes:?}");
     assert!(changes[0].starts_with("~ endpoint 192.0.2.1:80 of u: "), "{changes:?}");
+}
+
+#[test]
+fn a_key_that_everybody_can_read_is_a_warning() {
+    let client = Authority::shared().client("a").files();
+    fs::set_permissions(&client.key, fs::Permissions::from_mode(0o644)).unwrap();
+    let fields = format!(
+        "ca: {}\n    client_cert: {}\n    client_key: {}",
+        Authority::shared().file(),
+        client.cert,
+        client.key
+    );
+    let warnings = upstream(&fields).unwrap().warnings;
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains("every user of this machine can read"), "{warnings:?}");
+}
+
+/// With these roots for those of the system.
+fn tested(roots: &str) -> (Option<i32>, String) {
+    let words = "--route /=https://1.1.1.1:443,https://1.0.0.1:443 --upstream-sni one.one.one.one \
+                 --host-header one.one.one.one --listen 0.0.0.0:6188 -t";
+    let mut evener = Command::new(env!("CARGO_BIN_EXE_evener"));
+    let output = evener
+        .args(words.split_whitespace())
+        .env("SSL_CERT_FILE", roots)
+        .env_remove("SSL_CERT_DIR")
+        .output()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[test]
+fn certificates_are_verified_by_the_roots_of_the_system() {
+    let (code, text) = tested(&Authority::shared().file());
+    assert_eq!(code, Some(0), "{text}");
+    let line = "endpoint 1.0.0.1:443 of /: weight 1, TLS as one.one.one.one, verified by the \
+                system's roots";
+    assert!(text.lines().any(|other| other == line), "{text}");
+}
+
+#[test]
+fn a_system_without_roots_is_a_mistake_that_names_the_remedy() {
+    let empty = temporary("empty.pem");
+    fs::write(&empty, "").unwrap();
+    let (code, text) = tested(empty.to_str().unwrap());
+    let mistake = "evener: --route: the system has no root certificates";
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.starts_with(mistake) && text.contains("name a file with ca: or --upstream-ca"));
+    assert_eq!(text.lines().count(), 1, "{text}");
 }

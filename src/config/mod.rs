@@ -125,7 +125,7 @@ impl Config {
         descriptors.refuse_too_few(threads, open, &mut mistakes);
         let tls = Tls::of(sources, &listeners, &mut mistakes);
         let (capacity, warning) = capacity::of(sources, descriptors, threads, open, &mut mistakes);
-        let of_endpoints = upstream_tls::warnings(sources, &upstreams.built);
+        let of_endpoints = upstream_tls::warnings(sources, &upstreams.built, &upstreams.tls_files);
         let drain = value::duration(&flags.drain_timeout);
         let log_level = value::log_level(&flags.log_level);
         let config = Self {

@@ -1,6 +1,6 @@
 //! TLS towards endpoints, from flags and file.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,9 +32,14 @@ pub(super) struct TlsSettings {
     built: Rc<OnceCell<Option<Arc<UpstreamTls>>>>,
 }
 
-/// The system's roots: read once for a configuration, and only if they are needed.
+/// What was found in files, for all upstreams of a configuration.
 #[derive(Default)]
-pub(super) struct SystemRoots(OnceCell<Option<Arc<Roots>>>);
+pub(super) struct TlsFiles {
+    /// The system's roots: read once, and only if they are needed.
+    roots: OnceCell<Option<Arc<Roots>>>,
+    /// What is no mistake, but may not be what was meant.
+    warnings: RefCell<Vec<String>>,
+}
 
 impl TlsSettings {
     /// Those for all upstreams, from the flags.
@@ -107,14 +112,14 @@ impl TlsSettings {
     pub(super) fn equip(
         &self,
         endpoints: &mut [Endpoint],
-        system: &SystemRoots,
+        files: &TlsFiles,
         place: &Place,
         mistakes: &mut Mistakes,
     ) {
         for endpoint in endpoints.iter_mut().filter(|known| known.scheme == Scheme::Https) {
             let name = self.sni.clone().map_or_else(|| own_name(endpoint), Ok);
             let name = mistakes.take(place, name);
-            let built = self.built.get_or_init(|| self.build(system, place, mistakes));
+            let built = self.built.get_or_init(|| self.build(files, place, mistakes));
             if let (Some(name), Some(built)) = (name, built) {
                 endpoint.tls = Some(Arc::new(built.to_endpoint(name)));
             }
@@ -123,15 +128,16 @@ impl TlsSettings {
 
     fn build(
         &self,
-        system: &SystemRoots,
+        files: &TlsFiles,
         place: &Place,
         mistakes: &mut Mistakes,
     ) -> Option<Arc<UpstreamTls>> {
         let (roots, mut summary) = match (self.verification, &self.ca) {
             (Verification::Off, _) => (None, "NOT verified".to_owned()),
-            (Verification::Full, None) => {
-                (Some(system.get(place, mistakes)?), "verified by the system's roots".to_owned())
-            }
+            (Verification::Full, None) => (
+                Some(files.system_roots(place, mistakes)?),
+                "verified by the system's roots".to_owned(),
+            ),
             (Verification::Full, Some((path, place))) => {
                 let roots = read(path, place).and_then(|pem| Roots::of_file(&pem));
                 let roots = mistakes.take(place, roots)?;
@@ -145,6 +151,7 @@ impl TlsSettings {
                 let chain = mistakes.take(place, read(cert, place));
                 let secret = mistakes.take(key_place, read(key, key_place));
                 let (chain, secret) = (chain?, secret?);
+                files.warnings.borrow_mut().extend(secret.warning());
                 let own = OwnCertificate::of_files(&chain, &secret);
                 let own = mistakes.take(place, own)?;
                 let _ = write!(summary, ", client certificate {cert} ({})", short(own.digest()));
@@ -157,15 +164,15 @@ impl TlsSettings {
     }
 }
 
-impl SystemRoots {
-    fn get(&self, place: &Place, mistakes: &mut Mistakes) -> Option<Arc<Roots>> {
+impl TlsFiles {
+    fn system_roots(&self, place: &Place, mistakes: &mut Mistakes) -> Option<Arc<Roots>> {
         let read = || {
             let roots = Roots::of_system().map_err(|what| {
                 format!("{what}: name a file with ca: or --upstream-ca, or install ca-certificates")
             });
             mistakes.take(place, roots).map(Arc::new)
         };
-        self.0.get_or_init(read).clone()
+        self.roots.get_or_init(read).clone()
     }
 }
 
@@ -188,9 +195,13 @@ pub(super) fn refuse_unused(entry: &UpstreamEntry, endpoints: &[Endpoint], at: &
     }
 }
 
-/// What is no mistake, but may not be what was meant: endpoints that need not prove who they are, and
-/// flags for `https://` endpoints where there are none.
-pub(super) fn warnings(sources: &Sources, upstreams: &[Arc<Upstream>]) -> Vec<String> {
+/// What is no mistake, but may not be what was meant: endpoints that need not prove who they are, keys that
+/// everybody can read, and flags for `https://` endpoints where there are none.
+pub(super) fn warnings(
+    sources: &Sources,
+    upstreams: &[Arc<Upstream>],
+    files: &TlsFiles,
+) -> Vec<String> {
     let tls = |upstream: &Arc<Upstream>| {
         let mut known = upstream.endpoints.iter().filter_map(|endpoint| endpoint.tls.as_ref());
         known.next().map(|tls| (upstream.name.to_string(), tls.verification))
@@ -206,7 +217,7 @@ pub(super) fn warnings(sources: &Sources, upstreams: &[Arc<Upstream>]) -> Vec<St
              the way can read and change everything"
         )
     };
-    off.map(|(name, _)| warning(name)).collect()
+    off.map(|(name, _)| warning(name)).chain(files.warnings.borrow().iter().cloned()).collect()
 }
 
 fn unused(sources: &Sources) -> Vec<String> {

@@ -12,7 +12,7 @@ use super::file::{EndpointEntry, EndpointFields, Said, UpstreamEntry};
 use super::mistake::{Mistakes, Place};
 pub(super) use super::sources::At;
 use super::sources::Sources;
-use super::upstream_tls::{self, SystemRoots, TlsSettings};
+use super::upstream_tls::{self, TlsFiles, TlsSettings};
 use super::value::{self, Destination, Resolve, WrittenEndpoint};
 use crate::id::UpstreamId;
 use crate::proxy_protocol::Version;
@@ -148,7 +148,7 @@ pub(super) struct Upstreams<'a> {
     used: Vec<bool>,
     pub(super) settings: Settings,
     pub(super) workers: usize,
-    system_roots: SystemRoots,
+    pub(super) tls_files: TlsFiles,
     resolve: Resolve<'a>,
 }
 
@@ -162,8 +162,8 @@ impl<'a> Upstreams<'a> {
         mistakes: &mut Mistakes,
     ) -> Self {
         let (built, named, used) = (Vec::new(), HashMap::new(), Vec::new());
-        let system_roots = SystemRoots::default();
-        let mut upstreams = Self { built, named, used, settings, workers, system_roots, resolve };
+        let tls_files = TlsFiles::default();
+        let mut upstreams = Self { built, named, used, settings, workers, tls_files, resolve };
         if let Some(file) = &sources.file {
             for entry in &file.upstreams {
                 upstreams.add_named(entry, &mut At { file, mistakes });
@@ -258,7 +258,7 @@ impl<'a> Upstreams<'a> {
         (place, mistakes): (&Place, &mut Mistakes),
     ) -> UpstreamId {
         if traffic == Traffic::Http {
-            settings.tls.equip(&mut endpoints, &self.system_roots, place, mistakes);
+            settings.tls.equip(&mut endpoints, &self.tls_files, place, mistakes);
             mistakes.note(&settings.check_at, check_fits(&settings.check, &endpoints), ());
         }
         let Settings { policy, fails_max, fail_timeout, server_errors, timeouts, keeping, .. } =

@@ -73,7 +73,5 @@ pub fn log_failure(upstream: &Upstream, endpoint: &Endpoint, failed: &Failed) {
     }
     let Some(before) = WARNINGS.permits(Instant::now()) else { return };
     let (name, reason) = (&upstream.name, failed.reason());
-    log::warn!(
-        "{name}: TLS to {endpoint}: {reason} ({before} failures before that are not logged)"
-    );
+    log::warn!("{name}: TLS to {endpoint} failed: {reason} ({before} times before)");
 }
