@@ -145,6 +145,8 @@ pub struct Flags {
     #[arg(long, value_name = "VERSION", default_value = "1.2", help_heading = "TLS")]
     pub tls_min_version: String,
     /// Authorities in PEM whose certificates clients have to show [default: none is asked for]
+    ///
+    /// Endpoints get X-Client-Cert-Subject and X-Client-Cert-SHA256.
     #[arg(long, value_name = "FILE", help_heading = "TLS")]
     pub client_ca: Option<String>,
     /// Whether clients have to show a certificate: required or optional
@@ -294,8 +296,8 @@ pub struct Flags {
     /// Address for metrics, health and commands: ip:port or unix:/path [default: none]
     ///
     /// Serves /metrics, /healthz, /readyz, /status, a page at /, POST /reload and
-    /// POST /upstreams/NAME/endpoints/ADDR/drain, ready or down. An address that is reachable from
-    /// other machines requires --admin-token-file.
+    /// POST /upstreams/NAME/endpoints/ADDR/drain, ready or down, in plain HTTP. An address that is
+    /// reachable from other machines requires --admin-token-file.
     #[arg(long, value_name = "ADDR", help_heading = "Admin")]
     pub admin: Option<String>,
     /// File with the token that admin requests need (Authorization: Bearer) [default: none]
@@ -314,8 +316,9 @@ pub struct Flags {
     pub pid_file: Option<String>,
     /// Take over from a process that receives SIGQUIT and has the same --upgrade-sock
     ///
-    /// Takes over its listeners, idle connections and the state of endpoints. The SIGQUIT may come
-    /// before or after the start.
+    /// Takes over its listeners, idle connections and the state of endpoints. Connections over TLS are
+    /// closed in order, and clients resume their sessions. The SIGQUIT may come before or after the
+    /// start.
     #[arg(short, long, help_heading = "Process")]
     pub upgrade: bool,
     /// Unix socket for upgrades, shared by the old and the new process [default: none: SIGQUIT drains]
