@@ -96,6 +96,8 @@ fn a_refusal_of_changed_files_is_shown_until_they_are_good_again() {
     // The very same again: nothing is different then.
     files.replace(&identity);
     eventually("it is good again", || refused() == 0);
+    let told = "the certificates in force are in their files again";
+    eventually("it says so", || admin.process.says(told));
     assert_eq!(admin.status()["config"]["generation"], 1);
 }
 

@@ -95,7 +95,7 @@ fn settings_that_only_a_file_has() {
         "route api.example.com/auth: to auth, without /auth, Host auth.internal, response timeout \
          2m, tunnel timeout 3m",
         "route /: to /",
-        "upstream auth: least_requests, PROXY protocol V2, GET /health every 2s as a check, 2 \
+        "upstream auth: least_requests, PROXY protocol v2, GET /health every 2s as a check, 2 \
          failures in a row (including 500-599) eject for 10s, timeouts: connect 1s, response \
          30s, idle 1m, tunnel 1h, 7 idle connections for 5s",
         "endpoint 127.0.0.1:2 of auth: weight 3, backup",
@@ -122,6 +122,8 @@ fn flags_override_the_file() {
 fn each_mistake_has_its_line_and_column() {
     let rows = [
         ("version: 2\n", "1:10: version \"2\" is unknown: write 1"),
+        ("cert: a\n", "1:1: unknown key \"cert\": write certificates: [{cert: FILE, key: FILE}]"),
+        ("upstream_verify: no\n", "1:1: unknown key \"upstream_verify\": write upstream_insecure"),
         ("thread: 2\n", "1:1: unknown key \"thread\": did you mean threads?"),
         ("threads: [2]\n", "1:10: expected a text"),
         ("threads: 2\nthreads: 3\n", "2:1: duplicate key threads"),

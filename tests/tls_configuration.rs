@@ -99,11 +99,44 @@ fn a_file_says_it_all() {
 }
 
 #[test]
+fn settings_of_tls_listeners_without_one_are_warned_about() {
+    let ca = Authority::shared().file();
+    let flags = ["--client-ca", &ca, "--tls-min-version", "1.3"];
+    let config = read("", &[&ROUTED[..2], &flags].concat()).unwrap();
+    let told = ["client-ca", "tls-min-version"]
+        .map(|flag| format!("--{flag}: has no effect: there is no --listen-tls"));
+    assert_eq!(config.warnings, told);
+}
+
+#[test]
+fn a_certificate_that_is_never_shown_is_warned_about() {
+    let (one, two) = (bundle(&issued("a.example")), bundle(&issued("a.example")));
+    let config = typed(&["--cert", &one, "--cert", &two]).unwrap();
+    let told = format!("{two}: never shown for a.example: {one} comes first");
+    assert!(config.warnings[0].starts_with(&told), "{:?}", config.warnings);
+    fs::remove_file(one).unwrap();
+    fs::remove_file(two).unwrap();
+}
+
+#[test]
+fn a_certificate_in_a_file_is_written_with_its_key() {
+    let rows = [
+        ("a.pem", ": invalid type: string \"a.pem\", expected a list: certificates: [{cert"),
+        ("[a.pem]", "1:16: a certificate is written as {cert: FILE, key: FILE}"),
+    ];
+    for (written, expected) in rows {
+        let text = format!("certificates: {written}\nroutes: [{{prefix: /, endpoints: [':1']}}]\n");
+        let mistakes = read(&text, &[]).unwrap_err();
+        assert!(mistakes.iter().any(|told| told.contains(expected)), "{mistakes:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_meant_is_a_mistake_that_names_its_flag() {
     let (one, two) = (issued("one.example").files(), issued("two.example").files());
     let pair = ["--cert", &one.cert, "--key", &one.key];
     let ca = Authority::shared().file();
-    let rows: [(&[&str], String); 11] = [
+    let rows: [(&[&str], String); 12] = [
         (&[], "--listen-tls: requires a certificate: --cert FILE with --key FILE".into()),
         (&["--cert", &one.cert], format!("--cert: {}: holds no private key: name", one.cert)),
         (
@@ -113,6 +146,10 @@ fn what_cannot_be_meant_is_a_mistake_that_names_its_flag() {
         (
             &[&pair[..], &["--key", &two.key]].concat(),
             format!("--key: {}: belongs to no --cert: each", two.key),
+        ),
+        (
+            &["--cert", &one.key, "--key", &one.cert],
+            format!("--cert: {}: holds the key, and {} the certificate: swap", one.key, one.cert),
         ),
         (&["--cert", "/missing.pem", "--key", &one.key], "--cert: /missing.pem: No such".into()),
         (&["--cert", "", "--key", &one.key], "--cert: \"\" does not name a file".into()),

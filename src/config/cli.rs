@@ -96,8 +96,9 @@ pub struct OriginFlags {
 pub struct Flags {
     /// Configuration file in YAML; flags take precedence over it
     ///
-    /// Each key is the name of a flag with _ instead of -. `routes`, `upstreams` and `tcp` allow more
-    /// settings than the flags: see docs/configuration.md.
+    /// A key is the name of a flag with _ instead of -, but --cert and --key are written as
+    /// certificates: [{cert: FILE, key: FILE}]. `routes`, `upstreams` and `tcp` allow more settings than
+    /// the flags: see docs/configuration.md.
     #[arg(short, long, value_name = "FILE", help_heading = "Configuration")]
     pub config: Option<String>,
     /// Check flags and file, resolve names, print the configuration, and exit with 0 or 2

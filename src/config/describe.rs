@@ -11,6 +11,7 @@ use crate::net::tls::certificate::{Certificate, date};
 use crate::net::tls::server::{ClientAuthMode, MinVersion, ServerTls};
 use crate::plan::listener::{Preamble, Service, Transport};
 use crate::plan::{Plan, Route};
+use crate::proxy_protocol::Version;
 use crate::route::NamePattern;
 use crate::upstream::endpoint::{Endpoint, Role};
 use crate::upstream::settings::{Check, ServerErrors};
@@ -207,7 +208,11 @@ pub(super) fn of_upstream(upstream: &Upstream) -> impl Iterator<Item = Item> {
         text.push_str(", TCP");
     }
     if let Some(version) = upstream.announces {
-        let _ = write!(text, ", PROXY protocol {version:?}");
+        let version = match version {
+            Version::V1 => "v1",
+            Version::V2 => "v2",
+        };
+        let _ = write!(text, ", PROXY protocol {version}");
     }
     let errors = match upstream.server_errors {
         ServerErrors::Failures if !is_tcp => " (including 500-599)",

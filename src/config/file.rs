@@ -10,6 +10,7 @@ use serde_saphyr::{Location, Spanned};
 
 use super::cli;
 use super::mistake::{Mistake, Place};
+use super::wording::{explain, unknown};
 
 /// The largest file that is read, in bytes.
 pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -78,9 +79,18 @@ pub struct RouteEntry {
 }
 
 /// An entry of `certificates:`.
+#[derive(Clone, Debug)]
+pub enum CertificateEntry {
+    /// A path alone, which is a mistake.
+    Text(String),
+    /// In full.
+    Full(CertificateFields),
+}
+
+/// A certificate in full.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct CertificateEntry {
+pub struct CertificateFields {
     /// The file of the chain.
     #[serde(deserialize_with = "given")]
     pub cert: Option<Said>,
@@ -256,31 +266,6 @@ fn place(path: &Arc<str>, at: Location) -> Place {
     Place::File { path: Arc::clone(path), line: at.line().max(1), column: at.column().max(1) }
 }
 
-/// The library's error message without the place, which is reported separately, and without the names
-/// of library options, which users cannot set.
-fn explain(error: &serde_saphyr::Error) -> String {
-    let text = error.to_string();
-    let text = [" (defined at line ", " at line "]
-        .iter()
-        .fold(&*text, |text, end| text.split_once(end).map_or(text, |(what, _)| what));
-    if text.contains("into string") && text.contains("null") {
-        return "there is no value: write one, or leave the key out".to_owned();
-    }
-    if text.starts_with("multiple YAML documents") {
-        return "there is more than one document: write one, without ---".to_owned();
-    }
-    if text.starts_with("budget breached") {
-        return "the file is too large to be a configuration".to_owned();
-    }
-    let text = text.split(", set ").next().unwrap_or(text);
-    text.replace("unknown field", "unknown key")
-        .replace("mapping key:", "key")
-        .replace('`', "\"")
-        .replace("expected string scalar", "expected a text")
-        .replace("expected mapping start", "expected keys")
-        .replace("expected sequence start", "expected a list")
-}
-
 /// A file while it is parsed.
 struct Written {
     file: File,
@@ -330,7 +315,7 @@ impl<'de> Visitor<'de> for TopLevel {
                 "upstreams" => file.upstreams = map.next_value::<Option<_>>()?.unwrap_or_default(),
                 "tcp" => file.relays = map.next_value::<Option<_>>()?.unwrap_or_default(),
                 "certificates" => {
-                    file.certificates = map.next_value::<Option<_>>()?.unwrap_or_default();
+                    file.certificates = map.next_value::<CertificateEntries>()?.0;
                 }
                 name => {
                     if let Some(setting) = cli::Setting::of_key(name) {
@@ -369,35 +354,6 @@ fn read_setting<'de, A: MapAccess<'de>>(
         },
     };
     Ok(Setting { flag: setting.flag.clone(), values })
-}
-
-fn unknown(key: &str) -> String {
-    let known = cli::Setting::all().into_iter().map(|setting| setting.key());
-    let keys = ["version", "routes", "upstreams", "tcp", "certificates"]
-        .map(str::to_owned)
-        .into_iter()
-        .chain(known);
-    let near = keys.min_by_key(|known| distance(key, known));
-    let near = near.filter(|known| distance(key, known) <= 1 + key.len() / 3);
-    match near {
-        Some(near) => format!("unknown key {key:?}: did you mean {near}?"),
-        None => format!("unknown key {key:?}: see the flags in evener --help, written with _"),
-    }
-}
-
-/// The Levenshtein distance: how many letters to change, add or remove to turn one word into the other.
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in other.bytes().enumerate() {
-            let kept = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = kept.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[other.len()]
 }
 
 /// A text, or a list of texts.
@@ -463,6 +419,35 @@ impl<'de> Deserialize<'de> for ServerNameEntries {
     }
 }
 
+/// A list of certificates; one that is none is refused with an example.
+struct CertificateEntries(Vec<Spanned<CertificateEntry>>);
+
+impl<'de> Deserialize<'de> for CertificateEntries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = CertificateEntries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list: certificates: [{cert: FILE, key: FILE}]")
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(CertificateEntries(Vec::new()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = list.next_element()? {
+                    entries.push(entry);
+                }
+                Ok(CertificateEntries(entries))
+            }
+        }
+        deserializer.deserialize_any(Entries)
+    }
+}
+
 /// Deserialises a text as one variant and a mapping as the other.
 macro_rules! text_or_fields {
     ($entry:ident, $fields:ident, $what:literal) => {
@@ -493,3 +478,4 @@ macro_rules! text_or_fields {
 
 text_or_fields!(EndpointEntry, EndpointFields, "ADDRESS[@WEIGHT], or address, weight and backup");
 text_or_fields!(RelayEntry, RelayFields, "LISTEN=ENDPOINTS, or keys such as listen and upstream");
+text_or_fields!(CertificateEntry, CertificateFields, "{cert: FILE, key: FILE}");

@@ -16,6 +16,7 @@ mod tls;
 mod upstream_tls;
 mod upstreams;
 pub mod value;
+mod wording;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::IpAddr;

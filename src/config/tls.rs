@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_saphyr::Spanned;
 
-use super::file::{CertificateEntry, File};
+use super::file::{CertificateEntry, CertificateFields, File};
 use super::listeners::Listeners;
 use super::mistake::{Mistakes, Place};
 use super::sources::Sources;
@@ -60,11 +60,15 @@ impl Tls {
             let what = "certificates are given, but they are not used: there is no --listen-tls";
             tls.warnings.push(what.to_owned());
         }
+        if !is_needed {
+            tls.warnings.extend(unused(sources));
+        }
         if tls.redirect_https.is_some() && !listeners.any_plain_http() {
             let what = "--redirect-https: there is no plain listener to redirect from (--listen)";
             tls.warnings.push(what.to_owned());
         }
         let certificates = Certificates::new(certificates).filter(|_| is_needed).map(Arc::new);
+        tls.warnings.extend(certificates.iter().flat_map(|all| all.never_shown()));
         let keys = || Arc::new(TicketKeys::new(since_1970(), &random_key()));
         tls.server = certificates.and_then(|certificates| {
             let server = ServerTls::new(min_version, client_auth, certificates, keys());
@@ -102,7 +106,9 @@ impl Tls {
         let mut keys = keys.iter();
         let mut certificates = Vec::new();
         for chain in &chains {
-            let key = if chain.key.is_some() { None } else { keys.next() };
+            // A file with a key only is one that was swapped with another.
+            let holds_both = chain.key.is_some() && !chain.certificates.is_empty();
+            let key = if holds_both { None } else { keys.next() };
             certificates.extend(self.check(chain, key, &cert, mistakes));
         }
         for surplus in keys {
@@ -121,7 +127,11 @@ impl Tls {
         file: &File,
         mistakes: &mut Mistakes,
     ) -> Option<Arc<Certificate>> {
-        let CertificateEntry { cert, key } = &entry.value;
+        let CertificateEntry::Full(CertificateFields { cert, key }) = &entry.value else {
+            let what = "a certificate is written as {cert: FILE, key: FILE}";
+            mistakes.add(&file.place(entry.referenced), what);
+            return None;
+        };
         let Some(cert) = cert else {
             mistakes.add(&file.place(entry.referenced), "a certificate needs cert: FILE");
             return None;
@@ -158,6 +168,20 @@ fn pem(place: &Place, text: &str) -> Result<PemFile, String> {
         return Err("\"\" does not name a file".to_owned());
     }
     PemFile::read(&Sources::path(place, text))
+}
+
+/// Flags other than those of certificates that mean something to TLS listeners only.
+fn unused(sources: &Sources) -> impl Iterator<Item = String> {
+    let flags = &sources.flags;
+    let given = [
+        ("client-ca", flags.client_ca.is_some()),
+        // The default is 1.2: to ask for it changes nothing.
+        ("tls-min-version", flags.tls_min_version != "1.2"),
+    ];
+    let given = given.into_iter().filter(|(_, is_given)| *is_given);
+    given.map(|(flag, _)| {
+        format!("{}: has no effect: there is no --listen-tls", sources.place(flag))
+    })
 }
 
 fn min_version(sources: &Sources, mistakes: &mut Mistakes) -> MinVersion {

@@ -354,6 +354,12 @@ pub fn check(text: &str) -> Result<Check, String> {
     match text.split_once(':') {
         None if text == "off" => Ok(Check::Off),
         None if text == "tcp" => Ok(Check::Tcp),
+        Some((scheme @ ("http" | "https"), path)) if path.starts_with("//") => {
+            let path = path[2..].find('/').map_or("/", |host| &path[2 + host..]);
+            Err(format!(
+                "invalid value {text:?}: a check has no host, it is of each endpoint: write {scheme}:{path}"
+            ))
+        }
         Some(("http", path)) if is_target(path) => Ok(Check::Http(path.to_owned())),
         Some(("https", path)) if is_target(path) => Ok(Check::Https(path.to_owned())),
         _ => Err(format!("invalid value {text:?}: expected tcp, http:/path, https:/path or off")),
@@ -484,6 +490,10 @@ mod tests {
         assert_eq!(check("https:/ok"), Ok(Check::Https("/ok".to_owned())));
         for bad in ["http", "http:ok", "https:", "http:/a b", "tcp:1", ""] {
             assert!(check(bad).is_err(), "{bad:?}");
+        }
+        let rows = [("http://a.example", "write http:/"), ("https://a/b/c", "write https:/b/c")];
+        for (bad, remedy) in rows {
+            assert!(check(bad).unwrap_err().ends_with(remedy), "{bad}");
         }
     }
 }

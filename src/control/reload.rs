@@ -120,7 +120,9 @@ pub(super) fn renew(running: &mut Running, renewal: Renewal, control_state: &Con
                 for warning in warnings {
                     log::warn!("{warning}");
                 }
-                control_state.refused_certificates(None);
+                if control_state.refused_certificates(None) && changes.is_empty() {
+                    log::info!("the certificates in force are in their files again");
+                }
             }
         }
         Err(error) => refuse(&[error.to_string()]),

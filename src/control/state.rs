@@ -120,9 +120,10 @@ impl ControlState {
         }
     }
 
-    /// Certificates that were found have been refused, or not.
-    pub(crate) fn refused_certificates(&self, reasons: Option<&[String]>) {
-        self.lock().refused_certificates = reasons.map(|reasons| reasons.join("\n"));
+    /// Certificates that were found have been refused, or not; whether the last ones before them were.
+    pub(crate) fn refused_certificates(&self, reasons: Option<&[String]>) -> bool {
+        let reasons = reasons.map(|reasons| reasons.join("\n"));
+        std::mem::replace(&mut self.lock().refused_certificates, reasons).is_some()
     }
 
     /// Another configuration was refused.

@@ -145,6 +145,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "value",
             "cli",
             "mistake",
+            "wording",
             "file",
             "sources",
             "upstream_tls",

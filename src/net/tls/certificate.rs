@@ -36,6 +36,16 @@ pub enum KeyKind {
     Other,
 }
 
+impl KeyKind {
+    /// Whether a client that can verify signatures of the other can verify those of this one.
+    pub(super) fn suits_as(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Rsa(_), Self::Rsa(_)) => true,
+            _ => self == other,
+        }
+    }
+}
+
 impl fmt::Display for KeyKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -83,13 +93,12 @@ impl Certificate {
     /// key is in `key`, or else beside it. The error names the file, what is wrong and what helps.
     pub fn new(chain: &PemFile, key: Option<&PemFile>) -> Result<Self, String> {
         let (shown, holder) = (chain.path.display(), key.unwrap_or(chain));
-        let Some(first) = chain.certificates.first() else {
-            return Err(format!(
-                "{shown}: holds no certificate: expected PEM with -----BEGIN CERTIFICATE-----"
-            ));
-        };
+        let first = chain.certificates.first().ok_or_else(|| no_certificate(chain, holder))?;
         let (_, parsed) = X509Certificate::from_der(first)
             .map_err(|error| format!("{shown}: the certificate cannot be read: {error}"))?;
+        // Before the names: in a chain in the wrong order, the first has none.
+        let secret = holder.key.as_ref().ok_or_else(|| no_key(holder))?;
+        let certified = certified(chain, secret, holder)?;
         let Names { names, addresses } =
             names(&parsed).map_err(|error| format!("{shown}: {error}: have it issued again"))?;
         if names.is_empty() && addresses.is_empty() {
@@ -98,8 +107,6 @@ impl Certificate {
                  common name: have it issued for DNS names"
             ));
         }
-        let secret = holder.key.as_ref().ok_or_else(|| no_key(holder))?;
-        let certified = certified(chain, secret, holder)?;
         let validity = parsed.validity();
         Ok(Self {
             cert: chain.path.clone(),
@@ -173,6 +180,16 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     out
 }
 
+/// The two files are easily swapped.
+fn no_certificate(chain: &PemFile, holder: &PemFile) -> String {
+    let shown = chain.path.display();
+    if chain.key.is_some() && !holder.certificates.is_empty() {
+        let other = holder.path.display();
+        return format!("{shown}: holds the key, and {other} the certificate: swap the two");
+    }
+    format!("{shown}: holds no certificate: expected PEM with -----BEGIN CERTIFICATE-----")
+}
+
 fn no_key(holder: &PemFile) -> String {
     let shown = holder.path.display();
     if holder.certificates.is_empty() {
@@ -191,7 +208,7 @@ fn certified(
     let key = provider().key_provider.load_private_key(secret.clone_key());
     let key = key.map_err(|_| {
         format!(
-            "{shown}: the private key cannot be used: expected RSA of 2048 bits or more, ECDSA on P-256, \
+            "{shown}: the private key cannot be used: expected RSA of 2048 to 8192 bits, ECDSA on P-256, \
              P-384 or P-521, or Ed25519"
         )
     })?;
@@ -305,6 +322,7 @@ mod tests {
         let (one, other) = (Sample::of(&["a.example"]), Sample::of(&["b.example"]));
         let nameless = Sample::of(&[]);
         let reversed = format!("{}{}", other.cert, one.cert);
+        let authority_first = format!("{}{}", nameless.cert, one.cert);
         let broken = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
         let rows = [
             (&*one.key, &*one.key, "c.pem: holds no certificate: expected"),
@@ -312,6 +330,12 @@ mod tests {
             (&one.cert, "", "k.pem: holds no private key: expected"),
             (&one.cert, &other.key, "k.pem: this is not the key of the certificate in c.pem: give"),
             (&reversed, &one.key, "c.pem: the key is that of certificate 2 in the file: put"),
+            (
+                &authority_first,
+                &one.key,
+                "c.pem: the key is that of certificate 2 in the file: put",
+            ),
+            (&one.key, &one.cert, "c.pem: holds the key, and k.pem the certificate: swap"),
             (&nameless.cert, &nameless.key, "c.pem: the certificate has no subjectAltName"),
             (broken, &one.key, "c.pem: the certificate cannot be read"),
         ];

@@ -1,6 +1,6 @@
 //! The certificates of a listener, chosen by the name that a client asks for (SNI, RFC 6066 §3).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use rustls::SignatureScheme;
@@ -46,6 +46,29 @@ impl Certificates {
         let default = all.iter().enumerate().filter(|(_, other)| is_for_the_same(other));
         let default = default.map(|(place, _)| place).collect();
         Some(Self { all: all.into(), exact, wildcards, default })
+    }
+
+    /// What to say of certificates beside which another one is always preferred for the same name: it comes
+    /// first, and whoever can verify the one can verify the other.
+    pub fn never_shown(&self) -> Vec<String> {
+        let mut told = BTreeMap::new();
+        let wildcards = self.wildcards.iter().map(|(rest, places)| (format!("*.{rest}"), places));
+        let exact = self.exact.iter().map(|(name, places)| (name.to_string(), places));
+        for (name, places) in exact.chain(wildcards) {
+            for (nth, place) in places.iter().enumerate() {
+                let hidden = &self.all[*place];
+                let mut before = places[..nth].iter().map(|before| &self.all[*before]);
+                let Some(first) = before.find(|first| first.kind.suits_as(hidden.kind)) else {
+                    continue;
+                };
+                let (hidden, first) = (hidden.cert.display(), first.cert.display());
+                let warning = format!(
+                    "{hidden}: never shown for {name}: {first} comes first, with a key of the same kind"
+                );
+                told.insert((*place, name.clone()), warning);
+            }
+        }
+        told.into_values().collect()
     }
 
     /// All of them, in order.
@@ -137,6 +160,19 @@ mod tests {
         for (name, expected) in rows {
             assert_eq!(found(&set, name, &ANY), expected, "{name:?}");
         }
+    }
+
+    #[test]
+    fn one_that_is_never_shown_for_a_name_is_told() {
+        let set = certificates(&[
+            Sample::of(&["a.example", "*.b.example"]),
+            Sample::ed25519(&["a.example"]),
+            Sample::of(&["c.example", "*.b.example", "a.example"]),
+        ]);
+        let expected = ["*.b.example", "a.example"].map(|name| {
+            format!("2: never shown for {name}: 0 comes first, with a key of the same kind")
+        });
+        assert_eq!(set.never_shown(), expected);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustls::RootCertStore;
-use rustls::pki_types::pem::{PemObject, SectionKind};
+use rustls::pki_types::pem::{self, PemObject, SectionKind};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::watched_file::{FileStamp, WatchedFile};
@@ -60,10 +60,15 @@ impl PemFile {
                 "{shown}: the key is encrypted: remove the passphrase (openssl pkey -in OLD -out NEW)"
             ));
         }
+        if let Some(what) = binary(bytes) {
+            return Err(format!(
+                "{shown}: expected -----BEGIN CERTIFICATE----- or a key in PEM: {what}"
+            ));
+        }
         let (mut certificates, mut keys) = (Vec::new(), Vec::new());
         for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(bytes) {
             let (kind, der) =
-                section.map_err(|error| format!("{shown}: not valid PEM: {error}"))?;
+                section.map_err(|error| format!("{shown}: not valid PEM: {}", damage(error)))?;
             match kind {
                 SectionKind::Certificate => certificates.push(CertificateDer::from(der)),
                 SectionKind::PrivateKey => keys.push(PrivateKeyDer::Pkcs8(der.into())),
@@ -108,6 +113,49 @@ impl PemFile {
     }
 }
 
+/// What a file in a binary format is, and how it is converted.
+fn binary(bytes: &[u8]) -> Option<&'static str> {
+    // A SEQUENCE with its length (X.690 §8.1.3), then the tag and the beginning of what is in it.
+    let header = match bytes {
+        [0x30, 0x82, _, _, ..] => 4,
+        [0x30, 0x81, _, ..] => 3,
+        // In a text, this would be a digit and a letter.
+        [0x30, length, 0x02, ..] if *length < 0x80 => 2,
+        _ => return None,
+    };
+    Some(match &bytes[header..] {
+        // PFX, version 3 (RFC 7292 §4).
+        [0x02, 0x01, 0x03, ..] => {
+            "this is PKCS#12: convert it (openssl pkcs12 -in OLD -out NEW -nodes)"
+        }
+        [0x02, ..] => {
+            "this is a key in DER: convert it (openssl pkey -inform DER -in OLD -out NEW)"
+        }
+        [0x30, ..] => "this is DER: convert it (openssl x509 -inform DER -in OLD -out NEW)",
+        _ => "this is a binary file",
+    })
+}
+
+/// What is wrong with a section.
+fn damage(error: pem::Error) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().chars().take(64).collect();
+    match error {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            let label: String = text(&end_marker);
+            let label = label.escape_debug();
+            format!("there is no -----END {label}-----: the file has been cut short or changed")
+        }
+        pem::Error::IllegalSectionStart { line } => {
+            let line: String = text(&line);
+            format!("{line:?} does not begin a section: expected five dashes at its end")
+        }
+        pem::Error::Base64Decode(_) => {
+            "what is between BEGIN and END is not Base64: the file has been damaged".to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
 /// Bytes in hexadecimal.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut out, byte| {
@@ -132,12 +180,38 @@ mod tests {
             (KEY.replace(" PRIVATE", " ENCRYPTED PRIVATE"), "x.pem: the key is encrypted: remove"),
             (KEY.replace("MAA=", "Proc-Type: 4,ENCRYPTED"), "x.pem: the key is encrypted: remove"),
             ([KEY, KEY].concat(), "x.pem: holds 2 private keys: leave one"),
-            (KEY.replace("MAA=", "~"), "x.pem: not valid PEM"),
-            (KEY.replace("END", "EN"), "x.pem: not valid PEM"),
+            (
+                KEY.replace("MAA=", "~"),
+                "x.pem: not valid PEM: what is between BEGIN and END is not",
+            ),
+            (
+                KEY.replace("END", "EN"),
+                "x.pem: not valid PEM: there is no -----END PRIVATE KEY-----: the file",
+            ),
+            (
+                KEY.replacen("KEY-----", "KEY", 1),
+                "x.pem: not valid PEM: \"-----BEGIN PRIVATE KEY\"",
+            ),
         ];
         for (text, expected) in rows {
             let error = parse(&text, 0o600).map(drop).unwrap_err();
             assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_binary_file_is_refused_with_the_command_that_converts_it() {
+        let rows: [(&[u8], &str); 4] = [
+            (&[0x30, 0x82, 9, 9, 0x02, 0x01, 0x03], "PKCS#12: convert it (openssl pkcs12 "),
+            (&[0x30, 0x82, 9, 9, 0x30, 0x82], "DER: convert it (openssl x509 -inform DER "),
+            (&[0x30, 0x81, 0x87, 0x02, 0x01, 0], "DER: convert it (openssl pkey -inform DER "),
+            (&[0x30, 0x77, 0x02, 0x01, 1], "DER: convert it (openssl pkey -inform DER "),
+        ];
+        for (bytes, expected) in rows {
+            let file = WatchedFile::new(Path::new("x.pem"), None);
+            let error = PemFile::parse(file, bytes, 0o600).map(drop).unwrap_err();
+            assert!(error.starts_with("x.pem: expected -----BEGIN CERTIFICATE-----"), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
     }
 
