@@ -83,6 +83,17 @@ fn an_endpoint_whose_certificate_is_bad_is_ejected_and_the_reason_is_said_everyw
     }
 }
 
+/// It accepts connections: a check that only connected would take it back again and again.
+#[test]
+fn a_check_by_connecting_shakes_hands() {
+    let origin = showing(&Authority::self_signed(&["127.0.0.1"]));
+    let flags = [&*to(&origin), &ca(), "--check", "tcp", "--check-interval", "100ms"];
+    let admin = Admin::start(&flags);
+    eventually("it is down", || admin.endpoint(0)["state"] == "down");
+    let failures = &admin.endpoint(0)["last_failures"];
+    assert_eq!(failures[0]["what"], "check, connect: certificate is self-signed");
+}
+
 #[test]
 fn without_verification_any_certificate_will_do_and_that_is_said() {
     let origin = showing(&Authority::self_signed(&["other.example"]));

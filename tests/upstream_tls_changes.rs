@@ -72,14 +72,6 @@ fn an_endpoint_is_down_while_its_certificate_or_its_answer_is_bad() {
 }
 
 #[test]
-fn a_check_by_connecting_says_nothing_of_certificates() {
-    let origin = showing(&Authority::self_signed(&["127.0.0.1"]));
-    let proxy = Proxy::start(&[&to(&origin), &ca(), "--check", "tcp", "--check-interval=200ms"]);
-    eventually("it is checked", || origin.connections() > 1);
-    assert_eq!(proxy.get("/").status, 502);
-}
-
-#[test]
 fn idle_connections_go_on_only_if_nothing_about_their_tls_has_changed() {
     let (other, clients) = (Authority::new("Another"), Authority::new("Clients"));
     let identity = Authority::shared().issue(&["127.0.0.1", "a.example"]);

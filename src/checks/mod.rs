@@ -58,7 +58,7 @@ struct CheckSpec {
     address: Address,
     traffic: Traffic,
     announces: Option<Version>,
-    /// Of a check over TLS.
+    /// Of an endpoint over TLS.
     tls: Option<TlsDigest>,
     check: Check,
     /// Host of an HTTP check, where routes to the endpoint have one of their own.
@@ -185,7 +185,7 @@ impl Checker {
                     address: known.address.clone(),
                     traffic: upstream.traffic,
                     announces: upstream.announces,
-                    tls: known.tls_digest().filter(|_| matches!(upstream.check, Check::Https(_))),
+                    tls: known.tls_digest(),
                     check: upstream.check.clone(),
                     host: host.clone(),
                     interval: upstream.check_interval,
@@ -279,12 +279,14 @@ impl Checker {
             let told = attempt::announce(*version, Header::Local, &mut stream).await;
             carried = told.map_err(unconnected)?;
         }
+        // Of every check: an endpoint whose certificate is bad accepts connections, and would be taken back
+        // again and again.
+        if let Some(tls) = &asked.tls {
+            stream = secure(stream, carried, (asked, tls), None).await?;
+        }
         let (Check::Http(path) | Check::Https(path), Traffic::Http) = (check, traffic) else {
             return Ok(());
         };
-        if let (Some(tls), Check::Https(_)) = (&asked.tls, check) {
-            stream = secure(stream, carried, (asked, tls), None).await?;
-        }
         let host = host.clone().unwrap_or_else(|| usual_host(asked));
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: evener-check\r\n\

@@ -144,6 +144,12 @@ impl Channel {
         Ok(rustix::net::sockopt::socket_peercred(&self.0)?.pid)
     }
 
+    /// Whether the other end may know secrets of this process: it is of the same user, or of root.
+    pub fn is_confidential(&self) -> io::Result<bool> {
+        let other = rustix::net::sockopt::socket_peercred(&self.0)?;
+        Ok(other.uid.is_root() || other.uid == rustix::process::geteuid())
+    }
+
     /// Two ends.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = Socket::pair(Domain::UNIX, Type::SEQPACKET, None)?;

@@ -1,6 +1,7 @@
 //! Who a connection is from: its own address, or what a proxy in front says of it.
 
 use std::pin::pin;
+use std::rc::Rc;
 
 use super::accepted::{Accepted, read_opening};
 use crate::buffer::Buffer;
@@ -31,6 +32,8 @@ pub struct ClientInfo {
 struct More {
     announced: Option<Announced>,
     tls: Option<TlsInfo>,
+    /// What the access log says of that.
+    tls_text: Option<Rc<str>>,
 }
 
 /// What a proxy in front said.
@@ -54,19 +57,26 @@ impl ClientInfo {
             Header::Local => peer,
         };
         let announced = Some(Announced { proxy: peer, header });
-        Self { client, more: Some(Box::new(More { announced, tls: None })) }
+        Self { client, more: Some(Box::new(More { announced, ..More::default() })) }
     }
 
     /// The same over TLS.
     #[must_use]
     pub fn over_tls(mut self, info: TlsInfo) -> Self {
-        self.more.get_or_insert_default().tls = Some(info);
+        let more = self.more.get_or_insert_default();
+        more.tls_text = Some(info.log_text().into());
+        more.tls = Some(info);
         self
     }
 
     /// What was agreed on, if it speaks TLS.
     pub fn tls(&self) -> Option<&TlsInfo> {
         self.more.as_ref()?.tls.as_ref()
+    }
+
+    /// That, as the access log has it.
+    pub fn tls_text(&self) -> Option<&Rc<str>> {
+        self.more.as_ref()?.tls_text.as_ref()
     }
 
     /// The certificate it has shown, if it did.

@@ -291,8 +291,9 @@ static TLS_WARNINGS: OncePerSecond = OncePerSecond::new();
 fn warn_of_tls(client: &ClientConnection<'_>) {
     let Some(before) = TLS_WARNINGS.permits(Instant::now()) else { return };
     let address = client.stream.local_authority();
+    let peer = client.client_info.peer().map_or_else(|| "unix:".to_owned(), |ip| ip.to_string());
     log::warn!(
-        "a client spoke TLS to {address}, which is for plain HTTP: \
+        "{peer} spoke TLS to {address}, which is for plain HTTP: \
          https needs --listen-tls ({before} times before)"
     );
 }

@@ -17,7 +17,6 @@ use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::log::access_logger::Log;
 use crate::metrics::Metrics;
 use crate::net::listen::Peer;
-use crate::net::tls::info::TlsInfo;
 use crate::plan::context::WorkerContext;
 use crate::relay::copy::Meter;
 use crate::termination::{Ender, ExchangePhase, Termination};
@@ -34,7 +33,7 @@ pub struct RequestLog {
     /// That of the plan it began under, which has the names.
     log: Rc<Log>,
     /// What was agreed on, if the client speaks TLS.
-    tls: Option<Box<str>>,
+    tls: Option<Rc<str>>,
     began: Instant,
     texts: Texts,
     facts: RefCell<Facts>,
@@ -88,8 +87,8 @@ impl RequestLog {
     }
 
     /// Its client speaks TLS.
-    fn over_tls(&mut self, info: &TlsInfo) {
-        self.tls = Some(info.log_text().into());
+    fn over_tls(&mut self, agreed: &Rc<str>) {
+        self.tls = Some(Rc::clone(agreed));
     }
 
     /// Nothing has happened that is worth a line.
@@ -278,7 +277,7 @@ impl RequestTiming {
         let began = Instant::now();
         let addresses = (client_info.client, client_info.peer());
         let mut request_log = RequestLog::begin(context, addresses, Protocol::Http, began);
-        if let (Some(request_log), Some(info)) = (&mut request_log, client_info.tls()) {
+        if let (Some(request_log), Some(info)) = (&mut request_log, client_info.tls_text()) {
             request_log.over_tls(info);
         }
         Self { began, ready: began, request_log }

@@ -1,11 +1,10 @@
 //! The TLS handshake with a client, before anything else is read from it.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use rustls::ServerConfig;
 use tokio::time::Instant;
 
 use super::accepted::Accepted;
@@ -13,7 +12,7 @@ use super::client::linger;
 use super::client_info::ClientInfo;
 use super::request_log::RequestTiming;
 use crate::buffer::Buffer;
-use crate::drain::{DrainPhase, SessionGuard};
+use crate::drain::{DrainPhase, IDLE_GRACE, SessionGuard};
 use crate::fault::{Fault, Kind, Stage};
 use crate::http::h1::encode::Connection;
 use crate::http::h1::reply::Reply;
@@ -22,7 +21,7 @@ use crate::log::once_per_second::OncePerSecond;
 use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::socket::Socket;
 use crate::net::stream::{ReadHalf, Stream, WriteHalf};
-use crate::net::tls::handshake::{self, HandshakeError, HandshakeTurns, Refused};
+use crate::net::tls::handshake::{self, HandshakeError, Refused};
 use crate::net::tls::info::TlsInfo;
 use crate::net::tls::stream::TlsStream;
 use crate::net::wall_clock::since_1970;
@@ -44,14 +43,22 @@ pub async fn accept(
     // A plan with a listener for TLS has something to show there.
     let (Stream::Plain(socket), Some(tls)) = (stream, &context.plan.tls) else { return None };
     let mut timer = Timer::new();
-    let config = Arc::clone(&tls.config);
+    let end = Instant::now() + context.plan.timeouts.handshake;
+    if early.is_empty() && !is_heard(&socket, &guard, &mut timer, end).await {
+        // Silent to the end: it has been counted if it was to have said something.
+        if Instant::now() >= end {
+            refused(&context, &client_info, TlsFault::TimedOut, None);
+        }
+        return None;
+    }
     let shaken = {
+        let config = Arc::clone(&tls.config);
         let turns = &context.handshake_turns;
-        let shaking = pin!(shake(socket, &guard, &early, config, turns));
-        timer.within(context.plan.timeouts.handshake, shaking).await
+        let shaking = pin!(handshake::accept(socket, &early, config, turns));
+        timer.until(|| end, shaking).await
     };
     match shaken {
-        Ok(Some(Ok((stream, info)))) => match check(&info) {
+        Ok(Ok((stream, info))) => match check(&info) {
             Ok(()) => {
                 info.count(&context.metrics.client_handshakes);
                 let stream = Stream::Tls(Box::new(stream));
@@ -63,44 +70,45 @@ pub async fn accept(
                 refused(&context, &client_info, fault, None);
             }
         },
-        Ok(Some(Err(Refused { error, stream }))) => {
+        // Such as a check by a balancer in front, which only connects.
+        Ok(Err(Refused { stream: Some(stream), .. })) if has_said_nothing(&stream) => {}
+        Ok(Err(Refused { error, stream })) => {
             let fault = fault(&error);
             refused(&context, &client_info, fault, Some(&error));
             if let Some(stream) = stream {
                 answer(&context, &client_info, fault, &stream, &mut timer).await;
             }
         }
-        Ok(None) => {}
         Err(Elapsed) => refused(&context, &client_info, TlsFault::TimedOut, None),
     }
     None
 }
 
-/// `None`: the client has said nothing, and need not any more.
-async fn shake(
-    socket: Socket,
-    guard: &SessionGuard,
-    early: &Buffer,
-    config: Arc<ServerConfig>,
-    turns: &HandshakeTurns,
-) -> Option<Result<(TlsStream, TlsInfo), Refused>> {
-    if early.is_empty() && wait(&socket, guard).await.is_err() {
-        return None;
-    }
-    Some(handshake::accept(socket, early, config, turns).await)
+fn has_said_nothing(stream: &TlsStream) -> bool {
+    let session = stream.session();
+    session.partial().is_empty() && session.agreed().protocol_version().is_none()
 }
 
-/// Nothing is to be waited for any more.
-struct Ended;
-
-/// Waits for the first byte, holding nothing for it. A drain does not wait for a client that has said
-/// nothing.
-fn wait(socket: &Socket, guard: &SessionGuard) -> impl Future<Output = Result<(), Ended>> {
-    poll_fn(|cx| match socket.poll_readable(cx) {
-        Poll::Ready(_) => Poll::Ready(Ok(())),
-        Poll::Pending if guard.phase() == DrainPhase::Closing => Poll::Ready(Err(Ended)),
+/// Waits for the first byte until `end`, holding nothing for it, and says whether one came. Neither a drain
+/// nor an upgrade waits long for a client that has said nothing.
+async fn is_heard(
+    socket: &Socket,
+    guard: &SessionGuard,
+    timer: &mut Timer,
+    mut end: Instant,
+) -> bool {
+    let waiting = poll_fn(|cx| match socket.poll_readable(cx) {
+        Poll::Ready(_) => Poll::Ready(true),
+        Poll::Pending if guard.phase() == DrainPhase::Closing => Poll::Ready(false),
         Poll::Pending => Poll::Pending,
-    })
+    });
+    let deadline = || {
+        if guard.phase() == DrainPhase::Leaving {
+            end = end.min(Instant::now() + IDLE_GRACE);
+        }
+        end
+    };
+    timer.until(deadline, pin!(waiting)).await.unwrap_or(false)
 }
 
 /// What a session that takes up an earlier one does not ask again: whether the certificate of the client
@@ -129,7 +137,10 @@ fn refused(
     context.metrics.client_handshakes.failed[fault.index()].add(1);
     let Some(before) = WARNINGS.permits(Instant::now()) else { return };
     let client = client_info.client.map_or_else(|| "unix:".to_owned(), |ip| ip.to_string());
-    let phrase = fault.phrase();
+    let phrase = match fault {
+        TlsFault::NotTls => "what was sent is not TLS",
+        fault => fault.phrase(),
+    };
     match error {
         Some(HandshakeError::Failed(_, Some(error))) => {
             log::info!("{client}: TLS handshake failed: {phrase}: {error} ({before} times before)");

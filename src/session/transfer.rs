@@ -137,7 +137,9 @@ pub async fn run(
         Err(fault) => fault,
     };
     let is_underway = heard || body.passed() > kept;
-    let sent = if up.bytes() == 0 { Progress::Unsent } else { Progress::Unanswered };
+    // What TLS has sent of a block counts, though none of its bytes is known to be taken yet.
+    let is_unsent = up.bytes() == 0 && lease.carried == carried;
+    let sent = if is_unsent { Progress::Unsent } else { Progress::Unanswered };
     let progress = if is_underway { Progress::Underway } else { sent };
     let attempt = FailedAttempt { fault, progress, begun, was_stale: false };
     Err(attempt.investigated(lease, carried, upload, traits.method.is_idempotent(), timer).await)

@@ -51,7 +51,10 @@ pub(in crate::control) fn offer<'a>(
         let (configured, bound) = (configured.to_string(), bound.to_string());
         send(&Message::Admin { configured, bound }, &[socket])?;
     }
-    if let Some(tls) = &plan.tls {
+    // With them the sessions of others can be read: not for just any user that may take over the listeners.
+    if let Some(tls) = &plan.tls
+        && channel.is_confidential()?
+    {
         send(&Message::TicketKeys(TicketKeys::clone(&tls.ticket_keys)), &[])?;
     }
     tell_known(plan, |message| send(message, &[]))?;

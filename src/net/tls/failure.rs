@@ -65,8 +65,10 @@ fn of_incompatible(what: &PeerIncompatible) -> TlsFault {
 
 /// Whether bytes that are no TLS record are the beginning of an HTTP request or response in plain text.
 pub fn is_plain_http(first: &[u8]) -> bool {
-    let letters = first.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
-    letters > 0 && matches!(first.get(letters), None | Some(b' ' | b'-' | b'/'))
+    let is_of_word = |byte: &u8| byte.is_ascii_uppercase() || *byte == b'-';
+    let word = first.iter().take_while(|byte| is_of_word(byte)).count();
+    first.first().is_some_and(u8::is_ascii_uppercase)
+        && matches!(first.get(word), None | Some(b' ' | b'/'))
 }
 
 /// A certificate that nobody but itself vouches for.
@@ -271,7 +273,7 @@ mod tests {
         for http in ["G", "GET / HTTP/1.1", "HTTP/1.1 400", "M-SEARCH * HTTP/1.1"] {
             assert!(is_plain_http(http.as_bytes()), "{http}");
         }
-        for other in [&b"\x16\x03\x01"[..], b"", b"EHLO\r\n", b"get / "] {
+        for other in [&b"\x16\x03\x01"[..], b"", b"EHLO\r\n", b"get / ", b"SSH-2.0-x"] {
             assert!(!is_plain_http(other), "{other:?}");
         }
     }

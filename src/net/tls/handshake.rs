@@ -10,13 +10,12 @@ use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 
 use super::client_certificate::ClientCertificate;
-use super::failure::fault_of;
+use super::failure::{fault_of, is_plain_http};
 use super::info::TlsInfo;
 use super::session::{Readable, TlsSession};
 use super::stream::TlsStream;
 use crate::buffer::Buffer;
 use crate::net::socket::Socket;
-use crate::reject::Reject;
 use crate::tls_fault::TlsFault;
 use crate::tls_hello::{HelloReader, Opening};
 
@@ -105,16 +104,12 @@ async fn read_hello(stream: &TlsStream) -> Result<Option<Box<str>>, HandshakeErr
             Ok(Some(Opening::Hello(hello))) => {
                 return Ok(hello.server_name.map(|name| name.as_str().into()));
             }
-            Ok(Some(Opening::NotTls)) if is_http(stream.session().partial()) => {
-                return Err(HandshakeError::Failed(TlsFault::PlainHttp, None));
-            }
-            Err(Reject::ClientHelloTooLarge) => {
-                return Err(HandshakeError::Failed(TlsFault::Misbehaved, None));
-            }
-            // rustls finds the words for the client, if there are any.
-            Ok(Some(Opening::NotTls))
-                if stream.session().partial().len() >= RECORD_HEADER_BYTES =>
-            {
+            // Not before it would be a whole header of a record: a letter alone could be noise.
+            Ok(Some(Opening::NotTls)) if is_all_there(stream) => {
+                if is_plain_http(stream.session().partial()) {
+                    return Err(HandshakeError::Failed(TlsFault::PlainHttp, None));
+                }
+                // rustls finds the words for the client, if there are any.
                 return Ok(None);
             }
             Err(_) => return Ok(None),
@@ -149,13 +144,14 @@ pub async fn connect(
 async fn shake(stream: &TlsStream, turns: Option<&HandshakeTurns>) -> Result<(), HandshakeError> {
     let mut has_come = !stream.session().partial().is_empty();
     loop {
-        poll_fn(|cx| stream.poll_send(cx)).await.map_err(HandshakeError::Broken)?;
+        let sent = poll_fn(|cx| stream.poll_send(cx)).await;
+        // What the peer did wrong says more than that it is gone.
         match stream.session().peek() {
             Readable::Failed(error) => return Err(error.into()),
             Readable::Truncated | Readable::End => {
                 return Err(HandshakeError::Failed(TlsFault::Closed, None));
             }
-            Readable::Bytes(_) | Readable::Nothing => {}
+            Readable::Bytes(_) | Readable::Nothing => sent.map_err(HandshakeError::Broken)?,
         }
         if !stream.session().is_handshaking() {
             return Ok(());
@@ -176,10 +172,8 @@ impl From<Error> for HandshakeError {
     }
 }
 
-/// Whether what has come is a request in plain text: it begins with the letters of a method. A record of
-/// TLS begins with a byte that is no letter (RFC 8446 §5.1).
-fn is_http(bytes: &[u8]) -> bool {
-    bytes.len() >= RECORD_HEADER_BYTES && bytes[..3].iter().all(u8::is_ascii_uppercase)
+fn is_all_there(stream: &TlsStream) -> bool {
+    stream.session().partial().len() >= RECORD_HEADER_BYTES
 }
 
 /// Receives more; the end of the connection is an error.

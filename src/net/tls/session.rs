@@ -191,8 +191,8 @@ impl TlsSession {
         let consumed = self.advance(incoming.filled_mut(), into);
         let rest = incoming.filled().get(consumed..).unwrap_or_default();
         self.partial = if matches!(self.ending, Ending::Open) { rest.into() } else { Vec::new() };
-        if self.is_handshaking() && self.partial.len() > HANDSHAKE_BYTES_MAX {
-            self.fail(Error::General("the handshake is too long".to_owned()));
+        if self.partial.len() > HANDSHAKE_BYTES_MAX {
+            self.fail(Error::General("a handshake message is too long".to_owned()));
         }
     }
 
@@ -260,6 +260,11 @@ impl TlsSession {
         !self.out.is_empty() || !self.queued.is_empty() && !can_wait
     }
 
+    /// Whether the peer must be told something now, and nothing that was written is being sent.
+    pub fn must_tell(&self) -> bool {
+        self.out.is_empty() && self.must_send()
+    }
+
     /// What is to be sent; [`TlsSession::sent`] says how much of it was.
     pub fn outgoing(&mut self) -> &[u8] {
         if self.out.is_empty() && !self.queued.is_empty() {
@@ -286,6 +291,7 @@ impl TlsSession {
             self.resume();
         }
         let _ = self.outgoing();
+        debug_assert!(self.queued.is_empty(), "what was encrypted first goes first");
         self.out.begin_at_front();
         let room = self.out.rest_mut();
         let taken = fitting(bytes.len(), room.len());
@@ -308,9 +314,11 @@ impl TlsSession {
         Ok(())
     }
 
-    /// How many bytes of plaintext were sent, now that all that is to be sent has been.
+    /// How many bytes of plaintext have been sent since this was last asked. Records are longer than what
+    /// is in them: no more are owed than there are bytes of them left.
     pub fn settle(&mut self) -> usize {
-        std::mem::take(&mut self.owed)
+        let left = self.owed.min(self.out.len());
+        std::mem::replace(&mut self.owed, left) - left
     }
 
     /// Ends our direction: a `close_notify` is to be sent, once.

@@ -12,8 +12,8 @@ use crate::net::socket::{Socket, Unasked};
 
 /// A connection over which TLS is spoken. Both directions are used through shared borrows.
 ///
-/// While it rests it holds no block. What is written counts as taken once all records of it are the
-/// kernel's; until then the same bytes must be offered again.
+/// While it rests it holds no block. Of what is written, as many bytes count as taken as the kernel has of
+/// the records, the last one only with the last of these.
 #[derive(Debug)]
 pub struct TlsStream {
     socket: Socket,
@@ -86,9 +86,10 @@ impl TlsStream {
             }
             debug_assert!(incoming.len() > before.0);
             session.receive(incoming, Some(buffer));
-            if session.must_send() {
-                // What a peer is told that it broke a rule, or refused something.
-                let _ = self.poll_flush(session, cx)?;
+            if session.must_tell() {
+                // That it broke a rule, or asked for what is refused. Whether that arrives or not, what
+                // it sent before counts.
+                let _ = self.poll_flush(session, cx);
             }
             if buffer.len() > before.1 {
                 return Poll::Ready(Ok(buffer.len() - before.1));
@@ -96,12 +97,16 @@ impl TlsStream {
         }
     }
 
-    /// Writes as much of `bytes` as fits a block, and says how much that was once all of it is taken.
+    /// Writes as much of `bytes` as fits a block, and says how much of it the kernel has taken. What it
+    /// has not, encrypted already, goes first the next time, when the bytes after those must be offered.
     pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let session = &mut *self.session.borrow_mut();
         session.seal(bytes).map_err(protocol_error)?;
-        ready!(self.poll_flush(session, cx))?;
-        Poll::Ready(Ok(session.settle().min(bytes.len())))
+        let flushed = self.poll_flush(session, cx)?;
+        match session.settle() {
+            0 if flushed.is_pending() => Poll::Pending,
+            taken => Poll::Ready(Ok(taken.min(bytes.len()))),
+        }
     }
 
     /// Sends all that is to be sent.
@@ -313,6 +318,40 @@ mod tests {
         let bytes = [7; crate::buffer::BUFFER_BYTES];
         let count = poll_fn(|cx| ours.poll_write(cx, &bytes)).await.unwrap();
         assert_eq!(count, bytes.len());
+    }
+
+    /// Writes until the connection is full, and returns how much was taken.
+    fn fill(stream: &TlsStream, bytes: &[u8]) -> usize {
+        let (mut taken, mut cx) = (0, Context::from_waker(Waker::noop()));
+        while let Poll::Ready(count) = stream.poll_write(&mut cx, &bytes[taken..]) {
+            taken += count.unwrap();
+        }
+        taken
+    }
+
+    #[tokio::test]
+    async fn what_the_kernel_has_of_a_block_counts_as_taken() {
+        let (ours, theirs) = pair(20_000).await;
+        let (before, bytes) = (ours.carried(), [7; 60_000]);
+        let taken = fill(&ours, &bytes);
+        assert!((15_000..20_000).contains(&taken), "{taken}");
+        assert_eq!(ours.carried() - before, 20_000);
+        let (rest, arrived) = tokio::join!(
+            async {
+                send(&ours, &bytes[taken..]).await;
+            },
+            read_all(&theirs, bytes.len())
+        );
+        assert_eq!((rest, arrived), ((), bytes.to_vec()));
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_even_if_nothing_more_can_be_sent() {
+        let (ours, theirs) = pair(20_000).await;
+        fill(&ours, &[7; 60_000]);
+        send(&theirs, b"enough").await;
+        drop(theirs);
+        assert_eq!(read(&ours).await.unwrap(), b"enough");
     }
 
     #[tokio::test]

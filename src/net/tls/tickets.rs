@@ -18,7 +18,7 @@ const LIFETIME_SECONDS: u32 = 12 * 3600;
 
 /// The largest ticket, in bytes. It holds the chain that a client has shown, and comes back in every
 /// `ClientHello`.
-const TICKET_BYTES_MAX: usize = 16 * 1024;
+const TICKET_BYTES_MAX: usize = 8 * 1024;
 
 const NAME_BYTES: usize = 16;
 const HEADER_BYTES: usize = NAME_BYTES + NONCE_LEN;
