@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ring::digest::{SHA256, digest};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{Error, InconsistentKeys};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
@@ -181,7 +181,7 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// The two files are easily swapped.
-fn no_certificate(chain: &PemFile, holder: &PemFile) -> String {
+pub(super) fn no_certificate(chain: &PemFile, holder: &PemFile) -> String {
     let shown = chain.path.display();
     if chain.key.is_some() && !holder.certificates.is_empty() {
         let other = holder.path.display();
@@ -190,7 +190,8 @@ fn no_certificate(chain: &PemFile, holder: &PemFile) -> String {
     format!("{shown}: holds no certificate: expected PEM with -----BEGIN CERTIFICATE-----")
 }
 
-fn no_key(holder: &PemFile) -> String {
+/// A file holds no key.
+pub(super) fn no_key(holder: &PemFile) -> String {
     let shown = holder.path.display();
     if holder.certificates.is_empty() {
         format!("{shown}: holds no private key: expected -----BEGIN PRIVATE KEY-----")
@@ -199,19 +200,26 @@ fn no_key(holder: &PemFile) -> String {
     }
 }
 
+/// The key of a file, in the form that signs.
+pub(super) fn signing_key(
+    secret: &PrivateKeyDer<'static>,
+    holder: &PemFile,
+) -> Result<Arc<dyn SigningKey>, String> {
+    let shown = holder.path.display();
+    provider().key_provider.load_private_key(secret.clone_key()).map_err(|_| {
+        format!(
+            "{shown}: the private key cannot be used: expected RSA of 2048 to 8192 bits, ECDSA on P-256, \
+             P-384 or P-521, or Ed25519"
+        )
+    })
+}
+
 fn certified(
     chain: &PemFile,
     secret: &PrivateKeyDer<'static>,
     holder: &PemFile,
 ) -> Result<CertifiedKey, String> {
-    let shown = holder.path.display();
-    let key = provider().key_provider.load_private_key(secret.clone_key());
-    let key = key.map_err(|_| {
-        format!(
-            "{shown}: the private key cannot be used: expected RSA of 2048 to 8192 bits, ECDSA on P-256, \
-             P-384 or P-521, or Ed25519"
-        )
-    })?;
+    let key = signing_key(secret, holder)?;
     let certified = CertifiedKey::new(chain.certificates.clone(), key);
     match certified.keys_match() {
         Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
@@ -324,8 +332,10 @@ mod tests {
         let reversed = format!("{}{}", other.cert, one.cert);
         let authority_first = format!("{}{}", nameless.cert, one.cert);
         let broken = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+        let unusable = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
         let rows = [
-            (&*one.key, &*one.key, "c.pem: holds no certificate: expected"),
+            (&*one.cert, unusable, "k.pem: the private key cannot be used: expected RSA of"),
+            (&one.key, &one.key, "c.pem: holds no certificate: expected"),
             (&one.cert, &one.cert, "k.pem: holds no private key: name the file"),
             (&one.cert, "", "k.pem: holds no private key: expected"),
             (&one.cert, &other.key, "k.pem: this is not the key of the certificate in c.pem: give"),

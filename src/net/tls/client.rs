@@ -15,6 +15,7 @@ use rustls::{
     SignatureScheme,
 };
 
+use super::certificate::{no_certificate, no_key, signing_key};
 use super::failure::refused;
 use super::pem::PemFile;
 use super::provider::provider;
@@ -86,13 +87,10 @@ impl OwnCertificate {
     pub fn of_files(chain: &PemFile, key: &PemFile) -> Result<Self, String> {
         let (shown, holder) = (chain.path.display(), key.path.display());
         if chain.certificates.is_empty() {
-            return Err(format!(
-                "{shown}: holds no certificate: expected -----BEGIN CERTIFICATE-----"
-            ));
+            return Err(no_certificate(chain, key));
         }
-        let secret = key.key.as_ref().ok_or_else(|| {
-            format!("{holder}: holds no private key: expected -----BEGIN PRIVATE KEY-----")
-        })?;
+        let secret = key.key.as_ref().ok_or_else(|| no_key(key))?;
+        signing_key(secret, key)?;
         let (chain, key) = (chain.certificates.clone(), secret.clone_key());
         match CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider()) {
             Ok(_) => Ok(Self { chain, key }),
@@ -334,11 +332,14 @@ mod tests {
     fn files_that_hold_no_pair_are_refused() {
         let ((one, key), (_, other)) = (own_authority(&["a"]), own_authority(&["b"]));
         let (one, key, other) = (one.pem(), key.serialize_pem(), other.serialize_pem());
+        let unusable = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n".to_owned();
         let rows = [
             (&one, &key, ""),
             (&one, &other, "k.pem: this is not the key of the certificate in c.pem"),
             (&key, &key, "c.pem: holds no certificate"),
             (&one, &one, "k.pem: holds no private key"),
+            (&key, &one, "c.pem: holds the key, and k.pem the certificate: swap the two"),
+            (&one, &unusable, "k.pem: the private key cannot be used: expected RSA of"),
         ];
         for (chain, key, expected) in rows {
             let files = (pem_file("c.pem", chain), pem_file("k.pem", key));
