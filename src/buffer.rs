@@ -218,6 +218,18 @@ impl Buffer {
         Some(room)
     }
 
+    /// Appends as much of `bytes` as could have been read into it, and returns how many bytes that was:
+    /// what is kept free for others stays free.
+    pub fn append_read(&mut self, bytes: &[u8]) -> usize {
+        self.append_slow(bytes)
+    }
+
+    /// Whether it has a block.
+    #[cfg(any(test, fuzzing))]
+    pub fn holds_block(&self) -> bool {
+        !self.bytes.is_empty()
+    }
+
     fn append_slow(&mut self, bytes: &[u8]) -> usize {
         let spare = self.spare_mut();
         let count = bytes.len().min(spare.len());
@@ -337,6 +349,13 @@ mod tests {
         buffer.consume(HEADROOM_BYTES + 1);
         assert_eq!(buffer.filled(), [&[7; BUFFER_BYTES - 1][..], &[2; TAILROOM_BYTES]].concat());
         assert_eq!(buffer.spare_mut().len(), 0);
+    }
+
+    #[test]
+    fn what_was_read_elsewhere_leaves_the_room_for_what_is_put_around_it() {
+        let mut buffer = holding(&[7; BUFFER_BYTES - 2]);
+        assert_eq!(buffer.append_read(&[8; 4]), 2);
+        assert_eq!(buffer.append(&[9; TAILROOM_BYTES]), TAILROOM_BYTES);
     }
 
     #[test]

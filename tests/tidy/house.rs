@@ -75,7 +75,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (2, "net/", &["socket"]),
     (2, "net/tls/", &["provider", "failure", "watched_file", "pem", "samples", "certificate"]),
     (2, "net/tls/", &["certificates", "tickets", "server", "client", "client_certificate"]),
-    (2, "net/tls/", &["info", "session", "stream", "handshake", "mod"]),
+    (2, "net/tls/", &["info", "session", "stream", "handshake", "mod", "fuzz"]),
     (
         2,
         "net/",

@@ -184,3 +184,39 @@ async fn gather(stream: &TlsStream) -> Result<(), HandshakeError> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use tokio::task::{JoinSet, LocalSet};
+
+    use super::*;
+
+    /// Two steps in a row would keep the rest of the worker waiting for both.
+    #[tokio::test]
+    async fn between_two_steps_of_handshakes_everybody_else_has_a_turn() {
+        let (turns, seen) = (Rc::new(HandshakeTurns::default()), Rc::new(RefCell::new(Vec::new())));
+        let note = |what| {
+            let seen = Rc::clone(&seen);
+            move || seen.borrow_mut().push(what)
+        };
+        let (mut steps, local) = (JoinSet::new(), LocalSet::new());
+        for _ in 0..20 {
+            let (turns, step) = (Rc::clone(&turns), note("step"));
+            steps.spawn_local_on(async move { turns.take(step).await }, &local);
+        }
+        let other = note("other");
+        local.spawn_local(async move {
+            loop {
+                other();
+                yield_now().await;
+            }
+        });
+        local.run_until(async { while steps.join_next().await.is_some() {} }).await;
+        let seen = seen.borrow();
+        assert_eq!(seen.iter().filter(|what| **what == "step").count(), 20);
+        assert!(!seen.windows(2).any(|pair| pair == ["step", "step"]), "{seen:?}");
+    }
+}

@@ -6,6 +6,8 @@ pub mod certificates;
 pub mod client;
 pub mod client_certificate;
 pub mod failure;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod handshake;
 pub mod info;
 pub mod pem;

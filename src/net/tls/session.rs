@@ -29,8 +29,8 @@ const CONTROL_BYTES_MAX: usize = 128;
 /// Room for a `close_notify` and a key update before it, in bytes.
 const GOODBYE_BYTES_MAX: usize = 2 * CONTROL_BYTES_MAX;
 
-/// What may have come of a handshake that has not made progress, in bytes: long chains of certificates
-/// fit.
+/// What may have come of a message that is not whole, in bytes: long chains of certificates fit. Messages
+/// after the handshake, and records, are smaller.
 pub const HANDSHAKE_BYTES_MAX: usize = 32 * 1024;
 
 /// One TLS session.
@@ -147,7 +147,7 @@ impl TlsSession {
     /// Moves plaintext that is there already to `into`, or says what there is instead.
     pub fn read(&mut self, into: &mut Buffer) -> Readable {
         if !self.plain.is_empty() {
-            let count = into.append(self.plain.filled());
+            let count = into.append_read(self.plain.filled());
             self.plain.consume(count);
             return Readable::Bytes(count);
         }
@@ -168,6 +168,12 @@ impl TlsSession {
     /// Whether what is being sent would be cut by an end now.
     pub fn is_sending(&self) -> bool {
         self.owed > 0 || !self.out.is_empty()
+    }
+
+    /// Whether a block is leased.
+    #[cfg(any(test, fuzzing))]
+    pub fn holds_block(&self) -> bool {
+        self.plain.holds_block() || self.out.holds_block()
     }
 
     /// Puts what has come of a record before in front of what is to be received now.
@@ -192,6 +198,7 @@ impl TlsSession {
         let rest = incoming.filled().get(consumed..).unwrap_or_default();
         self.partial = if matches!(self.ending, Ending::Open) { rest.into() } else { Vec::new() };
         if self.partial.len() > HANDSHAKE_BYTES_MAX {
+            self.partial = Vec::new();
             self.fail(Error::General("a handshake message is too long".to_owned()));
         }
     }
@@ -282,9 +289,13 @@ impl TlsSession {
     }
 
     /// Encrypts as much of `bytes` as fits a block, unless what was encrypted before has not been sent.
+    /// Nothing follows a fatal alert (RFC 8446 §6.2).
     pub fn seal(&mut self, bytes: &[u8]) -> Result<(), Error> {
         if self.owed > 0 || bytes.is_empty() {
             return Ok(());
+        }
+        if let Ending::Failed(error) = &self.ending {
+            return Err(error.clone());
         }
         // The protocol goes first, if it has something to say.
         if self.has_to_say() {
@@ -321,9 +332,10 @@ impl TlsSession {
         std::mem::replace(&mut self.owed, left) - left
     }
 
-    /// Ends our direction: a `close_notify` is to be sent, once.
+    /// Ends our direction: a `close_notify` is to be sent, once, unless the session has failed.
     pub fn say_goodbye(&mut self) {
-        if self.has_said_goodbye || self.is_handshaking() {
+        let has_failed = matches!(self.ending, Ending::Failed(_));
+        if self.has_said_goodbye || has_failed || self.is_handshaking() {
             return;
         }
         self.has_said_goodbye = true;
@@ -407,7 +419,7 @@ impl Sink<'_> {
     }
 
     fn deliver(&mut self, plaintext: &[u8]) {
-        let taken = self.into.as_mut().map_or(0, |into| into.append(plaintext));
+        let taken = self.into.as_mut().map_or(0, |into| into.append_read(plaintext));
         if taken < plaintext.len() {
             self.into = None;
             // What is received at a time is no more than a block.

@@ -233,9 +233,10 @@ mod tests {
     use std::sync::Arc;
 
     use rustls::pki_types::PrivateKeyDer;
-    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use rustls::{AlertDescription, ClientConfig, RootCertStore, ServerConfig};
 
     use super::*;
+    use crate::buffer::BUFFER_BYTES;
     use crate::net::memory::Memory;
     use crate::net::tls::handshake::{HandshakeTurns, accept, connect};
     use crate::net::tls::provider::provider;
@@ -315,7 +316,7 @@ mod tests {
     async fn as_much_as_a_block_holds_is_written_at_once() {
         let (ours, _theirs) = pair(1 << 20).await;
         send(&ours, b"tickets go first").await;
-        let bytes = [7; crate::buffer::BUFFER_BYTES];
+        let bytes = [7; BUFFER_BYTES];
         let count = poll_fn(|cx| ours.poll_write(cx, &bytes)).await.unwrap();
         assert_eq!(count, bytes.len());
     }
@@ -379,6 +380,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_kept_free_in_a_buffer_stays_free() {
+        let (ours, theirs) = pair(1 << 20).await;
+        send(&theirs, b"1234").await;
+        let mut buffer = Buffer::new();
+        buffer.append(&[7; BUFFER_BYTES - 3]);
+        let count = poll_fn(|cx| ours.poll_read(cx, &mut buffer)).await.unwrap();
+        assert_eq!((count, buffer.append(b"\r\n")), (3, 2));
+        assert_eq!(read(&ours).await.unwrap(), b"4");
+    }
+
+    #[tokio::test]
+    async fn nothing_follows_an_alert() {
+        let (ours, theirs) = pair(1 << 20).await;
+        let garbage = [23, 3, 3, 0, 32, 7, 7];
+        let garbage = [&garbage[..], &[7; 30]].concat();
+        poll_fn(|cx| theirs.socket.poll_write(cx, &garbage)).await.unwrap();
+        let broken = read(&ours).await.unwrap_err();
+        assert_eq!(broken_rule(&broken), Some(&Error::DecryptError));
+        assert!(poll_fn(|cx| ours.poll_write(cx, b"x")).await.is_err());
+        drop(ours);
+        let told = read(&theirs).await.unwrap_err();
+        let alert = Error::AlertReceived(AlertDescription::BadRecordMac);
+        assert_eq!(broken_rule(&told), Some(&alert));
+    }
+
+    #[tokio::test]
     async fn tickets_are_nothing_unasked() {
         let (ours, theirs) = pair(1 << 20).await;
         poll_fn(|cx| ours.poll_flush(&mut ours.session.borrow_mut(), cx)).await.unwrap();
@@ -401,5 +428,6 @@ mod tests {
         send(&ours, b"answer").await;
         let session = ours.session();
         assert_eq!(format!("{session:?}").matches(": 0").count(), 4, "{session:?}");
+        assert!(!session.holds_block());
     }
 }
