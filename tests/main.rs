@@ -72,6 +72,8 @@ mod tls;
 mod tls_certificates;
 mod tls_configuration;
 mod tls_endings;
+mod tls_handshakes;
+mod tls_records;
 mod tls_support;
 mod tunnel;
 mod unavailable;

@@ -71,7 +71,7 @@ pub async fn accept(
             }
         },
         // Such as a check by a balancer in front, which only connects.
-        Ok(Err(Refused { stream: Some(stream), .. })) if has_said_nothing(&stream) => {}
+        Ok(Err(Refused { error, stream: Some(stream) })) if has_only_left(&error, &stream) => {}
         Ok(Err(Refused { error, stream })) => {
             let fault = fault(&error);
             refused(&context, &client_info, fault, Some(&error));
@@ -84,9 +84,12 @@ pub async fn accept(
     None
 }
 
-fn has_said_nothing(stream: &TlsStream) -> bool {
+/// Whether a client has said nothing before it left. Of what TLS refuses, too, nothing is kept.
+fn has_only_left(error: &HandshakeError, stream: &TlsStream) -> bool {
     let session = stream.session();
-    session.partial().is_empty() && session.agreed().protocol_version().is_none()
+    fault(error) == TlsFault::Closed
+        && session.partial().is_empty()
+        && session.agreed().protocol_version().is_none()
 }
 
 /// Waits for the first byte until `end`, holding nothing for it, and says whether one came. Neither a drain
@@ -183,4 +186,28 @@ async fn answer(
     }
     // The alert, too, must not be overtaken by a reset.
     linger((read, write), timer).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::tls::client_certificate::ClientCertificate;
+    use crate::net::tls::info::{Resumption, TlsVersion};
+
+    #[test]
+    fn a_client_whose_certificate_has_expired_takes_up_no_session() {
+        let info = |client| TlsInfo {
+            version: TlsVersion::Tls13,
+            cipher: "",
+            resumption: Resumption::Resumed,
+            server_name: None,
+            client,
+        };
+        let until = |not_after| {
+            Some(ClientCertificate { subject: "CN=a".into(), sha256: "".into(), not_after })
+        };
+        assert_eq!(check(&info(until(951_786_061))), Err(TlsFault::Expired));
+        assert_eq!(check(&info(until(i64::MAX))), Ok(()));
+        assert_eq!(check(&info(None)), Ok(()));
+    }
 }

@@ -104,6 +104,8 @@ impl TlsOptions {
             None => config.with_no_client_auth(),
         };
         config.alpn_protocols.clone_from(&self.alpn);
+        // For records that rustls would not write.
+        config.enable_secret_extraction = true;
         if !self.resuming {
             config.resumption = Resumption::disabled();
         }

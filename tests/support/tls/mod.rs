@@ -16,10 +16,12 @@ mod authority;
 mod client;
 mod origin;
 mod proxy;
+mod raw;
 mod stream;
 
 pub use authority::{Authority, Files, Identity, Validity};
 pub use client::{TlsClient, TlsOptions};
 pub use origin::{TlsConn, TlsOrigin, TlsServer};
 pub use proxy::TlsProxy;
+pub use raw::{ALERT, DATA, HANDSHAKE, RawTls};
 pub use stream::{Handshake, TlsStream};
