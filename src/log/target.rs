@@ -5,6 +5,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 /// The mode of a created file: not readable by others, since it contains client addresses.
 const MODE: u32 = 0o640;
@@ -50,9 +52,27 @@ pub(super) fn append_to(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(MODE).custom_flags(flags).open(path)
 }
 
+/// How often the end of a file is looked at before it is taken to be that of an unfinished line.
+const LOOKS: u32 = 3;
+
+/// Between two looks: longer than a write of another process takes.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+
 /// Whether the last line of a regular file is unfinished, left by an earlier process or a full disk.
-/// `None` if that is unknown.
+/// `None` if that is unknown. A line that another process is just writing, at an upgrade, is not.
 pub(super) fn ends_inside_a_line(path: &Path) -> Option<bool> {
+    for look in 1..=LOOKS {
+        if !is_unfinished(path)? {
+            return Some(false);
+        }
+        if look < LOOKS {
+            thread::sleep(BETWEEN_LOOKS);
+        }
+    }
+    Some(true)
+}
+
+fn is_unfinished(path: &Path) -> Option<bool> {
     let found = std::fs::metadata(path).ok()?;
     if !found.is_file() {
         return None;
