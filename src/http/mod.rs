@@ -1,10 +1,12 @@
 //! HTTP as pure decisions: bytes in, values out, no I/O and no clock.
 //!
-//! `message` is what any message is made of, `h1` how HTTP/1.1 puts it on the wire.
+//! `message` is what any message is made of, `h1` how HTTP/1.1 puts it on the wire, `h2` how
+//! HTTP/2 does.
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod h1;
+pub mod h2;
 pub mod message;
 #[cfg(any(test, fuzzing))]
 pub mod oracle;

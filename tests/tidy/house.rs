@@ -46,6 +46,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "mod",
         ],
     ),
+    (1, "http/h2/", &["section", "mod"]),
     (1, "http/", &["oracle", "fuzz", "mod"]),
     (
         1,

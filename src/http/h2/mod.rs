@@ -1,0 +1,4 @@
+//! HTTP/2 as pure decisions (RFC 9113, RFC 7541): frames and header blocks in, values out, no I/O and no
+//! clock.
+
+pub mod section;
