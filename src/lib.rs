@@ -21,6 +21,7 @@
 pub mod access_log;
 pub mod address;
 mod admin;
+pub mod app_protocol;
 pub mod balance;
 pub mod buffer;
 pub mod calendar;

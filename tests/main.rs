@@ -19,6 +19,7 @@ mod command;
 mod command_tls;
 mod configuration;
 mod configuration_empty;
+mod configuration_http2;
 mod configuration_tls;
 mod configured;
 mod conformance;

@@ -126,6 +126,9 @@ pub struct Flags {
     /// names may share an address, and a relay without sni= takes the rest there.
     #[arg(long, value_name = "RELAY", help_heading = "Listening")]
     pub tcp: Vec<String>,
+    /// Speak HTTP/1.1 only, on both kinds of listener
+    #[arg(long, help_heading = "Listening")]
+    pub no_http2: bool,
     /// Number of worker threads; 0: one per core this process may use, considering cgroup quotas
     #[arg(long, value_name = "N", default_value = "0", help_heading = "Listening")]
     pub threads: String,
@@ -250,6 +253,9 @@ pub struct Flags {
     /// Maximum number of headers in a message, 1 to 256
     #[arg(long, value_name = "N", default_value = "100", help_heading = "Limits")]
     pub max_fields: String,
+    /// Maximum number of HTTP/2 streams of a connection at a time, 1 to 65536; more are refused
+    #[arg(long, value_name = "N", default_value = "128", help_heading = "Limits")]
+    pub max_streams: String,
     /// Maximum number of client connections; more wait in the kernel's queue
     /// [default: half of the file descriptors left after threads and listeners]
     #[arg(long, value_name = "N", help_heading = "Limits")]
@@ -339,6 +345,9 @@ pub struct Flags {
 /// Flags that a file cannot contain: they are about the command itself, or written as `certificates`.
 const COMMAND_ONLY: [&str; 5] = ["config", "test", "upgrade", "cert", "key"];
 
+/// What flags begin with that turn something off.
+const OFF: &str = "no-";
+
 /// A flag that can also be set in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -353,6 +362,8 @@ pub struct Setting {
 pub enum Arity {
     /// None: it is present or not.
     Switch,
+    /// None: `no-` is in front of what is on without it.
+    OffSwitch,
     /// One.
     One,
     /// One each time it is given; repeatable.
@@ -366,6 +377,7 @@ impl Setting {
         let setting = |arg: &Arg| {
             let flag = arg.get_long().filter(|flag| !COMMAND_ONLY.contains(flag))?.to_owned();
             let arity = match arg.get_action() {
+                ArgAction::SetTrue if flag.starts_with(OFF) => Arity::OffSwitch,
                 ArgAction::SetTrue => Arity::Switch,
                 ArgAction::Append => Arity::Many,
                 _ => Arity::One,
@@ -380,9 +392,10 @@ impl Setting {
         Self::all().into_iter().find(|setting| setting.key() == key)
     }
 
-    /// Its key in a file.
+    /// Its key in a file: of what a flag turns off, the name of that.
     pub fn key(&self) -> String {
-        self.flag.replace('-', "_")
+        let name = self.flag.strip_prefix(OFF).unwrap_or(&self.flag);
+        name.replace('-', "_")
     }
 }
 

@@ -246,8 +246,8 @@ fn of_endpoint(endpoint: &Endpoint) -> String {
     format!("weight {}{role}{name}{tls}", endpoint.weight)
 }
 
-fn of_clients(config: &Config) -> [Item; 6] {
-    let Plan { timeouts, limits, trusted, .. } = &*config.plan;
+fn of_clients(config: &Config) -> [Item; 7] {
+    let Plan { timeouts, limits, http2, trusted, .. } = &*config.plan;
     let mut networks: Vec<String> = trusted.networks.iter().map(ToString::to_string).collect();
     networks.extend(trusted.unix.then(|| "unix".to_owned()));
     let trusted = if networks.is_empty() { "none".to_owned() } else { networks.join(", ") };
@@ -259,9 +259,14 @@ fn of_clients(config: &Config) -> [Item; 6] {
         delay => format!(", {} after SIGTERM", time(delay)),
     };
     let (bytes, fields) = (limits.head_bytes_max, limits.fields_max);
+    let streams = http2.map_or_else(
+        || "off".to_owned(),
+        |http2| format!("at most {} streams per connection", http2.streams_max),
+    );
     [
         item("clients", format!("header timeout {header}, keepalive timeout {keepalive}")),
         item("heads", format!("at most {bytes} bytes and {fields} fields")),
+        item("HTTP/2", streams),
         item("trusted", trusted),
         item("connections", format!("at most {}{each}", config.capacity.connections_max)),
         item("drain", format!("for up to {}{delay}", time(config.drain_timeout))),

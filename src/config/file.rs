@@ -43,7 +43,7 @@ pub struct File {
 pub struct Setting {
     /// The flag, without its dashes.
     pub flag: String,
-    /// Its values; `true` or `false` for a switch.
+    /// Its values; for a switch, `true` or `false`: whether the flag is given.
     pub values: Vec<Said>,
 }
 
@@ -337,10 +337,11 @@ fn read_setting<'de, A: MapAccess<'de>>(
 ) -> Result<Setting, A::Error> {
     let values = match setting.arity {
         cli::Arity::One => map.next_value::<Option<Said>>()?.into_iter().collect(),
-        cli::Arity::Switch => {
+        cli::Arity::Switch | cli::Arity::OffSwitch => {
             let on = map.next_value::<Spanned<bool>>()?;
+            let is_given = on.value == (setting.arity == cli::Arity::Switch);
             vec![Said {
-                value: on.value.to_string(),
+                value: is_given.to_string(),
                 referenced: on.referenced,
                 defined: on.defined,
             }]

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod describe;
 pub mod explain;
 pub mod file;
+mod limits;
 mod listeners;
 pub mod mistake;
 mod relays;
@@ -29,9 +30,6 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::access_log::Format;
-use crate::buffer::HEAD_BYTES_CEILING;
-use crate::http::h1::scan::Limits;
-use crate::http::message::head::FIELDS_CEILING;
 use crate::http::message::via::{Via, is_name};
 use crate::log::target::LogTarget;
 use crate::net::interfaces;
@@ -48,9 +46,6 @@ use sources::{Sources, Unreadable};
 use tls::Tls;
 use upstreams::{Settings, Upstreams};
 use value::{IsLocal, Resolve};
-
-/// The least and the most bytes of a head that may be allowed.
-const MAX_HEAD: (usize, usize) = (1024, HEAD_BYTES_CEILING);
 
 /// The access log's target and format.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,8 +122,7 @@ impl Config {
         let tls = Tls::of(sources, &listeners, &mut mistakes);
         let (capacity, warning) = capacity::of(sources, descriptors, threads, open, &mut mistakes);
         let of_endpoints = upstream_tls::warnings(sources, &upstreams.built, &upstreams.tls_files);
-        let drain = value::duration(&flags.drain_timeout);
-        let log_level = value::log_level(&flags.log_level);
+        let warnings = [Vec::from_iter(warning), limits::warnings(sources), tls.warnings];
         let config = Self {
             listeners: listeners.said.into_iter().map(|said| said.listener).collect(),
             threads,
@@ -140,26 +134,19 @@ impl Config {
             admin: Admin::of(sources, resolve, &mut mistakes),
             file: flags.config.as_ref().map(PathBuf::from),
             capacity,
-            warnings: [Vec::from_iter(warning), tls.warnings, of_endpoints].concat(),
+            warnings: [warnings.concat(), of_endpoints].concat(),
             watch_interval: tls.watch_interval,
-            drain_timeout: mistakes.note(&sources.place("drain-timeout"), drain, Duration::ZERO),
-            shutdown_delay: mistakes.note(
-                &sources.place("shutdown-delay"),
-                value::duration_or_zero(&flags.shutdown_delay),
-                Duration::ZERO,
-            ),
-            log_level: mistakes.note(
-                &sources.place("log-level"),
-                log_level,
-                log::LevelFilter::Info,
-            ),
+            drain_timeout: drain_timeout(sources, &mut mistakes),
+            shutdown_delay: shutdown_delay(sources, &mut mistakes),
+            log_level: log_level(sources, &mut mistakes),
             plan: Arc::new(Plan {
                 router: Arc::new(routes.router(&mut mistakes)),
                 routes: routes.built.into(),
                 upstreams: upstreams.built,
                 sni_tables: listeners.sni_tables.into(),
                 timeouts: timeouts(sources, &mut mistakes),
-                limits: limits(sources, &mut mistakes),
+                limits: limits::heads(sources, &mut mistakes),
+                http2: limits::http2(sources, &mut mistakes),
                 via: via(sources, &mut mistakes),
                 trusted: trusted(sources, &mut mistakes),
                 tls: tls.server,
@@ -253,6 +240,21 @@ fn upgrade_timeout(sources: &Sources, mistakes: &mut Mistakes) -> Duration {
     mistakes.note(&sources.place("upgrade-timeout"), timeout, Duration::ZERO)
 }
 
+fn drain_timeout(sources: &Sources, mistakes: &mut Mistakes) -> Duration {
+    let timeout = value::duration(&sources.flags.drain_timeout);
+    mistakes.note(&sources.place("drain-timeout"), timeout, Duration::ZERO)
+}
+
+fn shutdown_delay(sources: &Sources, mistakes: &mut Mistakes) -> Duration {
+    let delay = value::duration_or_zero(&sources.flags.shutdown_delay);
+    mistakes.note(&sources.place("shutdown-delay"), delay, Duration::ZERO)
+}
+
+fn log_level(sources: &Sources, mistakes: &mut Mistakes) -> log::LevelFilter {
+    let level = value::log_level(&sources.flags.log_level);
+    mistakes.note(&sources.place("log-level"), level, log::LevelFilter::Info)
+}
+
 fn timeouts(sources: &Sources, mistakes: &mut Mistakes) -> ClientTimeouts {
     let half_close = value::duration_or_zero(&sources.flags.half_close_timeout);
     let place = sources.place("half-close-timeout");
@@ -280,20 +282,6 @@ fn via(sources: &Sources, mistakes: &mut Mistakes) -> Option<Via> {
     // Its keys are random: what they make of nothing is, too.
     let id = RandomState::new().build_hasher().finish();
     Some(Via::new(name, id))
-}
-
-fn limits(sources: &Sources, mistakes: &mut Mistakes) -> Limits {
-    let max_head = value::size(&sources.flags.max_head).and_then(|bytes| {
-        let in_range = (MAX_HEAD.0..=MAX_HEAD.1).contains(&bytes);
-        in_range
-            .then_some(bytes)
-            .ok_or_else(|| format!("{bytes} bytes is out of range: expected 1k to 64k"))
-    });
-    let max_fields = value::number(&sources.flags.max_fields, 1, FIELDS_CEILING);
-    Limits {
-        head_bytes_max: mistakes.note(&sources.place("max-head"), max_head, 0),
-        fields_max: mistakes.note(&sources.place("max-fields"), max_fields, 0),
-    }
 }
 
 /// An IPv4-mapped network as the IPv4 network that it maps: addresses are looked up in that form.

@@ -221,5 +221,6 @@ fn is_typed(matches: &ArgMatches, flag: &str) -> bool {
 
 fn is_switch(flag: &str) -> bool {
     use crate::config::cli::{Arity, Setting};
-    Setting::all().iter().any(|known| known.flag == flag && known.arity == Arity::Switch)
+    let is = |arity| matches!(arity, Arity::Switch | Arity::OffSwitch);
+    Setting::all().iter().any(|known| known.flag == flag && is(known.arity))
 }

@@ -12,6 +12,7 @@ use super::mistake::{Mistakes, Place};
 use super::sources::Sources;
 use super::value;
 use crate::address::Address;
+use crate::app_protocol::AppProtocol;
 use crate::net::tls::certificate::Certificate;
 use crate::net::tls::certificates::Certificates;
 use crate::net::tls::pem::PemFile;
@@ -71,7 +72,8 @@ impl Tls {
         tls.warnings.extend(certificates.iter().flat_map(|all| all.never_shown()));
         let keys = || Arc::new(TicketKeys::new(since_1970(), &random_key()));
         tls.server = certificates.and_then(|certificates| {
-            let server = ServerTls::new(min_version, client_auth, certificates, keys());
+            let protocols = AppProtocol::HTTP1;
+            let server = ServerTls::new(min_version, protocols, client_auth, certificates, keys());
             mistakes.take(&sources.place("listen-tls"), server).map(Arc::new)
         });
         tls

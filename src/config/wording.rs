@@ -3,9 +3,10 @@
 use super::cli;
 
 /// Words that are natural for what is written in another way.
-const OTHERWISE: [(&str, &str); 4] = [
+const OTHERWISE: [(&str, &str); 5] = [
     ("cert", "certificates: [{cert: FILE, key: FILE}]"),
     ("key", "certificates: [{cert: FILE, key: FILE}]"),
+    ("no_http2", "http2: false"),
     ("upstream_verify", "upstream_insecure: true, or verify: false in an upstream"),
     ("verify", "upstream_insecure: true, or verify: false in an upstream"),
 ];

@@ -221,6 +221,7 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
     use super::*;
+    use crate::app_protocol::AppProtocol;
     use crate::net::tls::certificates::Certificates;
     use crate::net::tls::pem::PemFile;
     use crate::net::tls::server::MinVersion;
@@ -264,7 +265,9 @@ mod tests {
             let certificate = Arc::new(Certificate::new(&file, None).unwrap());
             let certificates = Arc::new(Certificates::new(vec![certificate]).unwrap());
             let keys = Arc::new(TicketKeys::new(NOW, &[1; 48]));
-            Arc::new(ServerTls::new(MinVersion::Tls12, None, certificates, keys).unwrap())
+            let protocols = AppProtocol::HTTP1;
+            let tls = ServerTls::new(MinVersion::Tls12, protocols, None, certificates, keys);
+            Arc::new(tls.unwrap())
         }
 
         fn folder(&self) -> &Path {

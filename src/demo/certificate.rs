@@ -13,6 +13,7 @@ use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
 use rustix::fs::{MemfdFlags, Mode, fchmod, memfd_create};
 use rustls::ServerConfig;
 
+use crate::app_protocol::AppProtocol;
 use crate::net::tls::certificate::Certificate;
 use crate::net::tls::certificates::Certificates;
 use crate::net::tls::pem::PemFile;
@@ -62,5 +63,7 @@ pub fn load(cert: &str, key: Option<&str>) -> Result<Arc<ServerConfig>, String> 
     let certificate = Arc::new(Certificate::new(&chain, key.as_ref())?);
     let certificates = Certificates::new(vec![certificate]).ok_or("there is no certificate")?;
     let keys = Arc::new(TicketKeys::new(since_1970(), &random_key()));
-    ServerTls::new(MinVersion::Tls12, None, Arc::new(certificates), keys).map(|tls| tls.config)
+    let (version, protocols) = (MinVersion::Tls12, AppProtocol::HTTP1);
+    let tls = ServerTls::new(version, protocols, None, Arc::new(certificates), keys);
+    tls.map(|tls| tls.config)
 }

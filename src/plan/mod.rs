@@ -37,6 +37,13 @@ pub struct ClientTimeouts {
     pub half_close: Duration,
 }
 
+/// HTTP/2 of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http2 {
+    /// Streams of a connection at a time; at least 1 (`SETTINGS_MAX_CONCURRENT_STREAMS`, RFC 9113 §6.5.2).
+    pub streams_max: u32,
+}
+
 /// Where requests go that match a pattern, and what is changed about them.
 #[derive(Clone, Debug)]
 pub struct Route {
@@ -78,6 +85,8 @@ pub struct Plan {
     pub via: Option<Via>,
     /// What a head may cost.
     pub limits: Limits,
+    /// HTTP/2 of clients, on both kinds of listener; HTTP/1.1 alone without it.
+    pub http2: Option<Http2>,
     /// Whose word is believed.
     pub trusted: Trusted,
     /// What TLS listeners show their clients; there if there are any.

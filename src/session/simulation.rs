@@ -198,6 +198,7 @@ impl Script {
             },
             via: None,
             limits: Limits { head_bytes_max: 2048, fields_max: 24 },
+            http2: None,
             trusted: Trusted {
                 networks: if self.trusts() {
                     vec!["192.0.2.0/24".parse().expect("one")]

@@ -191,6 +191,7 @@ async fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app_protocol::AppProtocol;
     use crate::net::tls::client_certificate::ClientCertificate;
     use crate::net::tls::info::{Resumption, TlsVersion};
 
@@ -198,6 +199,7 @@ mod tests {
     fn a_client_whose_certificate_has_expired_takes_up_no_session() {
         let info = |client| TlsInfo {
             version: TlsVersion::Tls13,
+            protocol: AppProtocol::Http1,
             cipher: "",
             resumption: Resumption::Resumed,
             server_name: None,

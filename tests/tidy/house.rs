@@ -6,7 +6,11 @@ use super::source::{Source, find_words, line_of};
 
 /// The rooms from the bottom up: rank, folder, files. A file imports only what is listed before it.
 pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
-    (0, "", &["address", "decimal", "calendar", "reject", "termination", "tls_fault"]),
+    (
+        0,
+        "",
+        &["address", "app_protocol", "decimal", "calendar", "reject", "termination", "tls_fault"],
+    ),
     (0, "", &["fault"]),
     (0, "", &["buffer", "drain", "id", "corpus"]),
     (1, "proxy_protocol/", &["header", "line", "block", "mod", "fuzz"]),
@@ -149,6 +153,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "wording",
             "file",
             "sources",
+            "limits",
             "upstream_tls",
             "upstreams",
             "routes",

@@ -3,6 +3,7 @@
 use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 
 use super::client_certificate::ClientCertificate;
+use crate::app_protocol::AppProtocol;
 use crate::metrics::HandshakeMetrics;
 
 /// What was agreed on in a handshake.
@@ -10,6 +11,8 @@ use crate::metrics::HandshakeMetrics;
 pub struct TlsInfo {
     /// The version.
     pub version: TlsVersion,
+    /// The application protocol.
+    pub protocol: AppProtocol,
     /// The cipher suite, by its name in the registry, such as `TLS_AES_256_GCM_SHA384`.
     pub cipher: &'static str,
     /// Whether it took up an earlier session.
@@ -67,7 +70,8 @@ impl TlsInfo {
             Some(HandshakeKind::Resumed) => Resumption::Resumed,
             _ => Resumption::Full,
         };
-        Self { version, cipher, resumption, server_name: None, client: None }
+        let protocol = AppProtocol::agreed(agreed.alpn_protocol());
+        Self { version, protocol, cipher, resumption, server_name: None, client: None }
     }
 
     /// Counts it.

@@ -16,9 +16,7 @@ use super::pem::{PemFile, hex};
 use super::provider::provider;
 use super::tickets::{TicketKeys, Ticketer};
 use super::watched_file::WatchedFile;
-
-/// The protocols that are offered, the preferred one first (ALPN, RFC 7301).
-const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+use crate::app_protocol::AppProtocol;
 
 /// Tickets given to a TLS 1.3 client after its handshake: browsers use each once.
 const TICKETS: usize = 2;
@@ -96,6 +94,8 @@ impl ClientAuth {
 pub struct ServerTls {
     /// The oldest version that is spoken.
     pub min_version: MinVersion,
+    /// The application protocols that are offered (ALPN), the preferred one first.
+    pub protocols: &'static [AppProtocol],
     /// Which certificates of clients are accepted; none is asked for otherwise.
     pub client_auth: Option<ClientAuth>,
     /// The certificates.
@@ -110,6 +110,7 @@ impl ServerTls {
     /// The error is that of the cryptography behind it.
     pub fn new(
         min_version: MinVersion,
+        protocols: &'static [AppProtocol],
         client_auth: Option<ClientAuth>,
         certificates: Arc<Certificates>,
         ticket_keys: Arc<TicketKeys>,
@@ -125,14 +126,15 @@ impl ServerTls {
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(Arc::clone(&certificates) as Arc<_>);
-        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+        config.alpn_protocols = protocols.iter().map(|known| known.alpn().to_vec()).collect();
         // Tickets are all there is: a store would be a lock that every handshake takes.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Arc::new(ticketer);
         config.send_tls13_tickets = TICKETS;
         // Early data can be replayed.
         config.max_early_data_size = 0;
-        Ok(Self { min_version, client_auth, certificates, ticket_keys, config: Arc::new(config) })
+        let config = Arc::new(config);
+        Ok(Self { min_version, protocols, client_auth, certificates, ticket_keys, config })
     }
 
     /// The files that all this was read from, each once.
@@ -173,20 +175,26 @@ impl ServerTls {
             return Err(mistakes);
         };
         let keys = Arc::clone(&self.ticket_keys);
-        let again = Self::new(self.min_version, client_auth, Arc::new(certificates), keys);
+        let (version, protocols) = (self.min_version, self.protocols);
+        let again = Self::new(version, protocols, client_auth, Arc::new(certificates), keys);
         again.map(|again| (again, warnings)).map_err(|mistake| vec![mistake])
     }
 
     /// The same with other keys of session tickets.
     pub fn with_ticket_keys(&self, keys: Arc<TicketKeys>) -> Result<Self, String> {
+        let (version, protocols) = (self.min_version, self.protocols);
         let certificates = Arc::clone(&self.certificates);
-        Self::new(self.min_version, self.client_auth.clone(), certificates, keys)
+        Self::new(version, protocols, self.client_auth.clone(), certificates, keys)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use rustls::{ClientConfig, ClientConnection, Error, ServerConnection, SupportedCipherSuite};
+
     use super::super::certificate::Certificate;
+    use super::super::client::UpstreamTls;
+    use super::super::info::TlsInfo;
     use super::super::samples::{Sample, authority, pem_file};
     use super::*;
 
@@ -195,7 +203,84 @@ mod tests {
         let certificate = Certificate::new(&pem_file("a.pem", &(cert + &key)), None).unwrap();
         let certificates = Arc::new(Certificates::new(vec![Arc::new(certificate)]).unwrap());
         let keys = Arc::new(TicketKeys::new(Duration::ZERO, &[7; 48]));
-        ServerTls::new(MinVersion::Tls12, client_auth, certificates, keys).unwrap()
+        let protocols = AppProtocol::HTTP1;
+        ServerTls::new(MinVersion::Tls12, protocols, client_auth, certificates, keys).unwrap()
+    }
+
+    /// What a client that offers these agrees on with a server of these.
+    fn agreed(protocols: &'static [AppProtocol], offered: &[&str]) -> Result<AppProtocol, Error> {
+        let ServerTls { min_version, certificates, ticket_keys, .. } = server(None);
+        let tls = ServerTls::new(min_version, protocols, None, certificates, ticket_keys).unwrap();
+        let mut server = ServerConnection::new(tls.config)?;
+        let name = "a.example".try_into().unwrap();
+        let endpoint = UpstreamTls::new(None, None, "")?.to_endpoint(name);
+        let mut config = ClientConfig::clone(&endpoint.config);
+        config.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let mut client = ClientConnection::new(Arc::new(config), endpoint.server_name)?;
+        while client.is_handshaking() || server.is_handshaking() {
+            let mut bytes = Vec::new();
+            client.write_tls(&mut bytes).unwrap();
+            server.read_tls(&mut &bytes[..]).unwrap();
+            server.process_new_packets()?;
+            bytes.clear();
+            server.write_tls(&mut bytes).unwrap();
+            client.read_tls(&mut &bytes[..]).unwrap();
+            client.process_new_packets()?;
+        }
+        assert_eq!(server.alpn_protocol(), client.alpn_protocol());
+        Ok(TlsInfo::of(&server).protocol)
+    }
+
+    #[test]
+    fn http2_is_agreed_on_where_both_sides_offer_it() {
+        let (one, both) = (AppProtocol::HTTP1, AppProtocol::BOTH);
+        let rows = [
+            (both, &["http/1.1", "h2"][..], Some(AppProtocol::Http2)),
+            (both, &["h2"], Some(AppProtocol::Http2)),
+            (both, &["http/1.1"], Some(AppProtocol::Http1)),
+            (both, &[], Some(AppProtocol::Http1)),
+            (both, &["h2c", "http/1.0", "h3"], None),
+            (one, &["h2", "http/1.1"], Some(AppProtocol::Http1)),
+            (one, &["h2"], None),
+        ];
+        for (protocols, offered, expected) in rows {
+            let found = agreed(protocols, offered);
+            match expected {
+                Some(expected) => assert_eq!(found, Ok(expected), "{protocols:?} {offered:?}"),
+                None => assert_eq!(found, Err(Error::NoApplicationProtocol), "{offered:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn certificates_that_are_read_again_change_nothing_about_protocols() {
+        let folder = std::env::temp_dir().join(format!("evener-{}-alpn", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (path, Sample { cert, key }) = (folder.join("a.pem"), Sample::of(&["a.example"]));
+        std::fs::write(&path, cert + &key).unwrap();
+        let certificate = Certificate::new(&PemFile::read(&path).unwrap(), None).unwrap();
+        let certificates = Arc::new(Certificates::new(vec![Arc::new(certificate)]).unwrap());
+        let keys = || Arc::new(TicketKeys::new(Duration::ZERO, &[7; 48]));
+        let both = AppProtocol::BOTH;
+        let tls = ServerTls::new(MinVersion::Tls13, both, None, certificates, keys()).unwrap();
+        let again = tls.read_again(Duration::ZERO).unwrap().0.with_ticket_keys(keys()).unwrap();
+        std::fs::remove_dir_all(folder).unwrap();
+        assert_eq!((again.min_version, again.protocols), (MinVersion::Tls13, both));
+        assert_eq!(again.config.alpn_protocols, [&b"h2"[..], b"http/1.1"]);
+    }
+
+    /// RFC 9113 §9.2.2: none of the suites of its appendix A, which are all those of TLS 1.2 without an
+    /// ephemeral key exchange or without an AEAD cipher.
+    #[test]
+    fn no_cipher_suite_is_prohibited_by_http2() {
+        let suites = provider().cipher_suites.clone();
+        let old = suites.iter().filter(|suite| matches!(suite, SupportedCipherSuite::Tls12(_)));
+        for suite in old {
+            let name = suite.suite().as_str().unwrap();
+            assert!(name.starts_with("TLS_ECDHE_"), "{name}");
+            assert!(name.contains("_GCM_SHA") || name.contains("_CHACHA20_POLY1305_"), "{name}");
+        }
+        assert!(suites.len() > 3);
     }
 
     #[test]

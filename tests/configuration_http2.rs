@@ -1,0 +1,80 @@
+//! HTTP/2 in the configuration: what is read, what is refused, and what is shown.
+
+use evener::config::Config;
+use evener::config::describe::{difference, summary};
+use evener::plan::Http2;
+
+use crate::configuration::read;
+
+/// With these lines and flags.
+fn with(text: &str, flags: &[&str]) -> Result<Config, Vec<String>> {
+    let route = "routes: [{prefix: /, endpoints: ['127.0.0.1:1']}]\n";
+    read(&format!("{text}\n{route}"), flags)
+}
+
+fn http2(text: &str, flags: &[&str]) -> Option<Http2> {
+    with(text, flags).unwrap().plan.http2
+}
+
+#[test]
+fn it_is_spoken_unless_it_is_turned_off() {
+    let usual = Some(Http2 { streams_max: 128 });
+    assert_eq!(http2("", &[]), usual);
+    assert_eq!(http2("http2: true", &[]), usual);
+    assert_eq!(http2("http2: false", &[]), None);
+    assert_eq!(http2("http2: true", &["--no-http2"]), None);
+    assert_eq!(http2("", &["--no-http2"]), None);
+}
+
+#[test]
+fn the_number_of_streams_is_bounded() {
+    assert_eq!(http2("max_streams: 1", &[]), Some(Http2 { streams_max: 1 }));
+    let flags = ["--max-streams", "65536"];
+    assert_eq!(http2("max_streams: 1", &flags), Some(Http2 { streams_max: 65536 }));
+    for bad in ["0", "65537", "-1", "off"] {
+        let expected = format!("invalid value {bad:?}: expected a number from 1 to 65536");
+        let told = with(&format!("max_streams: {bad}"), &[]).unwrap_err();
+        assert_eq!(told, [format!("1:14: {expected}")]);
+        let told = with("", &[&format!("--max-streams={bad}")]).unwrap_err();
+        assert_eq!(told, [format!("--max-streams: {expected}")]);
+    }
+}
+
+#[test]
+fn what_is_no_switch_has_its_line_and_column() {
+    let rows = [
+        ("http2: 1", "1:8: "),
+        ("http2: 'off'", "1:8: "),
+        ("http2: [true]", "1:8: "),
+        ("no_http2: true", "1:1: unknown key \"no_http2\": write http2: false"),
+    ];
+    for (text, expected) in rows {
+        let told = with(text, &[]).unwrap_err();
+        assert!(told[0].starts_with(expected), "{text}: {told:?}");
+    }
+}
+
+#[test]
+fn streams_without_http2_are_a_warning() {
+    let warnings = |text: &str, flags: &[&str]| with(text, flags).unwrap().warnings;
+    let told = warnings("http2: false\nmax_streams: 64", &[]);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].ends_with(":2:14: has no effect without HTTP/2"), "{told:?}");
+    let told = warnings("", &["--no-http2", "--max-streams=64"]);
+    assert_eq!(told, ["--max-streams: has no effect without HTTP/2"]);
+    assert!(warnings("max_streams: 64", &[]).is_empty());
+    assert!(warnings("http2: false", &[]).is_empty());
+}
+
+#[test]
+fn it_is_shown_and_a_reload_changes_it() {
+    let usual = with("", &[]).unwrap();
+    let shown = summary(&usual);
+    assert!(shown.contains("\nHTTP/2: at most 128 streams per connection\n"), "{shown}");
+    let changed = with("", &["--max-streams=64"]).unwrap();
+    let expected =
+        "~ HTTP/2: at most 128 streams per connection → at most 64 streams per connection";
+    assert_eq!(difference(&usual, &changed), [expected]);
+    let expected = "~ HTTP/2: at most 64 streams per connection → off";
+    assert_eq!(difference(&changed, &with("", &["--no-http2"]).unwrap()), [expected]);
+}
