@@ -25,6 +25,11 @@ pub enum Reject {
     FieldName,
     /// A field value holds NUL, CR or another control character (RFC 9110 §5.5).
     FieldValue,
+    /// A pseudo-header field of HTTP/2 is missing, given twice, unknown, stands after other fields, or
+    /// cannot be what it says (RFC 9113 §8.3).
+    PseudoHeader,
+    /// A field that is about a connection, in HTTP/2, which has none of these (RFC 9113 §8.2.2).
+    ConnectionField,
     /// More fields than `--max-fields`.
     TooManyFields,
     /// The head is longer than `--max-head`.
@@ -51,6 +56,8 @@ pub enum Reject {
     ContentLength,
     /// Content-Length is given more than once (RFC 9112 §6.3).
     DuplicateContentLength,
+    /// The body of an HTTP/2 message is longer or shorter than its Content-Length (RFC 9113 §8.1.1).
+    LengthMismatch,
     /// Content-Length and Transfer-Encoding in one message (RFC 9112 §6.1).
     LengthAndEncoding,
     /// A transfer coding other than `chunked` (RFC 9112 §6.1).
@@ -108,6 +115,8 @@ impl Reject {
         Self::ObsFold,
         Self::FieldName,
         Self::FieldValue,
+        Self::PseudoHeader,
+        Self::ConnectionField,
         Self::TooManyFields,
         Self::HeadTooLarge,
         Self::TargetTooLong,
@@ -121,6 +130,7 @@ impl Reject {
         Self::PathAboveRoot,
         Self::ContentLength,
         Self::DuplicateContentLength,
+        Self::LengthMismatch,
         Self::LengthAndEncoding,
         Self::UnknownEncoding,
         Self::ChunkedNotLast,
@@ -179,6 +189,8 @@ impl Reject {
             Self::ObsFold => "folded field line",
             Self::FieldName => "malformed field name",
             Self::FieldValue => "control character in a field value",
+            Self::PseudoHeader => "missing, repeated, unknown or misplaced pseudo-header field",
+            Self::ConnectionField => "field of a connection in an HTTP/2 message",
             Self::TooManyFields => "too many header fields",
             Self::HeadTooLarge => "head too large",
             Self::TargetTooLong => "request target too long",
@@ -192,6 +204,7 @@ impl Reject {
             Self::PathAboveRoot => "path climbs above the root",
             Self::ContentLength => "malformed Content-Length",
             Self::DuplicateContentLength => "more than one Content-Length",
+            Self::LengthMismatch => "body of another length than Content-Length says",
             Self::LengthAndEncoding => "both Content-Length and Transfer-Encoding",
             Self::UnknownEncoding => "transfer coding other than chunked",
             Self::ChunkedNotLast => "chunked is not the one, last transfer coding",

@@ -16,6 +16,8 @@ pub enum Protocol {
     Http10,
     /// HTTP/1.1.
     Http11,
+    /// HTTP/2.
+    Http2,
     /// TCP bytes, passed on without parsing.
     Tcp,
 }
@@ -91,6 +93,7 @@ impl Protocol {
             Self::Http => b"HTTP",
             Self::Http10 => b"HTTP/1.0",
             Self::Http11 => b"HTTP/1.1",
+            Self::Http2 => b"HTTP/2.0",
             Self::Tcp => b"TCP",
         }
     }

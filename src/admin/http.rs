@@ -144,7 +144,7 @@ impl AdminAnswer {
         let connection = match after {
             After::Ends => "Connection: close\r\n",
             After::Stays(Version::Http10) => "Connection: keep-alive\r\n",
-            After::Stays(Version::Http11) => "",
+            After::Stays(Version::Http11 | Version::Http2) => "",
         };
         let date = HttpDate::of(since_1970().as_secs());
         let date = date.escape_ascii();

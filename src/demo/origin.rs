@@ -210,7 +210,7 @@ impl AnswerSpec {
         let connection = match (self.persists, self.version) {
             (false, _) => "Connection: close\r\n",
             (true, Version::Http10) => "Connection: keep-alive\r\n",
-            (true, Version::Http11) => "",
+            (true, Version::Http11 | Version::Http2) => "",
         };
         let mut out = Buffer::new();
         out.append(format!("HTTP/1.1 {status} {reason}\r\n{length}{connection}\r\n").as_bytes());

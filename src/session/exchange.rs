@@ -185,7 +185,7 @@ async fn answer(
     let connection = match request.traits.version {
         _ if !stays => Connection::Close,
         Version::Http10 => Connection::KeepAlive,
-        Version::Http11 => Connection::Implied,
+        Version::Http11 | Version::Http2 => Connection::Implied,
     };
     let request_log = request.timing.request_log();
     record::response(context, request.route, request_log, reply.status);

@@ -99,10 +99,11 @@ fn read(
     let traits = RequestTraits {
         method: head.semantics,
         version: head.version,
-        upgrade: !framing.has_body()
-            && persistence::names_protocol(&head.fields, options, head.version),
+        upgrade: head.protocol.is_some()
+            || !framing.has_body()
+                && persistence::names_protocol(&head.fields, options, head.version),
         expects: framing.has_body()
-            && head.version == Version::Http11
+            && head.version != Version::Http10
             && head.fields.has(Name::Expect),
         persists: options.persists(head.version),
         answered_here: answered_here(redirect.as_ref(), reach),

@@ -28,6 +28,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "hop",
             "edits",
             "forwarded",
+            "rules",
             "max_forwards",
             "redirect",
             "via",
@@ -50,7 +51,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "mod",
         ],
     ),
-    (1, "http/h2/", &["section", "mod"]),
+    (1, "http/h2/", &["section", "fields", "request", "mod"]),
     (1, "http/", &["oracle", "fuzz", "mod"]),
     (
         1,

@@ -40,7 +40,7 @@ impl Connection {
 /// left out because an endpoint could take them for others ([`Name::Alias`]).
 ///
 /// `framing` is that of the body, as it came; [`Connection::Upgrade`] passes the upgrade on that is
-/// asked for. Fails with [`Reject::HeadTooLarge`] if it does not fit into `out`.
+/// asked for. An extended CONNECT becomes the GET with Upgrade that it stands for (RFC 8441 §5). Fails with [`Reject::HeadTooLarge`] if it does not fit into `out`.
 pub fn request(
     head: &RequestHead<'_, '_>,
     options: Options,
@@ -50,7 +50,7 @@ pub fn request(
     out: &mut Buffer,
 ) -> Result<usize, Reject> {
     let mut writer = Writer::new(out);
-    let upgrade = connection == Connection::Upgrade;
+    let upgrade = connection == Connection::Upgrade || head.protocol.is_some();
     let (mut aliases, mut te) = (0, false);
     writer.request_line(head, edits);
     let host = edits.host().unwrap_or(head.authority);
@@ -66,10 +66,10 @@ pub fn request(
             Name::Upgrade if upgrade => writer.field(name, value),
             // An HTTP/1.0 client cannot be sent the 100 it would ask for, and without a body there
             // is nothing to wait for (RFC 9110 §10.1.1).
-            Name::Expect if head.version == Version::Http11 && framing.has_body() => {
+            Name::Expect if head.version != Version::Http10 && framing.has_body() => {
                 writer.field(name, value);
             }
-            Name::Te => te |= head.version == Version::Http11 && field::takes_trailers(value),
+            Name::Te => te |= head.version != Version::Http10 && field::takes_trailers(value),
             Name::Alias => aliases += 1,
             Name::Connection
             | Name::ContentLength
@@ -83,6 +83,9 @@ pub fn request(
     }
     writer.edits(edits, &head.fields);
     writer.framing(framing);
+    if let Some(protocol) = head.protocol {
+        writer.field("Upgrade", protocol.as_bytes());
+    }
     if te {
         writer.bytes(b"TE: trailers\r\n");
     }
@@ -188,7 +191,8 @@ impl<'a> Writer<'a> {
     }
 
     fn request_line(&mut self, head: &RequestHead<'_, '_>, edits: &Edits<'_>) {
-        let (method, target) = (head.method.as_bytes(), head.target.as_bytes());
+        let method = if head.protocol.is_some() { "GET" } else { head.method };
+        let (method, target) = (method.as_bytes(), head.target.as_bytes());
         match edits.path() {
             None => {
                 let slash: &[u8] = if target.starts_with(b"?") { b" /" } else { b" " };

@@ -14,6 +14,7 @@
 
 use crate::http::message::field::{self, Name};
 use crate::http::message::head::{Fields, Method, RequestHead, ResponseHead, Version};
+use crate::http::message::rules;
 use crate::reject::Reject;
 
 /// How the end of a body is found.
@@ -56,23 +57,17 @@ pub fn announced_length(head: &ResponseHead<'_, '_>) -> Option<u64> {
 }
 
 fn declared(fields: &Fields<'_, '_>, version: Version) -> Result<Option<Framing>, Reject> {
-    let mut lengths = fields.values(Name::ContentLength);
-    let mut encodings = fields.values(Name::TransferEncoding);
-    match (lengths.next(), encodings.next()) {
-        (None, None) => Ok(None),
-        (Some(_), Some(_)) => Err(Reject::LengthAndEncoding),
-        (Some(length), None) => {
-            if lengths.next().is_some() {
-                return Err(Reject::DuplicateContentLength);
+    match (fields.has(Name::ContentLength), fields.has(Name::TransferEncoding)) {
+        (false, false) => Ok(None),
+        (true, true) => Err(Reject::LengthAndEncoding),
+        (true, false) => Ok(rules::content_length(fields)?.map(Framing::Length)),
+        (false, true) if version == Version::Http10 => Err(Reject::EncodingInHttp10),
+        (false, true) => {
+            let mut encodings = fields.values(Name::TransferEncoding);
+            match (encodings.next(), encodings.next()) {
+                (Some(encoding), None) => encoding_framing(encoding).map(Some),
+                _ => Err(Reject::ChunkedNotLast),
             }
-            field::decimal(length).map(Framing::Length).map(Some).ok_or(Reject::ContentLength)
-        }
-        (None, Some(_)) if version == Version::Http10 => Err(Reject::EncodingInHttp10),
-        (None, Some(encoding)) => {
-            if encodings.next().is_some() {
-                return Err(Reject::ChunkedNotLast);
-            }
-            encoding_framing(encoding).map(Some)
         }
     }
 }

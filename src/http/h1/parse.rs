@@ -7,11 +7,11 @@
 use httparse::Error;
 
 use super::scan::Limits;
-use crate::http::message::authority::{Absolute, is_authority};
-use crate::http::message::field::Name;
+use crate::http::message::authority::Absolute;
 use crate::http::message::head::{
     FIELDS_CEILING, Fields, Method, RequestHead, ResponseHead, Storage, Version,
 };
+use crate::http::message::rules;
 use crate::reject::Reject;
 
 /// Parses the head of a request; `bytes` is exactly what [`super::scan::Scan`] found.
@@ -37,12 +37,16 @@ pub fn request<'h, 'b>(
     }
     let fields = Fields::new(parsed.headers, &mut storage.names);
     let version = version(minor);
-    let host = host(&fields, version)?;
+    let host = rules::host(&fields)?;
     if version == Version::Http11 {
-        refuse_odd_expectation(&fields)?;
+        // An HTTP/1.0 request may have none (RFC 9112 §3.2).
+        if host.is_none() {
+            return Err(Reject::MissingHost);
+        }
+        rules::refuse_odd_expectation(&fields)?;
     }
     let (authority, target) = target(written, method, host)?;
-    Ok(RequestHead { method, semantics, target, version, authority, fields })
+    Ok(RequestHead { method, protocol: None, semantics, target, version, authority, fields })
 }
 
 /// Parses the head of a response; `bytes` is exactly what [`super::scan::Scan`] found.
@@ -100,37 +104,16 @@ fn bare_cr_begins_a_field(bytes: &[u8]) -> bool {
     bytes.windows(3).any(|three| three.starts_with(b"\n\r") && three[2] != b'\n')
 }
 
-fn refuse_odd_expectation(fields: &Fields<'_, '_>) -> Result<(), Reject> {
-    let mut values = fields.values(Name::Expect);
-    match (values.next(), values.next()) {
-        (None, _) => Ok(()),
-        (Some(value), None) if value.eq_ignore_ascii_case(b"100-continue") => Ok(()),
-        _ => Err(Reject::Expectation),
-    }
-}
-
-/// The one Host field; an HTTP/1.0 request may have none (RFC 9112 §3.2).
-fn host<'b>(fields: &Fields<'_, 'b>, version: Version) -> Result<Option<&'b [u8]>, Reject> {
-    let mut values = fields.values(Name::Host);
-    match (values.next(), values.next()) {
-        (_, Some(_)) => Err(Reject::DuplicateHost),
-        (None, None) if version == Version::Http11 => Err(Reject::MissingHost),
-        (Some(host), None) if !is_authority(host) => Err(Reject::InvalidHost),
-        (host, None) => Ok(host),
-    }
-}
-
 /// The authority a request is for, and its target in origin-form.
 fn target<'b>(
     written: &'b str,
     method: &str,
     host: Option<&'b [u8]>,
 ) -> Result<(&'b [u8], &'b str), Reject> {
-    let clean = written.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
-    if !clean {
+    if !rules::is_clean_target(written) {
         return Err(Reject::Target);
     }
-    if written.starts_with('/') || (written == "*" && method == "OPTIONS") {
+    if rules::is_in_origin_form(written, method) {
         return Ok((host.unwrap_or_default(), written));
     }
     let absolute = Absolute::of(written).ok_or(Reject::Target)?;

@@ -48,7 +48,7 @@ impl Options {
     pub fn persists(self, version: Version) -> bool {
         match version {
             _ if self.close => false,
-            Version::Http11 => true,
+            Version::Http11 | Version::Http2 => true,
             Version::Http10 => self.keep_alive,
         }
     }

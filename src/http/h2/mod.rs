@@ -1,4 +1,6 @@
 //! HTTP/2 as pure decisions (RFC 9113, RFC 7541): frames and header blocks in, values out, no I/O and no
 //! clock.
 
+mod fields;
+pub mod request;
 pub mod section;

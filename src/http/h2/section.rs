@@ -52,6 +52,38 @@ impl FieldSection {
         self.ends.push((name_end, self.bytes.len() as u32));
     }
 
+    /// Makes one field of all that have this name, with `delimiter` between their values. It comes last.
+    #[expect(clippy::cast_possible_truncation, reason = "sections are far shorter than 4 GiB")]
+    pub fn join(&mut self, name: &[u8], delimiter: &[u8]) {
+        let (mut start, mut kept, mut kept_fields) = (0, 0, 0);
+        let joined = self.bytes.len();
+        self.bytes.extend_from_slice(name);
+        let mut is_first = true;
+        for at in 0..self.ends.len() {
+            let (name_end, value_end) = self.ends[at];
+            let (name_end, value_end) = (name_end as usize, value_end as usize);
+            if &self.bytes[start..name_end] == name {
+                let before: &[u8] = if is_first { b"" } else { delimiter };
+                self.bytes.extend_from_slice(before);
+                self.bytes.extend_from_within(name_end..value_end);
+                is_first = false;
+            } else {
+                self.bytes.copy_within(start..value_end, kept);
+                let gap = start - kept;
+                self.ends[kept_fields] = ((name_end - gap) as u32, (value_end - gap) as u32);
+                (kept, kept_fields) = (value_end - gap, kept_fields + 1);
+            }
+            start = value_end;
+        }
+        self.ends.truncate(kept_fields);
+        self.bytes.drain(kept..joined);
+        if is_first {
+            self.bytes.truncate(kept);
+        } else {
+            self.ends.push(((kept + name.len()) as u32, self.bytes.len() as u32));
+        }
+    }
+
     /// Drops all fields and keeps the room.
     pub fn clear(&mut self) {
         self.bytes.clear();
@@ -83,5 +115,27 @@ mod tests {
         assert_eq!((section.len(), section.cost_bytes()), (2, 7 + 2 * FIELD_OVERHEAD_BYTES));
         section.clear();
         assert!(section.is_empty());
+    }
+
+    #[test]
+    fn fields_of_one_name_are_joined_and_the_others_stay_as_they_are() {
+        let rows = [
+            ("c=1 a=x c= bb=yy c=22", "a=x bb=yy c=1;;22"),
+            ("c=1 c=2", "c=1;2"),
+            ("c=1 a=2", "a=2 c=1"),
+            ("a=1 cc=2", "a=1 cc=2"),
+            ("", ""),
+        ];
+        for (fields, expected) in rows {
+            let [mut joined, whole] = [fields, expected].map(|fields| {
+                let mut section = FieldSection::new();
+                for (name, value) in fields.split(' ').filter_map(|field| field.split_once('=')) {
+                    section.push(name.as_bytes(), value.as_bytes());
+                }
+                section
+            });
+            joined.join(b"c", b";");
+            assert_eq!(joined, whole, "{fields:?}");
+        }
     }
 }

@@ -16,11 +16,7 @@ impl<'b> Absolute<'b> {
     /// Reads `http://authority/path`, or the same of https.
     pub(in crate::http) fn of(written: &'b str) -> Option<Self> {
         let (scheme, rest) = written.split_once("://")?;
-        let default_port = match scheme.len() {
-            4 if scheme.eq_ignore_ascii_case("http") => 80,
-            5 if scheme.eq_ignore_ascii_case("https") => 443,
-            _ => return None,
-        };
+        let default_port = default_port(scheme.as_bytes())?;
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, origin) = rest.split_at(end);
         let authority = authority.as_bytes();
@@ -33,12 +29,26 @@ impl<'b> Absolute<'b> {
     /// Whether a valid Host means the same: an empty port and none are the default one (RFC 9110
     /// §4.2.3).
     pub(in crate::http) fn agrees_with(&self, host: &[u8]) -> bool {
-        let parts = |authority| {
-            let (name, port) = split(authority);
-            (name, port_number(port).unwrap_or(self.default_port))
-        };
-        let ((ours, our_port), (theirs, their_port)) = (parts(self.authority), parts(host));
-        ours.eq_ignore_ascii_case(theirs) && our_port == their_port
+        agree(self.authority, host, self.default_port)
+    }
+}
+
+/// Whether two valid authorities mean the same where this is the default port.
+pub(in crate::http) fn agree(one: &[u8], other: &[u8], default_port: u16) -> bool {
+    let parts = |authority| {
+        let (name, port) = split(authority);
+        (name, port_number(port).unwrap_or(default_port))
+    };
+    let ((one, one_port), (other, other_port)) = (parts(one), parts(other));
+    one.eq_ignore_ascii_case(other) && one_port == other_port
+}
+
+/// The default port of a scheme, if that is http or https, in any case (RFC 9110 §4.2).
+pub(in crate::http) fn default_port(scheme: &[u8]) -> Option<u16> {
+    match scheme.len() {
+        4 if scheme.eq_ignore_ascii_case(b"http") => Some(80),
+        5 if scheme.eq_ignore_ascii_case(b"https") => Some(443),
+        _ => None,
     }
 }
 

@@ -10,13 +10,15 @@ use super::field::{Name, step};
 /// The most fields any head may have, whatever `--max-fields` says: sizes the tables on the stack.
 pub const FIELDS_CEILING: usize = 256;
 
-/// HTTP/1.0 or HTTP/1.1.
+/// The version of HTTP that a message was sent with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// RFC 1945.
+    /// HTTP/1.0 (RFC 1945).
     Http10,
-    /// RFC 9112.
+    /// HTTP/1.1 (RFC 9112).
     Http11,
+    /// HTTP/2 (RFC 9113).
+    Http2,
 }
 
 /// The request methods whose semantics matter to a proxy (RFC 9110 §9.3).
@@ -26,7 +28,7 @@ pub enum Method {
     Idempotent,
     /// As GET, but the answer has no body.
     Head,
-    /// Asks for a tunnel; refused.
+    /// Asks for a tunnel to anywhere; refused.
     Connect,
     /// Anything else must not be sent twice.
     Other,
@@ -51,6 +53,8 @@ impl Method {
 /// Room for the fields of one head, on the caller's stack.
 pub struct Storage<'b> {
     pub(in crate::http) headers: [MaybeUninit<Header<'b>>; FIELDS_CEILING],
+    /// The same of a protocol whose parser is our own: allocated where there are some.
+    pub(in crate::http) listed: Vec<Header<'b>>,
     pub(in crate::http) names: [Name; FIELDS_CEILING],
 }
 
@@ -59,6 +63,7 @@ impl Storage<'_> {
     pub fn new() -> Self {
         Self {
             headers: [const { MaybeUninit::uninit() }; FIELDS_CEILING],
+            listed: Vec::new(),
             names: [Name::Other; FIELDS_CEILING],
         }
     }
@@ -124,7 +129,10 @@ impl<'h, 'b> Fields<'h, 'b> {
 pub struct RequestHead<'h, 'b> {
     /// The method as written: a token.
     pub method: &'b str,
-    /// What the method means.
+    /// The protocol that a tunnel is asked for by extended CONNECT (RFC 8441): what HTTP/1.1 asks for by
+    /// a GET with Upgrade.
+    pub protocol: Option<&'b str>,
+    /// What the method means; that of extended CONNECT is that of GET.
     pub semantics: Method,
     /// The target in origin-form or `*`, in visible ASCII; a query alone if it came in absolute-form
     /// without a path. What it comes to is [`RequestHead::path`] and [`RequestHead::query`].

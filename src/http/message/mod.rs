@@ -11,4 +11,5 @@ pub mod head;
 pub mod hop;
 pub mod max_forwards;
 pub mod redirect;
+pub(in crate::http) mod rules;
 pub mod via;

@@ -15,17 +15,18 @@ pub struct Via {
     id: u64,
     /// Names this process and no other, as a comment: `(evener/…)`.
     comment: Box<str>,
-    /// What endpoints are told of a request that came as HTTP/1.0 or as HTTP/1.1.
-    to_endpoints: [Box<str>; 2],
+    /// What endpoints are told of a request that came as HTTP/1.0, as HTTP/1.1 or as HTTP/2.
+    to_endpoints: [Box<str>; 3],
     /// What clients are told of a response: no more than the name.
-    to_clients: [Box<str>; 2],
+    to_clients: [Box<str>; 3],
 }
 
 impl Via {
     /// Under this name, of which [`is_name`] holds, and with the random `id` of this process.
     pub fn new(name: &str, id: u64) -> Self {
         let comment = format!("(evener/{id:016x})");
-        let versions = ["1.0", "1.1"];
+        // Where a minor version is written, that of HTTP/2 is 0 (RFC 9110 §2.5).
+        let versions = ["1.0", "1.1", "2.0"];
         Self {
             to_endpoints: versions.map(|version| format!("{version} {name} {comment}").into()),
             to_clients: versions.map(|version| format!("{version} {name}").into()),
@@ -66,8 +67,12 @@ impl Via {
     }
 }
 
-fn received([in_10, in_11]: &[Box<str>; 2], version: Version) -> Value<'_> {
-    let text = if version == Version::Http10 { in_10 } else { in_11 };
+fn received([in_10, in_11, in_2]: &[Box<str>; 3], version: Version) -> Value<'_> {
+    let text = match version {
+        Version::Http10 => in_10,
+        Version::Http11 => in_11,
+        Version::Http2 => in_2,
+    };
     Value::checked(text.as_bytes())
 }
 
@@ -117,6 +122,17 @@ mod tests {
         let theirs = "Via: 1.0 fred, 1.1 p.example (a, b)\r\nVia: 1.1 edge\r\n";
         assert_eq!(sent("1.1", theirs).unwrap(), [theirs, ours].concat());
         assert_eq!(sent("1.1", &format!("Connection: via\r\n{theirs}")).unwrap(), ours);
+    }
+
+    #[test]
+    fn the_version_that_brought_a_message_is_told() {
+        let via = Via::new("edge", 0x2a);
+        for (version, text) in
+            [(Version::Http10, "1.0"), (Version::Http11, "1.1"), (Version::Http2, "2.0")]
+        {
+            let told = received(&via.to_clients, version).text();
+            assert_eq!(told, Some(format!("{text} edge").as_bytes()));
+        }
     }
 
     #[test]
