@@ -33,6 +33,7 @@ mod faults_client;
 mod faults_every_byte;
 mod faults_upstream;
 mod footprint;
+mod h2_support;
 mod health;
 mod hyper_peers;
 mod interim;

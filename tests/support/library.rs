@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener as StdListener};
 use std::thread;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 
 use super::HANG;
 
@@ -13,6 +14,17 @@ pub fn run<T>(work: impl Future<Output = T>) -> T {
     #[expect(clippy::disallowed_methods, reason = "the rule is about sessions")]
     let limited = async { tokio::time::timeout(HANG, work).await };
     runtime.block_on(limited).expect("no hang")
+}
+
+/// Runs a future on this thread for as long as it takes.
+pub fn run_forever(work: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work);
+}
+
+/// Runs a future beside the others of its runtime.
+#[expect(clippy::disallowed_methods, reason = "the rule is about workers")]
+pub fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    tokio::spawn(work)
 }
 
 /// Starts an origin that serves one connection.
