@@ -33,8 +33,7 @@ use crate::relay::head::read_head;
 use crate::session::attempt;
 use crate::session::record::{log_local, log_transition};
 use crate::session::secure::secure;
-use crate::upstream::endpoint::Endpoint;
-use crate::upstream::endpoint_tls::TlsDigest;
+use crate::upstream::endpoint::{ConnectionKind, Endpoint};
 use crate::upstream::failures::{Failed, Met};
 use crate::upstream::health::{Admission, CheckVerdict, RiseFall, Tick};
 use crate::upstream::settings::Check;
@@ -58,8 +57,7 @@ struct CheckSpec {
     address: Address,
     traffic: Traffic,
     announces: Option<Version>,
-    /// Of an endpoint over TLS.
-    tls: Option<TlsDigest>,
+    kind: ConnectionKind,
     check: Check,
     /// Host of an HTTP check, where routes to the endpoint have one of their own.
     host: Option<String>,
@@ -185,7 +183,7 @@ impl Checker {
                     address: known.address.clone(),
                     traffic: upstream.traffic,
                     announces: upstream.announces,
-                    tls: known.tls_digest(),
+                    kind: known.connection_kind(),
                     check: upstream.check.clone(),
                     host: host.clone(),
                     interval: upstream.check_interval,

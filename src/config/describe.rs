@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Config, ListenerConfig};
 use crate::access_log::Format;
+use crate::app_protocol::AppProtocol;
 use crate::id::UpstreamId;
 use crate::net::tls::certificate::{Certificate, date};
 use crate::net::tls::server::{ClientAuthMode, MinVersion, ServerTls};
@@ -243,7 +244,11 @@ fn of_endpoint(endpoint: &Endpoint) -> String {
     let role = if endpoint.role == Role::Backup { ", backup" } else { "" };
     let name = endpoint.own_name().map_or_else(String::new, |name| format!(", of {name}"));
     let tls = endpoint.tls.as_ref().map_or_else(String::new, |tls| format!(", {tls}"));
-    format!("weight {}{role}{name}{tls}", endpoint.weight)
+    let protocol = match endpoint.protocol() {
+        AppProtocol::Http1 => "",
+        AppProtocol::Http2 => ", HTTP/2",
+    };
+    format!("weight {}{role}{name}{protocol}{tls}", endpoint.weight)
 }
 
 fn of_clients(config: &Config) -> [Item; 7] {

@@ -12,6 +12,7 @@ mod listeners;
 pub mod mistake;
 mod relays;
 mod routes;
+mod scheme;
 pub mod sources;
 mod tls;
 mod upstream_tls;

@@ -14,7 +14,7 @@ use crate::address::Address;
 use crate::net::tls::client::{OwnCertificate, Roots, UpstreamTls};
 use crate::net::tls::pem::PemFile;
 use crate::upstream::Upstream;
-use crate::upstream::endpoint::{Endpoint, Scheme};
+use crate::upstream::endpoint::Endpoint;
 use crate::upstream::endpoint_tls::{TlsDigest, Verification};
 
 /// The path of a file, with the place that names it.
@@ -28,7 +28,7 @@ pub(super) struct TlsSettings {
     ca: Option<Named>,
     client_cert: Option<Named>,
     client_key: Option<Named>,
-    /// What the files hold: read once, however many upstreams go by them, and only for `https://`.
+    /// What the files hold: read once, however many upstreams go by them, and only for TLS.
     built: Rc<OnceCell<Option<Arc<UpstreamTls>>>>,
 }
 
@@ -116,12 +116,12 @@ impl TlsSettings {
         place: &Place,
         mistakes: &mut Mistakes,
     ) {
-        for endpoint in endpoints.iter_mut().filter(|known| known.scheme == Scheme::Https) {
+        for endpoint in endpoints.iter_mut().filter(|known| known.scheme.is_tls()) {
             let name = self.sni.clone().map_or_else(|| own_name(endpoint), Ok);
             let name = mistakes.take(place, name);
             let built = self.built.get_or_init(|| self.build(files, place, mistakes));
             if let (Some(name), Some(built)) = (name, built) {
-                endpoint.tls = Some(Arc::new(built.to_endpoint(name)));
+                endpoint.tls = Some(Arc::new(built.to_endpoint(name, endpoint.protocol())));
             }
         }
     }
@@ -178,7 +178,7 @@ impl TlsFiles {
 
 /// Notes the keys of an upstream that mean something to `https://` endpoints only, if it has none.
 pub(super) fn refuse_unused(entry: &UpstreamEntry, endpoints: &[Endpoint], at: &mut At<'_>) {
-    if endpoints.is_empty() || endpoints.iter().any(|known| known.scheme == Scheme::Https) {
+    if endpoints.is_empty() || endpoints.iter().any(|known| known.scheme.is_tls()) {
         return;
     }
     let verify = entry.name.as_ref().filter(|_| entry.verify.is_some());

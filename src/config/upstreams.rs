@@ -10,6 +10,7 @@ use serde_saphyr::Spanned;
 
 use super::file::{EndpointEntry, EndpointFields, Said, UpstreamEntry};
 use super::mistake::{Mistakes, Place};
+use super::scheme;
 pub(super) use super::sources::At;
 use super::sources::Sources;
 use super::upstream_tls::{self, TlsFiles, TlsSettings};
@@ -371,19 +372,26 @@ impl<'a> Upstreams<'a> {
 
 /// Whether a check goes over what its endpoints speak.
 fn check_fits(check: &Check, endpoints: &[Endpoint]) -> Result<(), String> {
-    let other = |scheme| endpoints.iter().find(|known| known.scheme != scheme);
+    let misfit = |fits: fn(&Endpoint) -> bool| endpoints.iter().find(|known| !fits(known));
     match check {
         Check::Off | Check::Tcp => Ok(()),
-        Check::Http(path) => other(Scheme::Http).map_or(Ok(()), |endpoint| {
-            let name = &endpoint.name;
-            Err(format!("a check in plain text does not suit https://{name}: write https:{path}"))
+        Check::Http(path) => misfit(|known| !known.scheme.is_tls()).map_or(Ok(()), |endpoint| {
+            let shown = written(endpoint.scheme, endpoint);
+            Err(format!("a check in plain text does not suit {shown}: write https:{path}"))
         }),
-        Check::Https(path) => other(Scheme::Https).map_or(Ok(()), |endpoint| {
-            let name = &endpoint.name;
-            Err(format!(
-                "a check over TLS does not suit {name}: write http:{path}, or https://{name}"
-            ))
+        Check::Https(path) => misfit(|known| known.scheme.is_tls()).map_or(Ok(()), |endpoint| {
+            let shown = written(endpoint.scheme, endpoint);
+            let other = written(endpoint.scheme.over_tls(), endpoint);
+            Err(format!("a check over TLS does not suit {shown}: write http:{path}, or {other}"))
         }),
+    }
+}
+
+/// An endpoint as it could be written.
+fn written(scheme: Scheme, endpoint: &Endpoint) -> String {
+    match scheme {
+        Scheme::Http => endpoint.name.to_string(),
+        scheme => format!("{}://{}", scheme.name(), endpoint.name),
     }
 }
 
@@ -394,7 +402,7 @@ fn refuse_schemes(listed: &[Spanned<EndpointEntry>], at: &mut At<'_>) {
             EndpointEntry::Text(text) => Some(text),
             EndpointEntry::Full(fields) => fields.address.as_ref().map(|said| &said.value),
         };
-        let refused = text.map_or(Ok(()), |text| value::refuse_scheme(text));
+        let refused = text.map_or(Ok(()), |text| scheme::refuse(text));
         at.mistakes.note(&at.file.place(entry.referenced), refused, ());
     }
 }

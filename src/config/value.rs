@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::scheme;
 use crate::address::Address;
 use crate::plan::listener::Preamble;
 use crate::proxy_protocol::Version;
@@ -236,7 +237,7 @@ pub fn relay(text: &str, resolve: Resolve<'_>) -> Result<Relay, String> {
         }
     };
     let listen = self::listen(listen, resolve)?;
-    destination.split(',').try_for_each(refuse_scheme)?;
+    destination.split(',').try_for_each(scheme::refuse)?;
     let destination = self::destination(destination, resolve)?;
     Ok(Relay { listen, server_name, destination })
 }
@@ -300,37 +301,13 @@ pub(super) fn endpoint(
     weight: NonZeroU16,
     resolve: Resolve<'_>,
 ) -> Result<Vec<WrittenEndpoint>, String> {
-    let (scheme, name) = scheme(text)?;
+    let (scheme, name) = scheme::read(text)?;
     let found = addresses(name, resolve)?;
     if found.iter().any(|address| matches!(address, Address::Tcp(tcp) if tcp.port() == 0)) {
         return Err(format!("{text:?}: the port of an endpoint must not be 0"));
     }
     let written = |address| WrittenEndpoint { name: name.into(), scheme, address, weight };
     Ok(found.into_iter().map(written).collect())
-}
-
-/// What an endpoint speaks, and the rest of its text.
-fn scheme(text: &str) -> Result<(Scheme, &str), String> {
-    match text.split_once("://") {
-        Some((before, _)) if before.starts_with("unix:") => Ok((Scheme::Http, text)),
-        Some(("http", rest)) => Ok((Scheme::Http, rest)),
-        Some(("https", rest)) => Ok((Scheme::Https, rest)),
-        Some((other, _)) => {
-            Err(format!("{text:?}: unknown scheme {other:?}: write https://, http:// or none"))
-        }
-        None => Ok((Scheme::Http, text)),
-    }
-}
-
-/// Connections that are relayed as they are have no scheme.
-pub(super) fn refuse_scheme(endpoint: &str) -> Result<(), String> {
-    let endpoint = endpoint.trim();
-    if !endpoint.starts_with("unix:") && endpoint.contains("://") {
-        return Err(format!(
-            "{endpoint:?}: connections are relayed as they are: leave the scheme out"
-        ));
-    }
-    Ok(())
 }
 
 /// Parses `v1` or `v2`.
@@ -453,13 +430,15 @@ mod tests {
             let written = weighted(text, &no_names).unwrap();
             assert_eq!(written[0].scheme, Scheme::Https, "{text}");
         }
-        let relay = relay(":1=https://unix:/a", &no_names).unwrap_err();
-        assert!(relay.contains("leave the scheme out"), "{relay}");
+        for scheme in ["https", "h2", "h2c"] {
+            let relay = relay(&format!(":1={scheme}://unix:/a"), &no_names).unwrap_err();
+            assert!(relay.contains("leave the scheme out"), "{relay}");
+        }
     }
 
     #[test]
     fn other_schemes_are_refused_and_all_of_them_before_a_relay() {
-        for scheme in ["h2", "HTTP", "", "grpc"] {
+        for scheme in ["http2", "HTTP", "", "grpc", "H2"] {
             let route = route(&format!("/={scheme}://127.0.0.1:1"), &no_names).unwrap_err();
             assert!(route.contains("unknown scheme"), "{route}");
         }

@@ -23,8 +23,7 @@ use crate::net::stream::Mobility;
 use crate::net::tls::handshake::HandshakeTurns;
 use crate::net::wall_clock::since_1970;
 use crate::upstream::Upstream;
-use crate::upstream::endpoint::{Endpoint, EndpointRecord};
-use crate::upstream::endpoint_tls::TlsDigest;
+use crate::upstream::endpoint::{ConnectionKind, Endpoint, EndpointRecord};
 use crate::upstream::health::Tick;
 use crate::upstream::settings::Policy;
 
@@ -46,7 +45,7 @@ impl Share {
             |kept| kept.share.picker.borrow().succeeded_by(upstream_of()),
         );
         let kept = |endpoint: &Endpoint| {
-            let fits = |kept: &Kept<'_>| kept.tls == endpoint.tls_digest();
+            let fits = |kept: &Kept<'_>| kept.kind == endpoint.connection_kind();
             // One whose connections would not do any more stays among what is closed.
             let pool = match known.entry(key(endpoint)) {
                 Entry::Occupied(kept) if fits(kept.get()) => Rc::clone(kept.remove().pool),
@@ -64,7 +63,7 @@ impl Share {
         let picker = self.picker.borrow();
         let endpoints = picker.upstream().endpoints.iter().zip(&self.pools);
         let kept = |(endpoint, pool)| {
-            (key(endpoint), Kept { share: self, pool, tls: endpoint.tls_digest() })
+            (key(endpoint), Kept { share: self, pool, kind: endpoint.connection_kind() })
         };
         endpoints.map(kept).collect()
     }
@@ -73,11 +72,11 @@ impl Share {
 /// The shares and pools of an earlier plan that have no heir yet.
 type Known<'a> = HashMap<*const EndpointRecord, Kept<'a>>;
 
-/// A pool, the share it is of, and the TLS of its connections.
+/// A pool, the share it is of, and what its connections are.
 struct Kept<'a> {
     share: &'a Share,
     pool: &'a Rc<RefCell<Pool>>,
-    tls: Option<TlsDigest>,
+    kind: ConnectionKind,
 }
 
 /// What an endpoint is known by, whatever the plan.
@@ -244,14 +243,16 @@ impl WorkerContext {
     }
 
     /// Keeps an idle connection to an endpoint that another process has opened, if there still is
-    /// such an endpoint, and it is still spoken to in plain text.
+    /// such an endpoint, and it is still spoken to in HTTP/1.1 and plain text.
     pub fn take_in(&self, upstream: &str, address: &str, lease: Lease) {
         let upstreams = self.plan.upstreams.iter().zip(&self.shares);
         for (_, share) in upstreams.filter(|(known, _)| *known.name == *upstream) {
             let picker = share.picker.borrow();
             let endpoints = picker.upstream().endpoints.iter().zip(&share.pools);
-            let mut found = endpoints
-                .filter(|(known, _)| known.tls.is_none() && known.address.to_string() == address);
+            let mut found = endpoints.filter(|(known, _)| {
+                known.connection_kind() == ConnectionKind::PLAIN
+                    && known.address.to_string() == address
+            });
             if let Some((_, pool)) = found.next() {
                 // One that is one too many is closed, as it would have been there.
                 let _ = pool.borrow_mut().put(lease, Ending::Framed, Instant::now());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::app_protocol::AppProtocol;
 use crate::fault::{Fault, Kind, Stage};
 use crate::log::once_per_second::OncePerSecond;
 use crate::metrics::HandshakeMetrics;
@@ -16,6 +17,9 @@ use crate::upstream::endpoint::Endpoint;
 use crate::upstream::endpoint_tls::EndpointTls;
 use crate::upstream::failures::Failed;
 
+/// What a peer says that speaks none of the protocols that were offered (RFC 7301 §3.2).
+const NO_APPLICATION_PROTOCOL: TlsFault = TlsFault::Alert(120);
+
 /// Shakes hands with an endpoint over a connection on which `carried` bytes have been written; the caller
 /// holds the deadline. What there is to say about a failure is kept with the endpoint's failures.
 pub async fn secure(
@@ -27,6 +31,10 @@ pub async fn secure(
     let Stream::Plain(socket) = stream else { return Ok(stream) };
     let (config, name) = (Arc::clone(&tls.config), tls.server_name.clone());
     let error = match handshake::connect(socket, config, name).await {
+        // An endpoint without ALPN speaks HTTP/1.1, whatever was offered (RFC 9113 §3.2).
+        Ok((_, info)) if info.protocol != endpoint.protocol() => {
+            HandshakeError::Failed(TlsFault::NoProtocol, None)
+        }
         Ok((stream, info)) => {
             if let Some(metrics) = metrics {
                 info.count(metrics);
@@ -56,7 +64,13 @@ fn fault(error: HandshakeError, endpoint: &Endpoint) -> Fault {
         HandshakeError::Failed(reason, error) => {
             // Its phrase is for clients, which are told what to write.
             let reason = if reason == TlsFault::PlainHttp { TlsFault::NotTls } else { reason };
-            if let Some(detail) = error.as_ref().and_then(detail_of) {
+            let detail = match (endpoint.protocol(), reason) {
+                (AppProtocol::Http2, TlsFault::NoProtocol | NO_APPLICATION_PROTOCOL) => {
+                    Some("HTTP/2 (h2) was not accepted: write https:// for HTTP/1.1".to_owned())
+                }
+                _ => error.as_ref().and_then(detail_of),
+            };
+            if let Some(detail) = detail {
                 endpoint.record.failures.explain(reason, &detail);
             }
             fault(Kind::Tls(reason))

@@ -10,6 +10,7 @@ use super::failures::Failures;
 use super::health::{Admission, Health, Tick};
 use super::watchers::{Changes, Watchers};
 use crate::address::Address;
+use crate::app_protocol::AppProtocol;
 use crate::metrics::EndpointMetrics;
 
 /// One address requests may be sent to, shared by all workers.
@@ -25,7 +26,7 @@ pub struct Endpoint {
     pub weight: NonZeroU16,
     /// Whether it is there for every request.
     pub role: Role,
-    /// What TLS to it needs; with [`Scheme::Https`] only.
+    /// What TLS to it needs; only where its scheme has TLS.
     pub tls: Option<Arc<EndpointTls>>,
     /// What is known of it: outlives the plan, as long as a later one has the endpoint too.
     pub record: Arc<EndpointRecord>,
@@ -38,6 +39,10 @@ pub enum Scheme {
     Http,
     /// HTTP/1.1 over TLS.
     Https,
+    /// HTTP/2 in plain text, with prior knowledge (RFC 9113 §3.3).
+    H2c,
+    /// HTTP/2 over TLS, agreed on by ALPN (RFC 9113 §3.2).
+    H2,
 }
 
 impl Scheme {
@@ -46,8 +51,53 @@ impl Scheme {
         match self {
             Self::Http => "http",
             Self::Https => "https",
+            Self::H2c => "h2c",
+            Self::H2 => "h2",
         }
     }
+
+    /// The one that is written so.
+    pub fn of_name(name: &str) -> Option<Self> {
+        [Self::Http, Self::Https, Self::H2c, Self::H2]
+            .into_iter()
+            .find(|known| known.name() == name)
+    }
+
+    /// The version of HTTP.
+    pub const fn protocol(self) -> AppProtocol {
+        match self {
+            Self::Http | Self::Https => AppProtocol::Http1,
+            Self::H2c | Self::H2 => AppProtocol::Http2,
+        }
+    }
+
+    /// Whether it is spoken over TLS.
+    pub const fn is_tls(self) -> bool {
+        matches!(self, Self::Https | Self::H2)
+    }
+
+    /// The same version of HTTP over TLS.
+    #[must_use]
+    pub const fn over_tls(self) -> Self {
+        match self {
+            Self::Http | Self::Https => Self::Https,
+            Self::H2c | Self::H2 => Self::H2,
+        }
+    }
+}
+
+/// What the connections to an endpoint are: those of the same kind can stand in for each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionKind {
+    /// What is spoken.
+    pub protocol: AppProtocol,
+    /// Whether that is over TLS, and what it depends on.
+    pub tls: Option<TlsDigest>,
+}
+
+impl ConnectionKind {
+    /// HTTP/1.1 in plain text.
+    pub const PLAIN: Self = Self { protocol: AppProtocol::Http1, tls: None };
 }
 
 /// When an endpoint gets requests.
@@ -126,14 +176,20 @@ impl Endpoint {
     /// if nothing has changed about them.
     pub fn go_on_as(&mut self, known: &Self) {
         self.record = Arc::clone(&known.record);
-        if self.tls_digest() == known.tls_digest() {
+        if self.connection_kind() == known.connection_kind() {
             self.tls.clone_from(&known.tls);
         }
     }
 
-    /// Tells connections apart by what TLS they have, if any.
-    pub fn tls_digest(&self) -> Option<TlsDigest> {
-        self.tls.as_ref().map(|tls| tls.digest)
+    /// What its connections are.
+    pub fn connection_kind(&self) -> ConnectionKind {
+        let tls = self.tls.as_ref().map(|tls| tls.digest);
+        ConnectionKind { protocol: self.protocol(), tls }
+    }
+
+    /// The version of HTTP it speaks.
+    pub fn protocol(&self) -> AppProtocol {
+        self.scheme.protocol()
     }
 
     /// The name it was configured with, if that is not its address.
@@ -155,9 +211,12 @@ impl Endpoint {
     }
 }
 
-/// Its address, and the name it was configured with.
+/// Its address, and the name it was configured with; with its scheme, if that is not `http`.
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.scheme != Scheme::Http {
+            write!(f, "{}://", self.scheme.name())?;
+        }
         write!(f, "{}", self.address)?;
         self.own_name().map_or(Ok(()), |name| write!(f, " ({name})"))
     }

@@ -148,6 +148,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
         5,
         "config/",
         &[
+            "scheme",
             "value",
             "cli",
             "mistake",

@@ -19,10 +19,8 @@ use super::certificate::{no_certificate, no_key, signing_key};
 use super::failure::refused;
 use super::pem::PemFile;
 use super::provider::provider;
+use crate::app_protocol::AppProtocol;
 use crate::upstream::endpoint_tls::{EndpointTls, TlsDigest, Verification};
-
-/// The protocol that is offered by ALPN (RFC 7301 §6).
-const ALPN: &[u8] = b"http/1.1";
 
 /// Sessions kept for resumption: as many tickets as rustls keeps of one server, and an endpoint is one.
 const SESSIONS_MAX: usize = 8;
@@ -149,19 +147,24 @@ impl UpstreamTls {
             .with_protocol_versions(&[&TLS13, &TLS12])?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
-        let mut config = match own {
+        let config = match own {
             Some(own) => builder.with_client_auth_cert(own.chain, own.key)?,
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = vec![ALPN.to_vec()];
         Ok(Self { config, digest, verification, summary: summary.into() })
     }
 
-    /// To the endpoint of this name.
-    pub fn to_endpoint(&self, server_name: ServerName<'static>) -> EndpointTls {
+    /// To the endpoint of this name, which speaks this.
+    pub fn to_endpoint(
+        &self,
+        server_name: ServerName<'static>,
+        protocol: AppProtocol,
+    ) -> EndpointTls {
         let mut config = self.config.clone();
+        config.alpn_protocols = vec![protocol.alpn().to_vec()];
         config.resumption = Resumption::in_memory_sessions(SESSIONS_MAX);
-        let digest = digest([&self.digest.0[..], server_name.to_str().as_bytes()]);
+        let name = server_name.to_str();
+        let digest = digest([&self.digest.0[..], name.as_bytes(), protocol.alpn()]);
         EndpointTls {
             config: Arc::new(config),
             server_name,
@@ -349,23 +352,25 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_told_apart_by_name_roots_and_certificate() {
+    fn connections_are_told_apart_by_name_roots_certificate_and_protocol() {
         let ((one, key), (other, _)) = (own_authority(&["a"]), own_authority(&["b"]));
         let roots = |of: &Certificate| {
             Some(Arc::new(Roots::of_file(&pem_file("ca.pem", &of.pem())).unwrap()))
         };
         let files = (pem_file("c.pem", &one.pem()), pem_file("k.pem", &key.serialize_pem()));
         let own = || OwnCertificate::of_files(&files.0, &files.1);
-        let tls = |roots, own, name: &'static str| {
+        let spoken = |roots, own, name: &'static str, protocol| {
             let upstream = UpstreamTls::new(roots, own, "").unwrap();
-            upstream.to_endpoint(ServerName::try_from(name).unwrap()).digest
+            upstream.to_endpoint(ServerName::try_from(name).unwrap(), protocol).digest
         };
+        let tls = |roots, own, name| spoken(roots, own, name, AppProtocol::Http1);
         let digests = [
             tls(roots(&one), None, "a"),
             tls(roots(&one), None, "b"),
             tls(roots(&other), None, "a"),
             tls(None, None, "a"),
             tls(roots(&one), own().ok(), "a"),
+            spoken(roots(&one), None, "a", AppProtocol::Http2),
         ];
         for (nth, digest) in digests.iter().enumerate() {
             assert_eq!(digests.iter().position(|known| known == digest), Some(nth));

@@ -213,7 +213,7 @@ mod tests {
         let tls = ServerTls::new(min_version, protocols, None, certificates, ticket_keys).unwrap();
         let mut server = ServerConnection::new(tls.config)?;
         let name = "a.example".try_into().unwrap();
-        let endpoint = UpstreamTls::new(None, None, "")?.to_endpoint(name);
+        let endpoint = UpstreamTls::new(None, None, "")?.to_endpoint(name, AppProtocol::Http1);
         let mut config = ClientConfig::clone(&endpoint.config);
         config.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
         let mut client = ClientConnection::new(Arc::new(config), endpoint.server_name)?;

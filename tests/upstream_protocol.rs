@@ -1,0 +1,76 @@
+//! Endpoints with another protocol: what has to be agreed on, and what is not taken for the other.
+
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use evener::address::Address;
+use evener::net::tls::client::UpstreamTls;
+use evener::upstream::endpoint::{Endpoint, Scheme};
+use rustls::version::{TLS12, TLS13};
+
+use crate::support::origin::ok;
+use crate::support::tls::{Identity, TlsOrigin, TlsServer};
+use crate::support::{Origin, Proxy};
+
+fn endpoint(origin: &Origin, scheme: Scheme) -> Endpoint {
+    let mut endpoint = Endpoint::new(Address::Tcp(origin.address), NonZeroU16::MIN, 1);
+    endpoint.scheme = scheme;
+    if scheme.is_tls() {
+        let tls = UpstreamTls::new(None, None, "").unwrap();
+        let name = origin.address.ip().into();
+        endpoint.tls = Some(Arc::new(tls.to_endpoint(name, scheme.protocol())));
+    }
+    endpoint
+}
+
+/// A proxy whose only endpoint is this one.
+fn before(origin: &Origin, scheme: Scheme) -> Proxy {
+    let mut proxy = Proxy::before(&[origin], &["--check", "off"]);
+    proxy.replace("/", vec![endpoint(origin, scheme)]).unwrap();
+    proxy
+}
+
+#[test]
+fn an_endpoint_over_tls_that_does_not_accept_http2_is_a_502_that_says_so() {
+    let rows = [
+        (&[][..], "no application protocol in common"),
+        (&["http/1.1"], "peer sent TLS alert no_application_protocol"),
+    ];
+    for (offered, phrase) in rows {
+        for version in [&TLS12, &TLS13] {
+            let server = TlsServer::showing(Identity::localhost()).versions(&[version]);
+            let origin = TlsOrigin::answering(&server.alpn(offered), ok("hello"));
+            let proxy = before(&origin, Scheme::H2);
+            let answer = proxy.get("/");
+            assert_eq!(answer.status, 502);
+            assert_eq!(answer.text(), format!("502 Bad Gateway: {phrase}\n"));
+            let failures = proxy.plan().upstreams[0].endpoints[0].record.failures.last();
+            let detail = "HTTP/2 (h2) was not accepted: write https:// for HTTP/1.1";
+            assert_eq!(failures[0].to_string(), format!("connect: {phrase}: {detail}"));
+            let handshakes = |all: &evener::metrics::Metrics| all.upstream_handshakes.full.get();
+            assert_eq!((proxy.metrics(handshakes), origin.heads().len()), (0, 0));
+        }
+    }
+}
+
+#[test]
+fn an_idle_connection_is_not_used_for_another_protocol() {
+    let (origin, ended) = Origin::left("hello");
+    let mut proxy = Proxy::before(&[&origin], &["--check", "off"]);
+    assert_eq!(proxy.get("/").text(), "hello");
+    proxy.replace("/", vec![endpoint(&origin, Scheme::H2c)]).unwrap();
+    ended.wait();
+    assert_eq!(proxy.attempts(0), 1);
+}
+
+#[test]
+fn an_endpoint_is_named_with_its_scheme() {
+    let shown = |scheme| {
+        let mut endpoint = Endpoint::new(Address::Unix("/a".into()), NonZeroU16::MIN, 1);
+        endpoint.scheme = scheme;
+        endpoint.to_string()
+    };
+    let schemes = [Scheme::Http, Scheme::Https, Scheme::H2c, Scheme::H2];
+    let expected = ["unix:/a", "https://unix:/a", "h2c://unix:/a", "h2://unix:/a"];
+    assert_eq!(schemes.map(shown), expected);
+}
