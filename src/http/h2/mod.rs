@@ -2,5 +2,6 @@
 //! clock.
 
 mod fields;
+pub mod hpack;
 pub mod request;
 pub mod section;

@@ -17,9 +17,11 @@ pub struct SectionLimits {
 /// The fields of one section, names and values as they were decoded: neither has been checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FieldSection {
+    /// The fields without gaps, and after them the one that is being decoded.
     bytes: Vec<u8>,
-    /// Where each name and each value ends; they follow each other without gaps.
+    /// Where each name and each value ends.
     ends: Vec<(u32, u32)>,
+    never_indexed: bool,
 }
 
 impl FieldSection {
@@ -40,16 +42,40 @@ impl FieldSection {
 
     /// What it costs, in bytes, as [`SectionLimits::bytes_max`] counts.
     pub fn cost_bytes(&self) -> usize {
-        self.bytes.len() + self.ends.len() * FIELD_OVERHEAD_BYTES
+        self.end() + self.ends.len() * FIELD_OVERHEAD_BYTES
+    }
+
+    /// Whether it stays within `limits` with one more field, whose name and value have so many bytes.
+    pub fn fits(&self, limits: &SectionLimits, field_bytes: usize) -> bool {
+        self.cost_bytes() + field_bytes + FIELD_OVERHEAD_BYTES <= limits.bytes_max
+            && self.len() < limits.fields_max
+    }
+
+    /// Whether a field came as a literal that must never be indexed. Then all of them have to be forwarded
+    /// in that way (RFC 7541 §6.2.3), or at least that one, but which one is not remembered.
+    pub fn never_indexed(&self) -> bool {
+        self.never_indexed
     }
 
     /// Appends a field. Sections are bounded far below 4 GiB by whoever fills them.
-    #[expect(clippy::cast_possible_truncation, reason = "sections are far shorter than 4 GiB")]
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         self.bytes.extend_from_slice(name);
-        let name_end = self.bytes.len() as u32;
+        let name_end = self.bytes.len();
         self.bytes.extend_from_slice(value);
-        self.ends.push((name_end, self.bytes.len() as u32));
+        self.close(name_end, false);
+    }
+
+    /// The field at `index`: its name and its value.
+    pub fn get(&self, index: usize) -> Option<(&[u8], &[u8])> {
+        let &(name_end, value_end) = self.ends.get(index)?;
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before].1);
+        let field = &self.bytes[start as usize..value_end as usize];
+        Some(field.split_at((name_end - start) as usize))
+    }
+
+    /// The memory that it holds for names and values, in bytes.
+    pub fn room_bytes(&self) -> usize {
+        self.bytes.capacity()
     }
 
     /// Makes one field of all that have this name, with `delimiter` between their values. It comes last.
@@ -88,6 +114,7 @@ impl FieldSection {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
+        self.never_indexed = false;
     }
 
     /// The fields in order, each as its name and its value.
@@ -99,6 +126,27 @@ impl FieldSection {
             start = value_end as usize;
             (name, &self.bytes[name_end..start])
         })
+    }
+
+    /// Where a name and a value can be appended, which become a field once it is closed.
+    pub(super) fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Makes what follows the fields another one. Its name ends at `name_end` in [`Self::bytes`].
+    #[expect(clippy::cast_possible_truncation, reason = "sections are far shorter than 4 GiB")]
+    pub(super) fn close(&mut self, name_end: usize, never_indexed: bool) {
+        self.ends.push((name_end as u32, self.bytes.len() as u32));
+        self.never_indexed |= never_indexed;
+    }
+
+    /// Drops what follows the fields.
+    pub(super) fn discard(&mut self) {
+        self.bytes.truncate(self.end());
+    }
+
+    fn end(&self) -> usize {
+        self.ends.last().map_or(0, |&(_, value_end)| value_end as usize)
     }
 }
 
@@ -113,6 +161,9 @@ mod tests {
         section.push(b"a", b"");
         assert_eq!(section.iter().collect::<Vec<_>>(), [(&b":path"[..], &b"/"[..]), (b"a", b"")]);
         assert_eq!((section.len(), section.cost_bytes()), (2, 7 + 2 * FIELD_OVERHEAD_BYTES));
+        assert_eq!(section.get(0), Some((&b":path"[..], &b"/"[..])));
+        assert_eq!(section.get(1), Some((&b"a"[..], &b""[..])));
+        assert_eq!(section.get(2), None);
         section.clear();
         assert!(section.is_empty());
     }
@@ -137,5 +188,29 @@ mod tests {
             joined.join(b"c", b";");
             assert_eq!(joined, whole, "{fields:?}");
         }
+    }
+
+    #[test]
+    fn one_more_field_fits_up_to_both_limits() {
+        let mut section = FieldSection::new();
+        section.push(b"a", b"1");
+        let limits = SectionLimits { bytes_max: 100, fields_max: 2 };
+        assert!(section.fits(&limits, 100 - 34 - 32));
+        assert!(!section.fits(&limits, 100 - 34 - 32 + 1));
+        section.push(b"", b"");
+        assert!(!section.fits(&limits, 0));
+    }
+
+    #[test]
+    fn an_open_field_counts_once_it_is_closed() {
+        let mut section = FieldSection::new();
+        section.push(b"a", b"1");
+        section.bytes().extend_from_slice(b"bc");
+        assert_eq!((section.len(), section.cost_bytes()), (1, 34));
+        section.discard();
+        section.bytes().extend_from_slice(b"name");
+        section.close(2 + 4, true);
+        assert_eq!(section.get(1), Some((&b"name"[..], &b""[..])));
+        assert!(section.never_indexed());
     }
 }
