@@ -86,7 +86,10 @@ pub enum Reject {
     StatusCode,
     /// More interim responses than `INTERIM_MAX` before the final one.
     TooManyInterim,
-    /// 101 to a request that asked for no upgrade, or one that names no protocol (RFC 9110 §7.8).
+    /// An interim response of HTTP/2 that ends its stream: no other can follow (RFC 9113 §8.1).
+    InterimEnds,
+    /// 101 to a request that asked for no upgrade, or one that names no protocol (RFC 9110 §7.8);
+    /// in HTTP/2 any (RFC 9113 §8.6).
     UnaskedUpgrade,
     /// An endpoint that speaks before it is asked: what it says answers nobody (RFC 9112 §9.3).
     UnaskedResponse,
@@ -145,6 +148,7 @@ impl Reject {
         Self::StatusLine,
         Self::StatusCode,
         Self::TooManyInterim,
+        Self::InterimEnds,
         Self::UnaskedUpgrade,
         Self::UnaskedResponse,
         Self::ProxyHeader,
@@ -219,6 +223,7 @@ impl Reject {
             Self::StatusLine => "malformed status line",
             Self::StatusCode => "status code outside 100-599",
             Self::TooManyInterim => "too many interim responses",
+            Self::InterimEnds => "interim response without a final one after it",
             Self::UnaskedUpgrade => "101 without an upgrade asked for and agreed to",
             Self::UnaskedResponse => "response before a request",
             Self::ProxyHeader => "malformed PROXY protocol header",

@@ -54,7 +54,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (1, "http/h2/", &["section"]),
     (1, "http/h2/hpack/", &["error", "integer", "huffman", "static_table", "table"]),
     (1, "http/h2/hpack/", &["decoder", "encoder", "mod", "examples"]),
-    (1, "http/h2/", &["fields", "request", "mod"]),
+    (1, "http/h2/", &["fields", "request", "response", "encode", "trailers", "mod"]),
     (1, "http/", &["oracle", "fuzz", "mod"]),
     (
         1,

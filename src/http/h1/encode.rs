@@ -120,12 +120,7 @@ pub fn response(
             Name::Upgrade if connection == Connection::Upgrade || head.status == 426 => {
                 writer.field(name, value);
             }
-            Name::Connection
-            | Name::HopByHop
-            | Name::Te
-            | Name::ContentLength
-            | Name::TransferEncoding
-            | Name::Upgrade => {}
+            _ if known.is_of_one_hop() => {}
             _ if is_named(place) => {}
             _ if edits.withholds(known, name) => {}
             _ => writer.field(name, value),
@@ -140,6 +135,10 @@ pub fn response(
             }
         }
         _ => writer.framing(framing),
+    }
+    // Agreed to in HTTP/2, where the field has no place.
+    if let Some(protocol) = head.protocol {
+        writer.field("Upgrade", protocol.as_bytes());
     }
     // RFC 9110 §15.5.22: a 426 names the protocols, and Connection names Upgrade.
     if head.status == 426 {
@@ -231,16 +230,9 @@ impl<'a> Writer<'a> {
     }
 
     fn appended(&mut self, edit: &Edit<'_>, fields: &Fields<'_, '_>) {
-        let written = fields.iter().filter(|(known, name, _)| edit.name.is(*known, name));
         let mut before: [&[u8]; 2] = [edit.name.text().as_bytes(), b": "];
-        for member in written.flat_map(|(.., value)| field::quoted_list(value)) {
-            self.all(&before);
-            self.bytes(member);
-            before = [b"", b", "];
-        }
-        edit.value.write(|part| {
-            self.all(&before);
-            self.bytes(part);
+        edit.write_list(fields, |part| {
+            self.all(&[before[0], before[1], part]);
             before = [b"", b""];
         });
         if before[0].is_empty() {

@@ -71,7 +71,7 @@ pub fn response<'h, 'b>(
     }
     let fields = Fields::new(parsed.headers, &mut storage.names);
     let reason = parsed.reason.unwrap_or_default();
-    Ok(ResponseHead { status, reason, version: version(minor), fields })
+    Ok(ResponseHead { status, reason, protocol: None, version: version(minor), fields })
 }
 
 fn version(minor: u8) -> Version {

@@ -4,11 +4,12 @@ use std::io::Write;
 
 use super::encode::Connection;
 use crate::buffer::Buffer;
+use crate::decimal::decimal;
 use crate::http::message::date::HttpDate;
 use crate::http::message::head::Method;
 
 /// What may be asked of an endpoint through us: it may take other methods, and refuse some of these.
-const ALLOW: &[u8] = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n";
+const ALLOW: &[u8] = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// An answer the proxy gives itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,36 +32,60 @@ impl Reply<'_> {
 
     /// Writes head and body to `out`; the answer to HEAD leaves out the body.
     pub fn write(&self, to: Method, connection: Connection, date: HttpDate, out: &mut Buffer) {
-        let reason = reason(self.status);
-        let body_bytes = reason.len() + self.phrase.len() + "000 : \n".len();
         let mut spare = out.spare_mut();
         let room = spare.len();
         // An answer takes a few hundred bytes, and its Location, of an empty 64 KiB buffer: it cannot fail to fit.
-        let _ = write!(spare, "HTTP/1.1 {} {reason}\r\nDate: ", self.status);
-        let _ = spare.write_all(&date);
-        let _ = spare.write_all(b"\r\n");
-        let _ = write!(spare, "Content-Type: text/plain\r\nContent-Length: {body_bytes}\r\n");
-        // A cache may keep these without being told so, and for longer than they are true.
-        if is_cacheable(self.status) {
-            let _ = spare.write_all(b"Cache-Control: no-store\r\n");
+        let mut part = |part: &[u8]| drop(spare.write_all(part));
+        for piece in [b"HTTP/1.1 ", &*decimal(self.status.into()), b" ", self.reason(), b"\r\n"] {
+            part(piece);
         }
-        // A 200 of our own answers OPTIONS.
-        if matches!(self.status, 200 | 405) {
-            let _ = spare.write_all(ALLOW);
-        }
-        if let Some(seconds) = self.retry_after {
-            let _ = write!(spare, "Retry-After: {seconds}\r\n");
-        }
-        if let Some(location) = self.location {
-            let _ = write!(spare, "Location: {location}\r\n");
-        }
-        let _ = spare.write_all(connection.line());
-        let _ = spare.write_all(b"\r\n");
+        self.fields(&date, |name, value| {
+            for piece in [name.as_bytes(), b": ", value, b"\r\n"] {
+                part(piece);
+            }
+        });
+        part(connection.line());
+        part(b"\r\n");
         if to != Method::Head {
-            let _ = writeln!(spare, "{} {reason}: {}", self.status, self.phrase);
+            self.body(part);
         }
         let used = room - spare.len();
         out.fill(used);
+    }
+
+    /// Hands over the fields of its head, in order, but those that concern the connection.
+    pub(in crate::http) fn fields(&self, date: &HttpDate, mut field: impl FnMut(&str, &[u8])) {
+        let mut body_bytes = 0;
+        self.body(|part| body_bytes += part.len() as u64);
+        field("Date", date);
+        field("Content-Type", b"text/plain");
+        field("Content-Length", &decimal(body_bytes));
+        // A cache may keep these without being told so, and for longer than they are true.
+        if is_cacheable(self.status) {
+            field("Cache-Control", b"no-store");
+        }
+        // A 200 of our own answers OPTIONS.
+        if matches!(self.status, 200 | 405) {
+            field("Allow", ALLOW);
+        }
+        if let Some(seconds) = self.retry_after {
+            field("Retry-After", &decimal(seconds.into()));
+        }
+        if let Some(location) = self.location {
+            field("Location", location.as_bytes());
+        }
+    }
+
+    /// Hands over its body, piece by piece.
+    pub(in crate::http) fn body(&self, part: impl FnMut(&[u8])) {
+        let status = decimal(self.status.into());
+        [&*status, b" ", self.reason(), b": ", self.phrase.as_bytes(), b"\n"]
+            .into_iter()
+            .for_each(part);
+    }
+
+    fn reason(&self) -> &'static [u8] {
+        reason(self.status).as_bytes()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::http::message::rules;
 use crate::reject::Reject;
 
 /// The one protocol that a tunnel is given to (RFC 8441).
-const WEBSOCKET: &str = "websocket";
+pub(super) const WEBSOCKET: &str = "websocket";
 
 /// Reads the head of a request of at most `fields_max` fields, pseudo-header fields not counted. Cookies
 /// that came in pieces are joined in `section` (RFC 9113 §8.2.3).

@@ -81,6 +81,7 @@ impl FieldSection {
     /// Makes one field of all that have this name, with `delimiter` between their values. It comes last.
     #[expect(clippy::cast_possible_truncation, reason = "sections are far shorter than 4 GiB")]
     pub fn join(&mut self, name: &[u8], delimiter: &[u8]) {
+        self.discard();
         let (mut start, mut kept, mut kept_fields) = (0, 0, 0);
         let joined = self.bytes.len();
         self.bytes.extend_from_slice(name);

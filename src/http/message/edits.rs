@@ -8,6 +8,7 @@ use std::fmt::{self, Write};
 use std::net::IpAddr;
 
 use super::field::{self, Name};
+use super::head::Fields;
 use super::hop::Hop;
 use crate::decimal::ipv4;
 
@@ -206,6 +207,24 @@ pub(in crate::http) struct Edit<'a> {
     pub(in crate::http) name: EditName<'a>,
     pub(in crate::http) operation: Operation,
     pub(in crate::http) value: Value<'a>,
+}
+
+impl Edit<'_> {
+    /// Hands over, piece by piece, the list of an [`Operation::Append`]: the members in `fields`, and then
+    /// its own value. Without any there is nothing.
+    pub(in crate::http) fn write_list(&self, fields: &Fields<'_, '_>, mut part: impl FnMut(&[u8])) {
+        let written = fields.iter().filter(|(known, name, _)| self.name.is(*known, name));
+        let mut separator: &[u8] = b"";
+        for member in written.flat_map(|(.., value)| field::quoted_list(value)) {
+            part(separator);
+            part(member);
+            separator = b", ";
+        }
+        self.value.write(|piece| {
+            part(std::mem::take(&mut separator));
+            part(piece);
+        });
+    }
 }
 
 /// What is changed about a head on its way. Of two edits of one name the later wins.

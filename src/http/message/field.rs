@@ -61,6 +61,21 @@ impl Name {
         )
     }
 
+    /// Whether its fields are for the next hop only: they concern the connection or frame the message
+    /// on it, and are never passed on as they came.
+    #[inline]
+    pub(in crate::http) const fn is_of_one_hop(self) -> bool {
+        matches!(
+            self,
+            Self::Connection
+                | Self::HopByHop
+                | Self::Te
+                | Self::ContentLength
+                | Self::TransferEncoding
+                | Self::Upgrade
+        )
+    }
+
     /// Recognises a name, whatever its case.
     pub fn of(name: &[u8]) -> Self {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());

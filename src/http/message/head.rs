@@ -179,6 +179,9 @@ pub struct ResponseHead<'h, 'b> {
     pub status: u16,
     /// As written, or empty.
     pub reason: &'b str,
+    /// The protocol of the tunnel that this 101 agrees to, if it came by HTTP/2, which has no field for it
+    /// (RFC 8441 §5).
+    pub protocol: Option<&'b str>,
     /// The version it was sent with.
     pub version: Version,
     /// Its fields.

@@ -1,0 +1,286 @@
+//! Writes heads as header blocks (RFC 9113 §8.2, §8.3), again from their parsed form and without what
+//! concerns the connection they came by.
+
+use std::borrow::Cow;
+
+use super::hpack::encoder::Encoder;
+use crate::decimal::decimal;
+use crate::http::h1::framing;
+use crate::http::h1::persistence::{Named, Options};
+use crate::http::h1::reply::Reply;
+use crate::http::message::date::HttpDate;
+use crate::http::message::edits::{Edit, Edits, Operation};
+use crate::http::message::field::{self, Name};
+use crate::http::message::head::{Fields, Method, RequestHead, ResponseHead};
+use crate::http::message::hop::ClientScheme;
+
+/// Appends the head of a response to a client. What HTTP/1.1 calls 101 agrees to a tunnel, and is 200 here
+/// (RFC 8441 §5).
+///
+/// Content-Length says what the sender said, where there is room for a body at all: the end of one that
+/// has none is that of its stream.
+pub fn response(
+    head: &ResponseHead<'_, '_>,
+    options: Options,
+    edits: &Edits<'_>,
+    encoder: &mut Encoder,
+    out: &mut Vec<u8>,
+) {
+    encoder.begin(out);
+    encoder.status(if head.status == 101 { 200 } else { head.status }, out);
+    let named = Named::of(&head.fields, options);
+    for (place, (known, name, value)) in head.fields.iter().enumerate() {
+        let is_named = || named.as_ref().is_some_and(|named| named.has(place));
+        if !known.is_of_one_hop() && !is_named() && !edits.withholds(known, name) {
+            encoder.field(name.as_bytes(), value, out);
+        }
+    }
+    write_edits(edits, &head.fields, encoder, out);
+    let is_bodiless = matches!(head.status, 100..200 | 204);
+    if let Some(length) = framing::announced_length(head).filter(|_| !is_bodiless) {
+        encoder.field(b"content-length", &decimal(length), out);
+    }
+}
+
+/// Appends the head of a request to an endpoint, which is one of HTTP/1.1 as we write it ourselves
+/// ([`crate::http::h1::encode::request`]). If `tunnel`, the upgrade it asks for becomes an extended CONNECT
+/// (RFC 8441); another upgrade is not asked for, as a proxy may decide (RFC 9110 §7.8).
+pub fn request(
+    head: &RequestHead<'_, '_>,
+    scheme: ClientScheme,
+    tunnel: bool,
+    encoder: &mut Encoder,
+    out: &mut Vec<u8>,
+) {
+    encoder.begin(out);
+    let method = if tunnel { "CONNECT" } else { head.method };
+    encoder.field(b":method", method.as_bytes(), out);
+    if tunnel {
+        encoder.field(b":protocol", b"websocket", out);
+    }
+    encoder.field(b":scheme", scheme.name().as_bytes(), out);
+    // RFC 9113 §8.3.1: where there is none to tell, it is left out.
+    if !head.authority.is_empty() {
+        encoder.field(b":authority", head.authority, out);
+    }
+    encoder.field(b":path", head.path_and_query().as_bytes(), out);
+    for (known, name, value) in head.fields.iter() {
+        match known {
+            Name::ContentLength => encoder.field(name.as_bytes(), value, out),
+            Name::Te if field::takes_trailers(value) => encoder.field(b"te", b"trailers", out),
+            Name::Host => {}
+            _ if known.is_of_one_hop() => {}
+            // RFC 8441 §5: HTTP/2 proves by other means that its server knows the protocol.
+            Name::Other if tunnel && name.eq_ignore_ascii_case("sec-websocket-key") => {}
+            _ => encoder.field(name.as_bytes(), value, out),
+        }
+    }
+}
+
+/// Whether a request of HTTP/1.1 asks for what an extended CONNECT can ask for.
+pub fn asks_for_websocket(head: &RequestHead<'_, '_>) -> bool {
+    let mut protocols = head.fields.values(Name::Upgrade).flat_map(field::list);
+    head.method == "GET" && protocols.any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+}
+
+/// Appends the head of an answer of our own to `out` and its body to `body`; the answer to HEAD has none.
+pub fn reply(
+    reply: &Reply<'_>,
+    to: Method,
+    date: &HttpDate,
+    encoder: &mut Encoder,
+    out: &mut Vec<u8>,
+    body: &mut Vec<u8>,
+) {
+    encoder.begin(out);
+    encoder.status(reply.status, out);
+    reply.fields(date, |name, value| encoder.field(name.as_bytes(), value, out));
+    if to != Method::Head {
+        reply.body(|part| body.extend_from_slice(part));
+    }
+}
+
+/// What is to be said besides what the sender wrote in `fields`.
+fn write_edits(edits: &Edits<'_>, fields: &Fields<'_, '_>, encoder: &Encoder, out: &mut Vec<u8>) {
+    for edit in edits.iter() {
+        if let Some(value) = value_of(edit, fields) {
+            encoder.field(edit.name.text().as_bytes(), value.trim_ascii(), out);
+        }
+    }
+}
+
+/// What the field of an edit says, if there is to be one.
+fn value_of<'a>(edit: &Edit<'a>, fields: &Fields<'_, '_>) -> Option<Cow<'a, [u8]>> {
+    let mut value = Vec::new();
+    match (edit.operation, edit.value.text()) {
+        (Operation::Remove, _) => return None,
+        (Operation::Append, _) => {
+            edit.write_list(fields, |part| value.extend_from_slice(part));
+            return (!value.is_empty()).then_some(value.into());
+        }
+        (Operation::Set | Operation::Add, Some(text)) => return Some(text.into()),
+        (Operation::Set | Operation::Add, None) => {
+            edit.value.write(|part| value.extend_from_slice(part));
+        }
+    }
+    Some(value.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::hpack::decoder::Decoder;
+    use super::super::section::{FieldSection, SectionLimits};
+    use super::*;
+    use crate::http::h1::parse;
+    use crate::http::h1::scan::Limits;
+    use crate::http::message::edits::{EditName, Value};
+    use crate::http::message::forwarded;
+    use crate::http::message::head::Storage;
+    use crate::http::message::hop::Hop;
+
+    const LIMITS: Limits = Limits { head_bytes_max: 4096, fields_max: 32 };
+
+    /// The fields of a block, as `name=value` with spaces between.
+    fn decoded(block: &[u8]) -> String {
+        let limits = SectionLimits { bytes_max: 65_536, fields_max: 100 };
+        let mut section = FieldSection::new();
+        Decoder::new(4096).decode(block, &limits, &mut section).unwrap();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let fields = section.iter().map(|(name, value)| text(name) + "=" + &text(value));
+        fields.collect::<Vec<_>>().join(" ")
+    }
+
+    fn answered(head: &str, edits: &Edits<'_>) -> String {
+        let bytes = format!("HTTP/1.1 {head}\r\n");
+        let mut storage = Storage::new();
+        let head = parse::response(bytes.as_bytes(), &LIMITS, &mut storage).unwrap();
+        let mut out = Vec::new();
+        response(&head, Options::of(&head.fields), edits, &mut Encoder::new(), &mut out);
+        decoded(&out)
+    }
+
+    fn asked(head: &str, scheme: ClientScheme) -> String {
+        let bytes = format!("{head}\r\n");
+        let mut storage = Storage::new();
+        let head = parse::request(bytes.as_bytes(), &LIMITS, &mut storage).unwrap();
+        let mut out = Vec::new();
+        request(&head, scheme, asks_for_websocket(&head), &mut Encoder::new(), &mut out);
+        decoded(&out)
+    }
+
+    #[test]
+    fn a_response_keeps_its_fields_but_those_of_the_connection() {
+        let rows = [
+            ("200 OK\r\nContent-Length: 5\r\nA: b\r\n", ":status=200 a=b content-length=5"),
+            ("200 OK\r\nTransfer-Encoding: chunked\r\nA: b\r\n", ":status=200 a=b"),
+            ("304 A\r\nContent-Length: 5\r\n", ":status=304 content-length=5"),
+            ("204 A\r\nContent-Length: 5\r\n", ":status=204"),
+            ("103 A\r\nLink: b\r\n", ":status=103 link=b"),
+            (
+                "200 OK\r\nConnection: X-Mine, close\r\nx-mine: 1\r\nKeep-Alive: 1\r\nTE: a\r\n\
+                 Proxy-Connection: a\r\nUpgrade: h9\r\nTrailer: b\r\n",
+                ":status=200 trailer=b",
+            ),
+            ("426 A\r\nConnection: upgrade\r\nUpgrade: h9\r\n", ":status=426"),
+            ("101 A\r\nConnection: upgrade\r\nUpgrade: websocket\r\nA: b\r\n", ":status=200 a=b"),
+        ];
+        for (head, expected) in rows {
+            assert_eq!(answered(head, &Edits::new()), expected, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn edits_change_a_response_as_in_http_1_1() {
+        let mut edits = Edits::new();
+        edits.set(EditName::DATE, Value::checked(b"now"));
+        edits.add(EditName::VIA, Value::checked(b"1.1 edge"));
+        edits.remove(EditName::new("Server").unwrap());
+        edits.append(EditName::new("X-List").unwrap(), Value::checked(b" c "));
+        let head =
+            "200 OK\r\nServer: x\r\nDate: then\r\nVia: 1.0 a\r\nX-List: a,,\r\nx-list: b\r\n";
+        assert_eq!(
+            answered(head, &edits),
+            ":status=200 via=1.0 a date=now via=1.1 edge x-list=a, b,  c"
+        );
+    }
+
+    #[test]
+    fn edits_that_are_no_texts_are_written_out() {
+        let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nForwarded: for=b\r\n\r\n";
+        let mut storage = Storage::new();
+        let head = parse::request(bytes, &LIMITS, &mut storage).unwrap();
+        let mut edits = Edits::new();
+        forwarded::edit(&mut edits, &head, Hop::SAMPLE, true);
+        let mut out = Vec::new();
+        write_edits(&edits, &head.fields, &Encoder::new(), &mut out);
+        assert_eq!(
+            decoded(&out),
+            "x-forwarded-for=192.0.2.7 forwarded=for=b, for=192.0.2.7;proto=http;host=a \
+             x-forwarded-proto=http x-forwarded-host=a"
+        );
+    }
+
+    #[test]
+    fn a_request_is_one_of_http_2_without_the_fields_of_its_connection() {
+        let rows = [
+            (
+                "GET /a?b HTTP/1.1\r\nHost: a:1\r\nAccept: */*\r\nTE: trailers\r\nConnection: TE\r\n",
+                ":method=GET :scheme=http :authority=a:1 :path=/a?b accept=*/* te=trailers",
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n",
+                ":method=POST :scheme=http :authority=a :path=/ expect=100-continue",
+            ),
+            (
+                "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n",
+                ":method=PUT :scheme=http :authority=a :path=/ content-length=5",
+            ),
+            ("GET / HTTP/1.1\r\nHost:\r\n", ":method=GET :scheme=http :path=/"),
+            (
+                "OPTIONS * HTTP/1.1\r\nHost: a\r\n",
+                ":method=OPTIONS :scheme=http :authority=a :path=*",
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: upgrade\r\n",
+                ":method=GET :scheme=http :authority=a :path=/",
+            ),
+        ];
+        for (head, expected) in rows {
+            assert_eq!(asked(head, ClientScheme::Http), expected, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn an_upgrade_to_a_websocket_is_an_extended_connect() {
+        let head = "GET /a HTTP/1.1\r\nHost: a\r\nUpgrade: WebSocket\r\nConnection: upgrade\r\n\
+                    Sec-WebSocket-Key: k\r\nSec-WebSocket-Version: 13\r\n";
+        assert_eq!(
+            asked(head, ClientScheme::Https),
+            ":method=CONNECT :protocol=websocket :scheme=https :authority=a :path=/a \
+             sec-websocket-version=13"
+        );
+        assert!(
+            asked(&head.replacen("GET", "POST", 1), ClientScheme::Http).contains(":method=POST")
+        );
+    }
+
+    #[test]
+    fn an_answer_of_ours_says_what_it_says_in_http_1_1() {
+        let date = HttpDate::of(784_111_777);
+        let ours = Reply {
+            retry_after: Some(1),
+            location: Some("https://a/"),
+            ..Reply::new(404, "no route")
+        };
+        for (to, text) in [(Method::Other, "404 Not Found: no route\n"), (Method::Head, "")] {
+            let (mut out, mut body) = (Vec::new(), Vec::new());
+            reply(&ours, to, &date, &mut Encoder::new(), &mut out, &mut body);
+            assert_eq!(
+                decoded(&out),
+                ":status=404 date=Sun, 06 Nov 1994 08:49:37 GMT content-type=text/plain \
+                 content-length=24 cache-control=no-store retry-after=1 location=https://a/"
+            );
+            assert_eq!(body, text.as_bytes());
+        }
+    }
+}
