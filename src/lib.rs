@@ -34,6 +34,7 @@ pub mod decimal;
 pub mod demo;
 pub mod drain;
 pub mod fault;
+pub mod grpc;
 pub mod http;
 pub mod id;
 pub mod log;

@@ -1,8 +1,13 @@
 //! HTTP/2 in the configuration: what is read, what is refused, and what is shown.
 
+use std::sync::Arc;
+
 use evener::config::Config;
 use evener::config::describe::{difference, summary};
 use evener::plan::Http2;
+use evener::upstream::endpoint::Scheme;
+use evener::upstream::endpoint_set::EndpointSet;
+use evener::upstream::settings::Check;
 
 use crate::configuration::read;
 
@@ -77,4 +82,25 @@ fn it_is_shown_and_a_reload_changes_it() {
     assert_eq!(difference(&usual, &changed), [expected]);
     let expected = "~ HTTP/2: at most 64 streams per connection → off";
     assert_eq!(difference(&changed, &with("", &["--no-http2"]).unwrap()), [expected]);
+}
+
+/// What is shown of a configuration whose only upstream has this scheme and check.
+fn shown(scheme: Scheme, check: Check) -> String {
+    let mut config = with("", &[]).unwrap();
+    let upstream = &mut Arc::get_mut(&mut config.plan).unwrap().upstreams[0];
+    let upstream = Arc::get_mut(upstream).unwrap();
+    let mut endpoints = upstream.endpoints.to_vec();
+    endpoints[0].scheme = scheme;
+    (upstream.endpoints, upstream.check) = (Arc::new(EndpointSet::new(endpoints)), check);
+    summary(&config)
+}
+
+#[test]
+fn an_endpoint_and_a_check_over_http2_are_shown_as_such() {
+    let text = shown(Scheme::H2c, Check::Grpc("a.B".to_owned()));
+    assert!(text.contains("\nendpoint 127.0.0.1:1 of /: weight 1, HTTP/2\n"), "{text}");
+    assert!(text.contains(", gRPC health of a.B every 1s as a check, "), "{text}");
+    let text = shown(Scheme::Http, Check::Grpc(String::new()));
+    assert!(text.contains("\nendpoint 127.0.0.1:1 of /: weight 1\n"), "{text}");
+    assert!(text.contains(", gRPC health of the server every 1s as a check, "), "{text}");
 }

@@ -200,7 +200,11 @@ pub(super) fn of_upstream(upstream: &Upstream) -> impl Iterator<Item = Item> {
         Check::Off => "no checks".to_owned(),
         Check::Http(path) if !is_tcp => format!("GET {path} every {interval} as a check"),
         Check::Https(path) if !is_tcp => format!("GET {path} over TLS every {interval} as a check"),
-        Check::Tcp | Check::Http(_) | Check::Https(_) => {
+        Check::Grpc(service) if !is_tcp => {
+            let subject = if service.is_empty() { "the server" } else { service };
+            format!("gRPC health of {subject} every {interval} as a check")
+        }
+        Check::Tcp | Check::Http(_) | Check::Https(_) | Check::Grpc(_) => {
             format!("a connection every {interval} as a check")
         }
     };

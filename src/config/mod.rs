@@ -3,6 +3,7 @@
 
 pub mod admin;
 mod capacity;
+mod check;
 pub mod cli;
 pub mod describe;
 pub mod explain;

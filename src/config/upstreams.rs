@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_saphyr::Spanned;
 
+use super::check;
 use super::file::{EndpointEntry, EndpointFields, Said, UpstreamEntry};
 use super::mistake::{Mistakes, Place};
 use super::scheme;
@@ -15,6 +16,7 @@ pub(super) use super::sources::At;
 use super::sources::Sources;
 use super::upstream_tls::{self, TlsFiles, TlsSettings};
 use super::value::{self, Destination, Resolve, WrittenEndpoint};
+use crate::app_protocol::AppProtocol;
 use crate::id::UpstreamId;
 use crate::proxy_protocol::Version;
 use crate::upstream::endpoint::{Endpoint, EndpointRecord, Role, Scheme};
@@ -85,7 +87,7 @@ impl Settings {
                 idle_max: mistakes.note(&place("max-idle"), idle_max, 0),
                 idle_timeout,
             },
-            check: mistakes.note(&place("check"), value::check(&flags.check), Check::Off),
+            check: mistakes.note(&place("check"), check::read(&flags.check), Check::Off),
             check_interval: mistakes.note(&place("check-interval"), interval, Duration::ZERO),
             check_at: place("check"),
             tls,
@@ -123,7 +125,7 @@ impl Settings {
                 idle_max: at.over(entry.max_idle.as_ref(), idle, self.keeping.idle_max),
                 idle_timeout: kept,
             },
-            check: at.over(entry.check.as_ref(), value::check, self.check),
+            check: at.over(entry.check.as_ref(), check::read, self.check),
             check_interval: at.over(entry.check_interval.as_ref(), interval, self.check_interval),
             check_at: entry
                 .check
@@ -342,9 +344,10 @@ impl<'a> Upstreams<'a> {
                 entry.endpoints.as_deref().unwrap_or_default(),
                 &mut At { file, mistakes },
             );
-            let is_http = |check: &&Said| check.value.starts_with("http");
+            let is_request =
+                |check: &&Said| ["http", "grpc"].iter().any(|kind| check.value.starts_with(kind));
             let said = [
-                ("check", entry.check.as_ref().filter(is_http)),
+                ("check", entry.check.as_ref().filter(is_request)),
                 ("response_timeout", entry.response_timeout.as_ref()),
                 ("idle_timeout", entry.idle_timeout.as_ref()),
                 ("max_idle", entry.max_idle.as_ref()),
@@ -384,6 +387,13 @@ fn check_fits(check: &Check, endpoints: &[Endpoint]) -> Result<(), String> {
             let other = written(endpoint.scheme.over_tls(), endpoint);
             Err(format!("a check over TLS does not suit {shown}: write http:{path}, or {other}"))
         }),
+        Check::Grpc(_) => {
+            misfit(|known| known.protocol() == AppProtocol::Http2).map_or(Ok(()), |endpoint| {
+                let shown = written(endpoint.scheme, endpoint);
+                let other = written(endpoint.scheme.over_http2(), endpoint);
+                Err(format!("a check by gRPC takes HTTP/2: write {other} instead of {shown}"))
+            })
+        }
     }
 }
 
@@ -418,4 +428,49 @@ fn check_name(name: &str) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Address;
+
+    fn endpoint(scheme: Scheme) -> Endpoint {
+        let mut endpoint = Endpoint::new(Address::Unix("/a".into()), NonZeroU16::MIN, 1);
+        endpoint.scheme = scheme;
+        endpoint
+    }
+
+    #[test]
+    fn a_check_goes_over_what_its_endpoints_speak() {
+        let (path, service) = (String::from("/up"), String::new());
+        let checks = [Check::Http(path.clone()), Check::Https(path), Check::Grpc(service)];
+        let over_tls = |shown: &str, other: &str| {
+            format!("a check over TLS does not suit {shown}: write http:/up, or {other}")
+        };
+        let in_plain =
+            |shown: &str| format!("a check in plain text does not suit {shown}: write https:/up");
+        let by_grpc = |shown: &str, other: &str| {
+            format!("a check by gRPC takes HTTP/2: write {other} instead of {shown}")
+        };
+        let (http, https) = ("unix:/a", "https://unix:/a");
+        let (h2c, h2) = ("h2c://unix:/a", "h2://unix:/a");
+        let rows = [
+            (Scheme::Http, ["", &over_tls(http, https), &by_grpc(http, h2c)]),
+            (Scheme::Https, [&in_plain(https), "", &by_grpc(https, h2)]),
+            (Scheme::H2c, ["", &over_tls(h2c, h2), ""]),
+            (Scheme::H2, [&in_plain(h2), "", ""]),
+        ];
+        for (scheme, expected) in rows {
+            for (check, expected) in checks.iter().zip(expected) {
+                let told = check_fits(check, &[endpoint(scheme)]).err().unwrap_or_default();
+                assert_eq!(told, expected, "{check:?}");
+            }
+            for check in [Check::Off, Check::Tcp] {
+                assert_eq!(check_fits(&check, &[endpoint(scheme)]), Ok(()));
+            }
+        }
+        let one_of_two = [endpoint(Scheme::H2c), endpoint(Scheme::Http)];
+        assert_eq!(check_fits(&checks[2], &one_of_two), Err(by_grpc(http, h2c)));
+    }
 }

@@ -15,7 +15,7 @@ use crate::plan::listener::Preamble;
 use crate::proxy_protocol::Version;
 use crate::route::{NamePattern, Pattern};
 use crate::upstream::endpoint::Scheme;
-use crate::upstream::settings::{Check, Policy};
+use crate::upstream::settings::Policy;
 
 /// The largest weight of an endpoint.
 const WEIGHT_MAX: u16 = 1000;
@@ -326,27 +326,6 @@ pub(super) fn policy(text: &str) -> Result<Policy, String> {
     known.ok_or_else(|| format!("unknown policy {text:?}: expected round_robin or least_requests"))
 }
 
-/// Parses `tcp`, `http:/path`, `https:/path` or `off`.
-pub fn check(text: &str) -> Result<Check, String> {
-    match text.split_once(':') {
-        None if text == "off" => Ok(Check::Off),
-        None if text == "tcp" => Ok(Check::Tcp),
-        Some((scheme @ ("http" | "https"), path)) if path.starts_with("//") => {
-            let path = path[2..].find('/').map_or("/", |host| &path[2 + host..]);
-            Err(format!(
-                "invalid value {text:?}: a check has no host, it is of each endpoint: write {scheme}:{path}"
-            ))
-        }
-        Some(("http", path)) if is_target(path) => Ok(Check::Http(path.to_owned())),
-        Some(("https", path)) if is_target(path) => Ok(Check::Https(path.to_owned())),
-        _ => Err(format!("invalid value {text:?}: expected tcp, http:/path, https:/path or off")),
-    }
-}
-
-fn is_target(path: &str) -> bool {
-    path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -460,19 +439,6 @@ mod tests {
         ];
         for bad in rows {
             assert!(route(bad, &no_names).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn checks() {
-        assert_eq!(check("http:/ok"), Ok(Check::Http("/ok".to_owned())));
-        assert_eq!(check("https:/ok"), Ok(Check::Https("/ok".to_owned())));
-        for bad in ["http", "http:ok", "https:", "http:/a b", "tcp:1", ""] {
-            assert!(check(bad).is_err(), "{bad:?}");
-        }
-        let rows = [("http://a.example", "write http:/"), ("https://a/b/c", "write https:/b/c")];
-        for (bad, remedy) in rows {
-            assert!(check(bad).unwrap_err().ends_with(remedy), "{bad}");
         }
     }
 }

@@ -76,6 +76,15 @@ impl Scheme {
         matches!(self, Self::Https | Self::H2)
     }
 
+    /// HTTP/2, over TLS or not as this is.
+    #[must_use]
+    pub const fn over_http2(self) -> Self {
+        match self {
+            Self::Http | Self::H2c => Self::H2c,
+            Self::Https | Self::H2 => Self::H2,
+        }
+    }
+
     /// The same version of HTTP over TLS.
     #[must_use]
     pub const fn over_tls(self) -> Self {

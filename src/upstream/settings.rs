@@ -64,4 +64,7 @@ pub enum Check {
     Http(String),
     /// The same over TLS.
     Https(String),
+    /// By the health service of gRPC, over HTTP/2: about this service, or about the whole server if that is
+    /// empty.
+    Grpc(String),
 }
