@@ -1,24 +1,22 @@
 """Measures a workload: starts the processes, checks them, and loads them in rounds."""
 
-import http.client
-import json
 import os
 import re
 import signal
-import socket
-import ssl
 import subprocess
 import time
 from dataclasses import dataclass
 
+import clients
+import h2load
 import processes
 import proxies as known
+import wrk
 from certificates import Certificates
+from clients import expected
 from processes import Child, Failed
 from proxies import Setup
-from workloads import FULL, IDLE, RESUMED, TLS, TLS_ENDPOINTS
-
-HERE = os.path.dirname(os.path.abspath(__file__))
+from workloads import H2_BOTH, HTTP, HTTP2, IDLE, TLS_CLIENTS, TLS_ENDPOINTS
 
 WARM_SECONDS = 1
 SYSCALL_SECONDS = 1
@@ -27,16 +25,8 @@ IDLE_ROUNDS = 3
 # The rough duration of an idle round, for the estimate of the time left.
 IDLE_ROUND_SECONDS = 4
 
-# The share of connections that must resume a session: all but the first 64.
-RESUMED_MIN = 0.9
-
-# How long wrk may exceed its duration before the round is abandoned.
+# How long the load may exceed its duration before the round is abandoned.
 GRACE_SECONDS = 20
-
-ERRORS = {
-    "connect": "connections failed", "read": "reads failed", "write": "writes failed",
-    "timeout": "requests timed out", "status": "answers were not 2xx",
-}
 
 
 @dataclass
@@ -44,7 +34,7 @@ class Bench:
     """Settings shared by all workloads of a run."""
 
     folder: str
-    # The programs that are built for a run, and nginx, which is the origin that speaks TLS.
+    # The programs that are built for a run, and nginx, which is the origin that speaks TLS or HTTP/2.
     origin: str
     sessions: str
     nginx: str
@@ -94,16 +84,18 @@ class Runner:
         count = len(bench.cores) if workload.all_cores else 1
         cores = bench.cores_for(workload, bench.origin_core)
         command = [bench.origin, str(self.origin_port), str(count)]
-        if workload.needs == TLS_ENDPOINTS:
+        by_nginx = workload.needs in (TLS_ENDPOINTS, H2_BOTH)
+        if by_nginx:
             if not bench.nginx:
-                raise Failed("nginx, the endpoint that speaks TLS, is missing: run tools/bench --install")
+                raise Failed("nginx, the endpoint of this workload, is missing: run tools/bench --install")
             command = known.nginx_origin(
-                bench.nginx, self.origin_port, expected(workload.answer).decode(), bench.certificates,
+                bench.nginx, self.origin_port, expected(workload.answer).decode(),
+                bench.certificates if workload.needs == TLS_ENDPOINTS else None,
                 bench.descriptors, bench.folder,
             )
         self.children["the origin"] = Child(command, cores, os.path.join(bench.folder, "origin.log"))
         self.children["the origin"].wait_listening(self.origin_port)
-        self.probe(self.origin_port, workload.needs == TLS_ENDPOINTS)
+        self.probe(self.origin_port, workload.needs if by_nginx else HTTP)
 
     def start(self, proxy):
         """Starts a proxy and checks one response; returns whether that succeeded."""
@@ -112,7 +104,7 @@ class Runner:
         os.makedirs(folder, exist_ok=True)
         setup = Setup(
             processes.free_port(), self.origin_port, processes.free_port(), workload.needs,
-            workload.routes, workload.all_cores, workload.connections, bench.descriptors,
+            workload.routes, workload.all_cores, workload.connections * workload.streams, bench.descriptors,
             bench.certificates, folder,
         )
         command = proxy.command(setup)
@@ -123,7 +115,7 @@ class Runner:
             self.children[proxy.name] = child
             self.setups[proxy.name] = setup
             child.wait_listening(setup.listen)
-            self.probe(setup.listen, workload.needs == TLS)
+            self.probe(setup.listen, HTTP if workload.needs == TLS_ENDPOINTS else workload.needs)
         except Failed as why:
             self.found[proxy.name]["invalid"] = str(why)
             self.drop(proxy)
@@ -136,33 +128,17 @@ class Runner:
         if child:
             child.stop()
 
-    def probe(self, port, tls):
+    def probe(self, port, needs):
         """Sends one request: the response must be complete and byte for byte the origin's. With TLS,
         version and cipher must be those that everyone has."""
-        workload, certificates = self.workload, self.bench.certificates
+        workload = self.workload
         paths = [f"/r{i:04}{workload.path}" for i in (0, workload.routes - 1)]
+        ask = clients.ask_http2 if needs in HTTP2 else clients.ask
         for path in paths if workload.routes else [workload.path]:
-            if tls:
-                trust = ssl.create_default_context(cafile=certificates.authority)
-                connection = http.client.HTTPSConnection("localhost", port, timeout=10, context=trust)
-            else:
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-            try:
-                connection.connect()
-                if tls:
-                    agreed = (connection.sock.version(), connection.sock.cipher()[0])
-                    if agreed != (certificates.version, certificates.cipher):
-                        raise Failed(f"{' with '.join(agreed)} instead of the cipher of all others")
-                method = "POST" if workload.upload else "GET"
-                connection.request(method, path, b"x" * workload.upload or None)
-                answer = connection.getresponse()
-                body = answer.read()
-            except (OSError, http.client.HTTPException) as error:
-                raise Failed(f"no answer to {path}: {error or type(error).__name__}") from error
-            finally:
-                connection.close()
-            if answer.status != 200 or body != expected(workload.answer):
-                raise Failed(f"wrong answer to {path}: {answer.status}, {len(body)} bytes")
+            trusted = self.bench.certificates if needs in (*TLS_CLIENTS, TLS_ENDPOINTS) else None
+            status, body = ask(port, path, workload.upload, trusted)
+            if status != 200 or body != expected(workload.answer):
+                raise Failed(f"wrong answer to {path}: {status}, {len(body)} bytes")
 
     # Load.
 
@@ -173,7 +149,7 @@ class Runner:
         running = [proxy for proxy in self.proxies if self.start(proxy)]
         for proxy in running:
             progress.step(self.workload, "warm-up", proxy, WARM_SECONDS)
-            self.wrk(proxy, WARM_SECONDS)
+            self.load(proxy, WARM_SECONDS)
         for number in range(bench.rounds):
             shift = number % max(1, len(running))
             for proxy in running[shift:] + running[:shift]:
@@ -185,7 +161,7 @@ class Runner:
                 self.found[proxy.name].update(self.count_syscalls(proxy))
 
     def load_round(self, proxy):
-        """One round: the figures of wrk, and what the proxy used."""
+        """One round: the figures of the load, and what the proxy used."""
         pids = self.children[proxy.name].tree()
         cores = self.bench.cores_for(self.workload, self.bench.proxy_core)
         before = (time.monotonic(), processes.cpu_seconds(pids), processes.system_ticks(pids),
@@ -195,7 +171,7 @@ class Runner:
         def halfway():
             memory.update(processes.memory(pids))
 
-        result, invalid = self.wrk(proxy, self.bench.seconds, halfway)
+        result, invalid = self.load(proxy, self.bench.seconds, halfway)
         wall = time.monotonic() - before[0]
         cpu = processes.cpu_seconds(pids) - before[1]
         user, system = (now - then for now, then in zip(processes.system_ticks(pids), before[2]))
@@ -214,66 +190,23 @@ class Runner:
             "stolen": stolen / total if total else 0.0,
         }
 
-    def wrk_command(self, port, seconds):
-        """The wrk command, with a thread for each of its cores."""
-        workload = self.workload
-        threads = min(workload.connections, max(1, len(self.bench.cores) // 2) if workload.all_cores else 1)
-        return [
-            "wrk", f"-t{threads}", f"-c{workload.connections}", f"-d{seconds}s", "--timeout", "10s",
-            "-s", os.path.join(HERE, "load.lua"), f"{workload.host}:{port}{workload.path}",
-            "--", *workload.load_words,
-        ]
-
-    def wrk(self, proxy, seconds, halfway=None, before=()):
-        """Runs wrk; returns its figures, and why they are invalid if they are."""
-        command = [*before, *self.watched(), *self.wrk_command(self.setups[proxy.name].listen, seconds)]
-        cores = self.bench.cores_for(self.workload, self.bench.load_core)
-        log = os.path.join(self.bench.folder, "wrk.log")
-        child = self.children["the load"] = Child(command, cores, log)
+    def load(self, proxy, seconds, halfway=None, before=()):
+        """Loads a proxy; returns the figures, and why they are invalid if they are."""
+        bench, workload = self.bench, self.workload
+        maker = h2load if workload.needs in HTTP2 else wrk
+        command = [*before, *maker.command(bench, workload, self.setups[proxy.name].listen, seconds)]
+        cores = bench.cores_for(workload, bench.load_core)
+        child = self.children["the load"] = Child(command, cores, os.path.join(bench.folder, "load.log"))
         try:
             time.sleep(seconds / 2)
             if halfway:
                 halfway()
             child.process.wait(seconds / 2 + GRACE_SECONDS)
         except subprocess.TimeoutExpired:
-            return {}, f"wrk had not ended {GRACE_SECONDS} s after its time"
+            return {}, f"the load had not ended {GRACE_SECONDS} s after its time"
         finally:
             self.children.pop("the load").stop()
-        return self.judge(child)
-
-    def watched(self):
-        """What wrk is started with so that its TLS sessions are counted, and forgotten if they must be."""
-        if not self.workload.sessions:
-            return []
-        what = "forget" if self.workload.sessions == FULL else "keep"
-        return ["env", f"SESSIONS={what}", f"LD_PRELOAD={self.bench.sessions}"]
-
-    def judge_sessions(self, text):
-        """Why the TLS sessions of a finished wrk were not those of the workload, or None."""
-        line = re.search(r"^SESSIONS (\d+) (\d+)$", text, re.MULTILINE)
-        if not line or int(line[2]) == 0:
-            return "the TLS sessions of wrk were not counted"
-        resumed, total = int(line[1]), int(line[2])
-        wanted = resumed == 0 if self.workload.sessions == FULL else resumed >= total * RESUMED_MIN
-        return None if wanted else f"{resumed} of {total} connections resumed a TLS session"
-
-    def judge(self, child):
-        """The figures of a finished wrk, and why they are invalid if they are."""
-        with open(child.log, encoding="utf-8", errors="replace") as log:
-            text = log.read()
-        line = re.search(r"^RESULT (.*)$", text, re.MULTILINE)
-        if child.process.returncode != 0 or not line:
-            return {}, f"wrk failed: {child.tail()}"
-        result = json.loads(line[1])
-        result["rps"] = result["requests"] / result["duration_us"] * 1e6
-        wrong = [f"{result[key]} {what}" for key, what in ERRORS.items() if result[key]]
-        if not result["requests"]:
-            wrong.append("no request was answered")
-        elif result["bytes"] < result["requests"] * self.workload.answer:
-            wrong.append("answers were cut short")
-        if self.workload.sessions:
-            wrong.extend(filter(None, [self.judge_sessions(text)]))
-        return result, "; ".join(wrong) or None
+        return maker.judge(workload, child)
 
     # System calls.
 
@@ -308,36 +241,31 @@ class Runner:
         """The memory growth caused by clients that have sent one request each and are now idle."""
         pids = self.children[proxy.name].tree()
         count = self.workload.connections
-        clients_of = IdleClients(
+        needs = self.workload.needs
+        clients_of = clients.IdleClients(
             self.setups[proxy.name].listen,
-            self.bench.certificates.authority if self.workload.needs == TLS else None,
+            self.bench.certificates.authority if needs in TLS_CLIENTS else None, needs in HTTP2,
         )
         clients_of.hold(64)
         time.sleep(0.5)
         before = processes.memory(pids)
-        clients, invalid = [], None
+        idle, invalid = [], None
         try:
-            clients = clients_of.open(count)
+            idle = clients_of.open(count)
             time.sleep(1)
             after = processes.memory(pids)
-            lost = sum(1 for client in clients if not is_open(client))
+            lost = sum(1 for client in idle if not clients_of.is_open(client))
             invalid = f"{lost} of {count} idle clients were cut off" if lost else None
         except OSError as error:
-            return {"invalid": f"{len(clients)} clients, then: {error}"}
+            return {"invalid": f"{len(idle)} clients, then: {error}"}
         finally:
-            for client in clients:
+            for client in idle:
                 client.close()
         growth = {
             f"{key}_bytes_per_client": (after[f"{key}_kib"] - before[f"{key}_kib"]) * 1024 / count
             for key in ("rss", "pss")
         }
         return {**growth, **after, "before_pss_kib": before["pss_kib"], "invalid": invalid}
-
-
-def expected(size):
-    """The body the origin sends."""
-    alphabet = b"abcdefghijklmnopqrstuvwxyz"
-    return (alphabet * (size // 26 + 1))[:size]
 
 
 def settings_of(command, folder):
@@ -355,57 +283,6 @@ def settings_of(command, folder):
     return "\n".join(text)
 
 
-REQUEST = b"GET /13 HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"
-
-
-class IdleClients:
-    """Clients of a port, over TLS if there is an authority to trust."""
-
-    def __init__(self, port, authority):
-        self.port = port
-        self.trust = ssl.create_default_context(cafile=authority) if authority else None
-
-    def open(self, count):
-        """Clients that have each sent a request and read the response."""
-        clients = []
-        try:
-            for _ in range(count):
-                client = socket.create_connection(("127.0.0.1", self.port), timeout=10)
-                clients.append(client)
-                if self.trust:
-                    client = clients[-1] = self.trust.wrap_socket(client, server_hostname="localhost")
-                client.sendall(REQUEST)
-                answer = b""
-                while not answer.endswith(b"\r\n\r\n" + expected(13)):
-                    part = client.recv(4096)
-                    if not part:
-                        raise OSError("closed before its answer")
-                    answer += part
-        except OSError:
-            for client in clients:
-                client.close()
-            raise
-        return clients
-
-    def hold(self, count):
-        """Opens and closes this many connections, so that one-time allocations are done."""
-        for client in self.open(count):
-            client.close()
-
-
-def is_open(client):
-    """Whether the other side has neither closed nor sent anything."""
-    client.setblocking(False)
-    try:
-        # Not a peek: TLS may have had something to say that is no data.
-        client.recv(1)
-        return False
-    except (BlockingIOError, ssl.SSLWantReadError):
-        return True
-    except OSError:
-        return False
-
-
 def has_perf():
     """Whether perf may count system calls here."""
     command = ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "true"]
@@ -420,7 +297,7 @@ def perf_syscalls(runner, proxy, pids):
     """Counts with perf, which hardly slows the proxy."""
     report = os.path.join(runner.bench.folder, "perf.csv")
     perf = ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", pids, "-o", report, "--"]
-    result, invalid = runner.wrk(proxy, SYSCALL_SECONDS, before=perf)
+    result, invalid = runner.load(proxy, SYSCALL_SECONDS, before=perf)
     with open(report, encoding="utf-8", errors="replace") as file:
         count = re.search(r"^(\d+),", file.read(), re.MULTILINE)
     return int(count[1]) if count else 0, result, invalid, "perf"
@@ -436,7 +313,7 @@ def strace_syscalls(runner, proxy, pids):
         time.sleep(0.3)
         if strace.process.poll() is not None:
             raise Failed(f"strace: {strace.tail()}")
-        result, invalid = runner.wrk(proxy, SYSCALL_SECONDS)
+        result, invalid = runner.load(proxy, SYSCALL_SECONDS)
         strace.process.send_signal(signal.SIGINT)
         strace.process.wait(processes.STOP_SECONDS)
     except subprocess.TimeoutExpired as error:

@@ -14,7 +14,9 @@ from typing import Callable
 
 from certificates import Certificates
 from processes import Failed
-from workloads import HTTP, ROUTES, SPLICE, TCP, TLS, TLS_ENDPOINTS, UNSPOOLED
+from workloads import (
+    H2, H2_BOTH, H2_TLS, HTTP, HTTP2, ROUTES, SPLICE, TCP, TLS, TLS_CLIENTS, TLS_ENDPOINTS, UNSPOOLED,
+)
 
 FOREVER = 1_000_000_000
 
@@ -30,6 +32,7 @@ class Setup:
     needs: str
     routes: int
     all_cores: bool
+    # Requests at a time, each of which may need a connection to the origin.
     connections: int
     descriptors: int
     # Those of proxies and origins that speak TLS, with the TLS version and the cipher of all of them.
@@ -75,6 +78,14 @@ def said(*command):
     return (done.stdout + done.stderr).strip()
 
 
+def takes(*command):
+    """Whether a program takes these arguments."""
+    try:
+        return not subprocess.run(command, capture_output=True, timeout=20, check=False).returncode
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
 def first_line(*command):
     """The first line of that output."""
     return (said(*command).splitlines() or ["unknown"])[0]
@@ -90,7 +101,7 @@ def evener_command(program, setup):
     if setup.needs == TCP:
         # The HTTP listener receives no requests.
         listen = ["--tcp", f"127.0.0.1:{setup.listen}={origin}", "--listen", f"127.0.0.1:{setup.spare}"]
-    elif setup.needs == TLS:
+    elif setup.needs in TLS_CLIENTS:
         listen = ["--listen-tls", f"127.0.0.1:{setup.listen}"]
         listen += ["--cert", setup.certificates.chain, "--key", setup.certificates.key]
     else:
@@ -98,13 +109,17 @@ def evener_command(program, setup):
     if setup.needs == TLS_ENDPOINTS:
         origin = f"https://{origin}"
         listen += ["--upstream-ca", setup.certificates.authority, "--upstream-sni", "localhost"]
+    if setup.needs == H2_BOTH:
+        origin = f"h2c://{origin}"
     routes = [f"/r{i:04}" for i in range(setup.routes)] or ["/"]
     words = [word for route in routes for word in ("--route", f"{route}={origin}")]
     return [program, "--log-level", "warn", *threads, *listen, *words]
 
 
 # The flags that a build must have, where older ones lack them.
-EVENER_FLAGS = {TCP: "--tcp", TLS: "--listen-tls", TLS_ENDPOINTS: "--upstream-ca"}
+EVENER_FLAGS = {
+    TCP: "--tcp", TLS: "--listen-tls", TLS_ENDPOINTS: "--upstream-ca", H2: "--max-streams", H2_TLS: "--max-streams",
+}
 
 
 def evener(name, program):
@@ -113,9 +128,11 @@ def evener(name, program):
     missing = {
         need: f"this build of Evener has no {flag}" for need, flag in EVENER_FLAGS.items() if flag not in flags
     }
+    if not takes(program, "--test", "--route", "/=h2c://127.0.0.1:1"):
+        missing[H2_BOTH] = "this build of Evener has no h2c:// endpoints"
     return Proxy(
         name, program, lambda setup: evener_command(program, setup),
-        frozenset({HTTP, ROUTES, *EVENER_FLAGS} - missing.keys()),
+        frozenset({HTTP, ROUTES, H2_BOTH, *EVENER_FLAGS} - missing.keys()),
         lambda: first_line(program, "--version"), missing=missing,
     )
 
@@ -137,11 +154,10 @@ NGINX_HTTP = """http {{
   client_max_body_size 0;
   client_body_temp_path {folder}/body;
   proxy_temp_path {folder}/proxy;
-  proxy_http_version 1.1;
   proxy_set_header Connection "";
 {extra}{upstreams}
   server {{
-    listen 127.0.0.1:{listen}{tls} backlog=4096;
+    listen 127.0.0.1:{listen}{protocols} backlog=4096;
 {locations}
   }}
 }}
@@ -188,7 +204,7 @@ NGINX_TLS_ENDPOINTS = """  proxy_ssl_protocols {certificates.version};
 def nginx_http(setup, extra):
     """The http block. nginx allocates a pool when it starts: with many upstreams, smaller ones."""
     names = [f"r{i:04}" for i in range(setup.routes)] or ["origin"]
-    keepalive = 64 if setup.routes else 512
+    keepalive = 64 if setup.routes else max(512, setup.connections)
     upstreams = [
         NGINX_UPSTREAM.format(name=name, origin=setup.origin, keepalive=keepalive, forever=FOREVER)
         for name in names
@@ -198,12 +214,15 @@ def nginx_http(setup, extra):
     locations = [
         f"    location {path} {{ proxy_pass {scheme}://{name}; }}" for path, name in zip(paths, names)
     ]
-    extra += {TLS: NGINX_TLS, TLS_ENDPOINTS: NGINX_TLS_ENDPOINTS}.get(setup.needs, "").format(
-        certificates=setup.certificates
-    )
+    with_tls = NGINX_TLS if setup.needs in TLS_CLIENTS else ""
+    with_tls = NGINX_TLS_ENDPOINTS if setup.needs == TLS_ENDPOINTS else with_tls
+    extra += with_tls.format(certificates=setup.certificates)
+    extra += f"  proxy_http_version {2 if setup.needs == H2_BOTH else 1.1};\n"
+    # The parameter of all versions; those from 1.25.1 on warn that there is a directive now.
+    protocols = (" ssl" if setup.needs in TLS_CLIENTS else "") + (" http2" if setup.needs in HTTP2 else "")
     return NGINX_HTTP.format(
-        folder=setup.folder, forever=FOREVER, extra=extra, listen=setup.listen,
-        tls=" ssl" if setup.needs == TLS else "", upstreams="\n".join(upstreams), locations="\n".join(locations),
+        folder=setup.folder, forever=FOREVER, extra=extra, listen=setup.listen, protocols=protocols,
+        upstreams="\n".join(upstreams), locations="\n".join(locations),
     )
 
 
@@ -236,11 +255,21 @@ def nginx_stream(program):
     return os.path.exists(path), path
 
 
+def nginx_version(program):
+    """The version as numbers."""
+    found = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", said(program, "-v"))
+    return tuple(map(int, found.groups())) if found else (0, 0, 0)
+
+
 def nginx(program):
     """nginx, and nginx without spooling of bodies."""
     has_stream, module = nginx_stream(program)
     missing = {} if has_stream else {TCP: "nginx has no stream module: tools/bench --install"}
-    needs = frozenset({HTTP, ROUTES, TCP, TLS, TLS_ENDPOINTS} - missing.keys())
+    if "--with-http_v2_module" not in said(program, "-V"):
+        missing |= dict.fromkeys((H2, H2_TLS), "this nginx was built without HTTP/2")
+    if nginx_version(program) < (1, 29, 4):
+        missing[H2_BOTH] = "nginx speaks HTTP/2 to endpoints from 1.29.4 on: name one with --nginx"
+    needs = frozenset({HTTP, ROUTES, TCP, TLS, TLS_ENDPOINTS, *HTTP2} - missing.keys())
 
     def version():
         return first_line(program, "-v").replace("nginx version: ", "")
@@ -250,7 +279,7 @@ def nginx(program):
 
     return [
         Proxy("nginx", program, command(""), needs, version, missing=missing),
-        Proxy(UNSPOOLED, program, command(NGINX_UNSPOOLED), frozenset({HTTP, TLS}), version, True),
+        Proxy(UNSPOOLED, program, command(NGINX_UNSPOOLED), needs & {HTTP, TLS, H2, H2_TLS}, version, True),
     ]
 
 
@@ -267,7 +296,7 @@ http {{
   default_type application/octet-stream;
 {tls}
   server {{
-    listen 127.0.0.1:{port} ssl backlog=4096;
+    listen 127.0.0.1:{port} {protocol} backlog=4096;
     location / {{ return 200 "{body}"; }}
   }}
 }}
@@ -275,12 +304,14 @@ http {{
 
 
 def nginx_origin(program, port, body, certificates, descriptors, folder):
-    """Writes the configuration of the origin that speaks TLS; the command."""
+    """Writes the configuration of the origin that speaks TLS, or without certificates HTTP/2 in plain; the
+    command."""
     path = os.path.join(folder, "origin.conf")
     with open(path, "w", encoding="utf-8") as file:
         file.write(NGINX_ORIGIN.format(
             user=nginx_user(), folder=folder, descriptors=descriptors, forever=FOREVER, port=port,
-            body=body, tls=NGINX_TLS.format(certificates=certificates),
+            body=body, protocol="ssl" if certificates else "http2",
+            tls=NGINX_TLS.format(certificates=certificates) if certificates else "",
         ))
     return [program, "-p", folder, "-e", "stderr", "-c", path]
 
@@ -336,7 +367,10 @@ def haproxy_command(program, setup):
     server = f"server s 127.0.0.1:{setup.origin}"
     if setup.needs == TLS_ENDPOINTS:
         server += HAPROXY_TLS_ENDPOINTS.format(certificates=setup.certificates)
-    tls = HAPROXY_TLS.format(certificates=setup.certificates) if setup.needs == TLS else ""
+    if setup.needs == H2_BOTH:
+        server += " proto h2"
+    tls = HAPROXY_TLS.format(certificates=setup.certificates) if setup.needs in TLS_CLIENTS else ""
+    tls += {H2: " proto h2", H2_BOTH: " proto h2", H2_TLS: " alpn h2"}.get(setup.needs, "")
     backends = [f"backend {name}\n  {server}" for name in names]
     text = HAPROXY.format(
         connections=min(setup.connections_max, (setup.descriptors - 1500) // 2),
@@ -352,7 +386,7 @@ def haproxy(program):
     """HAProxy."""
     return Proxy(
         "haproxy", program, lambda setup: haproxy_command(program, setup),
-        frozenset({HTTP, ROUTES, TCP, TLS, TLS_ENDPOINTS}), lambda: first_line(program, "-v"),
+        frozenset({HTTP, ROUTES, TCP, TLS, TLS_ENDPOINTS, *HTTP2}), lambda: first_line(program, "-v"),
     )
 
 
@@ -370,6 +404,7 @@ def relays(program):
         return "tools/bench.d/relay.c, cc -O2"
 
     missing = dict.fromkeys((TLS, TLS_ENDPOINTS), "it speaks no TLS")
+    missing |= dict.fromkeys(HTTP2, "it speaks no HTTP/2")
     return [
         Proxy("relay", program, command(), needs, version, missing=missing),
         Proxy(SPLICE, program, command("splice"), needs, version, True),

@@ -7,6 +7,10 @@ KI, MI = 1024, 1024 * 1024
 # What a proxy must support for a workload.
 HTTP, ROUTES, TCP = "http", "routes", "tcp"
 TLS, TLS_ENDPOINTS = "tls", "tls-endpoints"
+# HTTP/2 to clients, in plain by prior knowledge and over TLS; and to endpoints as well, both in plain.
+H2, H2_TLS, H2_BOTH = "h2", "h2-tls", "h2-both"
+HTTP2 = frozenset({H2, H2_TLS, H2_BOTH})
+TLS_CLIENTS = frozenset({TLS, H2_TLS})
 
 # What the TLS sessions of clients that connect again must be.
 RESUMED, FULL = "resumed", "full"
@@ -32,7 +36,9 @@ class Workload:
     how: str = LOAD
     # Whether all cores may be used, with each proxy's default number of threads.
     all_cores: bool = False
-    # Additional arguments for load.lua.
+    # HTTP/2 streams of a connection at a time.
+    streams: int = 1
+    # Additional arguments for load.lua; h2load.py knows `browser=1`.
     words: tuple = ()
     # Whether clients resume their TLS sessions when they connect again: checked, if they do connect again.
     sessions: str = ""
@@ -54,7 +60,7 @@ class Workload:
     @property
     def host(self):
         """The scheme and host of the load; with TLS the name in the certificate."""
-        return "https://localhost" if self.needs == TLS else "http://127.0.0.1"
+        return "https://localhost" if self.needs in TLS_CLIENTS else "http://127.0.0.1"
 
     @property
     def load_words(self):
@@ -120,6 +126,66 @@ WORKLOADS = (
     Workload(
         "tls-idle", "1000 idle keep-alive TLS clients", connections=1000, how=IDLE, needs=TLS
     ),
+    Workload("h2-64x16", "HTTP/2: 13 B answer, 64 connections × 16 streams", needs=H2, streams=16),
+    Workload("h2-8x4", "HTTP/2: 13 B answer, 8 connections × 4 streams", connections=8, needs=H2, streams=4),
+    Workload(
+        "h2-browser",
+        "HTTP/2: browser-sized head, 64 connections × 16 streams",
+        needs=H2,
+        streams=16,
+        words=("browser=1",),
+    ),
+    Workload(
+        "h2-1m",
+        "HTTP/2: 1 MiB answer, 16 connections × 4 streams",
+        connections=16,
+        answer=MI,
+        needs=H2,
+        streams=4,
+        variants=(UNSPOOLED,),
+    ),
+    Workload(
+        "h2-upload-1m",
+        "HTTP/2: 1 MiB upload, 16 connections × 4 streams",
+        connections=16,
+        upload=MI,
+        needs=H2,
+        streams=4,
+        variants=(UNSPOOLED,),
+    ),
+    Workload(
+        "h2-tls-64x16", "HTTP/2 over TLS: 13 B answer, 64 connections × 16 streams", needs=H2_TLS, streams=16
+    ),
+    Workload(
+        "h2-tls-8x4",
+        "HTTP/2 over TLS: 13 B answer, 8 connections × 4 streams",
+        connections=8,
+        needs=H2_TLS,
+        streams=4,
+    ),
+    Workload(
+        "h2-tls-1m",
+        "HTTP/2 over TLS: 1 MiB answer, 16 connections × 4 streams",
+        connections=16,
+        answer=MI,
+        needs=H2_TLS,
+        streams=4,
+        variants=(UNSPOOLED,),
+    ),
+    Workload(
+        "h2-tls-upload-1m",
+        "HTTP/2 over TLS: 1 MiB upload, 16 connections × 4 streams",
+        connections=16,
+        upload=MI,
+        needs=H2_TLS,
+        streams=4,
+        variants=(UNSPOOLED,),
+    ),
+    Workload(
+        "h2-both", "HTTP/2 on both sides: 13 B answer, 64 connections × 16 streams", needs=H2_BOTH, streams=16
+    ),
+    Workload("h2-idle", "1000 idle HTTP/2 clients", connections=1000, how=IDLE, needs=H2),
+    Workload("h2-tls-idle", "1000 idle HTTP/2 clients over TLS", connections=1000, how=IDLE, needs=H2_TLS),
     Workload(
         "idle", "8000 idle keep-alive clients", connections=8000, how=IDLE, without=NO_FLOOR
     ),
