@@ -18,13 +18,13 @@ use super::oracle::{self, Answered, Seen, Then};
 use crate::buffer::Buffer;
 use crate::reject::Reject;
 
-const LIMITS: Limits = Limits { head_bytes_max: 4096, fields_max: 32 };
+pub(super) const LIMITS: Limits = Limits { head_bytes_max: 4096, fields_max: 32 };
 
 /// For heads that have been written again: some fields are added.
-const WIDER: Limits = Limits { head_bytes_max: 8192, fields_max: 48 };
+pub(super) const WIDER: Limits = Limits { head_bytes_max: 8192, fields_max: 48 };
 
 /// Longer inputs find nothing that shorter ones do not, but take longer.
-const INPUT_BYTES_MAX: usize = 8192;
+pub(super) const INPUT_BYTES_MAX: usize = 8192;
 
 /// A head is found wherever its bytes are split; if it is accepted, hyper sees the same in it,
 /// and it says the same once it has been written again.
@@ -160,7 +160,7 @@ fn scan_split_anywhere(bytes: &[u8], start: impl Fn() -> Scan) -> Option<usize> 
     whole.ok().flatten()
 }
 
-fn with_request<T>(
+pub(super) fn with_request<T>(
     bytes: &[u8],
     limits: &Limits,
     look: impl FnOnce(&RequestHead<'_, '_>, Framing) -> T,
@@ -171,14 +171,14 @@ fn with_request<T>(
     Ok(look(&head, framing))
 }
 
-fn others<'b>(fields: &Fields<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
+pub(super) fn others<'b>(fields: &Fields<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
     let is_other = |known| matches!(known, Name::Other | Name::Date | Name::RequestId | Name::Via);
     let all = fields.iter().filter(|(known, ..)| is_other(*known));
     all.map(|(_, name, value)| (name, value)).collect()
 }
 
 /// The fields that are no concern of ours and are not named by Connection.
-fn kept<'b>(fields: &Fields<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
+pub(super) fn kept<'b>(fields: &Fields<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
     let options = Options::of(fields);
     let mut kept = others(fields);
     kept.retain(|(name, _)| !options.names(fields, name));
@@ -186,7 +186,7 @@ fn kept<'b>(fields: &Fields<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
 }
 
 /// The same, with the X-Request-Id that some requests are given instead of their own.
-fn others_written<'b>(head: &RequestHead<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
+pub(super) fn others_written<'b>(head: &RequestHead<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
     let mut others = kept(&head.fields);
     if let Some(id) = request_id(head) {
         others.retain(|(name, _)| Name::of(name.as_bytes()) != Name::RequestId);
@@ -196,7 +196,7 @@ fn others_written<'b>(head: &RequestHead<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
 }
 
 /// What is our concern has been written as it should, whatever came.
-fn check_fields(head: &RequestHead<'_, '_>, written: &RequestHead<'_, '_>) {
+pub(super) fn check_fields(head: &RequestHead<'_, '_>, written: &RequestHead<'_, '_>) {
     let all = |name| written.fields.values(name).collect::<Vec<_>>();
     for never in [Name::HopByHop, Name::Alias] {
         assert!(all(never).is_empty());
@@ -296,11 +296,11 @@ fn check_trailers(mut bytes: &[u8]) {
 }
 
 /// hyper shows a target that begins with two slashes with an empty authority before it.
-fn is_suffix_of_target(seen: &str, target: &str) -> bool {
+pub(super) fn is_suffix_of_target(seen: &str, target: &str) -> bool {
     seen == target || seen.ends_with(target)
 }
 
-fn write_request(head: &RequestHead<'_, '_>, framing: Framing) -> Vec<u8> {
+pub(super) fn write_request(head: &RequestHead<'_, '_>, framing: Framing) -> Vec<u8> {
     let offered = names_protocol(&head.fields, Options::of(&head.fields), head.version);
     let connection =
         if offered && !framing.has_body() { Connection::Upgrade } else { Connection::Implied };
@@ -318,7 +318,7 @@ fn write_request(head: &RequestHead<'_, '_>, framing: Framing) -> Vec<u8> {
     out.filled().to_vec()
 }
 
-fn write_response(
+pub(super) fn write_response(
     head: &ResponseHead<'_, '_>,
     framing: Framing,
     connection: Connection,
@@ -331,13 +331,13 @@ fn write_response(
 
 /// What has come of a chunked body.
 #[derive(Clone, Debug)]
-struct Admission {
+pub(super) struct Admission {
     written: Vec<u8>,
     data: Vec<u8>,
-    trailers: Option<Vec<u8>>,
+    pub(super) trailers: Option<Vec<u8>>,
     /// What has not been understood.
     rest: Vec<u8>,
-    is_done: bool,
+    pub(super) is_done: bool,
 }
 
 impl Admission {
@@ -349,7 +349,7 @@ impl Admission {
 
 /// Reads a chunked body that comes in pieces. What is written after each is whole chunks: a size
 /// never goes on before its data has come.
-fn admit(bytes: &[u8], emit: Emit, cuts: &[usize]) -> Result<Admission, Reject> {
+pub(super) fn admit(bytes: &[u8], emit: Emit, cuts: &[usize]) -> Result<Admission, Reject> {
     let (mut chunked, mut held, mut from) = (Chunked::new(emit), Buffer::new(), 0);
     let (mut written, mut data, mut trailers) = (Vec::new(), Vec::new(), None);
     for to in cuts.iter().copied().chain([bytes.len()]) {

@@ -47,6 +47,8 @@ pub struct Answered {
 pub struct Observed {
     /// The requests, in order; at most the last one was cut short.
     pub seen: Vec<Seen>,
+    /// The fields of all of them, names in lower case; those of one name in order.
+    pub fields: Vec<(String, Vec<u8>)>,
     /// Why it refused what stands after them, if it did.
     pub refused: Option<String>,
 }
@@ -69,18 +71,18 @@ pub fn takes_target(target: &str) -> bool {
 
 /// The requests on a connection that carries `bytes` and ends.
 pub fn requests(bytes: &[u8]) -> Observed {
-    let seen = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::new(Mutex::new((Vec::new(), Vec::new())));
     let service = service_fn(|request: Request<Incoming>| {
         let seen = Arc::clone(&seen);
         async move {
             let (head, body) = request.into_parts();
             let body = body.collect().await.ok().map(|whole| whole.to_bytes().to_vec());
             let (method, target) = (head.method.to_string(), head.uri.to_string());
-            seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(Seen {
-                method,
-                target,
-                body,
-            });
+            let fields = head.headers.iter();
+            let fields = fields.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+            let mut all = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            all.0.push(Seen { method, target, body });
+            all.1.extend(fields);
             Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
         }
     });
@@ -88,7 +90,8 @@ pub fn requests(bytes: &[u8]) -> Observed {
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.half_close(true).max_headers(FIELDS_MAX).auto_date_header(false);
     let ended = finish(pin!(builder.serve_connection(wire, service)));
-    let seen = std::mem::take(&mut *seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    let (seen, fields) =
+        std::mem::take(&mut *seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     let refused = match ended {
         // What was cut short ends its connection with an error, as it should.
         Some(Err(error)) if error.is_incomplete_message() => None,
@@ -97,7 +100,7 @@ pub fn requests(bytes: &[u8]) -> Observed {
         Some(Ok(())) => None,
         None => Some("hyper waits forever".to_owned()),
     };
-    Observed { seen, refused }
+    Observed { seen, fields, refused }
 }
 
 /// The first final response to a request with `method` in `bytes`; `None` if there is none, an
@@ -249,7 +252,8 @@ mod tests {
         let bytes = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n\
             POST /b?c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n\
             PUT /d HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\ncut";
-        let Observed { seen, refused } = requests(bytes);
+        let Observed { seen, fields, refused } = requests(bytes);
+        assert_eq!(fields.iter().filter(|(name, _)| name == "host").count(), 3);
         assert_eq!(refused, None);
         let shown: Vec<_> = seen
             .iter()

@@ -56,7 +56,9 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (1, "http/h2/hpack/", &["error", "integer", "huffman", "static_table", "table"]),
     (1, "http/h2/hpack/", &["decoder", "encoder", "mod", "examples"]),
     (1, "http/h2/", &["fields", "request", "response", "encode", "trailers", "mod"]),
-    (1, "http/", &["oracle", "fuzz", "mod"]),
+    (1, "http/", &["oracle", "fuzz"]),
+    (1, "http/h2/", &["fuzz"]),
+    (1, "http/", &["mod"]),
     (
         1,
         "access_log/",

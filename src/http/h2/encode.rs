@@ -66,7 +66,8 @@ pub fn request(
     encoder.field(b":path", head.path_and_query().as_bytes(), out);
     for (known, name, value) in head.fields.iter() {
         match known {
-            Name::ContentLength => encoder.field(name.as_bytes(), value, out),
+            // What a tunnel carries is no body.
+            Name::ContentLength if !tunnel => encoder.field(name.as_bytes(), value, out),
             Name::Te if field::takes_trailers(value) => encoder.field(b"te", b"trailers", out),
             Name::Host => {}
             _ if known.is_of_one_hop() => {}

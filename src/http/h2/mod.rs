@@ -3,6 +3,8 @@
 
 pub mod encode;
 mod fields;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod hpack;
 pub mod request;
 pub mod response;

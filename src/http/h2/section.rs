@@ -78,36 +78,37 @@ impl FieldSection {
         self.bytes.capacity()
     }
 
-    /// Makes one field of all that have this name, with `delimiter` between their values. It comes last.
+    /// Makes one field of all that have this name, with `delimiter` between their values, empty ones left
+    /// out. It comes last.
     #[expect(clippy::cast_possible_truncation, reason = "sections are far shorter than 4 GiB")]
     pub fn join(&mut self, name: &[u8], delimiter: &[u8]) {
         self.discard();
         let (mut start, mut kept, mut kept_fields) = (0, 0, 0);
         let joined = self.bytes.len();
         self.bytes.extend_from_slice(name);
-        let mut is_first = true;
+        let empty = self.bytes.len();
         for at in 0..self.ends.len() {
             let (name_end, value_end) = self.ends[at];
             let (name_end, value_end) = (name_end as usize, value_end as usize);
-            if &self.bytes[start..name_end] == name {
-                let before: &[u8] = if is_first { b"" } else { delimiter };
-                self.bytes.extend_from_slice(before);
-                self.bytes.extend_from_within(name_end..value_end);
-                is_first = false;
-            } else {
+            if &self.bytes[start..name_end] != name {
                 self.bytes.copy_within(start..value_end, kept);
                 let gap = start - kept;
                 self.ends[kept_fields] = ((name_end - gap) as u32, (value_end - gap) as u32);
                 (kept, kept_fields) = (value_end - gap, kept_fields + 1);
+            } else if name_end < value_end {
+                let before = if self.bytes.len() > empty { delimiter } else { b"" };
+                self.bytes.extend_from_slice(before);
+                self.bytes.extend_from_within(name_end..value_end);
             }
             start = value_end;
         }
+        let found = kept_fields < self.ends.len();
         self.ends.truncate(kept_fields);
         self.bytes.drain(kept..joined);
-        if is_first {
-            self.bytes.truncate(kept);
-        } else {
+        if found {
             self.ends.push(((kept + name.len()) as u32, self.bytes.len() as u32));
+        } else {
+            self.bytes.truncate(kept);
         }
     }
 
@@ -172,7 +173,9 @@ mod tests {
     #[test]
     fn fields_of_one_name_are_joined_and_the_others_stay_as_they_are() {
         let rows = [
-            ("c=1 a=x c= bb=yy c=22", "a=x bb=yy c=1;;22"),
+            ("c=1 a=x c= bb=yy c=22 c=", "a=x bb=yy c=1;22"),
+            ("c= c=1", "c=1"),
+            ("c= c=", "c="),
             ("c=1 c=2", "c=1;2"),
             ("c=1 a=2", "a=2 c=1"),
             ("a=1 cc=2", "a=1 cc=2"),
