@@ -35,6 +35,7 @@ mod faults_upstream;
 mod footprint;
 mod h2_support;
 mod health;
+mod http2;
 mod hyper_peers;
 mod interim;
 mod keepalive;

@@ -11,6 +11,7 @@ pub mod limiter;
 pub mod listen;
 #[cfg(any(test, fuzzing))]
 pub mod memory;
+pub mod mux;
 pub mod pool;
 pub mod socket;
 pub mod socket_file;

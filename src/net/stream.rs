@@ -79,15 +79,13 @@ impl Stream {
         }
     }
 
-    fn read_half(&self) -> ReadHalf<'_> {
-        match self {
-            Self::Plain(socket) => ReadHalf::Plain(socket),
-            Self::Tls(stream) => ReadHalf::Tls(stream),
-        }
-    }
-
     /// Borrows the two directions.
     pub fn split(&mut self) -> (ReadHalf<'_>, WriteHalf<'_>) {
+        self.halves()
+    }
+
+    /// The two directions, for one who knows that nobody else uses them meanwhile.
+    pub(super) fn halves(&self) -> (ReadHalf<'_>, WriteHalf<'_>) {
         match self {
             Self::Plain(socket) => (ReadHalf::Plain(socket), WriteHalf::Plain(socket)),
             Self::Tls(stream) => (ReadHalf::Tls(stream), WriteHalf::Tls(stream)),
@@ -107,7 +105,7 @@ impl Stream {
 
     /// Ready when there is something to read, the end included.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.read_half().poll_readable(cx)
+        self.halves().0.poll_readable(cx)
     }
 
     /// Reads into `buffer` what is there already; `None` if nothing is.
@@ -198,11 +196,18 @@ impl ReadHalf<'_> {
     /// Waits until there is something to read, holding no room for it; then reads it into
     /// `buffer`, which must not be full. 0 is the end, in TLS one with a `close_notify`.
     pub async fn read(&mut self, buffer: &mut Buffer) -> io::Result<usize> {
-        poll_fn(|cx| match self {
+        poll_fn(|cx| self.poll_read(cx, buffer)).await
+    }
+
+    pub(super) fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut Buffer,
+    ) -> Poll<io::Result<usize>> {
+        match self {
             Self::Plain(socket) => socket.poll_read(cx, buffer),
             Self::Tls(stream) => stream.poll_read(cx, buffer),
-        })
-        .await
+        }
     }
 
     /// Waits until the peer has left, whatever it has sent before. None of that is read, and no

@@ -19,6 +19,8 @@ pub struct Body {
     left: Remaining,
     /// Bytes admitted that still stand at the front of their buffer.
     standing: usize,
+    /// How many of them, at their end, are the trailer section.
+    trailer_bytes: usize,
     passed: u64,
 }
 
@@ -27,6 +29,8 @@ enum Remaining {
     Length(u64),
     Chunked(Chunked),
     UntilClose,
+    /// Whatever comes until its stream ends.
+    Stream(Framing),
     Nothing,
 }
 
@@ -39,7 +43,45 @@ impl Body {
             Framing::Chunked => Remaining::Chunked(Chunked::new(emit)),
             Framing::UntilClose => Remaining::UntilClose,
         };
-        Self { left, standing: 0, passed: 0 }
+        Self { left, standing: 0, trailer_bytes: 0, passed: 0 }
+    }
+
+    /// Of a stream whose protocol says where it ends. `framing` is how HTTP/1.1 is to frame it.
+    pub fn of_stream(framing: Framing) -> Self {
+        let left = if framing.has_body() { Remaining::Stream(framing) } else { Remaining::Nothing };
+        Self { left, standing: 0, trailer_bytes: 0, passed: 0 }
+    }
+
+    /// How HTTP/1.1 frames what is left, if it comes from a stream.
+    pub(super) fn stream_framing(&self) -> Option<Framing> {
+        if let Remaining::Stream(framing) = self.left { Some(framing) } else { None }
+    }
+
+    /// So many bytes of a stream have gone on.
+    pub(super) fn pass_of_stream(&mut self, count: usize) {
+        self.passed += count as u64;
+    }
+
+    /// The stream has ended.
+    pub(super) fn end_of_stream(&mut self) {
+        self.left = Remaining::Nothing;
+    }
+
+    /// Goes on for another receiver, if it is chunked.
+    pub fn set_emit(&mut self, emit: Emit) {
+        if let Remaining::Chunked(chunked) = &mut self.left {
+            chunked.set_emit(emit);
+        }
+    }
+
+    /// How many of the first `ready` bytes that were admitted last come before the trailer section.
+    pub fn data_of(&self, ready: usize) -> usize {
+        ready.min(self.standing - self.trailer_bytes)
+    }
+
+    /// Whether nothing comes after the bytes that were admitted last, of which there are `ready`.
+    pub fn ends_after(&self, ready: usize) -> bool {
+        matches!(self.left, Remaining::Nothing) && self.standing == ready
     }
 
     /// Whether nothing is left: what follows in the buffer is another message.
@@ -66,7 +108,7 @@ impl Body {
         }
         let here = buffer.len().min(room);
         let count = match &mut self.left {
-            Remaining::Nothing => 0,
+            Remaining::Nothing | Remaining::Stream(_) => 0,
             Remaining::UntilClose => here,
             Remaining::Length(left) => {
                 let count = usize::try_from(*left).unwrap_or(usize::MAX).min(here);
@@ -79,6 +121,7 @@ impl Body {
             Remaining::Chunked(chunked) => {
                 // All at once: a chunk that is not whole is one of what is here.
                 let count = chunked.admit(buffer)?;
+                self.trailer_bytes = chunked.trailer_bytes();
                 if chunked.is_done() {
                     self.left = Remaining::Nothing;
                 }
@@ -93,6 +136,7 @@ impl Body {
     pub fn pass(&mut self, buffer: &mut Buffer, count: usize) {
         buffer.consume(count);
         self.standing -= count.min(self.standing);
+        self.trailer_bytes = self.trailer_bytes.min(self.standing);
         self.passed += count as u64;
     }
 
@@ -112,6 +156,7 @@ impl Body {
             Remaining::Length(_)
             | Remaining::UntilClose
             | Remaining::Chunked(_)
+            | Remaining::Stream(_)
             | Remaining::Nothing => None,
         }
     }
@@ -128,13 +173,15 @@ impl Body {
     }
 
     /// The source has ended: fine for a body that ends with its connection, too early otherwise.
-    fn close(&mut self) -> Result<(), Kind> {
+    pub(super) fn close(&mut self) -> Result<(), Kind> {
         match self.left {
             Remaining::UntilClose | Remaining::Nothing => {
                 self.left = Remaining::Nothing;
                 Ok(())
             }
-            Remaining::Length(_) | Remaining::Chunked(_) => Err(Kind::Closed),
+            Remaining::Length(_) | Remaining::Chunked(_) | Remaining::Stream(_) => {
+                Err(Kind::Closed)
+            }
         }
     }
 }

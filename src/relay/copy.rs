@@ -1,11 +1,13 @@
 //! Moving bytes, copied or spliced, and knowing at any time which end is being waited for.
 
 use std::cell::Cell;
+use std::future::poll_fn;
 use std::io;
 
 use crate::buffer::Buffer;
 use crate::fault::Kind;
 use crate::net::deadline::Activity;
+use crate::net::mux::{MuxStream, kind_of_abort};
 use crate::net::splice::{self, Filled, Pipe};
 use crate::net::stream::{ReadHalf, WriteHalf, kind_of};
 
@@ -91,6 +93,43 @@ impl<'a> Meter<'a> {
             bytes = &bytes[count..];
         }
         Ok(())
+    }
+
+    /// Waits until something of a stream's body is there, which is `true`, or its end.
+    pub async fn available(&self, from: &MuxStream) -> Result<bool, Broken> {
+        self.waits_for.set(End::Source);
+        let available = poll_fn(|cx| from.poll_available(cx)).await;
+        self.activity.touch();
+        available.map_err(|abort| Broken { end: End::Source, kind: kind_of_abort(abort) })
+    }
+
+    /// Writes once what is there of a stream's body, and says how much that was.
+    pub async fn forward(&self, from: &MuxStream, to: &WriteHalf<'_>) -> Result<usize, Broken> {
+        self.waits_for.set(End::Sink);
+        let written = poll_fn(|cx| from.poll_forward(cx, to)).await;
+        self.sent(written)
+    }
+
+    /// Sends all of `bytes` on a stream; `ends` if nothing follows.
+    pub async fn send(&self, to: &MuxStream, mut bytes: &[u8], ends: bool) -> Result<(), Broken> {
+        self.waits_for.set(End::Sink);
+        loop {
+            let sent = poll_fn(|cx| to.poll_send(cx, bytes, ends)).await;
+            let broken = |abort| Broken { end: End::Sink, kind: kind_of_abort(abort) };
+            let count = sent.map_err(broken)?;
+            self.bytes.set(self.bytes.get() + count as u64);
+            self.activity.touch();
+            bytes = &bytes[count..];
+            if bytes.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// So many bytes of a head have been sent on a stream.
+    pub fn sent_head(&self, bytes: usize) {
+        self.bytes.set(self.bytes.get() + bytes as u64);
+        self.activity.touch();
     }
 
     /// Notes what one write has come to.

@@ -5,21 +5,19 @@ use std::pin::pin;
 use std::task::Poll;
 
 use super::copy::{Broken, End, Flow, Meter};
+use super::ends::{Sink, Source};
 use crate::buffer::Buffer;
 use crate::fault::{Kind, Side};
 use crate::net::splice::Filled;
-use crate::net::stream::{ReadHalf, Stream, WriteHalf};
 
 /// Moves bytes both ways until both sides have ended, passing each end on (half-close). `early`
 /// is what has already been read from either side. The first error ends both ways, and says which
 /// side broke; so does a reset of a client that is not being read from.
 pub async fn duplex(
-    (client, client_early): (&mut Stream, Buffer),
-    (upstream, upstream_early): (&mut Stream, Buffer),
+    ((client_read, client_write), client_early): ((Source<'_>, Sink<'_>), Buffer),
+    ((upstream_read, upstream_write), upstream_early): ((Source<'_>, Sink<'_>), Buffer),
     (up, down): (&Meter<'_>, &Meter<'_>),
 ) -> Result<(), (Side, Kind)> {
-    let (client_read, client_write) = client.split();
-    let (upstream_read, upstream_write) = upstream.split();
     let mut upward = pin!(one_way(client_early, client_read, upstream_write, up));
     let mut downward = pin!(one_way(upstream_early, upstream_read, client_write, down));
     let mut gone = pin!(client_read.gone());
@@ -52,42 +50,68 @@ fn broken_side(Broken { end, kind }: Broken, [source, sink]: [Side; 2]) -> (Side
 
 async fn one_way(
     early: Buffer,
-    mut from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
+    from: Source<'_>,
+    to: Sink<'_>,
     meter: &Meter<'_>,
 ) -> Result<(), Broken> {
-    meter.write(&mut to, early.filled()).await?;
+    write(to, early.filled(), meter).await?;
     drop(early);
     let mut flow = Flow::Trickle;
     loop {
-        let filled = match flow {
-            Flow::Bulk => meter.fill(&from, &to, usize::MAX).await?,
-            Flow::Trickle => Filled::Unavailable,
+        let filled = match (flow, from, to) {
+            (Flow::Bulk, Source::H1(from), Sink::H1(to)) => {
+                meter.fill(&from, &to, usize::MAX).await?
+            }
+            _ => Filled::Unavailable,
         };
         let count = match filled {
             Filled::Pipe(pipe) => {
                 let count = pipe.held();
-                meter.drain(pipe, &to).await?;
+                if let Sink::H1(to) = to {
+                    meter.drain(pipe, &to).await?;
+                }
                 count
             }
-            Filled::Unavailable => copy(&mut from, &mut to, meter).await?,
+            Filled::Unavailable => copy(from, to, meter).await?,
         };
         if count == 0 {
-            // The other side may be gone entirely, which its own direction will tell.
-            let _ = to.shutdown().await;
-            return Ok(());
+            return end(to, meter).await;
         }
         flow = flow.after(count);
     }
 }
 
-async fn copy(
-    from: &mut ReadHalf<'_>,
-    to: &mut WriteHalf<'_>,
-    meter: &Meter<'_>,
-) -> Result<usize, Broken> {
+async fn copy(from: Source<'_>, to: Sink<'_>, meter: &Meter<'_>) -> Result<usize, Broken> {
     let mut buffer = Buffer::new();
-    let count = meter.read(from, &mut buffer).await?;
-    meter.write(to, buffer.filled()).await?;
-    Ok(count)
+    match from {
+        Source::H1(mut from) => {
+            meter.read(&mut from, &mut buffer).await?;
+        }
+        Source::H2(from) => {
+            if meter.available(from).await? {
+                from.take_body(|bytes| buffer.append_read(bytes));
+            }
+        }
+    }
+    write(to, buffer.filled(), meter).await?;
+    Ok(buffer.len())
+}
+
+async fn write(to: Sink<'_>, bytes: &[u8], meter: &Meter<'_>) -> Result<(), Broken> {
+    match to {
+        Sink::H1(mut to) => meter.write(&mut to, bytes).await,
+        Sink::H2(_) if bytes.is_empty() => Ok(()),
+        Sink::H2(to) => meter.send(to, bytes, false).await,
+    }
+}
+
+async fn end(to: Sink<'_>, meter: &Meter<'_>) -> Result<(), Broken> {
+    match to {
+        Sink::H1(mut to) => {
+            // The other side may be gone entirely, which its own direction will tell.
+            let _ = to.shutdown().await;
+            Ok(())
+        }
+        Sink::H2(to) => meter.send(to, &[], true).await,
+    }
 }

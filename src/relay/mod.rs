@@ -3,4 +3,6 @@
 pub mod body;
 pub mod copy;
 pub mod duplex;
+pub mod ends;
 pub mod head;
+pub mod message;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::client::{ClientConnection, WaitEnded};
+use super::client::{WaitEnded, WaitingClient};
 use super::record::AttemptTarget;
 use super::secure::secure;
 use crate::address::Address;
@@ -19,6 +19,8 @@ use crate::http::h1::framing::{self, Framing};
 use crate::http::h1::parse;
 use crate::http::h1::persistence::{self, Options};
 use crate::http::h1::scan::Limits;
+use crate::http::h2;
+use crate::http::h2::hpack::Encoder;
 use crate::http::message::date::HttpDate;
 use crate::http::message::edits::{EditName, Edits, Value};
 use crate::http::message::field::Name;
@@ -55,7 +57,7 @@ pub async fn lease(
     target: AttemptTarget,
     freshness: Freshness,
     header: Option<Header>,
-    client: &mut ClientConnection<'_>,
+    client: &mut WaitingClient<'_>,
 ) -> Result<Lease, Fault> {
     let freshness = if header.is_some() { Freshness::New } else { freshness };
     if freshness == Freshness::Any {
@@ -108,7 +110,7 @@ pub async fn open(
     context: &WorkerContext,
     target: AttemptTarget,
     header: Option<Header>,
-    client: &mut ClientConnection<'_>,
+    client: &mut WaitingClient<'_>,
 ) -> Result<Lease, Fault> {
     let upstream = context.plan.upstream(target.upstream);
     let endpoint = upstream.endpoint(target.endpoint);
@@ -283,13 +285,21 @@ impl<'a> AnswerRules<'a> {
     }
 }
 
+/// Where the head of an answer is written again, as the client's protocol has it.
+pub enum HeadOut<'a> {
+    /// As bytes of HTTP/1.1.
+    H1(&'a mut Buffer),
+    /// As a header block.
+    H2(&'a mut Vec<u8>),
+}
+
 /// Parses the head at the front of `input`, consumes it, and writes it again to `out`.
 pub fn read_answer(
     input: &mut Buffer,
     length: usize,
     traits: RequestTraits,
     rules: &AnswerRules<'_>,
-    out: &mut Buffer,
+    out: HeadOut<'_>,
 ) -> Result<Answer, Reject> {
     let mut storage = Storage::new();
     let head = parse::response(&input.filled()[..length], rules.limits, &mut storage)?;
@@ -303,14 +313,16 @@ pub fn read_answer(
         _ => Finality::Final,
     };
     let old_client = traits.version == Version::Http10;
-    let emit = match (old_client, options.names_fields()) {
-        (true, _) => Emit::Data,
-        (false, true) => Emit::BareChunks,
-        (false, false) => Emit::Chunks,
+    let emit = match (traits.version, options.names_fields()) {
+        (Version::Http10, _) | (Version::Http2, true) => Emit::Data,
+        (Version::Http11, true) => Emit::BareChunks,
+        (Version::Http11, false) => Emit::Chunks,
+        (Version::Http2, false) => Emit::Frames,
     };
     let client_framing =
         if framing == Framing::Chunked && old_client { Framing::UntilClose } else { framing };
-    let ends_with_connection = client_framing == Framing::UntilClose;
+    let ends_with_connection =
+        client_framing == Framing::UntilClose && traits.version != Version::Http2;
     let client_persists = traits.persists && !ends_with_connection;
     let connection = match finality {
         Finality::Upgrade => Connection::Upgrade,
@@ -328,7 +340,15 @@ pub fn read_answer(
     if let Some(via) = rules.via.filter(|_| finality != Finality::Interim) {
         via.edit_response(&mut edits, &head);
     }
-    encode::response(&head, options, &edits, client_framing, connection, out)?;
+    match out {
+        HeadOut::H1(out) => {
+            encode::response(&head, options, &edits, client_framing, connection, out)?;
+        }
+        HeadOut::H2(block) => {
+            let encoder = &mut Encoder::continued();
+            h2::encode::response(&head, options, &edits, encoder, block);
+        }
+    }
     let answer = Answer {
         status: head.status,
         finality,
@@ -376,7 +396,8 @@ mod tests {
         input.append(bytes.as_bytes());
         let rules =
             AnswerRules { limits: &LIMITS, date: &Cell::new(HttpDate::of(784_111_777)), via: None };
-        let answer = read_answer(&mut input, bytes.len(), traits, &rules, &mut out)?;
+        let head = HeadOut::H1(&mut out);
+        let answer = read_answer(&mut input, bytes.len(), traits, &rules, head)?;
         Ok((answer, String::from_utf8_lossy(out.filled()).into_owned()))
     }
 

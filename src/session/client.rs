@@ -13,10 +13,18 @@ use super::presence::Presence;
 use super::request_log::RequestLog;
 use crate::buffer::Buffer;
 use crate::fault::Kind;
+use crate::http::h1::encode::Connection;
+use crate::http::h1::reply::Reply;
+use crate::http::h2;
+use crate::http::h2::hpack::Encoder;
+use crate::http::message::head::Method;
 use crate::net::deadline::{Activity, Elapsed, Timer};
+use crate::net::mux::MuxStream;
 use crate::net::socket::Unasked;
 use crate::net::stream::{ReadHalf, Stream, WriteHalf};
+use crate::plan::context::WorkerContext;
 use crate::relay::copy::Meter;
+use crate::relay::ends::{Sink, Source};
 
 /// How long a client that has been answered may take to stop sending, between two bytes and in
 /// all, as in nginx. Closing at once would reset the connection and could destroy the answer on its
@@ -25,16 +33,59 @@ const LINGER: (Duration, Duration) = (Duration::from_secs(5), Duration::from_sec
 
 /// The client's side of an exchange.
 pub struct ClientConnection<'a> {
-    /// Its connection.
-    pub stream: &'a mut Stream,
+    /// What it is spoken to over.
+    pub side: ClientSide<'a>,
     /// Who it is.
     pub client_info: &'a ClientInfo,
-    /// What has been read from it and not been used.
-    pub input: Buffer,
-    /// The session's timer.
+    /// The timer of the session, or of the stream.
     pub timer: &'a mut Timer,
     /// Whether it is still there, during an exchange.
     pub presence: Presence,
+}
+
+/// What a client is spoken to over.
+pub enum ClientSide<'a> {
+    /// A connection that carries one exchange at a time.
+    H1 {
+        /// The connection.
+        stream: &'a mut Stream,
+        /// What has been read from it and not been used.
+        input: &'a mut Buffer,
+    },
+    /// A stream of a connection that carries many.
+    H2(&'a MuxStream),
+}
+
+impl ClientSide<'_> {
+    /// The two directions.
+    pub fn split(&mut self) -> (Source<'_>, Sink<'_>) {
+        match self {
+            Self::H1 { stream, .. } => {
+                let (read, write) = stream.split();
+                (Source::H1(read), Sink::H1(write))
+            }
+            Self::H2(stream) => (Source::H2(stream), Sink::H2(stream)),
+        }
+    }
+
+    /// The two directions, and what has been read and not been used: `none`, if its protocol keeps that.
+    pub fn parts<'b>(&'b mut self, none: &'b mut Buffer) -> (Source<'b>, Sink<'b>, &'b mut Buffer) {
+        match self {
+            Self::H1 { stream, input } => {
+                let (read, write) = stream.split();
+                (Source::H1(read), Sink::H1(write), input)
+            }
+            Self::H2(stream) => (Source::H2(stream), Sink::H2(stream), none),
+        }
+    }
+
+    /// The connection below.
+    pub fn connection(&self) -> &Stream {
+        match self {
+            Self::H1 { stream, .. } => stream,
+            Self::H2(stream) => stream.mux().stream(),
+        }
+    }
 }
 
 /// What becomes of the client's connection after an exchange.
@@ -63,12 +114,72 @@ impl ClientConnection<'_> {
     /// and the reset could overtake our answer. A client that `persists` no longer is not suspected
     /// of sending more: what the reactor has reported is enough.
     pub fn is_quiet(&self, persists: bool) -> bool {
-        if persists {
-            return self.input.is_empty() && self.stream.is_quiet();
+        match &self.side {
+            ClientSide::H1 { input, .. } if !input.is_empty() => false,
+            ClientSide::H1 { stream, .. } if persists => stream.is_quiet(),
+            ClientSide::H1 { stream, .. } => stream.unasked() != Unasked::Bytes,
+            ClientSide::H2(_) => true,
         }
-        self.input.is_empty() && self.stream.unasked() != Unasked::Bytes
     }
 
+    /// What waits for something on its behalf.
+    pub fn waiting(&mut self) -> WaitingClient<'_> {
+        let Self { side, timer, presence, .. } = self;
+        let (source, _) = side.split();
+        WaitingClient { source, timer, presence }
+    }
+
+    /// Sends an answer of our own, of which each step may take `limit`.
+    pub async fn send(
+        &mut self,
+        reply: &Reply<'_>,
+        to: Method,
+        connection: Connection,
+        (context, request_log): (&WorkerContext, Option<&RequestLog>),
+    ) -> Result<(), Kind> {
+        let activity = Activity::new();
+        let (_, write) = self.side.split();
+        let meter = Meter::new(&activity);
+        let date = context.date().get();
+        let mut out = Buffer::new();
+        let _sent = request_log.map(|request_log| SentGuard(request_log, &meter));
+        let writing = pin!(async {
+            match write {
+                Sink::H1(mut write) => {
+                    reply.write(to, connection, date, &mut out);
+                    meter.write(&mut write, out.filled()).await
+                }
+                Sink::H2(stream) => {
+                    let (mut block, mut body) = (Vec::new(), Vec::new());
+                    let encoder = &mut Encoder::continued();
+                    h2::encode::reply(reply, to, &date, encoder, &mut block, &mut body);
+                    stream.send_head(body.is_empty(), |_, out| out.extend_from_slice(&block));
+                    meter.sent_head(block.len());
+                    if body.is_empty() {
+                        return Ok(());
+                    }
+                    meter.send(stream, &body, true).await
+                }
+            }
+        });
+        match self.timer.while_active(context.plan.timeouts.idle, &activity, writing).await {
+            Ok(written) => written.map_err(|broken| broken.kind),
+            Err(Elapsed) => Err(Kind::TimedOut),
+        }
+    }
+}
+
+/// A client that waits for something.
+pub struct WaitingClient<'a> {
+    /// Where it would leave.
+    pub source: Source<'a>,
+    /// Its timer.
+    pub timer: &'a mut Timer,
+    /// Whether it is still there.
+    pub presence: &'a Presence,
+}
+
+impl WaitingClient<'_> {
     /// Does `work`, for which the client waits, until it has ended, `limit` from the first wait has
     /// passed, or the client has left.
     pub async fn wait_for<T>(
@@ -76,9 +187,8 @@ impl ClientConnection<'_> {
         limit: Duration,
         mut work: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, WaitEnded> {
-        let Self { stream, timer, presence, .. } = self;
-        let (client_read, _) = stream.split();
-        let mut left = pin!(presence.left(client_read));
+        let Self { source, timer, presence } = self;
+        let mut left = pin!(presence.left(*source));
         let either = poll_fn(|cx| match work.as_mut().poll(cx) {
             Poll::Ready(done) => Poll::Ready(Ok(done)),
             Poll::Pending => left.as_mut().poll(cx).map(|kind| Err(WaitEnded::ClientLeft(kind))),
@@ -94,24 +204,6 @@ impl ClientConnection<'_> {
             let has_left = presence.deadline().is_some_and(|left| Some(left) <= end.get());
             Err(if has_left { WaitEnded::ClientLeft(Kind::Closed) } else { WaitEnded::TimedOut })
         })
-    }
-
-    /// Sends a whole buffer, of which each step may take `limit`.
-    pub async fn send(
-        &mut self,
-        out: &Buffer,
-        limit: Duration,
-        request_log: Option<&RequestLog>,
-    ) -> Result<(), Kind> {
-        let activity = Activity::new();
-        let (_, mut write) = self.stream.split();
-        let meter = Meter::new(&activity);
-        let writing = pin!(meter.write(&mut write, out.filled()));
-        let _sent = request_log.map(|request_log| SentGuard(request_log, &meter));
-        match self.timer.while_active(limit, &activity, writing).await {
-            Ok(written) => written.map_err(|broken| broken.kind),
-            Err(Elapsed) => Err(Kind::TimedOut),
-        }
     }
 }
 

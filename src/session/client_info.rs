@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use super::accepted::{Accepted, read_opening};
+use crate::app_protocol::AppProtocol;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Stage};
 use crate::http::message::hop::{ClientScheme, Hop};
@@ -72,6 +73,11 @@ impl ClientInfo {
     /// What was agreed on, if it speaks TLS.
     pub fn tls(&self) -> Option<&TlsInfo> {
         self.more.as_ref()?.tls.as_ref()
+    }
+
+    /// The protocol that was agreed on; without TLS the first bytes tell.
+    pub fn protocol(&self) -> AppProtocol {
+        self.tls().map_or(AppProtocol::Http1, |tls| tls.protocol)
     }
 
     /// That, as the access log has it.

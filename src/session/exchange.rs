@@ -4,7 +4,7 @@
 use tokio::time::Instant;
 
 use super::attempt::{self, Freshness, OwnAnswer};
-use super::client::{AfterExchange, ClientConnection};
+use super::client::{AfterExchange, ClientConnection, ClientSide};
 use super::presence::Presence;
 use super::record::{self, AttemptTarget};
 use super::transfer::{self, Completed, FailedAttempt, Request};
@@ -12,7 +12,6 @@ use super::transfer_state::UploadState;
 use super::tunnel::{self, Ends};
 use crate::balance::tried::{ATTEMPTS_MAX, Tried};
 use crate::balance::{NoneLeft, Picked};
-use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Side, Stage};
 use crate::http::h1::encode::Connection;
 use crate::http::h1::reply::Reply;
@@ -174,13 +173,8 @@ async fn answer(
     context: &WorkerContext,
     reply: Reply<'_>,
 ) -> AfterExchange {
-    while let Ok(count @ 1..) = request.body.admit(&mut client.input, usize::MAX) {
-        request.body.pass(&mut client.input, count);
-        if let Some(request_log) = request.timing.request_log() {
-            request_log.took(count as u64);
-        }
-    }
-    let is_last = context.is_last_answer(client.stream.mobility());
+    discard_body(client, request);
+    let is_last = context.is_last_answer(client.side.connection().mobility());
     let stays = request.body.has_ended() && request.traits.persists && !is_last;
     let connection = match request.traits.version {
         _ if !stays => Connection::Close,
@@ -189,15 +183,23 @@ async fn answer(
     };
     let request_log = request.timing.request_log();
     record::response(context, request.route, request_log, reply.status);
-    let mut out = Buffer::new();
-    reply.write(request.traits.method, connection, context.date().get(), &mut out);
-    let limit = context.plan.timeouts.idle;
-    let sent = client.send(&out, limit, request_log).await;
+    let sent = client.send(&reply, request.traits.method, connection, (context, request_log)).await;
     context.metrics.durations.observe(request.timing.began.elapsed());
     match sent {
         Ok(()) if stays => AfterExchange::Reuse,
         Ok(()) => AfterExchange::Linger,
         Err(_) => AfterExchange::Close,
+    }
+}
+
+/// What has come of a request's body goes nowhere.
+fn discard_body(client: &mut ClientConnection<'_>, request: &mut Request) {
+    let ClientSide::H1 { input, .. } = &mut client.side else { return };
+    while let Ok(count @ 1..) = request.body.admit(input, usize::MAX) {
+        request.body.pass(input, count);
+        if let Some(request_log) = request.timing.request_log() {
+            request_log.took(count as u64);
+        }
     }
 }
 
@@ -212,8 +214,9 @@ async fn try_endpoint(
     let announces = context.plan.upstream(target.upstream).announces.is_some();
     let timeouts = request.route.map(|route| &context.plan.route(route).timeouts);
     let timeouts = timeouts.unwrap_or(&context.plan.upstream(target.upstream).timeouts);
-    let header = announces.then(|| client.client_info.header(client.stream));
-    let leased = attempt::lease(context, target, freshness, header, client).await;
+    let header = announces.then(|| client.client_info.header(client.side.connection()));
+    let waiting = &mut client.waiting();
+    let leased = attempt::lease(context, target, freshness, header, waiting).await;
     let mut lease = leased.map_err(|fault| FailedAttempt {
         fault,
         progress: Progress::Unsent,
@@ -250,11 +253,12 @@ async fn try_endpoint(
             let now = Instant::now();
             record::success(context, target, 101, now);
             context.metrics.durations.observe(now.saturating_duration_since(request.timing.began));
-            let ends = Ends { client: &mut *client.stream, upstream: &mut lease.stream };
-            let both = (std::mem::take(&mut client.input), early);
+            let ClientConnection { side, timer, .. } = client;
+            let (ends, client_early) = Ends::of(side, &mut lease.stream);
+            let both = (client_early, early);
             let limit = timeouts.tunnel;
             let logged = (&*context.metrics, request.timing.request_log());
-            let ended = tunnel::run(ends, both, logged, limit, &mut *client.timer).await;
+            let ended = tunnel::run(ends, both, logged, limit, timer).await;
             Ok(if ended.is_ok() { AfterExchange::Close } else { AfterExchange::Reset })
         }
     }

@@ -7,9 +7,10 @@ use std::task::Poll;
 use tokio::time::Instant;
 
 use super::accepted::{self, Accepted};
-use super::client::{AfterExchange, ClientConnection, linger};
+use super::client::{AfterExchange, ClientConnection, ClientSide, linger};
 use super::client_info::ClientInfo;
 use super::exchange;
+use super::h2;
 use super::presence::Presence;
 use super::record;
 use super::request;
@@ -21,6 +22,7 @@ use crate::fault::{Fault, Kind, Stage};
 use crate::http::h1::encode::Connection;
 use crate::http::h1::reply::Reply;
 use crate::http::h1::scan::{Limits, Scan, leading_blank};
+use crate::http::h2::frame::PREFACE;
 use crate::http::message::head::Method;
 use crate::id::RouteId;
 use crate::log::once_per_second::OncePerSecond;
@@ -69,21 +71,24 @@ pub fn serve(
                     Parked::Over => return,
                 }
             }
-            let input = early.take().map(|early| *early);
-            let working = work(&mut stream, &mut timer, &client_info, input, &listener.handle);
+            let (wait, handle) = (idle_deadline.wait, &listener.handle);
+            let working = work(&mut stream, &mut timer, &client_info, &mut early, (wait, handle));
             // Written where it stays: `Box::pin` would copy all of it there.
             match Box::into_pin(Box::write(Box::new_uninit(), working)).await {
-                None => {}
-                Some(AfterExchange::Reuse) => {
+                Worked::Nothing => {}
+                Worked::Ended(AfterExchange::Reuse) => {
                     idle_deadline = IdleDeadline::new(Wait::Next);
                 }
-                Some(AfterExchange::Close) => return,
-                Some(AfterExchange::Linger) => {
+                Worked::Ended(AfterExchange::Close) => return,
+                Worked::Ended(AfterExchange::Linger) => {
                     return Box::pin(linger(stream.split(), &mut timer)).await;
                 }
-                Some(AfterExchange::Reset) => return stream.set_reset_on_close(true),
+                Worked::Ended(AfterExchange::Reset) => return stream.set_reset_on_close(true),
+                Worked::Http2 => break,
             }
         }
+        let accepted = (stream, permit, guard, listener);
+        h2::taken_over(accepted, client_info, early).await;
     }
 }
 
@@ -166,39 +171,85 @@ fn park(
     poll_fn(move |cx| Pin::new(&mut parked).poll(cx).map(|ended| ended.unwrap_or(Parked::Over)))
 }
 
-/// Works on requests until none is waiting to be read; `None` if there was nothing to read yet.
+/// What work on a connection has come to.
+enum Worked {
+    /// There was nothing to read yet.
+    Nothing,
+    /// The last exchange ended in this way, and no other request is waiting to be read.
+    Ended(AfterExchange),
+    /// The client speaks HTTP/2.
+    Http2,
+}
+
+/// Works on requests until none is waiting to be read. `early` is what has come already; what has come of
+/// HTTP/2 is left there.
 async fn work(
     stream: &mut Stream,
     timer: &mut Timer,
     client_info: &ClientInfo,
-    early: Option<Buffer>,
-    handle: &PlanHandle,
-) -> Option<AfterExchange> {
+    early: &mut Option<Box<Buffer>>,
+    (wait, handle): (Wait, &PlanHandle),
+) -> Worked {
     let has_come = early.is_some();
-    let presence = Presence::new(None);
-    let input = early.unwrap_or_default();
-    let mut client = ClientConnection { stream, client_info, input, timer, presence };
+    let input = early.take().map(|early| *early).unwrap_or_default();
+    let mut connection = Connected { stream, client_info, input, timer };
     if !has_come {
         // A connection that has just been accepted is taken to be readable, since most are.
-        match client.stream.read_now(&mut client.input).await? {
-            Ok(1..) => {}
-            Ok(0) | Err(_) => return Some(AfterExchange::Close),
+        match connection.stream.read_now(&mut connection.input).await {
+            None => return Worked::Nothing,
+            Some(Ok(1..)) => {}
+            Some(Ok(0) | Err(_)) => return Worked::Ended(AfterExchange::Close),
         }
     }
-    let mut last = None;
+    let (mut last, mut is_first) = (Worked::Nothing, wait == Wait::First);
     loop {
         let context = &handle.get();
-        let mut request = match next_request(&mut client, context).await {
+        let mut request = match next_request(&mut connection, context).await {
             Ok(Arrival::Request(request)) => request,
             Ok(Arrival::Nothing) => return last,
-            Ok(Arrival::End) => return Some(AfterExchange::Close),
-            Err(refused) => return Some(refuse(&mut client, context, refused).await),
+            Ok(Arrival::End) => return Worked::Ended(AfterExchange::Close),
+            Err(refused) if is_first && begins_http2(&connection.input, context) => {
+                refused.timing.discard();
+                *early = Some(Box::new(connection.input));
+                return Worked::Http2;
+            }
+            Err(refused) => {
+                return Worked::Ended(refuse(&mut connection, context, refused).await);
+            }
         };
+        is_first = false;
         context.metrics.requests.add(1);
-        match exchange::run(&mut client, &mut request, context).await {
-            AfterExchange::Reuse if !client.input.is_empty() => last = Some(AfterExchange::Reuse),
-            after => return Some(after),
+        match exchange::run(&mut connection.client(), &mut request, context).await {
+            AfterExchange::Reuse if !connection.input.is_empty() => {
+                last = Worked::Ended(AfterExchange::Reuse);
+            }
+            after => return Worked::Ended(after),
         }
+    }
+}
+
+/// Whether what could not be read as a request is how HTTP/2 begins, as far as it looks like a head
+/// (RFC 9113 §3.4), and HTTP/2 is spoken here.
+fn begins_http2(input: &Buffer, context: &WorkerContext) -> bool {
+    let head = &PREFACE[..PREFACE.len() - b"SM\r\n\r\n".len()];
+    context.plan.http2.is_some() && input.filled().starts_with(head)
+}
+
+/// A connection at work.
+struct Connected<'a> {
+    stream: &'a mut Stream,
+    client_info: &'a ClientInfo,
+    /// What has been read from it and not been used.
+    input: Buffer,
+    timer: &'a mut Timer,
+}
+
+impl Connected<'_> {
+    /// The client, for an exchange.
+    fn client(&mut self) -> ClientConnection<'_> {
+        let Self { stream, client_info, input, timer } = self;
+        let side = ClientSide::H1 { stream, input };
+        ClientConnection { side, client_info, timer, presence: Presence::new(None) }
     }
 }
 
@@ -222,7 +273,7 @@ struct Refused {
 }
 
 async fn next_request(
-    client: &mut ClientConnection<'_>,
+    client: &mut Connected<'_>,
     context: &WorkerContext,
 ) -> Result<Arrival<Request>, Refused> {
     let plan = &*context.plan;
@@ -288,7 +339,7 @@ async fn read_request(
 static TLS_WARNINGS: OncePerSecond = OncePerSecond::new();
 
 /// What such a client shows its user says nothing of the cause.
-fn warn_of_tls(client: &ClientConnection<'_>) {
+fn warn_of_tls(client: &Connected<'_>) {
     let Some(before) = TLS_WARNINGS.permits(Instant::now()) else { return };
     let address = client.stream.local_authority();
     let peer = client.client_info.peer().map_or_else(|| "unix:".to_owned(), |ip| ip.to_string());
@@ -300,7 +351,7 @@ fn warn_of_tls(client: &ClientConnection<'_>) {
 
 /// Answers what could not be read as a request; nothing after it is looked at.
 async fn refuse(
-    client: &mut ClientConnection<'_>,
+    client: &mut Connected<'_>,
     context: &WorkerContext,
     refused: Refused,
 ) -> AfterExchange {
@@ -315,15 +366,9 @@ async fn refuse(
     }
     let Some(status) = fault.status() else { return AfterExchange::Close };
     record::response(context, route, timing.request_log(), status);
-    let mut out = Buffer::new();
-    Reply::new(status, fault.phrase()).write(
-        method,
-        Connection::Close,
-        context.date().get(),
-        &mut out,
-    );
-    let limit = context.plan.timeouts.idle;
-    let sent = client.send(&out, limit, timing.request_log()).await;
+    let reply = Reply::new(status, fault.phrase());
+    let about = (context, timing.request_log());
+    let sent = client.client().send(&reply, method, Connection::Close, about).await;
     context.metrics.durations.observe(timing.began.elapsed());
     match sent {
         Ok(()) => AfterExchange::Linger,

@@ -9,6 +9,7 @@ pub mod exchange;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod h1;
+pub mod h2;
 pub mod hello;
 pub mod presence;
 pub mod record;
@@ -29,6 +30,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::Instant;
 
 use crate::access_log::Protocol;
+use crate::app_protocol::AppProtocol;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind};
 use crate::net::deadline::Timer;
@@ -80,6 +82,9 @@ pub fn spawn(accepted: Accepted) -> JoinHandle<()> {
             // Boxed, and gone afterwards: a client that rests does not keep the room for it.
             let begun = Box::pin(begin(accepted, kind)).await;
             let Some((accepted, client_info, early)) = begun else { return };
+            if client_info.protocol() == AppProtocol::Http2 {
+                return Box::pin(h2::serve(accepted, client_info, early)).await;
+            }
             h1::serve(accepted, client_info, early, Wait::First).await;
         }),
         Some(relay) => spawn_local(async move {

@@ -1,14 +1,13 @@
 //! Whether the client is still there while it is not read from.
 
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::fault::Kind;
 use crate::net::socket::HangUp;
-use crate::net::stream::ReadHalf;
+use crate::relay::ends::Source;
 
 /// What is known of that.
 ///
@@ -31,11 +30,8 @@ impl Presence {
 
     /// Waits until the client is gone and returns how it went. That it has ended its direction is
     /// noted: from then on there is a [`Presence::deadline`].
-    pub async fn left(&self, client: ReadHalf<'_>) -> Kind {
+    pub async fn left(&self, client: Source<'_>) -> Kind {
         if self.half_closed.get().is_none() {
-            // Most clients send nothing while they wait, and this is the cheapest way to wait for
-            // that; how the wait ended is found out, errors included, once it has.
-            let _ = poll_fn(|cx| client.poll_readable(cx)).await;
             match client.hung_up().await {
                 HangUp::Gone => return Kind::Reset,
                 HangUp::HalfClosed => self.half_closed.set(Some(Instant::now())),

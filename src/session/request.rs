@@ -10,9 +10,11 @@ use crate::decimal::decimal;
 use crate::fault::{Fault, Kind, Stage};
 use crate::http::h1::chunked::Emit;
 use crate::http::h1::encode::{self, Connection};
-use crate::http::h1::framing;
+use crate::http::h1::framing::{self, Framing};
 use crate::http::h1::parse;
 use crate::http::h1::persistence::{self, Options};
+use crate::http::h2;
+use crate::http::h2::stream::Arrived;
 use crate::http::message::edits::{EditName, Edits, Value};
 use crate::http::message::field::Name;
 use crate::http::message::head::{RequestHead, Storage, Version};
@@ -21,11 +23,13 @@ use crate::http::message::redirect::{self, Nowhere};
 use crate::http::message::{forwarded, forwarded_for};
 use crate::id::RouteId;
 use crate::net::listen::Peer;
+use crate::net::mux::MuxStream;
 use crate::net::tls::client_certificate::ClientCertificate;
 use crate::plan::context::WorkerContext;
 use crate::plan::{Plan, Route};
 use crate::reject::Reject;
 use crate::relay::body::Body;
+use crate::relay::message;
 use crate::route;
 
 /// Turns the head, the first `length` bytes of the input, and the part of the body that has arrived,
@@ -38,11 +42,24 @@ pub(super) fn prepare(
     mut timing: RequestTiming,
 ) -> Result<Request, (Fault, Option<RouteId>, RequestTiming)> {
     let fault = |stage, reject| Fault::client(stage, Kind::Rejected(reject));
-    let ReadHead { traits, route, mut body, mut outgoing, location } =
-        match read(input, length, client_info, local, context, &mut timing) {
-            Ok(read) => read,
-            Err(reject) => return Err((fault(Stage::RequestHead, reject), None, timing)),
-        };
+    let read = {
+        let mut storage = Storage::new();
+        let limits = &context.plan.limits;
+        let head = parse::request(&input.filled()[..length], limits, &mut storage);
+        head.and_then(|head| {
+            let framing = |head: &RequestHead<'_, '_>| framing::request(head);
+            read(&head, framing, client_info, local, context, &mut timing)
+        })
+    };
+    let ReadHead { traits, route, framing, chunks, mut outgoing, location } = match read {
+        Ok(read) => read,
+        Err(reject) => return Err((fault(Stage::RequestHead, reject), None, timing)),
+    };
+    input.consume(length);
+    if let Some(request_log) = timing.request_log() {
+        request_log.took(length as u64);
+    }
+    let mut body = Body::new(framing, chunks);
     match begin_body(&mut body, input, &mut outgoing) {
         Ok(taken) => timing.request_log().inspect(|request_log| request_log.took(taken as u64)),
         Err(reject) => {
@@ -52,6 +69,42 @@ pub(super) fn prepare(
                 .inspect(|(request_log, route)| request_log.routed(*route));
             return Err((fault(Stage::Request, reject), route, timing));
         }
+    };
+    Ok(Request { traits, route, body, outgoing, location, timing })
+}
+
+/// The same of a request that came on a stream, whose head is `arrived`.
+pub(super) fn prepare_stream(
+    (stream, mut arrived): (&MuxStream, Arrived),
+    client_info: &ClientInfo,
+    context: &WorkerContext,
+    mut timing: RequestTiming,
+) -> Result<Request, (Fault, Option<RouteId>, RequestTiming)> {
+    let fault = |stage, reject| Fault::client(stage, Kind::Rejected(reject));
+    let cost = arrived.section.cost_bytes() as u64;
+    let read = if arrived.is_whole {
+        let mut storage = Storage::new();
+        let fields_max = context.plan.limits.fields_max;
+        let head = h2::request::read(&mut arrived.section, fields_max, &mut storage);
+        head.and_then(|head| {
+            let framing = |head: &RequestHead<'_, '_>| h2::request::framing(head, arrived.ends);
+            let local = || stream.mux().stream().local_authority();
+            read(&head, framing, client_info, local, context, &mut timing)
+        })
+    } else {
+        Err(Reject::HeadTooLarge)
+    };
+    let ReadHead { traits, route, framing, mut outgoing, location, chunks: _ } = match read {
+        Ok(read) => read,
+        Err(reject) => return Err((fault(Stage::RequestHead, reject), None, timing)),
+    };
+    if let Some(request_log) = timing.request_log() {
+        request_log.took(cost);
+    }
+    let mut body = Body::of_stream(framing);
+    match message::take(&mut body, stream, &mut outgoing) {
+        Ok(taken) => timing.request_log().inspect(|request_log| request_log.took(taken as u64)),
+        Err(kind) => return Err((Fault::client(Stage::Request, kind), route, timing)),
     };
     Ok(Request { traits, route, body, outgoing, location, timing })
 }
@@ -68,34 +121,35 @@ fn begin_body(body: &mut Body, input: &mut Buffer, outgoing: &mut Buffer) -> Res
 struct ReadHead {
     traits: RequestTraits,
     route: Option<RouteId>,
-    body: Body,
+    framing: Framing,
+    /// How chunks are to go on, if there are any.
+    chunks: Emit,
     outgoing: Buffer,
     location: Option<Box<str>>,
 }
 
+/// What any head comes to, whichever protocol brought it.
 fn read(
-    input: &mut Buffer,
-    length: usize,
+    head: &RequestHead<'_, '_>,
+    framing: impl FnOnce(&RequestHead<'_, '_>) -> Result<Framing, Reject>,
     client_info: &ClientInfo,
     local: impl FnOnce() -> String,
     context: &WorkerContext,
     timing: &mut RequestTiming,
 ) -> Result<ReadHead, Reject> {
     let plan = &*context.plan;
-    let mut storage = Storage::new();
     let mut outgoing = Buffer::new();
-    let head = parse::request(&input.filled()[..length], &plan.limits, &mut storage)?;
     let trusted = client_info.is_trusted(&plan.trusted);
-    let client = real_client(&head, client_info, trusted, plan);
+    let client = real_client(head, client_info, trusted, plan);
     if let Some(request_log) = &mut timing.request_log {
-        request_log.read(&head, client, if trusted { request_id(&head) } else { None });
+        request_log.read(head, client, if trusted { request_id(head) } else { None });
     }
-    let framing = framing::request(&head)?;
-    let reach = max_forwards::reach(&head)?;
+    let framing = framing(head)?;
+    let reach = max_forwards::reach(head)?;
     let path = route::normalise(head.path().as_bytes()).map_err(|_| Reject::PathAboveRoot)?;
     let options = Options::of(&head.fields);
     let redirect = plan.redirect_https.filter(|_| client_info.tls().is_none());
-    let redirect = redirect.and_then(|port| redirect::of(&head, &path, trusted, port));
+    let redirect = redirect.and_then(|port| redirect::of(head, &path, trusted, port));
     let traits = RequestTraits {
         method: head.semantics,
         version: head.version,
@@ -112,12 +166,12 @@ fn read(
     let left = if let Reach::Hops(left) = reach { Some(decimal(left)) } else { None };
     let mut edits = Edits::new();
     if let Some(via) = &plan.via {
-        via.edit_request(&mut edits, &head)?;
+        via.edit_request(&mut edits, head)?;
     }
     if let Some(left) = &left {
         edits.set(EditName::MAX_FORWARDS, Value::checked(left));
     }
-    edit_for_client(&mut edits, &head, client_info, client, trusted);
+    edit_for_client(&mut edits, head, client_info, client, trusted);
     // Of an HTTP/1.0 client that names none.
     let needs_host = !head.fields.has(Name::Host) && head.authority.is_empty();
     let host = if needs_host { local() } else { String::new() };
@@ -125,21 +179,17 @@ fn read(
         edits.set_host(host.as_bytes());
     }
     if let Some(route) = route {
-        edit_for_route(&mut edits, plan.route(route), &head, &path);
+        edit_for_route(&mut edits, plan.route(route), head, &path);
     }
     if let Some(request_log) = timing.request_log() {
         edits.set(EditName::X_REQUEST_ID, Value::checked(request_log.request_id()));
     }
     let connection = if traits.upgrade { Connection::Upgrade } else { Connection::Implied };
-    let aliases = encode::request(&head, options, &edits, framing, connection, &mut outgoing)?;
+    let aliases = encode::request(head, options, &edits, framing, connection, &mut outgoing)?;
     context.metrics.aliases.add(aliases as u64);
-    input.consume(length);
-    if let Some(request_log) = timing.request_log() {
-        request_log.took(length as u64);
-    }
     let chunks = if options.names_fields() { Emit::BareChunks } else { Emit::Chunks };
     let location = redirect.and_then(Result::ok);
-    Ok(ReadHead { traits, route, body: Body::new(framing, chunks), outgoing, location })
+    Ok(ReadHead { traits, route, framing, chunks, outgoing, location })
 }
 
 fn answered_here(redirect: Option<&Result<Box<str>, Nowhere>>, reach: Reach) -> Option<OwnAnswer> {

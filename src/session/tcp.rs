@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::accepted::Accepted;
 use super::attempt;
-use super::client::ClientConnection;
+use super::client::WaitingClient;
 use super::client_info::ClientInfo;
 use super::hello;
 use super::presence::Presence;
@@ -25,6 +25,7 @@ use crate::net::deadline::Timer;
 use crate::net::stream::Stream;
 use crate::plan::context::{KeptInFlight, WorkerContext};
 use crate::proxy_protocol::Header;
+use crate::relay::ends::Source;
 use crate::termination::{Ender, ExchangePhase, Termination};
 
 /// Where a connection is relayed to.
@@ -74,17 +75,13 @@ pub async fn serve(
     let client = &mut accepted.stream;
     let announces = context.plan.upstream(upstream).announces.is_some();
     let header = announces.then(|| client_info.header(client));
-    let mut connection = ClientConnection {
-        stream: &mut *client,
-        client_info: &client_info,
-        input: early,
-        timer: &mut timer,
-        // Many a client that has said all waits long for what follows.
-        presence: Presence::new(None),
-    };
+    // Many a client that has said all waits long for what follows.
+    let presence = Presence::new(None);
+    let source = Source::H1(client.split().0);
+    let mut waiting = WaitingClient { source, timer: &mut timer, presence: &presence };
     let logged = (&*context, request_log);
-    let opened = Box::pin(open(upstream, header, logged, &mut connection)).await;
-    let both = (connection.input, Buffer::new());
+    let opened = Box::pin(open(upstream, header, logged, &mut waiting)).await;
+    let both = (early, Buffer::new());
     let Some((mut endpoint, _in_flight)) = opened else {
         return client.set_reset_on_close(true);
     };
@@ -92,7 +89,7 @@ pub async fn serve(
     let limit = context.plan.upstream(upstream).timeouts.tunnel;
     let metrics = Arc::clone(&context.metrics);
     drop(context);
-    let ends = Ends { client: &mut *client, upstream: &mut endpoint };
+    let ends = Ends::connections(client, &mut endpoint);
     if tunnel::run(ends, both, (&metrics, request_log), limit, &mut timer).await.is_err() {
         client.set_reset_on_close(true);
         endpoint.set_reset_on_close(true);
@@ -104,7 +101,7 @@ async fn open(
     upstream: UpstreamId,
     header: Option<Header>,
     (context, request_log): (&WorkerContext, Option<&RequestLog>),
-    client: &mut ClientConnection<'_>,
+    client: &mut WaitingClient<'_>,
 ) -> Option<(Stream, KeptInFlight)> {
     let (mut tried, mut attempts) = (Tried::default(), 0);
     loop {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 
-use super::attempt::{self, Answer, AnswerRules, Finality, RequestTraits};
+use super::attempt::{self, Answer, AnswerRules, Finality, HeadOut, RequestTraits};
 use super::client::{AfterExchange, ClientConnection};
 use super::directions::Directions;
 use super::record;
@@ -16,13 +16,16 @@ use crate::http::message::head::Version;
 use crate::id::RouteId;
 use crate::net::deadline::{Activity, Timer};
 use crate::net::delivery::CloseKind;
+use crate::net::mux::MuxStream;
 use crate::net::pool::Lease;
-use crate::net::stream::{ReadHalf, WriteHalf};
+use crate::net::stream::ReadHalf;
 use crate::plan::context::WorkerContext;
 use crate::reject::Reject;
-use crate::relay::body::{Body, relay};
+use crate::relay::body::Body;
 use crate::relay::copy::{Broken, End, Meter};
+use crate::relay::ends::{Sink, Source};
 use crate::relay::head::read_head;
+use crate::relay::message::relay;
 use crate::termination::ExchangePhase;
 use crate::tls_fault::TlsFault;
 use crate::upstream::settings::UpstreamTimeouts;
@@ -85,13 +88,14 @@ pub async fn run(
     timeouts: &UpstreamTimeouts,
     lease: &mut Lease,
 ) -> Result<Completed, FailedAttempt> {
-    let ClientConnection { stream, input, timer, presence, .. } = client;
+    let ClientConnection { side, timer, presence, .. } = client;
     let Request { traits, body, outgoing, route, timing, .. } = request;
     let request_log = timing.request_log();
     let kept = body.passed();
     let activity = Activity::new();
     let (up, down) = (Meter::new(&activity), Meter::new(&activity));
-    let (mut client_read, client_write) = stream.split();
+    let mut none = Buffer::new();
+    let (client_read, client_write, input) = side.parts(&mut none);
     let (upstream_read, mut upstream_write) = lease.stream.split();
     let phase = if body.has_ended() { ExchangePhase::ResponseHead } else { ExchangePhase::Request };
     let known = outgoing.len() as u64;
@@ -109,6 +113,7 @@ pub async fn run(
         client_write,
         upstream_read,
         received: Buffer::new(),
+        block: Vec::new(),
         out: Buffer::new(),
         heard: false,
         begun: None,
@@ -118,7 +123,7 @@ pub async fn run(
         let upload = pin!(async {
             up.write(&mut upstream_write, outgoing.filled()).await?;
             outgoing.settle();
-            relay(body, input, &mut client_read, &mut upstream_write, &up).await
+            relay(body, input, client_read, Sink::H1(upstream_write), &up).await
         });
         let client_side = pin!(both.client_side(upload, left));
         transfer.run(client_side, *traits).await
@@ -200,11 +205,13 @@ struct Transfer<'a> {
     down: &'a Meter<'a>,
     route: Option<RouteId>,
     timer: &'a mut Timer,
-    client_write: WriteHalf<'a>,
+    client_write: Sink<'a>,
     upstream_read: ReadHalf<'a>,
     /// What has come from the endpoint and not been used.
     received: Buffer,
-    /// What is to go to the client.
+    /// The head that is to go to the client, if that is on a stream.
+    block: Vec<u8>,
+    /// What is to go to the client besides.
     out: Buffer,
     /// Whether any byte of an answer has come.
     heard: bool,
@@ -224,14 +231,18 @@ impl Transfer<'_> {
             let is_sent = self.both.upload() == UploadState::Done;
             // An answer that comes while the request is still being sent may mean that the client
             // never sends the rest of it.
-            let is_last = self.context.is_last_answer(self.client_write.mobility());
+            let is_last = self.is_last();
             let persists = traits.persists && is_sent && !is_last;
             let traits = RequestTraits { persists, ..traits };
             let rules = AnswerRules::of(self.context);
             self.out.clear();
-            let mut answer =
-                attempt::read_answer(&mut self.received, length, traits, &rules, &mut self.out)
-                    .map_err(bad_answer)?;
+            self.block.clear();
+            let head = match self.client_write {
+                Sink::H1(_) => HeadOut::H1(&mut self.out),
+                Sink::H2(_) => HeadOut::H2(&mut self.block),
+            };
+            let read = attempt::read_answer(&mut self.received, length, traits, &rules, head);
+            let mut answer = read.map_err(bad_answer)?;
             // An endpoint that answers a request it has not read may take its body for the next.
             answer.upstream_persists &= is_sent;
             match answer.finality {
@@ -250,6 +261,14 @@ impl Transfer<'_> {
                 }
             }
             interim += 1;
+        }
+    }
+
+    /// Whether the client's connection ends with this answer.
+    fn is_last(&self) -> bool {
+        match self.client_write {
+            Sink::H1(write) => self.context.is_last_answer(write.mobility()),
+            Sink::H2(_) => false,
         }
     }
 
@@ -326,6 +345,7 @@ impl Transfer<'_> {
         let is_unframed = body.is_unframed();
         let room = self.out.spare_mut().len();
         let ready = body.admit(&mut self.received, room).map_err(bad_answer)?;
+        let ready = body.data_of(ready);
         self.out.append(&self.received.filled()[..ready]);
         body.pass(&mut self.received, ready);
         let cut = answer.ends_with_connection;
@@ -356,17 +376,46 @@ impl Transfer<'_> {
         state: DownloadState,
         body: Option<&mut Body>,
     ) -> Result<(), Fault> {
-        let Self { both, down, timer, client_write, upstream_read, received, out, .. } = self;
+        let Self { both, down, timer, client_write, upstream_read, received, block, out, .. } =
+            self;
         let sending = pin!(async {
-            down.write(client_write, out.filled()).await?;
+            match client_write {
+                Sink::H1(write) => down.write(write, out.filled()).await?,
+                Sink::H2(stream) => {
+                    let rest = body.as_deref();
+                    send_on_stream(stream, block, out, rest, down).await?;
+                }
+            }
             out.clear();
             match body {
-                Some(body) => relay(body, received, upstream_read, client_write, down).await,
+                Some(body) => {
+                    relay(body, received, Source::H1(*upstream_read), *client_write, down).await
+                }
                 None => Ok(()),
             }
         });
         both.drive(timer, client_side, state, sending).await
     }
+}
+
+/// Sends a head, and the bytes of the body that have come with it; its end, too, if that is all. `body` is
+/// what is left then, of a final answer.
+async fn send_on_stream(
+    stream: &MuxStream,
+    block: &[u8],
+    out: &Buffer,
+    body: Option<&Body>,
+    down: &Meter<'_>,
+) -> Result<(), Broken> {
+    let ends = body.is_some_and(Body::has_ended);
+    stream.send_head(ends && out.is_empty(), |_, written| {
+        written.extend_from_slice(block);
+        down.sent_head(block.len());
+    });
+    if out.is_empty() {
+        return Ok(());
+    }
+    down.send(stream, out.filled(), ends).await
 }
 
 fn bad_answer(reject: Reject) -> Fault {

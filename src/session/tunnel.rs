@@ -3,6 +3,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use super::client::ClientSide;
 use super::request_log::{RequestLog, TrafficGuard};
 use crate::buffer::Buffer;
 use crate::fault::{Kind, Side};
@@ -11,14 +12,45 @@ use crate::net::deadline::{Activity, Timer};
 use crate::net::stream::Stream;
 use crate::relay::copy::{End, Meter};
 use crate::relay::duplex::duplex;
+use crate::relay::ends::{Sink, Source};
 use crate::termination::{ExchangePhase, Termination};
 
-/// The two connections of a tunnel.
+/// The two sides of a tunnel.
 pub struct Ends<'a> {
     /// The client's.
-    pub client: &'a mut Stream,
+    pub client: (Source<'a>, Sink<'a>),
     /// The endpoint's.
-    pub upstream: &'a mut Stream,
+    pub upstream: (Source<'a>, Sink<'a>),
+}
+
+impl<'a> Ends<'a> {
+    /// Between two connections.
+    pub fn connections(client: &'a mut Stream, upstream: &'a mut Stream) -> Self {
+        // The client's has it from its listener.
+        upstream.keep_alive();
+        Self { client: halves(client), upstream: halves(upstream) }
+    }
+
+    /// Between a client and a connection to an endpoint; what has come from the client already, too.
+    pub fn of(client: &'a mut ClientSide<'_>, upstream: &'a mut Stream) -> (Self, Buffer) {
+        upstream.keep_alive();
+        let early = match client {
+            ClientSide::H1 { input, .. } => std::mem::take(&mut **input),
+            ClientSide::H2(_) => Buffer::new(),
+        };
+        (Self { client: client.split(), upstream: halves(upstream) }, early)
+    }
+
+    /// How the end of either connection looks, however it comes about.
+    fn set_reset_on_close(&self, reset: bool) {
+        self.client.1.set_reset_on_close(reset);
+        self.upstream.1.set_reset_on_close(reset);
+    }
+}
+
+fn halves(stream: &mut Stream) -> (Source<'_>, Sink<'_>) {
+    let (read, write) = stream.split();
+    (Source::H1(read), Sink::H1(write))
 }
 
 /// The tunnel broke, or was idle too long.
@@ -29,7 +61,7 @@ pub struct TunnelBroken;
 /// endpoint already; `limit` is how long both may be silent. Until then the end of either connection,
 /// even because the process ends, is a reset.
 pub async fn run(
-    Ends { client, upstream }: Ends<'_>,
+    ends: Ends<'_>,
     early: (Buffer, Buffer),
     (metrics, request_log): (&Metrics, Option<&RequestLog>),
     limit: Duration,
@@ -37,19 +69,15 @@ pub async fn run(
 ) -> Result<(), TunnelBroken> {
     let activity = Activity::new();
     let (up, down) = (Meter::new(&activity), Meter::new(&activity));
-    client.set_reset_on_close(true);
-    upstream.set_reset_on_close(true);
-    // The client's has it from its listener.
-    upstream.keep_alive();
-    let both = duplex((&mut *client, early.0), (&mut *upstream, early.1), (&up, &down));
+    ends.set_reset_on_close(true);
+    let both = duplex((ends.client, early.0), (ends.upstream, early.1), (&up, &down));
     let traffic =
         TrafficGuard::begin((metrics, request_log), ExchangePhase::Tunnel, 0, (&up, &down));
     let ended = timer.while_active(limit, &activity, pin!(both)).await;
     drop(traffic);
     let (side, kind) = match ended {
         Ok(Ok(())) => {
-            client.set_reset_on_close(false);
-            upstream.set_reset_on_close(false);
+            ends.set_reset_on_close(false);
             if let Some(request_log) = request_log {
                 request_log.end(Termination::COMPLETE, None);
             }
@@ -84,7 +112,7 @@ mod tests {
     async fn the_endpoint_is_probed_while_it_is_silent() {
         let ((client, mut ours), (endpoint, mut theirs)) = (pair().await, pair().await);
         drop((client, endpoint));
-        let ends = Ends { client: &mut ours, upstream: &mut theirs };
+        let ends = Ends::connections(&mut ours, &mut theirs);
         let (both, limit) = ((Buffer::new(), Buffer::new()), Duration::from_secs(60));
         run(ends, both, (&Metrics::new(), None), limit, &mut Timer::new()).await.unwrap();
         let Stream::Plain(Socket::Tcp(stream)) = theirs else { panic!("not TCP") };

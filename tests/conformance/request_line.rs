@@ -37,7 +37,6 @@ refused! {
     version_1_9: line("GET / HTTP/1.9") => 505 Version;
     version_2_0: line("GET / HTTP/2.0") => 505 Version;
     version_3_0: line("GET / HTTP/3.0") => 505 Version;
-    the_preface_of_http_2: "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" => 505 Version;
     a_version_of_two_digits: line("GET / HTTP/1.10") => 400 RequestLine;
     a_version_with_leading_zeros: line("GET / HTTP/01.1") => 400 RequestLine;
     a_version_without_a_minor: line("GET / HTTP/1") => 400 RequestLine;

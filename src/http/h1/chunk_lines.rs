@@ -1,5 +1,6 @@
 //! The lines of a chunked body: sizes with their extensions, and trailer fields.
 
+use crate::buffer::{BUFFER_BYTES, Buffer, HEADROOM_BYTES};
 use crate::http::message::field::{self, Name};
 use crate::reject::Reject;
 
@@ -76,4 +77,44 @@ pub(super) fn refuse_bad_trailer(line: &[u8]) -> Result<(), Reject> {
         return Err(Reject::ForbiddenTrailer);
     }
     Ok(())
+}
+/// Appends a chunk, which is no longer than a block, if there is room for all of it.
+pub fn write_chunk(data: &[u8], out: &mut Buffer) -> bool {
+    let line = SizeLine::of(data.len());
+    let Some(room) = out.grow(line.bytes().len() + data.len() + 2) else { return false };
+    let (size, rest) = room.split_at_mut(line.bytes().len());
+    size.copy_from_slice(line.bytes());
+    rest[..data.len()].copy_from_slice(data);
+    rest[data.len()..].copy_from_slice(b"\r\n");
+    true
+}
+
+/// What the framing of a chunk takes at the most, in bytes.
+pub const CHUNK_OVERHEAD_BYTES: usize = SIZE_LINE_BYTES + 2;
+
+/// The longest line of a chunk size that we write, in bytes: six digits and CRLF.
+const SIZE_LINE_BYTES: usize = 8;
+
+/// The line of a chunk size as we write it.
+pub(super) struct SizeLine {
+    bytes: [u8; SIZE_LINE_BYTES],
+    start: usize,
+}
+
+impl SizeLine {
+    pub(super) fn of(mut size: usize) -> Self {
+        const { assert!(BUFFER_BYTES < 1 << (4 * (SIZE_LINE_BYTES - 2)), "a size fits its line") };
+        const { assert!(SIZE_LINE_BYTES <= HEADROOM_BYTES, "its line fits before the chunk") };
+        let mut line = Self { bytes: *b"000000\r\n", start: SIZE_LINE_BYTES - 2 };
+        while size > 0 {
+            line.start -= 1;
+            line.bytes[line.start] = b"0123456789abcdef"[size % 16];
+            size /= 16;
+        }
+        line
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
 }

@@ -12,8 +12,8 @@
 
 use std::ops::Range;
 
-use super::chunk_lines::{refuse_bad_extension, refuse_bad_trailer, size};
-use crate::buffer::{BUFFER_BYTES, Buffer, HEADROOM_BYTES};
+use super::chunk_lines::{SizeLine, refuse_bad_extension, refuse_bad_trailer, size};
+use crate::buffer::Buffer;
 use crate::reject::Reject;
 
 /// The longest line of a chunk size with its extensions, in bytes.
@@ -32,6 +32,15 @@ pub enum Emit {
     BareChunks,
     /// The data alone: an HTTP/1.0 client knows no chunks.
     Data,
+    /// The data alone, and then the trailer section, if there are fields in it: HTTP/2 has frames for both.
+    Frames,
+}
+
+impl Emit {
+    /// Whether the receiver finds the end of the body by its chunks.
+    fn has_chunks(self) -> bool {
+        matches!(self, Self::Chunks | Self::BareChunks)
+    }
 }
 
 /// The reader of one chunked body.
@@ -46,6 +55,7 @@ pub enum Emit {
 pub struct Chunked {
     state: ChunkState,
     emit: Emit,
+    trailer_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +73,18 @@ enum ChunkState {
 impl Chunked {
     /// At the first chunk of a body.
     pub fn new(emit: Emit) -> Self {
-        Self { state: ChunkState::Size, emit }
+        Self { state: ChunkState::Size, emit, trailer_bytes: 0 }
+    }
+
+    /// How many bytes at the end of what was admitted last are the trailer section, its empty line
+    /// included: with [`Emit::Frames`] only.
+    pub fn trailer_bytes(&self) -> usize {
+        self.trailer_bytes
+    }
+
+    /// Goes on for another receiver: between two calls nothing is left half done.
+    pub fn set_emit(&mut self, emit: Emit) {
+        self.emit = emit;
     }
 
     /// Whether the body has ended.
@@ -79,7 +100,8 @@ impl Chunked {
     pub fn admit(&mut self, buffer: &mut Buffer) -> Result<usize, Reject> {
         let admitted = self.advance(buffer.filled_mut());
         let work = admitted.inspect_err(|reject| self.state = ChunkState::Broken(*reject))?;
-        let Work { front, mut ready, used, resumed, is_open, .. } = work;
+        let Work { front, mut ready, used, resumed, is_open, trailer_bytes, .. } = work;
+        self.trailer_bytes = trailer_bytes;
         buffer.cut(ready, used);
         buffer.consume(front);
         ready -= front;
@@ -96,8 +118,8 @@ impl Chunked {
 
     fn advance<'a>(&mut self, bytes: &'a mut [u8]) -> Result<Work<'a>, Reject> {
         let (front, ready, used) = (0, 0, 0);
-        let mut work =
-            Work { bytes, emit: self.emit, front, ready, used, resumed: None, is_open: false };
+        let (emit, resumed, is_open, trailer_bytes) = (self.emit, None, false, 0);
+        let mut work = Work { bytes, emit, front, ready, used, resumed, is_open, trailer_bytes };
         loop {
             let next = match self.state {
                 ChunkState::Size => work.size()?,
@@ -129,6 +151,8 @@ struct Work<'a> {
     resumed: Option<usize>,
     /// Whether the last chunk of what may go on still lacks its line end.
     is_open: bool,
+    /// How long the trailer section is that goes on.
+    trailer_bytes: usize,
 }
 
 impl Work<'_> {
@@ -159,7 +183,7 @@ impl Work<'_> {
     /// Writes a size line right before the data at `data`, over the line that came with the size
     /// in `digits`, and says where it begins.
     fn write_size(&mut self, digits: Range<usize>, data: usize, is_whole: bool) -> usize {
-        if self.emit == Emit::Data {
+        if !self.emit.has_chunks() {
             return data;
         }
         if is_whole {
@@ -179,7 +203,7 @@ impl Work<'_> {
         let here = self.bytes.len() - self.used;
         let here = usize::try_from(left).unwrap_or(usize::MAX).min(here);
         self.used += here;
-        self.is_open |= here > 0 && self.emit != Emit::Data;
+        self.is_open |= here > 0 && self.emit.has_chunks();
         let left = left - here as u64;
         (here, if left == 0 { ChunkState::DataEnd } else { ChunkState::Data(left) })
     }
@@ -192,7 +216,7 @@ impl Work<'_> {
             return None;
         }
         self.keep(from, here);
-        self.resumed = (self.emit != Emit::Data).then_some(here);
+        self.resumed = self.emit.has_chunks().then_some(here);
         Some(next)
     }
 
@@ -249,7 +273,11 @@ impl Work<'_> {
                 self.bytes[from..from + 2].copy_from_slice(b"\r\n");
                 self.keep(from - 3, 5);
             }
-            Emit::Data => {}
+            Emit::Frames if end - from > 2 => {
+                self.trailer_bytes = end - from;
+                self.keep(from, end - from);
+            }
+            Emit::Data | Emit::Frames => {}
         }
         self.used = end;
         Ok(Some(ChunkState::Done))
@@ -287,33 +315,6 @@ impl Work<'_> {
             self.bytes.copy_within(from..from + count, self.ready);
             self.ready += count;
         }
-    }
-}
-
-/// The longest line of a chunk size that we write, in bytes: six digits and CRLF.
-const SIZE_LINE_BYTES: usize = 8;
-
-/// The line of a chunk size as we write it.
-struct SizeLine {
-    bytes: [u8; SIZE_LINE_BYTES],
-    start: usize,
-}
-
-impl SizeLine {
-    fn of(mut size: usize) -> Self {
-        const { assert!(BUFFER_BYTES < 1 << (4 * (SIZE_LINE_BYTES - 2)), "a size fits its line") };
-        const { assert!(SIZE_LINE_BYTES <= HEADROOM_BYTES, "its line fits before the chunk") };
-        let mut line = Self { bytes: *b"000000\r\n", start: SIZE_LINE_BYTES - 2 };
-        while size > 0 {
-            line.start -= 1;
-            line.bytes[line.start] = b"0123456789abcdef"[size % 16];
-            size /= 16;
-        }
-        line
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[self.start..]
     }
 }
 

@@ -4,7 +4,7 @@
 //! `chunked` checks a chunked body as it passes, `persistence` says whether a connection may be used
 //! again, `encode` writes a head again with one framing, `reply` writes our own answers.
 
-mod chunk_lines;
+pub mod chunk_lines;
 pub mod chunked;
 #[cfg(test)]
 mod cost;

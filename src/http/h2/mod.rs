@@ -1,12 +1,25 @@
 //! HTTP/2 as pure decisions (RFC 9113, RFC 7541): frames and header blocks in, values out, no I/O and no
 //! clock.
 
+pub mod budget;
+mod closed;
+pub mod connection;
 pub mod encode;
+pub mod error_code;
 mod fields;
+pub mod flow;
+pub mod frame;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod hpack;
+pub mod limits;
+pub mod output;
+pub mod queue;
+mod receiving;
 pub mod request;
 pub mod response;
 pub mod section;
+pub mod sending;
+pub mod settings;
+pub mod stream;
 pub mod trailers;

@@ -41,6 +41,11 @@ impl Encoder {
         Self::default()
     }
 
+    /// For blocks that are put behind what another one has begun.
+    pub fn continued() -> Self {
+        Self { begun: true }
+    }
+
     /// Begins a block. The first of a connection gives up the dynamic table: whatever size the peer allows
     /// later, there is nothing to adapt, and no further update is due (RFC 7541 §4.2).
     pub fn begin(&mut self, out: &mut Vec<u8>) {

@@ -1,0 +1,123 @@
+//! How much a peer may have done that is of no use to anybody, before its connection ends.
+//!
+//! Frames that carry no message cost work: pings, settings, resets, empty frames. Peers send some of
+//! each in good faith, so each kind has a budget that grows with time and with useful work, and only
+//! what goes on at a rate that nothing explains empties it (CVE-2019-9511 to 9518, CVE-2023-44487,
+//! CVE-2025-8671).
+
+use std::time::Duration;
+
+/// Streams that a peer may reset or have us reset, at a time: a browser that leaves a page resets a
+/// hundred at once.
+const RESETS_MAX: u32 = 500;
+
+/// How many more there may be each second, and for each stream that ended well.
+const RESETS_PER_SECOND: u32 = 50;
+
+/// Frames without a message, at a time.
+const CONTROLS_MAX: u32 = 2000;
+
+/// How many more there may be each second.
+const CONTROLS_PER_SECOND: u32 = 500;
+
+/// How many more there may be for each frame of a message, sent or received: a receiver credits stream
+/// and connection for each, and may ping.
+const CONTROLS_PER_MESSAGE_FRAME: u32 = 4;
+
+/// A budget is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exhausted;
+
+/// What is left of the budgets of one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budgets {
+    resets: u32,
+    controls: u32,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self { resets: RESETS_MAX, controls: CONTROLS_MAX }
+    }
+}
+
+impl Budgets {
+    /// A stream was reset by the peer, or by us for what the peer did: both cost the work on it.
+    pub fn spend_reset(&mut self) -> Result<(), Exhausted> {
+        spend(&mut self.resets)
+    }
+
+    /// A frame came that carries no message.
+    pub fn spend_control(&mut self) -> Result<(), Exhausted> {
+        spend(&mut self.controls)
+    }
+
+    /// A frame of a message was sent or received.
+    pub fn earn_frame(&mut self) {
+        self.controls = (self.controls + CONTROLS_PER_MESSAGE_FRAME).min(CONTROLS_MAX);
+    }
+
+    /// A stream ended well.
+    pub fn earn_stream(&mut self) {
+        self.resets = (self.resets + 1).min(RESETS_MAX);
+    }
+
+    /// Time has passed. What is less than a second is as good as nothing: it is left for the next time.
+    pub fn pass(&mut self, time: Duration) {
+        let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        let more = |left: u32, rate: u32, max: u32| {
+            left.saturating_add(rate.saturating_mul(seconds)).min(max)
+        };
+        self.resets = more(self.resets, RESETS_PER_SECOND, RESETS_MAX);
+        self.controls = more(self.controls, CONTROLS_PER_SECOND, CONTROLS_MAX);
+    }
+
+    /// Whether time makes a difference.
+    pub fn is_spent_from(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
+fn spend(budget: &mut u32) -> Result<(), Exhausted> {
+    *budget = budget.checked_sub(1).ok_or(Exhausted)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resets(budgets: &mut Budgets) -> u32 {
+        let mut count = 0;
+        while budgets.spend_reset().is_ok() {
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn a_budget_grows_with_time_up_to_its_maximum() {
+        let mut budgets = Budgets::default();
+        assert_eq!(resets(&mut budgets), RESETS_MAX);
+        budgets.pass(Duration::from_millis(999));
+        assert_eq!(resets(&mut budgets), 0);
+        budgets.pass(Duration::from_secs(2));
+        assert_eq!(resets(&mut budgets), 2 * RESETS_PER_SECOND);
+        budgets.pass(Duration::MAX);
+        assert_eq!(budgets.resets, RESETS_MAX);
+    }
+
+    #[test]
+    fn useful_work_pays_for_what_comes_with_it() {
+        let mut budgets = Budgets::default();
+        for _ in 0..10 * CONTROLS_MAX {
+            budgets.earn_frame();
+            budgets.earn_stream();
+            for _ in 0..CONTROLS_PER_MESSAGE_FRAME {
+                budgets.spend_control().unwrap();
+            }
+            budgets.spend_reset().unwrap();
+        }
+        assert_eq!(budgets.controls, CONTROLS_MAX - CONTROLS_PER_MESSAGE_FRAME);
+    }
+}

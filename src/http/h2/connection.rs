@@ -1,0 +1,298 @@
+//! One HTTP/2 connection as a state machine (RFC 9113): what each frame means, without input or output.
+//!
+//! [`Connection::receive`] takes one frame at a time from what has been read, and says what has changed.
+//! What there is to answer, and what streams send ([`super::sending`]), collects in [`Output`].
+
+use std::time::Duration;
+
+use slab::Slab;
+
+use super::budget::{Budgets, Exhausted};
+use super::closed::ClosedStreams;
+use super::error_code::ErrorCode;
+use super::flow::{Credit, WINDOW_BYTES, Window};
+use super::frame::{Flags, FrameHead, FrameKind, HEAD_BYTES, PAYLOAD_BYTES_MAX, PREFACE};
+use super::hpack::{Decoder, Encoder};
+use super::limits::{CONNECTION_WINDOW_BYTES, ConnectionLimits};
+use super::output::Output;
+use super::settings::{PeerSettings, TABLE_BYTES};
+use super::stream::Stream;
+use crate::buffer::Buffer;
+
+/// Which end of a connection we are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The peer sends requests.
+    Server,
+    /// We do.
+    Client,
+}
+
+/// A stream of a connection, for as long as it is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StreamKey(pub(super) usize);
+
+impl StreamKey {
+    /// Its place among the streams that are held, from 0 on.
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// What a frame has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Nothing that anybody waits for.
+    Nothing,
+    /// The peer has opened a stream: it is held from now on.
+    Opened(StreamKey),
+    /// Something of this stream.
+    Changed(StreamKey),
+    /// Any stream may be able to send more, or to be opened.
+    Credited,
+    /// A ping has been answered: one with these bytes.
+    Ponged([u8; 8]),
+    /// The peer opens no more streams, or takes no more: those it has not looked at were aborted.
+    GoAway(ErrorCode),
+}
+
+/// Why a connection must end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionError {
+    /// What the peer is told.
+    pub code: ErrorCode,
+    /// What it did, in words of ours.
+    pub reason: &'static str,
+}
+
+impl ConnectionError {
+    pub(super) const fn new(code: ErrorCode, reason: &'static str) -> Self {
+        Self { code, reason }
+    }
+}
+
+pub(super) const fn protocol(reason: &'static str) -> ConnectionError {
+    ConnectionError::new(ErrorCode::ProtocolError, reason)
+}
+
+pub(super) const fn size(reason: &'static str) -> ConnectionError {
+    ConnectionError::new(ErrorCode::FrameSizeError, reason)
+}
+
+impl From<Exhausted> for ConnectionError {
+    fn from(_: Exhausted) -> Self {
+        Self::new(ErrorCode::EnhanceYourCalm, "too many frames that carry no message")
+    }
+}
+
+/// What is awaited first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    Preface,
+    Settings,
+    Done,
+}
+
+/// A header block that has come in part.
+#[derive(Debug)]
+pub(super) struct PartialBlock {
+    pub(super) stream: u32,
+    pub(super) ends: bool,
+    pub(super) bytes: Vec<u8>,
+    pub(super) continuations: u32,
+}
+
+/// What is known of closing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Leaving {
+    /// The last stream that the peer may count on, once we have said so.
+    pub(super) ours: Option<u32>,
+    /// The peer has said that it leaves.
+    pub(super) theirs: Option<ErrorCode>,
+}
+
+/// One connection.
+pub struct Connection {
+    pub(super) role: Role,
+    pub(super) limits: ConnectionLimits,
+    pub(super) peer: PeerSettings,
+    pub(super) streams: Slab<Stream>,
+    /// The streams that are held, by their identifiers.
+    pub(super) ids: Vec<(u32, StreamKey)>,
+    pub(super) closed: ClosedStreams,
+    /// The last stream the peer has opened.
+    pub(super) last_theirs: u32,
+    /// The next stream that we open.
+    pub(super) next_ours: u32,
+    pub(super) credit: Credit,
+    pub(super) window: Window,
+    pub(super) output: Output,
+    pub(super) encoder: Encoder,
+    pub(super) budgets: Budgets,
+    pub(super) leaving: Leaving,
+    /// Counts how often the output has been written: streams take turns.
+    pub(super) turn: u64,
+    pub(super) decoder: Decoder,
+    opening: Opening,
+    pub(super) block: Option<Box<PartialBlock>>,
+    /// Our SETTINGS that the peer has not acknowledged.
+    pub(super) unacknowledged: u32,
+}
+
+impl Connection {
+    /// One that has just been opened; what we have to say first is in the output.
+    pub fn new(role: Role, limits: ConnectionLimits, streams_max_at_first: u32) -> Self {
+        let mut connection = Self {
+            role,
+            limits,
+            peer: PeerSettings::initial(streams_max_at_first),
+            streams: Slab::new(),
+            ids: Vec::new(),
+            closed: ClosedStreams::new(),
+            last_theirs: 0,
+            next_ours: 1,
+            credit: Credit::new(WINDOW_BYTES),
+            window: Window::new(WINDOW_BYTES),
+            output: Output::new(),
+            encoder: Encoder::new(),
+            budgets: Budgets::default(),
+            leaving: Leaving::default(),
+            turn: 1,
+            decoder: Decoder::new(TABLE_BYTES),
+            opening: if role == Role::Server { Opening::Preface } else { Opening::Settings },
+            block: None,
+            unacknowledged: 1,
+        };
+        connection.greet();
+        connection
+    }
+
+    fn greet(&mut self) {
+        let settings = match self.role {
+            Role::Server => self.limits.settings().of_server(),
+            Role::Client => {
+                self.output.bytes(PREFACE);
+                self.limits.settings().of_client()
+            }
+        };
+        self.control(FrameKind::Settings, Flags::NONE, 0, &settings);
+        self.credit.grow(CONNECTION_WINDOW_BYTES);
+        self.return_connection_credit();
+    }
+
+    /// What is to be written.
+    pub fn output(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
+    /// What waited has been written, or most of it: every stream may add to it again.
+    pub fn begin_turn(&mut self) {
+        self.turn += 1;
+    }
+
+    /// How many bytes wait to be written.
+    pub fn output_bytes(&self) -> usize {
+        self.output.len()
+    }
+
+    /// How many streams are held.
+    pub fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// What the peer allows.
+    pub fn peer(&self) -> &PeerSettings {
+        &self.peer
+    }
+
+    /// Whether the peer has said its first words.
+    pub fn is_open(&self) -> bool {
+        self.opening == Opening::Done
+    }
+
+    /// Whether the peer has acknowledged our SETTINGS.
+    pub fn is_acknowledged(&self) -> bool {
+        self.unacknowledged == 0
+    }
+
+    /// Whether a header block has come in part.
+    pub fn is_amid_block(&self) -> bool {
+        self.block.is_some()
+    }
+
+    /// Whether time makes a difference to the peer's budgets.
+    pub fn counts_time(&self) -> bool {
+        self.budgets.is_spent_from()
+    }
+
+    /// Time has passed.
+    pub fn pass(&mut self, time: Duration) {
+        self.budgets.pass(time);
+    }
+
+    /// Takes a frame from the front of `input`, if a whole one is there, and says what it has changed.
+    /// After an error the connection is over: [`Connection::fail`] says so to the peer.
+    pub fn receive(&mut self, input: &mut Buffer) -> Result<Option<Event>, ConnectionError> {
+        if self.opening == Opening::Preface && !self.take_preface(input)? {
+            return Ok(None);
+        }
+        let Some(head) = FrameHead::read(input.filled()) else { return Ok(None) };
+        if self.opening == Opening::Settings {
+            let is_first = head.kind == FrameKind::Settings && !head.flags.has(Flags::ACK);
+            if !is_first {
+                return Err(protocol("the first frame is not SETTINGS"));
+            }
+        }
+        // Before the payload is waited for: it would not fit.
+        if head.length > PAYLOAD_BYTES_MAX {
+            return Err(size("a frame is longer than 16 KiB"));
+        }
+        let length = HEAD_BYTES + head.length;
+        if input.len() < length {
+            return Ok(None);
+        }
+        let event = self.frame(head, &input.filled()[HEAD_BYTES..length])?;
+        self.opening = Opening::Done;
+        input.consume(length);
+        Ok(Some(event))
+    }
+
+    fn take_preface(&mut self, input: &mut Buffer) -> Result<bool, ConnectionError> {
+        let seen = input.len().min(PREFACE.len());
+        if input.filled()[..seen] != PREFACE[..seen] {
+            return Err(protocol("the connection does not begin with the preface"));
+        }
+        if seen < PREFACE.len() {
+            return Ok(false);
+        }
+        input.consume(seen);
+        self.opening = Opening::Settings;
+        Ok(true)
+    }
+
+    fn frame(&mut self, head: FrameHead, payload: &[u8]) -> Result<Event, ConnectionError> {
+        if let Some(block) = &self.block {
+            let goes_on = head.kind == FrameKind::Continuation && head.stream == block.stream;
+            if !goes_on {
+                return Err(protocol("a header block is interrupted"));
+            }
+            return self.continuation(head, payload);
+        }
+        match head.kind {
+            FrameKind::Data => self.data(head, payload),
+            FrameKind::Headers => self.headers(head, payload),
+            FrameKind::Priority => self.priority(head, payload),
+            FrameKind::RstStream => self.rst_stream(head, payload),
+            FrameKind::Settings => self.settings(head, payload),
+            FrameKind::PushPromise => Err(protocol("PUSH_PROMISE is never allowed")),
+            FrameKind::Ping => self.ping(head, payload),
+            FrameKind::GoAway => self.go_away(head, payload),
+            FrameKind::WindowUpdate => self.window_update(head, payload),
+            FrameKind::Continuation => Err(protocol("CONTINUATION without HEADERS")),
+            FrameKind::Unknown(_) => {
+                self.budgets.spend_control()?;
+                Ok(Event::Nothing)
+            }
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! What we send on a connection: frames of streams, credit, and the end.
+
+use super::closed::Closed;
+use super::connection::{Connection, ConnectionError, Role, StreamKey};
+use super::error_code::ErrorCode;
+use super::frame::{Flags, FrameHead, FrameKind};
+use super::hpack::Encoder;
+use super::section::FieldSection;
+use super::stream::{Abort, Arrived, Receiving, Sending, Stream};
+
+/// The largest identifier of a stream (RFC 9113 §5.1.1).
+const STREAM_MAX: u32 = 0x7fff_ffff;
+
+/// What DATA a stream may add to the output at a time, in bytes: then it is another one's turn.
+pub const TURN_BYTES: usize = 64 * 1024;
+
+/// What there is of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Available {
+    /// Bytes of it, in the queue.
+    Bytes,
+    /// Nothing yet.
+    Nothing,
+    /// Its end, after all bytes were taken.
+    End,
+    /// It was cut.
+    Cut(Abort),
+}
+
+impl Connection {
+    /// Opens a stream with the header block that `encode` writes, or says that none can be opened now.
+    pub fn open_stream(
+        &mut self,
+        answers_head: bool,
+        ends: bool,
+        encode: impl FnOnce(&mut Encoder, &mut Vec<u8>),
+    ) -> Option<StreamKey> {
+        if !self.can_open() {
+            return None;
+        }
+        let id = self.next_ours;
+        self.next_ours += 2;
+        let mut stream = Stream::new(id, self.limits.window_bytes, self.peer.initial_window);
+        stream.answers_head = answers_head;
+        let key = StreamKey(self.streams.insert(stream));
+        self.ids.push((id, key));
+        self.send_head(key, ends, encode);
+        Some(key)
+    }
+
+    /// Whether the peer takes one more stream now.
+    pub fn can_open(&self) -> bool {
+        self.is_usable() && self.streams.len() < self.peer.streams_max as usize
+    }
+
+    /// Whether more streams can be opened, now or later.
+    pub fn is_usable(&self) -> bool {
+        let is_leaving = self.leaving.theirs.is_some() || self.leaving.ours.is_some();
+        self.role == Role::Client && !is_leaving && self.next_ours <= STREAM_MAX
+    }
+
+    /// The identifier of a stream.
+    pub fn id(&self, key: StreamKey) -> u32 {
+        self.streams[key.index()].id
+    }
+
+    /// Sends a header section: a head, or trailers.
+    pub fn send_head(
+        &mut self,
+        key: StreamKey,
+        ends: bool,
+        encode: impl FnOnce(&mut Encoder, &mut Vec<u8>),
+    ) {
+        let stream = &mut self.streams[key.index()];
+        if stream.sending != Sending::Open {
+            return;
+        }
+        if ends {
+            stream.sending = Sending::Ended;
+        }
+        let id = stream.id;
+        let mut block = Vec::with_capacity(256);
+        self.encoder.begin(&mut block);
+        encode(&mut self.encoder, &mut block);
+        self.budgets.earn_frame();
+        let (mut kind, mut first) = (FrameKind::Headers, Flags::NONE.with(Flags::END_STREAM, ends));
+        let mut rest = &block[..];
+        loop {
+            let (piece, after) = rest.split_at(rest.len().min(self.peer.payload_bytes_max));
+            let flags = first.with(Flags::END_HEADERS, after.is_empty());
+            self.control(kind, flags, id, piece);
+            (kind, first, rest) = (FrameKind::Continuation, Flags::NONE, after);
+            if rest.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// How many bytes of DATA a stream may send now.
+    pub fn room(&self, key: StreamKey) -> usize {
+        let stream = &self.streams[key.index()];
+        if stream.sending != Sending::Open {
+            return 0;
+        }
+        let (turn, used) = stream.turn;
+        let left = if turn == self.turn { TURN_BYTES.saturating_sub(used) } else { TURN_BYTES };
+        stream.window.room().min(self.window.room()).min(self.output.room()).min(left)
+    }
+
+    /// Sends as much of `bytes` as there is room for, and says how much that was. If that is all,
+    /// `ends` says whether nothing follows.
+    pub fn send_data(&mut self, key: StreamKey, bytes: &[u8], ends: bool) -> usize {
+        let count = bytes.len().min(self.room(key));
+        let (mut rest, is_last) = (&bytes[..count], ends && count == bytes.len());
+        let stream = &mut self.streams[key.index()];
+        if stream.sending != Sending::Open || (count == 0 && !is_last) {
+            return 0;
+        }
+        let used = if stream.turn.0 == self.turn { stream.turn.1 } else { 0 };
+        stream.turn = (self.turn, used + count);
+        stream.window.take(count);
+        self.window.take(count);
+        if is_last {
+            stream.sending = Sending::Ended;
+        }
+        let id = stream.id;
+        loop {
+            let (piece, after) = rest.split_at(rest.len().min(self.peer.payload_bytes_max));
+            let flags = Flags::NONE.with(Flags::END_STREAM, is_last && after.is_empty());
+            self.control(FrameKind::Data, flags, id, piece);
+            self.budgets.earn_frame();
+            rest = after;
+            if rest.is_empty() {
+                return count;
+            }
+        }
+    }
+
+    /// Why a stream can send no more, if it was cut.
+    pub fn abort_of(&self, key: StreamKey) -> Option<Abort> {
+        self.streams[key.index()].abort
+    }
+
+    /// Whether all has been sent on it, or nothing more can be.
+    pub fn has_sent(&self, key: StreamKey) -> bool {
+        self.streams[key.index()].sending != Sending::Open
+    }
+
+    /// Whether the peer has said all, whether or not it was taken.
+    pub fn has_received(&self, key: StreamKey) -> bool {
+        self.streams[key.index()].receiving == Receiving::Ended
+    }
+
+    /// The next head that has come, if one has.
+    pub fn take_head(&mut self, key: StreamKey) -> Option<Arrived> {
+        self.streams[key.index()].heads.pop_front()
+    }
+
+    /// What there is of the body.
+    pub fn available(&self, key: StreamKey) -> Available {
+        let stream = &self.streams[key.index()];
+        match (stream.queue.is_empty(), stream.receiving, stream.abort) {
+            (_, Receiving::Reset, abort) => Available::Cut(abort.unwrap_or(Abort::Dropped)),
+            (false, ..) => Available::Bytes,
+            (true, Receiving::Ended, _) => Available::End,
+            (true, Receiving::Head | Receiving::Body, _) => Available::Nothing,
+        }
+    }
+
+    /// Bytes of the body, from its front.
+    pub fn body(&self, key: StreamKey) -> &[u8] {
+        self.streams[key.index()].queue.front()
+    }
+
+    /// So many bytes of it have been taken. The peer may send as many more, if it has more to send.
+    pub fn consume(&mut self, key: StreamKey, count: usize) {
+        let stream = &mut self.streams[key.index()];
+        stream.queue.consume(count);
+        stream.credit.release(count);
+        if stream.receiving != Receiving::Body {
+            return;
+        }
+        if let Some(more) = stream.credit.update() {
+            let id = stream.id;
+            self.control(FrameKind::WindowUpdate, Flags::NONE, id, &more.to_be_bytes());
+        }
+    }
+
+    /// The trailers that ended the body, if there were any.
+    pub fn take_trailers(&mut self, key: StreamKey) -> Option<Box<FieldSection>> {
+        self.streams[key.index()].trailers.take()
+    }
+
+    /// Whether trailers have ended the body that have not been taken.
+    pub fn has_trailers(&self, key: StreamKey) -> bool {
+        self.streams[key.index()].trailers.is_some()
+    }
+
+    /// Ends a stream at once, and tells the peer.
+    pub fn reset(&mut self, key: StreamKey, code: ErrorCode, abort: Abort) {
+        let stream = &mut self.streams[key.index()];
+        if stream.is_closed() {
+            stream.abort(abort);
+            return;
+        }
+        stream.abort(abort);
+        stream.receiving = Receiving::Reset;
+        let id = stream.id;
+        self.reset_frame(id, code);
+    }
+
+    /// Nobody holds the stream any more. What has not been sent of it ends with `code`; the peer is told
+    /// not to send what it has not sent.
+    pub fn release(&mut self, key: StreamKey, code: ErrorCode) {
+        let stream = &self.streams[key.index()];
+        let unfinished = match (self.role, stream.sending) {
+            (_, Sending::Open) | (Role::Client, _) => code,
+            // All of the answer has been sent: the rest of the request is not needed (RFC 9113 §8.1).
+            (Role::Server, _) => ErrorCode::NoError,
+        };
+        if !stream.is_closed() {
+            self.reset(key, unfinished, Abort::Dropped);
+        }
+        let stream = self.streams.remove(key.index());
+        if let Ok(place) = self.ids.binary_search_by_key(&stream.id, |(id, _)| *id) {
+            self.ids.remove(place);
+        }
+        match stream.abort {
+            None => self.budgets.earn_stream(),
+            Some(Abort::Reset(_)) => self.closed.remember(stream.id, Closed::ByPeer),
+            Some(_) => self.closed.remember(stream.id, Closed::ByUs),
+        }
+    }
+
+    /// Has the peer open no more streams: the first of two steps (RFC 9113 §6.8). The ping shows when it
+    /// must have read that.
+    pub fn announce_leaving(&mut self, ping: [u8; 8]) {
+        self.go_away_frame(STREAM_MAX, ErrorCode::NoError, "");
+        self.ping_peer(ping);
+    }
+
+    /// The second step: what the peer has opened by now is done, and nothing after it.
+    pub fn leave(&mut self) {
+        if self.leaving.ours.is_none() {
+            self.leaving.ours = Some(self.last_theirs);
+            self.go_away_frame(self.last_theirs, ErrorCode::NoError, "");
+        }
+    }
+
+    /// Whether the peer has been told that nothing more is taken.
+    pub fn has_left(&self) -> bool {
+        self.leaving.ours.is_some()
+    }
+
+    /// Whether the peer has said that it leaves.
+    pub fn peer_leaves(&self) -> bool {
+        self.leaving.theirs.is_some()
+    }
+
+    /// The peer broke a rule: it is told, and every stream ends.
+    pub fn fail(&mut self, error: ConnectionError) {
+        self.leaving.ours = Some(self.last_theirs);
+        self.go_away_frame(self.last_theirs, error.code, error.reason);
+        self.lose();
+    }
+
+    /// The connection is gone: every stream ends.
+    pub fn lose(&mut self) {
+        for (_, stream) in &mut self.streams {
+            stream.abort(Abort::ConnectionLost);
+        }
+    }
+
+    /// Asks the peer for a sign of life.
+    pub fn ping_peer(&mut self, bytes: [u8; 8]) {
+        self.control(FrameKind::Ping, Flags::NONE, 0, &bytes);
+    }
+
+    pub(super) fn refuse(&mut self, id: u32) {
+        self.closed.remember(id, Closed::ByUs);
+        self.reset_frame(id, ErrorCode::RefusedStream);
+    }
+
+    pub(super) fn reset_frame(&mut self, id: u32, code: ErrorCode) {
+        self.control(FrameKind::RstStream, Flags::NONE, id, &(code as u32).to_be_bytes());
+    }
+
+    pub(super) fn return_connection_credit(&mut self) {
+        if let Some(more) = self.credit.update() {
+            self.control(FrameKind::WindowUpdate, Flags::NONE, 0, &more.to_be_bytes());
+        }
+    }
+
+    fn go_away_frame(&mut self, last: u32, code: ErrorCode, reason: &str) {
+        let (last, code) = (last.to_be_bytes(), (code as u32).to_be_bytes());
+        let parts: [&[u8]; 3] = [&last, &code, reason.as_bytes()];
+        let length = 8 + reason.len();
+        let (kind, flags) = (FrameKind::GoAway, Flags::NONE);
+        self.output.frame(FrameHead { length, kind, flags, stream: 0 }, &parts);
+    }
+
+    pub(super) fn control(&mut self, kind: FrameKind, flags: Flags, stream: u32, payload: &[u8]) {
+        self.output.frame(FrameHead { length: payload.len(), kind, flags, stream }, &[payload]);
+    }
+}

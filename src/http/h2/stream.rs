@@ -1,0 +1,143 @@
+//! One stream of a connection (RFC 9113 §5.1).
+
+use std::collections::VecDeque;
+
+use super::error_code::ErrorCode;
+use super::flow::{Credit, Window};
+use super::queue::ByteQueue;
+use super::section::FieldSection;
+use crate::http::message::field;
+
+/// Interim heads that may wait to be taken, and the final one: an exchange takes as many before it gives up.
+pub(super) const HEADS_MAX: usize = 18;
+
+/// A head that has come.
+#[derive(Debug)]
+pub struct Arrived {
+    /// Its fields, as far as they fitted.
+    pub section: FieldSection,
+    /// Whether all of them did.
+    pub is_whole: bool,
+    /// Whether nothing follows it.
+    pub ends: bool,
+}
+
+/// What a peer may still send on a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Receiving {
+    /// A head, or an interim one.
+    Head,
+    /// DATA, or trailers.
+    Body,
+    /// Nothing: it has said that this was all.
+    Ended,
+    /// Nothing: the stream was reset, by either side.
+    Reset,
+}
+
+/// What we may still send on a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sending {
+    /// Everything.
+    Open,
+    /// Nothing: all has been sent.
+    Ended,
+    /// Nothing: the stream was reset, by either side.
+    Reset,
+}
+
+/// How a stream came to its early end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abort {
+    /// The peer reset it.
+    Reset(ErrorCode),
+    /// We did, since the peer broke a rule.
+    Broke(ErrorCode),
+    /// We did, since it was not needed any more.
+    Dropped,
+    /// The peer has said that it has not looked at it (RFC 9113 §6.8).
+    Unprocessed,
+    /// The connection has ended.
+    ConnectionLost,
+}
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) id: u32,
+    pub(super) receiving: Receiving,
+    pub(super) sending: Sending,
+    pub(super) abort: Option<Abort>,
+    /// What the peer may send.
+    pub(super) credit: Credit,
+    /// What we may send.
+    pub(super) window: Window,
+    pub(super) queue: ByteQueue,
+    pub(super) heads: VecDeque<Arrived>,
+    pub(super) trailers: Option<Box<FieldSection>>,
+    /// How many bytes of body are still to come, if its head has said so.
+    pub(super) expected: Option<u64>,
+    /// Whether the answer has no body, whatever its head says.
+    pub(super) answers_head: bool,
+    /// What it has added to the output, and in which turn.
+    pub(super) turn: (u64, usize),
+}
+
+impl Stream {
+    pub(super) fn new(id: u32, credit: u32, window: u32) -> Self {
+        Self {
+            id,
+            receiving: Receiving::Head,
+            sending: Sending::Open,
+            abort: None,
+            credit: Credit::new(credit),
+            window: Window::new(window),
+            queue: ByteQueue::new(),
+            heads: VecDeque::new(),
+            trailers: None,
+            expected: None,
+            answers_head: false,
+            turn: (0, 0),
+        }
+    }
+
+    /// Whether neither side sends any more.
+    pub(super) fn is_closed(&self) -> bool {
+        let received = matches!(self.receiving, Receiving::Ended | Receiving::Reset);
+        received && self.sending != Sending::Open
+    }
+
+    /// Neither side sends any more, for this reason. A message that has come whole stays.
+    pub(super) fn abort(&mut self, abort: Abort) {
+        self.abort.get_or_insert(abort);
+        self.sending = if self.sending == Sending::Open { Sending::Reset } else { self.sending };
+        if self.receiving != Receiving::Ended {
+            self.receiving = Receiving::Reset;
+            self.queue = ByteQueue::new();
+            self.heads = VecDeque::new();
+        }
+    }
+
+    /// DATA of so many bytes has come. Fails if that is more than its head has said, or less.
+    pub(super) fn count(&mut self, bytes: usize, ends: bool) -> Result<(), ErrorCode> {
+        if let Some(expected) = &mut self.expected {
+            *expected = expected.checked_sub(bytes as u64).ok_or(ErrorCode::ProtocolError)?;
+            if ends && *expected > 0 {
+                return Err(ErrorCode::ProtocolError);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The length that a head gives its body, if it gives one that can be understood: whether it may is for
+/// whoever reads the head to decide.
+pub(super) fn declared_length(section: &FieldSection) -> Option<u64> {
+    let mut lengths = section.iter().filter(|(name, _)| *name == b"content-length");
+    lengths.next().and_then(|(_, value)| field::decimal(value))
+}
+
+/// The status of a response, as far as it can be told: how a head is to be taken does not depend on the
+/// rest of it.
+pub(super) fn status(section: &FieldSection) -> Option<&[u8]> {
+    section.iter().next().filter(|(name, _)| *name == b":status").map(|(_, value)| value)
+}

@@ -1,0 +1,188 @@
+//! Moving one body from a message of one protocol to one of another, or of the same.
+
+use super::body::{self, Body};
+use super::copy::{Broken, End, Meter};
+use super::ends::{Sink, Source};
+use crate::buffer::Buffer;
+use crate::fault::Kind;
+use crate::http::h1::chunk_lines::{CHUNK_OVERHEAD_BYTES, write_chunk};
+use crate::http::h1::chunked::TRAILER_BYTES_MAX;
+use crate::http::h1::framing::Framing;
+use crate::http::h2::section::FieldSection;
+use crate::http::h2::trailers;
+use crate::net::mux::MuxStream;
+use crate::net::stream::{ReadHalf, WriteHalf};
+use crate::reject::Reject;
+
+/// Moves what is left of `body`: first what `buffer` holds, then what `from` brings, until its end, which
+/// `to` is told of.
+pub async fn relay(
+    body: &mut Body,
+    buffer: &mut Buffer,
+    from: Source<'_>,
+    to: Sink<'_>,
+    meter: &Meter<'_>,
+) -> Result<(), Broken> {
+    match (from, to) {
+        (Source::H1(mut from), Sink::H1(mut to)) => {
+            body::relay(body, buffer, &mut from, &mut to, meter).await
+        }
+        (Source::H2(from), Sink::H1(mut to)) => from_stream(body, from, &mut to, meter).await,
+        (Source::H1(mut from), Sink::H2(to)) => to_stream(body, buffer, &mut from, to, meter).await,
+        (Source::H2(from), Sink::H2(to)) => between_streams(body, from, to, meter).await,
+    }
+}
+
+async fn from_stream(
+    body: &mut Body,
+    from: &MuxStream,
+    to: &mut WriteHalf<'_>,
+    meter: &Meter<'_>,
+) -> Result<(), Broken> {
+    let source = |kind| Broken { end: End::Source, kind };
+    while let Some(framing) = body.stream_framing() {
+        let has_bytes = meter.available(from).await?;
+        if has_bytes && framing != Framing::Chunked {
+            let count = meter.forward(from, to).await?;
+            body.pass_of_stream(count);
+            continue;
+        }
+        let mut out = Buffer::new();
+        take(body, from, &mut out).map_err(source)?;
+        meter.write(to, out.filled()).await?;
+    }
+    Ok(())
+}
+
+/// Moves what has come of a stream's body to `out`, framed as in HTTP/1.1, as far as there is room; says
+/// how many bytes it was given.
+pub fn take(body: &mut Body, from: &MuxStream, out: &mut Buffer) -> Result<usize, Kind> {
+    let before = out.len();
+    while let Some(framing) = body.stream_framing() {
+        // Has a block leased, so that there is room at once.
+        let room = out.spare_mut().len().saturating_sub(CHUNK_OVERHEAD_BYTES);
+        let taken = from.take_body(|bytes| {
+            let bytes = &bytes[..bytes.len().min(room)];
+            let fits = match framing {
+                _ if bytes.is_empty() => false,
+                Framing::Chunked => write_chunk(bytes, out),
+                _ => out.append(bytes) == bytes.len(),
+            };
+            if fits { bytes.len() } else { 0 }
+        });
+        body.pass_of_stream(taken);
+        if taken > 0 {
+            continue;
+        }
+        // Whatever it holds, a trailer section goes on whole.
+        if from.has_ended() && out.spare_mut().len() >= TRAILER_BYTES_MAX + LAST_CHUNK_BYTES {
+            let trailers = from.take_trailers();
+            if framing == Framing::Chunked {
+                end_chunks(trailers.as_deref(), out).map_err(Kind::Rejected)?;
+            }
+            body.end_of_stream();
+        }
+        break;
+    }
+    Ok(out.len() - before)
+}
+
+/// The last chunk and the empty line after it, in bytes.
+const LAST_CHUNK_BYTES: usize = 5;
+
+fn end_chunks(trailers: Option<&FieldSection>, out: &mut Buffer) -> Result<(), Reject> {
+    let mut section = b"0\r\n".to_vec();
+    match trailers {
+        Some(trailers) => {
+            trailers::check(trailers)?;
+            trailers::write_h1(trailers, &mut section);
+        }
+        None => section.extend_from_slice(b"\r\n"),
+    }
+    out.append(&section);
+    Ok(())
+}
+
+async fn to_stream(
+    body: &mut Body,
+    buffer: &mut Buffer,
+    from: &mut ReadHalf<'_>,
+    to: &MuxStream,
+    meter: &Meter<'_>,
+) -> Result<(), Broken> {
+    let source = |kind| Broken { end: End::Source, kind };
+    loop {
+        let ready =
+            body.admit(buffer, usize::MAX).map_err(|reject| source(Kind::Rejected(reject)))?;
+        if ready > 0 {
+            pass_to_stream(body, buffer, ready, to, meter).await?;
+        } else if body.has_ended() {
+            if !to.has_sent() {
+                meter.send(to, &[], true).await?;
+            }
+            return Ok(());
+        } else if meter.read(from, buffer).await? == 0 {
+            body.close().map_err(source)?;
+        }
+    }
+}
+
+/// Sends the bytes at the front of `buffer`, of which `ready` have been admitted, on a stream, and its end if
+/// it is theirs.
+pub async fn pass_to_stream(
+    body: &mut Body,
+    buffer: &mut Buffer,
+    ready: usize,
+    to: &MuxStream,
+    meter: &Meter<'_>,
+) -> Result<(), Broken> {
+    let data = body.data_of(ready);
+    let has_trailers = data < ready;
+    if data > 0 {
+        let ends = body.ends_after(ready) && !has_trailers;
+        meter.send(to, &buffer.filled()[..data], ends).await?;
+    }
+    if has_trailers {
+        let section = &buffer.filled()[data..ready];
+        to.send_head(true, |encoder, block| {
+            trailers::encode_h1(section, encoder, block);
+            meter.sent_head(block.len());
+        });
+    }
+    body.pass(buffer, ready);
+    Ok(())
+}
+
+async fn between_streams(
+    body: &mut Body,
+    from: &MuxStream,
+    to: &MuxStream,
+    meter: &Meter<'_>,
+) -> Result<(), Broken> {
+    while body.stream_framing().is_some() {
+        if meter.available(from).await? {
+            let mut piece = Buffer::new();
+            let taken = from.take_body(|bytes| piece.append_read(bytes));
+            let ends = from.has_ended() && !from.has_trailers();
+            meter.send(to, piece.filled(), ends).await?;
+            body.pass_of_stream(taken);
+            if ends {
+                body.end_of_stream();
+            }
+            continue;
+        }
+        match from.take_trailers() {
+            Some(section) => {
+                let refused = |reject| Broken { end: End::Source, kind: Kind::Rejected(reject) };
+                trailers::check(&section).map_err(refused)?;
+                to.send_head(true, |encoder, block| {
+                    trailers::encode(&section, encoder, block);
+                    meter.sent_head(block.len());
+                });
+            }
+            None => meter.send(to, &[], true).await?,
+        }
+        body.end_of_stream();
+    }
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! An HTTP/2 client connection: one task that reads and writes, and one for each of its streams, in which
+//! its exchange is like any other.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::task::spawn_local;
+use tokio::time::Instant;
+
+use super::accepted::{self, Accepted};
+use super::client::{AfterExchange, ClientConnection, ClientSide, linger};
+use super::client_info::ClientInfo;
+use super::exchange;
+use super::presence::Presence;
+use super::record;
+use super::request;
+use super::request_log::RequestTiming;
+use crate::buffer::Buffer;
+use crate::drain::{DrainPhase, IDLE_GRACE, SessionGuard};
+use crate::fault::{Fault, Kind};
+use crate::http::h1::encode::Connection as Persistence;
+use crate::http::h1::reply::Reply;
+use crate::http::h2::connection::{Connection, Role};
+use crate::http::h2::error_code::ErrorCode;
+use crate::http::h2::flow::WINDOW_BYTES;
+use crate::http::h2::limits::ConnectionLimits;
+use crate::http::h2::request::is_malformed;
+use crate::http::h2::section::{FIELD_OVERHEAD_BYTES, SectionLimits};
+use crate::http::message::head::Method;
+use crate::id::RouteId;
+use crate::net::deadline::{Elapsed, Timer};
+use crate::net::limiter::ConnectionPermit;
+use crate::net::mux::{Mux, MuxEnd, MuxEvent, MuxStream};
+use crate::net::stream::Stream;
+use crate::plan::Plan;
+use crate::plan::context::WorkerContext;
+use crate::plan::listener::Listener;
+
+/// What a ping that asks whether GOAWAY has been read carries.
+const LEAVING: [u8; 8] = *b"leaving.";
+
+/// Timers that streams have left for others: as many as a busy connection has streams at a time.
+const TIMERS_MAX: usize = 16;
+
+/// How long a wait is that something else ends.
+const NO_DEADLINE: Duration = Duration::from_secs(24 * 3600);
+
+/// What the streams of a connection have in common.
+struct Shared {
+    mux: Rc<Mux>,
+    client_info: ClientInfo,
+    listener: Rc<Listener>,
+    timers: RefCell<Vec<Timer>>,
+}
+
+/// Serves a connection that has been taken for one of HTTP/1.1. Boxed: most are.
+pub fn taken_over(
+    (stream, permit, guard, listener): (Stream, ConnectionPermit, SessionGuard, Rc<Listener>),
+    client_info: ClientInfo,
+    early: Option<Box<Buffer>>,
+) -> Pin<Box<impl Future<Output = ()>>> {
+    let peer = client_info.peer();
+    let accepted = Accepted { stream, peer, permit, guard, listener };
+    let early = early.map(|early| *early).unwrap_or_default();
+    Box::pin(serve(accepted, client_info, early))
+}
+
+/// Serves a connection until it ends. `early` is what has come already.
+pub async fn serve(accepted: Accepted, client_info: ClientInfo, early: Buffer) {
+    let Accepted { stream, permit: _permit, guard, listener, peer: _ } = accepted;
+    accepted::begin(&guard).await;
+    let limits = limits(&listener.handle.get().plan);
+    let mux = Mux::new(stream, Connection::new(Role::Server, limits, 0), early);
+    let timers = RefCell::default();
+    let shared = Rc::new(Shared { mux, client_info, listener, timers });
+    let mut session = Session { shared: &shared, guard: &guard, left: None };
+    let mut timer = Timer::new();
+    let mut waits = Waits::new();
+    let ended = loop {
+        let working = poll_fn(|cx| session.poll(cx));
+        let event = timer.until(|| waits.deadline(&session), pin!(working)).await;
+        match event {
+            Ok(Event::Mux(MuxEvent::Opened(stream))) => {
+                spawn_local(serve_stream(stream, Rc::clone(&shared)));
+            }
+            Ok(Event::Mux(MuxEvent::Ponged(LEAVING))) => session.leave(),
+            Ok(Event::Mux(MuxEvent::Ponged(_) | MuxEvent::GoAway(_))) => {}
+            Ok(Event::Mux(MuxEvent::Over(end))) => break end,
+            Ok(Event::Leaves) => session.announce_leaving(),
+            Ok(Event::Done) => break MuxEnd::Done,
+            Err(Elapsed) if session.is_announced() => session.leave(),
+            Err(Elapsed) => break MuxEnd::Broken(Kind::TimedOut),
+        }
+    };
+    shared.mux.end(ended);
+    if !matches!(ended, MuxEnd::Broken(_)) {
+        linger(shared.mux.halves(), &mut timer).await;
+    }
+    // They know that it has ended, and have nothing more to wait for.
+    poll_fn(|cx| shared.mux.poll_empty(cx)).await;
+}
+
+/// What a connection may cost, as the plan has it.
+fn limits(plan: &Plan) -> ConnectionLimits {
+    let heads = &plan.limits;
+    let bytes_max = heads.head_bytes_max + heads.fields_max * FIELD_OVERHEAD_BYTES;
+    ConnectionLimits {
+        streams_max: plan.http2.map_or(0, |http2| http2.streams_max),
+        window_bytes: WINDOW_BYTES,
+        section: SectionLimits { bytes_max, fields_max: heads.fields_max },
+    }
+}
+
+/// What the task of a connection has to deal with.
+enum Event {
+    Mux(MuxEvent),
+    /// The process is to end, or to be replaced.
+    Leaves,
+    /// The client has been told so, and all of its streams have ended.
+    Done,
+}
+
+/// The task of a connection.
+struct Session<'a> {
+    shared: &'a Rc<Shared>,
+    guard: &'a SessionGuard,
+    /// When the client was told that this process leaves, if it was.
+    left: Option<Instant>,
+}
+
+impl Session<'_> {
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Event> {
+        if self.left.is_none() && self.guard.phase() != DrainPhase::Serving {
+            return Poll::Ready(Event::Leaves);
+        }
+        match self.shared.mux.poll(cx) {
+            Poll::Ready(event) => Poll::Ready(Event::Mux(event)),
+            Poll::Pending if self.is_done() => Poll::Ready(Event::Done),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        let connection = self.shared.mux.connection();
+        connection.has_left() && connection.streams() == 0 && connection.output_bytes() == 0
+    }
+
+    /// The first of two steps (RFC 9113 §6.8): requests that are on their way are still taken.
+    fn announce_leaving(&mut self) {
+        self.left = Some(Instant::now());
+        self.shared.mux.act(|connection| connection.announce_leaving(LEAVING));
+    }
+
+    /// Whether that has been done, and the second has not.
+    fn is_announced(&self) -> bool {
+        self.left.is_some() && !self.shared.mux.connection().has_left()
+    }
+
+    /// The second step: the client has read of the first, or has had the time to.
+    fn leave(&self) {
+        self.shared.mux.act(Connection::leave);
+    }
+}
+
+/// What a connection waits for, and since when.
+struct Waits {
+    began: Instant,
+    /// When a header block began to come, if it has not come whole.
+    block_began: Option<Instant>,
+    /// When its last stream ended.
+    idle_since: Option<Instant>,
+}
+
+impl Waits {
+    fn new() -> Self {
+        Self { began: Instant::now(), block_began: None, idle_since: None }
+    }
+
+    /// Until when something has to happen. It is asked whenever nothing does.
+    fn deadline(&mut self, session: &Session<'_>) -> Instant {
+        let mux = &session.shared.mux;
+        let timeouts = session.shared.listener.handle.get().plan.timeouts;
+        let connection = mux.connection();
+        let mut now = None;
+        let mut since = |moment: &mut Option<Instant>, is: bool| {
+            *moment = is.then(|| moment.unwrap_or_else(|| *now.get_or_insert_with(Instant::now)));
+            *moment
+        };
+        let block = since(&mut self.block_began, connection.is_amid_block());
+        let idle = since(&mut self.idle_since, connection.streams() == 0);
+        let is_written = connection.output_bytes() == 0;
+        let opening = (!connection.is_open()).then(|| self.began + timeouts.header);
+        let ends = [
+            opening,
+            block.map(|began| began + timeouts.header),
+            idle.filter(|_| is_written).map(|since| since + timeouts.keepalive),
+            (!is_written).then(|| mux.written.last() + timeouts.idle),
+            session.left.filter(|_| !connection.has_left()).map(|left| left + IDLE_GRACE),
+        ];
+        let first = ends.into_iter().flatten().min();
+        first.unwrap_or_else(|| Instant::now() + NO_DEADLINE)
+    }
+}
+
+/// Serves one stream until its exchange has ended.
+async fn serve_stream(stream: MuxStream, shared: Rc<Shared>) {
+    let context = shared.listener.handle.get();
+    // Nothing has been done about it, and nothing has to be.
+    if stream.aborted().is_some() {
+        return;
+    }
+    let Some(arrived) = stream.take_head() else { return };
+    let mut timing = RequestTiming::begin(&context, &shared.client_info);
+    timing.end_head(true);
+    let mut timer = shared.timers.borrow_mut().pop().unwrap_or_default();
+    let prepared =
+        request::prepare_stream((&stream, arrived), &shared.client_info, &context, timing);
+    let mut client = ClientConnection {
+        side: ClientSide::H2(&stream),
+        client_info: &shared.client_info,
+        timer: &mut timer,
+        presence: Presence::new(None),
+    };
+    match prepared {
+        Ok(mut request) => {
+            context.metrics.requests.add(1);
+            // How it ended is how its stream ends.
+            let _: AfterExchange = exchange::run(&mut client, &mut request, &context).await;
+        }
+        Err(refused) => refuse(&mut client, &stream, &context, refused).await,
+    }
+    drop(stream);
+    let mut timers = shared.timers.borrow_mut();
+    if timers.len() < TIMERS_MAX {
+        timers.push(timer);
+    }
+}
+
+/// Answers what is no request we serve; resets the stream of what is no request at all.
+async fn refuse(
+    client: &mut ClientConnection<'_>,
+    stream: &MuxStream,
+    context: &WorkerContext,
+    (fault, route, timing): (Fault, Option<RouteId>, RequestTiming),
+) {
+    record::refusal(context, fault);
+    if let Some(request_log) = timing.request_log() {
+        request_log.end_by_fault(fault);
+    }
+    match (fault.kind, fault.status()) {
+        (Kind::Rejected(reject), _) if is_malformed(reject) => {
+            stream.reset(ErrorCode::ProtocolError);
+        }
+        (_, Some(status)) => {
+            record::response(context, route, timing.request_log(), status);
+            let reply = Reply::new(status, fault.phrase());
+            let about = (context, timing.request_log());
+            // A client that does not take it has left, which needs no other word.
+            let _ = client.send(&reply, Method::Other, Persistence::Implied, about).await;
+            context.metrics.durations.observe(timing.began.elapsed());
+        }
+        (_, None) => {}
+    }
+}
