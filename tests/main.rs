@@ -11,6 +11,7 @@ mod admin;
 mod admin_access;
 mod admin_metrics;
 mod admin_upgrade;
+mod alpn;
 mod balancing;
 mod bodies;
 mod certificates;

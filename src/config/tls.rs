@@ -72,7 +72,8 @@ impl Tls {
         tls.warnings.extend(certificates.iter().flat_map(|all| all.never_shown()));
         let keys = || Arc::new(TicketKeys::new(since_1970(), &random_key()));
         tls.server = certificates.and_then(|certificates| {
-            let protocols = AppProtocol::HTTP1;
+            let http2 = !sources.flags.no_http2;
+            let protocols = if http2 { AppProtocol::BOTH } else { AppProtocol::HTTP1 };
             let server = ServerTls::new(min_version, protocols, client_auth, certificates, keys());
             mistakes.take(&sources.place("listen-tls"), server).map(Arc::new)
         });

@@ -1,0 +1,75 @@
+//! The application protocol that is agreed on with clients over TLS.
+
+use evener::metrics::Metrics;
+use evener::tls_fault::TlsFault;
+
+use crate::support::h2::H2Client;
+use crate::support::library::run;
+use crate::support::tls::{Authority, Identity, TlsOptions, TlsProxy};
+use crate::support::{Origin, Proxy, eventually};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+fn options(offered: &[&str]) -> TlsOptions {
+    TlsOptions::trusting(Authority::shared()).alpn(offered)
+}
+
+fn agreed(proxy: &TlsProxy, offered: &[&str]) -> Option<String> {
+    proxy.client_with(&options(offered)).handshake().alpn
+}
+
+#[test]
+fn http2_is_preferred_to_http1() {
+    let origin = Origin::named("hello");
+    let proxy = TlsProxy::before(&[&origin], &[]);
+    for offered in [&["h2", "http/1.1"][..], &["http/1.1", "h2"], &["h2"]] {
+        assert_eq!(agreed(&proxy, offered).as_deref(), Some("h2"), "{offered:?}");
+    }
+    run(async {
+        let client = H2Client::connect_tls(proxy.address, options(&[]), "localhost").await;
+        assert_eq!(client.get("/").await.text(), "hello");
+    });
+}
+
+#[test]
+fn a_client_that_does_not_offer_http2_speaks_http1() {
+    let origin = Origin::named("hello");
+    let proxy = TlsProxy::before(&[&origin], &[]);
+    for offered in [&["http/1.1"][..], &["h3", "http/1.1"], &[]] {
+        let mut client = proxy.client_with(&options(offered));
+        let expected = offered.last().copied();
+        assert_eq!(client.handshake().alpn.as_deref(), expected, "{offered:?}");
+        assert_eq!(client.ask(GET).text(), "hello");
+    }
+}
+
+#[test]
+fn without_http2_it_is_not_offered() {
+    let origin = Origin::named("hello");
+    let proxy = TlsProxy::before(&[&origin], &["--no-http2"]);
+    let mut client = proxy.client_with(&options(&["h2", "http/1.1"]));
+    assert_eq!(client.handshake().alpn.as_deref(), Some("http/1.1"));
+    assert_eq!(client.ask(GET).text(), "hello");
+    let refused = options(&["h2"]).try_connect(proxy.address, "localhost").err().unwrap();
+    assert!(refused.to_string().contains("NoApplicationProtocol"), "{refused}");
+    let failed = |all: &Metrics| all.client_handshakes.failed[TlsFault::NoProtocol.index()].get();
+    eventually("it is counted", || proxy.metrics(failed) == 1);
+}
+
+#[test]
+fn a_reload_changes_what_is_offered_to_clients_that_come_later() {
+    let (origin, files) = (Origin::named("hello"), Identity::localhost().files());
+    let route = format!("--route=/={}", origin.address);
+    let flags = ["--listen-tls=127.0.0.1:0", "--cert", &files.cert, "--key", &files.key, &route];
+    let mut proxy = Proxy::start(&flags);
+    let address = *proxy.addresses().last().unwrap();
+    let connect = || options(&["h2", "http/1.1"]).connect(address, "localhost");
+    assert_eq!(connect().handshake().alpn.as_deref(), Some("h2"));
+    let mut open = options(&["http/1.1"]).connect(address, "localhost");
+    let changes = proxy.reload(&[&flags[..], &["--no-http2"]].concat()).unwrap();
+    assert_eq!(changes, ["~ HTTP/2: at most 128 streams per connection → off"]);
+    assert_eq!(connect().handshake().alpn.as_deref(), Some("http/1.1"));
+    assert_eq!(open.ask(GET).text(), "hello");
+    proxy.reload(&flags).unwrap();
+    assert_eq!(connect().handshake().alpn.as_deref(), Some("h2"));
+}
