@@ -12,7 +12,6 @@ use crate::http::h2::section::FieldSection;
 use crate::http::h2::trailers;
 use crate::net::mux::MuxStream;
 use crate::net::stream::{ReadHalf, WriteHalf};
-use crate::reject::Reject;
 
 /// Moves what is left of `body`: first what `buffer` holds, then what `from` brings, until its end, which
 /// `to` is told of.
@@ -39,7 +38,6 @@ async fn from_stream(
     to: &mut WriteHalf<'_>,
     meter: &Meter<'_>,
 ) -> Result<(), Broken> {
-    let source = |kind| Broken { end: End::Source, kind };
     while let Some(framing) = body.stream_framing() {
         let has_bytes = meter.available(from).await?;
         if has_bytes && framing != Framing::Chunked {
@@ -48,7 +46,7 @@ async fn from_stream(
             continue;
         }
         let mut out = Buffer::new();
-        take(body, from, &mut out).map_err(source)?;
+        take(body, from, &mut out);
         meter.write(to, out.filled()).await?;
     }
     Ok(())
@@ -56,7 +54,7 @@ async fn from_stream(
 
 /// Moves what has come of a stream's body to `out`, framed as in HTTP/1.1, as far as there is room; says
 /// how many bytes it was given.
-pub fn take(body: &mut Body, from: &MuxStream, out: &mut Buffer) -> Result<usize, Kind> {
+pub fn take(body: &mut Body, from: &MuxStream, out: &mut Buffer) -> usize {
     let before = out.len();
     while let Some(framing) = body.stream_framing() {
         // Has a block leased, so that there is room at once.
@@ -78,29 +76,26 @@ pub fn take(body: &mut Body, from: &MuxStream, out: &mut Buffer) -> Result<usize
         if from.has_ended() && out.spare_mut().len() >= TRAILER_BYTES_MAX + LAST_CHUNK_BYTES {
             let trailers = from.take_trailers();
             if framing == Framing::Chunked {
-                end_chunks(trailers.as_deref(), out).map_err(Kind::Rejected)?;
+                end_chunks(trailers.as_deref(), out);
             }
             body.end_of_stream();
         }
         break;
     }
-    Ok(out.len() - before)
+    out.len() - before
 }
 
 /// The last chunk and the empty line after it, in bytes.
 const LAST_CHUNK_BYTES: usize = 5;
 
-fn end_chunks(trailers: Option<&FieldSection>, out: &mut Buffer) -> Result<(), Reject> {
+/// Ends a body with what its connection has let pass as trailers.
+fn end_chunks(trailers: Option<&FieldSection>, out: &mut Buffer) {
     let mut section = b"0\r\n".to_vec();
     match trailers {
-        Some(trailers) => {
-            trailers::check(trailers)?;
-            trailers::write_h1(trailers, &mut section);
-        }
+        Some(trailers) => trailers::write_h1(trailers, &mut section),
         None => section.extend_from_slice(b"\r\n"),
     }
     out.append(&section);
-    Ok(())
 }
 
 async fn to_stream(
@@ -173,8 +168,6 @@ async fn between_streams(
         }
         match from.take_trailers() {
             Some(section) => {
-                let refused = |reject| Broken { end: End::Source, kind: Kind::Rejected(reject) };
-                trailers::check(&section).map_err(refused)?;
                 to.send_head(true, |encoder, block| {
                     trailers::encode(&section, encoder, block);
                     meter.sent_head(block.len());

@@ -28,7 +28,7 @@ use crate::http::h2::connection::{Connection, Role};
 use crate::http::h2::error_code::ErrorCode;
 use crate::http::h2::flow::WINDOW_BYTES;
 use crate::http::h2::limits::ConnectionLimits;
-use crate::http::h2::request::is_malformed;
+use crate::http::h2::request::{self as h2_request, is_malformed};
 use crate::http::h2::section::{FIELD_OVERHEAD_BYTES, SectionLimits};
 use crate::http::message::head::Method;
 use crate::id::RouteId;
@@ -214,6 +214,7 @@ async fn serve_stream(stream: MuxStream, shared: Rc<Shared>) {
         return;
     }
     let Some(arrived) = stream.take_head() else { return };
+    let method = h2_request::method(&arrived.section);
     let mut timing = RequestTiming::begin(&context, &shared.client_info);
     timing.end_head(true);
     let mut timer = shared.timers.borrow_mut().pop().unwrap_or_default();
@@ -231,7 +232,7 @@ async fn serve_stream(stream: MuxStream, shared: Rc<Shared>) {
             // How it ended is how its stream ends.
             let _: AfterExchange = exchange::run(&mut client, &mut request, &context).await;
         }
-        Err(refused) => refuse(&mut client, &stream, &context, refused).await,
+        Err(refused) => refuse(&mut client, (&stream, method), &context, refused).await,
     }
     drop(stream);
     let mut timers = shared.timers.borrow_mut();
@@ -243,7 +244,7 @@ async fn serve_stream(stream: MuxStream, shared: Rc<Shared>) {
 /// Answers what is no request we serve; resets the stream of what is no request at all.
 async fn refuse(
     client: &mut ClientConnection<'_>,
-    stream: &MuxStream,
+    (stream, method): (&MuxStream, Method),
     context: &WorkerContext,
     (fault, route, timing): (Fault, Option<RouteId>, RequestTiming),
 ) {
@@ -260,7 +261,7 @@ async fn refuse(
             let reply = Reply::new(status, fault.phrase());
             let about = (context, timing.request_log());
             // A client that does not take it has left, which needs no other word.
-            let _ = client.send(&reply, Method::Other, Persistence::Implied, about).await;
+            let _ = client.send(&reply, method, Persistence::Implied, about).await;
             context.metrics.durations.observe(timing.began.elapsed());
         }
         (_, None) => {}

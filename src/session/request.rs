@@ -98,14 +98,11 @@ pub(super) fn prepare_stream(
         Ok(read) => read,
         Err(reject) => return Err((fault(Stage::RequestHead, reject), None, timing)),
     };
-    if let Some(request_log) = timing.request_log() {
-        request_log.took(cost);
-    }
     let mut body = Body::of_stream(framing);
-    match message::take(&mut body, stream, &mut outgoing) {
-        Ok(taken) => timing.request_log().inspect(|request_log| request_log.took(taken as u64)),
-        Err(kind) => return Err((Fault::client(Stage::Request, kind), route, timing)),
-    };
+    let taken = message::take(&mut body, stream, &mut outgoing);
+    if let Some(request_log) = timing.request_log() {
+        request_log.took(cost + taken as u64);
+    }
     Ok(Request { traits, route, body, outgoing, location, timing })
 }
 

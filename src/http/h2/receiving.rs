@@ -9,6 +9,7 @@ use super::hpack::Fit;
 use super::limits::CONTINUATIONS_MAX;
 use super::section::FieldSection;
 use super::stream::{Abort, Arrived, HEADS_MAX, Receiving, Stream, declared_length, status};
+use super::trailers;
 
 impl Connection {
     pub(super) fn data(
@@ -402,6 +403,7 @@ fn trailers(stream: &mut Stream, arrived: Arrived) -> Result<(), ErrorCode> {
         return Err(ErrorCode::ProtocolError);
     }
     stream.count(0, true)?;
+    trailers::check(&arrived.section).map_err(|_| ErrorCode::ProtocolError)?;
     stream.trailers = Some(Box::new(arrived.section));
     stream.receiving = Receiving::Ended;
     Ok(())

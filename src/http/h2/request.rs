@@ -40,6 +40,14 @@ pub fn read<'h, 'b>(
     Ok(RequestHead { method, protocol, semantics, target, version, authority, fields })
 }
 
+/// What the method of a request means, as far as that can be told of one that may be refused: whether its
+/// answer may have a body.
+pub fn method(section: &FieldSection) -> Method {
+    let written = section.iter().find(|(name, _)| *name == b":method");
+    let written = written.and_then(|(_, method)| std::str::from_utf8(method).ok());
+    written.map_or(Method::Other, Method::of)
+}
+
 /// The framing of the body of a request, of which HTTP/2 may say nothing but its length: one that is
 /// unknown is what HTTP/1.1 frames in chunks. `ends` if nothing comes after the head.
 pub fn framing(head: &RequestHead<'_, '_>, ends: bool) -> Result<Framing, Reject> {
