@@ -54,7 +54,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     ),
     (1, "http/h2/", &["section"]),
     (1, "http/h2/hpack/", &["error", "integer", "huffman", "static_table", "table"]),
-    (1, "http/h2/hpack/", &["decoder", "encoder", "mod", "examples"]),
+    (1, "http/h2/hpack/", &["decoder", "encoder", "mod", "examples", "reference", "fuzz"]),
     (1, "http/h2/", &["fields", "request", "response", "encode", "trailers"]),
     (1, "http/h2/", &["error_code", "frame", "flow", "settings", "limits", "budget", "closed"]),
     (1, "http/h2/", &["queue", "output", "stream", "connection", "sending", "receiving", "mod"]),

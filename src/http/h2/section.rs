@@ -51,8 +51,8 @@ impl FieldSection {
             && self.len() < limits.fields_max
     }
 
-    /// Whether a field came as a literal that must never be indexed. Then all of them have to be forwarded
-    /// in that way (RFC 7541 §6.2.3), or at least that one, but which one is not remembered.
+    /// Whether a field came as a literal that must never be indexed, and must be forwarded as one (RFC 7541
+    /// §6.2.3). Which one is not remembered: then all are.
     pub fn never_indexed(&self) -> bool {
         self.never_indexed
     }

@@ -2,7 +2,7 @@
 
 use super::super::section::{FieldSection, SectionLimits};
 use super::error::HpackError;
-use super::table::Table;
+use super::table::{Name, Table};
 use super::{huffman, integer, static_table};
 
 /// The size of a dynamic table as long as nothing else has been agreed upon: the initial value of
@@ -24,7 +24,7 @@ pub enum Fit {
 /// Decodes the header blocks of one connection, in the order in which they arrive.
 ///
 /// Allocates nothing before the peer has it keep a field, and for those at most twice the size of the table,
-/// and 12 bytes for each entry.
+/// and 16 bytes for each entry.
 #[derive(Debug)]
 pub struct Decoder {
     table: Table,
@@ -53,10 +53,9 @@ impl Decoder {
     /// Decodes one whole header block and appends its fields to `section`, as long as that stays within
     /// `limits`. What exceeds them is decoded all the same, since later blocks refer to it, and dropped.
     ///
-    /// The work is linear in the block and in what is appended. On top of that, a field that the peer wants
-    /// kept, which may take 2 bytes, costs a copy of at most the size of the table. `section` takes room for
-    /// its limits, one table, and 1.6 times the block at most. After an error its content is of no use, nor
-    /// is the decoder.
+    /// The work is linear in the block and in what is appended, whatever the block refers to. `section` takes
+    /// room for its limits, one entry of the table, and 1.6 times the block at most. After an error its
+    /// content is of no use, nor is the decoder.
     pub fn decode(
         &mut self,
         block: &[u8],
@@ -114,20 +113,23 @@ impl Decoder {
     ) -> Result<(), HpackError> {
         let prefix_bits = if literal == Literal::Kept { 6 } else { 4 };
         let index = integer::decode(first, prefix_bits, &mut block.rest)?;
+        let known = if index > 0 { Some(self.find(index)?.0) } else { None };
         let start = block.section.bytes().len();
-        if index == 0 {
-            block.string()?;
-        } else {
-            let (name, _) = self.find(index)?;
-            if literal == Literal::Kept || block.fit == Fit::Whole {
-                block.section.bytes().extend_from_slice(name);
-            }
+        match known {
+            None => block.string()?,
+            Some(name) if block.fit == Fit::Whole => block.section.bytes().extend_from_slice(name),
+            Some(_) => {}
         }
         let name_end = block.section.bytes().len();
         block.string()?;
         let bytes = block.section.bytes();
         if literal == Literal::Kept {
-            self.table.insert(&bytes[start..name_end], &bytes[name_end..]);
+            let name = match Place::of(index) {
+                None => Name::Bytes(&bytes[start..name_end]),
+                Some(Place::Static(field)) => Name::Bytes(field.0),
+                Some(Place::Dynamic(entry)) => Name::Entry(entry),
+            };
+            self.table.insert(name, &bytes[name_end..]);
         }
         let field_bytes = bytes.len() - start;
         if block.takes(field_bytes) {
@@ -138,14 +140,33 @@ impl Decoder {
         Ok(())
     }
 
-    /// The field that an index from 1 on refers to: in the static table, then in the dynamic one (RFC 7541
-    /// §2.3.3).
-    fn find(&self, index: u32) -> Result<(&[u8], &[u8]), HpackError> {
-        let at = (index as usize).checked_sub(1).ok_or(HpackError::Index)?;
-        match static_table::FIELDS.get(at) {
-            Some(&field) => Ok(field),
-            None => self.table.get(at - static_table::FIELDS.len()).ok_or(HpackError::Index),
+    /// The field that an index refers to.
+    fn find(&self, index: u32) -> Result<Field<'_>, HpackError> {
+        match Place::of(index) {
+            None => Err(HpackError::Index),
+            Some(Place::Static(field)) => Ok(field),
+            Some(Place::Dynamic(entry)) => self.table.get(entry).ok_or(HpackError::Index),
         }
+    }
+}
+
+/// A name and a value.
+type Field<'a> = (&'a [u8], &'a [u8]);
+
+/// Where an index points (RFC 7541 §2.3.3).
+enum Place {
+    Static(Field<'static>),
+    /// An entry of the dynamic table, whether there is one or not.
+    Dynamic(usize),
+}
+
+impl Place {
+    fn of(index: u32) -> Option<Self> {
+        let at = (index as usize).checked_sub(1)?;
+        Some(match static_table::FIELDS.get(at) {
+            Some(&field) => Self::Static(field),
+            None => Self::Dynamic(at - static_table::FIELDS.len()),
+        })
     }
 }
 
@@ -248,6 +269,13 @@ mod tests {
         let mut decoder = Decoder::new(4096);
         let blocks = [b"\x3f\x07", KEPT, b"\x7e\x0212", b"\xbe"];
         assert_eq!(decode(&mut decoder, &blocks), Ok(fields(&[("name", "12")])));
+    }
+
+    #[test]
+    fn a_field_may_be_in_the_table_twice() {
+        let blocks = [KEPT, KEPT, b"\xbe\xbf"];
+        let expected = fields(&[("name", "1"), ("name", "1")]);
+        assert_eq!(decode(&mut Decoder::new(4096), &blocks), Ok(expected));
     }
 
     #[test]

@@ -12,6 +12,9 @@ const INDEXED: u8 = 0b1000_0000;
 /// The first bit of a string in the Huffman code (RFC 7541 §5.2).
 const HUFFMAN: u8 = 0b1000_0000;
 
+/// Lengths of strings from here on take more than one byte.
+const LENGTH_PREFIX_MAX: u8 = 0b0111_1111;
+
 /// A table size update to 0 (RFC 7541 §6.3).
 const NO_TABLE: u8 = 0b0010_0000;
 
@@ -33,6 +36,7 @@ const GUESSABLE_BYTES_MAX: usize = 19;
 #[derive(Debug, Default)]
 pub struct Encoder {
     begun: bool,
+    guarded: bool,
 }
 
 impl Encoder {
@@ -43,7 +47,7 @@ impl Encoder {
 
     /// For blocks that are put behind what another one has begun.
     pub fn continued() -> Self {
-        Self { begun: true }
+        Self { begun: true, guarded: false }
     }
 
     /// Begins a block. The first of a connection gives up the dynamic table: whatever size the peer allows
@@ -55,12 +59,19 @@ impl Encoder {
         }
     }
 
+    /// Whether all fields from here on are literals never to be indexed. It has to be so for a message that
+    /// came with such a literal (RFC 7541 §6.2.3): see [`FieldSection::never_indexed`].
+    ///
+    /// [`FieldSection::never_indexed`]: super::super::section::FieldSection::never_indexed
+    pub fn guard(&mut self, guarded: bool) {
+        self.guarded = guarded;
+    }
+
     /// Appends a field, its name in lower case. Credentials and short cookies are never to be indexed by
     /// whoever forwards them (RFC 7541 §7.1.3).
     pub fn field(&self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
         let known = static_table::find_name(name);
-        let guarded = known.is_some_and(|first| is_guarded(first, value));
-        if guarded {
+        if self.guarded || known.is_some_and(|first| is_guarded(first, value)) {
             return literal(NEVER_INDEXED, known, name, value, out);
         }
         match known.and_then(|first| static_table::find_value(first, value)) {
@@ -69,19 +80,13 @@ impl Encoder {
         }
     }
 
-    /// Appends a field that came as a literal never to be indexed, and is passed on as one (RFC 7541 §6.2.3).
-    pub fn never_indexed(&self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-        literal(NEVER_INDEXED, static_table::find_name(name), name, value, out);
-    }
-
     /// Appends the pseudo-header field `:status`, three digits (RFC 9113 §8.3.2).
     pub fn status(&self, status: u16, out: &mut Vec<u8>) {
         let digits: [u8; 3] = decimal::padded(status.into());
-        if let Some(index) = static_table::find_value(STATUS_200, &digits) {
-            integer::encode(index, 7, INDEXED, out);
-        } else {
-            integer::encode(STATUS_200, 4, WITHOUT_INDEXING, out);
-            string(&digits, out);
+        match static_table::find_value(STATUS_200, &digits) {
+            Some(index) if !self.guarded => integer::encode(index, 7, INDEXED, out),
+            _ if self.guarded => literal(NEVER_INDEXED, Some(STATUS_200), b"", &digits, out),
+            _ => literal(WITHOUT_INDEXING, Some(STATUS_200), b"", &digits, out),
         }
     }
 }
@@ -108,14 +113,28 @@ fn literal(flags: u8, known: Option<usize>, name: &[u8], value: &[u8], out: &mut
 
 /// A string, in the Huffman code if that is shorter (RFC 7541 §5.2).
 fn string(bytes: &[u8], out: &mut Vec<u8>) {
-    let coded_bytes = huffman::encoded_len(bytes);
-    if coded_bytes < bytes.len() {
-        integer::encode(coded_bytes, 7, HUFFMAN, out);
-        huffman::encode(bytes, out);
-    } else {
-        integer::encode(bytes.len(), 7, 0, out);
-        out.extend_from_slice(bytes);
+    let start = out.len();
+    // Its length is not known yet, but in most cases takes one byte.
+    out.push(HUFFMAN | LENGTH_PREFIX_MAX);
+    huffman::encode(bytes, out);
+    let coded_bytes = out.len() - start - 1;
+    if coded_bytes >= bytes.len() {
+        out.truncate(start);
+        return plain_string(bytes, out);
     }
+    if let Ok(length @ ..LENGTH_PREFIX_MAX) = u8::try_from(coded_bytes) {
+        out[start] = HUFFMAN | length;
+        return;
+    }
+    let end = out.len();
+    integer::encode_rest(coded_bytes - usize::from(LENGTH_PREFIX_MAX), out);
+    let length_bytes = out.len() - end;
+    out[start + 1..].rotate_right(length_bytes);
+}
+
+fn plain_string(bytes: &[u8], out: &mut Vec<u8>) {
+    integer::encode(bytes.len(), 7, 0, out);
+    out.extend_from_slice(bytes);
 }
 
 #[cfg(test)]
@@ -145,6 +164,9 @@ mod tests {
         encoder.begin(&mut out);
         encoder.field(b":method", b"POST", &mut out);
         assert_eq!(out, [0x20, 0x82, 0x83]);
+        out.clear();
+        Encoder::continued().begin(&mut out);
+        assert!(out.is_empty());
     }
 
     #[test]
@@ -200,20 +222,22 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_must_never_be_indexed_is_passed_on_as_such() {
-        for (name, value) in [(&b":method"[..], &b"GET"[..]), (b"x-key", b"secret"), (b"age", b"1")]
-        {
-            let mut out = Vec::new();
-            Encoder::new().never_indexed(name, value, &mut out);
-            let section = decoded(&out);
-            assert!(section.never_indexed());
-            assert_eq!(section.get(0), Some((name, value)));
-        }
+    fn a_guarded_message_is_nothing_but_literals_never_to_be_indexed() {
+        let (mut encoder, mut out) = (Encoder::new(), Vec::new());
+        encoder.guard(true);
+        encoder.status(200, &mut out);
+        encoder.field(b":method", b"GET", &mut out);
+        encoder.field(b"x", b"1", &mut out);
+        assert_eq!(out, b"\x18\x82\x10\x01\x12\x03GET\x10\x01x\x011");
+        out.clear();
+        encoder.guard(false);
+        encoder.field(b":method", b"GET", &mut out);
+        assert_eq!(out, b"\x82");
     }
 
     #[test]
     fn any_value_comes_back() {
-        for bytes in 0..300 {
+        for bytes in (0..400).chain(16_000..16_010) {
             let value: Vec<u8> = (0..=u8::MAX).cycle().step_by(31).take(bytes).collect();
             let text = vec![b'a'; bytes];
             assert_eq!(decoded(&field(b"x", &value)).get(0), Some((&b"x"[..], &value[..])));

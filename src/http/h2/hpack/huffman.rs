@@ -5,9 +5,6 @@
 
 use super::error::HpackError;
 
-/// The symbol that means the end of a string, and must not occur in one.
-const END: u16 = 256;
-
 /// The number of bits of each symbol's code (RFC 7541 Appendix B).
 #[rustfmt::skip]
 const LENGTHS: [u8; 257] = [
@@ -104,7 +101,7 @@ const fn compute() -> Tables {
     Tables { codes, sorted, groups, groups_len }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "END has a long code")]
+#[expect(clippy::cast_possible_truncation, reason = "the code of the end is long")]
 const fn short() -> [(u8, u8); 1 << SHORT_BITS] {
     let mut table = [(0, 0); 1 << SHORT_BITS];
     let mut symbol = 0;
@@ -123,13 +120,23 @@ const fn short() -> [(u8, u8); 1 << SHORT_BITS] {
     table
 }
 
-/// The symbol and length of the code longer than [`SHORT_BITS`] that `window` begins with.
-fn long(window: u64) -> (u16, u8) {
+/// The symbol and length of the code that `window` begins with.
+#[inline]
+fn next(window: u64) -> Result<(u8, u8), HpackError> {
+    let (symbol, length) = SHORT[(window >> (64 - SHORT_BITS)) as usize];
+    if length > 0 { Ok((symbol, length)) } else { long(window) }
+}
+
+/// The same for codes longer than [`SHORT_BITS`], which are rare.
+#[cold]
+fn long(window: u64) -> Result<(u8, u8), HpackError> {
     for group in LONG {
         let past_first = (window >> (64 - u32::from(group.length))) - u64::from(group.first);
         if past_first < u64::from(group.count) {
             #[expect(clippy::cast_possible_truncation, reason = "less than 257")]
-            return (SORTED[usize::from(group.start) + past_first as usize], group.length);
+            let symbol = SORTED[usize::from(group.start) + past_first as usize];
+            let byte = u8::try_from(symbol).map_err(|_| HpackError::HuffmanEnd)?;
+            return Ok((byte, group.length));
         }
     }
     unreachable!("the code is complete")
@@ -172,18 +179,6 @@ pub(super) fn decode(mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), HpackErr
     Ok(())
 }
 
-fn next(window: u64) -> Result<(u8, u8), HpackError> {
-    let (symbol, length) = SHORT[(window >> (64 - SHORT_BITS)) as usize];
-    if length > 0 {
-        return Ok((symbol, length));
-    }
-    match long(window) {
-        (END, _) => Err(HpackError::HuffmanEnd),
-        #[expect(clippy::cast_possible_truncation, reason = "all symbols but END are bytes")]
-        (symbol, length) => Ok((symbol as u8, length)),
-    }
-}
-
 /// Decodes the last `held` bits, fewer than the longest code has, into `out` from `at`. Returns the end.
 fn decode_end(
     mut window: u64,
@@ -191,7 +186,7 @@ fn decode_end(
     out: &mut [u8],
     mut at: usize,
 ) -> Result<usize, HpackError> {
-    // Ones after the end make padding the beginning of `END`, and no code in it is complete.
+    // Ones after the end make padding the beginning of the code for the end, which is then cut off.
     window |= u64::MAX >> held;
     while held > 0 {
         if held < 8 && window == u64::MAX {
@@ -209,36 +204,62 @@ fn decode_end(
     Ok(at)
 }
 
-/// How many bytes [`encode`] would append.
-pub(super) fn encoded_len(bytes: &[u8]) -> usize {
-    let bits =
-        bytes.iter().map(|&byte| usize::from(CODES[usize::from(byte)].length)).sum::<usize>();
-    bits.div_ceil(8)
-}
-
 /// Appends `bytes` in the code, padded to a whole byte.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the upper half has been written, or is shifted out"
-)]
 pub(super) fn encode(bytes: &[u8], out: &mut Vec<u8>) {
-    // The low `held` bits, fewer than 32 between two symbols, are not yet written.
-    let (mut window, mut held) = (0_u64, 0_u8);
-    for &byte in bytes {
-        let code = CODES[usize::from(byte)];
-        window = window << code.length | u64::from(code.bits);
-        held += code.length;
-        if held >= 32 {
-            held -= 32;
-            out.extend_from_slice(&((window >> held) as u32).to_be_bytes());
+    out.reserve(bytes.len());
+    let mut bits = Bits { window: 0, held: 0, out };
+    let (fours, rest) = bytes.as_chunks::<4>();
+    for four in fours {
+        let [a, b, c, d] = four.map(|byte| CODES[usize::from(byte)]);
+        let length = a.length + b.length + c.length + d.length;
+        if length <= 32 {
+            let first = u64::from(a.bits) << b.length | u64::from(b.bits);
+            let second = u64::from(c.bits) << d.length | u64::from(d.bits);
+            bits.append(first << (c.length + d.length) | second, length);
+        } else {
+            for code in [a, b, c, d] {
+                bits.append(code.bits.into(), code.length);
+            }
         }
     }
-    let padded = held.next_multiple_of(8);
-    if padded > 0 {
-        let spare = padded - held;
-        window = window << spare | ((1 << spare) - 1);
-        let last = (window << (64 - padded)).to_be_bytes();
-        out.extend_from_slice(&last[..usize::from(padded / 8)]);
+    for &byte in rest {
+        let code = CODES[usize::from(byte)];
+        bits.append(code.bits.into(), code.length);
+    }
+    bits.finish();
+}
+
+/// Writes bits to bytes.
+struct Bits<'a> {
+    /// The low `held` bits, fewer than 32, are not yet written.
+    window: u64,
+    held: u8,
+    out: &'a mut Vec<u8>,
+}
+
+impl Bits<'_> {
+    /// Appends the low `length` bits, at most 32.
+    #[inline]
+    fn append(&mut self, bits: u64, length: u8) {
+        self.window = self.window << length | bits;
+        self.held += length;
+        if self.held >= 32 {
+            self.held -= 32;
+            #[expect(clippy::cast_possible_truncation, reason = "what is above has been written")]
+            let word = (self.window >> self.held) as u32;
+            self.out.extend_from_slice(&word.to_be_bytes());
+        }
+    }
+
+    /// Fills the last byte with ones.
+    fn finish(self) {
+        let padded = self.held.next_multiple_of(8);
+        if padded > 0 {
+            let spare = padded - self.held;
+            let window = self.window << spare | ((1 << spare) - 1);
+            let last = (window << (64 - padded)).to_be_bytes();
+            self.out.extend_from_slice(&last[..usize::from(padded / 8)]);
+        }
     }
 }
 
@@ -254,11 +275,10 @@ mod tests {
     fn encoded(bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         encode(bytes, &mut out);
-        assert_eq!(out.len(), encoded_len(bytes));
         out
     }
 
-    /// The code of END over and over, cut after so many bits, after the code of `before`.
+    /// The codes of `before`, and so many ones: the code for the end begins with 30.
     fn ones_after(before: &[u8], bits: usize) -> Vec<u8> {
         let mut string: String = before.iter().map(|&byte| bits_of(usize::from(byte))).collect();
         string.extend(std::iter::repeat_n('1', bits));

@@ -8,6 +8,7 @@ const CONTINUATION_BYTES_MAX: u32 = 4;
 
 /// Decodes the integer that begins in the low `prefix_bits` (1 to 8) of `first`, and takes the bytes that
 /// belong to it from the front of `rest`.
+#[inline]
 pub(super) fn decode(first: u8, prefix_bits: u32, rest: &mut &[u8]) -> Result<u32, HpackError> {
     let prefix_max = u8::MAX >> (8 - prefix_bits);
     let mut number = u32::from(first & prefix_max);
@@ -26,23 +27,26 @@ pub(super) fn decode(first: u8, prefix_bits: u32, rest: &mut &[u8]) -> Result<u3
 }
 
 /// Appends `number`, which begins in the low `prefix_bits` (1 to 8) of a byte whose other bits are `flags`.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "what is cast fits: it has been compared or masked"
-)]
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "it is less than the prefix holds")]
 pub(super) fn encode(number: usize, prefix_bits: u32, flags: u8, out: &mut Vec<u8>) {
     let prefix_max = u8::MAX >> (8 - prefix_bits);
     if number < usize::from(prefix_max) {
         out.push(flags | number as u8);
-        return;
+    } else {
+        out.push(flags | prefix_max);
+        encode_rest(number - usize::from(prefix_max), out);
     }
-    out.push(flags | prefix_max);
-    let mut left = number - usize::from(prefix_max);
-    while left > 0x7f {
-        out.push(0x80 | (left & 0x7f) as u8);
-        left >>= 7;
+}
+
+/// Appends what follows the first byte: a number without what the prefix holds.
+#[expect(clippy::cast_possible_truncation, reason = "7 bits")]
+pub(super) fn encode_rest(mut number: usize, out: &mut Vec<u8>) {
+    while number > 0x7f {
+        out.push(0x80 | (number & 0x7f) as u8);
+        number >>= 7;
     }
-    out.push(left as u8);
+    out.push(number as u8);
 }
 
 #[cfg(test)]

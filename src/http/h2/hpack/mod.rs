@@ -8,8 +8,12 @@ pub mod encoder;
 mod error;
 #[cfg(test)]
 mod examples;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod huffman;
 mod integer;
+#[cfg(any(test, fuzzing))]
+mod reference;
 mod static_table;
 mod table;
 

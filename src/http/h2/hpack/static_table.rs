@@ -116,12 +116,17 @@ pub(super) fn find_name(name: &[u8]) -> Option<usize> {
     (slot.index > 0 && slot.name == padded).then_some(usize::from(slot.index))
 }
 
+/// The last index whose value is not empty. Names with several values come before it.
+const VALUES_END: usize = 16;
+
 /// The index, `first` or one after it, that has the same name as `first` and this value.
+#[inline]
 pub(super) fn find_value(first: usize, value: &[u8]) -> Option<usize> {
+    if first > VALUES_END {
+        return value.is_empty().then_some(first);
+    }
     let name = FIELDS[first - 1].0;
-    let mut same_name = FIELDS[first - 1..]
-        .iter()
-        .take_while(|field| field.0.len() == name.len() && field.0 == name);
+    let mut same_name = FIELDS[first - 1..].iter().take_while(|field| field.0 == name);
     same_name.position(|field| field.1 == value).map(|past_first| first + past_first)
 }
 

@@ -4,19 +4,20 @@ use std::collections::VecDeque;
 
 use super::super::section::FIELD_OVERHEAD_BYTES;
 
-/// Room for bytes is first made for as many.
-const ROOM_BYTES_MIN: usize = 256;
+/// Room for names and values is first made for as many bytes.
+const ROOM_BYTES_MIN: usize = 512;
 
-/// The fields that the peer has had us keep, the newest first. Nothing is allocated before the first.
+/// The fields that the peer has had us keep. Nothing is allocated before the first.
 ///
-/// Names and values stand in one block of memory, where evicted ones leave room at its start; when the block
-/// is full, the others are moved there. The block is at most twice as large as the table may be, so that this
-/// is rare: on average, an inserted byte is moved once.
+/// Their names and values stand in one block of memory, one after the other; when it is full, those that are
+/// left are copied to another one. That is at most twice as large as the table may be, so it is rare: on
+/// average, every byte that is inserted is copied once more.
+///
+/// An entry that takes its name from another shares it until then. So an entry costs no more than the bytes
+/// that the peer has sent for it, however long the name.
 #[derive(Debug)]
 pub(super) struct Table {
     bytes: Vec<u8>,
-    /// What is subtracted from [`Entry::start`] to find it in `bytes`.
-    base: u32,
     /// The oldest first.
     entries: VecDeque<Entry>,
     /// Names, values, and [`FIELD_OVERHEAD_BYTES`] for each entry.
@@ -24,17 +25,30 @@ pub(super) struct Table {
     size_bytes_max: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Entry {
-    /// Wraps around.
+    name: Span,
+    value: Span,
+}
+
+/// A part of the table's bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
     start: u32,
-    name_bytes: u32,
-    value_bytes: u32,
+    len: u32,
+}
+
+/// Where the name of a new entry comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Name<'a> {
+    Bytes(&'a [u8]),
+    /// It is that of the entry with this index.
+    Entry(usize),
 }
 
 impl Table {
     pub(super) fn new(size_bytes_max: usize) -> Self {
-        Self { bytes: Vec::new(), base: 0, entries: VecDeque::new(), size_bytes: 0, size_bytes_max }
+        Self { bytes: Vec::new(), entries: VecDeque::new(), size_bytes: 0, size_bytes_max }
     }
 
     pub(super) fn size_bytes_max(&self) -> usize {
@@ -43,36 +57,32 @@ impl Table {
 
     /// The name and value of the entry `index`; the newest is 0.
     pub(super) fn get(&self, index: usize) -> Option<(&[u8], &[u8])> {
-        let at = self.entries.len().checked_sub(index + 1)?;
-        let entry = self.entries.get(at)?;
-        let start = self.place(entry);
-        let field = &self.bytes[start..][..(entry.name_bytes + entry.value_bytes) as usize];
-        Some(field.split_at(entry.name_bytes as usize))
+        let entry = self.entry(index)?;
+        Some((entry.name.of(&self.bytes), entry.value.of(&self.bytes)))
     }
 
     /// Inserts an entry and evicts as many as it takes; if it is larger than the table, all, and it is not
-    /// kept (RFC 7541 §4.4).
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "an entry is smaller than the table, which is far below 4 GiB"
-    )]
-    pub(super) fn insert(&mut self, name: &[u8], value: &[u8]) {
-        let field_bytes = name.len() + value.len();
-        let Some(others_bytes_max) =
-            self.size_bytes_max.checked_sub(field_bytes + FIELD_OVERHEAD_BYTES)
-        else {
+    /// kept (RFC 7541 §4.4). A name of no entry is empty.
+    pub(super) fn insert(&mut self, name: Name, value: &[u8]) {
+        let (shared, new) = match name {
+            Name::Bytes(name) => (Span::default(), name),
+            Name::Entry(index) => (self.entry(index).unwrap_or_default().name, &[][..]),
+        };
+        let new_bytes = new.len() + value.len();
+        let entry_bytes = shared.len as usize + new_bytes + FIELD_OVERHEAD_BYTES;
+        let Some(others_bytes_max) = self.size_bytes_max.checked_sub(entry_bytes) else {
             return self.evict(0);
         };
         self.evict(others_bytes_max);
-        self.make_room(field_bytes);
-        self.entries.push_back(Entry {
-            start: self.base.wrapping_add(self.bytes.len() as u32),
-            name_bytes: name.len() as u32,
-            value_bytes: value.len() as u32,
-        });
-        self.bytes.extend_from_slice(name);
-        self.bytes.extend_from_slice(value);
-        self.size_bytes += field_bytes + FIELD_OVERHEAD_BYTES;
+        // It counts already when the others are copied, so that what it shares is copied too.
+        self.entries.push_back(Entry { name: shared, value: Span::default() });
+        self.size_bytes += entry_bytes;
+        self.make_room(new_bytes);
+        let new = (!new.is_empty()).then(|| Span::append(new, &mut self.bytes));
+        let value = Span::append(value, &mut self.bytes);
+        if let Some(entry) = self.entries.back_mut() {
+            *entry = Entry { name: new.unwrap_or(entry.name), value };
+        }
     }
 
     /// Changes the size and evicts what exceeds it (RFC 7541 §4.3).
@@ -87,33 +97,41 @@ impl Table {
     /// Evicts the oldest entries until the size is at most this.
     fn evict(&mut self, size_bytes_max: usize) {
         while self.size_bytes > size_bytes_max
-            && let Some(Entry { name_bytes, value_bytes, .. }) = self.entries.pop_front()
+            && let Some(Entry { name, value }) = self.entries.pop_front()
         {
-            self.size_bytes -= (name_bytes + value_bytes) as usize + FIELD_OVERHEAD_BYTES;
-        }
-        if self.entries.is_empty() {
-            self.bytes.clear();
+            self.size_bytes -= (name.len + value.len) as usize + FIELD_OVERHEAD_BYTES;
         }
     }
 
-    fn place(&self, entry: &Entry) -> usize {
-        entry.start.wrapping_sub(self.base) as usize
+    fn entry(&self, index: usize) -> Option<Entry> {
+        self.entries.get(self.entries.len().checked_sub(index + 1)?).copied()
     }
 
-    /// Makes room for as many more bytes.
-    fn make_room(&mut self, field_bytes: usize) {
-        if self.bytes.capacity() - self.bytes.len() >= field_bytes {
+    /// Makes room for as many more bytes, which the size includes already.
+    fn make_room(&mut self, new_bytes: usize) {
+        if self.bytes.capacity() - self.bytes.len() >= new_bytes {
             return;
         }
-        if let Some(oldest) = self.entries.front() {
-            let evicted = self.place(oldest);
-            self.base = oldest.start;
-            self.bytes.drain(..evicted);
+        let kept_bytes = self.size_bytes - self.entries.len() * FIELD_OVERHEAD_BYTES;
+        let mut bytes = Vec::with_capacity((2 * kept_bytes).max(ROOM_BYTES_MIN));
+        for Entry { name, value } in &mut self.entries {
+            *name = Span::append(name.of(&self.bytes), &mut bytes);
+            *value = Span::append(value.of(&self.bytes), &mut bytes);
         }
-        let wanted = (2 * (self.bytes.len() + field_bytes)).max(ROOM_BYTES_MIN);
-        if self.bytes.capacity() < wanted {
-            self.bytes.reserve_exact(wanted - self.bytes.len());
-        }
+        self.bytes = bytes;
+    }
+}
+
+impl Span {
+    #[expect(clippy::cast_possible_truncation, reason = "tables are far smaller than 4 GiB")]
+    fn append(part: &[u8], bytes: &mut Vec<u8>) -> Self {
+        let start = bytes.len() as u32;
+        bytes.extend_from_slice(part);
+        Self { start, len: part.len() as u32 }
+    }
+
+    fn of(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.start as usize..][..self.len as usize]
     }
 }
 
@@ -135,9 +153,9 @@ mod tests {
     fn the_newest_entry_is_the_first() {
         let mut table = Table::new(4096);
         assert_eq!(table.get(0), None);
-        table.insert(b"a", b"1");
-        table.insert(b"", b"");
-        table.insert(b"b", b"");
+        table.insert(Name::Bytes(b"a"), b"1");
+        table.insert(Name::Bytes(b""), b"");
+        table.insert(Name::Bytes(b"b"), b"");
         assert_eq!(names(&table), ["b=", "=", "a=1"]);
         assert_eq!(table.size_bytes, 3 * 32 + 3);
     }
@@ -146,7 +164,7 @@ mod tests {
     fn nothing_is_allocated_before_the_first_entry() {
         let mut table = Table::new(4096);
         table.resize(100);
-        table.insert(b"too-large", &[b'x'; 100]);
+        table.insert(Name::Bytes(b"too-large"), &[b'x'; 100]);
         assert_eq!((table.bytes.capacity(), table.entries.capacity()), (0, 0));
     }
 
@@ -154,21 +172,21 @@ mod tests {
     fn the_oldest_entries_are_evicted_when_the_table_is_full() {
         let mut table = Table::new(3 * 34);
         for name in [b"a", b"b", b"c", b"d"] {
-            table.insert(name, b"1");
+            table.insert(Name::Bytes(name), b"1");
         }
         assert_eq!(names(&table), ["d=1", "c=1", "b=1"]);
-        table.insert(b"e", b"12");
+        table.insert(Name::Bytes(b"e"), b"12");
         assert_eq!(names(&table), ["e=12", "d=1"]);
     }
 
     #[test]
     fn an_entry_larger_than_the_table_empties_it() {
         let mut table = Table::new(100);
-        table.insert(b"a", b"1");
-        table.insert(b"b", &[b'x'; 68]);
+        table.insert(Name::Bytes(b"a"), b"1");
+        table.insert(Name::Bytes(b"b"), &[b'x'; 68]);
         assert_eq!(names(&table), Vec::<String>::new());
         assert_eq!(table.size_bytes, 0);
-        table.insert(b"c", &[b'x'; 67]);
+        table.insert(Name::Bytes(b"c"), &[b'x'; 67]);
         assert_eq!(table.size_bytes, 100);
     }
 
@@ -176,26 +194,52 @@ mod tests {
     fn a_smaller_table_keeps_the_newest_entries() {
         let mut table = Table::new(4096);
         for name in [b"a", b"b", b"c"] {
-            table.insert(name, b"1");
+            table.insert(Name::Bytes(name), b"1");
         }
         table.resize(2 * 34 + 33);
         assert_eq!(names(&table), ["c=1", "b=1"]);
         table.resize(0);
         assert_eq!(names(&table), Vec::<String>::new());
         table.resize(4096);
-        table.insert(b"d", b"1");
+        table.insert(Name::Bytes(b"d"), b"1");
         assert_eq!(names(&table), ["d=1"]);
+    }
+
+    #[test]
+    fn a_shared_name_outlives_the_entry_it_came_from() {
+        let mut table = Table::new(200);
+        table.insert(Name::Bytes(b"name"), &[b'x'; 100]);
+        for number in 0..100 {
+            table.insert(Name::Entry(0), &[b'a' + number % 26; 100]);
+            assert_eq!(table.get(0), Some((&b"name"[..], &[b'a' + number % 26; 100][..])));
+            assert_eq!(table.get(1), None);
+        }
+        assert!(table.bytes.capacity() <= ROOM_BYTES_MIN);
+    }
+
+    #[test]
+    fn a_shared_name_takes_no_room_but_counts() {
+        let name = [b'n'; 1000];
+        let mut table = Table::new(4096);
+        table.insert(Name::Bytes(&name), b"");
+        for number in 0..10_000 {
+            table.insert(Name::Entry(number % 3), b"");
+            assert!(table.get(0) == Some((&name, b"")) && table.size_bytes <= 4096);
+        }
+        assert_eq!((table.entries.len(), table.bytes.len()), (3, 1000));
     }
 
     #[test]
     fn memory_stays_within_twice_the_size() {
         let mut table = Table::new(4096);
-        // So that the places of entries wrap around, too.
-        table.base = u32::MAX - 50_000;
         let mut model: Vec<String> = Vec::new();
         for number in 0..10_000_usize {
             let (name, value) = (number.to_string(), "v".repeat(number * 7 % 300));
-            table.insert(name.as_bytes(), value.as_bytes());
+            table.insert(Name::Bytes(name.as_bytes()), value.as_bytes());
+            table.insert(Name::Entry(0), b"");
+            model.push(format!("{name}={value}"));
+            let name = name.as_str();
+            let value = "";
             model.push(format!("{name}={value}"));
             let kept = names(&table);
             assert!(model.iter().rev().zip(&kept).all(|(expected, found)| expected == found));
