@@ -24,6 +24,7 @@ pub fn repeat(name: &str, repetitions: u64) {
 pub fn report(wanted: &str) -> Result<(), String> {
     let names = super::heads::CASES
         .iter()
+        .chain(super::blocks::CASES)
         .chain(super::routes::CASES)
         .chain(super::picks::CASES)
         .map(|(name, _)| *name);

@@ -5,6 +5,7 @@
 //! name: `-- route`.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+mod blocks;
 mod heads;
 mod instructions;
 mod picks;
@@ -30,7 +31,7 @@ impl Case {
 /// The cases whose names contain `wanted`. Others are not created, since a table of 100 000 routes takes
 /// a while.
 fn cases(wanted: &str) -> Vec<Case> {
-    let all = heads::CASES.iter().chain(routes::CASES).chain(picks::CASES);
+    let all = heads::CASES.iter().chain(blocks::CASES).chain(routes::CASES).chain(picks::CASES);
     all.filter(|(name, _)| name.contains(wanted)).map(|(name, make)| make(name)).collect()
 }
 

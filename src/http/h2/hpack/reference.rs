@@ -52,7 +52,7 @@ pub(super) struct Reference {
 impl Reference {
     pub(super) fn new() -> Self {
         let input = Arc::new(Mutex::new(PREFACE.to_vec()));
-        let wire = TokioIo::new(Wire { input: Arc::clone(&input) });
+        let wire = TokioIo::new(Wire { input: Arc::clone(&input), output: Arc::default() });
         let mut builder = h2::server::Builder::new();
         builder.max_header_list_size(u32::MAX);
         let Poll::Ready(Ok(connection)) = pin!(builder.handshake(wire)).poll(&mut context()) else {
@@ -124,17 +124,19 @@ fn has_syntax(name: &[u8], value: &[u8]) -> bool {
 
 /// Whether there is a field that belongs to the connection, or a pseudo-header field twice or after others.
 fn is_malformed(section: &FieldSection) -> bool {
-    const OF_CONNECTIONS: [&[u8]; 5] =
-        [b"connection", b"transfer-encoding", b"upgrade", b"keep-alive", b"proxy-connection"];
     let mut before: Vec<&[u8]> = Vec::new();
     section.iter().any(|(name, value)| {
         let is_pseudo = name.starts_with(b":");
         let is_late = before.iter().any(|other| *other == name || !other.starts_with(b":"));
         before.push(name);
-        is_pseudo && is_late
-            || name == b"te" && value != b"trailers"
-            || OF_CONNECTIONS.contains(&name)
+        is_pseudo && is_late || name == b"te" && value != b"trailers" || is_of_connection(name)
     })
+}
+
+fn is_of_connection(name: &[u8]) -> bool {
+    let names: [&[u8]; 5] =
+        [b"connection", b"transfer-encoding", b"upgrade", b"keep-alive", b"proxy-connection"];
+    names.contains(&name)
 }
 
 fn fields(trailers: &HeaderMap) -> Fields {
@@ -153,9 +155,10 @@ fn context() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
 
-/// A connection on which arrives what is put into `input`. What is sent is dropped.
+/// A connection on which arrives what is put into `input`.
 struct Wire {
     input: Arc<Mutex<Vec<u8>>>,
+    output: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Read for Wire {
@@ -181,6 +184,7 @@ impl Write for Wire {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.output.lock().unwrap_or_else(PoisonError::into_inner).extend(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 
@@ -190,5 +194,99 @@ impl Write for Wire {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Request;
+
+    use super::super::super::section::SectionLimits;
+    use super::super::{Decoder, Fit};
+    use super::*;
+
+    /// Its client, which encodes with a table and Huffman coding.
+    struct Client {
+        sender: h2::client::SendRequest<Bytes>,
+        connection: h2::client::Connection<TokioIo<Wire>, Bytes>,
+        output: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Client {
+        /// The server allows a table of so many bytes.
+        fn new(table_bytes: u16) -> Self {
+            let settings =
+                [&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 1, 0, 0][..], &table_bytes.to_be_bytes()];
+            let input = Arc::new(Mutex::new(settings.concat()));
+            let output = Arc::default();
+            let wire = TokioIo::new(Wire { input, output: Arc::clone(&output) });
+            let mut builder = h2::client::Builder::new();
+            builder.initial_max_send_streams(usize::MAX);
+            let Poll::Ready(Ok(client)) = pin!(builder.handshake(wire)).poll(&mut context()) else {
+                panic!("it waits for something");
+            };
+            let (sender, mut connection) = client;
+            assert!(Pin::new(&mut connection).poll(&mut context()).is_pending());
+            Self { sender, connection, output }
+        }
+
+        /// The header block of a request with these fields, for `http://a/`.
+        fn encode(&mut self, fields: &Fields) -> Vec<u8> {
+            let mut request = Request::builder().uri("http://a/");
+            for (name, value) in fields {
+                request = request.header(name.as_slice(), value.as_slice());
+            }
+            self.output.lock().unwrap().clear();
+            let sent = self.sender.send_request(request.body(()).unwrap(), true);
+            let answer = sent.unwrap().0;
+            assert!(Pin::new(&mut self.connection).poll(&mut context()).is_pending());
+            let frame = std::mem::take(&mut *self.output.lock().unwrap());
+            drop(answer);
+            assert_eq!(&frame[3..5], [HEADERS, END_HEADERS | END_STREAM]);
+            let length = u32::from_be_bytes([0, frame[0], frame[1], frame[2]]);
+            frame[9..][..length as usize].to_vec()
+        }
+    }
+
+    /// Some fields, which return again and again.
+    fn some_fields(number: usize) -> Fields {
+        let field = |at: usize| {
+            let kind = (number * number + 7 * at * at + number / 40) % 61;
+            let name = match kind {
+                0..20 => format!("x-name-{kind}").into_bytes(),
+                20 => vec![b'n'; 100 + number % 200],
+                _ => super::super::static_table::FIELDS[kind].0.to_vec(),
+            };
+            let byte = |place: usize| match kind % 3 {
+                0 => b'0' + u8::try_from((place + number / 7) % 10).unwrap(),
+                1 => b' ' + u8::try_from((place * at + number % 5) % 95).unwrap(),
+                _ => 0x80 | u8::try_from((place + at) % 128).unwrap(),
+            };
+            (name, (0..kind * at % 50).map(byte).collect())
+        };
+        let is_usual = |(name, value): &(Vec<u8>, Vec<u8>)| {
+            !is_of_connection(name)
+                && !name.starts_with(b":")
+                && HeaderValue::from_bytes(value).is_ok()
+        };
+        (0..number % 12).map(field).filter(is_usual).collect()
+    }
+
+    #[test]
+    fn what_its_client_encodes_is_decoded_to_the_same() {
+        let limits = SectionLimits { bytes_max: 64 * 1024, fields_max: 100 };
+        for table_bytes in [4096, 200, 0] {
+            let (mut client, mut decoder) = (Client::new(table_bytes), Decoder::new(4096));
+            decoder.set_table_bytes_max(table_bytes.into());
+            for number in 0..500 {
+                let fields = some_fields(number);
+                let block = client.encode(&fields);
+                let mut section = FieldSection::new();
+                assert_eq!(decoder.decode(&block, &limits, &mut section), Ok(Fit::Whole));
+                let found = section.iter().filter(|(name, _)| !name.starts_with(b":"));
+                let found = found.map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+                assert_eq!(sorted(found), sorted(fields), "request {number}");
+            }
+        }
     }
 }
