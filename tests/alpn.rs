@@ -1,7 +1,11 @@
-//! The application protocol that is agreed on with clients over TLS.
+//! The application protocol that is agreed on with clients over TLS, and what HTTP/2 asks of TLS.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
 
 use evener::metrics::Metrics;
 use evener::tls_fault::TlsFault;
+use rustls::version::TLS12;
 
 use crate::support::h2::H2Client;
 use crate::support::library::run;
@@ -72,4 +76,35 @@ fn a_reload_changes_what_is_offered_to_clients_that_come_later() {
     assert_eq!(open.ask(GET).text(), "hello");
     proxy.reload(&flags).unwrap();
     assert_eq!(connect().handshake().alpn.as_deref(), Some("h2"));
+}
+
+/// A hello of TLS 1.2 that offers compression by DEFLATE (RFC 3749) before none.
+fn hello_with_compression() -> Vec<u8> {
+    let mut hello = options(&["h2"]).versions(&[&TLS12]).hello("localhost");
+    // Record header, message header, version and random; then the session and the suites.
+    let session = 5 + 4 + 2 + 32;
+    let suites = session + 1 + usize::from(hello[session]);
+    let count = usize::from(u16::from_be_bytes([hello[suites], hello[suites + 1]]));
+    let methods = suites + 2 + count;
+    assert_eq!(hello[methods..methods + 2], [1, 0]);
+    hello.splice(methods..methods + 2, [2, 1, 0]);
+    // One byte more, in the record and in the message.
+    hello[4] += 1;
+    hello[8] += 1;
+    hello
+}
+
+#[test]
+fn compression_is_never_agreed_on() {
+    let origin = Origin::named("hello");
+    let proxy = TlsProxy::before(&[&origin], &[]);
+    let mut stream = TcpStream::connect(proxy.address).unwrap();
+    stream.write_all(&hello_with_compression()).unwrap();
+    let mut answer = [0; 256];
+    stream.read_exact(&mut answer[..44]).unwrap();
+    // A ServerHello in a record of the handshake.
+    assert_eq!((answer[0], answer[5]), (22, 2));
+    let session = usize::from(answer[43]);
+    stream.read_exact(&mut answer[44..session + 47]).unwrap();
+    assert_eq!(answer[session + 46], 0);
 }
