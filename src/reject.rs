@@ -74,7 +74,8 @@ pub enum Reject {
     ChunkLineTooLong,
     /// The data of a chunk is not followed by CRLF (RFC 9112 §7.1).
     ChunkEnd,
-    /// A trailer field breaks the syntax of fields (RFC 9112 §7.1.2).
+    /// A trailer field breaks the syntax of fields (RFC 9112 §7.1.2), or a trailer section does not end its
+    /// HTTP/2 stream (RFC 9113 §8.1).
     Trailer,
     /// A trailer field that must not be one: framing, routing, connection (RFC 9110 §6.5.1).
     ForbiddenTrailer,

@@ -1,9 +1,11 @@
 //! Messages of HTTP/2 on the wire: what is malformed resets its stream, what is refused is answered, and
 //! nothing of either reaches an endpoint.
 
+use evener::reject::Reject;
+
 use crate::support::h2::{Frame, RawClient, error, get, post};
 use crate::support::origin::ok;
-use crate::support::{Conn, Origin, Proxy};
+use crate::support::{Conn, Origin, Proxy, eventually};
 
 type Fields<'a> = Vec<(&'a str, &'a str)>;
 
@@ -112,50 +114,71 @@ fn a_refused_head_is_answered_without_a_body() {
     });
 }
 
-/// Sends a POST with a body whose length is announced or not, and then its last frame.
-fn ended_by(length: Option<&str>, body: &[u8], last: Frame) -> RawClient {
+/// Sends a POST with a body whose length is announced or not, and then its last frame, which is refused:
+/// whether it comes at once or once the endpoint has the head.
+fn refused_at_its_end(reject: Reject, length: Option<&str>, last: &Frame) {
     let origin = Origin::start(|mut conn: Conn| {
         conn.head();
-        conn.rest();
+        assert!(conn.ends_by_reset());
     });
     let proxy = Proxy::before(&[&origin], &[]);
     let mut client = RawClient::connect(proxy.address);
     let length = length.map(|length| ("content-length", length));
-    client.send_fields(1, &[post("/"), length.into_iter().collect()].concat(), false);
-    client.send(Frame::data(1, body));
-    client.send(last);
+    let fields = [post("/"), length.into_iter().collect()].concat();
+    let begun = |stream| [Frame::headers(stream, &fields), Frame::data(stream, "abc")];
+    client.send_all(begun(1).into_iter().chain([last.clone()]));
     client.expect_reset(1, error::PROTOCOL_ERROR);
+    let before = origin.heads().len();
+    client.send_all(begun(3));
+    eventually("the head has arrived", || origin.heads().len() > before);
+    client.send(Frame { stream: 3, ..last.clone() });
+    client.expect_reset(3, error::PROTOCOL_ERROR);
     client.expect_alive();
-    client
+    let count = || proxy.count(|metrics| &metrics.rejects[reject as usize]);
+    eventually(&format!("both are counted as {reject:?}"), || count() == 2);
 }
 
 #[test]
-fn a_body_of_another_length_than_it_says_is_malformed() {
-    let last = || Frame::data(1, "").end();
-    ended_by(Some("4"), b"abc", last());
-    ended_by(Some("2"), b"abc", last());
-    ended_by(Some("0"), b"abc", last());
-    ended_by(Some("4"), b"abc", Frame::headers(1, &[("a", "b")]).end());
+fn a_body_shorter_than_it_says_is_malformed() {
+    for last in [Frame::data(1, "").end(), Frame::headers(1, &[("a", "b")]).end()] {
+        refused_at_its_end(Reject::LengthMismatch, Some("4"), &last);
+    }
+}
+
+#[test]
+fn a_body_longer_than_it_says_is_malformed() {
+    let origin = Origin::named("a");
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = RawClient::connect(proxy.address);
+    for (stream, length) in [(1, "0"), (3, "2")] {
+        let fields = [post("/"), vec![("content-length", length)]].concat();
+        client.send_all([Frame::headers(stream, &fields), Frame::data(stream, "abc").end()]);
+        client.expect_reset(stream, error::PROTOCOL_ERROR);
+    }
+    client.expect_alive();
 }
 
 #[test]
 fn trailers_that_may_not_be_some_are_malformed() {
-    for (name, value) in [
-        (":path", "/"),
-        (":status", "200"),
-        ("A", "b"),
-        ("a", "b\n"),
-        ("connection", "close"),
-        ("host", "a"),
-    ] {
-        ended_by(None, b"abc", Frame::headers(1, &[(name, value)]).end());
-        ended_by(Some("3"), b"abc", Frame::headers(1, &[(name, value)]).end());
+    let rows = [
+        (":path", "/", Reject::PseudoHeader),
+        (":status", "200", Reject::PseudoHeader),
+        ("A", "b", Reject::Trailer),
+        ("a", "b\n", Reject::Trailer),
+        ("connection", "close", Reject::ForbiddenTrailer),
+        ("host", "a", Reject::ForbiddenTrailer),
+    ];
+    for (name, value, reject) in rows {
+        for length in [None, Some("3")] {
+            let last = Frame::headers(1, &[(name, value)]).end();
+            refused_at_its_end(reject, length, &last);
+        }
     }
 }
 
 #[test]
 fn a_second_head_that_does_not_end_its_stream_is_malformed() {
-    ended_by(None, b"abc", Frame::headers(1, &[("a", "b")]));
+    refused_at_its_end(Reject::Trailer, None, &Frame::headers(1, &[("a", "b")]));
 }
 
 #[test]

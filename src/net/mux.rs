@@ -490,6 +490,7 @@ impl Drop for MuxStream {
 /// What a stream's early end means for an exchange.
 pub fn kind_of_abort(abort: Abort) -> Kind {
     match abort {
+        Abort::Malformed(reject) => Kind::Rejected(reject),
         Abort::Reset(_)
         | Abort::Broke(_)
         | Abort::Dropped

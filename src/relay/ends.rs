@@ -2,7 +2,8 @@
 
 use std::future::poll_fn;
 
-use crate::net::mux::MuxStream;
+use crate::fault::Kind;
+use crate::net::mux::{MuxStream, kind_of_abort};
 use crate::net::socket::HangUp;
 use crate::net::stream::{ReadHalf, WriteHalf};
 
@@ -39,6 +40,14 @@ impl Source<'_> {
                 poll_fn(|cx| stream.poll_aborted(cx)).await;
                 HangUp::Gone
             }
+        }
+    }
+
+    /// How a peer that is gone has gone.
+    pub fn parting(&self) -> Kind {
+        match self {
+            Self::H1(_) => Kind::Reset,
+            Self::H2(stream) => stream.aborted().map_or(Kind::Reset, kind_of_abort),
         }
     }
 

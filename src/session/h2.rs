@@ -21,7 +21,7 @@ use super::request;
 use super::request_log::RequestTiming;
 use crate::buffer::Buffer;
 use crate::drain::{DrainPhase, IDLE_GRACE, SessionGuard};
-use crate::fault::{Fault, Kind};
+use crate::fault::{Fault, Kind, Stage};
 use crate::http::h1::encode::Connection as Persistence;
 use crate::http::h1::reply::Reply;
 use crate::http::h2::connection::{Connection, Role};
@@ -34,7 +34,7 @@ use crate::http::message::head::Method;
 use crate::id::RouteId;
 use crate::net::deadline::{Elapsed, Timer};
 use crate::net::limiter::ConnectionPermit;
-use crate::net::mux::{Mux, MuxEnd, MuxEvent, MuxStream};
+use crate::net::mux::{Mux, MuxEnd, MuxEvent, MuxStream, kind_of_abort};
 use crate::net::stream::Stream;
 use crate::plan::Plan;
 use crate::plan::context::WorkerContext;
@@ -210,7 +210,9 @@ impl Waits {
 async fn serve_stream(stream: MuxStream, shared: Rc<Shared>) {
     let context = shared.listener.handle.get();
     // Nothing has been done about it, and nothing has to be.
-    if stream.aborted().is_some() {
+    if let Some(abort) = stream.aborted() {
+        let fault = Fault::client(Stage::Request, kind_of_abort(abort));
+        record::refusal(&context, fault);
         return;
     }
     let Some(arrived) = stream.take_head() else { return };

@@ -33,12 +33,12 @@ impl Presence {
     pub async fn left(&self, client: Source<'_>) -> Kind {
         if self.half_closed.get().is_none() {
             match client.hung_up().await {
-                HangUp::Gone => return Kind::Reset,
+                HangUp::Gone => return client.parting(),
                 HangUp::HalfClosed => self.half_closed.set(Some(Instant::now())),
             }
         }
         client.gone_after_half_close().await;
-        Kind::Reset
+        client.parting()
     }
 
     /// Something has been passed on to the client, or can be only now.

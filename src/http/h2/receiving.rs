@@ -10,6 +10,7 @@ use super::limits::CONTINUATIONS_MAX;
 use super::section::FieldSection;
 use super::stream::{Abort, Arrived, HEADS_MAX, Receiving, Stream, declared_length, status};
 use super::trailers;
+use crate::reject::Reject;
 
 impl Connection {
     pub(super) fn data(
@@ -41,16 +42,16 @@ impl Connection {
         let stream = &mut self.streams[key.0];
         let refused = match stream.receiving {
             Receiving::Body if stream.credit.receive(payload.len()).is_err() => {
-                Some(ErrorCode::FlowControlError)
+                Some(Abort::Broke(ErrorCode::FlowControlError))
             }
             Receiving::Body => stream.count(bytes.len(), ends).err(),
-            Receiving::Head => Some(ErrorCode::ProtocolError),
-            Receiving::Ended => Some(ErrorCode::StreamClosed),
+            Receiving::Head => Some(Abort::Broke(ErrorCode::ProtocolError)),
+            Receiving::Ended => Some(Abort::Broke(ErrorCode::StreamClosed)),
             // Sent before the peer knew.
             Receiving::Reset => return self.late(),
         };
-        if let Some(code) = refused {
-            return self.break_stream(key, code);
+        if let Some(abort) = refused {
+            return self.abort_stream(key, abort);
         }
         stream.queue.push(bytes);
         stream.credit.release(payload.len() - bytes.len());
@@ -128,7 +129,7 @@ impl Connection {
     }
 
     /// The peer opens a stream.
-    fn open(&mut self, id: u32, mut arrived: Arrived) -> Result<Event, ConnectionError> {
+    fn open(&mut self, id: u32, arrived: Arrived) -> Result<Event, ConnectionError> {
         if id.is_multiple_of(2) {
             return Err(protocol("a client opens streams of odd numbers only"));
         }
@@ -146,15 +147,9 @@ impl Connection {
         let mut stream = Stream::new(id, self.limits.window_bytes, self.peer.initial_window);
         stream.expected = declared_length(&arrived.section);
         stream.receiving = if arrived.ends { Receiving::Ended } else { Receiving::Body };
-        let fits = !arrived.ends || stream.count(0, true).is_ok();
-        // Of a request without a body nothing more will come.
-        arrived.ends &= fits;
         stream.heads.push_back(arrived);
         let key = StreamKey(self.streams.insert(stream));
         self.ids.push((id, key));
-        if !fits {
-            self.break_stream(key, ErrorCode::ProtocolError)?;
-        }
         Ok(Event::Opened(key))
     }
 
@@ -164,12 +159,12 @@ impl Connection {
         let refused = match stream.receiving {
             Receiving::Head => answer(stream, arrived),
             Receiving::Body => trailers(stream, arrived),
-            Receiving::Ended => Err(ErrorCode::StreamClosed),
+            Receiving::Ended => Err(Abort::Broke(ErrorCode::StreamClosed)),
             Receiving::Reset => return self.late(),
         };
         match refused {
             Ok(()) => Ok(Event::Changed(key)),
-            Err(code) => self.break_stream(key, code),
+            Err(abort) => self.abort_stream(key, abort),
         }
     }
 
@@ -364,8 +359,13 @@ impl Connection {
         key: StreamKey,
         code: ErrorCode,
     ) -> Result<Event, ConnectionError> {
+        self.abort_stream(key, Abort::Broke(code))
+    }
+
+    fn abort_stream(&mut self, key: StreamKey, abort: Abort) -> Result<Event, ConnectionError> {
+        let code = if let Abort::Broke(code) = abort { code } else { ErrorCode::ProtocolError };
         self.budgets.spend_reset()?;
-        self.reset(key, code, Abort::Broke(code));
+        self.reset(key, code, abort);
         Ok(Event::Changed(key))
     }
 }
@@ -375,14 +375,14 @@ fn number_32(payload: &[u8]) -> u32 {
 }
 
 /// The head of an answer, or an interim one.
-fn answer(stream: &mut Stream, arrived: Arrived) -> Result<(), ErrorCode> {
+fn answer(stream: &mut Stream, arrived: Arrived) -> Result<(), Abort> {
     let status = status(&arrived.section);
     let is_interim = matches!(status, Some([b'1', _, _]));
     if is_interim && arrived.ends {
-        return Err(ErrorCode::ProtocolError);
+        return Err(Abort::Malformed(Reject::InterimEnds));
     }
     if stream.heads.len() == HEADS_MAX {
-        return Err(ErrorCode::EnhanceYourCalm);
+        return Err(Abort::Broke(ErrorCode::EnhanceYourCalm));
     }
     if !is_interim {
         // What a 304 announces it does not send (RFC 9110 §8.6).
@@ -397,13 +397,16 @@ fn answer(stream: &mut Stream, arrived: Arrived) -> Result<(), ErrorCode> {
     Ok(())
 }
 
-fn trailers(stream: &mut Stream, arrived: Arrived) -> Result<(), ErrorCode> {
+fn trailers(stream: &mut Stream, arrived: Arrived) -> Result<(), Abort> {
+    if !arrived.ends {
+        return Err(Abort::Malformed(Reject::Trailer));
+    }
     // One that was cut may have lost what matters.
-    if !arrived.ends || !arrived.is_whole {
-        return Err(ErrorCode::ProtocolError);
+    if !arrived.is_whole {
+        return Err(Abort::Malformed(Reject::TrailerTooLarge));
     }
     stream.count(0, true)?;
-    trailers::check(&arrived.section).map_err(|_| ErrorCode::ProtocolError)?;
+    trailers::check(&arrived.section).map_err(Abort::Malformed)?;
     stream.trailers = Some(Box::new(arrived.section));
     stream.receiving = Receiving::Ended;
     Ok(())

@@ -7,6 +7,7 @@ use super::flow::{Credit, Window};
 use super::queue::ByteQueue;
 use super::section::FieldSection;
 use crate::http::message::field;
+use crate::reject::Reject;
 
 /// Interim heads that may wait to be taken, and the final one: an exchange takes as many before it gives up.
 pub(super) const HEADS_MAX: usize = 18;
@@ -53,6 +54,8 @@ pub enum Abort {
     Reset(ErrorCode),
     /// We did, since the peer broke a rule.
     Broke(ErrorCode),
+    /// We did, since its message is malformed (RFC 9113 §8.1.1).
+    Malformed(Reject),
     /// We did, since it was not needed any more.
     Dropped,
     /// The peer has said that it has not looked at it (RFC 9113 §6.8).
@@ -118,11 +121,12 @@ impl Stream {
     }
 
     /// DATA of so many bytes has come. Fails if that is more than its head has said, or less.
-    pub(super) fn count(&mut self, bytes: usize, ends: bool) -> Result<(), ErrorCode> {
+    pub(super) fn count(&mut self, bytes: usize, ends: bool) -> Result<(), Abort> {
         if let Some(expected) = &mut self.expected {
-            *expected = expected.checked_sub(bytes as u64).ok_or(ErrorCode::ProtocolError)?;
+            let wrong = Abort::Malformed(Reject::LengthMismatch);
+            *expected = expected.checked_sub(bytes as u64).ok_or(wrong)?;
             if ends && *expected > 0 {
-                return Err(ErrorCode::ProtocolError);
+                return Err(wrong);
             }
         }
         Ok(())
