@@ -85,20 +85,20 @@ fn next_block() -> Vec<u8> {
 }
 
 fn decode_first(name: &str) -> Case {
-    let (block, mut section) = (first_block(), FieldSection::new());
+    let block = first_block();
     Case::new(name, move || {
-        section.clear();
-        let fit = Decoder::new(TABLE_BYTES).decode(black_box(&block), &LIMITS, &mut section);
+        let (mut decoder, mut section) = (Decoder::new(TABLE_BYTES), FieldSection::new());
+        let fit = decoder.decode(black_box(&block), &LIMITS, &mut section);
         assert_eq!((fit, section.len()), (Ok(Fit::Whole), BROWSER.len()));
     })
 }
 
 fn decode_next(name: &str) -> Case {
     let mut decoder = Decoder::new(TABLE_BYTES);
-    let (block, mut section) = (next_block(), FieldSection::new());
-    decoder.decode(&first_block(), &LIMITS, &mut section).unwrap();
+    let block = next_block();
+    decoder.decode(&first_block(), &LIMITS, &mut FieldSection::new()).unwrap();
     Case::new(name, move || {
-        section.clear();
+        let mut section = FieldSection::new();
         let fit = decoder.decode(black_box(&block), &LIMITS, &mut section);
         assert_eq!((fit, section.len()), (Ok(Fit::Whole), BROWSER.len()));
     })

@@ -4,6 +4,10 @@
 /// fields are not free.
 pub const FIELD_OVERHEAD_BYTES: usize = 32;
 
+/// The room that a section begins with: that of the request of a browser without its cookies.
+const ROOM_BYTES: usize = 512;
+const ROOM_FIELDS: usize = 20;
+
 /// What a field section may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SectionLimits {
@@ -62,6 +66,14 @@ impl FieldSection {
         self.bytes.extend_from_slice(name);
         let name_end = self.bytes.len();
         self.bytes.extend_from_slice(value);
+        self.close(name_end, false);
+    }
+
+    /// Appends a field whose name is the first `name_bytes` of `field`, and whose value is the rest.
+    #[inline]
+    pub(super) fn push_joined(&mut self, field: &[u8], name_bytes: usize) {
+        let name_end = self.bytes.len() + name_bytes;
+        self.bytes.extend_from_slice(field);
         self.close(name_end, false);
     }
 
@@ -130,12 +142,21 @@ impl FieldSection {
         })
     }
 
+    /// Makes room for a usual section, unless there is some: to grow from nothing takes longer than decoding.
+    pub(super) fn make_room(&mut self) {
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve_exact(ROOM_BYTES);
+            self.ends.reserve_exact(ROOM_FIELDS);
+        }
+    }
+
     /// Where a name and a value can be appended, which become a field once it is closed.
     pub(super) fn bytes(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
     /// Makes what follows the fields another one. Its name ends at `name_end` in [`Self::bytes`].
+    #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "sections are far shorter than 4 GiB")]
     pub(super) fn close(&mut self, name_end: usize, never_indexed: bool) {
         self.ends.push((name_end as u32, self.bytes.len() as u32));

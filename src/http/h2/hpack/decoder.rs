@@ -62,6 +62,7 @@ impl Decoder {
         limits: &SectionLimits,
         section: &mut FieldSection,
     ) -> Result<Fit, HpackError> {
+        section.make_room();
         let mut block = Block { rest: block, limits, section, fit: Fit::Whole };
         self.update_size(&mut block)?;
         while let Some((&first, rest)) = block.rest.split_first() {
@@ -97,6 +98,14 @@ impl Decoder {
     /// RFC 7541 §6.1.
     fn indexed(&self, first: u8, block: &mut Block) -> Result<(), HpackError> {
         let index = integer::decode(first, 7, &mut block.rest)?;
+        let entry = (index as usize).checked_sub(1 + static_table::FIELDS.len());
+        if let Some((field, name_bytes)) = entry.and_then(|entry| self.table.get_joined(entry)) {
+            // The usual case, in one copy.
+            if block.takes(field.len()) {
+                block.section.push_joined(field, name_bytes);
+            }
+            return Ok(());
+        }
         let (name, value) = self.find(index)?;
         if block.takes(name.len() + value.len()) {
             block.section.push(name, value);

@@ -61,6 +61,17 @@ impl Table {
         Some((entry.name.of(&self.bytes), entry.value.of(&self.bytes)))
     }
 
+    /// The entry `index` as one slice, and where its name ends: unless there is none, or it shares its name.
+    #[inline]
+    pub(super) fn get_joined(&self, index: usize) -> Option<(&[u8], usize)> {
+        let Entry { name, value } = self.entry(index)?;
+        if name.start + name.len != value.start {
+            return None;
+        }
+        let joined = Span { start: name.start, len: name.len + value.len };
+        Some((joined.of(&self.bytes), name.len as usize))
+    }
+
     /// Inserts an entry and evicts as many as it takes; if it is larger than the table, all, and it is not
     /// kept (RFC 7541 §4.4). A name of no entry is empty.
     pub(super) fn insert(&mut self, name: Name, value: &[u8]) {
@@ -215,6 +226,18 @@ mod tests {
             assert_eq!(table.get(1), None);
         }
         assert!(table.bytes.capacity() <= ROOM_BYTES_MIN);
+    }
+
+    #[test]
+    fn an_entry_is_one_slice_unless_it_shares_its_name() {
+        let mut table = Table::new(4096);
+        table.insert(Name::Bytes(b"name"), b"1");
+        table.insert(Name::Entry(0), b"2");
+        table.insert(Name::Entry(0), b"3");
+        assert_eq!(table.get_joined(0), None);
+        assert_eq!(table.get(0), Some((&b"name"[..], &b"3"[..])));
+        assert_eq!(table.get_joined(2), Some((&b"name1"[..], 4)));
+        assert_eq!(table.get_joined(3), None);
     }
 
     #[test]
