@@ -138,7 +138,8 @@ impl Fault {
     /// serves it. What is not HTTP at all does.
     pub fn blames_endpoint(&self) -> bool {
         match self.kind {
-            Kind::Rejected(reject) => self.side == Side::Upstream && reject == Reject::StatusLine,
+            Kind::Rejected(Reject::StatusLine | Reject::NotHttp2) => self.side == Side::Upstream,
+            Kind::Rejected(_) => false,
             _ => self.side == Side::Upstream,
         }
     }

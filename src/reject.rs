@@ -83,6 +83,8 @@ pub enum Reject {
     TrailerTooLarge,
     /// The status line of a response is malformed (RFC 9112 §4).
     StatusLine,
+    /// An endpoint that is to speak HTTP/2 does not (RFC 9113 §3.4).
+    NotHttp2,
     /// The status code lies outside 100–599 (RFC 9110 §15).
     StatusCode,
     /// More interim responses than `INTERIM_MAX` before the final one.
@@ -147,6 +149,7 @@ impl Reject {
         Self::ForbiddenTrailer,
         Self::TrailerTooLarge,
         Self::StatusLine,
+        Self::NotHttp2,
         Self::StatusCode,
         Self::TooManyInterim,
         Self::InterimEnds,
@@ -222,6 +225,7 @@ impl Reject {
             Self::ForbiddenTrailer => "field not allowed in a trailer",
             Self::TrailerTooLarge => "trailer section too large",
             Self::StatusLine => "malformed status line",
+            Self::NotHttp2 => "endpoint does not speak HTTP/2",
             Self::StatusCode => "status code outside 100-599",
             Self::TooManyInterim => "too many interim responses",
             Self::InterimEnds => "interim response without a final one after it",

@@ -86,6 +86,7 @@ mod upgrade;
 mod upgrade_dies;
 mod upgrade_refused;
 mod upgrade_tls;
+mod upstream_http2;
 mod upstream_protocol;
 mod upstream_tls;
 mod upstream_tls_changes;

@@ -4,6 +4,7 @@ pub mod connect;
 pub mod deadline;
 pub mod delivery;
 pub mod descriptors;
+pub mod freed;
 pub mod hand_off;
 pub mod interfaces;
 pub mod keep_alive;
@@ -12,7 +13,9 @@ pub mod listen;
 #[cfg(any(test, fuzzing))]
 pub mod memory;
 pub mod mux;
+pub mod mux_stream;
 pub mod pool;
+pub mod shared;
 pub mod socket;
 pub mod socket_file;
 pub mod splice;

@@ -1,18 +1,18 @@
 //! One HTTP/2 connection: one task reads, parses and writes for all of its streams.
 //!
 //! [`Mux::poll`] is that task's work. Streams, each in a task of its own, add to the output and take from
-//! their queues through a [`MuxStream`]; what they have added in one round of the worker's loop leaves in
+//! their queues through a [`super::mux_stream::MuxStream`]; what they have added in one round of the worker's loop leaves in
 //! one write.
 
-use std::cell::{Cell, Ref, RefCell, RefMut};
+use std::cell::{Ref, RefCell, RefMut};
 use std::collections::VecDeque;
-use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use tokio::time::Instant;
 
 use super::deadline::Activity;
+use super::freed::Freed;
 use super::stream::{ReadHalf, Stream, WriteHalf, kind_of};
 use crate::buffer::Buffer;
 use crate::fault::Kind;
@@ -20,9 +20,7 @@ use crate::http::h2::connection::{Connection, ConnectionError, Event, StreamKey}
 use crate::http::h2::error_code::ErrorCode;
 use crate::http::h2::hpack::Encoder;
 use crate::http::h2::output::OUTPUT_BYTES_MAX;
-use crate::http::h2::section::FieldSection;
-use crate::http::h2::sending::{Available, TURN_BYTES};
-use crate::http::h2::stream::{Abort, Arrived};
+use crate::http::h2::sending::TURN_BYTES;
 
 /// From how many bytes on that wait to be written nothing more is read: what is read may have to be
 /// answered.
@@ -39,27 +37,31 @@ pub struct Mux {
     pub written: Activity,
 }
 
-struct State {
-    connection: Connection,
+pub(super) struct State {
+    pub(super) connection: Connection,
     input: Buffer,
     /// Opened by the peer, and not told of yet.
     opened: VecDeque<StreamKey>,
     /// The task of each stream, by its key.
-    tasks: Vec<Option<Waker>>,
+    pub(super) tasks: Vec<Option<Waker>>,
     /// Streams that wait for room in the output or for credit of the connection, in the order in which it
     /// will be their turn.
-    waiting: VecDeque<StreamKey>,
+    pub(super) waiting: VecDeque<StreamKey>,
     /// The task of the connection.
-    driver: Option<Waker>,
+    pub(super) driver: Option<Waker>,
     /// Set once nothing more is read.
     end: Option<MuxEnd>,
+    /// Who waits for a stream to end.
+    pub(super) freed: Option<Rc<Freed>>,
+    /// How many frames have come.
+    frames: u64,
     budgets_counted: Instant,
 }
 
 /// What the task of a connection has to deal with.
 pub enum MuxEvent {
-    /// The peer has opened a stream.
-    Opened(MuxStream),
+    /// The peer has opened a stream, which is held until somebody takes it and lets go of it.
+    Opened(StreamKey),
     /// A ping of ours was answered.
     Ponged([u8; 8]),
     /// The peer opens no more streams, or takes no more.
@@ -90,6 +92,8 @@ impl Mux {
             waiting: VecDeque::new(),
             driver: None,
             end: None,
+            freed: None,
+            frames: 0,
             budgets_counted: Instant::now(),
         };
         Rc::new(Self { stream, state: RefCell::new(state), written: Activity::new() })
@@ -118,6 +122,35 @@ impl Mux {
         done
     }
 
+    /// Opens a stream, if the peer takes one more now.
+    pub(super) fn open_stream(
+        &self,
+        answers_head: bool,
+        ends: bool,
+        encode: impl FnOnce(&mut Encoder, &mut Vec<u8>),
+    ) -> Option<StreamKey> {
+        let mut state = self.state.borrow_mut();
+        let key = state.connection.open_stream(answers_head, ends, encode)?;
+        state.wake_driver();
+        Some(key)
+    }
+
+    /// Whether streams can be opened on it, now or later.
+    pub fn is_usable(&self) -> bool {
+        let state = self.state.borrow();
+        state.end.is_none() && state.connection.is_usable()
+    }
+
+    /// Has `freed` told of every stream that ends.
+    pub fn tells(&self, freed: &Rc<Freed>) {
+        self.state.borrow_mut().freed = Some(Rc::clone(freed));
+    }
+
+    /// How many frames have come so far.
+    pub fn frames(&self) -> u64 {
+        self.state.borrow().frames
+    }
+
     /// Nothing more is read or written: every stream ends.
     pub fn end(&self, end: MuxEnd) {
         self.state.borrow_mut().finish(end);
@@ -131,13 +164,12 @@ impl Mux {
     }
 
     /// Reads and writes until there is something to tell, or nothing to do.
-    pub fn poll(self: &Rc<Self>, cx: &mut Context<'_>) -> Poll<MuxEvent> {
+    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<MuxEvent> {
         self.state.borrow_mut().is_driven_by(cx.waker());
         loop {
             let mut state = self.state.borrow_mut();
             if let Some(key) = state.opened.pop_front() {
-                drop(state);
-                return Poll::Ready(MuxEvent::Opened(MuxStream::new(Rc::clone(self), key)));
+                return Poll::Ready(MuxEvent::Opened(key));
             }
             match state.read(&self.stream, cx) {
                 Poll::Ready(None) => {}
@@ -186,7 +218,7 @@ impl Mux {
         Poll::Ready(Ok(was_full))
     }
 
-    fn state(&self) -> RefMut<'_, State> {
+    pub(super) fn state(&self) -> RefMut<'_, State> {
         self.state.borrow_mut()
     }
 }
@@ -198,7 +230,7 @@ impl State {
         }
     }
 
-    fn wake_driver(&self) {
+    pub(super) fn wake_driver(&self) {
         if let Some(driver) = &self.driver
             && self.connection.output_bytes() > 0
         {
@@ -224,7 +256,10 @@ impl State {
             }
         }
         match self.connection.receive(&mut self.input) {
-            Ok(Some(event)) => Poll::Ready(self.tell(event)),
+            Ok(Some(event)) => {
+                self.frames += 1;
+                Poll::Ready(self.tell(event))
+            }
             Ok(None) => self.fill(stream, cx),
             Err(error) => {
                 self.connection.fail(error);
@@ -252,7 +287,10 @@ impl State {
             Event::Nothing => {}
             Event::Opened(key) => self.opened.push_back(key),
             Event::Changed(key) => self.wake(key),
-            Event::Credited => self.wake_all_waiting(),
+            Event::Credited => {
+                self.wake_all_waiting();
+                self.tell_all_freed();
+            }
             Event::Ponged(bytes) => return Some(MuxEvent::Ponged(bytes)),
             Event::GoAway(code) => {
                 self.wake_all();
@@ -262,13 +300,20 @@ impl State {
         None
     }
 
-    fn finish(&mut self, end: MuxEnd) {
+    pub(super) fn finish(&mut self, end: MuxEnd) {
         self.end.get_or_insert(end);
         self.connection.lose();
         if let MuxEnd::Broken(_) = end {
             self.connection.output().clear();
         }
         self.wake_all();
+        self.tell_all_freed();
+    }
+
+    fn tell_all_freed(&self) {
+        if let Some(freed) = &self.freed {
+            freed.tell_all();
+        }
     }
 
     /// Enough has been written for others to have their turn.
@@ -296,7 +341,7 @@ impl State {
     }
 
     /// This task is woken by what happens to the stream.
-    fn wait(&mut self, key: StreamKey, task: &Waker) {
+    pub(super) fn wait(&mut self, key: StreamKey, task: &Waker) {
         if self.tasks.len() <= key.index() {
             self.tasks.resize(key.index() + 1, None);
         }
@@ -304,197 +349,5 @@ impl State {
         if !known.as_ref().is_some_and(|known| known.will_wake(task)) {
             *known = Some(task.clone());
         }
-    }
-}
-
-/// One stream, for whoever does the work on it. It ends when this is dropped.
-pub struct MuxStream {
-    mux: Rc<Mux>,
-    key: StreamKey,
-    /// What the peer is told if this is dropped before all has been sent.
-    unfinished: Cell<ErrorCode>,
-}
-
-impl MuxStream {
-    fn new(mux: Rc<Mux>, key: StreamKey) -> Self {
-        Self { mux, key, unfinished: Cell::new(ErrorCode::InternalError) }
-    }
-
-    /// The connection it belongs to.
-    pub fn mux(&self) -> &Rc<Mux> {
-        &self.mux
-    }
-
-    /// Its identifier.
-    pub fn id(&self) -> u32 {
-        self.mux.connection().id(self.key)
-    }
-
-    /// The head that has come, if one has.
-    pub fn take_head(&self) -> Option<Arrived> {
-        self.mux.state().connection.take_head(self.key)
-    }
-
-    /// Waits for a head.
-    pub fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Result<Arrived, Abort>> {
-        let mut state = self.mux.state();
-        if let Some(arrived) = state.connection.take_head(self.key) {
-            return Poll::Ready(Ok(arrived));
-        }
-        if let Some(abort) = state.connection.abort_of(self.key) {
-            return Poll::Ready(Err(abort));
-        }
-        state.wait(self.key, cx.waker());
-        Poll::Pending
-    }
-
-    /// Waits for a part of the body, or its end.
-    pub fn poll_available(&self, cx: &mut Context<'_>) -> Poll<Result<bool, Abort>> {
-        let mut state = self.mux.state();
-        match state.connection.available(self.key) {
-            Available::Bytes => Poll::Ready(Ok(true)),
-            Available::End => Poll::Ready(Ok(false)),
-            Available::Cut(abort) => Poll::Ready(Err(abort)),
-            Available::Nothing => {
-                state.wait(self.key, cx.waker());
-                Poll::Pending
-            }
-        }
-    }
-
-    /// Takes bytes of the body: as many as `take` says it has taken of those it is shown.
-    pub fn take_body(&self, take: impl FnOnce(&[u8]) -> usize) -> usize {
-        let mut state = self.mux.state();
-        let count = take(state.connection.body(self.key));
-        state.connection.consume(self.key, count);
-        state.wake_driver();
-        count
-    }
-
-    /// Writes what there is of the body to another connection, once, and takes what that took.
-    pub fn poll_forward(
-        &self,
-        cx: &mut Context<'_>,
-        to: &WriteHalf<'_>,
-    ) -> Poll<io::Result<usize>> {
-        let mut state = self.mux.state();
-        let written = to.poll_write(cx, state.connection.body(self.key));
-        if let Poll::Ready(Ok(count)) = written {
-            state.connection.consume(self.key, count);
-            state.wake_driver();
-        }
-        written
-    }
-
-    /// Whether all of the body has been taken, and it was whole.
-    pub fn has_ended(&self) -> bool {
-        self.mux.connection().available(self.key) == Available::End
-    }
-
-    /// The trailers that ended the body, if there were any.
-    pub fn take_trailers(&self) -> Option<Box<FieldSection>> {
-        self.mux.state().connection.take_trailers(self.key)
-    }
-
-    /// Sends a head, or trailers; `ends` if nothing follows.
-    pub fn send_head(&self, ends: bool, encode: impl FnOnce(&mut Encoder, &mut Vec<u8>)) {
-        self.mux.act(|connection| connection.send_head(self.key, ends, encode));
-    }
-
-    /// Waits until some of `bytes` can be sent, and says how many were. If that was all, `ends` says
-    /// whether nothing follows.
-    pub fn poll_send(
-        &self,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-        ends: bool,
-    ) -> Poll<Result<usize, Abort>> {
-        let mut state = self.mux.state();
-        if let Some(abort) = state.connection.abort_of(self.key) {
-            return Poll::Ready(Err(abort));
-        }
-        let count = state.connection.send_data(self.key, bytes, ends);
-        if count > 0 || bytes.is_empty() {
-            state.wake_driver();
-            return Poll::Ready(Ok(count));
-        }
-        state.wait(self.key, cx.waker());
-        if !state.waiting.contains(&self.key) {
-            state.waiting.push_back(self.key);
-        }
-        Poll::Pending
-    }
-
-    /// Waits until the peer has given up the stream, or is gone.
-    pub fn poll_aborted(&self, cx: &mut Context<'_>) -> Poll<Abort> {
-        let mut state = self.mux.state();
-        if let Some(abort) = state.connection.abort_of(self.key) {
-            return Poll::Ready(abort);
-        }
-        state.wait(self.key, cx.waker());
-        Poll::Pending
-    }
-
-    /// Why it was cut, if it was.
-    pub fn aborted(&self) -> Option<Abort> {
-        self.mux.connection().abort_of(self.key)
-    }
-
-    /// Whether all has been sent.
-    pub fn has_sent(&self) -> bool {
-        self.mux.connection().has_sent(self.key)
-    }
-
-    /// Whether the peer has said all, whether or not it was taken.
-    pub fn has_received(&self) -> bool {
-        self.mux.connection().has_received(self.key)
-    }
-
-    /// What the peer is told if the stream ends before all has been sent.
-    pub fn set_unfinished(&self, code: ErrorCode) {
-        self.unfinished.set(code);
-    }
-
-    /// Ends the stream: the peer broke a rule.
-    pub fn reset(&self, code: ErrorCode) {
-        let mut state = self.mux.state();
-        if let Err(error) = state.connection.break_stream(self.key, code) {
-            state.connection.fail(error);
-            state.finish(MuxEnd::Failed(error));
-        }
-        state.wake_driver();
-    }
-
-    /// Whether trailers have ended the body that have not been taken.
-    pub fn has_trailers(&self) -> bool {
-        self.mux.connection().has_trailers(self.key)
-    }
-}
-
-impl Drop for MuxStream {
-    fn drop(&mut self) {
-        let code = self.unfinished.get();
-        let mut state = self.mux.state();
-        state.connection.release(self.key, code);
-        if let Some(task) = state.tasks.get_mut(self.key.index()) {
-            *task = None;
-        }
-        state.waiting.retain(|key| *key != self.key);
-        // Also if nothing is to be written: one less may make the connection idle.
-        if let Some(driver) = &state.driver {
-            driver.wake_by_ref();
-        }
-    }
-}
-
-/// What a stream's early end means for an exchange.
-pub fn kind_of_abort(abort: Abort) -> Kind {
-    match abort {
-        Abort::Malformed(reject) => Kind::Rejected(reject),
-        Abort::Reset(_)
-        | Abort::Broke(_)
-        | Abort::Dropped
-        | Abort::Unprocessed
-        | Abort::ConnectionLost => Kind::Reset,
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::shared::SharedConnections;
 use super::socket::Unasked;
 use super::stream::Stream;
 use crate::upstream::settings::Keeping;
@@ -20,10 +21,12 @@ pub enum NotPooled {
     NotQuiet,
 }
 
-/// The idle connections to one endpoint.
+/// The connections to one endpoint that can be used again.
 pub struct Pool {
     idle: Vec<Idle>,
     keeping: Keeping,
+    /// Those of HTTP/2, which are never leased: requests share them.
+    pub shared: SharedConnections,
 }
 
 /// A connection to an endpoint, leased for one exchange.
@@ -73,12 +76,19 @@ pub const QUARANTINE: Duration = Duration::from_secs(1);
 impl Pool {
     /// Empty, and keeping nothing until told to.
     pub fn new() -> Self {
-        Self { idle: Vec::new(), keeping: Keeping { idle_max: 0, idle_timeout: Duration::ZERO } }
+        let keeping = Keeping { idle_max: 0, idle_timeout: Duration::ZERO };
+        Self { idle: Vec::new(), keeping, shared: SharedConnections::default() }
     }
 
     /// Closes all there are, and keeps none any more.
     pub fn close(&mut self) {
+        self.shared.retire();
         *self = Self::new();
+    }
+
+    /// By which rules it goes.
+    pub fn keeping(&self) -> Keeping {
+        self.keeping
     }
 
     /// Goes by other rules from now on.
@@ -104,12 +114,12 @@ impl Pool {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.idle.len()
+        self.idle.len() + self.shared.idle()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.idle.is_empty()
+        self.len() == 0
     }
 
     /// Takes the connection that was kept last, if it is still of use; drops those that are not.

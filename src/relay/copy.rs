@@ -6,8 +6,9 @@ use std::io;
 
 use crate::buffer::Buffer;
 use crate::fault::Kind;
+use crate::http::h2::stream::Arrived;
 use crate::net::deadline::Activity;
-use crate::net::mux::{MuxStream, kind_of_abort};
+use crate::net::mux_stream::{MuxStream, kind_of_abort};
 use crate::net::splice::{self, Filled, Pipe};
 use crate::net::stream::{ReadHalf, WriteHalf, kind_of};
 
@@ -93,6 +94,14 @@ impl<'a> Meter<'a> {
             bytes = &bytes[count..];
         }
         Ok(())
+    }
+
+    /// Waits for a head on a stream.
+    pub async fn head(&self, from: &MuxStream) -> Result<Arrived, Broken> {
+        self.waits_for.set(End::Source);
+        let arrived = poll_fn(|cx| from.poll_head(cx)).await;
+        self.activity.touch();
+        arrived.map_err(|abort| Broken { end: End::Source, kind: kind_of_abort(abort) })
     }
 
     /// Waits until something of a stream's body is there, which is `true`, or its end.

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 
 use crate::fault::Kind;
-use crate::net::mux::{MuxStream, kind_of_abort};
+use crate::net::mux_stream::{MuxStream, kind_of_abort};
 use crate::net::socket::HangUp;
 use crate::net::stream::{ReadHalf, WriteHalf};
 

@@ -10,7 +10,7 @@ use crate::http::h1::chunked::TRAILER_BYTES_MAX;
 use crate::http::h1::framing::Framing;
 use crate::http::h2::section::FieldSection;
 use crate::http::h2::trailers;
-use crate::net::mux::MuxStream;
+use crate::net::mux_stream::MuxStream;
 use crate::net::stream::{ReadHalf, WriteHalf};
 
 /// Moves what is left of `body`: first what `buffer` holds, then what `from` brings, until its end, which
@@ -83,6 +83,23 @@ pub fn take(body: &mut Body, from: &MuxStream, out: &mut Buffer) -> usize {
         break;
     }
     out.len() - before
+}
+
+/// Moves what has come of a stream's body to `out`, as far as there is room, for another stream. Trailers are
+/// left where they are.
+pub fn take_data(body: &mut Body, from: &MuxStream, out: &mut Buffer) {
+    out.spare_mut();
+    while body.stream_framing().is_some() {
+        let taken = from.take_body(|bytes| out.append_read(bytes));
+        body.pass_of_stream(taken);
+        if from.has_ended() && !from.has_trailers() {
+            body.end_of_stream();
+        }
+        if taken == 0 {
+            break;
+        }
+    }
+    out.release();
 }
 
 /// The last chunk and the empty line after it, in bytes.

@@ -19,7 +19,7 @@ use crate::http::h2;
 use crate::http::h2::hpack::Encoder;
 use crate::http::message::head::Method;
 use crate::net::deadline::{Activity, Elapsed, Timer};
-use crate::net::mux::MuxStream;
+use crate::net::mux_stream::MuxStream;
 use crate::net::socket::Unasked;
 use crate::net::stream::{ReadHalf, Stream, WriteHalf};
 use crate::plan::context::WorkerContext;

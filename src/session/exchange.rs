@@ -1,6 +1,8 @@
 //! One request and its response: attempt after attempt until one of them answers, and what follows
 //! for both connections.
 
+use std::rc::Rc;
+
 use tokio::time::Instant;
 
 use super::attempt::{self, Freshness, OwnAnswer};
@@ -10,12 +12,16 @@ use super::record::{self, AttemptTarget};
 use super::transfer::{self, Completed, FailedAttempt, Request};
 use super::transfer_state::UploadState;
 use super::tunnel::{self, Ends};
+use super::upstream_h2::open_stream;
+use super::upstream_side::{Outgoing, UpstreamSide};
+use crate::app_protocol::AppProtocol;
 use crate::balance::tried::{ATTEMPTS_MAX, Tried};
 use crate::balance::{NoneLeft, Picked};
 use crate::fault::{Fault, Kind, Progress, Side, Stage};
 use crate::http::h1::encode::Connection;
 use crate::http::h1::reply::Reply;
 use crate::http::message::head::Version;
+use crate::http::message::hop::ClientScheme;
 use crate::http::message::redirect::Nowhere;
 use crate::net::pool::{Ending, Lease, NotPooled};
 use crate::plan::context::WorkerContext;
@@ -28,7 +34,7 @@ const RETRY_AFTER: u32 = 1;
 pub async fn run(
     client: &mut ClientConnection<'_>,
     request: &mut Request,
-    context: &WorkerContext,
+    context: &Rc<WorkerContext>,
 ) -> AfterExchange {
     client.presence = Presence::new(Some(context.plan.timeouts.half_close));
     if let (Some(request_log), Some(route)) = (request.timing.request_log(), request.route) {
@@ -50,8 +56,11 @@ pub async fn run(
             Err(none) => return answer_none(client, request, context, none, last).await,
         };
         let target = AttemptTarget { upstream, endpoint, started };
-        let any = last.is_none() && !on_trial;
-        let freshness = if any { Freshness::Any } else { Freshness::New };
+        let freshness = match last {
+            _ if on_trial => Freshness::Trial,
+            None => Freshness::Any,
+            Some(_) => Freshness::New,
+        };
         let _in_flight = context.begin(upstream, endpoint);
         context.metrics.retries.add(u64::from(last.is_some()));
         if let Some(request_log) = request.timing.request_log() {
@@ -207,31 +216,24 @@ fn discard_body(client: &mut ClientConnection<'_>, request: &mut Request) {
 async fn try_endpoint(
     client: &mut ClientConnection<'_>,
     request: &mut Request,
-    context: &WorkerContext,
+    context: &Rc<WorkerContext>,
     target: AttemptTarget,
     freshness: Freshness,
 ) -> Result<AfterExchange, FailedAttempt> {
-    let announces = context.plan.upstream(target.upstream).announces.is_some();
     let timeouts = request.route.map(|route| &context.plan.route(route).timeouts);
     let timeouts = timeouts.unwrap_or(&context.plan.upstream(target.upstream).timeouts);
-    let header = announces.then(|| client.client_info.header(client.side.connection()));
-    let waiting = &mut client.waiting();
-    let leased = attempt::lease(context, target, freshness, header, waiting).await;
-    let mut lease = leased.map_err(|fault| FailedAttempt {
-        fault,
-        progress: Progress::Unsent,
-        begun: None,
-        was_stale: false,
-    })?;
-    if let (Some(request_log), false) = (request.timing.request_log(), lease.is_reused) {
-        request_log.connected();
-    }
-    match transfer::run(client, request, context, timeouts, &mut lease).await? {
+    let mut upstream = approach(client, request, context, target, freshness).await?;
+    match transfer::run(client, request, context, timeouts, &mut upstream).await? {
         Completed::Answered { answer, upload, surplus } => {
             let now = Instant::now();
             record::success(context, target, answer.status, now);
             finish(request, context, upload, now);
-            if upload == UploadState::Done && answer.upstream_persists && !announces {
+            let is_shared = context.plan.upstream(target.upstream).announces.is_none();
+            if let UpstreamSide::H1(lease) = upstream
+                && upload == UploadState::Done
+                && answer.upstream_persists
+                && is_shared
+            {
                 give_back(context, target, lease, Rest { ending: answer.ending, surplus, now });
             }
             Ok(match (upload, answer.client_persists) {
@@ -254,7 +256,7 @@ async fn try_endpoint(
             record::success(context, target, 101, now);
             context.metrics.durations.observe(now.saturating_duration_since(request.timing.began));
             let ClientConnection { side, timer, .. } = client;
-            let (ends, client_early) = Ends::of(side, &mut lease.stream);
+            let (ends, client_early) = Ends::of(side, &mut upstream);
             let both = (client_early, early);
             let limit = timeouts.tunnel;
             let logged = (&*context.metrics, request.timing.request_log());
@@ -262,6 +264,48 @@ async fn try_endpoint(
             Ok(if ended.is_ok() { AfterExchange::Close } else { AfterExchange::Reset })
         }
     }
+}
+
+/// Leases a connection to the endpoint, or opens a stream on one, as its protocol has it.
+async fn approach(
+    client: &mut ClientConnection<'_>,
+    request: &Request,
+    context: &Rc<WorkerContext>,
+    target: AttemptTarget,
+    freshness: Freshness,
+) -> Result<UpstreamSide, FailedAttempt> {
+    let upstream = context.plan.upstream(target.upstream);
+    let failed =
+        |fault| FailedAttempt { fault, progress: Progress::Unsent, begun: None, was_stale: false };
+    let endpoint = upstream.endpoint(target.endpoint);
+    let side = match endpoint.protocol() {
+        AppProtocol::Http1 => {
+            let announces = upstream.announces.is_some();
+            let header = announces.then(|| client.client_info.header(client.side.connection()));
+            let waiting = &mut client.waiting();
+            let leased = attempt::lease(context, target, freshness, header, waiting).await;
+            UpstreamSide::H1(leased.map_err(failed)?)
+        }
+        AppProtocol::Http2 => {
+            let Request { traits, body, outgoing, .. } = request;
+            let shape = (body.has_ended(), traits.upgrade);
+            let scheme =
+                if endpoint.tls.is_some() { ClientScheme::Https } else { ClientScheme::Http };
+            let outgoing = Outgoing::translate(outgoing, shape, scheme);
+            let outgoing = outgoing.map_err(|reject| {
+                failed(Fault::client(Stage::RequestHead, Kind::Rejected(reject)))
+            })?;
+            let waiting = &mut client.waiting();
+            let opening = open_stream(context, target, freshness, outgoing.head(), waiting);
+            // Boxed: those of HTTP/1.1 would have room for it.
+            let opened = Box::pin(opening).await.map_err(failed)?;
+            UpstreamSide::H2(opened, outgoing)
+        }
+    };
+    if let (Some(request_log), false) = (request.timing.request_log(), side.is_reused()) {
+        request_log.connected();
+    }
+    Ok(side)
 }
 
 /// The answer has gone to the client, whole; what it was an answer to may not have.

@@ -29,12 +29,13 @@ use crate::http::h2::error_code::ErrorCode;
 use crate::http::h2::flow::WINDOW_BYTES;
 use crate::http::h2::limits::ConnectionLimits;
 use crate::http::h2::request::{self as h2_request, is_malformed};
-use crate::http::h2::section::{FIELD_OVERHEAD_BYTES, SectionLimits};
+use crate::http::h2::section::SectionLimits;
 use crate::http::message::head::Method;
 use crate::id::RouteId;
 use crate::net::deadline::{Elapsed, Timer};
 use crate::net::limiter::ConnectionPermit;
-use crate::net::mux::{Mux, MuxEnd, MuxEvent, MuxStream, kind_of_abort};
+use crate::net::mux::{Mux, MuxEnd, MuxEvent};
+use crate::net::mux_stream::{MuxStream, kind_of_abort};
 use crate::net::stream::Stream;
 use crate::plan::Plan;
 use crate::plan::context::WorkerContext;
@@ -84,7 +85,8 @@ pub async fn serve(accepted: Accepted, client_info: ClientInfo, early: Buffer) {
         let working = poll_fn(|cx| session.poll(cx));
         let event = timer.until(|| waits.deadline(&session), pin!(working)).await;
         match event {
-            Ok(Event::Mux(MuxEvent::Opened(stream))) => {
+            Ok(Event::Mux(MuxEvent::Opened(key))) => {
+                let stream = MuxStream::accepted(&shared.mux, key);
                 spawn_local(serve_stream(stream, Rc::clone(&shared)));
             }
             Ok(Event::Mux(MuxEvent::Ponged(LEAVING))) => session.leave(),
@@ -106,12 +108,10 @@ pub async fn serve(accepted: Accepted, client_info: ClientInfo, early: Buffer) {
 
 /// What a connection may cost, as the plan has it.
 fn limits(plan: &Plan) -> ConnectionLimits {
-    let heads = &plan.limits;
-    let bytes_max = heads.head_bytes_max + heads.fields_max * FIELD_OVERHEAD_BYTES;
     ConnectionLimits {
         streams_max: plan.http2.map_or(0, |http2| http2.streams_max),
         window_bytes: WINDOW_BYTES,
-        section: SectionLimits { bytes_max, fields_max: heads.fields_max },
+        section: SectionLimits::of_heads(&plan.limits),
     }
 }
 

@@ -1,6 +1,7 @@
 //! One client connection from its acceptance to its end.
 
 pub mod accepted;
+pub mod answer;
 pub mod attempt;
 pub mod client;
 pub mod client_info;
@@ -23,6 +24,8 @@ pub mod tls;
 pub mod transfer;
 pub mod transfer_state;
 pub mod tunnel;
+pub mod upstream_h2;
+pub mod upstream_side;
 
 use std::rc::Rc;
 

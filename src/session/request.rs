@@ -23,7 +23,7 @@ use crate::http::message::redirect::{self, Nowhere};
 use crate::http::message::{forwarded, forwarded_for};
 use crate::id::RouteId;
 use crate::net::listen::Peer;
-use crate::net::mux::MuxStream;
+use crate::net::mux_stream::MuxStream;
 use crate::net::tls::client_certificate::ClientCertificate;
 use crate::plan::context::WorkerContext;
 use crate::plan::{Plan, Route};
@@ -70,7 +70,7 @@ pub(super) fn prepare(
             return Err((fault(Stage::Request, reject), route, timing));
         }
     };
-    Ok(Request { traits, route, body, outgoing, location, timing })
+    Ok(Request { traits, route, body, chunks, outgoing, location, timing })
 }
 
 /// The same of a request that came on a stream, whose head is `arrived`.
@@ -94,7 +94,7 @@ pub(super) fn prepare_stream(
     } else {
         Err(Reject::HeadTooLarge)
     };
-    let ReadHead { traits, route, framing, mut outgoing, location, chunks: _ } = match read {
+    let ReadHead { traits, route, framing, chunks, mut outgoing, location } = match read {
         Ok(read) => read,
         Err(reject) => return Err((fault(Stage::RequestHead, reject), None, timing)),
     };
@@ -103,7 +103,7 @@ pub(super) fn prepare_stream(
     if let Some(request_log) = timing.request_log() {
         request_log.took(cost + taken as u64);
     }
-    Ok(Request { traits, route, body, outgoing, location, timing })
+    Ok(Request { traits, route, body, chunks, outgoing, location, timing })
 }
 
 /// Appends what has come of the body, as far as there is room, and says how many bytes that is.

@@ -3,29 +3,33 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 
-use super::attempt::{self, Answer, AnswerRules, Finality, HeadOut, RequestTraits};
+use super::answer::{self, Answer, AnswerRules, Finality, HeadIn, HeadOut};
+use super::attempt::{self, RequestTraits};
 use super::client::{AfterExchange, ClientConnection};
 use super::directions::Directions;
 use super::record;
 use super::request_log::{RequestLog, RequestTiming, TrafficGuard};
 use super::transfer_state::{DownloadState, Interruption, UploadState};
+use super::upstream_side::{UpstreamSide, verdict};
+use crate::app_protocol::AppProtocol;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Side, Stage};
+use crate::http::h1::chunked::Emit;
 use crate::http::h1::scan::Scan;
+use crate::http::h2::stream::Arrived;
 use crate::http::message::head::Version;
 use crate::id::RouteId;
 use crate::net::deadline::{Activity, Timer};
 use crate::net::delivery::CloseKind;
-use crate::net::mux::MuxStream;
+use crate::net::mux_stream::MuxStream;
 use crate::net::pool::Lease;
-use crate::net::stream::ReadHalf;
 use crate::plan::context::WorkerContext;
 use crate::reject::Reject;
 use crate::relay::body::Body;
 use crate::relay::copy::{Broken, End, Meter};
 use crate::relay::ends::{Sink, Source};
 use crate::relay::head::read_head;
-use crate::relay::message::relay;
+use crate::relay::message::{self, relay};
 use crate::termination::ExchangePhase;
 use crate::tls_fault::TlsFault;
 use crate::upstream::settings::UpstreamTimeouts;
@@ -41,6 +45,8 @@ pub struct Request {
     pub route: Option<RouteId>,
     /// What of its body is not in `outgoing`.
     pub body: Body,
+    /// How its chunks go on to HTTP/1.1, if it has any.
+    pub chunks: Emit,
     /// The head as it goes to the endpoint, and the first bytes of the body: kept until an answer
     /// comes, so that another endpoint can be sent the same.
     pub outgoing: Buffer,
@@ -86,19 +92,20 @@ pub async fn run(
     request: &mut Request,
     context: &WorkerContext,
     timeouts: &UpstreamTimeouts,
-    lease: &mut Lease,
+    upstream: &mut UpstreamSide,
 ) -> Result<Completed, FailedAttempt> {
     let ClientConnection { side, timer, presence, .. } = client;
-    let Request { traits, body, outgoing, route, timing, .. } = request;
+    let Request { traits, body, outgoing, route, timing, chunks, .. } = request;
     let request_log = timing.request_log();
     let kept = body.passed();
     let activity = Activity::new();
     let (up, down) = (Meter::new(&activity), Meter::new(&activity));
     let mut none = Buffer::new();
     let (client_read, client_write, input) = side.parts(&mut none);
-    let (upstream_read, mut upstream_write) = lease.stream.split();
+    body.set_emit(if upstream.protocol() == AppProtocol::Http1 { *chunks } else { Emit::Frames });
+    let (upstream_read, upstream_write, opening) = upstream.parts(outgoing);
     let phase = if body.has_ended() { ExchangePhase::ResponseHead } else { ExchangePhase::Request };
-    let known = outgoing.len() as u64;
+    let known = opening.bytes() as u64;
     let traffic = TrafficGuard::begin((&context.metrics, request_log), phase, known, (&up, &down));
     let held_back_at = (traits.expects && kept == 0).then_some(known);
     let moved = (&activity, &up, &down);
@@ -121,9 +128,8 @@ pub async fn run(
     let ended = {
         let left = pin!(presence.left(client_read));
         let upload = pin!(async {
-            up.write(&mut upstream_write, outgoing.filled()).await?;
-            outgoing.settle();
-            relay(body, input, client_read, Sink::H1(upstream_write), &up).await
+            opening.send(&up).await?;
+            relay(body, input, client_read, upstream_write, &up).await
         });
         let client_side = pin!(both.client_side(upload, left));
         transfer.run(client_side, *traits).await
@@ -131,23 +137,55 @@ pub async fn run(
     drop(traffic);
     let (heard, upload, begun) = (transfer.heard, both.upload(), transfer.begun);
     count_broken_off(context, upload);
-    if upload != UploadState::Done {
-        // However its connection is closed now, the request must not look whole.
-        lease.stream.set_reset_on_close(true);
-    }
-    let carried = lease.carried;
-    lease.carried = lease.stream.carried_after(carried, up.bytes());
-    let fault = match ended {
-        Ok(completed) => return Ok(completed),
-        Err(fault) => fault,
-    };
     let is_underway = heard || body.passed() > kept;
-    // What TLS has sent of a block counts, though none of its bytes is known to be taken yet.
-    let is_unsent = up.bytes() == 0 && lease.carried == carried;
-    let sent = if is_unsent { Progress::Unsent } else { Progress::Unanswered };
-    let progress = if is_underway { Progress::Underway } else { sent };
-    let attempt = FailedAttempt { fault, progress, begun, was_stale: false };
-    Err(attempt.investigated(lease, carried, upload, traits.method.is_idempotent(), timer).await)
+    let sent = Sent { bytes: up.bytes(), upload, is_underway };
+    conclude(ended, upstream, sent, begun, (traits.method.is_idempotent(), timer)).await
+}
+
+/// What had been sent of a request when its transfer ended.
+#[derive(Clone, Copy)]
+struct Sent {
+    bytes: u64,
+    upload: UploadState,
+    /// Whether more than what is kept was, or part of an answer has come.
+    is_underway: bool,
+}
+
+/// What a transfer has come to, and what that means for another attempt.
+async fn conclude(
+    ended: Result<Completed, Fault>,
+    upstream: &mut UpstreamSide,
+    Sent { bytes, upload, is_underway }: Sent,
+    begun: Option<AfterExchange>,
+    (is_idempotent, timer): (bool, &mut Timer),
+) -> Result<Completed, FailedAttempt> {
+    let failed = |fault, sent, was_stale| {
+        let progress = if is_underway { Progress::Underway } else { sent };
+        FailedAttempt { fault, progress, begun, was_stale: was_stale && !is_underway }
+    };
+    match upstream {
+        UpstreamSide::H1(lease) => {
+            let before = lease.carried;
+            lease.carried = lease.stream.carried_after(before, bytes);
+            if upload != UploadState::Done {
+                // However its connection is closed now, the request must not look whole.
+                lease.stream.set_reset_on_close(true);
+            }
+            let fault = match ended {
+                Ok(completed) => return Ok(completed),
+                Err(fault) => fault,
+            };
+            // What TLS has sent of a block counts, though none of its bytes is known to be taken yet.
+            let is_unsent = bytes == 0 && lease.carried == before;
+            let sent = if is_unsent { Progress::Unsent } else { Progress::Unanswered };
+            let attempt = failed(fault, sent, false);
+            Err(attempt.investigated(lease, before, upload, is_idempotent, timer).await)
+        }
+        UpstreamSide::H2(opened, _) => ended.map_err(|fault| {
+            let (sent, was_stale) = verdict(opened, fault);
+            failed(fault, sent, was_stale)
+        }),
+    }
 }
 
 impl FailedAttempt {
@@ -206,7 +244,7 @@ struct Transfer<'a> {
     route: Option<RouteId>,
     timer: &'a mut Timer,
     client_write: Sink<'a>,
-    upstream_read: ReadHalf<'a>,
+    upstream_read: Source<'a>,
     /// What has come from the endpoint and not been used.
     received: Buffer,
     /// The head that is to go to the client, if that is on a stream.
@@ -227,7 +265,7 @@ impl Transfer<'_> {
     ) -> Result<Completed, Fault> {
         let mut interim = 0;
         loop {
-            let length = self.head(client_side.as_mut()).await?;
+            let came = self.head(client_side.as_mut()).await?;
             let is_sent = self.both.upload() == UploadState::Done;
             // An answer that comes while the request is still being sent may mean that the client
             // never sends the rest of it.
@@ -237,11 +275,15 @@ impl Transfer<'_> {
             let rules = AnswerRules::of(self.context);
             self.out.clear();
             self.block.clear();
-            let head = match self.client_write {
+            let out = match self.client_write {
                 Sink::H1(_) => HeadOut::H1(&mut self.out),
                 Sink::H2(_) => HeadOut::H2(&mut self.block),
             };
-            let read = attempt::read_answer(&mut self.received, length, traits, &rules, head);
+            let head = match &came {
+                Heard::Bytes(length) => HeadIn::H1(&mut self.received, *length),
+                Heard::Section(arrived) => HeadIn::H2(arrived),
+            };
+            let read = answer::read_answer(head, traits, &rules, out);
             let mut answer = read.map_err(bad_answer)?;
             // An endpoint that answers a request it has not read may take its body for the next.
             answer.upstream_persists &= is_sent;
@@ -284,28 +326,33 @@ impl Transfer<'_> {
     async fn head(
         &mut self,
         client_side: Pin<&mut impl Future<Output = Interruption>>,
-    ) -> Result<usize, Fault> {
-        let length = {
+    ) -> Result<Heard, Fault> {
+        let heard = {
             let Self { both, context, request_log, timer, upstream_read: from, received, .. } =
                 self;
             // A head that drips keeps nothing going: only the request's bytes put the deadline off.
             let dripping = Activity::new();
             let meter = Meter::new(&dripping);
             let reading = pin!(async {
+                let mut from = match from {
+                    Source::H1(from) => *from,
+                    Source::H2(from) => return hear(from, &meter, *request_log).await,
+                };
                 if let (Some(request_log), true) = (*request_log, received.is_empty()) {
-                    if meter.read(from, received).await? == 0 {
+                    if meter.read(&mut from, received).await? == 0 {
                         return Err(Broken { end: End::Source, kind: Kind::Closed });
                     }
                     request_log.heard();
                 }
                 let read =
-                    read_head(from, received, Scan::response(), &context.plan.limits, &meter);
-                read.await.map_err(|kind| Broken { end: End::Source, kind })
+                    read_head(&mut from, received, Scan::response(), &context.plan.limits, &meter);
+                let read = read.await.map_err(|kind| Broken { end: End::Source, kind });
+                read.map(Heard::Bytes)
             });
             both.drive(timer, client_side, DownloadState::Head, reading).await
         };
-        self.heard |= !self.received.is_empty();
-        length
+        self.heard |= !self.received.is_empty() || matches!(heard, Ok(Heard::Section(_)));
+        heard
     }
 
     async fn pass_on_interim(
@@ -343,11 +390,19 @@ impl Transfer<'_> {
         // A body that breaks the rules in its first bytes can still be answered with a 502.
         let body = &mut answer.body;
         let is_unframed = body.is_unframed();
-        let room = self.out.spare_mut().len();
-        let ready = body.admit(&mut self.received, room).map_err(bad_answer)?;
-        let ready = body.data_of(ready);
-        self.out.append(&self.received.filled()[..ready]);
-        body.pass(&mut self.received, ready);
+        match (self.upstream_read, self.client_write) {
+            (Source::H1(_), _) => {
+                let room = self.out.spare_mut().len();
+                let ready = body.admit(&mut self.received, room).map_err(bad_answer)?;
+                let ready = body.data_of(ready);
+                self.out.append(&self.received.filled()[..ready]);
+                body.pass(&mut self.received, ready);
+            }
+            (Source::H2(from), Sink::H1(_)) => {
+                message::take(body, from, &mut self.out);
+            }
+            (Source::H2(from), Sink::H2(_)) => message::take_data(body, from, &mut self.out),
+        }
         let cut = answer.ends_with_connection;
         self.begun = Some(if cut { AfterExchange::Reset } else { AfterExchange::Linger });
         self.answered(answer.status);
@@ -388,9 +443,7 @@ impl Transfer<'_> {
             }
             out.clear();
             match body {
-                Some(body) => {
-                    relay(body, received, Source::H1(*upstream_read), *client_write, down).await
-                }
+                Some(body) => relay(body, received, *upstream_read, *client_write, down).await,
                 None => Ok(()),
             }
         });
@@ -416,6 +469,27 @@ async fn send_on_stream(
         return Ok(());
     }
     down.send(stream, out.filled(), ends).await
+}
+
+/// The head of an answer, as it came.
+enum Heard {
+    /// So many bytes at the front of what was received.
+    Bytes(usize),
+    /// A field section.
+    Section(Arrived),
+}
+
+/// Waits for the head of an answer on a stream.
+async fn hear(
+    from: &MuxStream,
+    meter: &Meter<'_>,
+    request_log: Option<&RequestLog>,
+) -> Result<Heard, Broken> {
+    let arrived = meter.head(from).await?;
+    if let Some(request_log) = request_log {
+        request_log.heard();
+    }
+    Ok(Heard::Section(arrived))
 }
 
 fn bad_answer(reject: Reject) -> Fault {

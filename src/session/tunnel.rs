@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::client::ClientSide;
 use super::request_log::{RequestLog, TrafficGuard};
+use super::upstream_side::UpstreamSide;
 use crate::buffer::Buffer;
 use crate::fault::{Kind, Side};
 use crate::metrics::Metrics;
@@ -31,14 +32,14 @@ impl<'a> Ends<'a> {
         Self { client: halves(client), upstream: halves(upstream) }
     }
 
-    /// Between a client and a connection to an endpoint; what has come from the client already, too.
-    pub fn of(client: &'a mut ClientSide<'_>, upstream: &'a mut Stream) -> (Self, Buffer) {
-        upstream.keep_alive();
+    /// Between a client and an endpoint; what has come from the client already, too.
+    pub fn of(client: &'a mut ClientSide<'_>, upstream: &'a mut UpstreamSide) -> (Self, Buffer) {
+        upstream.connection().keep_alive();
         let early = match client {
             ClientSide::H1 { input, .. } => std::mem::take(&mut **input),
             ClientSide::H2(_) => Buffer::new(),
         };
-        (Self { client: client.split(), upstream: halves(upstream) }, early)
+        (Self { client: client.split(), upstream: upstream.split() }, early)
     }
 
     /// How the end of either connection looks, however it comes about.

@@ -1,5 +1,7 @@
 //! A field section as HPACK yields it: fields in order, in one block of memory.
 
+use crate::http::h1::scan::Limits;
+
 /// What each field costs besides its bytes: the overhead that RFC 7541 §4.1 assumes, so that many empty
 /// fields are not free.
 pub const FIELD_OVERHEAD_BYTES: usize = 32;
@@ -16,6 +18,18 @@ pub struct SectionLimits {
     pub bytes_max: usize,
     /// The number of fields, pseudo-header fields included.
     pub fields_max: usize,
+}
+
+/// Pseudo-header fields that a request may have.
+const PSEUDO_HEADERS_MAX: usize = 5;
+
+impl SectionLimits {
+    /// Those of a head in HTTP/1.1. What HTTP/2 counts for each field besides its bytes comes on top: what
+    /// a head may hold does not depend on the protocol that brought it.
+    pub fn of_heads(limits: &Limits) -> Self {
+        let bytes_max = limits.head_bytes_max + limits.fields_max * FIELD_OVERHEAD_BYTES;
+        Self { bytes_max, fields_max: limits.fields_max + PSEUDO_HEADERS_MAX }
+    }
 }
 
 /// The fields of one section, names and values as they were decoded: neither has been checked.

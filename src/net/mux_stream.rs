@@ -1,0 +1,217 @@
+//! One stream of an HTTP/2 connection, for whoever does the work on it.
+
+use std::cell::Cell;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use super::mux::{Mux, MuxEnd};
+use super::stream::WriteHalf;
+use crate::fault::Kind;
+use crate::http::h2::connection::StreamKey;
+use crate::http::h2::error_code::ErrorCode;
+use crate::http::h2::hpack::Encoder;
+use crate::http::h2::section::FieldSection;
+use crate::http::h2::sending::Available;
+use crate::http::h2::stream::{Abort, Arrived};
+
+/// One stream, for whoever does the work on it. It ends when this is dropped.
+pub struct MuxStream {
+    mux: Rc<Mux>,
+    key: StreamKey,
+    /// What the peer is told if this is dropped before all has been sent.
+    unfinished: Cell<ErrorCode>,
+}
+
+impl MuxStream {
+    /// One that the peer has opened.
+    pub fn accepted(mux: &Rc<Mux>, key: StreamKey) -> Self {
+        Self { mux: Rc::clone(mux), key, unfinished: Cell::new(ErrorCode::InternalError) }
+    }
+
+    /// One that was opened from here.
+    pub fn opened(mux: &Rc<Mux>, key: StreamKey) -> Self {
+        Self { mux: Rc::clone(mux), key, unfinished: Cell::new(ErrorCode::Cancel) }
+    }
+
+    /// The connection it belongs to.
+    pub fn mux(&self) -> &Rc<Mux> {
+        &self.mux
+    }
+
+    /// Its identifier.
+    pub fn id(&self) -> u32 {
+        self.mux.connection().id(self.key)
+    }
+
+    /// The head that has come, if one has.
+    pub fn take_head(&self) -> Option<Arrived> {
+        self.mux.state().connection.take_head(self.key)
+    }
+
+    /// Waits for a head.
+    pub fn poll_head(&self, cx: &mut Context<'_>) -> Poll<Result<Arrived, Abort>> {
+        let mut state = self.mux.state();
+        if let Some(arrived) = state.connection.take_head(self.key) {
+            return Poll::Ready(Ok(arrived));
+        }
+        if let Some(abort) = state.connection.abort_of(self.key) {
+            return Poll::Ready(Err(abort));
+        }
+        state.wait(self.key, cx.waker());
+        Poll::Pending
+    }
+
+    /// Waits for a part of the body, or its end.
+    pub fn poll_available(&self, cx: &mut Context<'_>) -> Poll<Result<bool, Abort>> {
+        let mut state = self.mux.state();
+        match state.connection.available(self.key) {
+            Available::Bytes => Poll::Ready(Ok(true)),
+            Available::End => Poll::Ready(Ok(false)),
+            Available::Cut(abort) => Poll::Ready(Err(abort)),
+            Available::Nothing => {
+                state.wait(self.key, cx.waker());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Takes bytes of the body: as many as `take` says it has taken of those it is shown.
+    pub fn take_body(&self, take: impl FnOnce(&[u8]) -> usize) -> usize {
+        let mut state = self.mux.state();
+        let count = take(state.connection.body(self.key));
+        state.connection.consume(self.key, count);
+        state.wake_driver();
+        count
+    }
+
+    /// Writes what there is of the body to another connection, once, and takes what that took.
+    pub fn poll_forward(
+        &self,
+        cx: &mut Context<'_>,
+        to: &WriteHalf<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut state = self.mux.state();
+        let written = to.poll_write(cx, state.connection.body(self.key));
+        if let Poll::Ready(Ok(count)) = written {
+            state.connection.consume(self.key, count);
+            state.wake_driver();
+        }
+        written
+    }
+
+    /// Whether all of the body has been taken, and it was whole.
+    pub fn has_ended(&self) -> bool {
+        self.mux.connection().available(self.key) == Available::End
+    }
+
+    /// The trailers that ended the body, if there were any.
+    pub fn take_trailers(&self) -> Option<Box<FieldSection>> {
+        self.mux.state().connection.take_trailers(self.key)
+    }
+
+    /// Sends a head, or trailers; `ends` if nothing follows.
+    pub fn send_head(&self, ends: bool, encode: impl FnOnce(&mut Encoder, &mut Vec<u8>)) {
+        self.mux.act(|connection| connection.send_head(self.key, ends, encode));
+    }
+
+    /// Waits until some of `bytes` can be sent, and says how many were. If that was all, `ends` says
+    /// whether nothing follows.
+    pub fn poll_send(
+        &self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        ends: bool,
+    ) -> Poll<Result<usize, Abort>> {
+        let mut state = self.mux.state();
+        if let Some(abort) = state.connection.abort_of(self.key) {
+            return Poll::Ready(Err(abort));
+        }
+        let count = state.connection.send_data(self.key, bytes, ends);
+        if count > 0 || bytes.is_empty() {
+            state.wake_driver();
+            return Poll::Ready(Ok(count));
+        }
+        state.wait(self.key, cx.waker());
+        if !state.waiting.contains(&self.key) {
+            state.waiting.push_back(self.key);
+        }
+        Poll::Pending
+    }
+
+    /// Waits until the peer has given up the stream, or is gone.
+    pub fn poll_aborted(&self, cx: &mut Context<'_>) -> Poll<Abort> {
+        let mut state = self.mux.state();
+        if let Some(abort) = state.connection.abort_of(self.key) {
+            return Poll::Ready(abort);
+        }
+        state.wait(self.key, cx.waker());
+        Poll::Pending
+    }
+
+    /// Why it was cut, if it was.
+    pub fn aborted(&self) -> Option<Abort> {
+        self.mux.connection().abort_of(self.key)
+    }
+
+    /// Whether all has been sent.
+    pub fn has_sent(&self) -> bool {
+        self.mux.connection().has_sent(self.key)
+    }
+
+    /// Whether the peer has said all, whether or not it was taken.
+    pub fn has_received(&self) -> bool {
+        self.mux.connection().has_received(self.key)
+    }
+
+    /// What the peer is told if the stream ends before all has been sent.
+    pub fn set_unfinished(&self, code: ErrorCode) {
+        self.unfinished.set(code);
+    }
+
+    /// Ends the stream: the peer broke a rule.
+    pub fn reset(&self, code: ErrorCode) {
+        let mut state = self.mux.state();
+        if let Err(error) = state.connection.break_stream(self.key, code) {
+            state.connection.fail(error);
+            state.finish(MuxEnd::Failed(error));
+        }
+        state.wake_driver();
+    }
+
+    /// Whether trailers have ended the body that have not been taken.
+    pub fn has_trailers(&self) -> bool {
+        self.mux.connection().has_trailers(self.key)
+    }
+}
+
+impl Drop for MuxStream {
+    fn drop(&mut self) {
+        let code = self.unfinished.get();
+        let mut state = self.mux.state();
+        state.connection.release(self.key, code);
+        if let Some(task) = state.tasks.get_mut(self.key.index()) {
+            *task = None;
+        }
+        state.waiting.retain(|key| *key != self.key);
+        if let Some(freed) = &state.freed {
+            freed.tell();
+        }
+        // Also if nothing is to be written: one less may make the connection idle.
+        if let Some(driver) = &state.driver {
+            driver.wake_by_ref();
+        }
+    }
+}
+
+/// What a stream's early end means for an exchange.
+pub fn kind_of_abort(abort: Abort) -> Kind {
+    match abort {
+        Abort::Malformed(reject) => Kind::Rejected(reject),
+        Abort::Reset(_)
+        | Abort::Broke(_)
+        | Abort::Dropped
+        | Abort::Unprocessed
+        | Abort::ConnectionLost => Kind::Reset,
+    }
+}

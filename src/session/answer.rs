@@ -1,0 +1,305 @@
+//! The head of an answer: what it means, and how it is written again for the client.
+
+use std::cell::Cell;
+
+use super::attempt::RequestTraits;
+use crate::buffer::Buffer;
+use crate::http::h1::chunked::Emit;
+use crate::http::h1::encode::{self, Connection};
+use crate::http::h1::framing::{self, Framing};
+use crate::http::h1::parse;
+use crate::http::h1::persistence::{self, Options};
+use crate::http::h1::scan::Limits;
+use crate::http::h2;
+use crate::http::h2::hpack::Encoder;
+use crate::http::h2::stream::Arrived;
+use crate::http::message::date::HttpDate;
+use crate::http::message::edits::{EditName, Edits, Value};
+use crate::http::message::field::Name;
+use crate::http::message::head::{Method, ResponseHead, Storage, Version};
+use crate::http::message::via::Via;
+use crate::net::pool::Ending;
+use crate::plan::context::WorkerContext;
+use crate::reject::Reject;
+use crate::relay::body::Body;
+
+/// What kind of answer it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finality {
+    /// Another one follows (1xx).
+    Interim,
+    /// The answer.
+    Final,
+    /// The last one in HTTP: a tunnel follows (101).
+    Upgrade,
+}
+
+/// The head of a response, understood.
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// What follows it.
+    pub finality: Finality,
+    /// Its body.
+    pub body: Body,
+    /// Whether the endpoint's connection may be used again after it.
+    pub upstream_persists: bool,
+    /// How sure it is that nothing follows it there.
+    pub ending: Ending,
+    /// Whether the client's connection may.
+    pub client_persists: bool,
+    /// Whether the client can only tell the end of the body by that of its connection.
+    pub ends_with_connection: bool,
+}
+
+/// What the head of a response is held to, and what is added to it.
+#[derive(Clone, Copy)]
+pub struct AnswerRules<'a> {
+    /// What it may cost.
+    pub limits: &'a Limits,
+    /// What Date says of one that has none (RFC 9110 §6.6.1).
+    pub date: &'a Cell<HttpDate>,
+    /// What is added to Via.
+    pub via: Option<&'a Via>,
+}
+
+impl<'a> AnswerRules<'a> {
+    /// Those in force.
+    pub fn of(context: &'a WorkerContext) -> Self {
+        Self { limits: &context.plan.limits, date: context.date(), via: context.plan.via.as_ref() }
+    }
+}
+
+/// Where the head of an answer is written again, as the client's protocol has it.
+pub enum HeadOut<'a> {
+    /// As bytes of HTTP/1.1.
+    H1(&'a mut Buffer),
+    /// As a header block.
+    H2(&'a mut Vec<u8>),
+}
+
+/// The head of an answer as it came.
+pub enum HeadIn<'a> {
+    /// So many bytes at the front of a buffer; they are consumed.
+    H1(&'a mut Buffer, usize),
+    /// A field section.
+    H2(&'a Arrived),
+}
+
+/// Reads the head of an answer, and writes it again to `out`.
+pub fn read_answer(
+    head: HeadIn<'_>,
+    traits: RequestTraits,
+    rules: &AnswerRules<'_>,
+    out: HeadOut<'_>,
+) -> Result<Answer, Reject> {
+    let mut storage = Storage::new();
+    match head {
+        HeadIn::H1(input, length) => {
+            let head = parse::response(&input.filled()[..length], rules.limits, &mut storage)?;
+            let framing = framing::response(&head, traits.method)?;
+            let answer = pass_on(&head, framing, traits, rules, out)?;
+            input.consume(length);
+            Ok(answer)
+        }
+        HeadIn::H2(arrived) if !arrived.is_whole => Err(Reject::HeadTooLarge),
+        HeadIn::H2(arrived) => {
+            let (section, fields_max) = (&arrived.section, rules.limits.fields_max);
+            let head = h2::response::read(section, fields_max, traits.upgrade, &mut storage)?;
+            let framing = h2::response::framing(&head, traits.method, arrived.ends)?;
+            pass_on(&head, framing, traits, rules, out)
+        }
+    }
+}
+
+/// Decides what a head means, and writes it again to `out`.
+fn pass_on(
+    head: &ResponseHead<'_, '_>,
+    framing: Framing,
+    traits: RequestTraits,
+    rules: &AnswerRules<'_>,
+    out: HeadOut<'_>,
+) -> Result<Answer, Reject> {
+    let options = Options::of(&head.fields);
+    let agreed = || {
+        head.protocol.is_some() || persistence::names_protocol(&head.fields, options, head.version)
+    };
+    let finality = match head.status {
+        101 if traits.upgrade && agreed() => Finality::Upgrade,
+        101 => return Err(Reject::UnaskedUpgrade),
+        _ if head.is_interim() => Finality::Interim,
+        _ => Finality::Final,
+    };
+    let old_client = traits.version == Version::Http10;
+    let emit = match (traits.version, options.names_fields()) {
+        (Version::Http10, _) | (Version::Http2, true) => Emit::Data,
+        (Version::Http11, true) => Emit::BareChunks,
+        (Version::Http11, false) => Emit::Chunks,
+        (Version::Http2, false) => Emit::Frames,
+    };
+    let client_framing =
+        if framing == Framing::Chunked && old_client { Framing::UntilClose } else { framing };
+    let ends_with_connection =
+        client_framing == Framing::UntilClose && traits.version != Version::Http2;
+    let client_persists = traits.persists && !ends_with_connection;
+    let connection = match finality {
+        Finality::Upgrade => Connection::Upgrade,
+        Finality::Final if !client_persists => Connection::Close,
+        Finality::Final if old_client => Connection::KeepAlive,
+        Finality::Interim | Finality::Final => Connection::Implied,
+    };
+    // Before the edits, which borrow it.
+    let date;
+    let mut edits = Edits::new();
+    if finality == Finality::Final && lacks_date(head, options) {
+        date = rules.date.get();
+        edits.set(EditName::DATE, Value::checked(&date));
+    }
+    if let Some(via) = rules.via.filter(|_| finality != Finality::Interim) {
+        via.edit_response(&mut edits, head);
+    }
+    match out {
+        HeadOut::H1(out) => {
+            encode::response(head, options, &edits, client_framing, connection, out)?;
+        }
+        HeadOut::H2(block) => {
+            let encoder = &mut Encoder::continued();
+            h2::encode::response(head, options, &edits, encoder, block);
+        }
+    }
+    let body = match head.version {
+        Version::Http2 => Body::of_stream(client_framing),
+        Version::Http10 | Version::Http11 => Body::new(framing, emit),
+    };
+    Ok(Answer {
+        status: head.status,
+        finality,
+        body,
+        ending: ending(head, framing, traits.method),
+        upstream_persists: options.persists(head.version) && framing != Framing::UntilClose,
+        client_persists,
+        ends_with_connection,
+    })
+}
+
+/// Whether there is no Date, or one that its sender means for us only.
+fn lacks_date(head: &ResponseHead<'_, '_>, options: Options) -> bool {
+    !head.fields.has(Name::Date) || options.names(&head.fields, "date")
+}
+
+fn ending(head: &ResponseHead<'_, '_>, framing: Framing, to: Method) -> Ending {
+    let announced = to == Method::Head
+        || framing::announced_length(head).is_some_and(|length| length > 0)
+        || head.fields.has(Name::TransferEncoding);
+    if framing == Framing::Empty && announced { Ending::Announced } else { Ending::Framed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { head_bytes_max: 4096, fields_max: 32 };
+
+    const ASKED: RequestTraits = RequestTraits {
+        method: Method::Idempotent,
+        version: Version::Http11,
+        upgrade: false,
+        expects: false,
+        persists: true,
+        answered_here: None,
+    };
+
+    const DATE: &str = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+
+    fn answer(bytes: &str, traits: RequestTraits) -> Result<(Answer, String), Reject> {
+        let (mut input, mut out) = (Buffer::new(), Buffer::new());
+        input.append(bytes.as_bytes());
+        let rules =
+            AnswerRules { limits: &LIMITS, date: &Cell::new(HttpDate::of(784_111_777)), via: None };
+        let (head, to) = (HeadIn::H1(&mut input, bytes.len()), HeadOut::H1(&mut out));
+        let answer = read_answer(head, traits, &rules, to)?;
+        Ok((answer, String::from_utf8_lossy(out.filled()).into_owned()))
+    }
+
+    #[test]
+    fn a_final_response_without_a_date_is_given_one() {
+        let traits = RequestTraits { upgrade: true, ..ASKED };
+        let theirs = "Date: Mon, 07 Nov 1994 08:49:37 GMT\r\n";
+        let named = &format!("{theirs}Connection: date\r\n");
+        let switch = "Upgrade: x\r\nConnection: upgrade\r\n";
+        for (status, fields, expected) in [
+            ("200 OK", "A: b\r\n", Some(DATE)),
+            ("304 A", "", Some(DATE)),
+            ("500 A", theirs, Some(theirs)),
+            ("200 OK", named, Some(DATE)),
+            ("103 A", "", None),
+            ("101 A", switch, None),
+        ] {
+            let (_, head) = answer(&format!("HTTP/1.1 {status}\r\n{fields}\r\n"), traits).unwrap();
+            let dates: Vec<_> =
+                head.split_inclusive('\n').filter(|l| l.starts_with("Date")).collect();
+            assert_eq!(dates, expected.as_slice(), "{status} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn an_http_1_0_client_gets_chunks_taken_off_and_a_close() {
+        let old = RequestTraits { version: Version::Http10, ..ASKED };
+        let (answer, head) =
+            answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", old).unwrap();
+        assert_eq!(head, format!("HTTP/1.1 200 OK\r\n{DATE}Connection: close\r\n\r\n"));
+        assert!(answer.ends_with_connection && answer.upstream_persists);
+    }
+
+    #[test]
+    fn an_http_1_0_client_that_may_stay_is_told_so() {
+        let old = RequestTraits { version: Version::Http10, ..ASKED };
+        let (_, head) = answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", old).unwrap();
+        assert!(head.contains("Connection: keep-alive\r\n"));
+    }
+
+    #[test]
+    fn an_unasked_101_is_refused() {
+        let bytes = "HTTP/1.1 101 A\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n";
+        assert_eq!(answer(bytes, ASKED).err(), Some(Reject::UnaskedUpgrade));
+        let traits = RequestTraits { upgrade: true, ..ASKED };
+        assert_eq!(answer(bytes, traits).unwrap().0.finality, Finality::Upgrade);
+    }
+
+    #[test]
+    fn a_101_names_a_protocol_and_never_http_2() {
+        let traits = RequestTraits { upgrade: true, ..ASKED };
+        let rows = [
+            "HTTP/1.1 101 A\r\n\r\n",
+            "HTTP/1.1 101 A\r\nUpgrade: x\r\n\r\n",
+            "HTTP/1.1 101 A\r\nConnection: upgrade\r\n\r\n",
+            "HTTP/1.1 101 A\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n",
+            "HTTP/1.0 101 A\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        ];
+        for bytes in rows {
+            assert_eq!(answer(bytes, traits).err(), Some(Reject::UnaskedUpgrade), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn after_head_a_connection_rests_whatever_was_announced() {
+        let bytes = "HTTP/1.1 200 OK\r\n\r\n";
+        let to_head = RequestTraits { method: Method::Head, ..ASKED };
+        assert_eq!(answer(bytes, to_head).unwrap().0.ending, Ending::Announced);
+        assert_eq!(answer(bytes, ASKED).unwrap().0.ending, Ending::Framed);
+    }
+
+    #[test]
+    fn an_endpoint_that_says_close_is_not_pooled() {
+        let rows = [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", false),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", false),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n", true),
+            ("HTTP/1.1 200 OK\r\n\r\n", false),
+        ];
+        for (bytes, pooled) in rows {
+            assert_eq!(answer(bytes, ASKED).unwrap().0.upstream_persists, pooled, "{bytes:?}");
+        }
+    }
+}

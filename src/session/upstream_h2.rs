@@ -1,0 +1,273 @@
+//! HTTP/2 to endpoints: connections that the requests of a worker share, and the streams on them.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::task::spawn_local;
+use tokio::time::Instant;
+
+use super::attempt::{self, Freshness};
+use super::client::{WaitEnded, WaitingClient};
+use super::record::AttemptTarget;
+use crate::buffer::Buffer;
+use crate::fault::{Fault, Kind, Stage};
+use crate::http::h2::connection::{Connection, Role};
+use crate::http::h2::flow::WINDOW_BYTES;
+use crate::http::h2::hpack::Encoder;
+use crate::http::h2::limits::ConnectionLimits;
+use crate::http::h2::section::SectionLimits;
+use crate::net::deadline::{Elapsed, Timer};
+use crate::net::mux::{Mux, MuxEnd, MuxEvent};
+use crate::net::mux_stream::MuxStream;
+use crate::net::shared::Full;
+use crate::plan::context::WorkerContext;
+use crate::reject::Reject;
+
+/// How many streams an endpoint is believed to take before it has said so (RFC 9113 §6.5.2 recommends
+/// no fewer).
+const STREAMS_AT_FIRST: u32 = 100;
+
+/// How old a connection may become before no more streams are opened on it: endpoints that came later
+/// get their share.
+const AGE_MAX: Duration = Duration::from_secs(600);
+
+/// How long an endpoint may be silent while streams wait for it before it is asked for a sign of life,
+/// and how long it may take to give one.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After an answer to that with nothing else, how long it is not asked again: servers of gRPC end connections
+/// that are asked more often.
+const PING_INTERVAL: Duration = Duration::from_secs(301);
+
+/// What that asks with.
+const ALIVE: [u8; 8] = *b"alive???";
+
+/// What opens a stream.
+pub struct StreamHead<'a> {
+    /// Its header block.
+    pub block: &'a [u8],
+    /// Whether nothing follows it.
+    pub ends: bool,
+    /// Whether the answer to it has no body, whatever it says.
+    pub answers_head: bool,
+}
+
+/// A stream for one attempt.
+pub struct OpenedStream {
+    /// The stream, on which the head has been sent.
+    pub stream: MuxStream,
+    /// Whether its connection has carried others before.
+    pub is_reused: bool,
+}
+
+/// Opens a stream on a connection that has room for one, or on a new one.
+pub async fn open_stream(
+    context: &Rc<WorkerContext>,
+    target: AttemptTarget,
+    freshness: Freshness,
+    head: StreamHead<'_>,
+    client: &mut WaitingClient<'_>,
+) -> Result<OpenedStream, Fault> {
+    let mut from = (freshness == Freshness::Trial).then_some(target.started);
+    let mut is_reused = true;
+    let limit = context.plan.upstream(target.upstream).timeouts.connect;
+    let opening = pin!(async {
+        loop {
+            let pool = context.pool(target.upstream, target.endpoint);
+            let encode = |_: &mut Encoder, out: &mut Vec<u8>| out.extend_from_slice(head.block);
+            let full = {
+                let mut pool = pool.borrow_mut();
+                let (answers_head, ends) = (head.answers_head, head.ends);
+                match pool.shared.open_stream(from, answers_head, ends, encode) {
+                    Some(stream) => return Ok(OpenedStream { stream, is_reused }),
+                    None => pool.shared.when_full(),
+                }
+            };
+            match full {
+                Full::Opens(opening) => {
+                    is_reused = false;
+                    opening.outcome().await?;
+                }
+                Full::MayOpen(opening) => {
+                    is_reused = false;
+                    spawn_local(open_connection(Rc::clone(context), target));
+                    opening.outcome().await?;
+                }
+                // One of those that there are has to do.
+                Full::Waits(_) if from.is_some() => from = None,
+                Full::Waits(freed) => freed.wait().await,
+            }
+        }
+    });
+    match client.wait_for(limit, opening).await {
+        Ok(opened) => opened,
+        Err(WaitEnded::ClientLeft(kind)) => Err(Fault::client(Stage::Connect, kind)),
+        // The endpoint answers others, only it takes no more at a time.
+        Err(WaitEnded::TimedOut) => Err(Fault::upstream(Stage::Connect, Kind::Exhausted)),
+    }
+}
+
+/// Opens a connection for all who wait for one; whether one of them leaves does not matter.
+async fn open_connection(context: Rc<WorkerContext>, target: AttemptTarget) {
+    let mut timer = Timer::new();
+    let opened = connect(&context, target, &mut timer).await;
+    let pool = context.pool(target.upstream, target.endpoint);
+    pool.borrow_mut().shared.opened(opened, Instant::now());
+}
+
+async fn connect(
+    context: &WorkerContext,
+    target: AttemptTarget,
+    timer: &mut Timer,
+) -> Result<Rc<Mux>, Fault> {
+    let lease = attempt::open_for_all(context, target, timer).await?;
+    let limits = limits(context);
+    let connection = Connection::new(Role::Client, limits, STREAMS_AT_FIRST);
+    let mux = Mux::new(lease.stream, connection, Buffer::new());
+    let keeping = context.pool(target.upstream, target.endpoint).borrow().keeping();
+    let idle = if keeping.idle_max == 0 { Duration::ZERO } else { keeping.idle_timeout };
+    // What it allows is known once it has said so, and that it speaks HTTP/2 at all.
+    let greeting = pin!(poll_fn(|cx| poll_greeted(&mux, cx)));
+    let limit = context.plan.upstream(target.upstream).timeouts.connect;
+    let greeted = timer.within(limit, greeting).await.unwrap_or(Err(Kind::TimedOut));
+    greeted.map_err(|kind| Fault::upstream(Stage::Connect, kind))?;
+    spawn_local(drive(Rc::clone(&mux), idle));
+    Ok(mux)
+}
+
+fn limits(context: &WorkerContext) -> ConnectionLimits {
+    let section = SectionLimits::of_heads(&context.plan.limits);
+    ConnectionLimits { streams_max: 0, window_bytes: WINDOW_BYTES, section }
+}
+
+fn poll_greeted(mux: &Rc<Mux>, cx: &mut Context<'_>) -> Poll<Result<(), Kind>> {
+    loop {
+        let event = mux.poll(cx);
+        if mux.connection().is_open() {
+            return Poll::Ready(Ok(()));
+        }
+        match event {
+            Poll::Ready(MuxEvent::Over(MuxEnd::Broken(kind))) => return Poll::Ready(Err(kind)),
+            Poll::Ready(MuxEvent::Over(_)) => {
+                return Poll::Ready(Err(Kind::Rejected(Reject::NotHttp2)));
+            }
+            Poll::Ready(_) => {}
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+}
+
+/// The task of a connection, until it ends.
+async fn drive(mux: Rc<Mux>, idle: Duration) {
+    let mut timer = Timer::new();
+    let mut watch = Watch::new(idle);
+    let end = loop {
+        let working = poll_fn(|cx| poll_event(&mux, cx));
+        match timer.until(|| watch.deadline(&mux), pin!(working)).await {
+            // No endpoint opens streams: a push is refused before.
+            Ok(Some(MuxEvent::Opened(key))) => drop(MuxStream::accepted(&mux, key)),
+            Ok(Some(MuxEvent::GoAway(_))) => {}
+            Ok(Some(MuxEvent::Ponged(_))) => watch.answered(&mux),
+            Ok(Some(MuxEvent::Over(end))) => break end,
+            Ok(None) => break MuxEnd::Done,
+            Err(Elapsed) => {
+                if let Some(end) = watch.elapsed(&mux) {
+                    break end;
+                }
+            }
+        }
+    };
+    mux.end(end);
+}
+
+/// What happens on a connection; nothing once it has no stream left and gets none any more.
+fn poll_event(mux: &Rc<Mux>, cx: &mut Context<'_>) -> Poll<Option<MuxEvent>> {
+    match mux.poll(cx) {
+        Poll::Ready(event) => Poll::Ready(Some(event)),
+        Poll::Pending => {
+            let connection = mux.connection();
+            let is_done = !connection.is_usable() && connection.streams() == 0;
+            if is_done && connection.output_bytes() == 0 {
+                Poll::Ready(None)
+            } else {
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// What is waited for on a connection.
+struct Watch {
+    idle: Duration,
+    opened: Instant,
+    idle_since: Option<Instant>,
+    /// How many frames had come when the last one was noticed, and when that was.
+    heard: (u64, Instant),
+    /// When the endpoint was asked for a sign of life, if it was since.
+    asked: Option<Instant>,
+    /// How many frames had come when it gave one.
+    answered: Option<u64>,
+}
+
+impl Watch {
+    fn new(idle: Duration) -> Self {
+        let now = Instant::now();
+        let heard = (0, now);
+        Self { idle, opened: now, idle_since: None, heard, asked: None, answered: None }
+    }
+
+    fn deadline(&mut self, mux: &Mux) -> Instant {
+        let frames = mux.frames();
+        let now = Instant::now();
+        if frames != self.heard.0 {
+            self.heard = (frames, now);
+            self.asked = None;
+        }
+        let connection = mux.connection();
+        if connection.streams() == 0 {
+            let since = *self.idle_since.get_or_insert(now);
+            return (since + self.idle).min(self.age_end(&connection));
+        }
+        if self.idle_since.take().is_some() {
+            // What it did not say while nobody asked does not count.
+            self.heard.1 = now;
+        }
+        let silent = match self.asked {
+            Some(asked) => asked + PING_TIMEOUT,
+            None if self.answered == Some(frames) => self.heard.1 + PING_INTERVAL,
+            None => self.heard.1 + SILENCE_MAX,
+        };
+        silent.min(self.age_end(&connection))
+    }
+
+    /// The endpoint has given a sign of life.
+    fn answered(&mut self, mux: &Mux) {
+        self.answered = Some(mux.frames());
+    }
+
+    /// When it is too old, if it is used until then.
+    fn age_end(&self, connection: &Connection) -> Instant {
+        let age = if connection.has_left() { 100 * AGE_MAX } else { AGE_MAX };
+        self.opened + age
+    }
+
+    /// A deadline has passed: what becomes of the connection, if it ends.
+    fn elapsed(&mut self, mux: &Mux) -> Option<MuxEnd> {
+        let now = Instant::now();
+        let is_idle = mux.connection().streams() == 0;
+        if is_idle || now >= self.opened + AGE_MAX && !mux.connection().has_left() {
+            mux.act(Connection::leave);
+            return None;
+        }
+        if self.asked.is_some() {
+            return Some(MuxEnd::Broken(Kind::TimedOut));
+        }
+        self.asked = Some(now);
+        mux.act(|connection| connection.ping_peer(ALIVE));
+        None
+    }
+}
