@@ -104,3 +104,34 @@ fn an_endpoint_and_a_check_over_http2_are_shown_as_such() {
     assert!(text.contains("\nendpoint 127.0.0.1:1 of /: weight 1\n"), "{text}");
     assert!(text.contains(", gRPC health of the server every 1s as a check, "), "{text}");
 }
+
+#[test]
+fn an_endpoint_over_http2_is_written_with_its_scheme() {
+    let text = "upstreams:\n  - name: u\n    verify: false\n    endpoints:\n      - h2://127.0.0.1:1@2\n      - \
+                {address: 'h2c://127.0.0.1:2', backup: true}\nroutes: [{prefix: /, upstream: u}]";
+    let config = read(text, &[]).unwrap();
+    let endpoints = config.plan.upstreams[0].endpoints.iter();
+    let schemes: Vec<_> = endpoints.map(|known| (known.scheme, known.tls.is_some())).collect();
+    assert_eq!(schemes, [(Scheme::H2, true), (Scheme::H2c, false)]);
+    let text = summary(&config);
+    let lines = [
+        "endpoint 127.0.0.1:1 of u: weight 2, HTTP/2, TLS as 127.0.0.1, NOT verified\n",
+        "endpoint 127.0.0.1:2 of u: weight 1, backup, HTTP/2\n",
+    ];
+    assert!(lines.iter().all(|line| text.contains(line)), "{text}");
+}
+
+#[test]
+fn a_relay_takes_no_scheme_of_http2() {
+    let relay = read("tcp: [{listen: ':1', endpoints: ['h2c://127.0.0.1:2']}]", &[]);
+    let expected =
+        "\"h2c://127.0.0.1:2\": connections are relayed as they are: leave the scheme out";
+    assert_eq!(relay.unwrap_err(), [format!("1:34: {expected}")]);
+}
+
+#[test]
+fn another_scheme_for_an_address_is_a_change_of_the_endpoint() {
+    let with = |scheme: &str| read("", &[&format!("--route=/={scheme}127.0.0.1:1")]).unwrap();
+    let expected = ["~ endpoint 127.0.0.1:1 of /: weight 1 → weight 1, HTTP/2"];
+    assert_eq!(difference(&with(""), &with("h2c://")), expected);
+}

@@ -40,6 +40,7 @@ fn an_endpoint_is_verified_by_the_name_it_was_configured_with() {
         ("https://127.0.0.1:1", "127.0.0.1"),
         ("https://[::1]:1", "::1"),
         ("https://[0:0::1]:1", "::1"),
+        ("h2://app.internal:80", "app.internal"),
     ];
     for (endpoint, name) in rows {
         let config = of_flags(&[&format!("--route=/={endpoint}"), &ca]).unwrap();
@@ -73,9 +74,7 @@ fn an_upstream_overrides_the_flags() {
     );
     assert!(shown.lines().any(|line| line == b), "{shown}");
     assert_eq!(config.warnings.len(), 1);
-    assert!(
-        config.warnings[0].starts_with("/b: certificates of https:// endpoints are NOT verified")
-    );
+    assert!(config.warnings[0].starts_with("/b: certificates of endpoints are NOT verified"));
 }
 
 #[test]
@@ -110,7 +109,10 @@ fn mistakes_about_tls_towards_endpoints() {
     let plain = "routes: [{prefix: /, upstream: u}]\nupstreams:\n  - {name: u, endpoints: \
                  [127.0.0.1:1], verify: false, sni: a}\n";
     for key in ["sni", "verify"] {
-        refused(read(plain, &[]), &format!("{key}: has no effect without an https:// endpoint"));
+        refused(
+            read(plain, &[]),
+            &format!("{key}: has no effect without an https:// or h2:// endpoint"),
+        );
     }
     refused(
         of_flags(&["--route=/=127.0.0.1:1", "--check=https:/up"]),
@@ -123,8 +125,8 @@ fn mistakes_about_tls_towards_endpoints() {
 fn flags_for_tls_without_an_endpoint_that_speaks_it_are_a_warning() {
     let config = of_flags(&["--route=/=127.0.0.1:1", "--upstream-sni=a", "--upstream-ca=/none"]);
     let expected = ["upstream-sni", "upstream-ca"];
-    let expected =
-        expected.map(|flag| format!("--{flag}: has no effect: there is no https:// endpoint"));
+    let expected = expected
+        .map(|flag| format!("--{flag}: has no effect: there is no https:// or h2:// endpoint"));
     assert_eq!(config.unwrap().warnings, expected);
 }
 

@@ -174,7 +174,7 @@ pub struct Flags {
     /// The longest prefix wins. /auth matches /auth and /auth/… but not /authx; /img* matches every
     /// path that begins with /img; / matches the rest. Routes with a host (api.example.com/v1) take
     /// precedence over those without. An endpoint is ip:port, [v6]:port, name:port or unix:/path,
-    /// with https:// in front if it speaks TLS.
+    /// with https:// in front if it speaks TLS, h2:// for HTTP/2 over TLS, and h2c:// without.
     /// With proxy=v1 or proxy=v2 at the end, connections begin with a PROXY protocol header and are
     /// not shared.
     #[arg(long, value_name = "ROUTE", help_heading = "Routing")]
@@ -192,16 +192,16 @@ pub struct Flags {
     #[arg(long, value_name = "NETWORKS", value_delimiter = ',', help_heading = "Routing")]
     pub trusted: Vec<String>,
 
-    /// Name to ask for by SNI and to verify at https:// endpoints [default: the endpoint's]
+    /// Name to ask for by SNI and to verify at https:// and h2:// endpoints [default: the endpoint's]
     #[arg(long, value_name = "NAME", help_heading = "TLS to endpoints")]
     pub upstream_sni: Option<String>,
-    /// File with the root certificates of https:// endpoints, in PEM [default: the system's]
+    /// File with the root certificates of endpoints over TLS, in PEM [default: the system's]
     #[arg(long, value_name = "FILE", help_heading = "TLS to endpoints")]
     pub upstream_ca: Option<String>,
-    /// Accept any certificate from https:// endpoints: for tests only
+    /// Accept any certificate from endpoints over TLS: for tests only
     #[arg(long, help_heading = "TLS to endpoints")]
     pub upstream_insecure: bool,
-    /// Client certificate for https:// endpoints that ask for one, in PEM [default: none]
+    /// Client certificate for endpoints over TLS that ask for one, in PEM [default: none]
     #[arg(long, value_name = "FILE", help_heading = "TLS to endpoints")]
     pub upstream_cert: Option<String>,
     /// Key of --upstream-cert, in PEM [default: none]

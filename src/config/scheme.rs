@@ -10,7 +10,7 @@ pub(super) fn read(text: &str) -> Result<(Scheme, &str), String> {
         Some((name, rest)) => match Scheme::of_name(name) {
             Some(scheme) => Ok((scheme, rest)),
             None => Err(format!(
-                "{text:?}: unknown scheme {name:?}: write https://, http://, h2://, h2c:// or none"
+                "{text:?}: unknown scheme {name:?}: write http://, https://, h2c://, h2:// or none"
             )),
         },
     }

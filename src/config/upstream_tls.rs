@@ -176,7 +176,7 @@ impl TlsFiles {
     }
 }
 
-/// Notes the keys of an upstream that mean something to `https://` endpoints only, if it has none.
+/// Notes the keys of an upstream that mean something to endpoints over TLS only, if it has none.
 pub(super) fn refuse_unused(entry: &UpstreamEntry, endpoints: &[Endpoint], at: &mut At<'_>) {
     if endpoints.is_empty() || endpoints.iter().any(|known| known.scheme.is_tls()) {
         return;
@@ -190,13 +190,13 @@ pub(super) fn refuse_unused(entry: &UpstreamEntry, endpoints: &[Endpoint], at: &
         ("client_key", entry.client_key.as_ref()),
     ];
     for (key, said) in said.into_iter().filter_map(|(key, said)| Some((key, said?))) {
-        let what = format!("{key}: has no effect without an https:// endpoint");
+        let what = format!("{key}: has no effect without an https:// or h2:// endpoint");
         at.mistakes.add(&at.file.place(said.referenced), what);
     }
 }
 
 /// What is no mistake, but may not be what was meant: endpoints that need not prove who they are, keys that
-/// everybody can read, and flags for `https://` endpoints where there are none.
+/// everybody can read, and flags for endpoints over TLS where there are none.
 pub(super) fn warnings(
     sources: &Sources,
     upstreams: &[Arc<Upstream>],
@@ -213,8 +213,8 @@ pub(super) fn warnings(
     let off = known.iter().filter(|(_, verification)| *verification == Verification::Off);
     let warning = |name| {
         format!(
-            "{name}: certificates of https:// endpoints are NOT verified (verify: false): whoever is on \
-             the way can read and change everything"
+            "{name}: certificates of endpoints are NOT verified (verify: false): whoever is on the way can \
+             read and change everything"
         )
     };
     off.map(|(name, _)| warning(name)).chain(files.warnings.borrow().iter().cloned()).collect()
@@ -231,7 +231,7 @@ fn unused(sources: &Sources) -> Vec<String> {
     ];
     let given = given.into_iter().filter(|(_, is_given)| *is_given);
     let warning = |(flag, _)| {
-        format!("{}: has no effect: there is no https:// endpoint", sources.place(flag))
+        format!("{}: has no effect: there is no https:// or h2:// endpoint", sources.place(flag))
     };
     given.map(warning).collect()
 }

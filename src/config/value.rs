@@ -404,10 +404,12 @@ mod tests {
     }
 
     #[test]
-    fn https_may_stand_before_every_kind_of_address() {
-        for text in ["https://127.0.0.1:1@2", "https://both:80", "https://unix:/a"] {
-            let written = weighted(text, &no_names).unwrap();
-            assert_eq!(written[0].scheme, Scheme::Https, "{text}");
+    fn every_scheme_may_stand_before_every_kind_of_address() {
+        for scheme in [Scheme::Https, Scheme::H2, Scheme::H2c] {
+            for address in ["127.0.0.1:1@2", "both:80", "unix:/a"] {
+                let text = format!("{}://{address}", scheme.name());
+                assert_eq!(weighted(&text, &no_names).unwrap()[0].scheme, scheme, "{text}");
+            }
         }
         for scheme in ["https", "h2", "h2c"] {
             let relay = relay(&format!(":1={scheme}://unix:/a"), &no_names).unwrap_err();
