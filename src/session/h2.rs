@@ -120,7 +120,7 @@ enum Event {
     Mux(MuxEvent),
     /// The process is to end, or to be replaced.
     Leaves,
-    /// The client has been told so, and all of its streams have ended.
+    /// One side has said that it leaves, and all streams have ended.
     Done,
 }
 
@@ -144,9 +144,11 @@ impl Session<'_> {
         }
     }
 
+    /// Whether no stream will be opened any more, and all that were have ended.
     fn is_done(&self) -> bool {
         let connection = self.shared.mux.connection();
-        connection.has_left() && connection.streams() == 0 && connection.output_bytes() == 0
+        let is_leaving = connection.has_left() || connection.peer_leaves();
+        is_leaving && connection.streams() == 0 && connection.output_bytes() == 0
     }
 
     /// The first of two steps (RFC 9113 §6.8): requests that are on their way are still taken.

@@ -95,6 +95,7 @@ mod codings;
 mod fields;
 mod forwarded;
 mod gate;
+mod h2;
 mod hop_by_hop;
 mod hosts;
 mod lengths;

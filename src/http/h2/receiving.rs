@@ -47,8 +47,7 @@ impl Connection {
             Receiving::Body => stream.count(bytes.len(), ends).err(),
             Receiving::Head => Some(Abort::Broke(ErrorCode::ProtocolError)),
             Receiving::Ended => Some(Abort::Broke(ErrorCode::StreamClosed)),
-            // Sent before the peer knew.
-            Receiving::Reset => return self.late(),
+            Receiving::Reset => return self.after_reset(key),
         };
         if let Some(abort) = refused {
             return self.abort_stream(key, abort);
@@ -160,7 +159,7 @@ impl Connection {
             Receiving::Head => answer(stream, arrived),
             Receiving::Body => trailers(stream, arrived),
             Receiving::Ended => Err(Abort::Broke(ErrorCode::StreamClosed)),
-            Receiving::Reset => return self.late(),
+            Receiving::Reset => return self.after_reset(key),
         };
         match refused {
             Ok(()) => Ok(Event::Changed(key)),
@@ -338,13 +337,22 @@ impl Connection {
         }
         match self.closed.how(id) {
             Some(Closed::ByUs) => self.late(),
-            Some(Closed::ByPeer) => {
-                self.budgets.spend_reset()?;
-                self.reset_frame(id, ErrorCode::StreamClosed);
-                Ok(Event::Nothing)
-            }
+            Some(Closed::ByPeer) => self.after_its_reset(id),
             None => Err(ConnectionError::new(ErrorCode::StreamClosed, reason)),
         }
+    }
+
+    /// A frame for a stream that is held, and was reset.
+    fn after_reset(&mut self, key: StreamKey) -> Result<Event, ConnectionError> {
+        let Stream { id, abort, .. } = self.streams[key.0];
+        if matches!(abort, Some(Abort::Reset(_))) { self.after_its_reset(id) } else { self.late() }
+    }
+
+    /// The peer has reset the stream, and should have known (RFC 9113 §5.1).
+    fn after_its_reset(&mut self, id: u32) -> Result<Event, ConnectionError> {
+        self.budgets.spend_reset()?;
+        self.reset_frame(id, ErrorCode::StreamClosed);
+        Ok(Event::Nothing)
     }
 
     /// A frame that was sent before the peer knew that we had reset the stream.
