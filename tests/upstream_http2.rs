@@ -153,16 +153,22 @@ fn a_request_that_its_client_cuts_is_reset() {
 
 #[test]
 fn an_answer_that_is_reset_is_reset() {
-    let origin = RawOrigin::start(|mut peer| {
+    let arrived = Rendezvous::default();
+    let theirs = arrived.clone();
+    let origin = RawOrigin::start(move |mut peer| {
         let Some((stream, _)) = peer.request() else { return };
         peer.send_fields(stream, &[(":status", "200")], false);
         peer.send(Frame::data(stream, "abc"));
+        // Nothing of the answer would be sent on if the reset came with it.
+        theirs.wait();
         peer.send(Frame::reset(stream, error::INTERNAL_ERROR));
         peer.request();
     });
     let proxy = before(&origin.endpoint());
     let mut client = RawClient::connect(proxy.address);
     client.send_fields(1, &post("/"), true);
+    client.until("the answer", |frame| frame.is(kind::DATA, 1));
+    arrived.wait();
     client.expect_reset(1, error::INTERNAL_ERROR);
 }
 
