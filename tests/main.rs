@@ -15,6 +15,7 @@ mod alpn;
 mod balancing;
 mod bodies;
 mod certificates;
+mod checks_h2;
 mod chunk_sizes;
 mod command;
 mod command_tls;

@@ -1,5 +1,7 @@
 //! Active checks: one checker per process, one task per address, verdicts in the endpoint's word.
 
+mod h2;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -18,6 +20,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep};
 
 use crate::address::Address;
+use crate::app_protocol::AppProtocol;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Side, Stage};
 use crate::http::h1::parse;
@@ -26,6 +29,7 @@ use crate::http::message::head::Storage;
 use crate::id::{EndpointId, UpstreamId};
 use crate::net::connect::connect;
 use crate::net::deadline::{Activity, Elapsed, Epoch, Timer};
+use crate::net::stream::Stream;
 use crate::plan::Plan;
 use crate::proxy_protocol::{Header, Version};
 use crate::relay::copy::Meter;
@@ -38,6 +42,7 @@ use crate::upstream::failures::{Failed, Met};
 use crate::upstream::health::{Admission, CheckVerdict, RiseFall, Tick};
 use crate::upstream::settings::Check;
 use crate::upstream::{Traffic, Upstream};
+use h2::Question;
 
 /// Successes in a row that bring an endpoint back.
 const RISE: NonZeroU8 = NonZeroU8::MIN;
@@ -267,7 +272,7 @@ impl Checker {
     }
 
     async fn once(&self, spec: &CheckSpec, asked: &Endpoint) -> Result<(), Fault> {
-        let CheckSpec { address, traffic, announces, check, host, .. } = spec;
+        let CheckSpec { address, traffic, announces, check, host, interval, .. } = spec;
         let fault = |stage| move |kind| Fault::upstream(stage, kind);
         let unconnected =
             |error: io::Error| fault(Stage::Connect)(Kind::of(&error)).caused_by(&error);
@@ -282,10 +287,24 @@ impl Checker {
         if let Some(tls) = &asked.tls {
             stream = secure(stream, carried, (asked, tls), None).await?;
         }
-        let (Check::Http(path) | Check::Https(path), Traffic::Http) = (check, traffic) else {
-            return Ok(());
+        let question = match (check, traffic) {
+            (Check::Http(path) | Check::Https(path), Traffic::Http) => Question::Get(path),
+            (Check::Grpc(service), Traffic::Http) => Question::Health(service, *interval),
+            (Check::Tcp | Check::Off, _) | (_, Traffic::Tcp) => return Ok(()),
         };
         let host = host.clone().unwrap_or_else(|| usual_host(asked));
+        match (asked.protocol(), question) {
+            (AppProtocol::Http1, Question::Get(path)) => self.get(&mut stream, path, &host).await,
+            (AppProtocol::Http2, _) | (_, Question::Health(..)) => {
+                let request = h2::Request { question, scheme: asked.scheme, authority: &host };
+                h2::ask(&mut stream, &request, &self.limits.get()).await
+            }
+        }
+    }
+
+    /// Asks in HTTP/1.1.
+    async fn get(&self, stream: &mut Stream, path: &str, host: &str) -> Result<(), Fault> {
+        let fault = |stage| move |kind| Fault::upstream(stage, kind);
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: evener-check\r\n\
              Connection: close\r\n\r\n"

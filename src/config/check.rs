@@ -3,12 +3,8 @@
 use crate::grpc::health::SERVICE_BYTES_MAX;
 use crate::upstream::settings::Check;
 
-/// Parses `tcp`, `http:/path`, `https:/path` or `off`.
+/// Parses `tcp`, `http:/path`, `https:/path`, `grpc`, `grpc:SERVICE` or `off`.
 pub(super) fn read(text: &str) -> Result<Check, String> {
-    known(text).and_then(|check| supported(check, text))
-}
-
-fn known(text: &str) -> Result<Check, String> {
     match text.split_once(':') {
         None if text == "off" => Ok(Check::Off),
         None if text == "tcp" => Ok(Check::Tcp),
@@ -26,19 +22,9 @@ fn known(text: &str) -> Result<Check, String> {
         }
         Some(("http", path)) if is_target(path) => Ok(Check::Http(path.to_owned())),
         Some(("https", path)) if is_target(path) => Ok(Check::Https(path.to_owned())),
-        _ => Err(unknown(text)),
-    }
-}
-
-fn unknown(text: &str) -> String {
-    format!("invalid value {text:?}: expected tcp, http:/path, https:/path or off")
-}
-
-/// Endpoints are not asked by gRPC: the checks would only connect to them.
-fn supported(check: Check, text: &str) -> Result<Check, String> {
-    match check {
-        Check::Grpc(_) => Err(unknown(text)),
-        Check::Off | Check::Tcp | Check::Http(_) | Check::Https(_) => Ok(check),
+        _ => Err(format!(
+            "invalid value {text:?}: expected tcp, http:/path, https:/path, grpc[:SERVICE] or off"
+        )),
     }
 }
 
@@ -57,36 +43,28 @@ mod tests {
 
     #[test]
     fn checks() {
-        assert_eq!(known("tcp"), Ok(Check::Tcp));
-        assert_eq!(known("off"), Ok(Check::Off));
-        assert_eq!(known("http:/ok"), Ok(Check::Http("/ok".to_owned())));
-        assert_eq!(known("https:/ok"), Ok(Check::Https("/ok".to_owned())));
+        assert_eq!(read("tcp"), Ok(Check::Tcp));
+        assert_eq!(read("off"), Ok(Check::Off));
+        assert_eq!(read("http:/ok"), Ok(Check::Http("/ok".to_owned())));
+        assert_eq!(read("https:/ok"), Ok(Check::Https("/ok".to_owned())));
         for bad in ["http", "http:ok", "https:", "http:/a b", "tcp:1", "", "GRPC", "grpcs:a"] {
-            assert!(known(bad).is_err(), "{bad:?}");
+            assert!(read(bad).is_err(), "{bad:?}");
         }
         let rows = [("http://a.example", "write http:/"), ("https://a/b/c", "write https:/b/c")];
         for (bad, remedy) in rows {
-            assert!(known(bad).unwrap_err().ends_with(remedy), "{bad}");
+            assert!(read(bad).unwrap_err().ends_with(remedy), "{bad}");
         }
     }
 
     #[test]
     fn a_grpc_check_names_a_service_or_none() {
-        assert_eq!(known("grpc"), Ok(Check::Grpc(String::new())));
+        assert_eq!(read("grpc"), Ok(Check::Grpc(String::new())));
         for service in ["a.B", "a/b:c", &"s".repeat(SERVICE_BYTES_MAX)] {
-            assert_eq!(known(&format!("grpc:{service}")), Ok(Check::Grpc(service.to_owned())));
+            assert_eq!(read(&format!("grpc:{service}")), Ok(Check::Grpc(service.to_owned())));
         }
         for service in ["", "a b", "\u{e9}", "a\n", &"s".repeat(SERVICE_BYTES_MAX + 1)] {
-            let told = known(&format!("grpc:{service}")).unwrap_err();
+            let told = read(&format!("grpc:{service}")).unwrap_err();
             assert!(told.ends_with("write grpc for the whole server"), "{told}");
         }
-    }
-
-    #[test]
-    fn what_no_check_does_is_refused() {
-        for text in ["grpc", "grpc:a.B"] {
-            assert_eq!(read(text), Err(unknown(text)));
-        }
-        assert_eq!(read("tcp"), Ok(Check::Tcp));
     }
 }

@@ -277,7 +277,8 @@ pub struct Flags {
     /// Count responses with status 500-599 as failures
     #[arg(long, help_heading = "Health")]
     pub fail_on_5xx: bool,
-    /// How endpoints are checked: tcp, http:/path or https:/path (200-399 is healthy), or off
+    /// How endpoints are checked: tcp, http:/path or https:/path (200-399 is healthy), grpc[:SERVICE],
+    /// or off
     #[arg(long, value_name = "CHECK", default_value = "tcp", help_heading = "Health")]
     pub check: String,
     /// Interval between checks of an endpoint, and the maximum time of one check

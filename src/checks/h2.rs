@@ -1,0 +1,198 @@
+//! A check over HTTP/2: one request, on a connection of its own.
+
+use std::time::Duration;
+
+use crate::buffer::Buffer;
+use crate::fault::{Fault, Kind, Stage};
+use crate::grpc::health::{self, ServingStatus};
+use crate::http::h1::scan::Limits;
+use crate::http::h2::connection::{Connection, Role, StreamKey};
+use crate::http::h2::flow::WINDOW_BYTES;
+use crate::http::h2::hpack::Encoder;
+use crate::http::h2::limits::ConnectionLimits;
+use crate::http::h2::response;
+use crate::http::h2::section::{FieldSection, SectionLimits};
+use crate::http::h2::sending::Available;
+use crate::http::message::head::Storage;
+use crate::net::deadline::Activity;
+use crate::net::stream::Stream;
+use crate::reject::Reject;
+use crate::relay::copy::Meter;
+use crate::upstream::endpoint::Scheme;
+
+/// The status of a call that has succeeded (`OK`).
+const GRPC_OK: &[u8] = b"0";
+
+/// What is asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Question<'a> {
+    /// GET of this path.
+    Get(&'a str),
+    /// The health of this service, or of the whole server if that is empty, within so much time.
+    Health(&'a str, Duration),
+}
+
+/// What is asked, and of whom.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    pub(super) question: Question<'a>,
+    pub(super) scheme: Scheme,
+    pub(super) authority: &'a str,
+}
+
+/// Asks, and says what was wrong with the answer if it was not a good one. The caller holds the deadline.
+pub(super) async fn ask(
+    stream: &mut Stream,
+    request: &Request<'_>,
+    limits: &Limits,
+) -> Result<(), Fault> {
+    let fault = |stage| move |kind| Fault::upstream(stage, kind);
+    let body = match request.question {
+        Question::Get(_) => Vec::new(),
+        Question::Health(service, _) => health::request(service).unwrap_or_default(),
+    };
+    let mut connection = Connection::new(Role::Client, connection_limits(limits), 1);
+    let write = |encoder: &mut Encoder, out: &mut Vec<u8>| request.encode(encoder, out);
+    let key = connection.open_stream(false, body.is_empty(), write);
+    // A connection that has just been opened has room for one.
+    let key = key.ok_or_else(|| fault(Stage::Request)(Kind::Broken))?;
+    connection.send_data(key, &body, true);
+    let mut answer = Answer { connection, key, status: None, body: Vec::new() };
+    let activity = Activity::new();
+    let meter = Meter::new(&activity);
+    let (mut read, mut write) = stream.split();
+    let (mut input, mut stage) = (Buffer::new(), Stage::Request);
+    loop {
+        let output = answer.connection.output();
+        while !output.is_empty() {
+            let bytes = output.front();
+            let sent = meter.write(&mut write, bytes).await;
+            sent.map_err(|broken| fault(stage)(broken.kind))?;
+            let count = bytes.len();
+            output.consume(count);
+        }
+        stage = Stage::ResponseHead;
+        if let Some(outcome) = answer.judge(request.question, limits) {
+            return outcome.map_err(fault(stage));
+        }
+        let count = meter.read(&mut read, &mut input).await;
+        if count.map_err(|broken| fault(stage)(broken.kind))? == 0 {
+            return Err(fault(stage)(Kind::Closed));
+        }
+        answer.receive(&mut input).map_err(fault(stage))?;
+    }
+}
+
+fn connection_limits(limits: &Limits) -> ConnectionLimits {
+    let section = SectionLimits::of_heads(limits);
+    ConnectionLimits { streams_max: 0, window_bytes: WINDOW_BYTES, section }
+}
+
+impl Request<'_> {
+    fn encode(&self, encoder: &Encoder, out: &mut Vec<u8>) {
+        let mut field = |name: &str, value: &str| {
+            encoder.field(name.as_bytes(), value.as_bytes(), out);
+        };
+        let (method, path) = match self.question {
+            Question::Get(path) => ("GET", path),
+            Question::Health(..) => ("POST", health::PATH),
+        };
+        field(":method", method);
+        field(":scheme", if self.scheme.is_tls() { "https" } else { "http" });
+        field(":authority", self.authority);
+        field(":path", path);
+        if let Question::Health(_, limit) = self.question {
+            field("te", "trailers");
+            // At most eight digits (PROTOCOL-HTTP2.md, Timeout-Value).
+            field("grpc-timeout", &format!("{}m", limit.as_millis().clamp(1, 99_999_999)));
+            field("content-type", "application/grpc");
+        }
+        field("user-agent", "evener-check");
+    }
+}
+
+/// What has come of an answer.
+struct Answer {
+    connection: Connection,
+    key: StreamKey,
+    /// Of the head, once that has come.
+    status: Option<u16>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    /// Takes in what has come.
+    fn receive(&mut self, input: &mut Buffer) -> Result<(), Kind> {
+        while let Some(event) = self.connection.receive(input).transpose() {
+            if event.is_err() {
+                let is_http2 = self.connection.is_open();
+                let other = Kind::Rejected(Reject::NotHttp2);
+                return Err(if is_http2 { Kind::Broken } else { other });
+            }
+        }
+        Ok(())
+    }
+
+    /// What the answer says, once that is known.
+    fn judge(&mut self, question: Question<'_>, limits: &Limits) -> Option<Result<(), Kind>> {
+        match question {
+            Question::Get(_) => self.status(limits).map(|status| match status? {
+                200..400 => Ok(()),
+                _ => Err(Kind::Unwell),
+            }),
+            Question::Health(..) => self.health(limits).transpose(),
+        }
+    }
+
+    /// The status of the head, once that has come.
+    fn status(&mut self, limits: &Limits) -> Option<Result<u16, Kind>> {
+        while self.status.is_none() {
+            let Some(head) = self.connection.take_head(self.key) else {
+                let is_cut = matches!(self.connection.available(self.key), Available::Cut(_));
+                return is_cut.then_some(Err(Kind::Reset));
+            };
+            let mut storage = Storage::new();
+            match response::read(&head.section, limits.fields_max, false, &mut storage) {
+                Ok(read) if read.is_interim() => {}
+                Ok(read) => self.status = Some(read.status),
+                Err(reject) => return Some(Err(Kind::Rejected(reject))),
+            }
+        }
+        self.status.map(Ok)
+    }
+
+    /// Whether the service is well, once all has come. An answer without a message ends with a status in
+    /// its head, which is never a good one.
+    fn health(&mut self, limits: &Limits) -> Result<Option<()>, Kind> {
+        match self.status(limits).transpose()? {
+            None => return Ok(None),
+            Some(200) => {}
+            Some(_) => return Err(Kind::Unwell),
+        }
+        loop {
+            match self.connection.available(self.key) {
+                Available::Nothing => return Ok(None),
+                Available::Cut(_) => return Err(Kind::Reset),
+                Available::Bytes => {
+                    let bytes = self.connection.body(self.key);
+                    if self.body.len() + bytes.len() > health::RESPONSE_BYTES_MAX {
+                        return Err(Kind::Unwell);
+                    }
+                    let count = bytes.len();
+                    self.body.extend_from_slice(bytes);
+                    self.connection.consume(self.key, count);
+                }
+                Available::End => {
+                    let trailers = self.connection.take_trailers(self.key);
+                    let is_ok = trailers.is_some_and(|trailers| has_succeeded(&trailers));
+                    let is_serving = health::response(&self.body) == Ok(ServingStatus::Serving);
+                    return if is_ok && is_serving { Ok(Some(())) } else { Err(Kind::Unwell) };
+                }
+            }
+        }
+    }
+}
+
+fn has_succeeded(trailers: &FieldSection) -> bool {
+    trailers.iter().any(|(name, value)| name == b"grpc-status" && value == GRPC_OK)
+}
