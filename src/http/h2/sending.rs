@@ -212,13 +212,16 @@ impl Connection {
     /// Nobody holds the stream any more. What has not been sent of it ends with `code`; the peer is told
     /// not to send what it has not sent.
     pub fn release(&mut self, key: StreamKey, code: ErrorCode) {
-        let stream = &self.streams[key.index()];
-        let unfinished = match (self.role, stream.sending) {
-            (_, Sending::Open) | (Role::Client, _) => code,
-            // All of the answer has been sent: the rest of the request is not needed (RFC 9113 §8.1).
-            (Role::Server, _) => ErrorCode::NoError,
-        };
+        let stream = &mut self.streams[key.index()];
+        let is_answered = self.role == Role::Server && stream.sending != Sending::Open;
+        if is_answered && stream.owes_only_its_end() {
+            // Some clients send END_STREAM in a frame of its own, and fail if they may not any more.
+            stream.abort(Abort::Dropped);
+            self.budgets.earn_stream();
+        }
         if !stream.is_closed() {
+            // All of the answer has been sent: the rest of the request is not needed (RFC 9113 §8.1).
+            let unfinished = if is_answered { ErrorCode::NoError } else { code };
             self.reset(key, unfinished, Abort::Dropped);
         }
         let stream = self.streams.remove(key.index());

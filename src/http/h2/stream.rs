@@ -109,6 +109,11 @@ impl Stream {
         received && self.sending != Sending::Open
     }
 
+    /// Whether the peer has sent as much as its head has said, and has not said that this was all.
+    pub(super) fn owes_only_its_end(&self) -> bool {
+        self.receiving == Receiving::Body && self.expected == Some(0)
+    }
+
     /// Neither side sends any more, for this reason. A message that has come whole stays.
     pub(super) fn abort(&mut self, abort: Abort) {
         self.abort.get_or_insert(abort);

@@ -114,6 +114,16 @@ fn requests_are_answered_as_they_are_ready_and_not_in_turn() {
 }
 
 #[test]
+fn the_end_of_a_request_may_come_after_its_answer() {
+    let mut client = super::gate::fresh();
+    let head = [post("/"), vec![("content-length", "1")]].concat();
+    client.send_all([Frame::headers(1, &head), Frame::data(1, "a")]);
+    assert_eq!(client.expect_answer(1, 200).text(), "a");
+    client.send(Frame::data(1, "").end());
+    serves(&mut client);
+}
+
+#[test]
 fn bodies_may_be_interleaved() {
     let mut client = open();
     client.send_all([
