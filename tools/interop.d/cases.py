@@ -38,6 +38,24 @@ def post_nothing(client):
     expect_taken(client.request(Request("POST", "/echo", body=b"")), b"")
 
 
+def at_once(client):
+    """Many requests at the same time on one connection."""
+    asked = [Request("GET", "/small"), Request("POST", "/echo", body=UPLOAD), Request("GET", "/large")] * 20
+    answers = client.at_once(asked)
+    for request, answer in zip(asked, answers, strict=True):
+        if request.method == "POST":
+            expect_taken(answer)
+        else:
+            equal(digest(answer.body), digest(LARGE if request.path == "/large" else SMALL), "digest")
+    equal(client.connections, 1, "connections")
+
+
+def long_fields(client):
+    """More fields than a frame takes."""
+    fields = {f"x-long-{number}": str(number % 10) * 500 for number in range(40)}
+    expect_small(client.request(Request("GET", "/small", headers=fields)))
+
+
 def missing(client):
     equal(client.request(Request("GET", "/missing")).status, 404, "status")
     small(client)
@@ -65,7 +83,7 @@ def keep_alive(client):
 def chunked(client):
     answer = client.request(Request("GET", "/chunked"))
     equal(answer.status, 200, "status")
-    coding = None if client.http_1_0 else "chunked"
+    coding = "chunked" if client.has_chunks else None
     equal(answer.headers.get("transfer-encoding"), coding, "transfer coding")
     equal(digest(answer.body), digest(LARGE), "digest of the body")
 
@@ -132,6 +150,8 @@ ALWAYS = {
     "chunked answer": chunked,
     "304": not_modified,
 }
+# For every client that speaks HTTP/2.
+HTTP2 = {"at once": at_once, "long fields": long_fields}
 # Where both the client and the origin have the name in `can`.
 IF_BOTH_CAN = {
     "chunked upload": chunked_upload,

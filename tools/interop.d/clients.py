@@ -58,11 +58,14 @@ class Answer:
 class Client:
     can: set = set()
     http_1_0 = False
+    has_chunks = True
+    shares = True  # whether it can make requests at the same time on one connection, with HTTP/2
     ends_after_head = 0  # connections that it closes itself after a response to HEAD
 
-    def __init__(self, port):
-        self.port = port
-        self.base = f"http://127.0.0.1:{port}"
+    def __init__(self, port, authority=None):
+        """With an authority to trust, it speaks TLS."""
+        self.port, self.authority = port, authority
+        self.base = f"https://localhost:{port}" if authority else f"http://127.0.0.1:{port}"
         self.connections = 0
         self.open()
 
@@ -152,6 +155,7 @@ class Curl10(Curl):
     version = "--http1.0"
     can = set()
     http_1_0 = True
+    has_chunks = False
 
     def options(self, index, request):
         return [*super().options(index, request), "-H", "Connection: keep-alive"]
@@ -341,36 +345,54 @@ def text(headers):
     return {name.decode(): value.decode() for name, value in headers}
 
 
-class Node(Client):
+class Piped(Client):
+    """A process that takes requests and gives answers in JSON, a line each."""
+
     def open(self):
-        command = ["node", str(HERE / "client_node.mjs"), self.kind, self.base]
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
+        self.process = subprocess.Popen(self.command(), stdin=pipe, stdout=pipe, text=True)
 
     def close(self):
         self.process.kill()
         self.process.communicate()
 
     def request(self, request):
-        pieces = None
-        if request.body is not None:
-            pieces = [base64.b64encode(piece).decode() for piece in request.pieces()]
-        return self.ask({**vars(request), "pieces": pieces, "body": None})
+        return self.ask(written(request))
 
     def ask(self, request):
-        self.process.stdin.write(json.dumps(request) + "\n")
+        return self.answer(self.asked(request))
+
+    def asked(self, asked):
+        self.process.stdin.write(json.dumps(asked) + "\n")
         self.process.stdin.flush()
-        answer = json.loads(self.process.stdout.readline() or '{"error": "Node ended"}')
+        answer = json.loads(self.process.stdout.readline() or '{"error": "it ended"}')
         if "error" in answer:
             raise RuntimeError(answer["error"])
         self.connections = answer["connections"]
+        return answer
+
+    @staticmethod
+    def answer(answer):
         return Answer(
             answer["status"],
             dict(answer["headers"]),
             base64.b64decode(answer["body"]),
-            answer.get("trailers", {}),
-            answer.get("interim", []),
+            answer.get("trailers") or {},
+            answer.get("interim") or [],
         )
+
+
+def written(request):
+    """A request for JSON."""
+    pieces = None
+    if request.body is not None:
+        pieces = [base64.b64encode(piece).decode() for piece in request.pieces()]
+    return {**vars(request), "pieces": pieces, "body": None}
+
+
+class Node(Piped):
+    def command(self):
+        return ["node", str(HERE / "client_node.mjs"), self.kind, self.base]
 
 
 class NodeFetch(Node):

@@ -10,7 +10,9 @@ const files = { '/small': read('small'), '/large': read('large') };
 const piece = 10_000;
 
 const server = createServer(async (request, response) => {
-  const body = Buffer.concat(await request.toArray());
+  const pieces = await request.toArray().catch(() => null);
+  if (!pieces) return; // the client has left
+  const body = Buffer.concat(pieces);
   const file = files[request.url];
   if (file) {
     const tag = `"${file.length}"`;

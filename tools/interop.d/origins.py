@@ -121,7 +121,7 @@ def uvicorn(http, websocket, folder, port):
 
 
 def node(folder, port):
-    command = ["node", str(HERE / "origin_node.mjs"), str(port), str(folder)]
+    command = ["node", "--max-http-header-size=65536", str(HERE / "origin_node.mjs"), str(port), str(folder)]
     can = UPLOADS | {"request trailers", "answer trailers", "upgrade"}
     return Origin("Node http", port, command, can)
 
