@@ -94,6 +94,17 @@ pub enum Reject {
     /// 101 to a request that asked for no upgrade, or one that names no protocol (RFC 9110 §7.8);
     /// in HTTP/2 any (RFC 9113 §8.6).
     UnaskedUpgrade,
+    /// A 2xx of HTTP/1.1 to an HTTP/2 client that asks for a WebSocket: the client would take it for an
+    /// agreement (RFC 8441 §5).
+    UpgradeIgnored,
+    /// A request for a WebSocket, to an HTTP/2 endpoint, whose Sec-WebSocket-Key is missing, there twice or
+    /// not 16 bytes in base64 (RFC 6455 §4.2.1).
+    WebSocketKey,
+    /// A 101 whose Sec-WebSocket-Accept does not belong to the key that we have sent (RFC 6455 §4.1).
+    WebSocketAccept,
+    /// A request for a WebSocket, and an HTTP/2 endpoint that has not said that it takes extended CONNECT
+    /// (RFC 8441 §3).
+    NoWebSocket,
     /// An endpoint that speaks before it is asked: what it says answers nobody (RFC 9112 §9.3).
     UnaskedResponse,
     /// What a connection begins with is no header of the PROXY protocol, or not one that is taken
@@ -154,6 +165,10 @@ impl Reject {
         Self::TooManyInterim,
         Self::InterimEnds,
         Self::UnaskedUpgrade,
+        Self::UpgradeIgnored,
+        Self::WebSocketKey,
+        Self::WebSocketAccept,
+        Self::NoWebSocket,
         Self::UnaskedResponse,
         Self::ProxyHeader,
         Self::ClientHello,
@@ -230,6 +245,10 @@ impl Reject {
             Self::TooManyInterim => "too many interim responses",
             Self::InterimEnds => "interim response without a final one after it",
             Self::UnaskedUpgrade => "101 without an upgrade asked for and agreed to",
+            Self::UpgradeIgnored => "endpoint ignored the request for a WebSocket",
+            Self::WebSocketKey => "missing, repeated or malformed Sec-WebSocket-Key",
+            Self::WebSocketAccept => "Sec-WebSocket-Accept does not belong to the key",
+            Self::NoWebSocket => "endpoint does not take WebSockets over HTTP/2",
             Self::UnaskedResponse => "response before a request",
             Self::ProxyHeader => "malformed PROXY protocol header",
             Self::ClientHello => "malformed TLS ClientHello",

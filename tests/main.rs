@@ -37,6 +37,8 @@ mod faults_upstream;
 mod footprint;
 mod h2_messages;
 mod h2_support;
+mod h2_tunnel;
+mod h2_websocket;
 mod health;
 mod http2;
 mod hyper_peers;

@@ -1,13 +1,10 @@
 //! Tunnels: how they are opened, what passes through them, and how they end.
 
-use std::net::SocketAddr;
-
 use futures_util::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
-use tokio_tungstenite::{accept_async, client_async};
 
-use crate::support::library::{origin, run};
+use crate::support::library::run;
+use crate::support::websocket::{connect, echo};
 use crate::support::{Client, Conn, HANG, Origin, Proxy, eventually, filler};
 
 const ASK: &str =
@@ -158,25 +155,12 @@ fn an_endpoint_that_will_not_switch_answers_as_usual() {
     assert_eq!(origin.connections(), 1);
 }
 
-/// A WebSocket server for one client that echoes every message until the close.
-fn websocket_echo() -> SocketAddr {
-    origin(async |stream| {
-        let mut socket = accept_async(stream).await.unwrap();
-        while let Some(Ok(message)) = socket.next().await {
-            if message.is_text() || message.is_binary() {
-                socket.send(message).await.unwrap();
-            }
-        }
-    })
-}
-
 #[test]
 fn web_socket_messages_pass() {
-    let route = format!("/={}", websocket_echo());
+    let route = format!("/={}", echo());
     let proxy = Proxy::start(&["--route", &route]);
     run(async {
-        let stream = TcpStream::connect(proxy.address).await.unwrap();
-        let (mut socket, _) = client_async("ws://test/", stream).await.unwrap();
+        let mut socket = connect(proxy.address).await;
         let asking = Message::Ping(Bytes::from_static(b"still there?"));
         let answer = Message::Pong(Bytes::from_static(b"still there?"));
         let large = Message::Binary(filler(1 << 20).into());

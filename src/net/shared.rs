@@ -67,6 +67,14 @@ impl SharedConnections {
         Some(MuxStream::opened(&best.mux, key))
     }
 
+    /// Whether there is one on which the endpoint has said that it takes no extended CONNECT (RFC 8441 §3).
+    pub fn refuses_tunnels(&self) -> bool {
+        let refuses = |known: &Shared| {
+            known.mux.is_usable() && !known.mux.connection().peer().takes_extended_connect
+        };
+        self.connections.iter().any(refuses)
+    }
+
     /// What to do instead.
     pub fn when_full(&mut self) -> Full {
         if let Some(opening) = &self.opening {

@@ -18,6 +18,7 @@ use crate::http::message::edits::{EditName, Edits, Value};
 use crate::http::message::field::Name;
 use crate::http::message::head::{Method, ResponseHead, Storage, Version};
 use crate::http::message::via::Via;
+use crate::http::message::websocket::{self, Accept};
 use crate::net::pool::Ending;
 use crate::plan::context::WorkerContext;
 use crate::reject::Reject;
@@ -105,7 +106,8 @@ pub fn read_answer(
         HeadIn::H2(arrived) if !arrived.is_whole => Err(Reject::HeadTooLarge),
         HeadIn::H2(arrived) => {
             let (section, fields_max) = (&arrived.section, rules.limits.fields_max);
-            let head = h2::response::read(section, fields_max, traits.upgrade, &mut storage)?;
+            let tunnel = traits.accept.is_some();
+            let head = h2::response::read(section, fields_max, tunnel, &mut storage)?;
             let framing = h2::response::framing(&head, traits.method, arrived.ends)?;
             pass_on(&head, framing, traits, rules, out)
         }
@@ -121,15 +123,7 @@ fn pass_on(
     out: HeadOut<'_>,
 ) -> Result<Answer, Reject> {
     let options = Options::of(&head.fields);
-    let agreed = || {
-        head.protocol.is_some() || persistence::names_protocol(&head.fields, options, head.version)
-    };
-    let finality = match head.status {
-        101 if traits.upgrade && agreed() => Finality::Upgrade,
-        101 => return Err(Reject::UnaskedUpgrade),
-        _ if head.is_interim() => Finality::Interim,
-        _ => Finality::Final,
-    };
+    let finality = finality(head, options, traits)?;
     let old_client = traits.version == Version::Http10;
     let emit = match (traits.version, options.names_fields()) {
         (Version::Http10, _) | (Version::Http2, true) => Emit::Data,
@@ -155,6 +149,9 @@ fn pass_on(
         date = rules.date.get();
         edits.set(EditName::DATE, Value::checked(&date));
     }
+    if let Some(accept) = traits.accept.as_ref().filter(|_| finality == Finality::Upgrade) {
+        edit_accept(&mut edits, accept, head.version, traits.version);
+    }
     if let Some(via) = rules.via.filter(|_| finality != Finality::Interim) {
         via.edit_response(&mut edits, head);
     }
@@ -172,7 +169,12 @@ fn pass_on(
         Version::Http10 | Version::Http11 => Body::new(framing, emit),
     };
     Ok(Answer {
-        status: head.status,
+        // RFC 8441 §5: what HTTP/1.1 calls 101.
+        status: if (head.status, traits.version) == (101, Version::Http2) {
+            200
+        } else {
+            head.status
+        },
         finality,
         body,
         ending: ending(head, framing, traits.method),
@@ -180,6 +182,56 @@ fn pass_on(
         client_persists,
         ends_with_connection,
     })
+}
+
+/// What follows a head.
+fn finality(
+    head: &ResponseHead<'_, '_>,
+    options: Options,
+    traits: RequestTraits,
+) -> Result<Finality, Reject> {
+    let agreed = || {
+        head.protocol.is_some() || persistence::names_protocol(&head.fields, options, head.version)
+    };
+    match head.status {
+        101 if traits.upgrade && agreed() => {
+            check_websocket(head, traits)?;
+            Ok(Finality::Upgrade)
+        }
+        101 => Err(Reject::UnaskedUpgrade),
+        // Its client could not tell it from an agreement.
+        200..300 if traits.upgrade && traits.version == Version::Http2 => {
+            Err(Reject::UpgradeIgnored)
+        }
+        _ if head.is_interim() => Ok(Finality::Interim),
+        _ => Ok(Finality::Final),
+    }
+}
+
+/// Changes the proof that goes with a 101 from one protocol to another: HTTP/2 has none.
+fn edit_accept<'a>(edits: &mut Edits<'a>, accept: &'a Accept, from: Version, to: Version) {
+    match (from, to) {
+        (_, Version::Http2) => edits.remove(EditName::SEC_WEBSOCKET_ACCEPT),
+        (Version::Http2, _) => {
+            edits.set(EditName::SEC_WEBSOCKET_ACCEPT, Value::checked(accept.text()));
+        }
+        (Version::Http10 | Version::Http11, _) => {}
+    }
+}
+
+/// A client of HTTP/2 cannot see whether an endpoint of HTTP/1.1 has read that it is asked for a WebSocket
+/// (RFC 6455 §4.1): it believes us.
+fn check_websocket(head: &ResponseHead<'_, '_>, traits: RequestTraits) -> Result<(), Reject> {
+    let is_to_be_checked = traits.version == Version::Http2 && head.version != Version::Http2;
+    match traits.accept {
+        Some(_) if is_to_be_checked && !websocket::is_named(&head.fields) => {
+            Err(Reject::UnaskedUpgrade)
+        }
+        Some(accept) if is_to_be_checked && !accept.is_in(&head.fields) => {
+            Err(Reject::WebSocketAccept)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether there is no Date, or one that its sender means for us only.
@@ -204,6 +256,7 @@ mod tests {
         method: Method::Idempotent,
         version: Version::Http11,
         upgrade: false,
+        accept: None,
         expects: false,
         persists: true,
         answered_here: None,

@@ -15,6 +15,7 @@ use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Stage};
 use crate::http::message::head::{Method, Version};
 use crate::http::message::redirect::Nowhere;
+use crate::http::message::websocket::Accept;
 use crate::net::connect::connect;
 use crate::net::deadline::{Elapsed, Timer};
 use crate::net::delivery::{CloseKind, DeliveryVerdict};
@@ -234,6 +235,8 @@ pub struct RequestTraits {
     pub version: Version,
     /// Whether it asked for another protocol.
     pub upgrade: bool,
+    /// What proves that an endpoint has read that it asked for a WebSocket, if it did.
+    pub accept: Option<Accept>,
     /// Whether its client waits for a 100 before it sends the body (RFC 9110 §10.1.1).
     pub expects: bool,
     /// Whether the client's connection may go on after the answer, as far as the request goes.

@@ -1,5 +1,7 @@
 //! From the head of a request to what is sent to an endpoint.
 
+use rustix::rand::{GetRandomFlags, getrandom};
+
 use super::attempt::{OwnAnswer, RequestTraits};
 use super::client_info::ClientInfo;
 use super::request_log::RequestTiming;
@@ -20,6 +22,7 @@ use crate::http::message::field::Name;
 use crate::http::message::head::{RequestHead, Storage, Version};
 use crate::http::message::max_forwards::{self, Reach};
 use crate::http::message::redirect::{self, Nowhere};
+use crate::http::message::websocket::{self, Key, NONCE_BYTES};
 use crate::http::message::{forwarded, forwarded_for};
 use crate::id::RouteId;
 use crate::net::listen::Peer;
@@ -147,12 +150,14 @@ fn read(
     let options = Options::of(&head.fields);
     let redirect = plan.redirect_https.filter(|_| client_info.tls().is_none());
     let redirect = redirect.and_then(|port| redirect::of(head, &path, trusted, port));
+    let upgrade = head.protocol.is_some()
+        || !framing.has_body() && persistence::names_protocol(&head.fields, options, head.version);
+    let key = if upgrade { websocket_key(head) } else { None };
     let traits = RequestTraits {
         method: head.semantics,
         version: head.version,
-        upgrade: head.protocol.is_some()
-            || !framing.has_body()
-                && persistence::names_protocol(&head.fields, options, head.version),
+        upgrade,
+        accept: key.as_ref().map(Key::accept),
         expects: framing.has_body()
             && head.version != Version::Http10
             && head.fields.has(Name::Expect),
@@ -164,6 +169,9 @@ fn read(
     let mut edits = Edits::new();
     if let Some(via) = &plan.via {
         via.edit_request(&mut edits, head)?;
+    }
+    if let (Some(key), Some(_)) = (&key, head.protocol) {
+        edits.set(EditName::SEC_WEBSOCKET_KEY, Value::checked(key.text()));
     }
     if let Some(left) = &left {
         edits.set(EditName::MAX_FORWARDS, Value::checked(left));
@@ -187,6 +195,17 @@ fn read(
     let chunks = if options.names_fields() { Emit::BareChunks } else { Emit::Chunks };
     let location = redirect.and_then(Result::ok);
     Ok(ReadHead { traits, route, framing, chunks, outgoing, location })
+}
+
+/// The key of a request for a WebSocket: our own, where the client's protocol has none.
+fn websocket_key(head: &RequestHead<'_, '_>) -> Option<Key> {
+    if head.protocol.is_none() {
+        return Key::read(&head.fields).filter(|_| websocket::is_asked_for(head));
+    }
+    let mut nonce = [0; NONCE_BYTES];
+    // So few bytes never fail to come; and if they did: no secret depends on them.
+    let _ = getrandom(&mut nonce, GetRandomFlags::empty());
+    Some(Key::of(nonce))
 }
 
 fn answered_here(redirect: Option<&Result<Box<str>, Nowhere>>, reach: Reach) -> Option<OwnAnswer> {

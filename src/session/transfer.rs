@@ -129,6 +129,10 @@ pub async fn run(
         let left = pin!(presence.left(client_read));
         let upload = pin!(async {
             opening.send(&up).await?;
+            // What follows the head is the beginning of a tunnel.
+            if traits.upgrade {
+                return Ok(());
+            }
             relay(body, input, client_read, upstream_write, &up).await
         });
         let client_side = pin!(both.client_side(upload, left));
@@ -419,8 +423,7 @@ impl Transfer<'_> {
         if answer.ends_with_connection {
             self.client_write.set_reset_on_close(false);
         }
-        let surplus = !self.received.is_empty();
-        Ok(Completed::Answered { answer, upload, surplus })
+        Ok(Completed::Answered { answer, upload, surplus: !self.received.is_empty() })
     }
 
     /// Sends `out` to the client, and then what is left of the body of the final answer, while the

@@ -8,6 +8,7 @@ use super::request_log::{RequestLog, TrafficGuard};
 use super::upstream_side::UpstreamSide;
 use crate::buffer::Buffer;
 use crate::fault::{Kind, Side};
+use crate::http::h2::error_code::ErrorCode;
 use crate::metrics::Metrics;
 use crate::net::deadline::{Activity, Timer};
 use crate::net::stream::Stream;
@@ -32,12 +33,16 @@ impl<'a> Ends<'a> {
         Self { client: halves(client), upstream: halves(upstream) }
     }
 
-    /// Between a client and an endpoint; what has come from the client already, too.
+    /// Between a client and an endpoint; what has come from the client already, too. A stream that is cut is
+    /// reset with `CANCEL` on both sides (RFC 8441 §5).
     pub fn of(client: &'a mut ClientSide<'_>, upstream: &'a mut UpstreamSide) -> (Self, Buffer) {
         upstream.connection().keep_alive();
         let early = match client {
             ClientSide::H1 { input, .. } => std::mem::take(&mut **input),
-            ClientSide::H2(_) => Buffer::new(),
+            ClientSide::H2(stream) => {
+                stream.set_unfinished(ErrorCode::Cancel);
+                Buffer::new()
+            }
         };
         (Self { client: client.split(), upstream: upstream.split() }, early)
     }

@@ -54,6 +54,8 @@ pub struct StreamHead<'a> {
     pub ends: bool,
     /// Whether the answer to it has no body, whatever it says.
     pub answers_head: bool,
+    /// Whether it is an extended CONNECT.
+    pub tunnel: bool,
 }
 
 /// A stream for one attempt.
@@ -81,6 +83,11 @@ pub async fn open_stream(
             let encode = |_: &mut Encoder, out: &mut Vec<u8>| out.extend_from_slice(head.block);
             let full = {
                 let mut pool = pool.borrow_mut();
+                // RFC 8441 §3: those who have not said so must not be asked.
+                if head.tunnel && pool.shared.refuses_tunnels() {
+                    let reject = Kind::Rejected(Reject::NoWebSocket);
+                    return Err(Fault::upstream(Stage::Connect, reject));
+                }
                 let (answers_head, ends) = (head.answers_head, head.ends);
                 match pool.shared.open_stream(from, answers_head, ends, encode) {
                     Some(stream) => return Ok(OpenedStream { stream, is_reused }),

@@ -14,6 +14,7 @@ use crate::http::h2::stream::Abort;
 use crate::http::message::field::Name;
 use crate::http::message::head::{FIELDS_CEILING, Method, Storage};
 use crate::http::message::hop::ClientScheme;
+use crate::http::message::websocket::{self, Key};
 use crate::net::pool::Lease;
 use crate::net::stream::Stream;
 use crate::reject::Reject;
@@ -39,6 +40,8 @@ pub struct Outgoing {
     /// Whether all of it is here.
     is_whole: bool,
     answers_head: bool,
+    /// Whether it asks for a tunnel.
+    tunnel: bool,
 }
 
 /// What we have written ourselves: as long as it may be.
@@ -60,7 +63,10 @@ impl Outgoing {
         let head = parse::request(head, &LIMITS, &mut storage)?;
         let mut block = Vec::with_capacity(512);
         let encoder = &mut Encoder::continued();
-        let tunnel = upgrades && h2::encode::asks_for_websocket(&head);
+        let tunnel = upgrades && websocket::is_asked_for(&head);
+        if tunnel && Key::read(&head.fields).is_none() {
+            return Err(Reject::WebSocketKey);
+        }
         h2::encode::request(&head, scheme, tunnel, encoder, &mut block);
         let (mut data, mut trailers) = (Buffer::new(), Vec::new());
         data.append(body);
@@ -75,13 +81,14 @@ impl Outgoing {
         let answers_head = head.semantics == Method::Head;
         // What follows the head of a tunnel is its beginning.
         let is_whole = is_whole && !tunnel;
-        Ok(Self { block, data, trailers, is_whole, answers_head })
+        Ok(Self { block, data, trailers, is_whole, answers_head, tunnel })
     }
 
     /// What a stream is opened with.
     pub fn head(&self) -> StreamHead<'_> {
         let ends = self.is_whole && self.data.is_empty() && self.trailers.is_empty();
-        StreamHead { block: &self.block, ends, answers_head: self.answers_head }
+        let Self { block, answers_head, tunnel, .. } = self;
+        StreamHead { block, ends, answers_head: *answers_head, tunnel: *tunnel }
     }
 
     /// How many bytes are here.

@@ -13,6 +13,7 @@ pub mod proxy;
 pub mod rendezvous;
 pub mod strict;
 pub mod tls;
+pub mod websocket;
 pub mod wire;
 pub mod wrapping;
 

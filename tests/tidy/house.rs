@@ -33,6 +33,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "max_forwards",
             "redirect",
             "via",
+            "websocket",
             "mod",
         ],
     ),

@@ -78,12 +78,6 @@ pub fn request(
     }
 }
 
-/// Whether a request of HTTP/1.1 asks for what an extended CONNECT can ask for.
-pub fn asks_for_websocket(head: &RequestHead<'_, '_>) -> bool {
-    let mut protocols = head.fields.values(Name::Upgrade).flat_map(field::list);
-    head.method == "GET" && protocols.any(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
-}
-
 /// Appends the head of an answer of our own to `out` and its body to `body`; the answer to HEAD has none.
 pub fn reply(
     reply: &Reply<'_>,
@@ -138,6 +132,7 @@ mod tests {
     use crate::http::message::forwarded;
     use crate::http::message::head::Storage;
     use crate::http::message::hop::Hop;
+    use crate::http::message::websocket;
 
     const LIMITS: Limits = Limits { head_bytes_max: 4096, fields_max: 32 };
 
@@ -165,7 +160,7 @@ mod tests {
         let mut storage = Storage::new();
         let head = parse::request(bytes.as_bytes(), &LIMITS, &mut storage).unwrap();
         let mut out = Vec::new();
-        request(&head, scheme, asks_for_websocket(&head), &mut Encoder::new(), &mut out);
+        request(&head, scheme, websocket::is_asked_for(&head), &mut Encoder::new(), &mut out);
         decoded(&out)
     }
 

@@ -18,6 +18,7 @@ use crate::http::message::edits::Edits;
 use crate::http::message::field::Name;
 use crate::http::message::head::{Fields, Method, RequestHead, ResponseHead, Storage};
 use crate::http::message::hop::ClientScheme;
+use crate::http::message::websocket;
 use crate::http::oracle::{self, Then};
 use crate::reject::Reject;
 
@@ -110,7 +111,7 @@ fn sorted(mut said: Said) -> Said {
 
 /// A request as we write it to HTTP/1.1 is read by HTTP/2 as it was meant.
 fn check_request_in_h2(head: &RequestHead<'_, '_>, framing: Framing) {
-    let tunnel = encode::asks_for_websocket(head);
+    let tunnel = websocket::is_asked_for(head);
     let mut block = Vec::new();
     encode::request(head, ClientScheme::Http, tunnel, &mut Encoder::new(), &mut block);
     let (mut section, mut storage) = (decoded(&block), Storage::new());

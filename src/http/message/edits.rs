@@ -45,6 +45,10 @@ impl EditName<'static> {
     pub const X_CLIENT_CERT_SHA256: Self = Self::known("X-Client-Cert-SHA256", Name::ClientCert);
     /// Max-Forwards.
     pub const MAX_FORWARDS: Self = Self::known("Max-Forwards", Name::MaxForwards);
+    /// Sec-WebSocket-Key.
+    pub const SEC_WEBSOCKET_KEY: Self = Self::known("Sec-WebSocket-Key", Name::Other);
+    /// Sec-WebSocket-Accept.
+    pub const SEC_WEBSOCKET_ACCEPT: Self = Self::known("Sec-WebSocket-Accept", Name::Other);
     /// X-Request-Id.
     pub const X_REQUEST_ID: Self = Self::known("X-Request-Id", Name::RequestId);
 

@@ -13,3 +13,4 @@ pub mod max_forwards;
 pub mod redirect;
 pub(in crate::http) mod rules;
 pub mod via;
+pub mod websocket;
