@@ -7,7 +7,7 @@ use evener::metrics::Metrics;
 use evener::tls_fault::TlsFault;
 use rustls::version::TLS12;
 
-use crate::support::h2::H2Client;
+use crate::support::h2::{H2Client, PREFACE};
 use crate::support::library::run;
 use crate::support::tls::{Authority, Identity, TlsOptions, TlsProxy};
 use crate::support::{Origin, Proxy, eventually};
@@ -44,6 +44,17 @@ fn a_client_that_does_not_offer_http2_speaks_http1() {
         let expected = offered.last().copied();
         assert_eq!(client.handshake().alpn.as_deref(), expected, "{offered:?}");
         assert_eq!(client.ask(GET).text(), "hello");
+    }
+}
+
+#[test]
+fn over_tls_prior_knowledge_is_not_enough_for_http2() {
+    let origin = Origin::named("hello");
+    let proxy = TlsProxy::before(&[&origin], &[]);
+    for offered in [&["http/1.1"][..], &[]] {
+        let mut client = proxy.client_with(&options(offered));
+        client.send(PREFACE);
+        assert_eq!(client.response().status, 505, "{offered:?}");
     }
 }
 

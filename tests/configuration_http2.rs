@@ -135,3 +135,17 @@ fn another_scheme_for_an_address_is_a_change_of_the_endpoint() {
     let expected = ["~ endpoint 127.0.0.1:1 of /: weight 1 → weight 1, HTTP/2"];
     assert_eq!(difference(&with(""), &with("h2c://")), expected);
 }
+
+#[test]
+fn a_proxy_header_to_an_endpoint_over_http2_is_a_mistake() {
+    let file = "upstreams: [{name: u, verify: false, proxy: v2, endpoints: ['h2://127.0.0.1:1']}]\n\
+                routes: [{prefix: /, upstream: u}]";
+    let what = "a PROXY header does not suit h2://127.0.0.1:1, where clients share connections: leave proxy \
+                out, or write https://127.0.0.1:1";
+    assert_eq!(read(file, &[]).unwrap_err(), [format!("1:45: {what}")]);
+    let flag = "--route=/=127.0.0.1:1,h2c://127.0.0.1:2,proxy=v1";
+    let what = "a PROXY header does not suit h2c://127.0.0.1:2, where clients share connections: leave proxy \
+                out, or write 127.0.0.1:2";
+    let told = read("", &[flag]).unwrap_err();
+    assert!(told.len() == 1 && told[0].ends_with(what), "{told:?}");
+}

@@ -10,7 +10,7 @@ use crate::support::origin::ok;
 use crate::support::{HANG, Origin, Proxy, eventually, paused};
 
 /// An origin that answers each request when the test allows it.
-fn gated() -> (Origin, Sender<()>) {
+pub fn gated() -> (Origin, Sender<()>) {
     #[expect(clippy::disallowed_methods, reason = "one message per test")]
     let (open, gate) = channel();
     let gate = Mutex::new(gate);

@@ -8,7 +8,7 @@ use crate::support::h2::{
 };
 use crate::support::library::run;
 use crate::support::origin::ok;
-use crate::support::{Client, Origin, Proxy, Rendezvous, filler};
+use crate::support::{Admin, Client, Origin, Proxy, Rendezvous, eventually, filler};
 
 fn before(endpoint: &str) -> Proxy {
     Proxy::start(&["--route", &format!("/={endpoint}")])
@@ -188,4 +188,52 @@ fn trailers_alone_stay_one_section() {
     let head = client.until("an answer", |frame| frame.is(kind::HEADERS, 1));
     assert!(head.has(flag::END_STREAM));
     assert_eq!(value_of(&head.fields.unwrap(), "grpc-status"), Some("5"));
+}
+
+#[test]
+fn a_connection_without_a_stream_is_idle_and_a_second_stream_reuses_it() {
+    let answers = Rendezvous::default();
+    let ours = answers.clone();
+    let origin = RawOrigin::start(move |mut peer| {
+        while let Some((stream, _)) = peer.request() {
+            ours.wait();
+            peer.answer(stream, "200", b"hello");
+        }
+    });
+    let admin = Admin::start(&["--route", &format!("/={}", origin.endpoint())]);
+    let connections = || {
+        let known = admin.endpoint(0)["connections"].clone();
+        ["idle", "opened", "reused"].map(|name| known[name].as_u64().unwrap())
+    };
+    for expected in [[1, 1, 0], [1, 1, 1]] {
+        let mut client = admin.client();
+        client.get("/");
+        eventually("its connection is not idle", || connections() == [0, 1, expected[2]]);
+        answers.wait();
+        assert_eq!(client.response().status, 200);
+        eventually("its connection is idle", || connections() == expected);
+    }
+}
+
+#[test]
+fn a_reload_that_removes_an_endpoint_leaves_nobody_waiting_for_its_connection() {
+    let turns = Rendezvous::default();
+    let ours = turns.clone();
+    let origin = RawOrigin::silent(move |mut peer| {
+        ours.wait();
+        ours.wait();
+        if peer.welcome(&[]).is_none() {
+            return;
+        }
+        while let Some((stream, _)) = peer.request() {
+            peer.answer(stream, "200", b"hello");
+        }
+    });
+    let mut proxy = before(&origin.endpoint());
+    let mut client = Client::connect(proxy.address);
+    client.get("/");
+    turns.wait();
+    proxy.reload(&["--route", "/=127.0.0.1:1"]).unwrap();
+    turns.wait();
+    assert_eq!(client.response().text(), "hello");
 }

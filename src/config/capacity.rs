@@ -14,7 +14,7 @@ const DESCRIPTORS_MIN: usize = 64;
 /// More descriptors than Linux gives a process by itself (`fs.nr_open`).
 const CONNECTIONS_MAX: NonZeroUsize = NonZeroUsize::new(1 << 20).expect("is not 0");
 
-/// A client and the connection to its endpoint take two; with room for fewer clients than this
+/// A client and the connection to its endpoint take two (one of HTTP/2 may take more); with room for fewer clients than this
 /// hardly any would be served in time.
 const CONNECTIONS_MIN: usize = 4;
 
@@ -91,7 +91,9 @@ impl Descriptors {
 }
 
 /// How many connections there may be. By default, half of the descriptors: a client whose
-/// request is in flight needs another one to its endpoint. A larger setting is for clients that are
+/// request is in flight needs another one to its endpoint. A client of HTTP/2 may need one for each of its
+/// streams, up to 128 and more: what is kept for endpoints is not divided among clients, and whoever finds
+/// nothing left waits, and gets 503 in the end. A larger setting is for clients that are
 /// mostly idle; it leaves an eighth to endpoints. The second is a warning, if there is one.
 pub(super) fn of(
     sources: &Sources,

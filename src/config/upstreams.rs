@@ -193,6 +193,10 @@ impl<'a> Upstreams<'a> {
         };
         let endpoints = self.endpoints(listed, &place, at);
         upstream_tls::refuse_unused(&entry.value, &endpoints, at);
+        if let Some(said) = &entry.value.proxy {
+            let place = at.file.place(said.referenced);
+            at.mistakes.note(&place, announcement_fits(announces, &endpoints), ());
+        }
         let within = (&place, &mut *at.mistakes);
         let id = self.push((&name.value, Traffic::Http), endpoints, &settings, announces, within);
         self.named.insert(&name.value, id);
@@ -231,7 +235,9 @@ impl<'a> Upstreams<'a> {
         within: (&Place, &mut Mistakes),
     ) -> UpstreamId {
         let endpoints = destination.endpoints.into_iter();
-        let endpoints = endpoints.map(|written| self.built_of(written, Role::Primary)).collect();
+        let endpoints: Vec<_> =
+            endpoints.map(|written| self.built_of(written, Role::Primary)).collect();
+        within.1.note(within.0, announcement_fits(destination.announces, &endpoints), ());
         let settings = self.settings.clone();
         self.push((name, traffic), endpoints, &settings, destination.announces, within)
     }
@@ -393,6 +399,23 @@ fn check_fits(check: &Check, endpoints: &[Endpoint]) -> Result<(), String> {
                 let other = written(endpoint.scheme.over_http2(), endpoint);
                 Err(format!("a check by gRPC takes HTTP/2: write {other} instead of {shown}"))
             })
+        }
+    }
+}
+
+/// A PROXY header speaks for one client, and a connection of HTTP/2 carries the requests of many.
+fn announcement_fits(announces: Option<Version>, endpoints: &[Endpoint]) -> Result<(), String> {
+    let mut shared = endpoints.iter().filter(|known| known.protocol() == AppProtocol::Http2);
+    match shared.next().filter(|_| announces.is_some()) {
+        None => Ok(()),
+        Some(endpoint) => {
+            let shown = written(endpoint.scheme, endpoint);
+            let other = if endpoint.scheme.is_tls() { Scheme::Https } else { Scheme::Http };
+            Err(format!(
+                "a PROXY header does not suit {shown}, where clients share connections: leave proxy out, \
+                 or write {}",
+                written(other, endpoint)
+            ))
         }
     }
 }

@@ -80,10 +80,12 @@ impl Pool {
         Self { idle: Vec::new(), keeping, shared: SharedConnections::default() }
     }
 
-    /// Closes all there are, and keeps none any more.
+    /// Closes all there are, and keeps none any more. What waits for a connection that is being opened gets
+    /// it.
     pub fn close(&mut self) {
         self.shared.retire();
-        *self = Self::new();
+        let shared = std::mem::take(&mut self.shared);
+        *self = Self { shared, ..Self::new() };
     }
 
     /// By which rules it goes.

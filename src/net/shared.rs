@@ -107,11 +107,21 @@ impl SharedConnections {
         }
     }
 
+    /// Those without a stream leave, and say so to the endpoint. Returns how many there were.
+    pub fn retire_idle(&self) -> usize {
+        let idle = self.connections.iter().filter(|known| known.is_idle());
+        idle.map(|known| known.mux.act(Connection::leave)).count()
+    }
+
     /// How many there are without a stream.
     pub fn idle(&self) -> usize {
-        let is_idle =
-            |known: &&Shared| known.mux.is_usable() && known.mux.connection().streams() == 0;
-        self.connections.iter().filter(is_idle).count()
+        self.connections.iter().filter(|known| known.is_idle()).count()
+    }
+}
+
+impl Shared {
+    fn is_idle(&self) -> bool {
+        self.mux.is_usable() && self.mux.connection().streams() == 0
     }
 }
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::Plan;
@@ -57,10 +58,16 @@ impl PlanHandle {
         left
     }
 
-    /// Sends the idle connections to endpoints out.
+    /// Sends the idle connections to endpoints out. Those of HTTP/2 cannot go on elsewhere: they end.
     pub async fn let_pools_go(&self) {
         let Some(hand_off) = self.hand_off.borrow().clone() else { return };
         let context = self.get();
+        let pools = context.shares.iter().flat_map(|share| &share.pools);
+        let retired: usize = pools.map(|pool| pool.borrow().shared.retire_idle()).sum();
+        if retired > 0 {
+            // Each has a task that tells its endpoint: that may be the last thing this process does.
+            yield_now().await;
+        }
         for (upstream, share) in context.plan.upstreams.iter().zip(&context.shares) {
             for (endpoint, pool) in upstream.endpoints.iter().zip(&share.pools) {
                 let leases = pool.borrow_mut().take(Instant::now());

@@ -208,7 +208,7 @@ async fn work(
             Ok(Arrival::Request(request)) => request,
             Ok(Arrival::Nothing) => return last,
             Ok(Arrival::End) => return Worked::Ended(AfterExchange::Close),
-            Err(refused) if is_first && begins_http2(&connection.input, context) => {
+            Err(refused) if is_first && begins_http2(&connection, context) => {
                 refused.timing.discard();
                 *early = Some(Box::new(connection.input));
                 return Worked::Http2;
@@ -229,10 +229,11 @@ async fn work(
 }
 
 /// Whether what could not be read as a request is how HTTP/2 begins, as far as it looks like a head
-/// (RFC 9113 §3.4), and HTTP/2 is spoken here.
-fn begins_http2(input: &Buffer, context: &WorkerContext) -> bool {
+/// (RFC 9113 §3.4), and HTTP/2 is spoken here. Over TLS it is agreed on in the handshake or not at all (§3.3).
+fn begins_http2(connection: &Connected<'_>, context: &WorkerContext) -> bool {
     let head = &PREFACE[..PREFACE.len() - b"SM\r\n\r\n".len()];
-    context.plan.http2.is_some() && input.filled().starts_with(head)
+    let is_plain = connection.client_info.tls().is_none();
+    is_plain && context.plan.http2.is_some() && connection.input.filled().starts_with(head)
 }
 
 /// A connection at work.

@@ -37,15 +37,19 @@ use crate::net::limiter::ConnectionPermit;
 use crate::net::mux::{Mux, MuxEnd, MuxEvent};
 use crate::net::mux_stream::{MuxStream, kind_of_abort};
 use crate::net::stream::Stream;
-use crate::plan::Plan;
 use crate::plan::context::WorkerContext;
 use crate::plan::listener::Listener;
+use crate::plan::{Http2, Plan};
 
 /// What a ping that asks whether GOAWAY has been read carries.
 const LEAVING: [u8; 8] = *b"leaving.";
 
 /// Timers that streams have left for others: as many as a busy connection has streams at a time.
 const TIMERS_MAX: usize = 16;
+
+/// Streams of a client that was promised HTTP/2 before it was turned off: as many as RFC 9113 §6.5.2 advises
+/// to allow at least.
+const STREAMS_MAX_PROMISED: u32 = 100;
 
 /// How long a wait is that something else ends.
 const NO_DEADLINE: Duration = Duration::from_secs(24 * 3600);
@@ -89,7 +93,9 @@ pub async fn serve(accepted: Accepted, client_info: ClientInfo, early: Buffer) {
                 let stream = MuxStream::accepted(&shared.mux, key);
                 spawn_local(serve_stream(stream, Rc::clone(&shared)));
             }
-            Ok(Event::Mux(MuxEvent::Ponged(LEAVING))) => session.leave(),
+            Ok(Event::Mux(MuxEvent::Ponged(LEAVING))) if session.is_announced() => {
+                session.leave();
+            }
             Ok(Event::Mux(MuxEvent::Ponged(_) | MuxEvent::GoAway(_))) => {}
             Ok(Event::Mux(MuxEvent::Over(end))) => break end,
             Ok(Event::Leaves) => session.announce_leaving(),
@@ -109,10 +115,16 @@ pub async fn serve(accepted: Accepted, client_info: ClientInfo, early: Buffer) {
 /// What a connection may cost, as the plan has it.
 fn limits(plan: &Plan) -> ConnectionLimits {
     ConnectionLimits {
-        streams_max: plan.http2.map_or(0, |http2| http2.streams_max),
+        streams_max: streams_max(plan.http2),
         window_bytes: WINDOW_BYTES,
         section: SectionLimits::of_heads(&plan.limits),
     }
+}
+
+/// How many streams a client may have at a time. A reload may have turned HTTP/2 off since it was agreed on
+/// in the handshake: then this connection still speaks it.
+fn streams_max(http2: Option<Http2>) -> u32 {
+    http2.map_or(STREAMS_MAX_PROMISED, |http2| http2.streams_max)
 }
 
 /// What the task of a connection has to deal with.
@@ -269,5 +281,16 @@ async fn refuse(
             context.metrics.durations.observe(timing.began.elapsed());
         }
         (_, None) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_was_promised_http2_takes_streams_although_it_is_off() {
+        assert_eq!(streams_max(Some(Http2 { streams_max: 3 })), 3);
+        assert_eq!(streams_max(None), 100);
     }
 }

@@ -90,7 +90,13 @@ pub async fn open_stream(
                 }
                 let (answers_head, ends) = (head.answers_head, head.ends);
                 match pool.shared.open_stream(from, answers_head, ends, encode) {
-                    Some(stream) => return Ok(OpenedStream { stream, is_reused }),
+                    Some(stream) => {
+                        if is_reused {
+                            context.metrics.reuses.add(1);
+                            context.counts(target.upstream, target.endpoint).reuses.add(1);
+                        }
+                        return Ok(OpenedStream { stream, is_reused });
+                    }
                     None => pool.shared.when_full(),
                 }
             };

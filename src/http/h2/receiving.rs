@@ -132,8 +132,8 @@ impl Connection {
         if id.is_multiple_of(2) {
             return Err(protocol("a client opens streams of odd numbers only"));
         }
-        if self.leaving.ours.is_some_and(|last| id > last) {
-            // It cannot have known; it will try again elsewhere (RFC 9113 §6.8).
+        if self.is_too_late(id) {
+            // It will try again elsewhere.
             self.budgets.spend_control()?;
             return Ok(Event::Nothing);
         }
@@ -320,10 +320,16 @@ impl Connection {
         Some(self.ids[place].1)
     }
 
+    /// Whether the peer has opened this stream before it knew that we take no more (RFC 9113 §6.8).
+    fn is_too_late(&self, id: u32) -> bool {
+        let is_theirs = self.role == Role::Server && !id.is_multiple_of(2);
+        is_theirs && self.leaving.ours.is_some_and(|last| id > last)
+    }
+
     /// Whether no stream of this number has begun.
     fn is_idle(&self, id: u32) -> bool {
         match (self.role, id % 2) {
-            (Role::Server, 1) => id > self.last_theirs,
+            (Role::Server, 1) => id > self.last_theirs && !self.is_too_late(id),
             (Role::Client, 1) => id >= self.next_ours,
             // Nobody ever opens one of these.
             _ => true,
@@ -332,6 +338,9 @@ impl Connection {
 
     /// A frame for a stream that is not held any more, or has never been.
     fn on_closed(&mut self, id: u32, reason: &'static str) -> Result<Event, ConnectionError> {
+        if self.is_too_late(id) {
+            return self.late();
+        }
         if self.is_idle(id) {
             return Err(protocol("a frame on a stream that has not begun"));
         }
