@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::http::h2::error_code::ErrorCode;
 use crate::reject::Reject;
 use crate::tls_fault::TlsFault;
 
@@ -118,6 +119,42 @@ impl Default for HandshakeMetrics {
     }
 }
 
+/// HTTP/2 of clients.
+#[derive(Debug)]
+pub struct Http2Metrics {
+    /// Connections that have begun.
+    pub opened: Counter,
+    /// Connections that have ended.
+    pub closed: Counter,
+    /// Connections ended because the client broke a rule, by the number of their [`ErrorCode`].
+    pub failed: [Counter; ErrorCode::ALL.len()],
+    /// Streams that clients have opened, without those that were refused at once.
+    pub streams_opened: Counter,
+    /// Streams that have ended, in whatever way.
+    pub streams_closed: Counter,
+    /// Streams that clients have reset.
+    pub resets_by_clients: Counter,
+    /// Streams that were reset from here: refused, malformed, cut, or answered before they were read.
+    pub resets_by_us: Counter,
+    /// Requests read, without refused ones; the others of all are of HTTP/1.0 and HTTP/1.1.
+    pub requests: Counter,
+}
+
+impl Default for Http2Metrics {
+    fn default() -> Self {
+        Self {
+            opened: Counter::default(),
+            closed: Counter::default(),
+            failed: std::array::from_fn(|_| Counter::default()),
+            streams_opened: Counter::default(),
+            streams_closed: Counter::default(),
+            resets_by_clients: Counter::default(),
+            resets_by_us: Counter::default(),
+            requests: Counter::default(),
+        }
+    }
+}
+
 /// The metrics of one worker since it started.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -176,6 +213,8 @@ pub struct Metrics {
     pub bytes_down: Counter,
     /// The part of both that was moved with splice(2).
     pub bytes_spliced: Counter,
+    /// HTTP/2 of clients.
+    pub http2: Http2Metrics,
     /// TLS handshakes with clients.
     pub client_handshakes: HandshakeMetrics,
     /// TLS handshakes with endpoints, without those of checks.
@@ -239,6 +278,7 @@ impl Metrics {
             bytes_up: Counter::default(),
             bytes_down: Counter::default(),
             bytes_spliced: Counter::default(),
+            http2: Http2Metrics::default(),
             client_handshakes: HandshakeMetrics::default(),
             upstream_handshakes: HandshakeMetrics::default(),
         }

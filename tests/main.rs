@@ -37,6 +37,7 @@ mod faults_upstream;
 mod footprint;
 mod h2_drain;
 mod h2_messages;
+mod h2_metrics;
 mod h2_support;
 mod h2_tunnel;
 mod h2_websocket;

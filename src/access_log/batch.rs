@@ -4,6 +4,7 @@
 //! instruction-cache misses.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +71,8 @@ pub struct Facts {
     pub peer: Option<IpAddr>,
     /// The client's protocol.
     pub protocol: Protocol,
+    /// The stream it came on, of an HTTP/2 connection.
+    pub stream: Option<NonZeroU32>,
     /// The status that was sent; 0 if none was.
     pub status: u16,
     /// Bytes received from the client, including headers.
@@ -102,6 +105,7 @@ impl Facts {
             client,
             peer,
             protocol,
+            stream: None,
             status: 0,
             bytes_from_client: 0,
             bytes_to_client: 0,
@@ -222,6 +226,7 @@ impl Batch {
             client: facts.client,
             peer: facts.peer,
             protocol: facts.protocol,
+            stream: facts.stream,
             tls: part(5),
             method: part(0),
             target: part(1),

@@ -67,6 +67,10 @@ fn rest(entry: &Entry<'_>, out: &mut Vec<u8>) {
     text::word(or_dash(entry.tls), out);
     out.extend_from_slice(b" peer=");
     address(entry.peer, out);
+    match entry.stream {
+        Some(stream) => number(b" stream=", stream.get().into(), out),
+        None => out.extend_from_slice(b" stream=-"),
+    }
 }
 
 fn address(address: Option<IpAddr>, out: &mut Vec<u8>) {

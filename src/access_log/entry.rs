@@ -1,6 +1,7 @@
 //! One access log entry.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::format::{Label, Names};
@@ -49,6 +50,8 @@ pub(super) struct Entry<'a> {
     pub peer: Option<IpAddr>,
     /// The client's protocol.
     pub protocol: Protocol,
+    /// The stream it came on, of an HTTP/2 connection.
+    pub stream: Option<NonZeroU32>,
     /// What was agreed on, if TLS was used.
     pub tls: &'a [u8],
     /// The method as received.

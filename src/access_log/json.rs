@@ -81,6 +81,11 @@ fn rest(entry: &Entry<'_>, out: &mut Vec<u8>) {
             None => out.extend_from_slice(b"null"),
         }
     }
+    member(b"stream", out);
+    match entry.stream {
+        Some(stream) => out.extend_from_slice(&decimal(stream.get().into())),
+        None => out.extend_from_slice(b"null"),
+    }
     member(b"end", out);
     string(entry.termination.letters(), out);
     out.push(b'}');

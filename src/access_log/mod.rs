@@ -11,6 +11,7 @@
 //! host="a.example" route="a.example/x" upstream="app" tried=10.0.0.1:80,10.0.0.2:80 retries=1
 //! up=310 down=123 spliced=0 head=0.000010 queue=0.000000 connect=0.000200 first_byte=0.001000
 //! total=0.001300 end=-- id=- tls=TLSv1.3/TLS_AES_256_GCM_SHA384/a.example/full peer=192.0.2.7
+//! stream=-
 //! ```
 //!
 //! (on one line). An absent value is `-`, a status that was never sent is `000` as in nginx, and a
@@ -45,6 +46,7 @@ pub const NOTHING: Facts = Facts::new(1_795_268_897_123_456, (None, None), Proto
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
+    use std::num::NonZeroU32;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -76,7 +78,8 @@ mod tests {
     const EXCHANGE: Facts = Facts {
         client: Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7))),
         peer: Some(IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9))),
-        protocol: Protocol::Http11,
+        protocol: Protocol::Http2,
+        stream: NonZeroU32::new(5),
         status: 200,
         bytes_from_client: 310,
         bytes_to_client: 123,
@@ -106,22 +109,22 @@ mod tests {
     fn an_exchange_is_one_line() {
         assert_eq!(
             line(&exchange(), TEXTS, "/s", Format::Combined),
-            "192.0.2.7 - - [21/Nov/2026:13:48:17 +0000] \"GET /x HTTP/1.1\" 200 123 \
+            "192.0.2.7 - - [21/Nov/2026:13:48:17 +0000] \"GET /x HTTP/2.0\" 200 123 \
              \"https://b.example/\" \"curl/8\" host=\"a.example\" route=\"/s\" \
              upstream=\"app\" tried=10.0.0.1:80,unix:/s retries=1 up=310 down=123 \
              spliced=7 head=0.000010 queue=- connect=- first_byte=0.001000 total=61.000300 \
-             end=-- id=01JD tls=- peer=10.9.9.9\n"
+             end=-- id=01JD tls=- peer=10.9.9.9 stream=5\n"
         );
         assert_eq!(
             parsed(&exchange(), TEXTS, "/s"),
             json!({
                 "time": "2026-11-21T13:48:17.123456Z", "client": "192.0.2.7", "peer": "10.9.9.9",
-                "method": "GET", "target": "/x", "protocol": "HTTP/1.1", "referer": "https://b.example/",
+                "method": "GET", "target": "/x", "protocol": "HTTP/2.0", "referer": "https://b.example/",
                 "user_agent": "curl/8", "host": "a.example", "route": "/s",
                 "upstream": "app", "id": "01JD", "tls": null, "status": 200,
                 "tried": ["10.0.0.1:80", "unix:/s"], "retries": 1, "up": 310,
                 "down": 123, "spliced": 7, "head": 0.00001, "queue": null, "connect": null,
-                "first_byte": 0.001, "total": 61.0003, "end": "--",
+                "first_byte": 0.001, "total": 61.0003, "stream": 5, "end": "--",
             })
         );
     }
@@ -132,12 +135,13 @@ mod tests {
             line(&NOTHING, [b""; 7], "/s", Format::Combined),
             "unix: - - [21/Nov/2026:13:48:17 +0000] \"- - HTTP\" 000 0 \"-\" \"-\" host=\"-\" \
              route=\"-\" upstream=\"-\" tried=- retries=0 up=0 down=0 spliced=0 head=- queue=- \
-             connect=- first_byte=- total=0.000000 end=-- id=- tls=- peer=unix:\n"
+             connect=- first_byte=- total=0.000000 end=-- id=- tls=- peer=unix: stream=-\n"
         );
         let object = parsed(&NOTHING, [b""; 7], "/s");
-        for name in
-            ["client", "peer", "method", "target", "host", "status", "route", "id", "tls", "head"]
-        {
+        for name in [
+            "client", "peer", "method", "target", "host", "status", "route", "id", "tls", "head",
+            "stream",
+        ] {
             assert_eq!(object[name], Value::Null, "{name}");
         }
         assert_eq!(object["tried"], json!([]));
@@ -151,7 +155,7 @@ mod tests {
         assert_eq!(combined.lines().count(), 1);
         assert_eq!(combined.matches('"').count(), 12);
         assert!(
-            combined.contains(" end=-- id=a\\x22\\x20end=CH\\x0A tls=- peer=unix:"),
+            combined.contains(" end=-- id=a\\x22\\x20end=CH\\x0A tls=- peer=unix: stream=-"),
             "{combined}"
         );
         let request = combined.split('"').nth(1).unwrap();
@@ -216,10 +220,10 @@ mod tests {
             );
             assert_eq!(combined.matches('"').count(), 12, "{combined}");
             let rest = combined.rsplit('"').next().unwrap();
-            assert_eq!(rest.split(' ').count(), 15, "{combined}");
+            assert_eq!(rest.split(' ').count(), 16, "{combined}");
             assert!(json.is_ascii() && json.lines().count() == 1, "{json}");
             let object: Value = serde_json::from_str(&json).unwrap();
-            assert_eq!(object.as_object().unwrap().len(), 25);
+            assert_eq!(object.as_object().unwrap().len(), 26);
             let expected = String::from_utf8_lossy(&target);
             assert_eq!(object["target"].as_str().unwrap_or_default(), expected);
             assert_eq!(object["tried"].as_array().unwrap().len() as u64, number % 3);

@@ -1,6 +1,6 @@
 //! `/metrics`, in the text format of Prometheus.
 //!
-//! Series: some 170, 5 more for each route, 1 for each upstream and each certificate, 12 for
+//! Series: some 190, 5 more for each route, 1 for each upstream and each certificate, 12 for
 //! each endpoint. Nothing that a client sends becomes a label.
 
 use std::collections::{HashMap, HashSet};
@@ -12,6 +12,7 @@ use super::exposition::{Exposition, Type};
 use super::machine::Process;
 use super::state::{EndpointState, is_healthy, report};
 use crate::control::state::{ControlSnapshot, ControlState, ServingPhase};
+use crate::http::h2::error_code::ErrorCode;
 use crate::log::access_log::AccessLog;
 use crate::metrics::{Counter, EndpointMetrics, HandshakeMetrics, Histogram, Metrics};
 use crate::plan::Plan;
@@ -98,6 +99,7 @@ pub(crate) fn write(control_state: &ControlState) -> String {
         out.one(&format!("evener_{name}"), Type::Counter, help, control_state.sum(counter));
     }
     of_responses(&mut out, control_state);
+    of_http2(&mut out, control_state);
     of_handshakes(&mut out, control_state, "client", |all| &all.client_handshakes);
     of_handshakes(&mut out, control_state, "upstream", |all| &all.upstream_handshakes);
     of_log(&mut out, control_state);
@@ -187,6 +189,48 @@ fn of_handshakes(
         let failed = sum(&|all| all.failed[fault.index()].get());
         out.sample(&name, &[("reason", fault.name())], failed);
     }
+}
+
+/// HTTP/2 of clients, and how many requests came by it.
+fn of_http2(out: &mut Exposition, control_state: &ControlState) {
+    let sum = |counter: fn(&Metrics) -> &Counter| control_state.sum(counter);
+    let http2 = sum(|all| &all.http2.requests);
+    let name = "evener_requests_by_protocol_total";
+    out.family(name, Type::Counter, "Requests read, by the protocol of the client.");
+    let others = sum(|all| &all.requests).saturating_sub(http2);
+    out.sample(name, &[("protocol", "http/1")], others);
+    out.sample(name, &[("protocol", "http/2")], http2);
+    let open = open_http2(control_state);
+    let help = "HTTP/2 connections of clients that are open.";
+    out.one("evener_http2_connections_active", Type::Gauge, help, open.connections);
+    let help = "Streams of HTTP/2 clients that are open.";
+    out.one("evener_http2_streams_active", Type::Gauge, help, open.streams);
+    let name = "evener_http2_streams_reset_total";
+    out.family(name, Type::Counter, "Streams of HTTP/2 clients that were reset, by whom.");
+    out.sample(name, &[("by", "client")], sum(|all| &all.http2.resets_by_clients));
+    out.sample(name, &[("by", "evener")], sum(|all| &all.http2.resets_by_us));
+    let name = "evener_http2_connections_failed_total";
+    out.family(name, Type::Counter, "HTTP/2 connections ended for a broken rule, by error code.");
+    for code in ErrorCode::ALL {
+        let failed = control_state.sum(|all| &all.http2.failed[code as usize]);
+        out.sample(name, &[("code", code.name())], failed);
+    }
+}
+
+/// What HTTP/2 clients have open.
+pub(crate) struct OpenHttp2 {
+    pub(crate) connections: u64,
+    pub(crate) streams: u64,
+}
+
+/// What HTTP/2 clients have open now.
+pub(crate) fn open_http2(control_state: &ControlState) -> OpenHttp2 {
+    // What has ended is read first: there is never less that has begun.
+    let closed = control_state.sum(|all| &all.http2.closed);
+    let streams_closed = control_state.sum(|all| &all.http2.streams_closed);
+    let connections = control_state.sum(|all| &all.http2.opened).saturating_sub(closed);
+    let streams = control_state.sum(|all| &all.http2.streams_opened);
+    OpenHttp2 { connections, streams: streams.saturating_sub(streams_closed) }
 }
 
 fn of_log(out: &mut Exposition, control_state: &ControlState) {

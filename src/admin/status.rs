@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::metrics::cumulated;
+use super::metrics::{cumulated, open_http2};
 use super::state::report;
 use crate::control::state::{ControlState, ServingPhase};
+use crate::http::h2::error_code::ErrorCode;
 use crate::log::access_log::AccessLog;
 use crate::metrics::{Counter, EndpointMetrics};
 use crate::net::tls::certificate::Certificate;
@@ -37,6 +38,7 @@ struct Status {
     threads: usize,
     connections: Connections,
     requests: Requests,
+    http2: Http2,
     latency: Latency,
     bytes: Bytes,
     rejects: BTreeMap<String, u64>,
@@ -91,6 +93,17 @@ struct Requests {
     retries: u64,
     failed_attempts: u64,
     cut_answers: u64,
+}
+
+/// HTTP/2 of clients.
+#[derive(Serialize)]
+struct Http2 {
+    connections: u64,
+    streams: u64,
+    requests: u64,
+    resets_by_clients: u64,
+    resets_by_evener: u64,
+    failed_connections: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Serialize)]
@@ -189,6 +202,7 @@ pub(crate) fn write(control_state: &ControlState) -> Result<String, serde_json::
             accept_errors: control_state.sum(|counts| &counts.accept_errors),
         },
         requests: requests(control_state, &facts.plan),
+        http2: http2(control_state),
         latency: latency(control_state),
         bytes: Bytes {
             up: control_state.sum(|counts| &counts.bytes_up),
@@ -221,6 +235,20 @@ fn requests(control_state: &ControlState, plan: &Plan) -> Requests {
         retries: control_state.sum(|counts| &counts.retries),
         failed_attempts: control_state.sum(|counts| &counts.failed_attempts),
         cut_answers: control_state.sum(|counts| &counts.cut_answers),
+    }
+}
+
+fn http2(control_state: &ControlState) -> Http2 {
+    let open = open_http2(control_state);
+    let failed = |code: ErrorCode| control_state.sum(|all| &all.http2.failed[code as usize]);
+    let failed = ErrorCode::ALL.map(|code| (code.name(), failed(code))).into_iter();
+    Http2 {
+        connections: open.connections,
+        streams: open.streams,
+        requests: control_state.sum(|all| &all.http2.requests),
+        resets_by_clients: control_state.sum(|all| &all.http2.resets_by_clients),
+        resets_by_evener: control_state.sum(|all| &all.http2.resets_by_us),
+        failed_connections: failed.filter(|(_, count)| *count > 0).collect(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use crate::drain::{DrainPhase, IDLE_GRACE, SessionGuard};
 use crate::fault::{Fault, Kind, Stage};
 use crate::http::h1::encode::Connection as Persistence;
 use crate::http::h1::reply::Reply;
-use crate::http::h2::connection::{Connection, Role};
+use crate::http::h2::connection::{Connection, ConnectionError, Resets, Role};
 use crate::http::h2::error_code::ErrorCode;
 use crate::http::h2::flow::WINDOW_BYTES;
 use crate::http::h2::limits::ConnectionLimits;
@@ -32,6 +33,8 @@ use crate::http::h2::request::{self as h2_request, is_malformed};
 use crate::http::h2::section::SectionLimits;
 use crate::http::message::head::Method;
 use crate::id::RouteId;
+use crate::log::once_per_second::OncePerSecond;
+use crate::metrics::Http2Metrics;
 use crate::net::deadline::{Elapsed, Timer};
 use crate::net::limiter::ConnectionPermit;
 use crate::net::mux::{Mux, MuxEnd, MuxEvent};
@@ -78,7 +81,11 @@ pub fn taken_over(
 pub async fn serve(accepted: Accepted, client_info: ClientInfo, early: Buffer) {
     let Accepted { stream, permit: _permit, guard, listener, peer: _ } = accepted;
     accepted::begin(&guard).await;
-    let limits = limits(&listener.handle.get().plan);
+    let context = listener.handle.get();
+    let (limits, metrics) = (limits(&context.plan), Arc::clone(&context.metrics));
+    // It may outlive the plan.
+    drop(context);
+    metrics.http2.opened.add(1);
     let mux = Mux::new(stream, Connection::new(Role::Server, limits, 0), early);
     let timers = RefCell::default();
     let shared = Rc::new(Shared { mux, client_info, listener, timers });
@@ -104,12 +111,35 @@ pub async fn serve(accepted: Accepted, client_info: ClientInfo, early: Buffer) {
             Err(Elapsed) => break MuxEnd::Broken(Kind::TimedOut),
         }
     };
+    if let MuxEnd::Failed(error) = ended {
+        record_failure(&metrics.http2, &shared.client_info, error);
+    }
     shared.mux.end(ended);
     if !matches!(ended, MuxEnd::Broken(_)) {
         linger(shared.mux.halves(), &mut timer).await;
     }
     // They know that it has ended, and have nothing more to wait for.
     poll_fn(|cx| shared.mux.poll_empty(cx)).await;
+    count_resets(&metrics.http2, &shared.mux);
+    metrics.http2.closed.add(1);
+}
+
+static FAILURES: OncePerSecond = OncePerSecond::new();
+
+/// Counts a connection whose client broke a rule, and says so.
+fn record_failure(metrics: &Http2Metrics, client_info: &ClientInfo, error: ConnectionError) {
+    metrics.failed[error.code as usize].add(1);
+    let Some(before) = FAILURES.permits(Instant::now()) else { return };
+    let client = client_info.client.map_or_else(|| "unix:".to_owned(), |ip| ip.to_string());
+    let ConnectionError { code, reason } = error;
+    log::info!("{client}: HTTP/2 connection ended: {code}: {reason} ({before} times before)");
+}
+
+/// Counts the streams that were reset since this was last done.
+fn count_resets(metrics: &Http2Metrics, mux: &Mux) {
+    let Resets { theirs, ours } = mux.act(Connection::take_resets);
+    metrics.resets_by_clients.add(theirs);
+    metrics.resets_by_us.add(ours);
 }
 
 /// What a connection may cost, as the plan has it.
@@ -220,22 +250,31 @@ impl Waits {
     }
 }
 
-/// Serves one stream until its exchange has ended.
+/// Serves one stream until its exchange has ended, and counts it.
 async fn serve_stream(stream: MuxStream, shared: Rc<Shared>) {
     let context = shared.listener.handle.get();
+    let metrics = &context.metrics.http2;
+    metrics.streams_opened.add(1);
+    serve_request(stream, &shared, &context).await;
+    count_resets(metrics, &shared.mux);
+    metrics.streams_closed.add(1);
+}
+
+async fn serve_request(stream: MuxStream, shared: &Shared, context: &Rc<WorkerContext>) {
     // Nothing has been done about it, and nothing has to be.
     if let Some(abort) = stream.aborted() {
         let fault = Fault::client(Stage::Request, kind_of_abort(abort));
-        record::refusal(&context, fault);
+        record::refusal(context, fault);
         return;
     }
     let Some(arrived) = stream.take_head() else { return };
     let method = h2_request::method(&arrived.section);
-    let mut timing = RequestTiming::begin(&context, &shared.client_info);
+    let mut timing = RequestTiming::begin(context, &shared.client_info);
     timing.end_head(true);
+    timing.on_stream(stream.id());
     let mut timer = shared.timers.borrow_mut().pop().unwrap_or_default();
     let prepared =
-        request::prepare_stream((&stream, arrived), &shared.client_info, &context, timing);
+        request::prepare_stream((&stream, arrived), &shared.client_info, context, timing);
     let mut client = ClientConnection {
         side: ClientSide::H2(&stream),
         client_info: &shared.client_info,
@@ -245,10 +284,11 @@ async fn serve_stream(stream: MuxStream, shared: Rc<Shared>) {
     match prepared {
         Ok(mut request) => {
             context.metrics.requests.add(1);
+            context.metrics.http2.requests.add(1);
             // How it ended is how its stream ends.
-            let _: AfterExchange = exchange::run(&mut client, &mut request, &context).await;
+            let _: AfterExchange = exchange::run(&mut client, &mut request, context).await;
         }
-        Err(refused) => refuse(&mut client, (&stream, method), &context, refused).await,
+        Err(refused) => refuse(&mut client, (&stream, method), context, refused).await,
     }
     drop(stream);
     let mut timers = shared.timers.borrow_mut();

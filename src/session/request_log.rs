@@ -2,6 +2,7 @@
 //! has been learned so far. There is none while nothing is logged.
 
 use std::cell::{Cell, RefCell};
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -297,6 +298,13 @@ impl RequestTiming {
         if let Some(request_log) = &mut self.request_log {
             let waited = || self.ready.saturating_duration_since(self.began);
             request_log.head_came(if at_once { Duration::ZERO } else { waited() });
+        }
+    }
+
+    /// It came on this stream of its connection.
+    pub fn on_stream(&mut self, id: u32) {
+        if let Some(request_log) = &mut self.request_log {
+            request_log.facts.get_mut().stream = NonZeroU32::new(id);
         }
     }
 

@@ -111,6 +111,15 @@ pub(super) struct Leaving {
     pub(super) theirs: Option<ErrorCode>,
 }
 
+/// Streams that were reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resets {
+    /// By the peer, while they were held.
+    pub theirs: u64,
+    /// By us.
+    pub ours: u64,
+}
+
 /// One connection.
 pub struct Connection {
     pub(super) role: Role,
@@ -130,6 +139,7 @@ pub struct Connection {
     pub(super) encoder: Encoder,
     pub(super) budgets: Budgets,
     pub(super) leaving: Leaving,
+    pub(super) resets: Resets,
     /// Counts how often the output has been written: streams take turns.
     pub(super) turn: u64,
     pub(super) decoder: Decoder,
@@ -157,6 +167,7 @@ impl Connection {
             encoder: Encoder::new(),
             budgets: Budgets::default(),
             leaving: Leaving::default(),
+            resets: Resets::default(),
             turn: 1,
             decoder: Decoder::new(TABLE_BYTES),
             opening: if role == Role::Server { Opening::Preface } else { Opening::Settings },
@@ -218,6 +229,11 @@ impl Connection {
     /// Whether a header block has come in part.
     pub fn is_amid_block(&self) -> bool {
         self.block.is_some()
+    }
+
+    /// How many streams were reset since this was last asked.
+    pub fn take_resets(&mut self) -> Resets {
+        std::mem::take(&mut self.resets)
     }
 
     /// Whether time makes a difference to the peer's budgets.

@@ -12,6 +12,9 @@ macro_rules! codes {
         }
 
         impl ErrorCode {
+            /// All of them, by their numbers.
+            pub const ALL: [Self; [$($number),*].len()] = [$(Self::$variant),*];
+
             /// The one of this number; what is unknown is no more than an internal error (RFC 9113 §7).
             pub fn of(number: u32) -> Self {
                 match number {
@@ -73,8 +76,8 @@ mod tests {
 
     #[test]
     fn a_code_is_known_by_its_number() {
-        for number in 0..=0xd {
-            assert_eq!(ErrorCode::of(number) as u32, number);
+        for (number, code) in (0..=0xd).zip(ErrorCode::ALL) {
+            assert_eq!((ErrorCode::of(number), code as u32), (code, number));
         }
         assert_eq!(ErrorCode::of(0xe), ErrorCode::InternalError);
         assert_eq!(ErrorCode::EnhanceYourCalm.to_string(), "ENHANCE_YOUR_CALM");

@@ -207,6 +207,7 @@ impl Connection {
             return Ok(Event::Nothing);
         };
         self.budgets.spend_reset()?;
+        self.resets.theirs += 1;
         self.streams[key.0].abort(Abort::Reset(ErrorCode::of(code)));
         Ok(Event::Changed(key))
     }

@@ -285,6 +285,7 @@ impl Connection {
     }
 
     pub(super) fn reset_frame(&mut self, id: u32, code: ErrorCode) {
+        self.resets.ours += 1;
         self.control(FrameKind::RstStream, Flags::NONE, id, &(code as u32).to_be_bytes());
     }
 
