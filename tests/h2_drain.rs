@@ -132,8 +132,8 @@ fn an_upgrade_ends_idle_connections_in_order() {
     client.expect_answer(1, 200);
 }
 
-#[test]
-fn an_upgrade_closes_idle_connections_to_endpoints_in_order() {
+/// An endpoint, and whether a client of its has left with GOAWAY.
+fn told() -> (RawOrigin, Arc<AtomicBool>) {
     let told = Arc::new(AtomicBool::new(false));
     let ours = Arc::clone(&told);
     let origin = RawOrigin::start(move |mut peer| {
@@ -142,6 +142,21 @@ fn an_upgrade_closes_idle_connections_to_endpoints_in_order() {
         }
         ours.store(peer.has_come(|frame| frame.kind == kind::GOAWAY), Ordering::SeqCst);
     });
+    (origin, told)
+}
+
+#[test]
+fn a_drain_closes_connections_to_endpoints_in_order() {
+    let (origin, told) = told();
+    let proxy = Proxy::start(&["--route", &format!("/={}", origin.endpoint())]);
+    assert_eq!(proxy.get("/").status, 200);
+    assert_eq!(proxy.drain(HANG), 0);
+    eventually("the endpoint is told", || told.load(Ordering::SeqCst));
+}
+
+#[test]
+fn an_upgrade_closes_idle_connections_to_endpoints_in_order() {
+    let (origin, told) = told();
     let (unused, route) = (Origin::named("a"), format!("/h2={}", origin.endpoint()));
     let mut chain = Chain::start(&[&unused], &["--check", "off", "--route", &route]);
     let ask = |client: &mut Client| {

@@ -58,9 +58,8 @@ impl PlanHandle {
         left
     }
 
-    /// Sends the idle connections to endpoints out. Those of HTTP/2 cannot go on elsewhere: they end.
-    pub async fn let_pools_go(&self) {
-        let Some(hand_off) = self.hand_off.borrow().clone() else { return };
+    /// Ends the idle HTTP/2 connections to endpoints, in order: they cannot go on elsewhere.
+    pub async fn end_shared(&self) {
         let context = self.get();
         let pools = context.shares.iter().flat_map(|share| &share.pools);
         let retired: usize = pools.map(|pool| pool.borrow().shared.retire_idle()).sum();
@@ -68,6 +67,13 @@ impl PlanHandle {
             // Each has a task that tells its endpoint: that may be the last thing this process does.
             yield_now().await;
         }
+    }
+
+    /// Sends the idle connections to endpoints out.
+    pub async fn let_pools_go(&self) {
+        let Some(hand_off) = self.hand_off.borrow().clone() else { return };
+        self.end_shared().await;
+        let context = self.get();
         for (upstream, share) in context.plan.upstreams.iter().zip(&context.shares) {
             for (endpoint, pool) in upstream.endpoints.iter().zip(&share.pools) {
                 let leases = pool.borrow_mut().take(Instant::now());

@@ -130,6 +130,7 @@ async fn work(mut setup: WorkerSetup) -> usize {
             worker.hand_over(channel, deadline).await;
         }
         drain(&sessions, deadline).await;
+        worker.handle.end_shared().await;
     };
     tokio::select! {
         () = leaving => {}
