@@ -12,6 +12,7 @@ use super::Plan;
 use crate::balance::tried::Tried;
 use crate::balance::{NoneLeft, Pick, Picked, Picker};
 use crate::drain::{Drain, DrainPhase};
+use crate::http::h2::flow::Allowance;
 use crate::http::message::date::HttpDate;
 use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::log::access_logger::{AccessLogger, Log};
@@ -101,6 +102,8 @@ pub struct WorkerContext {
     epoch: Epoch,
     /// The handshakes of its clients.
     pub handshake_turns: Rc<HandshakeTurns>,
+    /// What the windows of its HTTP/2 streams may grow by.
+    pub window_allowance: Rc<Allowance>,
 }
 
 impl WorkerContext {
@@ -116,8 +119,18 @@ impl WorkerContext {
         let shares = plan.upstreams.iter().map(share).collect();
         let log = access_logger.map(|access_logger| Rc::new(plan.log(access_logger)));
         let date = Rc::new(Cell::new(HttpDate::of(0)));
-        let (drain, handshake_turns) = (Drain::new(), Rc::default());
-        Rc::new(Self { plan, metrics, drain, log, shares, date, worker, epoch, handshake_turns })
+        Rc::new(Self {
+            plan,
+            metrics,
+            drain: Drain::new(),
+            log,
+            shares,
+            date,
+            worker,
+            epoch,
+            handshake_turns: Rc::default(),
+            window_allowance: Rc::default(),
+        })
     }
 
     /// The same under another plan. Upstreams that are the very same stay as they are; endpoints that
@@ -147,9 +160,18 @@ impl WorkerContext {
         }
         let (metrics, drain) = (Arc::clone(&self.metrics), Rc::clone(&self.drain));
         let log = self.log.as_ref().map(|log| plan.log_after(&self.plan, log));
-        let (worker, epoch) = (self.worker, self.epoch);
-        let (date, handshake_turns) = (Rc::clone(&self.date), Rc::clone(&self.handshake_turns));
-        Rc::new(Self { plan, metrics, drain, log, shares, date, worker, epoch, handshake_turns })
+        Rc::new(Self {
+            plan,
+            metrics,
+            drain,
+            log,
+            shares,
+            date: Rc::clone(&self.date),
+            worker: self.worker,
+            epoch: self.epoch,
+            handshake_turns: Rc::clone(&self.handshake_turns),
+            window_allowance: Rc::clone(&self.window_allowance),
+        })
     }
 
     /// What Date says: the second it was when this was last updated.

@@ -269,7 +269,7 @@ async fn try_endpoint(
 /// Leases a connection to the endpoint, or opens a stream on one, as its protocol has it.
 async fn approach(
     client: &mut ClientConnection<'_>,
-    request: &Request,
+    request: &mut Request,
     context: &Rc<WorkerContext>,
     target: AttemptTarget,
     freshness: Freshness,
@@ -291,8 +291,10 @@ async fn approach(
             let shape = (body.has_ended(), traits.upgrade);
             let scheme =
                 if endpoint.tls.is_some() { ClientScheme::Https } else { ClientScheme::Http };
-            let outgoing = Outgoing::translate(outgoing, shape, scheme);
-            let outgoing = outgoing.map_err(|reject| {
+            let translated = Outgoing::translate(outgoing, shape, scheme);
+            // It is kept for as long as the answer takes.
+            outgoing.settle();
+            let outgoing = translated.map_err(|reject| {
                 failed(Fault::client(Stage::RequestHead, Kind::Rejected(reject)))
             })?;
             let waiting = &mut client.waiting();

@@ -83,10 +83,11 @@ pub async fn serve(accepted: Accepted, client_info: ClientInfo, early: Buffer) {
     accepted::begin(&guard).await;
     let context = listener.handle.get();
     let (limits, metrics) = (limits(&context.plan), Arc::clone(&context.metrics));
+    let allowance = Rc::clone(&context.window_allowance);
     // It may outlive the plan.
     drop(context);
     metrics.http2.opened.add(1);
-    let mux = Mux::new(stream, Connection::new(Role::Server, limits, 0), early);
+    let mux = Mux::new(stream, Connection::new(Role::Server, limits, 0, allowance), early);
     let timers = RefCell::default();
     let shared = Rc::new(Shared { mux, client_info, listener, timers });
     let mut session = Session { shared: &shared, guard: &guard, left: None };

@@ -139,7 +139,8 @@ async fn connect(
 ) -> Result<Rc<Mux>, Fault> {
     let lease = attempt::open_for_all(context, target, timer).await?;
     let limits = limits(context);
-    let connection = Connection::new(Role::Client, limits, STREAMS_AT_FIRST);
+    let allowance = Rc::clone(&context.window_allowance);
+    let connection = Connection::new(Role::Client, limits, STREAMS_AT_FIRST, allowance);
     let mux = Mux::new(lease.stream, connection, Buffer::new());
     let keeping = context.pool(target.upstream, target.endpoint).borrow().keeping();
     let idle = if keeping.idle_max == 0 { Duration::ZERO } else { keeping.idle_timeout };

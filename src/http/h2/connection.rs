@@ -3,6 +3,7 @@
 //! [`Connection::receive`] takes one frame at a time from what has been read, and says what has changed.
 //! What there is to answer, and what streams send ([`super::sending`]), collects in [`Output`].
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use slab::Slab;
@@ -10,7 +11,7 @@ use slab::Slab;
 use super::budget::{Budgets, Exhausted};
 use super::closed::ClosedStreams;
 use super::error_code::ErrorCode;
-use super::flow::{Credit, WINDOW_BYTES, Window};
+use super::flow::{Allowance, Credit, WINDOW_BYTES, Window};
 use super::frame::{Flags, FrameHead, FrameKind, HEAD_BYTES, PAYLOAD_BYTES_MAX, PREFACE};
 use super::hpack::{Decoder, Encoder};
 use super::limits::{CONNECTION_WINDOW_BYTES, ConnectionLimits};
@@ -140,6 +141,8 @@ pub struct Connection {
     pub(super) budgets: Budgets,
     pub(super) leaving: Leaving,
     pub(super) resets: Resets,
+    /// What the windows of the streams may grow by.
+    pub(super) allowance: Rc<Allowance>,
     /// Counts how often the output has been written: streams take turns.
     pub(super) turn: u64,
     pub(super) decoder: Decoder,
@@ -151,7 +154,12 @@ pub struct Connection {
 
 impl Connection {
     /// One that has just been opened; what we have to say first is in the output.
-    pub fn new(role: Role, limits: ConnectionLimits, streams_max_at_first: u32) -> Self {
+    pub fn new(
+        role: Role,
+        limits: ConnectionLimits,
+        streams_max_at_first: u32,
+        allowance: Rc<Allowance>,
+    ) -> Self {
         let mut connection = Self {
             role,
             limits,
@@ -168,6 +176,7 @@ impl Connection {
             budgets: Budgets::default(),
             leaving: Leaving::default(),
             resets: Resets::default(),
+            allowance,
             turn: 1,
             decoder: Decoder::new(TABLE_BYTES),
             opening: if role == Role::Server { Opening::Preface } else { Opening::Settings },

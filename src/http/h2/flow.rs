@@ -1,5 +1,7 @@
 //! Flow control (RFC 9113 §5.2): how much may still be sent, or received.
 
+use std::cell::Cell;
+
 /// What every window begins with, in bytes, unless SETTINGS say otherwise (RFC 9113 §6.9.2).
 pub const WINDOW_BYTES: u32 = 65_535;
 
@@ -111,6 +113,37 @@ impl Credit {
     }
 }
 
+/// The largest window of a stream that drains, in bytes: what a gigabit and 8 ms, or a hundred megabit
+/// and 80 ms, hold.
+pub const GROWN_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// What the windows of a worker may grow by in all, in bytes: streams that drain get more than they began
+/// with as long as there is some left.
+#[derive(Debug)]
+pub struct Allowance(Cell<u32>);
+
+/// The allowance of a worker, in bytes.
+const ALLOWANCE_BYTES: u32 = 16 * 1024 * 1024;
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self(Cell::new(ALLOWANCE_BYTES))
+    }
+}
+
+impl Allowance {
+    /// Takes so many bytes, all or none.
+    pub fn take(&self, bytes: u32) -> bool {
+        let left = self.0.get().checked_sub(bytes);
+        left.inspect(|left| self.0.set(*left)).is_some()
+    }
+
+    /// Gives so many bytes back.
+    pub fn give(&self, bytes: u32) {
+        self.0.set(self.0.get() + bytes);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,5 +178,14 @@ mod tests {
         credit.grow(200);
         assert_eq!((credit.target(), credit.update()), (300, Some(200)));
         assert_eq!(credit.window().room(), 300);
+    }
+
+    #[test]
+    fn an_allowance_is_taken_whole_or_not_at_all() {
+        let allowance = Allowance::default();
+        assert!(allowance.take(ALLOWANCE_BYTES - 1));
+        assert!(!allowance.take(2));
+        allowance.give(1);
+        assert!(allowance.take(2));
     }
 }

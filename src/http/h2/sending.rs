@@ -3,6 +3,7 @@
 use super::closed::Closed;
 use super::connection::{Connection, ConnectionError, Role, StreamKey};
 use super::error_code::ErrorCode;
+use super::flow::GROWN_WINDOW_BYTES;
 use super::frame::{Flags, FrameHead, FrameKind};
 use super::hpack::Encoder;
 use super::section::FieldSection;
@@ -180,6 +181,13 @@ impl Connection {
         if stream.receiving != Receiving::Body {
             return;
         }
+        stream.taken += count;
+        let target = stream.credit.target();
+        let drains = stream.queue.is_empty() && stream.taken >= target as usize;
+        if drains && 2 * target <= GROWN_WINDOW_BYTES && self.allowance.take(target) {
+            stream.credit.grow(2 * target);
+            stream.taken = 0;
+        }
         if let Some(more) = stream.credit.update() {
             let id = stream.id;
             self.control(FrameKind::WindowUpdate, Flags::NONE, id, &more.to_be_bytes());
@@ -225,6 +233,7 @@ impl Connection {
             self.reset(key, unfinished, Abort::Dropped);
         }
         let stream = self.streams.remove(key.index());
+        self.allowance.give(stream.credit.target() - self.limits.window_bytes);
         if let Ok(place) = self.ids.binary_search_by_key(&stream.id, |(id, _)| *id) {
             self.ids.remove(place);
         }

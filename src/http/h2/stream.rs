@@ -81,6 +81,8 @@ pub(super) struct Stream {
     pub(super) expected: Option<u64>,
     /// Whether the answer has no body, whatever its head says.
     pub(super) answers_head: bool,
+    /// What has been taken of the body since its window last grew, in bytes.
+    pub(super) taken: usize,
     /// What it has added to the output, and in which turn.
     pub(super) turn: (u64, usize),
 }
@@ -99,6 +101,7 @@ impl Stream {
             trailers: None,
             expected: None,
             answers_head: false,
+            taken: 0,
             turn: (0, 0),
         }
     }
