@@ -1,5 +1,6 @@
 //! A check over HTTP/2: one request, on a connection of its own.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::buffer::Buffer;
@@ -51,7 +52,8 @@ pub(super) async fn ask(
         Question::Get(_) => Vec::new(),
         Question::Health(service, _) => health::request(service).unwrap_or_default(),
     };
-    let mut connection = Connection::new(Role::Client, connection_limits(limits), 1);
+    let cost = connection_limits(limits);
+    let mut connection = Connection::new(Role::Client, cost, 1, Rc::default());
     let write = |encoder: &mut Encoder, out: &mut Vec<u8>| request.encode(encoder, out);
     let key = connection.open_stream(false, body.is_empty(), write);
     // A connection that has just been opened has room for one.

@@ -135,6 +135,16 @@ impl Mux {
         Some(key)
     }
 
+    /// Gives back what only work needs, if there is none.
+    pub fn rest(&self) {
+        let mut state = self.state.borrow_mut();
+        if state.connection.streams() == 0 && state.opened.is_empty() {
+            state.connection.rest();
+            (state.tasks, state.waiting) = (Vec::new(), VecDeque::new());
+            state.opened = VecDeque::new();
+        }
+    }
+
     /// Whether streams can be opened on it, now or later.
     pub fn is_usable(&self) -> bool {
         let state = self.state.borrow();

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::pin::pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tokio::net::TcpStream;
 
@@ -106,6 +106,12 @@ impl Stream {
     /// Ready when there is something to read, the end included.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.halves().0.poll_readable(cx)
+    }
+
+    /// Wakes the task that it was last read in no more, which keeps that from being freed.
+    pub fn forget_task(&self) {
+        // What there is to read is found out by whoever reads next.
+        let _ = self.poll_readable(&mut Context::from_waker(Waker::noop()));
     }
 
     /// Reads into `buffer` what is there already; `None` if nothing is.

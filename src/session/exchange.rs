@@ -234,6 +234,9 @@ async fn try_endpoint(
                 && answer.upstream_persists
                 && is_shared
             {
+                if let ClientSide::H2(_) = client.side {
+                    lease.stream.forget_task();
+                }
                 give_back(context, target, lease, Rest { ending: answer.ending, surplus, now });
             }
             Ok(match (upload, answer.client_persists) {

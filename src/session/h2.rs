@@ -54,6 +54,9 @@ const TIMERS_MAX: usize = 16;
 /// to allow at least.
 const STREAMS_MAX_PROMISED: u32 = 100;
 
+/// How long a connection has no stream before it gives back what only streams need.
+const REST: Duration = Duration::from_secs(1);
+
 /// How long a wait is that something else ends.
 const NO_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 
@@ -63,6 +66,14 @@ struct Shared {
     client_info: ClientInfo,
     listener: Rc<Listener>,
     timers: RefCell<Vec<Timer>>,
+}
+
+impl Shared {
+    /// Gives back what only streams need.
+    fn rest(&self) {
+        self.mux.rest();
+        self.timers.take();
+    }
 }
 
 /// Serves a connection that has been taken for one of HTTP/1.1. Boxed: most are.
@@ -109,6 +120,8 @@ pub async fn serve(accepted: Accepted, client_info: ClientInfo, early: Buffer) {
             Ok(Event::Leaves) => session.announce_leaving(),
             Ok(Event::Done) => break MuxEnd::Done,
             Err(Elapsed) if session.is_announced() => session.leave(),
+            Err(Elapsed) if waits.rests() => shared.rest(),
+            Err(Elapsed) if session.is_idle() => session.leave(),
             Err(Elapsed) => break MuxEnd::Broken(Kind::TimedOut),
         }
     };
@@ -194,6 +207,13 @@ impl Session<'_> {
         is_leaving && connection.streams() == 0 && connection.output_bytes() == 0
     }
 
+    /// Whether there is nothing to do, and the client does not know yet that there will not be.
+    fn is_idle(&self) -> bool {
+        let connection = self.shared.mux.connection();
+        let is_quiet = connection.streams() == 0 && connection.output_bytes() == 0;
+        connection.is_open() && is_quiet && !connection.is_amid_block() && !connection.has_left()
+    }
+
     /// The first of two steps (RFC 9113 §6.8): requests that are on their way are still taken.
     fn announce_leaving(&mut self) {
         self.left = Some(Instant::now());
@@ -218,11 +238,20 @@ struct Waits {
     block_began: Option<Instant>,
     /// When its last stream ended.
     idle_since: Option<Instant>,
+    /// Whether it has given back what only streams need since.
+    has_rested: bool,
 }
 
 impl Waits {
     fn new() -> Self {
-        Self { began: Instant::now(), block_began: None, idle_since: None }
+        let began = Instant::now();
+        Self { began, block_began: None, idle_since: None, has_rested: true }
+    }
+
+    /// Whether the deadline that has passed is that of resting; it is not asked twice.
+    fn rests(&mut self) -> bool {
+        let is_idle = self.idle_since.is_some_and(|since| since.elapsed() >= REST);
+        is_idle && !std::mem::replace(&mut self.has_rested, true)
     }
 
     /// Until when something has to happen. It is asked whenever nothing does.
@@ -237,12 +266,14 @@ impl Waits {
         };
         let block = since(&mut self.block_began, connection.is_amid_block());
         let idle = since(&mut self.idle_since, connection.streams() == 0);
+        self.has_rested &= idle.is_some();
         let is_written = connection.output_bytes() == 0;
         let opening = (!connection.is_open()).then(|| self.began + timeouts.header);
         let ends = [
             opening,
             block.map(|began| began + timeouts.header),
             idle.filter(|_| is_written).map(|since| since + timeouts.keepalive),
+            idle.filter(|_| !self.has_rested).map(|since| since + REST),
             (!is_written).then(|| mux.written.last() + timeouts.idle),
             session.left.filter(|_| !connection.has_left()).map(|left| left + IDLE_GRACE),
         ];
@@ -294,6 +325,7 @@ async fn serve_request(stream: MuxStream, shared: &Shared, context: &Rc<WorkerCo
     drop(stream);
     let mut timers = shared.timers.borrow_mut();
     if timers.len() < TIMERS_MAX {
+        timer.forget_task();
         timers.push(timer);
     }
 }

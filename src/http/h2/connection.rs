@@ -225,6 +225,14 @@ impl Connection {
         &self.peer
     }
 
+    /// Gives back the room for streams, of which there are none.
+    pub fn rest(&mut self) {
+        if self.streams.is_empty() {
+            self.streams = Slab::new();
+            self.ids = Vec::new();
+        }
+    }
+
     /// Whether the peer has said its first words.
     pub fn is_open(&self) -> bool {
         self.opening == Opening::Done
