@@ -156,14 +156,3 @@ fn a_malformed_request_is_reset_and_others_go_on() {
     client.get(3, "/");
     client.expect_answer(3, 200);
 }
-
-#[test]
-fn an_idle_connection_is_ended_with_goaway() {
-    let origin = Origin::named("hello");
-    let proxy = Proxy::before(&[&origin], &["--keepalive-timeout", "1500ms"]);
-    let mut client = RawClient::connect(proxy.address);
-    client.get(1, "/");
-    client.expect_answer(1, 200);
-    assert_eq!(client.expect_goaway(error::NO_ERROR), 1);
-    client.expect_end();
-}

@@ -119,9 +119,10 @@ pub async fn serve(accepted: Accepted, client_info: ClientInfo, early: Buffer) {
             Ok(Event::Mux(MuxEvent::Over(end))) => break end,
             Ok(Event::Leaves) => session.announce_leaving(),
             Ok(Event::Done) => break MuxEnd::Done,
-            Err(Elapsed) if session.is_announced() => session.leave(),
             Err(Elapsed) if waits.rests() => shared.rest(),
-            Err(Elapsed) if session.is_idle() => session.leave(),
+            Err(Elapsed) if session.is_announced() => session.leave(),
+            // A request may be on its way.
+            Err(Elapsed) if session.is_idle() => session.announce_leaving(),
             Err(Elapsed) => break MuxEnd::Broken(Kind::TimedOut),
         }
     };
@@ -184,7 +185,7 @@ enum Event {
 struct Session<'a> {
     shared: &'a Rc<Shared>,
     guard: &'a SessionGuard,
-    /// When the client was told that this process leaves, if it was.
+    /// When the client was told that this connection ends, if it was.
     left: Option<Instant>,
 }
 
@@ -272,7 +273,8 @@ impl Waits {
         let ends = [
             opening,
             block.map(|began| began + timeouts.header),
-            idle.filter(|_| is_written).map(|since| since + timeouts.keepalive),
+            idle.filter(|_| is_written && !session.is_announced())
+                .map(|since| since + timeouts.keepalive),
             idle.filter(|_| !self.has_rested).map(|since| since + REST),
             (!is_written).then(|| mux.written.last() + timeouts.idle),
             session.left.filter(|_| !connection.has_left()).map(|left| left + IDLE_GRACE),
