@@ -64,6 +64,8 @@ pub enum Kind {
     Refused,
     /// A deadline passed.
     TimedOut,
+    /// The deadline passed that a client has set for its own request (gRPC's `grpc-timeout`).
+    Deadline,
     /// The message broke a rule.
     Rejected(Reject),
     /// A resource of this machine ran out.
@@ -126,8 +128,9 @@ impl Fault {
         match (self.side, self.kind) {
             (Side::Client, Kind::Rejected(reject)) => Some(reject.status()),
             (Side::Client, Kind::TimedOut) => Some(408),
+            (Side::Client, Kind::Deadline)
+            | (Side::Upstream, Kind::TimedOut | Kind::Tls(TlsFault::TimedOut)) => Some(504),
             (Side::Client, _) => None,
-            (Side::Upstream, Kind::TimedOut | Kind::Tls(TlsFault::TimedOut)) => Some(504),
             (Side::Upstream, _) => Some(502),
             (Side::Local, _) => Some(503),
         }
@@ -170,6 +173,7 @@ impl Fault {
             (Kind::Rejected(reject), _) => reject.phrase(),
             (Kind::Unwell, _) => "check was answered with an error",
             (Kind::Tls(fault), _) => fault.phrase(),
+            (Kind::Deadline, _) => "deadline of the client has passed",
             (Kind::Exhausted, _) => "out of descriptors, ports or memory",
             (Kind::Refused, _) => "endpoint refused the connection",
             (Kind::TimedOut, Stage::Connect) => "endpoint did not accept in time",
@@ -295,6 +299,7 @@ mod tests {
             (Fault::client(Stage::RequestHead, Kind::Rejected(Reject::Version)), Some(505)),
             (Fault::client(Stage::RequestHead, Kind::TimedOut), Some(408)),
             (Fault::client(Stage::Request, Kind::Closed), None),
+            (Fault::client(Stage::ResponseHead, Kind::Deadline), Some(504)),
             (Fault::upstream(Stage::Connect, Kind::Refused), Some(502)),
             (Fault::upstream(Stage::ResponseHead, Kind::TimedOut), Some(504)),
             (Fault::upstream(Stage::ResponseHead, Kind::Rejected(Reject::StatusLine)), Some(502)),
@@ -310,7 +315,9 @@ mod tests {
     /// All that a fault can be, each in the error log and in the access log alike.
     #[test]
     fn termination_codes_follow_side_stage_and_kind() {
-        use Kind::{Broken, Closed, Exhausted, Refused, Rejected, Reset, TimedOut, Unwell};
+        use Kind::{
+            Broken, Closed, Deadline, Exhausted, Refused, Rejected, Reset, TimedOut, Unwell,
+        };
         let expired = Kind::Tls(TlsFault::Expired);
         let stages = [
             (Stage::RequestHead, 'H'),
@@ -320,7 +327,7 @@ mod tests {
             (Stage::ResponseBody, 'B'),
         ];
         let enders = [
-            (Side::Client, vec![Closed, Reset, Broken, Refused, Unwell], 'C'),
+            (Side::Client, vec![Closed, Reset, Broken, Refused, Unwell, Deadline], 'C'),
             (Side::Client, vec![TimedOut], 'c'),
             (Side::Upstream, vec![Closed, Reset, Broken, Refused, Unwell, expired], 'U'),
             (Side::Upstream, vec![TimedOut, Kind::Tls(TlsFault::TimedOut)], 'u'),

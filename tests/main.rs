@@ -35,6 +35,7 @@ mod faults_client;
 mod faults_every_byte;
 mod faults_upstream;
 mod footprint;
+mod grpc;
 mod h2_drain;
 mod h2_messages;
 mod h2_metrics;

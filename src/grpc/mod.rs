@@ -1,8 +1,10 @@
-//! gRPC on the wire: messages on a stream, and the health service (gRPC over HTTP/2,
+//! gRPC on the wire: calls, messages on a stream, statuses, and the health service (gRPC over HTTP/2,
 //! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
 
+pub mod call;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod health;
 pub mod message;
 mod protobuf;
+pub mod status;

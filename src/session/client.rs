@@ -16,6 +16,7 @@ use crate::fault::Kind;
 use crate::http::h1::encode::Connection;
 use crate::http::h1::reply::Reply;
 use crate::http::h2;
+use crate::http::h2::error_code::ErrorCode;
 use crate::http::h2::hpack::Encoder;
 use crate::http::message::head::Method;
 use crate::net::deadline::{Activity, Elapsed, Timer};
@@ -41,6 +42,8 @@ pub struct ClientConnection<'a> {
     pub timer: &'a mut Timer,
     /// Whether it is still there, during an exchange.
     pub presence: Presence,
+    /// Whether its request is a call of gRPC, which is answered in its own way.
+    pub is_call: bool,
 }
 
 /// What a client is spoken to over.
@@ -76,6 +79,13 @@ impl ClientSide<'_> {
                 (Source::H1(read), Sink::H1(write), input)
             }
             Self::H2(stream) => (Source::H2(stream), Sink::H2(stream), none),
+        }
+    }
+
+    /// What is known of an answer that has begun and is cut: a client that waits no longer has given it up.
+    pub fn cut_by(&self, kind: Kind) {
+        if let (Self::H2(stream), Kind::Deadline) = (self, kind) {
+            stream.set_unfinished(ErrorCode::Cancel);
         }
     }
 
@@ -138,6 +148,7 @@ impl ClientConnection<'_> {
         (context, request_log): (&WorkerContext, Option<&RequestLog>),
     ) -> Result<(), Kind> {
         let activity = Activity::new();
+        let is_call = self.is_call;
         let (_, write) = self.side.split();
         let meter = Meter::new(&activity);
         let date = context.date().get();
@@ -152,7 +163,11 @@ impl ClientConnection<'_> {
                 Sink::H2(stream) => {
                     let (mut block, mut body) = (Vec::new(), Vec::new());
                     let encoder = &mut Encoder::continued();
-                    h2::encode::reply(reply, to, &date, encoder, &mut block, &mut body);
+                    if is_call {
+                        h2::encode::reply_to_call(reply, &date, encoder, &mut block);
+                    } else {
+                        h2::encode::reply(reply, to, &date, encoder, &mut block, &mut body);
+                    }
                     stream.send_head(body.is_empty(), |_, out| out.extend_from_slice(&block));
                     meter.sent_head(block.len());
                     if body.is_empty() {
@@ -197,12 +212,14 @@ impl WaitingClient<'_> {
         let deadline = || {
             let due = end.get().unwrap_or_else(|| Instant::now() + limit);
             end.set(Some(due));
-            presence.deadline().map_or(due, |left| left.min(due))
+            presence.end().map_or(due, |(at, _)| at.min(due))
         };
         let waited = timer.until(deadline, either).await;
         waited.unwrap_or_else(|Elapsed| {
-            let has_left = presence.deadline().is_some_and(|left| Some(left) <= end.get());
-            Err(if has_left { WaitEnded::ClientLeft(Kind::Closed) } else { WaitEnded::TimedOut })
+            Err(match presence.end() {
+                Some((at, kind)) if Some(at) <= end.get() => WaitEnded::ClientLeft(kind),
+                _ => WaitEnded::TimedOut,
+            })
         })
     }
 }

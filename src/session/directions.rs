@@ -151,8 +151,8 @@ impl<'a> Directions<'a> {
     }
 
     fn deadline(&self) -> Instant {
-        let stalled = self.stalled_at();
-        self.left_at().map_or(stalled, |left| left.min(stalled))
+        let ends = [self.left_at(), self.presence.expires()];
+        ends.into_iter().flatten().fold(self.stalled_at(), Instant::min)
     }
 
     /// When something must have moved.
@@ -194,7 +194,12 @@ impl<'a> Directions<'a> {
     }
 
     fn timed_out(&self) -> Interruption {
-        if self.left_at().is_some_and(|left| left <= self.stalled_at()) {
+        let (left, stalled) = (self.left_at(), self.stalled_at());
+        let is_first = |at: Instant| at <= left.map_or(stalled, |left| left.min(stalled));
+        if self.presence.expires().is_some_and(is_first) {
+            return Interruption::ClientLeft(Kind::Deadline);
+        }
+        if left.is_some_and(|left| left <= stalled) {
             return Interruption::ClientLeft(Kind::Closed);
         }
         let (up, down) = (self.up.waits_for(), self.down.waits_for());

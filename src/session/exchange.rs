@@ -36,7 +36,8 @@ pub async fn run(
     request: &mut Request,
     context: &Rc<WorkerContext>,
 ) -> AfterExchange {
-    client.presence = Presence::new(Some(context.plan.timeouts.half_close));
+    let half_close = Some(context.plan.timeouts.half_close);
+    client.presence = Presence::new(half_close, request.timing.expires);
     if let (Some(request_log), Some(route)) = (request.timing.request_log(), request.route) {
         request_log.routed(route);
     }
@@ -76,6 +77,7 @@ pub async fn run(
         }
         let idempotent = request.traits.method.is_idempotent();
         if let Some(next) = failure.begun {
+            client.side.cut_by(failure.fault.kind);
             context.metrics.cut_answers.add(1);
             context.metrics.durations.observe(request.timing.began.elapsed());
             // A client that does not read, or is gone, will not tell us when it has read all.

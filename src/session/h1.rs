@@ -250,7 +250,8 @@ impl Connected<'_> {
     fn client(&mut self) -> ClientConnection<'_> {
         let Self { stream, client_info, input, timer } = self;
         let side = ClientSide::H1 { stream, input };
-        ClientConnection { side, client_info, timer, presence: Presence::new(None) }
+        let presence = Presence::new(None, None);
+        ClientConnection { side, client_info, timer, presence, is_call: false }
     }
 }
 

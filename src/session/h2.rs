@@ -23,6 +23,7 @@ use super::request_log::RequestTiming;
 use crate::buffer::Buffer;
 use crate::drain::{DrainPhase, IDLE_GRACE, SessionGuard};
 use crate::fault::{Fault, Kind, Stage};
+use crate::grpc::call::Call;
 use crate::http::h1::encode::Connection as Persistence;
 use crate::http::h1::reply::Reply;
 use crate::http::h2::connection::{Connection, ConnectionError, Resets, Role};
@@ -303,7 +304,9 @@ async fn serve_request(stream: MuxStream, shared: &Shared, context: &Rc<WorkerCo
     }
     let Some(arrived) = stream.take_head() else { return };
     let method = h2_request::method(&arrived.section);
+    let call = Call::of(arrived.section.iter());
     let mut timing = RequestTiming::begin(context, &shared.client_info);
+    timing.expires = call.and_then(|call| timing.began.checked_add(call.timeout?));
     timing.end_head(true);
     timing.on_stream(stream.id());
     let mut timer = shared.timers.borrow_mut().pop().unwrap_or_default();
@@ -313,7 +316,8 @@ async fn serve_request(stream: MuxStream, shared: &Shared, context: &Rc<WorkerCo
         side: ClientSide::H2(&stream),
         client_info: &shared.client_info,
         timer: &mut timer,
-        presence: Presence::new(None),
+        presence: Presence::new(None, None),
+        is_call: call.is_some(),
     };
     match prepared {
         Ok(mut request) => {

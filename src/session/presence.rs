@@ -20,12 +20,14 @@ pub struct Presence {
     half_close: Option<Duration>,
     /// When it ended its direction, or when something was passed on to it after that.
     half_closed: Cell<Option<Instant>>,
+    /// Until when it waits at all.
+    expires: Option<Instant>,
 }
 
 impl Presence {
-    /// Of a client that is there.
-    pub fn new(half_close: Option<Duration>) -> Self {
-        Self { half_close, half_closed: Cell::new(None) }
+    /// Of a client that is there, and waits until `expires`.
+    pub fn new(half_close: Option<Duration>, expires: Option<Instant>) -> Self {
+        Self { half_close, half_closed: Cell::new(None), expires }
     }
 
     /// Waits until the client is gone and returns how it went. That it has ended its direction is
@@ -46,6 +48,18 @@ impl Presence {
         if self.half_closed.get().is_some() {
             self.half_closed.set(Some(Instant::now()));
         }
+    }
+
+    /// Until when it waits at all, if it has said so.
+    pub fn expires(&self) -> Option<Instant> {
+        self.expires
+    }
+
+    /// Until when a client is waited for to which nothing is passed on, and how it has left then.
+    pub fn end(&self) -> Option<(Instant, Kind)> {
+        let left = self.deadline().map(|at| (at, Kind::Closed));
+        let expired = self.expires.map(|at| (at, Kind::Deadline));
+        left.into_iter().chain(expired).min_by_key(|(at, _)| *at)
     }
 
     /// Until when something must have been passed on to a client that has ended its direction.

@@ -269,6 +269,8 @@ pub struct RequestTiming {
     pub began: Instant,
     /// When its head was whole.
     pub ready: Instant,
+    /// Until when its client waits, if it has said so.
+    pub expires: Option<Instant>,
     /// What is to be logged of it, if anything is.
     pub request_log: Option<Box<RequestLog>>,
 }
@@ -282,7 +284,7 @@ impl RequestTiming {
         if let (Some(request_log), Some(info)) = (&mut request_log, client_info.tls_text()) {
             request_log.over_tls(info);
         }
-        Self { began, ready: began, request_log }
+        Self { began, ready: began, expires: None, request_log }
     }
 
     /// What is to be logged, if anything is.

@@ -76,7 +76,7 @@ pub async fn serve(
     let announces = context.plan.upstream(upstream).announces.is_some();
     let header = announces.then(|| client_info.header(client));
     // Many a client that has said all waits long for what follows.
-    let presence = Presence::new(None);
+    let presence = Presence::new(None, None);
     let source = Source::H1(client.split().0);
     let mut waiting = WaitingClient { source, timer: &mut timer, presence: &presence };
     let logged = (&*context, request_log);

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod chain;
 pub mod client;
+pub mod grpc;
 pub mod h2;
 pub mod library;
 pub mod logged;

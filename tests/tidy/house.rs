@@ -15,7 +15,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (0, "", &["buffer", "drain", "id", "corpus"]),
     (1, "proxy_protocol/", &["header", "line", "block", "mod", "fuzz"]),
     (1, "tls_hello/", &["name", "message", "mod", "fuzz"]),
-    (1, "grpc/", &["message", "protobuf", "health", "mod", "fuzz"]),
+    (1, "grpc/", &["status", "call", "message", "protobuf", "health", "mod", "fuzz"]),
     (1, "route/", &["path", "pattern", "server_names", "trie", "mod", "fuzz"]),
     (
         1,

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 
 use super::hpack::encoder::Encoder;
 use crate::decimal::decimal;
+use crate::grpc::call::CONTENT_TYPE;
+use crate::grpc::status::{Status, write_message};
 use crate::http::h1::framing;
 use crate::http::h1::persistence::{Named, Options};
 use crate::http::h1::reply::Reply;
@@ -93,6 +95,20 @@ pub fn reply(
     if to != Method::Head {
         reply.body(|part| body.extend_from_slice(part));
     }
+}
+
+/// Appends an answer of our own to a call of gRPC: a section that says all and ends the stream
+/// (`Trailers-Only`).
+pub fn reply_to_call(reply: &Reply<'_>, date: &HttpDate, encoder: &mut Encoder, out: &mut Vec<u8>) {
+    encoder.begin(out);
+    encoder.status(200, out);
+    encoder.field(b"date", date, out);
+    encoder.field(b"content-type", CONTENT_TYPE, out);
+    let code = Status::of_http(reply.status).code();
+    encoder.field(b"grpc-status", &decimal(code.into()), out);
+    let mut message = Vec::new();
+    write_message(reply.phrase, |part| message.extend_from_slice(part));
+    encoder.field(b"grpc-message", &message, out);
 }
 
 /// What is to be said besides what the sender wrote in `fields`.
@@ -257,6 +273,17 @@ mod tests {
         );
         assert!(
             asked(&head.replacen("GET", "POST", 1), ClientScheme::Http).contains(":method=POST")
+        );
+    }
+
+    #[test]
+    fn an_answer_of_ours_to_a_call_is_one_section() {
+        let (date, mut out) = (HttpDate::of(784_111_777), Vec::new());
+        reply_to_call(&Reply::new(404, "no route"), &date, &mut Encoder::new(), &mut out);
+        assert_eq!(
+            decoded(&out),
+            ":status=200 date=Sun, 06 Nov 1994 08:49:37 GMT content-type=application/grpc \
+             grpc-status=12 grpc-message=no route"
         );
     }
 
