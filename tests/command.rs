@@ -7,7 +7,8 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Client, HANG, Origin, Process, eventually, socket_path};
+use crate::support::h2::RawClient;
+use crate::support::{Client, HANG, Origin, Process, eventually, filler, socket_path};
 
 fn route(origin: &Origin) -> String {
     format!("/={}", origin.address)
@@ -225,6 +226,22 @@ fn the_origin_answers_as_asked() {
     assert_eq!(get(&mut client, "/?status=418").0, 418);
     let (status, text) = get(&mut client, "/echo");
     assert_eq!((status, text.as_str()), (200, "GET /echo HTTP/1.1\r\nHost: test\r\n\r\n"));
+}
+
+#[test]
+fn the_origin_speaks_http_2_with_those_who_begin_so() {
+    let origin = Process::start(&["origin", "--listen", "127.0.0.1:0", "--name", "o"]);
+    let mut client = RawClient::over(origin.client().stream);
+    client.greet(&[]);
+    client.get(1, "/a");
+    client.get(3, "/?bytes=100k");
+    client.post(5, "/?status=418", &filler(1000));
+    client.get(7, "/echo");
+    assert_eq!(client.expect_answer(1, 200).text(), "o /a\n");
+    assert_eq!(client.expect_answer(3, 200).text(), ".".repeat(102_400));
+    client.expect_answer(5, 418);
+    let echoed = ":method: GET\n:scheme: http\n:authority: test\n:path: /echo\n";
+    assert_eq!(client.expect_answer(7, 200).text(), echoed);
 }
 
 #[test]

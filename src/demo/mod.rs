@@ -1,7 +1,9 @@
 //! `evener demo`: three origins behind a balancer, and a live line with the requests each has received.
 
+mod answer_spec;
 pub mod certificate;
 pub mod origin;
+mod origin_h2;
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
@@ -62,6 +64,7 @@ fn introduction(at: &str, routes: &str) -> String {
          curl http://{at}/auth              # auth-1 and auth-2 in turn\n  \
          curl http://{at}/task/echo         # the request as an endpoint receives it\n  \
          curl -i http://{at}/nope           # no route: 404\n  \
+         curl --http2-prior-knowledge http://{at}/auth   # over HTTP/2\n  \
          wrk -t1 -c64 -d10 http://{at}/auth\n\n\
          Press Ctrl-C to stop. Requests so far:\n\n"
     )

@@ -14,9 +14,10 @@ use tokio::runtime::LocalOptions;
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
+use super::answer_spec::{AnswerSpec, IDLE_TIMEOUT, LIMITS, PeerGone, expects_continue};
+use super::origin_h2;
 use crate::address::Address;
-use crate::buffer::{BUFFER_BYTES, Buffer};
-use crate::config::value;
+use crate::buffer::Buffer;
 use crate::fault::Kind;
 use crate::http::h1::chunked::Emit;
 use crate::http::h1::encode::Connection;
@@ -24,10 +25,10 @@ use crate::http::h1::framing;
 use crate::http::h1::parse;
 use crate::http::h1::persistence::Options;
 use crate::http::h1::reply::Reply;
-use crate::http::h1::scan::{Limits, Scan};
+use crate::http::h1::scan::Scan;
+use crate::http::h2::frame::PREFACE;
 use crate::http::message::date::HttpDate;
-use crate::http::message::field::{self, Name};
-use crate::http::message::head::{Method, RequestHead, Storage, Version};
+use crate::http::message::head::{Method, Storage, Version};
 use crate::net::deadline::{Activity, Timer};
 use crate::net::listen::{self, ListeningSocket};
 use crate::net::stream::{Stream, WriteHalf};
@@ -35,48 +36,12 @@ use crate::net::tls::handshake::{self, HandshakeTurns};
 use crate::net::wall_clock::since_1970;
 use crate::reject::Reject;
 use crate::relay::body::Body;
-use crate::relay::copy::{Broken, Meter};
+use crate::relay::copy::Meter;
 use crate::relay::head::read_head;
 
-const LIMITS: Limits = Limits { head_bytes_max: 32 * 1024, fields_max: 256 };
-
-/// How long it waits for a client to send or read anything.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The largest response that can be requested: more than any test needs.
-const BYTES_MAX: usize = 1 << 40;
-
-/// The longest delay that can be requested.
-const DELAY_MAX: Duration = Duration::from_secs(600);
-
-/// The contents of large responses.
-static FILLER: [u8; BUFFER_BYTES] = [b'.'; BUFFER_BYTES];
-
-/// The client has disconnected or timed out.
-struct PeerGone;
-
-impl From<Broken> for PeerGone {
-    fn from(_: Broken) -> Self {
-        Self
-    }
-}
-
-/// The response that a request asks for.
-struct AnswerSpec {
-    version: Version,
-    status: u16,
-    delay: Duration,
-    /// The length of the response body, if not that of `text`.
-    bytes: Option<usize>,
-    text: Vec<u8>,
-    body: Body,
-    expects_continue: bool,
-    head_only: bool,
-    persists: bool,
-}
-
 /// Starts an origin on its own threads and returns the address it listens on. It speaks TLS if it has
-/// something to show its clients. It runs until the process exits.
+/// something to show its clients, and HTTP/2 with those that begin with its preface. It runs until the process
+/// exits.
 pub fn start(
     address: &Address,
     name: &str,
@@ -97,7 +62,7 @@ pub fn start(
 
 /// What the connections of one thread share.
 struct Shared {
-    name: String,
+    name: Rc<str>,
     tls: Option<Arc<ServerConfig>>,
     turns: HandshakeTurns,
 }
@@ -107,7 +72,7 @@ fn run(socket: Socket, name: &str, tls: Option<Arc<ServerConfig>>) -> io::Result
     builder.enable_all().build_local(LocalOptions::default())?.block_on(async {
         let listener = ListeningSocket::register(socket)?;
         let turns = HandshakeTurns::default();
-        let shared = Rc::new(Shared { name: name.to_owned(), tls, turns });
+        let shared = Rc::new(Shared { name: name.into(), tls, turns });
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
@@ -140,50 +105,63 @@ async fn serve(stream: Stream, shared: &Shared) -> Result<(), PeerGone> {
         (stream, _) => stream,
     };
     let meter = Meter::new(&activity);
-    let serving = serve_requests(&mut stream, &shared.name, &meter);
-    timer.while_active(IDLE_TIMEOUT, &activity, pin!(serving)).await.unwrap_or(Err(PeerGone))
+    let mut input = Buffer::new();
+    let served = {
+        let serving = pin!(serve_requests(&mut stream, &mut input, &shared.name, &meter));
+        timer.while_active(IDLE_TIMEOUT, &activity, serving).await
+    };
+    match served.unwrap_or(Err(PeerGone))? {
+        Served::Whole => {}
+        Served::Http2 => origin_h2::serve(stream, input, &shared.name).await,
+    }
+    Ok(())
+}
+
+/// What serving a connection has come to.
+enum Served {
+    Whole,
+    /// It begins as one of HTTP/2.
+    Http2,
 }
 
 async fn serve_requests(
     stream: &mut Stream,
+    input: &mut Buffer,
     name: &str,
     meter: &Meter<'_>,
-) -> Result<(), PeerGone> {
+) -> Result<Served, PeerGone> {
     let (mut read, mut write) = stream.split();
-    let mut input = Buffer::new();
+    let mut is_first = true;
     loop {
-        let length = match read_head(&mut read, &mut input, Scan::request(), &LIMITS, meter).await {
+        let length = match read_head(&mut read, input, Scan::request(), &LIMITS, meter).await {
             Ok(length) => length,
             Err(Kind::Rejected(reject)) => return refuse(&mut write, reject, meter).await,
             Err(_) => return Err(PeerGone),
         };
-        let mut spec = match parse_spec(&input.filled()[..length], name) {
-            Ok(spec) => spec,
+        let mut asked = match Asked::read(&input.filled()[..length], name) {
+            Ok(asked) => asked,
+            Err(_) if is_first && PREFACE.starts_with(&input.filled()[..length]) => {
+                return Ok(Served::Http2);
+            }
             Err(reject) => return refuse(&mut write, reject, meter).await,
         };
+        is_first = false;
         input.consume(length);
-        if spec.expects_continue {
+        if asked.expects_continue {
             meter.write(&mut write, b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
-        while !spec.body.has_ended() {
-            match spec.body.admit(&mut input, usize::MAX) {
-                Ok(0) if spec.body.has_ended() => {}
-                Ok(0) if meter.read(&mut read, &mut input).await? == 0 => return Err(PeerGone),
-                Ok(count) => spec.body.pass(&mut input, count),
+        while !asked.body.has_ended() {
+            match asked.body.admit(input, usize::MAX) {
+                Ok(0) if asked.body.has_ended() => {}
+                Ok(0) if meter.read(&mut read, input).await? == 0 => return Err(PeerGone),
+                Ok(count) => asked.body.pass(input, count),
                 Err(reject) => return refuse(&mut write, reject, meter).await,
             }
         }
-        // In steps, so that a long delay does not count as an idle client.
-        let mut delay = spec.delay;
-        while !delay.is_zero() {
-            let step = delay.min(IDLE_TIMEOUT / 2);
-            sleep(step).await;
-            meter.touch();
-            delay -= step;
-        }
-        spec.answer(&mut write, meter).await?;
-        if !spec.persists {
-            return write.shutdown().await.map_err(|_| PeerGone);
+        asked.spec.wait(meter).await;
+        asked.answer(&mut write, meter).await?;
+        if !asked.persists {
+            return write.shutdown().await.map(|()| Served::Whole).map_err(|_| PeerGone);
         }
     }
 }
@@ -192,18 +170,40 @@ async fn refuse(
     write: &mut WriteHalf<'_>,
     reject: Reject,
     meter: &Meter<'_>,
-) -> Result<(), PeerGone> {
+) -> Result<Served, PeerGone> {
     let mut out = Buffer::new();
     let reply = Reply::new(reject.status(), reject.phrase());
     let date = HttpDate::of(since_1970().as_secs());
     reply.write(Method::Other, Connection::Close, date, &mut out);
     meter.write(write, out.filled()).await?;
-    write.shutdown().await.map_err(|_| PeerGone)
+    write.shutdown().await.map(|()| Served::Whole).map_err(|_| PeerGone)
 }
 
-impl AnswerSpec {
+/// A request of HTTP/1.1, and the response that it asks for.
+struct Asked {
+    spec: AnswerSpec,
+    version: Version,
+    body: Body,
+    expects_continue: bool,
+    persists: bool,
+}
+
+impl Asked {
+    fn read(bytes: &[u8], name: &str) -> Result<Self, Reject> {
+        let mut storage = Storage::new();
+        let head = parse::request(bytes, &LIMITS, &mut storage)?;
+        Ok(Self {
+            spec: AnswerSpec::of(&head, name, || bytes.to_vec()),
+            version: head.version,
+            body: Body::new(framing::request(&head)?, Emit::Data),
+            expects_continue: expects_continue(&head),
+            persists: Options::of(&head.fields).persists(head.version),
+        })
+    }
+
     async fn answer(&self, write: &mut WriteHalf<'_>, meter: &Meter<'_>) -> Result<(), PeerGone> {
-        let (status, bytes) = (self.status, self.bytes.unwrap_or(self.text.len()));
+        let AnswerSpec { status, .. } = self.spec;
+        let bytes = self.spec.length();
         let reason = if status == 200 { "OK" } else { "As Requested" };
         let length =
             if status == 204 { String::new() } else { format!("Content-Length: {bytes}\r\n") };
@@ -214,66 +214,14 @@ impl AnswerSpec {
         };
         let mut out = Buffer::new();
         out.append(format!("HTTP/1.1 {status} {reason}\r\n{length}{connection}\r\n").as_bytes());
-        let bodiless = self.head_only || status == 204 || status == 304;
-        let mut left = if bodiless { 0 } else { bytes };
-        let filler = if self.bytes.is_some() { &FILLER[..] } else { &self.text };
+        let (filler, mut left) = self.spec.body();
         left -= out.append(&filler[..left.min(filler.len())]);
         meter.write(write, out.filled()).await?;
         while left > 0 {
-            let piece = &FILLER[..left.min(FILLER.len())];
+            let piece = &filler[..left.min(filler.len())];
             meter.write(write, piece).await?;
             left -= piece.len();
         }
         Ok(())
-    }
-}
-
-fn parse_spec(bytes: &[u8], name: &str) -> Result<AnswerSpec, Reject> {
-    let mut storage = Storage::new();
-    let head = parse::request(bytes, &LIMITS, &mut storage)?;
-    let framing = framing::request(&head)?;
-    let path = head.path();
-    let echo = path == "/echo" || path.ends_with("/echo");
-    let text = if echo { bytes.to_vec() } else { format!("{name} {path}\n").into_bytes() };
-    let param = |key: &str| query(&head, key);
-    Ok(AnswerSpec {
-        version: head.version,
-        status: param("status").and_then(|text| value::number(text, 200, 599).ok()).unwrap_or(200),
-        delay: param("delay")
-            .and_then(|text| value::duration(text).ok())
-            .map_or(Duration::ZERO, |delay| delay.min(DELAY_MAX)),
-        bytes: param("bytes").and_then(|text| value::size(text).ok()).map(|n| n.min(BYTES_MAX)),
-        text,
-        body: Body::new(framing, Emit::Data),
-        expects_continue: head
-            .fields
-            .values(Name::Expect)
-            .flat_map(field::list)
-            .any(|expected| expected.eq_ignore_ascii_case(b"100-continue")),
-        head_only: head.semantics == Method::Head,
-        persists: Options::of(&head.fields).persists(head.version),
-    })
-}
-
-/// The value of `key` in the query of the target.
-fn query<'b>(head: &RequestHead<'_, 'b>, key: &str) -> Option<&'b str> {
-    let (_, query) = head.target.split_once('?')?;
-    query
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(k, _)| *k == key)
-        .map(|(_, v)| v)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_query_selects_the_response() {
-        let bytes = b"GET /a?bytes=1k&status=404&delay=5ms HTTP/1.1\r\nHost: a\r\n\r\n";
-        let spec = parse_spec(bytes, "o").unwrap();
-        assert_eq!((spec.bytes, spec.status), (Some(1024), 404));
-        assert_eq!(spec.delay, Duration::from_millis(5));
     }
 }

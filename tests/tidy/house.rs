@@ -205,7 +205,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     ),
     (7, "control/upgrade/", &["meeting", "mod"]),
     (7, "control/", &["reload", "mod"]),
-    (7, "demo/", &["certificate", "origin", "mod"]),
+    (7, "demo/", &["certificate", "answer_spec", "origin_h2", "origin", "mod"]),
     (8, "", &["lib", "main"]),
 ];
 
