@@ -101,6 +101,14 @@ impl Credit {
         self.unreturned += more;
     }
 
+    /// SETTINGS of ours have changed what the window began with.
+    #[cfg(test)]
+    pub(super) fn shift(&mut self, change: i64) {
+        self.window.add(change).expect("a window");
+        self.target =
+            self.target.checked_add_signed(change.try_into().expect("32 bits")).expect("a window");
+    }
+
     /// What the peer is to be told now, if it is worth a frame: half of the window at the least.
     pub fn update(&mut self) -> Option<u32> {
         if self.unreturned == 0 || self.unreturned < self.target / 2 {
@@ -123,7 +131,7 @@ pub const GROWN_WINDOW_BYTES: u32 = 1024 * 1024;
 pub struct Allowance(Cell<u32>);
 
 /// The allowance of a worker, in bytes.
-const ALLOWANCE_BYTES: u32 = 16 * 1024 * 1024;
+pub(super) const ALLOWANCE_BYTES: u32 = 16 * 1024 * 1024;
 
 impl Default for Allowance {
     fn default() -> Self {

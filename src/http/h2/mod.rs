@@ -1,11 +1,15 @@
 //! HTTP/2 as pure decisions (RFC 9113, RFC 7541): frames and header blocks in, values out, no I/O and no
 //! clock.
 
+#[cfg(test)]
+mod accounts;
 pub mod budget;
 mod closed;
 pub mod connection;
 pub mod encode;
 pub mod error_code;
+#[cfg(test)]
+mod faults;
 mod fields;
 pub mod flow;
 pub mod frame;
@@ -21,5 +25,7 @@ pub mod response;
 pub mod section;
 pub mod sending;
 pub mod settings;
+#[cfg(test)]
+mod simulation;
 pub mod stream;
 pub mod trailers;

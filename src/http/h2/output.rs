@@ -42,6 +42,12 @@ impl Output {
         self.blocks.front().map_or(&[], Buffer::filled)
     }
 
+    /// All that waits, block by block.
+    #[cfg(test)]
+    pub(super) fn blocks(&self) -> impl Iterator<Item = &[u8]> {
+        self.blocks.iter().map(Buffer::filled)
+    }
+
     /// So many bytes of it have been written.
     pub fn consume(&mut self, count: usize) {
         let Some(block) = self.blocks.front_mut() else { return };

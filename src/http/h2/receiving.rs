@@ -53,9 +53,14 @@ impl Connection {
             return self.abort_stream(key, abort);
         }
         stream.queue.push(bytes);
-        stream.credit.release(payload.len() - bytes.len());
         if ends {
             stream.receiving = Receiving::Ended;
+        }
+        let padding = payload.len() - bytes.len();
+        if padding > 0 {
+            // Nobody takes that: it must not fill the window while nothing else is there to be taken.
+            stream.credit.release(padding);
+            self.return_stream_credit(key);
         }
         Ok(Event::Changed(key))
     }
@@ -84,10 +89,12 @@ impl Connection {
         let event = self.block(head.stream, ends, block)?;
         match self.key(head.stream) {
             Some(key) if depends_on == Some(head.stream) => {
-                self.break_stream(key, ErrorCode::ProtocolError)
+                self.break_stream(key, ErrorCode::ProtocolError)?;
             }
-            _ => Ok(event),
+            _ => {}
         }
+        // A stream that was opened is held, whatever became of it: somebody has to let go of it.
+        Ok(event)
     }
 
     pub(super) fn continuation(

@@ -188,6 +188,14 @@ impl Connection {
             stream.credit.grow(2 * target);
             stream.taken = 0;
         }
+        self.return_stream_credit(key);
+    }
+
+    pub(super) fn return_stream_credit(&mut self, key: StreamKey) {
+        let stream = &mut self.streams[key.index()];
+        if stream.receiving != Receiving::Body {
+            return;
+        }
         if let Some(more) = stream.credit.update() {
             let id = stream.id;
             self.control(FrameKind::WindowUpdate, Flags::NONE, id, &more.to_be_bytes());
@@ -211,8 +219,9 @@ impl Connection {
             stream.abort(abort);
             return;
         }
-        stream.abort(abort);
+        // Also what has come whole goes: nobody will ask for it.
         stream.receiving = Receiving::Reset;
+        stream.abort(abort);
         let id = stream.id;
         self.reset_frame(id, code);
     }

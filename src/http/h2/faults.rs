@@ -1,0 +1,66 @@
+//! Faults of the state machine that were found by simulation or by reading, a test each.
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use crate::buffer::Buffer;
+    use crate::http::h2::connection::{Connection, Event, Role};
+    use crate::http::h2::error_code::ErrorCode;
+    use crate::http::h2::flow::WINDOW_BYTES;
+    use crate::http::h2::frame::{Flags, FrameHead, FrameKind, PREFACE};
+    use crate::http::h2::limits::ConnectionLimits;
+    use crate::http::h2::section::SectionLimits;
+
+    fn server() -> (Connection, Buffer) {
+        let section = SectionLimits { bytes_max: 4096, fields_max: 20 };
+        let limits = ConnectionLimits { streams_max: 10, window_bytes: WINDOW_BYTES, section };
+        let connection = Connection::new(Role::Server, limits, 0, Rc::default());
+        let mut input = Buffer::new();
+        input.append(PREFACE);
+        frame(&mut input, FrameKind::Settings, 0, 0, &[]);
+        frame(&mut input, FrameKind::Headers, 0x4, 1, b"\x83");
+        (connection, input)
+    }
+
+    fn frame(input: &mut Buffer, kind: FrameKind, flags: u8, stream: u32, payload: &[u8]) {
+        let head = FrameHead { length: payload.len(), kind, flags: Flags(flags), stream };
+        input.append(&[&head.bytes(), payload].concat());
+    }
+
+    /// What comes of all that has come.
+    fn events(connection: &mut Connection, input: &mut Buffer) -> Vec<Event> {
+        let next = || connection.receive(input).expect("no rule is broken");
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn padding_alone_never_fills_the_window_of_a_stream() {
+        let (mut connection, mut input) = server();
+        for _ in 0..1000 {
+            frame(&mut input, FrameKind::Data, 0x8, 1, &[&[255][..], &[0; 255]].concat());
+            events(&mut connection, &mut input);
+        }
+        let (_, stream) = connection.streams.iter().next().expect("a stream");
+        assert!(stream.credit.window().bytes() > 0 && stream.abort.is_none());
+    }
+
+    #[test]
+    fn a_stream_that_is_opened_and_broken_by_one_frame_is_told_of_all_the_same() {
+        let (mut connection, mut input) = server();
+        frame(&mut input, FrameKind::Headers, 0x24, 3, b"\0\0\0\x03\0\x83");
+        let events = events(&mut connection, &mut input);
+        let opened = events.iter().filter(|event| matches!(event, Event::Opened(_)));
+        assert_eq!((opened.count(), connection.streams()), (2, 2));
+    }
+
+    #[test]
+    fn what_has_come_of_a_stream_that_we_reset_is_dropped() {
+        let (mut connection, mut input) = server();
+        frame(&mut input, FrameKind::Data, 0x1, 1, b"body");
+        events(&mut connection, &mut input);
+        let key = connection.key(1).expect("a stream");
+        connection.break_stream(key, ErrorCode::ProtocolError).expect("a budget for it");
+        assert!(connection.body(key).is_empty() && connection.take_head(key).is_none());
+    }
+}
