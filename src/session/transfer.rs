@@ -129,8 +129,8 @@ pub async fn run(
         let left = pin!(presence.left(client_read));
         let upload = pin!(async {
             opening.send(&up).await?;
-            // What follows the head is the beginning of a tunnel.
-            if traits.upgrade {
+            // All has been sent, or what follows the head is the beginning of a tunnel.
+            if traits.upgrade || body.has_ended() {
                 return Ok(());
             }
             relay(body, input, client_read, upstream_write, &up).await
@@ -445,7 +445,7 @@ impl Transfer<'_> {
                 }
             }
             out.clear();
-            match body {
+            match body.filter(|body| !body.has_ended()) {
                 Some(body) => relay(body, received, *upstream_read, *client_write, down).await,
                 None => Ok(()),
             }
