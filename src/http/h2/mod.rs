@@ -14,6 +14,8 @@ mod fields;
 pub mod flow;
 pub mod frame;
 #[cfg(any(test, fuzzing))]
+pub mod frames_fuzz;
+#[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod hpack;
 pub mod limits;
