@@ -1,8 +1,10 @@
 //! An HTTP/1.1 client connection: parked between requests, at work on one after the other.
 
 use std::future::poll_fn;
+use std::mem;
 use std::pin::{Pin, pin};
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -37,7 +39,7 @@ use crate::relay::head::read_head;
 use crate::tls_hello;
 
 /// Serves a connection until it ends. While parked it holds no buffer, only this small state;
-/// the work on a request is boxed and gone when the next wait begins.
+/// the work on requests is boxed, and gone when they no longer follow closely.
 /// `early` is what has come already.
 pub fn serve(
     accepted: Accepted,
@@ -71,14 +73,11 @@ pub fn serve(
                     Parked::Over => return,
                 }
             }
-            let (wait, handle) = (idle_deadline.wait, &listener.handle);
-            let working = work(&mut stream, &mut timer, &client_info, &mut early, (wait, handle));
-            // Written where it stays: `Box::pin` would copy all of it there.
-            match Box::into_pin(Box::write(Box::new_uninit(), working)).await {
-                Worked::Nothing => {}
-                Worked::Ended(AfterExchange::Reuse) => {
-                    idle_deadline = IdleDeadline::new(Wait::Next);
-                }
+            let idle =
+                Idle { guard: &guard, deadline: &mut idle_deadline, handle: &listener.handle };
+            let working = work(&mut stream, &mut timer, &client_info, &mut early, idle);
+            match Box::pin(working).await {
+                Worked::Nothing | Worked::Ended(AfterExchange::Reuse) => {}
                 Worked::Ended(AfterExchange::Close) => return,
                 Worked::Ended(AfterExchange::Linger) => {
                     return Box::pin(linger(stream.split(), &mut timer)).await;
@@ -148,7 +147,28 @@ impl IdleDeadline {
         }
         *end
     }
+
+    /// When a rest is over that is the beginning of a wait until `end`, which is `keepalive` long.
+    fn rest_end(end: Instant, keepalive: Duration) -> Instant {
+        keepalive.checked_sub(REST).and_then(|more| end.checked_sub(more)).unwrap_or(end)
+    }
+
+    /// How closely a request that began then has followed the one before.
+    fn pace_of(&self, began: Instant, keepalive: Duration) -> Pace {
+        match (self.wait, self.end) {
+            (Wait::First, _) => Pace::Leisurely,
+            (Wait::Next, Some(end)) if began + keepalive > end + BRISK => Pace::Leisurely,
+            (Wait::Next, _) => Pace::Brisk,
+        }
+    }
 }
+
+/// Requests that follow each other in less than this are taken to go on that way.
+const BRISK: Duration = Duration::from_millis(100);
+
+/// For how long what the work on requests needs is kept when they no longer do: a timer that is set again for
+/// each second, and 4 KiB.
+const REST: Duration = Duration::from_secs(1);
 
 fn park(
     stream: &Stream,
@@ -181,51 +201,101 @@ enum Worked {
     Http2,
 }
 
-/// Works on requests until none is waiting to be read. `early` is what has come already; what has come of
-/// HTTP/2 is left there.
+/// What the waits between requests depend on.
+struct Idle<'a> {
+    guard: &'a SessionGuard,
+    deadline: &'a mut IdleDeadline,
+    handle: &'a PlanHandle,
+}
+
+/// Works on requests until no other is likely to come soon. `early` is what has come already; what has come
+/// of HTTP/2 is left there.
 async fn work(
     stream: &mut Stream,
     timer: &mut Timer,
     client_info: &ClientInfo,
     early: &mut Option<Box<Buffer>>,
-    (wait, handle): (Wait, &PlanHandle),
+    mut idle: Idle<'_>,
 ) -> Worked {
-    let has_come = early.is_some();
     let input = early.take().map(|early| *early).unwrap_or_default();
     let mut connection = Connected { stream, client_info, input, timer };
-    if !has_come {
-        // A connection that has just been accepted is taken to be readable, since most are.
-        match connection.stream.read_now(&mut connection.input).await {
-            None => return Worked::Nothing,
-            Some(Ok(1..)) => {}
-            Some(Ok(0) | Err(_)) => return Worked::Ended(AfterExchange::Close),
+    loop {
+        if connection.input.is_empty() {
+            // A connection that has just been accepted is taken to be readable, since most are.
+            match connection.stream.read_now(&mut connection.input).await {
+                None => return Worked::Nothing,
+                Some(Ok(1..)) => {}
+                Some(Ok(0) | Err(_)) => return Worked::Ended(AfterExchange::Close),
+            }
+        }
+        let (worked, pace) = answer_all(&mut connection, &mut idle, early).await;
+        if !matches!((&worked, pace), (Worked::Ended(AfterExchange::Reuse), Pace::Brisk)) {
+            return worked;
+        }
+        if !rest(&mut connection, &mut idle).await {
+            return worked;
         }
     }
-    let (mut last, mut is_first) = (Worked::Nothing, wait == Wait::First);
+}
+
+/// How closely requests follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pace {
+    /// So closely that what the work on them needs is kept for the next.
+    Brisk,
+    Leisurely,
+}
+
+/// Works on requests until none is waiting to be read.
+async fn answer_all(
+    connection: &mut Connected<'_>,
+    idle: &mut Idle<'_>,
+    early: &mut Option<Box<Buffer>>,
+) -> (Worked, Pace) {
+    let (mut last, mut is_first) = (Worked::Nothing, idle.deadline.wait == Wait::First);
+    let mut pace = Pace::Leisurely;
     loop {
-        let context = &handle.get();
-        let mut request = match next_request(&mut connection, context).await {
+        let context = &idle.handle.get();
+        let mut request = match next_request(connection, context).await {
             Ok(Arrival::Request(request)) => request,
-            Ok(Arrival::Nothing) => return last,
-            Ok(Arrival::End) => return Worked::Ended(AfterExchange::Close),
-            Err(refused) if is_first && begins_http2(&connection, context) => {
+            Ok(Arrival::Nothing) => return (last, pace),
+            Ok(Arrival::End) => return (Worked::Ended(AfterExchange::Close), pace),
+            Err(refused) if is_first && begins_http2(connection, context) => {
                 refused.timing.discard();
-                *early = Some(Box::new(connection.input));
-                return Worked::Http2;
+                *early = Some(Box::new(mem::take(&mut connection.input)));
+                return (Worked::Http2, pace);
             }
             Err(refused) => {
-                return Worked::Ended(refuse(&mut connection, context, refused).await);
+                return (Worked::Ended(refuse(connection, context, refused).await), pace);
             }
         };
         is_first = false;
+        pace = idle.deadline.pace_of(request.timing.began, context.plan.timeouts.keepalive);
         context.metrics.requests.add(1);
-        match exchange::run(&mut connection.client(), &mut request, context).await {
-            AfterExchange::Reuse if !connection.input.is_empty() => {
-                last = Worked::Ended(AfterExchange::Reuse);
-            }
-            after => return Worked::Ended(after),
+        let after = exchange::run(&mut connection.client(), &mut request, context).await;
+        if after == AfterExchange::Reuse {
+            *idle.deadline = IdleDeadline::new(Wait::Next);
+        }
+        last = Worked::Ended(after);
+        if after != AfterExchange::Reuse || connection.input.is_empty() {
+            return (last, pace);
         }
     }
+}
+
+/// Waits for a short while for the next request; says whether it seems to have come. Whatever else happens
+/// is left to the wait that follows.
+async fn rest(connection: &mut Connected<'_>, idle: &mut Idle<'_>) -> bool {
+    let Connected { stream, timer, .. } = connection;
+    let Idle { guard, deadline, handle } = idle;
+    let readable = poll_fn(|cx| match (stream.poll_readable(cx), guard.phase()) {
+        (Poll::Ready(Ok(())), DrainPhase::Serving) => Poll::Ready(true),
+        (Poll::Pending, DrainPhase::Serving) => Poll::Pending,
+        _ => Poll::Ready(false),
+    });
+    let keepalive = handle.get().plan.timeouts.keepalive;
+    let end = || IdleDeadline::rest_end(deadline.end(handle), keepalive);
+    timer.until(end, readable).await.unwrap_or(false)
 }
 
 /// Whether what could not be read as a request is how HTTP/2 begins, as far as it looks like a head
@@ -375,5 +445,38 @@ async fn refuse(
     match sent {
         Ok(()) => AfterExchange::Linger,
         Err(_) => AfterExchange::Close,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEEPALIVE: Duration = Duration::from_secs(75);
+
+    #[test]
+    fn a_rest_ends_a_second_after_its_wait_began_or_with_it() {
+        let began = Instant::now();
+        for (keepalive, expected) in [(75_000, 1000), (1000, 1000), (300, 300)] {
+            let keepalive = Duration::from_millis(keepalive);
+            let end = IdleDeadline::rest_end(began + keepalive, keepalive);
+            assert_eq!(end, began + Duration::from_millis(expected), "{keepalive:?}");
+        }
+    }
+
+    #[test]
+    fn requests_less_than_a_tenth_of_a_second_apart_are_brisk() {
+        let now = Instant::now();
+        for (wait, waited, expected) in [
+            (Wait::First, None, Pace::Leisurely),
+            (Wait::First, Some(1), Pace::Leisurely),
+            (Wait::Next, None, Pace::Brisk),
+            (Wait::Next, Some(100), Pace::Brisk),
+            (Wait::Next, Some(101), Pace::Leisurely),
+        ] {
+            let end = waited.map(|waited| now + KEEPALIVE - Duration::from_millis(waited));
+            let idle_deadline = IdleDeadline { wait, end };
+            assert_eq!(idle_deadline.pace_of(now, KEEPALIVE), expected, "{wait:?} {waited:?}");
+        }
     }
 }
