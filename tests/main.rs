@@ -94,6 +94,7 @@ mod upgrade_refused;
 mod upgrade_tls;
 mod upstream_http2;
 mod upstream_protocol;
+mod upstream_resets;
 mod upstream_tls;
 mod upstream_tls_changes;
 mod upstream_tls_connections;

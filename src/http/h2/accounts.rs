@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::connection::{Connection, Role};
+use super::flow::GROWN_WINDOW_BYTES;
 use super::frame::{FrameHead, FrameKind, HEAD_BYTES, PREFACE, number_31};
 use super::simulation::{Simulation, UNWRITTEN_BYTES_MAX};
 use super::stream::{HEADS_MAX, Receiving, Sending};
@@ -58,7 +59,9 @@ impl Simulation {
             let credit = &stream.credit;
             assert!(stream.heads.len() <= HEADS_MAX);
             if stream.receiving == Receiving::Reset {
-                assert!(stream.queue.is_empty() && stream.sending != Sending::Open);
+                assert!(stream.queue.len() <= GROWN_WINDOW_BYTES as usize);
+                assert!(stream.queue.is_empty() || connection.role == Role::Client);
+                assert!(stream.sending != Sending::Open);
                 continue;
             }
             let queued = i64::try_from(stream.queue.len()).unwrap_or(i64::MAX);

@@ -17,7 +17,7 @@ use super::hpack::{Decoder, Encoder};
 use super::limits::{CONNECTION_WINDOW_BYTES, ConnectionLimits};
 use super::output::Output;
 use super::settings::{PeerSettings, TABLE_BYTES};
-use super::stream::Stream;
+use super::stream::{Abort, Stream};
 use crate::buffer::Buffer;
 
 /// Which end of a connection we are.
@@ -27,6 +27,17 @@ pub enum Role {
     Server,
     /// We do.
     Client,
+}
+
+impl Role {
+    /// The peer sends no more on this stream. A part of an answer is of use to whoever waits for it, but a
+    /// request that is cut goes no further.
+    pub(super) fn end(self, stream: &mut Stream, abort: Abort) {
+        match self {
+            Self::Server => stream.abort(abort),
+            Self::Client => stream.cut(abort),
+        }
+    }
 }
 
 /// A stream of a connection, for as long as it is held.

@@ -215,7 +215,7 @@ impl Connection {
         };
         self.budgets.spend_reset()?;
         self.resets.theirs += 1;
-        self.streams[key.0].abort(Abort::Reset(ErrorCode::of(code)));
+        self.role.end(&mut self.streams[key.0], Abort::Reset(ErrorCode::of(code)));
         Ok(Event::Changed(key))
     }
 

@@ -161,8 +161,8 @@ impl Connection {
     pub fn available(&self, key: StreamKey) -> Available {
         let stream = &self.streams[key.index()];
         match (stream.queue.is_empty(), stream.receiving, stream.abort) {
-            (_, Receiving::Reset, abort) => Available::Cut(abort.unwrap_or(Abort::Dropped)),
             (false, ..) => Available::Bytes,
+            (true, Receiving::Reset, abort) => Available::Cut(abort.unwrap_or(Abort::Dropped)),
             (true, Receiving::Ended, _) => Available::End,
             (true, Receiving::Head | Receiving::Body, _) => Available::Nothing,
         }
@@ -288,7 +288,7 @@ impl Connection {
     /// The connection is gone: every stream ends.
     pub fn lose(&mut self) {
         for (_, stream) in &mut self.streams {
-            stream.abort(Abort::ConnectionLost);
+            self.role.end(stream, Abort::ConnectionLost);
         }
     }
 

@@ -117,14 +117,21 @@ impl Stream {
         self.receiving == Receiving::Body && self.expected == Some(0)
     }
 
-    /// Neither side sends any more, for this reason. A message that has come whole stays.
+    /// Neither side sends any more, for this reason, and a message that has come in part is dropped.
     pub(super) fn abort(&mut self, abort: Abort) {
+        self.cut(abort);
+        if self.receiving == Receiving::Reset {
+            self.queue = ByteQueue::new();
+            self.heads = VecDeque::new();
+        }
+    }
+
+    /// Neither side sends any more, for this reason. What has come can still be taken.
+    pub(super) fn cut(&mut self, abort: Abort) {
         self.abort.get_or_insert(abort);
         self.sending = if self.sending == Sending::Open { Sending::Reset } else { self.sending };
         if self.receiving != Receiving::Ended {
             self.receiving = Receiving::Reset;
-            self.queue = ByteQueue::new();
-            self.heads = VecDeque::new();
         }
     }
 

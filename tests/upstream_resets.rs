@@ -1,0 +1,79 @@
+//! Endpoints that reset streams: what their clients get of the answer, and what they are told.
+
+use crate::support::h2::{Frame, RawClient, RawOrigin, error, flag, kind, post};
+use crate::support::{Client, Proxy};
+
+/// An endpoint that sends a head and these frames in one write as soon as it has read the head of a request.
+fn answering(frames: impl Fn(u32) -> Vec<Frame> + Send + Sync + 'static) -> RawOrigin {
+    RawOrigin::start(move |mut peer| {
+        while let Some((stream, _)) = peer.request() {
+            let head = Frame::headers(stream, &[(":status", "200")]);
+            peer.send_all([vec![head], frames(stream)].concat());
+        }
+    })
+}
+
+fn before(origin: &RawOrigin) -> Proxy {
+    Proxy::start(&["--route", &format!("/={}", origin.endpoint())])
+}
+
+/// A request to `/` whose body has begun.
+fn begin(client: &mut RawClient) {
+    client.send_fields(1, &post("/"), false);
+    client.send(Frame::data(1, "begun"));
+}
+
+#[test]
+fn what_came_before_a_reset_is_passed_on() {
+    let origin = answering(|stream| {
+        vec![Frame::data(stream, "abc"), Frame::reset(stream, error::INTERNAL_ERROR)]
+    });
+    let proxy = before(&origin);
+    let mut client = RawClient::connect(proxy.address);
+    client.get(1, "/");
+    client.until("the head", |frame| frame.is(kind::HEADERS, 1));
+    let data = client.until("the body", |frame| frame.is(kind::DATA, 1));
+    assert_eq!((data.payload.as_slice(), data.has(flag::END_STREAM)), (&b"abc"[..], false));
+    client.expect_reset(1, error::INTERNAL_ERROR);
+}
+
+#[test]
+fn a_head_alone_before_a_reset_is_passed_on() {
+    let origin = answering(|stream| vec![Frame::reset(stream, error::INTERNAL_ERROR)]);
+    let proxy = before(&origin);
+    let mut client = RawClient::connect(proxy.address);
+    client.get(1, "/");
+    client.until("the head", |frame| frame.is(kind::HEADERS, 1));
+    client.expect_reset(1, error::INTERNAL_ERROR);
+}
+
+#[test]
+fn an_early_answer_passes_whole_though_the_rest_of_its_request_is_refused_at_once() {
+    let origin = answering(|stream| {
+        vec![Frame::data(stream, "early").end(), Frame::reset(stream, error::NO_ERROR)]
+    });
+    let proxy = before(&origin);
+    let mut client = RawClient::connect(proxy.address);
+    begin(&mut client);
+    assert_eq!(client.expect_answer(1, 200).text(), "early");
+    client.expect_reset(1, error::NO_ERROR);
+    let mut client = Client::connect(proxy.address);
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50\r\n\r\nbegun");
+    let answer = client.response();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "early"));
+}
+
+#[test]
+fn what_came_before_the_end_of_a_connection_is_passed_on() {
+    let origin = RawOrigin::start(|mut peer| {
+        let Some((stream, _)) = peer.request() else { return };
+        let head = Frame::headers(stream, &[(":status", "200")]);
+        peer.send_all([head, Frame::data(stream, "abc")]);
+    });
+    let proxy = before(&origin);
+    let mut client = RawClient::connect(proxy.address);
+    client.get(1, "/");
+    client.until("the head", |frame| frame.is(kind::HEADERS, 1));
+    client.until("the body", |frame| frame.is(kind::DATA, 1) && frame.payload == b"abc");
+    client.expect_reset(1, error::INTERNAL_ERROR);
+}
