@@ -11,6 +11,7 @@ mod tests {
     use crate::http::h2::frame::{Flags, FrameHead, FrameKind, PREFACE};
     use crate::http::h2::limits::ConnectionLimits;
     use crate::http::h2::section::SectionLimits;
+    use crate::http::h2::stream::Abort;
 
     fn server() -> (Connection, Buffer) {
         let section = SectionLimits { bytes_max: 4096, fields_max: 20 };
@@ -62,5 +63,24 @@ mod tests {
         let key = connection.key(1).expect("a stream");
         connection.break_stream(key, ErrorCode::ProtocolError).expect("a budget for it");
         assert!(connection.body(key).is_empty() && connection.take_head(key).is_none());
+    }
+
+    #[test]
+    fn a_frame_for_any_stream_that_was_reset_never_ends_the_connection() {
+        let (mut connection, mut input) = server();
+        for id in (3..).step_by(2).take(400) {
+            frame(&mut input, FrameKind::Headers, 0x4, id, b"\x83");
+            let events = events(&mut connection, &mut input);
+            let Some(Event::Opened(key)) = events.last() else { panic!("{events:?}") };
+            connection.reset(*key, ErrorCode::Cancel, Abort::Dropped);
+            connection.release(*key, ErrorCode::Cancel);
+        }
+        for id in [3, 401, 799] {
+            frame(&mut input, FrameKind::Data, 0, id, b"late");
+            frame(&mut input, FrameKind::WindowUpdate, 0, id, &[0, 0, 0, 1]);
+            frame(&mut input, FrameKind::Headers, 0x5, id, b"\x83");
+            frame(&mut input, FrameKind::RstStream, 0, id, &[0; 4]);
+            assert_eq!(events(&mut connection, &mut input), [Event::Nothing; 4]);
+        }
     }
 }
