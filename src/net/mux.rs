@@ -270,6 +270,7 @@ impl State {
                 self.frames += 1;
                 Poll::Ready(self.tell(event))
             }
+            Ok(None) if self.connection.is_held_back() => Poll::Pending,
             Ok(None) => self.fill(stream, cx),
             Err(error) => {
                 self.connection.fail(error);

@@ -158,6 +158,8 @@ pub struct Connection {
     pub(super) turn: u64,
     pub(super) decoder: Decoder,
     opening: Opening,
+    /// The next frame waits until a stream is released.
+    is_held_back: bool,
     pub(super) block: Option<Box<PartialBlock>>,
     /// Our SETTINGS that the peer has not acknowledged.
     pub(super) unacknowledged: u32,
@@ -191,6 +193,7 @@ impl Connection {
             turn: 1,
             decoder: Decoder::new(TABLE_BYTES),
             opening: if role == Role::Server { Opening::Preface } else { Opening::Settings },
+            is_held_back: false,
             block: None,
             unacknowledged: 1,
         };
@@ -274,8 +277,14 @@ impl Connection {
         self.budgets.pass(time);
     }
 
-    /// Takes a frame from the front of `input`, if a whole one is there, and says what it has changed.
-    /// After an error the connection is over: [`Connection::fail`] says so to the peer.
+    /// Whether the next frame is there and has to wait until a stream is released: nothing more is to be read
+    /// before.
+    pub fn is_held_back(&self) -> bool {
+        self.is_held_back
+    }
+
+    /// Takes a frame from the front of `input`, if a whole one is there that need not wait, and says what it
+    /// has changed. After an error the connection is over: [`Connection::fail`] says so to the peer.
     pub fn receive(&mut self, input: &mut Buffer) -> Result<Option<Event>, ConnectionError> {
         if self.opening == Opening::Preface && !self.take_preface(input)? {
             return Ok(None);
@@ -293,6 +302,10 @@ impl Connection {
         }
         let length = HEAD_BYTES + head.length;
         if input.len() < length {
+            return Ok(None);
+        }
+        self.is_held_back = head.kind == FrameKind::Headers && self.is_to_wait(head.stream);
+        if self.is_held_back {
             return Ok(None);
         }
         let event = self.frame(head, &input.filled()[HEAD_BYTES..length])?;

@@ -83,4 +83,23 @@ mod tests {
             assert_eq!(events(&mut connection, &mut input), [Event::Nothing; 4]);
         }
     }
+
+    #[test]
+    fn a_stream_waits_for_the_place_of_one_that_was_reset() {
+        let (mut connection, mut input) = server();
+        for id in (3..20).step_by(2) {
+            frame(&mut input, FrameKind::Headers, 0x4, id, b"\x83");
+        }
+        frame(&mut input, FrameKind::RstStream, 0, 1, &[0; 4]);
+        frame(&mut input, FrameKind::Headers, 0x4, 21, b"\x83");
+        events(&mut connection, &mut input);
+        assert_eq!((connection.streams(), connection.is_held_back()), (10, true));
+        let key = connection.key(1).expect("a stream");
+        connection.release(key, ErrorCode::Cancel);
+        assert!(matches!(events(&mut connection, &mut input)[..], [Event::Opened(_)]));
+        assert_eq!((connection.streams(), connection.is_held_back()), (10, false));
+        frame(&mut input, FrameKind::Headers, 0x4, 23, b"\x83");
+        assert_eq!(events(&mut connection, &mut input), [Event::Nothing]);
+        assert_eq!(connection.take_resets().ours, 1);
+    }
 }

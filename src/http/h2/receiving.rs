@@ -159,6 +159,15 @@ impl Connection {
         Ok(Event::Opened(key))
     }
 
+    /// Whether the stream that the peer opens is to wait for the place of one that has ended, but the work on
+    /// which has not. The peer does not count that one any more (RFC 9113 §5.1.2), while it takes its place
+    /// here until the work is gone: however fast streams are reset, there is no more work than places.
+    pub(super) fn is_to_wait(&self, id: u32) -> bool {
+        let is_full = self.streams.len() >= self.limits.streams_max as usize;
+        let is_new = self.role == Role::Server && id > self.last_theirs && !self.is_too_late(id);
+        is_full && is_new && self.streams.iter().any(|(_, stream)| stream.is_closed())
+    }
+
     /// A section of a stream that is held: an answer, or trailers.
     fn section(&mut self, key: StreamKey, arrived: Arrived) -> Result<Event, ConnectionError> {
         let stream = &mut self.streams[key.0];

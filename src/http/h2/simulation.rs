@@ -142,6 +142,13 @@ impl Side {
         }
     }
 
+    /// Lets go of what has ended, as is done at once when a client has reset it.
+    fn release_closed(&mut self) {
+        let is_closed = |held: &Held| self.connection.streams[held.key.0].is_closed();
+        let place = self.held.iter().position(is_closed);
+        self.release(place.expect("a stream that has ended"));
+    }
+
     fn release(&mut self, place: usize) {
         let held = self.held.swap_remove(place);
         self.connection.release(held.key, ErrorCode::Cancel);
@@ -298,6 +305,7 @@ impl Simulation {
                 return;
             }
             match connection.receive(input).expect("nobody breaks a rule") {
+                None if connection.is_held_back() => self.sides[side].release_closed(),
                 None => return,
                 Some(event) => self.happened(side, event),
             }

@@ -92,15 +92,24 @@ fn streams_above_the_announced_number_are_refused_and_may_come_later() {
     assert!(settings.pairs().contains(&(setting::MAX_CONCURRENT_STREAMS, 2)));
     client.send_all([1, 3, 5].map(|stream| Frame::headers(stream, &get("/")).end()));
     client.expect_reset(5, error::REFUSED_STREAM);
-    client.send(Frame::reset(1, error::CANCEL));
-    // The place is free once the work on it has ended.
-    for stream in (7..).step_by(2) {
-        client.get(stream, "/");
-        client.expect_alive();
-        if !client.has_come(|frame| frame.is(kind::RST_STREAM, stream)) {
-            break;
-        }
+    client.send_all([Frame::reset(1, error::CANCEL), request(7)]);
+    client.expect_alive();
+    assert!(!client.has_come(|frame| frame.is(kind::RST_STREAM, 7)));
+}
+
+#[test]
+fn streams_that_take_the_place_of_those_that_were_reset_are_served() {
+    let mut client = super::gate::fresh();
+    // As many as there may be at a time.
+    let first = (1..257).step_by(2);
+    client.send_all(first.clone().map(|stream| Frame::headers(stream, &get("/never")).end()));
+    client.expect_alive();
+    let resets = first.clone().map(|stream| Frame::reset(stream, error::CANCEL));
+    client.send_all(resets.chain(first.map(|stream| request(256 + stream))));
+    for stream in (257..513).step_by(2) {
+        client.expect_answer(stream, 200);
     }
+    serves(&mut client);
 }
 
 #[test]
