@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::task::coop::unconstrained;
@@ -121,15 +121,6 @@ impl Timer {
             }
             self.poll_passed(cx, &mut deadline).map(|()| Err(Elapsed))
         })
-    }
-
-    /// Wakes the task that it was last waited in no more, which keeps that from being freed.
-    pub fn forget_task(&mut self) {
-        if self.armed {
-            let mut cx = Context::from_waker(Waker::noop());
-            // Whether it has passed is found out by whoever waits for it next.
-            let _ = pin!(unconstrained(self.sleep.as_mut())).poll(&mut cx);
-        }
     }
 
     fn poll_passed(

@@ -1,7 +1,6 @@
 //! An HTTP/2 client connection: one task that reads and writes, and one for each of its streams, in which
 //! its exchange is like any other.
 
-use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -9,47 +8,31 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::task::spawn_local;
 use tokio::time::Instant;
 
 use super::accepted::{self, Accepted};
-use super::client::{AfterExchange, ClientConnection, ClientSide, linger};
+use super::client::linger;
 use super::client_info::ClientInfo;
-use super::exchange;
-use super::presence::Presence;
-use super::record;
-use super::request;
-use super::request_log::RequestTiming;
+use super::h2_stream::{self, Shared, count_resets};
 use crate::buffer::Buffer;
 use crate::drain::{DrainPhase, IDLE_GRACE, SessionGuard};
-use crate::fault::{Fault, Kind, Stage};
-use crate::grpc::call::Call;
-use crate::http::h1::encode::Connection as Persistence;
-use crate::http::h1::reply::Reply;
-use crate::http::h2::connection::{Connection, ConnectionError, Resets, Role};
-use crate::http::h2::error_code::ErrorCode;
+use crate::fault::Kind;
+use crate::http::h2::connection::{Connection, ConnectionError, Role};
 use crate::http::h2::flow::WINDOW_BYTES;
 use crate::http::h2::limits::ConnectionLimits;
-use crate::http::h2::request::{self as h2_request, is_malformed};
 use crate::http::h2::section::SectionLimits;
-use crate::http::message::head::Method;
-use crate::id::RouteId;
 use crate::log::once_per_second::OncePerSecond;
 use crate::metrics::Http2Metrics;
 use crate::net::deadline::{Elapsed, Timer};
 use crate::net::limiter::ConnectionPermit;
 use crate::net::mux::{Mux, MuxEnd, MuxEvent};
-use crate::net::mux_stream::{MuxStream, kind_of_abort};
+use crate::net::mux_stream::MuxStream;
 use crate::net::stream::Stream;
-use crate::plan::context::WorkerContext;
 use crate::plan::listener::Listener;
 use crate::plan::{Http2, Plan};
 
 /// What a ping that asks whether GOAWAY has been read carries.
 const LEAVING: [u8; 8] = *b"leaving.";
-
-/// Timers that streams have left for others: as many as a busy connection has streams at a time.
-const TIMERS_MAX: usize = 16;
 
 /// Streams of a client that was promised HTTP/2 before it was turned off: as many as RFC 9113 §6.5.2 advises
 /// to allow at least.
@@ -60,22 +43,6 @@ const REST: Duration = Duration::from_secs(1);
 
 /// How long a wait is that something else ends.
 const NO_DEADLINE: Duration = Duration::from_secs(24 * 3600);
-
-/// What the streams of a connection have in common.
-struct Shared {
-    mux: Rc<Mux>,
-    client_info: ClientInfo,
-    listener: Rc<Listener>,
-    timers: RefCell<Vec<Timer>>,
-}
-
-impl Shared {
-    /// Gives back what only streams need.
-    fn rest(&self) {
-        self.mux.rest();
-        self.timers.take();
-    }
-}
 
 /// Serves a connection that has been taken for one of HTTP/1.1. Boxed: most are.
 pub fn taken_over(
@@ -100,8 +67,7 @@ pub async fn serve(accepted: Accepted, client_info: ClientInfo, early: Buffer) {
     drop(context);
     metrics.http2.opened.add(1);
     let mux = Mux::new(stream, Connection::new(Role::Server, limits, 0, allowance), early);
-    let timers = RefCell::default();
-    let shared = Rc::new(Shared { mux, client_info, listener, timers });
+    let shared = Rc::new(Shared { mux, client_info, listener });
     let mut session = Session { shared: &shared, guard: &guard, left: None };
     let mut timer = Timer::new();
     let mut waits = Waits::new();
@@ -111,7 +77,7 @@ pub async fn serve(accepted: Accepted, client_info: ClientInfo, early: Buffer) {
         match event {
             Ok(Event::Mux(MuxEvent::Opened(key))) => {
                 let stream = MuxStream::accepted(&shared.mux, key);
-                spawn_local(serve_stream(stream, Rc::clone(&shared)));
+                h2_stream::begin(stream, Rc::clone(&shared));
             }
             Ok(Event::Mux(MuxEvent::Ponged(LEAVING))) if session.is_announced() => {
                 session.leave();
@@ -120,7 +86,7 @@ pub async fn serve(accepted: Accepted, client_info: ClientInfo, early: Buffer) {
             Ok(Event::Mux(MuxEvent::Over(end))) => break end,
             Ok(Event::Leaves) => session.announce_leaving(),
             Ok(Event::Done) => break MuxEnd::Done,
-            Err(Elapsed) if waits.rests() => shared.rest(),
+            Err(Elapsed) if waits.rests() => shared.mux.rest(),
             Err(Elapsed) if session.is_announced() => session.leave(),
             // A request may be on its way.
             Err(Elapsed) if session.is_idle() => session.announce_leaving(),
@@ -149,13 +115,6 @@ fn record_failure(metrics: &Http2Metrics, client_info: &ClientInfo, error: Conne
     let client = client_info.client.map_or_else(|| "unix:".to_owned(), |ip| ip.to_string());
     let ConnectionError { code, reason } = error;
     log::info!("{client}: HTTP/2 connection ended: {code}: {reason} ({before} times before)");
-}
-
-/// Counts the streams that were reset since this was last done.
-fn count_resets(metrics: &Http2Metrics, mux: &Mux) {
-    let Resets { theirs, ours } = mux.act(Connection::take_resets);
-    metrics.resets_by_clients.add(theirs);
-    metrics.resets_by_us.add(ours);
 }
 
 /// What a connection may cost, as the plan has it.
@@ -282,84 +241,6 @@ impl Waits {
         ];
         let first = ends.into_iter().flatten().min();
         first.unwrap_or_else(|| Instant::now() + NO_DEADLINE)
-    }
-}
-
-/// Serves one stream until its exchange has ended, and counts it.
-async fn serve_stream(stream: MuxStream, shared: Rc<Shared>) {
-    let context = shared.listener.handle.get();
-    let metrics = &context.metrics.http2;
-    metrics.streams_opened.add(1);
-    serve_request(stream, &shared, &context).await;
-    count_resets(metrics, &shared.mux);
-    metrics.streams_closed.add(1);
-}
-
-async fn serve_request(stream: MuxStream, shared: &Shared, context: &Rc<WorkerContext>) {
-    // Nothing has been done about it, and nothing has to be.
-    if let Some(abort) = stream.aborted() {
-        let fault = Fault::client(Stage::Request, kind_of_abort(abort));
-        record::refusal(context, fault);
-        return;
-    }
-    let Some(arrived) = stream.take_head() else { return };
-    let method = h2_request::method(&arrived.section);
-    let call = Call::of(arrived.section.iter());
-    let mut timing = RequestTiming::begin(context, &shared.client_info);
-    timing.expires = call.and_then(|call| timing.began.checked_add(call.timeout?));
-    timing.end_head(true);
-    timing.on_stream(stream.id());
-    let mut timer = shared.timers.borrow_mut().pop().unwrap_or_default();
-    let prepared =
-        request::prepare_stream((&stream, arrived), &shared.client_info, context, timing);
-    let mut client = ClientConnection {
-        side: ClientSide::H2(&stream),
-        client_info: &shared.client_info,
-        timer: &mut timer,
-        presence: Presence::new(None, None),
-        is_call: call.is_some(),
-    };
-    match prepared {
-        Ok(mut request) => {
-            context.metrics.requests.add(1);
-            context.metrics.http2.requests.add(1);
-            // How it ended is how its stream ends.
-            let _: AfterExchange = exchange::run(&mut client, &mut request, context).await;
-        }
-        Err(refused) => refuse(&mut client, (&stream, method), context, refused).await,
-    }
-    drop(stream);
-    let mut timers = shared.timers.borrow_mut();
-    if timers.len() < TIMERS_MAX {
-        timer.forget_task();
-        timers.push(timer);
-    }
-}
-
-/// Answers what is no request we serve; resets the stream of what is no request at all.
-async fn refuse(
-    client: &mut ClientConnection<'_>,
-    (stream, method): (&MuxStream, Method),
-    context: &WorkerContext,
-    (fault, route, timing): (Fault, Option<RouteId>, RequestTiming),
-) {
-    record::refusal(context, fault);
-    if let Some(request_log) = timing.request_log() {
-        request_log.end_by_fault(fault);
-    }
-    match (fault.kind, fault.status()) {
-        (Kind::Rejected(reject), _) if is_malformed(reject) => {
-            stream.reset(ErrorCode::ProtocolError);
-        }
-        (_, Some(status)) => {
-            record::response(context, route, timing.request_log(), status);
-            let reply = Reply::new(status, fault.phrase());
-            let about = (context, timing.request_log());
-            // A client that does not take it has left, which needs no other word.
-            let _ = client.send(&reply, method, Persistence::Implied, about).await;
-            context.metrics.durations.observe(timing.began.elapsed());
-        }
-        (_, None) => {}
     }
 }
 

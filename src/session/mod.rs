@@ -11,6 +11,7 @@ pub mod exchange;
 pub mod fuzz;
 pub mod h1;
 pub mod h2;
+pub mod h2_stream;
 pub mod hello;
 pub mod presence;
 pub mod record;

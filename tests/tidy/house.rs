@@ -146,6 +146,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "tunnel",
             "exchange",
             "request",
+            "h2_stream",
             "h2",
             "h1",
             "hello",

@@ -16,6 +16,9 @@ use crate::http::message::field::{self, Name};
 use crate::http::message::head::{Fields, Method, RequestHead, ResponseHead};
 use crate::http::message::hop::ClientScheme;
 
+/// What most header blocks fit in.
+const BLOCK_BYTES: usize = 512;
+
 /// Appends the head of a response to a client. What HTTP/1.1 calls 101 agrees to a tunnel, and is 200 here
 /// (RFC 8441 §5).
 ///
@@ -28,6 +31,7 @@ pub fn response(
     encoder: &mut Encoder,
     out: &mut Vec<u8>,
 ) {
+    out.reserve(BLOCK_BYTES);
     encoder.begin(out);
     encoder.status(if head.status == 101 { 200 } else { head.status }, out);
     let named = Named::of(&head.fields, options);

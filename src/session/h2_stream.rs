@@ -1,0 +1,225 @@
+//! One stream of a client's HTTP/2 connection: its exchange is like any other.
+//!
+//! A task that has served one is kept for the next, of whatever connection of its worker: to begin one takes
+//! about two thousand instructions, most of which move what it needs to where it stays.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use tokio::task::spawn_local;
+
+use super::client::{AfterExchange, ClientConnection, ClientSide};
+use super::client_info::ClientInfo;
+use super::exchange;
+use super::presence::Presence;
+use super::record;
+use super::request;
+use super::request_log::RequestTiming;
+use crate::fault::{Fault, Kind, Stage};
+use crate::grpc::call::Call;
+use crate::http::h1::encode::Connection as Persistence;
+use crate::http::h1::reply::Reply;
+use crate::http::h2::connection::{Connection, Resets};
+use crate::http::h2::error_code::ErrorCode;
+use crate::http::h2::request::{self as h2_request, is_malformed};
+use crate::http::message::head::Method;
+use crate::id::RouteId;
+use crate::metrics::Http2Metrics;
+use crate::net::deadline::Timer;
+use crate::net::mux::Mux;
+use crate::net::mux_stream::{MuxStream, kind_of_abort};
+use crate::plan::context::WorkerContext;
+use crate::plan::listener::Listener;
+
+/// The number of tasks without a stream that a thread keeps, 4 KiB each.
+const SPARES_MAX: usize = 256;
+
+thread_local! {
+    static SPARES: RefCell<Vec<Rc<Spare>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What the streams of a connection have in common.
+pub struct Shared {
+    /// The connection.
+    pub mux: Rc<Mux>,
+    /// Whose it is.
+    pub client_info: ClientInfo,
+    /// Where it came in.
+    pub listener: Rc<Listener>,
+}
+
+/// A stream that is to be served.
+type Job = (MuxStream, Rc<Shared>);
+
+/// Serves a stream until its exchange has ended, in a task of its own.
+pub fn begin(stream: MuxStream, shared: Rc<Shared>) {
+    match SPARES.with_borrow_mut(Vec::pop) {
+        Some(spare) => spare.take_up((stream, shared)),
+        None => drop(spawn_local(serve_all((stream, shared)))),
+    }
+}
+
+/// Serves one stream after the other.
+async fn serve_all(mut job: Job) {
+    let spare = Rc::new(Spare::default());
+    let mut timer = Timer::new();
+    loop {
+        {
+            let (stream, shared) = job;
+            let context = shared.listener.handle.get();
+            let metrics = &context.metrics.http2;
+            metrics.streams_opened.add(1);
+            // By reference: a future that owns a stream is copied, all of it, to where it is awaited.
+            serve_stream(&stream, &shared, &context, &mut timer).await;
+            drop(stream);
+            count_resets(metrics, &shared.mux);
+            metrics.streams_closed.add(1);
+        }
+        let Some(waiting) = Waiting::begin(&spare) else { return };
+        job = poll_fn(|cx| waiting.0.poll(cx)).await;
+    }
+}
+
+/// A task that waits for a stream.
+#[derive(Default)]
+struct Spare {
+    is_listed: Cell<bool>,
+    job: RefCell<Option<Job>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Spare {
+    fn take_up(&self, job: Job) {
+        self.is_listed.set(false);
+        *self.job.borrow_mut() = Some(job);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Job> {
+        if let Some(job) = self.job.take() {
+            return Poll::Ready(job);
+        }
+        *self.waker.borrow_mut() = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// Counts a task among those that wait, until it is taken or ends with its runtime.
+struct Waiting<'a>(&'a Rc<Spare>);
+
+impl<'a> Waiting<'a> {
+    /// Unless enough wait.
+    fn begin(spare: &'a Rc<Spare>) -> Option<Self> {
+        SPARES.with_borrow_mut(|spares| {
+            (spares.len() < SPARES_MAX).then(|| {
+                spare.is_listed.set(true);
+                spares.push(Rc::clone(spare));
+                Self(spare)
+            })
+        })
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.0.is_listed.get() {
+            // Fails at the end of the thread, where there is no list any more.
+            let _ = SPARES.try_with(|spares| {
+                spares.borrow_mut().retain(|spare| !Rc::ptr_eq(spare, self.0));
+            });
+        }
+    }
+}
+
+/// Serves one stream until its exchange has ended.
+async fn serve_stream(
+    stream: &MuxStream,
+    shared: &Shared,
+    context: &Rc<WorkerContext>,
+    timer: &mut Timer,
+) {
+    // Nothing has been done about it, and nothing has to be.
+    if let Some(abort) = stream.aborted() {
+        let fault = Fault::client(Stage::Request, kind_of_abort(abort));
+        record::refusal(context, fault);
+        return;
+    }
+    let Some(arrived) = stream.take_head() else { return };
+    let method = h2_request::method(&arrived.section);
+    let call = Call::of(arrived.section.iter());
+    let mut timing = RequestTiming::begin(context, &shared.client_info);
+    timing.expires = call.and_then(|call| timing.began.checked_add(call.timeout?));
+    timing.end_head(true);
+    timing.on_stream(stream.id());
+    let prepared = request::prepare_stream((stream, arrived), &shared.client_info, context, timing);
+    let mut client = ClientConnection {
+        side: ClientSide::H2(stream),
+        client_info: &shared.client_info,
+        timer,
+        presence: Presence::new(None, None),
+        is_call: call.is_some(),
+    };
+    match prepared {
+        Ok(mut request) => {
+            context.metrics.requests.add(1);
+            context.metrics.http2.requests.add(1);
+            // How it ended is how its stream ends.
+            let _: AfterExchange = exchange::run(&mut client, &mut request, context).await;
+        }
+        Err(refused) => refuse(&mut client, (stream, method), context, refused).await,
+    }
+}
+
+/// Answers what is no request we serve; resets the stream of what is no request at all.
+async fn refuse(
+    client: &mut ClientConnection<'_>,
+    (stream, method): (&MuxStream, Method),
+    context: &WorkerContext,
+    (fault, route, timing): (Fault, Option<RouteId>, RequestTiming),
+) {
+    record::refusal(context, fault);
+    if let Some(request_log) = timing.request_log() {
+        request_log.end_by_fault(fault);
+    }
+    match (fault.kind, fault.status()) {
+        (Kind::Rejected(reject), _) if is_malformed(reject) => {
+            stream.reset(ErrorCode::ProtocolError);
+        }
+        (_, Some(status)) => {
+            record::response(context, route, timing.request_log(), status);
+            let reply = Reply::new(status, fault.phrase());
+            let about = (context, timing.request_log());
+            // A client that does not take it has left, which needs no other word.
+            let _ = client.send(&reply, method, Persistence::Implied, about).await;
+            context.metrics.durations.observe(timing.began.elapsed());
+        }
+        (_, None) => {}
+    }
+}
+
+/// Counts the streams that were reset since this was last done.
+pub fn count_resets(metrics: &Http2Metrics, mux: &Mux) {
+    let Resets { theirs, ours } = mux.act(Connection::take_resets);
+    metrics.resets_by_clients.add(theirs);
+    metrics.resets_by_us.add(ours);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_tasks_are_kept_and_no_more() {
+        let spares: Vec<_> = (0..=SPARES_MAX).map(|_| Rc::new(Spare::default())).collect();
+        let waiting: Vec<_> = spares.iter().map_while(Waiting::begin).collect();
+        assert_eq!(waiting.len(), SPARES_MAX);
+        // As when a runtime ends.
+        drop(waiting);
+        assert!(SPARES.with_borrow(Vec::is_empty));
+        assert!(Waiting::begin(&spares[0]).is_some());
+    }
+}
