@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::client_info::ClientInfo;
 use super::request;
 use super::request_log::RequestTiming;
-use super::simulation::{CLIENT, Exchanged, HALF_CLOSE, Outcome, Script, simulate};
+use super::simulation::script::{CLIENT, Exchanged, HALF_CLOSE, Outcome, Script, simulate};
 use crate::buffer::Buffer;
 use crate::http::fuzz::Chunks;
 use crate::http::h1::scan::{Scan, leading_blank};
@@ -368,7 +368,7 @@ fn check_tunnel(
 mod tests {
     use std::time::Duration;
 
-    use super::super::simulation::{HALF_CLOSE, Script, simulate};
+    use super::super::simulation::script::{HALF_CLOSE, Script, simulate};
 
     /// What a client does at the end of `script`, 1 s after it began, and what its endpoint does.
     fn after(client: &[u8], end: u8, endpoint: &[u8]) -> super::Outcome {

@@ -153,10 +153,11 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "tcp",
             "tls",
             "mod",
-            "simulation",
-            "fuzz",
         ],
     ),
+    (4, "session/simulation/", &["script", "choices", "plans", "ledger", "pipe", "frames"]),
+    (4, "session/simulation/", &["messages", "shared", "client_h2", "endpoint_h1", "world", "mod"]),
+    (4, "session/", &["fuzz"]),
     (
         5,
         "config/",

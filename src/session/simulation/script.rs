@@ -14,7 +14,6 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
-use super::accepted::Accepted;
 use crate::address::Address;
 use crate::drain::DrainPhase;
 use crate::http::h1::scan::Limits;
@@ -32,6 +31,7 @@ use crate::plan::listener::{Listener, ListenerKind};
 use crate::plan::trusted::Trusted;
 use crate::plan::{ClientTimeouts, Plan, Route};
 use crate::route::Router;
+use crate::session::accepted::Accepted;
 use crate::upstream::Upstream;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::endpoint_set::EndpointSet;
@@ -284,7 +284,7 @@ async fn run(script: &mut Script) -> Outcome {
     let handle = PlanHandle::new(Rc::clone(&context));
     let listener = Listener::new(ListenerId::FIRST, ListenerKind::HTTP, &handle);
     let permit = ConnectionPermit::alone();
-    let session = super::spawn(Accepted::new(stream, CLIENT, permit, &listener));
+    let session = crate::session::spawn(Accepted::new(stream, CLIENT, permit, &listener));
     let client_moments = Rc::new(Moments::begin());
     let steps = std::mem::take(&mut script.client);
     let playing = spawn_local(play(theirs, steps, Rc::clone(&client_moments)));

@@ -1,0 +1,138 @@
+//! What clients ask and endpoints answer in a world, and how everybody in it behaves.
+
+use super::choices::Choices;
+
+/// How peers behave.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Temper {
+    /// The most bytes that a peer reads or writes at a time.
+    pub(super) piece_max: usize,
+    /// How much a connection holds in each direction.
+    pub(super) capacity: usize,
+    /// Whether requests are cut, and answers.
+    pub(super) cuts: bool,
+    /// Whether whole connections break.
+    pub(super) breaks: bool,
+    /// Whether bodies may be large.
+    pub(super) is_large: bool,
+}
+
+impl Temper {
+    pub(super) fn choose(choices: &Choices) -> Self {
+        let is_large = choices.one_in(8);
+        let pieces: &[usize] = if is_large { &[5000, 70_000] } else { &[7, 100, 5000, 70_000] };
+        let capacities: &[usize] = if is_large { &[5000, 65_536] } else { &[48, 1000, 65_536] };
+        Self {
+            piece_max: choices.of(pieces),
+            capacity: choices.of(capacities),
+            cuts: choices.one_in(2),
+            breaks: choices.one_in(4),
+            is_large,
+        }
+    }
+
+    fn body(&self, choices: &Choices) -> usize {
+        match choices.below(16) {
+            0 | 1 if self.is_large => choices.below(60_000) * 5,
+            0..=3 => choices.below(3000),
+            4..=7 => 0,
+            _ => choices.below(200),
+        }
+    }
+}
+
+/// The method of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    Get,
+    Head,
+    Post,
+}
+
+impl Method {
+    pub(super) const ALL: [Self; 3] = [Self::Get, Self::Head, Self::Post];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+        }
+    }
+}
+
+/// What is sent of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// All of it.
+    Whole,
+    /// So much of its body.
+    Cut(usize),
+}
+
+/// A request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    pub(super) method: Method,
+    /// How long its body is.
+    pub(super) body: usize,
+    /// Whether its head says so.
+    pub(super) is_declared: bool,
+    pub(super) has_trailers: bool,
+    pub(super) extent: Extent,
+}
+
+impl Ask {
+    pub(super) fn choose(choices: &Choices, temper: &Temper) -> Self {
+        let method = choices.of(&Method::ALL);
+        let body = if method == Method::Post { temper.body(choices) } else { 0 };
+        let is_declared = method == Method::Post && choices.one_in(2);
+        let has_trailers = method == Method::Post && choices.one_in(4);
+        let is_cut = temper.cuts && method == Method::Post && choices.one_in(5);
+        let extent = if is_cut { Extent::Cut(choices.below(body + 1)) } else { Extent::Whole };
+        Self { method, body, is_declared, has_trailers, extent }
+    }
+}
+
+/// When an endpoint begins to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begins {
+    /// With the head of the request.
+    AtOnce,
+    /// When all of it has come.
+    AtEnd,
+}
+
+/// An answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer {
+    pub(super) interim: usize,
+    pub(super) status: u16,
+    pub(super) body: usize,
+    pub(super) is_declared: bool,
+    pub(super) has_trailers: bool,
+    pub(super) begins: Begins,
+    pub(super) extent: Extent,
+}
+
+impl Answer {
+    pub(super) fn choose(choices: &Choices, temper: &Temper) -> Self {
+        let status = choices.of(&[200, 200, 200, 204, 304, 404, 500]);
+        let body = if matches!(status, 204 | 304) { 0 } else { temper.body(choices) };
+        let is_declared = body > 0 && choices.one_in(2);
+        let extent = if temper.cuts && body > 0 && choices.one_in(5) {
+            Extent::Cut(choices.below(body))
+        } else {
+            Extent::Whole
+        };
+        Self {
+            interim: if choices.one_in(4) { 1 + choices.below(2) } else { 0 },
+            status,
+            body,
+            is_declared,
+            has_trailers: body > 0 && !is_declared && choices.one_in(3),
+            begins: if choices.one_in(3) { Begins::AtOnce } else { Begins::AtEnd },
+            extent,
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! A world: clients, endpoints and the sessions between them, which do as chance has it.
+
+use std::cell::RefCell;
+use std::num::NonZeroU16;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::sleep;
+
+use super::choices::Choices;
+use super::client_h2::Client;
+use super::endpoint_h1::Endpoint;
+use super::ledger::{Ledger, Outcome};
+use super::plans::{Ask, Temper};
+use super::script::{CLIENT, HALF_CLOSE};
+use super::shared::Shared;
+use crate::address::Address;
+use crate::http::h1::scan::Limits;
+use crate::id::{EndpointId, ListenerId, UpstreamId};
+use crate::metrics::Metrics;
+use crate::net::deadline::{Epoch, Timer};
+use crate::net::limiter::ConnectionPermit;
+use crate::net::memory::{self, Memory};
+use crate::net::socket::Socket;
+use crate::net::stream::Stream;
+use crate::plan::context::WorkerContext;
+use crate::plan::handle::PlanHandle;
+use crate::plan::listener::{Listener, ListenerKind};
+use crate::plan::trusted::Trusted;
+use crate::plan::{ClientTimeouts, Http2, Plan, Route};
+use crate::route::Router;
+use crate::session::accepted::Accepted;
+use crate::upstream::Upstream;
+use crate::upstream::endpoint::Endpoint as Configured;
+use crate::upstream::endpoint_set::EndpointSet;
+
+/// How long a world may last whose peers all move: no deadline of ours is as short.
+const END: Duration = Duration::from_secs(60);
+
+/// How long it takes at most that everybody has heard of everything.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// A world of this seed.
+pub(super) fn of_seed(seed: u64) {
+    run(&Choices::of_seed(seed));
+}
+
+fn run(choices: &Choices) {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_time().start_paused(true);
+    let runtime = builder.build_local(LocalOptions::default()).expect("a runtime");
+    runtime.block_on(live(choices));
+    memory::install(|_| None);
+}
+
+async fn live(choices: &Choices) {
+    let temper = Temper::choose(choices);
+    let ledger = RefCell::new(Ledger::new());
+    let (choices_of_all, endpoints) = (choices.clone(), RefCell::default());
+    let shared = Rc::new(Shared { choices: choices_of_all, temper, ledger, endpoints });
+    let context = context(choices);
+    let serving = Rc::clone(&shared);
+    memory::install(move |_| Some(dial(&serving)));
+    let handle = PlanHandle::new(Rc::clone(&context));
+    let listener = Listener::new(ListenerId::FIRST, ListenerKind::HTTP, &handle);
+    let mut tasks = Vec::new();
+    for _ in 0..=choices.below(2) {
+        let asks = 1 + choices.below(10);
+        let numbers = (0..asks).map(|_| {
+            let ask = Ask::choose(choices, &temper);
+            shared.ledger.borrow_mut().ask(ask)
+        });
+        let numbers = numbers.collect();
+        let (ours, theirs) = Memory::pair(temper.capacity);
+        let stream = Stream::Plain(Socket::Memory(ours));
+        let permit = ConnectionPermit::alone();
+        tasks.push(crate::session::spawn(Accepted::new(stream, CLIENT, permit, &listener)));
+        tasks.push(spawn_local(Client::new(&shared, theirs, numbers).run()));
+    }
+    let ending = pin!(async {
+        for task in &mut tasks {
+            task.await.expect("nobody panics");
+        }
+    });
+    let ended = Timer::new().within(END, ending).await;
+    if ended.is_err() {
+        let waiting: Vec<_> = tasks.iter().map(|task| !task.is_finished()).collect();
+        let entries = &shared.ledger.borrow().entries;
+        let open: Vec<_> = entries.iter().filter(|entry| entry.outcome.is_none()).collect();
+        panic!("sessions and clients wait: {waiting:?}, {temper:?}, {open:?}");
+    }
+    sleep(SETTLED).await;
+    for endpoint in shared.endpoints.take().into_iter().filter(JoinHandle::is_finished) {
+        endpoint.await.expect("no endpoint panics");
+    }
+    check(&shared, &context);
+}
+
+fn dial(shared: &Rc<Shared>) -> std::io::Result<Memory> {
+    if shared.temper.breaks && shared.choices.one_in(20) {
+        return Err(std::io::ErrorKind::ConnectionRefused.into());
+    }
+    let (ours, theirs) = Memory::pair(shared.temper.capacity);
+    let endpoint = spawn_local(Endpoint::new(shared, theirs).run());
+    shared.endpoints.borrow_mut().push(endpoint);
+    Ok(ours)
+}
+
+/// What must be true when everything is over.
+fn check(shared: &Shared, context: &WorkerContext) {
+    assert_eq!(context.drain.sessions(), 0, "sessions are left");
+    let endpoint = context.counts(UpstreamId::new(0), EndpointId::new(0));
+    assert_eq!(endpoint.in_flight(), 0, "attempts are left");
+    let http2 = &context.metrics.http2;
+    assert_eq!(http2.opened.get(), http2.closed.get(), "connections are left");
+    assert_eq!(http2.streams_opened.get(), http2.streams_closed.get(), "streams are left");
+    for (number, entry) in shared.ledger.borrow().entries.iter().enumerate() {
+        assert!(!entry.is_asked || entry.outcome.is_some(), "request {number} has no end");
+        for arrival in &entry.arrivals {
+            assert!(arrival.is_over, "an endpoint still waits: {entry:?}");
+        }
+        let is_fair = !shared.temper.breaks && entry.is_clean();
+        if let (Some(outcome), true) = (&entry.outcome, is_fair) {
+            let is_answered = |outcome: &Outcome| match outcome {
+                Outcome::Answered(answered) => answered.arrival.is_some(),
+                Outcome::Cut => false,
+                Outcome::Refused | Outcome::Left => true,
+            };
+            assert!(is_answered(outcome), "request {number}: {entry:?}");
+        }
+    }
+}
+
+fn context(choices: &Choices) -> Rc<WorkerContext> {
+    let long = Duration::from_secs(1000);
+    let address = Address::Tcp(([192, 0, 2, 1], 1).into());
+    let endpoints = [Configured::new(address, NonZeroU16::MIN, 1)];
+    let mut upstream = Upstream::sample(EndpointSet::new(endpoints));
+    upstream.timeouts.connect = long;
+    upstream.timeouts.response = long;
+    upstream.timeouts.idle = long;
+    let everywhere = "/".parse().expect("a pattern");
+    let plan = Plan {
+        router: Arc::new(Router::new(&[everywhere]).expect("one route")),
+        routes: [Route {
+            name: "/".into(),
+            counts: Route::counts(1),
+            upstream: UpstreamId::new(0),
+            timeouts: upstream.timeouts,
+            host_header: None,
+            strips: None,
+        }]
+        .into(),
+        upstreams: vec![Arc::new(upstream)],
+        sni_tables: [].into(),
+        timeouts: ClientTimeouts {
+            handshake: long,
+            header: long,
+            keepalive: long,
+            idle: long,
+            half_close: HALF_CLOSE,
+        },
+        via: None,
+        limits: Limits { head_bytes_max: 2048, fields_max: 24 },
+        http2: Some(Http2 { streams_max: choices.of(&[1, 2, 5, 100]) }),
+        trusted: Trusted { networks: vec![], unix: false },
+        tls: None,
+        redirect_https: None,
+    };
+    let metrics = Arc::new(Metrics::new());
+    WorkerContext::new(Arc::new(plan), metrics, None, 0, Epoch::begin())
+}
+
+#[cfg(test)]
+mod tests {
+    /// How many worlds are tried, unless `EVENER_SEEDS` says how many.
+    const SEEDS: u64 = 150;
+
+    #[test]
+    fn every_request_ends_as_it_should_and_nothing_is_left() {
+        let seeds = std::env::var("EVENER_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+        let first = std::env::var("EVENER_SEED").ok().and_then(|seed| seed.parse().ok());
+        let all = first.map_or(0..seeds.unwrap_or(SEEDS), |seed| seed..seed + 1);
+        for seed in all {
+            let outcome = std::panic::catch_unwind(|| super::of_seed(seed));
+            assert!(outcome.is_ok(), "with seed {seed}");
+        }
+    }
+}
