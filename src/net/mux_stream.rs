@@ -11,7 +11,7 @@ use crate::fault::Kind;
 use crate::http::h2::connection::StreamKey;
 use crate::http::h2::error_code::ErrorCode;
 use crate::http::h2::hpack::Encoder;
-use crate::http::h2::section::FieldSection;
+use crate::http::h2::section::{FieldSection, NeverIndexed};
 use crate::http::h2::sending::Available;
 use crate::http::h2::stream::{Abort, Arrived};
 
@@ -108,6 +108,11 @@ impl MuxStream {
     /// The trailers that ended the body, if there were any.
     pub fn take_trailers(&self) -> Option<Box<FieldSection>> {
         self.mux.state().connection.take_trailers(self.key)
+    }
+
+    /// Which fields of those trailers came as literals never to be indexed.
+    pub fn never_indexed_trailers(&self) -> NeverIndexed {
+        self.mux.connection().never_indexed_trailers(self.key)
     }
 
     /// Sends a head, or trailers; `ends` if nothing follows.

@@ -8,7 +8,7 @@ use crate::fault::Kind;
 use crate::http::h1::chunk_lines::{CHUNK_OVERHEAD_BYTES, write_chunk};
 use crate::http::h1::chunked::TRAILER_BYTES_MAX;
 use crate::http::h1::framing::Framing;
-use crate::http::h2::section::FieldSection;
+use crate::http::h2::section::{FieldSection, NeverIndexed};
 use crate::http::h2::trailers;
 use crate::net::mux_stream::MuxStream;
 use crate::net::stream::{ReadHalf, WriteHalf};
@@ -157,7 +157,7 @@ pub async fn pass_to_stream(
     if has_trailers {
         let section = &buffer.filled()[data..ready];
         to.send_head(true, |encoder, block| {
-            trailers::encode_h1(section, encoder, block);
+            trailers::encode_h1(section, &NeverIndexed::NONE, encoder, block);
             meter.sent_head(block.len());
         });
     }

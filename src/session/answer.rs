@@ -12,6 +12,7 @@ use crate::http::h1::persistence::{self, Options};
 use crate::http::h1::scan::Limits;
 use crate::http::h2;
 use crate::http::h2::hpack::Encoder;
+use crate::http::h2::section::NeverIndexed;
 use crate::http::h2::stream::Arrived;
 use crate::http::message::date::HttpDate;
 use crate::http::message::edits::{EditName, Edits, Value};
@@ -99,7 +100,7 @@ pub fn read_answer(
         HeadIn::H1(input, length) => {
             let head = parse::response(&input.filled()[..length], rules.limits, &mut storage)?;
             let framing = framing::response(&head, traits.method)?;
-            let answer = pass_on(&head, framing, traits, rules, out)?;
+            let answer = pass_on((&head, framing), &NeverIndexed::NONE, traits, rules, out)?;
             input.consume(length);
             Ok(answer)
         }
@@ -109,15 +110,15 @@ pub fn read_answer(
             let tunnel = traits.accept.is_some();
             let head = h2::response::read(section, fields_max, tunnel, &mut storage)?;
             let framing = h2::response::framing(&head, traits.method, arrived.ends)?;
-            pass_on(&head, framing, traits, rules, out)
+            pass_on((&head, framing), section.never_indexed(), traits, rules, out)
         }
     }
 }
 
 /// Decides what a head means, and writes it again to `out`.
 fn pass_on(
-    head: &ResponseHead<'_, '_>,
-    framing: Framing,
+    (head, framing): (&ResponseHead<'_, '_>, Framing),
+    never_indexed: &NeverIndexed,
     traits: RequestTraits,
     rules: &AnswerRules<'_>,
     out: HeadOut<'_>,
@@ -161,7 +162,7 @@ fn pass_on(
         }
         HeadOut::H2(block) => {
             let encoder = &mut Encoder::continued();
-            h2::encode::response(head, options, &edits, encoder, block);
+            h2::encode::response(head, options, &edits, never_indexed, encoder, block);
         }
     }
     let body = match head.version {

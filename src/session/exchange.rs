@@ -9,7 +9,8 @@ use super::attempt::{self, Freshness, OwnAnswer};
 use super::client::{AfterExchange, ClientConnection, ClientSide};
 use super::presence::Presence;
 use super::record::{self, AttemptTarget};
-use super::transfer::{self, Completed, FailedAttempt, Request};
+use super::request::Request;
+use super::transfer::{self, Completed, FailedAttempt};
 use super::transfer_state::UploadState;
 use super::tunnel::{self, Ends};
 use super::upstream_h2::open_stream;
@@ -292,11 +293,11 @@ async fn approach(
             UpstreamSide::H1(leased.map_err(failed)?)
         }
         AppProtocol::Http2 => {
-            let Request { traits, body, outgoing, .. } = request;
+            let Request { traits, body, outgoing, never_indexed, .. } = request;
             let shape = (body.has_ended(), traits.upgrade);
             let scheme =
                 if endpoint.tls.is_some() { ClientScheme::Https } else { ClientScheme::Http };
-            let translated = Outgoing::translate(outgoing, shape, scheme);
+            let translated = Outgoing::translate(outgoing, shape, scheme, never_indexed);
             // It is kept for as long as the answer takes.
             outgoing.settle();
             let outgoing = translated.map_err(|reject| {

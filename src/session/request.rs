@@ -5,7 +5,6 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use super::attempt::{OwnAnswer, RequestTraits};
 use super::client_info::ClientInfo;
 use super::request_log::RequestTiming;
-use super::transfer::Request;
 use crate::access_log::is_request_id;
 use crate::buffer::Buffer;
 use crate::decimal::decimal;
@@ -16,6 +15,7 @@ use crate::http::h1::framing::{self, Framing};
 use crate::http::h1::parse;
 use crate::http::h1::persistence::{self, Options};
 use crate::http::h2;
+use crate::http::h2::section::NeverIndexed;
 use crate::http::h2::stream::Arrived;
 use crate::http::message::edits::{EditName, Edits, Value};
 use crate::http::message::field::Name;
@@ -34,6 +34,27 @@ use crate::reject::Reject;
 use crate::relay::body::Body;
 use crate::relay::message;
 use crate::route;
+
+/// A request whose head has been read and encoded for the endpoint.
+pub struct Request {
+    /// What its answer needs to know of it.
+    pub traits: RequestTraits,
+    /// The route it takes, if there is one.
+    pub route: Option<RouteId>,
+    /// What of its body is not in `outgoing`.
+    pub body: Body,
+    /// How its chunks go on to HTTP/1.1, if it has any.
+    pub chunks: Emit,
+    /// The head as it goes to the endpoint, and the first bytes of the body: kept until an answer
+    /// comes, so that another endpoint can be sent the same.
+    pub outgoing: Buffer,
+    /// Which of its fields and trailers came as literals never to be indexed, and go on as such.
+    pub never_indexed: NeverIndexed,
+    /// Where its client is sent to, if it is.
+    pub location: Option<Box<str>>,
+    /// When and how it came.
+    pub timing: RequestTiming,
+}
 
 /// Turns the head, the first `length` bytes of the input, and the part of the body that has arrived,
 /// into what is sent to an endpoint. `local` is the address the client connected to.
@@ -73,7 +94,8 @@ pub(super) fn prepare(
             return Err((fault(Stage::Request, reject), route, timing));
         }
     };
-    Ok(Request { traits, route, body, chunks, outgoing, location, timing })
+    let never_indexed = NeverIndexed::NONE;
+    Ok(Request { traits, route, body, chunks, outgoing, never_indexed, location, timing })
 }
 
 /// The same of a request that came on a stream, whose head is `arrived`.
@@ -102,11 +124,13 @@ pub(super) fn prepare_stream(
         Err(reject) => return Err((fault(Stage::RequestHead, reject), None, timing)),
     };
     let mut body = Body::of_stream(framing);
+    let mut never_indexed = arrived.section.never_indexed().clone();
+    never_indexed.extend(&stream.never_indexed_trailers());
     let taken = message::take(&mut body, stream, &mut outgoing);
     if let Some(request_log) = timing.request_log() {
         request_log.took(cost + taken as u64);
     }
-    Ok(Request { traits, route, body, chunks, outgoing, location, timing })
+    Ok(Request { traits, route, body, chunks, outgoing, never_indexed, location, timing })
 }
 
 /// Appends what has come of the body, as far as there is room, and says how many bytes that is.

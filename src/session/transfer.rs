@@ -8,7 +8,8 @@ use super::attempt::{self, RequestTraits};
 use super::client::{AfterExchange, ClientConnection};
 use super::directions::Directions;
 use super::record;
-use super::request_log::{RequestLog, RequestTiming, TrafficGuard};
+use super::request::Request;
+use super::request_log::{RequestLog, TrafficGuard};
 use super::transfer_state::{DownloadState, Interruption, UploadState};
 use super::upstream_side::{UpstreamSide, verdict};
 use crate::app_protocol::AppProtocol;
@@ -36,25 +37,6 @@ use crate::upstream::settings::UpstreamTimeouts;
 
 /// Interim responses passed on before the final one must come.
 const INTERIM_MAX: usize = 16;
-
-/// A request whose head has been read and encoded for the endpoint.
-pub struct Request {
-    /// What its answer needs to know of it.
-    pub traits: RequestTraits,
-    /// The route it takes, if there is one.
-    pub route: Option<RouteId>,
-    /// What of its body is not in `outgoing`.
-    pub body: Body,
-    /// How its chunks go on to HTTP/1.1, if it has any.
-    pub chunks: Emit,
-    /// The head as it goes to the endpoint, and the first bytes of the body: kept until an answer
-    /// comes, so that another endpoint can be sent the same.
-    pub outgoing: Buffer,
-    /// Where its client is sent to, if it is.
-    pub location: Option<Box<str>>,
-    /// When and how it came.
-    pub timing: RequestTiming,
-}
 
 /// How an attempt failed.
 pub struct FailedAttempt {

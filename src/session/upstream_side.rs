@@ -10,6 +10,7 @@ use crate::http::h1::scan::Limits;
 use crate::http::h2;
 use crate::http::h2::error_code::ErrorCode;
 use crate::http::h2::hpack::Encoder;
+use crate::http::h2::section::NeverIndexed;
 use crate::http::h2::stream::Abort;
 use crate::http::message::field::Name;
 use crate::http::message::head::{FIELDS_CEILING, Method, Storage};
@@ -50,11 +51,12 @@ const LIMITS: Limits =
 
 impl Outgoing {
     /// Translates the head and the part of the body in `written`, which `is_whole` if nothing follows;
-    /// a request that `upgrades` asks for a tunnel.
+    /// a request that `upgrades` asks for a tunnel. `never_indexed` are those of its fields that came so.
     pub fn translate(
         written: &Buffer,
         (is_whole, upgrades): (bool, bool),
         scheme: ClientScheme,
+        never_indexed: &NeverIndexed,
     ) -> Result<Self, Reject> {
         let bytes = written.filled();
         let end = memchr::memmem::find(bytes, b"\r\n\r\n").map_or(bytes.len(), |end| end + 4);
@@ -67,7 +69,7 @@ impl Outgoing {
         if tunnel && Key::read(&head.fields).is_none() {
             return Err(Reject::WebSocketKey);
         }
-        h2::encode::request(&head, scheme, tunnel, encoder, &mut block);
+        h2::encode::request(&head, scheme, tunnel, never_indexed, encoder, &mut block);
         let (mut data, mut trailers) = (Buffer::new(), Vec::new());
         data.append(body);
         if head.fields.has(Name::TransferEncoding) {
@@ -75,7 +77,7 @@ impl Outgoing {
             let ready = chunked.admit(&mut data)?;
             let section = chunked.trailer_bytes();
             let lines = &data.filled()[ready - section..ready];
-            h2::trailers::encode_h1(lines, encoder, &mut trailers);
+            h2::trailers::encode_h1(lines, never_indexed, encoder, &mut trailers);
             data.cut(ready - section, ready);
         }
         let answers_head = head.semantics == Method::Head;

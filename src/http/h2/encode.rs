@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::hpack::encoder::Encoder;
+use super::section::NeverIndexed;
 use crate::decimal::decimal;
 use crate::grpc::call::CONTENT_TYPE;
 use crate::grpc::status::{Status, write_message};
@@ -19,6 +20,34 @@ use crate::http::message::hop::ClientScheme;
 /// What most header blocks fit in.
 const BLOCK_BYTES: usize = 512;
 
+/// A header block that is being written. What must never be indexed is written as such.
+pub(super) struct BlockWriter<'a> {
+    /// The encoder of its connection.
+    pub(super) encoder: &'a Encoder,
+    /// The fields that came so.
+    pub(super) never_indexed: &'a NeverIndexed,
+    /// Where it is written.
+    pub(super) out: &'a mut Vec<u8>,
+}
+
+impl BlockWriter<'_> {
+    fn status(&mut self, status: u16) {
+        if self.never_indexed.has(b":status") {
+            self.encoder.guarded_field(b":status", &decimal(status.into()), self.out);
+        } else {
+            self.encoder.status(status, self.out);
+        }
+    }
+
+    pub(super) fn field(&mut self, name: &[u8], value: &[u8]) {
+        if self.never_indexed.has(name) {
+            self.encoder.guarded_field(name, value, self.out);
+        } else {
+            self.encoder.field(name, value, self.out);
+        }
+    }
+}
+
 /// Appends the head of a response to a client. What HTTP/1.1 calls 101 agrees to a tunnel, and is 200 here
 /// (RFC 8441 §5).
 ///
@@ -28,23 +57,25 @@ pub fn response(
     head: &ResponseHead<'_, '_>,
     options: Options,
     edits: &Edits<'_>,
+    never_indexed: &NeverIndexed,
     encoder: &mut Encoder,
     out: &mut Vec<u8>,
 ) {
     out.reserve(BLOCK_BYTES);
     encoder.begin(out);
-    encoder.status(if head.status == 101 { 200 } else { head.status }, out);
+    let mut block = BlockWriter { encoder, never_indexed, out };
+    block.status(if head.status == 101 { 200 } else { head.status });
     let named = Named::of(&head.fields, options);
     for (place, (known, name, value)) in head.fields.iter().enumerate() {
         let is_named = || named.as_ref().is_some_and(|named| named.has(place));
         if !known.is_of_one_hop() && !is_named() && !edits.withholds(known, name) {
-            encoder.field(name.as_bytes(), value, out);
+            block.field(name.as_bytes(), value);
         }
     }
-    write_edits(edits, &head.fields, encoder, out);
+    write_edits(edits, &head.fields, &mut block);
     let is_bodiless = matches!(head.status, 100..200 | 204);
     if let Some(length) = framing::announced_length(head).filter(|_| !is_bodiless) {
-        encoder.field(b"content-length", &decimal(length), out);
+        block.field(b"content-length", &decimal(length));
     }
 }
 
@@ -55,31 +86,38 @@ pub fn request(
     head: &RequestHead<'_, '_>,
     scheme: ClientScheme,
     tunnel: bool,
+    never_indexed: &NeverIndexed,
     encoder: &mut Encoder,
     out: &mut Vec<u8>,
 ) {
     encoder.begin(out);
+    let mut block = BlockWriter { encoder, never_indexed, out };
     let method = if tunnel { "CONNECT" } else { head.method };
-    encoder.field(b":method", method.as_bytes(), out);
+    block.field(b":method", method.as_bytes());
     if tunnel {
-        encoder.field(b":protocol", b"websocket", out);
+        block.field(b":protocol", b"websocket");
     }
-    encoder.field(b":scheme", scheme.name().as_bytes(), out);
+    block.field(b":scheme", scheme.name().as_bytes());
     // RFC 9113 §8.3.1: where there is none to tell, it is left out.
     if !head.authority.is_empty() {
-        encoder.field(b":authority", head.authority, out);
+        // It may have come as the one or the other.
+        if never_indexed.has(b"host") {
+            encoder.guarded_field(b":authority", head.authority, block.out);
+        } else {
+            block.field(b":authority", head.authority);
+        }
     }
-    encoder.field(b":path", head.path_and_query().as_bytes(), out);
+    block.field(b":path", head.path_and_query().as_bytes());
     for (known, name, value) in head.fields.iter() {
         match known {
             // What a tunnel carries is no body.
-            Name::ContentLength if !tunnel => encoder.field(name.as_bytes(), value, out),
-            Name::Te if field::takes_trailers(value) => encoder.field(b"te", b"trailers", out),
+            Name::ContentLength if !tunnel => block.field(name.as_bytes(), value),
+            Name::Te if field::takes_trailers(value) => block.field(b"te", b"trailers"),
             Name::Host => {}
             _ if known.is_of_one_hop() => {}
             // RFC 8441 §5: HTTP/2 proves by other means that its server knows the protocol.
             Name::Other if tunnel && name.eq_ignore_ascii_case("sec-websocket-key") => {}
-            _ => encoder.field(name.as_bytes(), value, out),
+            _ => block.field(name.as_bytes(), value),
         }
     }
 }
@@ -116,10 +154,10 @@ pub fn reply_to_call(reply: &Reply<'_>, date: &HttpDate, encoder: &mut Encoder, 
 }
 
 /// What is to be said besides what the sender wrote in `fields`.
-fn write_edits(edits: &Edits<'_>, fields: &Fields<'_, '_>, encoder: &Encoder, out: &mut Vec<u8>) {
+fn write_edits(edits: &Edits<'_>, fields: &Fields<'_, '_>, block: &mut BlockWriter<'_>) {
     for edit in edits.iter() {
         if let Some(value) = value_of(edit, fields) {
-            encoder.field(edit.name.text().as_bytes(), value.trim_ascii(), out);
+            block.field(edit.name.text().as_bytes(), value.trim_ascii());
         }
     }
 }
@@ -171,7 +209,8 @@ mod tests {
         let mut storage = Storage::new();
         let head = parse::response(bytes.as_bytes(), &LIMITS, &mut storage).unwrap();
         let mut out = Vec::new();
-        response(&head, Options::of(&head.fields), edits, &mut Encoder::new(), &mut out);
+        let (options, none) = (Options::of(&head.fields), &NeverIndexed::NONE);
+        response(&head, options, edits, none, &mut Encoder::new(), &mut out);
         decoded(&out)
     }
 
@@ -180,7 +219,8 @@ mod tests {
         let mut storage = Storage::new();
         let head = parse::request(bytes.as_bytes(), &LIMITS, &mut storage).unwrap();
         let mut out = Vec::new();
-        request(&head, scheme, websocket::is_asked_for(&head), &mut Encoder::new(), &mut out);
+        let (tunnel, none) = (websocket::is_asked_for(&head), &NeverIndexed::NONE);
+        request(&head, scheme, tunnel, none, &mut Encoder::new(), &mut out);
         decoded(&out)
     }
 
@@ -228,7 +268,12 @@ mod tests {
         let mut edits = Edits::new();
         forwarded::edit(&mut edits, &head, Hop::SAMPLE, true);
         let mut out = Vec::new();
-        write_edits(&edits, &head.fields, &Encoder::new(), &mut out);
+        let (encoder, never_indexed) = (&Encoder::new(), &NeverIndexed::NONE);
+        write_edits(
+            &edits,
+            &head.fields,
+            &mut BlockWriter { encoder, never_indexed, out: &mut out },
+        );
         assert_eq!(
             decoded(&out),
             "x-forwarded-for=192.0.2.7 forwarded=for=b, for=192.0.2.7;proto=http;host=a \

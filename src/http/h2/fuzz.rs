@@ -2,7 +2,7 @@
 
 use super::hpack::decoder::Decoder;
 use super::hpack::encoder::Encoder;
-use super::section::{FieldSection, SectionLimits};
+use super::section::{FieldSection, NeverIndexed, SectionLimits};
 use super::{encode, request, response, trailers};
 use crate::http::fuzz::{
     INPUT_BYTES_MAX, LIMITS, WIDER, admit, check_fields, is_suffix_of_target, kept, others,
@@ -113,7 +113,8 @@ fn sorted(mut said: Said) -> Said {
 fn check_request_in_h2(head: &RequestHead<'_, '_>, framing: Framing) {
     let tunnel = websocket::is_asked_for(head);
     let mut block = Vec::new();
-    encode::request(head, ClientScheme::Http, tunnel, &mut Encoder::new(), &mut block);
+    let none = &NeverIndexed::NONE;
+    encode::request(head, ClientScheme::Http, tunnel, none, &mut Encoder::new(), &mut block);
     let (mut section, mut storage) = (decoded(&block), Storage::new());
     if head.authority.is_empty() {
         // Without a host there is nobody in HTTP/2 to ask.
@@ -158,7 +159,8 @@ fn check_response(section: &FieldSection, to: Method, tunnel: bool, ends: bool) 
 /// A response as we write it to HTTP/2 is read there as it was meant.
 fn check_response_in_h2(head: &ResponseHead<'_, '_>) {
     let (options, mut block) = (Options::of(&head.fields), Vec::new());
-    encode::response(head, options, &Edits::new(), &mut Encoder::new(), &mut block);
+    let (edits, none) = (Edits::new(), &NeverIndexed::NONE);
+    encode::response(head, options, &edits, none, &mut Encoder::new(), &mut block);
     let (section, mut storage) = (decoded(&block), Storage::new());
     let tunnel = head.status == 101;
     let again = response::read(&section, WIDER.fields_max, tunnel, &mut storage).expect("a head");
@@ -181,7 +183,7 @@ fn check_trailers(section: &FieldSection) {
     assert_eq!((passed.is_done, passed.trailers.as_deref()), (true, Some(&lines[3..])));
     let mut blocks = [Vec::new(), Vec::new()];
     trailers::encode(section, &mut Encoder::new(), &mut blocks[0]);
-    trailers::encode_h1(&lines[3..], &mut Encoder::new(), &mut blocks[1]);
+    trailers::encode_h1(&lines[3..], &NeverIndexed::NONE, &mut Encoder::new(), &mut blocks[1]);
     assert!(blocks.iter().all(|block| decoded(block).iter().eq(section.iter())));
 }
 
@@ -203,7 +205,8 @@ fn check_h1(bytes: &[u8], to: Method) {
     let chunked = [b"0\r\n", bytes].concat();
     if let Some(lines) = admit(&chunked, Emit::Chunks, &[]).ok().and_then(|body| body.trailers) {
         let mut block = Vec::new();
-        let has_fields = trailers::encode_h1(&lines, &mut Encoder::new(), &mut block);
+        let none = &NeverIndexed::NONE;
+        let has_fields = trailers::encode_h1(&lines, none, &mut Encoder::new(), &mut block);
         assert_eq!(has_fields, lines != b"\r\n");
         let checked = trailers::check(&decoded(&block));
         // In HTTP/1.1 there need not be a space after a colon.

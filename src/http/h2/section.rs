@@ -39,7 +39,42 @@ pub struct FieldSection {
     bytes: Vec<u8>,
     /// Where each name and each value ends.
     ends: Vec<(u32, u32)>,
-    never_indexed: bool,
+    never_indexed: NeverIndexed,
+}
+
+/// The names of those fields of a message that came as literals never to be indexed. Whoever forwards them
+/// must send them as such, too (RFC 7541 §6.2.3), which holds for all fields of that name here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NeverIndexed(
+    /// Each followed by a line feed, which no name contains that is sent on.
+    Vec<u8>,
+);
+
+impl NeverIndexed {
+    /// None.
+    pub const NONE: Self = Self(Vec::new());
+
+    /// Whether this name is one of them, in whatever case.
+    #[inline]
+    pub fn has(&self, name: &[u8]) -> bool {
+        !self.0.is_empty() && self.names().any(|known| known.eq_ignore_ascii_case(name))
+    }
+
+    /// Adds those of another section of the same message.
+    pub fn extend(&mut self, other: &Self) {
+        other.names().for_each(|name| self.add(name));
+    }
+
+    fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.split_inclusive(|byte| *byte == b'\n').map(|name| &name[..name.len() - 1])
+    }
+
+    fn add(&mut self, name: &[u8]) {
+        if !self.has(name) {
+            self.0.extend_from_slice(name);
+            self.0.push(b'\n');
+        }
+    }
 }
 
 impl FieldSection {
@@ -69,10 +104,9 @@ impl FieldSection {
             && self.len() < limits.fields_max
     }
 
-    /// Whether a field came as a literal that must never be indexed, and must be forwarded as one (RFC 7541
-    /// §6.2.3). Which one is not remembered: then all are.
-    pub fn never_indexed(&self) -> bool {
-        self.never_indexed
+    /// Which fields came as literals never to be indexed.
+    pub fn never_indexed(&self) -> &NeverIndexed {
+        &self.never_indexed
     }
 
     /// Appends a field. Sections are bounded far below 4 GiB by whoever fills them.
@@ -142,7 +176,7 @@ impl FieldSection {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
-        self.never_indexed = false;
+        self.never_indexed = NeverIndexed::NONE;
     }
 
     /// The fields in order, each as its name and its value.
@@ -173,8 +207,10 @@ impl FieldSection {
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "sections are far shorter than 4 GiB")]
     pub(super) fn close(&mut self, name_end: usize, never_indexed: bool) {
+        if never_indexed {
+            self.never_indexed.add(&self.bytes[self.end()..name_end]);
+        }
         self.ends.push((name_end as u32, self.bytes.len() as u32));
-        self.never_indexed |= never_indexed;
     }
 
     /// Drops what follows the fields.
@@ -250,6 +286,19 @@ mod tests {
         section.bytes().extend_from_slice(b"name");
         section.close(2 + 4, true);
         assert_eq!(section.get(1), Some((&b"name"[..], &b""[..])));
-        assert!(section.never_indexed());
+        assert!(section.never_indexed().has(b"name") && !section.never_indexed().has(b"a"));
+    }
+
+    #[test]
+    fn names_of_fields_never_to_be_indexed_are_there_once_and_in_any_case() {
+        let (mut names, mut more) = (NeverIndexed::NONE, NeverIndexed::NONE);
+        assert!(!names.has(b"") && !names.has(b"a"));
+        names.add(b"x-a");
+        for name in ["x-b", "X-A", ""] {
+            more.add(name.as_bytes());
+        }
+        names.extend(&more);
+        assert_eq!(names.0, b"x-a\nx-b\n\n");
+        assert!(names.has(b"X-B") && names.has(b"") && !names.has(b"x"));
     }
 }

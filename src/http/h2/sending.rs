@@ -6,7 +6,7 @@ use super::error_code::ErrorCode;
 use super::flow::GROWN_WINDOW_BYTES;
 use super::frame::{Flags, FrameHead, FrameKind};
 use super::hpack::Encoder;
-use super::section::FieldSection;
+use super::section::{FieldSection, NeverIndexed};
 use super::stream::{Abort, Arrived, Receiving, Sending, Stream};
 
 /// The largest identifier of a stream (RFC 9113 §5.1.1).
@@ -205,6 +205,12 @@ impl Connection {
     /// The trailers that ended the body, if there were any.
     pub fn take_trailers(&mut self, key: StreamKey) -> Option<Box<FieldSection>> {
         self.streams[key.index()].trailers.take()
+    }
+
+    /// Which fields of the trailers that have not been taken came as literals never to be indexed.
+    pub fn never_indexed_trailers(&self, key: StreamKey) -> NeverIndexed {
+        let trailers = self.streams[key.index()].trailers.as_ref();
+        trailers.map_or(NeverIndexed::NONE, |trailers| trailers.never_indexed().clone())
     }
 
     /// Whether trailers have ended the body that have not been taken.

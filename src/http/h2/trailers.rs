@@ -1,8 +1,9 @@
 //! Trailer sections (RFC 9113 §8.1), between HTTP/2 and HTTP/1.1. Both obey the same rules.
 
+use super::encode::BlockWriter;
 use super::fields::{is_field_value, is_name};
 use super::hpack::encoder::Encoder;
-use super::section::FieldSection;
+use super::section::{FieldSection, NeverIndexed};
 use crate::http::h1::chunked::TRAILER_BYTES_MAX;
 use crate::http::message::field::Name;
 use crate::reject::Reject;
@@ -39,15 +40,19 @@ pub fn write_h1(section: &FieldSection, out: &mut Vec<u8>) {
 /// Appends a section that has passed [`check`] as a header block.
 pub fn encode(section: &FieldSection, encoder: &mut Encoder, out: &mut Vec<u8>) {
     encoder.begin(out);
-    for (name, value) in section.iter() {
-        encoder.field(name, value, out);
-    }
+    let mut block = BlockWriter { encoder, never_indexed: section.never_indexed(), out };
+    section.iter().for_each(|(name, value)| block.field(name, value));
 }
 
 /// Appends the trailer section of a chunked body as a header block: lines that
 /// [`Chunked`](crate::http::h1::chunked::Chunked) has let pass, to the empty one. Appends nothing and says
 /// so if there are no fields: then the body itself is the end.
-pub fn encode_h1(lines: &[u8], encoder: &mut Encoder, out: &mut Vec<u8>) -> bool {
+pub fn encode_h1(
+    lines: &[u8],
+    never_indexed: &NeverIndexed,
+    encoder: &mut Encoder,
+    out: &mut Vec<u8>,
+) -> bool {
     let lines = lines.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     let mut fields =
         lines.filter_map(|line| Some(line.split_at(memchr::memchr(b':', line)?))).peekable();
@@ -55,8 +60,9 @@ pub fn encode_h1(lines: &[u8], encoder: &mut Encoder, out: &mut Vec<u8>) -> bool
         return false;
     }
     encoder.begin(out);
+    let mut block = BlockWriter { encoder, never_indexed, out };
     for (name, value) in fields {
-        encoder.field(name, value[1..].trim_ascii(), out);
+        block.field(name, value[1..].trim_ascii());
     }
     true
 }
@@ -114,7 +120,7 @@ mod tests {
         let (mut lines, mut block) = (Vec::new(), Vec::new());
         write_h1(&section(&fields), &mut lines);
         assert_eq!(lines, b"grpc-status: 0\r\na: \r\nb: c: d\r\n\r\n");
-        assert!(encode_h1(&lines, &mut Encoder::new(), &mut block));
+        assert!(encode_h1(&lines, &NeverIndexed::NONE, &mut Encoder::new(), &mut block));
         assert_eq!(decoded(&block), section(&fields));
         block.clear();
         encode(&section(&fields), &mut Encoder::new(), &mut block);
@@ -124,14 +130,14 @@ mod tests {
     #[test]
     fn without_fields_there_is_no_block() {
         let mut block = Vec::new();
-        assert!(!encode_h1(b"\r\n", &mut Encoder::new(), &mut block));
+        assert!(!encode_h1(b"\r\n", &NeverIndexed::NONE, &mut Encoder::new(), &mut block));
         assert_eq!(block, b"");
     }
 
     #[test]
     fn white_space_around_a_value_is_left_out() {
         let mut block = Vec::new();
-        encode_h1(b"A:\t b c \r\n\r\n", &mut Encoder::new(), &mut block);
+        encode_h1(b"A:\t b c \r\n\r\n", &NeverIndexed::NONE, &mut Encoder::new(), &mut block);
         assert_eq!(decoded(&block), section(&[("a", "b c")]));
     }
 }

@@ -43,6 +43,8 @@ pub fn integer(above: u8, prefix: u8, value: usize) -> Vec<u8> {
 /// Decodes one direction of a connection. Panics at what no encoder may send.
 #[derive(Default)]
 pub struct Decoder {
+    /// The names of fields that came as literals never to be indexed.
+    pub never_indexed: Vec<String>,
     /// The newest first.
     dynamic: VecDeque<(String, String)>,
     size: Option<usize>,
@@ -74,6 +76,9 @@ impl Decoder {
                 };
                 let field = (name, read_string(&mut rest));
                 fields.push(field.clone());
+                if first & 0xf0 == 0x10 {
+                    self.never_indexed.push(field.0.clone());
+                }
                 if is_indexed {
                     self.dynamic.push_front(field);
                     self.evict();

@@ -1,6 +1,6 @@
 //! Frames as they are on the wire (RFC 9113 §4.1, §6).
 
-use super::fields::{Fields, block};
+use super::fields::{Fields, block, literal};
 
 /// Types of frames (RFC 9113 §6).
 pub mod kind {
@@ -81,6 +81,15 @@ impl Frame {
     /// A whole field section, to which nothing is added or checked.
     pub fn headers<N: AsRef<[u8]>, V: AsRef<[u8]>>(stream: u32, fields: &[(N, V)]) -> Self {
         Self::new(kind::HEADERS, flag::END_HEADERS, stream, block(fields))
+    }
+
+    /// The same section with these fields besides, as literals never to be indexed (RFC 7541 §6.2.3).
+    pub fn with_never_indexed(mut self, fields: &[(&str, &str)]) -> Self {
+        for (name, value) in fields {
+            let literal = literal(name, value);
+            self.payload.extend([&[literal[0] | 0x10][..], &literal[1..]].concat());
+        }
+        self
     }
 
     /// A dependency and a weight, which nobody looks at any more.

@@ -21,7 +21,7 @@ pub struct RawPeer<S = TcpStream> {
     pub stream: S,
     held: Vec<u8>,
     waiting: VecDeque<Frame>,
-    decoder: Decoder,
+    pub(super) decoder: Decoder,
     block: Vec<u8>,
     pings: u64,
 }

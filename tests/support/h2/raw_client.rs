@@ -62,6 +62,11 @@ impl<S: Wire> RawClient<S> {
         self.settle(settings);
     }
 
+    /// The names of all fields that have come as literals never to be indexed (RFC 7541 §6.2.3), in order.
+    pub fn never_indexed(&self) -> String {
+        self.decoder.never_indexed.join(" ")
+    }
+
     /// Sends a GET request without a body.
     pub fn get(&mut self, stream: u32, path: &str) {
         self.send_fields(stream, &get(path), true);

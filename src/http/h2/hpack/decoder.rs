@@ -409,12 +409,13 @@ mod tests {
     }
 
     #[test]
-    fn a_never_indexed_field_marks_its_section() {
+    fn a_field_never_to_be_indexed_is_known_by_its_name() {
         let (mut decoder, mut section) = (Decoder::new(4096), FieldSection::new());
         assert_eq!(decoder.decode(b"\x82\x04\x011", &LIMITS, &mut section), Ok(Fit::Whole));
-        assert!(!section.never_indexed());
+        assert!(!section.never_indexed().has(b":path"));
         assert_eq!(decoder.decode(b"\x14\x011", &LIMITS, &mut section), Ok(Fit::Whole));
-        assert!(section.never_indexed());
+        let [path, method] = [&b":path"[..], b":method"];
+        assert!(section.never_indexed().has(path) && !section.never_indexed().has(method));
     }
 
     #[test]

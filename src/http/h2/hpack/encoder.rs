@@ -36,7 +36,6 @@ const GUESSABLE_BYTES_MAX: usize = 19;
 #[derive(Debug, Default)]
 pub struct Encoder {
     begun: bool,
-    guarded: bool,
 }
 
 impl Encoder {
@@ -47,7 +46,7 @@ impl Encoder {
 
     /// For blocks that are put behind what another one has begun.
     pub fn continued() -> Self {
-        Self { begun: true, guarded: false }
+        Self { begun: true }
     }
 
     /// Begins a block. The first of a connection gives up the dynamic table: whatever size the peer allows
@@ -59,19 +58,11 @@ impl Encoder {
         }
     }
 
-    /// Whether all fields from here on are literals never to be indexed. It has to be so for a message that
-    /// came with such a literal (RFC 7541 §6.2.3): see [`FieldSection::never_indexed`].
-    ///
-    /// [`FieldSection::never_indexed`]: super::super::section::FieldSection::never_indexed
-    pub fn guard(&mut self, guarded: bool) {
-        self.guarded = guarded;
-    }
-
     /// Appends a field, its name in lower case. Credentials and short cookies are never to be indexed by
     /// whoever forwards them (RFC 7541 §7.1.3).
     pub fn field(&self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
         let known = static_table::find_name(name);
-        if self.guarded || known.is_some_and(|first| is_guarded(first, value)) {
+        if known.is_some_and(|first| is_guarded(first, value)) {
             return literal(NEVER_INDEXED, known, name, value, out);
         }
         match known.and_then(|first| static_table::find_value(first, value)) {
@@ -80,13 +71,17 @@ impl Encoder {
         }
     }
 
+    /// Appends a field as a literal never to be indexed: one that came so (RFC 7541 §6.2.3).
+    pub fn guarded_field(&self, name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+        literal(NEVER_INDEXED, static_table::find_name(name), name, value, out);
+    }
+
     /// Appends the pseudo-header field `:status`, three digits (RFC 9113 §8.3.2).
     pub fn status(&self, status: u16, out: &mut Vec<u8>) {
         let digits: [u8; 3] = decimal::padded(status.into());
         match static_table::find_value(STATUS_200, &digits) {
-            Some(index) if !self.guarded => integer::encode(index, 7, INDEXED, out),
-            _ if self.guarded => literal(NEVER_INDEXED, Some(STATUS_200), b"", &digits, out),
-            _ => literal(WITHOUT_INDEXING, Some(STATUS_200), b"", &digits, out),
+            Some(index) => integer::encode(index, 7, INDEXED, out),
+            None => literal(WITHOUT_INDEXING, Some(STATUS_200), b"", &digits, out),
         }
     }
 }
@@ -216,23 +211,18 @@ mod tests {
             (b"x-custom", b"1", false),
         ] {
             let section = decoded(&field(name, value));
-            assert_eq!(section.never_indexed(), expected, "{}", name.escape_ascii());
+            let is_guarded = section.never_indexed().has(name);
+            assert_eq!(is_guarded, expected, "{}", name.escape_ascii());
             assert_eq!(section.get(0), Some((&name.to_ascii_lowercase()[..], value)));
         }
     }
 
     #[test]
-    fn a_guarded_message_is_nothing_but_literals_never_to_be_indexed() {
-        let (mut encoder, mut out) = (Encoder::new(), Vec::new());
-        encoder.guard(true);
-        encoder.status(200, &mut out);
-        encoder.field(b":method", b"GET", &mut out);
-        encoder.field(b"x", b"1", &mut out);
-        assert_eq!(out, b"\x18\x82\x10\x01\x12\x03GET\x10\x01x\x011");
-        out.clear();
-        encoder.guard(false);
-        encoder.field(b":method", b"GET", &mut out);
-        assert_eq!(out, b"\x82");
+    fn a_guarded_field_is_a_literal_never_to_be_indexed() {
+        let (encoder, mut out) = (Encoder::new(), Vec::new());
+        encoder.guarded_field(b":method", b"GET", &mut out);
+        encoder.guarded_field(b"X", b"1", &mut out);
+        assert_eq!(out, b"\x12\x03GET\x10\x01x\x011");
     }
 
     #[test]
