@@ -1,5 +1,6 @@
 //! Endpoints that reset streams: what their clients get of the answer, and what they are told.
 
+use crate::support::grpc::{call, refusal};
 use crate::support::h2::{Frame, RawClient, RawOrigin, error, flag, kind, post};
 use crate::support::{Client, Proxy};
 
@@ -76,4 +77,41 @@ fn what_came_before_the_end_of_a_connection_is_passed_on() {
     client.until("the head", |frame| frame.is(kind::HEADERS, 1));
     client.until("the body", |frame| frame.is(kind::DATA, 1) && frame.payload == b"abc");
     client.expect_reset(1, error::INTERNAL_ERROR);
+}
+
+#[test]
+fn a_reset_that_is_about_the_exchange_is_passed_on_and_any_other_is_an_error_of_ours() {
+    for code in 0..=0xe {
+        let origin =
+            answering(move |stream| vec![Frame::data(stream, "abc"), Frame::reset(stream, code)]);
+        let proxy = before(&origin);
+        let mut client = RawClient::connect(proxy.address);
+        client.get(1, "/");
+        let told = match code {
+            error::CANCEL | error::ENHANCE_YOUR_CALM => code,
+            _ => error::INTERNAL_ERROR,
+        };
+        client.expect_reset(1, told);
+    }
+}
+
+#[test]
+fn a_call_that_is_reset_before_it_is_answered_is_told_what_the_code_means() {
+    let rows = [
+        (error::CANCEL, "1"),
+        (error::ENHANCE_YOUR_CALM, "8"),
+        (error::REFUSED_STREAM, "14"),
+        (error::INTERNAL_ERROR, "13"),
+    ];
+    for (code, status) in rows {
+        let origin = RawOrigin::start(move |mut peer| {
+            while let Some((stream, _)) = peer.request() {
+                peer.send(Frame::reset(stream, code));
+            }
+        });
+        let proxy = before(&origin);
+        let mut client = RawClient::connect(proxy.address);
+        client.send_fields(1, &call(&[]), true);
+        assert_eq!(refusal(&mut client, 1).0, status, "{code}");
+    }
 }

@@ -6,6 +6,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Status {
+    /// Somebody has given it up.
+    Cancelled = 1,
     /// Nothing better is known.
     Unknown = 2,
     /// The deadline passed before it was done.
@@ -39,6 +41,19 @@ impl Status {
             413 | 414 | 431 => Self::ResourceExhausted,
             429 | 502 | 503 => Self::Unavailable,
             _ => Self::Unknown,
+        }
+    }
+
+    /// What a call comes to whose stream was reset with this code of HTTP/2 before anything of an answer had
+    /// come: what its client would make of it without us
+    /// (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#errors>).
+    pub fn of_reset(code: u32) -> Self {
+        match code {
+            7 => Self::Unavailable,
+            8 => Self::Cancelled,
+            11 => Self::ResourceExhausted,
+            12 => Self::PermissionDenied,
+            _ => Self::Internal,
         }
     }
 
@@ -92,6 +107,14 @@ mod tests {
         let rows = [(401, 16), (403, 7), (404, 12), (413, 8), (429, 14), (503, 14), (308, 2)];
         for (status, code) in rows {
             assert_eq!(Status::of_http(status).code(), code, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_code_of_a_reset_becomes_a_status() {
+        let expected = [13, 13, 13, 13, 13, 13, 13, 14, 1, 13, 13, 8, 7, 13];
+        for (code, expected) in (0..).zip(expected) {
+            assert_eq!(Status::of_reset(code).code(), expected, "{code}");
         }
     }
 

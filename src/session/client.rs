@@ -13,6 +13,7 @@ use super::presence::Presence;
 use super::request_log::RequestLog;
 use crate::buffer::Buffer;
 use crate::fault::Kind;
+use crate::grpc::status::Status;
 use crate::http::h1::encode::Connection;
 use crate::http::h1::reply::Reply;
 use crate::http::h2;
@@ -44,6 +45,8 @@ pub struct ClientConnection<'a> {
     pub presence: Presence,
     /// Whether its request is a call of gRPC, which is answered in its own way.
     pub is_call: bool,
+    /// What the endpoint has reset its stream with, if that is how the last attempt has failed.
+    pub endpoint_reset: Option<ErrorCode>,
 }
 
 /// What a client is spoken to over.
@@ -82,13 +85,6 @@ impl ClientSide<'_> {
         }
     }
 
-    /// What is known of an answer that has begun and is cut: a client that waits no longer has given it up.
-    pub fn cut_by(&self, kind: Kind) {
-        if let (Self::H2(stream), Kind::Deadline) = (self, kind) {
-            stream.set_unfinished(ErrorCode::Cancel);
-        }
-    }
-
     /// The connection below.
     pub fn connection(&self) -> &Stream {
         match self {
@@ -120,6 +116,21 @@ impl AfterExchange {
 }
 
 impl ClientConnection<'_> {
+    /// An answer that has begun is cut, for this reason. What its endpoint says of it is passed on if it is
+    /// about the exchange, and not about the connection to the endpoint; else it is an error of ours. It is
+    /// never said that the answer is whole, or that nothing was done about the request.
+    pub fn cut_by(&self, kind: Kind) {
+        let ClientSide::H2(stream) = self.side else { return };
+        match (kind, self.endpoint_reset) {
+            // A client that waits no longer has given it up.
+            (Kind::Deadline, _) => stream.set_unfinished(ErrorCode::Cancel),
+            (_, Some(code @ (ErrorCode::Cancel | ErrorCode::EnhanceYourCalm))) => {
+                stream.set_unfinished(code);
+            }
+            _ => {}
+        }
+    }
+
     /// Whether everything that has come was used: otherwise closing the connection would reset it,
     /// and the reset could overtake our answer. A client that `persists` no longer is not suspected
     /// of sending more: what the reactor has reported is enough.
@@ -148,7 +159,11 @@ impl ClientConnection<'_> {
         (context, request_log): (&WorkerContext, Option<&RequestLog>),
     ) -> Result<(), Kind> {
         let activity = Activity::new();
-        let is_call = self.is_call;
+        let status = || {
+            let of_reset = self.endpoint_reset.map(|code| Status::of_reset(code as u32));
+            of_reset.unwrap_or(Status::of_http(reply.status))
+        };
+        let call = self.is_call.then(status);
         let (_, write) = self.side.split();
         let meter = Meter::new(&activity);
         let date = context.date().get();
@@ -163,10 +178,11 @@ impl ClientConnection<'_> {
                 Sink::H2(stream) => {
                     let (mut block, mut body) = (Vec::new(), Vec::new());
                     let encoder = &mut Encoder::continued();
-                    if is_call {
-                        h2::encode::reply_to_call(reply, &date, encoder, &mut block);
-                    } else {
-                        h2::encode::reply(reply, to, &date, encoder, &mut block, &mut body);
+                    match call {
+                        Some(status) => {
+                            h2::encode::reply_to_call(reply, status, &date, encoder, &mut block);
+                        }
+                        None => h2::encode::reply(reply, to, &date, encoder, &mut block, &mut body),
                     }
                     stream.send_head(body.is_empty(), |_, out| out.extend_from_slice(&block));
                     meter.sent_head(block.len());

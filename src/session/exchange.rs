@@ -72,13 +72,14 @@ pub async fn run(
             Ok(next) => return next,
             Err(failure) => failure,
         };
+        client.endpoint_reset = failure.reset;
         record::failure(context, target, failure.fault, failure.was_stale);
         if let Some(request_log) = request.timing.request_log() {
             request_log.end_by_fault(failure.fault);
         }
         let idempotent = request.traits.method.is_idempotent();
         if let Some(next) = failure.begun {
-            client.side.cut_by(failure.fault.kind);
+            client.cut_by(failure.fault.kind);
             context.metrics.cut_answers.add(1);
             context.metrics.durations.observe(request.timing.began.elapsed());
             // A client that does not read, or is gone, will not tell us when it has read all.
@@ -281,8 +282,13 @@ async fn approach(
     freshness: Freshness,
 ) -> Result<UpstreamSide, FailedAttempt> {
     let upstream = context.plan.upstream(target.upstream);
-    let failed =
-        |fault| FailedAttempt { fault, progress: Progress::Unsent, begun: None, was_stale: false };
+    let failed = |fault| FailedAttempt {
+        fault,
+        progress: Progress::Unsent,
+        begun: None,
+        was_stale: false,
+        reset: None,
+    };
     let endpoint = upstream.endpoint(target.endpoint);
     let side = match endpoint.protocol() {
         AppProtocol::Http1 => {

@@ -320,7 +320,14 @@ impl Connected<'_> {
         let Self { stream, client_info, input, timer } = self;
         let side = ClientSide::H1 { stream, input };
         let presence = Presence::new(None, None);
-        ClientConnection { side, client_info, timer, presence, is_call: false }
+        ClientConnection {
+            side,
+            client_info,
+            timer,
+            presence,
+            is_call: false,
+            endpoint_reset: None,
+        }
     }
 }
 

@@ -162,6 +162,7 @@ async fn serve_stream(
         timer,
         presence: Presence::new(None, None),
         is_call: call.is_some(),
+        endpoint_reset: None,
     };
     match prepared {
         Ok(mut request) => {

@@ -11,12 +11,13 @@ use super::record;
 use super::request::Request;
 use super::request_log::{RequestLog, TrafficGuard};
 use super::transfer_state::{DownloadState, Interruption, UploadState};
-use super::upstream_side::{UpstreamSide, verdict};
+use super::upstream_side::{UpstreamSide, reset_of, verdict};
 use crate::app_protocol::AppProtocol;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Side, Stage};
 use crate::http::h1::chunked::Emit;
 use crate::http::h1::scan::Scan;
+use crate::http::h2::error_code::ErrorCode;
 use crate::http::h2::stream::Arrived;
 use crate::http::message::head::Version;
 use crate::id::RouteId;
@@ -48,6 +49,8 @@ pub struct FailedAttempt {
     pub begun: Option<AfterExchange>,
     /// Whether the connection had been idle and ended before any byte of an answer.
     pub was_stale: bool,
+    /// What the endpoint has reset its stream with, if that is what ended it.
+    pub reset: Option<ErrorCode>,
 }
 
 /// How an attempt succeeded.
@@ -147,7 +150,8 @@ async fn conclude(
 ) -> Result<Completed, FailedAttempt> {
     let failed = |fault, sent, was_stale| {
         let progress = if is_underway { Progress::Underway } else { sent };
-        FailedAttempt { fault, progress, begun, was_stale: was_stale && !is_underway }
+        let was_stale = was_stale && !is_underway;
+        FailedAttempt { fault, progress, begun, was_stale, reset: None }
     };
     match upstream {
         UpstreamSide::H1(lease) => {
@@ -169,7 +173,8 @@ async fn conclude(
         }
         UpstreamSide::H2(opened, _) => ended.map_err(|fault| {
             let (sent, was_stale) = verdict(opened, fault);
-            failed(fault, sent, was_stale)
+            let reset = reset_of(opened, fault);
+            FailedAttempt { reset, ..failed(fault, sent, was_stale) }
         }),
     }
 }

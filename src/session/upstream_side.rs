@@ -3,7 +3,7 @@
 use super::upstream_h2::{OpenedStream, StreamHead};
 use crate::app_protocol::AppProtocol;
 use crate::buffer::{Buffer, HEAD_BYTES_CEILING};
-use crate::fault::{Fault, Kind, Progress};
+use crate::fault::{Fault, Kind, Progress, Side};
 use crate::http::h1::chunked::{Chunked, Emit};
 use crate::http::h1::parse;
 use crate::http::h1::scan::Limits;
@@ -212,5 +212,13 @@ pub fn verdict(opened: &OpenedStream, fault: Fault) -> (Progress, bool) {
             (Progress::Unanswered, opened.is_reused && fault.kind != Kind::TimedOut)
         }
         _ => (Progress::Unanswered, false),
+    }
+}
+
+/// What the endpoint has reset its stream with, if that is the fault that ended an attempt.
+pub fn reset_of(opened: &OpenedStream, fault: Fault) -> Option<ErrorCode> {
+    match opened.stream.aborted() {
+        Some(Abort::Reset(code)) if fault.side == Side::Upstream => Some(code),
+        _ => None,
     }
 }

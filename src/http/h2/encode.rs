@@ -140,14 +140,19 @@ pub fn reply(
 }
 
 /// Appends an answer of our own to a call of gRPC: a section that says all and ends the stream
-/// (`Trailers-Only`).
-pub fn reply_to_call(reply: &Reply<'_>, date: &HttpDate, encoder: &mut Encoder, out: &mut Vec<u8>) {
+/// (`Trailers-Only`). It has come to `status`, and its message is the reason of `reply`.
+pub fn reply_to_call(
+    reply: &Reply<'_>,
+    status: Status,
+    date: &HttpDate,
+    encoder: &mut Encoder,
+    out: &mut Vec<u8>,
+) {
     encoder.begin(out);
     encoder.status(200, out);
     encoder.field(b"date", date, out);
     encoder.field(b"content-type", CONTENT_TYPE, out);
-    let code = Status::of_http(reply.status).code();
-    encoder.field(b"grpc-status", &decimal(code.into()), out);
+    encoder.field(b"grpc-status", &decimal(status.code().into()), out);
     let mut message = Vec::new();
     write_message(reply.phrase, |part| message.extend_from_slice(part));
     encoder.field(b"grpc-message", &message, out);
@@ -328,7 +333,8 @@ mod tests {
     #[test]
     fn an_answer_of_ours_to_a_call_is_one_section() {
         let (date, mut out) = (HttpDate::of(784_111_777), Vec::new());
-        reply_to_call(&Reply::new(404, "no route"), &date, &mut Encoder::new(), &mut out);
+        let (ours, status) = (Reply::new(404, "no route"), Status::Unimplemented);
+        reply_to_call(&ours, status, &date, &mut Encoder::new(), &mut out);
         assert_eq!(
             decoded(&out),
             ":status=200 date=Sun, 06 Nov 1994 08:49:37 GMT content-type=application/grpc \
