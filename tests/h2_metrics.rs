@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use crate::support::h2::{Frame, RawClient, error, get, post};
-use crate::support::logged::Logged;
+use crate::support::logged::{Logged, lines};
 use crate::support::origin::ok;
-use crate::support::{Admin, Conn, Origin, Rendezvous, eventually};
+use crate::support::{Admin, Conn, Origin, Rendezvous, eventually, temporary};
 
 #[test]
 fn requests_are_counted_by_protocol() {
@@ -91,6 +91,23 @@ fn a_connection_that_breaks_a_rule_is_counted_by_its_code_and_told_once_a_second
         "127.0.0.1: HTTP/2 connection ended: PROTOCOL_ERROR: WINDOW_UPDATE of 0 (0 times before)";
     eventually("it is told", || admin.process.says(line));
     assert_eq!(admin.process.count("HTTP/2 connection ended"), 1);
+}
+
+#[test]
+fn a_request_that_is_reset_at_once_is_counted_and_logged_once() {
+    let path = temporary("reset.log");
+    let log = format!("--access-log={}", path.display());
+    let admin = Admin::start(&["--route", "/=127.0.0.1:1", &log, "--access-log-format", "json"]);
+    let mut client = RawClient::connect(admin.address);
+    let reset = |stream| Frame::reset(stream, error::CANCEL);
+    client.send_all([Frame::headers(1, &get("/a")).end(), reset(1)]);
+    client.expect_alive();
+    client.send_all([Frame::headers(3, &post("/b")), reset(3)]);
+    client.expect_alive();
+    let told = lines(&path, 2);
+    let told: Vec<_> = told.iter().map(|line| [&line["target"], &line["end"]]).collect();
+    assert_eq!(told, [[&json!("/a"), &json!("CN")], [&json!("/b"), &json!("CQ")]]);
+    assert_eq!(admin.metric("evener_requests_read_total"), 2);
 }
 
 #[test]

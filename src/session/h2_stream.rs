@@ -15,7 +15,7 @@ use super::client_info::ClientInfo;
 use super::exchange;
 use super::presence::Presence;
 use super::record;
-use super::request;
+use super::request::{self, Request};
 use super::request_log::RequestTiming;
 use crate::fault::{Fault, Kind, Stage};
 use crate::grpc::call::Call;
@@ -142,12 +142,6 @@ async fn serve_stream(
     context: &Rc<WorkerContext>,
     timer: &mut Timer,
 ) {
-    // Nothing has been done about it, and nothing has to be.
-    if let Some(abort) = stream.aborted() {
-        let fault = Fault::client(Stage::Request, kind_of_abort(abort));
-        record::refusal(context, fault);
-        return;
-    }
     let Some(arrived) = stream.take_head() else { return };
     let method = h2_request::method(&arrived.section);
     let call = Call::of(arrived.section.iter());
@@ -168,10 +162,24 @@ async fn serve_stream(
         Ok(mut request) => {
             context.metrics.requests.add(1);
             context.metrics.http2.requests.add(1);
+            if let Some(abort) = stream.aborted() {
+                return give_up(&request, context, kind_of_abort(abort));
+            }
             // How it ended is how its stream ends.
             let _: AfterExchange = exchange::run(&mut client, &mut request, context).await;
         }
         Err(refused) => refuse(&mut client, (stream, method), context, refused).await,
+    }
+}
+
+/// The stream of a request has ended before anything was done about it, and nothing has to be.
+fn give_up(request: &Request, context: &WorkerContext, kind: Kind) {
+    let stage = if request.body.has_ended() { Stage::Connect } else { Stage::Request };
+    let fault = Fault::client(stage, kind);
+    record::refusal(context, fault);
+    if let Some(request_log) = request.timing.request_log() {
+        request.route.inspect(|route| request_log.routed(*route));
+        request_log.end_by_fault(fault);
     }
 }
 

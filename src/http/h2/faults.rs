@@ -62,7 +62,7 @@ mod tests {
         events(&mut connection, &mut input);
         let key = connection.key(1).expect("a stream");
         connection.break_stream(key, ErrorCode::ProtocolError).expect("a budget for it");
-        assert!(connection.body(key).is_empty() && connection.take_head(key).is_none());
+        assert!(connection.body(key).is_empty() && !connection.has_received(key));
     }
 
     #[test]

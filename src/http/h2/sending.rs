@@ -225,9 +225,13 @@ impl Connection {
             stream.abort(abort);
             return;
         }
-        // Also what has come whole goes: nobody will ask for it.
+        // Also what has come whole goes: nobody will ask for it, but for the head of a request, of which
+        // there is something to tell.
         stream.receiving = Receiving::Reset;
         stream.abort(abort);
+        if self.role == Role::Client {
+            stream.heads.clear();
+        }
         let id = stream.id;
         self.reset_frame(id, code);
     }

@@ -117,12 +117,11 @@ impl Stream {
         self.receiving == Receiving::Body && self.expected == Some(0)
     }
 
-    /// Neither side sends any more, for this reason, and a message that has come in part is dropped.
+    /// Neither side sends any more, for this reason, and a body that has come in part is dropped.
     pub(super) fn abort(&mut self, abort: Abort) {
         self.cut(abort);
         if self.receiving == Receiving::Reset {
             self.queue = ByteQueue::new();
-            self.heads = VecDeque::new();
         }
     }
 
