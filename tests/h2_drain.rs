@@ -47,6 +47,26 @@ fn a_drain_serves_what_comes_until_its_ping_is_answered_and_then_closes() {
 }
 
 #[test]
+fn a_client_that_has_read_all_is_not_waited_for_even_if_it_does_not_close() {
+    let (origin, open) = gated();
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = RawClient::connect(proxy.address);
+    client.get(1, "/");
+    eventually("it is under way", || origin.heads().len() == 1);
+    // Less than a client is waited for that has not said so.
+    let draining = thread::spawn(move || proxy.drain(Duration::from_secs(4)));
+    let pong = first_step(&mut client);
+    client.send(pong);
+    assert_eq!(client.expect_goaway(error::NO_ERROR), 1);
+    open.send(()).unwrap();
+    assert_eq!(client.expect_answer(1, 200).text(), "done");
+    let last = client.until("PING", |frame| frame.kind == kind::PING && !frame.has(flag::ACK));
+    client.send(last.with(flag::ACK));
+    assert_eq!(draining.join().unwrap(), 0);
+    client.expect_end();
+}
+
+#[test]
 fn a_client_that_does_not_answer_the_ping_is_closed_too() {
     let origin = Origin::named("hello");
     let proxy = Proxy::before(&[&origin], &[]);

@@ -258,6 +258,12 @@ impl Drop for SentGuard<'_> {
     }
 }
 
+/// Ends a connection of which the client has read everything.
+pub async fn close((_, mut write): (ReadHalf<'_>, WriteHalf<'_>), timer: &mut Timer) {
+    // Whether the client takes even that makes no difference.
+    let _ = timer.within(LINGER.0, pin!(write.shutdown())).await;
+}
+
 /// Reads until the client has seen our end of the connection, so that it reads the answer first.
 pub async fn linger((mut read, mut write): (ReadHalf<'_>, WriteHalf<'_>), timer: &mut Timer) {
     let (mut waste, activity) = (Buffer::new(), Activity::new());

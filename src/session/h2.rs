@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::accepted::{self, Accepted};
-use super::client::linger;
+use super::client::{close, linger};
 use super::client_info::ClientInfo;
 use super::h2_stream::{self, Shared, count_resets};
 use crate::buffer::Buffer;
@@ -33,6 +33,9 @@ use crate::plan::{Http2, Plan};
 
 /// What a ping that asks whether GOAWAY has been read carries.
 const LEAVING: [u8; 8] = *b"leaving.";
+
+/// What one carries that asks whether all has been read.
+const LAST: [u8; 8] = *b"and last";
 
 /// Streams of a client that was promised HTTP/2 before it was turned off: as many as RFC 9113 §6.5.2 advises
 /// to allow at least.
@@ -68,10 +71,10 @@ pub async fn serve(accepted: Accepted, client_info: ClientInfo, early: Buffer) {
     metrics.http2.opened.add(1);
     let mux = Mux::new(stream, Connection::new(Role::Server, limits, 0, allowance), early);
     let shared = Rc::new(Shared { mux, client_info, listener });
-    let mut session = Session { shared: &shared, guard: &guard, left: None };
+    let mut session = Session::new(&shared, &guard);
     let mut timer = Timer::new();
     let mut waits = Waits::new();
-    let ended = loop {
+    let (ended, is_read) = loop {
         let working = poll_fn(|cx| session.poll(cx));
         let event = timer.until(|| waits.deadline(&session), pin!(working)).await;
         match event {
@@ -80,25 +83,33 @@ pub async fn serve(accepted: Accepted, client_info: ClientInfo, early: Buffer) {
                 h2_stream::begin(stream, Rc::clone(&shared));
             }
             Ok(Event::Mux(MuxEvent::Ponged(LEAVING))) if session.is_announced() => {
+                session.answers = true;
                 session.leave();
             }
+            Ok(Event::Mux(MuxEvent::Ponged(LAST))) if session.asked.is_some() => {
+                break (MuxEnd::Done, true);
+            }
             Ok(Event::Mux(MuxEvent::Ponged(_) | MuxEvent::GoAway(_))) => {}
-            Ok(Event::Mux(MuxEvent::Over(end))) => break end,
+            Ok(Event::Mux(MuxEvent::Over(end))) => break (end, false),
             Ok(Event::Leaves) => session.announce_leaving(),
-            Ok(Event::Done) => break MuxEnd::Done,
+            Ok(Event::Done) if session.answers => session.ask(),
+            Ok(Event::Done) => break (MuxEnd::Done, false),
             Err(Elapsed) if waits.rests() => shared.mux.rest(),
             Err(Elapsed) if session.is_announced() => session.leave(),
+            Err(Elapsed) if session.asked.is_some() => break (MuxEnd::Done, false),
             // A request may be on its way.
             Err(Elapsed) if session.is_idle() => session.announce_leaving(),
-            Err(Elapsed) => break MuxEnd::Broken(Kind::TimedOut),
+            Err(Elapsed) => break (MuxEnd::Broken(Kind::TimedOut), false),
         }
     };
     if let MuxEnd::Failed(error) = ended {
         record_failure(&metrics.http2, &shared.client_info, error);
     }
     shared.mux.end(ended);
-    if !matches!(ended, MuxEnd::Broken(_)) {
-        linger(shared.mux.halves(), &mut timer).await;
+    match ended {
+        MuxEnd::Broken(_) => {}
+        MuxEnd::Done if is_read => close(shared.mux.halves(), &mut timer).await,
+        MuxEnd::Done | MuxEnd::Failed(_) => linger(shared.mux.halves(), &mut timer).await,
     }
     // They know that it has ended, and have nothing more to wait for.
     poll_fn(|cx| shared.mux.poll_empty(cx)).await;
@@ -147,16 +158,24 @@ struct Session<'a> {
     guard: &'a SessionGuard,
     /// When the client was told that this connection ends, if it was.
     left: Option<Instant>,
+    /// Whether it has answered the ping that came with that.
+    answers: bool,
+    /// When it was asked whether it has read everything, after all that there was to say.
+    asked: Option<Instant>,
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    fn new(shared: &'a Rc<Shared>, guard: &'a SessionGuard) -> Self {
+        Self { shared, guard, left: None, answers: false, asked: None }
+    }
+
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Event> {
         if self.left.is_none() && self.guard.phase() != DrainPhase::Serving {
             return Poll::Ready(Event::Leaves);
         }
         match self.shared.mux.poll(cx) {
             Poll::Ready(event) => Poll::Ready(Event::Mux(event)),
-            Poll::Pending if self.is_done() => Poll::Ready(Event::Done),
+            Poll::Pending if self.asked.is_none() && self.is_done() => Poll::Ready(Event::Done),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -184,6 +203,13 @@ impl Session<'_> {
     /// Whether that has been done, and the second has not.
     fn is_announced(&self) -> bool {
         self.left.is_some() && !self.shared.mux.connection().has_left()
+    }
+
+    /// All has been said and written. Once this is answered, the connection can be closed without a wait: a
+    /// reset could not destroy anything that the client has not read.
+    fn ask(&mut self) {
+        self.asked = Some(Instant::now());
+        self.shared.mux.act(|connection| connection.ping_peer(LAST));
     }
 
     /// The second step: the client has read of the first, or has had the time to.
@@ -238,6 +264,7 @@ impl Waits {
             idle.filter(|_| !self.has_rested).map(|since| since + REST),
             (!is_written).then(|| mux.written.last() + timeouts.idle),
             session.left.filter(|_| !connection.has_left()).map(|left| left + IDLE_GRACE),
+            session.asked.map(|asked| asked + IDLE_GRACE),
         ];
         let first = ends.into_iter().flatten().min();
         first.unwrap_or_else(|| Instant::now() + NO_DEADLINE)
