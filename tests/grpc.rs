@@ -9,7 +9,8 @@ use serde_json::json;
 
 use crate::support::grpc::{Messages, call, message, refusal, request, status};
 use crate::support::h2::{
-    Frame, H2Client, H2Exchange, H2Origin, RawClient, error, kind, post, response, send_data,
+    Frame, H2Client, H2Exchange, H2Origin, RawClient, RawOrigin, error, flag, kind, post, response,
+    send_data, value_of,
 };
 use crate::support::library::run;
 use crate::support::logged::Logged;
@@ -183,6 +184,44 @@ fn a_deadline_that_passes_amid_an_answer_cancels_it() {
     client.send_fields(1, &call(&[("grpc-timeout", "1S")]), false);
     client.expect_reset(1, error::CANCEL);
     cancelled.wait();
+}
+
+/// What comes of a call that is answered with a head and a message by an endpoint that is gone once they have
+/// arrived.
+fn lost(content_type: &'static str, check: impl FnOnce(&mut RawClient)) {
+    let arrived = Rendezvous::default();
+    let theirs = arrived.clone();
+    let origin = RawOrigin::start(move |mut peer| {
+        let Some((stream, _)) = peer.request() else { return };
+        peer.send_fields(stream, &[(":status", "200"), ("content-type", content_type)], false);
+        peer.send(Frame::data(stream, &message("hello")[..]));
+        theirs.wait();
+    });
+    let proxy = Proxy::start(&["--route", &format!("/={}", origin.endpoint())]);
+    let mut client = RawClient::connect(proxy.address);
+    client.send_fields(1, &call(&[]), false);
+    client.until("the head", |frame| frame.is(kind::HEADERS, 1));
+    client.until("a message", |frame| frame.is(kind::DATA, 1));
+    arrived.wait();
+    check(&mut client);
+}
+
+#[test]
+fn a_call_whose_endpoint_is_lost_amid_its_answer_is_unavailable() {
+    lost("application/grpc+proto", |client| {
+        let trailers = client.until("trailers", |frame| frame.is(kind::HEADERS, 1));
+        assert!(trailers.has(flag::END_STREAM));
+        let fields = trailers.fields.unwrap();
+        assert_eq!(value_of(&fields, "grpc-status"), Some("14"));
+        assert_eq!(value_of(&fields, "grpc-message"), Some("response was cut short"));
+        // The rest of the request is not needed.
+        client.expect_reset(1, error::NO_ERROR);
+    });
+}
+
+#[test]
+fn an_answer_in_another_format_that_is_cut_is_reset() {
+    lost("text/plain", |client| client.expect_reset(1, error::INTERNAL_ERROR));
 }
 
 #[test]

@@ -33,7 +33,7 @@ impl Call {
 
 /// Whether a content type is that of gRPC: with a format (`+proto`) or parameters, but not another protocol
 /// whose name begins like it (`application/grpc-web`).
-fn is_grpc(content_type: &[u8]) -> bool {
+pub fn is_grpc(content_type: &[u8]) -> bool {
     let Some((start, rest)) = content_type.split_at_checked(CONTENT_TYPE.len()) else {
         return false;
     };

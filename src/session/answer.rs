@@ -3,7 +3,9 @@
 use std::cell::Cell;
 
 use super::attempt::RequestTraits;
+use super::client::{AfterExchange, Begun};
 use crate::buffer::Buffer;
+use crate::grpc::call::is_grpc;
 use crate::http::h1::chunked::Emit;
 use crate::http::h1::encode::{self, Connection};
 use crate::http::h1::framing::{self, Framing};
@@ -52,6 +54,8 @@ pub struct Answer {
     pub client_persists: bool,
     /// Whether the client can only tell the end of the body by that of its connection.
     pub ends_with_connection: bool,
+    /// What is known once its head has gone to the client.
+    pub begun: Begun,
 }
 
 /// What the head of a response is held to, and what is added to it.
@@ -182,7 +186,26 @@ fn pass_on(
         upstream_persists: options.persists(head.version) && framing != Framing::UntilClose,
         client_persists,
         ends_with_connection,
+        begun: begun(head, client_framing, traits.version, ends_with_connection),
     })
+}
+
+/// What it is once its head has gone to a client that speaks `to`.
+fn begun(head: &ResponseHead<'_, '_>, framing: Framing, to: Version, ends: bool) -> Begun {
+    Begun {
+        next: if ends { AfterExchange::Reset } else { AfterExchange::Linger },
+        takes_status: to == Version::Http2 && takes_status(head, framing),
+    }
+}
+
+/// Whether it is an answer to a call of gRPC, whose trailers can say a status: not where the length of its body
+/// is known.
+fn takes_status(head: &ResponseHead<'_, '_>, framing: Framing) -> bool {
+    let is_content_type = |name: &str| name.eq_ignore_ascii_case("content-type");
+    let mut fields = head.fields.iter();
+    matches!(framing, Framing::Chunked | Framing::UntilClose)
+        && head.status == 200
+        && fields.any(|(_, name, value)| is_content_type(name) && is_grpc(value))
 }
 
 /// What follows a head.

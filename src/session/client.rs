@@ -115,22 +115,21 @@ impl AfterExchange {
     }
 }
 
-impl ClientConnection<'_> {
-    /// An answer that has begun is cut, for this reason. What its endpoint says of it is passed on if it is
-    /// about the exchange, and not about the connection to the endpoint; else it is an error of ours. It is
-    /// never said that the answer is whole, or that nothing was done about the request.
-    pub fn cut_by(&self, kind: Kind) {
-        let ClientSide::H2(stream) = self.side else { return };
-        match (kind, self.endpoint_reset) {
-            // A client that waits no longer has given it up.
-            (Kind::Deadline, _) => stream.set_unfinished(ErrorCode::Cancel),
-            (_, Some(code @ (ErrorCode::Cancel | ErrorCode::EnhanceYourCalm))) => {
-                stream.set_unfinished(code);
-            }
-            _ => {}
-        }
-    }
+/// An answer whose beginning a client has been sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// What becomes of the client's connection if the rest does not come.
+    pub next: AfterExchange,
+    /// Whether its trailers can still say what has happened: it is one to a call of gRPC.
+    pub takes_status: bool,
+}
 
+impl Begun {
+    /// The client can tell by its connection only that something is missing.
+    pub const RESET: Self = Self { next: AfterExchange::Reset, takes_status: false };
+}
+
+impl ClientConnection<'_> {
     /// Whether everything that has come was used: otherwise closing the connection would reset it,
     /// and the reset could overtake our answer. A client that `persists` no longer is not suspected
     /// of sending more: what the reactor has reported is enough.

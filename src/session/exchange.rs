@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::attempt::{self, Freshness, OwnAnswer};
 use super::client::{AfterExchange, ClientConnection, ClientSide};
+use super::cut;
 use super::presence::Presence;
 use super::record::{self, AttemptTarget};
 use super::request::Request;
@@ -78,11 +79,12 @@ pub async fn run(
             request_log.end_by_fault(failure.fault);
         }
         let idempotent = request.traits.method.is_idempotent();
-        if let Some(next) = failure.begun {
-            client.cut_by(failure.fault.kind);
+        if let Some(begun) = failure.begun {
+            cut::tell(client, begun, failure.fault);
             context.metrics.cut_answers.add(1);
             context.metrics.durations.observe(request.timing.began.elapsed());
             // A client that does not read, or is gone, will not tell us when it has read all.
+            let next = begun.next;
             return if failure.fault.side == Side::Client { next.hastened() } else { next };
         }
         if !failure.fault.retryable(failure.progress, idempotent) {

@@ -5,6 +5,7 @@ pub mod answer;
 pub mod attempt;
 pub mod client;
 pub mod client_info;
+mod cut;
 pub mod directions;
 pub mod exchange;
 #[cfg(any(test, fuzzing))]

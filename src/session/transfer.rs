@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 
 use super::answer::{self, Answer, AnswerRules, Finality, HeadIn, HeadOut};
 use super::attempt::{self, RequestTraits};
-use super::client::{AfterExchange, ClientConnection};
+use super::client::{Begun, ClientConnection};
 use super::directions::Directions;
 use super::record;
 use super::request::Request;
@@ -45,8 +45,8 @@ pub struct FailedAttempt {
     pub fault: Fault,
     /// How far it had come.
     pub progress: Progress,
-    /// What becomes of the client's connection if it has seen the beginning of an answer.
-    pub begun: Option<AfterExchange>,
+    /// The answer, if the client has seen the beginning of it.
+    pub begun: Option<Begun>,
     /// Whether the connection had been idle and ended before any byte of an answer.
     pub was_stale: bool,
     /// What the endpoint has reset its stream with, if that is what ended it.
@@ -145,7 +145,7 @@ async fn conclude(
     ended: Result<Completed, Fault>,
     upstream: &mut UpstreamSide,
     Sent { bytes, upload, is_underway }: Sent,
-    begun: Option<AfterExchange>,
+    begun: Option<Begun>,
     (is_idempotent, timer): (bool, &mut Timer),
 ) -> Result<Completed, FailedAttempt> {
     let failed = |fault, sent, was_stale| {
@@ -245,7 +245,7 @@ struct Transfer<'a> {
     /// Whether any byte of an answer has come.
     heard: bool,
     /// Set once the client has been sent bytes of the final answer.
-    begun: Option<AfterExchange>,
+    begun: Option<Begun>,
 }
 
 impl Transfer<'_> {
@@ -352,7 +352,7 @@ impl Transfer<'_> {
         status: u16,
     ) -> Result<(), Fault> {
         // One that is cut must not be followed by an answer of ours.
-        self.begun = Some(AfterExchange::Reset);
+        self.begun = Some(Begun::RESET);
         self.send(client_side, DownloadState::Interim, None).await?;
         self.begun = None;
         self.both.passed_on();
@@ -367,7 +367,7 @@ impl Transfer<'_> {
         client_side: Pin<&mut impl Future<Output = Interruption>>,
         status: u16,
     ) -> Result<Completed, Fault> {
-        self.begun = Some(AfterExchange::Reset);
+        self.begun = Some(Begun::RESET);
         self.answered(status);
         self.send(client_side, DownloadState::Switching, None).await?;
         Ok(Completed::Upgraded { early: std::mem::take(&mut self.received) })
@@ -394,8 +394,7 @@ impl Transfer<'_> {
             }
             (Source::H2(from), Sink::H2(_)) => message::take_data(body, from, &mut self.out),
         }
-        let cut = answer.ends_with_connection;
-        self.begun = Some(if cut { AfterExchange::Reset } else { AfterExchange::Linger });
+        self.begun = Some(answer.begun);
         self.answered(answer.status);
         // Also if the process ends before the body does.
         if answer.ends_with_connection {

@@ -141,6 +141,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "answer",
             "upstream_h2",
             "upstream_side",
+            "cut",
             "transfer_state",
             "directions",
             "transfer",

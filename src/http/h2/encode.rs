@@ -152,6 +152,12 @@ pub fn reply_to_call(
     encoder.status(200, out);
     encoder.field(b"date", date, out);
     encoder.field(b"content-type", CONTENT_TYPE, out);
+    status_of_call(reply, status, encoder, out);
+}
+
+/// Appends the fields that say how a call of gRPC has ended: those of `Trailers-Only`, or of trailers after an
+/// answer that is cut.
+pub fn status_of_call(reply: &Reply<'_>, status: Status, encoder: &mut Encoder, out: &mut Vec<u8>) {
     encoder.field(b"grpc-status", &decimal(status.code().into()), out);
     let mut message = Vec::new();
     write_message(reply.phrase, |part| message.extend_from_slice(part));
