@@ -126,7 +126,8 @@ async def hold(channel, call, stopping):
     try:
         await talk(rpc, call, stopping)
     except asyncio.InvalidStateError:  # it has ended before a message was written
-        raise await ending(rpc) from None
+        if await rpc.code() is not grpc.StatusCode.OK:
+            raise await ending(rpc) from None
 
 
 async def ending(rpc):
@@ -141,6 +142,8 @@ async def talk(rpc, call, stopping):
         asked = service.message(call, index)
         await rpc.write(asked)
         answer = await rpc.read()
+        if answer is aio.EOF and index and await rpc.code() is grpc.StatusCode.OK:
+            return  # its server is being stopped
         if answer is aio.EOF:
             raise await ending(rpc)
         wrong("message of a held call", answer, asked)

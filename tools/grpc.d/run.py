@@ -5,7 +5,6 @@ import itertools
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
@@ -14,79 +13,17 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cases
 import service
 from balancer import Balancer
 from harness import catch_signals, free_ports, table
+from peers import PATIENCE, Client, Server
 from pki import Authority
 
-HERE = Path(__file__).parent
-CLIENTS, STREAMS = 2, 16
+CLIENTS = 2
 PAUSE = 0.25  # s, between two changes
 DOWN = 1.5  # s, for which a killed server is away
-PATIENCE = 30  # s
 os.environ["GRPC_VERBOSITY"] = "NONE"
-
-
-class Server:
-    """A gRPC server that can be killed and started again."""
-
-    def __init__(self, folder, name, port, identity=None):
-        self.name, self.port, self.kills = name, port, []
-        self.address = f"127.0.0.1:{port}"
-        self.endpoint = f"{'h2' if identity else 'h2c'}://{self.address}"
-        self.records = folder / f"{name}.records"
-        self.words = [sys.executable, "-B", str(HERE / "server.py"), name, str(port), str(self.records)]
-        self.words += [identity.cert, identity.key] if identity else []
-        self.start()
-
-    def start(self):
-        self.process = subprocess.Popen(self.words, stdout=subprocess.PIPE)
-        if self.process.stdout.readline() != b"ready\n":
-            sys.exit(f"{self.name} did not start")
-
-    def kill(self):
-        """The time of a kill is between the two that are noted."""
-        before = time.time()
-        self.process.kill()
-        self.process.wait()
-        self.kills.append((before, time.time()))
-
-    def end(self):
-        self.process.terminate()
-        self.process.wait(PATIENCE)
-
-    def recorded(self):
-        """What has become of each call that has reached it: words in their order."""
-        found = defaultdict(list)
-        for line in self.records.read_text().splitlines():
-            what, call = line.split()
-            found[int(call)].append(what)
-        return found
-
-
-class Client:
-    """A process that makes calls, and what it says about them."""
-
-    def __init__(self, target, first, count, authority=None):
-        self.counts, self.failed, self.is_done = Counter(), [], False
-        words = [sys.executable, "-B", str(HERE / "client.py"), target, str(first), str(count), str(STREAMS)]
-        words += [authority] if authority else []
-        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-        self.thread = threading.Thread(target=self.listen, daemon=True)
-        self.thread.start()
-
-    def listen(self):
-        for line in self.process.stdout:
-            said = json.loads(line)
-            if "counts" in said:
-                self.counts = Counter(said["counts"])
-            else:
-                self.failed.append(said)
-        self.is_done = self.process.wait() == 0
-
-    def ended(self):
-        """How many calls."""
-        return sum(self.counts[kind] for kind in service.KINDS) + len(self.failed)
 
 
 @dataclass
@@ -103,9 +40,14 @@ class Account:
 def configuration(servers, ports, authority):
     """Weights, routes, listeners, certificates and the set of endpoints change from round to round."""
 
+    left_out = None
+
     def configure(number):
-        # One endpoint is left out now and then, while calls run there.
-        left_out = number % 7
+        nonlocal left_out
+        # One endpoint is left out now and then, while calls run there. One that says that it is not serving stays
+        # as it is: a new endpoint gets calls until it has been asked.
+        if not any(server.is_leaving for server in servers):
+            left_out = number % 7
         endpoints = [
             f"'{server.endpoint}@{1 + (number + index) % 3}'"
             for index, server in enumerate(servers)
@@ -122,6 +64,7 @@ def configuration(servers, ports, authority):
             "drain_timeout: 10m",
             "trusted: [127.0.0.0/8]",
             "access_log_format: json",
+            "check_interval: 300ms",
             "upstreams:",
             f"  - {{name: calls, endpoints: [{', '.join(endpoints)}], check: grpc{ca},",
             f"     policy: {'least_requests' if number % 3 else 'round_robin'}}}",
@@ -133,22 +76,26 @@ def configuration(servers, ports, authority):
     return configure
 
 
-def kill_in_turn(servers, clients, total, stopping):
-    """Each server is killed once, while the others run: at a quarter of the calls, at half, at three quarters."""
-    for turn, server in enumerate(servers):
-        while sum(client.ended() for client in clients) < total * (turn + 1) // (len(servers) + 1):
+def end_in_turn(servers, clients, total, stopping):
+    """Each server is killed once and stopped in order once, while the others run."""
+    steps = [(server, is_killed) for is_killed in (True, False) for server in servers]
+    for turn, (server, is_killed) in enumerate(steps):
+        while sum(client.ended() for client in clients) < total * (turn + 1) // (len(steps) + 1):
             if stopping.wait(0.02):
                 return
-        server.kill()
-        time.sleep(DOWN)
-        server.start()
+        if is_killed:
+            server.kill()
+            time.sleep(DOWN)
+            server.start()
+        else:
+            server.restart()
 
 
 def disturb(balancer, servers, clients, total):
     """Reloads, upgrades and kills until the clients are done."""
     stopping = threading.Event()
-    killing = threading.Thread(target=kill_in_turn, args=(servers, clients, total, stopping), daemon=True)
-    killing.start()
+    ending = threading.Thread(target=end_in_turn, args=(servers, clients, total, stopping), daemon=True)
+    ending.start()
     for step in itertools.cycle(["reload", "reload", 1, "reload", "reload", 3, "reload", 2]):
         if not any(client.thread.is_alive() for client in clients):
             break
@@ -160,8 +107,45 @@ def disturb(balancer, servers, clients, total):
         print(f"\r{done}/{total} calls, {balancer.alive()} processes", end="", flush=True)
         time.sleep(PAUSE)
     stopping.set()
-    killing.join(PATIENCE)
+    ending.join(PATIENCE)
     print()
+
+
+def impatient(endpoints, ports, authority, closed):
+    """Another Evener, for the cases: with routes whose timeouts are short, and some to nowhere."""
+    names = {"Refused": "off", "Down": "grpc"}
+    return [
+        f"listen: [127.0.0.1:{ports['plain']}]",
+        f"listen_tls: [127.0.0.1:{ports['tls']}]",
+        "certificates: [{cert: cert.pem, key: key.pem}]",
+        "trusted: [127.0.0.0/8]",
+        "access_log_format: json",
+        "upstreams:",
+        f"  - {{name: calls, endpoints: [{endpoints}], check: grpc, ca: {authority.cert}}}",
+        *(f"  - {{name: {name}, endpoints: ['h2c://127.0.0.1:{closed}'], check: {check}}}" for name, check in names.items()),
+        "routes:",
+        f"  - {{prefix: /{service.SERVICE}, upstream: calls}}",
+        f"  - {{prefix: /{service.IMPATIENT}, upstream: calls, response_timeout: 300ms, idle_timeout: 300ms}}",
+        *(f"  - {{prefix: /evener.{name}, upstream: {name}}}" for name in names),
+    ]
+
+
+def play(args, work, servers, shown, authority, free):
+    """Runs the cases; returns the number of those that failed."""
+    folder = work / "cases"
+    folder.mkdir()
+    ports = {name: next(free) for name in ("plain", "tls")}
+    endpoints = ", ".join(f"'{server.endpoint}'" for server in servers)
+    lines = impatient(endpoints, ports, authority, next(free))
+    balancer = Balancer(args.evener, folder, lambda _: lines, shown)
+    time.sleep(2)  # a check has failed by then
+    try:
+        targets = {"plain": f"127.0.0.1:{ports['plain']}", "TLS": f"localhost:{ports['tls']}"}
+        columns = cases.run(targets, servers, authority.cert)
+    finally:
+        balancer.end()
+    print(f"\n{table(columns)}\n")
+    return sum(row != "ok" for rows in columns.values() for row in rows.values())
 
 
 def read_log(balancer):
@@ -216,7 +200,8 @@ def report(calls, result, balancer, servers):
             result.faults.append(f"{kind}: {total} calls, {result.well[kind]} well, {lost} excused")
     kills = sum(len(server.kills) for server in servers)
     print(f"\n{table(columns)}\n")
-    print(f"{balancer.reloads} reloads, {balancer.upgrades} upgrades, {kills} kills,")
+    restarts = sum(server.restarts for server in servers)
+    print(f"{balancer.reloads} reloads, {balancer.upgrades} upgrades; servers: {kills} kills, {restarts} restarts in order,")
     print(f"{result.well['held messages']} messages on calls that lasted for the whole time")
 
 
@@ -224,17 +209,21 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--evener", required=True)
     parser.add_argument("--calls", type=int, default=10_000)
+    parser.add_argument("--cases", action="store_true")
     args = parser.parse_args()
     catch_signals()
     work = Path(tempfile.mkdtemp(prefix="grpc."))
     authority = Authority(work, "authority")
     shown = [authority.issue(f"number {number}", ["localhost", "127.0.0.1"]) for number in range(3)]
     free = free_ports()
-    servers, clients, balancer = [], [], None
+    servers, clients, balancer, result = [], [], None, None
     began = time.monotonic()
     try:
         for name, identity in (("a", None), ("b", None), ("c", shown[0])):
             servers.append(Server(work, name, next(free), identity))
+        failed = play(args, work, servers, shown, authority, free)
+        if args.cases:
+            return bool(failed)
         ports = {name: next(free) for name in ("plain", "tls", "more")}
         balancer = Balancer(args.evener, work, configuration(servers, ports, authority), shown)
         share = args.calls // CLIENTS
@@ -253,6 +242,8 @@ def main():
     report(args.calls, result, balancer, servers)
     for line in result.faults[:20]:
         print(line)
+    if failed:
+        result.faults.append(f"{failed} cases")
     if result.faults:
         (work / "faults").write_text("\n".join(result.faults))
         print(f"{len(result.faults)} faults: see {work}/faults and the logs beside it")

@@ -3,6 +3,7 @@ RECORDS: `begun`, and later `done` or `cancelled`, with its number. It also impl
 """
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -13,14 +14,18 @@ from grpc import aio
 import service
 
 NAME, PORT, RECORDS, *IDENTITY = sys.argv[1:]
-SERVING = b"\x08\x01"
+SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"
+CODES = {code.value[0]: code for code in grpc.StatusCode}
 # Its connections end often, in order: the calls of a proxy must not notice.
 OPTIONS = [
     ("grpc.max_connection_age_ms", 3000),
+    ("grpc.max_concurrent_streams", 20),
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
     ("grpc.so_reuseport", 0),
 ]
+NOTICE, GRACE = 1.5, 20  # s
+stopping = asyncio.Event()
 records = os.open(RECORDS, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
@@ -45,8 +50,8 @@ class Call:
     async def __aexit__(self, kind, *_):
         if kind:
             self.record("cancelled" if kind is asyncio.CancelledError else "failed")
-            return
-        self.record("done")
+        else:
+            self.record("done")
 
     def end(self):
         """The trailers and the status."""
@@ -89,14 +94,48 @@ async def bidi(requests, context):
         call.end()
 
 
+async def patient(requests, context):
+    """A request that is cancelled ends for grpcio like any other: that it is cancelled comes after that."""
+    async with Call(context):
+        async for _ in requests:
+            pass
+        await asyncio.sleep(1)
+        return b""
+
+
 async def held(requests, context):
+    """Ends well when the server does, after the answer to a message."""
     async with Call(context):
         async for request in requests:
             await context.write(request)
+            if stopping.is_set():
+                return
+
+
+async def told(request, context):
+    """Does what its request says, in JSON: so many messages, a wait, trailers, a status."""
+    says = json.loads(request)
+    call = Call(context)
+    call.record("begun")
+    try:
+        for index in range(says.get("messages", 0)):
+            await context.write(b"%d" % index)
+        await asyncio.sleep(says.get("wait", 0))
+    except asyncio.CancelledError:
+        call.record("cancelled")
+        raise
+    context.set_trailing_metadata([(name, bytes.fromhex(value)) for name, value in says.get("trailers", [])])
+    context.set_code(CODES[says.get("status", 0)])
+    context.set_details(says.get("details", ""))
+    call.record("done")
+
+
+async def echo(request, _context):
+    return request
 
 
 async def health(_request, _context):
-    return SERVING
+    return NOT_SERVING if stopping.is_set() else SERVING
 
 
 METHODS = {
@@ -104,6 +143,9 @@ METHODS = {
     "ServerStream": grpc.unary_stream_rpc_method_handler(server_stream),
     "ClientStream": grpc.stream_unary_rpc_method_handler(client_stream),
     "Bidi": grpc.stream_stream_rpc_method_handler(bidi),
+    "Told": grpc.unary_stream_rpc_method_handler(told),
+    "Patient": grpc.stream_unary_rpc_method_handler(patient),
+    "Echo": grpc.unary_unary_rpc_method_handler(echo),
     "Held": grpc.stream_stream_rpc_method_handler(held),
 }
 
@@ -112,7 +154,7 @@ async def main():
     server = aio.server(options=OPTIONS)
     checks = {"Check": grpc.unary_unary_rpc_method_handler(health)}
     server.add_generic_rpc_handlers((
-        grpc.method_handlers_generic_handler(service.SERVICE, METHODS),
+        *(grpc.method_handlers_generic_handler(name, METHODS) for name in (service.SERVICE, service.IMPATIENT)),
         grpc.method_handlers_generic_handler("grpc.health.v1.Health", checks),
     ))
     address = f"127.0.0.1:{PORT}"
@@ -123,10 +165,11 @@ async def main():
         server.add_insecure_port(address)
     await server.start()
     print("ready", flush=True)
-    stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     await stopping.wait()
-    await server.stop(1)
+    # grpcio cancels what arrives from now on: whoever looks at its health has left by then.
+    await asyncio.sleep(NOTICE)
+    await server.stop(GRACE)
 
 
 asyncio.run(main())

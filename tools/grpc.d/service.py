@@ -9,6 +9,7 @@ import random
 import struct
 
 SERVICE = "evener.Test"
+IMPATIENT = "evener.Impatient"  # the same, on a route with short timeouts
 KINDS = ("Unary", "ServerStream", "ClientStream", "Bidi")
 HELD = "Held"  # a Bidi that lives as long as its client wants
 
