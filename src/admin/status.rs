@@ -151,7 +151,7 @@ struct OfEndpoint {
     requests: u64,
     failures: u64,
     in_flight: u64,
-    connections: Kept,
+    connections: ConnectionCounts,
     last_failures: Vec<Failed>,
 }
 
@@ -163,7 +163,7 @@ struct Tls {
 }
 
 #[derive(Serialize)]
-struct Kept {
+struct ConnectionCounts {
     idle: u64,
     opened: u64,
     reused: u64,
@@ -334,7 +334,7 @@ fn of_endpoint(endpoint: &Endpoint, upstream: &Upstream, now: Tick) -> OfEndpoin
         requests: record.begun(),
         failures: record.total(|counts| counts.failed.get()),
         in_flight: in_flight(endpoint),
-        connections: Kept {
+        connections: ConnectionCounts {
             idle: record.total(|counts| counts.idle.get()),
             opened: record.total(|counts| counts.connects.get()),
             reused: record.total(|counts| counts.reuses.get()),

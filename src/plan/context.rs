@@ -46,7 +46,7 @@ impl Share {
             |kept| kept.share.picker.borrow().succeeded_by(upstream_of()),
         );
         let kept = |endpoint: &Endpoint| {
-            let fits = |kept: &Kept<'_>| kept.kind == endpoint.connection_kind();
+            let fits = |kept: &KnownPool<'_>| kept.kind == endpoint.connection_kind();
             // One whose connections would not do any more stays among what is closed.
             let pool = match known.entry(key(endpoint)) {
                 Entry::Occupied(kept) if fits(kept.get()) => Rc::clone(kept.remove().pool),
@@ -60,21 +60,21 @@ impl Share {
     }
 
     /// Its pools, by the records of their endpoints.
-    fn known(&self) -> Vec<(*const EndpointRecord, Kept<'_>)> {
+    fn known(&self) -> Vec<(*const EndpointRecord, KnownPool<'_>)> {
         let picker = self.picker.borrow();
         let endpoints = picker.upstream().endpoints.iter().zip(&self.pools);
         let kept = |(endpoint, pool)| {
-            (key(endpoint), Kept { share: self, pool, kind: endpoint.connection_kind() })
+            (key(endpoint), KnownPool { share: self, pool, kind: endpoint.connection_kind() })
         };
         endpoints.map(kept).collect()
     }
 }
 
 /// The shares and pools of an earlier plan that have no heir yet.
-type Known<'a> = HashMap<*const EndpointRecord, Kept<'a>>;
+type Known<'a> = HashMap<*const EndpointRecord, KnownPool<'a>>;
 
 /// A pool, the share it is of, and what its connections are.
-struct Kept<'a> {
+struct KnownPool<'a> {
     share: &'a Share,
     pool: &'a Rc<RefCell<Pool>>,
     kind: ConnectionKind,

@@ -341,7 +341,7 @@ enum Arrival<T> {
 }
 
 /// What could not be read as a request.
-struct Refused {
+struct RefusedRequest {
     fault: Fault,
     /// As far as it says so: an answer to HEAD has no body, not even a refusal (RFC 9110 §9.3.2).
     method: Method,
@@ -353,7 +353,7 @@ struct Refused {
 async fn next_request(
     client: &mut Connected<'_>,
     context: &WorkerContext,
-) -> Result<Arrival<Request>, Refused> {
+) -> Result<Arrival<Request>, RefusedRequest> {
     let plan = &*context.plan;
     let mut timing = RequestTiming::begin(context, client.client_info);
     let before = client.input.len();
@@ -364,7 +364,7 @@ async fn next_request(
     let read = client.timer.within(plan.timeouts.header, pin!(reading)).await;
     let is_head = client.input.filled().starts_with(b"HEAD ");
     let method = if is_head { Method::Head } else { Method::Other };
-    let refused = |kind, timing| Refused {
+    let refused = |kind, timing| RefusedRequest {
         fault: Fault::client(Stage::RequestHead, kind),
         method,
         route: None,
@@ -379,7 +379,7 @@ async fn next_request(
             let whole = (&mut client.input, length);
             return match request::prepare(whole, client.client_info, local, context, timing) {
                 Ok(request) => Ok(Arrival::Request(request)),
-                Err((fault, route, timing)) => Err(Refused { fault, method, route, timing }),
+                Err((fault, route, timing)) => Err(RefusedRequest { fault, method, route, timing }),
             };
         }
         Ok(Ok(Arrival::Nothing)) => Arrival::Nothing,
@@ -431,9 +431,9 @@ fn warn_of_tls(client: &Connected<'_>) {
 async fn refuse(
     client: &mut Connected<'_>,
     context: &WorkerContext,
-    refused: Refused,
+    refused: RefusedRequest,
 ) -> AfterExchange {
-    let Refused { fault, method, route, mut timing } = refused;
+    let RefusedRequest { fault, method, route, mut timing } = refused;
     record::refusal(context, fault);
     if tls_hello::begins(client.input.filled()) {
         warn_of_tls(client);

@@ -21,7 +21,7 @@ use crate::log::once_per_second::OncePerSecond;
 use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::socket::Socket;
 use crate::net::stream::{ReadHalf, Stream, WriteHalf};
-use crate::net::tls::handshake::{self, HandshakeError, Refused};
+use crate::net::tls::handshake::{self, HandshakeError, RefusedHandshake};
 use crate::net::tls::info::TlsInfo;
 use crate::net::tls::stream::TlsStream;
 use crate::net::wall_clock::since_1970;
@@ -71,8 +71,9 @@ pub async fn accept(
             }
         },
         // Such as a check by a balancer in front, which only connects.
-        Ok(Err(Refused { error, stream: Some(stream) })) if has_only_left(&error, &stream) => {}
-        Ok(Err(Refused { error, stream })) => {
+        Ok(Err(RefusedHandshake { error, stream: Some(stream) }))
+            if has_only_left(&error, &stream) => {}
+        Ok(Err(RefusedHandshake { error, stream })) => {
             let fault = fault(&error);
             refused(&context, &client_info, fault, Some(&error));
             if let Some(stream) = stream {

@@ -61,10 +61,10 @@ impl fmt::Display for Failed {
 ///
 /// A lock is fine: successful requests never take it.
 #[derive(Debug, Default)]
-pub struct Failures(Mutex<Kept>);
+pub struct Failures(Mutex<History>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct History {
     last: VecDeque<Failed>,
     turned: Option<Tick>,
     /// What was said last about a failure of TLS.
@@ -117,7 +117,7 @@ impl Failures {
     }
 
     /// The entries are whole even if the lock is poisoned by a panic elsewhere.
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, History> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

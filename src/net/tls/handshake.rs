@@ -56,7 +56,7 @@ pub enum HandshakeError {
 
 /// A handshake with a client that failed.
 #[derive(Debug)]
-pub struct Refused {
+pub struct RefusedHandshake {
     /// Why.
     pub error: HandshakeError,
     /// The connection, if there still is one; the client has been told, as far as TLS has a word for it.
@@ -69,10 +69,10 @@ pub async fn accept(
     early: &Buffer,
     config: Arc<ServerConfig>,
     turns: &HandshakeTurns,
-) -> Result<(TlsStream, TlsInfo), Refused> {
+) -> Result<(TlsStream, TlsInfo), RefusedHandshake> {
     let session = match TlsSession::server(config) {
         Ok(session) => session,
-        Err(error) => return Err(Refused { error: error.into(), stream: None }),
+        Err(error) => return Err(RefusedHandshake { error: error.into(), stream: None }),
     };
     let stream = TlsStream::new(socket, session);
     stream.keep(early);
@@ -91,7 +91,7 @@ pub async fn accept(
             let info = client_info(stream.session().agreed(), server_name);
             Ok((stream, info))
         }
-        Err(error) => Err(Refused { error, stream: Some(stream) }),
+        Err(error) => Err(RefusedHandshake { error, stream: Some(stream) }),
     }
 }
 

@@ -48,7 +48,7 @@ pub struct TlsSession {
     out: Buffer,
     /// How many bytes of plaintext are in `out`, which are not known to be taken before all of it is.
     owed: usize,
-    ending: Ending,
+    ending: PeerEnd,
     has_said_goodbye: bool,
 }
 
@@ -59,7 +59,7 @@ enum Connection {
 
 /// How far the peer's direction has come.
 #[derive(Clone, Debug)]
-enum Ending {
+enum PeerEnd {
     Open,
     /// With `close_notify`: nothing was cut off.
     InOrder,
@@ -115,7 +115,7 @@ impl TlsSession {
             is_telling: false,
             out: Buffer::new(),
             owed: 0,
-            ending: Ending::Open,
+            ending: PeerEnd::Open,
             has_said_goodbye: false,
         }
     }
@@ -141,7 +141,7 @@ impl TlsSession {
 
     /// Whether there is plaintext to read without more ciphertext, or an end to be told of.
     pub fn is_readable(&self) -> bool {
-        !self.plain.is_empty() || !matches!(self.ending, Ending::Open)
+        !self.plain.is_empty() || !matches!(self.ending, PeerEnd::Open)
     }
 
     /// Moves plaintext that is there already to `into`, or says what there is instead.
@@ -158,10 +158,10 @@ impl TlsSession {
     pub fn peek(&self) -> Readable {
         match &self.ending {
             _ if !self.plain.is_empty() => Readable::Bytes(self.plain.len()),
-            Ending::Open => Readable::Nothing,
-            Ending::InOrder => Readable::End,
-            Ending::Truncated => Readable::Truncated,
-            Ending::Failed(error) => Readable::Failed(error.clone()),
+            PeerEnd::Open => Readable::Nothing,
+            PeerEnd::InOrder => Readable::End,
+            PeerEnd::Truncated => Readable::Truncated,
+            PeerEnd::Failed(error) => Readable::Failed(error.clone()),
         }
     }
 
@@ -191,12 +191,12 @@ impl TlsSession {
     /// Decrypts what has been received, into `into` as far as there is room. What comes after the
     /// peer's end is not looked at.
     pub fn receive(&mut self, mut incoming: Buffer, into: Option<&mut Buffer>) {
-        if !matches!(self.ending, Ending::Open) {
+        if !matches!(self.ending, PeerEnd::Open) {
             return self.partial.clear();
         }
         let consumed = self.advance(incoming.filled_mut(), into);
         let rest = incoming.filled().get(consumed..).unwrap_or_default();
-        self.partial = if matches!(self.ending, Ending::Open) { rest.into() } else { Vec::new() };
+        self.partial = if matches!(self.ending, PeerEnd::Open) { rest.into() } else { Vec::new() };
         if self.partial.len() > HANDSHAKE_BYTES_MAX {
             self.partial = Vec::new();
             self.fail(Error::General("a handshake message is too long".to_owned()));
@@ -205,8 +205,8 @@ impl TlsSession {
 
     /// The connection has ended.
     pub fn receive_end(&mut self) {
-        if matches!(self.ending, Ending::Open) {
-            self.ending = Ending::Truncated;
+        if matches!(self.ending, PeerEnd::Open) {
+            self.ending = PeerEnd::Truncated;
         }
     }
 
@@ -242,7 +242,7 @@ impl TlsSession {
     }
 
     fn fail(&mut self, error: Error) {
-        self.ending = Ending::Failed(error);
+        self.ending = PeerEnd::Failed(error);
     }
 
     fn step(&mut self, incoming: &mut [u8], into: Option<&mut Buffer>) -> (usize, Step) {
@@ -263,7 +263,7 @@ impl TlsSession {
         let can_wait = self.agreed().protocol_version() == Some(ProtocolVersion::TLSv1_3)
             && !self.is_handshaking()
             && !self.has_said_goodbye
-            && !matches!(self.ending, Ending::Failed(_));
+            && !matches!(self.ending, PeerEnd::Failed(_));
         !self.out.is_empty() || !self.queued.is_empty() && !can_wait
     }
 
@@ -294,7 +294,7 @@ impl TlsSession {
         if self.owed > 0 || bytes.is_empty() {
             return Ok(());
         }
-        if let Ending::Failed(error) = &self.ending {
+        if let PeerEnd::Failed(error) = &self.ending {
             return Err(error.clone());
         }
         // The protocol goes first, if it has something to say.
@@ -334,7 +334,7 @@ impl TlsSession {
 
     /// Ends our direction: a `close_notify` is to be sent, once, unless the session has failed.
     pub fn say_goodbye(&mut self) {
-        let has_failed = matches!(self.ending, Ending::Failed(_));
+        let has_failed = matches!(self.ending, PeerEnd::Failed(_));
         if self.has_said_goodbye || has_failed || self.is_handshaking() {
             return;
         }
@@ -368,7 +368,7 @@ struct Sink<'a> {
     plain: &'a mut Buffer,
     queued: &'a mut Vec<u8>,
     is_telling: &'a mut bool,
-    ending: &'a mut Ending,
+    ending: &'a mut PeerEnd,
 }
 
 impl Sink<'_> {
@@ -409,7 +409,7 @@ impl Sink<'_> {
                 Step::Again
             }
             Ok(ConnectionState::PeerClosed) => {
-                *self.ending = Ending::InOrder;
+                *self.ending = PeerEnd::InOrder;
                 Step::Again
             }
             // Early data is not accepted.
