@@ -105,6 +105,31 @@ fn a_body_larger_than_every_window_passes_unchanged() {
 }
 
 #[test]
+fn small_chunks_that_come_at_once_leave_in_one_frame() {
+    let origin = Origin::start(|mut conn: Conn| {
+        conn.head();
+        let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        conn.send([head, &"1\r\na\r\n".repeat(1000)].concat());
+        conn.send("0\r\n\r\n");
+        conn.rest();
+    });
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = RawClient::connect(proxy.address);
+    client.get(1, "/");
+    let mut sizes = Vec::new();
+    loop {
+        let frame = client.until("DATA", |frame| frame.is(kind::DATA, 1));
+        sizes.push(frame.payload.len());
+        if frame.has(flag::END_STREAM) {
+            break;
+        }
+    }
+    // As many as there were reads.
+    assert!(sizes.iter().sum::<usize>() == 1000 && sizes.len() < 10, "{sizes:?}");
+    assert!(sizes.split_last().is_some_and(|(_, others)| !others.contains(&0)), "{sizes:?}");
+}
+
+#[test]
 fn a_client_that_resets_its_request_cuts_it() {
     let cut = Rendezvous::default();
     let ours = cut.clone();

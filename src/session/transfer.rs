@@ -173,6 +173,10 @@ async fn conclude(
         }
         UpstreamSide::H2(opened, _) => ended.map_err(|fault| {
             let (sent, was_stale) = verdict(opened, fault);
+            if let (Side::Upstream, Kind::Rejected(_)) = (fault.side, fault.kind) {
+                // RFC 9113 §8.1.1: that is what a malformed answer is.
+                opened.stream.set_unfinished(ErrorCode::ProtocolError);
+            }
             let reset = reset_of(opened, fault);
             FailedAttempt { reset, ..failed(fault, sent, was_stale) }
         }),

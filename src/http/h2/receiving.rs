@@ -245,7 +245,7 @@ impl Connection {
             return Ok(Event::Nothing);
         }
         let before = self.peer.initial_window;
-        let applied = self.peer.apply(payload);
+        let applied = self.peer.apply(payload, self.role == Role::Client);
         applied.map_err(|code| ConnectionError::new(code, "SETTINGS are not valid"))?;
         let change = i64::from(self.peer.initial_window) - i64::from(before);
         for (_, stream) in &mut self.streams {

@@ -44,14 +44,18 @@ impl PeerSettings {
         }
     }
 
-    /// Takes the settings of a payload over, one after the other; unknown ones are ignored.
-    pub fn apply(&mut self, payload: &[u8]) -> Result<(), ErrorCode> {
+    /// Takes the settings of a payload over, one after the other; unknown ones are ignored. Those of a server
+    /// must not turn on what only it does: push.
+    pub fn apply(&mut self, payload: &[u8], of_server: bool) -> Result<(), ErrorCode> {
         if !payload.len().is_multiple_of(SETTING_BYTES) {
             return Err(ErrorCode::FrameSizeError);
         }
         for setting in payload.chunks_exact(SETTING_BYTES) {
             let name = u16::from_be_bytes([setting[0], setting[1]]);
             let value = u32::from_be_bytes([setting[2], setting[3], setting[4], setting[5]]);
+            if of_server && (name, value) == (ENABLE_PUSH, 1) {
+                return Err(ErrorCode::ProtocolError);
+            }
             self.set(name, value)?;
         }
         Ok(())
@@ -138,7 +142,7 @@ mod tests {
     fn applied(name: u16, value: u32) -> Result<PeerSettings, ErrorCode> {
         let (mut settings, mut payload) = (PeerSettings::initial(100), Vec::new());
         put(&mut payload, name, value);
-        settings.apply(&payload).map(|()| settings)
+        settings.apply(&payload, false).map(|()| settings)
     }
 
     #[test]
@@ -164,24 +168,24 @@ mod tests {
             assert_eq!(applied(name, value), Err(code), "{name} {value}");
         }
         let mut settings = PeerSettings::initial(1);
-        assert_eq!(settings.apply(&[0; 5]), Err(ErrorCode::FrameSizeError));
+        assert_eq!(settings.apply(&[0; 5], false), Err(ErrorCode::FrameSizeError));
     }
 
     #[test]
     fn extended_connect_cannot_be_taken_back() {
         let mut settings = applied(ENABLE_CONNECT_PROTOCOL, 1).unwrap();
-        assert_eq!(settings.apply(&[0, 8, 0, 0, 0, 0]), Err(ErrorCode::ProtocolError));
+        assert_eq!(settings.apply(&[0, 8, 0, 0, 0, 0], true), Err(ErrorCode::ProtocolError));
     }
 
     #[test]
     fn what_we_say_is_understood() {
         let ours = OwnSettings { streams_max: 7, initial_window: 8, section_bytes_max: 9 };
         let mut read = PeerSettings::initial(100);
-        read.apply(&ours.of_server()).unwrap();
+        read.apply(&ours.of_server(), true).unwrap();
         assert_eq!((read.streams_max, read.initial_window), (7, 8));
         assert!(read.takes_extended_connect);
         read = PeerSettings::initial(100);
-        read.apply(&ours.of_client()).unwrap();
+        read.apply(&ours.of_client(), false).unwrap();
         assert_eq!((read.streams_max, read.initial_window), (100, 8));
     }
 }

@@ -18,6 +18,8 @@ macro_rules! h2_rules {
 
 mod blocks;
 mod connection;
+mod endpoints;
+mod floods;
 mod flow;
 mod frames;
 mod gate;

@@ -268,7 +268,7 @@ impl<S: Wire> RawPeer<S> {
     }
 
     /// Reads exactly these many bytes, which are not frames.
-    pub(super) fn bytes(&mut self, count: usize) -> Option<Vec<u8>> {
+    pub fn bytes(&mut self, count: usize) -> Option<Vec<u8>> {
         while self.held.len() < count {
             self.fill()?;
         }
