@@ -122,10 +122,20 @@ impl Buffer {
     /// Leases a block, if there is none, of which all is to be used: nothing will be put before what
     /// comes.
     pub fn begin_at_front(&mut self) {
+        self.begin_at(0);
+    }
+
+    /// The same from `place` on, less than a block has bytes.
+    pub fn begin_at(&mut self, place: usize) {
         if self.bytes.is_empty() {
             self.spare_mut();
-            (self.start, self.end) = (0, 0);
+            (self.start, self.end) = (place, place);
         }
+    }
+
+    /// How many bytes of its block are before the end of what it holds.
+    pub fn end(&self) -> usize {
+        self.end
     }
 
     /// All the room of its block after what it holds.

@@ -42,11 +42,11 @@ pub(super) struct State {
     input: Buffer,
     /// Opened by the peer, and not told of yet.
     opened: VecDeque<StreamKey>,
-    /// The task of each stream, by its key.
-    pub(super) tasks: Vec<Option<Waker>>,
+    /// Who does the work on each stream, by its key.
+    tasks: Vec<StreamTask>,
     /// Streams that wait for room in the output or for credit of the connection, in the order in which it
     /// will be their turn.
-    pub(super) waiting: VecDeque<StreamKey>,
+    waiting: VecDeque<StreamKey>,
     /// The task of the connection.
     pub(super) driver: Option<Waker>,
     /// Set once nothing more is read.
@@ -56,6 +56,15 @@ pub(super) struct State {
     /// How many frames have come.
     frames: u64,
     budgets_counted: Instant,
+}
+
+/// What does the work on a stream.
+#[derive(Clone, Default)]
+struct StreamTask {
+    /// Set while it waits.
+    waker: Option<Waker>,
+    /// Whether the stream is among those that wait for room.
+    is_queued: bool,
 }
 
 /// What the task of a connection has to deal with.
@@ -337,28 +346,46 @@ impl State {
 
     fn wake_all_waiting(&mut self) {
         for key in std::mem::take(&mut self.waiting) {
+            self.tasks[key.index()].is_queued = false;
             self.wake(key);
         }
     }
 
     fn wake_all(&mut self) {
-        self.tasks.iter_mut().filter_map(Option::take).for_each(Waker::wake);
+        self.tasks.iter_mut().filter_map(|task| task.waker.take()).for_each(Waker::wake);
     }
 
     fn wake(&mut self, key: StreamKey) {
-        if let Some(task) = self.tasks.get_mut(key.index()).and_then(Option::take) {
-            task.wake();
+        if let Some(waker) = self.tasks.get_mut(key.index()).and_then(|task| task.waker.take()) {
+            waker.wake();
         }
     }
 
     /// This task is woken by what happens to the stream.
-    pub(super) fn wait(&mut self, key: StreamKey, task: &Waker) {
+    pub(super) fn wait(&mut self, key: StreamKey, waker: &Waker) {
         if self.tasks.len() <= key.index() {
-            self.tasks.resize(key.index() + 1, None);
+            self.tasks.resize(key.index() + 1, StreamTask::default());
         }
-        let known = &mut self.tasks[key.index()];
-        if !known.as_ref().is_some_and(|known| known.will_wake(task)) {
-            *known = Some(task.clone());
+        let known = &mut self.tasks[key.index()].waker;
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+    }
+
+    /// The same, and when it is the stream's turn to send.
+    pub(super) fn wait_for_room(&mut self, key: StreamKey, waker: &Waker) {
+        self.wait(key, waker);
+        let task = &mut self.tasks[key.index()];
+        if !std::mem::replace(&mut task.is_queued, true) {
+            self.waiting.push_back(key);
+        }
+    }
+
+    /// Nobody does any work on the stream any more.
+    pub(super) fn forget(&mut self, key: StreamKey) {
+        let Some(task) = self.tasks.get_mut(key.index()) else { return };
+        if std::mem::take(task).is_queued {
+            self.waiting.retain(|waiting| *waiting != key);
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::mux::{Mux, MuxEnd};
+use super::socket::Socket;
 use super::stream::WriteHalf;
 use crate::fault::Kind;
 use crate::http::h2::connection::StreamKey;
@@ -137,11 +138,59 @@ impl MuxStream {
             state.wake_driver();
             return Poll::Ready(Ok(count));
         }
-        state.wait(self.key, cx.waker());
-        if !state.waiting.contains(&self.key) {
-            state.waiting.push_back(self.key);
-        }
+        state.wait_for_room(self.key, cx.waker());
         Poll::Pending
+    }
+
+    /// Waits until something can be sent.
+    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Abort>> {
+        let mut state = self.mux.state();
+        if let Some(abort) = state.connection.abort_of(self.key) {
+            return Poll::Ready(Err(abort));
+        }
+        if state.connection.room(self.key) > 0 {
+            return Poll::Ready(Ok(()));
+        }
+        state.wait_for_room(self.key, cx.waker());
+        Poll::Pending
+    }
+
+    /// Waits until there is something to read, and sends it without another copy, if there is room: up to
+    /// `most` bytes, after which nothing follows. Says how many they were; 0 is the end of `from`.
+    pub fn poll_read_from(
+        &self,
+        cx: &mut Context<'_>,
+        from: &Socket,
+        most: usize,
+    ) -> Poll<io::Result<Option<usize>>> {
+        ready!(from.poll_readable(cx))?;
+        let mut state = self.mux.state();
+        let mut payloads = state.connection.payloads_mut(self.key, most);
+        if payloads[0].is_empty() {
+            return Poll::Ready(Ok(None));
+        }
+        let read = from.poll_read_vectored(cx, &mut payloads);
+        let count = if let Poll::Ready(Ok(count)) = read { count } else { 0 };
+        state.connection.send_payloads(self.key, count, count == most);
+        state.wake_driver();
+        read.map_ok(Some)
+    }
+
+    /// Sends on another stream what there is of the body, as far as there is room. Says how much that was, and
+    /// whether the body has ended with it.
+    pub fn poll_pass_on(
+        &self,
+        cx: &mut Context<'_>,
+        to: &MuxStream,
+    ) -> Poll<Result<(usize, bool), Abort>> {
+        let mut state = self.mux.state();
+        let bytes = state.connection.body(self.key);
+        let is_last = state.connection.ends_after(self.key, bytes.len());
+        let (most, sent) = (bytes.len(), to.poll_send(cx, bytes, is_last));
+        let count = ready!(sent)?;
+        state.connection.consume(self.key, count);
+        state.wake_driver();
+        Poll::Ready(Ok((count, is_last && count == most)))
     }
 
     /// Waits until the peer has given up the stream, or is gone.
@@ -195,10 +244,7 @@ impl Drop for MuxStream {
         let code = self.unfinished.get();
         let mut state = self.mux.state();
         state.connection.release(self.key, code);
-        if let Some(task) = state.tasks.get_mut(self.key.index()) {
-            *task = None;
-        }
-        state.waiting.retain(|key| *key != self.key);
+        state.forget(self.key);
         if let Some(freed) = &state.freed {
             freed.tell();
         }

@@ -1,7 +1,7 @@
 //! A connection as the kernel has it: over TCP, over a unix socket, or in a simulation.
 
 use std::future::{Future, poll_fn};
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,6 +20,7 @@ use super::keep_alive;
 #[cfg(any(test, fuzzing))]
 use super::memory::{Memory, MemoryEnd};
 use crate::buffer::Buffer;
+use crate::http::h2::output::Payloads;
 
 /// An open connection. Both directions are used through shared borrows.
 #[derive(Debug)]
@@ -122,6 +123,21 @@ impl Socket {
         }
         buffer.release();
         read
+    }
+
+    /// Waits until there is something to read, and reads it into the pieces, which must not all be empty,
+    /// one after the other. 0 is the end.
+    pub fn poll_read_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        pieces: &mut Payloads<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => poll_readv(stream, cx, pieces),
+            Self::Unix(stream) => poll_readv(stream, cx, pieces),
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => memory.poll_read(cx, pieces[0]),
+        }
     }
 
     /// Reads what is there, as far as the reactor has told: costs no system call while that is
@@ -330,6 +346,19 @@ fn poll_recv(
         let flags = RecvFlags::empty();
         let (_, count) = retry_on_intr(|| rustix::net::recv(socket, &mut *room, flags))?;
         Ok((count, room.len()))
+    })
+}
+
+fn poll_readv(
+    socket: &impl Registered,
+    cx: &mut Context<'_>,
+    pieces: &mut Payloads<'_>,
+) -> Poll<io::Result<usize>> {
+    poll_moved(socket, Interest::READABLE, cx, || {
+        let most = pieces.iter().map(|piece| piece.len()).sum();
+        let mut slices = pieces.each_mut().map(|piece| IoSliceMut::new(piece));
+        let count = retry_on_intr(|| rustix::io::readv(socket, &mut slices))?;
+        Ok((count, most))
     })
 }
 

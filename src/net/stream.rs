@@ -216,6 +216,14 @@ impl ReadHalf<'_> {
         }
     }
 
+    /// The connection itself, if what is read from it is what the peer has said.
+    pub fn plain(&self) -> Option<&Socket> {
+        match self {
+            Self::Plain(socket) => Some(socket),
+            Self::Tls(_) => None,
+        }
+    }
+
     /// Waits until the peer has left, whatever it has sent before. None of that is read, and no
     /// system call is made: the reactor reports it.
     pub async fn hung_up(&self) -> HangUp {

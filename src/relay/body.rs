@@ -147,7 +147,7 @@ impl Body {
 
     /// How many of the bytes to come belong to this body whatever they are, if it pays to pass them
     /// on unseen while they come in such a `flow`.
-    fn unseen(&self, flow: Flow) -> Option<usize> {
+    pub(super) fn unseen(&self, flow: Flow) -> Option<usize> {
         match self.left {
             Remaining::Length(left) if flow == Flow::Bulk => {
                 Some(usize::try_from(left).unwrap_or(usize::MAX))
@@ -162,7 +162,7 @@ impl Body {
     }
 
     /// So many bytes that never were in a buffer have gone on, or been lost on the way.
-    fn pass_unseen(&mut self, count: usize) {
+    pub(super) fn pass_unseen(&mut self, count: usize) {
         self.passed += count as u64;
         if let Remaining::Length(left) = &mut self.left {
             *left -= count as u64;

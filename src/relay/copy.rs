@@ -9,6 +9,7 @@ use crate::fault::Kind;
 use crate::http::h2::stream::Arrived;
 use crate::net::deadline::Activity;
 use crate::net::mux_stream::{MuxStream, kind_of_abort};
+use crate::net::socket::Socket;
 use crate::net::splice::{self, Filled, Pipe};
 use crate::net::stream::{ReadHalf, WriteHalf, kind_of};
 
@@ -133,6 +134,42 @@ impl<'a> Meter<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// Reads up to `most` bytes, after which nothing follows, and sends them on a stream without another copy.
+    /// Says how many they were; 0 is the end of `from`.
+    pub async fn read_to_stream(
+        &self,
+        from: &Socket,
+        to: &MuxStream,
+        most: usize,
+    ) -> Result<usize, Broken> {
+        loop {
+            self.waits_for.set(End::Sink);
+            let room = poll_fn(|cx| to.poll_room(cx)).await;
+            room.map_err(|abort| Broken { end: End::Sink, kind: kind_of_abort(abort) })?;
+            self.waits_for.set(End::Source);
+            let read = poll_fn(|cx| to.poll_read_from(cx, from, most)).await;
+            let read = read.map_err(|error| Broken { end: End::Source, kind: kind_of(&error) })?;
+            // Others may have taken the room meanwhile.
+            if let Some(count) = read {
+                self.bytes.set(self.bytes.get() + count as u64);
+                self.activity.touch();
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Sends on a stream what is there of another's body. Says how much that was, and whether the body has
+    /// ended with it.
+    pub async fn pass_on(&self, from: &MuxStream, to: &MuxStream) -> Result<(usize, bool), Broken> {
+        self.waits_for.set(End::Sink);
+        let passed = poll_fn(|cx| from.poll_pass_on(cx, to)).await;
+        let broken = |abort| Broken { end: End::Sink, kind: kind_of_abort(abort) };
+        let (count, is_last) = passed.map_err(broken)?;
+        self.bytes.set(self.bytes.get() + count as u64);
+        self.activity.touch();
+        Ok((count, is_last))
     }
 
     /// So many bytes of a head have been sent on a stream.

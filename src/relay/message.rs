@@ -1,7 +1,7 @@
 //! Moving one body from a message of one protocol to one of another, or of the same.
 
 use super::body::{self, Body};
-use super::copy::{Broken, End, Meter};
+use super::copy::{Broken, End, Flow, Meter};
 use super::ends::{Sink, Source};
 use crate::buffer::Buffer;
 use crate::fault::Kind;
@@ -133,6 +133,11 @@ async fn to_stream(
                 meter.send(to, &[], true).await?;
             }
             return Ok(());
+        } else if let (Some(from), Some(most)) = (from.plain(), body.unseen(Flow::Bulk)) {
+            match meter.read_to_stream(from, to, most).await? {
+                0 => body.close().map_err(source)?,
+                count => body.pass_unseen(count),
+            }
         } else if meter.read(from, buffer).await? == 0 {
             body.close().map_err(source)?;
         }
@@ -173,12 +178,9 @@ async fn between_streams(
 ) -> Result<(), Broken> {
     while body.stream_framing().is_some() {
         if meter.available(from).await? {
-            let mut piece = Buffer::new();
-            let taken = from.take_body(|bytes| piece.append_read(bytes));
-            let ends = from.has_ended() && !from.has_trailers();
-            meter.send(to, piece.filled(), ends).await?;
-            body.pass_of_stream(taken);
-            if ends {
+            let (count, is_last) = meter.pass_on(from, to).await?;
+            body.pass_of_stream(count);
+            if is_last {
                 body.end_of_stream();
             }
             continue;

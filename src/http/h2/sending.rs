@@ -6,6 +6,7 @@ use super::error_code::ErrorCode;
 use super::flow::GROWN_WINDOW_BYTES;
 use super::frame::{Flags, FrameHead, FrameKind};
 use super::hpack::Encoder;
+use super::output::{PIECES_BYTES_MAX, Payloads};
 use super::section::{FieldSection, NeverIndexed};
 use super::stream::{Abort, Arrived, Receiving, Sending, Stream};
 
@@ -13,7 +14,7 @@ use super::stream::{Abort, Arrived, Receiving, Sending, Stream};
 const STREAM_MAX: u32 = 0x7fff_ffff;
 
 /// What DATA a stream may add to the output at a time, in bytes: then it is another one's turn.
-pub const TURN_BYTES: usize = 64 * 1024;
+pub const TURN_BYTES: usize = PIECES_BYTES_MAX;
 
 /// What there is of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,18 +114,10 @@ impl Connection {
     pub fn send_data(&mut self, key: StreamKey, bytes: &[u8], ends: bool) -> usize {
         let count = bytes.len().min(self.room(key));
         let (mut rest, is_last) = (&bytes[..count], ends && count == bytes.len());
-        let stream = &mut self.streams[key.index()];
-        if stream.sending != Sending::Open || (count == 0 && !is_last) {
+        if self.has_sent(key) || (count == 0 && !is_last) {
             return 0;
         }
-        let used = if stream.turn.0 == self.turn { stream.turn.1 } else { 0 };
-        stream.turn = (self.turn, used + count);
-        stream.window.take(count);
-        self.window.take(count);
-        if is_last {
-            stream.sending = Sending::Ended;
-        }
-        let id = stream.id;
+        let id = self.take_room(key, count, is_last);
         loop {
             let (piece, after) = rest.split_at(rest.len().min(self.peer.payload_bytes_max));
             let flags = Flags::NONE.with(Flags::END_STREAM, is_last && after.is_empty());
@@ -135,6 +128,41 @@ impl Connection {
                 return count;
             }
         }
+    }
+
+    /// Where up to `most` bytes of DATA can be read into, as far as there is room for them: nowhere, if there
+    /// is none. What was read is sent by [`Connection::send_payloads`] before anything else is.
+    pub fn payloads_mut(&mut self, key: StreamKey, most: usize) -> Payloads<'_> {
+        match most.min(self.room(key)) {
+            0 => Payloads::default(),
+            most => self.output.payloads_mut(most, self.peer.payload_bytes_max),
+        }
+    }
+
+    /// Sends the `count` bytes that were read so; `ends` if nothing follows.
+    pub fn send_payloads(&mut self, key: StreamKey, count: usize, ends: bool) {
+        if count == 0 {
+            return self.output.trim();
+        }
+        let stream = self.take_room(key, count, ends);
+        self.output.frames(count, self.peer.payload_bytes_max, |length, left| {
+            let flags = Flags::NONE.with(Flags::END_STREAM, ends && left == 0);
+            FrameHead { length, kind: FrameKind::Data, flags, stream }
+        });
+        self.budgets.earn_frame();
+    }
+
+    /// DATA is being sent on a stream, the last if `ends`. Returns its identifier.
+    fn take_room(&mut self, key: StreamKey, count: usize, ends: bool) -> u32 {
+        let stream = &mut self.streams[key.index()];
+        let used = if stream.turn.0 == self.turn { stream.turn.1 } else { 0 };
+        stream.turn = (self.turn, used + count);
+        stream.window.take(count);
+        self.window.take(count);
+        if ends {
+            stream.sending = Sending::Ended;
+        }
+        stream.id
     }
 
     /// Why a stream can send no more, if it was cut.
@@ -171,6 +199,13 @@ impl Connection {
     /// Bytes of the body, from its front.
     pub fn body(&self, key: StreamKey) -> &[u8] {
         self.streams[key.index()].queue.front()
+    }
+
+    /// Whether the body ends after its next `count` bytes, without trailers.
+    pub fn ends_after(&self, key: StreamKey, count: usize) -> bool {
+        let stream = &self.streams[key.index()];
+        let is_all = stream.receiving == Receiving::Ended && stream.queue.len() == count;
+        is_all && stream.trailers.is_none()
     }
 
     /// So many bytes of it have been taken. The peer may send as many more, if it has more to send.
