@@ -83,20 +83,19 @@ pub async fn serve(accepted: Accepted, client_info: ClientInfo, early: Buffer) {
                 h2_stream::begin(stream, Rc::clone(&shared));
             }
             Ok(Event::Mux(MuxEvent::Ponged(LEAVING))) if session.is_announced() => {
-                session.answers = true;
-                session.leave();
+                session.leave(LeavingStep::Confirmed);
             }
-            Ok(Event::Mux(MuxEvent::Ponged(LAST))) if session.asked.is_some() => {
+            Ok(Event::Mux(MuxEvent::Ponged(LAST))) if session.has_asked() => {
                 break (MuxEnd::Done, true);
             }
             Ok(Event::Mux(MuxEvent::Ponged(_) | MuxEvent::GoAway(_))) => {}
             Ok(Event::Mux(MuxEvent::Over(end))) => break (end, false),
             Ok(Event::Leaves) => session.announce_leaving(),
-            Ok(Event::Done) if session.answers => session.ask(),
+            Ok(Event::Done) if session.leaving == LeavingStep::Confirmed => session.ask(),
             Ok(Event::Done) => break (MuxEnd::Done, false),
             Err(Elapsed) if waits.rests() => shared.mux.rest(),
-            Err(Elapsed) if session.is_announced() => session.leave(),
-            Err(Elapsed) if session.asked.is_some() => break (MuxEnd::Done, false),
+            Err(Elapsed) if session.is_announced() => session.leave(LeavingStep::Unconfirmed),
+            Err(Elapsed) if session.has_asked() => break (MuxEnd::Done, false),
             // A request may be on its way.
             Err(Elapsed) if session.is_idle() => session.announce_leaving(),
             Err(Elapsed) => break (MuxEnd::Broken(Kind::TimedOut), false),
@@ -156,26 +155,36 @@ enum Event {
 struct Session<'a> {
     shared: &'a Rc<Shared>,
     guard: &'a SessionGuard,
-    /// When the client was told that this connection ends, if it was.
-    left: Option<Instant>,
-    /// Whether it has answered the ping that came with that.
-    answers: bool,
-    /// When it was asked whether it has read everything, after all that there was to say.
-    asked: Option<Instant>,
+    leaving: LeavingStep,
+}
+
+/// How far we have come with ending a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LeavingStep {
+    /// It serves.
+    Not,
+    /// The client was told, and sent a ping, at this time.
+    Announced(Instant),
+    /// It has answered that, and what it opens now is ignored.
+    Confirmed,
+    /// It has not, but what it opens now is ignored.
+    Unconfirmed,
+    /// After all that there was to say, it was asked at this time whether it has read everything.
+    Asked(Instant),
 }
 
 impl<'a> Session<'a> {
     fn new(shared: &'a Rc<Shared>, guard: &'a SessionGuard) -> Self {
-        Self { shared, guard, left: None, answers: false, asked: None }
+        Self { shared, guard, leaving: LeavingStep::Not }
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Event> {
-        if self.left.is_none() && self.guard.phase() != DrainPhase::Serving {
+        if self.leaving == LeavingStep::Not && self.guard.phase() != DrainPhase::Serving {
             return Poll::Ready(Event::Leaves);
         }
         match self.shared.mux.poll(cx) {
             Poll::Ready(event) => Poll::Ready(Event::Mux(event)),
-            Poll::Pending if self.asked.is_none() && self.is_done() => Poll::Ready(Event::Done),
+            Poll::Pending if !self.has_asked() && self.is_done() => Poll::Ready(Event::Done),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -196,24 +205,38 @@ impl<'a> Session<'a> {
 
     /// The first of two steps (RFC 9113 §6.8): requests that are on their way are still taken.
     fn announce_leaving(&mut self) {
-        self.left = Some(Instant::now());
+        self.leaving = LeavingStep::Announced(Instant::now());
         self.shared.mux.act(|connection| connection.announce_leaving(LEAVING));
     }
 
     /// Whether that has been done, and the second has not.
     fn is_announced(&self) -> bool {
-        self.left.is_some() && !self.shared.mux.connection().has_left()
+        matches!(self.leaving, LeavingStep::Announced(_))
     }
 
     /// All has been said and written. Once this is answered, the connection can be closed without a wait: a
     /// reset could not destroy anything that the client has not read.
     fn ask(&mut self) {
-        self.asked = Some(Instant::now());
+        self.leaving = LeavingStep::Asked(Instant::now());
         self.shared.mux.act(|connection| connection.ping_peer(LAST));
     }
 
+    /// Whether that has been done.
+    fn has_asked(&self) -> bool {
+        matches!(self.leaving, LeavingStep::Asked(_))
+    }
+
+    /// When a ping was sent whose answer is awaited.
+    fn pinged(&self) -> Option<Instant> {
+        match self.leaving {
+            LeavingStep::Announced(at) | LeavingStep::Asked(at) => Some(at),
+            LeavingStep::Not | LeavingStep::Confirmed | LeavingStep::Unconfirmed => None,
+        }
+    }
+
     /// The second step: the client has read of the first, or has had the time to.
-    fn leave(&self) {
+    fn leave(&mut self, leaving: LeavingStep) {
+        self.leaving = leaving;
         self.shared.mux.act(Connection::leave);
     }
 }
@@ -263,8 +286,7 @@ impl Waits {
                 .map(|since| since + timeouts.keepalive),
             idle.filter(|_| !self.has_rested).map(|since| since + REST),
             (!is_written).then(|| mux.written.last() + timeouts.idle),
-            session.left.filter(|_| !connection.has_left()).map(|left| left + IDLE_GRACE),
-            session.asked.map(|asked| asked + IDLE_GRACE),
+            session.pinged().map(|at| at + IDLE_GRACE),
         ];
         let first = ends.into_iter().flatten().min();
         first.unwrap_or_else(|| Instant::now() + NO_DEADLINE)
