@@ -1,15 +1,17 @@
-// Node's http server as an origin: `node origin_node.mjs PORT FOLDER`.
+// Node's server as an origin: `node origin_node.mjs PORT FOLDER`, for HTTP/1.1; with `h2c` after that for HTTP/2 in
+// plain, and with `h2 CERT KEY` for HTTP/2 over TLS.
 
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import http2 from 'node:http2';
 
-const [port, folder] = process.argv.slice(2);
+const [port, folder, speaks, cert, key] = process.argv.slice(2);
 const read = (name) => readFileSync(`${folder}/${name}`);
 const files = { '/small': read('small'), '/large': read('large') };
 const piece = 10_000;
 
-const server = createServer(async (request, response) => {
+async function serve(request, response) {
   const pieces = await request.toArray().catch(() => null);
   if (!pieces) return; // the client has left
   const body = Buffer.concat(pieces);
@@ -34,7 +36,14 @@ const server = createServer(async (request, response) => {
   } else {
     response.writeHead(404).end('nothing here\n');
   }
-});
+}
+
+// In MB: with more than that to be sent on one connection, it refuses requests there. By default 10.
+const maxSessionMemory = 1000;
+const server = {
+  h2c: () => http2.createServer({ maxSessionMemory }, serve),
+  h2: () => http2.createSecureServer({ maxSessionMemory, cert: readFileSync(cert), key: readFileSync(key) }, serve),
+}[speaks]?.() ?? createServer(serve);
 
 // Upgrades to a protocol that echoes every byte.
 server.on('upgrade', (_request, socket, first) => {

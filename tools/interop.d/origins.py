@@ -19,6 +19,8 @@ class Origin:
     command: list
     can: set
     environment: dict = field(default_factory=dict)
+    scheme: str = "http"
+    lacks: set = field(default_factory=set)  # cases that are for all others
 
 
 def origins(work, folder, hyper_origin, ports):
@@ -129,3 +131,53 @@ def node(folder, port):
 def hyper(hyper_origin, folder, port):
     can = UPLOADS | {"request trailers", "answer trailers", "upgrade"}
     return Origin("hyper", port, [hyper_origin, str(port), str(folder)], can)
+
+
+# Those that speak HTTP/2: in plain, or over TLS with the certificate of `identity`.
+
+TRAILERS = {"request trailers", "answer trailers"}
+
+
+def http2_origins(work, folder, identity, go_origin, ports):
+    """All of them: Go's if it has been built."""
+    made = []
+    for shown in (None, identity):
+        made += [nginx_h2(work, folder, next(ports), next(ports), shown), node_h2(folder, next(ports), shown)]
+        made += [nghttpd(folder, next(ports), shown)]
+        made += [go_h2(go_origin, folder, next(ports), shown)] if go_origin else []
+    return made
+
+
+def scheme(identity):
+    return "h2" if identity else "h2c"
+
+
+def nginx_h2(work, folder, port, inner, identity):
+    """Its own requests to itself are HTTP/1.1, on another port."""
+    config = work / f"nginx.{scheme(identity)}.conf"
+    text = NGINX.format(work=work, folder=folder, port=port)
+    ssl = f"ssl_certificate {identity.cert}; ssl_certificate_key {identity.key};" if identity else ""
+    listen = f"listen 127.0.0.1:{port};"
+    text = text.replace(listen, f"listen 127.0.0.1:{port} {'ssl ' if identity else ''}http2; listen 127.0.0.1:{inner}; {ssl}")
+    config.write_text(text.replace(f"http://127.0.0.1:{port}/length", f"http://127.0.0.1:{inner}/length"))
+    command = ["nginx", "-e", f"{work}/nginx.error.log", "-c", str(config)]
+    # It sends no 100 over HTTP/2.
+    return Origin(f"nginx {scheme(identity)}", port, command, {"chunked upload"}, scheme=scheme(identity))
+
+
+def node_h2(folder, port, identity):
+    command = node(folder, port).command + [scheme(identity)] + ([identity.cert, identity.key] if identity else [])
+    return Origin(f"Node {scheme(identity)}", port, command, UPLOADS | TRAILERS, scheme=scheme(identity))
+
+
+def go_h2(go_origin, folder, port, identity):
+    command = [go_origin, str(port), str(folder)] + ([identity.cert, identity.key] if identity else [])
+    return Origin(f"Go {scheme(identity)}", port, command, UPLOADS | TRAILERS, scheme=scheme(identity))
+
+
+def nghttpd(folder, port, identity):
+    """It serves files only."""
+    command = ["nghttpd", "-a", "127.0.0.1", "-d", str(folder), str(port)]
+    command += [identity.key, identity.cert] if identity else ["--no-tls"]
+    lacks = {"POST", "POST nothing", "keep-alive", "chunked answer", "at once"}
+    return Origin(f"nghttpd {scheme(identity)}", port, command, set(), scheme=scheme(identity), lacks=lacks)
