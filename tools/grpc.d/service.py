@@ -52,7 +52,7 @@ def digest(messages):
     """Of messages and their borders."""
     sum_ = hashlib.sha256()
     for each in messages:
-        sum_.update(len(each).to_bytes(4))
+        sum_.update(len(each).to_bytes(4, "big"))
         sum_.update(each)
     return sum_.digest()
 
