@@ -73,9 +73,9 @@ def statuses(peer):
             trailers = [["x-secret-bin", SECRET.hex()], ["x-secret-bin", b"again".hex()], ["x-word", b"plain".hex()]]
             rpc = peer.tell(messages=messages, status=code.value[0], details=details, trailers=trailers)
             expect(rpc, code, details, messages)
-            after = [(name, value) for name, value in rpc.trailing_metadata() if name.startswith("x-")]
-            wanted = [("x-secret-bin", SECRET), ("x-secret-bin", b"again"), ("x-word", "plain")]
-            equal(after, wanted, f"trailers of {code}")
+            after = [value for name, value in rpc.trailing_metadata() if name == "x-secret-bin"]
+            equal(after, [SECRET, b"again"], f"trailers of {code}")
+            equal(dict(rpc.trailing_metadata())["x-word"], "plain", f"trailers of {code}")
 
 
 def unknown_method(peer):
@@ -105,7 +105,7 @@ def large_head(peer):
 def client_deadline(peer):
     """Before an answer, and amid one: the server is told."""
     for messages in (0, 2):
-        expect(peer.tell(timeout=0.3, wait=LIMIT, messages=messages), StatusCode.DEADLINE_EXCEEDED, None, messages)
+        expect(peer.tell(timeout=1, wait=LIMIT, messages=messages), StatusCode.DEADLINE_EXCEEDED, None, messages)
         equal(peer.is_cancelled(), True, "cancelled")
 
 

@@ -18,13 +18,15 @@ PATIENCE = 30  # s
 class Server:
     """A gRPC server that can be killed and started again."""
 
-    def __init__(self, folder, name, port, identity=None):
+    def __init__(self, folder, name, port, identity=None, program=None):
+        """Over TLS with an identity; another program than server.py, if one is given."""
         self.name, self.port, self.kills, self.restarts = name, port, [], 0
         self.is_leaving = False
         self.address = f"127.0.0.1:{port}"
         self.endpoint = f"{'h2' if identity else 'h2c'}://{self.address}"
         self.records = folder / f"{name}.records"
-        self.words = [sys.executable, "-B", str(HERE / "server.py"), name, str(port), str(self.records)]
+        program = program or [sys.executable, "-B", str(HERE / "server.py"), name]
+        self.words = [*program, str(port), str(self.records)]
         self.words += [identity.cert, identity.key] if identity else []
         self.start()
 
@@ -56,9 +58,13 @@ class Server:
     def recorded(self):
         """What has become of each call that has reached it: words in their order."""
         found = defaultdict(list)
+        if not self.records.exists():
+            return found
         for line in self.records.read_text().splitlines():
             what, call = line.split()
-            found[int(call)].append(what)
+            # Evener gives a number of its own to calls without one.
+            if call.isdecimal():
+                found[int(call)].append(what)
         return found
 
 

@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cases
+import pairs
 import service
 from balancer import Balancer
 from harness import catch_signals, free_ports, table
@@ -111,43 +111,6 @@ def disturb(balancer, servers, clients, total):
     print()
 
 
-def impatient(endpoints, ports, authority, closed):
-    """Another Evener, for the cases: with routes whose timeouts are short, and some to nowhere."""
-    names = {"Refused": "off", "Down": "grpc"}
-    return [
-        f"listen: [127.0.0.1:{ports['plain']}]",
-        f"listen_tls: [127.0.0.1:{ports['tls']}]",
-        "certificates: [{cert: cert.pem, key: key.pem}]",
-        "trusted: [127.0.0.0/8]",
-        "access_log_format: json",
-        "upstreams:",
-        f"  - {{name: calls, endpoints: [{endpoints}], check: grpc, ca: {authority.cert}}}",
-        *(f"  - {{name: {name}, endpoints: ['h2c://127.0.0.1:{closed}'], check: {check}}}" for name, check in names.items()),
-        "routes:",
-        f"  - {{prefix: /{service.SERVICE}, upstream: calls}}",
-        f"  - {{prefix: /{service.IMPATIENT}, upstream: calls, response_timeout: 300ms, idle_timeout: 300ms}}",
-        *(f"  - {{prefix: /evener.{name}, upstream: {name}}}" for name in names),
-    ]
-
-
-def play(args, work, servers, shown, authority, free):
-    """Runs the cases; returns the number of those that failed."""
-    folder = work / "cases"
-    folder.mkdir()
-    ports = {name: next(free) for name in ("plain", "tls")}
-    endpoints = ", ".join(f"'{server.endpoint}'" for server in servers)
-    lines = impatient(endpoints, ports, authority, next(free))
-    balancer = Balancer(args.evener, folder, lambda _: lines, shown)
-    time.sleep(2)  # a check has failed by then
-    try:
-        targets = {"plain": f"127.0.0.1:{ports['plain']}", "TLS": f"localhost:{ports['tls']}"}
-        columns = cases.run(targets, servers, authority.cert)
-    finally:
-        balancer.end()
-    print(f"\n{table(columns)}\n")
-    return sum(row != "ok" for rows in columns.values() for row in rows.values())
-
-
 def read_log(balancer):
     """The lines of each call."""
     found = defaultdict(list)
@@ -210,6 +173,7 @@ def main():
     parser.add_argument("--evener", required=True)
     parser.add_argument("--calls", type=int, default=10_000)
     parser.add_argument("--cases", action="store_true")
+    parser.add_argument("--go", help="the binary of peer_go")
     args = parser.parse_args()
     catch_signals()
     work = Path(tempfile.mkdtemp(prefix="grpc."))
@@ -221,7 +185,7 @@ def main():
     try:
         for name, identity in (("a", None), ("b", None), ("c", shown[0])):
             servers.append(Server(work, name, next(free), identity))
-        failed = play(args, work, servers, shown, authority, free)
+        failed = pairs.play(args.evener, work, servers, (shown, authority), free, args.go)
         if args.cases:
             return bool(failed)
         ports = {name: next(free) for name in ("plain", "tls", "more")}
