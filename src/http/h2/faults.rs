@@ -13,10 +13,14 @@ mod tests {
     use crate::http::h2::section::SectionLimits;
     use crate::http::h2::stream::Abort;
 
-    fn server() -> (Connection, Buffer) {
+    fn connection(role: Role) -> Connection {
         let section = SectionLimits { bytes_max: 4096, fields_max: 20 };
         let limits = ConnectionLimits { streams_max: 10, window_bytes: WINDOW_BYTES, section };
-        let connection = Connection::new(Role::Server, limits, 0, Rc::default());
+        Connection::new(role, limits, 10, Rc::default())
+    }
+
+    fn server() -> (Connection, Buffer) {
+        let connection = connection(Role::Server);
         let mut input = Buffer::new();
         input.append(PREFACE);
         frame(&mut input, FrameKind::Settings, 0, 0, &[]);
@@ -101,5 +105,14 @@ mod tests {
         frame(&mut input, FrameKind::Headers, 0x4, 23, b"\x83");
         assert_eq!(events(&mut connection, &mut input), [Event::Nothing]);
         assert_eq!(connection.take_resets().ours, 1);
+    }
+
+    #[test]
+    fn a_connection_whose_numbers_are_used_up_opens_no_more_streams() {
+        let mut connection = connection(Role::Client);
+        connection.next_ours = (1 << 31) - 1;
+        let key = connection.open_stream(false, true, |_, _| {}).expect("the last one");
+        assert_eq!((connection.id(key), connection.is_usable()), ((1 << 31) - 1, false));
+        assert!(connection.open_stream(false, true, |_, _| {}).is_none());
     }
 }
