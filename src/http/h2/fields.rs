@@ -58,11 +58,10 @@ pub(super) fn is_field_value(value: &[u8]) -> bool {
 }
 
 fn refuse_connection_fields(fields: &Fields<'_, '_>) -> Result<(), Reject> {
-    const NEVER: [Name; 4] =
-        [Name::Connection, Name::HopByHop, Name::TransferEncoding, Name::Upgrade];
-    let takes_codings = || fields.values(Name::Te).any(|te| !te.eq_ignore_ascii_case(b"trailers"));
-    if NEVER.iter().any(|name| fields.has(*name)) || takes_codings() {
-        return Err(Reject::ConnectionField);
-    }
-    Ok(())
+    let is_refused = fields.iter().any(|(known, _, value)| match known {
+        Name::Connection | Name::HopByHop | Name::TransferEncoding | Name::Upgrade => true,
+        Name::Te => !value.eq_ignore_ascii_case(b"trailers"),
+        _ => false,
+    });
+    if is_refused { Err(Reject::ConnectionField) } else { Ok(()) }
 }

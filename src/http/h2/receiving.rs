@@ -153,7 +153,7 @@ impl Connection {
         let mut stream = Stream::new(id, self.limits.window_bytes, self.peer.initial_window);
         stream.expected = declared_length(&arrived.section);
         stream.receiving = if arrived.ends { Receiving::Ended } else { Receiving::Body };
-        stream.heads.push_back(arrived);
+        stream.push_head(arrived);
         let key = StreamKey(self.streams.insert(stream));
         self.ids.push((id, key));
         Ok(Event::Opened(key))
@@ -427,7 +427,7 @@ fn answer(stream: &mut Stream, arrived: Arrived) -> Result<(), Abort> {
             stream.count(0, true)?;
         }
     }
-    stream.heads.push_back(arrived);
+    stream.push_head(arrived);
     Ok(())
 }
 

@@ -88,6 +88,14 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    /// A head has come. Mostly it is the only one.
+    pub(super) fn push_head(&mut self, arrived: Arrived) {
+        if self.heads.capacity() == 0 {
+            self.heads.reserve_exact(1);
+        }
+        self.heads.push_back(arrived);
+    }
+
     pub(super) fn new(id: u32, credit: u32, window: u32) -> Self {
         Self {
             id,

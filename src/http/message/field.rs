@@ -150,7 +150,10 @@ pub fn is_token(bytes: &[u8]) -> bool {
 
 /// What a field value may hold (RFC 9110 §5.5): visible characters, obs-text, SP and HTAB.
 pub fn is_value(bytes: &[u8]) -> bool {
-    bytes.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
+    // Not ended early: so it looks at many bytes at a time.
+    let is_control = |byte: u8| u8::from(byte < b' ') & u8::from(byte != b'\t');
+    let odd = |odd, &byte: &u8| odd | is_control(byte) | u8::from(byte == 0x7f);
+    bytes.iter().fold(0, odd) == 0
 }
 
 /// Counts what is looked at again and again: steps that are taken for each field, each member of a

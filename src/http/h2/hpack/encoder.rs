@@ -32,6 +32,10 @@ const SET_COOKIE: usize = 55;
 /// Cookies shorter than that may be guessed from how well they compress. nghttp2 draws the line there too.
 const GUESSABLE_BYTES_MAX: usize = 19;
 
+/// Shorter strings, in bytes, are not put in the Huffman code: for the answers of a file server that would
+/// save 25 bytes and take half of the time that encoding does.
+const CODED_BYTES_MIN: usize = 32;
+
 /// Encodes the header blocks of one connection.
 #[derive(Debug, Default)]
 pub struct Encoder {
@@ -106,8 +110,11 @@ fn literal(flags: u8, known: Option<usize>, name: &[u8], value: &[u8], out: &mut
     string(value, out);
 }
 
-/// A string, in the Huffman code if that is shorter (RFC 7541 §5.2).
+/// A string, in the Huffman code if it is long and that is shorter (RFC 7541 §5.2).
 fn string(bytes: &[u8], out: &mut Vec<u8>) {
+    if bytes.len() < CODED_BYTES_MIN {
+        return plain_string(bytes, out);
+    }
     let start = out.len();
     // Its length is not known yet, but in most cases takes one byte.
     out.push(HUFFMAN | LENGTH_PREFIX_MAX);
