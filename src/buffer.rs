@@ -194,6 +194,9 @@ impl Buffer {
     /// Moves the waiting bytes into memory of exactly their size and returns the block: for bytes
     /// that will wait long, with nothing added.
     pub fn settle(&mut self) {
+        if self.len() == self.bytes.len() {
+            return;
+        }
         let kept = self.filled().into();
         self.end -= self.start;
         self.start = 0;

@@ -1,15 +1,19 @@
 //! The memory cost of connections.
 
+use std::collections::BTreeSet;
 use std::fs::read_to_string;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use evener::buffer::Buffer;
 use evener::session::client_info::ClientInfo;
 use evener::session::h1;
+use socket2::{Domain, Socket, Type};
 use tokio::net::UnixStream;
+use tokio::time::sleep;
 
 use crate::support::origin::ok_head;
-use crate::support::paused::{accepted, context, run};
+use crate::support::paused::{accepted, connect, context, run, send};
 use crate::support::{Client, Origin, Process, eventually};
 
 /// The state of a session between two requests: 216 bytes when measured, and a little above. With its
@@ -104,6 +108,34 @@ fn a_client_that_does_not_finish_its_hello_costs_little() {
     let (after, _more) = unfinished(200);
     let each = after.saturating_sub(before) / 200;
     assert!(each <= UNFINISHED_KIB_MAX, "{each} KiB each");
+}
+
+#[test]
+fn a_request_that_waits_for_a_connection_holds_no_block() {
+    let endpoint = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    endpoint.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    // The kernel accepts one connection, and none after it.
+    endpoint.listen(0).unwrap();
+    let address = endpoint.local_addr().unwrap().as_socket().unwrap();
+    let _accepted = Client::connect(address);
+    let route = format!("--route=/={address}");
+    run(Duration::from_millis(1), async {
+        let context = context(&[&route, "--connect-timeout=1h"]);
+        let mut client = connect(&context);
+        let before = spare_blocks();
+        send(&mut client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        while context.metrics.requests.get() == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(spare_blocks(), before);
+    });
+}
+
+/// Where the blocks are that this thread would fill next: two, as many as a request has at a time until it is
+/// on its way.
+fn spare_blocks() -> BTreeSet<usize> {
+    let mut blocks = [Buffer::new(), Buffer::new()];
+    blocks.each_mut().map(|block| block.spare_mut().as_ptr().addr()).into()
 }
 
 /// The memory of a process once it stops growing, in KiB, without the pages of its binary.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::deadline::Activity;
 use super::freed::Freed;
 use super::stream::{ReadHalf, Stream, WriteHalf, kind_of};
-use crate::buffer::Buffer;
+use crate::buffer::{BUFFER_BYTES, Buffer};
 use crate::fault::Kind;
 use crate::http::h2::connection::{Connection, ConnectionError, Event, StreamKey};
 use crate::http::h2::error_code::ErrorCode;
@@ -25,6 +25,10 @@ use crate::http::h2::sending::TURN_BYTES;
 /// From how many bytes on that wait to be written nothing more is read: what is read may have to be
 /// answered.
 const UNWRITTEN_BYTES_MAX: usize = 2 * OUTPUT_BYTES_MAX;
+
+/// What is read of a connection, in bytes, before it is the turn of others. A read that fills less is followed by
+/// a wait anyway.
+const READ_TURN_BYTES: usize = BUFFER_BYTES / 2;
 
 /// The beginning of a frame that is kept in memory of its own while the rest of it is waited for, in bytes.
 const SETTLED_BYTES_MAX: usize = 4096;
@@ -55,6 +59,8 @@ pub(super) struct State {
     pub(super) freed: Option<Rc<Freed>>,
     /// How many frames have come.
     frames: u64,
+    /// What has been read in this turn, in bytes.
+    turn_bytes: usize,
     budgets_counted: Instant,
 }
 
@@ -103,6 +109,7 @@ impl Mux {
             end: None,
             freed: None,
             frames: 0,
+            turn_bytes: 0,
             budgets_counted: Instant::now(),
         };
         Rc::new(Self { stream, state: RefCell::new(state), written: Activity::new() })
@@ -290,11 +297,22 @@ impl State {
     }
 
     fn fill(&mut self, stream: &Stream, cx: &mut Context<'_>) -> Poll<Option<MuxEvent>> {
+        if self.turn_bytes >= READ_TURN_BYTES {
+            self.turn_bytes = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let (read, _) = stream.halves();
         self.input.unsettle();
         let kind = match read.poll_read(cx, &mut self.input) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Ok(1..)) => return Poll::Ready(None),
+            Poll::Pending => {
+                self.turn_bytes = 0;
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(count @ 1..)) => {
+                self.turn_bytes += count;
+                return Poll::Ready(None);
+            }
             Poll::Ready(Ok(0)) => Kind::Closed,
             Poll::Ready(Err(error)) => kind_of(&error),
         };
@@ -386,6 +404,69 @@ impl State {
         let Some(task) = self.tasks.get_mut(key.index()) else { return };
         if std::mem::take(task).is_queued {
             self.waiting.retain(|waiting| *waiting != key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+    use crate::http::h2::connection::Role;
+    use crate::http::h2::flow::WINDOW_BYTES;
+    use crate::http::h2::frame::{Flags, FrameHead, FrameKind, PREFACE};
+    use crate::http::h2::limits::ConnectionLimits;
+    use crate::http::h2::section::SectionLimits;
+    use crate::net::memory::Memory;
+    use crate::net::socket::Socket;
+
+    #[derive(Default)]
+    struct Woken(AtomicU32);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The frames of a client that uploads a byte in each, behind a padding of 255.
+    fn upload(frames: u32) -> Vec<u8> {
+        let frame = |kind, flags, stream, payload: &[u8]| {
+            let head = FrameHead { length: payload.len(), kind, flags: Flags(flags), stream };
+            [&head.bytes(), payload].concat()
+        };
+        let padded = [&[255, b'x'][..], &[0; 255]].concat();
+        let mut bytes = PREFACE.to_vec();
+        bytes.extend(frame(FrameKind::Settings, 0, 0, &[]));
+        bytes.extend(frame(FrameKind::Headers, 0x4, 1, b"\x83"));
+        (0..frames).for_each(|_| bytes.extend(frame(FrameKind::Data, 0x8, 1, &padded)));
+        bytes
+    }
+
+    #[test]
+    fn a_peer_that_never_stops_sending_lets_others_have_their_turn() {
+        let section = SectionLimits { bytes_max: 4096, fields_max: 20 };
+        let limits = ConnectionLimits { streams_max: 1, window_bytes: WINDOW_BYTES, section };
+        let connection = Connection::new(Role::Server, limits, 0, Rc::default());
+        let (ours, theirs) = Memory::pair(1 << 20);
+        let mux = Mux::new(Stream::Plain(Socket::Memory(ours)), connection, Buffer::new());
+        let woken = Arc::new(Woken::default());
+        let task = Waker::from(Arc::clone(&woken));
+        let cx = &mut Context::from_waker(&task);
+        assert!(theirs.poll_write(cx, &upload(1000)).is_ready());
+        assert!(matches!(mux.poll(cx), Poll::Ready(MuxEvent::Opened(_))));
+        let mut seen = 0;
+        while seen < 1002 {
+            woken.0.store(0, Ordering::Relaxed);
+            assert!(mux.poll(cx).is_pending());
+            let frames = mux.frames() - seen;
+            assert!((1..300).contains(&frames), "{frames} frames at once");
+            seen += frames;
+            let is_polled_again = woken.0.load(Ordering::Relaxed) > 0;
+            assert!(is_polled_again || seen == 1002, "nobody polls it again");
         }
     }
 }

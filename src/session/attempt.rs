@@ -40,24 +40,31 @@ pub enum Freshness {
     Trial,
 }
 
-/// Leases an idle connection or opens one for requests. One that begins with `header` speaks
-/// for one client only, and so is never shared.
-pub async fn lease(
+/// Leases an idle connection, if there is one that may serve. One that begins with `header` speaks for one
+/// client only, and so is never shared.
+pub fn idle(
     context: &WorkerContext,
     target: AttemptTarget,
     freshness: Freshness,
     header: Option<Header>,
+) -> Option<Lease> {
+    if header.is_some() || freshness != Freshness::Any {
+        return None;
+    }
+    let lease =
+        context.pool(target.upstream, target.endpoint).borrow_mut().lease(target.started)?;
+    context.metrics.reuses.add(1);
+    context.counts(target.upstream, target.endpoint).reuses.add(1);
+    Some(lease)
+}
+
+/// Opens a connection for requests.
+pub async fn fresh(
+    context: &WorkerContext,
+    target: AttemptTarget,
+    header: Option<Header>,
     client: &mut WaitingClient<'_>,
 ) -> Result<Lease, Fault> {
-    if header.is_none() && freshness == Freshness::Any {
-        let pool = context.pool(target.upstream, target.endpoint);
-        let idle = pool.borrow_mut().lease(target.started);
-        if let Some(lease) = idle {
-            context.metrics.reuses.add(1);
-            context.counts(target.upstream, target.endpoint).reuses.add(1);
-            return Ok(lease);
-        }
-    }
     let lease = open(context, target, header, client).await?;
     let fault = |kind| Err(Fault::upstream(Stage::ResponseHead, kind));
     match lease.stream.unasked() {

@@ -296,8 +296,14 @@ async fn approach(
         AppProtocol::Http1 => {
             let announces = upstream.announces.is_some();
             let header = announces.then(|| client.client_info.header(client.side.connection()));
-            let waiting = &mut client.waiting();
-            let leased = attempt::lease(context, target, freshness, header, waiting).await;
+            let idle = attempt::idle(context, target, freshness, header);
+            let leased = if let Some(lease) = idle {
+                Ok(lease)
+            } else {
+                // Connections take their time, and many may be opened at once.
+                request.outgoing.settle();
+                attempt::fresh(context, target, header, &mut client.waiting()).await
+            };
             UpstreamSide::H1(leased.map_err(failed)?)
         }
         AppProtocol::Http2 => {

@@ -24,6 +24,10 @@ const CONTROLS_PER_SECOND: u32 = 500;
 /// and connection for each, and may ping.
 const CONTROLS_PER_MESSAGE_FRAME: u32 = 4;
 
+/// DATA of which many frames mean that somebody wants us to work for nothing, if they are late or their sender
+/// has more to send: less than so many bytes.
+pub(super) const SMALL_DATA_BYTES: usize = 64;
+
 /// A budget is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exhausted;

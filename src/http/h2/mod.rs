@@ -11,6 +11,7 @@ pub mod error_code;
 #[cfg(test)]
 mod faults;
 mod fields;
+mod floods;
 pub mod flow;
 pub mod frame;
 #[cfg(any(test, fuzzing))]

@@ -1,5 +1,6 @@
 //! What each frame means for a connection and its streams (RFC 9113 §6).
 
+use super::budget::SMALL_DATA_BYTES;
 use super::closed::Closed;
 use super::connection::{Connection, ConnectionError, Event, PartialBlock, Role, StreamKey};
 use super::connection::{protocol, size};
@@ -31,12 +32,12 @@ impl Connection {
         self.return_connection_credit();
         let bytes = unpadded(payload, head.flags).ok_or(protocol("more padding than DATA"))?;
         let ends = head.flags.has(Flags::END_STREAM);
-        if bytes.is_empty() && !ends {
+        let is_empty = bytes.is_empty() && !ends;
+        if is_empty {
             self.budgets.spend_control()?;
-        } else {
-            self.budgets.earn_frame();
         }
         let Some(key) = self.key(head.stream) else {
+            self.earn_late(bytes);
             return self.on_closed(head.stream, "DATA on a stream that has ended");
         };
         let stream = &mut self.streams[key.0];
@@ -47,10 +48,16 @@ impl Connection {
             Receiving::Body => stream.count(bytes.len(), ends).err(),
             Receiving::Head => Some(Abort::Broke(ErrorCode::ProtocolError)),
             Receiving::Ended => Some(Abort::Broke(ErrorCode::StreamClosed)),
-            Receiving::Reset => return self.after_reset(key),
+            Receiving::Reset => {
+                self.earn_late(bytes);
+                return self.after_reset(key);
+            }
         };
         if let Some(abort) = refused {
             return self.abort_stream(key, abort);
+        }
+        if !is_empty {
+            self.budgets.earn_frame();
         }
         stream.queue.push(bytes);
         if ends {
@@ -125,7 +132,6 @@ impl Connection {
             let reason = "a header block cannot be decompressed";
             ConnectionError::new(ErrorCode::CompressionError, reason)
         })?;
-        self.budgets.earn_frame();
         let arrived = Arrived { section, is_whole: fit == Fit::Whole, ends };
         match self.key(id) {
             Some(key) => self.section(key, arrived),
@@ -156,6 +162,7 @@ impl Connection {
         stream.push_head(arrived);
         let key = StreamKey(self.streams.insert(stream));
         self.ids.push((id, key));
+        self.budgets.earn_frame();
         Ok(Event::Opened(key))
     }
 
@@ -178,7 +185,10 @@ impl Connection {
             Receiving::Reset => return self.after_reset(key),
         };
         match refused {
-            Ok(()) => Ok(Event::Changed(key)),
+            Ok(()) => {
+                self.budgets.earn_frame();
+                Ok(Event::Changed(key))
+            }
             Err(abort) => self.abort_stream(key, abort),
         }
     }
@@ -379,6 +389,14 @@ impl Connection {
         self.budgets.spend_reset()?;
         self.reset_frame(id, ErrorCode::StreamClosed);
         Ok(Event::Nothing)
+    }
+
+    /// DATA has come for a stream that was reset. What crosses a reset may be much, in many frames: only small
+    /// ones cost more than they bring.
+    fn earn_late(&mut self, bytes: &[u8]) {
+        if bytes.len() >= SMALL_DATA_BYTES {
+            self.budgets.earn_frame();
+        }
     }
 
     /// A frame that was sent before the peer knew that we had reset the stream.

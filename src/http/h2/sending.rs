@@ -1,10 +1,11 @@
 //! What we send on a connection: frames of streams, credit, and the end.
 
+use super::budget::SMALL_DATA_BYTES;
 use super::closed::Closed;
 use super::connection::{Connection, ConnectionError, Role, StreamKey};
 use super::error_code::ErrorCode;
 use super::flow::GROWN_WINDOW_BYTES;
-use super::frame::{Flags, FrameHead, FrameKind};
+use super::frame::{Flags, FrameHead, FrameKind, PAYLOAD_BYTES_MAX};
 use super::hpack::Encoder;
 use super::output::{PIECES_BYTES_MAX, Payloads};
 use super::section::{FieldSection, NeverIndexed};
@@ -122,7 +123,6 @@ impl Connection {
             let (piece, after) = rest.split_at(rest.len().min(self.peer.payload_bytes_max));
             let flags = Flags::NONE.with(Flags::END_STREAM, is_last && after.is_empty());
             self.control(FrameKind::Data, flags, id, piece);
-            self.budgets.earn_frame();
             rest = after;
             if rest.is_empty() {
                 return count;
@@ -149,7 +149,6 @@ impl Connection {
             let flags = Flags::NONE.with(Flags::END_STREAM, ends && left == 0);
             FrameHead { length, kind: FrameKind::Data, flags, stream }
         });
-        self.budgets.earn_frame();
     }
 
     /// DATA is being sent on a stream, the last if `ends`. Returns its identifier.
@@ -162,7 +161,14 @@ impl Connection {
         if ends {
             stream.sending = Sending::Ended;
         }
-        stream.id
+        let id = stream.id;
+        // Who gives credit by the byte has it from the budget.
+        let is_dribbled = !ends && stream.window.room().min(self.window.room()) == 0;
+        if count >= SMALL_DATA_BYTES || !is_dribbled {
+            let frames = count.div_ceil(PAYLOAD_BYTES_MAX).max(1);
+            (0..frames).for_each(|_| self.budgets.earn_frame());
+        }
+        id
     }
 
     /// Why a stream can send no more, if it was cut.

@@ -1,0 +1,126 @@
+//! What floods of frames do to a connection that none of them may keep up for ever.
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use crate::buffer::Buffer;
+    use crate::http::h2::connection::{Connection, ConnectionError, Event, Role, StreamKey};
+    use crate::http::h2::error_code::ErrorCode;
+    use crate::http::h2::flow::WINDOW_BYTES;
+    use crate::http::h2::frame::{Flags, FrameHead, FrameKind, PREFACE};
+    use crate::http::h2::limits::ConnectionLimits;
+    use crate::http::h2::section::SectionLimits;
+    use crate::http::h2::stream::Abort;
+
+    /// More frames than any budget.
+    const MANY: u32 = 10_000;
+
+    /// A server and the stream that its client has opened, after SETTINGS that say `window`.
+    fn server(streams_max: u32, window: u32) -> (Connection, StreamKey) {
+        let section = SectionLimits { bytes_max: 4096, fields_max: 20 };
+        let limits = ConnectionLimits { streams_max, window_bytes: WINDOW_BYTES, section };
+        let mut connection = Connection::new(Role::Server, limits, 0, Rc::default());
+        let mut input = Buffer::new();
+        input.append(PREFACE);
+        let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
+        input.append(&frame(FrameKind::Settings, 0, 0, &settings));
+        input.append(&frame(FrameKind::Headers, 0x4, 1, b"\x83"));
+        assert_eq!(connection.receive(&mut input), Ok(Some(Event::Credited)));
+        let Ok(Some(Event::Opened(key))) = connection.receive(&mut input) else { panic!() };
+        (connection, key)
+    }
+
+    fn frame(kind: FrameKind, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let head = FrameHead { length: payload.len(), kind, flags: Flags(flags), stream };
+        [&head.bytes(), payload].concat()
+    }
+
+    fn receive(connection: &mut Connection, frame: &[u8]) -> Result<(), ConnectionError> {
+        let mut input = Buffer::new();
+        input.append(frame);
+        connection.receive(&mut input)?.expect("a frame");
+        connection.output().clear();
+        Ok(())
+    }
+
+    /// What comes of frame after frame.
+    fn flood(
+        connection: &mut Connection,
+        mut frame: impl FnMut(u32) -> Vec<u8>,
+    ) -> Result<(), ErrorCode> {
+        (0..MANY)
+            .try_for_each(|number| receive(connection, &frame(number)))
+            .map_err(|error| error.code)
+    }
+
+    #[test]
+    fn streams_that_are_refused_pay_for_nothing() {
+        let (mut connection, _) = server(1, WINDOW_BYTES);
+        let ended =
+            flood(&mut connection, |number| frame(FrameKind::Headers, 5, 3 + 2 * number, b"\x82"));
+        assert_eq!(ended, Err(ErrorCode::EnhanceYourCalm));
+    }
+
+    #[test]
+    fn heads_for_streams_that_were_reset_pay_for_nothing() {
+        let (mut connection, key) = server(1, WINDOW_BYTES);
+        connection.reset(key, ErrorCode::Cancel, Abort::Dropped);
+        let ended = flood(&mut connection, |_| frame(FrameKind::Headers, 5, 1, b"\x82"));
+        assert_eq!(ended, Err(ErrorCode::EnhanceYourCalm));
+    }
+
+    #[test]
+    fn late_data_pays_for_itself_unless_it_comes_by_the_byte() {
+        for (bytes, expected) in [(64, Ok(())), (1, Err(ErrorCode::EnhanceYourCalm))] {
+            let (mut connection, key) = server(1, WINDOW_BYTES);
+            connection.reset(key, ErrorCode::Cancel, Abort::Dropped);
+            let ended = flood(&mut connection, |_| frame(FrameKind::Data, 0, 1, &vec![0; bytes]));
+            assert_eq!(ended, expected, "{bytes}");
+            connection.release(key, ErrorCode::Cancel);
+            let ended = flood(&mut connection, |_| frame(FrameKind::Data, 0, 1, &vec![0; bytes]));
+            assert_eq!(ended, expected, "{bytes}, after it is gone");
+        }
+    }
+
+    #[test]
+    fn data_that_is_taken_pays_for_itself_even_by_the_byte() {
+        let (mut connection, key) = server(1, WINDOW_BYTES);
+        let ended = flood(&mut connection, |_| frame(FrameKind::Data, 0, 1, b"x"));
+        assert_eq!((ended, connection.body(key).len()), (Ok(()), MANY as usize));
+    }
+
+    #[test]
+    fn each_frame_that_is_sent_pays_for_its_credit() {
+        let (mut connection, key) = server(1, WINDOW_BYTES);
+        for _ in 0..MANY {
+            let room = connection.payloads_mut(key, 32 * 1024).map(|room| room.len());
+            connection.send_payloads(key, room.iter().sum(), false);
+            connection.begin_turn();
+            for bytes in room.into_iter().filter(|bytes| *bytes > 0) {
+                let bytes = u32::try_from(bytes).expect("a frame").to_be_bytes();
+                for stream in [0, 1] {
+                    let credit = frame(FrameKind::WindowUpdate, 0, stream, &bytes);
+                    receive(&mut connection, &credit).expect("a budget for it");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn credit_by_the_byte_is_not_paid_for_by_what_it_lets_pass() {
+        for (more, expected) in [(64_u32, Ok(())), (1, Err(ErrorCode::EnhanceYourCalm))] {
+            let (mut connection, key) = server(1, 0);
+            connection.window.add(i64::from(MANY) * 64).expect("a window");
+            let update = frame(FrameKind::WindowUpdate, 0, 1, &more.to_be_bytes());
+            let ended = (0..MANY).try_for_each(|_| {
+                receive(&mut connection, &update)?;
+                connection.begin_turn();
+                assert_eq!(connection.send_data(key, &[0; 4096], false), more as usize);
+                Ok(())
+            });
+            let ended = ended.map_err(|error: ConnectionError| error.code);
+            assert_eq!(ended, expected, "{more}");
+        }
+    }
+}
