@@ -58,7 +58,15 @@ class Talker:
 
     def end(self):
         self.process.terminate()
-        return json.loads(self.process.communicate(timeout=60)[0])
+        return self.wait()
+
+    def wait(self):
+        """Until it has done what it had to do."""
+        said = self.process.stdout.read()
+        self.process.wait(60)
+        if not said:
+            raise Failed(f"{self.process.args[1]} has failed")
+        return json.loads(said)
 
 
 class Watch:
