@@ -1,8 +1,8 @@
 //! Endpoints that reset streams: what their clients get of the answer, and what they are told.
 
 use crate::support::grpc::{call, refusal};
-use crate::support::h2::{Frame, RawClient, RawOrigin, error, flag, kind, post};
-use crate::support::{Client, Proxy};
+use crate::support::h2::{Frame, RawClient, RawOrigin, error, flag, kind, post, value_of};
+use crate::support::{Client, Proxy, eventually};
 
 /// An endpoint that sends a head and these frames in one write as soon as it has read the head of a request.
 fn answering(frames: impl Fn(u32) -> Vec<Frame> + Send + Sync + 'static) -> RawOrigin {
@@ -114,4 +114,25 @@ fn a_call_that_is_reset_before_it_is_answered_is_told_what_the_code_means() {
         client.send_fields(1, &call(&[]), true);
         assert_eq!(refusal(&mut client, 1).0, status, "{code}");
     }
+}
+
+#[test]
+fn a_stream_that_is_refused_beside_others_is_sent_on_another_connection() {
+    let origin = RawOrigin::start(|mut peer| {
+        while let Some((stream, fields)) = peer.request() {
+            if value_of(&fields, ":path") == Some("/held") {
+                while let Some((second, _)) = peer.request() {
+                    peer.send(Frame::reset(second, error::REFUSED_STREAM));
+                }
+            } else {
+                peer.answer(stream, "200", b"hello");
+            }
+        }
+    });
+    let proxy = before(&origin);
+    let mut client = RawClient::connect(proxy.address);
+    client.get(1, "/held");
+    eventually("it is under way", || origin.connections() == 1);
+    client.get(3, "/");
+    assert_eq!(client.expect_answer(3, 200).text(), "hello");
 }

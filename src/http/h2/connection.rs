@@ -160,6 +160,8 @@ pub struct Connection {
     opening: Opening,
     /// The next frame waits until a stream is released.
     is_held_back: bool,
+    /// The peer has refused a stream beside others: it takes no more before one of them has ended.
+    pub(super) is_full: bool,
     pub(super) block: Option<Box<PartialBlock>>,
     /// Our SETTINGS that the peer has not acknowledged.
     pub(super) unacknowledged: u32,
@@ -194,6 +196,7 @@ impl Connection {
             decoder: Decoder::new(TABLE_BYTES),
             opening: if role == Role::Server { Opening::Preface } else { Opening::Settings },
             is_held_back: false,
+            is_full: false,
             block: None,
             unacknowledged: 1,
         };

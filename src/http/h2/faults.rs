@@ -89,6 +89,24 @@ mod tests {
     }
 
     #[test]
+    fn after_a_refused_stream_no_more_are_opened_until_another_has_ended() {
+        let section = SectionLimits { bytes_max: 4096, fields_max: 20 };
+        let limits = ConnectionLimits { streams_max: 0, window_bytes: WINDOW_BYTES, section };
+        let mut connection = Connection::new(Role::Client, limits, 100, Rc::default());
+        let mut input = Buffer::new();
+        frame(&mut input, FrameKind::Settings, 0, 0, &[]);
+        events(&mut connection, &mut input);
+        let mut open = || connection.open_stream(false, true, |_, _| {}).expect("room");
+        let (first, second) = (open(), open());
+        frame(&mut input, FrameKind::RstStream, 0, 3, &[0, 0, 0, 7]);
+        events(&mut connection, &mut input);
+        connection.release(second, ErrorCode::Cancel);
+        assert!(!connection.can_open());
+        connection.release(first, ErrorCode::Cancel);
+        assert!(connection.can_open());
+    }
+
+    #[test]
     fn a_stream_waits_for_the_place_of_one_that_was_reset() {
         let (mut connection, mut input) = server();
         for id in (3..20).step_by(2) {

@@ -234,7 +234,10 @@ impl Connection {
         };
         self.budgets.spend_reset()?;
         self.resets.theirs += 1;
-        self.role.end(&mut self.streams[key.0], Abort::Reset(ErrorCode::of(code)));
+        let code = ErrorCode::of(code);
+        self.role.end(&mut self.streams[key.0], Abort::Reset(code));
+        // Whatever its settings say: some servers count streams that were reset until they have cleaned up.
+        self.is_full |= code == ErrorCode::RefusedStream && self.streams.len() > 1;
         Ok(Event::Changed(key))
     }
 

@@ -53,7 +53,8 @@ impl Connection {
 
     /// Whether the peer takes one more stream now.
     pub fn can_open(&self) -> bool {
-        self.is_usable() && self.streams.len() < self.peer.streams_max as usize
+        let has_room = self.streams.len() < self.peer.streams_max as usize && !self.is_full;
+        self.is_usable() && has_room
     }
 
     /// Whether more streams can be opened, now or later.
@@ -297,6 +298,8 @@ impl Connection {
         if let Ok(place) = self.ids.binary_search_by_key(&stream.id, |(id, _)| *id) {
             self.ids.remove(place);
         }
+        let was_refused = stream.abort == Some(Abort::Reset(ErrorCode::RefusedStream));
+        self.is_full &= was_refused && !self.streams.is_empty();
         match stream.abort {
             None => self.budgets.earn_stream(),
             Some(Abort::Reset(_)) => self.closed.remember(stream.id, Closed::ByPeer),
