@@ -186,6 +186,22 @@ def many_at_once(peer):
         expect(each, StatusCode.OK, None, 1)
 
 
+def among_cancelled(peer):
+    """Calls beside others that are cancelled: those that were may still count for the endpoint, which refuses more."""
+
+    def one(number):
+        is_cancelled = number % 3 == 0
+        rpc = peer.tell(wait=LIMIT if is_cancelled else 0.05, messages=2)
+        if is_cancelled:
+            next(rpc)
+            rpc.cancel()
+        else:
+            expect(rpc, StatusCode.OK, None, 2)
+
+    with ThreadPoolExecutor(32) as pool:
+        list(pool.map(one, range(400)))
+
+
 CASES = {
     "every status, trailers": statuses,
     "unknown method": unknown_method,
@@ -202,6 +218,7 @@ CASES = {
     "compression": compression,
     "slow reader": slow_reader,
     "many at once": many_at_once,
+    "among cancelled ones": among_cancelled,
 }
 
 
