@@ -1,5 +1,7 @@
 //! Endpoints that speak HTTP/2: what they get, and what becomes of their answers.
 
+use std::sync::mpsc;
+
 use hyper::http::{HeaderMap, Request};
 
 use crate::support::h2::{
@@ -98,6 +100,27 @@ fn a_refused_stream_is_tried_again_and_counts_against_nobody() {
         let answer = client.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc");
         assert_eq!(answer.status, 200);
     }
+}
+
+#[test]
+fn a_refused_stream_whose_body_was_on_its_way_is_not_tried_again_without_it() {
+    let (come, has_come) = mpsc::channel();
+    let origin = RawOrigin::start_with(&[(setting::INITIAL_WINDOW_SIZE, 1)], move |mut peer| {
+        while let Some((stream, _)) = peer.request() {
+            if stream > 1 {
+                return peer.answer(stream, "200", b"hello");
+            }
+            come.send(()).unwrap();
+            peer.until("a part of the body", |frame| frame.kind == kind::DATA);
+            peer.send(Frame::reset(stream, error::REFUSED_STREAM));
+        }
+    });
+    let proxy = before(&origin.endpoint());
+    let mut client = RawClient::connect(proxy.address);
+    client.send_fields(1, &post("/"), false);
+    has_come.recv().unwrap();
+    client.send(Frame::data(1, b"all of it").end());
+    client.expect_answer(1, 502);
 }
 
 #[test]
