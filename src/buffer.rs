@@ -47,6 +47,23 @@ thread_local! {
     static LARGE_SPARES: RefCell<Vec<Box<[u8]>>> = const { RefCell::new(Vec::new()) };
 }
 
+#[cfg(any(test, fuzzing))]
+thread_local! {
+    static LEASED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How many blocks of this thread are in use.
+#[cfg(any(test, fuzzing))]
+pub fn leased() -> usize {
+    LEASED.get()
+}
+
+/// So many blocks more are in use, or fewer. Where buffers go from thread to thread this says nothing.
+#[cfg(any(test, fuzzing))]
+fn count_leased(more: isize) {
+    let _ = LEASED.try_with(|leased| leased.set(leased.get().saturating_add_signed(more)));
+}
+
 /// A queue of bytes: filled at the end, consumed at the front. It holds a block only while it holds
 /// bytes or is about to.
 #[derive(Default)]
@@ -89,6 +106,8 @@ impl Buffer {
             let spare = SPARES.with_borrow_mut(Vec::pop);
             self.bytes = spare.unwrap_or_else(|| vec![0; BLOCK_BYTES].into_boxed_slice());
             (self.start, self.end) = (HEADROOM_BYTES, HEADROOM_BYTES);
+            #[cfg(any(test, fuzzing))]
+            count_leased(1);
         }
         let limit = self.bytes.len().saturating_sub(TAILROOM_BYTES);
         if self.end >= limit && self.start > HEADROOM_BYTES {
@@ -113,6 +132,8 @@ impl Buffer {
         }
         let spare = LARGE_SPARES.with_borrow_mut(Vec::pop);
         let mut large = spare.unwrap_or_else(|| vec![0; LARGE_BYTES].into_boxed_slice());
+        #[cfg(any(test, fuzzing))]
+        count_leased(1);
         let count = self.len();
         large[HEADROOM_BYTES..HEADROOM_BYTES + count].copy_from_slice(self.filled());
         return_block(mem::replace(&mut self.bytes, large));
@@ -264,6 +285,8 @@ fn return_block(bytes: Box<[u8]>) {
         LARGE_BYTES => (&LARGE_SPARES, LARGE_SPARES_MAX),
         _ => return,
     };
+    #[cfg(any(test, fuzzing))]
+    count_leased(-1);
     // A thread that is ending no longer has a list; the block is freed.
     let _ = kept.try_with(|spares| {
         let mut spares = spares.borrow_mut();

@@ -104,7 +104,7 @@ fn a_refused_stream_is_tried_again_and_counts_against_nobody() {
 
 #[test]
 fn a_refused_stream_whose_body_was_on_its_way_is_not_tried_again_without_it() {
-    let (come, has_come) = mpsc::channel();
+    let (come, has_come) = mpsc::sync_channel(1);
     let origin = RawOrigin::start_with(&[(setting::INITIAL_WINDOW_SIZE, 1)], move |mut peer| {
         while let Some((stream, _)) = peer.request() {
             if stream > 1 {

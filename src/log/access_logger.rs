@@ -82,6 +82,12 @@ impl AccessLogger {
         }
     }
 
+    /// How many lines wait to be handed over.
+    #[cfg(any(test, fuzzing))]
+    pub fn waiting(&self) -> usize {
+        self.sink.len()
+    }
+
     /// Generates an ID for a request that has none.
     pub fn make_id(&self) -> [u8; MADE_LENGTH] {
         self.ids.borrow_mut().make()

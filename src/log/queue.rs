@@ -115,6 +115,18 @@ impl Sink {
         Self { filling: RefCell::new(new_batch()), commands, shared, recycle, spares }
     }
 
+    /// One whose lines stay here, as long as they fit into one batch.
+    #[cfg(any(test, fuzzing))]
+    pub fn detached() -> Self {
+        Self::new(sync_channel(1).0, Arc::default())
+    }
+
+    /// How many lines wait in this sink.
+    #[cfg(any(test, fuzzing))]
+    pub fn len(&self) -> usize {
+        self.filling.borrow().len()
+    }
+
     /// Adds an entry, which becomes one line.
     pub fn push(&self, facts: &Facts, texts: &Texts, names: &Arc<Names>) {
         let mut filling = self.filling.borrow_mut();

@@ -341,6 +341,8 @@ impl State {
     pub(super) fn finish(&mut self, end: MuxEnd) {
         self.end.get_or_insert(end);
         self.connection.lose();
+        // Nobody reads the rest of a frame, and whoever knows the connection may do so for long.
+        self.input = Buffer::new();
         if let MuxEnd::Broken(_) = end {
             self.connection.output().clear();
         }
@@ -468,5 +470,22 @@ mod tests {
             let is_polled_again = woken.0.load(Ordering::Relaxed) > 0;
             assert!(is_polled_again || seen == 1002, "nobody polls it again");
         }
+    }
+    #[test]
+    fn a_connection_that_ended_amid_a_frame_holds_no_block() {
+        let section = SectionLimits { bytes_max: 4096, fields_max: 20 };
+        let limits = ConnectionLimits { streams_max: 1, window_bytes: WINDOW_BYTES, section };
+        let connection = Connection::new(Role::Server, limits, 0, Rc::default());
+        let (ours, theirs) = Memory::pair(1 << 20);
+        let mux = Mux::new(Stream::Plain(Socket::Memory(ours)), connection, Buffer::new());
+        let cx = &mut Context::from_waker(Waker::noop());
+        let long =
+            FrameHead { length: 12_000, kind: FrameKind::Data, flags: Flags::NONE, stream: 1 };
+        let bytes = [&upload(0)[..], &long.bytes(), &[0; 9000]].concat();
+        assert!(theirs.poll_write(cx, &bytes).is_ready());
+        assert!(matches!(mux.poll(cx), Poll::Ready(MuxEvent::Opened(_))));
+        theirs.shutdown();
+        assert!(matches!(mux.poll(cx), Poll::Ready(MuxEvent::Over(MuxEnd::Broken(_)))));
+        assert_eq!(crate::buffer::leased(), 0);
     }
 }

@@ -131,7 +131,7 @@ pub const GROWN_WINDOW_BYTES: u32 = 1024 * 1024;
 pub struct Allowance(Cell<u32>);
 
 /// The allowance of a worker, in bytes.
-pub(super) const ALLOWANCE_BYTES: u32 = 16 * 1024 * 1024;
+pub const ALLOWANCE_BYTES: u32 = 16 * 1024 * 1024;
 
 impl Default for Allowance {
     fn default() -> Self {

@@ -2,22 +2,21 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
-use super::frames::{Frames, Lane, Said, value};
+use super::frames::{CODES, Frames, Lane, Said, WINDOWS, value};
 use super::ledger::{Answered, Outcome};
 use super::pipe::Pipe;
 use super::plans::{Ask, Extent};
 use super::shared::{Shared, pause};
 use crate::http::h2::error_code::ErrorCode;
+use crate::net::deadline::Timer;
 use crate::net::memory::Memory;
 
-/// What the windows of streams begin with.
-const WINDOWS: [i64; 5] = [0, 1, 100, 65_535, 200_000];
-
-/// With which a client resets a stream.
-const CODES: [ErrorCode; 4] =
-    [ErrorCode::Cancel, ErrorCode::NoError, ErrorCode::InternalError, ErrorCode::EnhanceYourCalm];
+/// How long nothing comes when nothing more will.
+const QUIET: Duration = Duration::from_millis(100);
 
 /// A client.
 pub(super) struct Client {
@@ -74,6 +73,7 @@ impl Client {
             let pipe = &mut self.frames.pipe;
             pause(&self.shared, is_busy, poll_fn(|cx| pipe.poll(cx))).await;
         }
+        self.settle().await;
         self.part().await;
     }
 
@@ -88,6 +88,26 @@ impl Client {
             self.frames.pipe.leave(resets);
         }
         breaks
+    }
+
+    /// Waits until nothing comes any more: then all credit has come back.
+    async fn settle(&mut self) {
+        let mut timer = Timer::new();
+        loop {
+            while let Some(said) = self.frames.next() {
+                self.take(said);
+            }
+            if self.frames.pipe.end().is_some() {
+                return;
+            }
+            let pipe = &mut self.frames.pipe;
+            let moving = pin!(poll_fn(|cx| pipe.poll(cx)));
+            if timer.within(QUIET, moving).await.is_err() {
+                break;
+            }
+        }
+        let place = self.shared.window_place();
+        self.shared.note_window(place, Some(self.frames.whole().window));
     }
 
     /// Goes away in some order.

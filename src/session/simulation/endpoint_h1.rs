@@ -57,8 +57,9 @@ impl Endpoint {
                 break self.lose();
             }
             if self.shared.temper.breaks && self.shared.choices.one_in(200) {
-                let resets = self.shared.choices.one_in(2);
-                break self.leave(resets).await;
+                let is_unclear = |serving: &Serving| serving.answer.ends_by_close;
+                let resets = self.serving.as_ref().is_some_and(is_unclear);
+                break self.leave(resets || self.shared.choices.one_in(2)).await;
             }
             match self.act() {
                 Goes::On => {}
@@ -110,7 +111,7 @@ impl Endpoint {
                 has_head: false,
                 sent: 0,
                 has_sent: false,
-                closes: self.shared.choices.one_in(4),
+                closes: answer.ends_by_close || self.shared.choices.one_in(4),
             });
         }
         let Some(serving) = &mut self.serving else { return };
@@ -136,7 +137,9 @@ impl Endpoint {
                 return goes;
             }
         }
-        if serving.has_sent && (serving.has_come || serving.closes) {
+        // To close before all was read is a reset, which would make the end unclear.
+        let may_close = serving.closes && !serving.answer.ends_by_close;
+        if serving.has_sent && (serving.has_come || may_close) {
             let closes = serving.closes;
             self.shared.ledger.borrow_mut().arrival(serving.id).is_over = true;
             self.serving = None;
@@ -160,7 +163,7 @@ impl Serving {
             pipe.say(b"HTTP/1.1 103 Early Hints\r\nx-interim: yes\r\n\r\n");
             return Goes::On;
         }
-        let is_chunked = answer.body > 0 && !answer.is_declared;
+        let is_chunked = answer.body > 0 && !answer.is_declared && !answer.ends_by_close;
         if !self.has_head {
             self.has_head = true;
             pipe.say(self.head(is_chunked).as_bytes());
@@ -172,7 +175,7 @@ impl Serving {
             return Goes::On;
         }
         if answer.extent == Extent::Cut(self.sent) {
-            return Goes::Away { resets: shared.choices.one_in(2) };
+            return Goes::Away { resets: answer.ends_by_close || shared.choices.one_in(2) };
         }
         let until = if let Extent::Cut(at) = answer.extent { at } else { answer.body };
         let left = until - self.sent;
@@ -204,6 +207,7 @@ impl Serving {
         let length = match answer.status {
             _ if is_chunked => "transfer-encoding: chunked\r\n".to_owned(),
             204 | 304 => String::new(),
+            _ if answer.ends_by_close => String::new(),
             _ => format!("content-length: {}\r\n", answer.body),
         };
         let persistence = if *closes { "connection: close\r\n" } else { "" };

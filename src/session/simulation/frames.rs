@@ -12,8 +12,15 @@ use crate::http::h2::section::{FieldSection, SectionLimits};
 /// What windows begin with (RFC 9113 §6.9.2).
 const WINDOW_BYTES: i64 = 65_535;
 
-const MAX_CONCURRENT_STREAMS: u16 = 0x3;
+pub(super) const MAX_CONCURRENT_STREAMS: u16 = 0x3;
 const INITIAL_WINDOW_SIZE: u16 = 0x4;
+
+/// What peers have the windows of streams begin with.
+pub(super) const WINDOWS: [i64; 5] = [0, 1, 100, 65_535, 200_000];
+
+/// With which peers give up a stream, or a connection.
+pub(super) const CODES: [ErrorCode; 4] =
+    [ErrorCode::Cancel, ErrorCode::NoError, ErrorCode::InternalError, ErrorCode::EnhanceYourCalm];
 
 /// What a peer takes.
 const SECTION: SectionLimits = SectionLimits { bytes_max: 16_384, fields_max: 100 };
@@ -95,7 +102,6 @@ impl Frames {
     }
 
     /// That of a server that takes so many streams.
-    #[expect(dead_code, reason = "endpoints speak HTTP/1.1 only")]
     pub(super) fn server(pipe: Pipe, initial: i64, streams_max: u32) -> Self {
         let mut frames = Self::new(pipe);
         frames.greet(&[(MAX_CONCURRENT_STREAMS, streams_max)], initial);

@@ -42,6 +42,8 @@ pub(super) enum Framing {
     /// After so many bytes more.
     Length(usize),
     Chunked(Chunk),
+    /// With the connection.
+    Close,
 }
 
 /// What of a chunked body comes next.
@@ -73,6 +75,9 @@ impl Framing {
                     return (count > 0).then(|| Part::Bytes(input.drain(..count).collect()));
                 }
                 Self::Length(_) => return None,
+                Self::Close => {
+                    return (!input.is_empty()).then(|| Part::Bytes(std::mem::take(input)));
+                }
                 Self::Chunked(Chunk::Data(_)) => *self = Self::Chunked(Chunk::End),
                 Self::Chunked(Chunk::End) => {
                     assert_eq!(line(input)?, "", "after a chunk");

@@ -5,9 +5,12 @@
 //! same outcome.
 
 mod choices;
+mod client_h1;
 mod client_h2;
 mod endpoint_h1;
+mod endpoint_h2;
 mod frames;
+mod invariants;
 mod ledger;
 mod messages;
 mod pipe;

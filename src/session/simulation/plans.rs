@@ -110,6 +110,8 @@ pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: usize,
     pub(super) is_declared: bool,
+    /// Whether it ends with its connection, in HTTP/1.1.
+    pub(super) ends_by_close: bool,
     pub(super) has_trailers: bool,
     pub(super) begins: Begins,
     pub(super) extent: Extent,
@@ -120,6 +122,8 @@ impl Answer {
         let status = choices.of(&[200, 200, 200, 204, 304, 404, 500]);
         let body = if matches!(status, 204 | 304) { 0 } else { temper.body(choices) };
         let is_declared = body > 0 && choices.one_in(2);
+        let ends_by_close = body > 0 && !is_declared && choices.one_in(5);
+        let has_trailers = body > 0 && !is_declared && !ends_by_close && choices.one_in(3);
         let extent = if temper.cuts && body > 0 && choices.one_in(5) {
             Extent::Cut(choices.below(body))
         } else {
@@ -130,7 +134,8 @@ impl Answer {
             status,
             body,
             is_declared,
-            has_trailers: body > 0 && !is_declared && choices.one_in(3),
+            ends_by_close,
+            has_trailers,
             begins: if choices.one_in(3) { Begins::AtOnce } else { Begins::AtEnd },
             extent,
         }

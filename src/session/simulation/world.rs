@@ -1,6 +1,7 @@
 //! A world: clients, endpoints and the sessions between them, which do as chance has it.
 
 use std::cell::RefCell;
+use std::io;
 use std::num::NonZeroU16;
 use std::pin::pin;
 use std::rc::Rc;
@@ -12,15 +13,19 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
 
 use super::choices::Choices;
-use super::client_h2::Client;
-use super::endpoint_h1::Endpoint;
-use super::ledger::{Ledger, Outcome};
+use super::invariants;
+use super::ledger::Ledger;
 use super::plans::{Ask, Temper};
 use super::script::{CLIENT, HALF_CLOSE};
 use super::shared::Shared;
+use super::{client_h1, client_h2, endpoint_h1, endpoint_h2};
+use crate::access_log::{Format, RequestIds};
 use crate::address::Address;
+use crate::app_protocol::AppProtocol;
 use crate::http::h1::scan::Limits;
-use crate::id::{EndpointId, ListenerId, UpstreamId};
+use crate::id::{ListenerId, UpstreamId};
+use crate::log::access_logger::AccessLogger;
+use crate::log::queue::Sink;
 use crate::metrics::Metrics;
 use crate::net::deadline::{Epoch, Timer};
 use crate::net::limiter::ConnectionPermit;
@@ -35,7 +40,7 @@ use crate::plan::{ClientTimeouts, Http2, Plan, Route};
 use crate::route::Router;
 use crate::session::accepted::Accepted;
 use crate::upstream::Upstream;
-use crate::upstream::endpoint::Endpoint as Configured;
+use crate::upstream::endpoint::{Endpoint as Configured, Scheme};
 use crate::upstream::endpoint_set::EndpointSet;
 
 /// How long a world may last whose peers all move: no deadline of ours is as short.
@@ -60,11 +65,19 @@ fn run(choices: &Choices) {
 async fn live(choices: &Choices) {
     let temper = Temper::choose(choices);
     let ledger = RefCell::new(Ledger::new());
-    let (choices_of_all, endpoints) = (choices.clone(), RefCell::default());
-    let shared = Rc::new(Shared { choices: choices_of_all, temper, ledger, endpoints });
-    let context = context(choices);
+    let protocols = [AppProtocol::Http1, AppProtocol::Http2];
+    let speaks: Vec<_> = (0..=choices.below(2)).map(|_| choices.of(&protocols)).collect();
+    let context = context(choices, &speaks);
+    let shared = Rc::new(Shared {
+        choices: choices.clone(),
+        temper,
+        speaks,
+        ledger,
+        endpoints: RefCell::default(),
+        windows: RefCell::default(),
+    });
     let serving = Rc::clone(&shared);
-    memory::install(move |_| Some(dial(&serving)));
+    memory::install(move |address| Some(dial(&serving, address)));
     let handle = PlanHandle::new(Rc::clone(&context));
     let listener = Listener::new(ListenerId::FIRST, ListenerKind::HTTP, &handle);
     let mut tasks = Vec::new();
@@ -79,7 +92,12 @@ async fn live(choices: &Choices) {
         let stream = Stream::Plain(Socket::Memory(ours));
         let permit = ConnectionPermit::alone();
         tasks.push(crate::session::spawn(Accepted::new(stream, CLIENT, permit, &listener)));
-        tasks.push(spawn_local(Client::new(&shared, theirs, numbers).run()));
+        let is_h2 = choices.one_in(2);
+        tasks.push(if is_h2 {
+            spawn_local(client_h2::Client::new(&shared, theirs, numbers).run())
+        } else {
+            spawn_local(client_h1::Client::new(&shared, theirs, numbers).run())
+        });
     }
     let ending = pin!(async {
         for task in &mut tasks {
@@ -97,48 +115,31 @@ async fn live(choices: &Choices) {
     for endpoint in shared.endpoints.take().into_iter().filter(JoinHandle::is_finished) {
         endpoint.await.expect("no endpoint panics");
     }
-    check(&shared, &context);
+    invariants::check(&shared, &context);
 }
 
-fn dial(shared: &Rc<Shared>) -> std::io::Result<Memory> {
+fn dial(shared: &Rc<Shared>, address: &Address) -> io::Result<Memory> {
     if shared.temper.breaks && shared.choices.one_in(20) {
-        return Err(std::io::ErrorKind::ConnectionRefused.into());
+        return Err(io::ErrorKind::ConnectionRefused.into());
     }
+    let Address::Tcp(address) = address else { panic!("{address} is not ours") };
     let (ours, theirs) = Memory::pair(shared.temper.capacity);
-    let endpoint = spawn_local(Endpoint::new(shared, theirs).run());
+    let endpoint = match shared.speaks[usize::from(address.port())] {
+        AppProtocol::Http1 => spawn_local(endpoint_h1::Endpoint::new(shared, theirs).run()),
+        AppProtocol::Http2 => spawn_local(endpoint_h2::Endpoint::new(shared, theirs).run()),
+    };
     shared.endpoints.borrow_mut().push(endpoint);
     Ok(ours)
 }
 
-/// What must be true when everything is over.
-fn check(shared: &Shared, context: &WorkerContext) {
-    assert_eq!(context.drain.sessions(), 0, "sessions are left");
-    let endpoint = context.counts(UpstreamId::new(0), EndpointId::new(0));
-    assert_eq!(endpoint.in_flight(), 0, "attempts are left");
-    let http2 = &context.metrics.http2;
-    assert_eq!(http2.opened.get(), http2.closed.get(), "connections are left");
-    assert_eq!(http2.streams_opened.get(), http2.streams_closed.get(), "streams are left");
-    for (number, entry) in shared.ledger.borrow().entries.iter().enumerate() {
-        assert!(!entry.is_asked || entry.outcome.is_some(), "request {number} has no end");
-        for arrival in &entry.arrivals {
-            assert!(arrival.is_over, "an endpoint still waits: {entry:?}");
-        }
-        let is_fair = !shared.temper.breaks && entry.is_clean();
-        if let (Some(outcome), true) = (&entry.outcome, is_fair) {
-            let is_answered = |outcome: &Outcome| match outcome {
-                Outcome::Answered(answered) => answered.arrival.is_some(),
-                Outcome::Cut => false,
-                Outcome::Refused | Outcome::Left => true,
-            };
-            assert!(is_answered(outcome), "request {number}: {entry:?}");
-        }
-    }
-}
-
-fn context(choices: &Choices) -> Rc<WorkerContext> {
+fn context(choices: &Choices, speaks: &[AppProtocol]) -> Rc<WorkerContext> {
     let long = Duration::from_secs(1000);
-    let address = Address::Tcp(([192, 0, 2, 1], 1).into());
-    let endpoints = [Configured::new(address, NonZeroU16::MIN, 1)];
+    let endpoints = (0..).zip(speaks).map(|(port, protocol)| {
+        let address = Address::Tcp(([192, 0, 2, 1], port).into());
+        let is_h2 = *protocol == AppProtocol::Http2;
+        let scheme = if is_h2 { Scheme::H2c } else { Scheme::Http };
+        Configured { scheme, ..Configured::new(address, NonZeroU16::MIN, 1) }
+    });
     let mut upstream = Upstream::sample(EndpointSet::new(endpoints));
     upstream.timeouts.connect = long;
     upstream.timeouts.response = long;
@@ -172,7 +173,9 @@ fn context(choices: &Choices) -> Rc<WorkerContext> {
         redirect_https: None,
     };
     let metrics = Arc::new(Metrics::new());
-    WorkerContext::new(Arc::new(plan), metrics, None, 0, Epoch::begin())
+    let access_logger = AccessLogger::new(Sink::detached(), Format::Json, RequestIds::new([1; 4]));
+    let access_logger = Some(Rc::new(access_logger));
+    WorkerContext::new(Arc::new(plan), metrics, access_logger, 0, Epoch::begin())
 }
 
 #[cfg(test)]
