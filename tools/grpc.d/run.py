@@ -189,6 +189,8 @@ def main():
             servers.append(Server(work, name, next(free), identity))
         failed = pairs.play(args.evener, work, servers, (shown, authority), free, args.go)
         if args.cases:
+            if not failed:
+                shutil.rmtree(work)
             return bool(failed)
         ports = {name: next(free) for name in ("plain", "tls", "more")}
         balancer = Balancer(args.evener, work, configuration(servers, ports, authority), shown)
