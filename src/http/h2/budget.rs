@@ -20,9 +20,13 @@ const CONTROLS_MAX: u32 = 2000;
 /// How many more there may be each second.
 const CONTROLS_PER_SECOND: u32 = 500;
 
-/// How many more there may be for each frame of a message, sent or received: a receiver credits stream
-/// and connection for each, and may ping.
+/// How many more there may be for each frame of a message, sent or received, and for each
+/// [`CREDITED_BYTES`] of DATA that are sent: a receiver credits stream and connection for those, and may ping.
 const CONTROLS_PER_MESSAGE_FRAME: u32 = 4;
+
+/// The smallest piece of a body, in bytes, that common receivers credit by itself: Go's do so for whatever their
+/// application reads at a time from 4 KiB on.
+pub(super) const CREDITED_BYTES: usize = 4096;
 
 /// DATA of which many frames mean that somebody wants us to work for nothing, if they are late or their sender
 /// has more to send: less than so many bytes.

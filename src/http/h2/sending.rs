@@ -1,11 +1,11 @@
 //! What we send on a connection: frames of streams, credit, and the end.
 
-use super::budget::SMALL_DATA_BYTES;
+use super::budget::{CREDITED_BYTES, SMALL_DATA_BYTES};
 use super::closed::Closed;
 use super::connection::{Connection, ConnectionError, Role, StreamKey};
 use super::error_code::ErrorCode;
 use super::flow::GROWN_WINDOW_BYTES;
-use super::frame::{Flags, FrameHead, FrameKind, PAYLOAD_BYTES_MAX};
+use super::frame::{Flags, FrameHead, FrameKind};
 use super::hpack::Encoder;
 use super::output::{PIECES_BYTES_MAX, Payloads};
 use super::section::{FieldSection, NeverIndexed};
@@ -166,8 +166,8 @@ impl Connection {
         // Who gives credit by the byte has it from the budget.
         let is_dribbled = !ends && stream.window.room().min(self.window.room()) == 0;
         if count >= SMALL_DATA_BYTES || !is_dribbled {
-            let frames = count.div_ceil(PAYLOAD_BYTES_MAX).max(1);
-            (0..frames).for_each(|_| self.budgets.earn_frame());
+            let pieces = count.div_ceil(CREDITED_BYTES).max(1);
+            (0..pieces).for_each(|_| self.budgets.earn_frame());
         }
         id
     }
