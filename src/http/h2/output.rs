@@ -154,12 +154,13 @@ impl Output {
     }
 
     /// The room at the end for the head of a frame and so many bytes of payload, which are well aligned if
-    /// they are many.
+    /// they are many, unless blocks hold little already: each read may bring less than it could.
     fn room_for_payload(&mut self, bytes: usize) -> &mut [u8] {
+        let is_sparse = self.blocks.len() > 1 + self.length / PIECE_BYTES_MAX;
         let suits = |block: &mut Buffer| {
             let is_aligned = (block.end() + HEAD_BYTES).is_multiple_of(ALIGNED_BYTES);
             let has_room = block.rest_mut().len() >= HEAD_BYTES + bytes;
-            has_room && (is_aligned || bytes < PIECE_BYTES_MAX)
+            has_room && (is_aligned || is_sparse || bytes < PIECE_BYTES_MAX)
         };
         if !self.blocks.back_mut().is_some_and(suits) {
             let mut block = Buffer::new();
@@ -247,6 +248,23 @@ mod tests {
             }
             assert!(payload == data[..read] && frames.is_empty());
         }
+    }
+
+    #[test]
+    fn small_reads_share_blocks_whatever_could_have_been_read() {
+        let mut output = Output::new();
+        for _ in 0..1000 {
+            output.payloads_mut(50_000, 16_384);
+            let head = |length, _| FrameHead {
+                length,
+                kind: FrameKind::Data,
+                flags: Flags::NONE,
+                stream: 1,
+            };
+            output.frames(100, 16_384, head);
+        }
+        let most = 2 + output.len() / PIECE_BYTES_MAX;
+        assert!(output.len() == 109_000 && output.blocks.len() <= most, "{}", output.blocks.len());
     }
 
     #[test]
