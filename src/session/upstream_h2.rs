@@ -244,7 +244,7 @@ impl Watch {
         let connection = mux.connection();
         if connection.streams() == 0 {
             let since = *self.idle_since.get_or_insert(now);
-            return (since + self.idle).min(self.age_end(&connection));
+            return (since + self.idle).min(self.age_end(now, &connection));
         }
         if self.idle_since.take().is_some() {
             // What it did not say while nobody asked does not count.
@@ -255,7 +255,7 @@ impl Watch {
             None if self.answered == Some(frames) => self.heard.1 + PING_INTERVAL,
             None => self.heard.1 + SILENCE_MAX,
         };
-        silent.min(self.age_end(&connection))
+        silent.min(self.age_end(now, &connection))
     }
 
     /// The endpoint has given a sign of life.
@@ -263,17 +263,21 @@ impl Watch {
         self.answered = Some(mux.frames());
     }
 
-    /// When it is too old, if it is used until then.
-    fn age_end(&self, connection: &Connection) -> Instant {
-        let age = if connection.has_left() { 100 * AGE_MAX } else { AGE_MAX };
-        self.opened + age
+    /// When it is too old, if it is used until then. Streams that it has by then may go on.
+    fn age_end(&self, now: Instant, connection: &Connection) -> Instant {
+        if connection.has_left() { now + AGE_MAX } else { self.opened + AGE_MAX }
     }
 
     /// A deadline has passed: what becomes of the connection, if it ends.
     fn elapsed(&mut self, mux: &Mux) -> Option<MuxEnd> {
         let now = Instant::now();
         let is_idle = mux.connection().streams() == 0;
-        if is_idle || now >= self.opened + AGE_MAX && !mux.connection().has_left() {
+        let has_left = mux.connection().has_left();
+        if is_idle && has_left {
+            // An endpoint that does not even take that is not waited for.
+            return Some(MuxEnd::Broken(Kind::TimedOut));
+        }
+        if is_idle || now >= self.opened + AGE_MAX && !has_left {
             mux.act(Connection::leave);
             return None;
         }
@@ -283,5 +287,44 @@ impl Watch {
         self.asked = Some(now);
         mux.act(|connection| connection.ping_peer(ALIVE));
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::memory::Memory;
+    use crate::net::socket::Socket;
+    use crate::net::stream::Stream;
+
+    /// To an endpoint that takes next to nothing, not even our first words.
+    fn stuck() -> (Rc<Mux>, Memory) {
+        let (ours, theirs) = Memory::pair(10);
+        let section = SectionLimits { bytes_max: 4096, fields_max: 20 };
+        let limits = ConnectionLimits { streams_max: 0, window_bytes: WINDOW_BYTES, section };
+        let connection = Connection::new(Role::Client, limits, 1, Rc::default());
+        (Mux::new(Stream::Plain(Socket::Memory(ours)), connection, Buffer::new()), theirs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_whose_endpoint_does_not_take_goaway_ends() {
+        let (mux, _theirs) = stuck();
+        let mut watch = Watch::new(SILENCE_MAX);
+        assert_eq!(watch.deadline(&mux), Instant::now() + SILENCE_MAX);
+        tokio::time::advance(SILENCE_MAX).await;
+        assert_eq!(watch.elapsed(&mux), None);
+        assert!(mux.connection().has_left() && mux.connection().output_bytes() > 0);
+        assert_eq!(watch.elapsed(&mux), Some(MuxEnd::Broken(Kind::TimedOut)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn streams_of_a_connection_that_has_left_may_last() {
+        let (mux, _theirs) = stuck();
+        let mut watch = Watch::new(SILENCE_MAX);
+        mux.act(|connection| connection.open_stream(false, true, |_, _| {}));
+        mux.act(Connection::leave);
+        tokio::time::advance(1000 * AGE_MAX).await;
+        watch.deadline(&mux);
+        assert!(watch.age_end(Instant::now(), &mux.connection()) > Instant::now());
     }
 }
