@@ -332,6 +332,8 @@ impl State {
             Event::Ponged(bytes) => return Some(MuxEvent::Ponged(bytes)),
             Event::GoAway(code) => {
                 self.wake_all();
+                // Another connection may take its place.
+                self.tell_all_freed();
                 return Some(MuxEvent::GoAway(code));
             }
         }

@@ -162,6 +162,7 @@ impl Pool {
 
     /// Drops what has become useless: too old, ended by the endpoint, or spoken to out of turn.
     pub fn sweep(&mut self, now: Instant) {
+        self.shared.sweep();
         let idle_timeout = self.keeping.idle_timeout;
         self.idle.retain(|idle| {
             now.duration_since(idle.since) < idle_timeout

@@ -57,7 +57,7 @@ impl SharedConnections {
         ends: bool,
         encode: impl FnOnce(&mut Encoder, &mut Vec<u8>),
     ) -> Option<MuxStream> {
-        self.connections.retain(|known| known.mux.is_usable());
+        self.sweep();
         let takes = |known: &&Shared| {
             from.is_none_or(|from| known.opened >= from) && known.mux.connection().can_open()
         };
@@ -100,6 +100,11 @@ impl SharedConnections {
         opening.done.notify_waiters();
     }
 
+    /// Lets go of those on which no more streams are opened: each closes once it has none left.
+    pub fn sweep(&mut self) {
+        self.connections.retain(|known| known.mux.is_usable());
+    }
+
     /// Streams go on, and no more are opened on these connections.
     pub fn retire(&mut self) {
         for known in self.connections.drain(..) {
@@ -135,5 +140,45 @@ impl Opening {
             }
             done.await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::buffer::Buffer;
+    use crate::http::h2::connection::Role;
+    use crate::http::h2::flow::WINDOW_BYTES;
+    use crate::http::h2::limits::ConnectionLimits;
+    use crate::http::h2::section::SectionLimits;
+    use crate::net::memory::Memory;
+    use crate::net::socket::Socket;
+    use crate::net::stream::Stream;
+
+    #[test]
+    fn a_connection_that_takes_no_more_makes_room_for_another_and_is_let_go_of() {
+        let section = SectionLimits { bytes_max: 4096, fields_max: 20 };
+        let limits = ConnectionLimits { streams_max: 0, window_bytes: WINDOW_BYTES, section };
+        let connection = Connection::new(Role::Client, limits, 1, Rc::default());
+        let (ours, theirs) = Memory::pair(1 << 16);
+        let mux = Mux::new(Stream::Plain(Socket::Memory(ours)), connection, Buffer::new());
+        let mut shared = SharedConnections::default();
+        shared.when_full();
+        shared.opened(Ok(Rc::clone(&mux)), Instant::now());
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(theirs.poll_write(cx, b"\0\0\0\x04\0\0\0\0\0").is_ready());
+        assert!(mux.poll(cx).is_pending());
+        let freed = Rc::clone(&shared.freed);
+        let mut waiting = pin!(freed.wait());
+        assert!(waiting.as_mut().poll(cx).is_pending());
+        let go_away = b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\0";
+        assert!(theirs.poll_write(cx, go_away).is_ready());
+        assert!(mux.poll(cx).is_ready() && waiting.poll(cx).is_ready());
+        shared.sweep();
+        assert_eq!(Rc::strong_count(&mux), 1);
     }
 }
