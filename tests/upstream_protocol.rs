@@ -8,9 +8,10 @@ use evener::net::tls::client::UpstreamTls;
 use evener::upstream::endpoint::{Endpoint, Scheme};
 use rustls::version::{TLS12, TLS13};
 
+use crate::support::h2::{Frame, RawOrigin, error, kind, setting};
 use crate::support::origin::ok;
 use crate::support::tls::{Identity, TlsOrigin, TlsServer};
-use crate::support::{Origin, Proxy};
+use crate::support::{Client, Origin, Proxy, Rendezvous};
 
 fn endpoint(origin: &Origin, scheme: Scheme) -> Endpoint {
     let mut endpoint = Endpoint::new(Address::Tcp(origin.address), NonZeroU16::MIN, 1);
@@ -73,4 +74,36 @@ fn an_endpoint_is_named_with_its_scheme() {
     let schemes = [Scheme::Http, Scheme::Https, Scheme::H2c, Scheme::H2];
     let expected = ["unix:/a", "https://unix:/a", "h2c://unix:/a", "h2://unix:/a"];
     assert_eq!(schemes.map(shown), expected);
+}
+
+/// What its chunks are framed as for one protocol would be something else in the other.
+#[test]
+fn a_body_that_was_on_its_way_over_http_2_is_never_sent_on_over_http_1_1() {
+    let turns = Rendezvous::default();
+    let (first, second) = (turns.clone(), turns.clone());
+    let refusing = RawOrigin::start_with(&[(setting::INITIAL_WINDOW_SIZE, 1)], move |mut peer| {
+        let Some((stream, _)) = peer.request() else { return };
+        first.wait();
+        peer.find(|frame| frame.kind == kind::DATA);
+        peer.send(Frame::reset(stream, error::REFUSED_STREAM));
+        peer.request();
+    });
+    let other = Origin::start(move |mut conn| {
+        conn.head();
+        second.wait();
+        conn.chunks();
+        conn.send(ok("b"));
+    });
+    let route = format!("/={},{}", refusing.endpoint(), other.address);
+    let proxy = Proxy::start(&["--route", &route, "--check", "off"]);
+    let ask = || {
+        let mut client = Client::connect(proxy.address);
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+        turns.wait();
+        client.send("3\r\nabc\r\n0\r\n\r\n");
+        client.response().status
+    };
+    let mut statuses = [ask(), ask()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 502]);
 }

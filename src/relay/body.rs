@@ -89,6 +89,16 @@ impl Body {
         matches!(self.left, Remaining::Nothing) && self.standing == 0
     }
 
+    /// Whether bytes of it have been admitted, and framed, that have not been passed on.
+    pub fn stands(&self) -> bool {
+        self.standing > 0
+    }
+
+    /// Whether what is left of it is framed in chunks.
+    pub fn is_chunked(&self) -> bool {
+        matches!(self.left, Remaining::Chunked(_))
+    }
+
     /// Whether its end is that of its connection, and can only be believed.
     pub fn is_unframed(&self) -> bool {
         matches!(self.left, Remaining::UntilClose)

@@ -25,9 +25,11 @@ use crate::http::h1::reply::Reply;
 use crate::http::message::head::Version;
 use crate::http::message::hop::ClientScheme;
 use crate::http::message::redirect::Nowhere;
+use crate::id::UpstreamId;
 use crate::net::pool::{Ending, Lease, NotPooled};
 use crate::plan::context::WorkerContext;
 use crate::termination::{Ender, ExchangePhase, Termination};
+use crate::upstream::endpoint::Endpoint;
 
 /// Seconds a client is asked to wait when every endpoint is down: the interval of the checks.
 const RETRY_AFTER: u32 = 1;
@@ -78,7 +80,6 @@ pub async fn run(
         if let Some(request_log) = request.timing.request_log() {
             request_log.end_by_fault(failure.fault);
         }
-        let idempotent = request.traits.method.is_idempotent();
         if let Some(begun) = failure.begun {
             cut::tell(client, begun, failure.fault);
             context.metrics.cut_answers.add(1);
@@ -87,7 +88,7 @@ pub async fn run(
             let next = begun.next;
             return if failure.fault.side == Side::Client { next.hastened() } else { next };
         }
-        if !failure.fault.retryable(failure.progress, idempotent) {
+        if !may_retry(request, context, upstream, &failure) {
             return answer_fault(client, request, context, failure.fault).await;
         }
         last = Some(failure.fault);
@@ -101,6 +102,22 @@ pub async fn run(
         }
         started = Instant::now();
     }
+}
+
+/// Whether another endpoint may be sent the same. Where one could speak another protocol, not once a part of
+/// the body that came later has been framed for this one.
+fn may_retry(
+    request: &Request,
+    context: &WorkerContext,
+    upstream: UpstreamId,
+    failure: &FailedAttempt,
+) -> bool {
+    let mut endpoints = context.plan.upstream(upstream).endpoints.iter();
+    let protocol = endpoints.next().map(Endpoint::protocol);
+    let is_bound =
+        request.body.stands() && endpoints.any(|other| Some(other.protocol()) != protocol);
+    let idempotent = request.traits.method.is_idempotent();
+    !is_bound && failure.fault.retryable(failure.progress, idempotent)
 }
 
 /// Answers what no endpoint is to be asked.

@@ -9,6 +9,7 @@ use crate::access_log::is_request_id;
 use crate::buffer::Buffer;
 use crate::decimal::decimal;
 use crate::fault::{Fault, Kind, Stage};
+use crate::http::h1::chunk_lines::CHUNK_OVERHEAD_BYTES;
 use crate::http::h1::chunked::Emit;
 use crate::http::h1::encode::{self, Connection};
 use crate::http::h1::framing::{self, Framing};
@@ -133,9 +134,14 @@ pub(super) fn prepare_stream(
     Ok(Request { traits, route, body, chunks, outgoing, never_indexed, location, timing })
 }
 
-/// Appends what has come of the body, as far as there is room, and says how many bytes that is.
+/// Appends what has come of the body, as far as there is room, and says how many bytes that is. Of chunks, all
+/// or nothing: what is left of them would be framed for HTTP/1.1, and may have to go to HTTP/2.
 fn begin_body(body: &mut Body, input: &mut Buffer, outgoing: &mut Buffer) -> Result<usize, Reject> {
-    let ready = body.admit(input, outgoing.spare_mut().len())?;
+    let room = outgoing.spare_mut().len();
+    if body.is_chunked() && input.len() + CHUNK_OVERHEAD_BYTES > room {
+        return Ok(0);
+    }
+    let ready = body.admit(input, room)?;
     outgoing.append(&input.filled()[..ready]);
     body.pass(input, ready);
     Ok(ready)
@@ -304,4 +310,23 @@ fn request_id<'a>(head: &RequestHead<'a, '_>) -> Option<&'a [u8]> {
     let (_, name, id) = named.next()?;
     let is_for_all = !Options::of(&head.fields).names(&head.fields, name);
     (is_request_id(id) && is_for_all && named.next().is_none()).then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::BUFFER_BYTES;
+
+    #[test]
+    fn chunks_that_do_not_fit_beside_their_head_are_framed_when_their_endpoint_is_known() {
+        let (mut input, mut outgoing) = (Buffer::new(), Buffer::new());
+        input.append(b"20000\r\n");
+        input.append(&[b'x'; BUFFER_BYTES]);
+        outgoing.append(b"POST / HTTP/1.1\r\n\r\n");
+        let mut body = Body::new(Framing::Chunked, Emit::Chunks);
+        assert_eq!(begin_body(&mut body, &mut input, &mut outgoing), Ok(0));
+        body.set_emit(Emit::Frames);
+        let ready = body.admit(&mut input, usize::MAX).unwrap();
+        assert_eq!(input.filled()[..ready], vec![b'x'; BUFFER_BYTES - b"20000\r\n".len()]);
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::upstream_h2::{OpenedStream, StreamHead};
 use crate::app_protocol::AppProtocol;
-use crate::buffer::{Buffer, HEAD_BYTES_CEILING};
+use crate::buffer::{BUFFER_BYTES, Buffer, HEAD_BYTES_CEILING};
 use crate::fault::{Fault, Kind, Progress, Side};
 use crate::http::h1::chunked::{Chunked, Emit};
 use crate::http::h1::parse;
@@ -71,6 +71,9 @@ impl Outgoing {
         }
         h2::encode::request(&head, scheme, tunnel, never_indexed, encoder, &mut block);
         let (mut data, mut trailers) = (Buffer::new(), Vec::new());
+        if body.len() > BUFFER_BYTES {
+            data.enlarge();
+        }
         data.append(body);
         if head.fields.has(Name::TransferEncoding) {
             let mut chunked = Chunked::new(Emit::Frames);
