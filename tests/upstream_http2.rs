@@ -260,3 +260,15 @@ fn a_reload_that_removes_an_endpoint_leaves_nobody_waiting_for_its_connection() 
     turns.wait();
     assert_eq!(client.response().text(), "hello");
 }
+
+#[test]
+fn an_endpoint_whose_first_words_are_its_last_is_not_asked_again_and_again() {
+    let origin = RawOrigin::silent(|mut peer| {
+        peer.send_all([Frame::settings(&[]), Frame::go_away(0, error::NO_ERROR)]);
+        peer.find(|frame| frame.kind == kind::GOAWAY);
+    });
+    let proxy = before(&origin.endpoint());
+    let answer = Client::connect(proxy.address).ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(answer.status, 502);
+    assert!(origin.connections() < 10, "{} connections", origin.connections());
+}

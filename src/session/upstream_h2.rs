@@ -148,6 +148,8 @@ async fn connect(
     let greeting = pin!(poll_fn(|cx| poll_greeted(&mux, cx)));
     let limit = context.plan.upstream(target.upstream).timeouts.connect;
     let greeted = timer.within(limit, greeting).await.unwrap_or(Err(Kind::TimedOut));
+    // One that leaves with its first words would have others opened in its place without end.
+    let greeted = greeted.and_then(|()| if mux.is_usable() { Ok(()) } else { Err(Kind::Closed) });
     greeted.map_err(|kind| Fault::upstream(Stage::Connect, kind))?;
     spawn_local(drive(Rc::clone(&mux), idle));
     Ok(mux)
