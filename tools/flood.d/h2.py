@@ -45,11 +45,11 @@ KEPT = 4 * 1024
 class Talker:
     """A program of this folder that works until it is ended, and then says on one line what it has seen."""
 
-    def __init__(self, words, core, first=False):
+    def __init__(self, words, core, nice=0):
         def prepare():
             os.sched_setaffinity(0, {core})
-            if first:
-                processes.come_first()
+            if nice:
+                processes.come_first(nice)
 
         command = [sys.executable, os.path.join(HERE, words[0]), *map(str, words[1:])]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, preexec_fn=prepare, text=True)
@@ -190,7 +190,7 @@ class Run:
         measured = Measured(attack)
         with self.evener("evener", True) as (evener, port), self.evener("control", False) as (control, control_port):
             pid = evener.process.pid
-            good = {kind: Talker(["good.py", kind, port], self.other, True) for kind in KINDS}
+            good = {kind: Talker(["good.py", kind, port], self.other, -20) for kind in KINDS}
             time.sleep(1)
             measured.before = pss(pid)
             for _ in range(self.options.rounds):

@@ -35,7 +35,8 @@ class Large(Run):
 
     def body(self, what, where, port, pid):
         start, used = time.monotonic(), processes.cpu_seconds([pid])
-        said = Talker(["stream.py", what, port, self.options.body, WINDOW], self.other, True).wait()
+        # The others must not wait for it: they share a core.
+        said = Talker(["stream.py", what, port, self.options.body, WINDOW], self.other, -10).wait()
         self.took.setdefault((what, where), []).extend(said["small"])
         self.seconds.setdefault((what, where), []).append(said["seconds"])
         self.cpu.setdefault((what, where), []).append(processes.cpu_seconds([pid]) - used)
@@ -51,7 +52,7 @@ def run(options, binary, folder, children):
     faults = []
     with this.evener("evener", True) as (evener, port):
         pid = evener.process.pid
-        good = {kind: Talker(["good.py", kind, port], this.other, True) for kind in KINDS}
+        good = {kind: Talker(["good.py", kind, port], this.other, -20) for kind in KINDS}
         time.sleep(1)
         this.body("alone", "evener", port, pid)
         this.took.clear()
