@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::task::coop::unconstrained;
+use tokio::task::yield_now;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::upstream::health::Tick;
@@ -71,6 +72,12 @@ impl Default for Activity {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Wakes this task again once the others that can go on have done so, and the reactor has been asked for more:
+/// the caller has done its share of work.
+pub fn poll_others_first(cx: &mut Context<'_>) {
+    let _ = pin!(yield_now()).poll(cx);
 }
 
 /// The one timer of a session.

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::time::Instant;
 
-use super::deadline::Activity;
+use super::deadline::{Activity, poll_others_first};
 use super::freed::Freed;
 use super::stream::{ReadHalf, Stream, WriteHalf, kind_of};
 use crate::buffer::{BUFFER_BYTES, Buffer};
@@ -26,8 +26,8 @@ use crate::http::h2::sending::TURN_BYTES;
 /// answered.
 const UNWRITTEN_BYTES_MAX: usize = 2 * OUTPUT_BYTES_MAX;
 
-/// What is read of a connection, in bytes, before it is the turn of others. A read that fills less is followed by
-/// a wait anyway.
+/// What is read of a connection, in bytes, before it is the turn of others. A read that fills less than its
+/// buffer is followed by a wait anyway.
 const READ_TURN_BYTES: usize = BUFFER_BYTES / 2;
 
 /// The beginning of a frame that is kept in memory of its own while the rest of it is waited for, in bytes.
@@ -59,6 +59,8 @@ pub(super) struct State {
     pub(super) freed: Option<Rc<Freed>>,
     /// How many frames have come.
     frames: u64,
+    /// Whether the peer takes nothing more: it is read until it has ended.
+    is_deaf: bool,
     /// What has been read in this turn, in bytes.
     turn_bytes: usize,
     budgets_counted: Instant,
@@ -109,6 +111,7 @@ impl Mux {
             end: None,
             freed: None,
             frames: 0,
+            is_deaf: false,
             turn_bytes: 0,
             budgets_counted: Instant::now(),
         };
@@ -205,7 +208,8 @@ impl Mux {
                     match (state.end, written) {
                         // Whatever is left is of no use to anybody.
                         (Some(end), Poll::Ready(_)) => return Poll::Ready(MuxEvent::Over(end)),
-                        (None, Poll::Ready(Err(kind))) => state.finish(MuxEnd::Broken(kind)),
+                        // What the peer has said before it left is still to be read.
+                        (None, Poll::Ready(Err(_))) => state.give_up_writing(),
                         // There may be room to read again.
                         (None, Poll::Ready(Ok(true))) => {}
                         (_, Poll::Pending) | (None, Poll::Ready(Ok(false))) => {
@@ -224,6 +228,10 @@ impl Mux {
     /// Writes what waits. Says whether reading had been held up by it.
     fn write(&self, state: &mut State, cx: &mut Context<'_>) -> Poll<Result<bool, Kind>> {
         let was_full = state.is_full();
+        if state.is_deaf {
+            state.connection.output().clear();
+            return Poll::Pending;
+        }
         let (_, write) = self.stream.halves();
         while state.connection.output_bytes() > 0 {
             let written = write.poll_write(cx, state.connection.output().front());
@@ -299,7 +307,7 @@ impl State {
     fn fill(&mut self, stream: &Stream, cx: &mut Context<'_>) -> Poll<Option<MuxEvent>> {
         if self.turn_bytes >= READ_TURN_BYTES {
             self.turn_bytes = 0;
-            cx.waker().wake_by_ref();
+            poll_others_first(cx);
             return Poll::Pending;
         }
         let (read, _) = stream.halves();
@@ -350,6 +358,12 @@ impl State {
         }
         self.wake_all();
         self.tell_all_freed();
+    }
+
+    /// The peer takes nothing more. What it has sent may say which streams it has not looked at.
+    fn give_up_writing(&mut self) {
+        self.is_deaf = true;
+        self.connection.output().clear();
     }
 
     fn tell_all_freed(&self) {

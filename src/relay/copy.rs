@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 
+use tokio::task::yield_now;
+
 use crate::buffer::Buffer;
 use crate::fault::Kind;
 use crate::http::h2::stream::Arrived;
@@ -19,6 +21,9 @@ const BULK_BYTES: usize = if cfg!(any(test, fuzzing)) { 8 } else { 32 * 1024 };
 
 /// What has come at once when a copy costs less than splicing.
 const TRICKLE_BYTES: usize = if cfg!(any(test, fuzzing)) { 4 } else { 4 * 1024 };
+
+/// What is forwarded of a stream, in bytes, before it is the turn of others.
+const TURN_BYTES: usize = 128 * 1024;
 
 /// One end of a relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,13 +49,15 @@ pub struct Meter<'a> {
     waits_for: Cell<End>,
     bytes: Cell<u64>,
     unseen: Cell<u64>,
+    /// Bytes forwarded since others had their turn.
+    turn_bytes: Cell<usize>,
 }
 
 impl<'a> Meter<'a> {
     /// Nothing yet. Both directions of an exchange keep the same `activity` going.
     pub fn new(activity: &'a Activity) -> Self {
         let (waits_for, bytes, unseen) = (Cell::new(End::Sink), Cell::new(0), Cell::new(0));
-        Self { activity, waits_for, bytes, unseen }
+        Self { activity, waits_for, bytes, unseen, turn_bytes: Cell::new(0) }
     }
 
     /// The end that was being waited for when the work was last left.
@@ -113,11 +120,18 @@ impl<'a> Meter<'a> {
         available.map_err(|abort| Broken { end: End::Source, kind: kind_of_abort(abort) })
     }
 
-    /// Writes once what is there of a stream's body, and says how much that was.
+    /// Writes once what is there of a stream's body, and says how much that was. Who takes it all fast enough
+    /// would otherwise be served before anybody else.
     pub async fn forward(&self, from: &MuxStream, to: &WriteHalf<'_>) -> Result<usize, Broken> {
+        if self.turn_bytes.get() >= TURN_BYTES {
+            self.turn_bytes.set(0);
+            yield_now().await;
+        }
         self.waits_for.set(End::Sink);
         let written = poll_fn(|cx| from.poll_forward(cx, to)).await;
-        self.sent(written)
+        let count = self.sent(written)?;
+        self.turn_bytes.set(self.turn_bytes.get() + count);
+        Ok(count)
     }
 
     /// Sends all of `bytes` on a stream; `ends` if nothing follows.

@@ -7,8 +7,10 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tokio::task::spawn_local;
+use tokio::time::Instant;
 
 use super::client::{AfterExchange, ClientConnection, ClientSide};
 use super::client_info::ClientInfo;
@@ -24,6 +26,7 @@ use crate::http::h1::reply::Reply;
 use crate::http::h2::connection::{Connection, Resets};
 use crate::http::h2::error_code::ErrorCode;
 use crate::http::h2::request::{self as h2_request, is_malformed};
+use crate::http::h2::stream::Abort;
 use crate::http::message::head::Method;
 use crate::id::RouteId;
 use crate::metrics::Http2Metrics;
@@ -135,6 +138,18 @@ impl Drop for Waiting<'_> {
     }
 }
 
+/// A client that has waited this long may give up: it can have only so many streams that wait.
+const WAITED: Duration = Duration::from_millis(50);
+
+/// Calls whose deadline is short are reset by the hundred when their endpoint is slow.
+fn forgive_late_reset(stream: &MuxStream, began: Instant) {
+    if let Some(Abort::Reset(_)) = stream.aborted()
+        && began.elapsed() >= WAITED
+    {
+        stream.mux().act(Connection::forgive_reset);
+    }
+}
+
 /// Serves one stream until its exchange has ended.
 async fn serve_stream(
     stream: &MuxStream,
@@ -167,6 +182,7 @@ async fn serve_stream(
             }
             // How it ended is how its stream ends.
             let _: AfterExchange = exchange::run(&mut client, &mut request, context).await;
+            forgive_late_reset(stream, request.timing.began);
         }
         Err(refused) => refuse(&mut client, (stream, method), context, refused).await,
     }

@@ -11,7 +11,8 @@ use std::time::Duration;
 /// hundred at once.
 const RESETS_MAX: u32 = 500;
 
-/// How many more there may be each second, and for each stream that ended well.
+/// How many more there may be each second, and for each stream that ended well or was reset after it had lived
+/// for a while.
 const RESETS_PER_SECOND: u32 = 50;
 
 /// Frames without a message, at a time.
@@ -32,9 +33,24 @@ pub(super) const CREDITED_BYTES: usize = 4096;
 /// has more to send: less than so many bytes.
 pub(super) const SMALL_DATA_BYTES: usize = 64;
 
-/// A budget is used up.
+/// Which budget is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Exhausted;
+pub enum Exhausted {
+    /// That of resets.
+    Resets,
+    /// That of frames without a message.
+    Controls,
+}
+
+impl Exhausted {
+    /// What the peer is told, and the log.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Resets => "too many streams reset within moments",
+            Self::Controls => "too many frames that carry no message",
+        }
+    }
+}
 
 /// What is left of the budgets of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,12 +68,12 @@ impl Default for Budgets {
 impl Budgets {
     /// A stream was reset by the peer, or by us for what the peer did: both cost the work on it.
     pub fn spend_reset(&mut self) -> Result<(), Exhausted> {
-        spend(&mut self.resets)
+        spend(&mut self.resets).ok_or(Exhausted::Resets)
     }
 
     /// A frame came that carries no message.
     pub fn spend_control(&mut self) -> Result<(), Exhausted> {
-        spend(&mut self.controls)
+        spend(&mut self.controls).ok_or(Exhausted::Controls)
     }
 
     /// A frame of a message was sent or received.
@@ -86,9 +102,9 @@ impl Budgets {
     }
 }
 
-fn spend(budget: &mut u32) -> Result<(), Exhausted> {
-    *budget = budget.checked_sub(1).ok_or(Exhausted)?;
-    Ok(())
+fn spend(budget: &mut u32) -> Option<()> {
+    *budget = budget.checked_sub(1)?;
+    Some(())
 }
 
 #[cfg(test)]

@@ -92,8 +92,8 @@ pub(super) const fn size(reason: &'static str) -> ConnectionError {
 }
 
 impl From<Exhausted> for ConnectionError {
-    fn from(_: Exhausted) -> Self {
-        Self::new(ErrorCode::EnhanceYourCalm, "too many frames that carry no message")
+    fn from(exhausted: Exhausted) -> Self {
+        Self::new(ErrorCode::EnhanceYourCalm, exhausted.reason())
     }
 }
 
@@ -220,6 +220,20 @@ impl Connection {
     /// What is to be written.
     pub fn output(&mut self) -> &mut Output {
         &mut self.output
+    }
+
+    /// A stream that the peer has reset had lived so long that its reset explains itself.
+    pub fn forgive_reset(&mut self) {
+        self.budgets.earn_stream();
+    }
+
+    /// A reset of the peer's, or one that it is the cause of, costs. Not that of a stream which we have opened:
+    /// there are only as many.
+    pub(super) fn spend_reset(&mut self) -> Result<(), Exhausted> {
+        match self.role {
+            Role::Server => self.budgets.spend_reset(),
+            Role::Client => Ok(()),
+        }
     }
 
     /// What waited has been written, or most of it: every stream may add to it again.

@@ -126,4 +126,33 @@ mod tests {
             assert_eq!(ended, expected, "{more}");
         }
     }
+
+    #[test]
+    fn an_endpoint_may_reset_every_stream_that_it_was_sent() {
+        let section = SectionLimits { bytes_max: 4096, fields_max: 20 };
+        let limits = ConnectionLimits { streams_max: 100, window_bytes: WINDOW_BYTES, section };
+        let mut connection = Connection::new(Role::Client, limits, 1, Rc::default());
+        receive(&mut connection, &frame(FrameKind::Settings, 0, 0, &[])).unwrap();
+        for _ in 0..MANY {
+            let key = connection.open_stream(false, true, |_, _| {}).expect("room");
+            let id = connection.id(key);
+            receive(&mut connection, &frame(FrameKind::RstStream, 0, id, &[0; 4])).unwrap();
+            connection.release(key, ErrorCode::Cancel);
+        }
+    }
+
+    #[test]
+    fn a_reset_that_was_waited_for_costs_nothing() {
+        let (mut connection, key) = server(1, 0);
+        let mut key = Some(key);
+        for id in (1..2 * MANY).step_by(2) {
+            receive(&mut connection, &frame(FrameKind::RstStream, 0, id, &[0, 0, 0, 8])).unwrap();
+            connection.forgive_reset();
+            connection.release(key.take().expect("a stream"), ErrorCode::Cancel);
+            let mut input = Buffer::new();
+            input.append(&frame(FrameKind::Headers, 0x4, id + 2, b"\x83"));
+            let Ok(Some(Event::Opened(next))) = connection.receive(&mut input) else { panic!() };
+            key = Some(next);
+        }
+    }
 }

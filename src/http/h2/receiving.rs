@@ -232,7 +232,7 @@ impl Connection {
             self.budgets.spend_control()?;
             return Ok(Event::Nothing);
         };
-        self.budgets.spend_reset()?;
+        self.spend_reset()?;
         self.resets.theirs += 1;
         let code = ErrorCode::of(code);
         self.role.end(&mut self.streams[key.0], Abort::Reset(code));
@@ -389,7 +389,10 @@ impl Connection {
 
     /// The peer has reset the stream, and should have known (RFC 9113 §5.1).
     fn after_its_reset(&mut self, id: u32) -> Result<Event, ConnectionError> {
-        self.budgets.spend_reset()?;
+        match self.role {
+            Role::Server => self.budgets.spend_reset()?,
+            Role::Client => self.budgets.spend_control()?,
+        }
         self.reset_frame(id, ErrorCode::StreamClosed);
         Ok(Event::Nothing)
     }
@@ -419,7 +422,7 @@ impl Connection {
 
     fn abort_stream(&mut self, key: StreamKey, abort: Abort) -> Result<Event, ConnectionError> {
         let code = if let Abort::Broke(code) = abort { code } else { ErrorCode::ProtocolError };
-        self.budgets.spend_reset()?;
+        self.spend_reset()?;
         self.reset(key, code, abort);
         Ok(Event::Changed(key))
     }
