@@ -20,6 +20,7 @@ pub mod socket;
 pub mod socket_file;
 pub mod splice;
 pub mod stream;
+mod stream_tasks;
 pub mod tls;
 pub mod upgrade_socket;
 pub mod wall_clock;

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::deadline::{Activity, poll_others_first};
 use super::freed::Freed;
 use super::stream::{ReadHalf, Stream, WriteHalf, kind_of};
+use super::stream_tasks::StreamTasks;
 use crate::buffer::{BUFFER_BYTES, Buffer};
 use crate::fault::Kind;
 use crate::http::h2::connection::{Connection, ConnectionError, Event, StreamKey};
@@ -46,11 +47,8 @@ pub(super) struct State {
     input: Buffer,
     /// Opened by the peer, and not told of yet.
     opened: VecDeque<StreamKey>,
-    /// Who does the work on each stream, by its key.
-    tasks: Vec<StreamTask>,
-    /// Streams that wait for room in the output or for credit of the connection, in the order in which it
-    /// will be their turn.
-    waiting: VecDeque<StreamKey>,
+    /// Who waits for what happens to the streams.
+    pub(super) waiting: StreamTasks,
     /// The task of the connection.
     pub(super) driver: Option<Waker>,
     /// Set once nothing more is read.
@@ -64,15 +62,6 @@ pub(super) struct State {
     /// What has been read in this turn, in bytes.
     turn_bytes: usize,
     budgets_counted: Instant,
-}
-
-/// What does the work on a stream.
-#[derive(Clone, Default)]
-struct StreamTask {
-    /// Set while it waits.
-    waker: Option<Waker>,
-    /// Whether the stream is among those that wait for room.
-    is_queued: bool,
 }
 
 /// What the task of a connection has to deal with.
@@ -105,8 +94,7 @@ impl Mux {
             connection,
             input,
             opened: VecDeque::new(),
-            tasks: Vec::new(),
-            waiting: VecDeque::new(),
+            waiting: StreamTasks::default(),
             driver: None,
             end: None,
             freed: None,
@@ -159,7 +147,7 @@ impl Mux {
         let mut state = self.state.borrow_mut();
         if state.connection.streams() == 0 && state.opened.is_empty() {
             state.connection.rest();
-            (state.tasks, state.waiting) = (Vec::new(), VecDeque::new());
+            state.waiting = StreamTasks::default();
             state.opened = VecDeque::new();
         }
     }
@@ -332,14 +320,14 @@ impl State {
         match event {
             Event::Nothing => {}
             Event::Opened(key) => self.opened.push_back(key),
-            Event::Changed(key) => self.wake(key),
+            Event::Changed(key) => self.waiting.wake(key),
             Event::Credited => {
-                self.wake_all_waiting();
+                self.waiting.wake_all_for_room();
                 self.tell_all_freed();
             }
             Event::Ponged(bytes) => return Some(MuxEvent::Ponged(bytes)),
             Event::GoAway(code) => {
-                self.wake_all();
+                self.waiting.wake_all();
                 // Another connection may take its place.
                 self.tell_all_freed();
                 return Some(MuxEvent::GoAway(code));
@@ -356,7 +344,7 @@ impl State {
         if let MuxEnd::Broken(_) = end {
             self.connection.output().clear();
         }
-        self.wake_all();
+        self.waiting.wake_all();
         self.tell_all_freed();
     }
 
@@ -376,52 +364,7 @@ impl State {
     fn take_turns(&mut self) {
         if self.connection.output_bytes() < TURN_BYTES {
             self.connection.begin_turn();
-            self.wake_all_waiting();
-        }
-    }
-
-    fn wake_all_waiting(&mut self) {
-        for key in std::mem::take(&mut self.waiting) {
-            self.tasks[key.index()].is_queued = false;
-            self.wake(key);
-        }
-    }
-
-    fn wake_all(&mut self) {
-        self.tasks.iter_mut().filter_map(|task| task.waker.take()).for_each(Waker::wake);
-    }
-
-    fn wake(&mut self, key: StreamKey) {
-        if let Some(waker) = self.tasks.get_mut(key.index()).and_then(|task| task.waker.take()) {
-            waker.wake();
-        }
-    }
-
-    /// This task is woken by what happens to the stream.
-    pub(super) fn wait(&mut self, key: StreamKey, waker: &Waker) {
-        if self.tasks.len() <= key.index() {
-            self.tasks.resize(key.index() + 1, StreamTask::default());
-        }
-        let known = &mut self.tasks[key.index()].waker;
-        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *known = Some(waker.clone());
-        }
-    }
-
-    /// The same, and when it is the stream's turn to send.
-    pub(super) fn wait_for_room(&mut self, key: StreamKey, waker: &Waker) {
-        self.wait(key, waker);
-        let task = &mut self.tasks[key.index()];
-        if !std::mem::replace(&mut task.is_queued, true) {
-            self.waiting.push_back(key);
-        }
-    }
-
-    /// Nobody does any work on the stream any more.
-    pub(super) fn forget(&mut self, key: StreamKey) {
-        let Some(task) = self.tasks.get_mut(key.index()) else { return };
-        if std::mem::take(task).is_queued {
-            self.waiting.retain(|waiting| *waiting != key);
+            self.waiting.wake_all_for_room();
         }
     }
 }

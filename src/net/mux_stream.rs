@@ -59,7 +59,7 @@ impl MuxStream {
         if let Some(abort) = state.connection.abort_of(self.key) {
             return Poll::Ready(Err(abort));
         }
-        state.wait(self.key, cx.waker());
+        state.waiting.wait(self.key, cx.waker());
         Poll::Pending
     }
 
@@ -71,7 +71,7 @@ impl MuxStream {
             Available::End => Poll::Ready(Ok(false)),
             Available::Cut(abort) => Poll::Ready(Err(abort)),
             Available::Nothing => {
-                state.wait(self.key, cx.waker());
+                state.waiting.wait(self.key, cx.waker());
                 Poll::Pending
             }
         }
@@ -138,7 +138,7 @@ impl MuxStream {
             state.wake_driver();
             return Poll::Ready(Ok(count));
         }
-        state.wait_for_room(self.key, cx.waker());
+        state.waiting.wait_for_room(self.key, cx.waker());
         Poll::Pending
     }
 
@@ -151,7 +151,7 @@ impl MuxStream {
         if state.connection.room(self.key) > 0 {
             return Poll::Ready(Ok(()));
         }
-        state.wait_for_room(self.key, cx.waker());
+        state.waiting.wait_for_room(self.key, cx.waker());
         Poll::Pending
     }
 
@@ -199,7 +199,7 @@ impl MuxStream {
         if let Some(abort) = state.connection.abort_of(self.key) {
             return Poll::Ready(abort);
         }
-        state.wait(self.key, cx.waker());
+        state.waiting.wait(self.key, cx.waker());
         Poll::Pending
     }
 
@@ -244,7 +244,7 @@ impl Drop for MuxStream {
         let code = self.unfinished.get();
         let mut state = self.mux.state();
         state.connection.release(self.key, code);
-        state.forget(self.key);
+        state.waiting.forget(self.key);
         if let Some(freed) = &state.freed {
             freed.tell();
         }
