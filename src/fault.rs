@@ -70,6 +70,10 @@ pub enum Kind {
     Rejected(Reject),
     /// A resource of this machine ran out.
     Exhausted,
+    /// The endpoint ended an HTTP/2 connection before it took a stream.
+    Ended,
+    /// The endpoint takes no more streams for now: it is busy, and answers others.
+    Busy,
     /// The answer to a check was not one of 200–399.
     Unwell,
     /// TLS could not be agreed on, or its rules were broken.
@@ -131,18 +135,18 @@ impl Fault {
             (Side::Client, Kind::Deadline)
             | (Side::Upstream, Kind::TimedOut | Kind::Tls(TlsFault::TimedOut)) => Some(504),
             (Side::Client, _) => None,
+            (Side::Upstream, Kind::Busy) | (Side::Local, _) => Some(503),
             (Side::Upstream, _) => Some(502),
-            (Side::Local, _) => Some(503),
         }
     }
 
     /// Whether it counts against the endpoint. Faults of this machine and of the client never do,
     /// nor does an answer that breaks a rule: one odd page must not take out every endpoint that
-    /// serves it. What is not HTTP at all does.
+    /// serves it. What is not HTTP at all does. One that is busy is well.
     pub fn blames_endpoint(&self) -> bool {
         match self.kind {
             Kind::Rejected(Reject::StatusLine | Reject::NotHttp2) => self.side == Side::Upstream,
-            Kind::Rejected(_) => false,
+            Kind::Rejected(_) | Kind::Busy => false,
             _ => self.side == Side::Upstream,
         }
     }
@@ -175,6 +179,8 @@ impl Fault {
             (Kind::Tls(fault), _) => fault.phrase(),
             (Kind::Deadline, _) => "deadline of the client has passed",
             (Kind::Exhausted, _) => "out of descriptors, ports or memory",
+            (Kind::Ended, _) => "endpoint closed before any HTTP/2 request",
+            (Kind::Busy, _) => "endpoint takes no more streams",
             (Kind::Refused, _) => "endpoint refused the connection",
             (Kind::TimedOut, Stage::Connect) => "endpoint did not accept in time",
             (Kind::TimedOut, Stage::RequestHead) => "request head took too long",
@@ -304,6 +310,7 @@ mod tests {
             (Fault::upstream(Stage::ResponseHead, Kind::TimedOut), Some(504)),
             (Fault::upstream(Stage::ResponseHead, Kind::Rejected(Reject::StatusLine)), Some(502)),
             (Fault::upstream(Stage::Connect, Kind::Exhausted), Some(503)),
+            (Fault::upstream(Stage::Connect, Kind::Busy), Some(503)),
             (Fault::upstream(Stage::Connect, Kind::Tls(TlsFault::Expired)), Some(502)),
             (Fault::upstream(Stage::Connect, Kind::Tls(TlsFault::TimedOut)), Some(504)),
         ];
@@ -316,7 +323,8 @@ mod tests {
     #[test]
     fn termination_codes_follow_side_stage_and_kind() {
         use Kind::{
-            Broken, Closed, Deadline, Exhausted, Refused, Rejected, Reset, TimedOut, Unwell,
+            Broken, Busy, Closed, Deadline, Ended, Exhausted, Refused, Rejected, Reset, TimedOut,
+            Unwell,
         };
         let expired = Kind::Tls(TlsFault::Expired);
         let stages = [
@@ -329,7 +337,11 @@ mod tests {
         let enders = [
             (Side::Client, vec![Closed, Reset, Broken, Refused, Unwell, Deadline], 'C'),
             (Side::Client, vec![TimedOut], 'c'),
-            (Side::Upstream, vec![Closed, Reset, Broken, Refused, Unwell, expired], 'U'),
+            (
+                Side::Upstream,
+                vec![Closed, Reset, Broken, Refused, Ended, Busy, Unwell, expired],
+                'U',
+            ),
             (Side::Upstream, vec![TimedOut, Kind::Tls(TlsFault::TimedOut)], 'u'),
             (Side::Client, vec![Rejected(Reject::BareLf)], 'R'),
             (Side::Upstream, vec![Rejected(Reject::StatusLine)], 'R'),
@@ -355,6 +367,7 @@ mod tests {
     fn only_the_upstream_side_is_blamed() {
         assert!(Fault::upstream(Stage::Connect, Kind::Refused).blames_endpoint());
         assert!(!Fault::upstream(Stage::Connect, Kind::Exhausted).blames_endpoint());
+        assert!(!Fault::upstream(Stage::Connect, Kind::Busy).blames_endpoint());
         assert!(!Fault::client(Stage::ResponseBody, Kind::Broken).blames_endpoint());
         let refused = |reject| Fault::upstream(Stage::ResponseHead, Kind::Rejected(reject));
         assert!(!refused(Reject::HeadTooLarge).blames_endpoint());

@@ -93,6 +93,7 @@ mod upgrade;
 mod upgrade_dies;
 mod upgrade_refused;
 mod upgrade_tls;
+mod upstream_h2_opening;
 mod upstream_http2;
 mod upstream_protocol;
 mod upstream_resets;

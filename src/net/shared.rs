@@ -1,6 +1,6 @@
 //! The HTTP/2 connections to one endpoint, which the requests of one worker share.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use tokio::sync::Notify;
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::freed::Freed;
 use super::mux::Mux;
 use super::mux_stream::MuxStream;
-use crate::fault::Fault;
+use crate::fault::{Fault, Kind, Stage};
 use crate::http::h2::connection::Connection;
 use crate::http::h2::hpack::Encoder;
 
@@ -31,8 +31,9 @@ struct Shared {
 }
 
 /// A connection that is being opened, and what comes of it: all who wait for it share that.
-#[derive(Default)]
 pub struct Opening {
+    /// What is wrong if it takes any longer.
+    pub late: Cell<Fault>,
     outcome: OnceCell<Result<(), Fault>>,
     done: Notify,
 }
@@ -75,6 +76,11 @@ impl SharedConnections {
         self.connections.iter().any(refuses)
     }
 
+    /// Whether there is none that takes streams, now or later.
+    pub fn is_empty(&self) -> bool {
+        !self.connections.iter().any(|known| known.mux.is_usable())
+    }
+
     /// What to do instead.
     pub fn when_full(&mut self) -> Full {
         if let Some(opening) = &self.opening {
@@ -83,7 +89,7 @@ impl SharedConnections {
         if self.connections.len() >= CONNECTIONS_MAX {
             return Full::Waits(Rc::clone(&self.freed));
         }
-        let opening = Rc::<Opening>::default();
+        let opening = Rc::new(Opening::new());
         self.opening = Some(Rc::clone(&opening));
         Full::MayOpen(opening)
     }
@@ -131,6 +137,11 @@ impl Shared {
 }
 
 impl Opening {
+    fn new() -> Self {
+        let late = Cell::new(Fault::upstream(Stage::Connect, Kind::TimedOut));
+        Self { late, outcome: OnceCell::new(), done: Notify::new() }
+    }
+
     /// Waits until it has come to something.
     pub async fn outcome(&self) -> Result<(), Fault> {
         loop {

@@ -12,12 +12,12 @@ use super::record::AttemptTarget;
 use super::secure::secure;
 use crate::address::Address;
 use crate::buffer::Buffer;
-use crate::fault::{Fault, Kind, Progress, Stage};
+use crate::fault::{Fault, Kind, Progress, Side, Stage};
 use crate::http::message::head::{Method, Version};
 use crate::http::message::redirect::Nowhere;
 use crate::http::message::websocket::Accept;
 use crate::net::connect::connect;
-use crate::net::deadline::{Elapsed, Timer};
+use crate::net::deadline::Timer;
 use crate::net::delivery::{CloseKind, DeliveryVerdict};
 use crate::net::descriptors;
 use crate::net::pool::Lease;
@@ -109,97 +109,77 @@ pub async fn open(
     client: &mut WaitingClient<'_>,
 ) -> Result<Lease, Fault> {
     let limit = context.plan.upstream(target.upstream).timeouts.connect;
-    let awaited = Cell::new(Awaited::Acceptance);
-    let opening = pin!(connected(context, target, header, &awaited));
+    let late = Cell::new(NOT_ACCEPTED);
+    let opening = pin!(connected(context, target, header, &late));
     let opened = client.wait_for(limit, opening).await;
-    opened.unwrap_or_else(|ended| Err(unopened(context, ended, awaited.get())))
+    opened.unwrap_or_else(|ended| {
+        Err(match ended {
+            WaitEnded::ClientLeft(kind) => Fault::client(Stage::Connect, kind),
+            WaitEnded::TimedOut => overdue(context, late.get()),
+        })
+    })
 }
 
-/// The same for nobody in particular.
-pub async fn open_for_all(
-    context: &WorkerContext,
-    target: AttemptTarget,
-    timer: &mut Timer,
-) -> Result<Lease, Fault> {
-    let limit = context.plan.upstream(target.upstream).timeouts.connect;
-    let awaited = Cell::new(Awaited::Acceptance);
-    let opening = pin!(connected(context, target, None, &awaited));
-    let opened = timer.within(limit, opening).await;
-    opened.unwrap_or_else(|Elapsed| Err(unopened(context, WaitEnded::TimedOut, awaited.get())))
-}
+/// The endpoint has not accepted a connection for too long.
+const NOT_ACCEPTED: Fault =
+    Fault { side: Side::Upstream, stage: Stage::Connect, kind: Kind::TimedOut, errno: None };
 
-async fn connected(
+/// The same for nobody in particular, however long it takes: `late` holds what is wrong if it takes any
+/// longer.
+pub async fn connected(
     context: &WorkerContext,
     target: AttemptTarget,
     header: Option<Header>,
-    awaited: &Cell<Awaited>,
+    late: &Cell<Fault>,
 ) -> Result<Lease, Fault> {
     let upstream = context.plan.upstream(target.upstream);
     let endpoint = upstream.endpoint(target.endpoint);
     let handshakes = &context.metrics.upstream_handshakes;
     let broken =
         |error: io::Error| Fault::upstream(Stage::Connect, Kind::of(&error)).caused_by(&error);
-    let stream = dial(context, &endpoint.address, awaited).await.map_err(broken)?;
+    let stream = dial(context, &endpoint.address, late).await.map_err(broken)?;
     let mut lease = Lease::new(stream);
     if let (Some(version), Some(header)) = (upstream.announces, header) {
         lease.carried = announce(version, header, &mut lease.stream).await.map_err(broken)?;
     }
     if let Some(tls) = &endpoint.tls {
-        awaited.set(Awaited::Handshake);
+        late.set(Fault::upstream(Stage::Connect, Kind::Tls(TlsFault::TimedOut)));
         let Lease { stream, carried, .. } = lease;
         // Boxed: those without TLS would have room for it.
         let securing = secure(stream, carried, (endpoint, tls), Some(handshakes));
         lease = Lease::new(Box::pin(securing).await?);
         lease.carried = lease.stream.carried_after(0, 0);
+        late.set(NOT_ACCEPTED);
     }
     context.metrics.connects.add(1);
     context.counts(target.upstream, target.endpoint).connects.add(1);
     Ok(lease)
 }
 
-/// What it means that a connection was not opened.
-fn unopened(context: &WorkerContext, ended: WaitEnded, awaited: Awaited) -> Fault {
-    let fault = |kind| Fault::upstream(Stage::Connect, kind);
-    match (ended, awaited) {
-        (WaitEnded::ClientLeft(kind), _) => Fault::client(Stage::Connect, kind),
-        (WaitEnded::TimedOut, Awaited::Acceptance) => fault(Kind::TimedOut),
-        (WaitEnded::TimedOut, Awaited::Handshake) => {
-            let handshakes = &context.metrics.upstream_handshakes;
-            handshakes.failed[TlsFault::TimedOut.index()].add(1);
-            fault(Kind::Tls(TlsFault::TimedOut))
-        }
-        (WaitEnded::TimedOut, Awaited::Descriptor) => {
-            fault(Kind::Exhausted).caused_by(&descriptors::exhausted())
-        }
+/// What is wrong with a connection that was not opened in time, once it is counted.
+pub fn overdue(context: &WorkerContext, late: Fault) -> Fault {
+    if let Kind::Tls(fault) = late.kind {
+        context.metrics.upstream_handshakes.failed[fault.index()].add(1);
     }
-}
-
-/// What opening a connection waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Awaited {
-    /// The endpoint accepts it.
-    Acceptance,
-    /// There is a descriptor for it.
-    Descriptor,
-    /// TLS is agreed on.
-    Handshake,
+    late
 }
 
 /// Between two tries to get a descriptor.
 const ROOM_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Connects to an endpoint. While there is no descriptor for it, idle connections are closed, and one
-/// that others give back is waited for; `awaited` says so meanwhile.
+/// that others give back is waited for; `late` says so meanwhile.
 async fn dial(
     context: &WorkerContext,
     address: &Address,
-    awaited: &Cell<Awaited>,
+    late: &Cell<Fault>,
 ) -> io::Result<Stream> {
     match connect(address).await {
         Err(error) if descriptors::are_exhausted(&error) => {}
         dialled => return dialled,
     }
-    awaited.set(Awaited::Descriptor);
+    let exhausted = Fault::upstream(Stage::Connect, Kind::Exhausted);
+    late.set(exhausted.caused_by(&descriptors::exhausted()));
     // Boxed: it is rare, and each request would have room for it.
     let waiting = async {
         loop {
@@ -211,7 +191,7 @@ async fn dial(
             }
         }
     };
-    Box::pin(waiting).await.inspect(|_| awaited.set(Awaited::Acceptance))
+    Box::pin(waiting).await.inspect(|_| late.set(NOT_ACCEPTED))
 }
 
 /// Writes the PROXY header; returns how many bytes that took.

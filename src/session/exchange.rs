@@ -179,9 +179,9 @@ fn unavailable(phrase: &'static str) -> Reply<'static> {
     Reply { retry_after: Some(RETRY_AFTER), ..Reply::new(503, phrase) }
 }
 
-/// What this machine is out of may soon be there again.
+/// What this machine or an endpoint is out of may soon be there again.
 fn after_fault(fault: Fault, status: u16) -> Reply<'static> {
-    let retry_after = (fault.side == Side::Local).then_some(RETRY_AFTER);
+    let retry_after = (status == 503).then_some(RETRY_AFTER);
     Reply { retry_after, ..Reply::new(status, fault.phrase()) }
 }
 

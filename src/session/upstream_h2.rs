@@ -1,5 +1,6 @@
 //! HTTP/2 to endpoints: connections that the requests of a worker share, and the streams on them.
 
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
@@ -22,7 +23,7 @@ use crate::http::h2::section::SectionLimits;
 use crate::net::deadline::{Elapsed, Timer};
 use crate::net::mux::{Mux, MuxEnd, MuxEvent};
 use crate::net::mux_stream::MuxStream;
-use crate::net::shared::Full;
+use crate::net::shared::{Full, Opening};
 use crate::plan::context::WorkerContext;
 use crate::reject::Reject;
 
@@ -74,70 +75,100 @@ pub async fn open_stream(
     head: StreamHead<'_>,
     client: &mut WaitingClient<'_>,
 ) -> Result<OpenedStream, Fault> {
-    let mut from = (freshness == Freshness::Trial).then_some(target.started);
-    let mut is_reused = true;
     let limit = context.plan.upstream(target.upstream).timeouts.connect;
-    let opening = pin!(async {
-        loop {
-            let pool = context.pool(target.upstream, target.endpoint);
-            let encode = |_: &mut Encoder, out: &mut Vec<u8>| out.extend_from_slice(head.block);
-            let full = {
-                let mut pool = pool.borrow_mut();
-                // RFC 8441 §3: those who have not said so must not be asked.
-                if head.tunnel && pool.shared.refuses_tunnels() {
-                    let reject = Kind::Rejected(Reject::NoWebSocket);
-                    return Err(Fault::upstream(Stage::Connect, reject));
-                }
-                let (answers_head, ends) = (head.answers_head, head.ends);
-                match pool.shared.open_stream(from, answers_head, ends, encode) {
-                    Some(stream) => {
-                        if is_reused {
-                            context.metrics.reuses.add(1);
-                            context.counts(target.upstream, target.endpoint).reuses.add(1);
-                        }
-                        return Ok(OpenedStream { stream, is_reused });
-                    }
-                    None => pool.shared.when_full(),
-                }
-            };
-            match full {
-                Full::Opens(opening) => {
-                    is_reused = false;
-                    opening.outcome().await?;
-                }
-                Full::MayOpen(opening) => {
-                    is_reused = false;
-                    spawn_local(open_connection(Rc::clone(context), target));
-                    opening.outcome().await?;
-                }
-                // One of those that there are has to do.
-                Full::Waits(_) if from.is_some() => from = None,
-                Full::Waits(freed) => freed.wait().await,
-            }
-        }
-    });
+    let awaited = RefCell::new(None);
+    let opening = pin!(opened(context, target, freshness, head, &awaited));
     match client.wait_for(limit, opening).await {
         Ok(opened) => opened,
         Err(WaitEnded::ClientLeft(kind)) => Err(Fault::client(Stage::Connect, kind)),
-        // The endpoint answers others, only it takes no more at a time.
-        Err(WaitEnded::TimedOut) => Err(Fault::upstream(Stage::Connect, Kind::Exhausted)),
+        Err(WaitEnded::TimedOut) => {
+            let late = awaited.take().map(|opening: Rc<Opening>| opening.late.get());
+            Err(late.unwrap_or(Fault::upstream(Stage::Connect, Kind::Busy)))
+        }
+    }
+}
+
+/// The same however long it takes. `awaited` is the connection that is waited for, as long as the endpoint
+/// has not shown that it answers.
+async fn opened(
+    context: &Rc<WorkerContext>,
+    target: AttemptTarget,
+    freshness: Freshness,
+    head: StreamHead<'_>,
+    awaited: &RefCell<Option<Rc<Opening>>>,
+) -> Result<OpenedStream, Fault> {
+    let mut from = (freshness == Freshness::Trial).then_some(target.started);
+    let (mut is_reused, mut has_waited, mut has_opened) = (true, false, false);
+    loop {
+        let pool = context.pool(target.upstream, target.endpoint);
+        let encode = |_: &mut Encoder, out: &mut Vec<u8>| out.extend_from_slice(head.block);
+        let full = {
+            let mut pool = pool.borrow_mut();
+            // RFC 8441 §3: those who have not said so must not be asked.
+            if head.tunnel && pool.shared.refuses_tunnels() {
+                let reject = Kind::Rejected(Reject::NoWebSocket);
+                return Err(Fault::upstream(Stage::Connect, reject));
+            }
+            let (answers_head, ends) = (head.answers_head, head.ends);
+            if let Some(stream) = pool.shared.open_stream(from, answers_head, ends, encode) {
+                if is_reused {
+                    context.metrics.reuses.add(1);
+                    context.counts(target.upstream, target.endpoint).reuses.add(1);
+                }
+                return Ok(OpenedStream { stream, is_reused });
+            }
+            // An endpoint that does so each time would be connected to without end.
+            if std::mem::take(&mut has_opened) && pool.shared.is_empty() {
+                return Err(Fault::upstream(Stage::Connect, Kind::Ended));
+            }
+            pool.shared.when_full()
+        };
+        let opening = match full {
+            Full::Opens(opening) => opening,
+            Full::MayOpen(opening) => {
+                let ours = (Rc::clone(context), Rc::clone(&opening));
+                spawn_local(open_connection(ours.0, target, ours.1));
+                opening
+            }
+            // One of those that there are has to do.
+            Full::Waits(_) if from.is_some() => {
+                from = None;
+                continue;
+            }
+            Full::Waits(freed) => {
+                has_waited = true;
+                freed.wait().await;
+                continue;
+            }
+        };
+        is_reused = false;
+        if !std::mem::replace(&mut has_waited, true) {
+            awaited.replace(Some(Rc::clone(&opening)));
+        }
+        opening.outcome().await?;
+        awaited.take();
+        has_opened = true;
     }
 }
 
 /// Opens a connection for all who wait for one; whether one of them leaves does not matter.
-async fn open_connection(context: Rc<WorkerContext>, target: AttemptTarget) {
+async fn open_connection(context: Rc<WorkerContext>, target: AttemptTarget, opening: Rc<Opening>) {
+    let limit = context.plan.upstream(target.upstream).timeouts.connect;
     let mut timer = Timer::new();
-    let opened = connect(&context, target, &mut timer).await;
+    let connecting = pin!(connect(&context, target, &opening.late));
+    let connected = timer.within(limit, connecting).await;
+    let outcome =
+        connected.unwrap_or_else(|Elapsed| Err(attempt::overdue(&context, opening.late.get())));
     let pool = context.pool(target.upstream, target.endpoint);
-    pool.borrow_mut().shared.opened(opened, Instant::now());
+    pool.borrow_mut().shared.opened(outcome, Instant::now());
 }
 
 async fn connect(
     context: &WorkerContext,
     target: AttemptTarget,
-    timer: &mut Timer,
+    late: &Cell<Fault>,
 ) -> Result<Rc<Mux>, Fault> {
-    let lease = attempt::open_for_all(context, target, timer).await?;
+    let lease = attempt::connected(context, target, None, late).await?;
     let limits = limits(context);
     let allowance = Rc::clone(&context.window_allowance);
     let connection = Connection::new(Role::Client, limits, STREAMS_AT_FIRST, allowance);
@@ -145,11 +176,7 @@ async fn connect(
     let keeping = context.pool(target.upstream, target.endpoint).borrow().keeping();
     let idle = if keeping.idle_max == 0 { Duration::ZERO } else { keeping.idle_timeout };
     // What it allows is known once it has said so, and that it speaks HTTP/2 at all.
-    let greeting = pin!(poll_fn(|cx| poll_greeted(&mux, cx)));
-    let limit = context.plan.upstream(target.upstream).timeouts.connect;
-    let greeted = timer.within(limit, greeting).await.unwrap_or(Err(Kind::TimedOut));
-    // One that leaves with its first words would have others opened in its place without end.
-    let greeted = greeted.and_then(|()| if mux.is_usable() { Ok(()) } else { Err(Kind::Closed) });
+    let greeted = poll_fn(|cx| poll_greeted(&mux, cx)).await;
     greeted.map_err(|kind| Fault::upstream(Stage::Connect, kind))?;
     spawn_local(drive(Rc::clone(&mux), idle));
     Ok(mux)
@@ -160,20 +187,21 @@ fn limits(context: &WorkerContext) -> ConnectionLimits {
     ConnectionLimits { streams_max: 0, window_bytes: WINDOW_BYTES, section }
 }
 
+/// Whatever has come with its SETTINGS counts: it may take no streams at all.
 fn poll_greeted(mux: &Rc<Mux>, cx: &mut Context<'_>) -> Poll<Result<(), Kind>> {
     loop {
-        let event = mux.poll(cx);
-        if mux.connection().is_open() {
-            return Poll::Ready(Ok(()));
-        }
-        match event {
-            Poll::Ready(MuxEvent::Over(MuxEnd::Broken(kind))) => return Poll::Ready(Err(kind)),
-            Poll::Ready(MuxEvent::Over(_)) => {
-                return Poll::Ready(Err(Kind::Rejected(Reject::NotHttp2)));
-            }
-            Poll::Ready(_) => {}
-            Poll::Pending => return Poll::Pending,
-        }
+        let kind = match mux.poll(cx) {
+            Poll::Ready(MuxEvent::Over(MuxEnd::Broken(kind))) => kind,
+            Poll::Ready(MuxEvent::Over(_)) => Kind::Rejected(Reject::NotHttp2),
+            Poll::Ready(_) => continue,
+            Poll::Pending if !mux.connection().is_open() => return Poll::Pending,
+            Poll::Pending if mux.is_usable() => return Poll::Ready(Ok(())),
+            Poll::Pending => Kind::Ended,
+        };
+        return Poll::Ready(Err(match kind {
+            Kind::Closed | Kind::Reset | Kind::Broken => Kind::Ended,
+            kind => kind,
+        }));
     }
 }
 
