@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use crate::random::Random;
+
 /// Byte strings that tend to break parsers.
 const TOKENS: [&[u8]; 18] = [
     b"\r",
@@ -25,44 +27,24 @@ const TOKENS: [&[u8]; 18] = [
     b"\xffS",
 ];
 
-/// Xorshift64: the same numbers in every run.
-pub(crate) struct Random(u64);
-
-impl Random {
-    /// Those of this seed.
-    pub(crate) fn new(seed: u64) -> Self {
-        let mut random = Self(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        random.below(1);
-        random
-    }
-
-    /// One below `bound`; 0 if that is 0.
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 33).unwrap_or(0) % bound.max(1)
-    }
-
-    /// One of `seeds` with one to four random changes.
-    fn mutant(&mut self, seeds: &[(String, Vec<u8>)]) -> Vec<u8> {
-        let mut bytes = seeds[self.below(seeds.len())].1.clone();
-        for _ in 0..=self.below(4) {
-            let at = self.below(bytes.len() + 1);
-            match self.below(6) {
-                0 if at < bytes.len() => bytes[at] ^= 1 << self.below(8),
-                1 => bytes.truncate(at),
-                2 if at < bytes.len() => drop(bytes.remove(at)),
-                3 => {
-                    let other = &seeds[self.below(seeds.len())].1;
-                    bytes.truncate(at);
-                    bytes.extend(&other[self.below(other.len())..]);
-                }
-                _ => drop(bytes.splice(at..at, TOKENS[self.below(TOKENS.len())].iter().copied())),
+/// One of `seeds` with one to four random changes.
+fn mutant(random: &mut Random, seeds: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let mut bytes = seeds[random.below(seeds.len())].1.clone();
+    for _ in 0..=random.below(4) {
+        let at = random.below(bytes.len() + 1);
+        match random.below(6) {
+            0 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
+            1 => bytes.truncate(at),
+            2 if at < bytes.len() => drop(bytes.remove(at)),
+            3 => {
+                let other = &seeds[random.below(seeds.len())].1;
+                bytes.truncate(at);
+                bytes.extend(&other[random.below(other.len())..]);
             }
+            _ => drop(bytes.splice(at..at, TOKENS[random.below(TOKENS.len())].iter().copied())),
         }
-        bytes
     }
+    bytes
 }
 
 /// Runs `target` on every seed and regression in the corpus `name`, then on `mutants` mutations of them.
@@ -79,7 +61,7 @@ pub(crate) fn replay(name: &str, mutants: usize, target: fn(&[u8])) {
     }
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     for number in 0..mutants {
-        let mutant = random.mutant(&inputs);
+        let mutant = mutant(&mut random, &inputs);
         run(&format!("mutant {number}: {}", mutant.escape_ascii()), &mutant, target);
     }
 }

@@ -42,6 +42,8 @@ pub mod metrics;
 pub mod net;
 pub mod plan;
 pub mod proxy_protocol;
+#[cfg(any(test, fuzzing))]
+mod random;
 pub mod reject;
 pub mod relay;
 pub mod route;

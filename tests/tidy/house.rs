@@ -11,7 +11,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
         "",
         &["address", "app_protocol", "decimal", "calendar", "reject", "termination", "tls_fault"],
     ),
-    (0, "", &["fault", "buffer", "drain", "id", "corpus"]),
+    (0, "", &["fault", "buffer", "drain", "id", "random", "corpus"]),
     (1, "proxy_protocol/", &["header", "line", "block", "mod", "fuzz"]),
     (1, "tls_hello/", &["name", "message", "mod", "fuzz"]),
     (1, "grpc/", &["status", "call", "message", "protobuf", "health", "mod", "fuzz"]),

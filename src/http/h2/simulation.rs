@@ -15,7 +15,7 @@ use super::section::SectionLimits;
 use super::sending::{Available, TURN_BYTES};
 use super::stream::{Abort, status};
 use crate::buffer::Buffer;
-use crate::corpus::Random;
+use crate::random::Random;
 
 /// From how many bytes on that wait to be written a connection reads nothing (as in `net::mux`).
 pub(super) const UNWRITTEN_BYTES_MAX: usize = 2 * OUTPUT_BYTES_MAX;

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::corpus::Random;
+use crate::random::Random;
 
 /// What all who take part in a world choose from.
 #[derive(Clone)]
