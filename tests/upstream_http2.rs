@@ -124,6 +124,27 @@ fn a_refused_stream_whose_body_was_on_its_way_is_not_tried_again_without_it() {
 }
 
 #[test]
+fn a_refused_stream_whose_trailers_were_on_their_way_is_not_tried_again_without_them() {
+    let (come, has_come) = mpsc::sync_channel(1);
+    let origin = RawOrigin::start(move |mut peer| {
+        while let Some((stream, _)) = peer.request() {
+            if stream > 1 {
+                return peer.answer(stream, "200", b"hello");
+            }
+            come.send(()).unwrap();
+            peer.until("the trailers", |frame| frame.is(kind::HEADERS, stream));
+            peer.send(Frame::reset(stream, error::REFUSED_STREAM));
+        }
+    });
+    let proxy = before(&origin.endpoint());
+    let mut client = RawClient::connect(proxy.address);
+    client.send_fields(1, &post("/"), false);
+    has_come.recv().unwrap();
+    client.send_fields(1, &[("x-sum", "0")], true);
+    client.expect_answer(1, 502);
+}
+
+#[test]
 fn no_more_streams_are_opened_than_an_endpoint_allows() {
     let limit = [(setting::MAX_CONCURRENT_STREAMS, 1)];
     let origin = RawOrigin::start_with(&limit, |mut peer| {

@@ -190,6 +190,8 @@ async fn between_streams(
                 to.send_head(true, |encoder, block| {
                     trailers::encode(&section, encoder, block);
                     meter.sent_head(block.len());
+                    // They are kept no more than data is: without them, no other endpoint may get it.
+                    body.pass_of_stream(block.len());
                 });
             }
             None => meter.send(to, &[], true).await?,
