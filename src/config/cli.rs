@@ -5,7 +5,7 @@
 
 use clap::{Arg, ArgAction, Args, Command, Parser, Subcommand};
 
-/// Load balancer for HTTP/1.1 with and without TLS, by host and path prefix, and for TCP connections.
+/// Load balancer for HTTP/1.1, HTTP/2 and gRPC, with and without TLS, by host and path prefix, and for TCP connections.
 ///
 /// Runs one thread per core, each with its own listening socket and its own connections to the
 /// endpoints. Endpoints are checked every second, and one that fails requests is left out for a
