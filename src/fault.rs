@@ -74,8 +74,11 @@ pub enum Kind {
     Ended,
     /// The endpoint takes no more streams for now: it is busy, and answers others.
     Busy,
-    /// The answer to a check was not one of 200–399.
-    Unwell,
+    /// The endpoint has accepted a connection, and not sent the SETTINGS that begin one of HTTP/2 in time
+    /// (RFC 9113 §3.4).
+    NoSettings,
+    /// The answer to a check was none of a healthy endpoint.
+    Unhealthy,
     /// TLS could not be agreed on, or its rules were broken.
     Tls(TlsFault),
 }
@@ -133,7 +136,9 @@ impl Fault {
             (Side::Client, Kind::Rejected(reject)) => Some(reject.status()),
             (Side::Client, Kind::TimedOut) => Some(408),
             (Side::Client, Kind::Deadline)
-            | (Side::Upstream, Kind::TimedOut | Kind::Tls(TlsFault::TimedOut)) => Some(504),
+            | (Side::Upstream, Kind::TimedOut | Kind::NoSettings | Kind::Tls(TlsFault::TimedOut)) => {
+                Some(504)
+            }
             (Side::Client, _) => None,
             (Side::Upstream, Kind::Busy) | (Side::Local, _) => Some(503),
             (Side::Upstream, _) => Some(502),
@@ -175,7 +180,8 @@ impl Fault {
     pub fn phrase(&self) -> &'static str {
         match (self.kind, self.stage) {
             (Kind::Rejected(reject), _) => reject.phrase(),
-            (Kind::Unwell, _) => "check was answered with an error",
+            (Kind::NoSettings, _) => "endpoint sent no HTTP/2 SETTINGS in time",
+            (Kind::Unhealthy, _) => "unhealthy answer",
             (Kind::Tls(fault), _) => fault.phrase(),
             (Kind::Deadline, _) => "deadline of the client has passed",
             (Kind::Exhausted, _) => "out of descriptors, ports or memory",
@@ -228,7 +234,9 @@ fn ender(side: Side, kind: Kind) -> Ender {
         (_, Kind::Rejected(_)) | (Side::Client, Kind::Tls(TlsFault::PlainHttp)) => Ender::Rule,
         (Side::Client, Kind::TimedOut | Kind::Tls(TlsFault::TimedOut)) => Ender::ClientSilence,
         (Side::Client, _) => Ender::Client,
-        (Side::Upstream, Kind::TimedOut | Kind::Tls(TlsFault::TimedOut)) => Ender::UpstreamSilence,
+        (Side::Upstream, Kind::TimedOut | Kind::NoSettings | Kind::Tls(TlsFault::TimedOut)) => {
+            Ender::UpstreamSilence
+        }
         (Side::Upstream, _) => Ender::Upstream,
     }
 }
@@ -311,6 +319,7 @@ mod tests {
             (Fault::upstream(Stage::ResponseHead, Kind::Rejected(Reject::StatusLine)), Some(502)),
             (Fault::upstream(Stage::Connect, Kind::Exhausted), Some(503)),
             (Fault::upstream(Stage::Connect, Kind::Busy), Some(503)),
+            (Fault::upstream(Stage::Connect, Kind::NoSettings), Some(504)),
             (Fault::upstream(Stage::Connect, Kind::Tls(TlsFault::Expired)), Some(502)),
             (Fault::upstream(Stage::Connect, Kind::Tls(TlsFault::TimedOut)), Some(504)),
         ];
@@ -323,8 +332,8 @@ mod tests {
     #[test]
     fn termination_codes_follow_side_stage_and_kind() {
         use Kind::{
-            Broken, Busy, Closed, Deadline, Ended, Exhausted, Refused, Rejected, Reset, TimedOut,
-            Unwell,
+            Broken, Busy, Closed, Deadline, Ended, Exhausted, NoSettings, Refused, Rejected, Reset,
+            TimedOut, Unhealthy,
         };
         let expired = Kind::Tls(TlsFault::Expired);
         let stages = [
@@ -335,14 +344,14 @@ mod tests {
             (Stage::ResponseBody, 'B'),
         ];
         let enders = [
-            (Side::Client, vec![Closed, Reset, Broken, Refused, Unwell, Deadline], 'C'),
+            (Side::Client, vec![Closed, Reset, Broken, Refused, Unhealthy, Deadline], 'C'),
             (Side::Client, vec![TimedOut], 'c'),
             (
                 Side::Upstream,
-                vec![Closed, Reset, Broken, Refused, Ended, Busy, Unwell, expired],
+                vec![Closed, Reset, Broken, Refused, Ended, Busy, Unhealthy, expired],
                 'U',
             ),
-            (Side::Upstream, vec![TimedOut, Kind::Tls(TlsFault::TimedOut)], 'u'),
+            (Side::Upstream, vec![TimedOut, NoSettings, Kind::Tls(TlsFault::TimedOut)], 'u'),
             (Side::Client, vec![Rejected(Reject::BareLf)], 'R'),
             (Side::Upstream, vec![Rejected(Reject::StatusLine)], 'R'),
             (Side::Client, vec![Exhausted], 'L'),

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use h2::Reason;
 use h2::server::Builder;
 use hyper::http::request::Parts;
 use hyper::http::{HeaderMap, HeaderValue, Response};
 
-use crate::support::h2::{Body, H2Exchange, H2Origin, collect, send_body, send_data};
+use crate::support::h2::{Body, H2Exchange, H2Origin, RawOrigin, collect, send_body, send_data};
 use crate::support::tls::{Authority, Identity, TlsServer};
 use crate::support::{Admin, Origin, eventually};
 
@@ -24,9 +25,9 @@ fn field<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
 }
 
 /// On a machine that is busy it may have been too slow first.
-fn says_unwell(admin: &Admin) {
-    let unwell = "check, response head: check was answered with an error";
-    eventually(unwell, || admin.endpoint(0)["last_failures"][0]["what"] == unwell);
+fn says(admin: &Admin, what: &str) {
+    let what = format!("check, response head: {what}");
+    eventually(&what, || admin.endpoint(0)["last_failures"][0]["what"] == what);
 }
 
 /// Answers a call with these bytes and this status in the trailers.
@@ -71,7 +72,9 @@ fn an_endpoint_that_answers_a_path_with_an_error_is_down() {
     let origin = H2Origin::start(|exchange| exchange.answer(500, "no"));
     let admin = checked(&origin.endpoint(), "http:/");
     admin.until(0, "down");
-    says_unwell(&admin);
+    says(&admin, "unhealthy answer: HTTP status 500");
+    let told = "is down: unhealthy answer (UA): HTTP status 500";
+    eventually(told, || admin.process.says(told));
 }
 
 #[test]
@@ -79,8 +82,7 @@ fn an_endpoint_of_http1_is_down_for_a_check_over_http2() {
     let origin = Origin::answering("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
     let admin = checked(&format!("h2c://{}", origin.address), "grpc");
     admin.until(0, "down");
-    let why = "check, response head: endpoint does not speak HTTP/2";
-    eventually(why, || admin.endpoint(0)["last_failures"][0]["what"] == why);
+    says(&admin, "endpoint does not speak HTTP/2");
 }
 
 #[test]
@@ -105,11 +107,16 @@ fn a_service_is_asked_about_and_its_health_followed() {
         (field(&head, "te"), field(&head, "grpc-timeout")),
         (Some("trailers"), Some("200m"))
     );
-    for unwell in 1..4 {
+    let answers = [
+        "NOT_SERVING",
+        "grpc-status 5 (NOT_FOUND): it does not know the service",
+        "its message is malformed",
+    ];
+    for (unhealthy, answer) in (1..).zip(answers) {
         admin.until(0, "up");
-        turn.store(unwell, Ordering::SeqCst);
+        turn.store(unhealthy, Ordering::SeqCst);
         admin.until(0, "down");
-        says_unwell(&admin);
+        says(&admin, &format!("unhealthy answer: {answer}"));
         turn.store(0, Ordering::SeqCst);
     }
 }
@@ -141,7 +148,26 @@ fn a_server_without_the_health_service_is_down() {
     });
     let admin = checked(&origin.endpoint(), "grpc");
     admin.until(0, "down");
-    says_unwell(&admin);
+    says(&admin, "unhealthy answer: grpc-status 12 (UNIMPLEMENTED): it has no health service");
+}
+
+#[test]
+fn an_endpoint_that_resets_a_check_is_down_and_the_code_is_told() {
+    let origin = H2Origin::start(async |mut exchange: H2Exchange| {
+        exchange.respond.send_reset(Reason::ENHANCE_YOUR_CALM);
+    });
+    let admin = checked(&origin.endpoint(), "grpc");
+    admin.until(0, "down");
+    let reset = "it reset the stream with ENHANCE_YOUR_CALM";
+    says(&admin, &format!("endpoint closed without an answer: {reset}"));
+}
+
+#[test]
+fn an_endpoint_that_sends_no_settings_to_a_check_is_down_for_that() {
+    let origin = RawOrigin::silent(|mut peer| drop(peer.find(|_| false)));
+    let admin = checked(&origin.endpoint(), "grpc");
+    let what = "check, connect: endpoint sent no HTTP/2 SETTINGS in time";
+    eventually(what, || admin.endpoint(0)["last_failures"][0]["what"] == what);
 }
 
 #[test]

@@ -40,7 +40,7 @@ fn a_fault_of_this_machine_is_none_of_the_endpoints() {
         let (upstream, endpoint) = (UpstreamId::new(0), EndpointId::new(0));
         let target = AttemptTarget { upstream, endpoint, started: Instant::now() };
         let fault = Fault::upstream(Stage::Connect, Kind::Exhausted);
-        record::failure(&context, target, fault, false);
+        record::failure(&context, target, fault, false, None);
         assert_eq!(context.counts(upstream, endpoint).failed.get(), 0);
         assert_eq!(context.metrics.local_failures.get(), 1);
         assert!(paused::is_open(&context));

@@ -49,6 +49,7 @@ mod hyper_peers;
 mod interim;
 mod keepalive;
 mod large_heads;
+mod last_failures;
 mod leaving;
 mod limits;
 mod pid_file;

@@ -57,7 +57,7 @@ fn an_endpoint_is_down_while_its_certificate_or_its_answer_is_bad() {
     ]);
     for (index, expected) in [
         "check, connect: certificate is for another name: expected 127.0.0.1, but it is for a.example",
-        "check, response head: check was answered with an error",
+        "check, response head: unhealthy answer: HTTP status 500",
     ]
     .into_iter()
     .enumerate()

@@ -1,18 +1,21 @@
 //! A check over HTTP/2: one request, on a connection of its own.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::failure::CheckFailure;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Stage};
 use crate::grpc::health::{self, ServingStatus};
+use crate::grpc::status::Status;
 use crate::http::h1::scan::Limits;
 use crate::http::h2::connection::{Connection, Role, StreamKey};
 use crate::http::h2::flow::WINDOW_BYTES;
 use crate::http::h2::hpack::Encoder;
 use crate::http::h2::limits::ConnectionLimits;
 use crate::http::h2::response;
-use crate::http::h2::section::{FieldSection, SectionLimits};
+use crate::http::h2::section::SectionLimits;
 use crate::http::h2::sending::Available;
 use crate::http::message::head::Storage;
 use crate::net::deadline::Activity;
@@ -20,9 +23,6 @@ use crate::net::stream::Stream;
 use crate::reject::Reject;
 use crate::relay::copy::Meter;
 use crate::upstream::endpoint::Scheme;
-
-/// The status of a call that has succeeded (`OK`).
-const GRPC_OK: &[u8] = b"0";
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
@@ -41,12 +41,14 @@ pub(super) struct Request<'a> {
     pub(super) authority: &'a str,
 }
 
-/// Asks, and says what was wrong with the answer if it was not a good one. The caller holds the deadline.
+/// Asks, and says what was wrong with the answer if it was not a good one. The caller holds the deadline; `late`
+/// says what is wrong if it takes any longer.
 pub(super) async fn ask(
     stream: &mut Stream,
     request: &Request<'_>,
     limits: &Limits,
-) -> Result<(), Fault> {
+    late: &Cell<Fault>,
+) -> Result<(), CheckFailure> {
     let fault = |stage| move |kind| Fault::upstream(stage, kind);
     let body = match request.question {
         Question::Get(_) => Vec::new(),
@@ -59,7 +61,8 @@ pub(super) async fn ask(
     // A connection that has just been opened has room for one.
     let key = key.ok_or_else(|| fault(Stage::Request)(Kind::Broken))?;
     connection.send_data(key, &body, true);
-    let mut answer = Answer { connection, key, status: None, body: Vec::new() };
+    let mut answer = Answer { connection, key, status: None, said: None, body: Vec::new() };
+    late.set(fault(Stage::Connect)(Kind::NoSettings));
     let activity = Activity::new();
     let meter = Meter::new(&activity);
     let (mut read, mut write) = stream.split();
@@ -75,13 +78,16 @@ pub(super) async fn ask(
         }
         stage = Stage::ResponseHead;
         if let Some(outcome) = answer.judge(request.question, limits) {
-            return outcome.map_err(fault(stage));
+            return outcome;
         }
         let count = meter.read(&mut read, &mut input).await;
         if count.map_err(|broken| fault(stage)(broken.kind))? == 0 {
-            return Err(fault(stage)(Kind::Closed));
+            return Err(fault(stage)(Kind::Closed).into());
         }
         answer.receive(&mut input).map_err(fault(stage))?;
+        if answer.connection.is_open() {
+            late.set(fault(stage)(Kind::TimedOut));
+        }
     }
 }
 
@@ -119,6 +125,8 @@ struct Answer {
     key: StreamKey,
     /// Of the head, once that has come.
     status: Option<u16>,
+    /// What the head says of a call, which is how it ended if nothing follows.
+    said: Option<Status>,
     body: Vec<u8>,
 }
 
@@ -136,49 +144,60 @@ impl Answer {
     }
 
     /// What the answer says, once that is known.
-    fn judge(&mut self, question: Question<'_>, limits: &Limits) -> Option<Result<(), Kind>> {
+    fn judge(
+        &mut self,
+        question: Question<'_>,
+        limits: &Limits,
+    ) -> Option<Result<(), CheckFailure>> {
         match question {
             Question::Get(_) => self.status(limits).map(|status| match status? {
                 200..400 => Ok(()),
-                _ => Err(Kind::Unwell),
+                status => Err(CheckFailure::of_status(status)),
             }),
             Question::Health(..) => self.health(limits).transpose(),
         }
     }
 
     /// The status of the head, once that has come.
-    fn status(&mut self, limits: &Limits) -> Option<Result<u16, Kind>> {
+    fn status(&mut self, limits: &Limits) -> Option<Result<u16, CheckFailure>> {
         while self.status.is_none() {
             let Some(head) = self.connection.take_head(self.key) else {
-                let is_cut = matches!(self.connection.available(self.key), Available::Cut(_));
-                return is_cut.then_some(Err(Kind::Reset));
+                return match self.connection.available(self.key) {
+                    Available::Cut(abort) => Some(Err(CheckFailure::cut(abort))),
+                    Available::Nothing | Available::Bytes | Available::End => None,
+                };
             };
             let mut storage = Storage::new();
             match response::read(&head.section, limits.fields_max, false, &mut storage) {
                 Ok(read) if read.is_interim() => {}
-                Ok(read) => self.status = Some(read.status),
-                Err(reject) => return Some(Err(Kind::Rejected(reject))),
+                Ok(read) => {
+                    self.status = Some(read.status);
+                    self.said = Status::among(head.section.iter());
+                }
+                Err(reject) => {
+                    let rejected = Kind::Rejected(reject);
+                    return Some(Err(Fault::upstream(Stage::ResponseHead, rejected).into()));
+                }
             }
         }
         self.status.map(Ok)
     }
 
-    /// Whether the service is well, once all has come. An answer without a message ends with a status in
-    /// its head, which is never a good one.
-    fn health(&mut self, limits: &Limits) -> Result<Option<()>, Kind> {
+    /// Whether the service is healthy, once all has come.
+    fn health(&mut self, limits: &Limits) -> Result<Option<()>, CheckFailure> {
         match self.status(limits).transpose()? {
             None => return Ok(None),
             Some(200) => {}
-            Some(_) => return Err(Kind::Unwell),
+            Some(status) => return Err(CheckFailure::of_status(status)),
         }
         loop {
             match self.connection.available(self.key) {
                 Available::Nothing => return Ok(None),
-                Available::Cut(_) => return Err(Kind::Reset),
+                Available::Cut(abort) => return Err(CheckFailure::cut(abort)),
                 Available::Bytes => {
                     let bytes = self.connection.body(self.key);
                     if self.body.len() + bytes.len() > health::RESPONSE_BYTES_MAX {
-                        return Err(Kind::Unwell);
+                        return Err(CheckFailure::unhealthy("its message is too long"));
                     }
                     let count = bytes.len();
                     self.body.extend_from_slice(bytes);
@@ -186,15 +205,31 @@ impl Answer {
                 }
                 Available::End => {
                     let trailers = self.connection.take_trailers(self.key);
-                    let is_ok = trailers.is_some_and(|trailers| has_succeeded(&trailers));
-                    let is_serving = health::response(&self.body) == Ok(ServingStatus::Serving);
-                    return if is_ok && is_serving { Ok(Some(())) } else { Err(Kind::Unwell) };
+                    let ended = match trailers {
+                        Some(trailers) => Status::among(trailers.iter()),
+                        None => self.said.filter(|_| self.body.is_empty()),
+                    };
+                    return serving(ended, &self.body).map(Some);
                 }
             }
         }
     }
 }
 
-fn has_succeeded(trailers: &FieldSection) -> bool {
-    trailers.iter().any(|(name, value)| name == b"grpc-status" && value == GRPC_OK)
+/// Whether a call to the health service that ended so says, with this body, that all is well.
+fn serving(ended: Option<Status>, body: &[u8]) -> Result<(), CheckFailure> {
+    let unhealthy = |answer: &str| Err(CheckFailure::unhealthy(answer));
+    match (ended, health::response(body)) {
+        (Some(Status::Ok), Ok(ServingStatus::Serving)) => Ok(()),
+        (Some(Status::Ok), Ok(other)) => unhealthy(other.name()),
+        (Some(Status::Ok), Err(_)) => unhealthy("its message is malformed"),
+        (Some(status @ Status::Unimplemented), _) => {
+            unhealthy(&format!("{status}: it has no health service"))
+        }
+        (Some(status @ Status::NotFound), _) => {
+            unhealthy(&format!("{status}: it does not know the service"))
+        }
+        (Some(status), _) => unhealthy(&status.to_string()),
+        (None, _) => unhealthy("no grpc-status"),
+    }
 }

@@ -1,5 +1,6 @@
 //! Active checks: one checker per process, one task per address, verdicts in the endpoint's word.
 
+mod failure;
 mod h2;
 
 use std::cell::{Cell, RefCell};
@@ -37,11 +38,13 @@ use crate::relay::head::read_head;
 use crate::session::attempt;
 use crate::session::record::{log_local, log_transition};
 use crate::session::secure::secure;
+use crate::tls_fault::TlsFault;
 use crate::upstream::endpoint::{ConnectionKind, Endpoint};
-use crate::upstream::failures::{Failed, Met};
+use crate::upstream::failures::{Detail, Failed, Met};
 use crate::upstream::health::{Admission, CheckVerdict, RiseFall, Tick};
 use crate::upstream::settings::Check;
 use crate::upstream::{Traffic, Upstream};
+use failure::CheckFailure;
 use h2::Question;
 
 /// Successes in a row that bring an endpoint back.
@@ -228,42 +231,48 @@ impl Checker {
             let begun = Instant::now();
             let asked = targets.borrow().first().map(CheckTarget::endpoint);
             let Some(asked) = asked else { return };
-            let asking = pin!(self.once(&spec, &asked));
-            let result = match timer.within(spec.interval, asking).await {
-                Ok(result) => result,
-                Err(Elapsed) => Err(Fault::upstream(Stage::Connect, Kind::TimedOut)),
-            };
+            let late = Cell::new(Fault::upstream(Stage::Connect, Kind::TimedOut));
+            let asking = pin!(self.once(&spec, &asked, &late));
+            let result = timer.within(spec.interval, asking).await;
+            let result = result.unwrap_or_else(|Elapsed| Err(late.get().into()));
             self.judge(&targets.borrow(), &mut rise_fall, result);
             sleep(jittered(spec.interval).saturating_sub(begun.elapsed())).await;
         }
     }
 
     /// Reports the outcome; a fault of this machine says nothing about the endpoint.
-    fn judge(&self, targets: &[CheckTarget], rise_fall: &mut RiseFall, result: Result<(), Fault>) {
-        if let Err(fault) = result
+    fn judge(
+        &self,
+        targets: &[CheckTarget],
+        rise_fall: &mut RiseFall,
+        result: Result<(), CheckFailure>,
+    ) {
+        if let Err(CheckFailure { fault, .. }) = result
             && fault.side == Side::Local
         {
             let address = |of: &CheckTarget| of.upstream.endpoint(of.endpoint).address.clone();
             return targets.iter().take(1).for_each(|of| log_local(&address(of), fault));
         }
-        rise_fall.record(result.is_ok());
+        let passed = result.is_ok();
+        rise_fall.record(passed);
         let now = self.now();
-        // One of them was asked, for all of them.
-        let mut detail: Option<Arc<str>> = None;
+        let mut failure = result.err();
         for CheckTarget { upstream, endpoint } in targets {
             let record = &upstream.endpoint(*endpoint).record;
             let mut why = "check passed".to_owned();
-            if let Err(fault) = result {
-                if let (Kind::Tls(fault), Some(detail)) = (fault.kind, &detail) {
-                    record.failures.explain(fault, detail);
+            if let Some(CheckFailure { fault, detail }) = &mut failure {
+                if let (Kind::Tls(fault), Some(Detail::Text(text))) = (fault.kind, &*detail) {
+                    record.failures.explain(fault, text);
                 }
-                let failed = record.failures.add(Failed::new(now, Met::ByCheck, fault));
+                let failed = Failed::new(now, Met::ByCheck, *fault).with(detail.take());
+                let failed = record.failures.add(failed);
                 why = failed.reason();
-                detail = failed.detail;
+                // One of them was asked, for all of them.
+                *detail = failed.detail;
             }
             // Reported even when it has not changed: a success may lift an ejection. A failure
             // that does not turn the verdict must not be reported as a success, though.
-            if result.is_ok() == (rise_fall.verdict() == CheckVerdict::Up)
+            if passed == (rise_fall.verdict() == CheckVerdict::Up)
                 && let Some(transition) = record.health.on_check(rise_fall.verdict(), now)
             {
                 log_transition(upstream, *endpoint, transition, now, &why);
@@ -271,7 +280,13 @@ impl Checker {
         }
     }
 
-    async fn once(&self, spec: &CheckSpec, asked: &Endpoint) -> Result<(), Fault> {
+    /// Asks once. `late` says what is wrong if it takes any longer.
+    async fn once(
+        &self,
+        spec: &CheckSpec,
+        asked: &Endpoint,
+        late: &Cell<Fault>,
+    ) -> Result<(), CheckFailure> {
         let CheckSpec { address, traffic, announces, check, host, interval, .. } = spec;
         let fault = |stage| move |kind| Fault::upstream(stage, kind);
         let unconnected =
@@ -285,6 +300,7 @@ impl Checker {
         // Of every check: an endpoint whose certificate is bad accepts connections, and would be taken back
         // again and again.
         if let Some(tls) = &asked.tls {
+            late.set(fault(Stage::Connect)(Kind::Tls(TlsFault::TimedOut)));
             stream = secure(stream, carried, (asked, tls), None).await?;
         }
         let question = match (check, traffic) {
@@ -293,17 +309,18 @@ impl Checker {
             (Check::Tcp | Check::Off, _) | (_, Traffic::Tcp) => return Ok(()),
         };
         let host = host.clone().unwrap_or_else(|| usual_host(asked));
+        late.set(fault(Stage::ResponseHead)(Kind::TimedOut));
         match (asked.protocol(), question) {
             (AppProtocol::Http1, Question::Get(path)) => self.get(&mut stream, path, &host).await,
             (AppProtocol::Http2, _) | (_, Question::Health(..)) => {
                 let request = h2::Request { question, scheme: asked.scheme, authority: &host };
-                h2::ask(&mut stream, &request, &self.limits.get()).await
+                h2::ask(&mut stream, &request, &self.limits.get(), late).await
             }
         }
     }
 
     /// Asks in HTTP/1.1.
-    async fn get(&self, stream: &mut Stream, path: &str, host: &str) -> Result<(), Fault> {
+    async fn get(&self, stream: &mut Stream, path: &str, host: &str) -> Result<(), CheckFailure> {
         let fault = |stage| move |kind| Fault::upstream(stage, kind);
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: evener-check\r\n\
@@ -326,7 +343,7 @@ impl Checker {
             match head.status {
                 _ if head.is_interim() => {}
                 200..400 => return Ok(()),
-                _ => return Err(fault(Stage::ResponseHead)(Kind::Unwell)),
+                status => return Err(CheckFailure::of_status(status)),
             }
             input.consume(length);
         }

@@ -33,6 +33,18 @@ pub enum ServingStatus {
     ServiceUnknown,
 }
 
+impl ServingStatus {
+    /// As the service writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "UNKNOWN",
+            Self::Serving => "SERVING",
+            Self::NotServing => "NOT_SERVING",
+            Self::ServiceUnknown => "SERVICE_UNKNOWN",
+        }
+    }
+}
+
 /// The body of the request about a service, or about the whole server if that is empty.
 ///
 /// # Errors

@@ -1,32 +1,89 @@
 //! The statuses of gRPC, and how a message beside one is written
 //! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>).
 
-/// How a call ended (<https://github.com/grpc/grpc/blob/master/doc/statuscodes.md>): those that a proxy has
-/// reason to say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Status {
+use std::fmt;
+
+/// The name of the field that says it.
+const FIELD: &str = "grpc-status";
+
+macro_rules! statuses {
+    ($($(#[$doc:meta])* $variant:ident = $number:literal, $name:literal;)*) => {
+        /// How a call ended (<https://github.com/grpc/grpc/blob/master/doc/statuscodes.md>).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Status {
+            $($(#[$doc])* $variant = $number,)*
+        }
+
+        impl Status {
+            /// All of them, by their numbers.
+            pub const ALL: [Self; [$($number),*].len()] = [$(Self::$variant),*];
+
+            /// As gRPC writes it.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
+}
+
+statuses! {
+    /// It has succeeded.
+    Ok = 0, "OK";
     /// Somebody has given it up.
-    Cancelled = 1,
+    Cancelled = 1, "CANCELLED";
     /// Nothing better is known.
-    Unknown = 2,
+    Unknown = 2, "UNKNOWN";
+    /// The client has asked for what can never be.
+    InvalidArgument = 3, "INVALID_ARGUMENT";
     /// The deadline passed before it was done.
-    DeadlineExceeded = 4,
+    DeadlineExceeded = 4, "DEADLINE_EXCEEDED";
+    /// What it is about is not there.
+    NotFound = 5, "NOT_FOUND";
+    /// What it was to create is there.
+    AlreadyExists = 6, "ALREADY_EXISTS";
     /// The client may not do this.
-    PermissionDenied = 7,
+    PermissionDenied = 7, "PERMISSION_DENIED";
     /// Something is used up, or larger than it may be.
-    ResourceExhausted = 8,
+    ResourceExhausted = 8, "RESOURCE_EXHAUSTED";
+    /// The server is not in a state for it.
+    FailedPrecondition = 9, "FAILED_PRECONDITION";
+    /// Others were at work on the same.
+    Aborted = 10, "ABORTED";
+    /// It goes beyond what there is.
+    OutOfRange = 11, "OUT_OF_RANGE";
     /// There is no such method here.
-    Unimplemented = 12,
+    Unimplemented = 12, "UNIMPLEMENTED";
     /// What a client library should never do.
-    Internal = 13,
+    Internal = 13, "INTERNAL";
     /// It may work if it is tried again.
-    Unavailable = 14,
+    Unavailable = 14, "UNAVAILABLE";
+    /// Data is lost or damaged.
+    DataLoss = 15, "DATA_LOSS";
     /// The client has not said who it is.
-    Unauthenticated = 16,
+    Unauthenticated = 16, "UNAUTHENTICATED";
 }
 
 impl Status {
+    /// What the value of a `grpc-status` says. What is no number of one of them means
+    /// [`Self::Unknown`] to clients.
+    pub fn read(value: &[u8]) -> Self {
+        let number = match value {
+            [digit @ b'0'..=b'9'] => digit - b'0',
+            [b'1', digit @ b'0'..=b'6'] => 10 + digit - b'0',
+            _ => return Self::Unknown,
+        };
+        Self::ALL[usize::from(number)]
+    }
+
+    /// What the first `grpc-status` among these fields says, names and values, if there is one.
+    pub fn among<'a>(mut fields: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Option<Self> {
+        let said = fields.find(|(name, _)| *name == FIELD.as_bytes());
+        said.map(|(_, value)| Self::read(value))
+    }
+
     /// What an answer of ours with this status of HTTP means to a call. Where it differs from what a client
     /// makes of the answer of a proxy that does not know gRPC
     /// (<https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md>), we know better: what timed
@@ -60,6 +117,12 @@ impl Status {
     /// As `grpc-status` says it.
     pub fn code(self) -> u8 {
         self as u8
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "grpc-status {} ({})", self.code(), self.name())
     }
 }
 
@@ -116,6 +179,27 @@ mod tests {
         for (code, expected) in (0..).zip(expected) {
             assert_eq!(Status::of_reset(code).code(), expected, "{code}");
         }
+    }
+
+    #[test]
+    fn a_status_is_known_by_its_number() {
+        for (number, status) in (0..).zip(Status::ALL) {
+            assert_eq!(
+                (status.code(), Status::read(number.to_string().as_bytes())),
+                (number, status)
+            );
+        }
+        for odd in ["", "17", "00", "012", "-1", "+1", "1 ", "OK", "99"] {
+            assert_eq!(Status::read(odd.as_bytes()), Status::Unknown, "{odd:?}");
+        }
+        assert_eq!(Status::Unavailable.to_string(), "grpc-status 14 (UNAVAILABLE)");
+    }
+
+    #[test]
+    fn a_status_is_found_among_fields() {
+        let fields = [(&b"a"[..], &b"1"[..]), (b"grpc-status", b"5"), (b"grpc-status", b"0")];
+        assert_eq!(Status::among(fields.into_iter()), Some(Status::NotFound));
+        assert_eq!(Status::among(fields[..1].iter().copied()), None);
     }
 
     #[test]

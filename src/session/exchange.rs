@@ -76,7 +76,7 @@ pub async fn run(
             Err(failure) => failure,
         };
         client.endpoint_reset = failure.reset;
-        record::failure(context, target, failure.fault, failure.was_stale);
+        record::failure(context, target, failure.fault, failure.was_stale, failure.reset);
         if let Some(request_log) = request.timing.request_log() {
             request_log.end_by_fault(failure.fault);
         }

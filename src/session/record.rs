@@ -6,11 +6,12 @@ use super::request_log::RequestLog;
 use super::secure;
 use crate::address::Address;
 use crate::fault::{Fault, Kind, Side, Stage};
+use crate::http::h2::error_code::ErrorCode;
 use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::log::once_per_second::OncePerSecond;
 use crate::plan::context::WorkerContext;
 use crate::upstream::endpoint_set::Availability;
-use crate::upstream::failures::{Failed, Met};
+use crate::upstream::failures::{Detail, Failed, Met};
 use crate::upstream::health::{FailureKind, Tick, Transition};
 use crate::upstream::settings::ServerErrors;
 use crate::upstream::{Traffic, Upstream};
@@ -78,9 +79,15 @@ pub fn success(context: &WorkerContext, target: AttemptTarget, status: u16, now:
     }
 }
 
-/// The attempt failed. A reused connection that ended before any byte of an answer is no fault of
-/// the endpoint's: it was free to close it.
-pub fn failure(context: &WorkerContext, target: AttemptTarget, fault: Fault, was_stale: bool) {
+/// The attempt failed, by a reset of its stream with that code if there is one. A reused connection that ended
+/// before any byte of an answer is no fault of the endpoint's: it was free to close it.
+pub fn failure(
+    context: &WorkerContext,
+    target: AttemptTarget,
+    fault: Fault,
+    was_stale: bool,
+    reset: Option<ErrorCode>,
+) {
     context.metrics.failed_attempts.add(1);
     match fault.side {
         Side::Upstream => context.counts(target.upstream, target.endpoint).failed.add(1),
@@ -94,15 +101,22 @@ pub fn failure(context: &WorkerContext, target: AttemptTarget, fault: Fault, was
     if let (Side::Upstream, Kind::Rejected(reject)) = (fault.side, fault.kind) {
         context.metrics.bad_responses[reject as usize].add(1);
     }
-    if was_stale || !fault.blames_endpoint() {
+    if fault.side != Side::Upstream {
         return;
     }
     let upstream = context.plan.upstream(target.upstream);
-    let failure =
-        if fault.stage == Stage::Connect { FailureKind::Connect } else { FailureKind::Exchange };
     let record = &upstream.endpoint(target.endpoint).record;
     let (started, now) = (context.tick(target.started), context.tick(Instant::now()));
-    let failed = record.failures.add(Failed::new(now, Met::ByRequest, fault));
+    let is_blamed = !was_stale && fault.blames_endpoint();
+    let met = if is_blamed { Met::ByRequest } else { Met::Unblamed };
+    // Whatever is counted can be looked up.
+    let failed = Failed::new(now, met, fault).with(reset.map(Detail::Reset));
+    let failed = record.failures.add(failed);
+    if !is_blamed {
+        return;
+    }
+    let failure =
+        if fault.stage == Stage::Connect { FailureKind::Connect } else { FailureKind::Exchange };
     let transition = record.health.on_failure(started, now, failure, &upstream.thresholds);
     if let Some(transition) = transition {
         log_transition(upstream, target.endpoint, transition, now, &failed.reason());

@@ -129,7 +129,7 @@ async fn open(
                 return Some((lease.stream, context.keep(in_flight, upstream, endpoint)));
             }
             Err(fault) => {
-                record::failure(context, target, fault, false);
+                record::failure(context, target, fault, false, None);
                 if let Some(request_log) = request_log {
                     request_log.end_by_fault(fault);
                 }

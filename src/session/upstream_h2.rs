@@ -169,6 +169,7 @@ async fn connect(
     late: &Cell<Fault>,
 ) -> Result<Rc<Mux>, Fault> {
     let lease = attempt::connected(context, target, None, late).await?;
+    late.set(Fault::upstream(Stage::Connect, Kind::NoSettings));
     let limits = limits(context);
     let allowance = Rc::clone(&context.window_allowance);
     let connection = Connection::new(Role::Client, limits, STREAMS_AT_FIRST, allowance);

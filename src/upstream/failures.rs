@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::health::Tick;
 use crate::fault::{Errno, Fault, Kind};
+use crate::http::h2::error_code::ErrorCode;
 use crate::tls_fault::TlsFault;
 
 /// How many are kept.
@@ -16,8 +17,20 @@ const KEPT_MAX: usize = 8;
 pub enum Met {
     /// A request, or a connection that was passed on.
     ByRequest,
+    /// The same, and the endpoint is not blamed for it.
+    Unblamed,
     /// A check.
     ByCheck,
+}
+
+/// What there is to say about a failure besides its phrase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// This: which names a certificate has, say, or how a check was answered. Nothing that a peer has written
+    /// at will.
+    Text(Arc<str>),
+    /// The endpoint has reset the stream with this code (RFC 9113 §7).
+    Reset(ErrorCode),
 }
 
 /// One failure.
@@ -29,14 +42,20 @@ pub struct Failed {
     pub met: Met,
     /// What it was.
     pub fault: Fault,
-    /// What there is to say about it besides its phrase: which names a certificate has, say.
-    pub detail: Option<Arc<str>>,
+    /// What else is known of it.
+    pub detail: Option<Detail>,
 }
 
 impl Failed {
     /// Nothing more is known of it.
     pub fn new(at: Tick, met: Met, fault: Fault) -> Self {
         Self { at, met, fault, detail: None }
+    }
+
+    /// The same with what else is known.
+    #[must_use]
+    pub fn with(self, detail: Option<Detail>) -> Self {
+        Self { detail, ..self }
     }
 
     /// What it was, as the log says it.
@@ -46,14 +65,25 @@ impl Failed {
     }
 }
 
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Reset(code) => write!(f, "it reset the stream with {code}"),
+        }
+    }
+}
+
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let check = if self.met == Met::ByCheck { "check, " } else { "" };
         write!(f, "{check}{}: {}", self.fault.stage.name(), self.fault.phrase())?;
         // What a connection is cut by in the middle is known by its kind only.
-        let reset = || Errno::of(libc::ECONNRESET).filter(|_| self.fault.kind == Kind::Reset);
+        let is_reset = self.fault.kind == Kind::Reset && self.detail.is_none();
+        let reset = || Errno::of(libc::ECONNRESET).filter(|_| is_reset);
         self.fault.errno.or_else(reset).map_or(Ok(()), |errno| write!(f, " ({errno})"))?;
-        self.detail.as_ref().map_or(Ok(()), |detail| write!(f, ": {detail}"))
+        self.detail.as_ref().map_or(Ok(()), |detail| write!(f, ": {detail}"))?;
+        if self.met == Met::Unblamed { f.write_str("; not blamed for it") } else { Ok(()) }
     }
 }
 
@@ -81,16 +111,17 @@ impl Failures {
     }
 
     /// Keeps one more, and returns it with its detail. A check that fails as the one before did only
-    /// makes that newer: it must not push out what requests have met.
+    /// makes that newer, and so does what the endpoint is not blamed for: neither must push out what explains
+    /// an ejection.
     pub fn add(&self, mut failed: Failed) -> Failed {
         let mut kept = self.kept();
         if let (Kind::Tls(fault), Some((known, detail))) = (failed.fault.kind, &kept.tls)
             && fault == *known
         {
-            failed.detail = Some(Arc::clone(detail));
+            failed.detail = Some(Detail::Text(Arc::clone(detail)));
         }
         if let Some(newest) = kept.last.front_mut()
-            && failed.met == Met::ByCheck
+            && failed.met != Met::ByRequest
             && (newest.met, newest.fault) == (failed.met, failed.fault)
         {
             newest.clone_from(&failed);
@@ -139,14 +170,14 @@ mod tests {
         for at in 0..20 {
             failures.add(failed(at, Met::ByRequest, Kind::Refused));
         }
-        for at in 20..40 {
-            failures.add(failed(at, Met::ByCheck, Kind::Refused));
+        for (met, at) in [(Met::ByCheck, 20..40), (Met::Unblamed, 40..60)] {
+            at.for_each(|at| drop(failures.add(failed(at, met, Kind::Refused))));
         }
         let at: Vec<u64> = failures.last().iter().map(|failed| failed.at.as_millis()).collect();
-        assert_eq!(at, [39, 19, 18, 17, 16, 15, 14, 13]);
-        failures.add(failed(40, Met::ByCheck, Kind::TimedOut));
+        assert_eq!(at, [59, 39, 19, 18, 17, 16, 15, 14]);
+        failures.add(failed(60, Met::ByCheck, Kind::TimedOut));
         assert_eq!(failures.last().len(), KEPT_MAX);
-        assert_eq!(failures.last()[1].at, Tick::from_millis(39));
+        assert_eq!(failures.last()[1].at, Tick::from_millis(59));
     }
 
     #[test]
@@ -158,8 +189,14 @@ mod tests {
         one.met = Met::ByRequest;
         assert_eq!(one.to_string(), "connect: endpoint refused the connection (ECONNREFUSED)");
         let reset = Fault::upstream(Stage::ResponseHead, Kind::Reset);
-        let text = Failed { fault: reset, ..one }.to_string();
-        assert_eq!(text, "response head: endpoint closed without an answer (ECONNRESET)");
+        one = Failed { fault: reset, ..one };
+        let text = "response head: endpoint closed without an answer (ECONNRESET)";
+        assert_eq!(one.to_string(), text);
+        one = one.with(Some(Detail::Reset(ErrorCode::EnhanceYourCalm)));
+        one.met = Met::Unblamed;
+        let text = "response head: endpoint closed without an answer: \
+                    it reset the stream with ENHANCE_YOUR_CALM; not blamed for it";
+        assert_eq!(one.to_string(), text);
     }
 
     #[test]

@@ -186,7 +186,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
         ],
     ),
     (6, "worker/", &["command", "acceptor", "mod"]),
-    (7, "checks/", &["h2", "mod"]),
+    (7, "checks/", &["failure", "h2", "mod"]),
     (7, "control/", &["start_error", "process", "pid_file", "carry_over"]),
     (7, "control/", &["listeners", "workers", "inbox", "certificate_watch"]),
     (7, "control/upgrade/", &["message", "offer", "takeover", "arrivals"]),

@@ -1,0 +1,48 @@
+//! What `/status` says of the attempts that an endpoint has failed.
+
+use serde_json::Value;
+
+use crate::support::h2::{Frame, RawOrigin, error, setting};
+use crate::support::{Admin, eventually};
+
+/// A balancer whose only endpoint has been asked once, and the status that its client got.
+fn asked(origin: &RawOrigin, flags: &[&str]) -> (Admin, u16) {
+    let route = format!("/={}", origin.endpoint());
+    let admin = Admin::start(&[&["--route", &route], flags].concat());
+    let mut client = admin.client();
+    client.get("/");
+    let status = client.response().status;
+    (admin, status)
+}
+
+/// What the endpoint has failed by, its state, and its last failure.
+fn failed(admin: &Admin) -> (Value, Value, Value) {
+    let endpoint = admin.endpoint(0);
+    let last = endpoint["last_failures"][0]["what"].clone();
+    (endpoint["failures"].clone(), endpoint["state"].clone(), last)
+}
+
+#[test]
+fn a_failure_that_an_endpoint_is_not_blamed_for_is_listed_as_well() {
+    let origin = RawOrigin::start_with(&[(setting::MAX_CONCURRENT_STREAMS, 0)], |mut peer| {
+        peer.find(|_| false);
+    });
+    let (admin, status) = asked(&origin, &["--connect-timeout", "100ms", "--max-fails", "1"]);
+    let last = "connect: endpoint takes no more streams; not blamed for it";
+    assert_eq!((status, failed(&admin)), (503, (1.into(), "up".into(), last.into())));
+}
+
+#[test]
+fn a_reset_is_listed_and_logged_with_its_code() {
+    let origin = RawOrigin::start(|mut peer| {
+        if let Some((stream, _)) = peer.request() {
+            peer.send(Frame::reset(stream, error::CANCEL));
+        }
+        peer.find(|_| false);
+    });
+    let (admin, status) = asked(&origin, &["--max-fails", "1", "--fail-timeout", "1h"]);
+    let last = "response head: endpoint closed without an answer: it reset the stream with CANCEL";
+    assert_eq!((status, failed(&admin)), (502, (1.into(), "ejected".into(), last.into())));
+    let line = "endpoint closed without an answer (UA): it reset the stream with CANCEL";
+    eventually(line, || admin.process.says(line));
+}
