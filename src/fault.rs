@@ -150,7 +150,9 @@ impl Fault {
     /// serves it. What is not HTTP at all does. One that is busy is well.
     pub fn blames_endpoint(&self) -> bool {
         match self.kind {
-            Kind::Rejected(Reject::StatusLine | Reject::NotHttp2) => self.side == Side::Upstream,
+            Kind::Rejected(Reject::StatusLine | Reject::NotHttp2 | Reject::SpeaksHttp2) => {
+                self.side == Side::Upstream
+            }
             Kind::Rejected(_) | Kind::Busy => false,
             _ => self.side == Side::Upstream,
         }

@@ -85,6 +85,8 @@ pub enum Reject {
     StatusLine,
     /// An endpoint that is to speak HTTP/2 does not (RFC 9113 §3.4).
     NotHttp2,
+    /// An endpoint that is to speak HTTP/1.1 begins with a frame of HTTP/2 (RFC 9113 §3.4).
+    SpeaksHttp2,
     /// The status code lies outside 100–599 (RFC 9110 §15).
     StatusCode,
     /// More interim responses than `INTERIM_MAX` before the final one.
@@ -161,6 +163,7 @@ impl Reject {
         Self::TrailerTooLarge,
         Self::StatusLine,
         Self::NotHttp2,
+        Self::SpeaksHttp2,
         Self::StatusCode,
         Self::TooManyInterim,
         Self::InterimEnds,
@@ -241,6 +244,7 @@ impl Reject {
             Self::TrailerTooLarge => "trailer section too large",
             Self::StatusLine => "malformed status line",
             Self::NotHttp2 => "endpoint does not speak HTTP/2",
+            Self::SpeaksHttp2 => "endpoint speaks HTTP/2: write h2c:// before its address",
             Self::StatusCode => "status code outside 100-599",
             Self::TooManyInterim => "too many interim responses",
             Self::InterimEnds => "interim response without a final one after it",

@@ -11,7 +11,7 @@ use rustls::version::{TLS12, TLS13};
 use crate::support::h2::{Frame, RawOrigin, error, kind, setting};
 use crate::support::origin::ok;
 use crate::support::tls::{Identity, TlsOrigin, TlsServer};
-use crate::support::{Client, Origin, Proxy, Rendezvous};
+use crate::support::{Client, Conn, Origin, Proxy, Rendezvous};
 
 fn endpoint(origin: &Origin, scheme: Scheme) -> Endpoint {
     let mut endpoint = Endpoint::new(Address::Tcp(origin.address), NonZeroU16::MIN, 1);
@@ -106,4 +106,21 @@ fn a_body_that_was_on_its_way_over_http_2_is_never_sent_on_over_http_1_1() {
     let mut statuses = [ask(), ask()];
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 502]);
+}
+
+#[test]
+fn an_endpoint_of_http_2_without_h2c_is_a_502_that_says_what_to_write() {
+    // Whether it speaks before it is asked, or after.
+    for waits in [false, true] {
+        let origin = Origin::start(move |mut conn: Conn| {
+            if waits {
+                conn.head();
+            }
+            conn.send(Frame::settings(&[(setting::MAX_CONCURRENT_STREAMS, 9)]).encode());
+            conn.rest();
+        });
+        let answer = before(&origin, Scheme::Http).get("/");
+        let text = "502 Bad Gateway: endpoint speaks HTTP/2: write h2c:// before its address\n";
+        assert_eq!((answer.status, answer.text().as_str()), (502, text));
+    }
 }

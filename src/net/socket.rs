@@ -180,7 +180,12 @@ impl Socket {
     /// What the peer has done unasked, as far as the reactor has told us: costs no system call while
     /// that is nothing. A connection that is not quiet is of no use afterwards.
     pub fn unasked(&self) -> Unasked {
-        match self.try_read(&mut [0; 1]) {
+        self.take_unasked(&mut [0; 1])
+    }
+
+    /// The same, with the first bytes that have come, if any have.
+    pub fn take_unasked(&self, bytes: &mut [u8]) -> Unasked {
+        match self.try_read(bytes) {
             Ok(1..) => Unasked::Bytes,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Unasked::Nothing,
             Ok(0) | Err(_) => Unasked::End,

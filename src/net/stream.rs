@@ -143,6 +143,14 @@ impl Stream {
         }
     }
 
+    /// The same, with the first bytes that have come, if any have and there is no TLS.
+    pub fn take_unasked(&self, bytes: &mut [u8]) -> Unasked {
+        match self {
+            Self::Plain(socket) => socket.take_unasked(bytes),
+            Self::Tls(stream) => stream.unasked(),
+        }
+    }
+
     /// How much of what was written the peer can have got, if the kernel says; it does over TCP.
     /// Over TLS these are bytes of ciphertext, as [`Stream::carried_after`] counts them.
     pub fn delivery(&self) -> Option<Delivery> {

@@ -13,6 +13,7 @@ use super::secure::secure;
 use crate::address::Address;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Side, Stage};
+use crate::http::h1::scan::{FRAME_HEAD_BYTES, begins_http2};
 use crate::http::message::head::{Method, Version};
 use crate::http::message::redirect::Nowhere;
 use crate::http::message::websocket::Accept;
@@ -67,8 +68,12 @@ pub async fn fresh(
 ) -> Result<Lease, Fault> {
     let lease = open(context, target, header, client).await?;
     let fault = |kind| Err(Fault::upstream(Stage::ResponseHead, kind));
-    match lease.stream.unasked() {
+    let mut first = [0; FRAME_HEAD_BYTES];
+    match lease.stream.take_unasked(&mut first) {
         Unasked::Nothing => Ok(lease),
+        Unasked::Bytes if begins_http2(&first) == Some(true) => {
+            fault(Kind::Rejected(Reject::SpeaksHttp2))
+        }
         Unasked::Bytes => fault(Kind::Rejected(Reject::UnaskedResponse)),
         Unasked::End => fault(Kind::Closed),
     }

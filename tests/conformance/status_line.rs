@@ -9,7 +9,9 @@ fn status(line: &str) -> String {
 
 bad_response! {
     no_http_at_all: "nonsense\r\n\r\n" => StatusLine;
-    the_preface_of_http_2: b"\0\0\x12\x04\0\0\0\0\0" => StatusLine;
+    settings_of_http_2: b"\0\0\x12\x04\0\0\0\0\0" => SpeaksHttp2;
+    goaway_of_http_2: b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0\0\0\0\x01" => SpeaksHttp2;
+    another_frame_of_http_2: b"\0\0\0\x01\x05\0\0\0\x01" => StatusLine;
     an_empty_line_before_it: status("\r\nHTTP/1.1 200 OK") => StatusLine;
     a_bare_lf_before_it: status("\nHTTP/1.1 200 OK") => StatusLine;
     a_space_before_it: status(" HTTP/1.1 200 OK") => StatusLine;

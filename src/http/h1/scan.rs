@@ -39,7 +39,7 @@ impl Scan {
     /// `Some(length)` once the head is whole, `None` while more is needed.
     pub fn advance(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Reject> {
         if !self.may_be_http(bytes) {
-            return Err(self.first_line);
+            return self.refuse_other(bytes).map(|()| None);
         }
         for at in memchr::memchr_iter(b'\n', &bytes[self.seen..]) {
             let end = self.seen + at;
@@ -70,10 +70,35 @@ impl Scan {
         bytes.first().is_none_or(|first| field::is_token_byte(*first) || *first == b'\r')
     }
 
+    /// Refuses what is not HTTP/1, unless it may turn out to be HTTP/2 once more of it is there.
+    fn refuse_other(&self, bytes: &[u8]) -> Result<(), Reject> {
+        match begins_http2(bytes) {
+            _ if self.first_line != Reject::StatusLine => Err(self.first_line),
+            None => Ok(()),
+            Some(true) => Err(Reject::SpeaksHttp2),
+            Some(false) => Err(self.first_line),
+        }
+    }
+
     fn too_long(&self) -> Reject {
         let is_request = self.first_line == Reject::RequestLine;
         if self.line == 0 && is_request { Reject::TargetTooLong } else { Reject::HeadTooLarge }
     }
+}
+
+/// The length of the head of an HTTP/2 frame, in bytes.
+pub const FRAME_HEAD_BYTES: usize = 9;
+
+/// Whether an HTTP/2 server begins so: with the head of a SETTINGS or GOAWAY frame of less than 256 bytes
+/// (RFC 9113 §4.1, §3.4). `None` as long as it cannot be told.
+pub fn begins_http2(bytes: &[u8]) -> Option<bool> {
+    let is_possible = bytes.iter().zip(0..FRAME_HEAD_BYTES).all(|(byte, at)| match at {
+        2 => true,
+        3 => matches!(byte, 0x4 | 0x7),
+        // The rest of the length, flags, and stream 0.
+        _ => *byte == 0,
+    });
+    if is_possible && bytes.len() < FRAME_HEAD_BYTES { None } else { Some(is_possible) }
 }
 
 /// How many bytes of empty lines stand before a request: skipped, as RFC 9112 §2.2 asks.
@@ -98,6 +123,23 @@ mod tests {
             assert_eq!(found, Err(Reject::StatusLine), "{greeting:?}");
         }
         assert_eq!(Scan::response().advance(b"HTTP/1", &LIMITS), Ok(None));
+    }
+
+    #[test]
+    fn a_frame_of_http_2_is_known_by_its_head_however_it_drips() {
+        for frame in [b"\0\0\x12\x04\0\0\0\0\0\0\x03", b"\0\0\x0a\x07\0\0\0\0\0\0\0"] {
+            let mut scan = Scan::response();
+            for cut in 0..FRAME_HEAD_BYTES {
+                assert_eq!(scan.advance(&frame[..cut], &LIMITS), Ok(None), "{cut}");
+            }
+            assert_eq!(scan.advance(frame, &LIMITS), Err(Reject::SpeaksHttp2));
+            assert_eq!(Scan::request().advance(frame, &LIMITS), Err(Reject::RequestLine));
+        }
+        for other in [&b"\0\x01"[..], b"\0\0\x12\x06", b"\0\0\0\x04\x01", b"\0\0\0\x04\0\0\0\0\x01"]
+        {
+            let found = Scan::response().advance(other, &LIMITS);
+            assert_eq!(found, Err(Reject::StatusLine), "{other:?}");
+        }
     }
 
     #[test]
