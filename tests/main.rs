@@ -37,6 +37,7 @@ mod faults_upstream;
 mod footprint;
 mod grpc;
 mod h2_drain;
+mod h2_heads;
 mod h2_messages;
 mod h2_metrics;
 mod h2_never_indexed;

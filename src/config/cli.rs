@@ -248,6 +248,9 @@ pub struct Flags {
     pub shutdown_delay: String,
 
     /// Maximum size of request and response headers, 1k to 64k
+    ///
+    /// In HTTP/2 names and values count, and 32 bytes for each field: together up to this and 32 bytes for
+    /// each of --max-fields.
     #[arg(long, value_name = "SIZE", default_value = "16k", help_heading = "Limits")]
     pub max_head: String,
     /// Maximum number of headers in a message, 1 to 256

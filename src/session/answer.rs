@@ -108,8 +108,8 @@ pub fn read_answer(
             input.consume(length);
             Ok(answer)
         }
-        HeadIn::H2(arrived) if !arrived.is_whole => Err(Reject::HeadTooLarge),
         HeadIn::H2(arrived) => {
+            arrived.fit.check()?;
             let (section, fields_max) = (&arrived.section, rules.limits.fields_max);
             let tunnel = traits.accept.is_some();
             let head = h2::response::read(section, fields_max, tunnel, &mut storage)?;

@@ -108,21 +108,26 @@ pub(super) fn prepare_stream(
 ) -> Result<Request, (Fault, Option<RouteId>, RequestTiming)> {
     let fault = |stage, reject| Fault::client(stage, Kind::Rejected(reject));
     let cost = arrived.section.cost_bytes() as u64;
-    let read = if arrived.is_whole {
+    let read = {
         let mut storage = Storage::new();
         let fields_max = context.plan.limits.fields_max;
-        let head = h2::request::read(&mut arrived.section, fields_max, &mut storage);
+        let fits = arrived.fit.check();
+        let head =
+            fits.and_then(|()| h2::request::read(&mut arrived.section, fields_max, &mut storage));
         head.and_then(|head| {
             let framing = |head: &RequestHead<'_, '_>| h2::request::framing(head, arrived.ends);
             let local = || stream.mux().stream().local_authority();
             read(&head, framing, client_info, local, context, &mut timing)
         })
-    } else {
-        Err(Reject::HeadTooLarge)
     };
     let ReadHead { traits, route, framing, chunks, mut outgoing, location } = match read {
         Ok(read) => read,
-        Err(reject) => return Err((fault(Stage::RequestHead, reject), None, timing)),
+        Err(reject) => {
+            if let Some(request_log) = &mut timing.request_log {
+                request_log.read_refused(&arrived.section);
+            }
+            return Err((fault(Stage::RequestHead, reject), None, timing));
+        }
     };
     let mut body = Body::of_stream(framing);
     let mut never_indexed = arrived.section.never_indexed().clone();

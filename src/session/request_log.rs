@@ -12,6 +12,7 @@ use super::client_info::ClientInfo;
 use crate::access_log::{Facts, Protocol, TRIED_MAX, Texts};
 use crate::balance::tried::ATTEMPTS_MAX;
 use crate::fault::{Fault, Kind, Side, tunnel_termination};
+use crate::http::h2::section::FieldSection;
 use crate::http::message::field::Name;
 use crate::http::message::head::{RequestHead, Version};
 use crate::id::{EndpointId, RouteId, UpstreamId};
@@ -27,6 +28,9 @@ const _: () = assert!(TRIED_MAX == ATTEMPTS_MAX);
 
 /// What is shown of a first line that could not be understood, in bytes.
 const ODD_LINE_BYTES_MAX: usize = 1024;
+
+/// The same of a field's value in a head that was refused.
+const ODD_VALUE_BYTES_MAX: usize = 1024;
 
 /// What is known of a line. It is written when this is dropped, so that there is one whatever happens
 /// to the work it is about; if that was cut, it says so.
@@ -152,6 +156,26 @@ impl RequestLog {
         };
         let tls = self.tls.as_deref().unwrap_or_default().as_bytes();
         self.texts.keep([method, target, b"", b"", b"", tls, b""]);
+    }
+
+    /// Keeps what can be told of a head that was refused, however far that has come: fields of HTTP/2, not
+    /// checked.
+    pub fn read_refused(&mut self, section: &FieldSection) {
+        self.took(section.cost_bytes() as u64);
+        if !self.texts.is_empty() {
+            return;
+        }
+        let value = |name: &str| {
+            let found = section.iter().find(|(known, _)| *known == name.as_bytes());
+            let value = found.map(|(_, value)| value).unwrap_or_default();
+            &value[..value.len().min(ODD_VALUE_BYTES_MAX)]
+        };
+        let host = Some(value(":authority")).filter(|host| !host.is_empty());
+        let host = host.unwrap_or_else(|| value("host"));
+        let tls = self.tls.as_deref().unwrap_or_default().as_bytes();
+        let [method, target] = [":method", ":path"].map(value);
+        let [referer, user_agent] = ["referer", "user-agent"].map(value);
+        self.texts.keep([method, target, host, referer, user_agent, tls, b""]);
     }
 
     /// What X-Request-Id is to say.
@@ -306,7 +330,8 @@ impl RequestTiming {
     /// It came on this stream of its connection.
     pub fn on_stream(&mut self, id: u32) {
         if let Some(request_log) = &mut self.request_log {
-            request_log.facts.get_mut().stream = NonZeroU32::new(id);
+            let facts = request_log.facts.get_mut();
+            (facts.protocol, facts.stream) = (Protocol::Http2, NonZeroU32::new(id));
         }
     }
 

@@ -132,7 +132,7 @@ impl Connection {
             let reason = "a header block cannot be decompressed";
             ConnectionError::new(ErrorCode::CompressionError, reason)
         })?;
-        let arrived = Arrived { section, is_whole: fit == Fit::Whole, ends };
+        let arrived = Arrived { section, fit, ends };
         match self.key(id) {
             Some(key) => self.section(key, arrived),
             None if self.role == Role::Server && id > self.last_theirs => self.open(id, arrived),
@@ -460,7 +460,7 @@ fn trailers(stream: &mut Stream, arrived: Arrived) -> Result<(), Abort> {
         return Err(Abort::Malformed(Reject::Trailer));
     }
     // One that was cut may have lost what matters.
-    if !arrived.is_whole {
+    if arrived.fit != Fit::Whole {
         return Err(Abort::Malformed(Reject::TrailerTooLarge));
     }
     stream.count(0, true)?;

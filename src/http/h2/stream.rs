@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::error_code::ErrorCode;
 use super::flow::{Credit, Window};
+use super::hpack::Fit;
 use super::queue::ByteQueue;
 use super::section::FieldSection;
 use crate::http::message::field;
@@ -18,7 +19,7 @@ pub struct Arrived {
     /// Its fields, as far as they fitted.
     pub section: FieldSection,
     /// Whether all of them did.
-    pub is_whole: bool,
+    pub fit: Fit,
     /// Whether nothing follows it.
     pub ends: bool,
 }

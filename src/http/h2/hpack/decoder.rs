@@ -4,6 +4,7 @@ use super::super::section::{FieldSection, SectionLimits};
 use super::error::HpackError;
 use super::table::{Name, Table};
 use super::{huffman, integer, static_table};
+use crate::reject::Reject;
 
 /// The size of a dynamic table as long as nothing else has been agreed upon: the initial value of
 /// `SETTINGS_HEADER_TABLE_SIZE` (RFC 9113 §6.5.2).
@@ -17,8 +18,22 @@ const TABLE_UPDATES_MAX: u32 = 2;
 pub enum Fit {
     /// Every field of the block.
     Whole,
-    /// The section exceeds its limits: the first field that does not fit is missing, and all after it.
+    /// The section would have more bytes than it may: the first field that does not fit is missing, and all after
+    /// it.
     TooLarge,
+    /// The same, of one that would have more fields.
+    TooManyFields,
+}
+
+impl Fit {
+    /// Why a message is refused whose head does not fit; nothing, if it does.
+    pub fn check(self) -> Result<(), Reject> {
+        match self {
+            Self::Whole => Ok(()),
+            Self::TooLarge => Err(Reject::HeadTooLarge),
+            Self::TooManyFields => Err(Reject::TooManyFields),
+        }
+    }
 }
 
 /// Decodes the header blocks of one connection, in the order in which they arrive.
@@ -202,7 +217,8 @@ impl Block<'_> {
     /// Whether the section takes a field whose name and value have so many bytes.
     fn takes(&mut self, field_bytes: usize) -> bool {
         if self.fit == Fit::Whole && !self.section.fits(self.limits, field_bytes) {
-            self.fit = Fit::TooLarge;
+            let has_place = self.section.len() < self.limits.fields_max;
+            self.fit = if has_place { Fit::TooLarge } else { Fit::TooManyFields };
         }
         self.fit == Fit::Whole
     }
@@ -396,7 +412,10 @@ mod tests {
         let (mut decoder, mut section) = (Decoder::new(4096), FieldSection::new());
         assert_eq!(decoder.decode(b"\x82\x82\x82", &limits, &mut section), Ok(Fit::Whole));
         section.clear();
-        assert_eq!(decoder.decode(b"\x82\x82\x82\x82", &limits, &mut section), Ok(Fit::TooLarge));
+        assert_eq!(
+            decoder.decode(b"\x82\x82\x82\x82", &limits, &mut section),
+            Ok(Fit::TooManyFields)
+        );
         assert_eq!(section.len(), 3);
     }
 
