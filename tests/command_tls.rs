@@ -1,6 +1,7 @@
 //! TLS in the subcommands `origin` and `demo`.
 
 use crate::support::Process;
+use crate::support::h2::RawClient;
 use crate::support::tls::{Authority, Identity, TlsOptions};
 
 #[test]
@@ -16,6 +17,17 @@ fn the_origin_speaks_tls() {
         assert_eq!(client.response().text(), ".".repeat(size));
     }
     assert_eq!(client.handshake().alpn.as_deref(), Some("http/1.1"));
+}
+
+#[test]
+fn the_origin_speaks_http2_over_tls() {
+    let files = Identity::localhost().files();
+    let words = ["origin", "--listen", "127.0.0.1:0", "--cert", &files.cert, "--key", &files.key];
+    let origin = Process::start(&words);
+    let options = TlsOptions::trusting(Authority::shared());
+    let mut client = RawClient::connect_tls(origin.address(), options, "localhost");
+    client.get(1, "/?bytes=9");
+    assert_eq!(client.expect_answer(1, 200).text(), ".".repeat(9));
 }
 
 #[test]

@@ -127,7 +127,7 @@ fn each_mistake_has_its_line_and_column() {
         ("thread: 2\n", "1:1: unknown key \"thread\": did you mean threads?"),
         ("threads: [2]\n", "1:10: expected a text"),
         ("threads: 2\nthreads: 3\n", "2:1: duplicate key threads"),
-        ("fail_on_5xx: 1\n", "1:14: invalid boolean"),
+        ("fail_on_5xx: 1\n", "1:14: expected true or false"),
         ("listen: {a: b}\n", "1:9: invalid type: map, expected a text or a list of texts"),
         ("a: [\n", "1:4: unclosed bracket '['"),
         ("- a\n", "1:1: expected keys"),

@@ -40,7 +40,7 @@ fn the_number_of_streams_is_bounded() {
         let expected = format!("invalid value {bad:?}: expected a number from 1 to 65536");
         let told = with(&format!("max_streams: {bad}"), &[]).unwrap_err();
         assert_eq!(told, [format!("1:14: {expected}")]);
-        let told = with("", &[&format!("--max-streams={bad}")]).unwrap_err();
+        let told = with("", &["--max-streams", bad]).unwrap_err();
         assert_eq!(told, [format!("--max-streams: {expected}")]);
     }
 }
@@ -48,8 +48,9 @@ fn the_number_of_streams_is_bounded() {
 #[test]
 fn what_is_no_switch_has_its_line_and_column() {
     let rows = [
-        ("http2: 1", "1:8: "),
-        ("http2: 'off'", "1:8: "),
+        ("http2: 1", "1:8: expected true or false"),
+        ("http2: off", "1:8: expected true or false"),
+        ("http2: h2c", "1:8: expected true or false"),
         ("http2: [true]", "1:8: "),
         ("no_http2: true", "1:1: unknown key \"no_http2\": write http2: false"),
     ];
@@ -127,6 +128,16 @@ fn a_relay_takes_no_scheme_of_http2() {
     let expected =
         "\"h2c://127.0.0.1:2\": connections are relayed as they are: leave the scheme out";
     assert_eq!(relay.unwrap_err(), [format!("1:34: {expected}")]);
+}
+
+#[test]
+fn a_check_of_an_upstream_that_is_relayed_to_has_no_effect_and_asks_for_no_scheme() {
+    let told = read(
+        "upstreams: [{name: u, endpoints: ['127.0.0.1:1'], check: grpc}]\n\
+                     tcp: [{listen: ':2', upstream: u}]",
+        &[],
+    );
+    assert_eq!(told.unwrap_err(), ["1:58: check: has no effect on a TCP upstream"]);
 }
 
 #[test]

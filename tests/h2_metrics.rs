@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::h2::{Frame, RawClient, error, get, post};
+use crate::support::h2::{Frame, H2Origin, RawClient, error, get, post};
 use crate::support::logged::{Logged, lines};
 use crate::support::origin::ok;
 use crate::support::{Admin, Conn, Origin, Rendezvous, eventually, temporary};
@@ -74,6 +74,22 @@ fn resets_are_counted_by_whom() {
     client.send_fields(5, &[post("/"), vec![("connection", "close")]].concat(), true);
     client.expect_reset(5, error::PROTOCOL_ERROR);
     eventually("two are not", || (by("client"), by("evener")) == (1, 2));
+}
+
+#[test]
+fn requests_that_wait_for_a_connection_to_an_endpoint_reuse_it_but_for_one() {
+    let origin = H2Origin::named("hello");
+    let admin = Admin::start(&["--route", &format!("/={}", origin.endpoint())]);
+    let mut client = RawClient::connect(admin.address);
+    let streams = [1, 3, 5, 7];
+    client.send_all(streams.map(|stream| Frame::headers(stream, &get("/")).end()));
+    for stream in streams {
+        client.expect_answer(stream, 200);
+    }
+    let counted = ["opened", "reused"]
+        .map(|name| admin.metric(&format!("evener_upstream_connections_{name}_total")));
+    let connections = &admin.endpoint(0)["connections"];
+    assert_eq!((counted, &connections["reused"]), ([1, 3], &json!(3)));
 }
 
 #[test]

@@ -37,11 +37,14 @@ pub enum Job {
     /// Accepts the flags of the balancer, including -c. Nothing is sent or bound.
     Explain(Box<ExplainFlags>),
     /// Run three small origins and a balancer in front of them, for a first try
+    ///
+    /// The balancer speaks HTTP/1.1 and HTTP/2: over TLS as the client likes, in plain text as it begins.
     Demo(DemoFlags),
     /// Run one small, fast origin, for benchmarks and experiments
     ///
     /// It answers with its name; `?bytes=N` sets the size of the response, `?status=N` its status,
-    /// `?delay=100ms` delays it, and /echo returns the request headers.
+    /// `?delay=100ms` delays it, and /echo returns the request headers. It speaks HTTP/1.1 and HTTP/2:
+    /// over TLS as the client likes, in plain text as it begins.
     Origin(OriginFlags),
 }
 
@@ -93,6 +96,7 @@ pub struct OriginFlags {
 /// The flags of the balancer, as typed.
 #[expect(clippy::struct_excessive_bools, reason = "each is an independent switch")]
 #[derive(Clone, Debug, Args)]
+#[command(mut_args = take_negative_numbers)]
 pub struct Flags {
     /// Configuration file in YAML; flags take precedence over it
     ///
@@ -257,6 +261,8 @@ pub struct Flags {
     #[arg(long, value_name = "N", default_value = "100", help_heading = "Limits")]
     pub max_fields: String,
     /// Maximum number of HTTP/2 streams of a connection at a time, 1 to 65536; more are refused
+    ///
+    /// A reload changes it for new connections; open ones keep what they were told.
     #[arg(long, value_name = "N", default_value = "128", help_heading = "Limits")]
     pub max_streams: String,
     /// Maximum number of client connections; more wait in the kernel's queue
@@ -267,7 +273,8 @@ pub struct Flags {
     /// [default: no limit]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub max_connections_per_client: Option<String>,
-    /// Maximum number of idle connections per endpoint and thread
+    /// Maximum number of idle connections per endpoint and thread; 0: none, and those of HTTP/2 close once
+    /// their last stream has ended
     #[arg(long, value_name = "N", default_value = "512", help_heading = "Limits")]
     pub max_idle: String,
 
@@ -327,9 +334,9 @@ pub struct Flags {
     pub pid_file: Option<String>,
     /// Take over from a process that receives SIGQUIT and has the same --upgrade-sock
     ///
-    /// Takes over its listeners, idle connections and the state of endpoints. Connections over TLS are
-    /// closed in order, and clients resume their sessions. The SIGQUIT may come before or after the
-    /// start.
+    /// Takes over its listeners, idle connections and the state of endpoints. Connections over TLS and
+    /// those of HTTP/2 are closed in order, and clients resume their TLS sessions. The SIGQUIT may come
+    /// before or after the start.
     #[arg(short, long, help_heading = "Process")]
     pub upgrade: bool,
     /// Unix socket for upgrades, shared by the old and the new process [default: none: SIGQUIT drains]
@@ -344,6 +351,12 @@ pub struct Flags {
     /// Group to switch to once everything is bound [default: that of --user]
     #[arg(long, value_name = "NAME", help_heading = "Process")]
     pub group: Option<String>,
+}
+
+/// Has a number below 0 taken for a value, which is then refused as such, and not for a flag.
+fn take_negative_numbers(arg: Arg) -> Arg {
+    let has_value = arg.get_action().takes_values();
+    arg.allow_negative_numbers(has_value)
 }
 
 /// Flags that a file cannot contain: they are about the command itself, or written as `certificates`.

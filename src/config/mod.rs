@@ -10,6 +10,7 @@ pub mod explain;
 pub mod file;
 mod limits;
 mod listeners;
+mod misfits;
 pub mod mistake;
 mod relays;
 mod routes;
@@ -118,6 +119,7 @@ impl Config {
         listeners.refuse_loops(&routes, &upstreams, is_local, &mut mistakes);
         upstreams.refuse_unused(sources, &mut mistakes);
         upstreams.refuse_meaningless(sources, &mut mistakes);
+        upstreams.refuse_misfits(sources, &mut mistakes);
         refuse_empty(sources, &mut mistakes);
         let open = listeners.said.len();
         descriptors.refuse_too_few(threads, open, &mut mistakes);

@@ -5,7 +5,7 @@ use crate::upstream::endpoint::Scheme;
 /// Parses `[SCHEME://]ADDRESS`: what the endpoint speaks, and the rest.
 pub(super) fn read(text: &str) -> Result<(Scheme, &str), String> {
     match text.split_once("://") {
-        None => Ok((Scheme::Http, text)),
+        None => refuse_half(text).map(|()| (Scheme::Http, text)),
         Some((before, _)) if before.starts_with("unix:") => Ok((Scheme::Http, text)),
         Some((name, rest)) => match Scheme::of_name(name) {
             Some(scheme) => Ok((scheme, rest)),
@@ -13,6 +13,18 @@ pub(super) fn read(text: &str) -> Result<(Scheme, &str), String> {
                 "{text:?}: unknown scheme {name:?}: write http://, https://, h2c://, h2:// or none"
             )),
         },
+    }
+}
+
+/// Refuses a scheme without its slashes. A host may have the name of one: then only a port follows.
+fn refuse_half(text: &str) -> Result<(), String> {
+    let Some((name, rest)) = text.split_once(':') else { return Ok(()) };
+    let address = rest.trim_start_matches('/');
+    match Scheme::of_name(name) {
+        Some(_) if address.contains(':') || address.len() < rest.len() => {
+            Err(format!("{text:?}: two slashes follow a scheme: write {name}://{address}"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -50,5 +62,14 @@ mod tests {
             assert_eq!(read(&text).map(|found| found.1), Ok("unix:/a://b"));
         }
         assert_eq!(read("unix:/h2://b"), Ok((Scheme::Http, "unix:/h2://b")));
+    }
+
+    #[test]
+    fn a_scheme_without_its_slashes_is_told_apart_from_a_host_of_that_name() {
+        for text in ["h2c:127.0.0.1:1", "h2c:/127.0.0.1:1"] {
+            let what = "two slashes follow a scheme: write h2c://127.0.0.1:1";
+            assert_eq!(read(text), Err(format!("{text:?}: {what}")));
+        }
+        assert_eq!(read("h2c:1"), Ok((Scheme::Http, "h2c:1")));
     }
 }

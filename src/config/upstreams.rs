@@ -10,16 +10,16 @@ use serde_saphyr::Spanned;
 
 use super::check;
 use super::file::{EndpointEntry, EndpointFields, Said, UpstreamEntry};
+use super::misfits::{announcement_fits, check_fits};
 use super::mistake::{Mistakes, Place};
 use super::scheme;
 pub(super) use super::sources::At;
 use super::sources::Sources;
 use super::upstream_tls::{self, TlsFiles, TlsSettings};
 use super::value::{self, Destination, Resolve, WrittenEndpoint};
-use crate::app_protocol::AppProtocol;
 use crate::id::UpstreamId;
 use crate::proxy_protocol::Version;
-use crate::upstream::endpoint::{Endpoint, EndpointRecord, Role, Scheme};
+use crate::upstream::endpoint::{Endpoint, EndpointRecord, Role};
 use crate::upstream::endpoint_set::EndpointSet;
 use crate::upstream::health::Thresholds;
 use crate::upstream::settings::{Check, Keeping, Policy, ServerErrors, UpstreamTimeouts};
@@ -52,8 +52,6 @@ pub(super) struct Settings {
     keeping: Keeping,
     check: Check,
     check_interval: Duration,
-    /// Where the check is said.
-    check_at: Place,
     tls: TlsSettings,
 }
 
@@ -89,7 +87,6 @@ impl Settings {
             },
             check: mistakes.note(&place("check"), check::read(&flags.check), Check::Off),
             check_interval: mistakes.note(&place("check-interval"), interval, Duration::ZERO),
-            check_at: place("check"),
             tls,
         }
     }
@@ -127,10 +124,6 @@ impl Settings {
             },
             check: at.over(entry.check.as_ref(), check::read, self.check),
             check_interval: at.over(entry.check_interval.as_ref(), interval, self.check_interval),
-            check_at: entry
-                .check
-                .as_ref()
-                .map_or(self.check_at, |said| at.file.place(said.referenced)),
             tls: self.tls.with(entry, at),
         }
     }
@@ -268,7 +261,6 @@ impl<'a> Upstreams<'a> {
     ) -> UpstreamId {
         if traffic == Traffic::Http {
             settings.tls.equip(&mut endpoints, &self.tls_files, place, mistakes);
-            mistakes.note(&settings.check_at, check_fits(&settings.check, &endpoints), ());
         }
         let Settings { policy, fails_max, fail_timeout, server_errors, timeouts, keeping, .. } =
             *settings;
@@ -338,6 +330,26 @@ impl<'a> Upstreams<'a> {
         Ok((value::endpoint(&address.value, weight, self.resolve)?, role))
     }
 
+    /// Reports checks that do not go over what their endpoints speak: now that it is known which upstreams are
+    /// relayed to.
+    pub(super) fn refuse_misfits(&self, sources: &Sources, mistakes: &mut Mistakes) {
+        let mut own = HashMap::new();
+        if let Some(file) = &sources.file {
+            for entry in file.upstreams.iter().map(|entry| &entry.value) {
+                let id = entry.name.as_ref().and_then(|name| self.named.get(name.value.as_str()));
+                let said = id.zip(entry.check.as_ref());
+                own.extend(said.map(|(id, said)| (id.index(), file.place(said.referenced))));
+            }
+        }
+        let general = sources.place("check");
+        for (index, upstream) in self.built.iter().enumerate() {
+            if upstream.traffic == Traffic::Http {
+                let fits = check_fits(&upstream.check, &upstream.endpoints);
+                mistakes.note(own.get(&index).unwrap_or(&general), fits, ());
+            }
+        }
+    }
+
     /// Reports HTTP settings of upstreams that are used for TCP.
     pub(super) fn refuse_meaningless(&self, sources: &Sources, mistakes: &mut Mistakes) {
         let Some(file) = &sources.file else { return };
@@ -379,55 +391,6 @@ impl<'a> Upstreams<'a> {
     }
 }
 
-/// Whether a check goes over what its endpoints speak.
-fn check_fits(check: &Check, endpoints: &[Endpoint]) -> Result<(), String> {
-    let misfit = |fits: fn(&Endpoint) -> bool| endpoints.iter().find(|known| !fits(known));
-    match check {
-        Check::Off | Check::Tcp => Ok(()),
-        Check::Http(path) => misfit(|known| !known.scheme.is_tls()).map_or(Ok(()), |endpoint| {
-            let shown = written(endpoint.scheme, endpoint);
-            Err(format!("a check in plain text does not suit {shown}: write https:{path}"))
-        }),
-        Check::Https(path) => misfit(|known| known.scheme.is_tls()).map_or(Ok(()), |endpoint| {
-            let shown = written(endpoint.scheme, endpoint);
-            let other = written(endpoint.scheme.over_tls(), endpoint);
-            Err(format!("a check over TLS does not suit {shown}: write http:{path}, or {other}"))
-        }),
-        Check::Grpc(_) => {
-            misfit(|known| known.protocol() == AppProtocol::Http2).map_or(Ok(()), |endpoint| {
-                let shown = written(endpoint.scheme, endpoint);
-                let other = written(endpoint.scheme.over_http2(), endpoint);
-                Err(format!("a check by gRPC takes HTTP/2: write {other} instead of {shown}"))
-            })
-        }
-    }
-}
-
-/// A PROXY header speaks for one client, and a connection of HTTP/2 carries the requests of many.
-fn announcement_fits(announces: Option<Version>, endpoints: &[Endpoint]) -> Result<(), String> {
-    let mut shared = endpoints.iter().filter(|known| known.protocol() == AppProtocol::Http2);
-    match shared.next().filter(|_| announces.is_some()) {
-        None => Ok(()),
-        Some(endpoint) => {
-            let shown = written(endpoint.scheme, endpoint);
-            let other = if endpoint.scheme.is_tls() { Scheme::Https } else { Scheme::Http };
-            Err(format!(
-                "a PROXY header does not suit {shown}, where clients share connections: leave proxy out, \
-                 or write {}",
-                written(other, endpoint)
-            ))
-        }
-    }
-}
-
-/// An endpoint as it could be written.
-fn written(scheme: Scheme, endpoint: &Endpoint) -> String {
-    match scheme {
-        Scheme::Http => endpoint.name.to_string(),
-        scheme => format!("{}://{}", scheme.name(), endpoint.name),
-    }
-}
-
 /// Notes the schemes of endpoints that connections are relayed to.
 fn refuse_schemes(listed: &[Spanned<EndpointEntry>], at: &mut At<'_>) {
     for entry in listed {
@@ -451,49 +414,4 @@ fn check_name(name: &str) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::address::Address;
-
-    fn endpoint(scheme: Scheme) -> Endpoint {
-        let mut endpoint = Endpoint::new(Address::Unix("/a".into()), NonZeroU16::MIN, 1);
-        endpoint.scheme = scheme;
-        endpoint
-    }
-
-    #[test]
-    fn a_check_goes_over_what_its_endpoints_speak() {
-        let (path, service) = (String::from("/up"), String::new());
-        let checks = [Check::Http(path.clone()), Check::Https(path), Check::Grpc(service)];
-        let over_tls = |shown: &str, other: &str| {
-            format!("a check over TLS does not suit {shown}: write http:/up, or {other}")
-        };
-        let in_plain =
-            |shown: &str| format!("a check in plain text does not suit {shown}: write https:/up");
-        let by_grpc = |shown: &str, other: &str| {
-            format!("a check by gRPC takes HTTP/2: write {other} instead of {shown}")
-        };
-        let (http, https) = ("unix:/a", "https://unix:/a");
-        let (h2c, h2) = ("h2c://unix:/a", "h2://unix:/a");
-        let rows = [
-            (Scheme::Http, ["", &over_tls(http, https), &by_grpc(http, h2c)]),
-            (Scheme::Https, [&in_plain(https), "", &by_grpc(https, h2)]),
-            (Scheme::H2c, ["", &over_tls(h2c, h2), ""]),
-            (Scheme::H2, [&in_plain(h2), "", ""]),
-        ];
-        for (scheme, expected) in rows {
-            for (check, expected) in checks.iter().zip(expected) {
-                let told = check_fits(check, &[endpoint(scheme)]).err().unwrap_or_default();
-                assert_eq!(told, expected, "{check:?}");
-            }
-            for check in [Check::Off, Check::Tcp] {
-                assert_eq!(check_fits(&check, &[endpoint(scheme)]), Ok(()));
-            }
-        }
-        let one_of_two = [endpoint(Scheme::H2c), endpoint(Scheme::Http)];
-        assert_eq!(check_fits(&checks[2], &one_of_two), Err(by_grpc(http, h2c)));
-    }
 }

@@ -302,7 +302,12 @@ pub(super) fn endpoint(
     resolve: Resolve<'_>,
 ) -> Result<Vec<WrittenEndpoint>, String> {
     let (scheme, name) = scheme::read(text)?;
-    let found = addresses(name, resolve)?;
+    if let Some((_, path)) = name.split_once('/').filter(|_| !name.starts_with("unix:")) {
+        return Err(format!("{text:?}: an endpoint has no path: leave \"/{path}\" out"));
+    }
+    // Whatever is wrong is shown as it was written.
+    let whole = |what: String| what.replacen(&format!("{name:?}"), &format!("{text:?}"), 1);
+    let found = addresses(name, resolve).map_err(whole)?;
     if found.iter().any(|address| matches!(address, Address::Tcp(tcp) if tcp.port() == 0)) {
         return Err(format!("{text:?}: the port of an endpoint must not be 0"));
     }
@@ -425,6 +430,20 @@ mod tests {
         }
         let relay = relay(":1=127.0.0.1:2,http://127.0.0.1:3", &no_names).unwrap_err();
         assert!(relay.contains("leave the scheme out"), "{relay}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_endpoint_is_shown_as_it_was_written() {
+        let rows = [
+            ("h2c://127.0.0.1", "\"h2c://127.0.0.1\" has no port: write"),
+            ("h2://[::1]:x", "\"h2://[::1]:x\": invalid port \"x\""),
+            ("h2c://a:1/foo", "\"h2c://a:1/foo\": an endpoint has no path: leave \"/foo\" out"),
+            ("127.0.0.1:1/", "\"127.0.0.1:1/\": an endpoint has no path: leave \"/\" out"),
+        ];
+        for (text, expected) in rows {
+            let told = weighted(text, &no_names).unwrap_err();
+            assert!(told.starts_with(expected), "{told}");
+        }
     }
 
     #[test]

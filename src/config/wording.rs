@@ -28,7 +28,8 @@ pub(super) fn explain(error: &serde_saphyr::Error) -> String {
         return "the file is too large to be a configuration".to_owned();
     }
     let text = text.split(", set ").next().unwrap_or(text);
-    text.replace("unknown field", "unknown key")
+    text.replace("invalid boolean (strict mode expects true/false)", "expected true or false")
+        .replace("unknown field", "unknown key")
         .replace("mapping key:", "key")
         .replace('`', "\"")
         .replace("expected string scalar", "expected a text")

@@ -63,7 +63,7 @@ pub fn load(cert: &str, key: Option<&str>) -> Result<Arc<ServerConfig>, String> 
     let certificate = Arc::new(Certificate::new(&chain, key.as_ref())?);
     let certificates = Certificates::new(vec![certificate]).ok_or("there is no certificate")?;
     let keys = Arc::new(TicketKeys::new(since_1970(), &random_key()));
-    let (version, protocols) = (MinVersion::Tls12, AppProtocol::HTTP1);
+    let (version, protocols) = (MinVersion::Tls12, AppProtocol::BOTH);
     let tls = ServerTls::new(version, protocols, None, Arc::new(certificates), keys);
     tls.map(|tls| tls.config)
 }

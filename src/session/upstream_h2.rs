@@ -99,6 +99,8 @@ async fn opened(
 ) -> Result<OpenedStream, Fault> {
     let mut from = (freshness == Freshness::Trial).then_some(target.started);
     let (mut is_reused, mut has_waited, mut has_opened) = (true, false, false);
+    // Counted by whoever opens it: it is a reused one for all others, even if they wait for it.
+    let mut counts_open = false;
     loop {
         let pool = context.pool(target.upstream, target.endpoint);
         let encode = |_: &mut Encoder, out: &mut Vec<u8>| out.extend_from_slice(head.block);
@@ -111,7 +113,7 @@ async fn opened(
             }
             let (answers_head, ends) = (head.answers_head, head.ends);
             if let Some(stream) = pool.shared.open_stream(from, answers_head, ends, encode) {
-                if is_reused {
+                if !counts_open {
                     context.metrics.reuses.add(1);
                     context.counts(target.upstream, target.endpoint).reuses.add(1);
                 }
@@ -128,6 +130,7 @@ async fn opened(
             Full::MayOpen(opening) => {
                 let ours = (Rc::clone(context), Rc::clone(&opening));
                 spawn_local(open_connection(ours.0, target, ours.1));
+                counts_open = true;
                 opening
             }
             // One of those that there are has to do.
