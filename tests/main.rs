@@ -39,6 +39,7 @@ mod grpc;
 mod h2_drain;
 mod h2_heads;
 mod h2_messages;
+mod h2_going_away;
 mod h2_metrics;
 mod h2_never_indexed;
 mod h2_support;

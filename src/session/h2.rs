@@ -90,14 +90,15 @@ pub async fn serve(accepted: Accepted, client_info: ClientInfo, early: Buffer) {
             }
             Ok(Event::Mux(MuxEvent::Ponged(_) | MuxEvent::GoAway(_))) => {}
             Ok(Event::Mux(MuxEvent::Over(end))) => break (end, false),
-            Ok(Event::Leaves) => session.announce_leaving(),
-            Ok(Event::Done) if session.leaving == LeavingStep::Confirmed => session.ask(),
+            Ok(Event::Leaves) => session.begin_leaving(),
+            Ok(Event::Quiet) => session.announce_leaving(),
+            Ok(Event::Done) if session.is_worth_asking() => session.ask(),
             Ok(Event::Done) => break (MuxEnd::Done, false),
             Err(Elapsed) if waits.rests() => shared.mux.rest(),
+            Err(Elapsed) if session.is_finishing() => session.announce_leaving(),
             Err(Elapsed) if session.is_announced() => session.leave(LeavingStep::Unconfirmed),
             Err(Elapsed) if session.has_asked() => break (MuxEnd::Done, false),
-            // A request may be on its way.
-            Err(Elapsed) if session.is_idle() => session.announce_leaving(),
+            Err(Elapsed) if session.is_idle() => session.begin_leaving(),
             Err(Elapsed) => break (MuxEnd::Broken(Kind::TimedOut), false),
         }
     };
@@ -147,6 +148,8 @@ enum Event {
     Mux(MuxEvent),
     /// The process is to end, or to be replaced.
     Leaves,
+    /// After that, its last stream has ended.
+    Quiet,
     /// One side has said that it leaves, and all streams have ended.
     Done,
 }
@@ -163,6 +166,8 @@ struct Session<'a> {
 enum LeavingStep {
     /// It serves.
     Not,
+    /// It still serves, since this time, until a moment without streams.
+    Finishing(Instant),
     /// The client was told, and sent a ping, at this time.
     Announced(Instant),
     /// It has answered that, and what it opens now is ignored.
@@ -179,11 +184,13 @@ impl<'a> Session<'a> {
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Event> {
-        if self.leaving == LeavingStep::Not && self.guard.phase() != DrainPhase::Serving {
-            return Poll::Ready(Event::Leaves);
+        // Before what its last stream has sent is written: the client reads both at once.
+        if self.is_finishing() && self.shared.mux.connection().streams() == 0 {
+            return Poll::Ready(Event::Quiet);
         }
         match self.shared.mux.poll(cx) {
             Poll::Ready(event) => Poll::Ready(Event::Mux(event)),
+            Poll::Pending if self.is_to_leave() => Poll::Ready(Event::Leaves),
             Poll::Pending if !self.has_asked() && self.is_done() => Poll::Ready(Event::Done),
             Poll::Pending => Poll::Pending,
         }
@@ -203,6 +210,30 @@ impl<'a> Session<'a> {
         connection.is_open() && is_quiet && !connection.is_amid_block() && !connection.has_left()
     }
 
+    /// Whether the process is to end, and nothing has been done about it.
+    fn is_to_leave(&self) -> bool {
+        self.leaving == LeavingStep::Not && self.guard.phase() != DrainPhase::Serving
+    }
+
+    /// Ends the connection once its streams have ended. One without any ends at once: its client sends a
+    /// request that crosses GOAWAY again, since its stream is above the last. Clients that take nothing after
+    /// GOAWAY (Python's h2) lose what is under way otherwise: they are told in a moment without streams, if one
+    /// comes.
+    fn begin_leaving(&mut self) {
+        if self.is_idle() {
+            self.leave(LeavingStep::Unconfirmed);
+        } else if self.shared.mux.connection().streams() > 0 {
+            self.leaving = LeavingStep::Finishing(Instant::now());
+        } else {
+            self.announce_leaving();
+        }
+    }
+
+    /// Whether such a moment is waited for.
+    fn is_finishing(&self) -> bool {
+        matches!(self.leaving, LeavingStep::Finishing(_))
+    }
+
     /// The first of two steps (RFC 9113 §6.8): requests that are on their way are still taken.
     fn announce_leaving(&mut self) {
         self.leaving = LeavingStep::Announced(Instant::now());
@@ -214,11 +245,26 @@ impl<'a> Session<'a> {
         matches!(self.leaving, LeavingStep::Announced(_))
     }
 
+    /// Whether the client can be expected to say that it has read everything.
+    fn is_worth_asking(&self) -> bool {
+        match self.leaving {
+            LeavingStep::Confirmed => true,
+            LeavingStep::Unconfirmed | LeavingStep::Asked(_) => false,
+            LeavingStep::Not | LeavingStep::Finishing(_) | LeavingStep::Announced(_) => {
+                self.shared.mux.connection().peer_leaves()
+            }
+        }
+    }
+
     /// All has been said and written. Once this is answered, the connection can be closed without a wait: a
     /// reset could not destroy anything that the client has not read.
     fn ask(&mut self) {
         self.leaving = LeavingStep::Asked(Instant::now());
-        self.shared.mux.act(|connection| connection.ping_peer(LAST));
+        self.shared.mux.act(|connection| {
+            // A client that leaves itself may have opened one more stream.
+            connection.leave();
+            connection.ping_peer(LAST);
+        });
     }
 
     /// Whether that has been done.
@@ -226,10 +272,12 @@ impl<'a> Session<'a> {
         matches!(self.leaving, LeavingStep::Asked(_))
     }
 
-    /// When a ping was sent whose answer is awaited.
-    fn pinged(&self) -> Option<Instant> {
+    /// Since when a step is waited for that must not take long.
+    fn waits_since(&self) -> Option<Instant> {
         match self.leaving {
-            LeavingStep::Announced(at) | LeavingStep::Asked(at) => Some(at),
+            LeavingStep::Finishing(at) | LeavingStep::Announced(at) | LeavingStep::Asked(at) => {
+                Some(at)
+            }
             LeavingStep::Not | LeavingStep::Confirmed | LeavingStep::Unconfirmed => None,
         }
     }
@@ -286,7 +334,7 @@ impl Waits {
                 .map(|since| since + timeouts.keepalive),
             idle.filter(|_| !self.has_rested).map(|since| since + REST),
             (!is_written).then(|| mux.written.last() + timeouts.idle),
-            session.pinged().map(|at| at + IDLE_GRACE),
+            session.waits_since().map(|at| at + IDLE_GRACE),
         ];
         let first = ends.into_iter().flatten().min();
         first.unwrap_or_else(|| Instant::now() + NO_DEADLINE)

@@ -308,15 +308,16 @@ impl Connection {
     }
 
     /// Has the peer open no more streams: the first of two steps (RFC 9113 §6.8). The ping shows when it
-    /// must have read that.
+    /// must have read that, which leaves in the same write. It comes first: some peers take nothing after GOAWAY,
+    /// and lose what they have read together with it.
     pub fn announce_leaving(&mut self, ping: [u8; 8]) {
-        self.go_away_frame(STREAM_MAX, ErrorCode::NoError, "");
         self.ping_peer(ping);
     }
 
     /// The second step: what the peer has opened by now is done, and nothing after it.
     pub fn leave(&mut self) {
         if self.leaving.ours.is_none() {
+        self.go_away_frame(STREAM_MAX, ErrorCode::NoError, "");
             self.leaving.ours = Some(self.last_theirs);
             self.go_away_frame(self.last_theirs, ErrorCode::NoError, "");
         }
