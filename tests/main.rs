@@ -36,6 +36,7 @@ mod faults_every_byte;
 mod faults_upstream;
 mod footprint;
 mod grpc;
+mod grpc_stalled;
 mod h2_drain;
 mod h2_heads;
 mod h2_messages;

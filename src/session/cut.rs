@@ -1,7 +1,7 @@
 //! What a client is told of an answer that it has seen the beginning of, and that ends early.
 
 use super::client::{Begun, ClientConnection, ClientSide};
-use crate::fault::{Fault, Kind, Side};
+use crate::fault::{Fault, Kind};
 use crate::grpc::status::Status;
 use crate::http::h1::reply::Reply;
 use crate::http::h2::encode;
@@ -11,8 +11,8 @@ use crate::http::h2::error_code::ErrorCode;
 /// passed on if it is about the exchange, and not about the connection to the endpoint; else it is an error of ours.
 /// It is never said that the answer is whole, or that nothing was done about the request.
 ///
-/// A call of gRPC whose endpoint is lost has a status: a client that is not told makes up `INTERNAL`, after which it
-/// does not try again.
+/// A call of gRPC whose endpoint is lost, or that stalls, has a status: a client that is not told makes up
+/// `INTERNAL`, after which it does not try again.
 pub(super) fn tell(client: &ClientConnection<'_>, begun: Begun, fault: Fault) {
     let ClientSide::H2(stream) = client.side else { return };
     match (fault.kind, client.endpoint_reset) {
@@ -21,7 +21,8 @@ pub(super) fn tell(client: &ClientConnection<'_>, begun: Begun, fault: Fault) {
         (_, Some(code @ (ErrorCode::Cancel | ErrorCode::EnhanceYourCalm))) => {
             stream.set_unfinished(code);
         }
-        (_, None) if begun.takes_status && fault.side != Side::Client => {
+        (_, None) if begun.takes_status => {
+            // A client that is gone is told nothing.
             let Some(status) = fault.status() else { return };
             let (reply, status) = (Reply::new(status, fault.phrase()), Status::of_http(status));
             stream.send_head(true, |encoder, out| {
