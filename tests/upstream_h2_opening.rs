@@ -1,5 +1,7 @@
 //! Endpoints of HTTP/2 that accept connections, and take no requests on them.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
@@ -26,8 +28,9 @@ async fn silent(mut stream: UnixStream) {
     rest(&mut stream).await;
 }
 
-/// Takes no streams.
-async fn full(mut stream: UnixStream) {
+/// Takes no streams; counts its connections.
+async fn full(mut stream: UnixStream, connections: Rc<Cell<u32>>) {
+    connections.set(connections.get() + 1);
     let settings = Frame::settings(&[(setting::MAX_CONCURRENT_STREAMS, 0)]);
     stream.write_all(&settings.encode()).await.expect("a connection");
     rest(&mut stream).await;
@@ -67,14 +70,16 @@ fn several_endpoints_that_send_no_settings_are_tried_once_each() {
 #[test]
 fn an_endpoint_that_takes_no_more_streams_is_a_503_and_is_not_blamed() {
     run(TICK, async {
-        let endpoint = Endpoint::start("no-streams", full);
+        let connections = Rc::new(Cell::new(0));
+        let ours = Rc::clone(&connections);
+        let endpoint = Endpoint::start("no-streams", move |stream| full(stream, Rc::clone(&ours)));
         let context = context(&[&route(&[&endpoint]), "--max-fails", "1"]);
         let mut client = connect(&context);
         send(&mut client, GET).await;
         let answer = until(&mut client, "endpoint takes no more streams\n").await;
         assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("\r\nRetry-After: 1\r\n"));
         assert!(is_open(&context));
-        assert_eq!(context.metrics.local_failures.get(), 0);
+        assert_eq!((context.metrics.local_failures.get(), connections.get()), (0, 1));
     });
 }
 

@@ -1,7 +1,12 @@
 //! Endpoints that reset streams: what their clients get of the answer, and what they are told.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::support::grpc::{call, refusal};
-use crate::support::h2::{Frame, RawClient, RawOrigin, error, flag, kind, post, value_of};
+use crate::support::h2::{
+    Frame, H2Origin, RawClient, RawOrigin, error, flag, kind, post, value_of,
+};
 use crate::support::{Client, Proxy, eventually};
 
 /// An endpoint that sends a head and these frames in one write as soon as it has read the head of a request.
@@ -135,4 +140,35 @@ fn a_stream_that_is_refused_beside_others_is_sent_on_another_connection() {
     eventually("it is under way", || origin.connections() == 1);
     client.get(3, "/");
     assert_eq!(client.expect_answer(3, 200).text(), "hello");
+}
+
+/// Refuses every request, and counts them.
+fn refusing() -> (RawOrigin, Arc<AtomicUsize>) {
+    let asked = Arc::<AtomicUsize>::default();
+    let ours = Arc::clone(&asked);
+    let origin = RawOrigin::start(move |mut peer| {
+        while let Some((stream, _)) = peer.request() {
+            ours.fetch_add(1, Ordering::SeqCst);
+            peer.send(Frame::reset(stream, error::REFUSED_STREAM));
+        }
+    });
+    (origin, asked)
+}
+
+#[test]
+fn an_endpoint_that_refuses_a_request_alone_is_asked_once_more_at_most() {
+    let (origin, asked) = refusing();
+    assert_eq!(before(&origin).get("/").status, 502);
+    assert_eq!((asked.load(Ordering::SeqCst), origin.connections()), (2, 1));
+}
+
+#[test]
+fn another_endpoint_is_asked_before_one_that_has_refused() {
+    let ((first, asked), second) = (refusing(), H2Origin::named("hello"));
+    let route = format!("/={},{}", first.endpoint(), second.endpoint());
+    let proxy = Proxy::start(&["--route", &route]);
+    for _ in 0..10 {
+        assert_eq!(proxy.get("/").text(), "hello");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 5);
 }

@@ -86,19 +86,23 @@ impl MuxStream {
         count
     }
 
-    /// Writes what there is of the body to another connection, once, and takes what that took.
+    /// Writes what there is of the body to another connection, once, and takes what that took. The peer may have
+    /// cut the body since there was something to take.
     pub fn poll_forward(
         &self,
         cx: &mut Context<'_>,
         to: &WriteHalf<'_>,
-    ) -> Poll<io::Result<usize>> {
+    ) -> Poll<Result<io::Result<usize>, Abort>> {
         let mut state = self.mux.state();
+        if let Available::Cut(abort) = state.connection.available(self.key) {
+            return Poll::Ready(Err(abort));
+        }
         let written = to.poll_write(cx, state.connection.body(self.key));
         if let Poll::Ready(Ok(count)) = written {
             state.connection.consume(self.key, count);
             state.wake_driver();
         }
-        written
+        written.map(Ok)
     }
 
     /// Whether all of the body has been taken, and it was whole.

@@ -44,7 +44,7 @@ pub enum Full {
     Opens(Rc<Opening>),
     /// The caller is to open one, and to say what has come of it.
     MayOpen(Rc<Opening>),
-    /// There are as many as there may be.
+    /// There are as many as there may be, or another one would take no streams either.
     Waits(Rc<Freed>),
 }
 
@@ -86,7 +86,8 @@ impl SharedConnections {
         if let Some(opening) = &self.opening {
             return Full::Opens(Rc::clone(opening));
         }
-        if self.connections.len() >= CONNECTIONS_MAX {
+        let takes_none = |known: &Shared| known.mux.connection().takes_none();
+        if self.connections.len() >= CONNECTIONS_MAX || self.connections.iter().any(takes_none) {
             return Full::Waits(Rc::clone(&self.freed));
         }
         let opening = Rc::new(Opening::new());

@@ -129,7 +129,8 @@ impl<'a> Meter<'a> {
         }
         self.waits_for.set(End::Sink);
         let written = poll_fn(|cx| from.poll_forward(cx, to)).await;
-        let count = self.sent(written)?;
+        let cut = |abort| Broken { end: End::Source, kind: kind_of_abort(abort) };
+        let count = self.sent(written.map_err(cut)?)?;
         self.turn_bytes.set(self.turn_bytes.get() + count);
         Ok(count)
     }

@@ -200,3 +200,63 @@ async fn between_streams(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::rc::Rc;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::http::h2::connection::{Connection, Role};
+    use crate::http::h2::flow::WINDOW_BYTES;
+    use crate::http::h2::frame::{Flags, FrameHead, FrameKind, PREFACE};
+    use crate::http::h2::limits::ConnectionLimits;
+    use crate::http::h2::section::SectionLimits;
+    use crate::net::deadline::Activity;
+    use crate::net::memory::Memory;
+    use crate::net::mux::{Mux, MuxEvent};
+    use crate::net::socket::Socket;
+    use crate::net::stream::Stream;
+
+    fn frame(kind: FrameKind, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let stream = u32::from(kind != FrameKind::Settings);
+        let head = FrameHead { length: payload.len(), kind, flags: Flags(flags), stream };
+        [&head.bytes(), payload].concat()
+    }
+
+    #[tokio::test]
+    async fn a_client_that_resets_its_request_is_what_broke_while_its_endpoint_takes_nothing() {
+        let section = SectionLimits { bytes_max: 4096, fields_max: 20 };
+        let limits = ConnectionLimits { streams_max: 1, window_bytes: WINDOW_BYTES, section };
+        let connection = Connection::new(Role::Server, limits, 0, Rc::default());
+        let (ours, client) = Memory::pair(1 << 16);
+        let mux = Mux::new(Stream::Plain(Socket::Memory(ours)), connection, Buffer::new());
+        let cx = &mut Context::from_waker(Waker::noop());
+        let begun = [
+            PREFACE.to_vec(),
+            frame(FrameKind::Settings, 0, &[]),
+            frame(FrameKind::Headers, 0x4, b"\x83"),
+            frame(FrameKind::Data, 0, b"0123456789"),
+        ];
+        assert!(client.poll_write(cx, &begun.concat()).is_ready());
+        let Poll::Ready(MuxEvent::Opened(key)) = mux.poll(cx) else { panic!("a stream") };
+        assert!(mux.poll(cx).is_pending());
+        let from = MuxStream::accepted(&mux, key);
+        let (ours, endpoint) = Memory::pair(4);
+        let mut to = Stream::Plain(Socket::Memory(ours));
+        let (_, mut to) = to.split();
+        let (activity, mut body) = (Activity::new(), Body::of_stream(Framing::Length(20)));
+        let meter = Meter::new(&activity);
+        {
+            let mut moving = pin!(from_stream(&mut body, &from, &mut to, &meter));
+            assert!(moving.as_mut().poll(cx).is_pending());
+            let reset = frame(FrameKind::RstStream, 0, &[0, 0, 0, 8]);
+            assert!(client.poll_write(cx, &reset).is_ready());
+            assert!(mux.poll(cx).is_pending());
+            assert!(endpoint.poll_read(cx, &mut [0; 4]).is_ready());
+            let broken = Broken { end: End::Source, kind: Kind::Reset };
+            assert_eq!(moving.poll(cx), Poll::Ready(Err(broken)));
+        }
+    }
+}

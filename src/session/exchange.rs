@@ -14,7 +14,7 @@ use super::request::Request;
 use super::transfer::{self, Completed, FailedAttempt};
 use super::transfer_state::UploadState;
 use super::tunnel::{self, Ends};
-use super::upstream_h2::open_stream;
+use super::upstream_h2::{await_end, open_stream};
 use super::upstream_side::{Outgoing, UpstreamSide};
 use crate::app_protocol::AppProtocol;
 use crate::balance::tried::{ATTEMPTS_MAX, Tried};
@@ -22,6 +22,7 @@ use crate::balance::{NoneLeft, Picked};
 use crate::fault::{Fault, Kind, Progress, Side, Stage};
 use crate::http::h1::encode::Connection;
 use crate::http::h1::reply::Reply;
+use crate::http::h2::error_code::ErrorCode;
 use crate::http::message::head::Version;
 use crate::http::message::hop::ClientScheme;
 use crate::http::message::redirect::Nowhere;
@@ -92,8 +93,10 @@ pub async fn run(
             return answer_fault(client, request, context, failure.fault).await;
         }
         last = Some(failure.fault);
-        tried.insert(endpoint);
-        if !failure.was_stale {
+        // Other connections may be as stale as the one before; an endpoint that refuses twice means it.
+        let is_first = tried.insert(endpoint);
+        let refuses = !is_first && failure.reset == Some(ErrorCode::RefusedStream);
+        if !failure.was_stale || refuses {
             spent.insert(endpoint);
         }
         attempts += 1;
@@ -252,15 +255,19 @@ async fn try_endpoint(
             record::success(context, target, answer.status, now);
             finish(request, context, upload, now);
             let is_shared = context.plan.upstream(target.upstream).announces.is_none();
-            if let UpstreamSide::H1(lease) = upstream
-                && upload == UploadState::Done
-                && answer.upstream_persists
-                && is_shared
-            {
-                if let ClientSide::H2(_) = client.side {
-                    lease.stream.forget_task();
+            match upstream {
+                UpstreamSide::H1(lease)
+                    if upload == UploadState::Done && answer.upstream_persists && is_shared =>
+                {
+                    if let ClientSide::H2(_) = client.side {
+                        lease.stream.forget_task();
+                    }
+                    give_back(context, target, lease, Rest { ending: answer.ending, surplus, now });
                 }
-                give_back(context, target, lease, Rest { ending: answer.ending, surplus, now });
+                UpstreamSide::H2(opened, _) if upload == UploadState::Done => {
+                    await_end(opened.stream);
+                }
+                UpstreamSide::H1(_) | UpstreamSide::H2(..) => {}
             }
             Ok(match (upload, answer.client_persists) {
                 (UploadState::Done, true) => AfterExchange::Reuse,

@@ -47,6 +47,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(301);
 /// What that asks with.
 const ALIVE: [u8; 8] = *b"alive???";
 
+/// How long an endpoint may take to end the stream of an answer that has no body.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// What opens a stream.
 pub struct StreamHead<'a> {
     /// Its header block.
@@ -152,6 +155,19 @@ async fn opened(
         awaited.take();
         has_opened = true;
     }
+}
+
+/// Lets go of a stream on which all has been said. An answer without a body is whole with its head, but some
+/// endpoints end its stream in a frame of its own, and take a reset before that for a request that was given up.
+pub fn await_end(stream: MuxStream) {
+    if stream.has_received() || stream.aborted().is_some() {
+        return;
+    }
+    spawn_local(async move {
+        let ending = poll_fn(|cx| stream.poll_available(cx));
+        // However it ends: one that is still open is reset.
+        let _ = Timer::new().within(END_TIMEOUT, pin!(ending)).await;
+    });
 }
 
 /// Opens a connection for all who wait for one; whether one of them leaves does not matter.

@@ -63,6 +63,11 @@ impl Connection {
         self.role == Role::Client && !is_leaving && self.next_ours <= STREAM_MAX
     }
 
+    /// Whether the peer has said that it takes no streams, and has never been sent one.
+    pub fn takes_none(&self) -> bool {
+        self.peer.streams_max == 0 && self.next_ours == 1
+    }
+
     /// The identifier of a stream.
     pub fn id(&self, key: StreamKey) -> u32 {
         self.streams[key.index()].id
@@ -312,12 +317,12 @@ impl Connection {
     /// and lose what they have read together with it.
     pub fn announce_leaving(&mut self, ping: [u8; 8]) {
         self.ping_peer(ping);
+        self.go_away_frame(STREAM_MAX, ErrorCode::NoError, "");
     }
 
     /// The second step: what the peer has opened by now is done, and nothing after it.
     pub fn leave(&mut self) {
         if self.leaving.ours.is_none() {
-        self.go_away_frame(STREAM_MAX, ErrorCode::NoError, "");
             self.leaving.ours = Some(self.last_theirs);
             self.go_away_frame(self.last_theirs, ErrorCode::NoError, "");
         }
