@@ -68,6 +68,7 @@ mod reload_plans;
 mod replaced;
 mod resumption;
 mod retry;
+mod retry_ends;
 mod routing;
 mod shutdown_delay;
 mod signals;

@@ -94,9 +94,9 @@ impl Body {
         self.standing > 0
     }
 
-    /// Whether what is left of it is framed in chunks.
+    /// Whether HTTP/1.1 frames what is left of it in chunks.
     pub fn is_chunked(&self) -> bool {
-        matches!(self.left, Remaining::Chunked(_))
+        matches!(self.left, Remaining::Chunked(_) | Remaining::Stream(Framing::Chunked))
     }
 
     /// Whether its end is that of its connection, and can only be believed.

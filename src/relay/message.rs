@@ -73,8 +73,11 @@ pub fn take(body: &mut Body, from: &MuxStream, out: &mut Buffer) -> usize {
             continue;
         }
         // Whatever it holds, a trailer section goes on whole.
-        if from.has_ended() && out.spare_mut().len() >= TRAILER_BYTES_MAX + LAST_CHUNK_BYTES {
+        if from.has_ended() && out.spare_mut().len() >= TRAILER_BYTES_MAX + LAST_CHUNK.len() {
             let trailers = from.take_trailers();
+            if let Some(section) = &trailers {
+                body.pass_of_stream(section.cost_bytes());
+            }
             if framing == Framing::Chunked {
                 end_chunks(trailers.as_deref(), out);
             }
@@ -102,8 +105,8 @@ pub fn take_data(body: &mut Body, from: &MuxStream, out: &mut Buffer) {
     out.release();
 }
 
-/// The last chunk and the empty line after it, in bytes.
-const LAST_CHUNK_BYTES: usize = 5;
+/// The last chunk and the empty line after it.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// Ends a body with what its connection has let pass as trailers.
 fn end_chunks(trailers: Option<&FieldSection>, out: &mut Buffer) {
@@ -187,11 +190,12 @@ async fn between_streams(
         }
         match from.take_trailers() {
             Some(section) => {
+                // They are kept no more than data is, whether or not the stream still takes them: without
+                // them, no other endpoint may get it.
+                body.pass_of_stream(section.cost_bytes());
                 to.send_head(true, |encoder, block| {
                     trailers::encode(&section, encoder, block);
                     meter.sent_head(block.len());
-                    // They are kept no more than data is: without them, no other endpoint may get it.
-                    body.pass_of_stream(block.len());
                 });
             }
             None => meter.send(to, &[], true).await?,
@@ -219,44 +223,75 @@ mod tests {
     use crate::net::socket::Socket;
     use crate::net::stream::Stream;
 
-    fn frame(kind: FrameKind, flags: u8, payload: &[u8]) -> Vec<u8> {
-        let stream = u32::from(kind != FrameKind::Settings);
-        let head = FrameHead { length: payload.len(), kind, flags: Flags(flags), stream };
+    fn frame(kind: FrameKind, flags: Flags, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let head = FrameHead { length: payload.len(), kind, flags, stream };
         [&head.bytes(), payload].concat()
+    }
+
+    fn mux(role: Role) -> (Rc<Mux>, Memory) {
+        let section = SectionLimits { bytes_max: 4096, fields_max: 20 };
+        let limits = ConnectionLimits { streams_max: 1, window_bytes: WINDOW_BYTES, section };
+        let connection = Connection::new(role, limits, 1, Rc::default());
+        let (ours, theirs) = Memory::pair(1 << 20);
+        (Mux::new(Stream::Plain(Socket::Memory(ours)), connection, Buffer::new()), theirs)
+    }
+
+    /// Has these frames come, and what opens a stream.
+    fn hear(mux: &Mux, peer: &Memory, frames: &[u8]) -> Option<MuxEvent> {
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(peer.poll_write(cx, frames).is_ready());
+        match mux.poll(cx) {
+            Poll::Ready(event) => Some(event),
+            Poll::Pending => None,
+        }
     }
 
     #[tokio::test]
     async fn a_client_that_resets_its_request_is_what_broke_while_its_endpoint_takes_nothing() {
-        let section = SectionLimits { bytes_max: 4096, fields_max: 20 };
-        let limits = ConnectionLimits { streams_max: 1, window_bytes: WINDOW_BYTES, section };
-        let connection = Connection::new(Role::Server, limits, 0, Rc::default());
-        let (ours, client) = Memory::pair(1 << 16);
-        let mux = Mux::new(Stream::Plain(Socket::Memory(ours)), connection, Buffer::new());
         let cx = &mut Context::from_waker(Waker::noop());
+        let (served, client) = mux(Role::Server);
         let begun = [
             PREFACE.to_vec(),
-            frame(FrameKind::Settings, 0, &[]),
-            frame(FrameKind::Headers, 0x4, b"\x83"),
-            frame(FrameKind::Data, 0, b"0123456789"),
+            frame(FrameKind::Settings, Flags::NONE, 0, &[]),
+            frame(FrameKind::Headers, Flags::END_HEADERS, 1, b"\x83"),
+            frame(FrameKind::Data, Flags::NONE, 1, b"0123456789"),
         ];
-        assert!(client.poll_write(cx, &begun.concat()).is_ready());
-        let Poll::Ready(MuxEvent::Opened(key)) = mux.poll(cx) else { panic!("a stream") };
-        assert!(mux.poll(cx).is_pending());
-        let from = MuxStream::accepted(&mux, key);
+        let opened = hear(&served, &client, &begun.concat());
+        let Some(MuxEvent::Opened(key)) = opened else { panic!("a stream") };
+        assert!(served.poll(cx).is_pending());
+        let from = MuxStream::accepted(&served, key);
         let (ours, endpoint) = Memory::pair(4);
         let mut to = Stream::Plain(Socket::Memory(ours));
         let (_, mut to) = to.split();
         let (activity, mut body) = (Activity::new(), Body::of_stream(Framing::Length(20)));
         let meter = Meter::new(&activity);
-        {
-            let mut moving = pin!(from_stream(&mut body, &from, &mut to, &meter));
-            assert!(moving.as_mut().poll(cx).is_pending());
-            let reset = frame(FrameKind::RstStream, 0, &[0, 0, 0, 8]);
-            assert!(client.poll_write(cx, &reset).is_ready());
-            assert!(mux.poll(cx).is_pending());
-            assert!(endpoint.poll_read(cx, &mut [0; 4]).is_ready());
-            let broken = Broken { end: End::Source, kind: Kind::Reset };
-            assert_eq!(moving.poll(cx), Poll::Ready(Err(broken)));
-        }
+        let mut moving = pin!(from_stream(&mut body, &from, &mut to, &meter));
+        assert!(moving.as_mut().poll(cx).is_pending());
+        let reset = frame(FrameKind::RstStream, Flags::NONE, 1, &[0, 0, 0, 8]);
+        assert!(hear(&served, &client, &reset).is_none());
+        assert!(endpoint.poll_read(cx, &mut [0; 4]).is_ready());
+        let broken = Broken { end: End::Source, kind: Kind::Reset };
+        assert_eq!(moving.poll(cx), Poll::Ready(Err(broken)));
+    }
+
+    #[tokio::test]
+    async fn trailers_count_as_passed_on_even_if_their_stream_has_ended() {
+        let settings = frame(FrameKind::Settings, Flags::NONE, 0, &[]);
+        let (served, client) = mux(Role::Server);
+        let head = frame(FrameKind::Headers, Flags::END_HEADERS, 1, b"\x83");
+        let opened = hear(&served, &client, &[&PREFACE[..], &settings, &head].concat());
+        let Some(MuxEvent::Opened(key)) = opened else { panic!("no stream") };
+        let from = MuxStream::accepted(&served, key);
+        let ends = Flags::END_HEADERS.with(Flags::END_STREAM, true);
+        hear(&served, &client, &frame(FrameKind::Headers, ends, 1, b"\x00\x01a\x01b"));
+        let (shared, endpoint) = mux(Role::Client);
+        hear(&shared, &endpoint, &settings);
+        let key = shared.act(|connection| connection.open_stream(false, false, |_, _| {}));
+        let to = MuxStream::opened(&shared, key.expect("a stream"));
+        hear(&shared, &endpoint, &frame(FrameKind::RstStream, Flags::NONE, 1, &[0, 0, 0, 7]));
+        let (activity, mut body) = (Activity::new(), Body::of_stream(Framing::Chunked));
+        let relayed = between_streams(&mut body, &from, &to, &Meter::new(&activity)).await;
+        assert_eq!((relayed, from.has_trailers()), (Ok(()), false));
+        assert!(body.passed() > 0);
     }
 }

@@ -6,7 +6,8 @@ use super::attempt::{OwnAnswer, RequestTraits};
 use super::client_info::ClientInfo;
 use super::request_log::RequestTiming;
 use crate::access_log::is_request_id;
-use crate::buffer::Buffer;
+use crate::app_protocol::AppProtocol;
+use crate::buffer::{BUFFER_BYTES, Buffer};
 use crate::decimal::decimal;
 use crate::fault::{Fault, Kind, Stage};
 use crate::http::h1::chunk_lines::CHUNK_OVERHEAD_BYTES;
@@ -33,7 +34,7 @@ use crate::plan::context::WorkerContext;
 use crate::plan::{Plan, Route};
 use crate::reject::Reject;
 use crate::relay::body::Body;
-use crate::relay::message;
+use crate::relay::message::{self, LAST_CHUNK};
 use crate::route;
 
 /// A request whose head has been read and encoded for the endpoint.
@@ -150,6 +151,27 @@ fn begin_body(body: &mut Body, input: &mut Buffer, outgoing: &mut Buffer) -> Res
     outgoing.append(&input.filled()[..ready]);
     body.pass(input, ready);
     Ok(ready)
+}
+
+/// How chunks go on to an endpoint that speaks `protocol`, if they go to HTTP/1.1 like `chunks`.
+pub(super) fn emit(chunks: Emit, protocol: AppProtocol) -> Emit {
+    match (protocol, chunks) {
+        (AppProtocol::Http1, _) => chunks,
+        (AppProtocol::Http2, Emit::BareChunks) => Emit::Data,
+        (AppProtocol::Http2, _) => Emit::Frames,
+    }
+}
+
+/// Only the end of its chunks has come after what is kept of a request: it is kept, too, if there is room.
+/// What another endpoint got would have no end otherwise.
+pub(super) fn keep_end(outgoing: &mut Buffer) -> bool {
+    if outgoing.len() + LAST_CHUNK.len() > BUFFER_BYTES {
+        return false;
+    }
+    outgoing.unsettle();
+    outgoing.append(LAST_CHUNK);
+    outgoing.settle();
+    true
 }
 
 /// A head that has been read, and encoded for the endpoint.

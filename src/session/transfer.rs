@@ -8,14 +8,12 @@ use super::attempt::{self, RequestTraits};
 use super::client::{Begun, ClientConnection};
 use super::directions::Directions;
 use super::record;
-use super::request::Request;
+use super::request::{self, Request};
 use super::request_log::{RequestLog, TrafficGuard};
 use super::transfer_state::{DownloadState, Interruption, UploadState};
 use super::upstream_side::{UpstreamSide, reset_of, verdict};
-use crate::app_protocol::AppProtocol;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Side, Stage};
-use crate::http::h1::chunked::Emit;
 use crate::http::h1::scan::Scan;
 use crate::http::h2::error_code::ErrorCode;
 use crate::http::h2::stream::Arrived;
@@ -87,7 +85,8 @@ pub async fn run(
     let (up, down) = (Meter::new(&activity), Meter::new(&activity));
     let mut none = Buffer::new();
     let (client_read, client_write, input) = side.parts(&mut none);
-    body.set_emit(if upstream.protocol() == AppProtocol::Http1 { *chunks } else { Emit::Frames });
+    let lacks_last_chunk = body.is_chunked();
+    body.set_emit(request::emit(*chunks, upstream.protocol()));
     let (upstream_read, upstream_write, opening) = upstream.parts(outgoing);
     let phase = if body.has_ended() { ExchangePhase::ResponseHead } else { ExchangePhase::Request };
     let known = opening.bytes() as u64;
@@ -126,7 +125,9 @@ pub async fn run(
     drop(traffic);
     let (heard, upload, begun) = (transfer.heard, both.upload(), transfer.begun);
     count_broken_off(context, upload);
-    let is_underway = heard || body.passed() > kept;
+    let ends_alone = lacks_last_chunk && body.has_ended() && body.passed() == kept;
+    let is_kept = !ends_alone || request::keep_end(outgoing);
+    let is_underway = heard || body.passed() > kept || !is_kept;
     let sent = Sent { bytes: up.bytes(), upload, is_underway };
     conclude(ended, upstream, sent, begun, (traits.method.is_idempotent(), timer)).await
 }
