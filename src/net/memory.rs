@@ -197,6 +197,11 @@ impl Memory {
         pipe.pieces.is_empty() && pipe.end != Some(MemoryEnd::Reset)
     }
 
+    /// How many bytes are on their way, in each direction.
+    pub fn on_the_way(&self) -> [usize; 2] {
+        [self.incoming().held(), self.outgoing().held()]
+    }
+
     /// How much of what was written the peer has got.
     pub fn delivery(&self) -> Delivery {
         let is_over = self.incoming().end == Some(MemoryEnd::Reset);

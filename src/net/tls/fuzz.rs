@@ -314,15 +314,18 @@ impl World {
         }
     }
 
-    fn progress(&self) -> [usize; 6] {
+    /// What changes as long as anything goes on. What the peer has read of a record is of no use to it before
+    /// it has all, and shows in nothing but what is on its way.
+    fn progress(&self) -> [usize; 8] {
         let carried = match &self.ours {
             Ours::Open(stream) => usize::try_from(stream.carried()).expect("few"),
             Ours::Shaking(_) => usize::MAX,
             Ours::Gone => usize::MAX - 1,
         };
-        let Peer { received, queue, ending, .. } = &self.peer;
+        let Peer { received, queue, ending, socket, .. } = &self.peer;
         let ends = usize::from(self.ending.is_some()) + usize::from(ending.is_some());
-        [self.taken, self.received, *received, queue.len(), carried, ends]
+        let [up, down] = socket.as_ref().map_or([0; 2], Memory::on_the_way);
+        [self.taken, self.received, *received, queue.len(), carried, ends, up, down]
     }
 
     /// What must be true once nothing happens any more.
