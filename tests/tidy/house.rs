@@ -155,7 +155,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "mod",
         ],
     ),
-    (4, "session/simulation/", &["script", "choices", "plans", "ledger", "pipe", "frames"]),
+    (4, "session/simulation/", &["plan", "script", "choices", "plans", "ledger", "pipe", "frames"]),
     (4, "session/simulation/", &["messages", "shared", "client_h1", "client_h2"]),
     (4, "session/simulation/", &["endpoint_h1", "endpoint_h2", "invariants", "world", "mod"]),
     (4, "session/", &["fuzz"]),

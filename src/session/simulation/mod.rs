@@ -14,6 +14,7 @@ mod invariants;
 mod ledger;
 mod messages;
 mod pipe;
+mod plan;
 mod plans;
 pub mod script;
 mod shared;

@@ -14,10 +14,10 @@ use tokio::sync::Notify;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
+use super::plan::plan;
 use crate::address::Address;
 use crate::drain::DrainPhase;
-use crate::http::h1::scan::Limits;
-use crate::id::{ListenerId, UpstreamId};
+use crate::id::ListenerId;
 use crate::metrics::Metrics;
 use crate::net::deadline::{Epoch, Timer};
 use crate::net::limiter::ConnectionPermit;
@@ -25,12 +25,10 @@ use crate::net::listen::Peer;
 use crate::net::memory::{self, Dialled, Memory, Passage, Transcript};
 use crate::net::socket::Socket;
 use crate::net::stream::Stream;
+use crate::plan::ClientTimeouts;
 use crate::plan::context::WorkerContext;
 use crate::plan::handle::PlanHandle;
 use crate::plan::listener::{Listener, ListenerKind};
-use crate::plan::trusted::Trusted;
-use crate::plan::{ClientTimeouts, Plan, Route};
-use crate::route::Router;
 use crate::session::accepted::Accepted;
 use crate::upstream::Upstream;
 use crate::upstream::endpoint::Endpoint;
@@ -175,41 +173,17 @@ impl Script {
         let mut upstream = Upstream::sample(EndpointSet::new((1..=self.endpoints()).map(endpoint)));
         upstream.timeouts.connect = Duration::from_secs(5);
         upstream.keeping.idle_max = 4;
-        let everywhere = "/".parse().expect("a pattern");
-        let plan = Plan {
-            router: Arc::new(Router::new(&[everywhere]).expect("one route")),
-            routes: [Route {
-                name: "/".into(),
-                counts: Route::counts(1),
-                upstream: UpstreamId::new(0),
-                timeouts: upstream.timeouts,
-                host_header: None,
-                strips: None,
-            }]
-            .into(),
-            upstreams: vec![Arc::new(upstream)],
-            sni_tables: [].into(),
-            timeouts: ClientTimeouts {
-                handshake: Duration::from_secs(10),
-                header: Duration::from_secs(10),
-                keepalive: Duration::from_secs(60),
-                idle: Duration::from_secs(60),
-                half_close: HALF_CLOSE,
-            },
-            via: None,
-            limits: Limits { head_bytes_max: 2048, fields_max: 24 },
-            http2: None,
-            trusted: Trusted {
-                networks: if self.trusts() {
-                    vec!["192.0.2.0/24".parse().expect("one")]
-                } else {
-                    vec![]
-                },
-                unix: false,
-            },
-            tls: None,
-            redirect_https: None,
+        let timeouts = ClientTimeouts {
+            handshake: Duration::from_secs(10),
+            header: Duration::from_secs(10),
+            keepalive: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+            half_close: HALF_CLOSE,
         };
+        let mut plan = plan(upstream, timeouts);
+        if self.trusts() {
+            plan.trusted.networks.push("192.0.2.0/24".parse().expect("one"));
+        }
         let metrics = Arc::new(Metrics::new());
         WorkerContext::new(Arc::new(plan), metrics, None, 0, Epoch::begin())
     }

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 use super::choices::Choices;
 use super::invariants;
 use super::ledger::Ledger;
+use super::plan::plan;
 use super::plans::{Ask, Temper};
 use super::script::{CLIENT, HALF_CLOSE};
 use super::shared::Shared;
@@ -22,8 +23,7 @@ use super::{client_h1, client_h2, endpoint_h1, endpoint_h2};
 use crate::access_log::{Format, RequestIds};
 use crate::address::Address;
 use crate::app_protocol::AppProtocol;
-use crate::http::h1::scan::Limits;
-use crate::id::{ListenerId, UpstreamId};
+use crate::id::ListenerId;
 use crate::log::access_logger::AccessLogger;
 use crate::log::queue::Sink;
 use crate::metrics::Metrics;
@@ -35,9 +35,7 @@ use crate::net::stream::Stream;
 use crate::plan::context::WorkerContext;
 use crate::plan::handle::PlanHandle;
 use crate::plan::listener::{Listener, ListenerKind};
-use crate::plan::trusted::Trusted;
-use crate::plan::{ClientTimeouts, Http2, Plan, Route};
-use crate::route::Router;
+use crate::plan::{ClientTimeouts, Http2, Plan};
 use crate::session::accepted::Accepted;
 use crate::upstream::Upstream;
 use crate::upstream::endpoint::{Endpoint as Configured, Scheme};
@@ -144,34 +142,15 @@ fn context(choices: &Choices, speaks: &[AppProtocol]) -> Rc<WorkerContext> {
     upstream.timeouts.connect = long;
     upstream.timeouts.response = long;
     upstream.timeouts.idle = long;
-    let everywhere = "/".parse().expect("a pattern");
-    let plan = Plan {
-        router: Arc::new(Router::new(&[everywhere]).expect("one route")),
-        routes: [Route {
-            name: "/".into(),
-            counts: Route::counts(1),
-            upstream: UpstreamId::new(0),
-            timeouts: upstream.timeouts,
-            host_header: None,
-            strips: None,
-        }]
-        .into(),
-        upstreams: vec![Arc::new(upstream)],
-        sni_tables: [].into(),
-        timeouts: ClientTimeouts {
-            handshake: long,
-            header: long,
-            keepalive: long,
-            idle: long,
-            half_close: HALF_CLOSE,
-        },
-        via: None,
-        limits: Limits { head_bytes_max: 2048, fields_max: 24 },
-        http2: Some(Http2 { streams_max: choices.of(&[1, 2, 5, 100]) }),
-        trusted: Trusted { networks: vec![], unix: false },
-        tls: None,
-        redirect_https: None,
+    let timeouts = ClientTimeouts {
+        handshake: long,
+        header: long,
+        keepalive: long,
+        idle: long,
+        half_close: HALF_CLOSE,
     };
+    let http2 = Some(Http2 { streams_max: choices.of(&[1, 2, 5, 100]) });
+    let plan = Plan { http2, ..plan(upstream, timeouts) };
     let metrics = Arc::new(Metrics::new());
     let access_logger = AccessLogger::new(Sink::detached(), Format::Json, RequestIds::new([1; 4]));
     let access_logger = Some(Rc::new(access_logger));

@@ -1,0 +1,36 @@
+//! What the sessions of a simulation work with.
+
+use std::sync::Arc;
+
+use crate::http::h1::scan::Limits;
+use crate::id::UpstreamId;
+use crate::plan::trusted::Trusted;
+use crate::plan::{ClientTimeouts, Plan, Route};
+use crate::route::Router;
+use crate::upstream::Upstream;
+
+/// One route, which takes every path to `upstream`. HTTP/2 is off, and nobody is trusted.
+pub(super) fn plan(upstream: Upstream, timeouts: ClientTimeouts) -> Plan {
+    let everywhere = "/".parse().expect("a pattern");
+    let route = Route {
+        name: "/".into(),
+        counts: Route::counts(1),
+        upstream: UpstreamId::new(0),
+        timeouts: upstream.timeouts,
+        host_header: None,
+        strips: None,
+    };
+    Plan {
+        router: Arc::new(Router::new(&[everywhere]).expect("one route")),
+        routes: [route].into(),
+        upstreams: vec![Arc::new(upstream)],
+        sni_tables: [].into(),
+        timeouts,
+        via: None,
+        limits: Limits { head_bytes_max: 2048, fields_max: 24 },
+        http2: None,
+        trusted: Trusted { networks: vec![], unix: false },
+        tls: None,
+        redirect_https: None,
+    }
+}
