@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::http::h2::budget::Exhausted;
 use crate::http::h2::error_code::ErrorCode;
 use crate::reject::Reject;
 use crate::tls_fault::TlsFault;
@@ -132,6 +133,12 @@ pub struct Http2Metrics {
     pub streams_opened: Counter,
     /// Streams that have ended, in whatever way.
     pub streams_closed: Counter,
+    /// Streams refused because their client had as many as it may.
+    pub streams_refused: Counter,
+    /// Streams ignored because their client had been told that no more are taken.
+    pub streams_late: Counter,
+    /// Connections ended for a flood, by the number of what they had [`Exhausted`].
+    pub floods: [Counter; Exhausted::ALL.len()],
     /// Streams that clients have reset.
     pub resets_by_clients: Counter,
     /// Streams that were reset from here: refused, malformed, cut, or answered before they were read.
@@ -148,6 +155,9 @@ impl Default for Http2Metrics {
             failed: std::array::from_fn(|_| Counter::default()),
             streams_opened: Counter::default(),
             streams_closed: Counter::default(),
+            streams_refused: Counter::default(),
+            streams_late: Counter::default(),
+            floods: Default::default(),
             resets_by_clients: Counter::default(),
             resets_by_us: Counter::default(),
             requests: Counter::default(),

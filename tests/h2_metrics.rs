@@ -69,6 +69,8 @@ fn resets_are_counted_by_whom() {
     turns.wait();
     client.get(3, "/");
     client.expect_reset(3, error::REFUSED_STREAM);
+    let refused = "evener_http2_streams_refused_total{reason=\"max_streams\"}";
+    eventually("it is counted as refused", || admin.metric(refused) == 1);
     client.send(Frame::reset(1, error::CANCEL));
     eventually("one is the client's", || (by("client"), by("evener")) == (1, 1));
     client.send_fields(5, &[post("/"), vec![("connection", "close")]].concat(), true);
@@ -107,6 +109,17 @@ fn a_connection_that_breaks_a_rule_is_counted_by_its_code_and_told_once_a_second
         "127.0.0.1: HTTP/2 connection ended: PROTOCOL_ERROR: WINDOW_UPDATE of 0 (0 times before)";
     eventually("it is told", || admin.process.says(line));
     assert_eq!(admin.process.count("HTTP/2 connection ended"), 1);
+}
+
+#[test]
+fn a_flood_is_counted_by_the_budget_that_it_has_used_up() {
+    let admin = Admin::start(&["--route", "/=127.0.0.1:1"]);
+    let mut client = RawClient::connect(admin.address);
+    let settings = Frame::settings(&[]).encode();
+    client.send_bytes(settings.repeat(2100));
+    client.expect_goaway(error::ENHANCE_YOUR_CALM);
+    let floods = "evener_http2_floods_total{budget=\"control_frames\"}";
+    eventually("it is counted", || admin.metric(floods) == 1);
 }
 
 #[test]

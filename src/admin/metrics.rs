@@ -12,6 +12,7 @@ use super::exposition::{Exposition, Type};
 use super::machine::Process;
 use super::state::{EndpointState, is_healthy, report};
 use crate::control::state::{ControlSnapshot, ControlState, ServingPhase};
+use crate::http::h2::budget::Exhausted;
 use crate::http::h2::error_code::ErrorCode;
 use crate::log::access_log::AccessLog;
 use crate::metrics::{Counter, EndpointMetrics, HandshakeMetrics, Histogram, Metrics};
@@ -209,6 +210,16 @@ fn of_http2(out: &mut Exposition, control_state: &ControlState) {
     out.family(name, Type::Counter, "Streams of HTTP/2 clients that were reset, by whom.");
     out.sample(name, &[("by", "client")], sum(|all| &all.http2.resets_by_clients));
     out.sample(name, &[("by", "evener")], sum(|all| &all.http2.resets_by_us));
+    let name = "evener_http2_streams_refused_total";
+    out.family(name, Type::Counter, "Streams of HTTP/2 clients that were not taken, by reason.");
+    out.sample(name, &[("reason", "max_streams")], sum(|all| &all.http2.streams_refused));
+    out.sample(name, &[("reason", "leaving")], sum(|all| &all.http2.streams_late));
+    let name = "evener_http2_floods_total";
+    out.family(name, Type::Counter, "HTTP/2 connections ended for a flood, by what they used up.");
+    for exhausted in Exhausted::ALL {
+        let ended = control_state.sum(|all| &all.http2.floods[exhausted as usize]);
+        out.sample(name, &[("budget", exhausted.name())], ended);
+    }
     let name = "evener_http2_connections_failed_total";
     out.family(name, Type::Counter, "HTTP/2 connections ended for a broken rule, by error code.");
     for code in ErrorCode::ALL {

@@ -103,6 +103,7 @@ struct Http2 {
     requests: u64,
     resets_by_clients: u64,
     resets_by_evener: u64,
+    refused_streams: u64,
     failed_connections: BTreeMap<&'static str, u64>,
 }
 
@@ -248,6 +249,7 @@ fn http2(control_state: &ControlState) -> Http2 {
         requests: control_state.sum(|all| &all.http2.requests),
         resets_by_clients: control_state.sum(|all| &all.http2.resets_by_clients),
         resets_by_evener: control_state.sum(|all| &all.http2.resets_by_us),
+        refused_streams: control_state.sum(|all| &all.http2.streams_refused),
         failed_connections: failed.filter(|(_, count)| *count > 0).collect(),
     }
 }

@@ -75,7 +75,14 @@ pub async fn serve(accepted: Accepted, client_info: ClientInfo, early: Buffer) {
     let mut timer = Timer::new();
     let mut waits = Waits::new();
     let (ended, is_read) = loop {
-        let working = poll_fn(|cx| session.poll(cx));
+        let working = poll_fn(|cx| {
+            let polled = session.poll(cx);
+            // The streams that there are may last.
+            if shared.mux.connection().has_refused() {
+                count_resets(&metrics.http2, &shared.mux);
+            }
+            polled
+        });
         let event = timer.until(|| waits.deadline(&session), pin!(working)).await;
         match event {
             Ok(Event::Mux(MuxEvent::Opened(key))) => {
@@ -122,9 +129,12 @@ static FAILURES: OncePerSecond = OncePerSecond::new();
 /// Counts a connection whose client broke a rule, and says so.
 fn record_failure(metrics: &Http2Metrics, client_info: &ClientInfo, error: ConnectionError) {
     metrics.failed[error.code as usize].add(1);
+    if let Some(exhausted) = error.exhausted {
+        metrics.floods[exhausted as usize].add(1);
+    }
     let Some(before) = FAILURES.permits(Instant::now()) else { return };
     let client = client_info.client.map_or_else(|| "unix:".to_owned(), |ip| ip.to_string());
-    let ConnectionError { code, reason } = error;
+    let ConnectionError { code, reason, .. } = error;
     log::info!("{client}: HTTP/2 connection ended: {code}: {reason} ({before} times before)");
 }
 

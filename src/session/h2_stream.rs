@@ -226,11 +226,13 @@ async fn refuse(
     }
 }
 
-/// Counts the streams that were reset since this was last done.
+/// Counts the streams that were reset or not taken since this was last done.
 pub fn count_resets(metrics: &Http2Metrics, mux: &Mux) {
-    let Resets { theirs, ours } = mux.act(Connection::take_resets);
+    let Resets { theirs, ours, refused, late } = mux.act(Connection::take_resets);
     metrics.resets_by_clients.add(theirs);
     metrics.resets_by_us.add(ours);
+    metrics.streams_refused.add(refused);
+    metrics.streams_late.add(late);
 }
 
 #[cfg(test)]

@@ -35,19 +35,35 @@ pub(super) const SMALL_DATA_BYTES: usize = 64;
 
 /// Which budget is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum Exhausted {
     /// That of resets.
     Resets,
     /// That of frames without a message.
     Controls,
+    /// That of one header block: its bytes, or its CONTINUATION frames.
+    HeaderBlock,
 }
 
 impl Exhausted {
+    /// All of them, by their numbers.
+    pub const ALL: [Self; 3] = [Self::Resets, Self::Controls, Self::HeaderBlock];
+
+    /// As metrics call it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Resets => "resets",
+            Self::Controls => "control_frames",
+            Self::HeaderBlock => "header_block",
+        }
+    }
+
     /// What the peer is told, and the log.
     pub fn reason(self) -> &'static str {
         match self {
             Self::Resets => "too many streams reset within moments",
             Self::Controls => "too many frames that carry no message",
+            Self::HeaderBlock => "a header block is far too long",
         }
     }
 }

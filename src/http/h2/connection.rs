@@ -75,11 +75,13 @@ pub struct ConnectionError {
     pub code: ErrorCode,
     /// What it did, in words of ours.
     pub reason: &'static str,
+    /// What it has used up, if that is what it did.
+    pub exhausted: Option<Exhausted>,
 }
 
 impl ConnectionError {
     pub(super) const fn new(code: ErrorCode, reason: &'static str) -> Self {
-        Self { code, reason }
+        Self { code, reason, exhausted: None }
     }
 }
 
@@ -93,7 +95,8 @@ pub(super) const fn size(reason: &'static str) -> ConnectionError {
 
 impl From<Exhausted> for ConnectionError {
     fn from(exhausted: Exhausted) -> Self {
-        Self::new(ErrorCode::EnhanceYourCalm, exhausted.reason())
+        let error = Self::new(ErrorCode::EnhanceYourCalm, exhausted.reason());
+        Self { exhausted: Some(exhausted), ..error }
     }
 }
 
@@ -123,13 +126,17 @@ pub(super) struct Leaving {
     pub(super) theirs: Option<ErrorCode>,
 }
 
-/// Streams that were reset.
+/// Streams that were reset, or not taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resets {
     /// By the peer, while they were held.
     pub theirs: u64,
     /// By us.
     pub ours: u64,
+    /// Those of them that the peer opened while it had as many as it may.
+    pub refused: u64,
+    /// Those that it opened after we had said that we take no more: ignored.
+    pub late: u64,
 }
 
 /// One connection.
@@ -282,6 +289,11 @@ impl Connection {
     /// How many streams were reset since this was last asked.
     pub fn take_resets(&mut self) -> Resets {
         std::mem::take(&mut self.resets)
+    }
+
+    /// Whether a stream was refused, or came too late, since that was last asked.
+    pub fn has_refused(&self) -> bool {
+        self.resets.refused + self.resets.late > 0
     }
 
     /// Whether time makes a difference to the peer's budgets.

@@ -1,6 +1,6 @@
 //! What each frame means for a connection and its streams (RFC 9113 §6).
 
-use super::budget::SMALL_DATA_BYTES;
+use super::budget::{Exhausted, SMALL_DATA_BYTES};
 use super::closed::Closed;
 use super::connection::{Connection, ConnectionError, Event, PartialBlock, Role, StreamKey};
 use super::connection::{protocol, size};
@@ -113,8 +113,7 @@ impl Connection {
         block.continuations += 1;
         let is_too_long = block.bytes.len() + payload.len() > self.limits.block_bytes_max();
         if is_too_long || block.continuations > CONTINUATIONS_MAX {
-            let reason = "a header block is far too long";
-            return Err(ConnectionError::new(ErrorCode::EnhanceYourCalm, reason));
+            return Err(Exhausted::HeaderBlock.into());
         }
         block.bytes.extend_from_slice(payload);
         if head.flags.has(Flags::END_HEADERS) {
@@ -148,6 +147,7 @@ impl Connection {
         if self.is_too_late(id) {
             // It will try again elsewhere.
             self.budgets.spend_control()?;
+            self.resets.late += 1;
             return Ok(Event::Nothing);
         }
         self.last_theirs = id;

@@ -359,6 +359,7 @@ impl Connection {
 
     pub(super) fn refuse(&mut self, id: u32) {
         self.closed.remember(id, Closed::ByUs);
+        self.resets.refused += 1;
         self.reset_frame(id, ErrorCode::RefusedStream);
     }
 
