@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::grpc::status::Status;
 use crate::http::h2::budget::Exhausted;
 use crate::http::h2::error_code::ErrorCode;
 use crate::reject::Reject;
@@ -145,6 +146,17 @@ pub struct Http2Metrics {
     pub resets_by_us: Counter,
     /// Requests read, without refused ones; the others of all are of HTTP/1.0 and HTTP/1.1.
     pub requests: Counter,
+    /// Calls of gRPC that have ended, by the number of the [`Status`] that their client was told; the last is
+    /// of those that were told none.
+    pub calls: [Counter; Status::ALL.len() + 1],
+}
+
+impl Http2Metrics {
+    /// Counts a call by the status that its client was told.
+    pub fn call(&self, status: Option<Status>) {
+        let place = status.map_or(Status::ALL.len(), |status| status.code().into());
+        self.calls[place].add(1);
+    }
 }
 
 impl Default for Http2Metrics {
@@ -161,6 +173,7 @@ impl Default for Http2Metrics {
             resets_by_clients: Counter::default(),
             resets_by_us: Counter::default(),
             requests: Counter::default(),
+            calls: Default::default(),
         }
     }
 }

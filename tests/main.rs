@@ -37,6 +37,7 @@ mod faults_upstream;
 mod footprint;
 mod grpc;
 mod grpc_stalled;
+mod grpc_status;
 mod h2_drain;
 mod h2_going_away;
 mod h2_heads;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::entry::{Entry, Protocol, Timers};
 use super::format::Names;
+use crate::grpc::status::Status;
 use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::termination::Termination;
 
@@ -91,6 +92,8 @@ pub struct Facts {
     pub timers: Timers,
     /// How it ended.
     pub termination: Termination,
+    /// What its client was told, if it was a call of gRPC.
+    pub call_status: Option<Status>,
 }
 
 impl Facts {
@@ -121,6 +124,7 @@ impl Facts {
                 total: Duration::ZERO,
             },
             termination: Termination::COMPLETE,
+            call_status: None,
         }
     }
 }
@@ -245,6 +249,7 @@ impl Batch {
             retries: facts.tried.count.saturating_sub(1),
             timers: facts.timers,
             termination: facts.termination,
+            call_status: facts.call_status,
         }
     }
 }

@@ -71,6 +71,9 @@ fn rest(entry: &Entry<'_>, out: &mut Vec<u8>) {
         Some(stream) => number(b" stream=", stream.get().into(), out),
         None => out.extend_from_slice(b" stream=-"),
     }
+    if let Some(status) = entry.call_status {
+        number(b" grpc_status=", status.code().into(), out);
+    }
 }
 
 fn address(address: Option<IpAddr>, out: &mut Vec<u8>) {

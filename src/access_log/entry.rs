@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::format::{Label, Names};
+use crate::grpc::status::Status;
 use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::termination::Termination;
 
@@ -86,6 +87,8 @@ pub(super) struct Entry<'a> {
     pub timers: Timers,
     /// How it ended.
     pub termination: Termination,
+    /// What its client was told, if it was a call of gRPC.
+    pub call_status: Option<Status>,
     /// The request ID.
     pub request_id: &'a [u8],
 }

@@ -86,6 +86,10 @@ fn rest(entry: &Entry<'_>, out: &mut Vec<u8>) {
         Some(stream) => out.extend_from_slice(&decimal(stream.get().into())),
         None => out.extend_from_slice(b"null"),
     }
+    if let Some(status) = entry.call_status {
+        member(b"grpc_status", out);
+        out.extend_from_slice(&decimal(status.code().into()));
+    }
     member(b"end", out);
     string(entry.termination.letters(), out);
     out.push(b'}');

@@ -14,7 +14,7 @@
 //! stream=-
 //! ```
 //!
-//! (on one line). An absent value is `-`, a status that was never sent is `000` as in nginx, and a
+//! (on one line); calls of gRPC have ` grpc_status=` after it. An absent value is `-`, a status that was never sent is `000` as in nginx, and a
 //! client on a Unix socket is `unix:`. The request line always has three words. The number after the
 //! status equals `down`: all bytes sent, including headers, like nginx's `$bytes_sent`.
 //!
@@ -54,6 +54,7 @@ mod tests {
 
     use super::*;
     use crate::address::Address;
+    use crate::grpc::status::Status;
     use crate::id::{EndpointId, RouteId, UpstreamId};
 
     fn line(facts: &Facts, texts: [&[u8]; 7], name: &str, format: Format) -> String {
@@ -127,6 +128,14 @@ mod tests {
                 "first_byte": 0.001, "total": 61.0003, "stream": 5, "end": "--",
             })
         );
+    }
+
+    #[test]
+    fn a_call_of_grpc_has_its_status() {
+        let facts = Facts { call_status: Some(Status::Unavailable), ..EXCHANGE };
+        let combined = line(&facts, TEXTS, "/s", Format::Combined);
+        assert!(combined.ends_with(" stream=5 grpc_status=14\n"), "{combined}");
+        assert_eq!(parsed(&facts, TEXTS, "/s")["grpc_status"], 14);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! `/metrics`, in the text format of Prometheus.
 //!
-//! Series: some 190, 5 more for each route, 1 for each upstream and each certificate, 12 for
-//! each endpoint. Nothing that a client sends becomes a label.
+//! How many series there are is in docs/metrics.md. Nothing that a client sends becomes a label.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use super::exposition::{Exposition, Type};
 use super::machine::Process;
 use super::state::{EndpointState, is_healthy, report};
 use crate::control::state::{ControlSnapshot, ControlState, ServingPhase};
+use crate::grpc::status::Status;
 use crate::http::h2::budget::Exhausted;
 use crate::http::h2::error_code::ErrorCode;
 use crate::log::access_log::AccessLog;
@@ -201,6 +201,12 @@ fn of_http2(out: &mut Exposition, control_state: &ControlState) {
     let others = sum(|all| &all.requests).saturating_sub(http2);
     out.sample(name, &[("protocol", "http/1")], others);
     out.sample(name, &[("protocol", "http/2")], http2);
+    let name = "evener_grpc_calls_total";
+    out.family(name, Type::Counter, "gRPC calls ended, by the status that their client was told.");
+    for (place, status) in Status::ALL.map(Status::name).into_iter().chain(["none"]).enumerate() {
+        let calls = control_state.sum(|all| &all.http2.calls[place]);
+        out.sample(name, &[("status", status)], calls);
+    }
     let open = open_http2(control_state);
     let help = "HTTP/2 connections of clients that are open.";
     out.one("evener_http2_connections_active", Type::Gauge, help, open.connections);

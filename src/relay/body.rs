@@ -3,6 +3,7 @@
 use super::copy::{Broken, End, Flow, Meter};
 use crate::buffer::Buffer;
 use crate::fault::Kind;
+use crate::grpc::status::Status;
 use crate::http::h1::chunked::{Chunked, Emit};
 use crate::http::h1::framing::Framing;
 use crate::net::splice::Filled;
@@ -22,6 +23,8 @@ pub struct Body {
     /// How many of them, at their end, are the trailer section.
     trailer_bytes: usize,
     passed: u64,
+    /// How a call of gRPC ended, if this is the answer to one that has said so.
+    call_status: Option<Status>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,13 +46,13 @@ impl Body {
             Framing::Chunked => Remaining::Chunked(Chunked::new(emit)),
             Framing::UntilClose => Remaining::UntilClose,
         };
-        Self { left, standing: 0, trailer_bytes: 0, passed: 0 }
+        Self { left, standing: 0, trailer_bytes: 0, passed: 0, call_status: None }
     }
 
     /// Of a stream whose protocol says where it ends. `framing` is how HTTP/1.1 is to frame it.
     pub fn of_stream(framing: Framing) -> Self {
         let left = if framing.has_body() { Remaining::Stream(framing) } else { Remaining::Nothing };
-        Self { left, standing: 0, trailer_bytes: 0, passed: 0 }
+        Self { left, standing: 0, trailer_bytes: 0, passed: 0, call_status: None }
     }
 
     /// How HTTP/1.1 frames what is left, if it comes from a stream.
@@ -60,6 +63,16 @@ impl Body {
     /// So many bytes of a stream have gone on.
     pub(super) fn pass_of_stream(&mut self, count: usize) {
         self.passed += count as u64;
+    }
+
+    /// It was the answer to a call of gRPC, if it has said how that ended.
+    pub fn set_call_status(&mut self, status: Option<Status>) {
+        self.call_status = status;
+    }
+
+    /// How a call of gRPC ended that this is the answer to.
+    pub fn call_status(&self) -> Option<Status> {
+        self.call_status
     }
 
     /// The stream has ended.

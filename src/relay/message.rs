@@ -5,6 +5,7 @@ use super::copy::{Broken, End, Flow, Meter};
 use super::ends::{Sink, Source};
 use crate::buffer::Buffer;
 use crate::fault::Kind;
+use crate::grpc::status::Status;
 use crate::http::h1::chunk_lines::{CHUNK_OVERHEAD_BYTES, write_chunk};
 use crate::http::h1::chunked::TRAILER_BYTES_MAX;
 use crate::http::h1::framing::Framing;
@@ -193,6 +194,7 @@ async fn between_streams(
                 // They are kept no more than data is, whether or not the stream still takes them: without
                 // them, no other endpoint may get it.
                 body.pass_of_stream(section.cost_bytes());
+                body.set_call_status(Status::among(section.iter()));
                 to.send_head(true, |encoder, block| {
                     trailers::encode(&section, encoder, block);
                     meter.sent_head(block.len());

@@ -6,6 +6,7 @@ use super::attempt::RequestTraits;
 use super::client::{AfterExchange, Begun};
 use crate::buffer::Buffer;
 use crate::grpc::call::is_grpc;
+use crate::grpc::status::Status;
 use crate::http::h1::chunked::Emit;
 use crate::http::h1::encode::{self, Connection};
 use crate::http::h1::framing::{self, Framing};
@@ -114,7 +115,13 @@ pub fn read_answer(
             let tunnel = traits.accept.is_some();
             let head = h2::response::read(section, fields_max, tunnel, &mut storage)?;
             let framing = h2::response::framing(&head, traits.method, arrived.ends)?;
-            pass_on((&head, framing), section.never_indexed(), traits, rules, out)
+            let mut answer =
+                pass_on((&head, framing), section.never_indexed(), traits, rules, out)?;
+            if arrived.ends {
+                // To a call: its head is its trailers, too.
+                answer.body.set_call_status(Status::among(section.iter()));
+            }
+            Ok(answer)
         }
     }
 }

@@ -45,6 +45,8 @@ pub struct ClientConnection<'a> {
     pub presence: Presence,
     /// Whether its request is a call of gRPC, which is answered in its own way.
     pub is_call: bool,
+    /// How that call has ended, if its client has been told.
+    pub call_status: Cell<Option<Status>>,
     /// What the endpoint has reset its stream with, if that is how the last attempt has failed.
     pub endpoint_reset: Option<ErrorCode>,
 }
@@ -163,6 +165,7 @@ impl ClientConnection<'_> {
             of_reset.unwrap_or(Status::of_http(reply.status))
         };
         let call = self.is_call.then(status);
+        self.call_status.set(call);
         let (_, write) = self.side.split();
         let meter = Meter::new(&activity);
         let date = context.date().get();

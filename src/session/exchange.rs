@@ -253,6 +253,7 @@ async fn try_endpoint(
         Completed::Answered { answer, upload, surplus } => {
             let now = Instant::now();
             record::success(context, target, answer.status, now);
+            client.call_status.set(answer.body.call_status());
             finish(request, context, upload, now);
             let is_shared = context.plan.upstream(target.upstream).announces.is_none();
             match upstream {

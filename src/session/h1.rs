@@ -1,5 +1,6 @@
 //! An HTTP/1.1 client connection: parked between requests, at work on one after the other.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::mem;
 use std::pin::{Pin, pin};
@@ -326,6 +327,7 @@ impl Connected<'_> {
             timer,
             presence,
             is_call: false,
+            call_status: Cell::new(None),
             endpoint_reset: None,
         }
     }

@@ -18,7 +18,7 @@ use super::exchange;
 use super::presence::Presence;
 use super::record;
 use super::request::{self, Request};
-use super::request_log::RequestTiming;
+use super::request_log::{RequestLog, RequestTiming};
 use crate::fault::{Fault, Kind, Stage};
 use crate::grpc::call::Call;
 use crate::http::h1::encode::Connection as Persistence;
@@ -171,6 +171,7 @@ async fn serve_stream(
         timer,
         presence: Presence::new(None, None),
         is_call: call.is_some(),
+        call_status: Cell::new(None),
         endpoint_reset: None,
     };
     match prepared {
@@ -178,11 +179,13 @@ async fn serve_stream(
             context.metrics.requests.add(1);
             context.metrics.http2.requests.add(1);
             if let Some(abort) = stream.aborted() {
+                end_call(&client, context, None);
                 return give_up(&request, context, kind_of_abort(abort));
             }
             // How it ended is how its stream ends.
             let _: AfterExchange = exchange::run(&mut client, &mut request, context).await;
             forgive_late_reset(stream, request.timing.began);
+            end_call(&client, context, request.timing.request_log());
         }
         Err(refused) => refuse(&mut client, (stream, method), context, refused).await,
     }
@@ -223,6 +226,23 @@ async fn refuse(
             context.metrics.durations.observe(timing.began.elapsed());
         }
         (_, None) => {}
+    }
+    end_call(client, context, timing.request_log());
+}
+
+/// Counts a call of gRPC by how it has ended, if the request was one.
+fn end_call(
+    client: &ClientConnection<'_>,
+    context: &WorkerContext,
+    request_log: Option<&RequestLog>,
+) {
+    if !client.is_call {
+        return;
+    }
+    let status = client.call_status.get();
+    context.metrics.http2.call(status);
+    if let (Some(request_log), Some(status)) = (request_log, status) {
+        request_log.call_ended(status);
     }
 }
 

@@ -12,6 +12,7 @@ use super::client_info::ClientInfo;
 use crate::access_log::{Facts, Protocol, TRIED_MAX, Texts};
 use crate::balance::tried::ATTEMPTS_MAX;
 use crate::fault::{Fault, Kind, Side, tunnel_termination};
+use crate::grpc::status::Status;
 use crate::http::h2::section::FieldSection;
 use crate::http::message::field::Name;
 use crate::http::message::head::{RequestHead, Version};
@@ -226,6 +227,11 @@ impl RequestLog {
         facts.status = status;
         self.answer_from.set(facts.bytes_to_client);
         self.enter(ExchangePhase::ResponseBody);
+    }
+
+    /// It was a call of gRPC, whose client has been told this status.
+    pub fn call_ended(&self, status: Status) {
+        self.facts.borrow_mut().call_status = Some(status);
     }
 
     /// So many bytes of interim answers went before that, and have not been counted yet.
