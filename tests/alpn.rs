@@ -7,7 +7,7 @@ use evener::metrics::Metrics;
 use evener::tls_fault::TlsFault;
 use rustls::version::TLS12;
 
-use crate::support::h2::{H2Client, PREFACE};
+use crate::support::h2::{Frame, H2Client, PREFACE, RawClient, error, kind};
 use crate::support::library::run;
 use crate::support::tls::{Authority, Identity, TlsOptions, TlsProxy};
 use crate::support::{Origin, Proxy, eventually};
@@ -52,9 +52,13 @@ fn over_tls_prior_knowledge_is_not_enough_for_http2() {
     let origin = Origin::named("hello");
     let proxy = TlsProxy::before(&[&origin], &[]);
     for offered in [&["http/1.1"][..], &[]] {
-        let mut client = proxy.client_with(&options(offered));
-        client.send(PREFACE);
-        assert_eq!(client.response().status, 505, "{offered:?}");
+        let mut client = RawClient::over(proxy.client_with(&options(offered)).stream);
+        client.send_bytes(PREFACE);
+        client.send(Frame::settings(&[]));
+        let end = client.until("GOAWAY", |frame| frame.kind == kind::GOAWAY);
+        assert_eq!((end.word(0), end.code()), (0, error::HTTP_1_1_REQUIRED), "{offered:?}");
+        assert_eq!(&end.payload[8..], b"over TLS, HTTP/2 has to be agreed on by ALPN");
+        client.expect_end();
     }
 }
 

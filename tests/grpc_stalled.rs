@@ -32,8 +32,8 @@ fn stalled(ends: bool) {
     run(TICK, async move {
         let cancelled = Rc::new(Notify::new());
         let ours = Rc::clone(&cancelled);
-        let endpoint =
-            Endpoint::start("stalled-call", move |stream| stall(stream, Rc::clone(&ours)));
+        let name = if ends { "stalled-alone" } else { "stalled-both" };
+        let endpoint = Endpoint::start(name, move |stream| stall(stream, Rc::clone(&ours)));
         let route = format!("--route=/=h2c://unix:{}", endpoint.path.display());
         let context = context(&[&route, "--idle-timeout", "5m"]);
         let mut client = PausedPeer::client(&context).await;

@@ -30,7 +30,8 @@ async fn slow(mut stream: UnixStream, takes: Duration, asked: Rc<Notify>) {
 async fn drained(takes: Duration) -> Vec<Frame> {
     let asked = Rc::new(Notify::new());
     let ours = Rc::clone(&asked);
-    let endpoint = Endpoint::start("drained", move |stream| slow(stream, takes, Rc::clone(&ours)));
+    let name = format!("drained-{}", takes.as_millis());
+    let endpoint = Endpoint::start(&name, move |stream| slow(stream, takes, Rc::clone(&ours)));
     let context = context(&[&endpoint.route()]);
     let mut client = PausedPeer::client(&context).await;
     client.send([Frame::headers(1, &get("/")).end()]).await;

@@ -44,6 +44,7 @@ mod h2_heads;
 mod h2_messages;
 mod h2_metrics;
 mod h2_never_indexed;
+mod h2_slow_clients;
 mod h2_support;
 mod h2_tunnel;
 mod h2_websocket;

@@ -66,19 +66,21 @@ async fn answer(stream: &MuxStream, name: &str, meter: &Meter<'_>) -> Result<(),
         return Ok(());
     };
     if expects_continue {
-        stream.send_head(false, |encoder, block| encoder.status(100, block));
+        let sent = stream.send_head(false, |encoder, block| encoder.status(100, block));
+        sent.map_err(|_| PeerGone)?;
     }
     while meter.available(stream).await? {
         stream.take_body(<[u8]>::len);
     }
     spec.wait(meter).await;
     let (filler, mut left) = spec.body();
-    stream.send_head(left == 0, |encoder, block| {
+    let sent = stream.send_head(left == 0, |encoder, block| {
         encoder.status(spec.status, block);
         if spec.status != 204 {
             encoder.field(b"content-length", &decimal(spec.length() as u64), block);
         }
     });
+    sent.map_err(|_| PeerGone)?;
     while left > 0 {
         let piece = &filler[..left.min(filler.len())];
         left -= piece.len();

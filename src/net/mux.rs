@@ -173,6 +173,11 @@ impl Mux {
         self.state.borrow_mut().finish(end);
     }
 
+    /// The peer has broken a rule, and is told so: every stream ends.
+    pub fn fail(&self, error: ConnectionError) {
+        self.state.borrow_mut().fail(error);
+    }
+
     /// Waits until no stream is held any more.
     pub fn poll_empty(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state.borrow_mut();
@@ -285,8 +290,7 @@ impl State {
             Ok(None) if self.connection.is_held_back() => Poll::Pending,
             Ok(None) => self.fill(stream, cx),
             Err(error) => {
-                self.connection.fail(error);
-                self.finish(MuxEnd::Failed(error));
+                self.fail(error);
                 Poll::Pending
             }
         }
@@ -334,6 +338,11 @@ impl State {
             }
         }
         None
+    }
+
+    pub(super) fn fail(&mut self, error: ConnectionError) {
+        self.connection.fail(error);
+        self.finish(MuxEnd::Failed(error));
     }
 
     pub(super) fn finish(&mut self, end: MuxEnd) {

@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use super::mux::{Mux, MuxEnd};
+use super::mux::Mux;
 use super::socket::Socket;
 use super::stream::WriteHalf;
 use crate::fault::Kind;
@@ -120,9 +120,33 @@ impl MuxStream {
         self.mux.connection().never_indexed_trailers(self.key)
     }
 
-    /// Sends a head, or trailers; `ends` if nothing follows.
-    pub fn send_head(&self, ends: bool, encode: impl FnOnce(&mut Encoder, &mut Vec<u8>)) {
-        self.mux.act(|connection| connection.send_head(self.key, ends, encode));
+    /// Sends a head, or trailers; `ends` if nothing follows. Fails if the stream was cut: then nothing is sent.
+    pub fn send_head(
+        &self,
+        ends: bool,
+        encode: impl FnOnce(&mut Encoder, &mut Vec<u8>),
+    ) -> Result<(), Abort> {
+        let mut state = self.mux.state();
+        if let Some(abort) = state.connection.abort_of(self.key) {
+            return Err(abort);
+        }
+        state.connection.send_head(self.key, ends, encode);
+        state.wake_driver();
+        Ok(())
+    }
+
+    /// Waits until less waits to be written than may be: heads take no credit, and many may come one after the
+    /// other.
+    pub fn poll_written(&self, cx: &mut Context<'_>) -> Poll<Result<(), Abort>> {
+        let mut state = self.mux.state();
+        if let Some(abort) = state.connection.abort_of(self.key) {
+            return Poll::Ready(Err(abort));
+        }
+        if state.connection.output().room() > 0 {
+            return Poll::Ready(Ok(()));
+        }
+        state.waiting.wait_for_room(self.key, cx.waker());
+        Poll::Pending
     }
 
     /// Waits until some of `bytes` can be sent, and says how many were. If that was all, `ends` says
@@ -231,8 +255,7 @@ impl MuxStream {
     pub fn reset(&self, code: ErrorCode) {
         let mut state = self.mux.state();
         if let Err(error) = state.connection.break_stream(self.key, code) {
-            state.connection.fail(error);
-            state.finish(MuxEnd::Failed(error));
+            state.fail(error);
         }
         state.wake_driver();
     }
@@ -268,5 +291,63 @@ pub fn kind_of_abort(abort: Abort) -> Kind {
         | Abort::Dropped
         | Abort::Unprocessed
         | Abort::ConnectionLost => Kind::Reset,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::buffer::Buffer;
+    use crate::http::h2::connection::{Connection, Role};
+    use crate::http::h2::flow::WINDOW_BYTES;
+    use crate::http::h2::limits::ConnectionLimits;
+    use crate::http::h2::output::OUTPUT_BYTES_MAX;
+    use crate::http::h2::section::SectionLimits;
+    use crate::net::memory::Memory;
+    use crate::net::mux::MuxEvent;
+    use crate::net::stream::Stream;
+
+    /// Preface, SETTINGS and a request.
+    const REQUEST: &[u8] =
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\x05\0\0\0\x01\x82";
+
+    /// A stream of a client, and the client.
+    fn stream(cx: &mut Context<'_>) -> (MuxStream, Memory) {
+        let section = SectionLimits { bytes_max: 4096, fields_max: 20 };
+        let limits = ConnectionLimits { streams_max: 1, window_bytes: WINDOW_BYTES, section };
+        let connection = Connection::new(Role::Server, limits, 0, Rc::default());
+        let (ours, theirs) = Memory::pair(1 << 10);
+        let mux = Mux::new(Stream::Plain(Socket::Memory(ours)), connection, Buffer::new());
+        assert!(theirs.poll_write(cx, REQUEST).is_ready());
+        let Poll::Ready(MuxEvent::Opened(key)) = mux.poll(cx) else { panic!("a stream") };
+        (MuxStream::accepted(&mux, key), theirs)
+    }
+
+    #[test]
+    fn a_head_waits_until_what_is_before_it_is_written() {
+        let cx = &mut Context::from_waker(Waker::noop());
+        let (stream, client) = stream(cx);
+        assert!(stream.poll_written(cx).is_ready());
+        let long = |_: &mut Encoder, block: &mut Vec<u8>| block.resize(OUTPUT_BYTES_MAX, 0);
+        stream.send_head(false, long).expect("a stream");
+        assert!(stream.poll_written(cx).is_pending());
+        assert!(stream.mux.poll(cx).is_pending());
+        while stream.poll_written(cx).is_pending() {
+            assert!(client.poll_read(cx, &mut [0; 4096]).is_ready());
+            assert!(stream.mux.poll(cx).is_pending());
+        }
+    }
+
+    #[test]
+    fn a_head_for_a_stream_that_its_peer_has_reset_is_not_sent() {
+        let cx = &mut Context::from_waker(Waker::noop());
+        let (stream, client) = stream(cx);
+        assert!(client.poll_write(cx, b"\0\0\x04\x03\0\0\0\0\x01\0\0\0\x08").is_ready());
+        assert!(stream.mux.poll(cx).is_pending());
+        let cancelled = Abort::Reset(ErrorCode::Cancel);
+        assert_eq!(stream.send_head(true, |_, _| panic!("it is encoded")), Err(cancelled));
+        assert_eq!(stream.poll_written(cx), Poll::Ready(Err(cancelled)));
     }
 }

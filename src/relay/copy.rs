@@ -8,6 +8,7 @@ use tokio::task::yield_now;
 
 use crate::buffer::Buffer;
 use crate::fault::Kind;
+use crate::http::h2::hpack::Encoder;
 use crate::http::h2::stream::Arrived;
 use crate::net::deadline::Activity;
 use crate::net::mux_stream::{MuxStream, kind_of_abort};
@@ -185,6 +186,30 @@ impl<'a> Meter<'a> {
         self.bytes.set(self.bytes.get() + count as u64);
         self.activity.touch();
         Ok((count, is_last))
+    }
+
+    /// Waits until a head can be sent on a stream without more waiting to be written than may.
+    pub async fn written(&self, to: &MuxStream) -> Result<(), Broken> {
+        self.waits_for.set(End::Sink);
+        let written = poll_fn(|cx| to.poll_written(cx)).await;
+        written.map_err(|abort| Broken { end: End::Sink, kind: kind_of_abort(abort) })
+    }
+
+    /// Sends trailers on a stream.
+    pub async fn send_trailers(
+        &self,
+        to: &MuxStream,
+        encode: impl FnOnce(&mut Encoder, &mut Vec<u8>),
+    ) -> Result<(), Broken> {
+        self.written(to).await?;
+        let mut count = 0;
+        let sent = to.send_head(true, |encoder, block| {
+            encode(encoder, block);
+            count = block.len();
+        });
+        sent.map_err(|abort| Broken { end: End::Sink, kind: kind_of_abort(abort) })?;
+        self.sent_head(count);
+        Ok(())
     }
 
     /// So many bytes of a head have been sent on a stream.

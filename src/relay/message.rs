@@ -165,10 +165,10 @@ pub async fn pass_to_stream(
     }
     if has_trailers {
         let section = &buffer.filled()[data..ready];
-        to.send_head(true, |encoder, block| {
+        let sending = meter.send_trailers(to, |encoder, block| {
             trailers::encode_h1(section, &NeverIndexed::NONE, encoder, block);
-            meter.sent_head(block.len());
         });
+        sending.await?;
     }
     body.pass(buffer, ready);
     Ok(())
@@ -195,10 +195,10 @@ async fn between_streams(
                 // them, no other endpoint may get it.
                 body.pass_of_stream(section.cost_bytes());
                 body.set_call_status(Status::among(section.iter()));
-                to.send_head(true, |encoder, block| {
+                let sending = meter.send_trailers(to, |encoder, block| {
                     trailers::encode(&section, encoder, block);
-                    meter.sent_head(block.len());
                 });
+                sending.await?;
             }
             None => meter.send(to, &[], true).await?,
         }
@@ -293,7 +293,8 @@ mod tests {
         hear(&shared, &endpoint, &frame(FrameKind::RstStream, Flags::NONE, 1, &[0, 0, 0, 7]));
         let (activity, mut body) = (Activity::new(), Body::of_stream(Framing::Chunked));
         let relayed = between_streams(&mut body, &from, &to, &Meter::new(&activity)).await;
-        assert_eq!((relayed, from.has_trailers()), (Ok(()), false));
+        let broken = Broken { end: End::Sink, kind: Kind::Reset };
+        assert_eq!((relayed, from.has_trailers()), (Err(broken), false));
         assert!(body.passed() > 0);
     }
 }

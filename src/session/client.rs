@@ -21,11 +21,11 @@ use crate::http::h2::error_code::ErrorCode;
 use crate::http::h2::hpack::Encoder;
 use crate::http::message::head::Method;
 use crate::net::deadline::{Activity, Elapsed, Timer};
-use crate::net::mux_stream::MuxStream;
+use crate::net::mux_stream::{MuxStream, kind_of_abort};
 use crate::net::socket::Unasked;
 use crate::net::stream::{ReadHalf, Stream, WriteHalf};
 use crate::plan::context::WorkerContext;
-use crate::relay::copy::Meter;
+use crate::relay::copy::{Broken, End, Meter};
 use crate::relay::ends::{Sink, Source};
 
 /// How long a client that has been answered may take to stop sending, between two bytes and in
@@ -186,7 +186,9 @@ impl ClientConnection<'_> {
                         }
                         None => h2::encode::reply(reply, to, &date, encoder, &mut block, &mut body),
                     }
-                    stream.send_head(body.is_empty(), |_, out| out.extend_from_slice(&block));
+                    let encode = |_: &mut Encoder, out: &mut Vec<u8>| out.extend_from_slice(&block);
+                    let sent = stream.send_head(body.is_empty(), encode);
+                    sent.map_err(|abort| Broken { end: End::Sink, kind: kind_of_abort(abort) })?;
                     meter.sent_head(block.len());
                     if body.is_empty() {
                         return Ok(());

@@ -22,13 +22,15 @@ pub(super) fn tell(client: &ClientConnection<'_>, begun: Begun, fault: Fault) {
             stream.set_unfinished(code);
         }
         (_, None) if begun.takes_status => {
-            // A client that is gone is told nothing.
             let Some(status) = fault.status() else { return };
             let (reply, status) = (Reply::new(status, fault.phrase()), Status::of_http(status));
-            client.call_status.set(Some(status));
-            stream.send_head(true, |encoder, out| {
+            let sent = stream.send_head(true, |encoder, out| {
                 encode::status_of_call(&reply, status, encoder, out);
             });
+            // A client that is gone is told nothing.
+            if sent.is_ok() {
+                client.call_status.set(Some(status));
+            }
         }
         _ => {}
     }

@@ -299,11 +299,10 @@ async fn rest(connection: &mut Connected<'_>, idle: &mut Idle<'_>) -> bool {
 }
 
 /// Whether what could not be read as a request is how HTTP/2 begins, as far as it looks like a head
-/// (RFC 9113 §3.4), and HTTP/2 is spoken here. Over TLS it is agreed on in the handshake or not at all (§3.3).
+/// (RFC 9113 §3.4), and HTTP/2 is spoken here.
 fn begins_http2(connection: &Connected<'_>, context: &WorkerContext) -> bool {
     let head = &PREFACE[..PREFACE.len() - b"SM\r\n\r\n".len()];
-    let is_plain = connection.client_info.tls().is_none();
-    is_plain && context.plan.http2.is_some() && connection.input.filled().starts_with(head)
+    context.plan.http2.is_some() && connection.input.filled().starts_with(head)
 }
 
 /// A connection at work.

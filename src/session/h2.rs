@@ -14,10 +14,12 @@ use super::accepted::{self, Accepted};
 use super::client::{close, linger};
 use super::client_info::ClientInfo;
 use super::h2_stream::{self, Shared, count_resets};
+use crate::app_protocol::AppProtocol;
 use crate::buffer::Buffer;
 use crate::drain::{DrainPhase, IDLE_GRACE, SessionGuard};
 use crate::fault::Kind;
 use crate::http::h2::connection::{Connection, ConnectionError, Role};
+use crate::http::h2::error_code::ErrorCode;
 use crate::http::h2::flow::WINDOW_BYTES;
 use crate::http::h2::limits::ConnectionLimits;
 use crate::http::h2::section::SectionLimits;
@@ -40,6 +42,10 @@ const LAST: [u8; 8] = *b"and last";
 /// Streams of a client that was promised HTTP/2 before it was turned off: as many as RFC 9113 §6.5.2 advises
 /// to allow at least.
 const STREAMS_MAX_PROMISED: u32 = 100;
+
+/// What a client is told that speaks HTTP/2 over TLS without having agreed on it (RFC 9113 §3.3).
+const NOT_AGREED_ON: ConnectionError =
+    ConnectionError::new(ErrorCode::Http11Required, "over TLS, HTTP/2 has to be agreed on by ALPN");
 
 /// How long a connection has no stream before it gives back what only streams need.
 const REST: Duration = Duration::from_secs(1);
@@ -70,6 +76,9 @@ pub async fn serve(accepted: Accepted, client_info: ClientInfo, early: Buffer) {
     drop(context);
     metrics.http2.opened.add(1);
     let mux = Mux::new(stream, Connection::new(Role::Server, limits, 0, allowance), early);
+    if client_info.tls().is_some() && client_info.protocol() != AppProtocol::Http2 {
+        mux.fail(NOT_AGREED_ON);
+    }
     let shared = Rc::new(Shared { mux, client_info, listener });
     let mut session = Session::new(&shared, &guard);
     let mut timer = Timer::new();

@@ -21,7 +21,7 @@ use crate::http::message::head::Version;
 use crate::id::RouteId;
 use crate::net::deadline::{Activity, Timer};
 use crate::net::delivery::CloseKind;
-use crate::net::mux_stream::MuxStream;
+use crate::net::mux_stream::{MuxStream, kind_of_abort};
 use crate::net::pool::Lease;
 use crate::plan::context::WorkerContext;
 use crate::reject::Reject;
@@ -455,10 +455,12 @@ async fn send_on_stream(
     down: &Meter<'_>,
 ) -> Result<(), Broken> {
     let ends = body.is_some_and(Body::has_ended);
-    stream.send_head(ends && out.is_empty(), |_, written| {
+    down.written(stream).await?;
+    let sent = stream.send_head(ends && out.is_empty(), |_, written| {
         written.extend_from_slice(block);
         down.sent_head(block.len());
     });
+    sent.map_err(|abort| Broken { end: End::Sink, kind: kind_of_abort(abort) })?;
     if out.is_empty() {
         return Ok(());
     }

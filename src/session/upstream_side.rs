@@ -109,8 +109,9 @@ impl Outgoing {
         }
         data.clear();
         if !trailers.is_empty() {
-            to.stream.send_head(true, |_, block| block.extend_from_slice(trailers));
-            up.sent_head(trailers.len());
+            let sending =
+                up.send_trailers(&to.stream, |_, block| block.extend_from_slice(trailers));
+            sending.await?;
         }
         Ok(())
     }

@@ -22,8 +22,15 @@ const CONTROLS_MAX: u32 = 2000;
 const CONTROLS_PER_SECOND: u32 = 500;
 
 /// How many more there may be for each frame of a message, sent or received, and for each
-/// [`CREDITED_BYTES`] of DATA that are sent: a receiver credits stream and connection for those, and may ping.
+/// [`CREDITED_BYTES`] of DATA that are sent: a receiver may ping for those.
 const CONTROLS_PER_MESSAGE_FRAME: u32 = 4;
+
+/// Frames with credit for each such piece of DATA: its receiver credits stream and connection.
+const CREDITS_PER_PIECE: u32 = 2;
+
+/// How many of those may still be to come: they do, late and all at once, where many small frames were waiting to
+/// be read.
+const CREDITS_MAX: u32 = 128 * 1024;
 
 /// The smallest piece of a body, in bytes, that common receivers credit by itself: Go's do so for whatever their
 /// application reads at a time from 4 KiB on.
@@ -73,11 +80,13 @@ impl Exhausted {
 pub struct Budgets {
     resets: u32,
     controls: u32,
+    /// Frames with credit that are to come for what was sent.
+    credits: u32,
 }
 
 impl Default for Budgets {
     fn default() -> Self {
-        Self { resets: RESETS_MAX, controls: CONTROLS_MAX }
+        Self { resets: RESETS_MAX, controls: CONTROLS_MAX, credits: 0 }
     }
 }
 
@@ -97,6 +106,17 @@ impl Budgets {
         self.controls = (self.controls + CONTROLS_PER_MESSAGE_FRAME).min(CONTROLS_MAX);
     }
 
+    /// A piece of DATA was sent that is credited by itself.
+    pub fn earn_credit(&mut self) {
+        self.earn_frame();
+        self.credits = (self.credits + CREDITS_PER_PIECE).min(CREDITS_MAX);
+    }
+
+    /// A frame with credit came: for what was sent, or one that carries no message like any other.
+    pub fn spend_credit(&mut self) -> Result<(), Exhausted> {
+        spend(&mut self.credits).or_else(|| spend(&mut self.controls)).ok_or(Exhausted::Controls)
+    }
+
     /// A stream ended well.
     pub fn earn_stream(&mut self) {
         self.resets = (self.resets + 1).min(RESETS_MAX);
@@ -114,7 +134,7 @@ impl Budgets {
 
     /// Whether time makes a difference.
     pub fn is_spent_from(&self) -> bool {
-        *self != Self::default()
+        (self.resets, self.controls) != (RESETS_MAX, CONTROLS_MAX)
     }
 }
 

@@ -80,7 +80,8 @@ pub struct ConnectionError {
 }
 
 impl ConnectionError {
-    pub(super) const fn new(code: ErrorCode, reason: &'static str) -> Self {
+    /// One that has used nothing up.
+    pub const fn new(code: ErrorCode, reason: &'static str) -> Self {
         Self { code, reason, exhausted: None }
     }
 }

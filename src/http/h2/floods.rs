@@ -111,6 +111,21 @@ mod tests {
     }
 
     #[test]
+    fn small_frames_that_were_sent_pay_for_their_credit_however_late_it_comes() {
+        let (mut connection, key) = server(1, WINDOW_BYTES);
+        for _ in 0..MANY {
+            assert_eq!(connection.send_data(key, b"x", false), 1);
+            connection.output().clear();
+        }
+        let credit = |number| frame(FrameKind::WindowUpdate, 0, number % 2, &1_u32.to_be_bytes());
+        for number in 0..2 * MANY {
+            receive(&mut connection, &credit(number)).expect("a budget for it");
+        }
+        let ended = flood(&mut connection, credit);
+        assert_eq!(ended, Err(ErrorCode::EnhanceYourCalm), "for nothing that was sent");
+    }
+
+    #[test]
     fn credit_by_the_byte_is_not_paid_for_by_what_it_lets_pass() {
         for (more, expected) in [(64_u32, Ok(())), (1, Err(ErrorCode::EnhanceYourCalm))] {
             let (mut connection, key) = server(1, 0);

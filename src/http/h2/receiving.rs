@@ -8,8 +8,10 @@ use super::error_code::ErrorCode;
 use super::frame::{Flags, FrameHead, FrameKind, number_31, unpadded};
 use super::hpack::Fit;
 use super::limits::CONTINUATIONS_MAX;
-use super::section::FieldSection;
-use super::stream::{Abort, Arrived, HEADS_MAX, Receiving, Stream, declared_length, status};
+use super::section::{FieldSection, SectionLimits};
+use super::stream::{
+    Abort, Arrived, HEADS_COST, HEADS_MAX, Receiving, Stream, declared_length, status,
+};
 use super::trailers;
 use crate::reject::Reject;
 
@@ -179,6 +181,9 @@ impl Connection {
     fn section(&mut self, key: StreamKey, arrived: Arrived) -> Result<Event, ConnectionError> {
         let stream = &mut self.streams[key.0];
         let refused = match stream.receiving {
+            Receiving::Head if crowds(stream, &arrived, &self.limits.section) => {
+                Err(Abort::Broke(ErrorCode::EnhanceYourCalm))
+            }
             Receiving::Head => answer(stream, arrived),
             Receiving::Body => trailers(stream, arrived),
             Receiving::Ended => Err(Abort::Broke(ErrorCode::StreamClosed)),
@@ -317,7 +322,7 @@ impl Connection {
         let (4, Some(more)) = (payload.len(), number_31(payload)) else {
             return Err(size("WINDOW_UPDATE is not of 4 bytes"));
         };
-        self.budgets.spend_control()?;
+        self.budgets.spend_credit()?;
         if head.stream == 0 {
             if more == 0 {
                 return Err(protocol("WINDOW_UPDATE of 0"));
@@ -430,6 +435,12 @@ impl Connection {
 
 fn number_32(payload: &[u8]) -> u32 {
     payload.try_into().map_or(0, u32::from_be_bytes)
+}
+
+/// Whether the heads that have not been taken would hold too much with this one.
+fn crowds(stream: &Stream, arrived: &Arrived, limits: &SectionLimits) -> bool {
+    let waiting: usize = stream.heads.iter().map(|head| head.section.cost_bytes()).sum();
+    waiting > 0 && waiting + arrived.section.cost_bytes() > HEADS_COST * limits.bytes_max
 }
 
 /// The head of an answer, or an interim one.

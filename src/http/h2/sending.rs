@@ -172,7 +172,7 @@ impl Connection {
         let is_dribbled = !ends && stream.window.room().min(self.window.room()) == 0;
         if count >= SMALL_DATA_BYTES || !is_dribbled {
             let pieces = count.div_ceil(CREDITED_BYTES).max(1);
-            (0..pieces).for_each(|_| self.budgets.earn_frame());
+            (0..pieces).for_each(|_| self.budgets.earn_credit());
         }
         id
     }

@@ -13,6 +13,9 @@ use crate::reject::Reject;
 /// Interim heads that may wait to be taken, and the final one: an exchange takes as many before it gives up.
 pub(super) const HEADS_MAX: usize = 18;
 
+/// How much all of them may cost together, as so many heads of the largest size.
+pub(super) const HEADS_COST: usize = 4;
+
 /// A head that has come.
 #[derive(Debug)]
 pub struct Arrived {
