@@ -9,7 +9,10 @@ use h2::server::Builder;
 use hyper::http::request::Parts;
 use hyper::http::{HeaderMap, HeaderValue, Response};
 
-use crate::support::h2::{Body, H2Exchange, H2Origin, RawOrigin, collect, send_body, send_data};
+use crate::support::h2::{
+    Body, Frame, H2Exchange, H2Origin, RawOrigin, collect, error, flag, kind, send_body, send_data,
+    setting,
+};
 use crate::support::tls::{Authority, Identity, TlsServer};
 use crate::support::{Admin, Origin, eventually};
 
@@ -177,4 +180,37 @@ fn an_answer_that_never_ends_is_cut_off() {
         while send_data(&mut stream, Bytes::from_static(&[0; 512]), false).await.is_ok() {}
     });
     checked(&origin.endpoint(), "grpc").until(0, "down");
+}
+
+/// Answers with all that an endpoint may send, and seldom does.
+fn unusual() -> RawOrigin {
+    RawOrigin::start(|mut peer| {
+        while let Some((stream, _)) = peer.request() {
+            peer.expect_alive();
+            let fields = [(":status", "200"), ("content-type", "application/grpc")];
+            let block = Frame::headers(stream, &fields).payload;
+            let (begun, rest) = block.split_at(3);
+            peer.send_all([
+                Frame::settings(&[(setting::INITIAL_WINDOW_SIZE, 1)]),
+                Frame::headers(stream, &[(":status", "103")]),
+                Frame::new(kind::HEADERS, 0, stream, begun).padded(9),
+                Frame::continuation(stream, rest).with(flag::END_HEADERS),
+                Frame::data(stream, "").padded(200),
+                Frame::data(stream, b"\0\0\0\0\x02\x08\x01").padded(3),
+                Frame::go_away(stream, error::NO_ERROR),
+                Frame::headers(stream, &[("grpc-status", "0")]).end(),
+                Frame::reset(stream, error::NO_ERROR),
+            ]);
+        }
+    })
+}
+
+#[test]
+fn an_endpoint_that_answers_in_an_unusual_way_is_up() {
+    for check in ["grpc", "http:/"] {
+        let origin = unusual();
+        let admin = checked(&origin.endpoint(), check);
+        eventually("it is asked", || origin.connections() > 4);
+        admin.until(0, "up");
+    }
 }

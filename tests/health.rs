@@ -185,3 +185,16 @@ fn an_http_check_requests_its_path_on_a_new_connection() {
     assert!(head.contains(&format!("\r\nHost: {}\r\n", origin.address)), "{head}");
     assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
 }
+
+#[test]
+fn a_new_endpoint_is_used_before_a_check_has_passed() {
+    let origin = Origin::start(|mut conn| {
+        while let Some(head) = conn.head() {
+            if head.starts_with("GET /health ") { conn.send(ERROR) } else { conn.send(ok("hello")) }
+        }
+    });
+    let flags = ["--check", "http:/health", "--check-interval", "1h"];
+    let proxy = Proxy::before(&[&origin], &flags);
+    eventually("it is checked", || origin.heads().len() == 1);
+    assert_eq!(proxy.get("/").text(), "hello");
+}
