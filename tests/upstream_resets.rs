@@ -163,6 +163,23 @@ fn an_endpoint_that_refuses_a_request_alone_is_asked_once_more_at_most() {
 }
 
 #[test]
+fn a_connection_on_which_an_endpoint_takes_nothing_more_is_left_for_another() {
+    let origin = RawOrigin::start(|mut peer| {
+        let (stream, _) = peer.request().expect("a request");
+        peer.answer(stream, "200", b"hello");
+        while let Some((stream, _)) = peer.request() {
+            peer.send(Frame::reset(stream, error::ENHANCE_YOUR_CALM));
+        }
+        assert!(peer.has_come(|frame| frame.kind == kind::GOAWAY));
+    });
+    let proxy = Proxy::start(&["--route", &format!("/={}", origin.endpoint()), "--max-fails", "1"]);
+    for _ in 0..5 {
+        assert_eq!(proxy.get("/").text(), "hello");
+    }
+    assert_eq!(origin.connections(), 5);
+}
+
+#[test]
 fn another_endpoint_is_asked_before_one_that_has_refused() {
     let ((first, asked), second) = (refusing(), H2Origin::named("hello"));
     let route = format!("/={},{}", first.endpoint(), second.endpoint());

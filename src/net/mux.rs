@@ -152,6 +152,12 @@ impl Mux {
         }
     }
 
+    /// Opens no more streams. Those that there are go on, and another connection may take its place.
+    pub fn retire(&self) {
+        self.act(Connection::leave);
+        self.state.borrow().tell_all_freed();
+    }
+
     /// Whether streams can be opened on it, now or later.
     pub fn is_usable(&self) -> bool {
         let state = self.state.borrow();

@@ -10,7 +10,6 @@ use super::freed::Freed;
 use super::mux::Mux;
 use super::mux_stream::MuxStream;
 use crate::fault::{Fault, Kind, Stage};
-use crate::http::h2::connection::Connection;
 use crate::http::h2::hpack::Encoder;
 
 /// Connections to one endpoint and worker. One takes a hundred streams and more: there are others for
@@ -115,14 +114,14 @@ impl SharedConnections {
     /// Streams go on, and no more are opened on these connections.
     pub fn retire(&mut self) {
         for known in self.connections.drain(..) {
-            known.mux.act(Connection::leave);
+            known.mux.retire();
         }
     }
 
     /// Those without a stream leave, and say so to the endpoint. Returns how many there were.
     pub fn retire_idle(&self) -> usize {
         let idle = self.connections.iter().filter(|known| known.is_idle());
-        idle.map(|known| known.mux.act(Connection::leave)).count()
+        idle.map(|known| known.mux.retire()).count()
     }
 
     /// How many there are without a stream.
@@ -163,7 +162,7 @@ mod tests {
 
     use super::*;
     use crate::buffer::Buffer;
-    use crate::http::h2::connection::Role;
+    use crate::http::h2::connection::{Connection, Role};
     use crate::http::h2::flow::WINDOW_BYTES;
     use crate::http::h2::limits::ConnectionLimits;
     use crate::http::h2::section::SectionLimits;

@@ -178,8 +178,13 @@ async fn conclude(
                 // RFC 9113 §8.1.1: that is what a malformed answer is.
                 opened.stream.set_unfinished(ErrorCode::ProtocolError);
             }
-            let reset = reset_of(opened, fault);
-            FailedAttempt { reset, ..failed(fault, sent, was_stale) }
+            let attempt =
+                FailedAttempt { reset: reset_of(opened, fault), ..failed(fault, sent, was_stale) };
+            if attempt.was_stale && attempt.reset == Some(ErrorCode::EnhanceYourCalm) {
+                // Node refuses every stream like that once 10 MB wait on a connection.
+                opened.stream.mux().retire();
+            }
+            attempt
         }),
     }
 }

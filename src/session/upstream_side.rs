@@ -212,6 +212,8 @@ pub fn verdict(opened: &OpenedStream, fault: Fault) -> (Progress, bool) {
         Some(Abort::Unprocessed | Abort::Reset(ErrorCode::RefusedStream)) => {
             (Progress::Unsent, true)
         }
+        // Where the connection has carried others, that may be about those.
+        Some(Abort::Reset(ErrorCode::EnhanceYourCalm)) => (Progress::Unanswered, opened.is_reused),
         Some(Abort::ConnectionLost) => {
             (Progress::Unanswered, opened.is_reused && fault.kind != Kind::TimedOut)
         }
