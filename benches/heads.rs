@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use evener::buffer::Buffer;
 use evener::http::h1::chunked::{Chunked, Emit};
-use evener::http::h1::encode::{self, Connection};
+use evener::http::h1::encode::{self, ConnectionHeader};
 use evener::http::h1::framing;
 use evener::http::h1::parse;
 use evener::http::h1::persistence::Options;
@@ -101,7 +101,7 @@ fn rewrite_request(name: &str, bytes: &'static [u8]) -> Case {
             Options::of(&head.fields),
             &edits,
             framing,
-            Connection::Implied,
+            ConnectionHeader::Implied,
             &mut out,
         )
         .unwrap();
@@ -119,7 +119,7 @@ fn rewrite_response(name: &str) -> Case {
             Options::of(&head.fields),
             &edits,
             framing,
-            Connection::Implied,
+            ConnectionHeader::Implied,
             &mut out,
         )
         .unwrap();

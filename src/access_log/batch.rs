@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::entry::{Entry, Protocol, Timers};
+use super::entry::{LogEntry, Protocol, Timers};
 use super::format::Names;
 use crate::grpc::status::Status;
 use crate::id::{EndpointId, RouteId, UpstreamId};
@@ -87,7 +87,7 @@ pub struct Facts {
     /// The upstream of that route.
     pub upstream: Option<UpstreamId>,
     /// The endpoints that were tried.
-    pub tried: Tried,
+    pub tried: TriedEndpoints,
     /// How long each part took.
     pub timers: Timers,
     /// How it ended.
@@ -115,7 +115,7 @@ impl Facts {
             bytes_spliced: 0,
             route: None,
             upstream: None,
-            tried: Tried { endpoints: [EndpointId::new(0); TRIED_MAX], count: 0 },
+            tried: TriedEndpoints { endpoints: [EndpointId::new(0); TRIED_MAX], count: 0 },
             timers: Timers {
                 head: None,
                 queue: None,
@@ -131,12 +131,12 @@ impl Facts {
 
 /// The endpoints that were tried, in order.
 #[derive(Clone, Copy, Debug)]
-pub struct Tried {
+pub struct TriedEndpoints {
     endpoints: [EndpointId; TRIED_MAX],
     count: u32,
 }
 
-impl Tried {
+impl TriedEndpoints {
     /// Adds an attempt; beyond [`TRIED_MAX`] it is only counted.
     pub fn push(&mut self, endpoint: EndpointId) {
         if let Some(slot) = self.endpoints.get_mut(self.count as usize) {
@@ -216,16 +216,16 @@ impl Batch {
     }
 
     /// All entries.
-    pub(super) fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = LogEntry<'_>> {
         self.entries.iter().map(|(facts, span)| self.entry(facts, span))
     }
 
-    fn entry<'a>(&'a self, facts: &'a Facts, span: &TextSpan) -> Entry<'a> {
+    fn entry<'a>(&'a self, facts: &'a Facts, span: &TextSpan) -> LogEntry<'a> {
         let part = |index: usize| {
             let from = index.checked_sub(1).map_or(0, |before| span.ends[before] as usize);
             &self.texts[span.start..][from..span.ends[index] as usize]
         };
-        Entry {
+        LogEntry {
             unix_micros: facts.unix_micros,
             client: facts.client,
             peer: facts.peer,

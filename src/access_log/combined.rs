@@ -4,13 +4,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::date::Dates;
-use super::entry::Entry;
+use super::entry::LogEntry;
 use super::format::Label;
 use super::text;
 use crate::decimal::{decimal, padded};
 
 /// Appends the entry in the combined format, without a newline.
-pub(super) fn write(entry: &Entry<'_>, dates: &mut Dates, out: &mut Vec<u8>) {
+pub(super) fn write(entry: &LogEntry<'_>, dates: &mut Dates, out: &mut Vec<u8>) {
     address(entry.client, out);
     out.extend_from_slice(b" - - [");
     dates.common(entry.unix_micros, out);
@@ -34,7 +34,7 @@ pub(super) fn write(entry: &Entry<'_>, dates: &mut Dates, out: &mut Vec<u8>) {
     rest(entry, out);
 }
 
-fn names(entry: &Entry<'_>, out: &mut Vec<u8>) {
+fn names(entry: &LogEntry<'_>, out: &mut Vec<u8>) {
     let (route, upstream, mut tried) = entry.names();
     out.extend_from_slice(b"\" route=\"");
     label(route, out);
@@ -48,7 +48,7 @@ fn names(entry: &Entry<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn rest(entry: &Entry<'_>, out: &mut Vec<u8>) {
+fn rest(entry: &LogEntry<'_>, out: &mut Vec<u8>) {
     // Written out one by one: a copy of known length is inlined instead of calling memcpy.
     number(b" retries=", entry.retries.into(), out);
     number(b" up=", entry.bytes_from_client, out);

@@ -42,7 +42,7 @@ pub struct Timers {
 
 /// A finished exchange, refused request, tunnel or connection. Empty text fields are absent ones.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry<'a> {
+pub(super) struct LogEntry<'a> {
     /// When the first byte of the request arrived, in microseconds since 1970 (UTC).
     pub unix_micros: u64,
     /// The client's address, as trusted proxies name it; `None`: it came by a unix socket.
@@ -105,7 +105,7 @@ impl Protocol {
     }
 }
 
-impl<'a> Entry<'a> {
+impl<'a> LogEntry<'a> {
     /// The names of the route, the upstream and the endpoints that were tried.
     pub(super) fn names(
         &self,

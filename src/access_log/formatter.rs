@@ -2,7 +2,7 @@
 
 use super::batch::Batch;
 use super::date::Dates;
-use super::entry::Entry;
+use super::entry::LogEntry;
 use super::format::Format;
 use super::{combined, json};
 
@@ -26,7 +26,7 @@ impl Formatter {
         }
     }
 
-    fn write(&mut self, entry: &Entry<'_>, out: &mut Vec<u8>) {
+    fn write(&mut self, entry: &LogEntry<'_>, out: &mut Vec<u8>) {
         match self.format {
             Format::Combined => combined::write(entry, &mut self.dates, out),
             Format::Json => json::write(entry, &mut self.dates, out),

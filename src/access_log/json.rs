@@ -1,13 +1,13 @@
 //! The JSON format: one object per line.
 
 use super::date::Dates;
-use super::entry::Entry;
+use super::entry::LogEntry;
 use super::format::Label;
 use super::text;
 use crate::decimal::decimal;
 
 /// Appends the entry as a JSON object, without a newline.
-pub(super) fn write(entry: &Entry<'_>, dates: &mut Dates, out: &mut Vec<u8>) {
+pub(super) fn write(entry: &LogEntry<'_>, dates: &mut Dates, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"time\":\"");
     dates.rfc3339(entry.unix_micros, out);
     out.push(b'"');
@@ -45,7 +45,7 @@ pub(super) fn write(entry: &Entry<'_>, dates: &mut Dates, out: &mut Vec<u8>) {
     rest(entry, out);
 }
 
-fn names(entry: &Entry<'_>, out: &mut Vec<u8>) {
+fn names(entry: &LogEntry<'_>, out: &mut Vec<u8>) {
     let (route, upstream, tried) = entry.names();
     for (name, value) in [(&b"route"[..], route), (b"upstream", upstream)] {
         member(name, out);
@@ -69,7 +69,7 @@ fn label(label: Option<&Label>, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-fn rest(entry: &Entry<'_>, out: &mut Vec<u8>) {
+fn rest(entry: &LogEntry<'_>, out: &mut Vec<u8>) {
     for (name, number) in entry.counts() {
         member(name, out);
         out.extend_from_slice(&decimal(number));

@@ -14,7 +14,7 @@ pub(crate) enum Type {
 }
 
 /// A label and its value.
-pub(crate) type Label<'a> = (&'a str, &'a str);
+pub(crate) type LabelPair<'a> = (&'a str, &'a str);
 
 /// The text written so far.
 #[derive(Default)]
@@ -34,7 +34,7 @@ impl Exposition {
     }
 
     /// Writes a sample of the current family.
-    pub(crate) fn sample(&mut self, name: &str, labels: &[Label<'_>], value: impl Display) {
+    pub(crate) fn sample(&mut self, name: &str, labels: &[LabelPair<'_>], value: impl Display) {
         self.text.push_str(name);
         for (place, (label, value)) in labels.iter().enumerate() {
             let before = if place == 0 { '{' } else { ',' };

@@ -61,7 +61,7 @@ const PAGE_POLICY: &str = "Content-Security-Policy: default-src 'none'; style-sr
                            base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n";
 
 /// The bound listener, not yet serving.
-pub(crate) struct Bound {
+pub(crate) struct BoundAdmin {
     configured: Address,
     address: Address,
     socket: Socket,
@@ -73,7 +73,7 @@ pub(crate) struct Bound {
 }
 
 /// The serving listener, closed when dropped: only after a drain, so that the drain can be observed.
-pub(crate) struct Admin {
+pub(crate) struct AdminListener {
     configured: Address,
     bound: Address,
     socket: Socket,
@@ -83,14 +83,14 @@ pub(crate) struct Admin {
     _stop: oneshot::Sender<()>,
 }
 
-impl Admin {
+impl AdminListener {
     /// Binds the listener, unless another process has handed it over. A Unix socket is accessible only
     /// to its owner.
     pub(crate) fn bind(
         address: &Address,
         left: Option<InheritedListener>,
         token: Option<Token>,
-    ) -> Result<Bound, StartError> {
+    ) -> Result<BoundAdmin, StartError> {
         let fault = |error| StartError::Bind(address.clone(), error);
         // Set before the socket exists, so that it is never accessible to others.
         let before = umask(Mode::RWXG | Mode::RWXO | Mode::XUSR);
@@ -101,7 +101,7 @@ impl Admin {
         let mut bound = bound.map_err(fault)?;
         let socket = bound.sockets.pop().ok_or_else(|| fault(io::ErrorKind::NotFound.into()))?;
         let (configured, listen::Bound { address, file, .. }) = (address.clone(), bound);
-        Ok(Bound { configured, address, socket, file, is_fresh, token })
+        Ok(BoundAdmin { configured, address, socket, file, is_fresh, token })
     }
 
     /// Lends the listener to another process.
@@ -121,7 +121,7 @@ impl Admin {
     }
 }
 
-impl Bound {
+impl BoundAdmin {
     /// Removes the socket's file after a failed start.
     pub(crate) fn abandon(&self) {
         self.file.iter().filter(|_| self.is_fresh).for_each(SocketFile::remove);
@@ -137,7 +137,7 @@ impl Bound {
         self,
         control_state: Arc<ControlState>,
         control: Arc<Inbox>,
-    ) -> io::Result<Admin> {
+    ) -> io::Result<AdminListener> {
         let Self { configured, address, socket, file, token, is_fresh: _ } = self;
         let (lent, (stop, stopped)) = (socket.try_clone()?, oneshot::channel());
         let work = move || {
@@ -148,11 +148,11 @@ impl Bound {
         };
         thread::Builder::new().name("admin".to_owned()).spawn(work)?;
         log::info!("admin on {address}");
-        Ok(Admin { configured, bound: address, socket: lent, file, _stop: stop })
+        Ok(AdminListener { configured, bound: address, socket: lent, file, _stop: stop })
     }
 }
 
-impl Drop for Admin {
+impl Drop for AdminListener {
     fn drop(&mut self) {
         self.file.iter().for_each(SocketFile::remove);
     }

@@ -16,7 +16,7 @@ use crate::net::tls::certificate::Certificate;
 use crate::net::wall_clock::since_1970;
 use crate::plan::{Plan, Route};
 use crate::reject::Reject;
-use crate::upstream::endpoint::{Endpoint, Role};
+use crate::upstream::endpoint::{Endpoint, EndpointRole};
 use crate::upstream::endpoint_set::Availability;
 use crate::upstream::endpoint_tls::Verification;
 use crate::upstream::health::Tick;
@@ -26,7 +26,7 @@ use crate::upstream::{Traffic, Upstream};
 const CLASSES: [(usize, &str); 5] = [(1, "1xx"), (2, "2xx"), (3, "3xx"), (4, "4xx"), (5, "5xx")];
 
 #[derive(Serialize)]
-struct Status {
+struct StatusReport {
     version: &'static str,
     pid: u32,
     uptime_seconds: f64,
@@ -153,7 +153,7 @@ struct OfEndpoint {
     failures: u64,
     in_flight: u64,
     connections: ConnectionCounts,
-    last_failures: Vec<Failed>,
+    last_failures: Vec<FailureReport>,
 }
 
 #[derive(Serialize)]
@@ -171,7 +171,7 @@ struct ConnectionCounts {
 }
 
 #[derive(Serialize)]
-struct Failed {
+struct FailureReport {
     seconds_ago: f64,
     what: String,
 }
@@ -181,7 +181,7 @@ pub(crate) fn write(control_state: &ControlState) -> Result<String, serde_json::
     let facts = control_state.facts();
     let now = control_state.epoch.tick(Instant::now());
     let serves = facts.phase == ServingPhase::Serving;
-    let status = Status {
+    let status = StatusReport {
         version: env!("CARGO_PKG_VERSION"),
         pid: std::process::id(),
         uptime_seconds: control_state.started.elapsed().as_secs_f64(),
@@ -328,7 +328,7 @@ fn of_endpoint(endpoint: &Endpoint, upstream: &Upstream, now: Tick) -> OfEndpoin
         }),
         address: endpoint.address.to_string(),
         weight: endpoint.weight.get(),
-        backup: endpoint.role == Role::Backup,
+        backup: endpoint.role == EndpointRole::Backup,
         state: report.state.name(),
         why: report.why,
         since_seconds: report.since.map(|since| between(since, now)),
@@ -342,7 +342,10 @@ fn of_endpoint(endpoint: &Endpoint, upstream: &Upstream, now: Tick) -> OfEndpoin
             reused: record.total(|counts| counts.reuses.get()),
         },
         last_failures: failed
-            .map(|failed| Failed { seconds_ago: between(failed.at, now), what: failed.to_string() })
+            .map(|failed| FailureReport {
+                seconds_ago: between(failed.at, now),
+                what: failed.to_string(),
+            })
             .collect(),
     }
 }

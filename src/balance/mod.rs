@@ -17,7 +17,7 @@ use std::sync::Arc;
 use crate::id::EndpointId;
 use crate::upstream::Upstream;
 use crate::upstream::admin_state::AdminMode;
-use crate::upstream::endpoint::{Endpoint, EndpointRecord, Role};
+use crate::upstream::endpoint::{Endpoint, EndpointRecord, EndpointRole};
 use crate::upstream::health::{Admission, HealthStatus, Tick};
 use crate::upstream::settings::Policy;
 use candidate::{Found, Tier};
@@ -228,8 +228,8 @@ impl Picker {
         let (mut by_hand, mut down) = (0, 0);
         for (endpoint, tier) in self.upstream.endpoints.iter().zip(&mut self.tiers) {
             *tier = match (endpoint.admission(now), endpoint.role) {
-                (Admission::Open | Admission::TrialDue, Role::Primary) => Tier::Primary,
-                (Admission::Open | Admission::TrialDue, Role::Backup) => Tier::Backup,
+                (Admission::Open | Admission::TrialDue, EndpointRole::Primary) => Tier::Primary,
+                (Admission::Open | Admission::TrialDue, EndpointRole::Backup) => Tier::Backup,
                 (Admission::Ejected, _) => {
                     self.due = self.due.into_iter().chain(trial_at(endpoint, now)).min();
                     Tier::Ejected
@@ -393,7 +393,7 @@ mod tests {
     #[test]
     fn a_backup_serves_only_while_no_primary_is_fit() {
         let mut of_two = endpoints(&[1, 1]);
-        of_two[0].role = Role::Backup;
+        of_two[0].role = EndpointRole::Backup;
         let mut picker = picker(of_two, Policy::RoundRobin);
         assert_eq!(picks(&mut picker, NOW, 4), [1; 4]);
         eject(&picker, 1, NOW);

@@ -35,7 +35,7 @@ pub(super) enum Question<'a> {
 
 /// What is asked, and of whom.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Request<'a> {
+pub(super) struct CheckRequest<'a> {
     pub(super) question: Question<'a>,
     pub(super) scheme: Scheme,
     pub(super) authority: &'a str,
@@ -45,7 +45,7 @@ pub(super) struct Request<'a> {
 /// says what is wrong if it takes any longer.
 pub(super) async fn ask(
     stream: &mut Stream,
-    request: &Request<'_>,
+    request: &CheckRequest<'_>,
     limits: &Limits,
     late: &Cell<Fault>,
 ) -> Result<(), CheckFailure> {
@@ -61,7 +61,7 @@ pub(super) async fn ask(
     // A connection that has just been opened has room for one.
     let key = key.ok_or_else(|| fault(Stage::Request)(Kind::Broken))?;
     connection.send_data(key, &body, true);
-    let mut answer = Answer { connection, key, status: None, said: None, body: Vec::new() };
+    let mut answer = CheckAnswer { connection, key, status: None, said: None, body: Vec::new() };
     late.set(fault(Stage::Connect)(Kind::NoSettings));
     let activity = Activity::new();
     let meter = Meter::new(&activity);
@@ -96,7 +96,7 @@ fn connection_limits(limits: &Limits) -> ConnectionLimits {
     ConnectionLimits { streams_max: 0, window_bytes: WINDOW_BYTES, section }
 }
 
-impl Request<'_> {
+impl CheckRequest<'_> {
     fn encode(&self, encoder: &Encoder, out: &mut Vec<u8>) {
         let mut field = |name: &str, value: &str| {
             encoder.field(name.as_bytes(), value.as_bytes(), out);
@@ -120,7 +120,7 @@ impl Request<'_> {
 }
 
 /// What has come of an answer.
-struct Answer {
+struct CheckAnswer {
     connection: Connection,
     key: StreamKey,
     /// Of the head, once that has come.
@@ -130,7 +130,7 @@ struct Answer {
     body: Vec<u8>,
 }
 
-impl Answer {
+impl CheckAnswer {
     /// Takes in what has come.
     fn receive(&mut self, input: &mut Buffer) -> Result<(), Kind> {
         while let Some(event) = self.connection.receive(input).transpose() {

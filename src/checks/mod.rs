@@ -313,7 +313,7 @@ impl Checker {
         match (asked.protocol(), question) {
             (AppProtocol::Http1, Question::Get(path)) => self.get(&mut stream, path, &host).await,
             (AppProtocol::Http2, _) | (_, Question::Health(..)) => {
-                let request = h2::Request { question, scheme: asked.scheme, authority: &host };
+                let request = h2::CheckRequest { question, scheme: asked.scheme, authority: &host };
                 h2::ask(&mut stream, &request, &self.limits.get(), late).await
             }
         }

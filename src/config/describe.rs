@@ -14,7 +14,7 @@ use crate::plan::listener::{Preamble, Service, Transport};
 use crate::plan::{Plan, Route};
 use crate::proxy_protocol::Version;
 use crate::route::NamePattern;
-use crate::upstream::endpoint::{Endpoint, Role};
+use crate::upstream::endpoint::{Endpoint, EndpointRole};
 use crate::upstream::settings::{Check, ServerErrors};
 use crate::upstream::{Traffic, Upstream};
 
@@ -245,7 +245,7 @@ pub(super) fn of_upstream(upstream: &Upstream) -> impl Iterator<Item = Item> {
 }
 
 fn of_endpoint(endpoint: &Endpoint) -> String {
-    let role = if endpoint.role == Role::Backup { ", backup" } else { "" };
+    let role = if endpoint.role == EndpointRole::Backup { ", backup" } else { "" };
     let name = endpoint.own_name().map_or_else(String::new, |name| format!(", of {name}"));
     let tls = endpoint.tls.as_ref().map_or_else(String::new, |tls| format!(", {tls}"));
     let protocol = match endpoint.protocol() {

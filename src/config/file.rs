@@ -27,7 +27,7 @@ pub struct File {
     /// Its path, as given.
     pub path: Arc<str>,
     /// The settings that are also flags, in order.
-    pub settings: Vec<Setting>,
+    pub settings: Vec<WrittenSetting>,
     /// The routes.
     pub routes: Vec<Spanned<RouteEntry>>,
     /// The named upstreams.
@@ -40,7 +40,7 @@ pub struct File {
 
 /// A setting that is also a flag.
 #[derive(Debug)]
-pub struct Setting {
+pub struct WrittenSetting {
     /// The flag, without its dashes.
     pub flag: String,
     /// Its values; for a switch, `true` or `false`: whether the flag is given.
@@ -334,7 +334,7 @@ impl<'de> Visitor<'de> for TopLevel {
 fn read_setting<'de, A: MapAccess<'de>>(
     setting: &cli::Setting,
     map: &mut A,
-) -> Result<Setting, A::Error> {
+) -> Result<WrittenSetting, A::Error> {
     let values = match setting.arity {
         cli::Arity::One => map.next_value::<Option<Said>>()?.into_iter().collect(),
         cli::Arity::Switch | cli::Arity::OffSwitch => {
@@ -354,7 +354,7 @@ fn read_setting<'de, A: MapAccess<'de>>(
             Spanned { value: Texts::Many(values), .. } => values,
         },
     };
-    Ok(Setting { flag: setting.flag.clone(), values })
+    Ok(WrittenSetting { flag: setting.flag.clone(), values })
 }
 
 /// A text, or a list of texts.

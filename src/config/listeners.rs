@@ -24,20 +24,20 @@ pub struct ListenerConfig {
 }
 
 /// A listener, and where it is configured.
-pub(super) struct Said {
+pub(super) struct SaidListener {
     pub(super) listener: ListenerConfig,
     place: Place,
 }
 
 /// The listeners collected so far.
-pub(super) struct Listeners<'a> {
-    pub(super) said: Vec<Said>,
+pub(super) struct CollectedListeners<'a> {
+    pub(super) said: Vec<SaidListener>,
     /// Where those go that route by server names.
     pub(super) sni_tables: Vec<SniTable>,
     sources: &'a Sources,
 }
 
-impl<'a> Listeners<'a> {
+impl<'a> CollectedListeners<'a> {
     /// Collects the HTTP listeners.
     pub(super) fn of_http(
         sources: &'a Sources,
@@ -102,7 +102,7 @@ impl<'a> Listeners<'a> {
                 }
             }
             let listener = ListenerConfig { address, kind };
-            self.said.push(Said { listener, place: place.clone() });
+            self.said.push(SaidListener { listener, place: place.clone() });
         }
     }
 

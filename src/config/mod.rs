@@ -41,7 +41,7 @@ use crate::plan::trusted::Trusted;
 use crate::plan::{ClientTimeouts, Plan};
 use admin::Admin;
 use capacity::Descriptors;
-use listeners::Listeners;
+use listeners::CollectedListeners;
 pub use listeners::{ListenerConfig, leads_to};
 use mistake::{Mistake, Mistakes};
 use routes::Routes;
@@ -113,7 +113,7 @@ impl Config {
         let settings = Settings::of_flags(sources, &mut mistakes);
         let mut upstreams =
             Upstreams::of_file(sources, settings, threads.get(), resolve, &mut mistakes);
-        let mut listeners = Listeners::of_http(sources, resolve, &mut mistakes);
+        let mut listeners = CollectedListeners::of_http(sources, resolve, &mut mistakes);
         let routes = Routes::of(sources, &mut upstreams, resolve, &mut mistakes);
         relays::add(&mut listeners, sources, &mut upstreams, resolve, &mut mistakes);
         listeners.refuse_loops(&routes, &upstreams, is_local, &mut mistakes);

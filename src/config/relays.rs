@@ -2,11 +2,11 @@
 //! are written.
 
 use super::file::{File, RelayEntry, RelayFields, ServerNameEntries};
-use super::listeners::Listeners;
+use super::listeners::CollectedListeners;
 use super::mistake::{Mistakes, Place};
 use super::sources::Sources;
 use super::upstreams::{At, Upstreams};
-use super::value::{self, Listen, Relay, Resolve};
+use super::value::{self, Listen, Resolve, WrittenRelay};
 use crate::id::{SniTableId, UpstreamId};
 use crate::plan::listener::{Service, Transport};
 use crate::plan::sni::SniTable;
@@ -14,7 +14,7 @@ use crate::route::NamePattern;
 use crate::upstream::Traffic;
 
 /// One value of `--tcp`, or one entry of `tcp`.
-struct Said {
+struct SaidRelay {
     listen: Listen,
     place: Place,
     /// The names it routes by, if it does.
@@ -41,7 +41,7 @@ struct Relays<'r, 'a> {
 
 /// Adds the TCP listeners, with their upstreams.
 pub(super) fn add<'a>(
-    listeners: &mut Listeners<'a>,
+    listeners: &mut CollectedListeners<'a>,
     sources: &'a Sources,
     upstreams: &mut Upstreams<'a>,
     resolve: Resolve<'a>,
@@ -76,7 +76,7 @@ pub(super) fn add<'a>(
 impl Relays<'_, '_> {
     fn add_text(&mut self, text: &str, place: Place) {
         let read = self.mistakes.take(&place, value::relay(text, self.resolve));
-        let Some(Relay { listen, server_name, destination }) = read else { return };
+        let Some(WrittenRelay { listen, server_name, destination }) = read else { return };
         let address = text.split(['=', ',']).next().unwrap_or_default();
         let name = server_name.as_ref().map(|name| format!("{address},sni={name}"));
         let name = name.as_deref().unwrap_or(address);
@@ -86,7 +86,7 @@ impl Relays<'_, '_> {
             Some(name) => (Some(vec![(name, upstream, place.clone())]), None),
             None => (None, Some(upstream)),
         };
-        self.add(Said { listen, place, names, upstream });
+        self.add(SaidRelay { listen, place, names, upstream });
     }
 
     fn add_full(&mut self, fields: &RelayFields, file: &File, place: Place) {
@@ -119,7 +119,7 @@ impl Relays<'_, '_> {
             }
         };
         if let Some(listen) = read {
-            self.add(Said { listen, place, names, upstream });
+            self.add(SaidRelay { listen, place, names, upstream });
         }
     }
 
@@ -139,8 +139,8 @@ impl Relays<'_, '_> {
     }
 
     /// Adds it to the listener for the same address, if one of the two routes by server names.
-    fn add(&mut self, said: Said) {
-        let Said { listen, place, names, upstream } = said;
+    fn add(&mut self, said: SaidRelay) {
+        let SaidRelay { listen, place, names, upstream } = said;
         let is_by_name = names.is_some();
         let earlier = self.groups.iter_mut().find(|group| {
             group.listen.addresses == listen.addresses && (is_by_name || group.is_by_name)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_saphyr::Spanned;
 
 use super::file::{CertificateEntry, CertificateFields, File};
-use super::listeners::Listeners;
+use super::listeners::CollectedListeners;
 use super::mistake::{Mistakes, Place};
 use super::sources::Sources;
 use super::value;
@@ -39,7 +39,7 @@ pub(super) struct Tls {
 impl Tls {
     pub(super) fn of(
         sources: &Sources,
-        listeners: &Listeners<'_>,
+        listeners: &CollectedListeners<'_>,
         mistakes: &mut Mistakes,
     ) -> Self {
         let is_needed = listeners.tls().next().is_some();
@@ -228,7 +228,7 @@ fn watch_interval(sources: &Sources, mistakes: &mut Mistakes) -> Option<Duration
 /// is somebody else's, and taken to be the usual one.
 fn redirect_https(
     sources: &Sources,
-    listeners: &Listeners<'_>,
+    listeners: &CollectedListeners<'_>,
     mistakes: &mut Mistakes,
 ) -> Option<u16> {
     if !sources.flags.redirect_https {

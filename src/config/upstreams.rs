@@ -19,7 +19,7 @@ use super::upstream_tls::{self, TlsFiles, TlsSettings};
 use super::value::{self, Destination, Resolve, WrittenEndpoint};
 use crate::id::UpstreamId;
 use crate::proxy_protocol::Version;
-use crate::upstream::endpoint::{Endpoint, EndpointRecord, Role};
+use crate::upstream::endpoint::{Endpoint, EndpointRecord, EndpointRole};
 use crate::upstream::endpoint_set::EndpointSet;
 use crate::upstream::health::Thresholds;
 use crate::upstream::settings::{Check, Keeping, Policy, ServerErrors, UpstreamTimeouts};
@@ -229,7 +229,7 @@ impl<'a> Upstreams<'a> {
     ) -> UpstreamId {
         let endpoints = destination.endpoints.into_iter();
         let endpoints: Vec<_> =
-            endpoints.map(|written| self.built_of(written, Role::Primary)).collect();
+            endpoints.map(|written| self.built_of(written, EndpointRole::Primary)).collect();
         within.1.note(within.0, announcement_fits(destination.announces, &endpoints), ());
         let settings = self.settings.clone();
         self.push((name, traffic), endpoints, &settings, destination.announces, within)
@@ -296,7 +296,7 @@ impl<'a> Upstreams<'a> {
             let place = at.file.place(entry.referenced);
             let read = match &entry.value {
                 EndpointEntry::Text(text) => {
-                    value::weighted(text, self.resolve).map(|found| (found, Role::Primary))
+                    value::weighted(text, self.resolve).map(|found| (found, EndpointRole::Primary))
                 }
                 EndpointEntry::Full(fields) => self.endpoint(fields, at),
             };
@@ -311,20 +311,23 @@ impl<'a> Upstreams<'a> {
         }
         if listed.is_empty() {
             at.mistakes.add(whole, "there are no endpoints: write at least one");
-        } else if !found.is_empty() && found.iter().all(|endpoint| endpoint.role == Role::Backup) {
+        } else if !found.is_empty()
+            && found.iter().all(|endpoint| endpoint.role == EndpointRole::Backup)
+        {
             at.mistakes.add(whole, "every endpoint is a backup: at least one must not be");
         }
         found
     }
 
-    fn built_of(&self, written: WrittenEndpoint, role: Role) -> Endpoint {
+    fn built_of(&self, written: WrittenEndpoint, role: EndpointRole) -> Endpoint {
         let WrittenEndpoint { name, scheme, address, weight } = written;
         let (tls, record) = (None, EndpointRecord::new(self.workers));
         Endpoint { name, scheme, address, weight, role, tls, record }
     }
 
     fn endpoint(&self, fields: &EndpointFields, at: &mut At<'_>) -> Result<Weighted, String> {
-        let role = if fields.backup == Some(true) { Role::Backup } else { Role::Primary };
+        let role =
+            if fields.backup == Some(true) { EndpointRole::Backup } else { EndpointRole::Primary };
         let weight = at.over(fields.weight.as_ref(), value::weight, NonZeroU16::MIN);
         let address = fields.address.as_ref().ok_or("an endpoint needs an address: ip:port")?;
         Ok((value::endpoint(&address.value, weight, self.resolve)?, role))
@@ -404,7 +407,7 @@ fn refuse_schemes(listed: &[Spanned<EndpointEntry>], at: &mut At<'_>) {
 }
 
 /// An endpoint, once for each of its addresses, and its role.
-type Weighted = (Vec<WrittenEndpoint>, Role);
+type Weighted = (Vec<WrittenEndpoint>, EndpointRole);
 
 fn check_name(name: &str) -> Result<(), String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);

@@ -172,7 +172,7 @@ pub struct Destination {
 
 /// The value of `--route`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
+pub struct WrittenRoute {
     /// Which requests it matches.
     pub pattern: Pattern,
     /// Where they go.
@@ -180,12 +180,12 @@ pub struct Route {
 }
 
 /// Parses `[HOST]PREFIX=DESTINATION`; see [`Destination`].
-pub fn route(text: &str, resolve: Resolve<'_>) -> Result<Route, String> {
+pub fn route(text: &str, resolve: Resolve<'_>) -> Result<WrittenRoute, String> {
     let Some((pattern, destination)) = text.split_once('=') else {
         return Err(format!("{text:?} has no '=': write PREFIX=ENDPOINT[,ENDPOINT…]"));
     };
     let pattern: Pattern = pattern.parse().map_err(|error| format!("{pattern:?}: {error}"))?;
-    Ok(Route { pattern, destination: self::destination(destination, resolve)? })
+    Ok(WrittenRoute { pattern, destination: self::destination(destination, resolve)? })
 }
 
 /// The value of `--listen`.
@@ -211,7 +211,7 @@ pub fn listen(text: &str, resolve: Resolve<'_>) -> Result<Listen, String> {
 
 /// The value of `--tcp`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Relay {
+pub struct WrittenRelay {
     /// Where it listens.
     pub listen: Listen,
     /// The server names that it is for; if there are none, it is for all connections that no other value
@@ -222,7 +222,7 @@ pub struct Relay {
 }
 
 /// Parses `LISTEN[,proxy][,sni=NAME]=DESTINATION`; see [`Destination`].
-pub fn relay(text: &str, resolve: Resolve<'_>) -> Result<Relay, String> {
+pub fn relay(text: &str, resolve: Resolve<'_>) -> Result<WrittenRelay, String> {
     let Some((listen, rest)) = text.split_once('=') else {
         return Err(format!("{text:?} has no '=': write LISTEN=ENDPOINT[,ENDPOINT…]"));
     };
@@ -239,7 +239,7 @@ pub fn relay(text: &str, resolve: Resolve<'_>) -> Result<Relay, String> {
     let listen = self::listen(listen, resolve)?;
     destination.split(',').try_for_each(scheme::refuse)?;
     let destination = self::destination(destination, resolve)?;
-    Ok(Relay { listen, server_name, destination })
+    Ok(WrittenRelay { listen, server_name, destination })
 }
 
 /// Parses a server name, or a wildcard for several.

@@ -42,12 +42,12 @@ pub(super) struct Renewal {
 
 /// Looks after what is in force.
 pub(super) struct CertificateWatch {
-    shared: Arc<Shared>,
+    shared: Arc<WatchState>,
 }
 
 /// What both threads know.
 #[derive(Default)]
-struct Shared {
+struct WatchState {
     state: Mutex<State>,
     followed: Condvar,
 }
@@ -65,7 +65,7 @@ struct State {
 impl CertificateWatch {
     /// Starts the thread. What it finds is announced by [`ControlCommand::Renewal`].
     pub(super) fn start(inbox: Arc<Inbox>) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(WatchState::default());
         let its = Arc::clone(&shared);
         let watching = move || its.watch(&inbox);
         thread::Builder::new().name("certificates".to_owned()).spawn(watching)?;
@@ -86,7 +86,7 @@ impl CertificateWatch {
     }
 }
 
-impl Shared {
+impl WatchState {
     fn watch(&self, inbox: &Inbox) {
         let mut notices = ExpiryNotices::default();
         loop {

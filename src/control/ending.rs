@@ -24,14 +24,14 @@ const HURRY_LIMIT: Duration = Duration::from_millis(1500);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// What is left of a balancer when it ends.
-pub(super) struct Ending<'a> {
+pub(super) struct Remains<'a> {
     workers: WorkerHandles,
     access_log: Option<AccessLog>,
     error_log: &'a ErrorLog,
     signals: &'a Signals,
 }
 
-impl<'a> Ending<'a> {
+impl<'a> Remains<'a> {
     pub(super) fn of(running: &Running, error_log: &'a ErrorLog, signals: &'a Signals) -> Self {
         let (workers, access_log) = (running.workers().clone(), running.access_log().cloned());
         Self { workers, access_log, error_log, signals }

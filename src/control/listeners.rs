@@ -26,7 +26,7 @@ pub(super) struct Open {
     pub(super) configured: Address,
     /// With the port the kernel chose.
     pub(super) bound: Address,
-    pub(super) source: Source,
+    pub(super) source: SocketSource,
     /// The file of a Unix socket, unless a service manager has created it.
     pub(super) file: Option<SocketFile>,
 }
@@ -47,7 +47,7 @@ pub(super) fn settle_redirect(config: &mut Config, open: &[Open]) {
 
 /// Where the sockets of a listener come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum SocketSource {
     /// This process has bound them.
     Bound,
     /// Another one has, and goes on with them if this one fails.
@@ -99,8 +99,8 @@ impl Listeners {
             let id = inherited.as_ref().and_then(|inherited| inherited.id).unwrap_or(next_id);
             next_id = next_id.max(id.next());
             let (bound, source) = match inherited {
-                Some(inherited) => (inherited.for_workers(workers), Source::HandedOver),
-                None => (listen::bind(address, workers), Source::Bound),
+                Some(inherited) => (inherited.for_workers(workers), SocketSource::HandedOver),
+                None => (listen::bind(address, workers), SocketSource::Bound),
             };
             let mut bound = bound.map_err(|error| {
                 let is_new = |open: &&Open| self.open.iter().all(|known| known.id != open.id);
@@ -213,7 +213,7 @@ impl InheritedListener {
 
 /// Removes the files of unix listeners that this process has bound: others go on with theirs.
 pub(super) fn remove_fresh_files<'a>(open: impl IntoIterator<Item = &'a Open>) {
-    remove_files(open.into_iter().filter(|open| open.source == Source::Bound));
+    remove_files(open.into_iter().filter(|open| open.source == SocketSource::Bound));
 }
 
 /// Removes the files of unix listeners, whose sockets must still be open.

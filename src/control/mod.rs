@@ -23,12 +23,12 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, AdminListener};
 use crate::config::admin::Token;
 use crate::config::{Config, Loader};
 use crate::log::error_log::ErrorLog;
 use certificate_watch::CertificateWatch;
-use ending::Ending;
+use ending::Remains;
 use inbox::{ControlCommand, Reload};
 use pid_file::{Claim, PidFile};
 use process::{Daemon, Errors, Identity};
@@ -88,17 +88,18 @@ pub fn run(config: Config, around: RunOptions) -> Result<(), StartError> {
         if let Some(path) = &pid_path {
             claim = claim_pid_file(path, upgrade)?;
         }
-        admin = asked_for.map(|admin| Admin::bind(&admin.address, left, token)).transpose()?;
+        admin =
+            asked_for.map(|admin| AdminListener::bind(&admin.address, left, token)).transpose()?;
         identity.map_or(Ok(()), Identity::assume).map_err(StartError::Identity)
     });
     if started.is_err() {
-        admin.iter().for_each(admin::Bound::abandon);
+        admin.iter().for_each(admin::BoundAdmin::abandon);
     }
     let mut running = started?;
     running.interrupted_by(signals.interrupt.clone());
     let pid_file;
     if let Some(inheritance) = inheritance {
-        let admin = admin.as_ref().map(admin::Bound::address);
+        let admin = admin.as_ref().map(admin::BoundAdmin::address);
         let predecessor = inheritance.predecessor();
         let inherit = |file| claim.inherit(file);
         meeting::settle(inheritance, &mut running, admin, &signals, inherit)?;
@@ -114,8 +115,9 @@ pub fn run(config: Config, around: RunOptions) -> Result<(), StartError> {
     }
     systemd::watch(running.workers().clone()).map_err(StartError::Thread)?;
     let control_state = Arc::new(ControlState::new(&running));
-    let open =
-        |bound: admin::Bound| bound.open(Arc::clone(&control_state), Arc::clone(&signals.inbox));
+    let open = |bound: admin::BoundAdmin| {
+        bound.open(Arc::clone(&control_state), Arc::clone(&signals.inbox))
+    };
     let admin = admin.map(open).transpose().map_err(StartError::Thread)?;
     let watch = CertificateWatch::start(Arc::clone(&signals.inbox)).map_err(StartError::Thread)?;
     watch.follow(running.plan().tls.clone(), running.config().watch_interval);
@@ -143,7 +145,7 @@ struct Control {
     loader: Loader,
     shared: Arc<ControlState>,
     watch: CertificateWatch,
-    admin: Option<Admin>,
+    admin: Option<AdminListener>,
     error_log: ErrorLog,
     signals: Signals,
     pid_file: Option<PidFile>,
@@ -228,12 +230,12 @@ impl Control {
         // Without its own the new process leaves ours to us.
         let _ours = if has_pid_file { pid_file.map(PidFile::leave).and(None) } else { pid_file };
         self.admin.into_iter().for_each(|admin| admin.leave(&addresses));
-        let ending = Ending::of(&self.running, &self.error_log, &self.signals);
+        let ending = Remains::of(&self.running, &self.error_log, &self.signals);
         ending.hand_over(self.running, channel, addresses);
     }
 
     fn end(self, asked: &ControlCommand) {
-        let ending = Ending::of(&self.running, &self.error_log, &self.signals);
+        let ending = Remains::of(&self.running, &self.error_log, &self.signals);
         if matches!(asked, ControlCommand::EndAtOnce) {
             return ending.end_at_once(self.running);
         }

@@ -24,13 +24,13 @@ const CLOCK_SLACK: Duration = Duration::from_secs(1);
 
 /// The file, owned; removed when this is dropped.
 pub(crate) struct PidFile {
-    place: Place,
+    place: PidFilePlace,
     file: File,
     is_ours: bool,
 }
 
 /// Where it is: a name in a folder that is looked up once.
-pub(crate) struct Place {
+pub(crate) struct PidFilePlace {
     path: PathBuf,
     folder: OwnedFd,
     name: OsString,
@@ -71,7 +71,7 @@ impl From<Unowned> for io::Error {
     }
 }
 
-impl Place {
+impl PidFilePlace {
     fn of(path: &Path) -> io::Result<Self> {
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -144,7 +144,7 @@ impl Place {
 impl PidFile {
     /// Makes it, unless a living process other than `predecessor` owns the one that is there.
     pub(crate) fn acquire(path: &Path, predecessor: Option<u32>) -> Result<Self, Unowned> {
-        let place = Place::of(path)?;
+        let place = PidFilePlace::of(path)?;
         let temporary = format!(".{}.{:016x}", place.name.display(), random()?);
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -214,7 +214,7 @@ pub(crate) enum Claim {
     /// Ours.
     Owned(PidFile),
     /// Of a process that is alive, and may be about to hand over.
-    Expected(Place, FileId),
+    Expected(PidFilePlace, FileId),
 }
 
 impl Claim {
@@ -227,7 +227,7 @@ impl Claim {
     pub(crate) fn successor(path: &Path) -> io::Result<Self> {
         match PidFile::acquire(path, None) {
             Ok(file) => Ok(Self::Owned(file)),
-            Err(Unowned::Held(_, id)) => Ok(Self::Expected(Place::of(path)?, id)),
+            Err(Unowned::Held(_, id)) => Ok(Self::Expected(PidFilePlace::of(path)?, id)),
             Err(Unowned::Failed(error)) => Err(error),
         }
     }

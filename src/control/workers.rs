@@ -52,7 +52,7 @@ impl Interrupt {
 
 /// What a worker says to a command.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Answer<T> {
+pub(crate) enum WorkerAnswer<T> {
     /// It has answered.
     Given(T),
     /// It has ended, as it was told to or by a panic, which has been said.
@@ -70,11 +70,11 @@ struct Asking<T> {
 
 impl<T> Asking<T> {
     /// What has become of it, if that is known.
-    fn look(&mut self, worker: &mpsc::Sender<WorkerCommand>) -> Option<Answer<T>> {
+    fn look(&mut self, worker: &mpsc::Sender<WorkerCommand>) -> Option<WorkerAnswer<T>> {
         if let Some(command) = self.unsent.take() {
             match worker.try_send(command) {
                 Ok(()) => {}
-                Err(TrySendError::Closed(_)) => return Some(Answer::Gone),
+                Err(TrySendError::Closed(_)) => return Some(WorkerAnswer::Gone),
                 Err(TrySendError::Full(command)) => {
                     self.unsent = Some(command);
                     return None;
@@ -82,8 +82,8 @@ impl<T> Asking<T> {
             }
         }
         match self.answer.try_recv() {
-            Ok(answer) => Some(Answer::Given(answer)),
-            Err(TryRecvError::Disconnected) => Some(Answer::Gone),
+            Ok(answer) => Some(WorkerAnswer::Given(answer)),
+            Err(TryRecvError::Disconnected) => Some(WorkerAnswer::Gone),
             Err(TryRecvError::Empty) => None,
         }
     }
@@ -108,12 +108,12 @@ impl WorkerHandles {
         &self,
         limit: Duration,
         mut command: impl FnMut(usize, SyncSender<T>) -> WorkerCommand,
-    ) -> Vec<Answer<T>> {
+    ) -> Vec<WorkerAnswer<T>> {
         let ask = |index| {
             let (sender, answer) = sync_channel(1);
             (Asking { unsent: Some(command(index, sender)), answer }, None)
         };
-        let mut asked: Vec<(Asking<T>, Option<Answer<T>>)> =
+        let mut asked: Vec<(Asking<T>, Option<WorkerAnswer<T>>)> =
             (0..self.senders.len()).map(ask).collect();
         let deadline = Instant::now() + limit;
         loop {
@@ -128,13 +128,13 @@ impl WorkerHandles {
             }
             thread::sleep(PAUSE);
         }
-        asked.into_iter().map(|(_, answer)| answer.unwrap_or(Answer::Late)).collect()
+        asked.into_iter().map(|(_, answer)| answer.unwrap_or(WorkerAnswer::Late)).collect()
     }
 
     /// The first worker that does not answer within `limit`.
     pub(super) fn stuck(&self, limit: Duration) -> Option<usize> {
         let answers = self.ask_workers(limit, |_, answer| WorkerCommand::Answer(answer));
-        answers.iter().position(|answer| *answer == Answer::Late)
+        answers.iter().position(|answer| *answer == WorkerAnswer::Late)
     }
 }
 
@@ -180,11 +180,11 @@ impl Workers {
         });
         for (index, answer) in answers.into_iter().enumerate() {
             match answer {
-                Answer::Given(Ok(())) | Answer::Gone => {}
-                Answer::Given(Err(error)) => {
+                WorkerAnswer::Given(Ok(())) | WorkerAnswer::Gone => {}
+                WorkerAnswer::Given(Err(error)) => {
                     log::error!("worker {index} cannot listen on all that is configured: {error}");
                 }
-                Answer::Late => log::error!("worker {index} has not followed yet"),
+                WorkerAnswer::Late => log::error!("worker {index} has not followed yet"),
             }
         }
     }
@@ -197,9 +197,9 @@ impl Workers {
             self.handles.ask_workers(ANSWER_LIMIT, |_, sockets| WorkerCommand::Lend(sockets));
         for (index, answer) in answers.into_iter().enumerate() {
             let sockets = match answer {
-                Answer::Given(sockets) => sockets?,
-                Answer::Gone => continue,
-                Answer::Late => return Err(io::Error::other(StartError::Stuck(index))),
+                WorkerAnswer::Given(sockets) => sockets?,
+                WorkerAnswer::Gone => continue,
+                WorkerAnswer::Late => return Err(io::Error::other(StartError::Stuck(index))),
             };
             for (id, socket) in sockets {
                 lent.entry(id).or_default().push(socket);
@@ -228,7 +228,7 @@ impl Workers {
     fn tell(&self, mut command: impl FnMut() -> WorkerCommand) {
         let told = self.handles.ask_workers::<()>(ANSWER_LIMIT, |_, _| command());
         // A worker that is gone already has nothing to end.
-        for (index, _) in told.iter().enumerate().filter(|(_, told)| **told == Answer::Late) {
+        for (index, _) in told.iter().enumerate().filter(|(_, told)| **told == WorkerAnswer::Late) {
             log::error!("worker {index} does not take commands: it is stuck");
         }
     }
@@ -271,7 +271,7 @@ mod tests {
         (handles, queues)
     }
 
-    fn ask(handles: &WorkerHandles, limit: Duration) -> Vec<Answer<()>> {
+    fn ask(handles: &WorkerHandles, limit: Duration) -> Vec<WorkerAnswer<()>> {
         handles.ask_workers(limit, |_, answer| WorkerCommand::Answer(answer))
     }
 
@@ -288,10 +288,10 @@ mod tests {
         drop(gone);
         let answering = thread::spawn(move || answer_all(sound));
         let answers = ask(&handles, Duration::from_millis(100));
-        assert_eq!(answers, [Answer::Late, Answer::Gone, Answer::Given(())]);
+        assert_eq!(answers, [WorkerAnswer::Late, WorkerAnswer::Gone, WorkerAnswer::Given(())]);
         // Its queue is full by now.
         let answers = ask(&handles, Duration::from_millis(100));
-        assert_eq!(answers, [Answer::Late, Answer::Gone, Answer::Given(())]);
+        assert_eq!(answers, [WorkerAnswer::Late, WorkerAnswer::Gone, WorkerAnswer::Given(())]);
         assert_eq!(handles.stuck(Duration::ZERO), Some(0));
         drop((handles, stuck));
         answering.join().unwrap();
@@ -306,7 +306,7 @@ mod tests {
         let asked = thread::spawn(move || ask(&asking, HOUR));
         drop(handles);
         answer_all(queue);
-        assert_eq!(asked.join().unwrap(), [Answer::Given(())]);
+        assert_eq!(asked.join().unwrap(), [WorkerAnswer::Given(())]);
     }
 
     #[test]
@@ -315,6 +315,6 @@ mod tests {
         let asking = handles.clone();
         let asked = thread::spawn(move || ask(&asking, HOUR));
         handles.interrupt.set();
-        assert_eq!(asked.join().unwrap(), [Answer::Late]);
+        assert_eq!(asked.join().unwrap(), [WorkerAnswer::Late]);
     }
 }

@@ -20,7 +20,7 @@ use crate::address::Address;
 use crate::buffer::Buffer;
 use crate::fault::Kind;
 use crate::http::h1::chunked::Emit;
-use crate::http::h1::encode::Connection;
+use crate::http::h1::encode::ConnectionHeader;
 use crate::http::h1::framing;
 use crate::http::h1::parse;
 use crate::http::h1::persistence::Options;
@@ -61,7 +61,7 @@ pub fn start(
 }
 
 /// What the connections of one thread share.
-struct Shared {
+struct OriginState {
     name: Rc<str>,
     tls: Option<Arc<ServerConfig>>,
     turns: HandshakeTurns,
@@ -72,7 +72,7 @@ fn run(socket: Socket, name: &str, tls: Option<Arc<ServerConfig>>) -> io::Result
     builder.enable_all().build_local(LocalOptions::default())?.block_on(async {
         let listener = ListeningSocket::register(socket)?;
         let turns = HandshakeTurns::default();
-        let shared = Rc::new(Shared { name: name.into(), tls, turns });
+        let shared = Rc::new(OriginState { name: name.into(), tls, turns });
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
@@ -91,7 +91,7 @@ fn run(socket: Socket, name: &str, tls: Option<Arc<ServerConfig>>) -> io::Result
     })
 }
 
-async fn serve(stream: Stream, shared: &Shared) -> Result<(), PeerGone> {
+async fn serve(stream: Stream, shared: &OriginState) -> Result<(), PeerGone> {
     let activity = Activity::new();
     let mut timer = Timer::new();
     let mut stream = match (stream, &shared.tls) {
@@ -174,7 +174,7 @@ async fn refuse(
     let mut out = Buffer::new();
     let reply = Reply::new(reject.status(), reject.phrase());
     let date = HttpDate::of(since_1970().as_secs());
-    reply.write(Method::Other, Connection::Close, date, &mut out);
+    reply.write(Method::Other, ConnectionHeader::Close, date, &mut out);
     meter.write(write, out.filled()).await?;
     write.shutdown().await.map(|()| Served::Whole).map_err(|_| PeerGone)
 }

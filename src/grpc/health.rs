@@ -2,7 +2,7 @@
 //! (<https://github.com/grpc/grpc/blob/master/doc/health-checking.md>).
 
 use super::message::{self, Malformed, PREFIX_BYTES};
-use super::protobuf::{Fields, Value, write_text};
+use super::protobuf::{FieldValue, MessageFields, write_text};
 
 /// The path of the call (POST).
 pub const PATH: &str = "/grpc.health.v1.Health/Check";
@@ -70,10 +70,10 @@ pub fn request(service: &str) -> Result<Vec<u8>, Malformed> {
 /// It is not one message of at most [`RESPONSE_BYTES_MAX`] bytes with its prefix, or not in protobuf.
 pub fn response(body: &[u8]) -> Result<ServingStatus, Malformed> {
     let message = message::read_only(body, RESPONSE_BYTES_MAX - PREFIX_BYTES)?;
-    let (mut fields, mut status) = (Fields(message), 0);
+    let (mut fields, mut status) = (MessageFields(message), 0);
     while let Some((number, value)) = fields.next()? {
         // Of several the last one holds; an enum has 32 bits.
-        if let (STATUS, Value::Varint(value)) = (number, value) {
+        if let (STATUS, FieldValue::Varint(value)) = (number, value) {
             status = value & u64::from(u32::MAX);
         }
     }

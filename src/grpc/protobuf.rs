@@ -8,7 +8,7 @@ const VARINT_BYTES_MAX: usize = 10;
 
 /// A field of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Value {
+pub(super) enum FieldValue {
     /// A number, or an enum.
     Varint(u64),
     /// Anything else, which is skipped.
@@ -32,17 +32,17 @@ pub(super) fn write_varint(mut value: u64, message: &mut Vec<u8>) {
 }
 
 /// The fields of a message, in their order.
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+pub(super) struct MessageFields<'a>(pub(super) &'a [u8]);
 
-impl Fields<'_> {
+impl MessageFields<'_> {
     /// The next one: its number and its value.
-    pub(super) fn next(&mut self) -> Result<Option<(u32, Value)>, Malformed> {
+    pub(super) fn next(&mut self) -> Result<Option<(u32, FieldValue)>, Malformed> {
         if self.0.is_empty() {
             return Ok(None);
         }
         let tag = u32::try_from(self.varint()?).map_err(|_| Malformed::Protobuf)?;
         let value = match tag & 7 {
-            0 => Value::Varint(self.varint()?),
+            0 => FieldValue::Varint(self.varint()?),
             1 => self.skip(8)?,
             2 => {
                 let length = self.varint()?;
@@ -58,10 +58,10 @@ impl Fields<'_> {
         }
     }
 
-    fn skip(&mut self, length: u64) -> Result<Value, Malformed> {
+    fn skip(&mut self, length: u64) -> Result<FieldValue, Malformed> {
         let length = usize::try_from(length).ok().filter(|length| *length <= self.0.len());
         self.0 = &self.0[length.ok_or(Malformed::Protobuf)?..];
-        Ok(Value::Skipped)
+        Ok(FieldValue::Skipped)
     }
 
     /// Bits above the 64th are ignored, as by other readers.
@@ -82,8 +82,8 @@ impl Fields<'_> {
 mod tests {
     use super::*;
 
-    fn all(message: &[u8]) -> Result<Vec<(u32, Value)>, Malformed> {
-        let (mut fields, mut found) = (Fields(message), Vec::new());
+    fn all(message: &[u8]) -> Result<Vec<(u32, FieldValue)>, Malformed> {
+        let (mut fields, mut found) = (MessageFields(message), Vec::new());
         while let Some(field) = fields.next()? {
             found.push(field);
         }
@@ -95,7 +95,7 @@ mod tests {
         for value in [0, 1, 127, 128, 300, u64::from(u32::MAX), u64::MAX] {
             let mut message = vec![8];
             write_varint(value, &mut message);
-            assert_eq!(all(&message), Ok(vec![(1, Value::Varint(value))]), "{message:?}");
+            assert_eq!(all(&message), Ok(vec![(1, FieldValue::Varint(value))]), "{message:?}");
         }
     }
 
@@ -103,8 +103,8 @@ mod tests {
     fn fields_of_every_type_are_passed_over() {
         let message =
             b"\x09\0\0\0\0\0\0\0\0\x12\x02hi\x1d\0\0\0\0\x22\0\xfa\xff\xff\xff\x0f\0\x28\x07";
-        let skipped = [1, 2, 3, 4, (1 << 29) - 1].map(|number| (number, Value::Skipped));
-        let expected = [&skipped[..], &[(5, Value::Varint(7))]].concat();
+        let skipped = [1, 2, 3, 4, (1 << 29) - 1].map(|number| (number, FieldValue::Skipped));
+        let expected = [&skipped[..], &[(5, FieldValue::Varint(7))]].concat();
         assert_eq!(all(message), Ok(expected));
     }
 

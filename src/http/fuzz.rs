@@ -4,7 +4,7 @@
 #![expect(clippy::missing_panics_doc, reason = "a panic is the finding")]
 
 use super::h1::chunked::{Chunked, Emit};
-use super::h1::encode::{self, Connection};
+use super::h1::encode::{self, ConnectionHeader};
 use super::h1::framing::{self, Framing};
 use super::h1::parse;
 use super::h1::persistence::{Options, names_protocol};
@@ -60,7 +60,7 @@ pub fn response_head(data: &[u8]) {
     let mut storage = Storage::new();
     let Ok(head) = parse::response(&data[..length], &LIMITS, &mut storage) else { return };
     let Ok(framing) = framing::response(&head, Method::Idempotent) else { return };
-    let written = write_response(&head, framing, Connection::Implied);
+    let written = write_response(&head, framing, ConnectionHeader::Implied);
     let mut storage = Storage::new();
     let again = parse::response(&written, &WIDER, &mut storage).expect("a head");
     assert_eq!((again.status, again.reason), (head.status, head.reason));
@@ -302,8 +302,8 @@ pub(super) fn is_suffix_of_target(seen: &str, target: &str) -> bool {
 
 pub(super) fn write_request(head: &RequestHead<'_, '_>, framing: Framing) -> Vec<u8> {
     let offered = names_protocol(&head.fields, Options::of(&head.fields), head.version);
-    let connection =
-        if offered && !framing.has_body() { Connection::Upgrade } else { Connection::Implied };
+    let upgrades = offered && !framing.has_body();
+    let connection = if upgrades { ConnectionHeader::Upgrade } else { ConnectionHeader::Implied };
     let mut edits = Edits::new();
     forwarded::edit(&mut edits, head, Hop::SAMPLE, is_trusted(head));
     if head.authority.is_empty() && !head.fields.has(Name::Host) {
@@ -321,7 +321,7 @@ pub(super) fn write_request(head: &RequestHead<'_, '_>, framing: Framing) -> Vec
 pub(super) fn write_response(
     head: &ResponseHead<'_, '_>,
     framing: Framing,
-    connection: Connection,
+    connection: ConnectionHeader,
 ) -> Vec<u8> {
     let mut out = Buffer::new();
     encode::response(head, Options::of(&head.fields), &Edits::new(), framing, connection, &mut out)
@@ -447,7 +447,7 @@ fn relay_response(bytes: &[u8], method: Method, name: &str) {
         return;
     }
     let close = framing == Framing::UntilClose;
-    let connection = if close { Connection::Close } else { Connection::Implied };
+    let connection = if close { ConnectionHeader::Close } else { ConnectionHeader::Implied };
     let mut written = write_response(&head, framing, connection);
     let passed = pass_body(framing, &bytes[length..]);
     written.extend(passed.written);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
-use super::queue::Sink;
+use super::queue::LineSink;
 use crate::access_log::{Facts, Format, Label, MADE_LENGTH, Names, RequestIds, Texts};
 use crate::net::wall_clock::since_1970;
 use crate::upstream::Upstream;
@@ -27,7 +27,7 @@ const SPARE_BYTES_MAX: usize = 1024;
 
 /// Logs the exchanges of one worker's sessions.
 pub struct AccessLogger {
-    sink: Sink,
+    sink: LineSink,
     format: Format,
     ids: RefCell<RequestIds>,
     /// An instant, and the time of day at it in microseconds since 1970.
@@ -40,7 +40,7 @@ pub struct AccessLogger {
 
 impl AccessLogger {
     /// An empty logger; `ids` must not be shared with another worker.
-    pub fn new(sink: Sink, format: Format, ids: RequestIds) -> Self {
+    pub fn new(sink: LineSink, format: Format, ids: RequestIds) -> Self {
         let clock = Cell::new((Instant::now(), time_of_day()));
         let (ids, spares) = (RefCell::new(ids), RefCell::default());
         Self { sink, format, ids, clock, spares, first_line: Notify::new() }

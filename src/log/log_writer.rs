@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use crate::access_log::{Format, Formatter};
 
-use super::output::Output;
-use super::queue::{QUEUE_SLOTS, Shared, Sink, WriterCommand};
+use super::output::LogOutput;
+use super::queue::{LineSink, QUEUE_SLOTS, Shared, WriterCommand};
 use super::target::LogTarget;
 use super::writer::Writer;
 
@@ -25,7 +25,7 @@ pub struct Counts {
     pub dropped: u64,
 }
 
-/// A handle to the writer thread. Without [`LogWriter::close`] the thread runs until the last [`Sink`]
+/// A handle to the writer thread. Without [`LogWriter::close`] the thread runs until the last [`LineSink`]
 /// is dropped and all lines are written; a process that exits does not wait for it.
 pub struct LogWriter {
     commands: SyncSender<WriterCommand>,
@@ -38,10 +38,10 @@ impl LogWriter {
     /// Opens the target and starts the thread. A file is created with mode 0640; a FIFO without a
     /// reader is an error (`ENXIO`).
     pub fn open(target: LogTarget, format: Format) -> io::Result<Self> {
-        Self::start(Output::open(target)?, format)
+        Self::start(LogOutput::open(target)?, format)
     }
 
-    fn start(output: Output, format: Format) -> io::Result<Self> {
+    fn start(output: LogOutput, format: Format) -> io::Result<Self> {
         let (commands, queue) = sync_channel(QUEUE_SLOTS);
         let (ending, ended) = sync_channel::<()>(1);
         let shared = Arc::new(Shared::default());
@@ -55,8 +55,8 @@ impl LogWriter {
     }
 
     /// A sink for one worker.
-    pub fn sink(&self) -> Sink {
-        Sink::new(self.commands.clone(), Arc::clone(&self.shared))
+    pub fn sink(&self) -> LineSink {
+        LineSink::new(self.commands.clone(), Arc::clone(&self.shared))
     }
 
     /// Asks for the path to be reopened, for log rotation. Returns at once.
@@ -116,7 +116,7 @@ mod tests {
     }
 
     /// Logs a request for this target.
-    fn log(sink: &Sink, target: &str) {
+    fn log(sink: &LineSink, target: &str) {
         let mut texts = Texts::default();
         texts.keep([b"GET", target.as_bytes(), b"", b"", b"", b"", b""]);
         sink.push(&NOTHING, &texts, &Arc::default());
@@ -140,12 +140,12 @@ mod tests {
 
     fn piped() -> (io::PipeReader, LogWriter) {
         let (reader, writer) = io::pipe().unwrap();
-        (reader, LogWriter::start(Output::to_pipe(writer), Format::Combined).unwrap())
+        (reader, LogWriter::start(LogOutput::to_pipe(writer), Format::Combined).unwrap())
     }
 
     /// Logs until the pipe, the queue and the batch are full and lines are dropped; returns how many
     /// lines were logged.
-    fn overfill(writer: &LogWriter, sink: &Sink) -> u64 {
+    fn overfill(writer: &LogWriter, sink: &LineSink) -> u64 {
         let mut lines = 0;
         while writer.dropped() == 0 {
             log(sink, &format!("/{lines:099}"));

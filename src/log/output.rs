@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::target::{LogTarget, TargetKind, append_to, ends_inside_a_line};
 
 /// An open target.
-pub(super) struct Output {
+pub(super) struct LogOutput {
     pub(super) target: LogTarget,
     file: File,
     kind: TargetKind,
@@ -45,10 +45,10 @@ enum WriteEnd {
     Moved(usize),
 }
 
-/// How often [`Output::write`] calls `stalled` while the target blocks.
+/// How often [`LogOutput::write`] calls `stalled` while the target blocks.
 const STALL_INTERVAL: Duration = Duration::from_secs(1);
 
-impl Output {
+impl LogOutput {
     pub(super) fn open(target: LogTarget) -> io::Result<Self> {
         let (file, torn) = match &target {
             LogTarget::Stdout => (File::from(io::stdout().as_fd().try_clone_to_owned()?), false),
@@ -264,7 +264,7 @@ pub(super) mod tests {
         String::from_utf8(text).unwrap()
     }
 
-    impl Output {
+    impl LogOutput {
         pub(in super::super) fn to_pipe(pipe: io::PipeWriter) -> Self {
             let file = File::from(OwnedFd::from(pipe));
             Self { target: LogTarget::Stdout, kind: TargetKind::of(&file), file, torn: false }
@@ -276,7 +276,7 @@ pub(super) mod tests {
         let dir = TempDir::new();
         let path = dir.file("log");
         for block in [b"a\n".as_slice(), b"b\nc\n"] {
-            let mut output = Output::open(LogTarget::File(path.clone())).unwrap();
+            let mut output = LogOutput::open(LogTarget::File(path.clone())).unwrap();
             output.write(block, 1, &none(), wait).result.unwrap();
         }
         assert_eq!(fs::read(&path).unwrap(), b"a\nb\nc\n");
@@ -288,7 +288,7 @@ pub(super) mod tests {
         let dir = TempDir::new();
         let path = dir.file("log");
         fs::write(&path, b"a\nhal").unwrap();
-        let mut output = Output::open(LogTarget::File(path.clone())).unwrap();
+        let mut output = LogOutput::open(LogTarget::File(path.clone())).unwrap();
         output.write(b"b\n", 1, &none(), wait).result.unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"a\nhal\nb\n");
     }
@@ -296,7 +296,7 @@ pub(super) mod tests {
     #[test]
     fn a_failed_block_counts_its_whole_lines_and_the_next_starts_a_new_line() {
         let (mut reader, writer) = io::pipe().unwrap();
-        let mut output = Output::to_pipe(writer);
+        let mut output = LogOutput::to_pipe(writer);
         // Longer than a pipe holds, so that the write is still in progress when the reader closes.
         let block = [b"first\n".as_slice(), &[b'x'; 1 << 20], b"\nlast\n"].concat();
         let writing = thread::spawn(move || (output.write(&block, 3, &none(), wait), output));
@@ -319,7 +319,7 @@ pub(super) mod tests {
     fn a_non_blocking_target_is_waited_for() {
         let (mut reader, writer) = io::pipe().unwrap();
         rustix::io::ioctl_fionbio(&writer, true).unwrap();
-        let mut output = Output::to_pipe(writer);
+        let mut output = LogOutput::to_pipe(writer);
         let writing =
             thread::spawn(move || output.write(&[b'\n'; 1 << 20], 1 << 20, &none(), wait));
         assert_eq!(io::copy(&mut reader, &mut io::sink()).unwrap(), 1 << 20);
@@ -332,7 +332,7 @@ pub(super) mod tests {
         let path = dir.file("log");
         fifo(&path);
         let stopped = reader(&path);
-        let mut output = Output::open(LogTarget::File(path.clone())).unwrap();
+        let mut output = LogOutput::open(LogTarget::File(path.clone())).unwrap();
         let (mut calls, mut taken, underway) = (0, 0, none());
         let written = output.write(&b"a\n".repeat(1 << 16), 1 << 16, &underway, || {
             (calls, taken) = (calls + 1, underway.load(Relaxed));
@@ -354,7 +354,7 @@ pub(super) mod tests {
         let path = dir.file("log");
         fifo(&path);
         let stopped = reader(&path);
-        let mut output = Output::open(LogTarget::File(path.clone())).unwrap();
+        let mut output = LogOutput::open(LogTarget::File(path.clone())).unwrap();
         let block = [&[b'x'; 1 << 17], b"\nlast\n".as_slice()].concat();
         let written = output.write(&block, 2, &none(), || {
             let _ = fs::remove_file(&path);
@@ -371,7 +371,7 @@ pub(super) mod tests {
         let (path, moved) = (dir.file("log"), dir.file("moved"));
         fifo(&path);
         let mut stopped = reader(&path);
-        let mut output = Output::open(LogTarget::File(path.clone())).unwrap();
+        let mut output = LogOutput::open(LogTarget::File(path.clone())).unwrap();
         let block = [&[b'x'; 1 << 17], b"\nlast\n".as_slice()].concat();
         let (mut calls, mut text) = (0, Vec::new());
         let written = output.write(&block, 2, &none(), || {
@@ -398,7 +398,7 @@ pub(super) mod tests {
         let (path, moved) = (dir.file("log"), dir.file("moved"));
         fifo(&path);
         let _before = reader(&path);
-        let mut output = Output::open(LogTarget::File(path.clone())).unwrap();
+        let mut output = LogOutput::open(LogTarget::File(path.clone())).unwrap();
         fs::rename(&path, &moved).unwrap();
         fifo(&path);
         let after = reader(&path);
@@ -414,7 +414,7 @@ pub(super) mod tests {
         let path = dir.file("log");
         fifo(&path);
         let reading = reader(&path);
-        let mut output = Output::open(LogTarget::File(path)).unwrap();
+        let mut output = LogOutput::open(LogTarget::File(path)).unwrap();
         output.torn = true;
         output.reopen().unwrap();
         output.write(b"next\n", 1, &none(), wait).result.unwrap();
@@ -439,11 +439,11 @@ pub(super) mod tests {
     #[test]
     fn a_full_disk_is_an_error_and_leaves_no_partial_line() {
         let dir = TempDir::new();
-        let mut output = Output::open(LogTarget::File("/dev/full".into())).unwrap();
+        let mut output = LogOutput::open(LogTarget::File("/dev/full".into())).unwrap();
         let written = output.write(b"a\n", 1, &none(), wait);
         assert_eq!(written.result.unwrap_err().raw_os_error(), Some(libc::ENOSPC));
         assert_eq!((written.lines, output.torn), (0, false));
         let missing = dir.file("missing/log");
-        assert!(Output::open(LogTarget::File(missing)).is_err());
+        assert!(LogOutput::open(LogTarget::File(missing)).is_err());
     }
 }

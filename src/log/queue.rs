@@ -97,7 +97,7 @@ impl Shared {
 }
 
 /// Collects the lines of one worker. The last ones are handed over when it is dropped.
-pub struct Sink {
+pub struct LineSink {
     pub(super) filling: RefCell<Batch>,
     commands: SyncSender<WriterCommand>,
     shared: Arc<Shared>,
@@ -109,7 +109,7 @@ fn new_batch() -> Batch {
     Batch::with_capacity(ENTRIES_MAX, TEXT_BYTES_MAX)
 }
 
-impl Sink {
+impl LineSink {
     pub(super) fn new(commands: SyncSender<WriterCommand>, shared: Arc<Shared>) -> Self {
         let (recycle, spares) = sync_channel(SPARES_MAX);
         Self { filling: RefCell::new(new_batch()), commands, shared, recycle, spares }
@@ -167,7 +167,7 @@ impl Sink {
     }
 }
 
-impl Drop for Sink {
+impl Drop for LineSink {
     fn drop(&mut self) {
         if !self.is_empty() {
             self.hand_over(&mut self.filling.borrow_mut());

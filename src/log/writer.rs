@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use super::output::{Output, Stalled, Written};
+use super::output::{LogOutput, Stalled, Written};
 use super::queue::{LogBatch, Shared, TEXT_BYTES_KEPT, WriterCommand};
 use super::target::LogTarget;
 use crate::access_log::Formatter;
@@ -47,7 +47,7 @@ pub(super) struct Writer {
     formatter: Formatter,
     /// The formatted lines of a batch, reused.
     text: Vec<u8>,
-    output: Output,
+    output: LogOutput,
     shared: Arc<Shared>,
     watch: StallWatch,
 }
@@ -60,7 +60,7 @@ struct StallWatch {
 }
 
 impl Writer {
-    pub(super) fn new(formatter: Formatter, output: Output, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(formatter: Formatter, output: LogOutput, shared: Arc<Shared>) -> Self {
         let watch = StallWatch { state: TargetState::Working, reported: (0, None) };
         Self { formatter, text: Vec::new(), output, shared, watch }
     }

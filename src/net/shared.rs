@@ -19,18 +19,18 @@ pub const CONNECTIONS_MAX: usize = 8;
 /// Those that there are.
 #[derive(Default)]
 pub struct SharedConnections {
-    connections: Vec<Shared>,
-    opening: Option<Rc<Opening>>,
+    connections: Vec<SharedConnection>,
+    opening: Option<Rc<ConnectionOpening>>,
     freed: Rc<Freed>,
 }
 
-struct Shared {
+struct SharedConnection {
     mux: Rc<Mux>,
     opened: Instant,
 }
 
 /// A connection that is being opened, and what comes of it: all who wait for it share that.
-pub struct Opening {
+pub struct ConnectionOpening {
     /// What is wrong if it takes any longer.
     pub late: Cell<Fault>,
     outcome: OnceCell<Result<(), Fault>>,
@@ -40,9 +40,9 @@ pub struct Opening {
 /// What can be done where no connection has room for a stream.
 pub enum Full {
     /// One is being opened.
-    Opens(Rc<Opening>),
+    Opens(Rc<ConnectionOpening>),
     /// The caller is to open one, and to say what has come of it.
-    MayOpen(Rc<Opening>),
+    MayOpen(Rc<ConnectionOpening>),
     /// There are as many as there may be, or another one would take no streams either.
     Waits(Rc<Freed>),
 }
@@ -58,7 +58,7 @@ impl SharedConnections {
         encode: impl FnOnce(&mut Encoder, &mut Vec<u8>),
     ) -> Option<MuxStream> {
         self.sweep();
-        let takes = |known: &&Shared| {
+        let takes = |known: &&SharedConnection| {
             from.is_none_or(|from| known.opened >= from) && known.mux.connection().can_open()
         };
         let best = self.connections.iter().filter(takes);
@@ -69,7 +69,7 @@ impl SharedConnections {
 
     /// Whether there is one on which the endpoint has said that it takes no extended CONNECT (RFC 8441 §3).
     pub fn refuses_tunnels(&self) -> bool {
-        let refuses = |known: &Shared| {
+        let refuses = |known: &SharedConnection| {
             known.mux.is_usable() && !known.mux.connection().peer().takes_extended_connect
         };
         self.connections.iter().any(refuses)
@@ -85,11 +85,11 @@ impl SharedConnections {
         if let Some(opening) = &self.opening {
             return Full::Opens(Rc::clone(opening));
         }
-        let takes_none = |known: &Shared| known.mux.connection().takes_none();
+        let takes_none = |known: &SharedConnection| known.mux.connection().takes_none();
         if self.connections.len() >= CONNECTIONS_MAX || self.connections.iter().any(takes_none) {
             return Full::Waits(Rc::clone(&self.freed));
         }
-        let opening = Rc::new(Opening::new());
+        let opening = Rc::new(ConnectionOpening::new());
         self.opening = Some(Rc::clone(&opening));
         Full::MayOpen(opening)
     }
@@ -99,7 +99,7 @@ impl SharedConnections {
         let Some(opening) = self.opening.take() else { return };
         let outcome = outcome.map(|mux| {
             mux.tells(&self.freed);
-            self.connections.push(Shared { mux, opened: now });
+            self.connections.push(SharedConnection { mux, opened: now });
         });
         // It is set nowhere else.
         let _ = opening.outcome.set(outcome);
@@ -130,13 +130,13 @@ impl SharedConnections {
     }
 }
 
-impl Shared {
+impl SharedConnection {
     fn is_idle(&self) -> bool {
         self.mux.is_usable() && self.mux.connection().streams() == 0
     }
 }
 
-impl Opening {
+impl ConnectionOpening {
     fn new() -> Self {
         let late = Cell::new(Fault::upstream(Stage::Connect, Kind::TimedOut));
         Self { late, outcome: OnceCell::new(), done: Notify::new() }

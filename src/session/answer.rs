@@ -8,7 +8,7 @@ use crate::buffer::Buffer;
 use crate::grpc::call::is_grpc;
 use crate::grpc::status::Status;
 use crate::http::h1::chunked::Emit;
-use crate::http::h1::encode::{self, Connection};
+use crate::http::h1::encode::{self, ConnectionHeader};
 use crate::http::h1::framing::{self, Framing};
 use crate::http::h1::parse;
 use crate::http::h1::persistence::{self, Options};
@@ -149,10 +149,10 @@ fn pass_on(
         client_framing == Framing::UntilClose && traits.version != Version::Http2;
     let client_persists = traits.persists && !ends_with_connection;
     let connection = match finality {
-        Finality::Upgrade => Connection::Upgrade,
-        Finality::Final if !client_persists => Connection::Close,
-        Finality::Final if old_client => Connection::KeepAlive,
-        Finality::Interim | Finality::Final => Connection::Implied,
+        Finality::Upgrade => ConnectionHeader::Upgrade,
+        Finality::Final if !client_persists => ConnectionHeader::Close,
+        Finality::Final if old_client => ConnectionHeader::KeepAlive,
+        Finality::Interim | Finality::Final => ConnectionHeader::Implied,
     };
     // Before the edits, which borrow it.
     let date;

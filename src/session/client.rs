@@ -14,7 +14,7 @@ use super::request_log::RequestLog;
 use crate::buffer::Buffer;
 use crate::fault::Kind;
 use crate::grpc::status::Status;
-use crate::http::h1::encode::Connection;
+use crate::http::h1::encode::ConnectionHeader;
 use crate::http::h1::reply::Reply;
 use crate::http::h2;
 use crate::http::h2::error_code::ErrorCode;
@@ -156,7 +156,7 @@ impl ClientConnection<'_> {
         &mut self,
         reply: &Reply<'_>,
         to: Method,
-        connection: Connection,
+        connection: ConnectionHeader,
         (context, request_log): (&WorkerContext, Option<&RequestLog>),
     ) -> Result<(), Kind> {
         let activity = Activity::new();

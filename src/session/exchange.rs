@@ -20,7 +20,7 @@ use crate::app_protocol::AppProtocol;
 use crate::balance::tried::{ATTEMPTS_MAX, Tried};
 use crate::balance::{NoneLeft, Picked};
 use crate::fault::{Fault, Kind, Progress, Side, Stage};
-use crate::http::h1::encode::Connection;
+use crate::http::h1::encode::ConnectionHeader;
 use crate::http::h1::reply::Reply;
 use crate::http::h2::error_code::ErrorCode;
 use crate::http::message::head::Version;
@@ -212,9 +212,9 @@ async fn answer(
     let is_last = context.is_last_answer(client.side.connection().mobility());
     let stays = request.body.has_ended() && request.traits.persists && !is_last;
     let connection = match request.traits.version {
-        _ if !stays => Connection::Close,
-        Version::Http10 => Connection::KeepAlive,
-        Version::Http11 | Version::Http2 => Connection::Implied,
+        _ if !stays => ConnectionHeader::Close,
+        Version::Http10 => ConnectionHeader::KeepAlive,
+        Version::Http11 | Version::Http2 => ConnectionHeader::Implied,
     };
     let request_log = request.timing.request_log();
     record::response(context, request.route, request_log, reply.status);

@@ -21,7 +21,7 @@ use super::request_log::RequestTiming;
 use crate::buffer::Buffer;
 use crate::drain::{DrainPhase, IDLE_GRACE, SessionGuard};
 use crate::fault::{Fault, Kind, Stage};
-use crate::http::h1::encode::Connection;
+use crate::http::h1::encode::ConnectionHeader;
 use crate::http::h1::reply::Reply;
 use crate::http::h1::scan::{Limits, Scan, leading_blank};
 use crate::http::h2::frame::PREFACE;
@@ -447,7 +447,7 @@ async fn refuse(
     record::response(context, route, timing.request_log(), status);
     let reply = Reply::new(status, fault.phrase());
     let about = (context, timing.request_log());
-    let sent = client.client().send(&reply, method, Connection::Close, about).await;
+    let sent = client.client().send(&reply, method, ConnectionHeader::Close, about).await;
     context.metrics.durations.observe(timing.began.elapsed());
     match sent {
         Ok(()) => AfterExchange::Linger,

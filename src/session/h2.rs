@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::accepted::{self, Accepted};
 use super::client::{close, linger};
 use super::client_info::ClientInfo;
-use super::h2_stream::{self, Shared, count_resets};
+use super::h2_stream::{self, H2Session, count_resets};
 use crate::app_protocol::AppProtocol;
 use crate::buffer::Buffer;
 use crate::drain::{DrainPhase, IDLE_GRACE, SessionGuard};
@@ -79,7 +79,7 @@ pub async fn serve(accepted: Accepted, client_info: ClientInfo, early: Buffer) {
     if client_info.tls().is_some() && client_info.protocol() != AppProtocol::Http2 {
         mux.fail(NOT_AGREED_ON);
     }
-    let shared = Rc::new(Shared { mux, client_info, listener });
+    let shared = Rc::new(H2Session { mux, client_info, listener });
     let mut session = Session::new(&shared, &guard);
     let mut timer = Timer::new();
     let mut waits = Waits::new();
@@ -175,7 +175,7 @@ enum Event {
 
 /// The task of a connection.
 struct Session<'a> {
-    shared: &'a Rc<Shared>,
+    shared: &'a Rc<H2Session>,
     guard: &'a SessionGuard,
     leaving: LeavingStep,
 }
@@ -198,7 +198,7 @@ enum LeavingStep {
 }
 
 impl<'a> Session<'a> {
-    fn new(shared: &'a Rc<Shared>, guard: &'a SessionGuard) -> Self {
+    fn new(shared: &'a Rc<H2Session>, guard: &'a SessionGuard) -> Self {
         Self { shared, guard, leaving: LeavingStep::Not }
     }
 

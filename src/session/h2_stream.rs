@@ -21,7 +21,7 @@ use super::request::{self, Request};
 use super::request_log::{RequestLog, RequestTiming};
 use crate::fault::{Fault, Kind, Stage};
 use crate::grpc::call::Call;
-use crate::http::h1::encode::Connection as Persistence;
+use crate::http::h1::encode::ConnectionHeader;
 use crate::http::h1::reply::Reply;
 use crate::http::h2::connection::{Connection, Resets};
 use crate::http::h2::error_code::ErrorCode;
@@ -44,7 +44,7 @@ thread_local! {
 }
 
 /// What the streams of a connection have in common.
-pub struct Shared {
+pub struct H2Session {
     /// The connection.
     pub mux: Rc<Mux>,
     /// Whose it is.
@@ -54,10 +54,10 @@ pub struct Shared {
 }
 
 /// A stream that is to be served.
-type Job = (MuxStream, Rc<Shared>);
+type Job = (MuxStream, Rc<H2Session>);
 
 /// Serves a stream until its exchange has ended, in a task of its own.
-pub fn begin(stream: MuxStream, shared: Rc<Shared>) {
+pub fn begin(stream: MuxStream, shared: Rc<H2Session>) {
     match SPARES.with_borrow_mut(Vec::pop) {
         Some(spare) => spare.take_up((stream, shared)),
         None => drop(spawn_local(serve_all((stream, shared)))),
@@ -153,7 +153,7 @@ fn forgive_late_reset(stream: &MuxStream, began: Instant) {
 /// Serves one stream until its exchange has ended.
 async fn serve_stream(
     stream: &MuxStream,
-    shared: &Shared,
+    shared: &H2Session,
     context: &Rc<WorkerContext>,
     timer: &mut Timer,
 ) {
@@ -222,7 +222,7 @@ async fn refuse(
             let reply = Reply::new(status, fault.phrase());
             let about = (context, timing.request_log());
             // A client that does not take it has left, which needs no other word.
-            let _ = client.send(&reply, method, Persistence::Implied, about).await;
+            let _ = client.send(&reply, method, ConnectionHeader::Implied, about).await;
             context.metrics.durations.observe(timing.began.elapsed());
         }
         (_, None) => {}

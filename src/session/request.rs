@@ -12,7 +12,7 @@ use crate::decimal::decimal;
 use crate::fault::{Fault, Kind, Stage};
 use crate::http::h1::chunk_lines::CHUNK_OVERHEAD_BYTES;
 use crate::http::h1::chunked::Emit;
-use crate::http::h1::encode::{self, Connection};
+use crate::http::h1::encode::{self, ConnectionHeader};
 use crate::http::h1::framing::{self, Framing};
 use crate::http::h1::parse;
 use crate::http::h1::persistence::{self, Options};
@@ -246,7 +246,8 @@ fn read(
     if let Some(request_log) = timing.request_log() {
         edits.set(EditName::X_REQUEST_ID, Value::checked(request_log.request_id()));
     }
-    let connection = if traits.upgrade { Connection::Upgrade } else { Connection::Implied };
+    let connection =
+        if traits.upgrade { ConnectionHeader::Upgrade } else { ConnectionHeader::Implied };
     let aliases = encode::request(head, options, &edits, framing, connection, &mut outgoing)?;
     context.metrics.aliases.add(aliases as u64);
     let chunks = if options.names_fields() { Emit::BareChunks } else { Emit::Chunks };

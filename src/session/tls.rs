@@ -14,7 +14,7 @@ use super::request_log::RequestTiming;
 use crate::buffer::Buffer;
 use crate::drain::{DrainPhase, IDLE_GRACE, SessionGuard};
 use crate::fault::{Fault, Kind, Stage};
-use crate::http::h1::encode::Connection;
+use crate::http::h1::encode::ConnectionHeader;
 use crate::http::h1::reply::Reply;
 use crate::http::message::head::Method;
 use crate::log::once_per_second::OncePerSecond;
@@ -173,7 +173,12 @@ async fn answer(
         super::record::response(context, None, request_log.as_deref(), 400);
         let mut out = Buffer::new();
         let date = context.date().get();
-        Reply::new(400, fault.phrase()).write(Method::Other, Connection::Close, date, &mut out);
+        Reply::new(400, fault.phrase()).write(
+            Method::Other,
+            ConnectionHeader::Close,
+            date,
+            &mut out,
+        );
         let activity = Activity::new();
         let meter = Meter::new(&activity);
         let writing = pin!(meter.write(&mut write, out.filled()));

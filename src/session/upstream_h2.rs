@@ -23,7 +23,7 @@ use crate::http::h2::section::SectionLimits;
 use crate::net::deadline::{Elapsed, Timer};
 use crate::net::mux::{Mux, MuxEnd, MuxEvent};
 use crate::net::mux_stream::MuxStream;
-use crate::net::shared::{Full, Opening};
+use crate::net::shared::{ConnectionOpening, Full};
 use crate::plan::context::WorkerContext;
 use crate::reject::Reject;
 
@@ -85,7 +85,7 @@ pub async fn open_stream(
         Ok(opened) => opened,
         Err(WaitEnded::ClientLeft(kind)) => Err(Fault::client(Stage::Connect, kind)),
         Err(WaitEnded::TimedOut) => {
-            let late = awaited.take().map(|opening: Rc<Opening>| opening.late.get());
+            let late = awaited.take().map(|opening: Rc<ConnectionOpening>| opening.late.get());
             Err(late.unwrap_or(Fault::upstream(Stage::Connect, Kind::Busy)))
         }
     }
@@ -98,7 +98,7 @@ async fn opened(
     target: AttemptTarget,
     freshness: Freshness,
     head: StreamHead<'_>,
-    awaited: &RefCell<Option<Rc<Opening>>>,
+    awaited: &RefCell<Option<Rc<ConnectionOpening>>>,
 ) -> Result<OpenedStream, Fault> {
     let mut from = (freshness == Freshness::Trial).then_some(target.started);
     let (mut is_reused, mut has_waited, mut has_opened) = (true, false, false);
@@ -171,7 +171,11 @@ pub fn await_end(stream: MuxStream) {
 }
 
 /// Opens a connection for all who wait for one; whether one of them leaves does not matter.
-async fn open_connection(context: Rc<WorkerContext>, target: AttemptTarget, opening: Rc<Opening>) {
+async fn open_connection(
+    context: Rc<WorkerContext>,
+    target: AttemptTarget,
+    opening: Rc<ConnectionOpening>,
+) {
     let limit = context.plan.upstream(target.upstream).timeouts.connect;
     let mut timer = Timer::new();
     let connecting = pin!(connect(&context, target, &opening.late));

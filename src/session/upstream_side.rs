@@ -118,14 +118,14 @@ impl Outgoing {
 }
 
 /// What is to be sent first, and where.
-pub enum Opening<'a> {
+pub enum RequestOpening<'a> {
     /// `outgoing`, as it is.
     H1(Sink<'a>, &'a mut Buffer),
     /// What it was translated to.
     H2(&'a OpenedStream, &'a mut Outgoing),
 }
 
-impl Opening<'_> {
+impl RequestOpening<'_> {
     /// Sends it. It is kept, since it may have to be sent elsewhere.
     pub async fn send(self, up: &Meter<'_>) -> Result<(), Broken> {
         match self {
@@ -153,17 +153,17 @@ impl UpstreamSide {
     pub fn parts<'a>(
         &'a mut self,
         outgoing: &'a mut Buffer,
-    ) -> (Source<'a>, Sink<'a>, Opening<'a>) {
+    ) -> (Source<'a>, Sink<'a>, RequestOpening<'a>) {
         match self {
             Self::H1(lease) => {
                 let (read, write) = lease.stream.split();
                 let write = Sink::H1(write);
-                (Source::H1(read), write, Opening::H1(write, outgoing))
+                (Source::H1(read), write, RequestOpening::H1(write, outgoing))
             }
             Self::H2(opened, translated) => {
                 let opened = &*opened;
                 let (source, sink) = (Source::H2(&opened.stream), Sink::H2(&opened.stream));
-                (source, sink, Opening::H2(opened, translated))
+                (source, sink, RequestOpening::H2(opened, translated))
             }
         }
     }

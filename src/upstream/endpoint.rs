@@ -25,7 +25,7 @@ pub struct Endpoint {
     /// Its share of the requests, 1–1000, relative to the others of the same upstream.
     pub weight: NonZeroU16,
     /// Whether it is there for every request.
-    pub role: Role,
+    pub role: EndpointRole,
     /// What TLS to it needs; only where its scheme has TLS.
     pub tls: Option<Arc<EndpointTls>>,
     /// What is known of it: outlives the plan, as long as a later one has the endpoint too.
@@ -111,7 +111,7 @@ impl ConnectionKind {
 
 /// When an endpoint gets requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum EndpointRole {
     /// Whenever it is healthy.
     Primary,
     /// When no primary one is.
@@ -175,7 +175,7 @@ impl Endpoint {
             scheme: Scheme::Http,
             address,
             weight,
-            role: Role::Primary,
+            role: EndpointRole::Primary,
             tls: None,
             record: EndpointRecord::new(workers),
         }

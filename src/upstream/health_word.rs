@@ -150,7 +150,7 @@ pub(super) struct HealthWord {
 pub(super) enum HealthState {
     /// `since` is the last counted failure or the readmission: a failure of an
     /// attempt begun before it is old news.
-    Healthy { since: Tick, fails: u8, memory: Memory },
+    Healthy { since: Tick, fails: u8, memory: EjectionMemory },
     /// Since the ejection.
     Ejected(Term),
     /// Since the claim.
@@ -168,9 +168,9 @@ pub(super) struct Term {
 }
 
 /// The round of the last ejection (0: none remembered), and the age of its
-/// readmission at the state's `since`, see [`Memory::carried`].
+/// readmission at the state's `since`, see [`EjectionMemory::carried`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Memory {
+pub(super) struct EjectionMemory {
     pub(super) round: u8,
     pub(super) age: u8,
 }
@@ -211,7 +211,7 @@ impl HealthWord {
         let detail = (word >> DETAIL_SHIFT) as u16;
         let state = if word & OUT == 0 {
             let [fails, age] = detail.to_le_bytes();
-            let memory = Memory { round, age };
+            let memory = EjectionMemory { round, age };
             HealthState::Healthy { since, fails, memory }
         } else {
             let exchange = detail & EXCHANGE != 0;
@@ -337,7 +337,7 @@ impl HealthState {
 
     fn readmit(&mut self, now: Tick) -> Option<Transition> {
         let (Self::Ejected(term) | Self::Trial(term)) = *self else { return None };
-        let memory = Memory { round: term.round, age: 0 };
+        let memory = EjectionMemory { round: term.round, age: 0 };
         *self = Self::Healthy { since: now, fails: 0, memory };
         Some(Transition::Readmitted)
     }
@@ -367,7 +367,7 @@ impl Term {
     }
 }
 
-impl Memory {
+impl EjectionMemory {
     const NONE: Self = Self { round: 0, age: 0 };
 
     /// What is remembered when `since` moves on to `now`; nothing if the
@@ -426,10 +426,14 @@ mod tests {
     fn words_survive_the_round_trip() {
         let span = Span::at_least(Duration::MAX);
         let (since, round) = (Tick(Tick::MAX), ROUND_MAX);
-        let memory = Memory { round, age: u8::MAX };
+        let memory = EjectionMemory { round, age: u8::MAX };
         let mut states = vec![
-            HealthState::Healthy { since: at(0), fails: 0, memory: Memory::NONE },
-            HealthState::Healthy { since: at(1), fails: 7, memory: Memory { round: 1, age: 2 } },
+            HealthState::Healthy { since: at(0), fails: 0, memory: EjectionMemory::NONE },
+            HealthState::Healthy {
+                since: at(1),
+                fails: 7,
+                memory: EjectionMemory { round: 1, age: 2 },
+            },
             HealthState::Healthy { since, fails: u8::MAX, memory },
         ];
         for (since, span, round) in [(since, span, round), (at(3), Span(1), 1)] {
@@ -448,7 +452,7 @@ mod tests {
 
     #[test]
     fn a_new_word_is_healthy() {
-        let state = HealthState::Healthy { since: at(0), fails: 0, memory: Memory::NONE };
+        let state = HealthState::Healthy { since: at(0), fails: 0, memory: EjectionMemory::NONE };
         assert_eq!(HealthWord::unpack(0), HealthWord { checked_down: false, state });
     }
 

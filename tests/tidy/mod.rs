@@ -7,6 +7,7 @@
 mod documents;
 mod house;
 mod imports;
+mod names;
 mod samples;
 mod shape;
 mod source;

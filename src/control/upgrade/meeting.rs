@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::offer;
 use super::takeover::Takeover;
 use crate::address::Address;
-use crate::admin::Admin;
+use crate::admin::AdminListener;
 use crate::control::inbox::ControlCommand;
 use crate::control::running::Running;
 use crate::control::signals::Signals;
@@ -45,7 +45,7 @@ pub(crate) struct Taken {
 /// the limit has passed.
 pub(crate) fn offer(
     running: &Running,
-    admin: Option<&Admin>,
+    admin: Option<&AdminListener>,
     pid_file: Option<BorrowedFd<'_>>,
     signals: &Signals,
 ) -> Offered {
@@ -76,7 +76,9 @@ pub(crate) fn offer(
     let taken = joined.and_then(|channel| {
         let failed = |error: io::Error| Offered::Failed(error.to_string());
         let mut give = || {
-            running.offer(&channel, admin.map(Admin::lend), watch.deadline).map_err(failed)?;
+            running
+                .offer(&channel, admin.map(AdminListener::lend), watch.deadline)
+                .map_err(failed)?;
             let addresses = watch.until(|| offer::is_ready(&channel, PAUSE))?;
             let given = offer::give(&channel, running.plan(), pid_file);
             Ok((addresses, given.map_err(failed)?))

@@ -1,6 +1,6 @@
 //! What heads cost that are made to cost much: no more than twice as much for twice as many bytes.
 
-use super::encode::{self, Connection};
+use super::encode::{self, ConnectionHeader};
 use super::framing;
 use super::parse;
 use super::persistence::{self, Options};
@@ -59,7 +59,7 @@ fn of_request(fields: &str) -> usize {
     let upgrades = persistence::names_protocol(&head.fields, options, head.version);
     let (mut edits, mut out) = (Edits::new(), Buffer::new());
     forwarded::edit(&mut edits, &head, Hop::SAMPLE, true);
-    let connection = if upgrades { Connection::Upgrade } else { Connection::Implied };
+    let connection = if upgrades { ConnectionHeader::Upgrade } else { ConnectionHeader::Implied };
     encode::request(&head, Options::of(&head.fields), &edits, framing, connection, &mut out)
         .unwrap();
     STEPS.get()
@@ -80,7 +80,7 @@ fn of_response(fields: &str) -> usize {
         Options::of(&head.fields),
         &Edits::new(),
         framing,
-        Connection::Implied,
+        ConnectionHeader::Implied,
         &mut out,
     )
     .unwrap();

@@ -13,7 +13,7 @@ use crate::reject::Reject;
 
 /// What the Connection field of a response tells the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Connection {
+pub enum ConnectionHeader {
     /// Nothing: HTTP/1.1 stays by default.
     Implied,
     /// To stay: an HTTP/1.0 client needs the word.
@@ -24,7 +24,7 @@ pub enum Connection {
     Upgrade,
 }
 
-impl Connection {
+impl ConnectionHeader {
     /// The field line, with its CRLF.
     pub fn line(self) -> &'static [u8] {
         match self {
@@ -39,18 +39,18 @@ impl Connection {
 /// Writes the head of a request to an endpoint, always as HTTP/1.1, and says how many fields it
 /// left out because an endpoint could take them for others ([`Name::Alias`]).
 ///
-/// `framing` is that of the body, as it came; [`Connection::Upgrade`] passes the upgrade on that is
+/// `framing` is that of the body, as it came; [`ConnectionHeader::Upgrade`] passes the upgrade on that is
 /// asked for. An extended CONNECT becomes the GET with Upgrade that it stands for (RFC 8441 §5). Fails with [`Reject::HeadTooLarge`] if it does not fit into `out`.
 pub fn request(
     head: &RequestHead<'_, '_>,
     options: Options,
     edits: &Edits<'_>,
     framing: Framing,
-    connection: Connection,
+    connection: ConnectionHeader,
     out: &mut Buffer,
 ) -> Result<usize, Reject> {
     let mut writer = Writer::new(out);
-    let upgrade = connection == Connection::Upgrade || head.protocol.is_some();
+    let upgrade = connection == ConnectionHeader::Upgrade || head.protocol.is_some();
     let (mut aliases, mut te) = (0, false);
     writer.request_line(head, edits);
     let host = edits.host().unwrap_or(head.authority);
@@ -91,7 +91,7 @@ pub fn request(
     }
     writer.bytes(match (upgrade, te) {
         (false, false) => b"",
-        (true, false) => Connection::Upgrade.line(),
+        (true, false) => ConnectionHeader::Upgrade.line(),
         (false, true) => b"Connection: TE\r\n",
         (true, true) => b"Connection: upgrade, TE\r\n",
     });
@@ -101,13 +101,13 @@ pub fn request(
 /// Writes the head of a response to the client, always as HTTP/1.1.
 ///
 /// `framing` is that of the body as the client will see it; [`Framing::UntilClose`] goes with
-/// [`Connection::Close`]. Fails with [`Reject::HeadTooLarge`] if it does not fit into `out`.
+/// [`ConnectionHeader::Close`]. Fails with [`Reject::HeadTooLarge`] if it does not fit into `out`.
 pub fn response(
     head: &ResponseHead<'_, '_>,
     options: Options,
     edits: &Edits<'_>,
     framing: Framing,
-    connection: Connection,
+    connection: ConnectionHeader,
     out: &mut Buffer,
 ) -> Result<(), Reject> {
     let mut writer = Writer::new(out);
@@ -117,7 +117,7 @@ pub fn response(
     let is_named = |place| named.as_ref().is_some_and(|named| named.has(place));
     for (place, (known, name, value)) in head.fields.iter().enumerate() {
         match known {
-            Name::Upgrade if connection == Connection::Upgrade || head.status == 426 => {
+            Name::Upgrade if connection == ConnectionHeader::Upgrade || head.status == 426 => {
                 writer.field(name, value);
             }
             _ if known.is_of_one_hop() => {}
@@ -142,7 +142,7 @@ pub fn response(
     }
     // RFC 9110 §15.5.22: a 426 names the protocols, and Connection names Upgrade.
     if head.status == 426 {
-        writer.bytes(Connection::Upgrade.line());
+        writer.bytes(ConnectionHeader::Upgrade.line());
     }
     writer.bytes(connection.line());
     writer.end()
@@ -268,10 +268,15 @@ mod tests {
 
     /// How a request goes on whose fields are these.
     fn rewritten(fields: &str, edits: &Edits<'_>) -> String {
-        sent(fields, edits, Framing::Empty, Connection::Implied)
+        sent(fields, edits, Framing::Empty, ConnectionHeader::Implied)
     }
 
-    fn sent(fields: &str, edits: &Edits<'_>, framing: Framing, connection: Connection) -> String {
+    fn sent(
+        fields: &str,
+        edits: &Edits<'_>,
+        framing: Framing,
+        connection: ConnectionHeader,
+    ) -> String {
         let bytes = format!("GET /a?b HTTP/1.1\r\n{fields}\r\n");
         let mut storage = Storage::new();
         let head = parse::request(bytes.as_bytes(), &LIMITS, &mut storage).unwrap();
@@ -284,7 +289,7 @@ mod tests {
         Edits::new()
     }
 
-    fn answered(status: &str, fields: &str, to: Method, connection: Connection) -> String {
+    fn answered(status: &str, fields: &str, to: Method, connection: ConnectionHeader) -> String {
         let bytes = format!("HTTP/1.1 {status}\r\n{fields}\r\n");
         let mut storage = Storage::new();
         let head = parse::response(bytes.as_bytes(), &LIMITS, &mut storage).unwrap();
@@ -383,7 +388,7 @@ mod tests {
             Options::of(&old.fields),
             &edits,
             Framing::Empty,
-            Connection::Implied,
+            ConnectionHeader::Implied,
             &mut out,
         )
         .unwrap();
@@ -393,7 +398,7 @@ mod tests {
     #[test]
     fn the_framing_is_written_once_and_by_us() {
         let fields = "Host: a\r\ncontent-length: 007\r\n";
-        let head = sent(fields, &none(), Framing::Length(7), Connection::Implied);
+        let head = sent(fields, &none(), Framing::Length(7), ConnectionHeader::Implied);
         assert_eq!(head.to_lowercase().matches("content-length").count(), 1);
         assert!(head.contains("Content-Length: 7\r\n"));
     }
@@ -401,7 +406,7 @@ mod tests {
     #[test]
     fn an_upgrade_is_passed_on_with_its_option() {
         let fields = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n";
-        let head = sent(fields, &none(), Framing::Empty, Connection::Upgrade);
+        let head = sent(fields, &none(), Framing::Empty, ConnectionHeader::Upgrade);
         assert!(head.contains("Upgrade: websocket\r\n"));
         assert!(head.contains("Connection: upgrade\r\n"));
     }
@@ -418,7 +423,7 @@ mod tests {
             assert!(head.ends_with(end), "{fields:?}: {head}");
         }
         let fields = "Host: a\r\nUpgrade: x\r\nTE: trailers\r\n";
-        let head = sent(fields, &none(), Framing::Empty, Connection::Upgrade);
+        let head = sent(fields, &none(), Framing::Empty, ConnectionHeader::Upgrade);
         assert!(head.ends_with("Connection: upgrade, TE\r\n\r\n"), "{head}");
     }
 
@@ -449,7 +454,7 @@ mod tests {
             ),
         ];
         for (status, fields, to, expected) in rows {
-            let head = answered(status, fields, to, Connection::Implied);
+            let head = answered(status, fields, to, ConnectionHeader::Implied);
             assert_eq!(head, format!("HTTP/1.1 {expected}"), "{status} {fields:?}");
         }
     }
@@ -467,7 +472,7 @@ mod tests {
             Options::of(&head.fields),
             &none(),
             Framing::Empty,
-            Connection::Implied,
+            ConnectionHeader::Implied,
             &mut out,
         );
         assert_eq!(sent, Err(Reject::HeadTooLarge));

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::encode::Connection;
+use super::encode::ConnectionHeader;
 use crate::buffer::Buffer;
 use crate::decimal::decimal;
 use crate::http::message::date::HttpDate;
@@ -31,7 +31,13 @@ impl Reply<'_> {
     }
 
     /// Writes head and body to `out`; the answer to HEAD leaves out the body.
-    pub fn write(&self, to: Method, connection: Connection, date: HttpDate, out: &mut Buffer) {
+    pub fn write(
+        &self,
+        to: Method,
+        connection: ConnectionHeader,
+        date: HttpDate,
+        out: &mut Buffer,
+    ) {
         let mut spare = out.spare_mut();
         let room = spare.len();
         // An answer takes a few hundred bytes, and its Location, of an empty 64 KiB buffer: it cannot fail to fit.
@@ -127,7 +133,7 @@ mod tests {
 
     fn written(reply: Reply<'_>, to: Method) -> String {
         let mut out = Buffer::new();
-        reply.write(to, Connection::Close, HttpDate::of(784_111_777), &mut out);
+        reply.write(to, ConnectionHeader::Close, HttpDate::of(784_111_777), &mut out);
         String::from_utf8(out.filled().to_vec()).unwrap()
     }
 

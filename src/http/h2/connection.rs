@@ -17,7 +17,7 @@ use super::hpack::{Decoder, Encoder};
 use super::limits::{CONNECTION_WINDOW_BYTES, ConnectionLimits};
 use super::output::Output;
 use super::settings::{PeerSettings, TABLE_BYTES};
-use super::stream::{Abort, Stream};
+use super::stream::{Abort, StreamState};
 use crate::buffer::Buffer;
 
 /// Which end of a connection we are.
@@ -32,7 +32,7 @@ pub enum Role {
 impl Role {
     /// The peer sends no more on this stream. A part of an answer is of use to whoever waits for it, but a
     /// request that is cut goes no further.
-    pub(super) fn end(self, stream: &mut Stream, abort: Abort) {
+    pub(super) fn end(self, stream: &mut StreamState, abort: Abort) {
         match self {
             Self::Server => stream.abort(abort),
             Self::Client => stream.cut(abort),
@@ -103,7 +103,7 @@ impl From<Exhausted> for ConnectionError {
 
 /// What is awaited first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Opening {
+enum Greeting {
     Preface,
     Settings,
     Done,
@@ -145,7 +145,7 @@ pub struct Connection {
     pub(super) role: Role,
     pub(super) limits: ConnectionLimits,
     pub(super) peer: PeerSettings,
-    pub(super) streams: Slab<Stream>,
+    pub(super) streams: Slab<StreamState>,
     /// The streams that are held, by their identifiers.
     pub(super) ids: Vec<(u32, StreamKey)>,
     pub(super) closed: ClosedStreams,
@@ -165,7 +165,7 @@ pub struct Connection {
     /// Counts how often the output has been written: streams take turns.
     pub(super) turn: u64,
     pub(super) decoder: Decoder,
-    opening: Opening,
+    opening: Greeting,
     /// The next frame waits until a stream is released.
     is_held_back: bool,
     /// The peer has refused a stream beside others: it takes no more before one of them has ended.
@@ -202,7 +202,7 @@ impl Connection {
             allowance,
             turn: 1,
             decoder: Decoder::new(TABLE_BYTES),
-            opening: if role == Role::Server { Opening::Preface } else { Opening::Settings },
+            opening: if role == Role::Server { Greeting::Preface } else { Greeting::Settings },
             is_held_back: false,
             is_full: false,
             block: None,
@@ -274,7 +274,7 @@ impl Connection {
 
     /// Whether the peer has said its first words.
     pub fn is_open(&self) -> bool {
-        self.opening == Opening::Done
+        self.opening == Greeting::Done
     }
 
     /// Whether the peer has acknowledged our SETTINGS.
@@ -316,11 +316,11 @@ impl Connection {
     /// Takes a frame from the front of `input`, if a whole one is there that need not wait, and says what it
     /// has changed. After an error the connection is over: [`Connection::fail`] says so to the peer.
     pub fn receive(&mut self, input: &mut Buffer) -> Result<Option<Event>, ConnectionError> {
-        if self.opening == Opening::Preface && !self.take_preface(input)? {
+        if self.opening == Greeting::Preface && !self.take_preface(input)? {
             return Ok(None);
         }
         let Some(head) = FrameHead::read(input.filled()) else { return Ok(None) };
-        if self.opening == Opening::Settings {
+        if self.opening == Greeting::Settings {
             let is_first = head.kind == FrameKind::Settings && !head.flags.has(Flags::ACK);
             if !is_first {
                 return Err(protocol("the first frame is not SETTINGS"));
@@ -339,7 +339,7 @@ impl Connection {
             return Ok(None);
         }
         let event = self.frame(head, &input.filled()[HEAD_BYTES..length])?;
-        self.opening = Opening::Done;
+        self.opening = Greeting::Done;
         input.consume(length);
         Ok(Some(event))
     }
@@ -353,7 +353,7 @@ impl Connection {
             return Ok(false);
         }
         input.consume(seen);
-        self.opening = Opening::Settings;
+        self.opening = Greeting::Settings;
         Ok(true)
     }
 

@@ -9,7 +9,7 @@ use crate::http::fuzz::{
     others_written, with_request, write_request, write_response,
 };
 use crate::http::h1::chunked::Emit;
-use crate::http::h1::encode::Connection;
+use crate::http::h1::encode::ConnectionHeader;
 use crate::http::h1::framing::{self, Framing};
 use crate::http::h1::parse;
 use crate::http::h1::persistence::Options;
@@ -141,7 +141,7 @@ fn check_response(section: &FieldSection, to: Method, tunnel: bool, ends: bool) 
     let Ok(head) = response::read(section, LIMITS.fields_max, tunnel, &mut storage) else { return };
     let Ok(framing) = response::framing(&head, to, ends) else { return };
     let switches = head.protocol.is_some();
-    let connection = if switches { Connection::Upgrade } else { Connection::Implied };
+    let connection = if switches { ConnectionHeader::Upgrade } else { ConnectionHeader::Implied };
     let written = write_response(&head, framing, connection);
     let mut storage = Storage::new();
     let again = parse::response(&written, &WIDER, &mut storage).expect("a head");

@@ -10,7 +10,7 @@ use super::hpack::Fit;
 use super::limits::CONTINUATIONS_MAX;
 use super::section::{FieldSection, SectionLimits};
 use super::stream::{
-    Abort, Arrived, HEADS_COST, HEADS_MAX, Receiving, Stream, declared_length, status,
+    Abort, Arrived, HEADS_COST, HEADS_MAX, Receiving, StreamState, declared_length, status,
 };
 use super::trailers;
 use crate::reject::Reject;
@@ -158,7 +158,7 @@ impl Connection {
             self.refuse(id);
             return Ok(Event::Nothing);
         }
-        let mut stream = Stream::new(id, self.limits.window_bytes, self.peer.initial_window);
+        let mut stream = StreamState::new(id, self.limits.window_bytes, self.peer.initial_window);
         stream.expected = declared_length(&arrived.section);
         stream.receiving = if arrived.ends { Receiving::Ended } else { Receiving::Body };
         stream.push_head(arrived);
@@ -388,7 +388,7 @@ impl Connection {
 
     /// A frame for a stream that is held, and was reset.
     fn after_reset(&mut self, key: StreamKey) -> Result<Event, ConnectionError> {
-        let Stream { id, abort, .. } = self.streams[key.0];
+        let StreamState { id, abort, .. } = self.streams[key.0];
         if matches!(abort, Some(Abort::Reset(_))) { self.after_its_reset(id) } else { self.late() }
     }
 
@@ -438,13 +438,13 @@ fn number_32(payload: &[u8]) -> u32 {
 }
 
 /// Whether the heads that have not been taken would hold too much with this one.
-fn crowds(stream: &Stream, arrived: &Arrived, limits: &SectionLimits) -> bool {
+fn crowds(stream: &StreamState, arrived: &Arrived, limits: &SectionLimits) -> bool {
     let waiting: usize = stream.heads.iter().map(|head| head.section.cost_bytes()).sum();
     waiting > 0 && waiting + arrived.section.cost_bytes() > HEADS_COST * limits.bytes_max
 }
 
 /// The head of an answer, or an interim one.
-fn answer(stream: &mut Stream, arrived: Arrived) -> Result<(), Abort> {
+fn answer(stream: &mut StreamState, arrived: Arrived) -> Result<(), Abort> {
     let status = status(&arrived.section);
     let is_interim = matches!(status, Some([b'1', _, _]));
     if is_interim && arrived.ends {
@@ -466,7 +466,7 @@ fn answer(stream: &mut Stream, arrived: Arrived) -> Result<(), Abort> {
     Ok(())
 }
 
-fn trailers(stream: &mut Stream, arrived: Arrived) -> Result<(), Abort> {
+fn trailers(stream: &mut StreamState, arrived: Arrived) -> Result<(), Abort> {
     if !arrived.ends {
         return Err(Abort::Malformed(Reject::Trailer));
     }

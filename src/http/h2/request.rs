@@ -185,7 +185,7 @@ fn join_cookies(section: &mut FieldSection) -> Result<(), Reject> {
 mod tests {
     use super::*;
     use crate::buffer::Buffer;
-    use crate::http::h1::encode::{self, Connection};
+    use crate::http::h1::encode::{self, ConnectionHeader};
     use crate::http::h1::persistence::Options;
     use crate::http::message::edits::Edits;
 
@@ -220,7 +220,8 @@ mod tests {
         let framing = framing(&head, ends).expect(lines);
         let (options, edits) = (Options::of(&head.fields), Edits::new());
         let mut out = Buffer::new();
-        encode::request(&head, options, &edits, framing, Connection::Implied, &mut out).unwrap();
+        encode::request(&head, options, &edits, framing, ConnectionHeader::Implied, &mut out)
+            .unwrap();
         String::from_utf8(out.filled().to_vec()).unwrap()
     }
 

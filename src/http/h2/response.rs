@@ -60,7 +60,7 @@ fn status(value: &[u8]) -> Option<u16> {
 mod tests {
     use super::*;
     use crate::buffer::Buffer;
-    use crate::http::h1::encode::{self, Connection};
+    use crate::http::h1::encode::{self, ConnectionHeader};
     use crate::http::h1::persistence::Options;
     use crate::http::message::edits::Edits;
 
@@ -156,8 +156,15 @@ mod tests {
         assert_eq!(framing(&head, Method::Idempotent, false), Ok(Framing::Empty));
         let (options, mut out) = (Options::of(&head.fields), Buffer::new());
         let edits = Edits::new();
-        encode::response(&head, options, &edits, Framing::Empty, Connection::Upgrade, &mut out)
-            .unwrap();
+        encode::response(
+            &head,
+            options,
+            &edits,
+            Framing::Empty,
+            ConnectionHeader::Upgrade,
+            &mut out,
+        )
+        .unwrap();
         assert_eq!(
             out.filled().escape_ascii().to_string(),
             "HTTP/1.1 101 \\r\\na: b\\r\\nUpgrade: websocket\\r\\nConnection: upgrade\\r\\n\\r\\n"

@@ -9,7 +9,7 @@ use super::frame::{Flags, FrameHead, FrameKind};
 use super::hpack::Encoder;
 use super::output::{PIECES_BYTES_MAX, Payloads};
 use super::section::{FieldSection, NeverIndexed};
-use super::stream::{Abort, Arrived, Receiving, Sending, Stream};
+use super::stream::{Abort, Arrived, Receiving, Sending, StreamState};
 
 /// The largest identifier of a stream (RFC 9113 §5.1.1).
 const STREAM_MAX: u32 = 0x7fff_ffff;
@@ -43,7 +43,7 @@ impl Connection {
         }
         let id = self.next_ours;
         self.next_ours += 2;
-        let mut stream = Stream::new(id, self.limits.window_bytes, self.peer.initial_window);
+        let mut stream = StreamState::new(id, self.limits.window_bytes, self.peer.initial_window);
         stream.answers_head = answers_head;
         let key = StreamKey(self.streams.insert(stream));
         self.ids.push((id, key));

@@ -69,7 +69,7 @@ pub enum Abort {
 }
 
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct StreamState {
     pub(super) id: u32,
     pub(super) receiving: Receiving,
     pub(super) sending: Sending,
@@ -91,7 +91,7 @@ pub(super) struct Stream {
     pub(super) turn: (u64, usize),
 }
 
-impl Stream {
+impl StreamState {
     /// A head has come. Mostly it is the only one.
     pub(super) fn push_head(&mut self, arrived: Arrived) {
         if self.heads.capacity() == 0 {

@@ -48,7 +48,7 @@ pub fn edit<'a>(edits: &mut Edits<'a>, head: &RequestHead<'_, 'a>, hop: Hop, tru
 mod tests {
     use super::*;
     use crate::buffer::Buffer;
-    use crate::http::h1::encode::{self, Connection};
+    use crate::http::h1::encode::{self, ConnectionHeader};
     use crate::http::h1::framing::Framing;
     use crate::http::h1::parse;
     use crate::http::h1::persistence::Options;
@@ -72,7 +72,7 @@ mod tests {
             Options::of(&head.fields),
             &edits,
             Framing::Empty,
-            Connection::Implied,
+            ConnectionHeader::Implied,
             &mut out,
         )
         .unwrap();

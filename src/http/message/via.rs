@@ -85,7 +85,7 @@ pub fn is_name(text: &str) -> bool {
 mod tests {
     use super::*;
     use crate::buffer::Buffer;
-    use crate::http::h1::encode::{self, Connection};
+    use crate::http::h1::encode::{self, ConnectionHeader};
     use crate::http::h1::framing::Framing;
     use crate::http::h1::parse;
     use crate::http::h1::persistence::Options;
@@ -107,7 +107,7 @@ mod tests {
             Options::of(&head.fields),
             &edits,
             Framing::Empty,
-            Connection::Implied,
+            ConnectionHeader::Implied,
             &mut out,
         )?;
         let written = String::from_utf8(out.filled().to_vec()).unwrap();

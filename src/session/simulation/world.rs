@@ -25,7 +25,7 @@ use crate::address::Address;
 use crate::app_protocol::AppProtocol;
 use crate::id::ListenerId;
 use crate::log::access_logger::AccessLogger;
-use crate::log::queue::Sink;
+use crate::log::queue::LineSink;
 use crate::metrics::Metrics;
 use crate::net::deadline::{Epoch, Timer};
 use crate::net::limiter::ConnectionPermit;
@@ -152,7 +152,8 @@ fn context(choices: &Choices, speaks: &[AppProtocol]) -> Rc<WorkerContext> {
     let http2 = Some(Http2 { streams_max: choices.of(&[1, 2, 5, 100]) });
     let plan = Plan { http2, ..plan(upstream, timeouts) };
     let metrics = Arc::new(Metrics::new());
-    let access_logger = AccessLogger::new(Sink::detached(), Format::Json, RequestIds::new([1; 4]));
+    let access_logger =
+        AccessLogger::new(LineSink::detached(), Format::Json, RequestIds::new([1; 4]));
     let access_logger = Some(Rc::new(access_logger));
     WorkerContext::new(Arc::new(plan), metrics, access_logger, 0, Epoch::begin())
 }
