@@ -58,18 +58,22 @@ pub fn filler(count: usize) -> Vec<u8> {
     (0..count).map(|at| at.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes()[0]).collect()
 }
 
-/// A unique path for a temporary file.
-pub fn temporary(name: &str) -> PathBuf {
+/// A number that no other caller in this process gets.
+fn unique() -> usize {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    folder.join(format!("{}-{count}-{name}", std::process::id()))
+    COUNT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// A path for a socket, with no file at it; short, since `sun_path` has 108 bytes.
+/// A unique path for a temporary file.
+pub fn temporary(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    folder.join(format!("{}-{}-{name}", std::process::id(), unique()))
+}
+
+/// A unique path for a socket, with no file at it; short, since `sun_path` has 108 bytes.
 pub fn socket_path(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let path = folder.join(format!("{name}-{}", std::process::id()));
+    let path = folder.join(format!("{name}-{}-{}", std::process::id(), unique()));
     let _ = std::fs::remove_file(&path);
     path
 }
