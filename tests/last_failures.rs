@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::h2::{Frame, RawOrigin, error, setting};
+use crate::support::h2::{Frame, RawOrigin, error};
 use crate::support::{Admin, eventually};
 
 /// A balancer whose only endpoint has been asked once, and the status that its client got.
@@ -24,12 +24,17 @@ fn failed(admin: &Admin) -> (Value, Value, Value) {
 
 #[test]
 fn a_failure_that_an_endpoint_is_not_blamed_for_is_listed_as_well() {
-    let origin = RawOrigin::start_with(&[(setting::MAX_CONCURRENT_STREAMS, 0)], |mut peer| {
-        peer.find(|_| false);
+    let origin = RawOrigin::start(|mut peer| {
+        while let Some((stream, _)) = peer.request() {
+            peer.send(Frame::reset(stream, error::REFUSED_STREAM));
+        }
     });
-    let (admin, status) = asked(&origin, &["--connect-timeout", "100ms", "--max-fails", "1"]);
-    let last = "connect: endpoint takes no more streams; not blamed for it";
-    assert_eq!((status, failed(&admin)), (503, (1.into(), "up".into(), last.into())));
+    let (admin, status) = asked(&origin, &["--max-fails", "1"]);
+    let (failures, state, last) = failed(&admin);
+    let expected = "response head: endpoint closed without an answer: \
+                    it reset the stream with REFUSED_STREAM; not blamed for it";
+    assert_eq!((status, state, last), (502, "up".into(), expected.into()));
+    assert!(failures.as_u64() >= Some(1), "{failures}");
 }
 
 #[test]

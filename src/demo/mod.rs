@@ -83,7 +83,7 @@ fn tls_introduction(at: &str, routes: &str) -> String {
          Try, in another terminal:\n\n  \
          curl -k https://{at}/auth          # auth-1 and auth-2 in turn\n  \
          curl -k https://{at}/task/echo     # the request as an endpoint receives it\n  \
-         curl -kv https://{at}/auth         # version, cipher and certificate\n  \
+         curl -kv https://{at}/auth         # version, cipher, certificate, and HTTP/2\n  \
          wrk -t1 -c64 -d10 https://{at}/auth\n\n\
          Press Ctrl-C to stop. Requests so far:\n\n"
     )
