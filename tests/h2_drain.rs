@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::drain::gated;
 use crate::support::chain::Chain;
 use crate::support::h2::{Frame, RawClient, RawOrigin, error, flag, kind, post};
-use crate::support::{Client, HANG, Origin, Proxy, eventually};
+use crate::support::{Client, HANG, Origin, Proxy, Rendezvous, eventually};
 
 /// The largest stream, which the first GOAWAY names (RFC 9113 §6.8).
 const LAST: u32 = 0x7fff_ffff;
@@ -182,6 +182,30 @@ fn a_drain_closes_connections_to_endpoints_in_order() {
     assert_eq!(proxy.get("/").status, 200);
     assert_eq!(proxy.drain(HANG), 0);
     eventually("the endpoint is told", || told.load(Ordering::SeqCst));
+}
+
+#[test]
+fn a_reload_that_removes_an_endpoint_tells_it_once_it_has_answered() {
+    let meeting = Rendezvous::default();
+    let ours = meeting.clone();
+    let origin = RawOrigin::start(move |mut peer| {
+        let Some((stream, _)) = peer.request() else { return };
+        ours.wait();
+        ours.wait();
+        peer.expect_alive();
+        assert!(!peer.has_come(|frame| frame.kind == kind::GOAWAY));
+        peer.answer(stream, "200", b"hello");
+        peer.expect_goaway(error::NO_ERROR);
+        ours.wait();
+    });
+    let mut proxy = Proxy::start(&["--route", &format!("/={}", origin.endpoint())]);
+    let mut client = proxy.client();
+    client.get("/");
+    meeting.wait();
+    proxy.reload(&["--route", "/=127.0.0.1:1"]).unwrap();
+    meeting.wait();
+    assert_eq!(client.response().text(), "hello");
+    meeting.wait();
 }
 
 #[test]

@@ -121,8 +121,10 @@ pub(super) struct PartialBlock {
 /// What is known of closing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Leaving {
-    /// The last stream that the peer may count on, once we have said so.
+    /// The last stream that the peer may count on, once we leave.
     pub(super) ours: Option<u32>,
+    /// Whether the peer has been told that, or nobody is there to be told.
+    pub(super) is_said: bool,
     /// The peer has said that it leaves.
     pub(super) theirs: Option<ErrorCode>,
 }

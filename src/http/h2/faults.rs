@@ -126,6 +126,20 @@ mod tests {
     }
 
     #[test]
+    fn a_client_says_that_it_leaves_once_its_streams_have_ended() {
+        let mut connection = connection(Role::Client);
+        let key = connection.open_stream(false, true, |_, _| {}).expect("a stream");
+        connection.output().clear();
+        connection.leave();
+        assert_eq!((connection.has_left(), connection.output_bytes()), (true, 0));
+        connection.release(key, ErrorCode::Cancel);
+        let frames = connection.output().front().to_vec();
+        connection.leave();
+        assert_eq!((frames[3], frames[13 + 3], frames.len()), (3, 7, 13 + 17), "{frames:?}");
+        assert_eq!(connection.output_bytes(), frames.len());
+    }
+
+    #[test]
     fn a_connection_whose_numbers_are_used_up_opens_no_more_streams() {
         let mut connection = connection(Role::Client);
         connection.next_ours = (1 << 31) - 1;

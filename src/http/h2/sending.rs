@@ -310,6 +310,7 @@ impl Connection {
             Some(Abort::Reset(_)) => self.closed.remember(stream.id, Closed::ByPeer),
             Some(_) => self.closed.remember(stream.id, Closed::ByUs),
         }
+        self.say_leaving();
     }
 
     /// Has the peer open no more streams: the first of two steps (RFC 9113 §6.8). The ping shows when it
@@ -320,15 +321,24 @@ impl Connection {
         self.go_away_frame(STREAM_MAX, ErrorCode::NoError, "");
     }
 
-    /// The second step: what the peer has opened by now is done, and nothing after it.
+    /// The second step: what the peer has opened by now is done, and nothing after it. A client has nothing to
+    /// refuse: it says so once its streams have ended, since some servers (those on Python's h2) send nothing more
+    /// after GOAWAY.
     pub fn leave(&mut self) {
-        if self.leaving.ours.is_none() {
-            self.leaving.ours = Some(self.last_theirs);
-            self.go_away_frame(self.last_theirs, ErrorCode::NoError, "");
-        }
+        self.leaving.ours.get_or_insert(self.last_theirs);
+        self.say_leaving();
     }
 
-    /// Whether the peer has been told that nothing more is taken.
+    fn say_leaving(&mut self) {
+        let is_time = self.role == Role::Server || self.streams.is_empty();
+        let Some(last) = self.leaving.ours.filter(|_| is_time && !self.leaving.is_said) else {
+            return;
+        };
+        self.leaving.is_said = true;
+        self.go_away_frame(last, ErrorCode::NoError, "");
+    }
+
+    /// Whether nothing more is taken, or opened.
     pub fn has_left(&self) -> bool {
         self.leaving.ours.is_some()
     }
@@ -347,6 +357,7 @@ impl Connection {
 
     /// The connection is gone: every stream ends.
     pub fn lose(&mut self) {
+        self.leaving.is_said = true;
         for (_, stream) in &mut self.streams {
             self.role.end(stream, Abort::ConnectionLost);
         }
