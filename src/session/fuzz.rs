@@ -11,6 +11,7 @@ use super::client_info::ClientInfo;
 use super::request;
 use super::request_log::RequestTiming;
 use super::simulation::script::{CLIENT, Exchanged, HALF_CLOSE, Outcome, Script, simulate};
+use super::simulation::world;
 use crate::buffer::Buffer;
 use crate::http::fuzz::Chunks;
 use crate::http::h1::scan::{Scan, leading_blank};
@@ -22,6 +23,9 @@ use crate::plan::context::WorkerContext;
 /// Longer scripts find nothing that shorter ones do not, but take longer.
 const SCRIPT_BYTES_MAX: usize = 4096;
 
+/// Set in the first byte of what is a world ([`world::of_bytes`]), with HTTP/2 in it, and no script.
+const WORLD: u8 = 0x80;
+
 /// How long a session may go on when nothing happens any more: a connection that never opens, an
 /// answer that does not come or a body that stalls, and then a client that does not leave.
 const QUIET_LIMIT: Duration = Duration::from_secs(5 * 2 + 60 + 60 + 30);
@@ -32,13 +36,16 @@ const RESET_LIMIT: Duration = Duration::from_secs(1);
 /// The same after a 101.
 const TUNNEL_LIMIT: Duration = Duration::from_secs(3600 + 60);
 
-/// A session between peers that follow `data` as a script ([`Script::read`]): it ends, it panics
+/// A world, or a session between peers that follow `data` as a script ([`Script::read`]): it ends, it panics
 /// nowhere, it does the same again; each origin gets whole requests of this client, in order, each
 /// byte as it was read, and begins none before the answer to the last one has ended; what must not
 /// be sent twice is not; each answer the client gets whole is ours or the whole one of an origin
 /// to that very request.
 pub fn exchange(data: &[u8]) {
     let data = &data[..data.len().min(SCRIPT_BYTES_MAX)];
+    if data.first().is_some_and(|first| first & WORLD != 0) {
+        return world::of_bytes(data);
+    }
     let outcome = simulate(&mut Script::read(data));
     assert_eq!(outcome, simulate(&mut Script::read(data)), "the same script, the same outcome");
     let believed = believe(&outcome.client.inward.bytes, &Script::read(data).context());

@@ -17,12 +17,12 @@ struct Source {
 
 impl Choices {
     /// Those of a seed.
+    #[cfg(test)]
     pub(super) fn of_seed(seed: u64) -> Self {
         Self::new(&[], seed)
     }
 
     /// Those that `bytes` make, and others when there are no more.
-    #[cfg(fuzzing)]
     pub(super) fn of_bytes(bytes: &[u8]) -> Self {
         Self::new(bytes, 0)
     }

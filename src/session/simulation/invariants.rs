@@ -69,5 +69,6 @@ fn check_counts(shared: &Shared, context: &WorkerContext) {
     assert!(responses <= requests, "{responses} responses to {requests} requests");
     assert!(requests <= asked, "{requests} requests of {asked}");
     let lines = context.log.as_ref().map_or(0, |log| log.access_logger.waiting()) as u64;
-    assert!((requests..=asked).contains(&lines), "{lines} lines for {requests} of {asked}");
+    // A preface that is cut has one, too; there are two clients at the most.
+    assert!((requests..=asked + 2).contains(&lines), "{lines} lines for {requests} of {asked}");
 }

@@ -47,24 +47,35 @@ const END: Duration = Duration::from_secs(60);
 /// How long it takes at most that everybody has heard of everything.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// A world of this seed.
-pub(super) fn of_seed(seed: u64) {
-    run(&Choices::of_seed(seed));
+/// A world of HTTP/2 on either side or both, which the first byte of `data` says: its choices are the others.
+pub fn of_bytes(data: &[u8]) {
+    let Some((first, rest)) = data.split_first() else { return };
+    let protocol = |bit: u8| if first & bit == 0 { AppProtocol::Http1 } else { AppProtocol::Http2 };
+    run(&Choices::of_bytes(rest), Some([protocol(1), protocol(2)]));
 }
 
-fn run(choices: &Choices) {
+/// A world of this seed.
+#[cfg(test)]
+fn of_seed(seed: u64) {
+    run(&Choices::of_seed(seed), None);
+}
+
+/// What clients and endpoints speak is chosen, too, unless `pair` says it.
+fn run(choices: &Choices, pair: Option<[AppProtocol; 2]>) {
     let mut builder = Builder::new_current_thread();
     builder.enable_time().start_paused(true);
     let runtime = builder.build_local(LocalOptions::default()).expect("a runtime");
-    runtime.block_on(live(choices));
+    runtime.block_on(live(choices, pair));
     memory::install(|_| None);
 }
 
-async fn live(choices: &Choices) {
+async fn live(choices: &Choices, pair: Option<[AppProtocol; 2]>) {
     let temper = Temper::choose(choices);
     let ledger = RefCell::new(Ledger::new());
     let protocols = [AppProtocol::Http1, AppProtocol::Http2];
-    let speaks: Vec<_> = (0..=choices.below(2)).map(|_| choices.of(&protocols)).collect();
+    let speaks: Vec<_> = (0..=choices.below(2))
+        .map(|_| pair.map_or_else(|| choices.of(&protocols), |[_, endpoint]| endpoint))
+        .collect();
     let context = context(choices, &speaks);
     let shared = Rc::new(Shared {
         choices: choices.clone(),
@@ -80,7 +91,7 @@ async fn live(choices: &Choices) {
     let listener = Listener::new(ListenerId::FIRST, ListenerKind::HTTP, &handle);
     let mut tasks = Vec::new();
     for _ in 0..=choices.below(2) {
-        let asks = 1 + choices.below(10);
+        let asks = 1 + choices.below(if pair.is_none() { 10 } else { 4 });
         let numbers = (0..asks).map(|_| {
             let ask = Ask::choose(choices, &temper);
             shared.ledger.borrow_mut().ask(ask)
@@ -90,7 +101,8 @@ async fn live(choices: &Choices) {
         let stream = Stream::Plain(Socket::Memory(ours));
         let permit = ConnectionPermit::alone();
         tasks.push(crate::session::spawn(Accepted::new(stream, CLIENT, permit, &listener)));
-        let is_h2 = choices.one_in(2);
+        let is_h2 =
+            pair.map_or_else(|| choices.one_in(2), |[client, _]| client == AppProtocol::Http2);
         tasks.push(if is_h2 {
             spawn_local(client_h2::Client::new(&shared, theirs, numbers).run())
         } else {
