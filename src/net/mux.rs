@@ -196,6 +196,8 @@ impl Mux {
         self.state.borrow_mut().is_driven_by(cx.waker());
         loop {
             let mut state = self.state.borrow_mut();
+            #[cfg(any(test, fuzzing))]
+            state.connection.check();
             if let Some(key) = state.opened.pop_front() {
                 return Poll::Ready(MuxEvent::Opened(key));
             }

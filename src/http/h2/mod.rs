@@ -6,6 +6,8 @@ mod accounts;
 pub mod budget;
 mod closed;
 pub mod connection;
+#[cfg(any(test, fuzzing))]
+pub mod conserved;
 pub mod encode;
 pub mod error_code;
 #[cfg(test)]
