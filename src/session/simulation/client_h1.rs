@@ -137,7 +137,7 @@ impl Client {
         let entry = &mut ledger.entries[number];
         let ask = entry.ask;
         entry.is_asked = true;
-        let has_body = ask.method == Method::Post;
+        let has_body = ask.method.has_body();
         let framing = match (has_body, ask.is_declared) {
             (false, _) => String::new(),
             (true, true) => format!("content-length: {}\r\n", ask.body),

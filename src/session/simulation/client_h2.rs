@@ -143,17 +143,18 @@ impl Client {
         if !self.open.is_empty() {
             let place = choices.below(self.open.len());
             let lane = &mut self.open[place].lane;
-            lane.top_up(200 + choices.below(5000));
+            lane.top_up(self.shared.temper.window_min, 200 + choices.below(5000));
             let count = lane.due(&choices);
             self.frames.give_back(Some(lane), count);
         }
         let count = self.frames.whole().due(&choices);
         self.frames.give_back(None, count);
-        if choices.one_in(50) {
+        if self.frames.has_whim(&choices) {
             self.disturb();
         }
+        let least = self.shared.temper.window_min;
         let owes =
-            |open: &Open| open.lane.owes() || open.lane.granted < 100 || self.can_speak(open);
+            |open: &Open| open.lane.owes() || open.lane.lacks(least) > 0 || self.can_speak(open);
         let opens = !self.waiting.is_empty() && !self.is_over && may_open;
         opens || self.frames.whole().owes() || self.open.iter().any(owes)
     }
@@ -172,7 +173,7 @@ impl Client {
             fields.push(("content-length", &length));
         }
         let is_empty = ask.body == 0 && !ask.has_trailers && ask.extent == Extent::Whole;
-        let ends = is_empty && (ask.method.name() != "POST" || choices.one_in(2));
+        let ends = is_empty && choices.one_in(2);
         entry.is_sent = ends;
         self.frames.head(self.next, &fields, ends);
         let lane = self.frames.lane(self.next);
@@ -288,8 +289,8 @@ impl Client {
                 };
                 self.shared.ledger.borrow_mut().conclude(open.number, outcome);
             }
-            Said::GoAway { last, code } => {
-                assert_eq!(code, ErrorCode::NoError, "a client that breaks no rule");
+            Said::GoAway { last, code, reason } => {
+                assert_eq!(code, ErrorCode::NoError, "no rule was broken: {reason}");
                 self.is_over = true;
                 let (late, open) = std::mem::take(&mut self.open)
                     .into_iter()

@@ -153,11 +153,16 @@ impl Endpoint {
 
 impl Serving {
     fn can_speak(&self) -> bool {
-        !self.has_sent && (self.has_come || self.answer.begins == Begins::AtOnce)
+        self.answer.is_refused
+            || !self.has_sent && (self.has_come || self.answer.begins == Begins::AtOnce)
     }
 
     fn speak(&mut self, shared: &Shared, pipe: &mut Pipe) -> Goes {
         let Self { answer, .. } = *self;
+        if answer.is_refused {
+            let resets = shared.choices.one_in(2);
+            return if shared.choices.one_in(4) { Goes::Away { resets } } else { Goes::On };
+        }
         if self.interim > 0 {
             self.interim -= 1;
             pipe.say(b"HTTP/1.1 103 Early Hints\r\nx-interim: yes\r\n\r\n");

@@ -100,14 +100,14 @@ impl Endpoint {
             let place = choices.below(self.serving.len());
             let serving = &mut self.serving[place];
             if !serving.has_come {
-                serving.lane.top_up(200 + choices.below(5000));
+                serving.lane.top_up(self.shared.temper.window_min, 200 + choices.below(5000));
                 let count = serving.lane.due(&choices);
                 self.frames.give_back(Some(&mut serving.lane), count);
             }
         }
         let count = self.frames.whole().due(&choices);
         self.frames.give_back(None, count);
-        if choices.one_in(50) {
+        if self.frames.has_whim(&choices) {
             self.disturb();
         }
     }
@@ -116,13 +116,16 @@ impl Endpoint {
     fn is_busy(&self) -> bool {
         let lacks = |serving: &Serving| {
             let lane = &serving.lane;
-            !serving.has_come && (lane.owes() || lane.granted < 100)
+            !serving.has_come && (lane.owes() || lane.lacks(self.shared.temper.window_min) > 0)
         };
         let is_open = |serving| self.can_speak(serving) || lacks(serving);
         self.frames.whole().owes() || self.serving.iter().any(is_open)
     }
 
     fn can_speak(&self, serving: &Serving) -> bool {
+        if serving.answer.is_refused {
+            return true;
+        }
         let is_due = serving.has_come || serving.answer.begins == Begins::AtOnce;
         let waits = serving.has_head && serving.sent < serving.answer.body;
         is_due && !serving.has_sent && (!waits || self.frames.room(&serving.lane) > 0)
@@ -131,6 +134,12 @@ impl Endpoint {
     /// Sends something of an answer, if there is one to be sent.
     fn speak(&mut self, place: usize) {
         let choices = self.shared.choices.clone();
+        if self.serving[place].answer.is_refused {
+            if choices.one_in(8) {
+                self.reset(place, ErrorCode::RefusedStream);
+            }
+            return;
+        }
         if self.can_speak(&self.serving[place]) {
             let goes = self.serving[place].speak(&self.shared, &mut self.frames);
             if let Goes::Away(code) = goes {
@@ -169,7 +178,7 @@ impl Endpoint {
         let choices = self.shared.choices.clone();
         match choices.below(4) {
             0 => self.frames.ping(),
-            1 if self.shared.temper.breaks && self.last_taken.is_none() => self.go_away(),
+            1 if self.leaves() && self.last_taken.is_none() => self.go_away(),
             _ => {
                 let (initial, streams_max) = (choices.of(&WINDOWS), choices.of(&STREAMS));
                 let settings = [(MAX_CONCURRENT_STREAMS, streams_max)];
@@ -178,6 +187,10 @@ impl Endpoint {
                 self.serving.iter_mut().for_each(|serving| serving.lane.granted += more);
             }
         }
+    }
+
+    fn leaves(&self) -> bool {
+        self.shared.temper.breaks || self.shared.temper.refuses
     }
 
     /// Takes no more; nor some of what has come, of which nothing is known yet.
@@ -222,8 +235,8 @@ impl Endpoint {
                 let serving = self.serving.swap_remove(place);
                 self.shared.ledger.borrow_mut().arrival(serving.id).is_over = true;
             }
-            Said::GoAway { code, .. } => {
-                assert_eq!(code, ErrorCode::NoError, "an endpoint that breaks no rule");
+            Said::GoAway { code, reason, .. } => {
+                assert_eq!(code, ErrorCode::NoError, "no rule was broken: {reason}");
             }
             Said::Credit { id, more } => {
                 if let Some(place) = place(id) {

@@ -18,6 +18,9 @@ const INITIAL_WINDOW_SIZE: u16 = 0x4;
 /// What peers have the windows of streams begin with.
 pub(super) const WINDOWS: [i64; 5] = [0, 1, 100, 65_535, 200_000];
 
+/// How often a peer pings, or says other SETTINGS, on one connection: who never stops is taken for an attacker.
+const WHIMS_MAX: usize = 30;
+
 /// With which peers give up a stream, or a connection.
 pub(super) const CODES: [ErrorCode; 4] =
     [ErrorCode::Cancel, ErrorCode::NoError, ErrorCode::InternalError, ErrorCode::EnhanceYourCalm];
@@ -45,6 +48,7 @@ pub(super) enum Said {
     GoAway {
         last: u32,
         code: ErrorCode,
+        reason: String,
     },
     Credit {
         id: u32,
@@ -89,6 +93,8 @@ pub(super) struct Frames {
     /// How many streams the other side takes, once it has said so.
     pub(super) streams_max: Option<u32>,
     is_greeted: bool,
+    /// How many more times it does what nothing asks for.
+    whims: usize,
 }
 
 impl Frames {
@@ -120,7 +126,15 @@ impl Frames {
             announced: VecDeque::new(),
             streams_max: None,
             is_greeted: false,
+            whims: WHIMS_MAX,
         }
+    }
+
+    /// Whether it does something now that nothing asks for.
+    pub(super) fn has_whim(&mut self, choices: &Choices) -> bool {
+        let has_one = self.whims > 0 && choices.one_in(50);
+        self.whims -= usize::from(has_one);
+        has_one
     }
 
     fn greet(&mut self, settings: &[(u16, u32)], initial: i64) {
@@ -252,7 +266,11 @@ impl Frames {
                 Said::Data { id, bytes, length: payload.len(), ends }
             }
             FrameKind::RstStream => Said::Reset { id, code: ErrorCode::of(number(0)) },
-            FrameKind::GoAway => Said::GoAway { last: number(0), code: ErrorCode::of(number(4)) },
+            FrameKind::GoAway => Said::GoAway {
+                last: number(0),
+                code: ErrorCode::of(number(4)),
+                reason: String::from_utf8_lossy(&payload[8..]).into_owned(),
+            },
             FrameKind::WindowUpdate => {
                 let more = i64::from(number(0));
                 assert!(more > 0);
@@ -313,12 +331,17 @@ impl Frames {
 }
 
 impl Lane {
-    /// More is to be given than has come, if else there were none to speak of.
-    pub(super) fn top_up(&mut self, more: usize) {
-        let lacks = 100 - self.granted - i64::try_from(self.owed).unwrap_or(0);
+    /// More is to be given than has come, if else there were none to speak of: less than `least`.
+    pub(super) fn top_up(&mut self, least: i64, more: usize) {
+        let lacks = self.lacks(least);
         if lacks > 0 {
             self.owed += more + usize::try_from(lacks).unwrap_or(0);
         }
+    }
+
+    /// How much less than `least` there is to be given.
+    pub(super) fn lacks(&self, least: i64) -> i64 {
+        least - self.granted - i64::try_from(self.owed).unwrap_or(0)
     }
 
     /// How much is given back now: mostly what is worth a frame. Peers that return every byte by itself break

@@ -18,7 +18,7 @@ pub(super) fn check(shared: &Shared, context: &WorkerContext) {
         for arrival in &entry.arrivals {
             assert!(arrival.is_over, "an endpoint still waits: {number}: {entry:?}");
         }
-        if !shared.temper.breaks && entry.is_clean() {
+        if !shared.temper.breaks && !shared.temper.refuses && entry.is_clean() {
             assert!(
                 is_fair(entry),
                 "nothing was wrong with request {number}: {entry:?}: {:#?}",

@@ -3,6 +3,7 @@
 use super::choices::Choices;
 
 /// How peers behave.
+#[expect(clippy::struct_excessive_bools, reason = "each may be true by itself")]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Temper {
     /// The most bytes that a peer reads or writes at a time.
@@ -13,8 +14,13 @@ pub(super) struct Temper {
     pub(super) cuts: bool,
     /// Whether whole connections break.
     pub(super) breaks: bool,
+    /// Whether endpoints refuse requests, and leave in order.
+    pub(super) refuses: bool,
     /// Whether bodies may be large.
     pub(super) is_large: bool,
+    /// The least that streams are granted at a time, at least once they wait for it: who gives credit for
+    /// large bodies by the byte is taken for an attacker.
+    pub(super) window_min: i64,
 }
 
 impl Temper {
@@ -27,13 +33,24 @@ impl Temper {
             capacity: choices.of(capacities),
             cuts: choices.one_in(2),
             breaks: choices.one_in(4),
+            refuses: choices.one_in(4),
             is_large,
+            window_min: if is_large { 20_000 } else { 100 },
         }
+    }
+
+    /// How much is sent of a message that can be cut in so many places, often late.
+    fn extent(&self, choices: &Choices, places: usize) -> Extent {
+        if !self.cuts || !choices.one_in(if self.is_large { 3 } else { 5 }) {
+            return Extent::Whole;
+        }
+        let first = choices.of(&[0, 0, places / 2, places - places.div_ceil(8)]);
+        Extent::Cut(first + choices.below(places - first))
     }
 
     fn body(&self, choices: &Choices) -> usize {
         match choices.below(16) {
-            0 | 1 if self.is_large => choices.below(60_000) * 5,
+            0..=5 if self.is_large => choices.below(60_000) * 5,
             0..=3 => choices.below(3000),
             4..=7 => 0,
             _ => choices.below(200),
@@ -47,17 +64,25 @@ pub(super) enum Method {
     Get,
     Head,
     Post,
+    /// As the last, but may be sent again.
+    Put,
 }
 
 impl Method {
-    pub(super) const ALL: [Self; 3] = [Self::Get, Self::Head, Self::Post];
+    const ALL: [Self; 4] = [Self::Get, Self::Head, Self::Post, Self::Put];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Get => "GET",
             Self::Head => "HEAD",
             Self::Post => "POST",
+            Self::Put => "PUT",
         }
+    }
+
+    /// Whether there may be a body.
+    pub(super) fn has_body(self) -> bool {
+        matches!(self, Self::Post | Self::Put)
     }
 }
 
@@ -85,11 +110,11 @@ pub(super) struct Ask {
 impl Ask {
     pub(super) fn choose(choices: &Choices, temper: &Temper) -> Self {
         let method = choices.of(&Method::ALL);
-        let body = if method == Method::Post { temper.body(choices) } else { 0 };
-        let is_declared = method == Method::Post && choices.one_in(2);
-        let has_trailers = method == Method::Post && choices.one_in(4);
-        let is_cut = temper.cuts && method == Method::Post && choices.one_in(5);
-        let extent = if is_cut { Extent::Cut(choices.below(body + 1)) } else { Extent::Whole };
+        let body = if method.has_body() { temper.body(choices) } else { 0 };
+        let is_declared = method.has_body() && choices.one_in(2);
+        let has_trailers = method.has_body() && choices.one_in(3);
+        let extent =
+            if method.has_body() { temper.extent(choices, body + 1) } else { Extent::Whole };
         Self { method, body, is_declared, has_trailers, extent }
     }
 }
@@ -104,8 +129,11 @@ pub(super) enum Begins {
 }
 
 /// An answer.
+#[expect(clippy::struct_excessive_bools, reason = "each may be true by itself")]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
+    /// Whether there is none, after a while.
+    pub(super) is_refused: bool,
     pub(super) interim: usize,
     pub(super) status: u16,
     pub(super) body: usize,
@@ -124,12 +152,9 @@ impl Answer {
         let is_declared = body > 0 && choices.one_in(2);
         let ends_by_close = body > 0 && !is_declared && choices.one_in(5);
         let has_trailers = body > 0 && !is_declared && !ends_by_close && choices.one_in(3);
-        let extent = if temper.cuts && body > 0 && choices.one_in(5) {
-            Extent::Cut(choices.below(body))
-        } else {
-            Extent::Whole
-        };
+        let extent = if body > 0 { temper.extent(choices, body) } else { Extent::Whole };
         Self {
+            is_refused: temper.refuses && choices.one_in(3),
             interim: if choices.one_in(4) { 1 + choices.below(2) } else { 0 },
             status,
             body,

@@ -111,7 +111,7 @@ async fn live(choices: &Choices, pair: Option<[AppProtocol; 2]>) {
     }
     let ending = pin!(async {
         for task in &mut tasks {
-            task.await.expect("nobody panics");
+            task.await.unwrap_or_else(|error| panic!("{error}, {temper:?}"));
         }
     });
     let ended = Timer::new().within(END, ending).await;
@@ -173,7 +173,7 @@ fn context(choices: &Choices, speaks: &[AppProtocol]) -> Rc<WorkerContext> {
 #[cfg(test)]
 mod tests {
     /// How many worlds are tried, unless `EVENER_SEEDS` says how many.
-    const SEEDS: u64 = 150;
+    const SEEDS: u64 = 300;
 
     #[test]
     fn every_request_ends_as_it_should_and_nothing_is_left() {
