@@ -86,7 +86,10 @@ fn a_reload_changes_what_is_offered_to_clients_that_come_later() {
     assert_eq!(connect().handshake().alpn.as_deref(), Some("h2"));
     let mut open = options(&["http/1.1"]).connect(address, "localhost");
     let changes = proxy.reload(&[&flags[..], &["--no-http2"]].concat()).unwrap();
-    assert_eq!(changes, ["~ HTTP/2: at most 128 streams per connection → off"]);
+    assert_eq!(
+        changes,
+        ["~ HTTP/2: at most 128 streams per connection → off, for new connections"]
+    );
     assert_eq!(connect().handshake().alpn.as_deref(), Some("http/1.1"));
     assert_eq!(open.ask(GET).text(), "hello");
     proxy.reload(&flags).unwrap();

@@ -78,10 +78,10 @@ fn it_is_shown_and_a_reload_changes_it() {
     let shown = summary(&usual);
     assert!(shown.contains("\nHTTP/2: at most 128 streams per connection\n"), "{shown}");
     let changed = with("", &["--max-streams=64"]).unwrap();
-    let expected =
-        "~ HTTP/2: at most 128 streams per connection → at most 64 streams per connection";
+    let expected = "~ HTTP/2: at most 128 streams per connection → at most 64 streams per connection, \
+                    for new connections";
     assert_eq!(difference(&usual, &changed), [expected]);
-    let expected = "~ HTTP/2: at most 64 streams per connection → off";
+    let expected = "~ HTTP/2: at most 64 streams per connection → off, for new connections";
     assert_eq!(difference(&changed, &with("", &["--no-http2"]).unwrap()), [expected]);
 }
 

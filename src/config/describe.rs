@@ -35,6 +35,9 @@ pub fn summary(config: &Config) -> String {
     })
 }
 
+/// The subject of what clients are told when they connect, and keep.
+const HTTP2: &str = "HTTP/2";
+
 /// Lists what is added (`+`), removed (`-`) or changed (`~`) in `next`, one line each.
 pub fn difference(now: &Config, next: &Config) -> Vec<String> {
     changes(&described(now), &described(next))
@@ -50,7 +53,10 @@ pub fn changes(now: &[Item], next: &[Item]) -> Vec<String> {
     let gone = gone.map(|Item { subject, predicate }| format!("- {subject}: {predicate}"));
     let come = next.iter().filter_map(|Item { subject, predicate }| match before.get(subject) {
         None => Some(format!("+ {subject}: {predicate}")),
-        Some(was) if was != predicate => Some(format!("~ {subject}: {was} → {predicate}")),
+        Some(was) if was != predicate => {
+            let scope = if subject == HTTP2 { ", for new connections" } else { "" };
+            Some(format!("~ {subject}: {was} → {predicate}{scope}"))
+        }
         Some(_) => None,
     });
     gone.chain(come).collect()
@@ -275,7 +281,7 @@ fn of_clients(config: &Config) -> [Item; 7] {
     [
         item("clients", format!("header timeout {header}, keepalive timeout {keepalive}")),
         item("heads", format!("at most {bytes} bytes and {fields} fields")),
-        item("HTTP/2", streams),
+        item(HTTP2, streams),
         item("trusted", trusted),
         item("connections", format!("at most {}{each}", config.capacity.connections_max)),
         item("drain", format!("for up to {}{delay}", time(config.drain_timeout))),
