@@ -126,7 +126,7 @@ pub async fn run(
     let (heard, upload, begun) = (transfer.heard, both.upload(), transfer.begun);
     count_broken_off(context, upload);
     let ends_alone = lacks_last_chunk && body.has_ended() && body.passed() == kept;
-    let is_kept = !ends_alone || request::keep_end(outgoing);
+    let is_kept = ended.is_ok() || !ends_alone || request::keep_end(outgoing);
     let is_underway = heard || body.passed() > kept || !is_kept;
     let sent = Sent { bytes: up.bytes(), upload, is_underway };
     conclude(ended, upstream, sent, begun, (traits.method.is_idempotent(), timer)).await
