@@ -153,8 +153,7 @@ impl Endpoint {
 
 impl Serving {
     fn can_speak(&self) -> bool {
-        self.answer.is_refused
-            || !self.has_sent && (self.has_come || self.answer.begins == Begins::AtOnce)
+        !self.has_sent && (self.has_come || self.answer.begins == Begins::AtOnce)
     }
 
     fn speak(&mut self, shared: &Shared, pipe: &mut Pipe) -> Goes {

@@ -123,9 +123,6 @@ impl Endpoint {
     }
 
     fn can_speak(&self, serving: &Serving) -> bool {
-        if serving.answer.is_refused {
-            return true;
-        }
         let is_due = serving.has_come || serving.answer.begins == Begins::AtOnce;
         let waits = serving.has_head && serving.sent < serving.answer.body;
         is_due && !serving.has_sent && (!waits || self.frames.room(&serving.lane) > 0)
@@ -135,7 +132,7 @@ impl Endpoint {
     fn speak(&mut self, place: usize) {
         let choices = self.shared.choices.clone();
         if self.serving[place].answer.is_refused {
-            if choices.one_in(8) {
+            if self.can_speak(&self.serving[place]) && choices.one_in(8) {
                 self.reset(place, ErrorCode::RefusedStream);
             }
             return;

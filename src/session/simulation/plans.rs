@@ -25,7 +25,7 @@ pub(super) struct Temper {
 
 impl Temper {
     pub(super) fn choose(choices: &Choices) -> Self {
-        let is_large = choices.one_in(8);
+        let is_large = choices.one_in(6);
         let pieces: &[usize] = if is_large { &[5000, 70_000] } else { &[7, 100, 5000, 70_000] };
         let capacities: &[usize] = if is_large { &[5000, 65_536] } else { &[48, 1000, 65_536] };
         Self {
@@ -33,7 +33,7 @@ impl Temper {
             capacity: choices.of(capacities),
             cuts: choices.one_in(2),
             breaks: choices.one_in(4),
-            refuses: choices.one_in(4),
+            refuses: choices.one_in(3),
             is_large,
             window_min: if is_large { 20_000 } else { 100 },
         }
@@ -50,7 +50,7 @@ impl Temper {
 
     fn body(&self, choices: &Choices) -> usize {
         match choices.below(16) {
-            0..=5 if self.is_large => choices.below(60_000) * 5,
+            0..=7 if self.is_large => choices.below(60_000) * 5,
             0..=3 => choices.below(3000),
             4..=7 => 0,
             _ => choices.below(200),
@@ -112,7 +112,7 @@ impl Ask {
         let method = choices.of(&Method::ALL);
         let body = if method.has_body() { temper.body(choices) } else { 0 };
         let is_declared = method.has_body() && choices.one_in(2);
-        let has_trailers = method.has_body() && choices.one_in(3);
+        let has_trailers = method.has_body() && choices.one_in(2);
         let extent =
             if method.has_body() { temper.extent(choices, body + 1) } else { Extent::Whole };
         Self { method, body, is_declared, has_trailers, extent }
@@ -132,7 +132,7 @@ pub(super) enum Begins {
 #[expect(clippy::struct_excessive_bools, reason = "each may be true by itself")]
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
-    /// Whether there is none, after a while.
+    /// Whether there is none: the request is given up a while after the answer was to begin.
     pub(super) is_refused: bool,
     pub(super) interim: usize,
     pub(super) status: u16,
@@ -154,7 +154,7 @@ impl Answer {
         let has_trailers = body > 0 && !is_declared && !ends_by_close && choices.one_in(3);
         let extent = if body > 0 { temper.extent(choices, body) } else { Extent::Whole };
         Self {
-            is_refused: temper.refuses && choices.one_in(3),
+            is_refused: temper.refuses && choices.one_in(2),
             interim: if choices.one_in(4) { 1 + choices.below(2) } else { 0 },
             status,
             body,

@@ -73,7 +73,7 @@ async fn live(choices: &Choices, pair: Option<[AppProtocol; 2]>) {
     let temper = Temper::choose(choices);
     let ledger = RefCell::new(Ledger::new());
     let protocols = [AppProtocol::Http1, AppProtocol::Http2];
-    let speaks: Vec<_> = (0..=choices.below(2))
+    let speaks: Vec<_> = (0..=choices.below(3))
         .map(|_| pair.map_or_else(|| choices.of(&protocols), |[_, endpoint]| endpoint))
         .collect();
     let context = context(choices, &speaks);
@@ -173,7 +173,7 @@ fn context(choices: &Choices, speaks: &[AppProtocol]) -> Rc<WorkerContext> {
 #[cfg(test)]
 mod tests {
     /// How many worlds are tried, unless `EVENER_SEEDS` says how many.
-    const SEEDS: u64 = 300;
+    const SEEDS: u64 = 400;
 
     #[test]
     fn every_request_ends_as_it_should_and_nothing_is_left() {
