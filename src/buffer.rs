@@ -154,6 +154,12 @@ impl Buffer {
         }
     }
 
+    /// Leases a block, if there is none, with room for `bytes` at first, up to [`BUFFER_BYTES`]. Once that is
+    /// full, [`Buffer::spare_mut`] makes room as ever.
+    pub fn begin_with_room(&mut self, bytes: usize) {
+        self.begin_at(BLOCK_BYTES - TAILROOM_BYTES - bytes.min(BUFFER_BYTES));
+    }
+
     /// How many bytes of its block are before the end of what it holds.
     pub fn end(&self) -> usize {
         self.end
@@ -357,6 +363,18 @@ mod tests {
         buffer.clear();
         buffer.unsettle();
         assert_eq!(spares(), 1);
+    }
+
+    #[test]
+    fn room_that_was_little_at_first_grows_when_it_is_full() {
+        let mut buffer = Buffer::new();
+        buffer.begin_with_room(100);
+        assert_eq!(buffer.spare_mut().len(), 100);
+        buffer.spare_mut().fill(7);
+        buffer.fill(100);
+        assert!(!buffer.is_full());
+        assert_eq!(buffer.spare_mut().len(), BUFFER_BYTES - 100);
+        assert_eq!(buffer.filled(), [7; 100]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::net::UnixStream;
 use tokio::time::sleep;
 
+use crate::support::h2::{RawClient, setting};
 use crate::support::origin::ok_head;
 use crate::support::paused::{accepted, connect, context, run, send};
 use crate::support::{Client, Origin, Process, eventually};
@@ -81,6 +82,41 @@ fn slow_readers(proxy: &Process, origin: &Origin, count: usize) -> Vec<Client> {
         .collect();
     eventually("all are being answered", || origin.heads().len() == others + count);
     clients
+}
+
+/// The most memory that a stream may cost whose client gives it no credit, in KiB: a first read of the answer,
+/// and what the stream and its request need.
+const STALLED_STREAM_KIB_MAX: usize = 32;
+
+#[test]
+fn a_stream_that_is_given_no_credit_costs_bounded_memory() {
+    let length = String::from_utf8(ok_head(100_000_000)).unwrap();
+    let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_owned();
+    for head in [length, chunked] {
+        let chunk = format!("10000\r\n{}\r\n", "x".repeat(1 << 16));
+        let origin = Origin::start({
+            let head = head.clone();
+            move |mut conn| {
+                conn.head();
+                conn.send_without_end(&head, &chunk);
+            }
+        });
+        let route = format!("--route=/={}", origin.address);
+        let proxy = Process::start(&["--listen=127.0.0.1:0", "--threads=1", "--check=off", &route]);
+        let stalled = |count: u32| {
+            let others = origin.heads().len();
+            let mut client =
+                RawClient::connect_with(proxy.address(), &[(setting::INITIAL_WINDOW_SIZE, 0)]);
+            (0..count).for_each(|stream| client.get(2 * stream + 1, "/"));
+            (0..count).for_each(|stream| drop(client.section(2 * stream + 1)));
+            assert_eq!(origin.heads().len(), others + count as usize);
+            (settled_kib(&proxy), client)
+        };
+        let (before, _first) = stalled(8);
+        let (after, _clients) = stalled(100);
+        let each = after.saturating_sub(before) / 100;
+        assert!(each <= STALLED_STREAM_KIB_MAX, "{each} KiB each: {head}");
+    }
 }
 
 /// The most memory that a client may cost that sends a part of a `ClientHello` and no more, in KiB: 5 when

@@ -108,6 +108,21 @@ fn a_client_that_resets_while_its_endpoint_is_connected_to_ends_the_attempt() {
 }
 
 #[test]
+fn an_endpoint_whose_answer_nobody_waits_for_is_reset() {
+    let (ending, ended) = sync_channel(1);
+    let origin = Origin::start(move |mut conn| {
+        conn.head();
+        let _ = ending.send(conn.ends_by_reset());
+    });
+    let proxy = Proxy::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    client.send(GET);
+    eventually("it arrives", || origin.heads().len() == 1);
+    client.reset();
+    assert_eq!(ended.recv_timeout(HANG), Ok(true), "an orderly close keeps a port for a minute");
+}
+
+#[test]
 fn connections_of_clients_that_reset_are_free_at_once() {
     let origin = Origin::start(|mut conn| {
         conn.head();

@@ -22,5 +22,6 @@ pub mod splice;
 pub mod stream;
 mod stream_tasks;
 pub mod tls;
+mod turn;
 pub mod upgrade_socket;
 pub mod wall_clock;

@@ -15,7 +15,8 @@ use super::deadline::{Activity, poll_others_first};
 use super::freed::Freed;
 use super::stream::{ReadHalf, Stream, WriteHalf, kind_of};
 use super::stream_tasks::StreamTasks;
-use crate::buffer::{BUFFER_BYTES, Buffer};
+use super::turn::Turn;
+use crate::buffer::Buffer;
 use crate::fault::Kind;
 use crate::http::h2::connection::{Connection, ConnectionError, Event, StreamKey};
 use crate::http::h2::error_code::ErrorCode;
@@ -26,10 +27,6 @@ use crate::http::h2::sending::TURN_BYTES;
 /// From how many bytes on that wait to be written nothing more is read: what is read may have to be
 /// answered.
 const UNWRITTEN_BYTES_MAX: usize = 2 * OUTPUT_BYTES_MAX;
-
-/// What is read of a connection, in bytes, before it is the turn of others. A read that fills less than its
-/// buffer is followed by a wait anyway.
-const READ_TURN_BYTES: usize = BUFFER_BYTES / 2;
 
 /// The beginning of a frame that is kept in memory of its own while the rest of it is waited for, in bytes.
 const SETTLED_BYTES_MAX: usize = 4096;
@@ -59,8 +56,7 @@ pub(super) struct State {
     frames: u64,
     /// Whether the peer takes nothing more: it is read until it has ended.
     is_deaf: bool,
-    /// What has been read in this turn, in bytes.
-    turn_bytes: usize,
+    turn: Turn,
     budgets_counted: Instant,
 }
 
@@ -100,7 +96,7 @@ impl Mux {
             freed: None,
             frames: 0,
             is_deaf: false,
-            turn_bytes: 0,
+            turn: Turn::default(),
             budgets_counted: Instant::now(),
         };
         Rc::new(Self { stream, state: RefCell::new(state), written: Activity::new() })
@@ -290,9 +286,16 @@ impl State {
                 self.budgets_counted = Instant::now();
             }
         }
+        if self.turn.is_over() {
+            self.turn = Turn::default();
+            poll_others_first(cx);
+            return Poll::Pending;
+        }
+        let had = self.input.len();
         match self.connection.receive(&mut self.input) {
             Ok(Some(event)) => {
                 self.frames += 1;
+                self.turn.took_frame(had.saturating_sub(self.input.len()));
                 Poll::Ready(self.tell(event))
             }
             Ok(None) if self.connection.is_held_back() => Poll::Pending,
@@ -305,22 +308,14 @@ impl State {
     }
 
     fn fill(&mut self, stream: &Stream, cx: &mut Context<'_>) -> Poll<Option<MuxEvent>> {
-        if self.turn_bytes >= READ_TURN_BYTES {
-            self.turn_bytes = 0;
-            poll_others_first(cx);
-            return Poll::Pending;
-        }
         let (read, _) = stream.halves();
         self.input.unsettle();
         let kind = match read.poll_read(cx, &mut self.input) {
             Poll::Pending => {
-                self.turn_bytes = 0;
+                self.turn = Turn::default();
                 return Poll::Pending;
             }
-            Poll::Ready(Ok(count @ 1..)) => {
-                self.turn_bytes += count;
-                return Poll::Ready(None);
-            }
+            Poll::Ready(Ok(1..)) => return Poll::Ready(None),
             Poll::Ready(Ok(0)) => Kind::Closed,
             Poll::Ready(Err(error)) => kind_of(&error),
         };
@@ -331,10 +326,14 @@ impl State {
     fn tell(&mut self, event: Event) -> Option<MuxEvent> {
         match event {
             Event::Nothing => {}
-            Event::Opened(key) => self.opened.push_back(key),
+            Event::Opened(key) => {
+                self.turn.opened_stream();
+                self.opened.push_back(key);
+            }
             Event::Changed(key) => self.waiting.wake(key),
-            Event::Credited => {
-                self.waiting.wake_all_for_room();
+            Event::Credited => self.waiting.wake_all_for_room(),
+            Event::Settings => {
+                self.waiting.wake_all();
                 self.tell_all_freed();
             }
             Event::Ponged(bytes) => return Some(MuxEvent::Ponged(bytes)),
@@ -381,7 +380,9 @@ impl State {
     fn take_turns(&mut self) {
         if self.connection.output_bytes() < TURN_BYTES {
             self.connection.begin_turn();
-            self.waiting.wake_all_for_room();
+            if self.connection.is_credited() {
+                self.waiting.wake_all_for_room();
+            }
         }
     }
 }
@@ -410,6 +411,16 @@ mod tests {
         }
     }
 
+    /// A server's connection, and the client.
+    fn server(streams_max: u32) -> (Rc<Mux>, Memory) {
+        let section = SectionLimits { bytes_max: 4096, fields_max: 20 };
+        let limits = ConnectionLimits { streams_max, window_bytes: WINDOW_BYTES, section };
+        let connection = Connection::new(Role::Server, limits, 0, Rc::default());
+        let (ours, theirs) = Memory::pair(1 << 20);
+        let stream = Stream::Plain(Socket::Memory(ours));
+        (Mux::new(stream, connection, Buffer::new()), theirs)
+    }
+
     /// The frames of a client that uploads a byte in each, behind a padding of 255.
     fn upload(frames: u32) -> Vec<u8> {
         let frame = |kind, flags, stream, payload: &[u8]| {
@@ -426,11 +437,7 @@ mod tests {
 
     #[test]
     fn a_peer_that_never_stops_sending_lets_others_have_their_turn() {
-        let section = SectionLimits { bytes_max: 4096, fields_max: 20 };
-        let limits = ConnectionLimits { streams_max: 1, window_bytes: WINDOW_BYTES, section };
-        let connection = Connection::new(Role::Server, limits, 0, Rc::default());
-        let (ours, theirs) = Memory::pair(1 << 20);
-        let mux = Mux::new(Stream::Plain(Socket::Memory(ours)), connection, Buffer::new());
+        let (mux, theirs) = server(1);
         let woken = Arc::new(Woken::default());
         let task = Waker::from(Arc::clone(&woken));
         let cx = &mut Context::from_waker(&task);
@@ -447,13 +454,30 @@ mod tests {
             assert!(is_polled_again || seen == 1002, "nobody polls it again");
         }
     }
+
+    #[test]
+    fn a_peer_that_opens_many_streams_at_once_lets_others_have_their_turn() {
+        let (mux, theirs) = server(100);
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut bytes = upload(0);
+        for stream in (3..200).step_by(2) {
+            let head = FrameHead { length: 1, kind: FrameKind::Headers, flags: Flags(0x5), stream };
+            bytes.extend([&head.bytes()[..], b"\x82"].concat());
+        }
+        assert!(theirs.poll_write(cx, &bytes).is_ready());
+        let mut opened = 0;
+        while opened < 100 {
+            let before = opened;
+            while mux.poll(cx).is_ready() {
+                opened += 1;
+            }
+            assert!((1..=3).contains(&(opened - before)), "{} at once", opened - before);
+        }
+    }
+
     #[test]
     fn a_connection_that_ended_amid_a_frame_holds_no_block() {
-        let section = SectionLimits { bytes_max: 4096, fields_max: 20 };
-        let limits = ConnectionLimits { streams_max: 1, window_bytes: WINDOW_BYTES, section };
-        let connection = Connection::new(Role::Server, limits, 0, Rc::default());
-        let (ours, theirs) = Memory::pair(1 << 20);
-        let mux = Mux::new(Stream::Plain(Socket::Memory(ours)), connection, Buffer::new());
+        let (mux, theirs) = server(1);
         let cx = &mut Context::from_waker(Waker::noop());
         let long =
             FrameHead { length: 12_000, kind: FrameKind::Data, flags: Flags::NONE, stream: 1 };

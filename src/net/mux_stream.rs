@@ -5,7 +5,7 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use super::mux::Mux;
+use super::mux::{Mux, State};
 use super::socket::Socket;
 use super::stream::WriteHalf;
 use crate::fault::Kind;
@@ -166,8 +166,13 @@ impl MuxStream {
             state.wake_driver();
             return Poll::Ready(Ok(count));
         }
-        state.waiting.wait_for_room(self.key, cx.waker());
+        self.wait_to_send(&mut state, cx);
         Poll::Pending
+    }
+
+    /// How many bytes can be sent now.
+    pub fn room(&self) -> usize {
+        self.mux.connection().room(self.key)
     }
 
     /// Waits until something can be sent.
@@ -179,8 +184,18 @@ impl MuxStream {
         if state.connection.room(self.key) > 0 {
             return Poll::Ready(Ok(()));
         }
-        state.waiting.wait_for_room(self.key, cx.waker());
+        self.wait_to_send(&mut state, cx);
         Poll::Pending
+    }
+
+    /// Room for the connection is of no use to a stream that has no credit of its own: a hundred of those
+    /// must not be woken whenever there is some.
+    fn wait_to_send(&self, state: &mut State, cx: &mut Context<'_>) {
+        if state.connection.is_stream_credited(self.key) {
+            state.waiting.wait_for_room(self.key, cx.waker());
+        } else {
+            state.waiting.wait(self.key, cx.waker());
+        }
     }
 
     /// Waits until there is something to read, and sends it without another copy, if there is room: up to
@@ -296,7 +311,9 @@ pub fn kind_of_abort(abort: Abort) -> Kind {
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::{Wake, Waker};
 
     use super::*;
     use crate::buffer::Buffer;
@@ -349,5 +366,35 @@ mod tests {
         let cancelled = Abort::Reset(ErrorCode::Cancel);
         assert_eq!(stream.send_head(true, |_, _| panic!("it is encoded")), Err(cancelled));
         assert_eq!(stream.poll_written(cx), Poll::Ready(Err(cancelled)));
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicU32);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_stream_without_credit_is_woken_by_credit_of_its_own_and_by_no_other() {
+        let idle = &mut Context::from_waker(Waker::noop());
+        let (stream, client) = stream(idle);
+        let mut says = |bytes: &[u8]| {
+            assert!(client.poll_write(idle, bytes).is_ready());
+            assert!(stream.mux.poll(idle).is_pending());
+        };
+        // SETTINGS_INITIAL_WINDOW_SIZE of 0.
+        says(b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0");
+        let woken = Arc::new(Woken::default());
+        let task = Waker::from(Arc::clone(&woken));
+        let cx = &mut Context::from_waker(&task);
+        assert!(stream.poll_room(cx).is_pending());
+        says(b"\0\0\x04\x08\0\0\0\0\0\0\0\0\x09");
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+        says(b"\0\0\x04\x08\0\0\0\0\x01\0\0\0\x09");
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert!(stream.poll_room(cx).is_ready());
     }
 }

@@ -94,6 +94,13 @@ impl<'a> Meter<'a> {
         Ok(count)
     }
 
+    /// Waits until there is something to read.
+    pub async fn readable(&self, from: &ReadHalf<'_>) -> Result<(), Broken> {
+        self.waits_for.set(End::Source);
+        let readable = poll_fn(|cx| from.poll_readable(cx)).await;
+        readable.map_err(|error| Broken { end: End::Source, kind: kind_of(&error) })
+    }
+
     /// Writes all of `bytes`.
     pub async fn write(&self, to: &mut WriteHalf<'_>, mut bytes: &[u8]) -> Result<(), Broken> {
         self.waits_for.set(End::Sink);

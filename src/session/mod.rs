@@ -13,6 +13,7 @@ pub mod fuzz;
 pub mod h1;
 pub mod h2;
 pub mod h2_stream;
+pub mod hearing;
 pub mod hello;
 pub mod presence;
 pub mod record;

@@ -7,6 +7,7 @@ use super::answer::{self, Answer, AnswerRules, Finality, HeadIn, HeadOut};
 use super::attempt::{self, RequestTraits};
 use super::client::{Begun, ClientConnection};
 use super::directions::Directions;
+use super::hearing::{ANSWER_BYTES_MIN, Heard, hear, hear_on_stream};
 use super::record;
 use super::request::{self, Request};
 use super::request_log::{RequestLog, TrafficGuard};
@@ -14,9 +15,7 @@ use super::transfer_state::{DownloadState, Interruption, UploadState};
 use super::upstream_side::{UpstreamSide, reset_of, verdict};
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Side, Stage};
-use crate::http::h1::scan::Scan;
 use crate::http::h2::error_code::ErrorCode;
-use crate::http::h2::stream::Arrived;
 use crate::http::message::head::Version;
 use crate::id::RouteId;
 use crate::net::deadline::{Activity, Timer};
@@ -28,7 +27,6 @@ use crate::reject::Reject;
 use crate::relay::body::Body;
 use crate::relay::copy::{Broken, End, Meter};
 use crate::relay::ends::{Sink, Source};
-use crate::relay::head::read_head;
 use crate::relay::message::{self, relay};
 use crate::termination::ExchangePhase;
 use crate::tls_fault::TlsFault;
@@ -158,8 +156,10 @@ async fn conclude(
         UpstreamSide::H1(lease) => {
             let before = lease.carried;
             lease.carried = lease.stream.carried_after(before, bytes);
-            if upload != UploadState::Done {
-                // However its connection is closed now, the request must not look whole.
+            // However its connection is closed now, a request that was cut must not look whole. And one whose
+            // answer nobody waits for any more is given up at once: after an orderly close, our port would
+            // be taken for a minute (TIME_WAIT), and clients that leave could use up all of them.
+            if upload != UploadState::Done || ended.is_err() {
                 lease.stream.set_reset_on_close(true);
             }
             let fault = match ended {
@@ -329,26 +329,22 @@ impl Transfer<'_> {
         client_side: Pin<&mut impl Future<Output = Interruption>>,
     ) -> Result<Heard, Fault> {
         let heard = {
-            let Self { both, context, request_log, timer, upstream_read: from, received, .. } =
-                self;
+            let Self { both, context, request_log, timer, client_write, .. } = self;
+            let Self { upstream_read: from, received, .. } = self;
             // A head that drips keeps nothing going: only the request's bytes put the deadline off.
             let dripping = Activity::new();
             let meter = Meter::new(&dripping);
+            let limits = &context.plan.limits;
             let reading = pin!(async {
-                let mut from = match from {
-                    Source::H1(from) => *from,
-                    Source::H2(from) => return hear(from, &meter, *request_log).await,
+                let from = match from {
+                    Source::H1(from) => from,
+                    Source::H2(from) => return hear_on_stream(from, &meter, *request_log).await,
                 };
-                if let (Some(request_log), true) = (*request_log, received.is_empty()) {
-                    if meter.read(&mut from, received).await? == 0 {
-                        return Err(Broken { end: End::Source, kind: Kind::Closed });
-                    }
-                    request_log.heard();
+                if let (Sink::H2(_), true) = (client_write, received.is_empty()) {
+                    meter.readable(from).await?;
+                    received.begin_with_room(ANSWER_BYTES_MIN);
                 }
-                let read =
-                    read_head(&mut from, received, Scan::response(), &context.plan.limits, &meter);
-                let read = read.await.map_err(|kind| Broken { end: End::Source, kind });
-                read.map(Heard::Bytes)
+                hear(from, received, limits, &meter, *request_log).await
             });
             both.drive(timer, client_side, DownloadState::Head, reading).await
         };
@@ -437,6 +433,10 @@ impl Transfer<'_> {
                 Sink::H1(write) => down.write(write, out.filled()).await?,
                 Sink::H2(stream) => {
                     let rest = body.as_deref();
+                    if stream.room() < out.len() {
+                        // It may wait for long.
+                        out.settle();
+                    }
                     send_on_stream(stream, block, out, rest, down).await?;
                 }
             }
@@ -470,27 +470,6 @@ async fn send_on_stream(
         return Ok(());
     }
     down.send(stream, out.filled(), ends).await
-}
-
-/// The head of an answer, as it came.
-enum Heard {
-    /// So many bytes at the front of what was received.
-    Bytes(usize),
-    /// A field section.
-    Section(Arrived),
-}
-
-/// Waits for the head of an answer on a stream.
-async fn hear(
-    from: &MuxStream,
-    meter: &Meter<'_>,
-    request_log: Option<&RequestLog>,
-) -> Result<Heard, Broken> {
-    let arrived = meter.head(from).await?;
-    if let Some(request_log) = request_log {
-        request_log.heard();
-    }
-    Ok(Heard::Section(arrived))
 }
 
 fn bad_answer(reject: Reject) -> Fault {

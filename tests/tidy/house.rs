@@ -91,7 +91,11 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (2, "net/tls/", &["provider", "failure", "watched_file", "pem", "samples", "certificate"]),
     (2, "net/tls/", &["certificates", "tickets", "server", "client", "client_certificate"]),
     (2, "net/tls/", &["info", "session", "stream", "handshake", "mod", "fuzz"]),
-    (2, "net/", &["stream", "freed", "stream_tasks", "mux", "mux_stream", "shared", "splice"]),
+    (
+        2,
+        "net/",
+        &["stream", "freed", "stream_tasks", "turn", "mux", "mux_stream", "shared", "splice"],
+    ),
     (
         2,
         "net/",
@@ -144,6 +148,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "cut",
             "transfer_state",
             "directions",
+            "hearing",
             "transfer",
             "tunnel",
             "exchange",

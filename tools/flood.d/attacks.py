@@ -31,8 +31,13 @@ class Attack:
     connections: int = 50
     # Whether answers are read.
     reads: bool = True
-    # What the memory may grow by meanwhile, in KiB.
-    grows_kib: int = 16 * 1024
+    # How many requests each connection holds that wait for something.
+    holds: int = 0
+
+    @property
+    def grows_kib(self):
+        """What the memory may grow by meanwhile, in KiB: a stream may cost 32 (docs/specification.md)."""
+        return 16 * 1024 + self.connections * self.holds * 32
 
 
 def count(data):
@@ -142,12 +147,12 @@ MANY, HEAVY = 100_000, 200
 ATTACKS = (
     # Streams that come to nothing.
     Attack("rapid reset", HELLO, each(lambda stream: get(stream, PATH) + reset(stream)), False),
-    Attack("rapid reset of refused streams", FULL, each(lambda stream: get(stream, PATH) + reset(stream), 257), False),
+    Attack("rapid reset of refused streams", FULL, each(lambda stream: get(stream, PATH) + reset(stream), 257), False, holds=128),
     Attack("MadeYouReset", HELLO, each(broken), False),
     Attack("100 000 streams", saying(hello() + LEARN), each(short, 3, MANY), False, connections=4),
-    Attack("100 000 streams refused", FULL, each(lambda stream: get(stream, PATH), 257, MANY), False, connections=4),
+    Attack("100 000 streams refused", FULL, each(lambda stream: get(stream, PATH), 257, MANY), False, connections=4, holds=128),
     Attack("malformed requests", HELLO, each(headers_with(literal(b"A", b""))), False),
-    Attack("slow answers", saying(hello(), each(held, count=100)), connections=50),
+    Attack("slow answers", saying(hello(), each(held, count=100)), connections=50, holds=100),
     # Header blocks.
     Attack("CONTINUATION, endless", BEGUN, again(frame(CONTINUATION, 0, 1, literal(b"a", b"b" * 100) * (PAYLOAD_MAX // 104)))),
     Attack("CONTINUATION, empty", BEGUN, again(frame(CONTINUATION, 0, 1))),
@@ -164,7 +169,7 @@ ATTACKS = (
     Attack("PING, answers unread", HELLO, PINGS, reads=False),
     Attack("SETTINGS", HELLO, again(frame(SETTINGS, 0, 0))),
     Attack("SETTINGS, windows of 100 streams", saying(hello(), each(held, count=100)),
-           again(settings(window=0), settings(window=1))),
+           again(settings(window=0), settings(window=1)), holds=100),
     Attack("PRIORITY", HELLO, again(frame(PRIORITY, 0, 1, b"\0\0\0\0\0"))),
     Attack("WINDOW_UPDATE", saying(PREFACE + settings()), again(window_update(0, 1))),
     Attack("unknown frames", HELLO, again(frame(0xF0, 0, 0))),
@@ -174,11 +179,11 @@ ATTACKS = (
     Attack("mixed", HELLO, lambda: b"".join(map(mixed, range(1, 4 * STREAMS, 4))), False),
     Attack("mixed, 200 connections", HELLO, lambda: b"".join(map(mixed, range(1, 4 * STREAMS, 4))), False, 200),
     # Answers that nobody takes.
-    Attack("windows of 0", saying(hello(0), LARGE_ANSWERS), connections=20),
-    Attack("answers unread", saying(hello(), LARGE_ANSWERS), connections=20, reads=False),
-    Attack("windows by the byte", saying(hello(0), LARGE_ANSWERS), each(lambda stream: window_update(stream, 1), count=100)),
+    Attack("windows of 0", saying(hello(0), LARGE_ANSWERS), connections=20, holds=100),
+    Attack("answers unread", saying(hello(), LARGE_ANSWERS), connections=20, reads=False, holds=100),
+    Attack("windows by the byte", saying(hello(0), LARGE_ANSWERS), each(lambda stream: window_update(stream, 1), count=100), holds=100),
     Attack("connection window by the byte", saying(PREFACE + settings(window=WINDOW_MAX), LARGE_ANSWERS),
-           again(window_update(0, 1))),
+           again(window_update(0, 1)), holds=100),
     # Too little.
     Attack("half a preface", saying(PREFACE[:12]), connections=1000),
     Attack("preface only", saying(PREFACE), connections=1000),

@@ -60,8 +60,10 @@ pub enum Event {
     Opened(StreamKey),
     /// Something of this stream.
     Changed(StreamKey),
-    /// Any stream may be able to send more, or to be opened.
+    /// Any stream may be able to send more.
     Credited,
+    /// The peer's settings: any stream may be able to send more, or to be opened.
+    Settings,
     /// A ping has been answered: one with these bytes.
     Ponged([u8; 8]),
     /// The peer opens no more streams, or takes no more: those it has not looked at were aborted.
@@ -254,6 +256,11 @@ impl Connection {
     /// How many bytes wait to be written.
     pub fn output_bytes(&self) -> usize {
         self.output.len()
+    }
+
+    /// Whether the peer has given the connection credit, whatever its streams have.
+    pub fn is_credited(&self) -> bool {
+        self.window.room() > 0
     }
 
     /// How many streams are held.

@@ -26,7 +26,7 @@ mod tests {
         let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
         input.append(&frame(FrameKind::Settings, 0, 0, &settings));
         input.append(&frame(FrameKind::Headers, 0x4, 1, b"\x83"));
-        assert_eq!(connection.receive(&mut input), Ok(Some(Event::Credited)));
+        assert_eq!(connection.receive(&mut input), Ok(Some(Event::Settings)));
         let Ok(Some(Event::Opened(key))) = connection.receive(&mut input) else { panic!() };
         (connection, key)
     }
@@ -123,6 +123,25 @@ mod tests {
         }
         let ended = flood(&mut connection, credit);
         assert_eq!(ended, Err(ErrorCode::EnhanceYourCalm), "for nothing that was sent");
+    }
+
+    #[test]
+    fn settings_that_change_the_windows_of_streams_cost_as_much_as_credit_for_each() {
+        let streams = 100;
+        let (mut connection, _) = server(streams, WINDOW_BYTES);
+        for number in 1..streams {
+            receive(&mut connection, &frame(FrameKind::Headers, 0x4, 1 + 2 * number, b"\x83"))
+                .unwrap();
+        }
+        let settings = |window: u32| {
+            let value = [&[0, 4][..], &window.to_be_bytes()].concat();
+            frame(FrameKind::Settings, 0, 0, &value)
+        };
+        for _ in 0..MANY / 10 {
+            receive(&mut connection, &settings(WINDOW_BYTES)).expect("nothing has changed");
+        }
+        let ended = (0..streams).try_for_each(|n| receive(&mut connection, &settings(n)));
+        assert_eq!(ended.map_err(|error| error.code), Err(ErrorCode::EnhanceYourCalm));
     }
 
     #[test]

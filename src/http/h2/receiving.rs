@@ -266,14 +266,16 @@ impl Connection {
         let applied = self.peer.apply(payload, self.role == Role::Client);
         applied.map_err(|code| ConnectionError::new(code, "SETTINGS are not valid"))?;
         let change = i64::from(self.peer.initial_window) - i64::from(before);
-        for (_, stream) in &mut self.streams {
+        for (_, stream) in self.streams.iter_mut().take_while(|_| change != 0) {
+            // As much work as a WINDOW_UPDATE for each.
+            self.budgets.spend_control()?;
             stream.window.add(change).map_err(|_| {
                 let reason = "SETTINGS make a window too large";
                 ConnectionError::new(ErrorCode::FlowControlError, reason)
             })?;
         }
         self.control(FrameKind::Settings, Flags::ACK, 0, &[]);
-        Ok(Event::Credited)
+        Ok(Event::Settings)
     }
 
     pub(super) fn ping(

@@ -116,6 +116,11 @@ impl Connection {
         stream.window.room().min(self.window.room()).min(self.output.room()).min(left)
     }
 
+    /// Whether the peer has given this stream credit, whatever the connection has.
+    pub fn is_stream_credited(&self, key: StreamKey) -> bool {
+        self.streams[key.index()].window.room() > 0
+    }
+
     /// Sends as much of `bytes` as there is room for, and says how much that was. If that is all,
     /// `ends` says whether nothing follows.
     pub fn send_data(&mut self, key: StreamKey, bytes: &[u8], ends: bool) -> usize {
