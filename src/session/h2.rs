@@ -47,6 +47,9 @@ const STREAMS_MAX_PROMISED: u32 = 100;
 const NOT_AGREED_ON: ConnectionError =
     ConnectionError::new(ErrorCode::Http11Required, "over TLS, HTTP/2 has to be agreed on by ALPN");
 
+/// How long a request may be on its way that crosses GOAWAY: as long as a round trip takes nearly everywhere.
+const CROSSING: Duration = Duration::from_millis(250);
+
 /// How long a connection has no stream before it gives back what only streams need.
 const REST: Duration = Duration::from_secs(1);
 
@@ -187,8 +190,8 @@ enum LeavingStep {
     Not,
     /// It still serves, since this time, until a moment without streams.
     Finishing(Instant),
-    /// The client was told, and sent a ping, at this time.
-    Announced(Instant),
+    /// The client was told, and has until this time to say that it knows.
+    Announced { until: Instant },
     /// It has answered that, and what it opens now is ignored.
     Confirmed,
     /// It has not, but what it opens now is ignored.
@@ -234,13 +237,13 @@ impl<'a> Session<'a> {
         self.leaving == LeavingStep::Not && self.guard.phase() != DrainPhase::Serving
     }
 
-    /// Ends the connection once its streams have ended. One without any ends at once: its client sends a
-    /// request that crosses GOAWAY again, since its stream is above the last. Clients that take nothing after
-    /// GOAWAY (Python's h2) lose what is under way otherwise: they are told in a moment without streams, if one
-    /// comes.
+    /// Ends the connection once its streams have ended. Clients that take nothing after GOAWAY (Python's h2) lose
+    /// what is under way then: they are told in a moment without streams, if one comes. For their sake one
+    /// without any is sent no ping, and a request that is on its way is served if it comes within a moment.
     fn begin_leaving(&mut self) {
         if self.is_idle() {
-            self.leave(LeavingStep::Unconfirmed);
+            self.leaving = LeavingStep::Announced { until: Instant::now() + CROSSING };
+            self.shared.mux.act(Connection::announce_leaving);
         } else if self.shared.mux.connection().streams() > 0 {
             self.leaving = LeavingStep::Finishing(Instant::now());
         } else {
@@ -255,13 +258,16 @@ impl<'a> Session<'a> {
 
     /// The first of two steps (RFC 9113 §6.8): requests that are on their way are still taken.
     fn announce_leaving(&mut self) {
-        self.leaving = LeavingStep::Announced(Instant::now());
-        self.shared.mux.act(|connection| connection.announce_leaving(LEAVING));
+        self.leaving = LeavingStep::Announced { until: Instant::now() + IDLE_GRACE };
+        self.shared.mux.act(|connection| {
+            connection.ping_peer(LEAVING);
+            connection.announce_leaving();
+        });
     }
 
     /// Whether that has been done, and the second has not.
     fn is_announced(&self) -> bool {
-        matches!(self.leaving, LeavingStep::Announced(_))
+        matches!(self.leaving, LeavingStep::Announced { .. })
     }
 
     /// Whether the client can be expected to say that it has read everything.
@@ -269,7 +275,7 @@ impl<'a> Session<'a> {
         match self.leaving {
             LeavingStep::Confirmed => true,
             LeavingStep::Unconfirmed | LeavingStep::Asked(_) => false,
-            LeavingStep::Not | LeavingStep::Finishing(_) | LeavingStep::Announced(_) => {
+            LeavingStep::Not | LeavingStep::Finishing(_) | LeavingStep::Announced { .. } => {
                 self.shared.mux.connection().peer_leaves()
             }
         }
@@ -291,12 +297,11 @@ impl<'a> Session<'a> {
         matches!(self.leaving, LeavingStep::Asked(_))
     }
 
-    /// Since when a step is waited for that must not take long.
-    fn waits_since(&self) -> Option<Instant> {
+    /// Until when a step is waited for.
+    fn waits_until(&self) -> Option<Instant> {
         match self.leaving {
-            LeavingStep::Finishing(at) | LeavingStep::Announced(at) | LeavingStep::Asked(at) => {
-                Some(at)
-            }
+            LeavingStep::Finishing(at) | LeavingStep::Asked(at) => Some(at + IDLE_GRACE),
+            LeavingStep::Announced { until } => Some(until),
             LeavingStep::Not | LeavingStep::Confirmed | LeavingStep::Unconfirmed => None,
         }
     }
@@ -353,7 +358,7 @@ impl Waits {
                 .map(|since| since + timeouts.keepalive),
             idle.filter(|_| !self.has_rested).map(|since| since + REST),
             (!is_written).then(|| mux.written.last() + timeouts.idle),
-            session.waits_since().map(|at| at + IDLE_GRACE),
+            session.waits_until(),
         ];
         let first = ends.into_iter().flatten().min();
         first.unwrap_or_else(|| Instant::now() + NO_DEADLINE)

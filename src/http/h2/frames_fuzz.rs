@@ -93,7 +93,7 @@ fn act(connection: &mut Connection, held: &mut Vec<StreamKey>, step: usize, sent
             encoder.field(b":method", b"GET", out);
         })),
         1 => drain(connection, sent),
-        2 => connection.announce_leaving(*b"leaving."),
+        2 => connection.announce_leaving(),
         3 => connection.leave(),
         _ => {}
     }

@@ -318,11 +318,10 @@ impl Connection {
         self.say_leaving();
     }
 
-    /// Has the peer open no more streams: the first of two steps (RFC 9113 §6.8). The ping shows when it
-    /// must have read that, which leaves in the same write. It comes first: some peers take nothing after GOAWAY,
-    /// and lose what they have read together with it.
-    pub fn announce_leaving(&mut self, ping: [u8; 8]) {
-        self.ping_peer(ping);
+    /// Has the peer open no more streams: the first of two steps (RFC 9113 §6.8). A ping shows when it must have
+    /// read that. It has to be sent before, in the same write: some peers take nothing after GOAWAY, and lose what
+    /// they have read together with it.
+    pub fn announce_leaving(&mut self) {
         self.go_away_frame(STREAM_MAX, ErrorCode::NoError, "");
     }
 

@@ -339,7 +339,8 @@ impl Simulation {
             1 => this.connection.ping_peer(*b"anybody?"),
             2 if side == 1 && !this.leaves && random.below(10) == 0 => {
                 this.leaves = true;
-                this.connection.announce_leaving(LEAVING);
+                this.connection.ping_peer(LEAVING);
+                this.connection.announce_leaving();
             }
             // A peer that does not answer the ping in time.
             3 if this.leaves => this.connection.leave(),
