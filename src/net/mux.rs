@@ -1,8 +1,7 @@
 //! One HTTP/2 connection: one task reads, parses and writes for all of its streams.
 //!
 //! [`Mux::poll`] is that task's work. Streams, each in a task of its own, add to the output and take from
-//! their queues through a [`super::mux_stream::MuxStream`]; what they have added in one round of the worker's loop leaves in
-//! one write.
+//! their queues ([`super::mux_stream`]); what they have added in one round of the worker's loop leaves in one write.
 
 use std::cell::{Ref, RefCell, RefMut};
 use std::collections::VecDeque;
@@ -227,7 +226,7 @@ impl Mux {
         let was_full = state.is_full();
         if state.is_deaf {
             state.connection.output().clear();
-            return Poll::Pending;
+            return Poll::Ready(Ok(false));
         }
         let (_, write) = self.stream.halves();
         while state.connection.output_bytes() > 0 {
@@ -380,6 +379,7 @@ impl State {
     fn take_turns(&mut self) {
         if self.connection.output_bytes() < TURN_BYTES {
             self.connection.begin_turn();
+            self.waiting.wake_all_for_heads();
             if self.connection.is_credited() {
                 self.waiting.wake_all_for_room();
             }
@@ -473,6 +473,15 @@ mod tests {
             }
             assert!((1..=3).contains(&(opened - before)), "{} at once", opened - before);
         }
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_more_is_read_until_it_has_ended_and_no_longer() {
+        let (mux, theirs) = server(1);
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(theirs.poll_write(cx, &upload(1000)).is_ready()); // more than a turn
+        drop(theirs);
+        assert!((0..99).any(|_| matches!(mux.poll(cx), Poll::Ready(MuxEvent::Over(_)))));
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl MuxStream {
         if state.connection.output().room() > 0 {
             return Poll::Ready(Ok(()));
         }
-        state.waiting.wait_for_room(self.key, cx.waker());
+        state.waiting.wait_for_head(self.key, cx.waker());
         Poll::Pending
     }
 
@@ -396,5 +396,52 @@ mod tests {
         says(b"\0\0\x04\x08\0\0\0\0\x01\0\0\0\x09");
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         assert!(stream.poll_room(cx).is_ready());
+    }
+
+    #[test]
+    fn a_head_that_waits_is_sent_though_its_connection_has_no_credit() {
+        let idle = || Context::from_waker(Waker::noop());
+        let (stream, client) = stream(&mut idle());
+        let reads = || {
+            while stream.mux.connection().output_bytes() > 0 {
+                assert!(stream.mux.poll(&mut idle()).is_pending());
+                assert!(client.poll_read(&idle(), &mut [0; 4096]).is_ready());
+            }
+            assert!(stream.mux.poll(&mut idle()).is_pending());
+        };
+        let body = [0; WINDOW_BYTES as usize];
+        let mut sent = 0;
+        while let Poll::Ready(Ok(count @ 1..)) = stream.poll_send(&mut idle(), &body[sent..], false)
+        {
+            sent += count;
+            reads();
+        }
+        assert!(!stream.mux.connection().is_credited());
+        let long = |_: &mut Encoder, block: &mut Vec<u8>| block.resize(OUTPUT_BYTES_MAX, 0);
+        stream.send_head(false, long).expect("a stream");
+        let woken = Arc::new(Woken::default());
+        let task = Waker::from(Arc::clone(&woken));
+        assert!(stream.poll_written(&mut Context::from_waker(&task)).is_pending());
+        reads();
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn settings_wake_a_stream_that_they_give_credit_and_no_other() {
+        let idle = &mut Context::from_waker(Waker::noop());
+        let (stream, client) = stream(idle);
+        let mut says = |window: u8| {
+            let settings = [&b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0"[..], &[window]].concat();
+            assert!(client.poll_write(idle, &settings).is_ready());
+            assert!(stream.mux.poll(idle).is_pending());
+        };
+        says(0);
+        let woken = Arc::new(Woken::default());
+        let task = Waker::from(Arc::clone(&woken));
+        assert!(stream.poll_room(&mut Context::from_waker(&task)).is_pending());
+        says(0);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+        says(1);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
     }
 }

@@ -13,6 +13,8 @@ struct StreamTask {
     waker: Option<Waker>,
     /// Whether the stream is among those that wait for room.
     is_queued: bool,
+    /// Whether it is among those that wait to send a head.
+    has_head: bool,
 }
 
 /// The tasks of the streams of one connection.
@@ -23,6 +25,8 @@ pub(super) struct StreamTasks {
     /// Streams that wait for room in the output or for credit of the connection, in the order in which it
     /// will be their turn.
     for_room: VecDeque<StreamKey>,
+    /// Streams that wait for room in the output for a head, which takes no credit.
+    for_heads: VecDeque<StreamKey>,
 }
 
 impl StreamTasks {
@@ -30,6 +34,14 @@ impl StreamTasks {
     pub(super) fn wake_all_for_room(&mut self) {
         for key in mem::take(&mut self.for_room) {
             self.tasks[key.index()].is_queued = false;
+            self.wake(key);
+        }
+    }
+
+    /// The same of those that wait to send a head.
+    pub(super) fn wake_all_for_heads(&mut self) {
+        for key in mem::take(&mut self.for_heads) {
+            self.tasks[key.index()].has_head = false;
             self.wake(key);
         }
     }
@@ -66,11 +78,24 @@ impl StreamTasks {
         }
     }
 
+    /// The same, and when a head can be sent.
+    pub(super) fn wait_for_head(&mut self, key: StreamKey, waker: &Waker) {
+        self.wait(key, waker);
+        let task = &mut self.tasks[key.index()];
+        if !mem::replace(&mut task.has_head, true) {
+            self.for_heads.push_back(key);
+        }
+    }
+
     /// Nobody does any work on the stream any more.
     pub(super) fn forget(&mut self, key: StreamKey) {
         let Some(task) = self.tasks.get_mut(key.index()) else { return };
-        if mem::take(task).is_queued {
+        let StreamTask { is_queued, has_head, .. } = mem::take(task);
+        if is_queued {
             self.for_room.retain(|waiting| *waiting != key);
+        }
+        if has_head {
+            self.for_heads.retain(|waiting| *waiting != key);
         }
     }
 }

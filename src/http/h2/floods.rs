@@ -26,7 +26,7 @@ mod tests {
         let settings = [&[0, 4][..], &window.to_be_bytes()].concat();
         input.append(&frame(FrameKind::Settings, 0, 0, &settings));
         input.append(&frame(FrameKind::Headers, 0x4, 1, b"\x83"));
-        assert_eq!(connection.receive(&mut input), Ok(Some(Event::Settings)));
+        assert!(matches!(connection.receive(&mut input), Ok(Some(_))));
         let Ok(Some(Event::Opened(key))) = connection.receive(&mut input) else { panic!() };
         (connection, key)
     }

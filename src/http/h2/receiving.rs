@@ -275,7 +275,9 @@ impl Connection {
             })?;
         }
         self.control(FrameKind::Settings, Flags::ACK, 0, &[]);
-        Ok(Event::Settings)
+        // Whoever waits must not be woken for nothing, again and again.
+        let is_news = change > 0 || self.role == Role::Client;
+        Ok(if is_news { Event::Settings } else { Event::Nothing })
     }
 
     pub(super) fn ping(
