@@ -118,6 +118,12 @@ impl Buffer {
         &mut self.bytes[self.end..limit.max(self.end)]
     }
 
+    /// How many bytes [`Buffer::spare_mut`] has room for, as long as none are moved; a block is leased only there.
+    pub fn room(&self) -> usize {
+        let limit = self.bytes.len().saturating_sub(TAILROOM_BYTES);
+        if self.bytes.is_empty() { BUFFER_BYTES } else { limit.saturating_sub(self.end) }
+    }
+
     /// Whether there is no room to read into.
     pub fn is_full(&self) -> bool {
         let limit = self.bytes.len().saturating_sub(TAILROOM_BYTES);

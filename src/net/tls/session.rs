@@ -15,7 +15,7 @@ use rustls::unbuffered::{
 };
 use rustls::{ClientConfig, CommonState, Error, ProtocolVersion, ServerConfig};
 
-use crate::buffer::Buffer;
+use crate::buffer::{BUFFER_BYTES, Buffer};
 
 /// The most plaintext of a record (RFC 8446 §5.1), in bytes.
 const RECORD_BYTES_MAX: usize = 1 << 14;
@@ -176,9 +176,16 @@ impl TlsSession {
         self.plain.holds_block() || self.out.holds_block()
     }
 
-    /// Puts what has come of a record before in front of what is to be received now.
+    /// Puts what has come of a record before in front of what is to be received now: as much as fits a block.
     pub fn begin_receiving(&mut self) -> Buffer {
+        self.begin_receiving_up_to(BUFFER_BYTES)
+    }
+
+    /// The same, of about so many bytes of plaintext, or a record: what has no room would have to be kept here.
+    pub fn begin_receiving_up_to(&mut self, bytes: usize) -> Buffer {
         let mut incoming = Buffer::new();
+        let most = bytes.max(RECORD_BYTES_MAX) + 2 * RECORD_OVERHEAD_MAX;
+        incoming.begin_with_room(most.max(self.partial.len()));
         incoming.append(&self.partial);
         incoming
     }

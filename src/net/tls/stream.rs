@@ -78,7 +78,7 @@ impl TlsStream {
                 Readable::Failed(error) => return Poll::Ready(Err(protocol_error(error))),
             }
             ready!(self.socket.poll_readable(cx))?;
-            let mut incoming = session.begin_receiving();
+            let mut incoming = session.begin_receiving_up_to(buffer.room());
             let before = (incoming.len(), buffer.len());
             if ready!(self.socket.poll_read(cx, &mut incoming))? == 0 {
                 session.receive_end();
@@ -418,6 +418,21 @@ mod tests {
         drop(ours);
         read(&theirs).await.unwrap();
         assert_eq!(theirs.unasked(), Unasked::End);
+    }
+
+    #[tokio::test]
+    async fn no_more_is_received_than_there_is_room_for() {
+        let (ours, theirs) = pair(1 << 20).await;
+        send(&theirs, &[7; 4 * BUFFER_BYTES]).await;
+        let mut buffer = Buffer::new();
+        for _ in 0..4 {
+            buffer.clear();
+            buffer.begin_with_room(16 * 1024);
+            poll_fn(|cx| ours.poll_read(cx, &mut buffer)).await.unwrap();
+            let session = ours.session();
+            assert_eq!((buffer.len(), session.peek()), (16 * 1024, Readable::Nothing));
+            assert!(session.partial().len() < 100);
+        }
     }
 
     #[tokio::test]
