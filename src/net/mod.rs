@@ -14,6 +14,8 @@ pub mod listen;
 pub mod memory;
 pub mod mux;
 pub mod mux_stream;
+#[cfg(test)]
+mod mux_tests;
 pub mod pool;
 pub mod shared;
 pub mod socket;

@@ -1,25 +1,30 @@
 //! How much one connection may do before it is the turn of others.
 
+use crate::http::h2::frame::FrameKind;
+
 /// What may be done of what a peer has sent in one turn, in bytes of DATA.
 const TURN_COST: usize = 32 * 1024;
 
 /// What a frame costs besides its bytes, measured in the same way.
 const FRAME_COST: usize = 256;
 
-/// What a stream costs that is opened: all that its request comes to, most of which is done later, behind what
-/// others have to do.
-const STREAM_COST: usize = 16 * 1024;
+/// How many streams are opened in one: what their requests come to is done later, behind what others have to
+/// do.
+const STREAMS_MAX: usize = 2;
 
 /// What has been done in a turn.
 #[derive(Default)]
 pub(super) struct Turn {
     cost: usize,
+    streams: usize,
 }
 
 impl Turn {
-    /// Whether it is the turn of others.
-    pub(super) fn is_over(&self) -> bool {
-        self.cost >= TURN_COST
+    /// Whether it is the turn of others before a frame of this kind, if one has come. What follows the last
+    /// stream still belongs to it: most of the work on a request that is reset at once is never begun.
+    pub(super) fn is_over(&self, next: Option<FrameKind>) -> bool {
+        let opens = self.streams >= STREAMS_MAX && next == Some(FrameKind::Headers);
+        opens || self.cost >= TURN_COST
     }
 
     /// A frame of so many bytes has been taken in.
@@ -29,6 +34,6 @@ impl Turn {
 
     /// It has opened a stream.
     pub(super) fn opened_stream(&mut self) {
-        self.cost += STREAM_COST;
+        self.streams += 1;
     }
 }

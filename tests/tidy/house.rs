@@ -94,7 +94,17 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (
         2,
         "net/",
-        &["stream", "freed", "stream_tasks", "turn", "mux", "mux_stream", "shared", "splice"],
+        &[
+            "stream",
+            "freed",
+            "stream_tasks",
+            "turn",
+            "mux",
+            "mux_tests",
+            "mux_stream",
+            "shared",
+            "splice",
+        ],
     ),
     (
         2,
