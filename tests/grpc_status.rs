@@ -72,6 +72,15 @@ fn a_call_whose_client_gives_it_up_has_none() {
 }
 
 #[test]
+fn so_has_one_that_is_refused_after_its_client_has_given_it_up() {
+    let logged = Logged::start(&["--route", "/=127.0.0.1:1"]);
+    let mut client = RawClient::connect(logged.proxy.address);
+    let refused = Frame::headers(1, &call(&[("expect", "x")])).end();
+    client.send_all([refused, Frame::reset(1, error::CANCEL)]);
+    expect(&logged, Status::ALL.len(), &Value::Null);
+}
+
+#[test]
 fn another_request_is_not_counted_whatever_its_answer_says() {
     let origin = H2Origin::start(async |mut exchange: H2Exchange| {
         exchange.begin(200).unwrap().send_trailers(status("5")).unwrap();

@@ -165,7 +165,6 @@ impl ClientConnection<'_> {
             of_reset.unwrap_or(Status::of_http(reply.status))
         };
         let call = self.is_call.then(status);
-        self.call_status.set(call);
         let (_, write) = self.side.split();
         let meter = Meter::new(&activity);
         let date = context.date().get();
@@ -198,9 +197,11 @@ impl ClientConnection<'_> {
             }
         });
         match self.timer.while_active(context.plan.timeouts.idle, &activity, writing).await {
-            Ok(written) => written.map_err(|broken| broken.kind),
-            Err(Elapsed) => Err(Kind::TimedOut),
+            Ok(written) => written.map_err(|broken| broken.kind)?,
+            Err(Elapsed) => return Err(Kind::TimedOut),
         }
+        self.call_status.set(call);
+        Ok(())
     }
 }
 
