@@ -175,6 +175,12 @@ impl MuxStream {
         self.mux.connection().room(self.key)
     }
 
+    /// Whether the peer has given credit, to this stream and to its connection.
+    pub fn is_credited(&self) -> bool {
+        let connection = self.mux.connection();
+        connection.is_stream_credited(self.key) && connection.is_credited()
+    }
+
     /// Waits until something can be sent.
     pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<Result<(), Abort>> {
         let mut state = self.mux.state();

@@ -14,6 +14,9 @@ use crate::http::h2::trailers;
 use crate::net::mux_stream::MuxStream;
 use crate::net::stream::{ReadHalf, WriteHalf};
 
+/// What is read at a time for a stream that has no credit, in bytes: it may have to be kept for long.
+const UNCREDITED_BYTES_MAX: usize = 16 * 1024;
+
 /// Moves what is left of `body`: first what `buffer` holds, then what `from` brings, until its end, which
 /// `to` is told of.
 pub async fn relay(
@@ -142,8 +145,14 @@ async fn to_stream(
                 0 => body.close().map_err(source)?,
                 count => body.pass_unseen(count),
             }
-        } else if meter.read(from, buffer).await? == 0 {
-            body.close().map_err(source)?;
+        } else {
+            if buffer.is_empty() && !to.is_credited() {
+                meter.readable(from).await?;
+                buffer.begin_with_room(UNCREDITED_BYTES_MAX);
+            }
+            if meter.read(from, buffer).await? == 0 {
+                body.close().map_err(source)?;
+            }
         }
     }
 }
@@ -214,6 +223,7 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::*;
+    use crate::http::h1::chunked::Emit;
     use crate::http::h2::connection::{Connection, Role};
     use crate::http::h2::flow::WINDOW_BYTES;
     use crate::http::h2::frame::{Flags, FrameHead, FrameKind, PREFACE};
@@ -296,5 +306,28 @@ mod tests {
         let broken = Broken { end: End::Sink, kind: Kind::Reset };
         assert_eq!((relayed, from.has_trailers()), (Err(broken), false));
         assert!(body.passed() > 0);
+    }
+
+    #[tokio::test]
+    async fn little_is_read_for_a_stream_that_has_no_credit() {
+        let cx = &mut Context::from_waker(Waker::noop());
+        let (served, client) = mux(Role::Server);
+        let settings = frame(FrameKind::Settings, Flags::NONE, 0, &[0, 4, 0, 0, 0, 0]);
+        let head = frame(FrameKind::Headers, Flags::END_HEADERS, 1, b"\x82");
+        let opened = hear(&served, &client, &[&PREFACE[..], &settings, &head].concat());
+        let Some(MuxEvent::Opened(key)) = opened else { panic!("no stream") };
+        let to = MuxStream::accepted(&served, key);
+        let (ours, endpoint) = Memory::pair(1 << 20);
+        let chunk = [&b"10000\r\n"[..], &[b'x'; 0x10000]].concat();
+        assert!(endpoint.poll_write(cx, &chunk).is_ready());
+        let mut from = Stream::Plain(Socket::Memory(ours));
+        let (mut from, _) = from.split();
+        let (activity, mut buffer) = (Activity::new(), Buffer::new());
+        let (meter, mut body) = (Meter::new(&activity), Body::new(Framing::Chunked, Emit::Frames));
+        {
+            let moving = pin!(to_stream(&mut body, &mut buffer, &mut from, &to, &meter));
+            assert!(moving.poll(cx).is_pending());
+        }
+        assert!((1..=UNCREDITED_BYTES_MAX).contains(&buffer.len()), "{}", buffer.len());
     }
 }
