@@ -1,6 +1,6 @@
 //! Empty texts and missing values in the configuration file: never taken for a key that was left out.
 
-use evener::config::cli::Setting;
+use evener::config::setting::Setting;
 
 use crate::configuration::read;
 

@@ -3,7 +3,7 @@
 // Help is read in a terminal, where Markdown would only get in the way.
 #![allow(clippy::doc_markdown, rustdoc::bare_urls, rustdoc::broken_intra_doc_links)]
 
-use clap::{Arg, ArgAction, Args, Command, Parser, Subcommand};
+use clap::{Arg, Args, Parser, Subcommand};
 
 /// Load balancer for HTTP/1.1, HTTP/2 and gRPC, with and without TLS, by host and path prefix, and for TCP connections.
 ///
@@ -357,63 +357,6 @@ pub struct Flags {
 fn take_negative_numbers(arg: Arg) -> Arg {
     let has_value = arg.get_action().takes_values();
     arg.allow_negative_numbers(has_value)
-}
-
-/// Flags that a file cannot contain: they are about the command itself, or written as `certificates`.
-const COMMAND_ONLY: [&str; 5] = ["config", "test", "upgrade", "cert", "key"];
-
-/// What flags begin with that turn something off.
-const OFF: &str = "no-";
-
-/// A flag that can also be set in a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting {
-    /// Its long name, without dashes.
-    pub flag: String,
-    /// How many values it takes.
-    pub arity: Arity,
-}
-
-/// How many values a flag takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Arity {
-    /// None: it is present or not.
-    Switch,
-    /// None: `no-` is in front of what is on without it.
-    OffSwitch,
-    /// One.
-    One,
-    /// One each time it is given; repeatable.
-    Many,
-}
-
-impl Setting {
-    /// All settings.
-    pub fn all() -> Vec<Self> {
-        let command = Flags::augment_args(Command::new("evener"));
-        let setting = |arg: &Arg| {
-            let flag = arg.get_long().filter(|flag| !COMMAND_ONLY.contains(flag))?.to_owned();
-            let arity = match arg.get_action() {
-                ArgAction::SetTrue if flag.starts_with(OFF) => Arity::OffSwitch,
-                ArgAction::SetTrue => Arity::Switch,
-                ArgAction::Append => Arity::Many,
-                _ => Arity::One,
-            };
-            Some(Self { flag, arity })
-        };
-        command.get_arguments().filter_map(setting).collect()
-    }
-
-    /// The setting with this key in a file.
-    pub fn of_key(key: &str) -> Option<Self> {
-        Self::all().into_iter().find(|setting| setting.key() == key)
-    }
-
-    /// Its key in a file: of what a flag turns off, the name of that.
-    pub fn key(&self) -> String {
-        let name = self.flag.strip_prefix(OFF).unwrap_or(&self.flag);
-        name.replace('-', "_")
-    }
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
-use super::cli;
+use super::entries::{CertificateEntry, RelayEntry, RouteEntry, Said, UpstreamEntry};
 use super::mistake::{Mistake, Place};
+use super::setting::{Arity, Setting};
 use super::wording::{explain, unknown};
 
 /// The largest file that is read, in bytes.
@@ -17,9 +18,6 @@ pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// The only version of the file format.
 const VERSION: &str = "1";
-
-/// A text with its place in the file.
-pub type Said = Spanned<String>;
 
 /// A configuration file.
 #[derive(Debug)]
@@ -45,174 +43,6 @@ pub struct WrittenSetting {
     pub flag: String,
     /// Its values; for a switch, `true` or `false`: whether the flag is given.
     pub values: Vec<Said>,
-}
-
-/// An entry of `routes:`, which says where requests go and how they are changed.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RouteEntry {
-    /// The prefix of the path.
-    #[serde(deserialize_with = "given")]
-    pub prefix: Option<Said>,
-    /// The requested host; any if absent.
-    #[serde(deserialize_with = "given")]
-    pub host: Option<Said>,
-    /// The name of an upstream.
-    #[serde(deserialize_with = "given")]
-    pub upstream: Option<Said>,
-    /// Or the endpoints of an unnamed upstream.
-    pub endpoints: Option<Vec<Spanned<EndpointEntry>>>,
-    /// What Host says to endpoints.
-    #[serde(deserialize_with = "given")]
-    pub host_header: Option<Said>,
-    /// Whether the prefix is stripped from the target.
-    pub strip_prefix: Option<bool>,
-    /// As `--response-timeout`.
-    #[serde(deserialize_with = "given")]
-    pub response_timeout: Option<Said>,
-    /// As `--idle-timeout`.
-    #[serde(deserialize_with = "given")]
-    pub idle_timeout: Option<Said>,
-    /// As `--tunnel-timeout`.
-    #[serde(deserialize_with = "given")]
-    pub tunnel_timeout: Option<Said>,
-}
-
-/// An entry of `certificates:`.
-#[derive(Clone, Debug)]
-pub enum CertificateEntry {
-    /// A path alone, which is a mistake.
-    Text(String),
-    /// In full.
-    Full(CertificateFields),
-}
-
-/// A certificate in full.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CertificateFields {
-    /// The file of the chain.
-    #[serde(deserialize_with = "given")]
-    pub cert: Option<Said>,
-    /// The file of the key, if it is another one.
-    #[serde(deserialize_with = "given")]
-    pub key: Option<Said>,
-}
-
-/// An entry of `tcp:`, which relays TCP connections.
-#[derive(Clone, Debug)]
-pub enum RelayEntry {
-    /// In the syntax of `--tcp`.
-    Text(String),
-    /// In full.
-    Full(RelayFields),
-}
-
-/// A relay in full.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RelayFields {
-    /// Where to listen.
-    #[serde(deserialize_with = "given")]
-    pub listen: Option<Said>,
-    /// The name of an upstream.
-    #[serde(deserialize_with = "given")]
-    pub upstream: Option<Said>,
-    /// Or the endpoints of an unnamed upstream.
-    pub endpoints: Option<Vec<Spanned<EndpointEntry>>>,
-    /// The upstreams of TLS connections, by the names they ask for.
-    pub sni: Option<Box<Spanned<ServerNameEntries>>>,
-}
-
-/// Server names, each with the name of its upstream, in order.
-#[derive(Clone, Debug)]
-pub struct ServerNameEntries(pub Vec<(Said, Said)>);
-
-/// An entry of `upstreams:`, a set of interchangeable endpoints with their settings. Absent settings
-/// default to the flags.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct UpstreamEntry {
-    /// The name that routes refer to.
-    #[serde(deserialize_with = "given")]
-    pub name: Option<Said>,
-    /// Its endpoints.
-    pub endpoints: Option<Vec<Spanned<EndpointEntry>>>,
-    /// The balancing policy.
-    #[serde(deserialize_with = "given")]
-    pub policy: Option<Said>,
-    /// The version of the PROXY protocol header that connections begin with.
-    #[serde(deserialize_with = "given")]
-    pub proxy: Option<Said>,
-    /// As `--connect-timeout`.
-    #[serde(deserialize_with = "given")]
-    pub connect_timeout: Option<Said>,
-    /// As `--response-timeout`.
-    #[serde(deserialize_with = "given")]
-    pub response_timeout: Option<Said>,
-    /// As `--idle-timeout`.
-    #[serde(deserialize_with = "given")]
-    pub idle_timeout: Option<Said>,
-    /// As `--tunnel-timeout`.
-    #[serde(deserialize_with = "given")]
-    pub tunnel_timeout: Option<Said>,
-    /// As `--upstream-keepalive-timeout`.
-    #[serde(deserialize_with = "given")]
-    pub upstream_keepalive_timeout: Option<Said>,
-    /// As `--max-idle`.
-    #[serde(deserialize_with = "given")]
-    pub max_idle: Option<Said>,
-    /// As `--max-fails`.
-    #[serde(deserialize_with = "given")]
-    pub max_fails: Option<Said>,
-    /// As `--fail-timeout`.
-    #[serde(deserialize_with = "given")]
-    pub fail_timeout: Option<Said>,
-    /// As `--fail-on-5xx`.
-    pub fail_on_5xx: Option<bool>,
-    /// As `--check`.
-    #[serde(deserialize_with = "given")]
-    pub check: Option<Said>,
-    /// As `--check-interval`.
-    #[serde(deserialize_with = "given")]
-    pub check_interval: Option<Said>,
-    /// As `--upstream-sni`.
-    #[serde(deserialize_with = "given")]
-    pub sni: Option<Said>,
-    /// As `--upstream-ca`.
-    #[serde(deserialize_with = "given")]
-    pub ca: Option<Said>,
-    /// Whether the certificates of its endpoints are verified; as no `--upstream-insecure`.
-    pub verify: Option<bool>,
-    /// As `--upstream-cert`.
-    #[serde(deserialize_with = "given")]
-    pub client_cert: Option<Said>,
-    /// As `--upstream-key`.
-    #[serde(deserialize_with = "given")]
-    pub client_key: Option<Said>,
-}
-
-/// An endpoint.
-#[derive(Clone, Debug)]
-pub enum EndpointEntry {
-    /// In the syntax of `--route`: `ADDRESS[@WEIGHT]`.
-    Text(String),
-    /// In full.
-    Full(EndpointFields),
-}
-
-/// An endpoint in full.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct EndpointFields {
-    /// Where it is.
-    #[serde(deserialize_with = "given")]
-    pub address: Option<Said>,
-    /// Its weight.
-    #[serde(deserialize_with = "given")]
-    pub weight: Option<Said>,
-    /// Whether it is used only while no other is available.
-    pub backup: Option<bool>,
 }
 
 impl File {
@@ -247,12 +77,6 @@ impl File {
     pub fn place(&self, at: Location) -> Place {
         place(&self.path, at)
     }
-}
-
-/// A value that is written. That of a key without one would be taken for that of a key left out: a
-/// route of one host, say, for a route of all.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Said>, D::Error> {
-    Said::deserialize(deserializer).map(Some)
 }
 
 /// The line and column at which `text` ends, from 1.
@@ -318,7 +142,7 @@ impl<'de> Visitor<'de> for TopLevel {
                     file.certificates = map.next_value::<CertificateEntries>()?.0;
                 }
                 name => {
-                    if let Some(setting) = cli::Setting::of_key(name) {
+                    if let Some(setting) = Setting::of_key(name) {
                         file.settings.push(read_setting(&setting, &mut map)?);
                     } else {
                         let _: IgnoredAny = map.next_value()?;
@@ -332,21 +156,21 @@ impl<'de> Visitor<'de> for TopLevel {
 }
 
 fn read_setting<'de, A: MapAccess<'de>>(
-    setting: &cli::Setting,
+    setting: &Setting,
     map: &mut A,
 ) -> Result<WrittenSetting, A::Error> {
     let values = match setting.arity {
-        cli::Arity::One => map.next_value::<Option<Said>>()?.into_iter().collect(),
-        cli::Arity::Switch | cli::Arity::OffSwitch => {
+        Arity::One => map.next_value::<Option<Said>>()?.into_iter().collect(),
+        Arity::Switch | Arity::OffSwitch => {
             let on = map.next_value::<Spanned<bool>>()?;
-            let is_given = on.value == (setting.arity == cli::Arity::Switch);
+            let is_given = on.value == (setting.arity == Arity::Switch);
             vec![Said {
                 value: is_given.to_string(),
                 referenced: on.referenced,
                 defined: on.defined,
             }]
         }
-        cli::Arity::Many => match map.next_value::<Spanned<Texts>>()? {
+        Arity::Many => match map.next_value::<Spanned<Texts>>()? {
             Spanned { value: Texts::None, .. } => Vec::new(),
             Spanned { value: Texts::One(value), referenced, defined } => {
                 vec![Said { value, referenced, defined }]
@@ -398,28 +222,6 @@ impl<'de> Deserialize<'de> for Texts {
     }
 }
 
-impl<'de> Deserialize<'de> for ServerNameEntries {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = ServerNameEntries;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("server names with upstreams, as in {a.example.com: app}")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(ServerNameEntries(entries))
-            }
-        }
-        deserializer.deserialize_map(Entries)
-    }
-}
-
 /// A list of certificates; one that is none is refused with an example.
 struct CertificateEntries(Vec<Spanned<CertificateEntry>>);
 
@@ -448,35 +250,3 @@ impl<'de> Deserialize<'de> for CertificateEntries {
         deserializer.deserialize_any(Entries)
     }
 }
-
-/// Deserialises a text as one variant and a mapping as the other.
-macro_rules! text_or_fields {
-    ($entry:ident, $fields:ident, $what:literal) => {
-        impl<'de> Deserialize<'de> for $entry {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct TextOrFields;
-                impl<'de> Visitor<'de> for TextOrFields {
-                    type Value = $entry;
-
-                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        f.write_str($what)
-                    }
-
-                    fn visit_str<E>(self, text: &str) -> Result<$entry, E> {
-                        Ok($entry::Text(text.to_owned()))
-                    }
-
-                    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<$entry, A::Error> {
-                        let map = serde::de::value::MapAccessDeserializer::new(map);
-                        $fields::deserialize(map).map($entry::Full)
-                    }
-                }
-                deserializer.deserialize_any(TextOrFields)
-            }
-        }
-    };
-}
-
-text_or_fields!(EndpointEntry, EndpointFields, "ADDRESS[@WEIGHT], or address, weight and backup");
-text_or_fields!(RelayEntry, RelayFields, "LISTEN=ENDPOINTS, or keys such as listen and upstream");
-text_or_fields!(CertificateEntry, CertificateFields, "{cert: FILE, key: FILE}");

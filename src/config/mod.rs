@@ -6,6 +6,7 @@ mod capacity;
 mod check;
 pub mod cli;
 pub mod describe;
+pub mod entries;
 pub mod explain;
 pub mod file;
 mod limits;
@@ -15,8 +16,10 @@ pub mod mistake;
 mod relays;
 mod routes;
 mod scheme;
+pub mod setting;
 pub mod sources;
 mod tls;
+mod upstream_settings;
 mod upstream_tls;
 mod upstreams;
 pub mod value;
@@ -47,7 +50,8 @@ use mistake::{Mistake, Mistakes};
 use routes::Routes;
 use sources::{Sources, Unreadable};
 use tls::Tls;
-use upstreams::{Settings, Upstreams};
+use upstream_settings::UpstreamSettings;
+use upstreams::Upstreams;
 use value::{IsLocal, Resolve};
 
 /// The access log's target and format.
@@ -110,7 +114,7 @@ impl Config {
         let descriptors = Descriptors::of_process();
         let is_default = value::number(&flags.threads, 0, 0).is_ok();
         let threads = if is_default { threads.min(descriptors.threads_max()) } else { threads };
-        let settings = Settings::of_flags(sources, &mut mistakes);
+        let settings = UpstreamSettings::of_flags(sources, &mut mistakes);
         let mut upstreams =
             Upstreams::of_file(sources, settings, threads.get(), resolve, &mut mistakes);
         let mut listeners = CollectedListeners::of_http(sources, resolve, &mut mistakes);

@@ -1,7 +1,8 @@
 //! TCP listeners, from flags and file. Server names for the same address make one listener, wherever they
 //! are written.
 
-use super::file::{File, RelayEntry, RelayFields, ServerNameEntries};
+use super::entries::{RelayEntry, RelayFields, ServerNameEntries};
+use super::file::File;
 use super::listeners::CollectedListeners;
 use super::mistake::{Mistakes, Place};
 use super::sources::Sources;

@@ -2,7 +2,8 @@
 
 use serde_saphyr::{Location, Spanned};
 
-use super::file::{File, RouteEntry, Said};
+use super::entries::{RouteEntry, Said};
+use super::file::File;
 use super::mistake::{Mistakes, Place};
 use super::sources::Sources;
 use super::upstreams::{At, Upstreams};

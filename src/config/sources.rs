@@ -10,7 +10,8 @@ use clap::{ArgMatches, CommandFactory, Parser};
 use serde_saphyr::Spanned;
 
 use super::cli::{Cli, Flags, Job};
-use super::file::{CertificateEntry, FILE_BYTES_MAX, File, RelayEntry, Said};
+use super::entries::{CertificateEntry, RelayEntry, Said};
+use super::file::{FILE_BYTES_MAX, File};
 use super::mistake::{Mistake, Mistakes, Place};
 
 /// Why the sources cannot be read.
@@ -220,7 +221,7 @@ fn is_typed(matches: &ArgMatches, flag: &str) -> bool {
 }
 
 fn is_switch(flag: &str) -> bool {
-    use crate::config::cli::{Arity, Setting};
+    use crate::config::setting::{Arity, Setting};
     let is = |arity| matches!(arity, Arity::Switch | Arity::OffSwitch);
     Setting::all().iter().any(|known| known.flag == flag && is(known.arity))
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_saphyr::Spanned;
 
-use super::file::{CertificateEntry, CertificateFields, File};
+use super::entries::{CertificateEntry, CertificateFields};
+use super::file::File;
 use super::listeners::CollectedListeners;
 use super::mistake::{Mistakes, Place};
 use super::sources::Sources;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::{DnsName, IpAddr, ServerName};
 
-use super::file::{Said, UpstreamEntry};
+use super::entries::{Said, UpstreamEntry};
 use super::mistake::{Mistakes, Place};
 use super::sources::{At, Sources};
 use crate::address::Address;

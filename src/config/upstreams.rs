@@ -1,148 +1,36 @@
 //! Upstreams, from flags and file: their own settings take precedence over the general ones.
 
 use std::collections::HashMap;
-use std::num::{NonZeroU8, NonZeroU16};
-use std::ops::RangeInclusive;
+use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_saphyr::Spanned;
 
-use super::check;
-use super::file::{EndpointEntry, EndpointFields, Said, UpstreamEntry};
+use super::entries::{EndpointEntry, EndpointFields, Said, UpstreamEntry};
 use super::misfits::{announcement_fits, check_fits};
 use super::mistake::{Mistakes, Place};
 use super::scheme;
 pub(super) use super::sources::At;
 use super::sources::Sources;
-use super::upstream_tls::{self, TlsFiles, TlsSettings};
+use super::upstream_settings::{FAIL_TIMEOUT_MAX, UpstreamSettings};
+use super::upstream_tls::{self, TlsFiles};
 use super::value::{self, Destination, Resolve, WrittenEndpoint};
 use crate::id::UpstreamId;
 use crate::proxy_protocol::Version;
 use crate::upstream::endpoint::{Endpoint, EndpointRecord, EndpointRole};
 use crate::upstream::endpoint_set::EndpointSet;
 use crate::upstream::health::Thresholds;
-use crate::upstream::settings::{Check, Keeping, Policy, ServerErrors, UpstreamTimeouts};
 use crate::upstream::{Traffic, Upstream};
-
-/// The allowed check intervals; shorter ones would be load rather than checks.
-const CHECK_INTERVAL: RangeInclusive<Duration> =
-    Duration::from_millis(10)..=Duration::from_secs(3600);
-
-/// The allowed ejection times; an endpoint that fails for hours should be removed from the configuration.
-const FAIL_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
-
-/// The upper bound for doubled ejection times.
-const FAIL_TIMEOUT_MAX: Duration = Duration::from_secs(60);
-
-/// The largest number of idle connections in a pool.
-const IDLE_MAX: usize = 65536;
 
 /// The longest name of an upstream, so that it fits tables and metric labels.
 const NAME_BYTES_MAX: usize = 64;
-
-/// The settings of an upstream, without its endpoints.
-#[derive(Clone, Debug)]
-pub(super) struct Settings {
-    policy: Policy,
-    fails_max: NonZeroU8,
-    fail_timeout: Duration,
-    server_errors: ServerErrors,
-    pub(super) timeouts: UpstreamTimeouts,
-    keeping: Keeping,
-    check: Check,
-    check_interval: Duration,
-    tls: TlsSettings,
-}
-
-impl Settings {
-    /// The settings for all upstreams, from the flags.
-    pub(super) fn of_flags(sources: &Sources, mistakes: &mut Mistakes) -> Self {
-        let flags = &sources.flags;
-        let mut duration = |flag: &'static str, text: &str| {
-            mistakes.note(&sources.place(flag), value::duration(text), Duration::ZERO)
-        };
-        let timeouts = UpstreamTimeouts {
-            connect: duration("connect-timeout", &flags.connect_timeout),
-            response: duration("response-timeout", &flags.response_timeout),
-            idle: duration("idle-timeout", &flags.idle_timeout),
-            tunnel: duration("tunnel-timeout", &flags.tunnel_timeout),
-        };
-        let idle_timeout =
-            duration("upstream-keepalive-timeout", &flags.upstream_keepalive_timeout);
-        let idle_max = value::number(&flags.max_idle, 0, IDLE_MAX);
-        let fail_timeout = value::duration_within(&flags.fail_timeout, &FAIL_TIMEOUT);
-        let interval = value::duration_within(&flags.check_interval, &CHECK_INTERVAL);
-        let tls = TlsSettings::of_flags(sources, mistakes);
-        let place = |flag| sources.place(flag);
-        Self {
-            policy: Policy::RoundRobin,
-            fails_max: mistakes.note(&place("max-fails"), fails(&flags.max_fails), NonZeroU8::MIN),
-            fail_timeout: mistakes.note(&place("fail-timeout"), fail_timeout, Duration::ZERO),
-            server_errors: server_errors(flags.fail_on_5xx),
-            timeouts,
-            keeping: Keeping {
-                idle_max: mistakes.note(&place("max-idle"), idle_max, 0),
-                idle_timeout,
-            },
-            check: mistakes.note(&place("check"), check::read(&flags.check), Check::Off),
-            check_interval: mistakes.note(&place("check-interval"), interval, Duration::ZERO),
-            tls,
-        }
-    }
-
-    /// These settings, overridden by those of an entry.
-    fn with(self, entry: &UpstreamEntry, at: &mut At<'_>) -> Self {
-        let timeouts = UpstreamTimeouts {
-            connect: at.over(
-                entry.connect_timeout.as_ref(),
-                value::duration,
-                self.timeouts.connect,
-            ),
-            response: at.over(
-                entry.response_timeout.as_ref(),
-                value::duration,
-                self.timeouts.response,
-            ),
-            idle: at.over(entry.idle_timeout.as_ref(), value::duration, self.timeouts.idle),
-            tunnel: at.over(entry.tunnel_timeout.as_ref(), value::duration, self.timeouts.tunnel),
-        };
-        let idle = |text: &str| value::number(text, 0, IDLE_MAX);
-        let kept = self.keeping.idle_timeout;
-        let kept = at.over(entry.upstream_keepalive_timeout.as_ref(), value::duration, kept);
-        let interval = |text: &str| value::duration_within(text, &CHECK_INTERVAL);
-        let out = |text: &str| value::duration_within(text, &FAIL_TIMEOUT);
-        Self {
-            policy: at.over(entry.policy.as_ref(), value::policy, self.policy),
-            fails_max: at.over(entry.max_fails.as_ref(), fails, self.fails_max),
-            fail_timeout: at.over(entry.fail_timeout.as_ref(), out, self.fail_timeout),
-            server_errors: entry.fail_on_5xx.map_or(self.server_errors, server_errors),
-            timeouts,
-            keeping: Keeping {
-                idle_max: at.over(entry.max_idle.as_ref(), idle, self.keeping.idle_max),
-                idle_timeout: kept,
-            },
-            check: at.over(entry.check.as_ref(), check::read, self.check),
-            check_interval: at.over(entry.check_interval.as_ref(), interval, self.check_interval),
-            tls: self.tls.with(entry, at),
-        }
-    }
-}
-
-fn fails(text: &str) -> Result<NonZeroU8, String> {
-    value::number(text, NonZeroU8::MIN, NonZeroU8::MAX)
-}
-
-fn server_errors(fail: bool) -> ServerErrors {
-    if fail { ServerErrors::Failures } else { ServerErrors::Answers }
-}
 
 /// The upstreams collected so far.
 pub(super) struct Upstreams<'a> {
     pub(super) built: Vec<Arc<Upstream>>,
     named: HashMap<&'a str, UpstreamId>,
     used: Vec<bool>,
-    pub(super) settings: Settings,
+    pub(super) settings: UpstreamSettings,
     pub(super) workers: usize,
     pub(super) tls_files: TlsFiles,
     resolve: Resolve<'a>,
@@ -152,7 +40,7 @@ impl<'a> Upstreams<'a> {
     /// Collects the named upstreams of the file.
     pub(super) fn of_file(
         sources: &'a Sources,
-        settings: Settings,
+        settings: UpstreamSettings,
         workers: usize,
         resolve: Resolve<'a>,
         mistakes: &mut Mistakes,
@@ -255,15 +143,22 @@ impl<'a> Upstreams<'a> {
         &mut self,
         (name, traffic): (&str, Traffic),
         mut endpoints: Vec<Endpoint>,
-        settings: &Settings,
+        settings: &UpstreamSettings,
         announces: Option<Version>,
         (place, mistakes): (&Place, &mut Mistakes),
     ) -> UpstreamId {
         if traffic == Traffic::Http {
             settings.tls.equip(&mut endpoints, &self.tls_files, place, mistakes);
         }
-        let Settings { policy, fails_max, fail_timeout, server_errors, timeouts, keeping, .. } =
-            *settings;
+        let UpstreamSettings {
+            policy,
+            fails_max,
+            fail_timeout,
+            server_errors,
+            timeouts,
+            keeping,
+            ..
+        } = *settings;
         self.built.push(Arc::new(Upstream {
             name: name.into(),
             endpoints: Arc::new(EndpointSet::new(endpoints)),

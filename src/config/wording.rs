@@ -1,6 +1,6 @@
 //! What to say of a configuration file that cannot be read, in the words of its users.
 
-use super::cli;
+use super::setting::Setting;
 
 /// Words that are natural for what is written in another way.
 const OTHERWISE: [(&str, &str); 5] = [
@@ -42,7 +42,7 @@ pub(super) fn unknown(key: &str) -> String {
     if let Some((_, written)) = OTHERWISE.iter().find(|(known, _)| *known == key) {
         return format!("unknown key {key:?}: write {written}");
     }
-    let known = cli::Setting::all().into_iter().map(|setting| setting.key());
+    let known = Setting::all().into_iter().map(|setting| setting.key());
     let keys = ["version", "routes", "upstreams", "tcp", "certificates"]
         .map(str::to_owned)
         .into_iter()

@@ -1,0 +1,122 @@
+//! What a file and the flags say of upstreams besides where their endpoints are.
+
+use std::num::NonZeroU8;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::check;
+use super::entries::UpstreamEntry;
+use super::mistake::Mistakes;
+use super::sources::{At, Sources};
+use super::upstream_tls::TlsSettings;
+use super::value;
+use crate::upstream::settings::{Check, Keeping, Policy, ServerErrors, UpstreamTimeouts};
+
+/// The allowed check intervals; shorter ones would be load rather than checks.
+const CHECK_INTERVAL: RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(3600);
+
+/// The allowed ejection times; an endpoint that fails for hours should be removed from the configuration.
+const FAIL_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
+
+/// The upper bound for doubled ejection times.
+pub(super) const FAIL_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// The largest number of idle connections in a pool.
+const IDLE_MAX: usize = 65536;
+
+/// The settings of an upstream, without its endpoints.
+#[derive(Clone, Debug)]
+pub(super) struct UpstreamSettings {
+    pub(super) policy: Policy,
+    pub(super) fails_max: NonZeroU8,
+    pub(super) fail_timeout: Duration,
+    pub(super) server_errors: ServerErrors,
+    pub(super) timeouts: UpstreamTimeouts,
+    pub(super) keeping: Keeping,
+    pub(super) check: Check,
+    pub(super) check_interval: Duration,
+    pub(super) tls: TlsSettings,
+}
+
+impl UpstreamSettings {
+    /// The settings for all upstreams, from the flags.
+    pub(super) fn of_flags(sources: &Sources, mistakes: &mut Mistakes) -> Self {
+        let flags = &sources.flags;
+        let mut duration = |flag: &'static str, text: &str| {
+            mistakes.note(&sources.place(flag), value::duration(text), Duration::ZERO)
+        };
+        let timeouts = UpstreamTimeouts {
+            connect: duration("connect-timeout", &flags.connect_timeout),
+            response: duration("response-timeout", &flags.response_timeout),
+            idle: duration("idle-timeout", &flags.idle_timeout),
+            tunnel: duration("tunnel-timeout", &flags.tunnel_timeout),
+        };
+        let idle_timeout =
+            duration("upstream-keepalive-timeout", &flags.upstream_keepalive_timeout);
+        let idle_max = value::number(&flags.max_idle, 0, IDLE_MAX);
+        let fail_timeout = value::duration_within(&flags.fail_timeout, &FAIL_TIMEOUT);
+        let interval = value::duration_within(&flags.check_interval, &CHECK_INTERVAL);
+        let tls = TlsSettings::of_flags(sources, mistakes);
+        let place = |flag| sources.place(flag);
+        Self {
+            policy: Policy::RoundRobin,
+            fails_max: mistakes.note(&place("max-fails"), fails(&flags.max_fails), NonZeroU8::MIN),
+            fail_timeout: mistakes.note(&place("fail-timeout"), fail_timeout, Duration::ZERO),
+            server_errors: server_errors(flags.fail_on_5xx),
+            timeouts,
+            keeping: Keeping {
+                idle_max: mistakes.note(&place("max-idle"), idle_max, 0),
+                idle_timeout,
+            },
+            check: mistakes.note(&place("check"), check::read(&flags.check), Check::Off),
+            check_interval: mistakes.note(&place("check-interval"), interval, Duration::ZERO),
+            tls,
+        }
+    }
+
+    /// These settings, overridden by those of an entry.
+    pub(super) fn with(self, entry: &UpstreamEntry, at: &mut At<'_>) -> Self {
+        let timeouts = UpstreamTimeouts {
+            connect: at.over(
+                entry.connect_timeout.as_ref(),
+                value::duration,
+                self.timeouts.connect,
+            ),
+            response: at.over(
+                entry.response_timeout.as_ref(),
+                value::duration,
+                self.timeouts.response,
+            ),
+            idle: at.over(entry.idle_timeout.as_ref(), value::duration, self.timeouts.idle),
+            tunnel: at.over(entry.tunnel_timeout.as_ref(), value::duration, self.timeouts.tunnel),
+        };
+        let idle = |text: &str| value::number(text, 0, IDLE_MAX);
+        let kept = self.keeping.idle_timeout;
+        let kept = at.over(entry.upstream_keepalive_timeout.as_ref(), value::duration, kept);
+        let interval = |text: &str| value::duration_within(text, &CHECK_INTERVAL);
+        let out = |text: &str| value::duration_within(text, &FAIL_TIMEOUT);
+        Self {
+            policy: at.over(entry.policy.as_ref(), value::policy, self.policy),
+            fails_max: at.over(entry.max_fails.as_ref(), fails, self.fails_max),
+            fail_timeout: at.over(entry.fail_timeout.as_ref(), out, self.fail_timeout),
+            server_errors: entry.fail_on_5xx.map_or(self.server_errors, server_errors),
+            timeouts,
+            keeping: Keeping {
+                idle_max: at.over(entry.max_idle.as_ref(), idle, self.keeping.idle_max),
+                idle_timeout: kept,
+            },
+            check: at.over(entry.check.as_ref(), check::read, self.check),
+            check_interval: at.over(entry.check_interval.as_ref(), interval, self.check_interval),
+            tls: self.tls.with(entry, at),
+        }
+    }
+}
+
+fn fails(text: &str) -> Result<NonZeroU8, String> {
+    value::number(text, NonZeroU8::MIN, NonZeroU8::MAX)
+}
+
+fn server_errors(fail: bool) -> ServerErrors {
+    if fail { ServerErrors::Failures } else { ServerErrors::Answers }
+}
