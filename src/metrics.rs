@@ -97,6 +97,15 @@ impl RouteMetrics {
     }
 }
 
+/// The metrics of one upstream on one worker.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct UpstreamMetrics {
+    /// Requests that were sent to an endpoint, and connections that were relayed to one, without further
+    /// attempts.
+    pub requests: Counter,
+}
+
 /// Handshakes of one side.
 #[derive(Debug)]
 pub struct HandshakeMetrics {

@@ -20,6 +20,7 @@ use crate::proxy_protocol::Version;
 use crate::upstream::endpoint::{Endpoint, EndpointRecord, EndpointRole};
 use crate::upstream::endpoint_set::EndpointSet;
 use crate::upstream::health::Thresholds;
+use crate::upstream::record::UpstreamRecord;
 use crate::upstream::{Traffic, Upstream};
 
 /// The longest name of an upstream, so that it fits tables and metric labels.
@@ -162,6 +163,7 @@ impl<'a> Upstreams<'a> {
         self.built.push(Arc::new(Upstream {
             name: name.into(),
             endpoints: Arc::new(EndpointSet::new(endpoints)),
+            record: UpstreamRecord::new(self.workers),
             policy,
             thresholds: Thresholds {
                 fails_max,

@@ -74,15 +74,17 @@ pub(crate) fn succeed(before: &Plan, next: &Plan) -> Plan {
             route.counts = Arc::clone(counts);
         }
     }
-    let sets: HashMap<&str, &EndpointSet> =
-        before.upstreams.iter().map(|known| (&*known.name, &*known.endpoints)).collect();
+    let names: HashMap<(Traffic, &str), &Upstream> =
+        before.upstreams.iter().map(|known| ((known.traffic, &*known.name), &**known)).collect();
     let upstreams = next.upstreams.iter().zip(heirs).map(|(upstream, heirs)| {
         let mut endpoints = EndpointSet::new(heirs);
-        if let Some(known) = sets.get(&*upstream.name) {
-            endpoints = endpoints.in_place_of(known);
+        let mut record = &upstream.record;
+        if let Some(known) = names.get(&(upstream.traffic, &*upstream.name)) {
+            endpoints = endpoints.in_place_of(&known.endpoints);
+            record = &known.record;
         }
-        let endpoints = Arc::new(endpoints);
-        Arc::new(Upstream { endpoints, ..Upstream::clone(upstream) })
+        let (endpoints, record) = (Arc::new(endpoints), Arc::clone(record));
+        Arc::new(Upstream { endpoints, record, ..Upstream::clone(upstream) })
     });
     let via = next.via.as_ref().map(|via| match &before.via {
         Some(earlier) => via.with_id_of(earlier),

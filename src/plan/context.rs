@@ -224,6 +224,15 @@ impl WorkerContext {
         &self.plan.upstream(upstream).endpoint(endpoint).record.counts[self.worker]
     }
 
+    /// Counts an attempt at an upstream: the first of its request, or a further one.
+    pub fn count_attempt(&self, upstream: UpstreamId, is_further: bool) {
+        if is_further {
+            self.metrics.retries.add(1);
+        } else {
+            self.plan.upstream(upstream).record.counts[self.worker].requests.add(1);
+        }
+    }
+
     /// What this worker counts of a route.
     pub fn route_counts(&self, route: RouteId) -> &RouteMetrics {
         &self.plan.route(route).counts[self.worker]

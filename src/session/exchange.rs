@@ -68,7 +68,7 @@ pub async fn run(
             Some(_) => Freshness::New,
         };
         let _in_flight = context.begin(upstream, endpoint);
-        context.metrics.retries.add(u64::from(last.is_some()));
+        context.count_attempt(upstream, last.is_some());
         if let Some(request_log) = request.timing.request_log() {
             request_log.trying(upstream, endpoint, started);
         }

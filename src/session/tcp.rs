@@ -118,7 +118,7 @@ async fn open(
         }
         let target = AttemptTarget { upstream, endpoint, started };
         let in_flight = context.begin(upstream, endpoint);
-        context.metrics.retries.add(u64::from(attempts > 0));
+        context.count_attempt(upstream, attempts > 0);
         attempts += 1;
         match attempt::open(context, target, header, client).await {
             Ok(lease) => {

@@ -7,6 +7,7 @@ pub mod endpoint_tls;
 pub mod failures;
 pub mod health;
 mod health_word;
+pub mod record;
 pub mod settings;
 mod watched_word;
 pub mod watchers;
@@ -19,6 +20,7 @@ use crate::proxy_protocol::Version;
 use endpoint::Endpoint;
 use endpoint_set::EndpointSet;
 use health::Thresholds;
+use record::UpstreamRecord;
 use settings::{Check, Keeping, Policy, ServerErrors, UpstreamTimeouts};
 
 /// Endpoints that can stand in for each other, and how they are used; shared by all workers.
@@ -28,6 +30,8 @@ pub struct Upstream {
     pub name: Box<str>,
     /// Where its requests go.
     pub endpoints: Arc<EndpointSet>,
+    /// What is known of it: outlives the plan.
+    pub record: Arc<UpstreamRecord>,
     /// Which of them a request goes to.
     pub policy: Policy,
     /// When an endpoint is ejected.
@@ -60,6 +64,7 @@ impl Upstream {
         Self {
             name: "/".into(),
             endpoints: Arc::new(endpoints),
+            record: UpstreamRecord::new(1),
             policy: Policy::RoundRobin,
             thresholds: Thresholds::default(),
             server_errors: ServerErrors::Answers,

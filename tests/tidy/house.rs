@@ -84,7 +84,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
         "upstream/",
         &["watchers", "watched_word", "health_word", "health", "settings", "admin_state"],
     ),
-    (1, "upstream/", &["failures", "endpoint_tls", "endpoint", "endpoint_set", "mod"]),
+    (1, "upstream/", &["failures", "endpoint_tls", "endpoint", "endpoint_set", "record", "mod"]),
     (1, "balance/", &["tried", "candidate", "round_robin", "least_requests", "mod"]),
     (2, "net/", &["deadline", "wall_clock", "delivery", "descriptors", "keep_alive", "memory"]),
     (2, "net/", &["socket"]),
