@@ -86,6 +86,8 @@ impl Histogram {
 pub struct RouteMetrics {
     /// Responses by the first digit of their status, including generated ones, without interim ones.
     pub responses: [Counter; 6],
+    /// From the first byte of a request to the last byte of its response.
+    pub durations: Histogram,
 }
 
 impl RouteMetrics {
@@ -104,6 +106,8 @@ pub struct UpstreamMetrics {
     /// Requests that were sent to an endpoint, and connections that were relayed to one, without further
     /// attempts.
     pub requests: Counter,
+    /// Of attempts that were answered: from their begin to the last byte of the answer.
+    pub durations: Histogram,
 }
 
 /// Handshakes of one side.

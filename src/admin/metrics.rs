@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::exposition::{Exposition, Type};
+use super::exposition::{Exposition, LabelPair, Type};
 use super::machine::Process;
 use super::state::{EndpointState, is_healthy, report};
 use crate::control::state::{ControlSnapshot, ControlState, ServingPhase};
@@ -107,6 +107,7 @@ pub(crate) fn write(control_state: &ControlState) -> String {
     of_certificates(&mut out, &facts.plan);
     let names = names(&facts.plan);
     of_routes(&mut out, &facts.plan, &names);
+    of_upstreams(&mut out, &facts.plan, &names);
     of_endpoints(&mut out, &facts.plan, &names, control_state.epoch.tick(Instant::now()));
     if let Some(process) = Process::read() {
         of_process(&mut out, &process);
@@ -114,15 +115,17 @@ pub(crate) fn write(control_state: &ControlState) -> String {
     out.text
 }
 
-/// The cumulative buckets of request durations, each with its bound in seconds, and their sum.
-pub(crate) fn cumulated(metrics: &[Arc<Metrics>]) -> (Vec<(Option<f64>, u64)>, f64) {
+/// The cumulative buckets of what all workers have observed, each with its bound in seconds, and the sum.
+pub(crate) fn cumulated<'a>(
+    workers: impl IntoIterator<Item = &'a Histogram>,
+) -> (Vec<(Option<f64>, u64)>, f64) {
     let mut counts = vec![0; Histogram::BOUNDS.len() + 1];
     let mut micros = 0;
-    for worker in metrics {
-        for (sum, count) in counts.iter_mut().zip(worker.durations.counts()) {
+    for worker in workers {
+        for (sum, count) in counts.iter_mut().zip(worker.counts()) {
             *sum += count;
         }
-        micros += worker.durations.sum_micros();
+        micros += worker.sum_micros();
     }
     let bounds = Histogram::BOUNDS.iter().map(|micros| Some(seconds(*micros))).chain([None]);
     let sums = counts.iter().scan(0, |sum, count| {
@@ -289,13 +292,24 @@ fn of_responses(out: &mut Exposition, control_state: &ControlState) {
     let name = "evener_request_duration_seconds";
     let help = "From the first byte of a request to the last byte of its response.";
     out.family(name, Type::Histogram, help);
-    let (buckets, sum) = cumulated(&control_state.metrics);
+    of_durations(out, name, &[], control_state.metrics.iter().map(|worker| &worker.durations));
+}
+
+/// The samples of a histogram, with these labels.
+fn of_durations<'a>(
+    out: &mut Exposition,
+    name: &str,
+    labels: &[LabelPair<'_>],
+    workers: impl IntoIterator<Item = &'a Histogram>,
+) {
+    let (buckets, sum) = cumulated(workers);
     for (bound, count) in &buckets {
         let bound = bound.map_or_else(|| "+Inf".to_owned(), |bound| bound.to_string());
-        out.sample(&format!("{name}_bucket"), &[("le", &bound)], count);
+        let labels: Vec<_> = labels.iter().copied().chain([("le", &*bound)]).collect();
+        out.sample(&format!("{name}_bucket"), &labels, count);
     }
-    out.sample(&format!("{name}_sum"), &[], sum);
-    out.sample(&format!("{name}_count"), &[], buckets.last().map_or(0, |(_, count)| *count));
+    out.sample(&format!("{name}_sum"), labels, sum);
+    out.sample(&format!("{name}_count"), labels, buckets.last().map_or(0, |(_, count)| *count));
 }
 
 /// The names of the upstreams as labels: relays may share a name, but labels must be unique.
@@ -320,6 +334,29 @@ fn of_routes(out: &mut Exposition, plan: &Plan, names: &[String]) {
             out.sample(name, &labels, count);
         }
     }
+    let name = "evener_route_duration_seconds";
+    let help = "From the first byte of a request to the last byte of its response, by route.";
+    out.family(name, Type::Histogram, help);
+    for route in plan.routes.iter() {
+        let workers = route.counts.iter().map(|own| &own.durations);
+        of_durations(out, name, &[("route", &route.name)], workers);
+    }
+}
+
+fn of_upstreams(out: &mut Exposition, plan: &Plan, names: &[String]) {
+    let name = "evener_upstream_available";
+    out.family(name, Type::Gauge, "Whether an upstream has anyone to ask.");
+    for (upstream, label) in plan.upstreams.iter().zip(names) {
+        let is = upstream.endpoints.availability() == Availability::Available;
+        out.sample(name, &[("upstream", label)], u8::from(is));
+    }
+    let name = "evener_upstream_duration_seconds";
+    let help = "From the begin of an attempt to the last byte of its answer, by upstream.";
+    out.family(name, Type::Histogram, help);
+    for (upstream, label) in plan.upstreams.iter().zip(names) {
+        let workers = upstream.record.counts.iter().map(|own| &own.durations);
+        of_durations(out, name, &[("upstream", label)], workers);
+    }
 }
 
 fn of_endpoints(out: &mut Exposition, plan: &Plan, names: &[String], now: Tick) {
@@ -332,12 +369,6 @@ fn of_endpoints(out: &mut Exposition, plan: &Plan, names: &[String], now: Tick) 
             endpoints.map(move |own| (name.as_str(), own.address.to_string(), &**upstream, own))
         })
         .collect();
-    let name = "evener_upstream_available";
-    out.family(name, Type::Gauge, "Whether an upstream has anyone to ask.");
-    for (upstream, label) in plan.upstreams.iter().zip(names) {
-        let is = upstream.endpoints.availability() == Availability::Available;
-        out.sample(name, &[("upstream", label)], u8::from(is));
-    }
     let name = "evener_endpoint_up";
     out.family(name, Type::Gauge, "Whether an endpoint is healthy, even if drained.");
     for (upstream, address, _, endpoint) in &rows {

@@ -259,7 +259,8 @@ fn in_flight(endpoint: &Endpoint) -> u64 {
 }
 
 fn latency(control_state: &ControlState) -> Latency {
-    let (buckets, sum_seconds) = cumulated(&control_state.metrics);
+    let (buckets, sum_seconds) =
+        cumulated(control_state.metrics.iter().map(|worker| &worker.durations));
     let count = buckets.last().map_or(0, |(_, count)| *count);
     Latency { buckets, sum_seconds, count }
 }

@@ -16,7 +16,7 @@ use crate::http::h2::flow::Allowance;
 use crate::http::message::date::HttpDate;
 use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::log::access_logger::{AccessLogger, Log};
-use crate::metrics::{EndpointMetrics, Metrics, RouteMetrics};
+use crate::metrics::{EndpointMetrics, Metrics, RouteMetrics, UpstreamMetrics};
 use crate::net::deadline::Epoch;
 use crate::net::listen::Peer;
 use crate::net::pool::{Ending, Lease, Pool};
@@ -229,8 +229,22 @@ impl WorkerContext {
         if is_further {
             self.metrics.retries.add(1);
         } else {
-            self.plan.upstream(upstream).record.counts[self.worker].requests.add(1);
+            self.upstream_counts(upstream).requests.add(1);
         }
+    }
+
+    /// A response has been sent, whole or as far as it goes, to a request whose first byte came at `began`.
+    pub fn observe_duration(&self, route: Option<RouteId>, began: Instant, now: Instant) {
+        let duration = now.saturating_duration_since(began);
+        self.metrics.durations.observe(duration);
+        if let Some(route) = route {
+            self.route_counts(route).durations.observe(duration);
+        }
+    }
+
+    /// What this worker counts of an upstream.
+    pub fn upstream_counts(&self, upstream: UpstreamId) -> &UpstreamMetrics {
+        &self.plan.upstream(upstream).record.counts[self.worker]
     }
 
     /// What this worker counts of a route.

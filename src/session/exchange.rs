@@ -84,7 +84,7 @@ pub async fn run(
         if let Some(begun) = failure.begun {
             cut::tell(client, begun, failure.fault);
             context.metrics.cut_answers.add(1);
-            context.metrics.durations.observe(request.timing.began.elapsed());
+            context.observe_duration(request.route, request.timing.began, Instant::now());
             // A client that does not read, or is gone, will not tell us when it has read all.
             let next = begun.next;
             return if failure.fault.side == Side::Client { next.hastened() } else { next };
@@ -219,7 +219,7 @@ async fn answer(
     let request_log = request.timing.request_log();
     record::response(context, request.route, request_log, reply.status);
     let sent = client.send(&reply, request.traits.method, connection, (context, request_log)).await;
-    context.metrics.durations.observe(request.timing.began.elapsed());
+    context.observe_duration(request.route, request.timing.began, Instant::now());
     match sent {
         Ok(()) if stays => AfterExchange::Reuse,
         Ok(()) => AfterExchange::Linger,
@@ -288,7 +288,7 @@ async fn try_endpoint(
         Completed::Upgraded { early } => {
             let now = Instant::now();
             record::success(context, target, 101, now);
-            context.metrics.durations.observe(now.saturating_duration_since(request.timing.began));
+            context.observe_duration(request.route, request.timing.began, now);
             let ClientConnection { side, timer, .. } = client;
             let (ends, client_early) = Ends::of(side, &mut upstream);
             let both = (client_early, early);
@@ -357,7 +357,7 @@ async fn approach(
 
 /// The answer has gone to the client, whole; what it was an answer to may not have.
 fn finish(request: &Request, context: &WorkerContext, upload: UploadState, now: Instant) {
-    context.metrics.durations.observe(now.saturating_duration_since(request.timing.began));
+    context.observe_duration(request.route, request.timing.began, now);
     if let Some(request_log) = request.timing.request_log() {
         let termination = match upload {
             UploadState::BrokenOff(kind) => Fault::client(Stage::Request, kind).termination(),

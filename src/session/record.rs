@@ -65,6 +65,8 @@ pub fn accepted(context: &WorkerContext, target: AttemptTarget) {
 
 /// The endpoint answered, and at `now` had done so whole.
 pub fn success(context: &WorkerContext, target: AttemptTarget, status: u16, now: Instant) {
+    let duration = now.saturating_duration_since(target.started);
+    context.upstream_counts(target.upstream).durations.observe(duration);
     let upstream = context.plan.upstream(target.upstream);
     let health = upstream.endpoint(target.endpoint).health();
     let (started, now) = (context.tick(target.started), context.tick(now));
