@@ -75,8 +75,8 @@ fn an_endpoint_that_answers_a_path_with_an_error_is_down() {
     let origin = H2Origin::start(|exchange| exchange.answer(500, "no"));
     let admin = checked(&origin.endpoint(), "http:/");
     admin.until(0, "down");
-    says(&admin, "unhealthy answer: HTTP status 500");
-    let told = "is down: unhealthy answer (UA): HTTP status 500";
+    says(&admin, "unhealthy answer: HTTP status 500, expected 200-399");
+    let told = "is down: unhealthy answer (UA): HTTP status 500, expected 200-399";
     eventually(told, || admin.process.says(told));
 }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use evener::config::Config;
 use evener::config::describe::{difference, summary};
 use evener::plan::Http2;
+use evener::upstream::check::CheckKind;
 use evener::upstream::endpoint::Scheme;
 use evener::upstream::endpoint_set::EndpointSet;
-use evener::upstream::settings::Check;
 
 use crate::configuration::read;
 
@@ -86,22 +86,22 @@ fn it_is_shown_and_a_reload_changes_it() {
 }
 
 /// What is shown of a configuration whose only upstream has this scheme and check.
-fn shown(scheme: Scheme, check: Check) -> String {
+fn shown(scheme: Scheme, check: CheckKind) -> String {
     let mut config = with("", &[]).unwrap();
     let upstream = &mut Arc::get_mut(&mut config.plan).unwrap().upstreams[0];
     let upstream = Arc::get_mut(upstream).unwrap();
     let mut endpoints = upstream.endpoints.to_vec();
     endpoints[0].scheme = scheme;
-    (upstream.endpoints, upstream.check) = (Arc::new(EndpointSet::new(endpoints)), check);
+    (upstream.endpoints, upstream.check.kind) = (Arc::new(EndpointSet::new(endpoints)), check);
     summary(&config)
 }
 
 #[test]
 fn an_endpoint_and_a_check_over_http2_are_shown_as_such() {
-    let text = shown(Scheme::H2c, Check::Grpc("a.B".to_owned()));
+    let text = shown(Scheme::H2c, CheckKind::Grpc("a.B".to_owned()));
     assert!(text.contains("\nendpoint 127.0.0.1:1 of /: weight 1, HTTP/2\n"), "{text}");
     assert!(text.contains(", gRPC health of a.B every 1s as a check, "), "{text}");
-    let text = shown(Scheme::Http, Check::Grpc(String::new()));
+    let text = shown(Scheme::Http, CheckKind::Grpc(String::new()));
     assert!(text.contains("\nendpoint 127.0.0.1:1 of /: weight 1\n"), "{text}");
     assert!(text.contains(", gRPC health of the server every 1s as a check, "), "{text}");
 }

@@ -57,7 +57,7 @@ fn an_endpoint_is_down_while_its_certificate_or_its_answer_is_bad() {
     ]);
     for (index, expected) in [
         "check, connect: certificate is for another name: expected 127.0.0.1, but it is for a.example",
-        "check, response head: unhealthy answer: HTTP status 500",
+        "check, response head: unhealthy answer: HTTP status 500, expected 200-399",
     ]
     .into_iter()
     .enumerate()

@@ -2,6 +2,7 @@
 
 use crate::fault::{Fault, Kind, Stage};
 use crate::http::h2::stream::Abort;
+use crate::upstream::check::HttpCheck;
 use crate::upstream::failures::Detail;
 
 /// Why a check has failed.
@@ -19,7 +20,16 @@ impl CheckFailure {
         Self { detail, ..Fault::upstream(Stage::ResponseHead, Kind::Unhealthy).into() }
     }
 
-    /// It was answered with this status of HTTP.
+    /// None, if this status of HTTP is one of those that are healthy.
+    pub(super) fn unless_healthy(asked: &HttpCheck, status: u16) -> Result<(), Self> {
+        let statuses = &asked.statuses;
+        if statuses.contains(status) {
+            return Ok(());
+        }
+        Err(Self::unhealthy(&format!("HTTP status {status}, expected {statuses}")))
+    }
+
+    /// It was answered with this status of HTTP, and not with 200.
     pub(super) fn of_status(status: u16) -> Self {
         Self::unhealthy(&format!("HTTP status {status}"))
     }

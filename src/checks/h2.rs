@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::body::BodySearch;
 use super::failure::CheckFailure;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Stage};
@@ -22,13 +23,14 @@ use crate::net::deadline::Activity;
 use crate::net::stream::Stream;
 use crate::reject::Reject;
 use crate::relay::copy::Meter;
+use crate::upstream::check::HttpCheck;
 use crate::upstream::endpoint::Scheme;
 
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Question<'a> {
-    /// GET of this path.
-    Get(&'a str),
+    /// A request.
+    Request(&'a HttpCheck),
     /// The health of this service, or of the whole server if that is empty, within so much time.
     Health(&'a str, Duration),
 }
@@ -51,7 +53,7 @@ pub(super) async fn ask(
 ) -> Result<(), CheckFailure> {
     let fault = |stage| move |kind| Fault::upstream(stage, kind);
     let body = match request.question {
-        Question::Get(_) => Vec::new(),
+        Question::Request(_) => Vec::new(),
         Question::Health(service, _) => health::request(service).unwrap_or_default(),
     };
     let cost = connection_limits(limits);
@@ -61,7 +63,12 @@ pub(super) async fn ask(
     // A connection that has just been opened has room for one.
     let key = key.ok_or_else(|| fault(Stage::Request)(Kind::Broken))?;
     connection.send_data(key, &body, true);
-    let mut answer = CheckAnswer { connection, key, status: None, said: None, body: Vec::new() };
+    let search = match request.question {
+        Question::Request(asked) => asked.body.as_deref().map(BodySearch::new),
+        Question::Health(..) => None,
+    };
+    let (status, said, body) = (None, None, Vec::new());
+    let mut answer = CheckAnswer { connection, key, status, said, body, search };
     late.set(fault(Stage::Connect)(Kind::NoSettings));
     let activity = Activity::new();
     let meter = Meter::new(&activity);
@@ -102,7 +109,7 @@ impl CheckRequest<'_> {
             encoder.field(name.as_bytes(), value.as_bytes(), out);
         };
         let (method, path) = match self.question {
-            Question::Get(path) => ("GET", path),
+            Question::Request(asked) => (&*asked.method, &*asked.path),
             Question::Health(..) => ("POST", health::PATH),
         };
         field(":method", method);
@@ -120,7 +127,7 @@ impl CheckRequest<'_> {
 }
 
 /// What has come of an answer.
-struct CheckAnswer {
+struct CheckAnswer<'a> {
     connection: Connection,
     key: StreamKey,
     /// Of the head, once that has come.
@@ -128,9 +135,11 @@ struct CheckAnswer {
     /// What the head says of a call, which is how it ended if nothing follows.
     said: Option<Status>,
     body: Vec<u8>,
+    /// For what is looked for in a body, if anything is.
+    search: Option<BodySearch<'a>>,
 }
 
-impl CheckAnswer {
+impl CheckAnswer<'_> {
     /// Takes in what has come.
     fn receive(&mut self, input: &mut Buffer) -> Result<(), Kind> {
         while let Some(event) = self.connection.receive(input).transpose() {
@@ -150,11 +159,30 @@ impl CheckAnswer {
         limits: &Limits,
     ) -> Option<Result<(), CheckFailure>> {
         match question {
-            Question::Get(_) => self.status(limits).map(|status| match status? {
-                200..400 => Ok(()),
-                status => Err(CheckFailure::of_status(status)),
-            }),
+            Question::Request(asked) => self.request(asked, limits).transpose(),
             Question::Health(..) => self.health(limits).transpose(),
+        }
+    }
+
+    /// Whether the answer to a request is good, once that is known.
+    fn request(&mut self, asked: &HttpCheck, limits: &Limits) -> Result<Option<()>, CheckFailure> {
+        let Some(status) = self.status(limits).transpose()? else { return Ok(None) };
+        CheckFailure::unless_healthy(asked, status)?;
+        let Some(search) = &mut self.search else { return Ok(Some(())) };
+        loop {
+            match self.connection.available(self.key) {
+                Available::Nothing => return Ok(None),
+                Available::Cut(abort) => return Err(CheckFailure::cut(abort)),
+                Available::End => return search.outcome().map(Some),
+                Available::Bytes => {
+                    let bytes = self.connection.body(self.key);
+                    let (count, is_wanting) = (bytes.len(), search.take(bytes));
+                    self.connection.consume(self.key, count);
+                    if !is_wanting {
+                        return search.outcome().map(Some);
+                    }
+                }
+            }
         }
     }
 

@@ -1,13 +1,15 @@
 //! Active checks: one checker per process, one task per address, verdicts in the endpoint's word.
 
+mod body;
 mod failure;
+mod h1;
 mod h2;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::num::NonZeroU8;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -22,36 +24,25 @@ use tokio::time::{Instant, sleep};
 
 use crate::address::Address;
 use crate::app_protocol::AppProtocol;
-use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Side, Stage};
-use crate::http::h1::parse;
-use crate::http::h1::scan::{Limits, Scan};
-use crate::http::message::head::Storage;
+use crate::http::h1::scan::Limits;
 use crate::id::{EndpointId, UpstreamId};
 use crate::net::connect::connect;
-use crate::net::deadline::{Activity, Elapsed, Epoch, Timer};
-use crate::net::stream::Stream;
+use crate::net::deadline::{Elapsed, Epoch, Timer};
 use crate::plan::Plan;
 use crate::proxy_protocol::{Header, Version};
-use crate::relay::copy::Meter;
-use crate::relay::head::read_head;
 use crate::session::attempt;
 use crate::session::record::{log_local, log_transition};
 use crate::session::secure::secure;
 use crate::tls_fault::TlsFault;
+use crate::upstream::check::{Check, CheckKind};
 use crate::upstream::endpoint::{ConnectionKind, Endpoint};
 use crate::upstream::failures::{Detail, Failed, Met};
 use crate::upstream::health::{Admission, CheckVerdict, RiseFall, Tick};
-use crate::upstream::settings::Check;
+
 use crate::upstream::{Traffic, Upstream};
 use failure::CheckFailure;
 use h2::Question;
-
-/// Successes in a row that bring an endpoint back.
-const RISE: NonZeroU8 = NonZeroU8::MIN;
-
-/// Failures in a row that take it out: one may be a hiccup.
-const FALL: NonZeroU8 = NonZeroU8::new(2).expect("2 is not 0");
 
 /// How long its thread may take to end.
 const END_LIMIT: Duration = Duration::from_secs(1);
@@ -67,9 +58,24 @@ struct CheckSpec {
     announces: Option<Version>,
     kind: ConnectionKind,
     check: Check,
-    /// Host of an HTTP check, where routes to the endpoint have one of their own.
+    /// Host of an HTTP check, where it has one of its own, or routes to the endpoint do.
     host: Option<String>,
-    interval: Duration,
+}
+
+impl CheckSpec {
+    /// Whether TLS is spoken, with an endpoint that does.
+    fn is_over_tls(&self) -> bool {
+        let is_implied = matches!(self.check.kind, CheckKind::Https(_) | CheckKind::Grpc(_));
+        is_implied || self.check.is_of_requests()
+    }
+
+    /// The version of HTTP.
+    fn protocol(&self, asked: &Endpoint) -> AppProtocol {
+        match self.check.kind {
+            CheckKind::Http(_) if !self.check.is_of_requests() => AppProtocol::Http1,
+            _ => asked.protocol(),
+        }
+    }
 }
 
 /// An endpoint that a question is asked for.
@@ -170,7 +176,7 @@ impl Checker {
         for (place, (spec, targets)) in (0..).zip(specs) {
             let targets = Rc::new(RefCell::new(targets));
             // Spread over the first interval, so that the endpoints are not all asked at once.
-            let delay = spec.interval / count * place;
+            let delay = spec.check.interval / count * place;
             let (traits, of) = (spec.clone(), Rc::clone(&targets));
             let task = spawn_local(Rc::clone(self).watch(traits, of, delay));
             watches.insert(spec, RunningCheck { targets, task });
@@ -183,18 +189,18 @@ impl Checker {
             let mut routes = plan.routes.iter().filter(|route| route.upstream == id);
             let host = routes.find_map(|route| route.host_header.clone());
             for (endpoint, known) in upstream.endpoints.ids() {
-                if upstream.check == Check::Off {
+                let check = &upstream.check;
+                if check.kind == CheckKind::Off {
                     self.forget(upstream, endpoint);
                     continue;
                 }
                 let spec = CheckSpec {
-                    address: known.address.clone(),
+                    address: asked_at(&known.address, check),
                     traffic: upstream.traffic,
-                    announces: upstream.announces,
+                    announces: upstream.announces.filter(|_| check.is_of_requests()),
                     kind: known.connection_kind(),
-                    check: upstream.check.clone(),
-                    host: host.clone(),
-                    interval: upstream.check_interval,
+                    check: check.clone(),
+                    host: check.host.as_deref().map(str::to_owned).or_else(|| host.clone()),
                 };
                 let subject = CheckTarget { upstream: Arc::clone(upstream), endpoint };
                 specs.entry(spec).or_default().push(subject);
@@ -225,7 +231,8 @@ impl Checker {
         delay: Duration,
     ) {
         sleep(delay).await;
-        let mut rise_fall = RiseFall::new(RISE, FALL);
+        let Check { interval, timeout, rise, fall, .. } = spec.check;
+        let mut rise_fall = RiseFall::new(rise, fall).starting_at(self.verdict(&targets.borrow()));
         let mut timer = Timer::new();
         loop {
             let begun = Instant::now();
@@ -233,11 +240,19 @@ impl Checker {
             let Some(asked) = asked else { return };
             let late = Cell::new(Fault::upstream(Stage::Connect, Kind::TimedOut));
             let asking = pin!(self.once(&spec, &asked, &late));
-            let result = timer.within(spec.interval, asking).await;
+            let result = timer.within(timeout, asking).await;
             let result = result.unwrap_or_else(|Elapsed| Err(late.get().into()));
             self.judge(&targets.borrow(), &mut rise_fall, result);
-            sleep(jittered(spec.interval).saturating_sub(begun.elapsed())).await;
+            sleep(jittered(interval).saturating_sub(begun.elapsed())).await;
         }
+    }
+
+    /// What checks have found before: under an earlier plan, or in another process.
+    fn verdict(&self, targets: &[CheckTarget]) -> CheckVerdict {
+        let is_down = |CheckTarget { upstream, endpoint }: &CheckTarget| {
+            upstream.endpoint(*endpoint).health().admission(self.now()) == Admission::Down
+        };
+        if targets.iter().all(is_down) { CheckVerdict::Down } else { CheckVerdict::Up }
     }
 
     /// Reports the outcome; a fault of this machine says nothing about the endpoint.
@@ -287,7 +302,7 @@ impl Checker {
         asked: &Endpoint,
         late: &Cell<Fault>,
     ) -> Result<(), CheckFailure> {
-        let CheckSpec { address, traffic, announces, check, host, interval, .. } = spec;
+        let CheckSpec { address, traffic, announces, check, host, .. } = spec;
         let fault = |stage| move |kind| Fault::upstream(stage, kind);
         let unconnected =
             |error: io::Error| fault(Stage::Connect)(Kind::of(&error)).caused_by(&error);
@@ -299,61 +314,36 @@ impl Checker {
         }
         // Of every check: an endpoint whose certificate is bad accepts connections, and would be taken back
         // again and again.
-        if let Some(tls) = &asked.tls {
+        if let Some(tls) = asked.tls.as_ref().filter(|_| spec.is_over_tls()) {
             late.set(fault(Stage::Connect)(Kind::Tls(TlsFault::TimedOut)));
             stream = secure(stream, carried, (asked, tls), None).await?;
         }
-        let question = match (check, traffic) {
-            (Check::Http(path) | Check::Https(path), Traffic::Http) => Question::Get(path),
-            (Check::Grpc(service), Traffic::Http) => Question::Health(service, *interval),
-            (Check::Tcp | Check::Off, _) | (_, Traffic::Tcp) => return Ok(()),
+        let question = match (&check.kind, traffic) {
+            (CheckKind::Http(asked) | CheckKind::Https(asked), Traffic::Http) => {
+                Question::Request(asked)
+            }
+            (CheckKind::Grpc(service), Traffic::Http) => Question::Health(service, check.timeout),
+            (CheckKind::Tcp | CheckKind::Off, _) | (_, Traffic::Tcp) => return Ok(()),
         };
-        let host = host.clone().unwrap_or_else(|| usual_host(asked));
+        let host = host.clone().unwrap_or_else(|| usual_host(asked, address));
         late.set(fault(Stage::ResponseHead)(Kind::TimedOut));
-        match (asked.protocol(), question) {
-            (AppProtocol::Http1, Question::Get(path)) => self.get(&mut stream, path, &host).await,
+        let limits = self.limits.get();
+        match (spec.protocol(asked), question) {
+            (AppProtocol::Http1, Question::Request(request)) => {
+                h1::ask(&mut stream, (request, &host), &limits, late).await
+            }
             (AppProtocol::Http2, _) | (_, Question::Health(..)) => {
                 let request = h2::CheckRequest { question, scheme: asked.scheme, authority: &host };
-                h2::ask(&mut stream, &request, &self.limits.get(), late).await
+                h2::ask(&mut stream, &request, &limits, late).await
             }
-        }
-    }
-
-    /// Asks in HTTP/1.1.
-    async fn get(&self, stream: &mut Stream, path: &str, host: &str) -> Result<(), CheckFailure> {
-        let fault = |stage| move |kind| Fault::upstream(stage, kind);
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: evener-check\r\n\
-             Connection: close\r\n\r\n"
-        );
-        let activity = Activity::new();
-        let meter = Meter::new(&activity);
-        let (mut read, mut write) = stream.split();
-        let sent = meter.write(&mut write, request.as_bytes()).await;
-        sent.map_err(|broken| fault(Stage::Request)(broken.kind))?;
-        let mut input = Buffer::new();
-        let limits = &self.limits.get();
-        loop {
-            let length = read_head(&mut read, &mut input, Scan::response(), limits, &meter)
-                .await
-                .map_err(fault(Stage::ResponseHead))?;
-            let mut storage = Storage::new();
-            let head = parse::response(&input.filled()[..length], limits, &mut storage)
-                .map_err(|reject| fault(Stage::ResponseHead)(Kind::Rejected(reject)))?;
-            match head.status {
-                _ if head.is_interim() => {}
-                200..400 => return Ok(()),
-                status => return Err(CheckFailure::of_status(status)),
-            }
-            input.consume(length);
         }
     }
 }
 
-/// What Host says of an endpoint whose routes do not say it: the name that its certificate is for, or else
-/// its address.
-fn usual_host(endpoint: &Endpoint) -> String {
-    match (&endpoint.tls, &endpoint.address) {
+/// What Host says of an endpoint whose check and routes do not say it: the name that its certificate is for, or
+/// else the address that is asked.
+fn usual_host(endpoint: &Endpoint, address: &Address) -> String {
+    match (&endpoint.tls, address) {
         (Some(tls), _) => authority(&tls.server_name),
         (None, Address::Tcp(address)) => address.to_string(),
         (None, Address::Unix(_)) => "localhost".to_owned(),
@@ -367,6 +357,16 @@ fn authority(name: &ServerName<'_>) -> String {
             format!("[{}]", std::net::Ipv6Addr::from(*address))
         }
         name => name.to_str().into_owned(),
+    }
+}
+
+/// Where a check of an endpoint at this address goes.
+fn asked_at(address: &Address, check: &Check) -> Address {
+    match (address, check.port) {
+        (Address::Tcp(address), Some(port)) => {
+            Address::Tcp(SocketAddr::new(address.ip(), port.get()))
+        }
+        _ => address.clone(),
     }
 }
 

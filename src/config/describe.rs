@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{Config, ListenerConfig};
+use super::{Config, ListenerConfig, check};
 use crate::access_log::Format;
 use crate::app_protocol::AppProtocol;
 use crate::id::UpstreamId;
@@ -15,7 +15,7 @@ use crate::plan::{Plan, Route};
 use crate::proxy_protocol::Version;
 use crate::route::NamePattern;
 use crate::upstream::endpoint::{Endpoint, EndpointRole};
-use crate::upstream::settings::{Check, ServerErrors};
+use crate::upstream::settings::ServerErrors;
 use crate::upstream::{Traffic, Upstream};
 
 /// One line of a configuration's description.
@@ -201,19 +201,7 @@ fn of_route(route: &Route, plan: &Plan) -> Item {
 pub(super) fn of_upstream(upstream: &Upstream) -> impl Iterator<Item = Item> {
     let Upstream { name, policy, timeouts, thresholds, keeping, .. } = upstream;
     let is_tcp = upstream.traffic == Traffic::Tcp;
-    let interval = time(upstream.check_interval);
-    let check = match &upstream.check {
-        Check::Off => "no checks".to_owned(),
-        Check::Http(path) if !is_tcp => format!("GET {path} every {interval} as a check"),
-        Check::Https(path) if !is_tcp => format!("GET {path} over TLS every {interval} as a check"),
-        Check::Grpc(service) if !is_tcp => {
-            let subject = if service.is_empty() { "the server" } else { service };
-            format!("gRPC health of {subject} every {interval} as a check")
-        }
-        Check::Tcp | Check::Http(_) | Check::Https(_) | Check::Grpc(_) => {
-            format!("a connection every {interval} as a check")
-        }
-    };
+    let check = check::described(&upstream.check, !is_tcp);
     let mut text = policy.name().to_owned();
     if is_tcp {
         text.push_str(", TCP");

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
 /// A text with its place in the file.
@@ -132,9 +132,9 @@ pub struct UpstreamEntry {
     pub fail_timeout: Option<Said>,
     /// As `--fail-on-5xx`.
     pub fail_on_5xx: Option<bool>,
-    /// As `--check`.
+    /// As `--check`, or in full.
     #[serde(deserialize_with = "given")]
-    pub check: Option<Said>,
+    pub check: Option<Spanned<CheckEntry>>,
     /// As `--check-interval`.
     #[serde(deserialize_with = "given")]
     pub check_interval: Option<Said>,
@@ -177,10 +177,114 @@ pub struct EndpointFields {
     pub backup: Option<bool>,
 }
 
+/// How the endpoints of an upstream are checked.
+#[derive(Clone, Debug)]
+pub enum CheckEntry {
+    /// In the syntax of `--check`.
+    Text(String),
+    /// In full.
+    Full(BoxedCheckFields),
+}
+
+/// Few entries have them.
+type BoxedCheckFields = Box<CheckFields>;
+
+impl CheckEntry {
+    /// Whether a request is made, which takes an endpoint of HTTP.
+    pub fn is_request(&self) -> bool {
+        match self {
+            Self::Text(text) => ["http", "grpc"].iter().any(|kind| text.starts_with(kind)),
+            Self::Full(fields) => {
+                [&fields.http, &fields.https, &fields.grpc].iter().any(|said| said.is_some())
+            }
+        }
+    }
+}
+
+/// A check in full: one question, and what belongs to it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckFields {
+    /// To accept a connection: `true`.
+    pub tcp: Option<Spanned<bool>>,
+    /// To answer a request for this path.
+    #[serde(deserialize_with = "given")]
+    pub http: Option<Said>,
+    /// The same over TLS.
+    #[serde(deserialize_with = "given")]
+    pub https: Option<Said>,
+    /// What the health service of gRPC says of this service; of the whole server, if it is empty.
+    #[serde(deserialize_with = "given")]
+    pub grpc: Option<Said>,
+    /// What Host or `:authority` says.
+    #[serde(deserialize_with = "given")]
+    pub host: Option<Said>,
+    /// The method.
+    #[serde(deserialize_with = "given")]
+    pub method: Option<Said>,
+    /// The statuses that are healthy.
+    #[serde(deserialize_with = "given")]
+    pub status: Option<Spanned<StatusTexts>>,
+    /// What the body contains.
+    #[serde(deserialize_with = "given")]
+    pub body: Option<Said>,
+    /// Another port of the same address.
+    #[serde(deserialize_with = "given")]
+    pub port: Option<Said>,
+    /// As `--check-interval`.
+    #[serde(deserialize_with = "given")]
+    pub interval: Option<Said>,
+    /// How long a check may take.
+    #[serde(deserialize_with = "given")]
+    pub timeout: Option<Said>,
+    /// Successes in a row that bring an endpoint back.
+    #[serde(deserialize_with = "given")]
+    pub rise: Option<Said>,
+    /// Failures in a row that take it out.
+    #[serde(deserialize_with = "given")]
+    pub fall: Option<Said>,
+}
+
+/// Statuses, in one text or in a list.
+#[derive(Clone, Debug)]
+pub struct StatusTexts(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for StatusTexts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = StatusTexts;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("statuses, as in 200-299,404 or [200-299, 404]")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<StatusTexts, E> {
+                Ok(StatusTexts(vec![text.to_owned()]))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<StatusTexts, E> {
+                Ok(StatusTexts(vec![number.to_string()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<StatusTexts, A::Error> {
+                let mut texts = Vec::new();
+                while let Some(text) = list.next_element::<String>()? {
+                    texts.push(text);
+                }
+                Ok(StatusTexts(texts))
+            }
+        }
+        deserializer.deserialize_any(OneOrMany)
+    }
+}
+
 /// A value that is written. That of a key without one would be taken for that of a key left out: a
 /// route of one host, say, for a route of all.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Said>, D::Error> {
-    Said::deserialize(deserializer).map(Some)
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 impl<'de> Deserialize<'de> for ServerNameEntries {
@@ -235,4 +339,5 @@ macro_rules! text_or_fields {
 
 text_or_fields!(EndpointEntry, EndpointFields, "ADDRESS[@WEIGHT], or address, weight and backup");
 text_or_fields!(RelayEntry, RelayFields, "LISTEN=ENDPOINTS, or keys such as listen and upstream");
+text_or_fields!(CheckEntry, BoxedCheckFields, "a check such as http:/health, or {http: /health}");
 text_or_fields!(CertificateEntry, CertificateFields, "{cert: FILE, key: FILE}");

@@ -1,18 +1,21 @@
 //! What an upstream is set to do, and what its endpoints speak.
 
+use crate::address::Address;
 use crate::app_protocol::AppProtocol;
 use crate::proxy_protocol::Version;
+use crate::upstream::check::{Check, CheckKind};
 use crate::upstream::endpoint::{Endpoint, Scheme};
-use crate::upstream::settings::Check;
 
 /// Whether a check goes over what its endpoints speak.
 pub(super) fn check_fits(check: &Check, endpoints: &[Endpoint]) -> Result<(), String> {
-    let path = match check {
-        Check::Off | Check::Tcp => return Ok(()),
-        Check::Http(path) | Check::Https(path) => path,
-        Check::Grpc(_) => return grpc_fits(endpoints),
+    let path = match &check.kind {
+        CheckKind::Off | CheckKind::Tcp => return Ok(()),
+        // In plain text, whatever is spoken at their own port.
+        CheckKind::Http(_) if !check.is_of_requests() => return Ok(()),
+        CheckKind::Http(request) | CheckKind::Https(request) => &request.path,
+        CheckKind::Grpc(_) => return grpc_fits(endpoints),
     };
-    let over_tls = matches!(check, Check::Https(_));
+    let over_tls = matches!(check.kind, CheckKind::Https(_));
     let one = |is_tls| endpoints.iter().find(|known| known.scheme.is_tls() == is_tls);
     let Some(misfit) = one(!over_tls) else { return Ok(()) };
     let shown = written(misfit.scheme, misfit);
@@ -30,6 +33,15 @@ pub(super) fn check_fits(check: &Check, endpoints: &[Endpoint]) -> Result<(), St
             format!("a check over TLS does not suit {shown}: write http:{path}, or {other}")
         }
     })
+}
+
+/// Whether its endpoints have ports, where a check asks another one.
+pub(super) fn port_fits(check: &Check, endpoints: &[Endpoint]) -> Result<(), String> {
+    let mut sockets = endpoints.iter().filter(|known| matches!(known.address, Address::Unix(_)));
+    match sockets.next().filter(|_| check.port.is_some()) {
+        None => Ok(()),
+        Some(socket) => Err(format!("port: {} has none: leave port out", socket.address)),
+    }
 }
 
 fn grpc_fits(endpoints: &[Endpoint]) -> Result<(), String> {
@@ -71,9 +83,10 @@ fn written(scheme: Scheme, endpoint: &Endpoint) -> String {
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU16;
+    use std::time::Duration;
 
     use super::*;
-    use crate::address::Address;
+    use crate::upstream::check::HttpCheck;
 
     fn endpoint(scheme: Scheme) -> Endpoint {
         let mut endpoint = Endpoint::new(Address::Unix("/a".into()), NonZeroU16::MIN, 1);
@@ -81,10 +94,39 @@ mod tests {
         endpoint
     }
 
+    fn every_second(kind: CheckKind) -> Check {
+        Check::every(Duration::from_secs(1), kind)
+    }
+
+    #[test]
+    fn another_port_is_asked_in_plain_text_and_needs_an_endpoint_with_ports() {
+        let asked = |kind| {
+            let port = NonZeroU16::new(8081);
+            Check { port, ..every_second(kind) }
+        };
+        let http = asked(CheckKind::Http(HttpCheck::get("/up")));
+        let https = asked(CheckKind::Https(HttpCheck::get("/up")));
+        for scheme in [Scheme::Http, Scheme::Https, Scheme::H2c, Scheme::H2] {
+            let fits = check_fits(&https, &[endpoint(scheme)]).is_ok();
+            assert_eq!((check_fits(&http, &[endpoint(scheme)]), fits), (Ok(()), scheme.is_tls()));
+        }
+        let told = port_fits(&http, &[endpoint(Scheme::Http)]).unwrap_err();
+        assert_eq!(told, "port: unix:/a has none: leave port out");
+        let tcp = Address::Tcp(([127, 0, 0, 1], 1).into());
+        assert_eq!(port_fits(&http, &[Endpoint::new(tcp, NonZeroU16::MIN, 1)]), Ok(()));
+        let kind = CheckKind::Tcp;
+        assert_eq!(port_fits(&every_second(kind), &[endpoint(Scheme::Http)]), Ok(()));
+    }
+
     #[test]
     fn a_check_goes_over_what_its_endpoints_speak() {
-        let (path, service) = (String::from("/up"), String::new());
-        let checks = [Check::Http(path.clone()), Check::Https(path), Check::Grpc(service)];
+        let request = HttpCheck::get("/up");
+        let kinds = [
+            CheckKind::Http(request.clone()),
+            CheckKind::Https(request),
+            CheckKind::Grpc(String::new()),
+        ];
+        let checks = kinds.map(every_second);
         let over_tls = |shown: &str, other: &str| {
             format!("a check over TLS does not suit {shown}: write http:/up, or {other}")
         };
@@ -106,8 +148,8 @@ mod tests {
                 let told = check_fits(check, &[endpoint(scheme)]).err().unwrap_or_default();
                 assert_eq!(told, expected, "{check:?}");
             }
-            for check in [Check::Off, Check::Tcp] {
-                assert_eq!(check_fits(&check, &[endpoint(scheme)]), Ok(()));
+            for kind in [CheckKind::Off, CheckKind::Tcp] {
+                assert_eq!(check_fits(&every_second(kind), &[endpoint(scheme)]), Ok(()));
             }
         }
         let both = "a check by a path goes over TLS or in plain text, and does not suit both";

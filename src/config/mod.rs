@@ -329,7 +329,7 @@ mod tests {
     use crate::config::cli::Cli;
     use crate::id::UpstreamId;
     use crate::plan::listener::Service;
-    use crate::upstream::settings::Check;
+    use crate::upstream::check::CheckKind;
 
     fn config(flags: &[&str]) -> Result<Config, Vec<String>> {
         let words = ["evener"].iter().chain(flags);
@@ -345,7 +345,7 @@ mod tests {
         assert_eq!(config.listeners[0].address.to_string(), "127.0.0.1:8080");
         assert_eq!(config.plan.timeouts.header, Duration::from_secs(10));
         assert_eq!(config.plan.limits.head_bytes_max, 16384);
-        assert_eq!(config.plan.upstreams[0].check, Check::Tcp);
+        assert_eq!(config.plan.upstreams[0].check.kind, CheckKind::Tcp);
     }
 
     #[test]

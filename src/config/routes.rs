@@ -8,7 +8,6 @@ use super::mistake::{Mistakes, Place};
 use super::sources::Sources;
 use super::upstreams::{At, Upstreams};
 use super::value::{self, Resolve};
-use crate::http::message::authority::is_authority;
 use crate::id::UpstreamId;
 use crate::plan::Route;
 use crate::route::{Pattern, Router};
@@ -33,7 +32,7 @@ impl Routes {
         resolve: Resolve<'_>,
         mistakes: &mut Mistakes,
     ) -> Self {
-        let host = sources.flags.host_header.as_deref().map(host_header).transpose();
+        let host = sources.flags.host_header.as_deref().map(value::host_header).transpose();
         let host_header = mistakes.note(&sources.place("host-header"), host, None);
         let (built, patterns, places) = (Vec::new(), Vec::new(), Vec::new());
         let workers = upstreams.workers;
@@ -99,7 +98,7 @@ impl Routes {
         let Some(route) = self.built.last_mut() else { return };
         route.strips = strips;
         let mut at = At { file, mistakes };
-        let host = |text: &str| host_header(text).map(Some);
+        let host = |text: &str| value::host_header(text).map(Some);
         let otherwise = route.host_header.take();
         route.host_header = at.over(entry.host_header.as_ref(), host, otherwise);
         let UpstreamTimeouts { response, idle, tunnel, .. } = route.timeouts;
@@ -165,13 +164,4 @@ fn pattern(host: Option<&Said>, prefix: &Said) -> Result<Pattern, (Location, Str
     }
     let text = format!("{}{}", host.map_or("", |host| &host.value), prefix.value);
     text.parse().map_err(|error| (prefix.referenced, format!("{text:?}: {error}")))
-}
-
-fn host_header(host: &str) -> Result<String, String> {
-    if host.is_empty() || host.len() > 255 || !is_authority(host.as_bytes()) {
-        return Err(format!(
-            "invalid host {host:?}: expected NAME or NAME:PORT, at most 255 bytes"
-        ));
-    }
-    Ok(host.to_owned())
 }

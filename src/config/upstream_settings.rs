@@ -10,11 +10,8 @@ use super::mistake::Mistakes;
 use super::sources::{At, Sources};
 use super::upstream_tls::TlsSettings;
 use super::value;
-use crate::upstream::settings::{Check, Keeping, Policy, ServerErrors, UpstreamTimeouts};
-
-/// The allowed check intervals; shorter ones would be load rather than checks.
-const CHECK_INTERVAL: RangeInclusive<Duration> =
-    Duration::from_millis(10)..=Duration::from_secs(3600);
+use crate::upstream::check::{Check, CheckKind};
+use crate::upstream::settings::{Keeping, Policy, ServerErrors, UpstreamTimeouts};
 
 /// The allowed ejection times; an endpoint that fails for hours should be removed from the configuration.
 const FAIL_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
@@ -35,7 +32,6 @@ pub(super) struct UpstreamSettings {
     pub(super) timeouts: UpstreamTimeouts,
     pub(super) keeping: Keeping,
     pub(super) check: Check,
-    pub(super) check_interval: Duration,
     pub(super) tls: TlsSettings,
 }
 
@@ -56,9 +52,11 @@ impl UpstreamSettings {
             duration("upstream-keepalive-timeout", &flags.upstream_keepalive_timeout);
         let idle_max = value::number(&flags.max_idle, 0, IDLE_MAX);
         let fail_timeout = value::duration_within(&flags.fail_timeout, &FAIL_TIMEOUT);
-        let interval = value::duration_within(&flags.check_interval, &CHECK_INTERVAL);
+        let interval = check::interval(&flags.check_interval);
         let tls = TlsSettings::of_flags(sources, mistakes);
         let place = |flag| sources.place(flag);
+        let interval = mistakes.note(&place("check-interval"), interval, Duration::ZERO);
+        let kind = mistakes.note(&place("check"), check::read(&flags.check), CheckKind::Off);
         Self {
             policy: Policy::RoundRobin,
             fails_max: mistakes.note(&place("max-fails"), fails(&flags.max_fails), NonZeroU8::MIN),
@@ -69,8 +67,7 @@ impl UpstreamSettings {
                 idle_max: mistakes.note(&place("max-idle"), idle_max, 0),
                 idle_timeout,
             },
-            check: mistakes.note(&place("check"), check::read(&flags.check), Check::Off),
-            check_interval: mistakes.note(&place("check-interval"), interval, Duration::ZERO),
+            check: Check::every(interval, kind),
             tls,
         }
     }
@@ -94,7 +91,6 @@ impl UpstreamSettings {
         let idle = |text: &str| value::number(text, 0, IDLE_MAX);
         let kept = self.keeping.idle_timeout;
         let kept = at.over(entry.upstream_keepalive_timeout.as_ref(), value::duration, kept);
-        let interval = |text: &str| value::duration_within(text, &CHECK_INTERVAL);
         let out = |text: &str| value::duration_within(text, &FAIL_TIMEOUT);
         Self {
             policy: at.over(entry.policy.as_ref(), value::policy, self.policy),
@@ -106,8 +102,7 @@ impl UpstreamSettings {
                 idle_max: at.over(entry.max_idle.as_ref(), idle, self.keeping.idle_max),
                 idle_timeout: kept,
             },
-            check: at.over(entry.check.as_ref(), check::read, self.check),
-            check_interval: at.over(entry.check_interval.as_ref(), interval, self.check_interval),
+            check: check::of_entry(entry, self.check, at),
             tls: self.tls.with(entry, at),
         }
     }

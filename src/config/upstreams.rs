@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_saphyr::Spanned;
 
 use super::entries::{EndpointEntry, EndpointFields, Said, UpstreamEntry};
-use super::misfits::{announcement_fits, check_fits};
+use super::misfits::{announcement_fits, check_fits, port_fits};
 use super::mistake::{Mistakes, Place};
 use super::scheme;
 pub(super) use super::sources::At;
@@ -176,7 +176,6 @@ impl<'a> Upstreams<'a> {
             timeouts,
             keeping,
             check: settings.check.clone(),
-            check_interval: settings.check_interval,
         }));
         self.used.push(false);
         UpstreamId::new(self.built.len() - 1)
@@ -243,9 +242,10 @@ impl<'a> Upstreams<'a> {
         }
         let general = sources.place("check");
         for (index, upstream) in self.built.iter().enumerate() {
+            let place = own.get(&index).unwrap_or(&general);
+            mistakes.note(place, port_fits(&upstream.check, &upstream.endpoints), ());
             if upstream.traffic == Traffic::Http {
-                let fits = check_fits(&upstream.check, &upstream.endpoints);
-                mistakes.note(own.get(&index).unwrap_or(&general), fits, ());
+                mistakes.note(place, check_fits(&upstream.check, &upstream.endpoints), ());
             }
         }
     }
@@ -262,19 +262,19 @@ impl<'a> Upstreams<'a> {
                 entry.endpoints.as_deref().unwrap_or_default(),
                 &mut At { file, mistakes },
             );
-            let is_request =
-                |check: &&Said| ["http", "grpc"].iter().any(|kind| check.value.starts_with(kind));
+            let place = |said: &Option<Said>| said.as_ref().map(|said| said.referenced);
+            let check = entry.check.as_ref().filter(|check| check.value.is_request());
             let said = [
-                ("check", entry.check.as_ref().filter(is_request)),
-                ("response_timeout", entry.response_timeout.as_ref()),
-                ("idle_timeout", entry.idle_timeout.as_ref()),
-                ("max_idle", entry.max_idle.as_ref()),
-                ("upstream_keepalive_timeout", entry.upstream_keepalive_timeout.as_ref()),
-                ("fail_on_5xx", entry.name.as_ref().filter(|_| entry.fail_on_5xx.is_some())),
+                ("check", check.map(|check| check.referenced)),
+                ("response_timeout", place(&entry.response_timeout)),
+                ("idle_timeout", place(&entry.idle_timeout)),
+                ("max_idle", place(&entry.max_idle)),
+                ("upstream_keepalive_timeout", place(&entry.upstream_keepalive_timeout)),
+                ("fail_on_5xx", entry.fail_on_5xx.and_then(|_| place(&entry.name))),
             ];
             for (key, said) in said.into_iter().filter_map(|(key, said)| Some((key, said?))) {
                 let what = format!("{key}: has no effect on a TCP upstream");
-                mistakes.add(&file.place(said.referenced), what);
+                mistakes.add(&file.place(said), what);
             }
         }
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::scheme;
 use crate::address::Address;
+use crate::http::message::authority::is_authority;
 use crate::plan::listener::Preamble;
 use crate::proxy_protocol::Version;
 use crate::route::{NamePattern, Pattern};
@@ -329,6 +330,16 @@ pub(super) fn policy(text: &str) -> Result<Policy, String> {
     let known = [Policy::RoundRobin, Policy::LeastRequests];
     let known = known.into_iter().find(|policy| policy.name() == text);
     known.ok_or_else(|| format!("unknown policy {text:?}: expected round_robin or least_requests"))
+}
+
+/// Parses what Host says to endpoints.
+pub(super) fn host_header(host: &str) -> Result<String, String> {
+    if host.is_empty() || host.len() > 255 || !is_authority(host.as_bytes()) {
+        return Err(format!(
+            "invalid host {host:?}: expected NAME or NAME:PORT, at most 255 bytes"
+        ));
+    }
+    Ok(host.to_owned())
 }
 
 #[cfg(test)]

@@ -18,7 +18,8 @@ pub(super) fn explain(error: &serde_saphyr::Error) -> String {
     let text = [" (defined at line ", " at line "]
         .iter()
         .fold(&*text, |text, end| text.split_once(end).map_or(text, |(what, _)| what));
-    if text.contains("into string") && text.contains("null") {
+    let is_none = text.contains("into string") && text.contains("null");
+    if is_none || text.starts_with("invalid type: unit value") {
         return "there is no value: write one, or leave the key out".to_owned();
     }
     if text.starts_with("multiple YAML documents") {

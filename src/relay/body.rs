@@ -196,7 +196,7 @@ impl Body {
     }
 
     /// The source has ended: fine for a body that ends with its connection, too early otherwise.
-    pub(super) fn close(&mut self) -> Result<(), Kind> {
+    pub fn close(&mut self) -> Result<(), Kind> {
         match self.left {
             Remaining::UntilClose | Remaining::Nothing => {
                 self.left = Remaining::Nothing;

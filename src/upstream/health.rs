@@ -133,6 +133,12 @@ impl RiseFall {
         Self { rise, fall, verdict: CheckVerdict::Up, against: 0 }
     }
 
+    /// The same, where that is the verdict so far.
+    #[must_use]
+    pub const fn starting_at(self, verdict: CheckVerdict) -> Self {
+        Self { verdict, ..self }
+    }
+
     /// Records one result; the verdict, if this changed it.
     pub fn record(&mut self, ok: bool) -> Option<CheckVerdict> {
         let (result, needed) =

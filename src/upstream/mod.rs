@@ -1,6 +1,7 @@
 //! The endpoints of an upstream, their health and their settings.
 
 pub mod admin_state;
+pub mod check;
 pub mod endpoint;
 pub mod endpoint_set;
 pub mod endpoint_tls;
@@ -17,11 +18,12 @@ use std::time::Duration;
 
 use crate::id::EndpointId;
 use crate::proxy_protocol::Version;
+use check::{Check, CheckKind};
 use endpoint::Endpoint;
 use endpoint_set::EndpointSet;
 use health::Thresholds;
 use record::UpstreamRecord;
-use settings::{Check, Keeping, Policy, ServerErrors, UpstreamTimeouts};
+use settings::{Keeping, Policy, ServerErrors, UpstreamTimeouts};
 
 /// Endpoints that can stand in for each other, and how they are used; shared by all workers.
 #[derive(Clone, Debug)]
@@ -48,8 +50,6 @@ pub struct Upstream {
     pub keeping: Keeping,
     /// How its endpoints are checked.
     pub check: Check,
-    /// How often, and how long a check may take.
-    pub check_interval: Duration,
 }
 
 impl Upstream {
@@ -77,8 +77,7 @@ impl Upstream {
                 tunnel: 3600 * second,
             },
             keeping: Keeping { idle_max: 512, idle_timeout: 50 * second },
-            check: Check::Off,
-            check_interval: second,
+            check: Check::every(second, CheckKind::Off),
         }
     }
 }

@@ -52,19 +52,3 @@ pub enum ServerErrors {
     /// It counts as a failure.
     Failures,
 }
-
-/// How endpoints are checked.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Check {
-    /// Not at all.
-    Off,
-    /// By opening a connection.
-    Tcp,
-    /// By GET of this path: 200–399 is healthy.
-    Http(String),
-    /// The same over TLS.
-    Https(String),
-    /// By the health service of gRPC, over HTTP/2: about this service, or about the whole server if that is
-    /// empty.
-    Grpc(String),
-}

@@ -1,0 +1,100 @@
+//! Checks in full, as they are written and shown.
+
+use evener::config::describe::summary;
+
+use super::configuration::read;
+
+fn with(upstream: &str) -> Result<String, Vec<String>> {
+    let text =
+        format!("routes: [{{prefix: /, upstream: u}}]\nupstreams:\n  - {{name: u, {upstream}}}\n");
+    read(&text, &["--check-interval=3s"]).map(|config| summary(&config))
+}
+
+#[test]
+fn a_check_in_full_is_shown_with_all_that_is_not_usual() {
+    let rows = [
+        ("check: {http: /h}", "GET /h every 3s as a check, "),
+        (
+            "check: {http: /h, host: app.internal, method: HEAD, status: '200-299,404', port: 8081, \
+             interval: 2s, timeout: 500ms, rise: 2, fall: 5}",
+            "HEAD /h every 2s as a check (status 200-299,404, host app.internal, port 8081, within \
+             500ms, 2 to rise and 5 to fall), ",
+        ),
+        (
+            "check_interval: 1s, check: {http: /h, body: all is well, status: [200, 300-399]}",
+            "GET /h every 1s as a check (status 200,300-399, body with \"all is well\"), ",
+        ),
+        ("check: {tcp: true, port: 81}", "a connection every 3s as a check (port 81), "),
+        (
+            "check: {http: /h, status: 200, method: OPTIONS}",
+            "OPTIONS /h every 3s as a check (status 200)",
+        ),
+    ];
+    for (check, expected) in rows {
+        let text = with(&format!("endpoints: [127.0.0.1:1], {check}")).unwrap();
+        assert!(text.contains(&format!(", {expected}")), "{expected} in\n{text}");
+    }
+    let rows = [
+        ("grpc: a.B", "gRPC health of a.B every 3s as a check"),
+        ("grpc: ''", "gRPC health of the server every 3s as a check"),
+    ];
+    for (check, expected) in rows {
+        let text = with(&format!("endpoints: ['h2c://127.0.0.1:1'], check: {{{check}}}")).unwrap();
+        assert!(text.contains(&format!(", {expected}, ")), "{expected} in\n{text}");
+    }
+}
+
+#[test]
+fn mistakes_in_checks() {
+    let rows = [
+        ("{}", "3:48: a check needs one of tcp: true, http: /path, https: /path and grpc: SERVICE"),
+        ("{http: /a, tcp: true}", "3:55: http: the check asks by tcp already"),
+        ("{http: /a, grpc: a}", "3:65: grpc: the check asks by http already"),
+        ("{tcp: false}", "3:54: tcp: false asks nothing: write check: off"),
+        ("{tcp: true, status: 200}", "3:68: status: has no effect on a check by tcp"),
+        ("{tcp: true, host: a}", "3:66: host: has no effect on a check by tcp"),
+        ("{http: a}", "3:55: invalid path \"a\""),
+        ("{http: 'http://a/b'}", "3:55: invalid path"),
+        ("{http: //a/b}", "3:55: invalid value \"http://a/b\": a check has no host"),
+        ("{http: /, method: CONNECT}", "3:66: invalid method \"CONNECT\""),
+        ("{http: /, method: 'a b'}", "3:66: invalid method \"a b\""),
+        ("{http: /, method: HEAD, body: a}", "3:78: body: an answer to HEAD has none"),
+        ("{http: /, body: ''}", "3:64: body: expected 1 to 1024 bytes"),
+        ("{http: /, status: 2xx}", "3:66: invalid status \"2xx\": expected 200 to 599"),
+        ("{http: /, status: []}", "3:66: status: an empty list"),
+        ("{http: /, port: 0}", "3:64: invalid value \"0\": expected a number from 1 to 65535"),
+        ("{http: /, rise: 256}", "3:64: invalid value \"256\": expected a number from 1 to 255"),
+        ("{http: /, fall: 0}", "3:64: invalid value \"0\": expected a number from 1 to 255"),
+        ("{http: /, timeout: 2h}", "3:67: \"2h\" is out of range"),
+        ("{http: /, interval: 1ms}", "3:68: \"1ms\" is out of range"),
+        (
+            "{http: /, interval: 1s}, check_interval: 2s",
+            "3:68: interval: check_interval is given too",
+        ),
+        ("{http: /, host: 'a b'}", "3:64: invalid host \"a b\""),
+        ("{http: /, hosts: a}", "3:58: unknown key \"hosts\""),
+        ("{grpc: true}", "3:55: true: write \"\" for the whole server, or a service"),
+        ("{grpc: a.B}", "3:48: a check by gRPC takes HTTP/2"),
+        ("", "3:41: there is no value"),
+    ];
+    for (check, expected) in rows {
+        let mistakes = with(&format!("endpoints: [127.0.0.1:1], check: {check}")).unwrap_err();
+        let told = mistakes.iter().any(|mistake| mistake.starts_with(expected));
+        assert!(told, "{expected} in {mistakes:?}");
+    }
+    let told = with("endpoints: [unix:/a], check: {http: /, port: 81}").unwrap_err();
+    assert_eq!(told, ["3:44: port: unix:/a has none: leave port out"]);
+}
+
+#[test]
+fn a_request_in_full_has_no_effect_on_a_tcp_upstream() {
+    let text = |check: &str| {
+        format!(
+            "upstreams: [{{name: u, endpoints: ['127.0.0.1:1'], check: {check}}}]\n\
+             tcp: [{{listen: ':2', upstream: u}}]"
+        )
+    };
+    let told = read(&text("{http: /}"), &[]).unwrap_err();
+    assert_eq!(told, ["1:58: check: has no effect on a TCP upstream"]);
+    assert!(read(&text("{tcp: true, port: 3, rise: 2}"), &[]).is_ok());
+}
