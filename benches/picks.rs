@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use evener::address::Address;
 use evener::balance::tried::Tried;
-use evener::balance::{Pick, Picker};
+use evener::balance::{Affinity, Pick, Picker};
 use evener::upstream::Upstream;
 use evener::upstream::endpoint::Endpoint;
 use evener::upstream::endpoint_set::EndpointSet;
@@ -40,6 +40,10 @@ fn picker(count: u16, weights: u16, policy: Policy) -> Picker {
     Picker::new(Arc::new(Upstream { policy, ..Upstream::sample(endpoints) }), 0)
 }
 
+fn pick(now: Tick, tried: &Tried) -> Pick<'_> {
+    Pick { now, affinity: Affinity::default(), tried, random: 1 }
+}
+
 fn round_robin(name: &str, count: u16) -> Case {
     weighted(name, count, 1)
 }
@@ -48,7 +52,7 @@ fn weighted(name: &str, count: u16, weights: u16) -> Case {
     let mut picker = picker(count, weights, Policy::RoundRobin);
     let (now, tried) = (Tick::from_millis(1), Tried::default());
     Case::new(name, move || {
-        black_box(picker.pick(&Pick { now: black_box(now), tried: &tried }).unwrap());
+        black_box(picker.pick(&pick(black_box(now), &tried)).unwrap());
     })
 }
 
@@ -58,7 +62,7 @@ fn least_requests(name: &str, count: u16) -> Case {
     let (now, tried) = (Tick::from_millis(1), Tried::default());
     let mut under_way = std::collections::VecDeque::new();
     Case::new(name, move || {
-        let endpoint = picker.pick(&Pick { now: black_box(now), tried: &tried }).unwrap().endpoint;
+        let endpoint = picker.pick(&pick(black_box(now), &tried)).unwrap().endpoint;
         picker.upstream().endpoint(endpoint).record.counts[0].begun.add(1);
         picker.in_flight_changed(endpoint);
         under_way.push_back(endpoint);

@@ -35,6 +35,7 @@ pub mod demo;
 pub mod drain;
 pub mod fault;
 pub mod grpc;
+pub mod hash;
 pub mod http;
 pub mod id;
 pub mod log;

@@ -15,6 +15,11 @@ pub enum Tier {
     Down,
 }
 
+impl Tier {
+    /// How many there are.
+    pub const COUNT: usize = 4;
+}
+
 /// What a policy has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {

@@ -31,6 +31,17 @@ impl Tried {
         self.endpoints[..self.len].contains(&endpoint)
     }
 
+    /// All that were, the first one first.
+    pub fn iter(&self) -> impl Iterator<Item = &EndpointId> {
+        self.endpoints[..self.len].iter()
+    }
+
+    /// How many were.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
     /// Whether nothing was.
     #[must_use]
     pub const fn is_empty(&self) -> bool {

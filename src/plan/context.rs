@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -10,8 +11,9 @@ use tokio::time::Instant;
 
 use super::Plan;
 use crate::balance::tried::Tried;
-use crate::balance::{NoneLeft, Pick, Picked, Picker};
+use crate::balance::{Affinity, NoneLeft, Pick, Picked, Picker};
 use crate::drain::{Drain, DrainPhase};
+use crate::hash;
 use crate::http::h2::flow::Allowance;
 use crate::http::message::date::HttpDate;
 use crate::id::{EndpointId, RouteId, UpstreamId};
@@ -100,6 +102,8 @@ pub struct WorkerContext {
     date: Rc<Cell<HttpDate>>,
     worker: usize,
     epoch: Epoch,
+    /// Where the numbers begin that chance goes by, and how many have been used.
+    chance: Cell<(u64, u64)>,
     /// The handshakes of its clients.
     pub handshake_turns: Rc<HandshakeTurns>,
     /// What the windows of its HTTP/2 streams may grow by.
@@ -128,6 +132,7 @@ impl WorkerContext {
             date,
             worker,
             epoch,
+            chance: Cell::new((RandomState::new().hash_one(worker), 0)),
             handshake_turns: Rc::default(),
             window_allowance: Rc::default(),
         })
@@ -169,6 +174,7 @@ impl WorkerContext {
             date: Rc::clone(&self.date),
             worker: self.worker,
             epoch: self.epoch,
+            chance: Cell::new((hash::mix(self.random()), 0)),
             handshake_turns: Rc::clone(&self.handshake_turns),
             window_allowance: Rc::clone(&self.window_allowance),
         })
@@ -209,9 +215,18 @@ impl WorkerContext {
         &self,
         upstream: UpstreamId,
         now: Instant,
+        affinity: Affinity,
         tried: &Tried,
     ) -> Result<Picked, NoneLeft> {
-        self.shares[upstream.index()].picker.borrow_mut().pick(&Pick { now: self.tick(now), tried })
+        let pick = Pick { now: self.tick(now), affinity, tried, random: self.random() };
+        self.shares[upstream.index()].picker.borrow_mut().pick(&pick)
+    }
+
+    /// A number by chance, another one each time.
+    fn random(&self) -> u64 {
+        let (seed, used) = self.chance.get();
+        self.chance.set((seed, used.wrapping_add(1)));
+        hash::nth(seed, used)
     }
 
     /// The idle connections to an endpoint.

@@ -18,7 +18,7 @@ use super::upstream_h2::{await_end, open_stream};
 use super::upstream_side::{Outgoing, UpstreamSide};
 use crate::app_protocol::AppProtocol;
 use crate::balance::tried::{ATTEMPTS_MAX, Tried};
-use crate::balance::{NoneLeft, Picked};
+use crate::balance::{Affinity, NoneLeft, Picked};
 use crate::fault::{Fault, Kind, Progress, Side, Stage};
 use crate::http::h1::encode::ConnectionHeader;
 use crate::http::h1::reply::Reply;
@@ -55,9 +55,9 @@ pub async fn run(
     let (mut tried, mut spent) = (Tried::default(), Tried::default());
     let (mut last, mut started, mut attempts) = (None, request.timing.ready, 0);
     loop {
-        let pick = |tried| context.pick(upstream, started, tried);
+        let pick = |tried| context.pick(upstream, started, Affinity::default(), tried);
         let picked = pick(&tried).or_else(|_| pick(&spent));
-        let Picked { endpoint, on_trial } = match picked {
+        let Picked { endpoint, on_trial, .. } = match picked {
             Ok(picked) => picked,
             Err(none) => return answer_none(client, request, context, none, last).await,
         };

@@ -16,8 +16,8 @@ use super::record::{self, AttemptTarget};
 use super::request_log::RequestLog;
 use super::tunnel::{self, Ends};
 use crate::access_log::Protocol;
-use crate::balance::Picked;
 use crate::balance::tried::Tried;
+use crate::balance::{Affinity, Picked};
 use crate::buffer::Buffer;
 use crate::fault::Side;
 use crate::id::{SniTableId, UpstreamId};
@@ -106,7 +106,9 @@ async fn open(
     let (mut tried, mut attempts) = (Tried::default(), 0);
     loop {
         let started = Instant::now();
-        let Ok(Picked { endpoint, .. }) = context.pick(upstream, started, &tried) else {
+        let Ok(Picked { endpoint, .. }) =
+            context.pick(upstream, started, Affinity::default(), &tried)
+        else {
             if let Some(request_log) = request_log.filter(|_| attempts == 0) {
                 request_log.end(Termination::new(Ender::Upstream, ExchangePhase::Connect), None);
             }

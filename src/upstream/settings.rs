@@ -32,6 +32,14 @@ pub enum Policy {
     /// The one with the fewest requests of this worker in flight for its weight; in turn where
     /// several have.
     LeastRequests,
+    /// Of two by chance, by weight, the one with fewer requests in flight for its weight.
+    TwoChoices,
+    /// Any, by weight.
+    Random,
+    /// Of two by chance, by weight, the one that answers sooner, as far as is known.
+    LeastTime,
+    /// The same for all requests with the same key.
+    Hash,
 }
 
 impl Policy {
@@ -40,6 +48,10 @@ impl Policy {
         match self {
             Self::RoundRobin => "round_robin",
             Self::LeastRequests => "least_requests",
+            Self::TwoChoices => "two_choices",
+            Self::Random => "random",
+            Self::LeastTime => "least_time",
+            Self::Hash => "hash",
         }
     }
 }

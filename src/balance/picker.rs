@@ -1,0 +1,230 @@
+//! One worker's picks among the endpoints of an upstream.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::balancer::Balancer;
+use super::candidate::{Found, Tier};
+use super::pick::{NoneLeft, Pick, PickReason, Picked};
+use super::tried::Tried;
+use crate::id::EndpointId;
+use crate::upstream::Upstream;
+use crate::upstream::admin_state::AdminMode;
+use crate::upstream::endpoint::{Endpoint, EndpointRecord, EndpointRole};
+use crate::upstream::health::{Admission, HealthStatus, Tick};
+
+/// Of so many endpoints per millisecond the tiers are assigned at most: a thousand endpoints that come
+/// and go must not cost more than the requests. Up to that many, they are as soon as something changes.
+const ASSIGNED_PER_MS: u64 = 256;
+
+/// How often one pick assigns the tiers: each time, what it had found has changed while it looked.
+const ROUNDS_MAX: usize = 4;
+
+/// One worker's picks among the endpoints of an upstream.
+pub struct Picker {
+    upstream: Arc<Upstream>,
+    worker: usize,
+    balancer: Balancer,
+    /// By endpoint, as they were assigned last.
+    tiers: Box<[Tier]>,
+    /// How many endpoints are in each tier.
+    sizes: [usize; Tier::COUNT],
+    /// What the endpoints' changes were then, and when that was.
+    seen: u64,
+    assigned: Tick,
+    /// When the next ejected endpoint is due for its trial.
+    due: Option<Tick>,
+    /// Why nothing is found where nothing is.
+    none_left: NoneLeft,
+}
+
+impl Picker {
+    /// `worker` is the index of the worker: each begins with another endpoint.
+    pub fn new(upstream: Arc<Upstream>, worker: usize) -> Self {
+        let order: Vec<_> = upstream.endpoints.ids().map(|(id, _)| id).collect();
+        let mut picker = Self::in_order(upstream, worker, &order);
+        picker.balancer.skip_turns(worker);
+        picker
+    }
+
+    /// The same for a replaced upstream: the endpoints that stay keep their order in turn.
+    #[must_use]
+    pub fn succeeded_by(&self, upstream: Arc<Upstream>) -> Self {
+        let ids = upstream.endpoints.ids();
+        let known: HashMap<_, _> = ids.map(|(id, endpoint)| (key(endpoint), id)).collect();
+        let stays = |id| known.get(&key(self.upstream.endpoint(id))).copied();
+        let mut order: Vec<_> = self.balancer.order().into_iter().filter_map(stays).collect();
+        let staying: HashSet<_> = order.iter().copied().collect();
+        order.extend(upstream.endpoints.ids().map(|(id, _)| id).filter(|id| !staying.contains(id)));
+        Self::in_order(upstream, self.worker, &order)
+    }
+
+    fn in_order(upstream: Arc<Upstream>, worker: usize, order: &[EndpointId]) -> Self {
+        let weights: Vec<_> = upstream.endpoints.iter().map(|endpoint| endpoint.weight).collect();
+        let mut picker = Self {
+            balancer: Balancer::new(upstream.policy, &weights, order),
+            tiers: vec![Tier::Down; upstream.endpoints.len()].into(),
+            sizes: [0; Tier::COUNT],
+            upstream,
+            worker,
+            seen: 0,
+            assigned: Tick::from_millis(0),
+            due: None,
+            none_left: NoneLeft::AllDown,
+        };
+        picker.assign(Tick::from_millis(0));
+        picker
+    }
+
+    /// What is chosen from.
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+
+    /// Picks an endpoint that has not been tried: the one that the client has had before, if that may
+    /// have requests; otherwise one that is healthy or due for its trial, primary ones before backups;
+    /// failing these one that is ejected, since a try may succeed where a refusal cannot. Never one the
+    /// active checks have found dead, or that was taken out by hand.
+    pub fn pick(&mut self, pick: &Pick<'_>) -> Result<Picked, NoneLeft> {
+        // Nothing to balance, and nothing else to look at: a thousand routes with an endpoint each
+        // would read their turns from memory that no cache holds (7 % of CPU per request there).
+        if let [only] = &**self.upstream.endpoints
+            && only.admission(pick.now) == Admission::Open
+            && !pick.tried.contains(EndpointId::new(0))
+        {
+            let endpoint = EndpointId::new(0);
+            return Ok(Picked { endpoint, on_trial: false, reason: PickReason::OnlyOne });
+        }
+        // Requests that came together may ask in another order.
+        let now = pick.now.max(self.assigned);
+        if let Some(picked) = self.sticky(pick, now) {
+            return Ok(picked);
+        }
+        if self.is_out_of_date(now) && self.may_assign(now) {
+            self.assign(now);
+        }
+        for _ in 0..ROUNDS_MAX {
+            let mut on_trial = false;
+            let mut found_in = Tier::Down;
+            let upstream = &self.upstream;
+            let found = self.balancer.pick(pick, |id, tier| {
+                found_in = tier;
+                fits(upstream, id, tier, now, &mut on_trial)
+            });
+            match found {
+                Found::Endpoint(endpoint) => {
+                    let reason = match found_in {
+                        _ if on_trial => PickReason::Trial,
+                        Tier::Primary if self.is_last(pick.tried) => PickReason::OnlyOne,
+                        Tier::Primary => PickReason::Policy,
+                        Tier::Backup => PickReason::Backup,
+                        Tier::Ejected | Tier::Down => PickReason::Panic,
+                    };
+                    return Ok(Picked { endpoint, on_trial, reason });
+                }
+                Found::Nothing if !self.is_out_of_date(now) => break,
+                Found::Nothing | Found::OutOfDate => self.assign(now),
+            }
+        }
+        Err(self.none_left)
+    }
+
+    /// The endpoint that the client has had before: a backup too, since a client that has been moved
+    /// there once is not to be moved again.
+    fn sticky(&self, pick: &Pick<'_>, now: Tick) -> Option<Picked> {
+        let endpoint = pick.affinity.sticky?;
+        let mut on_trial = false;
+        let is_left = endpoint.index() < self.tiers.len() && !pick.tried.contains(endpoint);
+        (is_left && fits(&self.upstream, endpoint, Tier::Primary, now, &mut on_trial))
+            .then_some(Picked { endpoint, on_trial, reason: PickReason::Sticky })
+    }
+
+    /// Whether only one primary endpoint has not been tried.
+    fn is_last(&self, tried: &Tried) -> bool {
+        let primary = self.sizes[Tier::Primary as usize];
+        // Most picks need not look further.
+        primary <= 1 + tried.len() && {
+            let is_primary = |id: &&EndpointId| self.tiers[id.index()] == Tier::Primary;
+            primary <= 1 + tried.iter().filter(is_primary).count()
+        }
+    }
+
+    /// Requests at an endpoint have begun or ended.
+    pub fn in_flight_changed(&mut self, endpoint: EndpointId) {
+        if let Balancer::LeastRequests(balancer) = &mut self.balancer {
+            let counts = &self.upstream.endpoint(endpoint).record.counts[self.worker];
+            balancer.set_in_flight(endpoint, counts.in_flight());
+        }
+    }
+
+    fn is_out_of_date(&self, now: Tick) -> bool {
+        self.upstream.endpoints.changes() != self.seen || self.due.is_some_and(|due| now >= due)
+    }
+
+    fn may_assign(&self, now: Tick) -> bool {
+        let pause = self.tiers.len() as u64 / ASSIGNED_PER_MS;
+        now.as_millis() >= self.assigned.as_millis() + pause
+    }
+
+    fn assign(&mut self, now: Tick) {
+        // First, so that what changes meanwhile is noticed afterwards.
+        self.seen = self.upstream.endpoints.changes();
+        (self.assigned, self.due) = (now, None);
+        self.sizes = [0; Tier::COUNT];
+        let mut by_hand = 0;
+        for (endpoint, tier) in self.upstream.endpoints.iter().zip(&mut self.tiers) {
+            *tier = match (endpoint.admission(now), endpoint.role) {
+                (Admission::Open | Admission::TrialDue, EndpointRole::Primary) => Tier::Primary,
+                (Admission::Open | Admission::TrialDue, EndpointRole::Backup) => Tier::Backup,
+                (Admission::Ejected, _) => {
+                    self.due = self.due.into_iter().chain(trial_at(endpoint, now)).min();
+                    Tier::Ejected
+                }
+                (Admission::Down, _) => {
+                    let is_by_hand = endpoint.record.admin_state.mode() != AdminMode::Ready;
+                    by_hand += usize::from(is_by_hand);
+                    Tier::Down
+                }
+            };
+            self.sizes[*tier as usize] += 1;
+        }
+        self.none_left = match self.tiers.len() {
+            count if self.sizes[Tier::Down as usize] < count => NoneLeft::AllTried,
+            count if count > 0 && by_hand == count => NoneLeft::AllDrained,
+            _ => NoneLeft::AllDown,
+        };
+        let (upstream, worker) = (&self.upstream, self.worker);
+        let in_flight = |id| upstream.endpoint(id).record.counts[worker].in_flight();
+        self.balancer.assign(&self.tiers, in_flight);
+    }
+}
+
+/// Whether an endpoint may have a request now, as one of its tier. One that is due for its trial may if
+/// this request is the trial: of several workers one succeeds.
+fn fits(upstream: &Upstream, id: EndpointId, tier: Tier, now: Tick, on_trial: &mut bool) -> bool {
+    let endpoint = upstream.endpoint(id);
+    match (endpoint.admission(now), tier) {
+        (Admission::Open, Tier::Primary | Tier::Backup) | (Admission::Ejected, Tier::Ejected) => {
+            true
+        }
+        (Admission::TrialDue, Tier::Primary | Tier::Backup) => {
+            *on_trial = endpoint.health().claim_trial(now, &upstream.thresholds);
+            *on_trial
+        }
+        _ => false,
+    }
+}
+
+/// When an ejected endpoint is due for its trial.
+fn trial_at(endpoint: &Endpoint, now: Tick) -> Option<Tick> {
+    match endpoint.health().condition(now) {
+        HealthStatus::Ejected { until, .. } | HealthStatus::Trial { until, .. } => Some(until),
+        // It has changed just now, which is noticed with the next pick.
+        HealthStatus::Up | HealthStatus::TrialDue | HealthStatus::Down => None,
+    }
+}
+
+/// What an endpoint is known by, whatever set it is in.
+fn key(endpoint: &Endpoint) -> *const EndpointRecord {
+    Arc::as_ptr(&endpoint.record)
+}
