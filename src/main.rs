@@ -12,7 +12,7 @@ use evener::address::Address;
 use evener::config::admin::Token;
 use evener::config::cli::{Cli, DemoFlags, ExplainFlags, Job, OriginFlags};
 use evener::config::describe::summary;
-use evener::config::explain::explain;
+use evener::config::explain::{AskedRequest, explain};
 use evener::config::mistake::{Mistake, Place};
 use evener::config::sources::{Sources, Unreadable};
 use evener::config::{self, Config, Loader, value};
@@ -167,7 +167,12 @@ fn run_explain(flags: &ExplainFlags, sources: &Sources) -> Result<ExitCode, CliE
     let config = configure(sources)?;
     let place = Place::Argument("PATH");
     let mistake = |what| CliError::Mistakes(vec![Mistake { place, what }]);
-    let explained = explain(&config, &flags.host, &flags.path).map_err(mistake)?;
+    let client = flags.client.as_deref().map(value::ip).transpose();
+    let in_client = |what| CliError::Mistakes(vec![Mistake::in_flag("client", what)]);
+    let client = client.map_err(in_client)?;
+    let headers = &flags.header;
+    let asked = AskedRequest { host: &flags.host, target: &flags.path, headers, client };
+    let explained = explain(&config, asked).map_err(mistake)?;
     print(&explained.text)?;
     Ok(ExitCode::from(u8::from(!explained.is_routed)))
 }

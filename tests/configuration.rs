@@ -7,7 +7,7 @@ use std::process::Command;
 
 use evener::config::Config;
 use evener::config::describe::summary;
-use evener::config::explain::explain;
+use evener::config::explain::{AskedRequest, explain};
 use evener::config::sources::Sources;
 
 use crate::support::temporary;
@@ -217,7 +217,8 @@ fn all_mistakes_are_reported_at_once_in_file_order() {
 #[test]
 fn an_explanation_names_the_route_and_what_it_changes() {
     let config = read(FULL, &[]).unwrap();
-    let explained = explain(&config, "api.example.com:80", "/x/../auth//y?z").unwrap();
+    let explained = |host, target| explain(&config, AskedRequest::to(host, target));
+    let text = explained("api.example.com:80", "/x/../auth//y?z").unwrap().text;
     for line in [
         "path: /auth//y, normalised and without its query",
         "route api.example.com/auth: the longest prefix of this host; other matches: /",
@@ -225,17 +226,17 @@ fn an_explanation_names_the_route_and_what_it_changes() {
         "Host: auth.internal, instead of the client's",
         "endpoint 127.0.0.1:1 of auth: weight 1",
     ] {
-        assert!(explained.text.lines().any(|other| other == line), "{line} in\n{}", explained.text);
+        assert!(text.lines().any(|other| other == line), "{line} in\n{text}");
     }
     for (host, target) in [("a", "/.."), ("a b", "/"), ("a", "/ b"), ("a\r\nX: y", "/")] {
-        assert!(explain(&config, host, target).unwrap_err().contains("answered 400"), "{host}");
+        assert!(explained(host, target).unwrap_err().contains("answered 400"), "{host}");
     }
 }
 
 #[test]
 fn an_endpoint_is_shown_with_the_name_it_was_configured_with() {
     let text = "routes: [{prefix: /, endpoints: ['http://app.internal:80@2']}]";
-    let explained = explain(&read(text, &[]).unwrap(), "a", "/").unwrap().text;
+    let explained = explain(&read(text, &[]).unwrap(), AskedRequest::to("a", "/")).unwrap().text;
     let line = "endpoint 192.0.2.1:80 of /: weight 2, of app.internal:80";
     assert!(explained.lines().any(|other| other == line), "{explained}");
 }

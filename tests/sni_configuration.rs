@@ -1,7 +1,7 @@
 //! How routing by server name is configured, described and explained.
 
 use evener::config::describe::summary;
-use evener::config::explain::explain;
+use evener::config::explain::{AskedRequest, explain};
 
 use crate::configuration::read;
 
@@ -75,7 +75,7 @@ fn an_explanation_says_where_the_name_leads() {
             ],
         ),
     ] {
-        let text = explain(&config, host, "/").unwrap().text;
+        let text = explain(&config, AskedRequest::to(host, "/")).unwrap().text;
         let bare = host.trim_end_matches(":443");
         for (address, outcome) in ["0.0.0.0:443", "0.0.0.0:444"].iter().zip(expected) {
             let line = format!("server name {bare} at {address}: {outcome}");

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use evener::config::describe::{difference, summary};
-use evener::config::explain::explain;
+use evener::config::explain::{AskedRequest, explain};
 use evener::net::tls::certificate::Certificate;
 use evener::net::tls::server::{ClientAuthMode, MinVersion};
 
@@ -256,7 +256,7 @@ fn an_explanation_names_the_certificate_and_where_plain_requests_are_sent() {
     let certificates =
         ["--cert", &one.cert, "--cert", &two.cert, "--key", &one.key, "--key", &two.key];
     let config = typed(&[&certificates[..], &["--redirect-https", "--listen", ":80"]].concat());
-    let text = explain(&config.unwrap(), "A.two.example:80", "/x").unwrap().text;
+    let text = explain(&config.unwrap(), AskedRequest::to("A.two.example:80", "/x")).unwrap().text;
     assert!(text.contains(&format!("certificate: on a TLS listener {}\n", two.cert)), "{text}");
     assert!(
         text.contains("redirect: on a plain listener to https://A.two.example:8443/x\n"),

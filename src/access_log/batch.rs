@@ -88,6 +88,8 @@ pub struct Facts {
     pub upstream: Option<UpstreamId>,
     /// The endpoints that were tried.
     pub tried: TriedEndpoints,
+    /// Why the last of them was picked: a word, or nothing if none was.
+    pub picked: &'static str,
     /// How long each part took.
     pub timers: Timers,
     /// How it ended.
@@ -116,6 +118,7 @@ impl Facts {
             route: None,
             upstream: None,
             tried: TriedEndpoints { endpoints: [EndpointId::new(0); TRIED_MAX], count: 0 },
+            picked: "",
             timers: Timers {
                 head: None,
                 queue: None,
@@ -246,6 +249,7 @@ impl Batch {
             route: facts.route,
             upstream: facts.upstream,
             tried: facts.tried.first(),
+            picked: facts.picked,
             retries: facts.tried.count.saturating_sub(1),
             timers: facts.timers,
             termination: facts.termination,

@@ -74,6 +74,8 @@ fn rest(entry: &LogEntry<'_>, out: &mut Vec<u8>) {
     if let Some(status) = entry.call_status {
         number(b" grpc_status=", status.code().into(), out);
     }
+    out.extend_from_slice(b" picked=");
+    out.extend_from_slice(or_dash(entry.picked.as_bytes()));
 }
 
 fn address(address: Option<IpAddr>, out: &mut Vec<u8>) {

@@ -81,6 +81,8 @@ pub(super) struct LogEntry<'a> {
     pub upstream: Option<UpstreamId>,
     /// The endpoints that were tried, in order.
     pub tried: &'a [EndpointId],
+    /// Why the last of them was picked.
+    pub picked: &'static str,
     /// Attempts after the first.
     pub retries: u32,
     /// How long each part took.

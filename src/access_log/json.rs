@@ -92,6 +92,8 @@ fn rest(entry: &LogEntry<'_>, out: &mut Vec<u8>) {
     }
     member(b"end", out);
     string(entry.termination.letters(), out);
+    member(b"picked", out);
+    string(entry.picked.as_bytes(), out);
     out.push(b'}');
 }
 

@@ -11,10 +11,10 @@
 //! host="a.example" route="a.example/x" upstream="app" tried=10.0.0.1:80,10.0.0.2:80 retries=1
 //! up=310 down=123 spliced=0 head=0.000010 queue=0.000000 connect=0.000200 first_byte=0.001000
 //! total=0.001300 end=-- id=- tls=TLSv1.3/TLS_AES_256_GCM_SHA384/a.example/full peer=192.0.2.7
-//! stream=-
+//! stream=- picked=round_robin
 //! ```
 //!
-//! (on one line); calls of gRPC have ` grpc_status=` after it. An absent value is `-`, a status that was never sent is `000` as in nginx, and a
+//! (on one line); calls of gRPC have ` grpc_status=` before `picked`. An absent value is `-`, a status that was never sent is `000` as in nginx, and a
 //! client on a Unix socket is `unix:`. The request line always has three words. The number after the
 //! status equals `down`: all bytes sent, including headers, like nginx's `$bytes_sent`.
 //!
@@ -103,6 +103,7 @@ mod tests {
         let mut facts = EXCHANGE;
         facts.tried.push(EndpointId::new(1));
         facts.tried.push(EndpointId::new(0));
+        facts.picked = "sticky";
         facts
     }
 
@@ -114,7 +115,7 @@ mod tests {
              \"https://b.example/\" \"curl/8\" host=\"a.example\" route=\"/s\" \
              upstream=\"app\" tried=10.0.0.1:80,unix:/s retries=1 up=310 down=123 \
              spliced=7 head=0.000010 queue=- connect=- first_byte=0.001000 total=61.000300 \
-             end=-- id=01JD tls=- peer=10.9.9.9 stream=5\n"
+             end=-- id=01JD tls=- peer=10.9.9.9 stream=5 picked=sticky\n"
         );
         assert_eq!(
             parsed(&exchange(), TEXTS, "/s"),
@@ -125,7 +126,7 @@ mod tests {
                 "upstream": "app", "id": "01JD", "tls": null, "status": 200,
                 "tried": ["10.0.0.1:80", "unix:/s"], "retries": 1, "up": 310,
                 "down": 123, "spliced": 7, "head": 0.00001, "queue": null, "connect": null,
-                "first_byte": 0.001, "total": 61.0003, "stream": 5, "end": "--",
+                "first_byte": 0.001, "total": 61.0003, "stream": 5, "end": "--", "picked": "sticky",
             })
         );
     }
@@ -134,7 +135,7 @@ mod tests {
     fn a_call_of_grpc_has_its_status() {
         let facts = Facts { call_status: Some(Status::Unavailable), ..EXCHANGE };
         let combined = line(&facts, TEXTS, "/s", Format::Combined);
-        assert!(combined.ends_with(" stream=5 grpc_status=14\n"), "{combined}");
+        assert!(combined.ends_with(" stream=5 grpc_status=14 picked=-\n"), "{combined}");
         assert_eq!(parsed(&facts, TEXTS, "/s")["grpc_status"], 14);
     }
 
@@ -144,12 +145,12 @@ mod tests {
             line(&NOTHING, [b""; 7], "/s", Format::Combined),
             "unix: - - [21/Nov/2026:13:48:17 +0000] \"- - HTTP\" 000 0 \"-\" \"-\" host=\"-\" \
              route=\"-\" upstream=\"-\" tried=- retries=0 up=0 down=0 spliced=0 head=- queue=- \
-             connect=- first_byte=- total=0.000000 end=-- id=- tls=- peer=unix: stream=-\n"
+             connect=- first_byte=- total=0.000000 end=-- id=- tls=- peer=unix: stream=- picked=-\n"
         );
         let object = parsed(&NOTHING, [b""; 7], "/s");
         for name in [
             "client", "peer", "method", "target", "host", "status", "route", "id", "tls", "head",
-            "stream",
+            "stream", "picked",
         ] {
             assert_eq!(object[name], Value::Null, "{name}");
         }
@@ -164,7 +165,8 @@ mod tests {
         assert_eq!(combined.lines().count(), 1);
         assert_eq!(combined.matches('"').count(), 12);
         assert!(
-            combined.contains(" end=-- id=a\\x22\\x20end=CH\\x0A tls=- peer=unix: stream=-"),
+            combined
+                .contains(" end=-- id=a\\x22\\x20end=CH\\x0A tls=- peer=unix: stream=- picked=-"),
             "{combined}"
         );
         let request = combined.split('"').nth(1).unwrap();
@@ -229,10 +231,10 @@ mod tests {
             );
             assert_eq!(combined.matches('"').count(), 12, "{combined}");
             let rest = combined.rsplit('"').next().unwrap();
-            assert_eq!(rest.split(' ').count(), 16, "{combined}");
+            assert_eq!(rest.split(' ').count(), 17, "{combined}");
             assert!(json.is_ascii() && json.lines().count() == 1, "{json}");
             let object: Value = serde_json::from_str(&json).unwrap();
-            assert_eq!(object.as_object().unwrap().len(), 26);
+            assert_eq!(object.as_object().unwrap().len(), 27);
             let expected = String::from_utf8_lossy(&target);
             assert_eq!(object["target"].as_str().unwrap_or_default(), expected);
             assert_eq!(object["tried"].as_array().unwrap().len() as u64, number % 3);

@@ -8,6 +8,7 @@
 
 pub mod balancer;
 pub mod candidate;
+pub mod key;
 pub mod least_requests;
 pub mod pick;
 mod picker;

@@ -57,6 +57,12 @@ pub struct ExplainFlags {
     /// Host of the request, as in a Host header
     #[arg(long, value_name = "HOST", default_value = "localhost")]
     pub host: String,
+    /// Header of the request; repeatable
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub header: Vec<String>,
+    /// Address of the client, behind trusted proxies that of the real one
+    #[arg(long, value_name = "IP")]
+    pub client: Option<String>,
     /// Path of the request, with its query if any
     #[arg(value_name = "PATH")]
     pub path: String,
@@ -195,6 +201,23 @@ pub struct Flags {
     /// [default: none]
     #[arg(long, value_name = "NETWORKS", value_delimiter = ',', help_heading = "Routing")]
     pub trusted: Vec<String>,
+
+    /// Which endpoint gets a request: round_robin, least_requests, two_choices, random, least_time or hash
+    #[arg(long, value_name = "POLICY", default_value = "round_robin", help_heading = "Balancing")]
+    pub policy: String,
+    /// With the policy hash, what is hashed: client, path, target, host, header:NAME, cookie:NAME or
+    /// query:NAME [default: client]
+    ///
+    /// Requests with the same key go to the same endpoint; those without one are spread. TCP upstreams
+    /// always hash the client.
+    #[arg(long, value_name = "KEY", help_heading = "Balancing")]
+    pub hash_on: Option<String>,
+    /// Keep each client on its endpoint by a cookie of this name: NAME[,max_age=TIME], beside any policy
+    /// [default: none]
+    ///
+    /// Without max_age the cookie lasts as long as the session of a browser.
+    #[arg(long, value_name = "COOKIE", help_heading = "Balancing")]
+    pub sticky: Option<String>,
 
     /// Name to ask for by SNI and to verify at https:// and h2:// endpoints [default: the endpoint's]
     #[arg(long, value_name = "NAME", help_heading = "TLS to endpoints")]

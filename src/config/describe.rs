@@ -203,6 +203,12 @@ pub(super) fn of_upstream(upstream: &Upstream) -> impl Iterator<Item = Item> {
     let is_tcp = upstream.traffic == Traffic::Tcp;
     let check = check::described(&upstream.check, !is_tcp);
     let mut text = policy.name().to_owned();
+    if let Some(hash_on) = &upstream.hash_on {
+        let _ = write!(text, " on {hash_on}");
+    }
+    if let Some(sticky) = &upstream.sticky {
+        let _ = write!(text, ", sticky by {}", sticky.cookie);
+    }
     if is_tcp {
         text.push_str(", TCP");
     }

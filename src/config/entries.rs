@@ -103,6 +103,12 @@ pub struct UpstreamEntry {
     /// The balancing policy.
     #[serde(deserialize_with = "given")]
     pub policy: Option<Said>,
+    /// As `--hash-on`.
+    #[serde(deserialize_with = "given")]
+    pub hash_on: Option<Said>,
+    /// As `--sticky`, or in full.
+    #[serde(deserialize_with = "given")]
+    pub sticky: Option<Box<Spanned<StickyEntry>>>,
     /// The version of the PROXY protocol header that connections begin with.
     #[serde(deserialize_with = "given")]
     pub proxy: Option<Said>,
@@ -152,6 +158,27 @@ pub struct UpstreamEntry {
     /// As `--upstream-key`.
     #[serde(deserialize_with = "given")]
     pub client_key: Option<Said>,
+}
+
+/// Sticky sessions.
+#[derive(Clone, Debug)]
+pub enum StickyEntry {
+    /// In the syntax of `--sticky`: `NAME[,max_age=TIME]`.
+    Text(String),
+    /// In full.
+    Full(StickyFields),
+}
+
+/// Sticky sessions in full.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StickyFields {
+    /// The name of the cookie.
+    #[serde(deserialize_with = "given")]
+    pub cookie: Option<Said>,
+    /// How long clients keep it.
+    #[serde(deserialize_with = "given")]
+    pub max_age: Option<Said>,
 }
 
 /// An endpoint.
@@ -340,4 +367,9 @@ macro_rules! text_or_fields {
 text_or_fields!(EndpointEntry, EndpointFields, "ADDRESS[@WEIGHT], or address, weight and backup");
 text_or_fields!(RelayEntry, RelayFields, "LISTEN=ENDPOINTS, or keys such as listen and upstream");
 text_or_fields!(CheckEntry, BoxedCheckFields, "a check such as http:/health, or {http: /health}");
+text_or_fields!(
+    StickyEntry,
+    StickyFields,
+    "the name of a cookie, or {cookie: NAME, max_age: TIME}"
+);
 text_or_fields!(CertificateEntry, CertificateFields, "{cert: FILE, key: FILE}");

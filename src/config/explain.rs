@@ -1,9 +1,10 @@
 //! `evener explain`: describes how a request would be handled.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use super::describe::{Item, of_upstream};
-use super::{Config, ListenerConfig};
+use super::{Config, ListenerConfig, explain_pick};
 use crate::http::h1::framing;
 use crate::http::h1::parse;
 use crate::http::h1::scan::{Limits, Scan};
@@ -28,13 +29,34 @@ pub struct Explanation {
     pub is_routed: bool,
 }
 
-/// Explains which route, upstream and rules a request for `target` on `host` would take. Fails if the
-/// request would be refused.
-pub fn explain(config: &Config, host: &str, target: &str) -> Result<Explanation, String> {
+/// The request that is asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct AskedRequest<'a> {
+    /// What Host says.
+    pub host: &'a str,
+    /// Path and query.
+    pub target: &'a str,
+    /// Its other headers, each as `Name: value`.
+    pub headers: &'a [String],
+    /// The address of the client, the real one, if that is known.
+    pub client: Option<IpAddr>,
+}
+
+impl<'a> AskedRequest<'a> {
+    /// For `target` on `host`, without anything else.
+    pub const fn to(host: &'a str, target: &'a str) -> Self {
+        Self { host, target, headers: &[], client: None }
+    }
+}
+
+/// Explains which route, upstream and rules a request would take. Fails if it would be refused.
+pub fn explain(config: &Config, asked: AskedRequest<'_>) -> Result<Explanation, String> {
+    let AskedRequest { host, target, headers, client } = asked;
     if host.chars().any(char::is_control) {
         return Err(format!("{target:?} of {host:?} would be answered 400: control characters"));
     }
-    let bytes = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes();
+    let headers = headers.iter().fold(String::new(), |lines, line| lines + line + "\r\n");
+    let bytes = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n").into_bytes();
     let mut storage = Storage::new();
     let head = read(&bytes, &config.plan.limits, &mut storage).map_err(|reject| {
         format!("{target:?} of {host:?} would be answered {}: {}", reject.status(), reject.phrase())
@@ -83,12 +105,12 @@ pub fn explain(config: &Config, host: &str, target: &str) -> Result<Explanation,
     if let Some(via) = &plan.via {
         let _ = writeln!(text, "Via: 1.1 {} is added", via.name());
     }
-    let upstream = Upstream::clone(plan.upstream(route.upstream));
-    for Item { subject, predicate } in
-        of_upstream(&Upstream { timeouts: route.timeouts, ..upstream })
-    {
+    let upstream = plan.upstream(route.upstream);
+    let of_route = Upstream { timeouts: route.timeouts, ..Upstream::clone(upstream) };
+    for Item { subject, predicate } in of_upstream(&of_route) {
         let _ = writeln!(text, "{subject}: {predicate}");
     }
+    text.push_str(&explain_pick::of_request(upstream, &head, &path, client));
     text.push_str(&of_server_name(host, config));
     Ok(Explanation { text, is_routed: true })
 }

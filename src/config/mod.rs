@@ -2,12 +2,14 @@
 //! happens here and none later.
 
 pub mod admin;
+mod balancing;
 mod capacity;
 mod check;
 pub mod cli;
 pub mod describe;
 pub mod entries;
 pub mod explain;
+mod explain_pick;
 pub mod file;
 mod limits;
 mod listeners;

@@ -4,6 +4,7 @@ use std::num::NonZeroU8;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::balancing::Balancing;
 use super::check;
 use super::entries::UpstreamEntry;
 use super::mistake::Mistakes;
@@ -11,7 +12,7 @@ use super::sources::{At, Sources};
 use super::upstream_tls::TlsSettings;
 use super::value;
 use crate::upstream::check::{Check, CheckKind};
-use crate::upstream::settings::{Keeping, Policy, ServerErrors, UpstreamTimeouts};
+use crate::upstream::settings::{Keeping, ServerErrors, UpstreamTimeouts};
 
 /// The allowed ejection times; an endpoint that fails for hours should be removed from the configuration.
 const FAIL_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
@@ -25,7 +26,7 @@ const IDLE_MAX: usize = 65536;
 /// The settings of an upstream, without its endpoints.
 #[derive(Clone, Debug)]
 pub(super) struct UpstreamSettings {
-    pub(super) policy: Policy,
+    pub(super) balancing: Balancing,
     pub(super) fails_max: NonZeroU8,
     pub(super) fail_timeout: Duration,
     pub(super) server_errors: ServerErrors,
@@ -54,11 +55,12 @@ impl UpstreamSettings {
         let fail_timeout = value::duration_within(&flags.fail_timeout, &FAIL_TIMEOUT);
         let interval = check::interval(&flags.check_interval);
         let tls = TlsSettings::of_flags(sources, mistakes);
+        let balancing = Balancing::of_flags(sources, mistakes);
         let place = |flag| sources.place(flag);
         let interval = mistakes.note(&place("check-interval"), interval, Duration::ZERO);
         let kind = mistakes.note(&place("check"), check::read(&flags.check), CheckKind::Off);
         Self {
-            policy: Policy::RoundRobin,
+            balancing,
             fails_max: mistakes.note(&place("max-fails"), fails(&flags.max_fails), NonZeroU8::MIN),
             fail_timeout: mistakes.note(&place("fail-timeout"), fail_timeout, Duration::ZERO),
             server_errors: server_errors(flags.fail_on_5xx),
@@ -93,7 +95,7 @@ impl UpstreamSettings {
         let kept = at.over(entry.upstream_keepalive_timeout.as_ref(), value::duration, kept);
         let out = |text: &str| value::duration_within(text, &FAIL_TIMEOUT);
         Self {
-            policy: at.over(entry.policy.as_ref(), value::policy, self.policy),
+            balancing: self.balancing.with(entry, at),
             fails_max: at.over(entry.max_fails.as_ref(), fails, self.fails_max),
             fail_timeout: at.over(entry.fail_timeout.as_ref(), out, self.fail_timeout),
             server_errors: entry.fail_on_5xx.map_or(self.server_errors, server_errors),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_saphyr::Spanned;
 
+use super::balancing;
 use super::entries::{EndpointEntry, EndpointFields, Said, UpstreamEntry};
 use super::misfits::{announcement_fits, check_fits, port_fits};
 use super::mistake::{Mistakes, Place};
@@ -101,8 +102,7 @@ impl<'a> Upstreams<'a> {
             ));
         }
         if self.built[index].traffic != traffic {
-            let other = Upstream { traffic, ..Upstream::clone(&self.built[index]) };
-            self.built[index] = Arc::new(other);
+            self.built[index] = Arc::new(balancing::relayed(&self.built[index]));
         }
         self.used[index] = true;
         Ok(id)
@@ -152,7 +152,7 @@ impl<'a> Upstreams<'a> {
             settings.tls.equip(&mut endpoints, &self.tls_files, place, mistakes);
         }
         let UpstreamSettings {
-            policy,
+            ref balancing,
             fails_max,
             fail_timeout,
             server_errors,
@@ -160,11 +160,15 @@ impl<'a> Upstreams<'a> {
             keeping,
             ..
         } = *settings;
+        let endpoints = EndpointSet::new(endpoints);
+        let sticky = balancing.sticky((name, traffic), &endpoints);
         self.built.push(Arc::new(Upstream {
             name: name.into(),
-            endpoints: Arc::new(EndpointSet::new(endpoints)),
+            endpoints: Arc::new(endpoints),
             record: UpstreamRecord::new(self.workers),
-            policy,
+            policy: balancing.policy,
+            hash_on: balancing.hash_on(traffic),
+            sticky: sticky.map(Arc::new),
             thresholds: Thresholds {
                 fails_max,
                 fail_timeout,
@@ -252,6 +256,7 @@ impl<'a> Upstreams<'a> {
 
     /// Reports HTTP settings of upstreams that are used for TCP.
     pub(super) fn refuse_meaningless(&self, sources: &Sources, mistakes: &mut Mistakes) {
+        balancing::refuse_idle_flags(sources, &self.built, mistakes);
         let Some(file) = &sources.file else { return };
         for entry in file.upstreams.iter().map(|entry| &entry.value) {
             let id = entry.name.as_ref().and_then(|name| self.named.get(name.value.as_str()));
@@ -264,6 +269,7 @@ impl<'a> Upstreams<'a> {
             );
             let place = |said: &Option<Said>| said.as_ref().map(|said| said.referenced);
             let check = entry.check.as_ref().filter(|check| check.value.is_request());
+            balancing::refuse_of_requests(entry, &mut At { file, mistakes });
             let said = [
                 ("check", check.map(|check| check.referenced)),
                 ("response_timeout", place(&entry.response_timeout)),

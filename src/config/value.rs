@@ -65,6 +65,11 @@ pub fn duration_within(text: &str, range: &RangeInclusive<Duration>) -> Result<D
     })
 }
 
+/// Parses an IP address without a port.
+pub fn ip(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| format!("invalid value {text:?}: expected an IP address"))
+}
+
 /// Parses a log level.
 pub fn log_level(text: &str) -> Result<log::LevelFilter, String> {
     let known = ["off", "error", "warn", "info", "debug"].contains(&text);
@@ -327,9 +332,17 @@ pub(super) fn proxy(text: &str) -> Result<Version, String> {
 
 /// Parses `round_robin` or `least_requests`.
 pub(super) fn policy(text: &str) -> Result<Policy, String> {
-    let known = [Policy::RoundRobin, Policy::LeastRequests];
+    let known = [
+        Policy::RoundRobin,
+        Policy::LeastRequests,
+        Policy::TwoChoices,
+        Policy::Random,
+        Policy::LeastTime,
+        Policy::Hash,
+    ];
+    let names = known.map(Policy::name).join(", ");
     let known = known.into_iter().find(|policy| policy.name() == text);
-    known.ok_or_else(|| format!("unknown policy {text:?}: expected round_robin or least_requests"))
+    known.ok_or_else(|| format!("unknown policy {text:?}: expected one of {names}"))
 }
 
 /// Parses what Host says to endpoints.

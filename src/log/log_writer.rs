@@ -125,7 +125,7 @@ mod tests {
     /// The targets in a text of whole lines.
     fn targets(text: &str) -> Vec<&str> {
         assert!(text.is_empty() || text.ends_with('\n'), "{text}");
-        let target = |line: &str| line.starts_with("unix:") && line.ends_with(" stream=-");
+        let target = |line: &str| line.starts_with("unix:") && line.ends_with(" picked=-");
         assert!(text.lines().all(target), "{text}");
         text.lines().filter_map(|line| line.split(' ').nth(6)).collect()
     }

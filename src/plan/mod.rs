@@ -129,9 +129,7 @@ impl Plan {
     #[must_use]
     pub fn with_endpoints(&self, id: UpstreamId, endpoints: EndpointSet) -> Self {
         let mut next = self.clone();
-        let upstream = Upstream::clone(self.upstream(id));
-        next.upstreams[id.index()] =
-            Arc::new(Upstream { endpoints: Arc::new(endpoints), ..upstream });
+        next.upstreams[id.index()] = Arc::new(self.upstream(id).with_endpoints(endpoints));
         next
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 
+use super::affinity::RequestTies;
 use super::attempt::RequestTraits;
 use super::client::{AfterExchange, Begun};
 use crate::buffer::Buffer;
@@ -68,12 +69,19 @@ pub struct AnswerRules<'a> {
     pub date: &'a Cell<HttpDate>,
     /// What is added to Via.
     pub via: Option<&'a Via>,
+    /// What is said in a Set-Cookie of our own.
+    pub set_cookie: Option<&'a [u8]>,
 }
 
 impl<'a> AnswerRules<'a> {
-    /// Those in force.
-    pub fn of(context: &'a WorkerContext) -> Self {
-        Self { limits: &context.plan.limits, date: context.date(), via: context.plan.via.as_ref() }
+    /// Those in force, for the answer to a request.
+    pub fn of(context: &'a WorkerContext, ties: &'a RequestTies) -> Self {
+        Self {
+            limits: &context.plan.limits,
+            date: context.date(),
+            via: context.plan.via.as_ref(),
+            set_cookie: ties.set_cookie(),
+        }
     }
 }
 
@@ -137,12 +145,7 @@ fn pass_on(
     let options = Options::of(&head.fields);
     let finality = finality(head, options, traits)?;
     let old_client = traits.version == Version::Http10;
-    let emit = match (traits.version, options.names_fields()) {
-        (Version::Http10, _) | (Version::Http2, true) => Emit::Data,
-        (Version::Http11, true) => Emit::BareChunks,
-        (Version::Http11, false) => Emit::Chunks,
-        (Version::Http2, false) => Emit::Frames,
-    };
+    let emit = emit_to(traits.version, options);
     let client_framing =
         if framing == Framing::Chunked && old_client { Framing::UntilClose } else { framing };
     let ends_with_connection =
@@ -166,6 +169,9 @@ fn pass_on(
     }
     if let Some(via) = rules.via.filter(|_| finality != Finality::Interim) {
         via.edit_response(&mut edits, head);
+    }
+    if let Some(cookie) = rules.set_cookie.filter(|_| finality != Finality::Interim) {
+        edits.add(EditName::SET_COOKIE, Value::checked(cookie));
     }
     match out {
         HeadOut::H1(out) => {
@@ -195,6 +201,16 @@ fn pass_on(
         ends_with_connection,
         begun: begun(head, client_framing, traits.version, ends_with_connection),
     })
+}
+
+/// How chunks go to a client that speaks `version`.
+fn emit_to(version: Version, options: Options) -> Emit {
+    match (version, options.names_fields()) {
+        (Version::Http10, _) | (Version::Http2, true) => Emit::Data,
+        (Version::Http11, true) => Emit::BareChunks,
+        (Version::Http11, false) => Emit::Chunks,
+        (Version::Http2, false) => Emit::Frames,
+    }
 }
 
 /// What it is once its head has gone to a client that speaks `to`.
@@ -298,8 +314,12 @@ mod tests {
     fn answer(bytes: &str, traits: RequestTraits) -> Result<(Answer, String), Reject> {
         let (mut input, mut out) = (Buffer::new(), Buffer::new());
         input.append(bytes.as_bytes());
-        let rules =
-            AnswerRules { limits: &LIMITS, date: &Cell::new(HttpDate::of(784_111_777)), via: None };
+        let rules = AnswerRules {
+            limits: &LIMITS,
+            date: &Cell::new(HttpDate::of(784_111_777)),
+            via: None,
+            set_cookie: None,
+        };
         let (head, to) = (HeadIn::H1(&mut input, bytes.len()), HeadOut::H1(&mut out));
         let answer = read_answer(head, traits, &rules, to)?;
         Ok((answer, String::from_utf8_lossy(out.filled()).into_owned()))

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use tokio::time::Instant;
 
+use super::affinity::reason_name;
 use super::attempt::{self, Freshness, OwnAnswer};
 use super::client::{AfterExchange, ClientConnection, ClientSide};
 use super::cut;
@@ -18,7 +19,7 @@ use super::upstream_h2::{await_end, open_stream};
 use super::upstream_side::{Outgoing, UpstreamSide};
 use crate::app_protocol::AppProtocol;
 use crate::balance::tried::{ATTEMPTS_MAX, Tried};
-use crate::balance::{Affinity, NoneLeft, Picked};
+use crate::balance::{NoneLeft, PickReason, Picked};
 use crate::fault::{Fault, Kind, Progress, Side, Stage};
 use crate::http::h1::encode::ConnectionHeader;
 use crate::http::h1::reply::Reply;
@@ -53,11 +54,12 @@ pub async fn run(
     // `spent` holds the endpoints that failed on a new connection; one whose idle connection had
     // merely gone stale gets a second chance when there is no other.
     let (mut tried, mut spent) = (Tried::default(), Tried::default());
+    let affinity = request.ties.affinity;
     let (mut last, mut started, mut attempts) = (None, request.timing.ready, 0);
     loop {
-        let pick = |tried| context.pick(upstream, started, Affinity::default(), tried);
+        let pick = |tried| context.pick(upstream, started, affinity, tried);
         let picked = pick(&tried).or_else(|_| pick(&spent));
-        let Picked { endpoint, on_trial, .. } = match picked {
+        let Picked { endpoint, on_trial, reason } = match picked {
             Ok(picked) => picked,
             Err(none) => return answer_none(client, request, context, none, last).await,
         };
@@ -69,9 +71,7 @@ pub async fn run(
         };
         let _in_flight = context.begin(upstream, endpoint);
         context.count_attempt(upstream, last.is_some());
-        if let Some(request_log) = request.timing.request_log() {
-            request_log.trying(upstream, endpoint, started);
-        }
+        begin(request, context, target, reason);
         let failure = match try_endpoint(client, request, context, target, freshness).await {
             Ok(next) => return next,
             Err(failure) => failure,
@@ -104,6 +104,21 @@ pub async fn run(
             return answer_fault(client, request, context, failure.fault).await;
         }
         started = Instant::now();
+    }
+}
+
+/// An attempt begins, at an endpoint that was picked for this reason.
+fn begin(
+    request: &mut Request,
+    context: &WorkerContext,
+    AttemptTarget { upstream, endpoint, started }: AttemptTarget,
+    reason: PickReason,
+) {
+    let known = context.plan.upstream(upstream);
+    request.ties.trying(known, endpoint);
+    if let Some(request_log) = request.timing.request_log() {
+        let picked = reason_name(reason, known, request.ties.affinity);
+        request_log.trying(upstream, endpoint, picked, started);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use rustix::rand::{GetRandomFlags, getrandom};
 
+use super::affinity::RequestTies;
 use super::attempt::{OwnAnswer, RequestTraits};
 use super::client_info::ClientInfo;
 use super::request_log::RequestTiming;
@@ -43,6 +44,8 @@ pub struct Request {
     pub traits: RequestTraits,
     /// The route it takes, if there is one.
     pub route: Option<RouteId>,
+    /// What ties it to an endpoint.
+    pub ties: RequestTies,
     /// What of its body is not in `outgoing`.
     pub body: Body,
     /// How its chunks go on to HTTP/1.1, if it has any.
@@ -77,7 +80,7 @@ pub(super) fn prepare(
             read(&head, framing, client_info, local, context, &mut timing)
         })
     };
-    let ReadHead { traits, route, framing, chunks, mut outgoing, location } = match read {
+    let ReadHead { traits, route, ties, framing, chunks, mut outgoing, location } = match read {
         Ok(read) => read,
         Err(reject) => return Err((fault(Stage::RequestHead, reject), None, timing)),
     };
@@ -97,7 +100,7 @@ pub(super) fn prepare(
         }
     };
     let never_indexed = NeverIndexed::NONE;
-    Ok(Request { traits, route, body, chunks, outgoing, never_indexed, location, timing })
+    Ok(Request { traits, route, ties, body, chunks, outgoing, never_indexed, location, timing })
 }
 
 /// The same of a request that came on a stream, whose head is `arrived`.
@@ -121,7 +124,7 @@ pub(super) fn prepare_stream(
             read(&head, framing, client_info, local, context, &mut timing)
         })
     };
-    let ReadHead { traits, route, framing, chunks, mut outgoing, location } = match read {
+    let ReadHead { traits, route, ties, framing, chunks, mut outgoing, location } = match read {
         Ok(read) => read,
         Err(reject) => {
             if let Some(request_log) = &mut timing.request_log {
@@ -137,7 +140,7 @@ pub(super) fn prepare_stream(
     if let Some(request_log) = timing.request_log() {
         request_log.took(cost + taken as u64);
     }
-    Ok(Request { traits, route, body, chunks, outgoing, never_indexed, location, timing })
+    Ok(Request { traits, route, ties, body, chunks, outgoing, never_indexed, location, timing })
 }
 
 /// Appends what has come of the body, as far as there is room, and says how many bytes that is. Of chunks, all
@@ -178,6 +181,7 @@ pub(super) fn keep_end(outgoing: &mut Buffer) -> bool {
 struct ReadHead {
     traits: RequestTraits,
     route: Option<RouteId>,
+    ties: RequestTies,
     framing: Framing,
     /// How chunks are to go on, if there are any.
     chunks: Emit,
@@ -222,6 +226,8 @@ fn read(
         answered_here: answered_here(redirect.as_ref(), reach),
     };
     let route = plan.router.find(head.authority, &path);
+    let upstream = route.map(|route| &**plan.upstream(plan.route(route).upstream));
+    let ties = RequestTies::of(upstream, (head, &path), client, (client_info, trusted));
     let left = if let Reach::Hops(left) = reach { Some(decimal(left)) } else { None };
     let mut edits = Edits::new();
     if let Some(via) = &plan.via {
@@ -252,7 +258,7 @@ fn read(
     context.metrics.aliases.add(aliases as u64);
     let chunks = if options.names_fields() { Emit::BareChunks } else { Emit::Chunks };
     let location = redirect.and_then(Result::ok);
-    Ok(ReadHead { traits, route, framing, chunks, outgoing, location })
+    Ok(ReadHead { traits, route, ties, framing, chunks, outgoing, location })
 }
 
 /// The key of a request for a WebSocket: our own, where the client's protocol has none.

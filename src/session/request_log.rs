@@ -189,9 +189,16 @@ impl RequestLog {
         self.facts.borrow_mut().route = Some(route);
     }
 
-    /// An attempt at an endpoint begins.
-    pub fn trying(&self, upstream: UpstreamId, endpoint: EndpointId, now: Instant) {
+    /// An attempt begins at an endpoint, which was picked for the reason of this name.
+    pub fn trying(
+        &self,
+        upstream: UpstreamId,
+        endpoint: EndpointId,
+        picked: &'static str,
+        now: Instant,
+    ) {
         let mut facts = self.facts.borrow_mut();
+        facts.picked = picked;
         facts.upstream = Some(upstream);
         facts.tried.push(endpoint);
         // There is no queue that a request could wait in.

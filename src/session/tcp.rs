@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::accepted::Accepted;
+use super::affinity::{self, reason_name};
 use super::attempt;
 use super::client::WaitingClient;
 use super::client_info::ClientInfo;
@@ -80,7 +81,8 @@ pub async fn serve(
     let source = Source::H1(client.split().0);
     let mut waiting = WaitingClient { source, timer: &mut timer, presence: &presence };
     let logged = (&*context, request_log);
-    let opened = Box::pin(open(upstream, header, logged, &mut waiting)).await;
+    let affinity = affinity::of_connection(context.plan.upstream(upstream), client_info.client);
+    let opened = Box::pin(open((upstream, affinity), header, logged, &mut waiting)).await;
     let both = (early, Buffer::new());
     let Some((mut endpoint, _in_flight)) = opened else {
         return client.set_reset_on_close(true);
@@ -98,7 +100,7 @@ pub async fn serve(
 
 /// Connects to endpoint after endpoint until one accepts, none is left or the client has left.
 async fn open(
-    upstream: UpstreamId,
+    (upstream, affinity): (UpstreamId, Affinity),
     header: Option<Header>,
     (context, request_log): (&WorkerContext, Option<&RequestLog>),
     client: &mut WaitingClient<'_>,
@@ -106,8 +108,7 @@ async fn open(
     let (mut tried, mut attempts) = (Tried::default(), 0);
     loop {
         let started = Instant::now();
-        let Ok(Picked { endpoint, .. }) =
-            context.pick(upstream, started, Affinity::default(), &tried)
+        let Ok(Picked { endpoint, reason, .. }) = context.pick(upstream, started, affinity, &tried)
         else {
             if let Some(request_log) = request_log.filter(|_| attempts == 0) {
                 request_log.end(Termination::new(Ender::Upstream, ExchangePhase::Connect), None);
@@ -116,7 +117,8 @@ async fn open(
             return None;
         };
         if let Some(request_log) = request_log {
-            request_log.trying(upstream, endpoint, started);
+            let picked = reason_name(reason, context.plan.upstream(upstream), affinity);
+            request_log.trying(upstream, endpoint, picked, started);
         }
         let target = AttemptTarget { upstream, endpoint, started };
         let in_flight = context.begin(upstream, endpoint);

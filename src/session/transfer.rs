@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 
+use super::affinity::RequestTies;
 use super::answer::{self, Answer, AnswerRules, Finality, HeadIn, HeadOut};
 use super::attempt::{self, RequestTraits};
 use super::client::{Begun, ClientConnection};
@@ -76,7 +77,7 @@ pub async fn run(
     upstream: &mut UpstreamSide,
 ) -> Result<Completed, FailedAttempt> {
     let ClientConnection { side, timer, presence, .. } = client;
-    let Request { traits, body, outgoing, route, timing, chunks, .. } = request;
+    let Request { traits, body, outgoing, route, timing, chunks, ties, .. } = request;
     let request_log = timing.request_log();
     let kept = body.passed();
     let activity = Activity::new();
@@ -96,6 +97,7 @@ pub async fn run(
         both: &both,
         context,
         request_log,
+        ties,
         down: &down,
         route: *route,
         timer,
@@ -241,6 +243,7 @@ struct Transfer<'a> {
     both: &'a Directions<'a>,
     context: &'a WorkerContext,
     request_log: Option<&'a RequestLog>,
+    ties: &'a RequestTies,
     down: &'a Meter<'a>,
     route: Option<RouteId>,
     timer: &'a mut Timer,
@@ -273,7 +276,7 @@ impl Transfer<'_> {
             let is_last = self.is_last();
             let persists = traits.persists && is_sent && !is_last;
             let traits = RequestTraits { persists, ..traits };
-            let rules = AnswerRules::of(self.context);
+            let rules = AnswerRules::of(self.context, self.ties);
             self.out.clear();
             self.block.clear();
             let out = match self.client_write {

@@ -10,6 +10,7 @@ pub mod health;
 mod health_word;
 pub mod record;
 pub mod settings;
+pub mod sticky;
 mod watched_word;
 pub mod watchers;
 
@@ -23,7 +24,8 @@ use endpoint::Endpoint;
 use endpoint_set::EndpointSet;
 use health::Thresholds;
 use record::UpstreamRecord;
-use settings::{Keeping, Policy, ServerErrors, UpstreamTimeouts};
+use settings::{HashOn, Keeping, Policy, ServerErrors, UpstreamTimeouts};
+use sticky::Sticky;
 
 /// Endpoints that can stand in for each other, and how they are used; shared by all workers.
 #[derive(Clone, Debug)]
@@ -36,6 +38,10 @@ pub struct Upstream {
     pub record: Arc<UpstreamRecord>,
     /// Which of them a request goes to.
     pub policy: Policy,
+    /// What is hashed, if that is its policy.
+    pub hash_on: Option<HashOn>,
+    /// What keeps clients on their endpoints, if anything does.
+    pub sticky: Option<Arc<Sticky>>,
     /// When an endpoint is ejected.
     pub thresholds: Thresholds,
     /// Whether a server error is a failure.
@@ -58,6 +64,14 @@ impl Upstream {
         &self.endpoints[id.index()]
     }
 
+    /// The same with other endpoints.
+    #[must_use]
+    pub fn with_endpoints(&self, endpoints: EndpointSet) -> Self {
+        let sticky = self.sticky.as_ref().map(|sticky| sticky.with_endpoints(&endpoints));
+        let (endpoints, sticky) = (Arc::new(endpoints), sticky.map(Arc::new));
+        Self { endpoints, sticky, ..self.clone() }
+    }
+
     /// Of requests that go round, with the limits that stand by default.
     pub fn sample(endpoints: EndpointSet) -> Self {
         let second = Duration::from_secs(1);
@@ -66,6 +80,8 @@ impl Upstream {
             endpoints: Arc::new(endpoints),
             record: UpstreamRecord::new(1),
             policy: Policy::RoundRobin,
+            hash_on: None,
+            sticky: None,
             thresholds: Thresholds::default(),
             server_errors: ServerErrors::Answers,
             traffic: Traffic::Http,

@@ -1,5 +1,6 @@
 //! What can be said of an upstream besides where its endpoints are.
 
+use std::fmt;
 use std::time::Duration;
 
 /// How long each wait for an endpoint may last. None is infinite.
@@ -52,6 +53,40 @@ impl Policy {
             Self::Random => "random",
             Self::LeastTime => "least_time",
             Self::Hash => "hash",
+        }
+    }
+}
+
+/// What the policy `hash` goes by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HashOn {
+    /// The address of the client, without its port: of the real one behind trusted proxies.
+    Client,
+    /// The normalised path, without the query.
+    Path,
+    /// The normalised path and the query.
+    Target,
+    /// The host, in lower case and without its port.
+    Host,
+    /// The first header of this name, in any case.
+    Header(Box<str>),
+    /// The first cookie of this name.
+    Cookie(Box<str>),
+    /// The first parameter of this name in the query.
+    Query(Box<str>),
+}
+
+/// As it is written in a configuration.
+impl fmt::Display for HashOn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client => f.write_str("client"),
+            Self::Path => f.write_str("path"),
+            Self::Target => f.write_str("target"),
+            Self::Host => f.write_str("host"),
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Cookie(name) => write!(f, "cookie:{name}"),
+            Self::Query(name) => write!(f, "query:{name}"),
         }
     }
 }

@@ -49,6 +49,8 @@ impl EditName<'static> {
     pub const SEC_WEBSOCKET_KEY: Self = Self::known("Sec-WebSocket-Key", Name::Other);
     /// Sec-WebSocket-Accept.
     pub const SEC_WEBSOCKET_ACCEPT: Self = Self::known("Sec-WebSocket-Accept", Name::Other);
+    /// Set-Cookie.
+    pub const SET_COOKIE: Self = Self::known("Set-Cookie", Name::Other);
     /// X-Request-Id.
     pub const X_REQUEST_ID: Self = Self::known("X-Request-Id", Name::RequestId);
 
@@ -383,6 +385,7 @@ mod tests {
             EditName::X_FORWARDED_PREFIX,
             EditName::X_REAL_IP,
             EditName::X_REQUEST_ID,
+            EditName::SET_COOKIE,
             EditName::X_CLIENT_CERT_SUBJECT,
             EditName::X_CLIENT_CERT_SHA256,
         ] {

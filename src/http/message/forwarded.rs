@@ -44,6 +44,13 @@ pub fn edit<'a>(edits: &mut Edits<'a>, head: &RequestHead<'_, 'a>, hop: Hop, tru
     }
 }
 
+/// Whether the proxy that a request came from says that it has got it over https; only the word of one that
+/// is trusted counts.
+pub fn says_https(head: &RequestHead<'_, '_>) -> bool {
+    let is_https = |proto: &[u8]| proto.eq_ignore_ascii_case(b"https");
+    head.fields.values(Name::ForwardedProto).next().is_some_and(is_https)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,7 @@ pub mod forwarded;
 pub mod forwarded_for;
 pub mod head;
 pub mod hop;
+pub mod lookup;
 pub mod max_forwards;
 pub mod redirect;
 pub(in crate::http) mod rules;

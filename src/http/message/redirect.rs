@@ -1,7 +1,7 @@
 //! Where a request in plain text is sent to: the same host and target on https.
 
 use super::authority;
-use super::field::Name;
+use super::forwarded::says_https;
 use super::head::RequestHead;
 
 /// The longest Location that is written, in bytes; browsers follow about as much.
@@ -32,9 +32,7 @@ pub fn of(
     trusted: bool,
     port: u16,
 ) -> Option<Result<Box<str>, Nowhere>> {
-    let is_https = |proto: &[u8]| proto.eq_ignore_ascii_case(b"https");
-    let is_on_https = || head.fields.values(Name::ForwardedProto).next().is_some_and(is_https);
-    let is_exempt = path.starts_with(CHALLENGES) || trusted && is_on_https();
+    let is_exempt = path.starts_with(CHALLENGES) || trusted && says_https(head);
     (!is_exempt).then(|| to_https(head, port))
 }
 
