@@ -33,6 +33,7 @@ mod corpus;
 pub mod decimal;
 pub mod demo;
 pub mod drain;
+pub mod ejection_reason;
 pub mod fault;
 pub mod grpc;
 pub mod hash;

@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::ejection_reason::EjectionReason;
 use crate::grpc::status::Status;
 use crate::http::h2::budget::Exhausted;
 use crate::http::h2::error_code::ErrorCode;
@@ -108,6 +109,10 @@ pub struct UpstreamMetrics {
     pub requests: Counter,
     /// Of attempts that were answered: from their begin to the last byte of the answer.
     pub durations: Histogram,
+    /// Endpoints that were ejected, by [`EjectionReason`].
+    pub ejections: [Counter; EjectionReason::ALL.len()],
+    /// Failures that would have ejected an endpoint if there had not been too many already.
+    pub ejections_withheld: Counter,
 }
 
 /// Handshakes of one side.

@@ -1,4 +1,4 @@
-//! Checks in full, as they are written and shown.
+//! Checks in full and ejections, as they are written and shown.
 
 use evener::config::describe::summary;
 
@@ -97,4 +97,19 @@ fn a_request_in_full_has_no_effect_on_a_tcp_upstream() {
     let told = read(&text("{http: /}"), &[]).unwrap_err();
     assert_eq!(told, ["1:58: check: has no effect on a TCP upstream"]);
     assert!(read(&text("{tcp: true, port: 3, rise: 2}"), &[]).is_ok());
+}
+
+#[test]
+fn how_many_are_ejected_is_shown_where_it_is_not_usual() {
+    let rows = [
+        ("max_fails: 2", ", 2 failures in a row eject for 5s, timeouts"),
+        ("eject_max: 20%", ", 3 failures in a row eject for 5s, at most 20% at a time, timeouts"),
+        ("max_fails: off", ", failures eject none, timeouts"),
+    ];
+    for (setting, expected) in rows {
+        let text = with(&format!("endpoints: [127.0.0.1:1], {setting}")).unwrap();
+        assert!(text.contains(expected), "{expected} in\n{text}");
+    }
+    let told = with("endpoints: [127.0.0.1:1], eject_max: 0%").unwrap_err();
+    assert!(told[0].starts_with("3:52: \"0%\" is out of range"), "{told:?}");
 }

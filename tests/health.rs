@@ -115,7 +115,7 @@ fn an_ejected_endpoint_that_passes_its_trial_is_used_again() {
 #[test]
 fn when_all_are_ejected_requests_are_still_tried() {
     let (one, two) = (Origin::refusing(), Origin::refusing());
-    let proxy = Proxy::before(&[&one, &two], &FOR_GOOD);
+    let proxy = Proxy::before(&[&one, &two], &["--fail-timeout=10m", "--eject-max=100%"]);
     assert_eq!(statuses(&proxy, 10), [502; 10]);
     assert_eq!((proxy.attempts(0), proxy.attempts(1)), (10, 10));
 }

@@ -34,6 +34,7 @@ mod dates;
 mod descriptors;
 mod drain;
 mod early_answers;
+mod ejections;
 mod faults_client;
 mod faults_every_byte;
 mod faults_upstream;

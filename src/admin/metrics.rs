@@ -11,6 +11,7 @@ use super::exposition::{Exposition, LabelPair, Type};
 use super::machine::Process;
 use super::state::{EndpointState, is_healthy, report};
 use crate::control::state::{ControlSnapshot, ControlState, ServingPhase};
+use crate::ejection_reason::EjectionReason;
 use crate::grpc::status::Status;
 use crate::http::h2::budget::Exhausted;
 use crate::http::h2::error_code::ErrorCode;
@@ -349,6 +350,20 @@ fn of_upstreams(out: &mut Exposition, plan: &Plan, names: &[String]) {
     for (upstream, label) in plan.upstreams.iter().zip(names) {
         let is = upstream.endpoints.availability() == Availability::Available;
         out.sample(name, &[("upstream", label)], u8::from(is));
+    }
+    let name = "evener_ejections_total";
+    out.family(name, Type::Counter, "Endpoints ejected, by upstream and reason.");
+    for (upstream, label) in plan.upstreams.iter().zip(names) {
+        for reason in EjectionReason::ALL {
+            let labels = [("upstream", label.as_str()), ("reason", reason.name())];
+            out.sample(name, &labels, upstream.record.ejections(reason));
+        }
+    }
+    let name = "evener_ejections_withheld_total";
+    out.family(name, Type::Counter, "Failures that ejected nobody: too many were ejected already.");
+    for (upstream, label) in plan.upstreams.iter().zip(names) {
+        let count = upstream.record.total(|counts| counts.ejections_withheld.get());
+        out.sample(name, &[("upstream", label)], count);
     }
     let name = "evener_upstream_duration_seconds";
     let help = "From the begin of an attempt to the last byte of its answer, by upstream.";

@@ -76,8 +76,9 @@ fn by_health(endpoint: &Endpoint, upstream: &Upstream, now: Tick) -> EndpointRep
             EndpointReport { state: EndpointState::Up, why: None, since: turned, until: None }
         }
         HealthStatus::Ejected { since, until, round } => {
-            let count = upstream.thresholds.fails_max;
-            let mut why = format!("{count} consecutive failures, ejection {round}");
+            let count =
+                upstream.thresholds.fails_max.map_or(String::new(), |count| format!("{count} "));
+            let mut why = format!("{count}consecutive failures, ejection {round}");
             if let Some(failed) = last(Met::ByRequest) {
                 why = format!("{why}; last: {failed}");
             }

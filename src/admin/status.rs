@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::metrics::{cumulated, open_http2};
 use super::state::report;
 use crate::control::state::{ControlState, ServingPhase};
+use crate::ejection_reason::EjectionReason;
 use crate::http::h2::error_code::ErrorCode;
 use crate::log::access_log::AccessLog;
 use crate::metrics::{Counter, EndpointMetrics};
@@ -134,7 +135,18 @@ struct OfUpstream {
     traffic: &'static str,
     policy: &'static str,
     availability: &'static str,
+    ejections: Ejections,
     endpoints: Vec<OfEndpoint>,
+}
+
+#[derive(Serialize)]
+struct Ejections {
+    /// Endpoints that are ejected or on trial now, and how many may be.
+    now: usize,
+    max: usize,
+    /// How often endpoints were ejected, by reason, and how often not for that maximum.
+    reasons: BTreeMap<&'static str, u64>,
+    withheld: u64,
 }
 
 #[derive(Serialize)]
@@ -313,7 +325,20 @@ fn of_upstream(upstream: &Upstream, now: Tick) -> OfUpstream {
         traffic,
         policy: upstream.policy.name(),
         availability: upstream.endpoints.availability().name(),
+        ejections: ejections(upstream),
         endpoints: endpoints.map(|endpoint| of_endpoint(endpoint, upstream, now)).collect(),
+    }
+}
+
+fn ejections(upstream: &Upstream) -> Ejections {
+    let record = &upstream.record;
+    let count = |reason: EjectionReason| (reason.name(), record.ejections(reason));
+    let reasons = EjectionReason::ALL.into_iter().map(count);
+    Ejections {
+        now: upstream.endpoints.ejected(),
+        max: upstream.thresholds.eject_max.most(upstream.endpoints.len()),
+        reasons: reasons.filter(|(_, count)| *count > 0).collect(),
+        withheld: record.total(|counts| counts.ejections_withheld.get()),
     }
 }
 

@@ -12,6 +12,7 @@ mod tests {
     use crate::id::EndpointId;
     use crate::upstream::Upstream;
     use crate::upstream::admin_state::AdminMode;
+    use crate::upstream::ejections::EjectShare;
     use crate::upstream::endpoint::{Endpoint, EndpointRole};
     use crate::upstream::endpoint_set::EndpointSet;
     use crate::upstream::health::{CheckVerdict, FailureKind, Thresholds, Tick};
@@ -36,8 +37,10 @@ mod tests {
 
     fn eject(picker: &Picker, index: usize, now: Tick) {
         let health = picker.upstream().endpoints[index].health();
+        let eject_max = EjectShare::of_percent(100).unwrap();
+        let thresholds = Thresholds { eject_max, ..Thresholds::default() };
         for _ in 0..3 {
-            health.on_failure(now, now, FailureKind::Exchange, &Thresholds::default());
+            health.on_failure(now, now, FailureKind::Exchange, &thresholds);
         }
     }
 

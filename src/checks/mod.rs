@@ -35,10 +35,10 @@ use crate::session::attempt;
 use crate::session::record::{log_local, log_transition};
 use crate::session::secure::secure;
 use crate::tls_fault::TlsFault;
-use crate::upstream::check::{Check, CheckKind};
+use crate::upstream::check::{Check, CheckKind, RiseFall};
 use crate::upstream::endpoint::{ConnectionKind, Endpoint};
 use crate::upstream::failures::{Detail, Failed, Met};
-use crate::upstream::health::{Admission, CheckVerdict, RiseFall, Tick};
+use crate::upstream::health::{Admission, CheckVerdict, Tick};
 
 use crate::upstream::{Traffic, Upstream};
 use failure::CheckFailure;

@@ -301,12 +301,15 @@ pub struct Flags {
     #[arg(long, value_name = "N", default_value = "512", help_heading = "Limits")]
     pub max_idle: String,
 
-    /// Number of consecutive failures that eject an endpoint, 1 to 255
+    /// Number of consecutive failures that eject an endpoint, 1 to 255; off: none do
     #[arg(long, value_name = "N", default_value = "3", help_heading = "Health")]
     pub max_fails: String,
     /// How long an endpoint stays ejected; doubles with each consecutive ejection, up to 60s
     #[arg(long, value_name = "TIME", default_value = "5s", help_heading = "Health")]
     pub fail_timeout: String,
+    /// Of the endpoints of an upstream, at most this share is ejected at a time, but at least one may be
+    #[arg(long, value_name = "SHARE", default_value = "50%", help_heading = "Health")]
+    pub eject_max: String,
     /// Count responses with status 500-599 as failures
     #[arg(long, help_heading = "Health")]
     pub fail_on_5xx: bool,

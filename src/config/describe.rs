@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{Config, ListenerConfig, check};
+use super::{Config, ListenerConfig, check, ejection};
 use crate::access_log::Format;
 use crate::app_protocol::AppProtocol;
 use crate::id::UpstreamId;
@@ -223,8 +223,7 @@ pub(super) fn of_upstream(upstream: &Upstream) -> impl Iterator<Item = Item> {
         ServerErrors::Failures if !is_tcp => " (including 500-599)",
         _ => "",
     };
-    let (fails, out) = (thresholds.fails_max, time(thresholds.fail_timeout));
-    let _ = write!(text, ", {check}, {fails} failures in a row{errors} eject for {out}");
+    let _ = write!(text, ", {check}, {}", ejection::described(thresholds, errors));
     let (connect, tunnel) = (time(timeouts.connect), time(timeouts.tunnel));
     if is_tcp {
         let _ = write!(text, ", timeouts: connect {connect}, tunnel {tunnel}");

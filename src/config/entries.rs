@@ -136,6 +136,9 @@ pub struct UpstreamEntry {
     /// As `--fail-timeout`.
     #[serde(deserialize_with = "given")]
     pub fail_timeout: Option<Said>,
+    /// As `--eject-max`.
+    #[serde(deserialize_with = "given")]
+    pub eject_max: Option<Said>,
     /// As `--fail-on-5xx`.
     pub fail_on_5xx: Option<bool>,
     /// As `--check`, or in full.

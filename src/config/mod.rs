@@ -7,6 +7,7 @@ mod capacity;
 mod check;
 pub mod cli;
 pub mod describe;
+mod ejection;
 pub mod entries;
 pub mod explain;
 mod explain_pick;

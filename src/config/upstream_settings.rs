@@ -1,17 +1,19 @@
 //! What a file and the flags say of upstreams besides where their endpoints are.
 
-use std::num::NonZeroU8;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::balancing::Balancing;
 use super::check;
+use super::ejection;
 use super::entries::UpstreamEntry;
 use super::mistake::Mistakes;
 use super::sources::{At, Sources};
 use super::upstream_tls::TlsSettings;
 use super::value;
 use crate::upstream::check::{Check, CheckKind};
+use crate::upstream::ejections::EjectShare;
+use crate::upstream::health::Thresholds;
 use crate::upstream::settings::{Keeping, ServerErrors, UpstreamTimeouts};
 
 /// The allowed ejection times; an endpoint that fails for hours should be removed from the configuration.
@@ -27,8 +29,7 @@ const IDLE_MAX: usize = 65536;
 #[derive(Clone, Debug)]
 pub(super) struct UpstreamSettings {
     pub(super) balancing: Balancing,
-    pub(super) fails_max: NonZeroU8,
-    pub(super) fail_timeout: Duration,
+    pub(super) thresholds: Thresholds,
     pub(super) server_errors: ServerErrors,
     pub(super) timeouts: UpstreamTimeouts,
     pub(super) keeping: Keeping,
@@ -57,12 +58,19 @@ impl UpstreamSettings {
         let tls = TlsSettings::of_flags(sources, mistakes);
         let balancing = Balancing::of_flags(sources, mistakes);
         let place = |flag| sources.place(flag);
+        let fails = ejection::fails_max(&flags.max_fails);
+        let share = ejection::eject_max(&flags.eject_max);
+        let thresholds = Thresholds {
+            fails_max: mistakes.note(&place("max-fails"), fails, None),
+            fail_timeout: mistakes.note(&place("fail-timeout"), fail_timeout, Duration::ZERO),
+            eject_max: mistakes.note(&place("eject-max"), share, EjectShare::HALF),
+            ..Thresholds::default()
+        };
         let interval = mistakes.note(&place("check-interval"), interval, Duration::ZERO);
         let kind = mistakes.note(&place("check"), check::read(&flags.check), CheckKind::Off);
         Self {
             balancing,
-            fails_max: mistakes.note(&place("max-fails"), fails(&flags.max_fails), NonZeroU8::MIN),
-            fail_timeout: mistakes.note(&place("fail-timeout"), fail_timeout, Duration::ZERO),
+            thresholds,
             server_errors: server_errors(flags.fail_on_5xx),
             timeouts,
             keeping: Keeping {
@@ -93,11 +101,16 @@ impl UpstreamSettings {
         let idle = |text: &str| value::number(text, 0, IDLE_MAX);
         let kept = self.keeping.idle_timeout;
         let kept = at.over(entry.upstream_keepalive_timeout.as_ref(), value::duration, kept);
+        let usual = self.thresholds;
         let out = |text: &str| value::duration_within(text, &FAIL_TIMEOUT);
         Self {
             balancing: self.balancing.with(entry, at),
-            fails_max: at.over(entry.max_fails.as_ref(), fails, self.fails_max),
-            fail_timeout: at.over(entry.fail_timeout.as_ref(), out, self.fail_timeout),
+            thresholds: Thresholds {
+                fails_max: at.over(entry.max_fails.as_ref(), ejection::fails_max, usual.fails_max),
+                fail_timeout: at.over(entry.fail_timeout.as_ref(), out, usual.fail_timeout),
+                eject_max: at.over(entry.eject_max.as_ref(), ejection::eject_max, usual.eject_max),
+                ..usual
+            },
             server_errors: entry.fail_on_5xx.map_or(self.server_errors, server_errors),
             timeouts,
             keeping: Keeping {
@@ -108,10 +121,6 @@ impl UpstreamSettings {
             tls: self.tls.with(entry, at),
         }
     }
-}
-
-fn fails(text: &str) -> Result<NonZeroU8, String> {
-    value::number(text, NonZeroU8::MIN, NonZeroU8::MAX)
 }
 
 fn server_errors(fail: bool) -> ServerErrors {

@@ -152,13 +152,7 @@ impl<'a> Upstreams<'a> {
             settings.tls.equip(&mut endpoints, &self.tls_files, place, mistakes);
         }
         let UpstreamSettings {
-            ref balancing,
-            fails_max,
-            fail_timeout,
-            server_errors,
-            timeouts,
-            keeping,
-            ..
+            ref balancing, thresholds, server_errors, timeouts, keeping, ..
         } = *settings;
         let endpoints = EndpointSet::new(endpoints);
         let sticky = balancing.sticky((name, traffic), &endpoints);
@@ -170,9 +164,8 @@ impl<'a> Upstreams<'a> {
             hash_on: balancing.hash_on(traffic),
             sticky: sticky.map(Arc::new),
             thresholds: Thresholds {
-                fails_max,
-                fail_timeout,
-                fail_timeout_max: FAIL_TIMEOUT_MAX.max(fail_timeout),
+                fail_timeout_max: FAIL_TIMEOUT_MAX.max(thresholds.fail_timeout),
+                ..thresholds
             },
             server_errors,
             traffic,

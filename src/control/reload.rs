@@ -169,10 +169,11 @@ impl Running {
     pub fn reload(&mut self, mut next: Config) -> Result<Vec<String>, StartError> {
         self.refuse_fixed(&next)?;
         self.workers.refuse_stuck()?;
-        next.plan = Arc::new(carry_over::succeed(&self.config.plan, &next.plan));
         let (open, listener_handles) =
             self.listeners.prepare(&next.listeners, Vec::new(), next.threads.get())?;
         self.listeners.refuse_loops(&open, &next.plan)?;
+        // Not before it is certain: from here on ejections are counted among its endpoints.
+        next.plan = Arc::new(carry_over::succeed(&self.config.plan, &next.plan));
         settle_redirect(&mut next, &open);
         let changes = difference(&self.config, &next);
         for warning in &next.warnings {

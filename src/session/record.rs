@@ -1,10 +1,13 @@
 //! Records once how an attempt or an exchange ended: in counters, health and the log.
 
+use std::sync::atomic::Ordering;
+
 use tokio::time::Instant;
 
 use super::request_log::RequestLog;
 use super::secure;
 use crate::address::Address;
+use crate::ejection_reason::EjectionReason;
 use crate::fault::{Fault, Kind, Side, Stage};
 use crate::http::h2::error_code::ErrorCode;
 use crate::id::{EndpointId, RouteId, UpstreamId};
@@ -76,6 +79,7 @@ pub fn success(context: &WorkerContext, target: AttemptTarget, status: u16, now:
         health.on_success(started, now)
     };
     if let Some(transition) = transition {
+        count_ejection(context, target.upstream, transition, EjectionReason::ServerError);
         let why = format_args!("answered {status}");
         log_transition(upstream, target.endpoint, transition, now, &why);
     }
@@ -121,9 +125,24 @@ pub fn failure(
         if fault.stage == Stage::Connect { FailureKind::Connect } else { FailureKind::Exchange };
     let transition = record.health.on_failure(started, now, failure, &upstream.thresholds);
     if let Some(transition) = transition {
+        count_ejection(context, target.upstream, transition, EjectionReason::of(fault));
         log_transition(upstream, target.endpoint, transition, now, &failed.reason());
     } else {
         secure::log_failure(upstream, upstream.endpoint(target.endpoint), &failed);
+    }
+}
+
+fn count_ejection(
+    context: &WorkerContext,
+    upstream: UpstreamId,
+    transition: Transition,
+    reason: EjectionReason,
+) {
+    let counts = context.upstream_counts(upstream);
+    match transition {
+        Transition::Ejected { .. } => counts.ejections[reason as usize].add(1),
+        Transition::Withheld => counts.ejections_withheld.add(1),
+        Transition::Readmitted | Transition::CheckedDown | Transition::CheckedUp => {}
     }
 }
 
@@ -145,9 +164,22 @@ pub fn log_transition(
     why: &dyn std::fmt::Display,
 ) {
     let endpoint = upstream.endpoint(endpoint);
-    endpoint.record.failures.turn(now);
     let route = &upstream.name;
+    let is_withheld = transition == Transition::Withheld;
+    let was_withheld = upstream.record.withholding_said.swap(is_withheld, Ordering::Relaxed);
+    if !is_withheld {
+        endpoint.record.failures.turn(now);
+    }
     match transition {
+        Transition::Withheld if was_withheld => {}
+        Transition::Withheld => {
+            let (out, all) = (upstream.endpoints.ejected(), upstream.endpoints.len());
+            let share = upstream.thresholds.eject_max.percent();
+            log::warn!(
+                "{route}: {endpoint} fails and is not ejected, since {out} of {all} are \
+                 (--eject-max {share}%): {why}"
+            );
+        }
         Transition::Ejected { round, .. } => {
             log::warn!("{route}: {endpoint} ejected (time {round} in a row): {why}");
         }

@@ -5,6 +5,8 @@ use std::num::{NonZeroU8, NonZeroU16};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::health::CheckVerdict;
+
 /// How endpoints are checked, and how often.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Check {
@@ -136,6 +138,53 @@ impl fmt::Display for StatusRanges {
     }
 }
 
+/// Turns the single results of active checks into verdicts; starts as Up.
+#[derive(Clone, Copy, Debug)]
+pub struct RiseFall {
+    rise: NonZeroU8,
+    fall: NonZeroU8,
+    verdict: CheckVerdict,
+    /// Consecutive results against `verdict`.
+    against: u8,
+}
+
+impl RiseFall {
+    /// Up takes `rise` consecutive successes, Down `fall` consecutive failures.
+    #[must_use]
+    pub const fn new(rise: NonZeroU8, fall: NonZeroU8) -> Self {
+        Self { rise, fall, verdict: CheckVerdict::Up, against: 0 }
+    }
+
+    /// The same, where that is the verdict so far.
+    #[must_use]
+    pub const fn starting_at(self, verdict: CheckVerdict) -> Self {
+        Self { verdict, ..self }
+    }
+
+    /// Records one result; the verdict, if this changed it.
+    pub fn record(&mut self, ok: bool) -> Option<CheckVerdict> {
+        let (result, needed) =
+            if ok { (CheckVerdict::Up, self.rise) } else { (CheckVerdict::Down, self.fall) };
+        if result == self.verdict {
+            self.against = 0;
+            return None;
+        }
+        self.against += 1;
+        if self.against < needed.get() {
+            return None;
+        }
+        self.against = 0;
+        self.verdict = result;
+        Some(result)
+    }
+
+    /// The verdict so far.
+    #[must_use]
+    pub const fn verdict(&self) -> CheckVerdict {
+        self.verdict
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,5 +210,18 @@ mod tests {
     #[test]
     fn by_default_200_to_399_is_healthy() {
         assert_eq!(StatusRanges::default().to_string(), "200-399");
+    }
+
+    #[test]
+    fn streaks_turn_after_rise_and_fall() {
+        let [rise, fall] = [2, 3].map(|count| NonZeroU8::new(count).unwrap());
+        let mut rise_fall = RiseFall::new(rise, fall);
+        let results = "++--+---++"; // Down at the eighth, Up at the tenth.
+        let turns = [(7, CheckVerdict::Down), (9, CheckVerdict::Up)];
+        for (index, result) in results.chars().enumerate() {
+            let turn = turns.iter().find(|(turn, _)| *turn == index).map(|&(_, verdict)| verdict);
+            assert_eq!(rise_fall.record(result == '+'), turn, "{index}");
+        }
+        assert_eq!(rise_fall.verdict(), CheckVerdict::Up);
     }
 }

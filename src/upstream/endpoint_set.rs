@@ -1,9 +1,11 @@
 //! The endpoints of an upstream, which can be replaced without its settings.
 
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::admin_state::AdminMode;
+use super::ejections::EjectedCount;
 use super::endpoint::Endpoint;
 use super::health::{Admission, Tick};
 use super::watchers::Changes;
@@ -38,6 +40,7 @@ impl Availability {
 pub struct EndpointSet {
     endpoints: Box<[Endpoint]>,
     changes: Changes,
+    ejected: Arc<EjectedCount>,
     /// What was said last of their availability: its place in [`Availability::ALL`].
     said: AtomicU8,
 }
@@ -48,10 +51,14 @@ impl EndpointSet {
     pub fn new(endpoints: impl IntoIterator<Item = Endpoint>) -> Self {
         let (endpoints, changes): (Box<[_]>, _) =
             (endpoints.into_iter().collect(), Changes::default());
+        let ejected = EjectedCount::of(endpoints.len());
+        endpoints.iter().for_each(|endpoint| endpoint.health().close_count());
         for endpoint in &endpoints {
             endpoint.record.watch(&changes);
+            endpoint.health().count_in(&ejected);
         }
-        Self { endpoints, changes, said: AtomicU8::new(0) }
+        ejected.open();
+        Self { endpoints, changes, ejected, said: AtomicU8::new(0) }
     }
 
     /// The same in place of another set: what was said of that need not be said again.
@@ -84,6 +91,12 @@ impl EndpointSet {
         (self.said.swap(place, Ordering::Relaxed) != place).then_some(is)
     }
 
+    /// How many of them are ejected or on trial now; of those that have come into another set since, none.
+    #[must_use]
+    pub fn ejected(&self) -> usize {
+        self.ejected.get()
+    }
+
     /// All of them, with their ids.
     pub fn ids(&self) -> impl Iterator<Item = (EndpointId, &Endpoint)> {
         (0..).map(EndpointId::new).zip(&self.endpoints)
@@ -106,11 +119,15 @@ impl Deref for EndpointSet {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU16;
+    use std::num::{NonZeroU8, NonZeroU16};
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU64, AtomicUsize};
 
     use super::*;
     use crate::address::Address;
-    use crate::upstream::health::CheckVerdict;
+    use crate::upstream::health::{
+        CheckVerdict, FailureKind, HealthStatus, Thresholds, Transition,
+    };
 
     #[test]
     fn its_availability_is_told_once_per_change() {
@@ -128,5 +145,112 @@ mod tests {
         heir[1].record.admin_state.set(AdminMode::Ready, at);
         assert_eq!(heir.turn(), Some(Availability::Available));
         assert_eq!(EndpointSet::new([]).turn(), Some(Availability::Down));
+    }
+
+    const FAILURE: FailureKind = FailureKind::Exchange;
+
+    fn of(count: usize) -> EndpointSet {
+        let address = || Address::Unix("/a".into());
+        EndpointSet::new((0..count).map(|_| Endpoint::new(address(), NonZeroU16::MIN, 1)))
+    }
+
+    fn thresholds() -> Thresholds {
+        Thresholds { fails_max: Some(NonZeroU8::MIN), ..Thresholds::default() }
+    }
+
+    fn fail(endpoint: &Endpoint, now: u64) -> Option<Transition> {
+        let now = Tick::from_millis(now);
+        endpoint.health().on_failure(now, now, FAILURE, &thresholds())
+    }
+
+    #[test]
+    fn half_of_the_endpoints_are_ejected_and_the_next_when_one_is_back() {
+        let set = of(5);
+        let ejected = |outcome| matches!(outcome, Some(Transition::Ejected { .. }));
+        assert!(ejected(fail(&set[0], 1)) && ejected(fail(&set[1], 1)));
+        assert_eq!((fail(&set[2], 1), set.ejected()), (Some(Transition::Withheld), 2));
+        assert_eq!(set[2].admission(Tick::from_millis(1)), Admission::Open);
+        // One on trial is still out, and may be ejected again.
+        let due = Tick::from_millis(5001);
+        assert!(set[0].health().claim_trial(due, &thresholds()));
+        assert_eq!(fail(&set[2], 5001), Some(Transition::Withheld));
+        assert!(ejected(fail(&set[0], 5001)));
+        assert_eq!(set.ejected(), 2);
+        let back = set[1].health().on_success(due, due);
+        assert_eq!((back, set.ejected()), (Some(Transition::Readmitted), 1));
+        assert!(ejected(fail(&set[2], 5002)));
+        // What the checks bring back counts no more.
+        set[2].health().on_check(CheckVerdict::Down, due);
+        set[2].health().on_check(CheckVerdict::Up, due);
+        assert_eq!(set.ejected(), 1);
+    }
+
+    #[test]
+    fn an_ejection_goes_with_its_endpoint_into_another_set_and_another_process() {
+        let set = of(2);
+        fail(&set[0], 1);
+        let heir = EndpointSet::new([set[0].clone(), of(1)[0].clone(), of(1)[0].clone()]);
+        assert_eq!((set.ejected(), heir.ejected()), (0, 1));
+        assert_eq!(fail(&heir[1], 1), Some(Transition::Withheld));
+        let other = of(2);
+        (0..2).for_each(|_| other[1].health().restore(heir[0].health().word()));
+        assert_eq!((other.ejected(), fail(&other[0], 1)), (1, Some(Transition::Withheld)));
+        other[1].health().restore(0);
+        assert_eq!(other.ejected(), 0);
+    }
+
+    #[test]
+    fn an_endpoint_that_was_ejected_before_none_are_comes_back_with_its_trial() {
+        let set = of(1);
+        fail(&set[0], 1);
+        let never = Thresholds { fails_max: None, ..thresholds() };
+        let (health, due) = (set[0].health(), Tick::from_millis(5001));
+        assert_eq!(health.on_failure(due, due, FAILURE, &never), None);
+        assert!(health.claim_trial(due, &never));
+        assert_eq!(health.on_failure(due, due, FAILURE, &never), Some(Transition::Readmitted));
+        assert_eq!((health.on_failure(due, due, FAILURE, &never), set.ejected()), (None, 0));
+    }
+
+    #[test]
+    fn the_share_holds_whatever_several_threads_do_and_replace() {
+        const STEPS: u64 = 20_000;
+        let set = of(7);
+        let endpoints = set.to_vec();
+        let heirs = Mutex::new(set);
+        let (now, peak) = (AtomicU64::new(0), AtomicUsize::new(0));
+        let worker = |seed: u64| {
+            let mut random = seed;
+            for _ in 0..STEPS {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                let at = now.fetch_add(random >> 8 & 3, Ordering::Relaxed);
+                let tick = Tick::from_millis(at);
+                let health = endpoints[(random >> 16 & 0xff) as usize % 7].health();
+                let _: Option<Transition> = match random >> 40 & 15 {
+                    0 => health.on_check(CheckVerdict::Down, tick),
+                    1 => health.on_check(CheckVerdict::Up, tick),
+                    2 => health.claim_trial(tick, &thresholds()).then_some(Transition::Readmitted),
+                    3..7 => health.on_success(tick, tick),
+                    7 => {
+                        let mut heirs = heirs.lock().unwrap();
+                        *heirs = EndpointSet::new(endpoints.clone());
+                        None
+                    }
+                    _ => health.on_failure(tick, tick, FAILURE, &thresholds()),
+                };
+                peak.fetch_max(heirs.lock().unwrap().ejected(), Ordering::Relaxed);
+            }
+        };
+        std::thread::scope(|scope| {
+            (1..5).for_each(|seed| drop(scope.spawn(move || worker(seed * 0x9e37_79b9))));
+        });
+        let start = Tick::from_millis(0);
+        for known in &endpoints {
+            known.health().on_check(CheckVerdict::Up, start);
+        }
+        let out = |known: &&Endpoint| known.health().condition(start) != HealthStatus::Up;
+        let (set, out) = (heirs.into_inner().unwrap(), endpoints.iter().filter(out).count());
+        assert_eq!((set.ejected(), peak.into_inner()), (out, 3));
     }
 }

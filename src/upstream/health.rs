@@ -6,8 +6,9 @@
 //! ejected is decided elsewhere. Watchers are told after each change
 //! that may decide whether the endpoint is picked.
 
-use std::num::NonZeroU8;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::ejections::EjectedCount;
 pub use super::health_word::{
     Admission, CheckVerdict, FailureKind, HealthStatus, Thresholds, Tick, Transition,
 };
@@ -32,41 +33,67 @@ use super::watchers::Changes;
 /// An active check's Up leads back to Healthy as well: from Ejected and Trial,
 /// if the ejection was for [`FailureKind::Connect`] or the checks had it Down.
 #[derive(Debug, Default)]
-pub struct Health(WatchedWord);
+pub struct Health {
+    word: WatchedWord,
+    /// Where its ejection counts. The lock is held while one begins or ends, and never for anything else.
+    counted_in: Mutex<Option<Arc<EjectedCount>>>,
+}
 
 impl Health {
     /// Healthy, with nothing held against it.
     #[must_use]
     pub const fn new() -> Self {
-        Self(WatchedWord::new())
+        Self { word: WatchedWord::new(), counted_in: Mutex::new(None) }
     }
 
     /// Changes are counted there from now on.
     pub fn watch(&self, changes: &Changes) {
-        self.0.watch(changes);
+        self.word.watch(changes);
+    }
+
+    /// No more are ejected where it counts: it goes somewhere else.
+    pub(super) fn close_count(&self) {
+        self.counted_in().iter().for_each(|count| count.close());
+    }
+
+    /// It counts there from now on while it is ejected, and nowhere else.
+    pub(super) fn count_in(&self, count: &Arc<EjectedCount>) {
+        let mut counted_in = self.counted_in();
+        if is_out(HealthWord::unpack(self.word.load())) {
+            count.add();
+            counted_in.iter().for_each(|former| former.remove());
+        }
+        *counted_in = Some(Arc::clone(count));
     }
 
     /// All of it in a word, for another process.
     #[must_use]
     pub fn word(&self) -> u64 {
-        self.0.load()
+        self.word.load()
     }
 
     /// Goes on from the word of another process that has counted ticks from the same moment.
     pub fn restore(&self, word: u64) {
-        self.0.restore(word);
+        let counted_in = self.counted_in();
+        let (was, is) = (HealthWord::unpack(self.word.load()), HealthWord::unpack(word));
+        self.word.restore(word);
+        match (is_out(was), is_out(is)) {
+            (false, true) => counted_in.iter().for_each(|count| count.add()),
+            (true, false) => counted_in.iter().for_each(|count| count.remove()),
+            (true, true) | (false, false) => {}
+        }
     }
 
     /// What may be sent at `now`; one load.
     #[must_use]
     pub fn admission(&self, now: Tick) -> Admission {
-        HealthWord::unpack(self.0.load()).admission(now)
+        HealthWord::unpack(self.word.load()).admission(now)
     }
 
     /// The same with what is to be told of it; one load.
     #[must_use]
     pub fn condition(&self, now: Tick) -> HealthStatus {
-        HealthWord::unpack(self.0.load()).condition(now)
+        HealthWord::unpack(self.word.load()).condition(now)
     }
 
     /// Claims the single trial request of an ejected endpoint whose time has
@@ -80,10 +107,11 @@ impl Health {
     /// An attempt begun at `started` succeeded. On a healthy endpoint without
     /// failures this is one load and no write.
     pub fn on_success(&self, started: Tick, now: Tick) -> Option<Transition> {
-        self.update(|word| word.state.on_success(started, now))
+        self.apply(|word| word.state.on_success(started, now))
     }
 
-    /// An attempt begun at `started` failed at `now`.
+    /// An attempt begun at `started` failed at `now`. It ejects the endpoint only while no more than
+    /// [`Thresholds::eject_max`] of its set are out.
     pub fn on_failure(
         &self,
         started: Tick,
@@ -91,12 +119,71 @@ impl Health {
         failure: FailureKind,
         thresholds: &Thresholds,
     ) -> Option<Transition> {
-        self.update(|word| word.state.on_failure(started, now, failure, thresholds))
+        let event = |word: &mut HealthWord, may_eject| {
+            word.state.on_failure(started, now, failure, thresholds, may_eject)
+        };
+        if let Ok(outcome) = self.try_apply(|word| event(word, true)) {
+            return outcome;
+        }
+        let counted_in = self.counted_in();
+        // Nobody else begins or ends an ejection meanwhile.
+        let was_out = is_out(HealthWord::unpack(self.word.load()));
+        let count = counted_in.as_ref().filter(|_| !was_out);
+        let may_eject = count.is_none_or(|count| count.admit(thresholds.eject_max));
+        let (outcome, is_out) = self.update(|word| {
+            let outcome = event(word, may_eject);
+            (outcome, is_out(*word))
+        });
+        if let Some(count) = count.filter(|_| may_eject && !is_out) {
+            count.remove();
+        }
+        if let Some(count) = counted_in.as_ref().filter(|_| was_out && !is_out) {
+            count.remove();
+        }
+        outcome
     }
 
     /// The active checks reached `verdict`; repeating one does no harm.
     pub fn on_check(&self, verdict: CheckVerdict, now: Tick) -> Option<Transition> {
-        self.update(|word| word.on_check(verdict, now))
+        self.apply(|word| word.on_check(verdict, now))
+    }
+
+    /// An event that ejects nobody.
+    fn apply(&self, event: impl Fn(&mut HealthWord) -> Option<Transition>) -> Option<Transition> {
+        if let Ok(outcome) = self.try_apply(&event) {
+            return outcome;
+        }
+        let counted_in = self.counted_in();
+        let (outcome, has_come_back) = self.update(|word| {
+            let was_out = is_out(*word);
+            let outcome = event(word);
+            (outcome, was_out && !is_out(*word))
+        });
+        if has_come_back {
+            counted_in.iter().for_each(|count| count.remove());
+        }
+        outcome
+    }
+
+    /// Does without the lock what neither begins nor ends an ejection; does nothing else.
+    fn try_apply(
+        &self,
+        event: impl Fn(&mut HealthWord) -> Option<Transition>,
+    ) -> Result<Option<Transition>, TakesLock> {
+        self.update(|word| {
+            let before = *word;
+            let outcome = event(word);
+            if is_out(before) == is_out(*word) {
+                return Ok(outcome);
+            }
+            *word = before;
+            Err(TakesLock)
+        })
+    }
+
+    /// The count is right even if the lock is poisoned by a panic elsewhere.
+    fn counted_in(&self) -> MutexGuard<'_, Option<Arc<EjectedCount>>> {
+        self.counted_in.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn update<R>(&self, event: impl Fn(&mut HealthWord) -> R) -> R {
@@ -105,62 +192,23 @@ impl Health {
             let outcome = event(&mut word);
             (word.pack(), outcome)
         };
-        self.0.update(next, |before, after| {
+        self.word.update(next, |before, after| {
             !(is_healthy(HealthWord::unpack(before)) && is_healthy(HealthWord::unpack(after)))
         })
     }
 }
 
+/// An ejection would begin or end.
+struct TakesLock;
+
+/// Whether it is ejected, or on trial.
+fn is_out(word: HealthWord) -> bool {
+    !matches!(word.state, HealthState::Healthy { .. })
+}
+
 /// Whether it gets its whole share.
 fn is_healthy(word: HealthWord) -> bool {
     !word.checked_down && matches!(word.state, HealthState::Healthy { .. })
-}
-
-/// Turns the single results of active checks into verdicts; starts as Up.
-#[derive(Clone, Copy, Debug)]
-pub struct RiseFall {
-    rise: NonZeroU8,
-    fall: NonZeroU8,
-    verdict: CheckVerdict,
-    /// Consecutive results against `verdict`.
-    against: u8,
-}
-
-impl RiseFall {
-    /// Up takes `rise` consecutive successes, Down `fall` consecutive failures.
-    #[must_use]
-    pub const fn new(rise: NonZeroU8, fall: NonZeroU8) -> Self {
-        Self { rise, fall, verdict: CheckVerdict::Up, against: 0 }
-    }
-
-    /// The same, where that is the verdict so far.
-    #[must_use]
-    pub const fn starting_at(self, verdict: CheckVerdict) -> Self {
-        Self { verdict, ..self }
-    }
-
-    /// Records one result; the verdict, if this changed it.
-    pub fn record(&mut self, ok: bool) -> Option<CheckVerdict> {
-        let (result, needed) =
-            if ok { (CheckVerdict::Up, self.rise) } else { (CheckVerdict::Down, self.fall) };
-        if result == self.verdict {
-            self.against = 0;
-            return None;
-        }
-        self.against += 1;
-        if self.against < needed.get() {
-            return None;
-        }
-        self.against = 0;
-        self.verdict = result;
-        Some(result)
-    }
-
-    /// The verdict so far.
-    #[must_use]
-    pub const fn verdict(&self) -> CheckVerdict {
-        self.verdict
-    }
 }
 
 #[cfg(test)]
@@ -341,19 +389,6 @@ mod tests {
     }
 
     #[test]
-    fn streaks_turn_after_rise_and_fall() {
-        let [rise, fall] = [2, 3].map(|count| NonZeroU8::new(count).unwrap());
-        let mut rise_fall = RiseFall::new(rise, fall);
-        let results = "++--+---++"; // Down at the eighth, Up at the tenth.
-        let turns = [(7, CheckVerdict::Down), (9, CheckVerdict::Up)];
-        for (index, result) in results.chars().enumerate() {
-            let turn = turns.iter().find(|(turn, _)| *turn == index).map(|&(_, verdict)| verdict);
-            assert_eq!(rise_fall.record(result == '+'), turn, "{index}");
-        }
-        assert_eq!(rise_fall.verdict(), CheckVerdict::Up);
-    }
-
-    #[test]
     fn of_two_threads_one_ejects_and_one_claims() {
         const ROUNDS: usize = 5_000;
         let healths: Vec<_> = (0..ROUNDS).map(|_| Health::new()).collect();
@@ -421,7 +456,7 @@ mod tests {
     fn assert_possible(word: HealthWord, now: Tick, thresholds: &Thresholds) {
         match word.state {
             HealthState::Healthy { since, fails, memory } => {
-                assert!(since <= now && fails < thresholds.fails_max.get());
+                assert!(since <= now && fails < thresholds.fails_max.unwrap().get());
                 assert!(memory.round > 0 || memory.age == 0);
             }
             HealthState::Ejected(term) | HealthState::Trial(term) => {
@@ -438,6 +473,7 @@ mod tests {
             Some(Transition::CheckedDown) => !before.checked_down && after.checked_down,
             Some(Transition::CheckedUp) => before.checked_down && !after.checked_down,
             Some(Transition::Readmitted) => !healthy(before) && healthy(after),
+            Some(Transition::Withheld) => false,
             Some(Transition::Ejected { until, round }) => match after.state {
                 HealthState::Ejected(term) => {
                     !ejected(before) && (term.until(), term.round) == (until, round)

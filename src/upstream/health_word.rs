@@ -7,6 +7,8 @@
 use std::num::NonZeroU8;
 use std::time::Duration;
 
+use super::ejections::EjectShare;
+
 /// Milliseconds since the process started, up to 2^40 - 1 (34 years).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tick(u64);
@@ -36,8 +38,10 @@ impl Tick {
 /// When to eject an endpoint, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Thresholds {
-    /// Consecutive failures that eject.
-    pub fails_max: NonZeroU8,
+    /// Consecutive failures that eject; without it, none do.
+    pub fails_max: Option<NonZeroU8>,
+    /// Of the endpoints of a set, at most this share is out at a time.
+    pub eject_max: EjectShare,
     /// Length of the first ejection, and how long a claimed trial may take
     /// before another may be claimed. From 1 ms to 18 hours; shorter or longer
     /// ones are brought within. Kept to one part in a thousand, rounded up.
@@ -51,7 +55,8 @@ impl Default for Thresholds {
     fn default() -> Self {
         const FAILS_MAX: NonZeroU8 = NonZeroU8::new(3).unwrap();
         Self {
-            fails_max: FAILS_MAX,
+            fails_max: Some(FAILS_MAX),
+            eject_max: EjectShare::HALF,
             fail_timeout: Duration::from_secs(5),
             fail_timeout_max: Duration::from_secs(60),
         }
@@ -126,6 +131,8 @@ pub enum Transition {
         /// Counts the ejections in close succession, from 1 up to 31.
         round: u8,
     },
+    /// It is not ejected, though it fails: too many others are.
+    Withheld,
     /// An ejection ended.
     Readmitted,
     /// The active checks took the endpoint out.
@@ -313,7 +320,12 @@ impl HealthState {
         now: Tick,
         failure: FailureKind,
         thresholds: &Thresholds,
+        may_eject: bool,
     ) -> Option<Transition> {
+        let Some(fails_max) = thresholds.fails_max.map(NonZeroU8::get) else {
+            // Ejected before nothing was to be any more: the trial ends that, however it went.
+            return if matches!(self, Self::Trial(_)) { self.readmit(now) } else { None };
+        };
         let round = match *self {
             // Requests that fail together are one failure: a single hiccup
             // under load must not use up all of `fails_max`.
@@ -321,9 +333,14 @@ impl HealthState {
             Self::Healthy { since, fails, memory } => {
                 let fails = fails.saturating_add(1);
                 let memory = memory.carried(since, now, thresholds.fail_timeout_max);
-                if fails < thresholds.fails_max.get() {
+                if fails < fails_max {
                     *self = Self::Healthy { since: now, fails, memory };
                     return None;
+                }
+                if !may_eject {
+                    // The next failure will do, once there is room.
+                    *self = Self::Healthy { since: now, fails: fails_max - 1, memory };
+                    return Some(Transition::Withheld);
                 }
                 memory.round
             }

@@ -2,6 +2,7 @@
 
 pub mod admin_state;
 pub mod check;
+pub mod ejections;
 pub mod endpoint;
 pub mod endpoint_set;
 pub mod endpoint_tls;

@@ -1,7 +1,9 @@
 //! What is known of an upstream, whatever plan it is in.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use crate::ejection_reason::EjectionReason;
 use crate::metrics::UpstreamMetrics;
 
 /// What is known of an upstream: outlives the plan, as long as a later one has an upstream of its name.
@@ -9,12 +11,24 @@ use crate::metrics::UpstreamMetrics;
 pub struct UpstreamRecord {
     /// What each worker has counted.
     pub counts: Box<[UpstreamMetrics]>,
+    /// Whether it has been said that an ejection is withheld, and nothing has changed since.
+    pub withholding_said: AtomicBool,
 }
 
 impl UpstreamRecord {
     /// Nothing counted by any of so many workers.
     pub fn new(workers: usize) -> Arc<Self> {
         let counts = (0..workers).map(|_| UpstreamMetrics::default()).collect();
-        Arc::new(Self { counts })
+        Arc::new(Self { counts, withholding_said: AtomicBool::new(false) })
+    }
+
+    /// What each worker has of something, of all of them.
+    pub fn total(&self, of: impl Fn(&UpstreamMetrics) -> u64) -> u64 {
+        self.counts.iter().map(of).sum()
+    }
+
+    /// How often its endpoints were ejected for this reason.
+    pub fn ejections(&self, reason: EjectionReason) -> u64 {
+        self.total(|counts| counts.ejections[reason as usize].get())
     }
 }
