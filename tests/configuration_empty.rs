@@ -36,7 +36,7 @@ fn an_empty_text_or_none_is_a_mistake_of_every_key_of_an_entry() {
         each("tcp: [{endpoints: [127.0.0.1:1], KEY: VALUE}]", &["listen"]),
         each("tcp: [{listen: ':1', KEY: VALUE}]", &["upstream"]),
         each(&upstream.replace("name: u, ", ""), &["name"]),
-        each(upstream, &["hash_on", "sticky"]),
+        each(upstream, &["hash_on", "sticky", "slow_start"]),
         each(upstream, &["policy", "proxy", "connect_timeout", "response_timeout"]),
         each(upstream, &["idle_timeout", "tunnel_timeout", "upstream_keepalive_timeout"]),
         each(upstream, &["max_idle", "max_fails", "fail_timeout", "check", "check_interval"]),

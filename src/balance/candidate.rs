@@ -18,6 +18,9 @@ pub enum Tier {
 impl Tier {
     /// How many there are.
     pub const COUNT: usize = 4;
+
+    /// Those that get anything, in the order in which they are asked.
+    pub const SERVING: [Self; 3] = [Self::Primary, Self::Backup, Self::Ejected];
 }
 
 /// What a policy has found.

@@ -10,11 +10,14 @@ use super::tried::Tried;
 use crate::id::EndpointId;
 
 /// What a turn costs an endpoint of weight 1. It can be divided by every weight up to 16, and by the
-/// round ones above; others are off by a millionth.
+/// round ones above; others are off by a hundred-thousandth.
 const TURN: u64 = 720_720_000;
 
-/// So many requests in flight are compared exactly for equal weights.
-const LOAD: u64 = 720_720;
+/// So much a request in flight weighs: off by a millionth at most.
+const LOAD: u64 = 16_000_000_000;
+
+/// How many winners one pick brings up to date at most.
+const REFRESHED_MAX: usize = 16;
 
 /// Least requests over the endpoints of an upstream.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub struct LeastRequests {
     winners: Box<[u32]>,
     /// The turn of the last pick.
     now: u64,
+    /// The endpoint whose requests in flight are looked at next.
+    looked: usize,
 }
 
 /// An endpoint, compared by its fields in order.
@@ -57,7 +62,7 @@ impl LeastRequests {
             let contender = &mut endpoints[endpoint.index()];
             contender.turn = cost(contender.weight) / count * place;
         }
-        Self { winners: vec![0; 2 * endpoints.len()].into(), endpoints, now: 0 }
+        Self { winners: vec![0; 2 * endpoints.len()].into(), endpoints, now: 0, looked: 0 }
     }
 
     /// All endpoints, those first whose turn is first.
@@ -68,14 +73,23 @@ impl LeastRequests {
         order.iter().map(|contender| EndpointId::new(contender.index as usize)).collect()
     }
 
-    /// Puts each endpoint in a tier, with its requests in flight; in O(n).
-    pub fn assign(&mut self, tiers: &[Tier], in_flight: impl Fn(EndpointId) -> u64) {
+    /// Puts each endpoint in a tier with a weight and its requests in flight; in O(n).
+    pub fn assign(
+        &mut self,
+        tiers: &[Tier],
+        weights: &[NonZeroU16],
+        in_flight: impl Fn(EndpointId) -> u64,
+    ) {
         // Long before it would overflow.
         let passed = if self.now > u64::MAX / 2 { self.now } else { 0 };
+        let before = self.now;
         self.now -= passed;
-        for (contender, &tier) in self.endpoints.iter_mut().zip(tiers) {
-            contender.tier = tier;
-            contender.turn = contender.turn.saturating_sub(passed);
+        for ((contender, &tier), &weight) in self.endpoints.iter_mut().zip(tiers).zip(weights) {
+            // With another weight turns follow each other faster or more slowly.
+            let ahead = u128::from(contender.turn.saturating_sub(before));
+            let ahead = ahead * u128::from(contender.weight.get()) / u128::from(weight.get());
+            contender.turn = self.now.saturating_add(u64::try_from(ahead).unwrap_or(0));
+            (contender.tier, contender.weight) = (tier, weight);
             let endpoint = EndpointId::new(contender.index as usize);
             contender.load = load(in_flight(endpoint), contender.weight);
         }
@@ -88,13 +102,19 @@ impl LeastRequests {
 
     /// An endpoint has so many requests in flight now.
     pub fn set_in_flight(&mut self, endpoint: EndpointId, in_flight: u64) {
-        let contender = &mut self.endpoints[endpoint.index()];
-        contender.load = load(in_flight, contender.weight);
-        self.decide_again(endpoint.index());
+        self.look_at(endpoint.index(), |_| in_flight);
     }
 
-    /// Takes the least busy endpoint that has not been tried and still `fits` its tier.
-    pub fn pick(&mut self, tried: &Tried, mut fits: impl FnMut(EndpointId, Tier) -> bool) -> Found {
+    /// Takes the least busy endpoint that has not been tried and still `fits` its tier. `in_flight` tells the
+    /// requests of an endpoint, those of other workers too: these are looked at for those that would be
+    /// picked, and for one more each time, so that nothing stays out of date.
+    pub fn pick(
+        &mut self,
+        tried: &Tried,
+        in_flight: impl Fn(EndpointId) -> u64,
+        mut fits: impl FnMut(EndpointId, Tier) -> bool,
+    ) -> Found {
+        self.refresh(&in_flight);
         let (mut passed, mut out) = (Passed::default(), Vec::new());
         let mut first = None;
         let found = loop {
@@ -127,6 +147,32 @@ impl LeastRequests {
             self.decide_again(contender.index as usize);
         }
         found
+    }
+
+    /// Looks at the winner until it is one that needs no change, and at the next of all.
+    fn refresh(&mut self, in_flight: impl Fn(EndpointId) -> u64) {
+        self.looked = if self.looked + 1 < self.endpoints.len() { self.looked + 1 } else { 0 };
+        if self.endpoints.get(self.looked).is_some() {
+            self.look_at(self.looked, &in_flight);
+        }
+        for _ in 0..REFRESHED_MAX {
+            let Some(&index) = self.winners.get(1) else { return };
+            if !self.look_at(index as usize, &in_flight) {
+                return;
+            }
+        }
+    }
+
+    /// Brings the requests in flight of an endpoint up to date; whether they had changed.
+    fn look_at(&mut self, index: usize, in_flight: impl Fn(EndpointId) -> u64) -> bool {
+        let contender = &mut self.endpoints[index];
+        let now = load(in_flight(EndpointId::new(index)), contender.weight);
+        let has_changed = contender.load != now;
+        if has_changed {
+            contender.load = now;
+            self.decide_again(index);
+        }
+        has_changed
     }
 
     /// Has an endpoint compete again all the way up.
@@ -162,7 +208,7 @@ mod tests {
             weights.iter().map(|&weight| NonZeroU16::new(weight).unwrap()).collect();
         let order: Vec<_> = (0..weights.len()).map(EndpointId::new).collect();
         let mut balancer = LeastRequests::new(&weights, &order);
-        balancer.assign(&vec![Tier::Primary; weights.len()], |_| 0);
+        balancer.assign(&vec![Tier::Primary; weights.len()], &weights, |_| 0);
         balancer
     }
 
@@ -171,7 +217,12 @@ mod tests {
         for index in (0..balancer.endpoints.len()).filter(|&index| !wanted(index)) {
             tried.insert(EndpointId::new(index));
         }
-        match balancer.pick(&tried, |_, _| true) {
+        let known = balancer.endpoints.clone();
+        let in_flight = |endpoint: EndpointId| {
+            let Contender { load, weight, .. } = known[endpoint.index()];
+            (load * u64::from(weight.get())).div_ceil(LOAD)
+        };
+        match balancer.pick(&tried, in_flight, |_, _| true) {
             Found::Endpoint(endpoint) => Some(endpoint.index()),
             Found::Nothing | Found::OutOfDate => None,
         }
@@ -223,7 +274,8 @@ mod tests {
     fn tiers_go_before_loads_and_what_was_tried_is_passed_over() {
         let mut balancer = least_requests(&[1; 5]);
         let tiers = [Tier::Down, Tier::Ejected, Tier::Backup, Tier::Primary, Tier::Primary];
-        balancer.assign(&tiers, |endpoint| if endpoint.index() > 2 { 9 } else { 0 });
+        let weights = [NonZeroU16::MIN; 5];
+        balancer.assign(&tiers, &weights, |endpoint| if endpoint.index() > 2 { 9 } else { 0 });
         for (least, expected) in [(3, Some(3)), (4, Some(4)), (5, None)] {
             assert_eq!(pick(&mut balancer, |index| index >= least), expected);
         }
@@ -231,6 +283,42 @@ mod tests {
         assert_eq!(pick(&mut balancer, |index| index < 2), Some(1));
         assert_eq!(pick(&mut balancer, |index| index < 1), None);
         assert!(pick(&mut balancer, |_| true).is_some_and(|index| index > 2));
+    }
+
+    #[test]
+    fn what_other_workers_have_in_flight_counts() {
+        let mut balancer = least_requests(&[1; 4]);
+        let mut in_flight = [0, 0, 5, 0];
+        let mut picks = |in_flight: &[u64; 4], count| -> Vec<usize> {
+            let pick = |_| match balancer.pick(
+                &Tried::default(),
+                |endpoint| in_flight[endpoint.index()],
+                |_, _| true,
+            ) {
+                Found::Endpoint(endpoint) => endpoint.index(),
+                Found::Nothing | Found::OutOfDate => usize::MAX,
+            };
+            (0..count).map(pick).collect()
+        };
+        assert!(!picks(&in_flight, 40).contains(&2));
+        in_flight = [3, 3, 0, 3];
+        // That it has become idle is seen within a round.
+        assert_eq!(picks(&in_flight, 8)[4..], [2; 4]);
+    }
+
+    #[test]
+    fn shares_follow_weights_that_change_and_nobody_loses_turns() {
+        let mut balancer = least_requests(&[1; 4]);
+        let mut counts = [0; 4];
+        for part in 1..=16 {
+            let weights = [16, 16, 16, part].map(|weight| NonZeroU16::new(weight).unwrap());
+            balancer.assign(&[Tier::Primary; 4], &weights, |_| 0);
+            for _ in 0..48 + part {
+                counts[pick(&mut balancer, |_| true).unwrap()] += 1;
+            }
+        }
+        let due = [256_usize, 256, 256, 136];
+        assert!(counts.iter().zip(due).all(|(is, due)| due.abs_diff(*is) <= 16), "{counts:?}");
     }
 
     /// The tree agrees with a look at every endpoint, through any requests.

@@ -8,14 +8,23 @@
 
 pub mod balancer;
 pub mod candidate;
+pub mod hash_choice;
 pub mod key;
 pub mod least_requests;
+pub mod least_time;
+mod lots;
 pub mod pick;
 mod picker;
 #[cfg(test)]
 mod picker_tests;
+#[cfg(test)]
+mod policy_tests;
+pub mod random_choice;
 pub mod round_robin;
+mod slow_start;
 pub mod tried;
+pub mod two_choices;
 
+pub use least_time::AttemptOutcome;
 pub use pick::{Affinity, NoneLeft, Pick, PickReason, Picked};
 pub use picker::Picker;

@@ -1,11 +1,15 @@
 //! One worker's picks among the endpoints of an upstream.
 
 use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::balancer::Balancer;
 use super::candidate::{Found, Tier};
+use super::least_time::AttemptOutcome;
 use super::pick::{NoneLeft, Pick, PickReason, Picked};
+use super::slow_start;
 use super::tried::Tried;
 use crate::id::EndpointId;
 use crate::upstream::Upstream;
@@ -23,16 +27,16 @@ const ROUNDS_MAX: usize = 4;
 /// One worker's picks among the endpoints of an upstream.
 pub struct Picker {
     upstream: Arc<Upstream>,
-    worker: usize,
     balancer: Balancer,
-    /// By endpoint, as they were assigned last.
+    /// By endpoint, as they were assigned last: what it may have, and its share.
     tiers: Box<[Tier]>,
+    weights: Box<[NonZeroU16]>,
     /// How many endpoints are in each tier.
     sizes: [usize; Tier::COUNT],
     /// What the endpoints' changes were then, and when that was.
     seen: u64,
     assigned: Tick,
-    /// When the next ejected endpoint is due for its trial.
+    /// When the next ejected endpoint is due for its trial, or one that starts slowly for a larger share.
     due: Option<Tick>,
     /// Why nothing is found where nothing is.
     none_left: NoneLeft,
@@ -42,7 +46,7 @@ impl Picker {
     /// `worker` is the index of the worker: each begins with another endpoint.
     pub fn new(upstream: Arc<Upstream>, worker: usize) -> Self {
         let order: Vec<_> = upstream.endpoints.ids().map(|(id, _)| id).collect();
-        let mut picker = Self::in_order(upstream, worker, &order);
+        let mut picker = Self::in_order(upstream, &order, Tick::from_millis(0));
         picker.balancer.skip_turns(worker);
         picker
     }
@@ -56,23 +60,26 @@ impl Picker {
         let mut order: Vec<_> = self.balancer.order().into_iter().filter_map(stays).collect();
         let staying: HashSet<_> = order.iter().copied().collect();
         order.extend(upstream.endpoints.ids().map(|(id, _)| id).filter(|id| !staying.contains(id)));
-        Self::in_order(upstream, self.worker, &order)
+        let mut next = Self::in_order(upstream, &order, self.assigned);
+        let pairs = self.upstream.endpoints.ids().filter_map(|(id, _)| Some((id, stays(id)?)));
+        next.balancer.inherit(&self.balancer, pairs);
+        next
     }
 
-    fn in_order(upstream: Arc<Upstream>, worker: usize, order: &[EndpointId]) -> Self {
-        let weights: Vec<_> = upstream.endpoints.iter().map(|endpoint| endpoint.weight).collect();
+    fn in_order(upstream: Arc<Upstream>, order: &[EndpointId], now: Tick) -> Self {
+        let weights: Box<[_]> = upstream.endpoints.iter().map(|endpoint| endpoint.weight).collect();
         let mut picker = Self {
-            balancer: Balancer::new(upstream.policy, &weights, order),
+            balancer: Balancer::new(&upstream, &weights, order),
+            weights,
             tiers: vec![Tier::Down; upstream.endpoints.len()].into(),
             sizes: [0; Tier::COUNT],
             upstream,
-            worker,
             seen: 0,
-            assigned: Tick::from_millis(0),
+            assigned: now,
             due: None,
             none_left: NoneLeft::AllDown,
         };
-        picker.assign(Tick::from_millis(0));
+        picker.assign(now);
         picker
     }
 
@@ -107,10 +114,11 @@ impl Picker {
             let mut on_trial = false;
             let mut found_in = Tier::Down;
             let upstream = &self.upstream;
-            let found = self.balancer.pick(pick, |id, tier| {
+            let fits = |id, tier| {
                 found_in = tier;
                 fits(upstream, id, tier, now, &mut on_trial)
-            });
+            };
+            let found = self.balancer.pick(pick, |id| in_flight(upstream, id), fits);
             match found {
                 Found::Endpoint(endpoint) => {
                     let reason = match found_in {
@@ -149,12 +157,14 @@ impl Picker {
         }
     }
 
-    /// Requests at an endpoint have begun or ended.
+    /// Requests at an endpoint have ended: what begins is seen with the next pick.
     pub fn in_flight_changed(&mut self, endpoint: EndpointId) {
-        if let Balancer::LeastRequests(balancer) = &mut self.balancer {
-            let counts = &self.upstream.endpoint(endpoint).record.counts[self.worker];
-            balancer.set_in_flight(endpoint, counts.in_flight());
-        }
+        self.balancer.set_in_flight(endpoint, in_flight(&self.upstream, endpoint));
+    }
+
+    /// An attempt at an endpoint has been answered, or has failed, after so long.
+    pub fn observe(&mut self, endpoint: EndpointId, took: Duration, outcome: AttemptOutcome) {
+        self.balancer.observe(endpoint, took, outcome);
     }
 
     fn is_out_of_date(&self, now: Tick) -> bool {
@@ -193,9 +203,27 @@ impl Picker {
             count if count > 0 && by_hand == count => NoneLeft::AllDrained,
             _ => NoneLeft::AllDown,
         };
-        let (upstream, worker) = (&self.upstream, self.worker);
-        let in_flight = |id| upstream.endpoint(id).record.counts[worker].in_flight();
-        self.balancer.assign(&self.tiers, in_flight);
+        if !self.upstream.slow_start.is_zero() {
+            self.assign_weights(now);
+        }
+        let in_flight = |id| in_flight(&self.upstream, id);
+        self.balancer.assign(&self.tiers, &self.weights, in_flight);
+    }
+
+    /// The weights as far as endpoints have them already that start slowly.
+    fn assign_weights(&mut self, now: Tick) {
+        let ramp = self.upstream.slow_start;
+        let part = |endpoint: &Endpoint| slow_start::part(endpoint.record.back_since(), ramp, now);
+        let parts: Vec<_> = self.upstream.endpoints.iter().map(part).collect();
+        let changes = parts.iter().filter_map(|(_, changes)| *changes);
+        self.due = self.due.into_iter().chain(changes).min();
+        let is_whole = parts.iter().all(|(part, _)| *part == slow_start::WHOLE);
+        for ((endpoint, weight), (part, _)) in
+            self.upstream.endpoints.iter().zip(&mut self.weights).zip(parts)
+        {
+            let scaled = endpoint.weight.get().saturating_mul(part);
+            *weight = NonZeroU16::new(scaled).filter(|_| !is_whole).unwrap_or(endpoint.weight);
+        }
     }
 }
 
@@ -213,6 +241,11 @@ fn fits(upstream: &Upstream, id: EndpointId, tier: Tier, now: Tick, on_trial: &m
         }
         _ => false,
     }
+}
+
+/// The requests in flight at an endpoint, of all workers.
+fn in_flight(upstream: &Upstream, endpoint: EndpointId) -> u64 {
+    upstream.endpoint(endpoint).record.in_flight.get()
 }
 
 /// When an ejected endpoint is due for its trial.

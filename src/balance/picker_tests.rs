@@ -17,6 +17,7 @@ mod tests {
     use crate::upstream::endpoint_set::EndpointSet;
     use crate::upstream::health::{CheckVerdict, FailureKind, Thresholds, Tick};
     use crate::upstream::settings::Policy;
+    use crate::upstream::shared_count::SharedCount;
 
     const NOW: Tick = Tick::from_millis(1000);
 
@@ -145,16 +146,15 @@ mod tests {
         for _ in 0..40 {
             let endpoint = pick(&mut picker, NOW, &Tried::default()).unwrap().endpoint;
             shares[endpoint.index()] += 1;
-            let counts = &picker.upstream().endpoint(endpoint).record.counts[0];
-            counts.begun.add(1);
-            picker.in_flight_changed(endpoint);
-            let counts = &picker.upstream().endpoint(endpoint).record.counts[0];
-            counts.ended.add(1);
+            let in_flight = |picker: &Picker, change: fn(&SharedCount)| {
+                change(&picker.upstream().endpoint(endpoint).record.in_flight);
+            };
+            in_flight(&picker, SharedCount::add);
+            in_flight(&picker, SharedCount::remove);
             picker.in_flight_changed(endpoint);
         }
         assert_eq!(shares, [10, 30]);
-        picker.upstream().endpoints[1].record.counts[0].begun.add(1);
-        picker.in_flight_changed(EndpointId::new(1));
+        picker.upstream().endpoints[1].record.in_flight.add();
         assert_eq!(picks(&mut picker, NOW, 4), [0; 4]);
     }
 

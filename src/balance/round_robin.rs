@@ -25,7 +25,7 @@ pub struct RoundRobin {
 }
 
 impl RoundRobin {
-    /// Endpoints with these weights, within 1..=1000, to take their turns in this order; none gets
+    /// Endpoints with these weights, within 1..=16 000, to take their turns in this order; none gets
     /// anything before [`RoundRobin::assign`].
     #[must_use]
     pub fn new(weights: &[NonZeroU16], order: &[EndpointId]) -> Self {
@@ -37,15 +37,23 @@ impl RoundRobin {
 
     /// All endpoints, the next ones of each weight first.
     pub fn order(&self) -> impl Iterator<Item = EndpointId> {
-        self.first.order().map(|(endpoint, _)| endpoint)
+        self.first.order()
     }
 
-    /// Puts each endpoint in a tier, in O(n). Those that stay in theirs keep their turn; others come
-    /// last in it, so that one that returns is not flooded.
-    pub fn assign(&mut self, tiers: &[Tier]) {
+    /// Puts each endpoint in a tier with a weight, in O(n). Those that stay in theirs keep their turn;
+    /// others come last in it, so that one that returns is not flooded.
+    pub fn assign(&mut self, tiers: &[Tier], weights: &[NonZeroU16]) {
         for schedule in [&mut self.first, &mut self.further] {
             let order: Vec<_> = schedule.order().collect();
-            schedule.place(order.into_iter(), |endpoint| tiers[endpoint.index()]);
+            let in_order = order.into_iter().map(|endpoint| (endpoint, weights[endpoint.index()]));
+            schedule.place(in_order, |endpoint| tiers[endpoint.index()]);
+        }
+    }
+
+    /// Goes on as if so many picks had been made already, but for whole rounds.
+    pub fn skip_turns(&mut self, turns: usize) {
+        for _ in 0..(turns as u64).checked_rem(self.round()).unwrap_or(0) {
+            self.pick(&Tried::default(), |_, _| true);
         }
     }
 
@@ -77,11 +85,11 @@ struct Schedule {
 }
 
 impl Schedule {
-    /// Every endpoint and its weight, the next ones of each ring first.
-    fn order(&self) -> impl Iterator<Item = (EndpointId, NonZeroU16)> {
+    /// Every endpoint, the next ones of each ring first.
+    fn order(&self) -> impl Iterator<Item = EndpointId> {
         self.rings.iter().flat_map(|ring| {
             let (before, after) = ring.endpoints.split_at(ring.next);
-            after.iter().chain(before).map(|&endpoint| (endpoint, ring.weight))
+            after.iter().chain(before).copied()
         })
     }
 
@@ -259,9 +267,15 @@ mod tests {
         let weights: Vec<_> =
             weights.iter().map(|&weight| NonZeroU16::new(weight).unwrap()).collect();
         let mut balancer = RoundRobin::new(&weights, &all);
-        balancer.assign(&vec![Tier::Primary; all.len()]);
+        balancer.assign(&vec![Tier::Primary; all.len()], &weights);
         picks(&mut balancer, offset);
         balancer
+    }
+
+    fn assign(balancer: &mut RoundRobin, weights: &[u16], tiers: &[Tier]) {
+        let weights: Vec<_> =
+            weights.iter().map(|&weight| NonZeroU16::new(weight).unwrap()).collect();
+        balancer.assign(tiers, &weights);
     }
 
     fn picks(balancer: &mut RoundRobin, count: usize) -> Vec<usize> {
@@ -358,7 +372,8 @@ mod tests {
     #[test]
     fn the_share_of_an_endpoint_that_is_out_is_spread_evenly() {
         let mut balancer = round_robin(&[1; 4], 0);
-        balancer.assign(&[Tier::Primary, Tier::Primary, Tier::Down, Tier::Primary]);
+        let out = [Tier::Primary, Tier::Primary, Tier::Down, Tier::Primary];
+        assign(&mut balancer, &[1; 4], &out);
         assert_eq!(counts(&picks(&mut balancer, 30), 4), [10, 10, 0, 10]);
     }
 
@@ -367,9 +382,9 @@ mod tests {
         for weights in [[1, 1, 1], [5, 1, 3]] {
             let mut balancer = round_robin(&weights, 0);
             let out = [Tier::Primary, Tier::Primary, Tier::Down];
-            balancer.assign(&out);
+            assign(&mut balancer, &weights, &out);
             picks(&mut balancer, 1000);
-            balancer.assign(&[Tier::Primary; 3]);
+            assign(&mut balancer, &weights, &[Tier::Primary; 3]);
             let round = weights.iter().map(|&weight| usize::from(weight)).sum();
             let share = counts(&picks(&mut balancer, round), 3)[2];
             assert!(share.abs_diff(weights[2].into()) <= 1, "{share}");
@@ -401,7 +416,7 @@ mod tests {
     #[test]
     fn a_later_tier_is_asked_only_when_the_earlier_ones_are_used_up() {
         let mut balancer = round_robin(&[1; 3], 0);
-        balancer.assign(&[Tier::Ejected, Tier::Backup, Tier::Primary]);
+        assign(&mut balancer, &[1; 3], &[Tier::Ejected, Tier::Backup, Tier::Primary]);
         assert_eq!(picks(&mut balancer, 3), [2, 2, 2]);
         assert_eq!(retry(&mut balancer, &[2]), Some(1));
         assert_eq!(retry(&mut balancer, &[1, 2]), Some(0));
@@ -411,12 +426,26 @@ mod tests {
     #[test]
     fn tiers_are_out_of_date_when_a_candidate_has_moved_and_no_other_is_left() {
         let mut balancer = round_robin(&[1; 3], 0);
-        balancer.assign(&[Tier::Primary, Tier::Primary, Tier::Backup]);
+        assign(&mut balancer, &[1; 3], &[Tier::Primary, Tier::Primary, Tier::Backup]);
         let without = |balancer: &mut RoundRobin, out: usize| {
             balancer.pick(&Tried::default(), |endpoint, _| endpoint.index() >= out)
         };
         assert_eq!(index(without(&mut balancer, 1)), Some(1));
         assert_eq!(without(&mut balancer, 2), Found::OutOfDate);
         assert_eq!(without(&mut round_robin(&[1; 100], 0), 16), Found::OutOfDate);
+    }
+
+    #[test]
+    fn shares_follow_weights_that_change_and_nobody_loses_turns() {
+        let mut balancer = round_robin(&[1; 4], 0);
+        let mut counts = vec![0; 4];
+        for part in 1..=16 {
+            assign(&mut balancer, &[16, 16, 16, part], &[Tier::Primary; 4]);
+            for index in picks(&mut balancer, 48 + usize::from(part)) {
+                counts[index] += 1;
+            }
+        }
+        let due = [256_usize, 256, 256, 136];
+        assert!(counts.iter().zip(due).all(|(is, due)| due.abs_diff(*is) <= 16), "{counts:?}");
     }
 }

@@ -218,6 +218,9 @@ pub struct Flags {
     /// Without max_age the cookie lasts as long as the session of a browser.
     #[arg(long, value_name = "COOKIE", help_heading = "Balancing")]
     pub sticky: Option<String>,
+    /// How long an endpoint that comes back, or is added, takes to get its whole share; off: no time
+    #[arg(long, value_name = "TIME", default_value = "off", help_heading = "Balancing")]
+    pub slow_start: String,
 
     /// Name to ask for by SNI and to verify at https:// and h2:// endpoints [default: the endpoint's]
     #[arg(long, value_name = "NAME", help_heading = "TLS to endpoints")]

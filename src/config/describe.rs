@@ -209,6 +209,9 @@ pub(super) fn of_upstream(upstream: &Upstream) -> impl Iterator<Item = Item> {
     if let Some(sticky) = &upstream.sticky {
         let _ = write!(text, ", sticky by {}", sticky.cookie);
     }
+    if !upstream.slow_start.is_zero() {
+        let _ = write!(text, " with a slow start over {}", time(upstream.slow_start));
+    }
     if is_tcp {
         text.push_str(", TCP");
     }

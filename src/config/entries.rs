@@ -109,6 +109,9 @@ pub struct UpstreamEntry {
     /// As `--sticky`, or in full.
     #[serde(deserialize_with = "given")]
     pub sticky: Option<Box<Spanned<StickyEntry>>>,
+    /// As `--slow-start`.
+    #[serde(deserialize_with = "given")]
+    pub slow_start: Option<Said>,
     /// The version of the PROXY protocol header that connections begin with.
     #[serde(deserialize_with = "given")]
     pub proxy: Option<Said>,

@@ -19,6 +19,10 @@ use crate::upstream::settings::{Keeping, ServerErrors, UpstreamTimeouts};
 /// The allowed ejection times; an endpoint that fails for hours should be removed from the configuration.
 const FAIL_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
 
+/// The allowed times of a slow start: below, nobody would notice; above, an endpoint would hardly ever have
+/// its share.
+const SLOW_START: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+
 /// The upper bound for doubled ejection times.
 pub(super) const FAIL_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
@@ -29,6 +33,7 @@ const IDLE_MAX: usize = 65536;
 #[derive(Clone, Debug)]
 pub(super) struct UpstreamSettings {
     pub(super) balancing: Balancing,
+    pub(super) slow_start: Duration,
     pub(super) thresholds: Thresholds,
     pub(super) server_errors: ServerErrors,
     pub(super) timeouts: UpstreamTimeouts,
@@ -70,6 +75,11 @@ impl UpstreamSettings {
         let kind = mistakes.note(&place("check"), check::read(&flags.check), CheckKind::Off);
         Self {
             balancing,
+            slow_start: mistakes.note(
+                &place("slow-start"),
+                slow_start(&flags.slow_start),
+                Duration::ZERO,
+            ),
             thresholds,
             server_errors: server_errors(flags.fail_on_5xx),
             timeouts,
@@ -105,6 +115,7 @@ impl UpstreamSettings {
         let out = |text: &str| value::duration_within(text, &FAIL_TIMEOUT);
         Self {
             balancing: self.balancing.with(entry, at),
+            slow_start: at.over(entry.slow_start.as_ref(), slow_start, self.slow_start),
             thresholds: Thresholds {
                 fails_max: at.over(entry.max_fails.as_ref(), ejection::fails_max, usual.fails_max),
                 fail_timeout: at.over(entry.fail_timeout.as_ref(), out, usual.fail_timeout),
@@ -121,6 +132,11 @@ impl UpstreamSettings {
             tls: self.tls.with(entry, at),
         }
     }
+}
+
+/// A time, or zero for `off`.
+fn slow_start(text: &str) -> Result<Duration, String> {
+    if text == "off" { Ok(Duration::ZERO) } else { value::duration_within(text, &SLOW_START) }
 }
 
 fn server_errors(fail: bool) -> ServerErrors {

@@ -152,7 +152,13 @@ impl<'a> Upstreams<'a> {
             settings.tls.equip(&mut endpoints, &self.tls_files, place, mistakes);
         }
         let UpstreamSettings {
-            ref balancing, thresholds, server_errors, timeouts, keeping, ..
+            ref balancing,
+            slow_start,
+            thresholds,
+            server_errors,
+            timeouts,
+            keeping,
+            ..
         } = *settings;
         let endpoints = EndpointSet::new(endpoints);
         let sticky = balancing.sticky((name, traffic), &endpoints);
@@ -163,6 +169,7 @@ impl<'a> Upstreams<'a> {
             policy: balancing.policy,
             hash_on: balancing.hash_on(traffic),
             sticky: sticky.map(Arc::new),
+            slow_start,
             thresholds: Thresholds {
                 fail_timeout_max: FAIL_TIMEOUT_MAX.max(thresholds.fail_timeout),
                 ..thresholds

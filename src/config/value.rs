@@ -330,19 +330,13 @@ pub(super) fn proxy(text: &str) -> Result<Version, String> {
     }
 }
 
-/// Parses `round_robin` or `least_requests`.
+/// Parses the name of a policy.
 pub(super) fn policy(text: &str) -> Result<Policy, String> {
-    let known = [
-        Policy::RoundRobin,
-        Policy::LeastRequests,
-        Policy::TwoChoices,
-        Policy::Random,
-        Policy::LeastTime,
-        Policy::Hash,
-    ];
-    let names = known.map(Policy::name).join(", ");
-    let known = known.into_iter().find(|policy| policy.name() == text);
-    known.ok_or_else(|| format!("unknown policy {text:?}: expected one of {names}"))
+    let known = Policy::ALL.into_iter().find(|policy| policy.name() == text);
+    known.ok_or_else(|| {
+        let names = Policy::ALL.map(Policy::name).join(", ");
+        format!("unknown policy {text:?}: expected one of {names}")
+    })
 }
 
 /// Parses what Host says to endpoints.

@@ -10,6 +10,7 @@ use crate::net::tls::tickets::TicketKeys;
 use crate::plan::Plan;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::endpoint_set::EndpointSet;
+use crate::upstream::health::Tick;
 use crate::upstream::{Traffic, Upstream};
 
 /// The endpoints of a plan, by what they are about, with the names of their upstreams.
@@ -46,7 +47,7 @@ impl<'a> Known<'a> {
 /// The plan `next`, with what is known of endpoints and routes that were in `before`. An endpoint
 /// inherits from that of the upstream of its name, or else from any of its address that has no heir.
 /// Via goes on with the same identifier, and session tickets with the same keys.
-pub(crate) fn succeed(before: &Plan, next: &Plan) -> Plan {
+pub(crate) fn succeed(before: &Plan, next: &Plan, now: Tick) -> Plan {
     let mut known = Known::of(before);
     let mut heirs: Vec<Vec<Endpoint>> =
         next.upstreams.iter().map(|upstream| upstream.endpoints.to_vec()).collect();
@@ -62,8 +63,9 @@ pub(crate) fn succeed(before: &Plan, next: &Plan) -> Plan {
         }
     }
     for (key, heir) in bare {
-        if let Some(known) = known.take(key, |_| true) {
-            heir.go_on_as(known);
+        match known.take(key, |_| true) {
+            Some(known) => heir.go_on_as(known),
+            None => heir.record.add(now),
         }
     }
     let counts: HashMap<&str, _> =
@@ -84,7 +86,9 @@ pub(crate) fn succeed(before: &Plan, next: &Plan) -> Plan {
             record = &known.record;
         }
         let (endpoints, record) = (Arc::new(endpoints), Arc::clone(record));
-        Arc::new(Upstream { endpoints, record, ..Upstream::clone(upstream) })
+        let upstream = Upstream { endpoints, record, ..Upstream::clone(upstream) };
+        upstream.prepare();
+        Arc::new(upstream)
     });
     let via = next.via.as_ref().map(|via| match &before.via {
         Some(earlier) => via.with_id_of(earlier),
@@ -111,14 +115,22 @@ fn resumed(tls: &Arc<ServerTls>, keys: Arc<TicketKeys>) -> Arc<ServerTls> {
 
 /// The plan `before` with these endpoints for one upstream. Those that it had already, by their
 /// address, go on with what is known of them.
-pub(crate) fn replace(before: &Plan, id: UpstreamId, mut endpoints: Vec<Endpoint>) -> Plan {
+pub(crate) fn replace(
+    before: &Plan,
+    id: UpstreamId,
+    mut endpoints: Vec<Endpoint>,
+    now: Tick,
+) -> Plan {
     let known = before.upstream(id).endpoints.iter();
     let known: HashMap<_, _> = known.map(|known| (&known.address, known)).collect();
     for endpoint in &mut endpoints {
-        if let Some(known) = known.get(&endpoint.address) {
-            endpoint.go_on_as(known);
+        match known.get(&endpoint.address) {
+            Some(known) => endpoint.go_on_as(known),
+            None => endpoint.record.add(now),
         }
     }
     let endpoints = EndpointSet::new(endpoints).in_place_of(&before.upstream(id).endpoints);
-    before.with_endpoints(id, endpoints)
+    let next = before.with_endpoints(id, endpoints);
+    next.upstream(id).prepare();
+    next
 }

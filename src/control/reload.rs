@@ -173,7 +173,7 @@ impl Running {
             self.listeners.prepare(&next.listeners, Vec::new(), next.threads.get())?;
         self.listeners.refuse_loops(&open, &next.plan)?;
         // Not before it is certain: from here on ejections are counted among its endpoints.
-        next.plan = Arc::new(carry_over::succeed(&self.config.plan, &next.plan));
+        next.plan = Arc::new(carry_over::succeed(&self.config.plan, &next.plan, self.tick()));
         settle_redirect(&mut next, &open);
         let changes = difference(&self.config, &next);
         for warning in &next.warnings {
@@ -206,7 +206,7 @@ impl Running {
         let mut ids = (0..).map(UpstreamId::new).zip(&self.config.plan.upstreams);
         let found = ids.find(|(_, known)| *known.name == *upstream).map(|(id, _)| id);
         let id = found.ok_or_else(|| StartError::NoUpstream(upstream.to_owned()))?;
-        self.replace_plan(carry_over::replace(&self.config.plan, id, endpoints))?;
+        self.replace_plan(carry_over::replace(&self.config.plan, id, endpoints, self.tick()))?;
         self.log_availability();
         Ok(())
     }

@@ -25,6 +25,7 @@ use crate::net::deadline::Epoch;
 use crate::net::limiter::ConnectionLimiter;
 use crate::net::upgrade_socket::Channel;
 use crate::plan::Plan;
+use crate::upstream::health::Tick;
 use crate::worker::WorkerSetup;
 use crate::worker::command::ListenerHandle;
 
@@ -113,6 +114,11 @@ impl Running {
     /// Where its ticks count from.
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// This moment, as health counts it.
+    pub(super) fn tick(&self) -> Tick {
+        self.epoch.tick(Instant::now())
     }
 
     /// Where it listens, with the ports the kernel chose.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::Plan;
 use crate::balance::tried::Tried;
-use crate::balance::{Affinity, NoneLeft, Pick, Picked, Picker};
+use crate::balance::{Affinity, AttemptOutcome, NoneLeft, Pick, Picked, Picker};
 use crate::drain::{Drain, DrainPhase};
 use crate::hash;
 use crate::http::h2::flow::Allowance;
@@ -34,8 +34,6 @@ use crate::upstream::settings::Policy;
 pub(super) struct Share {
     picker: RefCell<Picker>,
     pub(super) pools: Box<[Rc<RefCell<Pool>>]>,
-    /// Set once another share has taken its place: requests that still use this one are not counted there.
-    is_replaced: Cell<bool>,
 }
 
 impl Share {
@@ -58,7 +56,7 @@ impl Share {
             pool
         };
         let pools = upstream.endpoints.iter().map(kept).collect();
-        Self { picker: RefCell::new(picker), pools, is_replaced: Cell::new(false) }
+        Self { picker: RefCell::new(picker), pools }
     }
 
     /// Its pools, by the records of their endpoints.
@@ -157,9 +155,6 @@ impl WorkerContext {
             stays.unwrap_or_else(|| Rc::new(Share::new(upstream, self.worker, &mut known)))
         };
         let shares = plan.upstreams.iter().map(share).collect();
-        for share in going {
-            share.is_replaced.set(true);
-        }
         for kept in known.into_values() {
             kept.pool.borrow_mut().close();
         }
@@ -270,23 +265,14 @@ impl WorkerContext {
     /// An attempt at an endpoint begins; it ends when what is returned is dropped.
     pub fn begin(&self, upstream: UpstreamId, endpoint: EndpointId) -> InFlight<'_> {
         let known = self.plan.upstream(upstream);
-        let counts = &known.endpoint(endpoint).record.counts[self.worker];
+        let record = &known.endpoint(endpoint).record;
+        let counts = &record.counts[self.worker];
         counts.begun.add(1);
-        let counted = (known.policy == Policy::LeastRequests).then_some((self, upstream, endpoint));
-        if counted.is_some() {
-            self.in_flight_changed(upstream, endpoint);
+        let is_counted = known.policy.counts();
+        if is_counted {
+            record.in_flight.add();
         }
-        InFlight { counts, counted }
-    }
-
-    /// For a policy that goes by how many there are.
-    #[inline(never)]
-    fn in_flight_changed(&self, upstream: UpstreamId, endpoint: EndpointId) {
-        let share = &self.shares[upstream.index()];
-        if share.is_replaced.get() {
-            self.plan.upstream(upstream).endpoint(endpoint).record.in_flight_changed();
-        }
-        share.picker.borrow_mut().in_flight_changed(endpoint);
+        InFlight { counts, counted: is_counted.then_some((self, upstream, endpoint)) }
     }
 
     /// The same attempt, which is to this endpoint, for as long as it lasts whatever the plan.
@@ -296,10 +282,24 @@ impl WorkerContext {
         upstream: UpstreamId,
         endpoint: EndpointId,
     ) -> KeptInFlight {
+        let is_counted = in_flight.counted.is_some();
         std::mem::forget(in_flight);
-        let upstream = self.plan.upstream(upstream);
-        let record = Arc::clone(&upstream.endpoint(endpoint).record);
-        KeptInFlight { record, worker: self.worker, policy: upstream.policy }
+        let record = Arc::clone(&self.plan.upstream(upstream).endpoint(endpoint).record);
+        KeptInFlight { record, worker: self.worker, is_counted }
+    }
+
+    /// An attempt that began then has been answered, or has failed: for a policy that goes by the times.
+    pub fn observe(
+        &self,
+        upstream: UpstreamId,
+        endpoint: EndpointId,
+        started: Instant,
+        outcome: AttemptOutcome,
+    ) {
+        if self.plan.upstream(upstream).policy == Policy::LeastTime {
+            let share = &self.shares[upstream.index()];
+            share.picker.borrow_mut().observe(endpoint, started.elapsed(), outcome);
+        }
     }
 
     /// Keeps an idle connection to an endpoint that another process has opened, if there still is
@@ -345,14 +345,15 @@ impl WorkerContext {
 pub struct KeptInFlight {
     record: Arc<EndpointRecord>,
     worker: usize,
-    policy: Policy,
+    /// Whether its endpoint counts it for the policy under which it began.
+    is_counted: bool,
 }
 
 impl Drop for KeptInFlight {
     fn drop(&mut self) {
         self.record.counts[self.worker].ended.add(1);
-        if self.policy == Policy::LeastRequests {
-            self.record.in_flight_changed();
+        if self.is_counted {
+            self.record.in_flight.remove();
         }
     }
 }
@@ -360,7 +361,7 @@ impl Drop for KeptInFlight {
 /// An attempt under way.
 pub struct InFlight<'a> {
     counts: &'a EndpointMetrics,
-    /// Where it counts for the policy, if it does.
+    /// Where it counts for the policy under which it began, if it does.
     counted: Option<(&'a WorkerContext, UpstreamId, EndpointId)>,
 }
 
@@ -368,7 +369,9 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.counts.ended.add(1);
         if let Some((context, upstream, endpoint)) = self.counted {
-            context.in_flight_changed(upstream, endpoint);
+            context.plan.upstream(upstream).endpoint(endpoint).record.in_flight.remove();
+            let share = &context.shares[upstream.index()];
+            share.picker.borrow_mut().in_flight_changed(endpoint);
         }
     }
 }

@@ -264,7 +264,7 @@ async fn try_endpoint(
     let timeouts = request.route.map(|route| &context.plan.route(route).timeouts);
     let timeouts = timeouts.unwrap_or(&context.plan.upstream(target.upstream).timeouts);
     let mut upstream = approach(client, request, context, target, freshness).await?;
-    match transfer::run(client, request, context, timeouts, &mut upstream).await? {
+    match transfer::run(client, request, (context, target), timeouts, &mut upstream).await? {
         Completed::Answered { answer, upload, surplus } => {
             let now = Instant::now();
             record::success(context, target, answer.status, now);

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::request_log::RequestLog;
 use super::secure;
 use crate::address::Address;
+use crate::balance::AttemptOutcome;
 use crate::ejection_reason::EjectionReason;
 use crate::fault::{Fault, Kind, Side, Stage};
 use crate::http::h2::error_code::ErrorCode;
@@ -60,10 +61,18 @@ pub fn response(
 pub fn accepted(context: &WorkerContext, target: AttemptTarget) {
     let upstream = context.plan.upstream(target.upstream);
     let health = upstream.endpoint(target.endpoint).health();
+    context.observe(target.upstream, target.endpoint, target.started, AttemptOutcome::Answered);
     let (started, now) = (context.tick(target.started), context.tick(Instant::now()));
     if let Some(transition) = health.on_success(started, now) {
         log_transition(upstream, target.endpoint, transition, now, &"accepted a connection");
     }
+}
+
+/// The head of the endpoint's answer has come.
+pub fn answered(context: &WorkerContext, target: AttemptTarget, status: u16) {
+    let AttemptTarget { upstream, endpoint, started } = target;
+    let outcome = if status < 500 { AttemptOutcome::Answered } else { AttemptOutcome::Failed };
+    context.observe(upstream, endpoint, started, outcome);
 }
 
 /// The endpoint answered, and at `now` had done so whole.
@@ -121,6 +130,7 @@ pub fn failure(
     if !is_blamed {
         return;
     }
+    context.observe(target.upstream, target.endpoint, target.started, AttemptOutcome::Failed);
     let failure =
         if fault.stage == Stage::Connect { FailureKind::Connect } else { FailureKind::Exchange };
     let transition = record.health.on_failure(started, now, failure, &upstream.thresholds);

@@ -9,7 +9,7 @@ use super::attempt::{self, RequestTraits};
 use super::client::{Begun, ClientConnection};
 use super::directions::Directions;
 use super::hearing::{ANSWER_BYTES_MIN, Heard, hear, hear_on_stream};
-use super::record;
+use super::record::{self, AttemptTarget};
 use super::request::{self, Request};
 use super::request_log::{RequestLog, TrafficGuard};
 use super::transfer_state::{DownloadState, Interruption, UploadState};
@@ -72,7 +72,7 @@ pub enum Completed {
 pub async fn run(
     client: &mut ClientConnection<'_>,
     request: &mut Request,
-    context: &WorkerContext,
+    (context, target): (&WorkerContext, AttemptTarget),
     timeouts: &UpstreamTimeouts,
     upstream: &mut UpstreamSide,
 ) -> Result<Completed, FailedAttempt> {
@@ -96,6 +96,7 @@ pub async fn run(
     let mut transfer = Transfer {
         both: &both,
         context,
+        target,
         request_log,
         ties,
         down: &down,
@@ -242,6 +243,7 @@ fn close_kind(kind: Kind, upload: UploadState) -> CloseKind {
 struct Transfer<'a> {
     both: &'a Directions<'a>,
     context: &'a WorkerContext,
+    target: AttemptTarget,
     request_log: Option<&'a RequestLog>,
     ties: &'a RequestTies,
     down: &'a Meter<'a>,
@@ -320,6 +322,7 @@ impl Transfer<'_> {
 
     /// The final answer begins to go to the client.
     fn answered(&self, status: u16) {
+        record::answered(self.context, self.target, status);
         record::response(self.context, self.route, self.request_log, status);
         if let Some(request_log) = self.request_log {
             request_log.after_interim(self.down.bytes());

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::admin_state::{AdminMode, AdminState};
 use super::endpoint_tls::{EndpointTls, TlsDigest};
 use super::failures::Failures;
 use super::health::{Admission, Health, Tick};
-use super::watchers::{Changes, Watchers};
+use super::shared_count::SharedCount;
+use super::watchers::Changes;
 use crate::address::Address;
 use crate::app_protocol::AppProtocol;
 use crate::metrics::EndpointMetrics;
@@ -129,7 +131,10 @@ pub struct EndpointRecord {
     pub admin_state: AdminState,
     /// What has gone wrong with it lately.
     pub failures: Failures,
-    traffic: Watchers,
+    /// Attempts in progress that were begun for a policy that goes by them.
+    pub in_flight: SharedCount,
+    /// When it was added to an upstream that had others already, in milliseconds; 0 if it was not.
+    added: AtomicU64,
 }
 
 impl EndpointRecord {
@@ -137,8 +142,14 @@ impl EndpointRecord {
     pub fn new(workers: usize) -> Arc<Self> {
         let counts = (0..workers).map(|_| EndpointMetrics::default()).collect();
         let (admin_state, failures) = (AdminState::default(), Failures::default());
-        let traffic = Watchers::new();
-        Arc::new(Self { health: Health::new(), counts, admin_state, failures, traffic })
+        Arc::new(Self {
+            health: Health::new(),
+            counts,
+            admin_state,
+            failures,
+            in_flight: SharedCount::default(),
+            added: AtomicU64::new(0),
+        })
     }
 }
 
@@ -147,13 +158,21 @@ impl EndpointRecord {
     pub fn watch(&self, changes: &Changes) {
         self.health.watch(changes);
         self.admin_state.watch(changes);
-        self.traffic.add(changes);
     }
 
-    /// A request that began under an earlier plan has ended: the balancers of the plan in force have
-    /// not counted it.
-    pub fn in_flight_changed(&self) {
-        self.traffic.tell();
+    /// It is added now to an upstream that has others already.
+    pub fn add(&self, now: Tick) {
+        self.added.store(now.as_millis(), Relaxed);
+    }
+
+    /// Since when it may have had requests, if not since the start: when it was added, has recovered, or
+    /// was put back by hand.
+    pub fn back_since(&self) -> Option<Tick> {
+        let (mode, set) = self.admin_state.mode_since();
+        let by_hand = if mode == AdminMode::Ready { set.as_millis() } else { 0 };
+        let added = self.added.load(Relaxed);
+        let since = by_hand.max(added).max(self.health.recovery.at().as_millis());
+        (since > 0).then_some(Tick::from_millis(since))
     }
 
     /// Attempts begun, of all workers.

@@ -1,14 +1,17 @@
 //! The endpoints of an upstream, which can be replaced without its settings.
 
+use std::collections::HashMap;
 use std::ops::Deref;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::admin_state::AdminMode;
 use super::ejections::EjectedCount;
 use super::endpoint::Endpoint;
 use super::health::{Admission, Tick};
+use super::slots::{Slots, Thrower};
 use super::watchers::Changes;
+use crate::hash::hash;
 use crate::id::EndpointId;
 
 /// Whether an upstream has anyone to ask.
@@ -43,6 +46,8 @@ pub struct EndpointSet {
     ejected: Arc<EjectedCount>,
     /// What was said last of their availability: its place in [`Availability::ALL`].
     said: AtomicU8,
+    /// Which keys belong to which of them; worked out when it is needed.
+    slots: OnceLock<Arc<Slots>>,
 }
 
 impl EndpointSet {
@@ -58,14 +63,39 @@ impl EndpointSet {
             endpoint.health().count_in(&ejected);
         }
         ejected.open();
-        Self { endpoints, changes, ejected, said: AtomicU8::new(0) }
+        let (said, slots) = (AtomicU8::new(0), OnceLock::new());
+        Self { endpoints, changes, ejected, said, slots }
     }
 
-    /// The same in place of another set: what was said of that need not be said again.
+    /// The same in place of another set: what was said of that need not be said again, and its slots are
+    /// the same if they depend on the same.
     #[must_use]
     pub fn in_place_of(self, other: &Self) -> Self {
         self.said.store(other.said.load(Ordering::Relaxed), Ordering::Relaxed);
+        if let Some(slots) = other.slots.get().filter(|slots| slots.are_of(&self.throwers())) {
+            self.slots.get_or_init(|| Arc::clone(slots));
+        }
         self
+    }
+
+    /// Which keys belong to which of them. The first call takes a few milliseconds.
+    pub fn slots(&self) -> &Arc<Slots> {
+        self.slots.get_or_init(|| Arc::new(Slots::new(self.throwers())))
+    }
+
+    /// What their slots depend on. An endpoint is known by its name, which may outlive its address; if
+    /// several have it, by its address. Its scheme does not matter.
+    fn throwers(&self) -> Vec<Thrower> {
+        let mut named: HashMap<&str, usize> = HashMap::new();
+        self.iter().for_each(|endpoint| *named.entry(&endpoint.name).or_default() += 1);
+        let thrower = |endpoint: &Endpoint| Thrower {
+            identity: match named.get(&*endpoint.name) {
+                Some(1) => hash(endpoint.name.as_bytes()),
+                _ => hash(endpoint.address.to_string().as_bytes()),
+            },
+            weight: endpoint.weight,
+        };
+        self.iter().map(thrower).collect()
     }
 
     /// Whether there is anyone to ask; looks at every endpoint.
@@ -125,6 +155,7 @@ mod tests {
 
     use super::*;
     use crate::address::Address;
+    use crate::upstream::endpoint::Scheme;
     use crate::upstream::health::{
         CheckVerdict, FailureKind, HealthStatus, Thresholds, Transition,
     };
@@ -145,6 +176,30 @@ mod tests {
         heir[1].record.admin_state.set(AdminMode::Ready, at);
         assert_eq!(heir.turn(), Some(Availability::Available));
         assert_eq!(EndpointSet::new([]).turn(), Some(Availability::Down));
+    }
+
+    #[test]
+    fn a_key_stays_with_a_name_whatever_its_address_and_scheme() {
+        let endpoint = |name: &str, port: u16, scheme| {
+            let address = Address::Tcp(([192, 0, 2, 1], port).into());
+            let plain = Endpoint::new(address, NonZeroU16::MIN, 1);
+            Endpoint { name: name.into(), scheme, ..plain }
+        };
+        let set = EndpointSet::new([
+            endpoint("a:80", 1, Scheme::Http),
+            endpoint("b:80", 2, Scheme::Http),
+            endpoint("b:80", 3, Scheme::Http),
+        ]);
+        let slots = Arc::clone(set.slots());
+        let next = [
+            endpoint("a:80", 9, Scheme::H2),
+            endpoint("b:80", 2, Scheme::Http),
+            endpoint("b:80", 3, Scheme::Http),
+        ];
+        let next = EndpointSet::new(next).in_place_of(&set);
+        assert!(Arc::ptr_eq(next.slots(), &slots));
+        let moved = EndpointSet::new([endpoint("a:80", 1, Scheme::Http)]).in_place_of(&set);
+        assert!(!Arc::ptr_eq(moved.slots(), &slots));
     }
 
     const FAILURE: FailureKind = FailureKind::Exchange;

@@ -13,6 +13,7 @@ pub use super::health_word::{
     Admission, CheckVerdict, FailureKind, HealthStatus, Thresholds, Tick, Transition,
 };
 use super::health_word::{HealthState, HealthWord};
+use super::recovery::Recovery;
 use super::watched_word::WatchedWord;
 use super::watchers::Changes;
 
@@ -37,13 +38,15 @@ pub struct Health {
     word: WatchedWord,
     /// Where its ejection counts. The lock is held while one begins or ends, and never for anything else.
     counted_in: Mutex<Option<Arc<EjectedCount>>>,
+    /// When it became healthy again last.
+    pub recovery: Recovery,
 }
 
 impl Health {
     /// Healthy, with nothing held against it.
     #[must_use]
     pub const fn new() -> Self {
-        Self { word: WatchedWord::new(), counted_in: Mutex::new(None) }
+        Self { word: WatchedWord::new(), counted_in: Mutex::new(None), recovery: Recovery::new() }
     }
 
     /// Changes are counted there from now on.
@@ -107,7 +110,7 @@ impl Health {
     /// An attempt begun at `started` succeeded. On a healthy endpoint without
     /// failures this is one load and no write.
     pub fn on_success(&self, started: Tick, now: Tick) -> Option<Transition> {
-        self.apply(|word| word.state.on_success(started, now))
+        self.apply(|word| self.recovery.note(word.state.on_success(started, now), now))
     }
 
     /// An attempt begun at `started` failed at `now`. It ejects the endpoint only while no more than
@@ -145,7 +148,7 @@ impl Health {
 
     /// The active checks reached `verdict`; repeating one does no harm.
     pub fn on_check(&self, verdict: CheckVerdict, now: Tick) -> Option<Transition> {
-        self.apply(|word| word.on_check(verdict, now))
+        self.apply(|word| self.recovery.note(word.on_check(verdict, now), now))
     }
 
     /// An event that ejects nobody.
@@ -213,9 +216,8 @@ fn is_healthy(word: HealthWord) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    use std::time::Duration;
 
     use super::*;
 

@@ -10,7 +10,10 @@ pub mod failures;
 pub mod health;
 mod health_word;
 pub mod record;
+pub mod recovery;
 pub mod settings;
+pub mod shared_count;
+pub mod slots;
 pub mod sticky;
 mod watched_word;
 pub mod watchers;
@@ -43,6 +46,8 @@ pub struct Upstream {
     pub hash_on: Option<HashOn>,
     /// What keeps clients on their endpoints, if anything does.
     pub sticky: Option<Arc<Sticky>>,
+    /// How long one that comes back, or is added, takes to get its whole share; zero: no time.
+    pub slow_start: Duration,
     /// When an endpoint is ejected.
     pub thresholds: Thresholds,
     /// Whether a server error is a failure.
@@ -73,6 +78,13 @@ impl Upstream {
         Self { endpoints, sticky, ..self.clone() }
     }
 
+    /// Works out now what its policy goes by, which takes a few milliseconds: no worker has to.
+    pub fn prepare(&self) {
+        if self.policy == Policy::Hash {
+            self.endpoints.slots();
+        }
+    }
+
     /// Of requests that go round, with the limits that stand by default.
     pub fn sample(endpoints: EndpointSet) -> Self {
         let second = Duration::from_secs(1);
@@ -83,6 +95,7 @@ impl Upstream {
             policy: Policy::RoundRobin,
             hash_on: None,
             sticky: None,
+            slow_start: Duration::ZERO,
             thresholds: Thresholds::default(),
             server_errors: ServerErrors::Answers,
             traffic: Traffic::Http,

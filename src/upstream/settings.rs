@@ -30,8 +30,7 @@ pub struct Keeping {
 pub enum Policy {
     /// The next one in turn, by weight.
     RoundRobin,
-    /// The one with the fewest requests of this worker in flight for its weight; in turn where
-    /// several have.
+    /// The one with the fewest requests in flight for its weight; in turn where several have.
     LeastRequests,
     /// Of two by chance, by weight, the one with fewer requests in flight for its weight.
     TwoChoices,
@@ -44,6 +43,21 @@ pub enum Policy {
 }
 
 impl Policy {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::RoundRobin,
+        Self::LeastRequests,
+        Self::TwoChoices,
+        Self::Random,
+        Self::LeastTime,
+        Self::Hash,
+    ];
+
+    /// Whether it goes by the requests in flight, which are counted for all workers together then.
+    pub const fn counts(self) -> bool {
+        !matches!(self, Self::RoundRobin | Self::Random)
+    }
+
     /// As it is written in a configuration.
     pub const fn name(self) -> &'static str {
         match self {
