@@ -123,7 +123,7 @@ fn an_explanation_says_what_the_key_is_and_where_it_leads() {
     let line = text.lines().find(|line| line.starts_with("key header:x-user: hash ")).unwrap();
     assert!(line.contains("02c0bdbf481420f8, at rest to 127.0.0.1:"), "{line}");
     let text = explained(&hash("header:x-user"), AskedRequest::to("a", "/"));
-    assert!(text.contains("key header:x-user: there is none, the request goes where there is"));
+    assert!(text.contains("key header:x-user: there is none, the request goes in turn"));
     let text = explained(&hash("client"), AskedRequest::to("a", "/"));
     assert!(text.contains("key client: --client IP shows where it leads"), "{text}");
     let asked = AskedRequest { client: Some([192, 0, 2, 1].into()), ..AskedRequest::to("a", "/") };

@@ -52,6 +52,7 @@ mod h2_slow_clients;
 mod h2_support;
 mod h2_tunnel;
 mod h2_websocket;
+mod hash_keys;
 mod health;
 mod http2;
 mod hyper_peers;

@@ -15,7 +15,7 @@ use crate::support::library::run;
 use crate::support::logged::Logged;
 use crate::support::origin::ok;
 use crate::support::tls::{Authority, TlsOptions, TlsProxy};
-use crate::support::{Origin, Proxy, Response};
+use crate::support::{Admin, Origin, Proxy, Response};
 
 const STICKY: [&str; 2] = ["--sticky", "s"];
 
@@ -216,4 +216,14 @@ fn the_log_says_why_an_endpoint_was_picked() {
     ask(&logged.proxy, &cookie);
     let picked: Vec<_> = logged.lines(3).iter().map(|line| line["picked"].clone()).collect();
     assert_eq!(picked, [json!("least_requests"), json!("sticky"), json!("only_one")]);
+}
+
+#[test]
+fn the_status_says_what_ties_clients_to_endpoints() {
+    let origin = Origin::named("a");
+    let flags = ["--policy", "hash", "--hash-on", "cookie:sid", "--sticky", "s"];
+    let status = Admin::before(&[&origin], &flags).status();
+    let upstream = &status["upstreams"][0];
+    assert_eq!((&upstream["policy"], &upstream["sticky"]), (&json!("hash"), &json!("s")));
+    assert_eq!(upstream["hash_on"], json!("cookie:sid"));
 }

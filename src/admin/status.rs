@@ -134,6 +134,10 @@ struct OfUpstream {
     name: String,
     traffic: &'static str,
     policy: &'static str,
+    /// What is hashed, if that is the policy.
+    hash_on: Option<String>,
+    /// The name of the cookie, if clients stick.
+    sticky: Option<String>,
     availability: &'static str,
     ejections: Ejections,
     endpoints: Vec<OfEndpoint>,
@@ -324,6 +328,8 @@ fn of_upstream(upstream: &Upstream, now: Tick) -> OfUpstream {
         name: upstream.name.to_string(),
         traffic,
         policy: upstream.policy.name(),
+        hash_on: upstream.hash_on.as_ref().map(ToString::to_string),
+        sticky: upstream.sticky.as_ref().map(|sticky| sticky.cookie.name.to_string()),
         availability: upstream.endpoints.availability().name(),
         ejections: ejections(upstream),
         endpoints: endpoints.map(|endpoint| of_endpoint(endpoint, upstream, now)).collect(),

@@ -38,7 +38,7 @@ pub(super) fn of_request(
         let _ = match hash_on {
             HashOn::Client => writeln!(text, "key client: --client IP shows where it leads"),
             _ => {
-                writeln!(text, "key {hash_on}: there is none, the request goes where there is room")
+                writeln!(text, "key {hash_on}: there is none, the request goes in turn")
             }
         };
         return text;
