@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use evener::address::Address;
 use evener::balance::tried::Tried;
-use evener::balance::{Affinity, AttemptOutcome, Pick, Picker};
+use evener::balance::{Affinity, AttemptOutcome, Pick, Picker, Standing};
 use evener::hash::mix;
 use evener::upstream::Upstream;
 use evener::upstream::endpoint::Endpoint;
@@ -65,7 +65,8 @@ fn picks(
     move || {
         random = mix(random);
         let affinity = Affinity { key: Some(random), sticky: None };
-        pick(&mut picker, &Pick { now: black_box(now), affinity, tried: &tried, random });
+        let (now, standing) = (black_box(now), Standing::Newcomer);
+        pick(&mut picker, &Pick { now, affinity, tried: &tried, random, standing });
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Side {
 pub enum Stage {
     /// Reading the head of a request.
     RequestHead,
+    /// Waiting for room at an endpoint.
+    Queue,
     /// Opening a connection to an endpoint.
     Connect,
     /// Moving the request to the endpoint.
@@ -43,6 +45,7 @@ impl Stage {
     pub const fn name(self) -> &'static str {
         match self {
             Self::RequestHead => "request head",
+            Self::Queue => "queue",
             Self::Connect => "connect",
             Self::Request => "request",
             Self::ResponseHead => "response head",
@@ -192,9 +195,11 @@ impl Fault {
             (Kind::Refused, _) => "endpoint refused the connection",
             (Kind::TimedOut, Stage::Connect) => "endpoint did not accept in time",
             (Kind::TimedOut, Stage::RequestHead) => "request head took too long",
+            (Kind::TimedOut, Stage::Queue) => "no endpoint had room in time",
             (Kind::TimedOut, Stage::Request) => "request body stalled",
             (Kind::TimedOut, Stage::ResponseHead) => "endpoint did not answer in time",
             (Kind::TimedOut, Stage::ResponseBody) => "response body stalled",
+            (Kind::Closed | Kind::Reset | Kind::Broken, Stage::Queue) => "client left the queue",
             (Kind::Closed | Kind::Reset | Kind::Broken, Stage::Connect) => {
                 "endpoint cannot be reached"
             }
@@ -215,6 +220,7 @@ impl Fault {
     pub fn termination(&self) -> Termination {
         let phase = match self.stage {
             Stage::RequestHead => ExchangePhase::RequestHead,
+            Stage::Queue => ExchangePhase::Queue,
             Stage::Connect => ExchangePhase::Connect,
             Stage::Request => ExchangePhase::Request,
             Stage::ResponseHead => ExchangePhase::ResponseHead,

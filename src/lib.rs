@@ -50,6 +50,7 @@ pub mod reject;
 pub mod relay;
 pub mod route;
 pub mod session;
+pub mod shed;
 pub mod termination;
 pub mod tls_fault;
 pub mod tls_hello;

@@ -11,6 +11,7 @@ use crate::grpc::status::Status;
 use crate::http::h2::budget::Exhausted;
 use crate::http::h2::error_code::ErrorCode;
 use crate::reject::Reject;
+use crate::shed::Shed;
 use crate::tls_fault::TlsFault;
 
 /// A number that only increases, written by one thread.
@@ -113,6 +114,16 @@ pub struct UpstreamMetrics {
     pub ejections: [Counter; EjectionReason::ALL.len()],
     /// Failures that would have ejected an endpoint if there had not been too many already.
     pub ejections_withheld: Counter,
+    /// Requests and connections that have had to wait for room at an endpoint.
+    pub queued: Counter,
+    /// Those that were refused or given up for want of room, by [`Shed`].
+    pub shed: [Counter; Shed::ALL.len()],
+    /// Those whose client left while they waited.
+    pub queue_left: Counter,
+    /// Requests that were let in under a ceiling, and those of them that have ended.
+    pub permits_taken: Counter,
+    /// See `permits_taken`.
+    pub permits_ended: Counter,
 }
 
 /// Handshakes of one side.

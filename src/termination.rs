@@ -39,6 +39,8 @@ pub enum ExchangePhase {
     RequestHead = b'H',
     /// Moving the request's body to the endpoint.
     Request = b'Q',
+    /// Waiting in the queue of an upstream whose endpoints are all full, or being refused there.
+    Queue = b'W',
     /// Choosing an endpoint, or opening a connection to it.
     Connect = b'N',
     /// Awaiting or reading the answer's head.
@@ -84,9 +86,10 @@ mod tests {
         Ender::Drain,
     ];
 
-    const PHASES: [ExchangePhase; 6] = [
+    const PHASES: [ExchangePhase; 7] = [
         ExchangePhase::RequestHead,
         ExchangePhase::Request,
+        ExchangePhase::Queue,
         ExchangePhase::Connect,
         ExchangePhase::ResponseHead,
         ExchangePhase::ResponseBody,

@@ -95,7 +95,7 @@ fn none_is_left_whatever_begins_ends_and_is_reloaded_in_any_order() {
                 counted += u64::from(is_counted);
                 let begun = match random(2) {
                     0 => UnderWay::OfPlan(begun),
-                    _ => UnderWay::Kept(context.keep(begun, UPSTREAM, endpoint)),
+                    _ => UnderWay::Kept(context.keep((begun, None), UPSTREAM, endpoint)),
                 };
                 under_way.push_back((begun, is_counted));
             }

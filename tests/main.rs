@@ -14,6 +14,8 @@ mod admin_upgrade;
 mod alpn;
 mod balancing;
 mod bodies;
+mod ceilings;
+mod ceilings_configuration;
 mod certificates;
 mod checks;
 mod checks_h2;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::ceiling_metrics;
 use super::exposition::{Exposition, LabelPair, Type};
 use super::machine::Process;
 use super::state::{EndpointState, is_healthy, report};
@@ -110,6 +111,7 @@ pub(crate) fn write(control_state: &ControlState) -> String {
     of_routes(&mut out, &facts.plan, &names);
     of_upstreams(&mut out, &facts.plan, &names);
     of_endpoints(&mut out, &facts.plan, &names, control_state.epoch.tick(Instant::now()));
+    ceiling_metrics::write(&mut out, &facts.plan, &names);
     if let Some(process) = Process::read() {
         of_process(&mut out, &process);
     }

@@ -1,6 +1,7 @@
 //! The admin listener: serves metrics, status and health, and takes commands, on its own thread.
 
 mod access;
+mod ceiling_metrics;
 mod endpoint_commands;
 mod exposition;
 mod http;

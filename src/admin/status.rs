@@ -17,10 +17,13 @@ use crate::net::tls::certificate::Certificate;
 use crate::net::wall_clock::since_1970;
 use crate::plan::{Plan, Route};
 use crate::reject::Reject;
+use crate::shed::Shed;
 use crate::upstream::endpoint::{Endpoint, EndpointRole};
 use crate::upstream::endpoint_set::Availability;
 use crate::upstream::endpoint_tls::Verification;
 use crate::upstream::health::Tick;
+use crate::upstream::record::UpstreamRecord;
+use crate::upstream::settings::Ceiling;
 use crate::upstream::{Traffic, Upstream};
 
 /// The classes of responses, with their index among the counters.
@@ -140,7 +143,20 @@ struct OfUpstream {
     sticky: Option<String>,
     availability: &'static str,
     ejections: Ejections,
+    ceiling: Option<OfCeiling>,
     endpoints: Vec<OfEndpoint>,
+}
+
+/// How many requests may be at an endpoint, and what has become of the rest.
+#[derive(Serialize)]
+struct OfCeiling {
+    max_requests: u32,
+    queue_max: usize,
+    queue_timeout_seconds: f64,
+    waiting: usize,
+    queued: u64,
+    left: u64,
+    shed: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Serialize)]
@@ -168,6 +184,7 @@ struct OfEndpoint {
     requests: u64,
     failures: u64,
     in_flight: u64,
+    full: bool,
     connections: ConnectionCounts,
     last_failures: Vec<FailureReport>,
 }
@@ -332,6 +349,7 @@ fn of_upstream(upstream: &Upstream, now: Tick) -> OfUpstream {
         sticky: upstream.sticky.as_ref().map(|sticky| sticky.cookie.name.to_string()),
         availability: upstream.endpoints.availability().name(),
         ejections: ejections(upstream),
+        ceiling: upstream.ceiling.map(|ceiling| of_ceiling(&ceiling, &upstream.record)),
         endpoints: endpoints.map(|endpoint| of_endpoint(endpoint, upstream, now)).collect(),
     }
 }
@@ -345,6 +363,19 @@ fn ejections(upstream: &Upstream) -> Ejections {
         max: upstream.thresholds.eject_max.most(upstream.endpoints.len()),
         reasons: reasons.filter(|(_, count)| *count > 0).collect(),
         withheld: record.total(|counts| counts.ejections_withheld.get()),
+    }
+}
+
+fn of_ceiling(ceiling: &Ceiling, record: &UpstreamRecord) -> OfCeiling {
+    let shed = |shed: Shed| (shed.name(), record.total(|own| own.shed[shed as usize].get()));
+    OfCeiling {
+        max_requests: ceiling.requests_max.get(),
+        queue_max: ceiling.queue_max,
+        queue_timeout_seconds: ceiling.queue_timeout.as_secs_f64(),
+        waiting: record.queue.waiting(),
+        queued: record.total(|own| own.queued.get()),
+        left: record.total(|own| own.queue_left.get()),
+        shed: Shed::ALL.map(shed).into(),
     }
 }
 
@@ -368,6 +399,7 @@ fn of_endpoint(endpoint: &Endpoint, upstream: &Upstream, now: Tick) -> OfEndpoin
         requests: record.begun(),
         failures: record.total(|counts| counts.failed.get()),
         in_flight: in_flight(endpoint),
+        full: upstream.is_full(endpoint),
         connections: ConnectionCounts {
             idle: record.total(|counts| counts.idle.get()),
             opened: record.total(|counts| counts.connects.get()),

@@ -8,6 +8,7 @@
 
 pub mod balancer;
 pub mod candidate;
+mod ceilings;
 pub mod hash_choice;
 pub mod key;
 pub mod least_requests;
@@ -26,5 +27,5 @@ pub mod tried;
 pub mod two_choices;
 
 pub use least_time::AttemptOutcome;
-pub use pick::{Affinity, NoneLeft, Pick, PickReason, Picked};
+pub use pick::{Affinity, NoneLeft, Pick, PickReason, Picked, Standing};
 pub use picker::Picker;

@@ -3,6 +3,8 @@
 use super::tried::Tried;
 use crate::id::EndpointId;
 use crate::upstream::health::Tick;
+use crate::upstream::queue::FreedAt;
+use crate::upstream::request_permit::RequestPermit;
 
 /// What an endpoint is picked for.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +17,18 @@ pub struct Pick<'a> {
     pub tried: &'a Tried,
     /// Any number, another one each time: for policies that go by chance.
     pub random: u64,
+    /// Who asks, where there is a ceiling.
+    pub standing: Standing,
+}
+
+/// Who asks for an endpoint that has a ceiling.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// A newcomer: behind all who wait already.
+    #[default]
+    Newcomer,
+    /// Whoever has its turn in the queue, and knows perhaps where there is room.
+    Called(Option<FreedAt>),
 }
 
 /// What ties a request to an endpoint.
@@ -30,7 +44,7 @@ pub struct Affinity {
 }
 
 /// Where a request goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub struct Picked {
     /// The endpoint.
     pub endpoint: EndpointId,
@@ -38,6 +52,16 @@ pub struct Picked {
     pub on_trial: bool,
     /// Why this endpoint.
     pub reason: PickReason,
+    /// Its permit to be there, if there is a ceiling: to be held for as long as it is.
+    pub permit: Option<RequestPermit>,
+}
+
+impl Picked {
+    /// One that was picked for its room.
+    pub(super) fn with_room(endpoint: EndpointId, permit: RequestPermit) -> Self {
+        let (reason, permit) = (PickReason::Room, Some(permit));
+        Self { endpoint, on_trial: false, reason, permit }
+    }
 }
 
 /// Why an endpoint was picked.
@@ -55,6 +79,8 @@ pub enum PickReason {
     Backup,
     /// It is ejected, and no endpoint that is not is left.
     Panic,
+    /// It has room, and those that the policy would have picked have none.
+    Room,
 }
 
 impl PickReason {
@@ -67,6 +93,7 @@ impl PickReason {
             Self::Trial => "trial",
             Self::Backup => "backup",
             Self::Panic => "panic",
+            Self::Room => "room",
         }
     }
 }
@@ -81,4 +108,6 @@ pub enum NoneLeft {
     AllDrained,
     /// Every endpoint that is not dead has been tried already.
     AllTried,
+    /// Every endpoint that could be asked has as many requests as it may have, or others wait for room.
+    AllFull,
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::balancer::Balancer;
 use super::candidate::{Found, Tier};
+use super::ceilings::{Finder, Taking, take_freed};
 use super::least_time::AttemptOutcome;
-use super::pick::{NoneLeft, Pick, PickReason, Picked};
+use super::pick::{NoneLeft, Pick, PickReason, Picked, Standing};
 use super::slow_start;
 use super::tried::Tried;
 use crate::id::EndpointId;
@@ -27,6 +28,8 @@ const ROUNDS_MAX: usize = 4;
 /// One worker's picks among the endpoints of an upstream.
 pub struct Picker {
     upstream: Arc<Upstream>,
+    /// On whose behalf, by its index.
+    worker: usize,
     balancer: Balancer,
     /// By endpoint, as they were assigned last: what it may have, and its share.
     tiers: Box<[Tier]>,
@@ -40,6 +43,7 @@ pub struct Picker {
     due: Option<Tick>,
     /// Why nothing is found where nothing is.
     none_left: NoneLeft,
+    finder: Finder,
 }
 
 impl Picker {
@@ -48,6 +52,7 @@ impl Picker {
         let order: Vec<_> = upstream.endpoints.ids().map(|(id, _)| id).collect();
         let mut picker = Self::in_order(upstream, &order, Tick::from_millis(0));
         picker.balancer.skip_turns(worker);
+        picker.worker = worker;
         picker
     }
 
@@ -63,6 +68,7 @@ impl Picker {
         let mut next = Self::in_order(upstream, &order, self.assigned);
         let pairs = self.upstream.endpoints.ids().filter_map(|(id, _)| Some((id, stays(id)?)));
         next.balancer.inherit(&self.balancer, pairs);
+        next.worker = self.worker;
         next
     }
 
@@ -74,10 +80,12 @@ impl Picker {
             tiers: vec![Tier::Down; upstream.endpoints.len()].into(),
             sizes: [0; Tier::COUNT],
             upstream,
+            worker: 0,
             seen: 0,
             assigned: now,
             due: None,
             none_left: NoneLeft::AllDown,
+            finder: Finder::default(),
         };
         picker.assign(now);
         picker
@@ -93,32 +101,41 @@ impl Picker {
     /// failing these one that is ejected, since a try may succeed where a refusal cannot. Never one the
     /// active checks have found dead, or that was taken out by hand.
     pub fn pick(&mut self, pick: &Pick<'_>) -> Result<Picked, NoneLeft> {
+        let has_ceiling = self.upstream.ceiling.is_some();
         // Nothing to balance, and nothing else to look at: a thousand routes with an endpoint each
         // would read their turns from memory that no cache holds (7 % of CPU per request there).
         if let [only] = &**self.upstream.endpoints
             && only.admission(pick.now) == Admission::Open
             && !pick.tried.contains(EndpointId::new(0))
+            && !has_ceiling
         {
             let endpoint = EndpointId::new(0);
-            return Ok(Picked { endpoint, on_trial: false, reason: PickReason::OnlyOne });
+            let reason = PickReason::OnlyOne;
+            return Ok(Picked { endpoint, on_trial: false, reason, permit: None });
         }
         // Requests that came together may ask in another order.
         let now = pick.now.max(self.assigned);
+        if has_ceiling && let Some(early) = self.pick_without_a_look(pick, now) {
+            return early;
+        }
         if let Some(picked) = self.sticky(pick, now) {
             return Ok(picked);
         }
         if self.is_out_of_date(now) && self.may_assign(now) {
             self.assign(now);
         }
+        let mut full = None;
         for _ in 0..ROUNDS_MAX {
             let mut on_trial = false;
             let mut found_in = Tier::Down;
             let upstream = &self.upstream;
+            let mut taking = Taking::new(upstream, self.worker);
             let fits = |id, tier| {
                 found_in = tier;
-                fits(upstream, id, tier, now, &mut on_trial)
+                fits((upstream, &mut taking), id, tier, now, &mut on_trial)
             };
             let found = self.balancer.pick(pick, |id| in_flight(upstream, id), fits);
+            full = taking.full();
             match found {
                 Found::Endpoint(endpoint) => {
                     let reason = match found_in {
@@ -128,13 +145,44 @@ impl Picker {
                         Tier::Backup => PickReason::Backup,
                         Tier::Ejected | Tier::Down => PickReason::Panic,
                     };
-                    return Ok(Picked { endpoint, on_trial, reason });
+                    let permit = taking.into_permit();
+                    return Ok(Picked { endpoint, on_trial, reason, permit });
                 }
+                Found::OutOfDate if full.is_some() && !self.is_out_of_date(now) => break,
                 Found::Nothing if !self.is_out_of_date(now) => break,
                 Found::Nothing | Found::OutOfDate => self.assign(now),
             }
         }
-        Err(self.none_left)
+        full.map_or(Err(self.none_left), |tier| self.pick_among_full(pick, now, tier))
+    }
+
+    /// Where there is a ceiling: who comes while others wait is behind them, and who is called takes what
+    /// has just been freed.
+    fn pick_without_a_look(&self, pick: &Pick<'_>, now: Tick) -> Option<Result<Picked, NoneLeft>> {
+        let upstream = &*self.upstream;
+        match pick.standing {
+            Standing::Newcomer if upstream.record.queue.is_waited_in() => {
+                Some(Err(NoneLeft::AllFull))
+            }
+            Standing::Newcomer | Standing::Called(None) => None,
+            Standing::Called(Some(freed)) => {
+                let taken = take_freed(upstream, self.worker, freed, (now, pick.tried));
+                taken.map(|(endpoint, permit)| Ok(Picked::with_room(endpoint, permit)))
+            }
+        }
+    }
+
+    /// Where the policy has found only some that are full, of this tier.
+    fn pick_among_full(
+        &mut self,
+        pick: &Pick<'_>,
+        now: Tick,
+        tier: Tier,
+    ) -> Result<Picked, NoneLeft> {
+        let Self { upstream, worker, tiers, finder, .. } = self;
+        let found = finder.find((upstream, *worker), (tiers, tier), (now, pick.tried));
+        let (endpoint, permit) = found.ok_or(NoneLeft::AllFull)?;
+        Ok(Picked::with_room(endpoint, permit))
     }
 
     /// The endpoint that the client has had before: a backup too, since a client that has been moved
@@ -142,9 +190,12 @@ impl Picker {
     fn sticky(&self, pick: &Pick<'_>, now: Tick) -> Option<Picked> {
         let endpoint = pick.affinity.sticky?;
         let mut on_trial = false;
+        let mut taking = Taking::new(&self.upstream, self.worker);
         let is_left = endpoint.index() < self.tiers.len() && !pick.tried.contains(endpoint);
-        (is_left && fits(&self.upstream, endpoint, Tier::Primary, now, &mut on_trial))
-            .then_some(Picked { endpoint, on_trial, reason: PickReason::Sticky })
+        let of_upstream = (&*self.upstream, &mut taking);
+        let is_picked = is_left && fits(of_upstream, endpoint, Tier::Primary, now, &mut on_trial);
+        let (reason, permit) = (PickReason::Sticky, taking.into_permit());
+        is_picked.then_some(Picked { endpoint, on_trial, reason, permit })
     }
 
     /// Whether only one primary endpoint has not been tried.
@@ -229,14 +280,21 @@ impl Picker {
 
 /// Whether an endpoint may have a request now, as one of its tier. One that is due for its trial may if
 /// this request is the trial: of several workers one succeeds.
-fn fits(upstream: &Upstream, id: EndpointId, tier: Tier, now: Tick, on_trial: &mut bool) -> bool {
+fn fits(
+    (upstream, taking): (&Upstream, &mut Taking<'_>),
+    id: EndpointId,
+    tier: Tier,
+    now: Tick,
+    on_trial: &mut bool,
+) -> bool {
     let endpoint = upstream.endpoint(id);
     match (endpoint.admission(now), tier) {
         (Admission::Open, Tier::Primary | Tier::Backup) | (Admission::Ejected, Tier::Ejected) => {
-            true
+            taking.take(id, tier)
         }
         (Admission::TrialDue, Tier::Primary | Tier::Backup) => {
-            *on_trial = endpoint.health().claim_trial(now, &upstream.thresholds);
+            let claim = || endpoint.health().claim_trial(now, &upstream.thresholds);
+            *on_trial = taking.take_if(id, tier, claim);
             *on_trial
         }
         _ => false,

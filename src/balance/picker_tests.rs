@@ -8,7 +8,7 @@ mod tests {
 
     use crate::address::Address;
     use crate::balance::tried::Tried;
-    use crate::balance::{Affinity, NoneLeft, Pick, PickReason, Picked, Picker};
+    use crate::balance::{Affinity, NoneLeft, Pick, PickReason, Picked, Picker, Standing};
     use crate::id::EndpointId;
     use crate::upstream::Upstream;
     use crate::upstream::admin_state::AdminMode;
@@ -46,7 +46,8 @@ mod tests {
     }
 
     fn pick(picker: &mut Picker, now: Tick, tried: &Tried) -> Result<Picked, NoneLeft> {
-        picker.pick(&Pick { now, affinity: Affinity::default(), tried, random: 1 })
+        let (affinity, standing) = (Affinity::default(), Standing::Newcomer);
+        picker.pick(&Pick { now, affinity, tried, random: 1, standing })
     }
 
     fn picks(picker: &mut Picker, now: Tick, times: usize) -> Vec<usize> {
@@ -227,7 +228,8 @@ mod tests {
             let mut picker = picker(of_three, policy);
             let again = |picker: &mut Picker, sticky, tried: &Tried| {
                 let affinity = Affinity { sticky: Some(EndpointId::new(sticky)), key: None };
-                picker.pick(&Pick { now: NOW, affinity, tried, random: 1 }).unwrap()
+                let standing = Standing::Newcomer;
+                picker.pick(&Pick { now: NOW, affinity, tried, random: 1, standing }).unwrap()
             };
             let none = Tried::default();
             for index in [0, 1, 2, 1, 1] {

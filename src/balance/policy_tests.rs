@@ -17,7 +17,7 @@ mod tests {
     use crate::address::Address;
     use crate::balance::least_time::AttemptOutcome;
     use crate::balance::tried::Tried;
-    use crate::balance::{Affinity, Pick, Picked, Picker};
+    use crate::balance::{Affinity, Pick, Picked, Picker, Standing};
     use crate::hash::{hash, nth};
     use crate::id::EndpointId;
     use crate::upstream::Upstream;
@@ -68,7 +68,8 @@ mod tests {
             self.picks += 1;
             let affinity = Affinity { key, sticky: None };
             let (now, random) = (Tick::from_millis(self.now), nth(1, self.picks));
-            let pick = Pick { now, affinity, tried: &Tried::default(), random };
+            let (tried, standing) = (&Tried::default(), Standing::Newcomer);
+            let pick = Pick { now, affinity, tried, random, standing };
             let Picked { endpoint, .. } = self.picker.pick(&pick).unwrap();
             endpoint
         }

@@ -324,6 +324,20 @@ pub struct Flags {
     #[arg(long, value_name = "TIME", default_value = "1s", help_heading = "Health")]
     pub check_interval: String,
 
+    /// Maximum number of requests at an endpoint at a time, over all threads [default: no limit]
+    ///
+    /// Requests that a connection is being opened for count, as do HTTP/2 streams and --tcp connections.
+    /// The rest wait in the --queue.
+    #[arg(long, value_name = "N", help_heading = "Resilience")]
+    pub max_requests: Option<String>,
+    /// With --max-requests, how many requests may wait for room at an endpoint; beyond that, and if the
+    /// queue does not get shorter by itself, they are answered with 503; 0: at once [default: 1000]
+    #[arg(long, value_name = "MAX", help_heading = "Resilience")]
+    pub queue: Option<String>,
+    /// Maximum time to wait in the --queue [default: 1s]
+    #[arg(long, value_name = "TIME", help_heading = "Resilience")]
+    pub queue_timeout: Option<String>,
+
     /// Log level: off, error, warn, info or debug; RUST_LOG takes precedence
     #[arg(long, value_name = "LEVEL", default_value = "info", help_heading = "Logging")]
     pub log_level: String,

@@ -15,7 +15,7 @@ use crate::plan::{Plan, Route};
 use crate::proxy_protocol::Version;
 use crate::route::NamePattern;
 use crate::upstream::endpoint::{Endpoint, EndpointRole};
-use crate::upstream::settings::ServerErrors;
+use crate::upstream::settings::{Ceiling, ServerErrors};
 use crate::upstream::{Traffic, Upstream};
 
 /// One line of a configuration's description.
@@ -227,6 +227,9 @@ pub(super) fn of_upstream(upstream: &Upstream) -> impl Iterator<Item = Item> {
         _ => "",
     };
     let _ = write!(text, ", {check}, {}", ejection::described(thresholds, errors));
+    if let Some(ceiling) = &upstream.ceiling {
+        text.push_str(&of_ceiling(ceiling));
+    }
     let (connect, tunnel) = (time(timeouts.connect), time(timeouts.tunnel));
     if is_tcp {
         let _ = write!(text, ", timeouts: connect {connect}, tunnel {tunnel}");
@@ -244,6 +247,15 @@ pub(super) fn of_upstream(upstream: &Upstream) -> impl Iterator<Item = Item> {
         item(format!("endpoint {} of {name}", endpoint.address), of_endpoint(endpoint))
     });
     std::iter::once(item(format!("upstream {name}"), text)).chain(endpoints)
+}
+
+fn of_ceiling(ceiling: &Ceiling) -> String {
+    let Ceiling { requests_max, queue_max, queue_timeout } = ceiling;
+    let rest = match queue_max {
+        0 => "the rest is refused".to_owned(),
+        max => format!("up to {max} more wait for {}", time(*queue_timeout)),
+    };
+    format!(", at most {requests_max} at an endpoint at a time, {rest}")
 }
 
 fn of_endpoint(endpoint: &Endpoint) -> String {

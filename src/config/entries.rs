@@ -150,6 +150,12 @@ pub struct UpstreamEntry {
     /// As `--check-interval`.
     #[serde(deserialize_with = "given")]
     pub check_interval: Option<Said>,
+    /// As `--max-requests`.
+    #[serde(deserialize_with = "given")]
+    pub max_requests: Option<Said>,
+    /// What waits for room.
+    #[serde(deserialize_with = "given")]
+    pub queue: Option<Spanned<QueueFields>>,
     /// As `--upstream-sni`.
     #[serde(deserialize_with = "given")]
     pub sni: Option<Said>,
@@ -185,6 +191,18 @@ pub struct StickyFields {
     /// How long clients keep it.
     #[serde(deserialize_with = "given")]
     pub max_age: Option<Said>,
+}
+
+/// What waits for room at the endpoints of an upstream.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueFields {
+    /// As `--queue`.
+    #[serde(deserialize_with = "given")]
+    pub max: Option<Said>,
+    /// As `--queue-timeout`.
+    #[serde(deserialize_with = "given")]
+    pub timeout: Option<Said>,
 }
 
 /// An endpoint.

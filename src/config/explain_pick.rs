@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::balance::tried::Tried;
-use crate::balance::{Affinity, Pick, Picker, key};
+use crate::balance::{Affinity, Pick, Picker, Standing, key};
 use crate::http::message::head::RequestHead;
 use crate::http::message::lookup;
 use crate::upstream::Upstream;
@@ -45,7 +45,8 @@ pub(super) fn of_request(
     };
     let (now, tried) = (Tick::from_millis(1), Tried::default());
     let affinity = Affinity { key: Some(key), sticky: None };
-    let pick = Pick { now, affinity, tried: &tried, random: 0 };
+    let standing = Standing::Newcomer;
+    let pick = Pick { now, affinity, tried: &tried, random: 0, standing };
     if let Ok(picked) = Picker::new(Arc::clone(upstream), 0).pick(&pick) {
         let endpoint = &upstream.endpoint(picked.endpoint).address;
         let _ = writeln!(text, "key {hash_on}: hash {key:016x}, at rest to {endpoint}");

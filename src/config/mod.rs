@@ -4,6 +4,7 @@
 pub mod admin;
 mod balancing;
 mod capacity;
+mod ceiling;
 mod check;
 pub mod cli;
 pub mod describe;

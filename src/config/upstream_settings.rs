@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::balancing::Balancing;
+use super::ceiling::CeilingSettings;
 use super::check;
 use super::ejection;
 use super::entries::UpstreamEntry;
@@ -39,6 +40,7 @@ pub(super) struct UpstreamSettings {
     pub(super) timeouts: UpstreamTimeouts,
     pub(super) keeping: Keeping,
     pub(super) check: Check,
+    pub(super) ceiling: CeilingSettings,
     pub(super) tls: TlsSettings,
 }
 
@@ -88,6 +90,7 @@ impl UpstreamSettings {
                 idle_timeout,
             },
             check: Check::every(interval, kind),
+            ceiling: CeilingSettings::of_flags(sources, mistakes),
             tls,
         }
     }
@@ -129,6 +132,7 @@ impl UpstreamSettings {
                 idle_timeout: kept,
             },
             check: check::of_entry(entry, self.check, at),
+            ceiling: self.ceiling.with(entry, at),
             tls: self.tls.with(entry, at),
         }
     }

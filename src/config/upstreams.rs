@@ -170,6 +170,7 @@ impl<'a> Upstreams<'a> {
             hash_on: balancing.hash_on(traffic),
             sticky: sticky.map(Arc::new),
             slow_start,
+            ceiling: settings.ceiling.ceiling(),
             thresholds: Thresholds {
                 fail_timeout_max: FAIL_TIMEOUT_MAX.max(thresholds.fail_timeout),
                 ..thresholds

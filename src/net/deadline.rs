@@ -35,6 +35,11 @@ impl Epoch {
         Self(now.checked_sub(age).unwrap_or(now))
     }
 
+    /// How long after that a moment is.
+    pub fn since_begin(self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.0)
+    }
+
     /// A moment, as health counts it.
     pub fn tick(self, at: Instant) -> Tick {
         let since = at.saturating_duration_since(self.0);

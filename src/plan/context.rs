@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::Plan;
 use crate::balance::tried::Tried;
-use crate::balance::{Affinity, AttemptOutcome, NoneLeft, Pick, Picked, Picker};
+use crate::balance::{Affinity, AttemptOutcome, NoneLeft, Pick, Picked, Picker, Standing};
 use crate::drain::{Drain, DrainPhase};
 use crate::hash;
 use crate::http::h2::flow::Allowance;
@@ -25,10 +25,13 @@ use crate::net::pool::{Ending, Lease, Pool};
 use crate::net::stream::Mobility;
 use crate::net::tls::handshake::HandshakeTurns;
 use crate::net::wall_clock::since_1970;
+use crate::shed::Shed;
 use crate::upstream::Upstream;
 use crate::upstream::endpoint::{ConnectionKind, Endpoint, EndpointRecord};
 use crate::upstream::health::Tick;
-use crate::upstream::settings::Policy;
+use crate::upstream::queue::{Entrant, QueueEntry};
+use crate::upstream::request_permit::RequestPermit;
+use crate::upstream::settings::{Ceiling, Policy};
 
 /// One worker's share of an upstream: its turn in balancing, its idle connections.
 pub(super) struct Share {
@@ -56,6 +59,11 @@ impl Share {
             pool
         };
         let pools = upstream.endpoints.iter().map(kept).collect();
+        if upstream.ceiling.is_some() {
+            upstream.endpoints.call(&upstream.record.queue);
+            // There may be room by this plan where there was none by the last.
+            upstream.record.queue.call(None);
+        }
         Self { picker: RefCell::new(picker), pools }
     }
 
@@ -213,7 +221,20 @@ impl WorkerContext {
         affinity: Affinity,
         tried: &Tried,
     ) -> Result<Picked, NoneLeft> {
-        let pick = Pick { now: self.tick(now), affinity, tried, random: self.random() };
+        self.pick_as(Standing::Newcomer, upstream, now, affinity, tried)
+    }
+
+    /// The same for whoever is at that place among those who ask.
+    pub fn pick_as(
+        &self,
+        standing: Standing,
+        upstream: UpstreamId,
+        now: Instant,
+        affinity: Affinity,
+        tried: &Tried,
+    ) -> Result<Picked, NoneLeft> {
+        let (now, random) = (self.tick(now), self.random());
+        let pick = Pick { now, affinity, tried, random, standing };
         self.shares[upstream.index()].picker.borrow_mut().pick(&pick)
     }
 
@@ -222,6 +243,23 @@ impl WorkerContext {
         let (seed, used) = self.chance.get();
         self.chance.set((seed, used.wrapping_add(1)));
         hash::nth(seed, used)
+    }
+
+    /// Joins those who wait for room at an endpoint of an upstream, under its ceiling.
+    pub fn enter_queue(
+        &self,
+        upstream: UpstreamId,
+        ceiling: &Ceiling,
+        now: Instant,
+        tried: &Tried,
+    ) -> Result<QueueEntry<'_>, Shed> {
+        let known = &self.plan.upstreams[upstream.index()];
+        // Those who have tried the same may find the same, by the same plan.
+        let kind = tried.is_empty().then(|| Arc::as_ptr(known).addr());
+        let permitted = known.record.permitted();
+        let (max, interval) = (ceiling.queue_max, ceiling.shed_interval());
+        let entrant = Entrant { kind, max, permitted, interval };
+        known.record.queue.enter(&entrant, self.epoch.since_begin(now))
     }
 
     /// The idle connections to an endpoint.
@@ -278,14 +316,14 @@ impl WorkerContext {
     /// The same attempt, which is to this endpoint, for as long as it lasts whatever the plan.
     pub fn keep(
         &self,
-        in_flight: InFlight<'_>,
+        (in_flight, permit): (InFlight<'_>, Option<RequestPermit>),
         upstream: UpstreamId,
         endpoint: EndpointId,
     ) -> KeptInFlight {
         let is_counted = in_flight.counted.is_some();
         std::mem::forget(in_flight);
         let record = Arc::clone(&self.plan.upstream(upstream).endpoint(endpoint).record);
-        KeptInFlight { record, worker: self.worker, is_counted }
+        KeptInFlight { record, worker: self.worker, is_counted, _permit: permit }
     }
 
     /// An attempt that began then has been answered, or has failed: for a policy that goes by the times.
@@ -332,6 +370,10 @@ impl WorkerContext {
     pub fn sweep(&self) {
         let now = Instant::now();
         for (upstream, share) in self.plan.upstreams.iter().zip(&self.shares) {
+            if upstream.ceiling.is_some() {
+                // An ejected endpoint may be due for its trial, which nobody is told of.
+                upstream.record.queue.call(None);
+            }
             for (endpoint, pool) in upstream.endpoints.iter().zip(&share.pools) {
                 let mut pool = pool.borrow_mut();
                 pool.sweep(now);
@@ -341,12 +383,13 @@ impl WorkerContext {
     }
 }
 
-/// An attempt under way that outlives its plan.
+/// An attempt under way that outlives its plan; to be dropped after its connection.
 pub struct KeptInFlight {
     record: Arc<EndpointRecord>,
     worker: usize,
     /// Whether its endpoint counts it for the policy under which it began.
     is_counted: bool,
+    _permit: Option<RequestPermit>,
 }
 
 impl Drop for KeptInFlight {

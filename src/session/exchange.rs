@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use tokio::time::Instant;
 
+use super::admission::{self, NotAdmitted, Wanted};
 use super::affinity::reason_name;
 use super::attempt::{self, Freshness, OwnAnswer};
-use super::client::{AfterExchange, ClientConnection, ClientSide};
+use super::client::{AfterExchange, Begun, ClientConnection, ClientSide};
 use super::cut;
 use super::presence::Presence;
 use super::record::{self, AttemptTarget};
@@ -32,6 +33,7 @@ use crate::net::pool::{Ending, Lease, NotPooled};
 use crate::plan::context::WorkerContext;
 use crate::termination::{Ender, ExchangePhase, Termination};
 use crate::upstream::endpoint::Endpoint;
+use crate::upstream::request_permit::RequestPermit;
 
 /// Seconds a client is asked to wait when every endpoint is down: the interval of the checks.
 const RETRY_AFTER: u32 = 1;
@@ -57,11 +59,16 @@ pub async fn run(
     let affinity = request.ties.affinity;
     let (mut last, mut started, mut attempts) = (None, request.timing.ready, 0);
     loop {
-        let pick = |tried| context.pick(upstream, started, affinity, tried);
-        let picked = pick(&tried).or_else(|_| pick(&spent));
-        let Picked { endpoint, on_trial, reason } = match picked {
+        let wanted = Wanted { upstream, affinity, tried: [&tried, &spent] };
+        let mut picked = admission::pick(context, &wanted, started);
+        if let Err(NotAdmitted::None(NoneLeft::AllFull)) = picked {
+            // Boxed: every request would have room for it.
+            picked = Box::pin(admission::wait(client, request, context, wanted)).await;
+            started = Instant::now();
+        }
+        let Picked { endpoint, on_trial, reason, mut permit } = match picked {
             Ok(picked) => picked,
-            Err(none) => return answer_none(client, request, context, none, last).await,
+            Err(why) => return answer_none(client, request, context, why, last).await,
         };
         let target = AttemptTarget { upstream, endpoint, started };
         let freshness = match last {
@@ -72,7 +79,8 @@ pub async fn run(
         let _in_flight = context.begin(upstream, endpoint);
         context.count_attempt(upstream, last.is_some());
         begin(request, context, target, reason);
-        let failure = match try_endpoint(client, request, context, target, freshness).await {
+        let with = (freshness, &mut permit);
+        let failure = match try_endpoint(client, request, context, target, with).await {
             Ok(next) => return next,
             Err(failure) => failure,
         };
@@ -82,12 +90,7 @@ pub async fn run(
             request_log.end_by_fault(failure.fault);
         }
         if let Some(begun) = failure.begun {
-            cut::tell(client, begun, failure.fault);
-            context.metrics.cut_answers.add(1);
-            context.observe_duration(request.route, request.timing.began, Instant::now());
-            // A client that does not read, or is gone, will not tell us when it has read all.
-            let next = begun.next;
-            return if failure.fault.side == Side::Client { next.hastened() } else { next };
+            return cut_short(client, request, context, begun, failure.fault);
         }
         if !may_retry(request, context, upstream, &failure) {
             return answer_fault(client, request, context, failure.fault).await;
@@ -120,6 +123,21 @@ fn begin(
         let picked = reason_name(reason, known, request.ties.affinity);
         request_log.trying(upstream, endpoint, picked, started);
     }
+}
+
+/// An answer has been cut, whose client may have been told how it ends.
+fn cut_short(
+    client: &ClientConnection<'_>,
+    request: &Request,
+    context: &WorkerContext,
+    begun: Begun,
+    fault: Fault,
+) -> AfterExchange {
+    cut::tell(client, begun, fault);
+    context.metrics.cut_answers.add(1);
+    context.observe_duration(request.route, request.timing.began, Instant::now());
+    // A client that does not read, or is gone, will not tell us when it has read all.
+    if fault.side == Side::Client { begun.next.hastened() } else { begun.next }
 }
 
 /// Whether another endpoint may be sent the same. Where one could speak another protocol, not once a part of
@@ -173,23 +191,37 @@ async fn answer_none(
     client: &mut ClientConnection<'_>,
     request: &mut Request,
     context: &WorkerContext,
-    none: NoneLeft,
+    why: NotAdmitted,
     last: Option<Fault>,
 ) -> AfterExchange {
-    if let (Some(request_log), None) = (request.timing.request_log(), last) {
-        request_log.end(Termination::new(Ender::Upstream, ExchangePhase::Connect), None);
+    if let NotAdmitted::ClientLeft(fault) = why {
+        if let Some(request_log) = request.timing.request_log() {
+            request_log.end_by_fault(fault);
+        }
+        return answer_fault(client, request, context, fault).await;
     }
-    answer(client, request, context, no_endpoint(none, last)).await
+    if let (Some(request_log), None) = (request.timing.request_log(), last) {
+        request_log.end(why.termination(), None);
+    }
+    answer(client, request, context, no_endpoint(why, last)).await
 }
 
-fn no_endpoint(none: NoneLeft, last: Option<Fault>) -> Reply<'static> {
-    match (last, none) {
+fn no_endpoint(why: NotAdmitted, last: Option<Fault>) -> Reply<'static> {
+    match (last, why) {
         (Some(fault), _) => after_fault(fault, fault.status().unwrap_or(502)),
-        (None, NoneLeft::AllDown) => unavailable("every endpoint of this route is down"),
-        (None, NoneLeft::AllDrained) => {
+        (None, NotAdmitted::None(NoneLeft::AllDown)) => {
+            unavailable("every endpoint of this route is down")
+        }
+        (None, NotAdmitted::None(NoneLeft::AllDrained)) => {
             unavailable("every endpoint of this route has been taken out of service")
         }
-        (None, NoneLeft::AllTried) => Reply::new(502, "no endpoint left to try"),
+        (None, NotAdmitted::None(NoneLeft::AllTried)) => Reply::new(502, "no endpoint left to try"),
+        (
+            None,
+            NotAdmitted::None(NoneLeft::AllFull)
+            | NotAdmitted::Shed(_)
+            | NotAdmitted::ClientLeft(_),
+        ) => unavailable("every endpoint of this route is busy"),
     }
 }
 
@@ -259,7 +291,7 @@ async fn try_endpoint(
     request: &mut Request,
     context: &Rc<WorkerContext>,
     target: AttemptTarget,
-    freshness: Freshness,
+    (freshness, permit): (Freshness, &mut Option<RequestPermit>),
 ) -> Result<AfterExchange, FailedAttempt> {
     let timeouts = request.route.map(|route| &context.plan.route(route).timeouts);
     let timeouts = timeouts.unwrap_or(&context.plan.upstream(target.upstream).timeouts);
@@ -281,7 +313,7 @@ async fn try_endpoint(
                     give_back(context, target, lease, Rest { ending: answer.ending, surplus, now });
                 }
                 UpstreamSide::H2(opened, _) if upload == UploadState::Done => {
-                    await_end(opened.stream);
+                    await_end(opened.stream, permit.take());
                 }
                 UpstreamSide::H1(_) | UpstreamSide::H2(..) => {}
             }
@@ -411,17 +443,22 @@ fn give_back(context: &WorkerContext, target: AttemptTarget, lease: Lease, rest:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shed::Shed;
 
     #[test]
     fn every_503_says_when_to_retry() {
         let local = Fault::upstream(Stage::Connect, Kind::Exhausted);
         assert_eq!(local.side, Side::Local);
         for none in [NoneLeft::AllDown, NoneLeft::AllDrained, NoneLeft::AllTried] {
-            let reply = no_endpoint(none, Some(local));
+            let reply = no_endpoint(NotAdmitted::None(none), Some(local));
             assert_eq!((reply.status, reply.retry_after), (503, Some(RETRY_AFTER)), "{none:?}");
         }
         let refused = Fault::upstream(Stage::Connect, Kind::Refused);
-        let reply = no_endpoint(NoneLeft::AllTried, Some(refused));
+        let reply = no_endpoint(NotAdmitted::None(NoneLeft::AllTried), Some(refused));
         assert_eq!((reply.status, reply.retry_after), (502, None));
+        for shed in Shed::ALL {
+            let reply = no_endpoint(NotAdmitted::Shed(shed), None);
+            assert_eq!((reply.status, reply.retry_after), (503, Some(RETRY_AFTER)), "{shed:?}");
+        }
     }
 }

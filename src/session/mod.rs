@@ -1,6 +1,7 @@
 //! One client connection from its acceptance to its end.
 
 pub mod accepted;
+pub mod admission;
 pub mod affinity;
 pub mod answer;
 pub mod attempt;

@@ -189,6 +189,18 @@ impl RequestLog {
         self.facts.borrow_mut().route = Some(route);
     }
 
+    /// It waits for room at an endpoint of this upstream.
+    pub fn queues(&self, upstream: UpstreamId) {
+        self.facts.borrow_mut().upstream = Some(upstream);
+        self.enter(ExchangePhase::Queue);
+    }
+
+    /// It has waited for that for so long.
+    pub fn queued(&self, took: Duration) {
+        let queue = &mut self.facts.borrow_mut().timers.queue;
+        *queue = Some(queue.unwrap_or_default() + took);
+    }
+
     /// An attempt begins at an endpoint, which was picked for the reason of this name.
     pub fn trying(
         &self,
@@ -201,8 +213,7 @@ impl RequestLog {
         facts.picked = picked;
         facts.upstream = Some(upstream);
         facts.tried.push(endpoint);
-        // There is no queue that a request could wait in.
-        facts.timers.queue = Some(Duration::ZERO);
+        facts.timers.queue.get_or_insert(Duration::ZERO);
         facts.timers.connect = None;
         facts.timers.first_byte = None;
         self.sent.set(now);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::accepted::Accepted;
+use super::admission::{self, NotAdmitted, Wanted};
 use super::affinity::{self, reason_name};
 use super::attempt;
 use super::client::WaitingClient;
@@ -18,7 +19,7 @@ use super::request_log::RequestLog;
 use super::tunnel::{self, Ends};
 use crate::access_log::Protocol;
 use crate::balance::tried::Tried;
-use crate::balance::{Affinity, Picked};
+use crate::balance::{Affinity, NoneLeft, Picked};
 use crate::buffer::Buffer;
 use crate::fault::Side;
 use crate::id::{SniTableId, UpstreamId};
@@ -27,7 +28,6 @@ use crate::net::stream::Stream;
 use crate::plan::context::{KeptInFlight, WorkerContext};
 use crate::proxy_protocol::Header;
 use crate::relay::ends::Source;
-use crate::termination::{Ender, ExchangePhase, Termination};
 
 /// Where a connection is relayed to.
 pub struct Relay {
@@ -84,7 +84,8 @@ pub async fn serve(
     let affinity = affinity::of_connection(context.plan.upstream(upstream), client_info.client);
     let opened = Box::pin(open((upstream, affinity), header, logged, &mut waiting)).await;
     let both = (early, Buffer::new());
-    let Some((mut endpoint, _in_flight)) = opened else {
+    // Dropped last: the endpoint has this connection until it is closed.
+    let Some((_in_flight, mut endpoint)) = opened else {
         return client.set_reset_on_close(true);
     };
     context.metrics.tcp_opened.add(1);
@@ -104,17 +105,25 @@ async fn open(
     header: Option<Header>,
     (context, request_log): (&WorkerContext, Option<&RequestLog>),
     client: &mut WaitingClient<'_>,
-) -> Option<(Stream, KeptInFlight)> {
+) -> Option<(KeptInFlight, Stream)> {
     let (mut tried, mut attempts) = (Tried::default(), 0);
     loop {
-        let started = Instant::now();
-        let Ok(Picked { endpoint, reason, .. }) = context.pick(upstream, started, affinity, &tried)
-        else {
-            if let Some(request_log) = request_log.filter(|_| attempts == 0) {
-                request_log.end(Termination::new(Ender::Upstream, ExchangePhase::Connect), None);
+        let mut started = Instant::now();
+        let wanted = Wanted { upstream, affinity, tried: [&tried, &tried] };
+        let mut picked = admission::pick(context, &wanted, started);
+        if let Err(NotAdmitted::None(NoneLeft::AllFull)) = picked {
+            picked = admission::wait_as((context, request_log), wanted, client).await;
+            started = Instant::now();
+        }
+        let Picked { endpoint, reason, permit, .. } = match picked {
+            Ok(picked) => picked,
+            Err(why) => {
+                if let Some(request_log) = request_log.filter(|_| attempts == 0) {
+                    request_log.end(why.termination(), None);
+                }
+                context.metrics.tcp_refused.add(1);
+                return None;
             }
-            context.metrics.tcp_refused.add(1);
-            return None;
         };
         if let Some(request_log) = request_log {
             let picked = reason_name(reason, context.plan.upstream(upstream), affinity);
@@ -130,7 +139,8 @@ async fn open(
                 if let Some(request_log) = request_log {
                     request_log.connected();
                 }
-                return Some((lease.stream, context.keep(in_flight, upstream, endpoint)));
+                let kept = context.keep((in_flight, permit), upstream, endpoint);
+                return Some((kept, lease.stream));
             }
             Err(fault) => {
                 record::failure(context, target, fault, false, None);

@@ -26,6 +26,7 @@ use crate::net::mux_stream::MuxStream;
 use crate::net::shared::{ConnectionOpening, Full};
 use crate::plan::context::WorkerContext;
 use crate::reject::Reject;
+use crate::upstream::request_permit::RequestPermit;
 
 /// How many streams an endpoint is believed to take before it has said so (RFC 9113 §6.5.2 recommends
 /// no fewer).
@@ -159,14 +160,17 @@ async fn opened(
 
 /// Lets go of a stream on which all has been said. An answer without a body is whole with its head, but some
 /// endpoints end its stream in a frame of its own, and take a reset before that for a request that was given up.
-pub fn await_end(stream: MuxStream) {
+/// Until then the endpoint may take it for one more.
+pub fn await_end(stream: MuxStream, permit: Option<RequestPermit>) {
     if stream.has_received() || stream.aborted().is_some() {
         return;
     }
     spawn_local(async move {
+        let _permit = permit;
         let ending = poll_fn(|cx| stream.poll_available(cx));
         // However it ends: one that is still open is reset.
         let _ = Timer::new().within(END_TIMEOUT, pin!(ending)).await;
+        drop(stream);
     });
 }
 

@@ -9,6 +9,7 @@ use super::admin_state::{AdminMode, AdminState};
 use super::endpoint_tls::{EndpointTls, TlsDigest};
 use super::failures::Failures;
 use super::health::{Admission, Health, Tick};
+use super::permits::Permits;
 use super::shared_count::SharedCount;
 use super::watchers::Changes;
 use crate::address::Address;
@@ -133,6 +134,8 @@ pub struct EndpointRecord {
     pub failures: Failures,
     /// Attempts in progress that were begun for a policy that goes by them.
     pub in_flight: SharedCount,
+    /// The requests at it, where there is a ceiling for them.
+    pub permits: Permits,
     /// When it was added to an upstream that had others already, in milliseconds; 0 if it was not.
     added: AtomicU64,
 }
@@ -148,6 +151,7 @@ impl EndpointRecord {
             admin_state,
             failures,
             in_flight: SharedCount::default(),
+            permits: Permits::default(),
             added: AtomicU64::new(0),
         })
     }

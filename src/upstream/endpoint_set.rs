@@ -9,6 +9,7 @@ use super::admin_state::AdminMode;
 use super::ejections::EjectedCount;
 use super::endpoint::Endpoint;
 use super::health::{Admission, Tick};
+use super::queue::RequestQueue;
 use super::slots::{Slots, Thrower};
 use super::watchers::Changes;
 use crate::hash::hash;
@@ -96,6 +97,11 @@ impl EndpointSet {
             weight: endpoint.weight,
         };
         self.iter().map(thrower).collect()
+    }
+
+    /// From now on somebody in this queue is called when what may be asked has changed: there may be room.
+    pub fn call(&self, queue: &Arc<RequestQueue>) {
+        self.changes.call(queue);
     }
 
     /// Whether there is anyone to ask; looks at every endpoint.

@@ -9,8 +9,15 @@ pub mod endpoint_tls;
 pub mod failures;
 pub mod health;
 mod health_word;
+pub mod permits;
+pub mod queue;
+#[cfg(test)]
+mod queue_simulation;
+#[cfg(test)]
+mod queue_tests;
 pub mod record;
 pub mod recovery;
+pub mod request_permit;
 pub mod settings;
 pub mod shared_count;
 pub mod slots;
@@ -28,7 +35,7 @@ use endpoint::Endpoint;
 use endpoint_set::EndpointSet;
 use health::Thresholds;
 use record::UpstreamRecord;
-use settings::{HashOn, Keeping, Policy, ServerErrors, UpstreamTimeouts};
+use settings::{Ceiling, HashOn, Keeping, Policy, ServerErrors, UpstreamTimeouts};
 use sticky::Sticky;
 
 /// Endpoints that can stand in for each other, and how they are used; shared by all workers.
@@ -48,6 +55,8 @@ pub struct Upstream {
     pub sticky: Option<Arc<Sticky>>,
     /// How long one that comes back, or is added, takes to get its whole share; zero: no time.
     pub slow_start: Duration,
+    /// How many requests each of them may have at a time; any number if absent.
+    pub ceiling: Option<Ceiling>,
     /// When an endpoint is ejected.
     pub thresholds: Thresholds,
     /// Whether a server error is a failure.
@@ -85,6 +94,12 @@ impl Upstream {
         }
     }
 
+    /// Whether one of its endpoints has as many requests as it may.
+    pub fn is_full(&self, endpoint: &Endpoint) -> bool {
+        let taken = endpoint.record.permits.taken();
+        self.ceiling.is_some_and(|ceiling| taken >= ceiling.requests_max.get())
+    }
+
     /// Of requests that go round, with the limits that stand by default.
     pub fn sample(endpoints: EndpointSet) -> Self {
         let second = Duration::from_secs(1);
@@ -96,6 +111,7 @@ impl Upstream {
             hash_on: None,
             sticky: None,
             slow_start: Duration::ZERO,
+            ceiling: None,
             thresholds: Thresholds::default(),
             server_errors: ServerErrors::Answers,
             traffic: Traffic::Http,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::queue::RequestQueue;
 use crate::ejection_reason::EjectionReason;
 use crate::metrics::UpstreamMetrics;
 
@@ -13,13 +14,16 @@ pub struct UpstreamRecord {
     pub counts: Box<[UpstreamMetrics]>,
     /// Whether it has been said that an ejection is withheld, and nothing has changed since.
     pub withholding_said: AtomicBool,
+    /// The requests that wait for room at one of its endpoints, if there is a ceiling.
+    pub queue: Arc<RequestQueue>,
 }
 
 impl UpstreamRecord {
     /// Nothing counted by any of so many workers.
     pub fn new(workers: usize) -> Arc<Self> {
         let counts = (0..workers).map(|_| UpstreamMetrics::default()).collect();
-        Arc::new(Self { counts, withholding_said: AtomicBool::new(false) })
+        let (withholding_said, queue) = (AtomicBool::new(false), Arc::default());
+        Arc::new(Self { counts, withholding_said, queue })
     }
 
     /// What each worker has of something, of all of them.
@@ -30,5 +34,13 @@ impl UpstreamRecord {
     /// How often its endpoints were ejected for this reason.
     pub fn ejections(&self, reason: EjectionReason) -> u64 {
         self.total(|counts| counts.ejections[reason as usize].get())
+    }
+
+    /// How many requests have been let in under a ceiling, and how many of these have not ended.
+    pub fn permitted(&self) -> (u64, usize) {
+        // What has ended was let in before.
+        let ended = self.total(|counts| counts.permits_ended.get());
+        let taken = self.total(|counts| counts.permits_taken.get());
+        (taken, usize::try_from(taken.saturating_sub(ended)).unwrap_or(usize::MAX))
     }
 }

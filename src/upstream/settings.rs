@@ -1,6 +1,7 @@
 //! What can be said of an upstream besides where its endpoints are.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// How long each wait for an endpoint may last. None is infinite.
@@ -23,6 +24,25 @@ pub struct Keeping {
     pub idle_max: usize,
     /// How long a connection may lie idle.
     pub idle_timeout: Duration,
+}
+
+/// How many requests may be at each endpoint, over all workers, and what becomes of those that find every
+/// one full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ceiling {
+    /// Requests at one endpoint, those that a connection is being opened for included.
+    pub requests_max: NonZeroU32,
+    /// How many may wait for room at any of them, beyond which they are refused.
+    pub queue_max: usize,
+    /// How long one may wait.
+    pub queue_timeout: Duration,
+}
+
+impl Ceiling {
+    /// For how long as many may wait as are served at a time, before the newest are refused.
+    pub fn shed_interval(&self) -> Duration {
+        self.queue_timeout / 10
+    }
 }
 
 /// Which of the endpoints that may be sent a request gets it.

@@ -1,23 +1,37 @@
 //! Counts of changes to what is shared of an endpoint, so that plans notice them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+
+use super::queue::RequestQueue;
 
 /// Counts the changes of several things; read for each pick, and written only by a change.
 #[derive(Clone, Debug, Default)]
-pub struct Changes(Arc<AtomicU64>);
+pub struct Changes(Arc<Counted>);
+
+#[derive(Debug, Default)]
+struct Counted {
+    count: AtomicU64,
+    /// Who waits for one, if anybody may.
+    queue: OnceLock<Arc<RequestQueue>>,
+}
 
 impl Changes {
     /// How many there have been. What had changed by then is seen by anyone who reads it afterwards.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+        self.0.count.load(Ordering::Acquire)
+    }
+
+    /// From now on somebody in this queue is called for each.
+    pub fn call(&self, queue: &Arc<RequestQueue>) {
+        let _ = self.0.queue.set(Arc::clone(queue));
     }
 }
 
 /// Those that count the changes of one thing: the plans it is in.
 #[derive(Debug, Default)]
-pub struct Watchers(Mutex<Vec<Weak<AtomicU64>>>);
+pub struct Watchers(Mutex<Vec<Weak<Counted>>>);
 
 impl Watchers {
     /// None yet.
@@ -37,7 +51,10 @@ impl Watchers {
     pub fn tell(&self) {
         let watchers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for changes in watchers.iter().filter_map(Weak::upgrade) {
-            changes.fetch_add(1, Ordering::Release);
+            changes.count.fetch_add(1, Ordering::Release);
+            if let Some(queue) = changes.queue.get() {
+                queue.call(None);
+            }
         }
     }
 }

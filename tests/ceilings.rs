@@ -1,0 +1,296 @@
+//! Ceilings: never more requests at an endpoint than it may have, and a queue for the rest.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use evener::metrics::UpstreamMetrics;
+use evener::shed::Shed;
+
+use crate::support::h2::{Frame, RawClient, RawOrigin, error, kind};
+use crate::support::logged::Logged;
+use crate::support::origin::ok;
+use crate::support::{Client, Origin, Proxy, Rendezvous, eventually};
+
+/// Reads a request, waits for the test twice, and answers.
+fn held() -> (Origin, Rendezvous) {
+    let rendezvous = Rendezvous::default();
+    let ours = rendezvous.clone();
+    let origin = Origin::start(move |mut conn| {
+        while conn.head().is_some() {
+            ours.wait();
+            ours.wait();
+            conn.send(ok("held"));
+        }
+    });
+    (origin, rendezvous)
+}
+
+fn waiting(proxy: &Proxy) -> usize {
+    proxy.plan().upstreams[0].record.queue.waiting()
+}
+
+fn total(proxy: &Proxy, of: impl Fn(&UpstreamMetrics) -> u64) -> u64 {
+    proxy.plan().upstreams[0].record.total(of)
+}
+
+fn shed(proxy: &Proxy, why: Shed) -> u64 {
+    total(proxy, |counts| counts.shed[why as usize].get())
+}
+
+/// A client whose request waits in the queue as the last of so many.
+fn queued(proxy: &Proxy, count: usize) -> Client {
+    let mut client = proxy.client();
+    client.get("/");
+    eventually("it waits", || waiting(proxy) == count);
+    client
+}
+
+#[test]
+fn many_clients_of_two_threads_never_bring_an_endpoint_one_too_many() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (ours, seen) = (Arc::clone(&now), Arc::clone(&most));
+    let origin = Origin::start(move |mut conn| {
+        while conn.head().is_some() {
+            seen.fetch_max(ours.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            thread::yield_now();
+            ours.fetch_sub(1, Ordering::SeqCst);
+            conn.send(ok("well"));
+        }
+    });
+    let flags = ["--threads", "2", "--max-requests", "3", "--queue-timeout", "1h"];
+    let proxy = Proxy::before(&[&origin], &flags);
+    thread::scope(|scope| {
+        for _ in 0..40 {
+            scope.spawn(|| {
+                let mut client = proxy.client();
+                for _ in 0..20 {
+                    client.get("/");
+                    assert_eq!(client.response().status, 200);
+                }
+            });
+        }
+    });
+    assert!(most.load(Ordering::SeqCst) <= 3);
+    assert!(total(&proxy, |counts| counts.queued.get()) > 0);
+    eventually("all have gone", || proxy.plan().upstreams[0].record.permitted().1 == 0);
+    assert_eq!(waiting(&proxy), 0);
+}
+
+#[test]
+fn without_a_queue_the_answer_is_503_at_once() {
+    let (origin, rendezvous) = held();
+    let proxy = Proxy::before(&[&origin], &["--max-requests", "1", "--queue", "0"]);
+    let mut first = proxy.client();
+    first.get("/");
+    rendezvous.wait();
+    let answer = proxy.get("/");
+    assert_eq!((answer.status, answer.field("Retry-After")), (503, Some("1")));
+    assert_eq!((shed(&proxy, Shed::Full), total(&proxy, |counts| counts.queued.get())), (1, 0));
+    rendezvous.wait();
+    assert_eq!(first.response().status, 200);
+}
+
+#[test]
+fn who_waits_for_too_long_is_told_503() {
+    let (origin, rendezvous) = held();
+    let flags = ["--max-requests", "1", "--queue-timeout", "20ms"];
+    let proxy = Proxy::before(&[&origin], &flags);
+    let mut first = proxy.client();
+    first.get("/");
+    rendezvous.wait();
+    let answer = proxy.get("/");
+    assert_eq!((answer.status, answer.field("Retry-After")), (503, Some("1")));
+    assert_eq!((shed(&proxy, Shed::TimedOut), waiting(&proxy)), (1, 0));
+    rendezvous.wait();
+    assert_eq!(first.response().status, 200);
+}
+
+#[test]
+fn a_client_that_leaves_frees_its_place_in_the_queue() {
+    let (origin, rendezvous) = held();
+    let flags = ["--max-requests", "1", "--queue", "1", "--queue-timeout", "1h"];
+    let proxy = Proxy::before(&[&origin], &flags);
+    let mut first = proxy.client();
+    first.get("/");
+    rendezvous.wait();
+    drop(queued(&proxy, 1));
+    eventually("it has left", || waiting(&proxy) == 0);
+    assert_eq!(total(&proxy, |counts| counts.queue_left.get()), 1);
+    let mut second = queued(&proxy, 1);
+    assert_eq!(proxy.get("/").status, 503);
+    rendezvous.wait();
+    assert_eq!(first.response().status, 200);
+    rendezvous.wait();
+    rendezvous.wait();
+    assert_eq!(second.response().status, 200);
+}
+
+#[test]
+fn a_client_that_leaves_its_request_makes_room() {
+    let rendezvous = Rendezvous::default();
+    let ours = rendezvous.clone();
+    let origin = Origin::start(move |mut conn| {
+        conn.head();
+        if conn.index == 0 {
+            ours.wait();
+            // Until the request is given up.
+            conn.rest();
+        } else {
+            conn.send(ok("next"));
+        }
+    });
+    let flags = ["--max-requests", "1", "--queue-timeout", "1h"];
+    let proxy = Proxy::before(&[&origin], &flags);
+    let mut first = proxy.client();
+    first.get("/");
+    rendezvous.wait();
+    let mut second = queued(&proxy, 1);
+    drop(first);
+    assert_eq!(second.response().text(), "next");
+}
+
+#[test]
+fn another_attempt_waits_for_room_too() {
+    let (dead, (held, rendezvous)) = (Origin::refusing(), held());
+    let flags = ["--max-requests", "1", "--queue-timeout", "1h", "--max-fails", "100"];
+    let proxy = Proxy::before(&[&dead, &held], &flags);
+    let mut first = proxy.client();
+    first.get("/");
+    rendezvous.wait();
+    let mut second = queued(&proxy, 1);
+    rendezvous.wait();
+    assert_eq!(first.response().text(), "held");
+    rendezvous.wait();
+    rendezvous.wait();
+    assert_eq!(second.response().text(), "held");
+}
+
+#[test]
+fn a_reload_that_raises_the_ceiling_makes_room_at_once() {
+    // Requests for this are answered in pairs.
+    let pair = Rendezvous::default();
+    let origin = Origin::start(move |mut conn| {
+        while let Some(head) = conn.head() {
+            if head.contains("/pair") {
+                pair.wait();
+            }
+            conn.send(ok("well"));
+        }
+    });
+    let route = format!("--route=/={}", origin.address);
+    let flags = |max| [route.as_str(), "--max-requests", max, "--queue-timeout", "1h"];
+    let mut proxy = Proxy::start(&flags("1"));
+    let mut first = proxy.client();
+    first.get("/pair");
+    eventually("it is there", || origin.heads().len() == 1);
+    // Goes by the plan that it began with.
+    let mut second = queued(&proxy, 1);
+    proxy.reload(&flags("2")).unwrap();
+    let mut third = proxy.client();
+    third.get("/pair");
+    for client in [&mut third, &mut first, &mut second] {
+        assert_eq!(client.response().status, 200);
+    }
+}
+
+#[test]
+fn a_reload_that_lowers_the_ceiling_waits_until_enough_have_ended() {
+    let (now, gates) = (Arc::new(AtomicUsize::new(0)), [(); 2].map(|()| Rendezvous::default()));
+    let ours = gates.clone();
+    let origin = Origin::start(move |mut conn| {
+        while let Some(head) = conn.head() {
+            let count = now.fetch_add(1, Ordering::SeqCst) + 1;
+            if head.contains("/held") {
+                ours[conn.index].wait();
+                ours[conn.index].wait();
+            }
+            now.fetch_sub(1, Ordering::SeqCst);
+            conn.send(ok(&count.to_string()));
+        }
+    });
+    let route = format!("--route=/={}", origin.address);
+    let flags = |max| [route.as_str(), "--max-requests", max, "--queue-timeout", "1h"];
+    let mut proxy = Proxy::start(&flags("2"));
+    let mut held = [proxy.client(), proxy.client()];
+    for (client, gate) in held.iter_mut().zip(&gates) {
+        client.get("/held");
+        gate.wait();
+    }
+    proxy.reload(&flags("1")).unwrap();
+    let mut next = queued(&proxy, 1);
+    for (client, gate) in held.iter_mut().zip(&gates) {
+        assert_eq!(waiting(&proxy), 1);
+        gate.wait();
+        assert_eq!(client.response().status, 200);
+    }
+    assert_eq!(next.response().text(), "1");
+}
+
+#[test]
+fn a_stream_of_http_2_counts_until_it_has_ended() {
+    let origin = RawOrigin::start(|mut peer| {
+        // The first is never answered, and reset once its client has left.
+        let Some((first, _)) = peer.request() else { return };
+        peer.expect_reset(first, error::CANCEL);
+        while let Some((stream, _)) = peer.request() {
+            peer.answer(stream, "200", b"next");
+        }
+    });
+    let route = format!("/={}", origin.endpoint());
+    let flags = ["--route", &route, "--max-requests", "1", "--queue-timeout", "1h"];
+    let proxy = Proxy::start(&flags);
+    let mut client = RawClient::connect(proxy.address);
+    client.get(1, "/");
+    eventually("it is there", || proxy.attempts(0) == 1);
+    client.get(3, "/");
+    eventually("it waits", || waiting(&proxy) == 1);
+    client.send(Frame::reset(1, error::CANCEL));
+    client.until("the answer", |frame| frame.is(kind::HEADERS, 3));
+    assert_eq!(proxy.attempts(0), 2);
+}
+
+#[test]
+fn relayed_connections_count_until_they_are_closed() {
+    let origin = Origin::start(|mut conn| {
+        conn.send("hello");
+        conn.rest();
+        conn.close();
+    });
+    let relay = format!("127.0.0.1:0={}", origin.address);
+    let flags = ["--tcp", &relay, "--max-requests", "1", "--queue", "1", "--queue-timeout", "1h"];
+    let proxy = Proxy::start_words(&flags);
+    let mut first = proxy.client();
+    assert_eq!(first.exactly(5), b"hello");
+    let mut second = proxy.client();
+    eventually("it waits", || waiting(&proxy) == 1);
+    assert!(proxy.client().is_reset());
+    assert_eq!((shed(&proxy, Shed::Full), proxy.count(|all| &all.tcp_refused)), (1, 1));
+    drop(first);
+    assert_eq!(second.exactly(5), b"hello");
+}
+
+#[test]
+fn the_log_says_how_long_it_waited_and_how_it_ended() {
+    let (origin, rendezvous) = held();
+    let flags = ["--max-requests", "1", "--queue", "1", "--queue-timeout", "1h"];
+    let logged = Logged::before(&[&origin], &flags);
+    let (mut first, mut second) = (logged.client(), logged.client());
+    first.get("/first");
+    rendezvous.wait();
+    second.get("/second");
+    eventually("it waits", || waiting(&logged.proxy) == 1);
+    assert_eq!(logged.proxy.get("/shed").status, 503);
+    rendezvous.wait();
+    rendezvous.wait();
+    rendezvous.wait();
+    for client in [&mut first, &mut second] {
+        assert_eq!(client.response().status, 200);
+    }
+    let lines = logged.lines(3);
+    let of = |target: &str| lines.iter().find(|line| line["target"] == target).unwrap().clone();
+    assert_eq!(of("/first")["queue"], 0.0);
+    assert!(of("/second")["queue"].as_f64().unwrap() > 0.0);
+    let shed = of("/shed");
+    assert_eq!((&shed["end"], &shed["upstream"]), (&"RW".into(), &"/".into()));
+}
