@@ -32,6 +32,7 @@ pub mod control;
 mod corpus;
 pub mod decimal;
 pub mod demo;
+pub mod discovery;
 pub mod drain;
 pub mod ejection_reason;
 pub mod fault;

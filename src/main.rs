@@ -22,6 +22,7 @@ use evener::control::{self, RunOptions, StartError, Upgrade};
 use evener::demo;
 use evener::demo::certificate::{self, DemoCertificate};
 use evener::demo::origin;
+use evener::discovery;
 use evener::log::error_log::ErrorLog;
 use evener::net::interfaces;
 
@@ -128,6 +129,7 @@ fn balance(words: &[String], sources: &Sources, signals: Signals) -> Result<Exit
     config.warnings.extend(identity.warnings(files.iter().map(|file| &*file.path)));
     let token = token(&config, sources)?;
     if sources.flags.test {
+        discovery::look_up(&mut config);
         for warning in &config.warnings {
             eprintln!("evener: {warning}");
         }
@@ -164,7 +166,8 @@ fn token(config: &Config, sources: &Sources) -> Result<Option<Token>, CliError> 
 }
 
 fn run_explain(flags: &ExplainFlags, sources: &Sources) -> Result<ExitCode, CliError> {
-    let config = configure(sources)?;
+    let mut config = configure(sources)?;
+    discovery::look_up(&mut config);
     let place = Place::Argument("PATH");
     let mistake = |what| CliError::Mistakes(vec![Mistake { place, what }]);
     let client = flags.client.as_deref().map(value::ip).transpose();

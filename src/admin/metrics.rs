@@ -12,6 +12,7 @@ use super::exposition::{Exposition, LabelPair, Type};
 use super::machine::Process;
 use super::state::{EndpointState, is_healthy, report};
 use crate::control::state::{ControlSnapshot, ControlState, ServingPhase};
+use crate::discovery::board::SourceReport;
 use crate::ejection_reason::EjectionReason;
 use crate::grpc::status::Status;
 use crate::http::h2::budget::Exhausted;
@@ -110,6 +111,7 @@ pub(crate) fn write(control_state: &ControlState) -> String {
     let names = names(&facts.plan);
     of_routes(&mut out, &facts.plan, &names);
     of_upstreams(&mut out, &facts.plan, &names);
+    of_discovery(&mut out, &control_state.discovery.report());
     of_endpoints(&mut out, &facts.plan, &names, control_state.epoch.tick(Instant::now()));
     ceiling_metrics::write(&mut out, &facts.plan, &names);
     if let Some(process) = Process::read() {
@@ -167,6 +169,33 @@ fn of_balancer(out: &mut Exposition, control_state: &ControlState, facts: &Contr
     ];
     for (name, help, value) in rows {
         out.one(&format!("evener_{name}"), Type::Gauge, help, value);
+    }
+}
+
+/// The name, type, help text and value of a source's metric.
+type SourceRow = (&'static str, Type, &'static str, fn(&SourceReport) -> u64);
+
+const OF_SOURCES: [SourceRow; 5] = [
+    ("endpoints", Type::Gauge, "Endpoints of the last good answer.", |own| own.endpoints as u64),
+    ("endpoints_cut", Type::Gauge, "Endpoints above the ceiling of a source.", |own| {
+        own.cut as u64
+    }),
+    ("lookups_total", Type::Counter, "Lookups.", |own| own.lookups),
+    ("failures_total", Type::Counter, "Lookups without a good answer.", |own| own.failures),
+    ("failing", Type::Gauge, "Whether the last lookup failed.", |own| own.failure.is_some().into()),
+];
+
+/// Sources of endpoints.
+fn of_discovery(out: &mut Exposition, sources: &[SourceReport]) {
+    if sources.is_empty() {
+        return;
+    }
+    for (name, of, help, value) in OF_SOURCES {
+        let name = format!("evener_discovery_{name}");
+        out.family(&name, of, help);
+        for source in sources {
+            out.sample(&name, &[("source", &source.source)], value(source));
+        }
     }
 }
 

@@ -9,8 +9,10 @@ use tokio::time::Instant;
 use super::metrics::{cumulated, open_http2};
 use super::state::report;
 use crate::control::state::{ControlState, ServingPhase};
+use crate::discovery::board::SourceReport;
 use crate::ejection_reason::EjectionReason;
 use crate::http::h2::error_code::ErrorCode;
+use crate::id::UpstreamId;
 use crate::log::access_log::AccessLog;
 use crate::metrics::{Counter, EndpointMetrics};
 use crate::net::tls::certificate::Certificate;
@@ -51,6 +53,23 @@ struct StatusReport {
     certificates: Vec<OfCertificate>,
     routes: Vec<OfRoute>,
     upstreams: Vec<OfUpstream>,
+    discovery: Vec<OfSource>,
+}
+
+/// A source of endpoints; times in seconds.
+#[derive(Serialize)]
+struct OfSource {
+    source: String,
+    /// The upstreams that depend on it.
+    upstreams: Vec<String>,
+    endpoints: usize,
+    /// How many more it has than are taken.
+    cut: usize,
+    last_success_seconds_ago: Option<f64>,
+    last_error: Option<String>,
+    next_lookup_seconds: f64,
+    lookups: u64,
+    failures: u64,
 }
 
 /// A certificate of the TLS listeners; times in seconds since 1970.
@@ -253,6 +272,7 @@ pub(crate) fn write(control_state: &ControlState) -> Result<String, serde_json::
         certificates: certificates(&facts.plan),
         routes: routes(&facts.plan),
         upstreams: facts.plan.upstreams.iter().map(|upstream| of_upstream(upstream, now)).collect(),
+        discovery: sources(control_state, &facts.plan),
     };
     serde_json::to_string(&status)
 }
@@ -324,6 +344,23 @@ fn certificates(plan: &Plan) -> Vec<OfCertificate> {
         warning: certificate.warning(now),
     };
     plan.tls.iter().flat_map(|tls| tls.certificates.iter()).map(of_certificate).collect()
+}
+
+fn sources(control_state: &ControlState, plan: &Plan) -> Vec<OfSource> {
+    // A reload may have come between the two.
+    let name = |id: &UpstreamId| Some(plan.upstreams.get(id.index())?.name.to_string());
+    let of_source = |report: SourceReport| OfSource {
+        source: report.source,
+        upstreams: report.upstreams.iter().filter_map(name).collect(),
+        endpoints: report.endpoints,
+        cut: report.cut,
+        last_success_seconds_ago: report.succeeded.map(|since| since.as_secs_f64()),
+        last_error: report.failure,
+        next_lookup_seconds: report.next.as_secs_f64(),
+        lookups: report.lookups,
+        failures: report.failures,
+    };
+    control_state.discovery.report().into_iter().map(of_source).collect()
 }
 
 fn routes(plan: &Plan) -> Vec<OfRoute> {

@@ -189,6 +189,12 @@ pub struct Flags {
     /// not shared.
     #[arg(long, value_name = "ROUTE", help_heading = "Routing")]
     pub route: Vec<String>,
+    /// Name server for endpoints that are names; repeatable [default: the system's resolver]
+    ///
+    /// ip or ip:port. It is asked about dns:NAME:PORT, srv:_service._proto.NAME and name:port; names in
+    /// /etc/hosts are taken from there.
+    #[arg(long, value_name = "ADDR", value_delimiter = ',', help_heading = "Routing")]
+    pub resolver: Vec<String>,
     /// Host header to send to endpoints [default: the client's]
     #[arg(long, value_name = "HOST", help_heading = "Routing")]
     pub host_header: Option<String>,

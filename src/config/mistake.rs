@@ -76,6 +76,11 @@ impl Mistakes {
         self.0.push(Mistake { place: place.clone(), what: what.into() });
     }
 
+    /// What is wrong first of all, if anything is.
+    pub(super) fn first(self) -> Option<String> {
+        self.0.into_iter().next().map(|mistake| mistake.what)
+    }
+
     /// Returns what was built if there are no mistakes; otherwise the mistakes in order of their places.
     pub(super) fn none<T>(mut self, built: T) -> Result<T, Vec<Mistake>> {
         self.0.sort_by_key(|mistake| match mistake.place {

@@ -8,11 +8,13 @@ mod ceiling;
 mod check;
 pub mod cli;
 pub mod describe;
+pub mod discovery;
 mod ejection;
 pub mod entries;
 pub mod explain;
 mod explain_pick;
 pub mod file;
+pub(crate) mod found;
 mod limits;
 mod listeners;
 mod misfits;
@@ -21,8 +23,10 @@ mod relays;
 mod routes;
 mod scheme;
 pub mod setting;
+pub mod source;
 pub mod sources;
 mod tls;
+mod trusted;
 mod upstream_settings;
 mod upstream_tls;
 mod upstreams;
@@ -30,24 +34,21 @@ pub mod value;
 mod wording;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use ipnet::IpNet;
-
 use crate::access_log::Format;
 use crate::http::message::via::{Via, is_name};
 use crate::log::target::LogTarget;
 use crate::net::interfaces;
 use crate::net::limiter::Capacity;
-use crate::plan::trusted::Trusted;
 use crate::plan::{ClientTimeouts, Plan};
 use admin::Admin;
 use capacity::Descriptors;
+use discovery::DiscoveryPlan;
 use listeners::CollectedListeners;
 pub use listeners::{ListenerConfig, leads_to};
 use mistake::{Mistake, Mistakes};
@@ -98,6 +99,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// How often to look for changed files of certificates, if at all.
     pub watch_interval: Option<Duration>,
+    /// What is looked up for endpoints.
+    pub discovery: Arc<DiscoveryPlan>,
     /// What is no mistake, but may not be what was meant.
     pub warnings: Vec<String>,
     /// The configuration file, if any.
@@ -119,21 +122,19 @@ impl Config {
         let is_default = value::number(&flags.threads, 0, 0).is_ok();
         let threads = if is_default { threads.min(descriptors.threads_max()) } else { threads };
         let settings = UpstreamSettings::of_flags(sources, &mut mistakes);
-        let mut upstreams =
-            Upstreams::of_file(sources, settings, threads.get(), resolve, &mut mistakes);
+        let mut upstreams = Upstreams::of_file(sources, settings, threads.get(), &mut mistakes);
         let mut listeners = CollectedListeners::of_http(sources, resolve, &mut mistakes);
-        let routes = Routes::of(sources, &mut upstreams, resolve, &mut mistakes);
+        let routes = Routes::of(sources, &mut upstreams, &mut mistakes);
         relays::add(&mut listeners, sources, &mut upstreams, resolve, &mut mistakes);
         listeners.refuse_loops(&routes, &upstreams, is_local, &mut mistakes);
-        upstreams.refuse_unused(sources, &mut mistakes);
-        upstreams.refuse_meaningless(sources, &mut mistakes);
-        upstreams.refuse_misfits(sources, &mut mistakes);
+        upstreams.refuse_mistakes(sources, &mut mistakes);
         refuse_empty(sources, &mut mistakes);
         let open = listeners.said.len();
         descriptors.refuse_too_few(threads, open, &mut mistakes);
         let tls = Tls::of(sources, &listeners, &mut mistakes);
         let (capacity, warning) = capacity::of(sources, descriptors, threads, open, &mut mistakes);
-        let of_endpoints = upstream_tls::warnings(sources, &upstreams.built, &upstreams.tls_files);
+        let of_endpoints = upstreams.warnings(sources);
+        let discovery = DiscoveryPlan::of(sources, upstreams.looked_up, &mut mistakes);
         let warnings = [Vec::from_iter(warning), limits::warnings(sources), tls.warnings];
         let config = Self {
             listeners: listeners.said.into_iter().map(|said| said.listener).collect(),
@@ -148,6 +149,7 @@ impl Config {
             capacity,
             warnings: [warnings.concat(), of_endpoints].concat(),
             watch_interval: tls.watch_interval,
+            discovery: Arc::new(discovery),
             drain_timeout: drain_timeout(sources, &mut mistakes),
             shutdown_delay: shutdown_delay(sources, &mut mistakes),
             log_level: log_level(sources, &mut mistakes),
@@ -160,7 +162,7 @@ impl Config {
                 limits: limits::heads(sources, &mut mistakes),
                 http2: limits::http2(sources, &mut mistakes),
                 via: via(sources, &mut mistakes),
-                trusted: trusted(sources, &mut mistakes),
+                trusted: trusted::of(sources, &mut mistakes),
                 tls: tls.server,
                 redirect_https: tls.redirect_https,
             }),
@@ -294,33 +296,6 @@ fn via(sources: &Sources, mistakes: &mut Mistakes) -> Option<Via> {
     // Its keys are random: what they make of nothing is, too.
     let id = RandomState::new().build_hasher().finish();
     Some(Via::new(name, id))
-}
-
-/// An IPv4-mapped network as the IPv4 network that it maps: addresses are looked up in that form.
-fn canonical(network: IpNet) -> IpNet {
-    let address = network.addr().to_canonical();
-    match network.prefix_len().checked_sub(96) {
-        Some(length) if address != network.addr() => IpNet::new(address, length).unwrap_or(network),
-        _ => network,
-    }
-}
-
-fn trusted(sources: &Sources, mistakes: &mut Mistakes) -> Trusted {
-    let mut trusted = Trusted::default();
-    for (nth, text) in sources.flags.trusted.iter().enumerate() {
-        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        match network {
-            _ if text == "unix" => trusted.unix = true,
-            Ok(network) => trusted.networks.push(canonical(network)),
-            Err(_) => {
-                let what = format!(
-                    "invalid value {text:?}: expected a network such as 10.0.0.0/8, or unix"
-                );
-                mistakes.add(&sources.nth_place("trusted", nth), what);
-            }
-        }
-    }
-    trusted
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::file::File;
 use super::mistake::{Mistakes, Place};
 use super::sources::Sources;
 use super::upstreams::{At, Upstreams};
-use super::value::{self, Resolve};
+use super::value;
 use crate::id::UpstreamId;
 use crate::plan::Route;
 use crate::route::{Pattern, Router};
@@ -29,7 +29,6 @@ impl Routes {
     pub(super) fn of<'a>(
         sources: &'a Sources,
         upstreams: &mut Upstreams<'a>,
-        resolve: Resolve<'_>,
         mistakes: &mut Mistakes,
     ) -> Self {
         let host = sources.flags.host_header.as_deref().map(value::host_header).transpose();
@@ -39,7 +38,7 @@ impl Routes {
         let mut routes = Self { built, patterns, places, workers, host_header };
         for (nth, text) in sources.flags.route.iter().enumerate() {
             let place = sources.nth_place("route", nth);
-            let Some(route) = mistakes.take(&place, value::route(text, resolve)) else { continue };
+            let Some(route) = mistakes.take(&place, value::route(text)) else { continue };
             let name = route.pattern.to_string();
             let within = (&place, &mut *mistakes);
             let upstream = upstreams.add(&name, route.destination, Traffic::Http, within);

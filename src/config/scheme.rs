@@ -6,7 +6,9 @@ use crate::upstream::endpoint::Scheme;
 pub(super) fn read(text: &str) -> Result<(Scheme, &str), String> {
     match text.split_once("://") {
         None => refuse_half(text).map(|()| (Scheme::Http, text)),
-        Some((before, _)) if before.starts_with("unix:") => Ok((Scheme::Http, text)),
+        Some((before, _)) if before.starts_with("unix:") || before.starts_with("file:") => {
+            Ok((Scheme::Http, text))
+        }
         Some((name, rest)) => match Scheme::of_name(name) {
             Some(scheme) => Ok((scheme, rest)),
             None => Err(format!(

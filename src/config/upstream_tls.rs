@@ -1,7 +1,7 @@
 //! TLS towards endpoints, from flags and file.
 
 use std::cell::{OnceCell, RefCell};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use super::entries::{Said, UpstreamEntry};
 use super::mistake::{Mistakes, Place};
 use super::sources::{At, Sources};
 use crate::address::Address;
+use crate::id::UpstreamId;
 use crate::net::tls::client::{OwnCertificate, Roots, UpstreamTls};
 use crate::net::tls::pem::PemFile;
 use crate::upstream::Upstream;
@@ -126,6 +127,29 @@ impl TlsSettings {
         }
     }
 
+    /// What endpoints need for it that are found later. Those that are listed in a file need not be spoken to
+    /// over TLS: what is missing for it is no mistake before one is.
+    pub(super) fn late(
+        &self,
+        files: &TlsFiles,
+        place: &Place,
+        need: LateNeed<'_>,
+    ) -> Option<LateTls> {
+        let built = match need {
+            LateNeed::Certain(mistakes) => {
+                self.built.get_or_init(|| self.build(files, place, mistakes)).clone().map(Ok)?
+            }
+            LateNeed::Possible => {
+                let mut mistakes = Mistakes::default();
+                match self.build(files, place, &mut mistakes) {
+                    Some(built) => Ok(built),
+                    None => Err(mistakes.first().unwrap_or_default()),
+                }
+            }
+        };
+        Some(LateTls { sni: self.sni.clone(), verification: self.verification, built })
+    }
+
     fn build(
         &self,
         files: &TlsFiles,
@@ -161,6 +185,38 @@ impl TlsSettings {
         };
         let built = UpstreamTls::new(roots, own, &summary).map_err(|error| error.to_string());
         mistakes.take(place, built).map(Arc::new)
+    }
+}
+
+/// How certain it is that endpoints found later are spoken to over TLS.
+pub(super) enum LateNeed<'a> {
+    /// They are: what is wrong with it is noted there.
+    Certain(&'a mut Mistakes),
+    /// They may be.
+    Possible,
+}
+
+/// TLS to endpoints that are found later.
+#[derive(Clone)]
+pub(super) struct LateTls {
+    sni: Option<ServerName<'static>>,
+    pub(super) verification: Verification,
+    built: Result<Arc<UpstreamTls>, String>,
+}
+
+impl LateTls {
+    /// Gives an endpoint what it needs.
+    pub(super) fn equip(&self, endpoint: &mut Endpoint) -> Result<(), String> {
+        let name = self.sni.clone().map_or_else(|| own_name(endpoint), Ok)?;
+        let built = self.built.as_ref().map_err(Clone::clone)?;
+        endpoint.tls = Some(Arc::new(built.to_endpoint(name, endpoint.protocol())));
+        Ok(())
+    }
+}
+
+impl fmt::Debug for LateTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LateTls").field("sni", &self.sni).finish_non_exhaustive()
     }
 }
 
@@ -200,13 +256,16 @@ pub(super) fn refuse_unused(entry: &UpstreamEntry, endpoints: &[Endpoint], at: &
 pub(super) fn warnings(
     sources: &Sources,
     upstreams: &[Arc<Upstream>],
+    late: impl Fn(UpstreamId) -> Option<Verification>,
     files: &TlsFiles,
 ) -> Vec<String> {
-    let tls = |upstream: &Arc<Upstream>| {
+    let tls = |(index, upstream): (usize, &Arc<Upstream>)| {
         let mut known = upstream.endpoints.iter().filter_map(|endpoint| endpoint.tls.as_ref());
-        known.next().map(|tls| (upstream.name.to_string(), tls.verification))
+        let known = known.next().map(|tls| tls.verification);
+        let verification = known.or_else(|| late(UpstreamId::new(index)))?;
+        Some((upstream.name.to_string(), verification))
     };
-    let known: Vec<_> = upstreams.iter().filter_map(tls).collect();
+    let known: Vec<_> = upstreams.iter().enumerate().filter_map(tls).collect();
     if known.is_empty() {
         return unused(sources);
     }

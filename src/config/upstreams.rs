@@ -1,27 +1,29 @@
 //! Upstreams, from flags and file: their own settings take precedence over the general ones.
 
 use std::collections::HashMap;
-use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use serde_saphyr::Spanned;
 
 use super::balancing;
+use super::discovery::{SourcedUpstream, any_file, endpoint, samples, settle_path};
 use super::entries::{EndpointEntry, EndpointFields, Said, UpstreamEntry};
 use super::misfits::{announcement_fits, check_fits, port_fits};
 use super::mistake::{Mistakes, Place};
 use super::scheme;
+use super::source;
 pub(super) use super::sources::At;
 use super::sources::Sources;
 use super::upstream_settings::{FAIL_TIMEOUT_MAX, UpstreamSettings};
-use super::upstream_tls::{self, TlsFiles};
-use super::value::{self, Destination, Resolve, WrittenEndpoint};
+use super::upstream_tls::{self, LateNeed, TlsFiles};
+use super::value::{self, Destination};
 use crate::id::UpstreamId;
 use crate::proxy_protocol::Version;
-use crate::upstream::endpoint::{Endpoint, EndpointRecord, EndpointRole};
+use crate::upstream::endpoint::{Endpoint, EndpointRole};
 use crate::upstream::endpoint_set::EndpointSet;
 use crate::upstream::health::Thresholds;
 use crate::upstream::record::UpstreamRecord;
+use crate::upstream::source::ListEntry;
 use crate::upstream::{Traffic, Upstream};
 
 /// The longest name of an upstream, so that it fits tables and metric labels.
@@ -35,7 +37,8 @@ pub(super) struct Upstreams<'a> {
     pub(super) settings: UpstreamSettings,
     pub(super) workers: usize,
     pub(super) tls_files: TlsFiles,
-    resolve: Resolve<'a>,
+    /// Those of them that have sources.
+    pub(super) looked_up: Vec<SourcedUpstream>,
 }
 
 impl<'a> Upstreams<'a> {
@@ -44,12 +47,12 @@ impl<'a> Upstreams<'a> {
         sources: &'a Sources,
         settings: UpstreamSettings,
         workers: usize,
-        resolve: Resolve<'a>,
         mistakes: &mut Mistakes,
     ) -> Self {
         let (built, named, used) = (Vec::new(), HashMap::new(), Vec::new());
         let tls_files = TlsFiles::default();
-        let mut upstreams = Self { built, named, used, settings, workers, tls_files, resolve };
+        let looked_up = Vec::new();
+        let mut upstreams = Self { built, named, used, settings, workers, tls_files, looked_up };
         if let Some(file) = &sources.file {
             for entry in &file.upstreams {
                 upstreams.add_named(entry, &mut At { file, mistakes });
@@ -74,14 +77,17 @@ impl<'a> Upstreams<'a> {
         let Some(listed) = &entry.value.endpoints else {
             return at.mistakes.add(&place, "an upstream needs endpoints: [ADDRESS, …]");
         };
-        let endpoints = self.endpoints(listed, &place, at);
-        upstream_tls::refuse_unused(&entry.value, &endpoints, at);
+        let entries = entries(listed, &place, at);
+        let samples = samples(&entries);
+        if !any_file(&entries) {
+            upstream_tls::refuse_unused(&entry.value, &samples, at);
+        }
         if let Some(said) = &entry.value.proxy {
             let place = at.file.place(said.referenced);
-            at.mistakes.note(&place, announcement_fits(announces, &endpoints), ());
+            at.mistakes.note(&place, announcement_fits(announces, &samples), ());
         }
         let within = (&place, &mut *at.mistakes);
-        let id = self.push((&name.value, Traffic::Http), endpoints, &settings, announces, within);
+        let id = self.push((&name.value, Traffic::Http), entries, &settings, announces, within);
         self.named.insert(&name.value, id);
     }
 
@@ -116,12 +122,13 @@ impl<'a> Upstreams<'a> {
         traffic: Traffic,
         within: (&Place, &mut Mistakes),
     ) -> UpstreamId {
-        let endpoints = destination.endpoints.into_iter();
-        let endpoints: Vec<_> =
-            endpoints.map(|written| self.built_of(written, EndpointRole::Primary)).collect();
-        within.1.note(within.0, announcement_fits(destination.announces, &endpoints), ());
+        let Destination { mut endpoints, announces } = destination;
+        for entry in &mut endpoints {
+            settle_path(entry, within.0);
+        }
+        within.1.note(within.0, announcement_fits(announces, &samples(&endpoints)), ());
         let settings = self.settings.clone();
-        self.push((name, traffic), endpoints, &settings, destination.announces, within)
+        self.push((name, traffic), endpoints, &settings, announces, within)
     }
 
     /// Like [`Upstreams::add`], with endpoints from the file.
@@ -132,25 +139,27 @@ impl<'a> Upstreams<'a> {
         (place, at): (&Place, &mut At<'_>),
         traffic: Traffic,
     ) -> UpstreamId {
-        let endpoints = self.endpoints(listed, place, at);
+        let entries = entries(listed, place, at);
         if traffic == Traffic::Tcp {
             refuse_schemes(listed, at);
         }
         let settings = self.settings.clone();
-        self.push((name, traffic), endpoints, &settings, None, (place, at.mistakes))
+        self.push((name, traffic), entries, &settings, None, (place, at.mistakes))
     }
 
     fn push(
         &mut self,
         (name, traffic): (&str, Traffic),
-        mut endpoints: Vec<Endpoint>,
+        entries: Vec<ListEntry>,
         settings: &UpstreamSettings,
         announces: Option<Version>,
         (place, mistakes): (&Place, &mut Mistakes),
     ) -> UpstreamId {
+        let mut endpoints = self.written(&entries);
         if traffic == Traffic::Http {
             settings.tls.equip(&mut endpoints, &self.tls_files, place, mistakes);
         }
+        self.note_sources((entries, traffic), settings, place, mistakes);
         let UpstreamSettings {
             ref balancing,
             slow_start,
@@ -186,57 +195,53 @@ impl<'a> Upstreams<'a> {
         UpstreamId::new(self.built.len() - 1)
     }
 
-    fn endpoints(
-        &self,
-        listed: &[Spanned<EndpointEntry>],
-        whole: &Place,
-        at: &mut At<'_>,
-    ) -> Vec<Endpoint> {
-        let mut found: Vec<Endpoint> = Vec::new();
-        for entry in listed {
-            let place = at.file.place(entry.referenced);
-            let read = match &entry.value {
-                EndpointEntry::Text(text) => {
-                    value::weighted(text, self.resolve).map(|found| (found, EndpointRole::Primary))
-                }
-                EndpointEntry::Full(fields) => self.endpoint(fields, at),
-            };
-            let Some((endpoints, role)) = at.mistakes.take(&place, read) else { continue };
-            for written in endpoints {
-                if found.iter().any(|known| known.address == written.address) {
-                    at.mistakes.add(&place, value::named_twice(&written.address));
-                    continue;
-                }
-                found.push(self.built_of(written, role));
+    /// The endpoints of a list that need not be looked up.
+    fn written(&self, entries: &[ListEntry]) -> Vec<Endpoint> {
+        let written = entries.iter().filter_map(|entry| match entry {
+            ListEntry::Written(written) => Some(endpoint(written.clone(), self.workers)),
+            ListEntry::Source(_) => None,
+        });
+        written.collect()
+    }
+
+    /// Notes what the upstream that is about to be added has to look up, if it has.
+    fn note_sources(
+        &mut self,
+        (entries, traffic): (Vec<ListEntry>, Traffic),
+        settings: &UpstreamSettings,
+        place: &Place,
+        mistakes: &mut Mistakes,
+    ) {
+        if entries.iter().all(|entry| entry.source().is_none()) {
+            return;
+        }
+        let (files, is_tls) =
+            (&self.tls_files, entries.iter().any(|entry| entry.scheme().is_tls()));
+        let tls = match traffic {
+            Traffic::Http if is_tls => {
+                // Whether their names are ones that a certificate could be for.
+                settings.tls.equip(&mut samples(&entries), files, place, mistakes);
+                settings.tls.late(files, place, LateNeed::Certain(mistakes))
             }
-        }
-        if listed.is_empty() {
-            at.mistakes.add(whole, "there are no endpoints: write at least one");
-        } else if !found.is_empty()
-            && found.iter().all(|endpoint| endpoint.role == EndpointRole::Backup)
-        {
-            at.mistakes.add(whole, "every endpoint is a backup: at least one must not be");
-        }
-        found
+            Traffic::Http if any_file(&entries) => {
+                settings.tls.late(files, place, LateNeed::Possible)
+            }
+            Traffic::Http | Traffic::Tcp => None,
+        };
+        let id = UpstreamId::new(self.built.len());
+        self.looked_up.push(SourcedUpstream::new(id, entries, self.workers, tls));
     }
 
-    fn built_of(&self, written: WrittenEndpoint, role: EndpointRole) -> Endpoint {
-        let WrittenEndpoint { name, scheme, address, weight } = written;
-        let (tls, record) = (None, EndpointRecord::new(self.workers));
-        Endpoint { name, scheme, address, weight, role, tls, record }
-    }
-
-    fn endpoint(&self, fields: &EndpointFields, at: &mut At<'_>) -> Result<Weighted, String> {
-        let role =
-            if fields.backup == Some(true) { EndpointRole::Backup } else { EndpointRole::Primary };
-        let weight = at.over(fields.weight.as_ref(), value::weight, NonZeroU16::MIN);
-        let address = fields.address.as_ref().ok_or("an endpoint needs an address: ip:port")?;
-        Ok((value::endpoint(&address.value, weight, self.resolve)?, role))
+    /// Reports what is wrong with upstreams, now that it is known how each of them is used.
+    pub(super) fn refuse_mistakes(&self, sources: &Sources, mistakes: &mut Mistakes) {
+        self.refuse_unused(sources, mistakes);
+        self.refuse_meaningless(sources, mistakes);
+        self.refuse_misfits(sources, mistakes);
     }
 
     /// Reports checks that do not go over what their endpoints speak: now that it is known which upstreams are
     /// relayed to.
-    pub(super) fn refuse_misfits(&self, sources: &Sources, mistakes: &mut Mistakes) {
+    fn refuse_misfits(&self, sources: &Sources, mistakes: &mut Mistakes) {
         let mut own = HashMap::new();
         if let Some(file) = &sources.file {
             for entry in file.upstreams.iter().map(|entry| &entry.value) {
@@ -248,15 +253,28 @@ impl<'a> Upstreams<'a> {
         let general = sources.place("check");
         for (index, upstream) in self.built.iter().enumerate() {
             let place = own.get(&index).unwrap_or(&general);
-            mistakes.note(place, port_fits(&upstream.check, &upstream.endpoints), ());
+            let is_this = |known: &&SourcedUpstream| known.id.index() == index;
+            let looked_up = self.looked_up.iter().find(is_this);
+            let known = looked_up.map(|looked_up| samples(&looked_up.entries));
+            let known = known.as_deref().unwrap_or(&upstream.endpoints);
+            mistakes.note(place, port_fits(&upstream.check, known), ());
             if upstream.traffic == Traffic::Http {
-                mistakes.note(place, check_fits(&upstream.check, &upstream.endpoints), ());
+                mistakes.note(place, check_fits(&upstream.check, known), ());
             }
         }
     }
 
+    /// What is no mistake about endpoints over TLS, but may not be what was meant.
+    pub(super) fn warnings(&self, sources: &Sources) -> Vec<String> {
+        let late = |id: UpstreamId| {
+            let looked_up = self.looked_up.iter().find(|known| known.id == id)?;
+            looked_up.tls().map(|tls| tls.verification)
+        };
+        upstream_tls::warnings(sources, &self.built, late, &self.tls_files)
+    }
+
     /// Reports HTTP settings of upstreams that are used for TCP.
-    pub(super) fn refuse_meaningless(&self, sources: &Sources, mistakes: &mut Mistakes) {
+    fn refuse_meaningless(&self, sources: &Sources, mistakes: &mut Mistakes) {
         balancing::refuse_idle_flags(sources, &self.built, mistakes);
         let Some(file) = &sources.file else { return };
         for entry in file.upstreams.iter().map(|entry| &entry.value) {
@@ -287,7 +305,7 @@ impl<'a> Upstreams<'a> {
     }
 
     /// Reports upstreams in the file that are not used.
-    pub(super) fn refuse_unused(&self, sources: &Sources, mistakes: &mut Mistakes) {
+    fn refuse_unused(&self, sources: &Sources, mistakes: &mut Mistakes) {
         let Some(file) = sources.file.as_ref().filter(|_| sources.refuses_unused()) else { return };
         for name in file.upstreams.iter().filter_map(|entry| entry.value.name.as_ref()) {
             if self.named.get(name.value.as_str()).is_some_and(|id| !self.used[id.index()]) {
@@ -296,6 +314,42 @@ impl<'a> Upstreams<'a> {
             }
         }
     }
+}
+
+/// The entries of a list.
+fn entries(listed: &[Spanned<EndpointEntry>], whole: &Place, at: &mut At<'_>) -> Vec<ListEntry> {
+    let mut found: Vec<ListEntry> = Vec::new();
+    for entry in listed {
+        let place = at.file.place(entry.referenced);
+        let read = match &entry.value {
+            EndpointEntry::Text(text) => source::weighted(text),
+            EndpointEntry::Full(fields) => full(fields, at),
+        };
+        let Some(mut entry) = at.mistakes.take(&place, read) else { continue };
+        settle_path(&mut entry, &place);
+        if found.iter().any(|known| source::same(known, &entry)) {
+            at.mistakes.add(&place, source::named_twice(&entry));
+            continue;
+        }
+        found.push(entry);
+    }
+    let is_backup = |entry: &ListEntry| entry.role() == EndpointRole::Backup;
+    if listed.is_empty() {
+        at.mistakes.add(whole, "there are no endpoints: write at least one");
+    } else if !found.is_empty() && found.iter().all(is_backup) {
+        at.mistakes.add(whole, "every endpoint is a backup: at least one must not be");
+    }
+    found
+}
+
+/// An entry in full.
+fn full(fields: &EndpointFields, at: &mut At<'_>) -> Result<ListEntry, String> {
+    let role =
+        if fields.backup == Some(true) { EndpointRole::Backup } else { EndpointRole::Primary };
+    let weight = |text: &str| value::weight(text).map(Some);
+    let weight = at.over(fields.weight.as_ref(), weight, None);
+    let address = fields.address.as_ref().ok_or("an endpoint needs an address: ip:port")?;
+    source::entry(&address.value, weight, role)
 }
 
 /// Notes the schemes of endpoints that connections are relayed to.
@@ -309,9 +363,6 @@ fn refuse_schemes(listed: &[Spanned<EndpointEntry>], at: &mut At<'_>) {
         at.mistakes.note(&at.file.place(entry.referenced), refused, ());
     }
 }
-
-/// An endpoint, once for each of its addresses, and its role.
-type Weighted = (Vec<WrittenEndpoint>, EndpointRole);
 
 fn check_name(name: &str) -> Result<(), String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);

@@ -3,26 +3,20 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::scheme;
+use super::source;
+pub(super) use super::source::{socket_path, weight};
 use crate::address::Address;
 use crate::http::message::authority::is_authority;
 use crate::plan::listener::Preamble;
 use crate::proxy_protocol::Version;
 use crate::route::{NamePattern, Pattern};
-use crate::upstream::endpoint::Scheme;
 use crate::upstream::settings::Policy;
-
-/// The largest weight of an endpoint.
-const WEIGHT_MAX: u16 = 1000;
-
-/// The length of `sun_path` without its terminating zero (unix(7)).
-const UNIX_PATH_MAX: usize = 107;
+use crate::upstream::source::{ListEntry, one_family};
 
 /// The allowed durations: from the resolution of the timers to a week.
 const DURATIONS: RangeInclusive<Duration> =
@@ -123,55 +117,21 @@ pub fn addresses(text: &str, resolve: Resolve<'_>) -> Result<Vec<Address>, Strin
     }
 }
 
-/// Parses the path of a Unix socket.
-pub(super) fn socket_path(path: &str) -> Result<PathBuf, String> {
-    if !path.starts_with('/') {
-        return Err(format!("{path:?}: the path of a Unix socket must begin with /"));
-    }
-    if path.len() > UNIX_PATH_MAX {
-        return Err(format!(
-            "{path:?}: the path of a Unix socket is limited to {UNIX_PATH_MAX} bytes"
-        ));
-    }
-    Ok(path.into())
-}
-
-/// The IPv4 addresses of a name, or the IPv6 ones if it has no others. Most servers listen on one family
-/// only, so half the addresses of `localhost` would fail.
+/// The addresses of a name, of one family.
 fn resolved(text: &str, resolve: Resolve<'_>) -> Result<Vec<Address>, String> {
     let found = resolve(text).map_err(|error| format!("{text:?} does not resolve: {error}"))?;
-    let any_v4 = found.iter().any(SocketAddr::is_ipv4);
-    let mut addresses = Vec::new();
-    for address in found.into_iter().filter(|address| address.is_ipv4() == any_v4) {
-        let address = Address::Tcp(address);
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    if addresses.is_empty() {
+    let Some(port) = found.first().map(SocketAddr::port) else {
         return Err(format!("{text:?} does not resolve to any address"));
-    }
-    Ok(addresses)
-}
-
-/// An endpoint as it was written; one for each address of a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WrittenEndpoint {
-    /// Its name, without scheme and weight.
-    pub name: Box<str>,
-    /// What it speaks.
-    pub scheme: Scheme,
-    /// Where it is.
-    pub address: Address,
-    /// Its weight.
-    pub weight: NonZeroU16,
+    };
+    let addresses = one_family(found.iter().map(SocketAddr::ip).collect());
+    Ok(addresses.into_iter().map(|ip| Address::Tcp(SocketAddr::new(ip, port))).collect())
 }
 
 /// Where connections or requests go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     /// At least one.
-    pub endpoints: Vec<WrittenEndpoint>,
+    pub endpoints: Vec<ListEntry>,
     /// The version of the PROXY protocol header to send, if any.
     pub announces: Option<Version>,
 }
@@ -186,12 +146,12 @@ pub struct WrittenRoute {
 }
 
 /// Parses `[HOST]PREFIX=DESTINATION`; see [`Destination`].
-pub fn route(text: &str, resolve: Resolve<'_>) -> Result<WrittenRoute, String> {
+pub fn route(text: &str) -> Result<WrittenRoute, String> {
     let Some((pattern, destination)) = text.split_once('=') else {
         return Err(format!("{text:?} has no '=': write PREFIX=ENDPOINT[,ENDPOINT…]"));
     };
     let pattern: Pattern = pattern.parse().map_err(|error| format!("{pattern:?}: {error}"))?;
-    Ok(WrittenRoute { pattern, destination: self::destination(destination, resolve)? })
+    Ok(WrittenRoute { pattern, destination: self::destination(destination)? })
 }
 
 /// The value of `--listen`.
@@ -244,7 +204,7 @@ pub fn relay(text: &str, resolve: Resolve<'_>) -> Result<WrittenRelay, String> {
     };
     let listen = self::listen(listen, resolve)?;
     destination.split(',').try_for_each(scheme::refuse)?;
-    let destination = self::destination(destination, resolve)?;
+    let destination = self::destination(destination)?;
     Ok(WrittenRelay { listen, server_name, destination })
 }
 
@@ -254,71 +214,33 @@ pub(super) fn server_name(text: &str) -> Result<NamePattern, String> {
 }
 
 /// Parses `ENDPOINT[@WEIGHT][,ENDPOINT[@WEIGHT]…][,proxy=v1|v2]`.
-fn destination(text: &str, resolve: Resolve<'_>) -> Result<Destination, String> {
+fn destination(text: &str) -> Result<Destination, String> {
     let (endpoints, announces) = match text.rsplit_once(",proxy=") {
         None => (text, None),
         Some((endpoints, "v1")) => (endpoints, Some(Version::V1)),
         Some((endpoints, "v2")) => (endpoints, Some(Version::V2)),
         Some((_, other)) => return Err(format!("proxy={other}: write proxy=v1 or proxy=v2, last")),
     };
-    let mut found: Vec<WrittenEndpoint> = Vec::new();
+    let mut found: Vec<ListEntry> = Vec::new();
     for endpoint in endpoints.split(',') {
-        for written in weighted(endpoint.trim(), resolve)? {
-            if found.iter().any(|known| known.address == written.address) {
-                return Err(named_twice(&written.address));
-            }
-            found.push(written);
+        let entry = source::weighted(endpoint.trim())?;
+        if found.iter().any(|known| source::same(known, &entry)) {
+            return Err(source::named_twice(&entry));
         }
+        found.push(entry);
     }
     Ok(Destination { endpoints: found, announces })
 }
 
-/// The error for an address that an upstream already has.
-pub(super) fn named_twice(address: &Address) -> String {
-    format!("{address} is given twice: use a weight instead (@2)")
-}
-
-/// `[SCHEME://]ADDRESS[@WEIGHT]`.
-pub(super) fn weighted(text: &str, resolve: Resolve<'_>) -> Result<Vec<WrittenEndpoint>, String> {
-    if text == "proxy" || text.starts_with("proxy=") {
-        return Err("proxy=v1 or proxy=v2 must come last, after an endpoint".to_owned());
-    }
-    if text.is_empty() {
-        return Err("an endpoint is empty: write ip:port, name:port or unix:/path".to_owned());
-    }
-    let (address, weight) = match text.rsplit_once('@') {
-        None => (text, NonZeroU16::MIN),
-        Some((address, weight)) => {
-            (address, self::weight(weight).map_err(|what| format!("{text:?}: {what}"))?)
-        }
-    };
-    endpoint(address, weight, resolve)
-}
-
-/// Parses the weight of an endpoint.
-pub(super) fn weight(text: &str) -> Result<NonZeroU16, String> {
-    let known = text.parse::<NonZeroU16>().ok().filter(|weight| weight.get() <= WEIGHT_MAX);
-    known.ok_or_else(|| format!("a weight must be 1 to {WEIGHT_MAX}"))
-}
-
-/// `[SCHEME://]ADDRESS`, an endpoint for each address of a name.
-pub(super) fn endpoint(
-    text: &str,
-    weight: NonZeroU16,
-    resolve: Resolve<'_>,
-) -> Result<Vec<WrittenEndpoint>, String> {
-    let (scheme, name) = scheme::read(text)?;
-    if let Some((_, path)) = name.split_once('/').filter(|_| !name.starts_with("unix:")) {
-        return Err(format!("{text:?}: an endpoint has no path: leave \"/{path}\" out"));
-    }
-    // Whatever is wrong is shown as it was written.
-    let whole = |what: String| what.replacen(&format!("{name:?}"), &format!("{text:?}"), 1);
-    let found = addresses(name, resolve).map_err(whole)?;
-    if found.iter().any(|address| matches!(address, Address::Tcp(tcp) if tcp.port() == 0)) {
-        return Err(format!("{text:?}: the port of an endpoint must not be 0"));
-    }
-    let written = |address| WrittenEndpoint { name: name.into(), scheme, address, weight };
-    Ok(found.into_iter().map(written).collect())
+/// Parses the address of a name server: `ip[:53]`.
+pub(super) fn name_server(text: &str) -> Result<SocketAddr, String> {
+    let bare = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+    let found = text.parse().or_else(|_| bare()).ok().filter(|found| found.port() != 0);
+    found.ok_or_else(|| {
+        format!(
+            "invalid value {text:?}: expected ip or ip:port, such as 10.0.0.53 or [fd00::53]:53"
+        )
+    })
 }
 
 /// Parses `v1` or `v2`.
@@ -352,6 +274,7 @@ pub(super) fn host_header(host: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::endpoint::Scheme;
 
     fn no_names(name: &str) -> io::Result<Vec<SocketAddr>> {
         match name {
@@ -405,23 +328,43 @@ mod tests {
     }
 
     #[test]
+    fn name_servers_have_the_port_of_dns_unless_they_say_another() {
+        for (text, expected) in [
+            ("10.0.0.1", "10.0.0.1:53"),
+            ("10.0.0.1:5353", "10.0.0.1:5353"),
+            ("::1", "[::1]:53"),
+            ("[::1]:54", "[::1]:54"),
+        ] {
+            assert_eq!(name_server(text).unwrap().to_string(), expected);
+        }
+        for bad in ["dns.example", "10.0.0.1:0", "10.0.0.1:x", "", "[::1]"] {
+            assert!(name_server(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
     fn routes_with_weights() {
-        let route = route("/a=127.0.0.1:1@3,unix:/x", &no_names).unwrap();
-        let weights: Vec<u16> =
-            route.destination.endpoints.iter().map(|written| written.weight.get()).collect();
-        assert_eq!(weights, [3, 1]);
+        let route = route("/a=127.0.0.1:1@3,unix:/x,dns:a:1@2").unwrap();
+        let weight = |entry: &ListEntry| match entry {
+            ListEntry::Written(written) => written.weight.get(),
+            ListEntry::Source(source) => source.weight.get(),
+        };
+        let weights: Vec<u16> = route.destination.endpoints.iter().map(weight).collect();
+        assert_eq!(weights, [3, 1, 2]);
     }
 
     #[test]
     fn an_endpoint_keeps_the_name_it_was_written_with() {
         let rows = [
-            ("http://both:80@2", "both:80", "127.0.0.1:80"),
-            ("unix:/a://b", "unix:/a://b", "unix:/a://b"),
-            ("http://unix:/a", "unix:/a", "unix:/a"),
+            ("http://127.0.0.1:80@2", "127.0.0.1:80"),
+            ("unix:/a://b", "unix:/a://b"),
+            ("http://unix:/a", "unix:/a"),
         ];
-        for (text, name, address) in rows {
-            let [written] = &weighted(text, &no_names).unwrap()[..] else { panic!("{text}") };
-            assert_eq!((&*written.name, &*written.address.to_string()), (name, address));
+        for (text, name) in rows {
+            let ListEntry::Written(written) = source::weighted(text).unwrap() else {
+                panic!("{text}")
+            };
+            assert_eq!((&*written.name, &*written.address.to_string()), (name, name));
             assert_eq!(written.scheme, Scheme::Http);
         }
     }
@@ -429,9 +372,9 @@ mod tests {
     #[test]
     fn every_scheme_may_stand_before_every_kind_of_address() {
         for scheme in [Scheme::Https, Scheme::H2, Scheme::H2c] {
-            for address in ["127.0.0.1:1@2", "both:80", "unix:/a"] {
+            for address in ["127.0.0.1:1@2", "both:80", "unix:/a", "dns:a:1"] {
                 let text = format!("{}://{address}", scheme.name());
-                assert_eq!(weighted(&text, &no_names).unwrap()[0].scheme, scheme, "{text}");
+                assert_eq!(source::weighted(&text).unwrap().scheme(), scheme, "{text}");
             }
         }
         for scheme in ["https", "h2", "h2c"] {
@@ -443,7 +386,7 @@ mod tests {
     #[test]
     fn other_schemes_are_refused_and_all_of_them_before_a_relay() {
         for scheme in ["http2", "HTTP", "", "grpc", "H2"] {
-            let route = route(&format!("/={scheme}://127.0.0.1:1"), &no_names).unwrap_err();
+            let route = route(&format!("/={scheme}://127.0.0.1:1")).unwrap_err();
             assert!(route.contains("unknown scheme"), "{route}");
         }
         let relay = relay(":1=127.0.0.1:2,http://127.0.0.1:3", &no_names).unwrap_err();
@@ -459,7 +402,7 @@ mod tests {
             ("127.0.0.1:1/", "\"127.0.0.1:1/\": an endpoint has no path: leave \"/\" out"),
         ];
         for (text, expected) in rows {
-            let told = weighted(text, &no_names).unwrap_err();
+            let told = source::weighted(text).unwrap_err();
             assert!(told.starts_with(expected), "{told}");
         }
     }
@@ -475,9 +418,10 @@ mod tests {
             "/a=127.0.0.1:1@1001",
             "/a=127.0.0.1:0",
             "/a=127.0.0.1:1,127.0.0.1:1",
+            "/a=dns:a:1,dns:A:1",
         ];
         for bad in rows {
-            assert!(route(bad, &no_names).is_err(), "{bad:?}");
+            assert!(route(bad).is_err(), "{bad:?}");
         }
     }
 }

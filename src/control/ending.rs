@@ -111,7 +111,7 @@ impl<'a> Remains<'a> {
                 let _ = outcome.send(Err(vec!["draining".to_owned()]));
             }
             // Hardly anyone shakes hands any more.
-            ControlCommand::Renewal => {}
+            ControlCommand::Renewal | ControlCommand::Discovery => {}
             ControlCommand::Ignored => log::warn!("SIGUSR2 has no meaning here: ignored"),
             ControlCommand::HandOver | ControlCommand::Drain | ControlCommand::EndAtOnce => {
                 return true;

@@ -1,5 +1,5 @@
-//! What the control thread is asked for, by signals, by the admin listener and by the watch over
-//! certificates, until it is done.
+//! What the control thread is asked for, by signals, by the admin listener, by the watch over
+//! certificates and by discovery, until it is done.
 
 use std::collections::VecDeque;
 use std::mem::discriminant;
@@ -32,6 +32,8 @@ pub(crate) enum ControlCommand {
     ReloadFor(Reload, oneshot::Sender<Outcome>),
     /// Certificates or the keys of session tickets have been renewed.
     Renewal,
+    /// Endpoints have been found.
+    Discovery,
     /// SIGUSR1: to reopen the log files.
     Reopen,
     /// SIGUSR2, which means nothing here.
@@ -64,7 +66,7 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    /// Takes a command that a signal or the watch over certificates stands for.
+    /// Takes a command that a signal, the watch over certificates or discovery stands for.
     pub(super) fn signal(&self, command: ControlCommand) {
         let mut waiting = self.lock();
         let is_same = |known: &&ControlCommand| discriminant(*known) == discriminant(&command);

@@ -2,6 +2,7 @@
 
 pub(crate) mod carry_over;
 mod certificate_watch;
+mod discovered;
 mod ending;
 pub(crate) mod inbox;
 pub(crate) mod listeners;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use crate::admin::{self, AdminListener};
 use crate::config::admin::Token;
 use crate::config::{Config, Loader};
+use crate::discovery::{Discovery, FIRST_LIMIT};
 use crate::log::error_log::ErrorLog;
 use certificate_watch::CertificateWatch;
 use ending::Remains;
@@ -67,12 +69,15 @@ pub enum Upgrade {
 }
 
 /// Runs a balancer until a signal ends it.
-pub fn run(config: Config, around: RunOptions) -> Result<(), StartError> {
+pub fn run(mut config: Config, around: RunOptions) -> Result<(), StartError> {
     let RunOptions { loader, identity, error_log, daemon, token, upgrade, signals } = around;
     // Before there are threads: it changes the environment.
     let activated = systemd::activated().map_err(StartError::TakeOver)?;
     let mut inheritance = (!activated.is_empty()).then(|| Takeover::of_listeners(activated));
     signals.attend();
+    let inbox = Arc::clone(&signals.inbox);
+    let discovery = Discovery::new(move || inbox.signal(ControlCommand::Discovery));
+    discovery.prepare(&mut config, FIRST_LIMIT);
     let (pid_path, mut claim) = (config.pid_file.clone(), Claim::Nothing);
     let (asked_for, mut admin) = (config.admin.clone(), None);
     let logs_to_file = config.error_log.is_some();
@@ -114,7 +119,8 @@ pub fn run(config: Config, around: RunOptions) -> Result<(), StartError> {
         log::warn!("{warning}");
     }
     systemd::watch(running.workers().clone()).map_err(StartError::Thread)?;
-    let control_state = Arc::new(ControlState::new(&running));
+    discovery.follow(&running.config().discovery);
+    let control_state = Arc::new(ControlState::new(&running, discovery.clone()));
     let open = |bound: admin::BoundAdmin| {
         bound.open(Arc::clone(&control_state), Arc::clone(&signals.inbox))
     };
@@ -127,7 +133,9 @@ pub fn run(config: Config, around: RunOptions) -> Result<(), StartError> {
         daemon.ready(errors).map_err(StartError::Thread)?;
     }
     let shared = control_state;
-    Control { running, loader, shared, watch, admin, error_log, signals, pid_file }.work();
+    let control =
+        Control { running, loader, shared, watch, discovery, admin, error_log, signals, pid_file };
+    control.work();
     Ok(())
 }
 
@@ -145,6 +153,7 @@ struct Control {
     loader: Loader,
     shared: Arc<ControlState>,
     watch: CertificateWatch,
+    discovery: Discovery,
     admin: Option<AdminListener>,
     error_log: ErrorLog,
     signals: Signals,
@@ -160,6 +169,10 @@ impl Control {
                 ControlCommand::ReloadFor(how, outcome) => (how, Some(outcome)),
                 ControlCommand::Renewal => {
                     self.renew();
+                    continue;
+                }
+                ControlCommand::Discovery => {
+                    self.discovered();
                     continue;
                 }
                 ControlCommand::Reopen => {
@@ -184,7 +197,7 @@ impl Control {
                     return self.end(&asked);
                 }
             };
-            match load(&self.loader, &self.running, &self.signals) {
+            match load(&self.loader, &self.running, &self.signals, &self.discovery) {
                 Loaded::Read(next) => {
                     let told = match how {
                         Reload::Follow => {
@@ -196,6 +209,7 @@ impl Control {
                         }
                         Reload::Preview => preview(&self.running, next),
                     };
+                    self.discovery.follow(&self.running.config().discovery);
                     systemd::tell(SystemdState::Ready);
                     // The client that asked may have gone.
                     let _ = outcome.map(|outcome| outcome.send(told));
@@ -209,6 +223,23 @@ impl Control {
         let Some(renewal) = self.watch.take() else { return };
         if renew(&mut self.running, renewal, &self.shared) {
             self.follow_certificates();
+        }
+    }
+
+    fn discovered(&mut self) {
+        let found = self.discovery.take(self.running.plan());
+        match self.running.adopt(found) {
+            Ok(changes) if changes.is_empty() => {}
+            Ok(changes) => {
+                for change in changes {
+                    log::info!("discovery: {change}");
+                }
+                self.shared.renewed(self.running.plan(), false);
+            }
+            Err(error) => {
+                log::warn!("endpoints that were found have to wait: {error}");
+                self.discovery.put_back();
+            }
         }
     }
 

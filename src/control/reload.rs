@@ -16,6 +16,7 @@ use super::state::ControlState;
 use super::systemd::{self, SystemdState};
 use crate::config::describe::{changes, described, difference};
 use crate::config::{Config, Loader};
+use crate::discovery::{Discovery, FIRST_LIMIT};
 use crate::id::UpstreamId;
 use crate::net::tls::server::ServerTls;
 use crate::plan::Plan;
@@ -32,14 +33,24 @@ pub(super) enum Loaded {
 
 /// Reads it on a thread of its own: a file system or a name server may take its time, and a signal
 /// to end does not wait for them.
-pub(super) fn load(loader: &Loader, running: &Running, signals: &Signals) -> Loaded {
+pub(super) fn load(
+    loader: &Loader,
+    running: &Running,
+    signals: &Signals,
+    discovery: &Discovery,
+) -> Loaded {
     systemd::tell(SystemdState::Reloading);
     let (done, read) = sync_channel(1);
     let (loader, threads) = (loader.clone(), running.config().threads);
+    let discovery = discovery.clone();
     let reading = thread::Builder::new().name("reload".to_owned());
     if let Err(error) = reading.spawn(move || {
         // It is no longer waited for if a signal has come.
-        let _ = done.send(loader.reload(threads));
+        let _ = done.send(loader.reload(threads).map(|mut next| {
+            let unanswered = discovery.prepare(&mut next, FIRST_LIMIT);
+            next.warnings.extend(unanswered);
+            next
+        }));
     }) {
         return Loaded::Read(Err(vec![format!("cannot start a thread: {error}")]));
     }
@@ -206,7 +217,18 @@ impl Running {
         let mut ids = (0..).map(UpstreamId::new).zip(&self.config.plan.upstreams);
         let found = ids.find(|(_, known)| *known.name == *upstream).map(|(id, _)| id);
         let id = found.ok_or_else(|| StartError::NoUpstream(upstream.to_owned()))?;
-        self.replace_plan(carry_over::replace(&self.config.plan, id, endpoints, self.tick()))?;
+        self.replace_endpoint_sets(carry_over::replace(
+            &self.config.plan,
+            id,
+            endpoints,
+            self.tick(),
+        ))
+    }
+
+    /// Follows the same plan with other sets of endpoints.
+    pub(super) fn replace_endpoint_sets(&mut self, plan: Plan) -> Result<(), StartError> {
+        self.workers.refuse_stuck()?;
+        self.replace_plan(plan)?;
         self.log_availability();
         Ok(())
     }

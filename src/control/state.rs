@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::running::Running;
 use crate::address::Address;
+use crate::discovery::Discovery;
 use crate::log::access_log::AccessLog;
 use crate::metrics::{Counter, Metrics};
 use crate::net::deadline::Epoch;
@@ -59,6 +60,8 @@ pub(crate) struct ControlState {
     pub(crate) limiter: Arc<ConnectionLimiter>,
     /// Where requests have their lines, if anywhere.
     pub(crate) access_log: Option<AccessLog>,
+    /// What is known of sources of endpoints.
+    pub(crate) discovery: Discovery,
     /// Where ticks count from.
     pub(crate) epoch: Epoch,
     /// When all this began.
@@ -68,7 +71,7 @@ pub(crate) struct ControlState {
 
 impl ControlState {
     /// Of a balancer that has just been started.
-    pub(crate) fn new(running: &Running) -> Self {
+    pub(crate) fn new(running: &Running, discovery: Discovery) -> Self {
         let now = Instant::now();
         let facts = ControlSnapshot {
             plan: Arc::clone(running.plan()),
@@ -84,6 +87,7 @@ impl ControlState {
             metrics: running.metrics.clone(),
             limiter: Arc::clone(&running.limiter),
             access_log: running.access_log().cloned(),
+            discovery,
             epoch: running.epoch(),
             started: now,
             facts: Mutex::new(facts),
@@ -110,7 +114,7 @@ impl ControlState {
         (facts.refused, facts.refused_certificates) = (None, None);
     }
 
-    /// Certificates or ticket keys were renewed; whether that is a change worth counting.
+    /// Certificates, ticket keys or endpoints were renewed; whether that is a change worth counting.
     pub(crate) fn renewed(&self, plan: &Arc<Plan>, is_change: bool) {
         let mut facts = self.lock();
         facts.plan = Arc::clone(plan);

@@ -21,6 +21,8 @@ pub mod request_permit;
 pub mod settings;
 pub mod shared_count;
 pub mod slots;
+pub mod source;
+pub mod srv;
 pub mod sticky;
 mod watched_word;
 pub mod watchers;

@@ -3,6 +3,8 @@
 pub mod admin;
 pub mod chain;
 pub mod client;
+pub mod discovered;
+pub mod dns;
 pub mod grpc;
 pub mod h2;
 pub mod library;

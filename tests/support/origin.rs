@@ -53,7 +53,8 @@ impl Origin {
         Self::serving(socket.into(), serve)
     }
 
-    fn serving(listener: TcpListener, serve: impl Fn(Conn) + Send + Sync + 'static) -> Self {
+    /// One that accepts from this listener.
+    pub fn serving(listener: TcpListener, serve: impl Fn(Conn) + Send + Sync + 'static) -> Self {
         let address = listener.local_addr().expect("an address");
         let (seen, stopped) = (Arc::new(Seen::default()), Arc::new(AtomicBool::new(false)));
         let (serve, ours, ended) = (Arc::new(serve), Arc::clone(&seen), Arc::clone(&stopped));
