@@ -20,6 +20,7 @@ mod certificates;
 mod checks;
 mod checks_h2;
 mod chunk_sizes;
+mod cluster;
 mod command;
 mod command_tls;
 mod configuration;

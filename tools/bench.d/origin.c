@@ -3,7 +3,9 @@
 // load: headers are built once per size, small responses take one send, large ones use sendfile from
 // memory, and uploads are discarded in the kernel.
 //
-//   origin PORT PROCESSES
+//   origin PORT PROCESSES [ADDRESSES]
+//
+// It listens on so many addresses of the loopback network, from 127.0.0.1 on: one endpoint each.
 //
 // Responses have the headers that nginx sends with a static file, so that proxies parse as much as they
 // would from a real server.
@@ -31,6 +33,7 @@ enum {
     INLINE_MAX = 16 * 1024, // up to here one send with its head beats sendfile
     ANSWERS = 8,
     EVENTS = 256,
+    ADDRESSES_MAX = 1000,
     DISCARD = 1024 * 1024,
 };
 
@@ -206,11 +209,11 @@ static bool serve(struct connection *c, uint32_t events) {
     return true;
 }
 
-static int listen_on(int port) {
+static int listen_on(int port, int address) {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
     struct sockaddr_in at = {.sin_family = AF_INET,
                              .sin_port = htons((uint16_t)port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)address)};
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
     if (bind(fd, (struct sockaddr *)&at, sizeof at) < 0 || listen(fd, 16384) < 0) fail("listen");
@@ -230,16 +233,23 @@ static void accept_one(int listener, int epoll) {
     if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) < 0) fail("epoll_ctl");
 }
 
-static void run(int port) {
-    int listener = listen_on(port), epoll = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event events[EVENTS], event = {.events = EPOLLIN, .data.ptr = NULL};
-    if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event) < 0) fail("epoll");
+static void run(int port, int addresses) {
+    static int listeners[ADDRESSES_MAX];
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event events[EVENTS];
+    if (epoll < 0) fail("epoll");
+    for (int i = 0; i < addresses; i++) {
+        listeners[i] = listen_on(port, i);
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = &listeners[i]};
+        if (epoll_ctl(epoll, EPOLL_CTL_ADD, listeners[i], &event) < 0) fail("epoll_ctl");
+    }
     while (true) {
         int count = epoll_wait(epoll, events, EVENTS, -1);
         for (int i = 0; i < count; i++) {
-            struct connection *c = events[i].data.ptr;
-            if (!c) {
-                accept_one(listener, epoll);
+            void *of = events[i].data.ptr;
+            struct connection *c = of;
+            if (of >= (void *)listeners && of < (void *)(listeners + ADDRESSES_MAX)) {
+                accept_one(*(int *)of, epoll);
             } else if ((events[i].events & EPOLLERR) || !serve(c, events[i].events)) {
                 close(c->fd);
                 free(c);
@@ -249,8 +259,9 @@ static void run(int port) {
 }
 
 int main(int count, char **words) {
-    if (count != 3) {
-        fprintf(stderr, "usage: origin PORT PROCESSES\n");
+    int addresses = count > 3 ? atoi(words[3]) : 1;
+    if (count < 3 || addresses < 1 || addresses > ADDRESSES_MAX) {
+        fprintf(stderr, "usage: origin PORT PROCESSES [ADDRESSES, 1 to %d]\n", ADDRESSES_MAX);
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
@@ -261,5 +272,5 @@ int main(int count, char **words) {
             break;
         }
     }
-    run(atoi(words[1]));
+    run(atoi(words[1]), addresses);
 }
