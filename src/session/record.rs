@@ -131,8 +131,11 @@ pub fn failure(
         return;
     }
     context.observe(target.upstream, target.endpoint, target.started, AttemptOutcome::Failed);
-    let failure =
-        if fault.stage == Stage::Connect { FailureKind::Connect } else { FailureKind::Exchange };
+    let failure = match (fault.stage, fault.kind) {
+        (Stage::Connect, _) => FailureKind::Connect,
+        (Stage::ResponseHead, Kind::TimedOut) => FailureKind::Silence,
+        _ => FailureKind::Exchange,
+    };
     let transition = record.health.on_failure(started, now, failure, &upstream.thresholds);
     if let Some(transition) = transition {
         count_ejection(context, target.upstream, transition, EjectionReason::of(fault));

@@ -9,10 +9,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ejections::EjectedCount;
+use super::health_word::HealthWord;
 pub use super::health_word::{
     Admission, CheckVerdict, FailureKind, HealthStatus, Thresholds, Tick, Transition,
 };
-use super::health_word::{HealthState, HealthWord};
 use super::recovery::Recovery;
 use super::watched_word::WatchedWord;
 use super::watchers::Changes;
@@ -62,7 +62,7 @@ impl Health {
     /// It counts there from now on while it is ejected, and nowhere else.
     pub(super) fn count_in(&self, count: &Arc<EjectedCount>) {
         let mut counted_in = self.counted_in();
-        if is_out(HealthWord::unpack(self.word.load())) {
+        if HealthWord::unpack(self.word.load()).is_out() {
             count.add();
             counted_in.iter().for_each(|former| former.remove());
         }
@@ -80,7 +80,7 @@ impl Health {
         let counted_in = self.counted_in();
         let (was, is) = (HealthWord::unpack(self.word.load()), HealthWord::unpack(word));
         self.word.restore(word);
-        match (is_out(was), is_out(is)) {
+        match (was.is_out(), is.is_out()) {
             (false, true) => counted_in.iter().for_each(|count| count.add()),
             (true, false) => counted_in.iter().for_each(|count| count.remove()),
             (true, true) | (false, false) => {}
@@ -130,12 +130,12 @@ impl Health {
         }
         let counted_in = self.counted_in();
         // Nobody else begins or ends an ejection meanwhile.
-        let was_out = is_out(HealthWord::unpack(self.word.load()));
+        let was_out = HealthWord::unpack(self.word.load()).is_out();
         let count = counted_in.as_ref().filter(|_| !was_out);
         let may_eject = count.is_none_or(|count| count.admit(thresholds.eject_max));
         let (outcome, is_out) = self.update(|word| {
             let outcome = event(word, may_eject);
-            (outcome, is_out(*word))
+            (outcome, word.is_out())
         });
         if let Some(count) = count.filter(|_| may_eject && !is_out) {
             count.remove();
@@ -158,9 +158,9 @@ impl Health {
         }
         let counted_in = self.counted_in();
         let (outcome, has_come_back) = self.update(|word| {
-            let was_out = is_out(*word);
+            let was_out = word.is_out();
             let outcome = event(word);
-            (outcome, was_out && !is_out(*word))
+            (outcome, was_out && !word.is_out())
         });
         if has_come_back {
             counted_in.iter().for_each(|count| count.remove());
@@ -176,7 +176,7 @@ impl Health {
         self.update(|word| {
             let before = *word;
             let outcome = event(word);
-            if is_out(before) == is_out(*word) {
+            if before.is_out() == word.is_out() {
                 return Ok(outcome);
             }
             *word = before;
@@ -196,7 +196,7 @@ impl Health {
             (word.pack(), outcome)
         };
         self.word.update(next, |before, after| {
-            !(is_healthy(HealthWord::unpack(before)) && is_healthy(HealthWord::unpack(after)))
+            !(HealthWord::unpack(before).is_healthy() && HealthWord::unpack(after).is_healthy())
         })
     }
 }
@@ -204,21 +204,12 @@ impl Health {
 /// An ejection would begin or end.
 struct TakesLock;
 
-/// Whether it is ejected, or on trial.
-fn is_out(word: HealthWord) -> bool {
-    !matches!(word.state, HealthState::Healthy { .. })
-}
-
-/// Whether it gets its whole share.
-fn is_healthy(word: HealthWord) -> bool {
-    !word.checked_down && matches!(word.state, HealthState::Healthy { .. })
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
     use std::time::Duration;
 
+    use super::super::health_word::HealthState;
     use super::*;
 
     const CONNECT: FailureKind = FailureKind::Connect;
@@ -273,6 +264,18 @@ mod tests {
             assert_eq!(succeed(&health, now, now), None);
         }
         assert_eq!(health.admission(at(10)), Admission::Open);
+    }
+
+    #[test]
+    fn a_silence_that_lasts_counts_again_whenever_its_requests_began() {
+        let health = Health::new();
+        let silent = |started, now| fail(&health, started, now, FailureKind::Silence);
+        assert_eq!((silent(0, 1000), silent(1, 1001), silent(49, 1049)), (None, None, None));
+        assert_eq!(silent(50, 1050), None);
+        assert_eq!(silent(100, 1100), Some(until(6100, 1)));
+        // What was under way then says nothing of the trial.
+        assert!(claim(&health, 6100));
+        assert_eq!(silent(101, 6150), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::num::NonZeroU8;
 use std::time::Duration;
 
 use super::ejections::EjectShare;
+use super::span::{Span, millis};
 
 /// Milliseconds since the process started, up to 2^40 - 1 (34 years).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +71,8 @@ pub enum FailureKind {
     Connect,
     /// Anything after the connection stood.
     Exchange,
+    /// The same, for want of any answer in time.
+    Silence,
 }
 
 /// The outcome of active checks.
@@ -182,12 +185,6 @@ pub(super) struct EjectionMemory {
     pub(super) age: u8,
 }
 
-/// Milliseconds as a floating-point number of 15 bits, the mantissa in the
-/// lower 11: both ends of a [`Term`] must fit in the word, as an attempt is
-/// held against the one and the admission against the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span(u16);
-
 const ROUND_MAX: u8 = 31;
 const ROUND_SHIFT: u32 = 40;
 const DETAIL_SHIFT: u32 = 48;
@@ -197,6 +194,16 @@ const TRIAL: u64 = 1 << 47;
 const EXCHANGE: u16 = 1 << 15;
 
 impl HealthWord {
+    /// Whether it is ejected, or on trial.
+    pub(super) fn is_out(self) -> bool {
+        !matches!(self.state, HealthState::Healthy { .. })
+    }
+
+    /// Whether it gets its whole share.
+    pub(super) fn is_healthy(self) -> bool {
+        !self.checked_down && !self.is_out()
+    }
+
     pub(super) fn pack(self) -> u64 {
         let (since, round, flags, detail) = match self.state {
             HealthState::Healthy { since, fails, memory } => {
@@ -224,7 +231,7 @@ impl HealthWord {
             let exchange = detail & EXCHANGE != 0;
             let term = Term {
                 since,
-                span: Span(detail & !EXCHANGE),
+                span: Span::of_bits(detail & !EXCHANGE),
                 round,
                 cause: if exchange { FailureKind::Exchange } else { FailureKind::Connect },
             };
@@ -329,7 +336,11 @@ impl HealthState {
         let round = match *self {
             // Requests that fail together are one failure: a single hiccup
             // under load must not use up all of `fails_max`.
-            Self::Healthy { since, .. } if started < since => return None,
+            Self::Healthy { since, .. }
+                if started < since && !(failure == FailureKind::Silence && lasts(since, now)) =>
+            {
+                return None;
+            }
             Self::Healthy { since, fails, memory } => {
                 let fails = fails.saturating_add(1);
                 let memory = memory.carried(since, now, thresholds.fail_timeout_max);
@@ -360,9 +371,23 @@ impl HealthState {
     }
 }
 
+/// What lies between two failures for want of an answer, in milliseconds: an endpoint that is silent for longer has
+/// not merely paused as a time-out passed. Without it an endpoint that is frozen would be ejected only after
+/// `fails_max` times the time-out.
+const SILENCE_MS: u64 = 50;
+
+/// Whether a silence has gone on for long enough to count again.
+fn lasts(since: Tick, now: Tick) -> bool {
+    now.0.saturating_sub(since.0) >= SILENCE_MS
+}
+
 impl Term {
     /// `round` is within 1..=[`ROUND_MAX`].
-    fn ejection(round: u8, now: Tick, cause: FailureKind, thresholds: &Thresholds) -> Self {
+    fn ejection(round: u8, now: Tick, failure: FailureKind, thresholds: &Thresholds) -> Self {
+        let cause = match failure {
+            FailureKind::Connect => FailureKind::Connect,
+            FailureKind::Exchange | FailureKind::Silence => FailureKind::Exchange,
+        };
         let doubled = thresholds.fail_timeout.saturating_mul(1 << (round - 1));
         Self {
             since: now,
@@ -378,8 +403,8 @@ impl Term {
 
     fn detail(self) -> u16 {
         match self.cause {
-            FailureKind::Connect => self.span.0,
-            FailureKind::Exchange => self.span.0 | EXCHANGE,
+            FailureKind::Connect => self.span.bits(),
+            FailureKind::Exchange | FailureKind::Silence => self.span.bits() | EXCHANGE,
         }
     }
 }
@@ -406,31 +431,6 @@ impl EjectionMemory {
     }
 }
 
-impl Span {
-    const MANTISSA_BITS: u32 = 11;
-    const MANTISSA: u16 = (1 << Self::MANTISSA_BITS) - 1;
-    const MAX: Self = Self(!EXCHANGE);
-
-    /// Rounded up by less than a thousandth; never zero, as a claimed trial
-    /// must bar others from the same tick.
-    #[expect(clippy::cast_possible_truncation, reason = "the mantissa is what fits")]
-    fn at_least(duration: Duration) -> Self {
-        let millis = millis(duration).clamp(1, Self::MAX.millis());
-        let mantissa = |exponent: u16| millis.div_ceil(1 << exponent);
-        let fits = |&exponent: &u16| mantissa(exponent) <= Self::MANTISSA.into();
-        let exponent = (0..15).find(fits).unwrap_or(15);
-        Self(mantissa(exponent) as u16 | exponent << Self::MANTISSA_BITS)
-    }
-
-    pub(super) const fn millis(self) -> u64 {
-        ((self.0 & Self::MANTISSA) as u64) << (self.0 >> Self::MANTISSA_BITS)
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -453,7 +453,7 @@ mod tests {
             },
             HealthState::Healthy { since, fails: u8::MAX, memory },
         ];
-        for (since, span, round) in [(since, span, round), (at(3), Span(1), 1)] {
+        for (since, span, round) in [(since, span, round), (at(3), Span::of_bits(1), 1)] {
             for cause in [FailureKind::Connect, FailureKind::Exchange] {
                 let term = Term { since, span, round, cause };
                 states.extend([HealthState::Ejected(term), HealthState::Trial(term)]);
@@ -471,18 +471,6 @@ mod tests {
     fn a_new_word_is_healthy() {
         let state = HealthState::Healthy { since: at(0), fails: 0, memory: EjectionMemory::NONE };
         assert_eq!(HealthWord::unpack(0), HealthWord { checked_down: false, state });
-    }
-
-    #[test]
-    fn spans_round_up_to_eleven_bits() {
-        let exact = [1, 2, 2_047, 2_048, 5_000, 10_000, 20_000, 40_000, 60_000, 960_000];
-        let rounded =
-            [(0, 1), (2_049, 2_050), (4_095, 4_096), (45_000, 45_024), (3_600_000, 3_600_384)];
-        let max = 2_047 << 15;
-        let bounds = [(max - 1, max), (max, max), (max + 1, max), (u64::MAX, max)];
-        for (millis, span) in exact.map(|ms| (ms, ms)).into_iter().chain(rounded).chain(bounds) {
-            assert_eq!(Span::at_least(Duration::from_millis(millis)).millis(), span, "{millis}");
-        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub mod shared_count;
 pub mod slots;
 pub mod source;
 pub mod srv;
+mod span;
 pub mod sticky;
 mod watched_word;
 pub mod watchers;

@@ -213,7 +213,7 @@ impl<'a> Run<'a> {
         let place = self.requests[attempt.request].endpoint.index();
         if self.is_current(attempt) && self.servers[place].condition != Condition::Frozen {
             self.leave(place, attempt);
-            self.tell(attempt, is_well);
+            self.tell(attempt, (!is_well).then_some(FailureKind::Exchange));
             if is_well {
                 self.end(attempt.request, Some(place));
             } else {
@@ -226,7 +226,7 @@ impl<'a> Run<'a> {
         if self.is_current(attempt) {
             let place = self.requests[attempt.request].endpoint.index();
             self.leave(place, attempt);
-            self.tell(attempt, false);
+            self.tell(attempt, Some(FailureKind::Silence));
             self.again(attempt.request);
         }
     }
@@ -240,17 +240,20 @@ impl<'a> Run<'a> {
     }
 
     /// Records how an attempt ended.
-    fn tell(&mut self, attempt: Attempt, is_well: bool) {
+    fn tell(&mut self, attempt: Attempt, failure: Option<FailureKind>) {
         let request = &self.requests[attempt.request];
         let endpoint = self.upstream.endpoint(request.endpoint);
         let (started, now) = (tick(request.started), tick(self.now));
-        if is_well {
-            endpoint.health().on_success(started, now);
-        } else {
-            let kind = FailureKind::Exchange;
-            endpoint.health().on_failure(started, now, kind, &self.upstream.thresholds);
-        }
-        let outcome = if is_well { AttemptOutcome::Answered } else { AttemptOutcome::Failed };
+        let outcome = match failure {
+            None => {
+                endpoint.health().on_success(started, now);
+                AttemptOutcome::Answered
+            }
+            Some(failure) => {
+                endpoint.health().on_failure(started, now, failure, &self.upstream.thresholds);
+                AttemptOutcome::Failed
+            }
+        };
         let took = Duration::from_micros(self.now - request.started);
         let picker = &mut self.pickers[request.worker];
         picker.observe(request.endpoint, took, outcome);

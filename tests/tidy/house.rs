@@ -53,6 +53,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "watchers",
             "watched_word",
             "ejections",
+            "span",
             "health_word",
             "recovery",
             "health",
