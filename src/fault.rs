@@ -161,16 +161,14 @@ impl Fault {
         }
     }
 
-    /// Whether another attempt may be made after this one.
+    /// Whether another attempt would be safe after this one, and could help.
     pub fn retryable(&self, progress: Progress, idempotent: bool) -> bool {
         if self.side == Side::Client || self.is_of_descriptors() {
             return false;
         }
         match progress {
             Progress::Unsent => true,
-            // An endpoint that is slow with an answer may still be at work on it: asking another
-            // one doubles the load at the worst moment.
-            Progress::Unanswered => idempotent && self.kind != Kind::TimedOut,
+            Progress::Unanswered => idempotent,
             Progress::Underway => false,
         }
     }
@@ -401,7 +399,8 @@ mod tests {
             (closed, Progress::Unanswered, true, true),
             (closed, Progress::Unanswered, false, false),
             (closed, Progress::Underway, true, false),
-            (slow, Progress::Unanswered, true, false),
+            (slow, Progress::Unanswered, true, true),
+            (slow, Progress::Unanswered, false, false),
             (Fault::client(Stage::Request, Kind::Closed), Progress::Unsent, true, false),
         ];
         for (fault, progress, idempotent, retry) in rows {

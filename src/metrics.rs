@@ -124,6 +124,10 @@ pub struct UpstreamMetrics {
     pub permits_taken: Counter,
     /// See `permits_taken`.
     pub permits_ended: Counter,
+    /// Further attempts at requests and connections; without those that replace a stale connection.
+    pub retries: Counter,
+    /// Those that there would have been, had the budget allowed it.
+    pub retries_refused: Counter,
 }
 
 /// Handshakes of one side.

@@ -109,7 +109,7 @@ fn settings_that_only_a_file_has() {
          3s, response 30s, idle 1m, tunnel 1h, 7 idle connections for 50s",
         "trusted: 10.0.0.0/8, unix",
     ] {
-        assert!(text.lines().any(|other| other == line), "{line} in\n{text}");
+        assert!(text.lines().any(|other| other.starts_with(line)), "{line} in\n{text}");
     }
 }
 

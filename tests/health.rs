@@ -125,6 +125,7 @@ fn an_endpoint_that_fails_its_checks_is_skipped_and_no_request_fails() {
     let (dead, well) = (Origin::refusing(), Origin::named("well"));
     // So many that only the checks can take it out.
     let flags = ["--check", "tcp", "--check-interval", "20ms", "--max-fails", "255"];
+    let flags = [&flags[..], &["--retry-budget", "off"]].concat();
     let proxy = Proxy::before(&[&dead, &well], &flags);
     eventually("it is skipped", || {
         let before = proxy.attempts(0);

@@ -18,7 +18,9 @@ use crate::grpc::status::Status;
 use crate::http::h2::budget::Exhausted;
 use crate::http::h2::error_code::ErrorCode;
 use crate::log::access_log::AccessLog;
-use crate::metrics::{Counter, EndpointMetrics, HandshakeMetrics, Histogram, Metrics};
+use crate::metrics::{
+    Counter, EndpointMetrics, HandshakeMetrics, Histogram, Metrics, UpstreamMetrics,
+};
 use crate::plan::Plan;
 use crate::reject::Reject;
 use crate::tls_fault::TlsFault;
@@ -89,6 +91,18 @@ const OF_ENDPOINTS: [EndpointRow; 6] = [
     ("connections_opened_total", Type::Counter, "Connections opened.", |own| own.connects.get()),
     ("connections_reused_total", Type::Counter, "Attempts on a reused connection.", |own| {
         own.reuses.get()
+    }),
+];
+
+/// The name, help text and value of an upstream's counter.
+type UpstreamRow = (&'static str, &'static str, fn(&UpstreamMetrics) -> u64);
+
+const OF_UPSTREAMS: [UpstreamRow; 2] = [
+    ("retries_total", "Retries of requests and connections of an upstream.", |own| {
+        own.retries.get()
+    }),
+    ("retry_budget_exhausted_total", "Retries that the budget did not allow.", |own| {
+        own.retries_refused.get()
     }),
 ];
 
@@ -395,6 +409,13 @@ fn of_upstreams(out: &mut Exposition, plan: &Plan, names: &[String]) {
     for (upstream, label) in plan.upstreams.iter().zip(names) {
         let count = upstream.record.total(|counts| counts.ejections_withheld.get());
         out.sample(name, &[("upstream", label)], count);
+    }
+    for (name, help, number) in OF_UPSTREAMS {
+        let name = format!("evener_upstream_{name}");
+        out.family(&name, Type::Counter, help);
+        for (upstream, label) in plan.upstreams.iter().zip(names) {
+            out.sample(&name, &[("upstream", label)], upstream.record.total(number));
+        }
     }
     let name = "evener_upstream_duration_seconds";
     let help = "From the begin of an attempt to the last byte of its answer, by upstream.";

@@ -163,6 +163,7 @@ struct OfUpstream {
     availability: &'static str,
     ejections: Ejections,
     ceiling: Option<OfCeiling>,
+    retries: RetryCounts,
     endpoints: Vec<OfEndpoint>,
 }
 
@@ -176,6 +177,13 @@ struct OfCeiling {
     queued: u64,
     left: u64,
     shed: BTreeMap<&'static str, u64>,
+}
+
+/// Retries, and those that the budget did not allow.
+#[derive(Serialize)]
+struct RetryCounts {
+    made: u64,
+    refused: u64,
 }
 
 #[derive(Serialize)]
@@ -387,6 +395,10 @@ fn of_upstream(upstream: &Upstream, now: Tick) -> OfUpstream {
         availability: upstream.endpoints.availability().name(),
         ejections: ejections(upstream),
         ceiling: upstream.ceiling.map(|ceiling| of_ceiling(&ceiling, &upstream.record)),
+        retries: RetryCounts {
+            made: upstream.record.total(|counts| counts.retries.get()),
+            refused: upstream.record.total(|counts| counts.retries_refused.get()),
+        },
         endpoints: endpoints.map(|endpoint| of_endpoint(endpoint, upstream, now)).collect(),
     }
 }

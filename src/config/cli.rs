@@ -343,6 +343,25 @@ pub struct Flags {
     /// Maximum time to wait in the --queue [default: 1s]
     #[arg(long, value_name = "TIME", help_heading = "Resilience")]
     pub queue_timeout: Option<String>,
+    /// Maximum number of further attempts after an endpoint has failed a request, 0 to 7
+    ///
+    /// A stale connection is replaced in any case: that is none of them.
+    #[arg(long, value_name = "N", default_value = "7", help_heading = "Resilience")]
+    pub retries: String,
+    /// When to make another attempt: connect, stale, reset, timeout, 502, 503, 504, 5xx; repeatable
+    /// [default: connect,stale,reset, with --attempt-timeout also timeout]
+    ///
+    /// All but connect and stale hold only for requests that are idempotent.
+    #[arg(long, value_name = "REASONS", value_delimiter = ',', help_heading = "Resilience")]
+    pub retry_on: Vec<String>,
+    /// Maximum number of further attempts for the requests of the last 10 s: a share of them, and 10 a
+    /// second at least; or off
+    #[arg(long, value_name = "PERCENT", default_value = "20%", help_heading = "Resilience")]
+    pub retry_budget: String,
+    /// Maximum time for one attempt's response headers; --response-timeout then bounds all of them together
+    /// [default: none]
+    #[arg(long, value_name = "TIME", help_heading = "Resilience")]
+    pub attempt_timeout: Option<String>,
 
     /// Log level: off, error, warn, info or debug; RUST_LOG takes precedence
     #[arg(long, value_name = "LEVEL", default_value = "info", help_heading = "Logging")]

@@ -14,7 +14,9 @@ use crate::plan::listener::{Preamble, Service, Transport};
 use crate::plan::{Plan, Route};
 use crate::proxy_protocol::Version;
 use crate::route::NamePattern;
+use crate::upstream::budget::BudgetShare;
 use crate::upstream::endpoint::{Endpoint, EndpointRole};
+use crate::upstream::retries::Retries;
 use crate::upstream::settings::{Ceiling, ServerErrors};
 use crate::upstream::{Traffic, Upstream};
 
@@ -194,6 +196,9 @@ fn of_route(route: &Route, plan: &Plan) -> Item {
     for (name, own, _) in rows.iter().filter(|(_, own, usual)| own != usual) {
         let _ = write!(text, ", {name} timeout {}", time(*own));
     }
+    if route.retries != upstream.retries {
+        let _ = write!(text, ", {}", of_retries(route.retries));
+    }
     item(format!("route {}", route.name), text)
 }
 
@@ -243,6 +248,14 @@ pub(super) fn of_upstream(upstream: &Upstream) -> impl Iterator<Item = Item> {
             time(keeping.idle_timeout),
         );
     }
+    let _ = match (upstream.retries, is_tcp) {
+        (Retries { max, .. }, true) => write!(text, ", up to {max} retries"),
+        (retries, false) => write!(text, ", {}", of_retries(retries)),
+    };
+    let _ = match upstream.retry_budget {
+        BudgetShare::Unlimited => write!(text, ", retry budget off"),
+        BudgetShare::Percent(percent) => write!(text, ", retry budget {percent}%"),
+    };
     let endpoints = upstream.endpoints.iter().map(move |endpoint| {
         item(format!("endpoint {} of {name}", endpoint.address), of_endpoint(endpoint))
     });
@@ -256,6 +269,13 @@ fn of_ceiling(ceiling: &Ceiling) -> String {
         max => format!("up to {max} more wait for {}", time(*queue_timeout)),
     };
     format!(", at most {requests_max} at an endpoint at a time, {rest}")
+}
+
+fn of_retries(retries: Retries) -> String {
+    let each = retries
+        .attempt_timeout
+        .map_or_else(String::new, |limit| format!(", attempt timeout {}", time(limit)));
+    format!("up to {} retries on {}{each}", retries.max, retries.on())
 }
 
 fn of_endpoint(endpoint: &Endpoint) -> String {

@@ -32,12 +32,21 @@ pub struct RouteEntry {
     /// As `--response-timeout`.
     #[serde(deserialize_with = "given")]
     pub response_timeout: Option<Said>,
+    /// As `--attempt-timeout`.
+    #[serde(deserialize_with = "given")]
+    pub attempt_timeout: Option<Said>,
     /// As `--idle-timeout`.
     #[serde(deserialize_with = "given")]
     pub idle_timeout: Option<Said>,
     /// As `--tunnel-timeout`.
     #[serde(deserialize_with = "given")]
     pub tunnel_timeout: Option<Said>,
+    /// As `--retries`.
+    #[serde(deserialize_with = "given")]
+    pub retries: Option<Said>,
+    /// As `--retry-on`.
+    #[serde(deserialize_with = "given")]
+    pub retry_on: Option<Spanned<Vec<Said>>>,
 }
 
 /// An entry of `certificates:`.
@@ -156,6 +165,18 @@ pub struct UpstreamEntry {
     /// What waits for room.
     #[serde(deserialize_with = "given")]
     pub queue: Option<Spanned<QueueFields>>,
+    /// As `--retries`.
+    #[serde(deserialize_with = "given")]
+    pub retries: Option<Said>,
+    /// As `--retry-on`.
+    #[serde(deserialize_with = "given")]
+    pub retry_on: Option<Spanned<Vec<Said>>>,
+    /// As `--retry-budget`.
+    #[serde(deserialize_with = "given")]
+    pub retry_budget: Option<Said>,
+    /// As `--attempt-timeout`.
+    #[serde(deserialize_with = "given")]
+    pub attempt_timeout: Option<Said>,
     /// As `--upstream-sni`.
     #[serde(deserialize_with = "given")]
     pub sni: Option<Said>,

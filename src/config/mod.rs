@@ -20,6 +20,7 @@ mod listeners;
 mod misfits;
 pub mod mistake;
 mod relays;
+mod retries;
 mod routes;
 mod scheme;
 pub mod setting;
@@ -134,8 +135,10 @@ impl Config {
         let tls = Tls::of(sources, &listeners, &mut mistakes);
         let (capacity, warning) = capacity::of(sources, descriptors, threads, open, &mut mistakes);
         let of_endpoints = upstreams.warnings(sources);
+        let of_retries = retries::warnings(&upstreams.built, &routes.built);
         let discovery = DiscoveryPlan::of(sources, upstreams.looked_up, &mut mistakes);
-        let warnings = [Vec::from_iter(warning), limits::warnings(sources), tls.warnings];
+        let warnings =
+            [Vec::from_iter(warning), limits::warnings(sources), tls.warnings, of_retries];
         let config = Self {
             listeners: listeners.said.into_iter().map(|said| said.listener).collect(),
             threads,

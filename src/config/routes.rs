@@ -5,6 +5,7 @@ use serde_saphyr::{Location, Spanned};
 use super::entries::{RouteEntry, Said};
 use super::file::File;
 use super::mistake::{Mistakes, Place};
+use super::retries;
 use super::sources::Sources;
 use super::upstreams::{At, Upstreams};
 use super::value;
@@ -12,6 +13,7 @@ use crate::id::UpstreamId;
 use crate::plan::Route;
 use crate::route::{Pattern, Router};
 use crate::upstream::Traffic;
+use crate::upstream::retries::Retries;
 use crate::upstream::settings::UpstreamTimeouts;
 
 /// The routes collected so far; the three lists have one entry per route.
@@ -42,7 +44,9 @@ impl Routes {
             let name = route.pattern.to_string();
             let within = (&place, &mut *mistakes);
             let upstream = upstreams.add(&name, route.destination, Traffic::Http, within);
-            routes.add(route.pattern, upstream, upstreams.settings.timeouts, place);
+            let settings = &upstreams.settings;
+            let usual = (settings.timeouts, settings.retrying.retries);
+            routes.add(route.pattern, upstream, usual, place);
         }
         if let Some(file) = &sources.file {
             for entry in &file.routes {
@@ -93,7 +97,8 @@ impl Routes {
             mistakes.add(&place, what);
         }
         let strips = strips.flatten();
-        self.add(pattern, upstream, upstreams.get(upstream).timeouts, place);
+        let usual = upstreams.get(upstream);
+        self.add(pattern, upstream, (usual.timeouts, usual.retries), place);
         let Some(route) = self.built.last_mut() else { return };
         route.strips = strips;
         let mut at = At { file, mistakes };
@@ -105,13 +110,14 @@ impl Routes {
         route.timeouts.response = at.over(entry.response_timeout.as_ref(), duration, response);
         route.timeouts.idle = at.over(entry.idle_timeout.as_ref(), duration, idle);
         route.timeouts.tunnel = at.over(entry.tunnel_timeout.as_ref(), duration, tunnel);
+        route.retries = retries::of_route(route.retries, entry, &mut at);
     }
 
     fn add(
         &mut self,
         pattern: Pattern,
         upstream: UpstreamId,
-        timeouts: UpstreamTimeouts,
+        (timeouts, retries): (UpstreamTimeouts, Retries),
         place: Place,
     ) {
         self.built.push(Route {
@@ -119,6 +125,7 @@ impl Routes {
             counts: Route::counts(self.workers),
             upstream,
             timeouts,
+            retries,
             host_header: self.host_header.clone(),
             strips: None,
         });

@@ -9,6 +9,7 @@ use super::check;
 use super::ejection;
 use super::entries::UpstreamEntry;
 use super::mistake::Mistakes;
+use super::retries::RetrySettings;
 use super::sources::{At, Sources};
 use super::upstream_tls::TlsSettings;
 use super::value;
@@ -41,6 +42,7 @@ pub(super) struct UpstreamSettings {
     pub(super) keeping: Keeping,
     pub(super) check: Check,
     pub(super) ceiling: CeilingSettings,
+    pub(super) retrying: RetrySettings,
     pub(super) tls: TlsSettings,
 }
 
@@ -91,6 +93,7 @@ impl UpstreamSettings {
             },
             check: Check::every(interval, kind),
             ceiling: CeilingSettings::of_flags(sources, mistakes),
+            retrying: RetrySettings::of_flags(sources, mistakes),
             tls,
         }
     }
@@ -133,6 +136,7 @@ impl UpstreamSettings {
             },
             check: check::of_entry(entry, self.check, at),
             ceiling: self.ceiling.with(entry, at),
+            retrying: self.retrying.with(entry, at),
             tls: self.tls.with(entry, at),
         }
     }

@@ -167,6 +167,7 @@ impl<'a> Upstreams<'a> {
             server_errors,
             timeouts,
             keeping,
+            retrying,
             ..
         } = *settings;
         let endpoints = EndpointSet::new(endpoints);
@@ -190,6 +191,8 @@ impl<'a> Upstreams<'a> {
             timeouts,
             keeping,
             check: settings.check.clone(),
+            retries: retrying.retries,
+            retry_budget: retrying.budget,
         }));
         self.used.push(false);
         UpstreamId::new(self.built.len() - 1)
@@ -293,6 +296,8 @@ impl<'a> Upstreams<'a> {
                 ("check", check.map(|check| check.referenced)),
                 ("response_timeout", place(&entry.response_timeout)),
                 ("idle_timeout", place(&entry.idle_timeout)),
+                ("attempt_timeout", place(&entry.attempt_timeout)),
+                ("retry_on", entry.retry_on.as_ref().map(|said| said.referenced)),
                 ("max_idle", place(&entry.max_idle)),
                 ("upstream_keepalive_timeout", place(&entry.upstream_keepalive_timeout)),
                 ("fail_on_5xx", entry.fail_on_5xx.and_then(|_| place(&entry.name))),

@@ -93,6 +93,17 @@ fn key(endpoint: &Endpoint) -> *const EndpointRecord {
     Arc::as_ptr(&endpoint.record)
 }
 
+/// What an attempt is to its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptKind {
+    /// The first one.
+    First,
+    /// The same again, since the connection was stale.
+    Replacement,
+    /// Another one, which the budget has to allow.
+    Retry,
+}
+
 /// What the sessions of one worker have in common while a plan is in force.
 pub struct WorkerContext {
     /// The plan.
@@ -272,13 +283,15 @@ impl WorkerContext {
         &self.plan.upstream(upstream).endpoint(endpoint).record.counts[self.worker]
     }
 
-    /// Counts an attempt at an upstream: the first of its request, or a further one.
-    pub fn count_attempt(&self, upstream: UpstreamId, is_further: bool) {
-        if is_further {
-            self.metrics.retries.add(1);
-        } else {
-            self.upstream_counts(upstream).requests.add(1);
+    /// Counts an attempt at an upstream.
+    pub fn count_attempt(&self, upstream: UpstreamId, kind: AttemptKind) {
+        let counts = self.upstream_counts(upstream);
+        match kind {
+            AttemptKind::First => return counts.requests.add(1),
+            AttemptKind::Replacement => {}
+            AttemptKind::Retry => counts.retries.add(1),
         }
+        self.metrics.retries.add(1);
     }
 
     /// A response has been sent, whole or as far as it goes, to a request whose first byte came at `began`.
@@ -366,7 +379,8 @@ impl WorkerContext {
         }
     }
 
-    /// Drops idle upstream connections that have become useless.
+    /// Drops idle upstream connections that have become useless, and shows the budgets of retries how many
+    /// requests there are.
     pub fn sweep(&self) {
         let now = Instant::now();
         for (upstream, share) in self.plan.upstreams.iter().zip(&self.shares) {
@@ -374,6 +388,8 @@ impl WorkerContext {
                 // An ejected endpoint may be due for its trial, which nobody is told of.
                 upstream.record.queue.call(None);
             }
+            let record = &upstream.record;
+            record.budget.sample(self.tick(now), || record.total(|counts| counts.requests.get()));
             for (endpoint, pool) in upstream.endpoints.iter().zip(&share.pools) {
                 let mut pool = pool.borrow_mut();
                 pool.sweep(now);

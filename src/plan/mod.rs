@@ -55,6 +55,8 @@ pub struct Route {
     pub upstream: UpstreamId,
     /// How long waits for its endpoints may last.
     pub timeouts: upstream::settings::UpstreamTimeouts,
+    /// When they go to another endpoint.
+    pub retries: upstream::retries::Retries,
     /// What Host says to endpoints, if not what the client said.
     pub host_header: Option<String>,
     /// The prefix that the target loses on its way, if it does.

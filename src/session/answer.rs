@@ -60,6 +60,17 @@ pub struct Answer {
     pub begun: Begun,
 }
 
+impl Answer {
+    /// Throws away what has come after its head. If that was all of it, and the endpoint's connection may be used
+    /// again: how sure it is that nothing follows.
+    pub fn discard(&mut self, received: &mut Buffer) -> Option<Ending> {
+        let ready = self.body.admit(received, usize::MAX).ok()?;
+        self.body.pass(received, ready);
+        let is_whole = self.body.has_ended() && received.is_empty();
+        (is_whole && self.upstream_persists).then_some(self.ending)
+    }
+}
+
 /// What the head of a response is held to, and what is added to it.
 #[derive(Clone, Copy)]
 pub struct AnswerRules<'a> {

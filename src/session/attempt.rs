@@ -113,7 +113,7 @@ pub async fn open(
     header: Option<Header>,
     client: &mut WaitingClient<'_>,
 ) -> Result<Lease, Fault> {
-    let limit = context.plan.upstream(target.upstream).timeouts.connect;
+    let limit = target.connect_within;
     let late = Cell::new(NOT_ACCEPTED);
     let opening = pin!(connected(context, target, header, &late));
     let opened = client.wait_for(limit, opening).await;

@@ -9,17 +9,17 @@ use tokio::time::Instant;
 
 use super::presence::Presence;
 use super::request_log::RequestLog;
+use super::retry::AttemptLimits;
 use super::transfer_state::{DownloadState, Interruption, UploadState, Waiting};
 use crate::fault::{Fault, Kind};
 use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::relay::copy::{Broken, End, Meter};
 use crate::termination::ExchangePhase;
-use crate::upstream::settings::UpstreamTimeouts;
 
 /// What the two directions of a transfer share.
 pub struct Directions<'a> {
     request_log: Option<&'a RequestLog>,
-    timeouts: &'a UpstreamTimeouts,
+    limits: AttemptLimits<'a>,
     presence: &'a Presence,
     activity: &'a Activity,
     /// When the request had been sent, or the wait for a head began.
@@ -37,14 +37,14 @@ impl<'a> Directions<'a> {
     /// client waits for a 100.
     pub fn new(
         request_log: Option<&'a RequestLog>,
-        timeouts: &'a UpstreamTimeouts,
+        limits: AttemptLimits<'a>,
         presence: &'a Presence,
         (activity, up, down): (&'a Activity, &'a Meter<'a>, &'a Meter<'a>),
         held_back_at: Option<u64>,
     ) -> Self {
         Self {
             request_log,
-            timeouts,
+            limits,
             presence,
             activity,
             sent_at: Activity::new(),
@@ -59,6 +59,11 @@ impl<'a> Directions<'a> {
     /// What has become of the request.
     pub fn upload(&self) -> UploadState {
         self.upload.get()
+    }
+
+    /// How many bytes of it have gone to the endpoint.
+    pub fn sent_bytes(&self) -> u64 {
+        self.up.bytes()
     }
 
     /// The client has been sent an interim answer.
@@ -157,10 +162,11 @@ impl<'a> Directions<'a> {
 
     /// When something must have moved.
     fn stalled_at(&self) -> Instant {
-        let timeouts = self.timeouts;
+        let AttemptLimits { timeouts, head, by } = self.limits;
+        let answered_by = |since: Instant| by.map_or(since + head, |by| by.min(since + head));
         match (self.download.get(), self.upload.get()) {
             (DownloadState::Head, UploadState::Running) if self.is_held_back() => {
-                self.activity.last() + timeouts.response
+                answered_by(self.activity.last())
             }
             (DownloadState::Head, UploadState::Running)
             | (DownloadState::Interim | DownloadState::Switching | DownloadState::Body, _) => {
@@ -172,7 +178,7 @@ impl<'a> Directions<'a> {
                 | UploadState::Refused
                 | UploadState::Reset
                 | UploadState::BrokenOff(_),
-            ) => self.sent_at.last() + timeouts.response,
+            ) => answered_by(self.sent_at.last()),
         }
     }
 

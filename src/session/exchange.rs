@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use tokio::time::Instant;
 
-use super::admission::{self, NotAdmitted, Wanted};
+use super::admission::{self, NotAdmitted};
 use super::affinity::reason_name;
 use super::attempt::{self, Freshness, OwnAnswer};
 use super::client::{AfterExchange, Begun, ClientConnection, ClientSide};
@@ -13,26 +13,23 @@ use super::cut;
 use super::presence::Presence;
 use super::record::{self, AttemptTarget};
 use super::request::Request;
-use super::transfer::{self, Completed, FailedAttempt};
+use super::retry::{Attempts, FailedAttempt};
+use super::transfer::{self, Completed};
 use super::transfer_state::UploadState;
 use super::tunnel::{self, Ends};
 use super::upstream_h2::{await_end, open_stream};
 use super::upstream_side::{Outgoing, UpstreamSide};
 use crate::app_protocol::AppProtocol;
-use crate::balance::tried::{ATTEMPTS_MAX, Tried};
 use crate::balance::{NoneLeft, PickReason, Picked};
-use crate::fault::{Fault, Kind, Progress, Side, Stage};
+use crate::fault::{Fault, Kind, Side, Stage};
 use crate::http::h1::encode::ConnectionHeader;
 use crate::http::h1::reply::Reply;
-use crate::http::h2::error_code::ErrorCode;
 use crate::http::message::head::Version;
 use crate::http::message::hop::ClientScheme;
 use crate::http::message::redirect::Nowhere;
-use crate::id::UpstreamId;
 use crate::net::pool::{Ending, Lease, NotPooled};
 use crate::plan::context::WorkerContext;
 use crate::termination::{Ender, ExchangePhase, Termination};
-use crate::upstream::endpoint::Endpoint;
 use crate::upstream::request_permit::RequestPermit;
 
 /// Seconds a client is asked to wait when every endpoint is down: the interval of the checks.
@@ -52,61 +49,46 @@ pub async fn run(
     let (Some(route), None) = (request.route, request.traits.answered_here) else {
         return answer_here(client, request, context).await;
     };
-    let upstream = context.plan.route(route).upstream;
-    // `spent` holds the endpoints that failed on a new connection; one whose idle connection had
-    // merely gone stale gets a second chance when there is no other.
-    let (mut tried, mut spent) = (Tried::default(), Tried::default());
-    let affinity = request.ties.affinity;
-    let (mut last, mut started, mut attempts) = (None, request.timing.ready, 0);
+    let mut attempts = Attempts::new(context, route, request);
     loop {
-        let wanted = Wanted { upstream, affinity, tried: [&tried, &spent] };
-        let mut picked = admission::pick(context, &wanted, started);
+        let mut picked = attempts.pick();
         if let Err(NotAdmitted::None(NoneLeft::AllFull)) = picked {
             // Boxed: every request would have room for it.
-            picked = Box::pin(admission::wait(client, request, context, wanted)).await;
-            started = Instant::now();
+            let waiting = admission::wait(client, request, context, attempts.wanted());
+            picked = Box::pin(waiting).await;
+            attempts.has_waited();
         }
         let Picked { endpoint, on_trial, reason, mut permit } = match picked {
             Ok(picked) => picked,
-            Err(why) => return answer_none(client, request, context, why, last).await,
+            Err(why) => {
+                let last = attempts.not_admitted();
+                return answer_none(client, request, context, why, last).await;
+            }
         };
-        let target = AttemptTarget { upstream, endpoint, started };
-        let freshness = match last {
-            _ if on_trial => Freshness::Trial,
-            None => Freshness::Any,
-            Some(_) => Freshness::New,
-        };
-        let _in_flight = context.begin(upstream, endpoint);
-        context.count_attempt(upstream, last.is_some());
+        let (target, freshness) = attempts.begin(endpoint, on_trial);
+        let _in_flight = context.begin(target.upstream, target.endpoint);
         begin(request, context, target, reason);
-        let with = (freshness, &mut permit);
+        let with = (freshness, &attempts, &mut permit);
         let failure = match try_endpoint(client, request, context, target, with).await {
-            Ok(next) => return next,
+            Ok(Some(next)) => return next,
+            Ok(None) => {
+                attempts.declined();
+                continue;
+            }
             Err(failure) => failure,
         };
         client.endpoint_reset = failure.reset;
-        record::failure(context, target, failure.fault, failure.was_stale, failure.reset);
+        let is_unblamed = failure.was_stale || attempts.was_hurried(target, failure.fault);
+        record::failure(context, target, failure.fault, is_unblamed, failure.reset);
         if let Some(request_log) = request.timing.request_log() {
             request_log.end_by_fault(failure.fault);
         }
         if let Some(begun) = failure.begun {
             return cut_short(client, request, context, begun, failure.fault);
         }
-        if !may_retry(request, context, upstream, &failure) {
+        if !attempts.goes_on(request, &failure) {
             return answer_fault(client, request, context, failure.fault).await;
         }
-        last = Some(failure.fault);
-        // Other connections may be as stale as the one before; an endpoint that refuses twice means it.
-        let is_first = tried.insert(endpoint);
-        let refuses = !is_first && failure.reset == Some(ErrorCode::RefusedStream);
-        if !failure.was_stale || refuses {
-            spent.insert(endpoint);
-        }
-        attempts += 1;
-        if attempts == ATTEMPTS_MAX {
-            return answer_fault(client, request, context, failure.fault).await;
-        }
-        started = Instant::now();
     }
 }
 
@@ -114,7 +96,7 @@ pub async fn run(
 fn begin(
     request: &mut Request,
     context: &WorkerContext,
-    AttemptTarget { upstream, endpoint, started }: AttemptTarget,
+    AttemptTarget { upstream, endpoint, started, .. }: AttemptTarget,
     reason: PickReason,
 ) {
     let known = context.plan.upstream(upstream);
@@ -138,22 +120,6 @@ fn cut_short(
     context.observe_duration(request.route, request.timing.began, Instant::now());
     // A client that does not read, or is gone, will not tell us when it has read all.
     if fault.side == Side::Client { begun.next.hastened() } else { begun.next }
-}
-
-/// Whether another endpoint may be sent the same. Where one could speak another protocol, not once a part of
-/// the body that came later has been framed for this one.
-fn may_retry(
-    request: &Request,
-    context: &WorkerContext,
-    upstream: UpstreamId,
-    failure: &FailedAttempt,
-) -> bool {
-    let mut endpoints = context.plan.upstream(upstream).endpoints.iter();
-    let protocol = endpoints.next().map(Endpoint::protocol);
-    let is_bound =
-        request.body.stands() && endpoints.any(|other| Some(other.protocol()) != protocol);
-    let idempotent = request.traits.method.is_idempotent();
-    !is_bound && failure.fault.retryable(failure.progress, idempotent)
 }
 
 /// Answers what no endpoint is to be asked.
@@ -285,18 +251,16 @@ fn discard_body(client: &mut ClientConnection<'_>, request: &mut Request) {
     }
 }
 
-/// One attempt from the lease of a connection to its return.
+/// One attempt from the lease of a connection to its return. None: its answer was declined.
 async fn try_endpoint(
     client: &mut ClientConnection<'_>,
     request: &mut Request,
     context: &Rc<WorkerContext>,
     target: AttemptTarget,
-    (freshness, permit): (Freshness, &mut Option<RequestPermit>),
-) -> Result<AfterExchange, FailedAttempt> {
-    let timeouts = request.route.map(|route| &context.plan.route(route).timeouts);
-    let timeouts = timeouts.unwrap_or(&context.plan.upstream(target.upstream).timeouts);
+    (freshness, attempts, permit): (Freshness, &Attempts<'_>, &mut Option<RequestPermit>),
+) -> Result<Option<AfterExchange>, FailedAttempt> {
     let mut upstream = approach(client, request, context, target, freshness).await?;
-    match transfer::run(client, request, (context, target), timeouts, &mut upstream).await? {
+    match transfer::run(client, request, (context, target), attempts, &mut upstream).await? {
         Completed::Answered { answer, upload, surplus } => {
             let now = Instant::now();
             record::success(context, target, answer.status, now);
@@ -317,7 +281,7 @@ async fn try_endpoint(
                 }
                 UpstreamSide::H1(_) | UpstreamSide::H2(..) => {}
             }
-            Ok(match (upload, answer.client_persists) {
+            Ok(Some(match (upload, answer.client_persists) {
                 (UploadState::Done, true) => AfterExchange::Reuse,
                 (UploadState::Done, false) if client.is_quiet(request.traits.persists) => {
                     AfterExchange::Close
@@ -330,7 +294,15 @@ async fn try_endpoint(
                     | UploadState::BrokenOff(_),
                     _,
                 ) => AfterExchange::Linger,
-            })
+            }))
+        }
+        Completed::Declined { status, rest } => {
+            let now = Instant::now();
+            record::answered(context, target, status);
+            record::success(context, target, status, now);
+            let rest = rest.map(|ending| Rest { ending, surplus: false, now });
+            let_go(client, context, target, upstream, rest);
+            Ok(None)
         }
         Completed::Upgraded { early } => {
             let now = Instant::now();
@@ -339,10 +311,10 @@ async fn try_endpoint(
             let ClientConnection { side, timer, .. } = client;
             let (ends, client_early) = Ends::of(side, &mut upstream);
             let both = (client_early, early);
-            let limit = timeouts.tunnel;
+            let limit = attempts.limits().timeouts.tunnel;
             let logged = (&*context.metrics, request.timing.request_log());
             let ended = tunnel::run(ends, both, logged, limit, timer).await;
-            Ok(if ended.is_ok() { AfterExchange::Close } else { AfterExchange::Reset })
+            Ok(Some(if ended.is_ok() { AfterExchange::Close } else { AfterExchange::Reset }))
         }
     }
 }
@@ -356,13 +328,6 @@ async fn approach(
     freshness: Freshness,
 ) -> Result<UpstreamSide, FailedAttempt> {
     let upstream = context.plan.upstream(target.upstream);
-    let failed = |fault| FailedAttempt {
-        fault,
-        progress: Progress::Unsent,
-        begun: None,
-        was_stale: false,
-        reset: None,
-    };
     let endpoint = upstream.endpoint(target.endpoint);
     let side = match endpoint.protocol() {
         AppProtocol::Http1 => {
@@ -376,7 +341,7 @@ async fn approach(
                 request.outgoing.settle();
                 attempt::fresh(context, target, header, &mut client.waiting()).await
             };
-            UpstreamSide::H1(leased.map_err(failed)?)
+            UpstreamSide::H1(leased.map_err(FailedAttempt::unsent)?)
         }
         AppProtocol::Http2 => {
             let Request { traits, body, outgoing, never_indexed, .. } = request;
@@ -387,12 +352,12 @@ async fn approach(
             // It is kept for as long as the answer takes.
             outgoing.settle();
             let outgoing = translated.map_err(|reject| {
-                failed(Fault::client(Stage::RequestHead, Kind::Rejected(reject)))
+                FailedAttempt::unsent(Fault::client(Stage::RequestHead, Kind::Rejected(reject)))
             })?;
             let waiting = &mut client.waiting();
             let opening = open_stream(context, target, freshness, outgoing.head(), waiting);
             // Boxed: those of HTTP/1.1 would have room for it.
-            let opened = Box::pin(opening).await.map_err(failed)?;
+            let opened = Box::pin(opening).await.map_err(FailedAttempt::unsent)?;
             UpstreamSide::H2(opened, outgoing)
         }
     };
@@ -414,6 +379,27 @@ fn finish(request: &Request, context: &WorkerContext, upload: UploadState, now: 
             | UploadState::Reset => Termination::COMPLETE,
         };
         request_log.end(termination, Some(now));
+    }
+}
+
+/// Lets go of what an answer came over that the client was not sent: it may rest if nothing of that is left.
+fn let_go(
+    client: &ClientConnection<'_>,
+    context: &WorkerContext,
+    target: AttemptTarget,
+    upstream: UpstreamSide,
+    rest: Option<Rest>,
+) {
+    let UpstreamSide::H1(mut lease) = upstream else { return };
+    let is_shared = context.plan.upstream(target.upstream).announces.is_none();
+    match rest.filter(|_| is_shared) {
+        Some(rest) => {
+            if let ClientSide::H2(_) = client.side {
+                lease.stream.forget_task();
+            }
+            give_back(context, target, lease, rest);
+        }
+        None => lease.stream.set_reset_on_close(true),
     }
 }
 

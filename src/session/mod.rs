@@ -21,6 +21,7 @@ pub mod presence;
 pub mod record;
 pub mod request;
 pub mod request_log;
+pub mod retry;
 pub mod secure;
 #[cfg(any(test, fuzzing))]
 pub mod simulation;

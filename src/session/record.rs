@@ -1,6 +1,7 @@
 //! Records once how an attempt or an exchange ended: in counters, health and the log.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -29,6 +30,8 @@ pub struct AttemptTarget {
     pub endpoint: EndpointId,
     /// When the attempt began.
     pub started: Instant,
+    /// How long opening a connection for it may take.
+    pub connect_within: Duration,
 }
 
 /// Something that came from a client was refused.
@@ -70,7 +73,7 @@ pub fn accepted(context: &WorkerContext, target: AttemptTarget) {
 
 /// The head of the endpoint's answer has come.
 pub fn answered(context: &WorkerContext, target: AttemptTarget, status: u16) {
-    let AttemptTarget { upstream, endpoint, started } = target;
+    let AttemptTarget { upstream, endpoint, started, .. } = target;
     let outcome = if status < 500 { AttemptOutcome::Answered } else { AttemptOutcome::Failed };
     context.observe(upstream, endpoint, started, outcome);
 }

@@ -16,6 +16,7 @@ use super::hello;
 use super::presence::Presence;
 use super::record::{self, AttemptTarget};
 use super::request_log::RequestLog;
+use super::retry;
 use super::tunnel::{self, Ends};
 use crate::access_log::Protocol;
 use crate::balance::tried::Tried;
@@ -25,9 +26,10 @@ use crate::fault::Side;
 use crate::id::{SniTableId, UpstreamId};
 use crate::net::deadline::Timer;
 use crate::net::stream::Stream;
-use crate::plan::context::{KeptInFlight, WorkerContext};
+use crate::plan::context::{AttemptKind, KeptInFlight, WorkerContext};
 use crate::proxy_protocol::Header;
 use crate::relay::ends::Source;
+use crate::upstream::Upstream;
 
 /// Where a connection is relayed to.
 pub struct Relay {
@@ -106,7 +108,8 @@ async fn open(
     (context, request_log): (&WorkerContext, Option<&RequestLog>),
     client: &mut WaitingClient<'_>,
 ) -> Option<(KeptInFlight, Stream)> {
-    let (mut tried, mut attempts) = (Tried::default(), 0);
+    let (mut tried, mut kind, mut retried) = (Tried::default(), AttemptKind::First, 0);
+    let Upstream { timeouts, retries, record, .. } = &**context.plan.upstream(upstream);
     loop {
         let mut started = Instant::now();
         let wanted = Wanted { upstream, affinity, tried: [&tried, &tried] };
@@ -118,8 +121,11 @@ async fn open(
         let Picked { endpoint, reason, permit, .. } = match picked {
             Ok(picked) => picked,
             Err(why) => {
-                if let Some(request_log) = request_log.filter(|_| attempts == 0) {
+                if let Some(request_log) = request_log.filter(|_| kind == AttemptKind::First) {
                     request_log.end(why.termination(), None);
+                }
+                if kind == AttemptKind::Retry {
+                    record.budget.give_back();
                 }
                 context.metrics.tcp_refused.add(1);
                 return None;
@@ -129,10 +135,10 @@ async fn open(
             let picked = reason_name(reason, context.plan.upstream(upstream), affinity);
             request_log.trying(upstream, endpoint, picked, started);
         }
-        let target = AttemptTarget { upstream, endpoint, started };
+        let connect_within = timeouts.connect;
+        let target = AttemptTarget { upstream, endpoint, started, connect_within };
         let in_flight = context.begin(upstream, endpoint);
-        context.count_attempt(upstream, attempts > 0);
-        attempts += 1;
+        context.count_attempt(upstream, kind);
         match attempt::open(context, target, header, client).await {
             Ok(lease) => {
                 record::accepted(context, target);
@@ -152,9 +158,11 @@ async fn open(
                 }
             }
         }
-        if !tried.insert(endpoint) || tried.is_full() {
+        let is_last = !tried.insert(endpoint) || tried.is_full() || retried == retries.max;
+        if is_last || !retry::take(context, upstream) {
             context.metrics.tcp_refused.add(1);
             return None;
         }
+        (kind, retried) = (AttemptKind::Retry, retried + 1);
     }
 }

@@ -12,6 +12,7 @@ use super::hearing::{ANSWER_BYTES_MIN, Heard, hear, hear_on_stream};
 use super::record::{self, AttemptTarget};
 use super::request::{self, Request};
 use super::request_log::{RequestLog, TrafficGuard};
+use super::retry::{Attempts, FailedAttempt};
 use super::transfer_state::{DownloadState, Interruption, UploadState};
 use super::upstream_side::{UpstreamSide, reset_of, verdict};
 use crate::buffer::Buffer;
@@ -22,7 +23,7 @@ use crate::id::RouteId;
 use crate::net::deadline::{Activity, Timer};
 use crate::net::delivery::CloseKind;
 use crate::net::mux_stream::{MuxStream, kind_of_abort};
-use crate::net::pool::Lease;
+use crate::net::pool::{Ending, Lease};
 use crate::plan::context::WorkerContext;
 use crate::reject::Reject;
 use crate::relay::body::Body;
@@ -31,24 +32,9 @@ use crate::relay::ends::{Sink, Source};
 use crate::relay::message::{self, relay};
 use crate::termination::ExchangePhase;
 use crate::tls_fault::TlsFault;
-use crate::upstream::settings::UpstreamTimeouts;
 
 /// Interim responses passed on before the final one must come.
 const INTERIM_MAX: usize = 16;
-
-/// How an attempt failed.
-pub struct FailedAttempt {
-    /// What ended it.
-    pub fault: Fault,
-    /// How far it had come.
-    pub progress: Progress,
-    /// The answer, if the client has seen the beginning of it.
-    pub begun: Option<Begun>,
-    /// Whether the connection had been idle and ended before any byte of an answer.
-    pub was_stale: bool,
-    /// What the endpoint has reset its stream with, if that is what ended it.
-    pub reset: Option<ErrorCode>,
-}
 
 /// How an attempt succeeded.
 pub enum Completed {
@@ -60,6 +46,13 @@ pub enum Completed {
         upload: UploadState,
         /// Whether more than the answer had come.
         surplus: bool,
+    },
+    /// With an answer that the client is not sent, since another endpoint is to be asked.
+    Declined {
+        /// Its status.
+        status: u16,
+        /// How sure it is that nothing follows it, if it has come whole and the connection may be used again.
+        rest: Option<Ending>,
     },
     /// With a tunnel; the client has been sent the 101.
     Upgraded {
@@ -73,7 +66,7 @@ pub async fn run(
     client: &mut ClientConnection<'_>,
     request: &mut Request,
     (context, target): (&WorkerContext, AttemptTarget),
-    timeouts: &UpstreamTimeouts,
+    attempts: &Attempts<'_>,
     upstream: &mut UpstreamSide,
 ) -> Result<Completed, FailedAttempt> {
     let ClientConnection { side, timer, presence, .. } = client;
@@ -92,11 +85,13 @@ pub async fn run(
     let traffic = TrafficGuard::begin((&context.metrics, request_log), phase, known, (&up, &down));
     let held_back_at = (traits.expects && kept == 0).then_some(known);
     let moved = (&activity, &up, &down);
-    let both = Directions::new(request_log, timeouts, presence, moved, held_back_at);
+    let both = Directions::new(request_log, attempts.limits(), presence, moved, held_back_at);
     let mut transfer = Transfer {
         both: &both,
         context,
         target,
+        attempts,
+        opening_bytes: known,
         request_log,
         ties,
         down: &down,
@@ -244,6 +239,9 @@ struct Transfer<'a> {
     both: &'a Directions<'a>,
     context: &'a WorkerContext,
     target: AttemptTarget,
+    attempts: &'a Attempts<'a>,
+    /// How many bytes of the request are kept.
+    opening_bytes: u64,
     request_log: Option<&'a RequestLog>,
     ties: &'a RequestTies,
     down: &'a Meter<'a>,
@@ -294,6 +292,12 @@ impl Transfer<'_> {
             // An endpoint that answers a request it has not read may take its body for the next.
             answer.upstream_persists &= is_sent;
             match answer.finality {
+                Finality::Final
+                    if answer.status >= 500 && interim == 0 && self.declines(&answer, traits) =>
+                {
+                    let rest = answer.discard(&mut self.received);
+                    return Ok(Completed::Declined { status: answer.status, rest });
+                }
                 Finality::Final => return self.finish(client_side, answer).await,
                 Finality::Upgrade if is_sent => {
                     return self.switch(client_side, answer.status).await;
@@ -310,6 +314,14 @@ impl Transfer<'_> {
             }
             interim += 1;
         }
+    }
+
+    /// Whether another endpoint is asked instead of passing the answer on: nothing may be lost of the request.
+    fn declines(&self, answer: &Answer, traits: RequestTraits) -> bool {
+        traits.method.is_idempotent()
+            && self.both.upload() == UploadState::Done
+            && self.both.sent_bytes() == self.opening_bytes
+            && self.attempts.declines(answer.status)
     }
 
     /// Whether the client's connection ends with this answer.

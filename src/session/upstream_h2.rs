@@ -79,7 +79,7 @@ pub async fn open_stream(
     head: StreamHead<'_>,
     client: &mut WaitingClient<'_>,
 ) -> Result<OpenedStream, Fault> {
-    let limit = context.plan.upstream(target.upstream).timeouts.connect;
+    let limit = target.connect_within;
     let awaited = RefCell::new(None);
     let opening = pin!(opened(context, target, freshness, head, &awaited));
     match client.wait_for(limit, opening).await {

@@ -1,6 +1,7 @@
 //! The endpoints of an upstream, their health and their settings.
 
 pub mod admin_state;
+pub mod budget;
 pub mod check;
 pub mod ejections;
 pub mod endpoint;
@@ -18,12 +19,13 @@ mod queue_tests;
 pub mod record;
 pub mod recovery;
 pub mod request_permit;
+pub mod retries;
 pub mod settings;
 pub mod shared_count;
 pub mod slots;
 pub mod source;
-pub mod srv;
 mod span;
+pub mod srv;
 pub mod sticky;
 mod watched_word;
 pub mod watchers;
@@ -33,11 +35,13 @@ use std::time::Duration;
 
 use crate::id::EndpointId;
 use crate::proxy_protocol::Version;
+use budget::BudgetShare;
 use check::{Check, CheckKind};
 use endpoint::Endpoint;
 use endpoint_set::EndpointSet;
 use health::Thresholds;
 use record::UpstreamRecord;
+use retries::Retries;
 use settings::{Ceiling, HashOn, Keeping, Policy, ServerErrors, UpstreamTimeouts};
 use sticky::Sticky;
 
@@ -74,6 +78,10 @@ pub struct Upstream {
     pub keeping: Keeping,
     /// How its endpoints are checked.
     pub check: Check,
+    /// When what an endpoint has failed goes to another.
+    pub retries: Retries,
+    /// How many retries there may be for its requests.
+    pub retry_budget: BudgetShare,
 }
 
 impl Upstream {
@@ -127,6 +135,8 @@ impl Upstream {
             },
             keeping: Keeping { idle_max: 512, idle_timeout: 50 * second },
             check: Check::every(second, CheckKind::Off),
+            retries: Retries::USUAL,
+            retry_budget: BudgetShare::USUAL,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::budget::RetryBudget;
 use super::queue::RequestQueue;
 use crate::ejection_reason::EjectionReason;
 use crate::metrics::UpstreamMetrics;
@@ -16,6 +17,8 @@ pub struct UpstreamRecord {
     pub withholding_said: AtomicBool,
     /// The requests that wait for room at one of its endpoints, if there is a ceiling.
     pub queue: Arc<RequestQueue>,
+    /// How many retries it may still be sent.
+    pub budget: RetryBudget,
 }
 
 impl UpstreamRecord {
@@ -23,7 +26,7 @@ impl UpstreamRecord {
     pub fn new(workers: usize) -> Arc<Self> {
         let counts = (0..workers).map(|_| UpstreamMetrics::default()).collect();
         let (withholding_said, queue) = (AtomicBool::new(false), Arc::default());
-        Arc::new(Self { counts, withholding_said, queue })
+        Arc::new(Self { counts, withholding_said, queue, budget: RetryBudget::default() })
     }
 
     /// What each worker has of something, of all of them.

@@ -17,6 +17,7 @@ pub(super) fn plan(upstream: Upstream, timeouts: ClientTimeouts) -> Plan {
         counts: Route::counts(1),
         upstream: UpstreamId::new(0),
         timeouts: upstream.timeouts,
+        retries: upstream.retries,
         host_header: None,
         strips: None,
     };
