@@ -38,6 +38,7 @@ mod dates;
 mod descriptors;
 mod discovery;
 mod discovery_file;
+mod discovery_reload;
 mod discovery_srv;
 mod drain;
 mod early_answers;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::discovery::SourcedUpstream;
 use super::{Config, ListenerConfig, check, ejection};
 use crate::access_log::Format;
 use crate::app_protocol::AppProtocol;
@@ -15,9 +16,10 @@ use crate::plan::{Plan, Route};
 use crate::proxy_protocol::Version;
 use crate::route::NamePattern;
 use crate::upstream::budget::BudgetShare;
-use crate::upstream::endpoint::{Endpoint, EndpointRole};
+use crate::upstream::endpoint::{Endpoint, EndpointRole, Scheme};
 use crate::upstream::retries::Retries;
 use crate::upstream::settings::{Ceiling, ServerErrors};
+use crate::upstream::source::{EndpointSource, ListEntry, SourceQuery};
 use crate::upstream::{Traffic, Upstream};
 
 /// One line of a configuration's description.
@@ -110,6 +112,8 @@ fn listed(config: &Config) -> Vec<Item> {
     );
     items.extend(plan.routes.iter().map(|route| of_route(route, plan)));
     items.extend(plan.upstreams.iter().flat_map(|upstream| of_upstream(upstream)));
+    items.extend(config.discovery.upstreams.iter().flat_map(|known| of_sources(known, plan)));
+    items.extend(of_resolver(config));
     items.extend(of_clients(config));
     items.extend(plan.via.iter().map(|via| item("Via", via.name())));
     items.extend(config.admin.iter().map(|admin| {
@@ -287,6 +291,36 @@ fn of_endpoint(endpoint: &Endpoint) -> String {
         AppProtocol::Http2 => ", HTTP/2",
     };
     format!("weight {}{role}{name}{protocol}{tls}", endpoint.weight)
+}
+
+/// Describes what is looked up for an upstream.
+pub(super) fn of_sources(upstream: &SourcedUpstream, plan: &Plan) -> Vec<Item> {
+    let name = &plan.upstream(upstream.id).name;
+    let sources = upstream.entries.iter().filter_map(ListEntry::source);
+    let described = sources.map(|source| {
+        let EndpointSource { question, weight, role, scheme, .. } = source;
+        let mut text = match question {
+            SourceQuery::Name(_) => format!("weight {weight}, addresses of one family"),
+            SourceQuery::Dns(_) => format!("weight {weight}, every address"),
+            SourceQuery::Srv(_) => "every address of every target".to_owned(),
+            SourceQuery::File(path) => format!("each line of {}", path.display()),
+        };
+        if *role == EndpointRole::Backup {
+            text.push_str(", backup");
+        }
+        if *scheme != Scheme::Http {
+            let _ = write!(text, ", {}", scheme.name());
+        }
+        item(format!("source {} of {name}", source.written), text)
+    });
+    described.collect()
+}
+
+/// Describes who is asked.
+fn of_resolver(config: &Config) -> Option<Item> {
+    let servers = &config.discovery.servers;
+    let shown: Vec<String> = servers.iter().map(ToString::to_string).collect();
+    (!servers.is_empty()).then(|| item("resolver", shown.join(", ")))
 }
 
 fn of_clients(config: &Config) -> [Item; 7] {

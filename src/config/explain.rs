@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use super::describe::{Item, of_upstream};
+use super::describe::{Item, of_sources, of_upstream};
 use super::{Config, ListenerConfig, explain_pick};
 use crate::http::h1::framing;
 use crate::http::h1::parse;
@@ -107,7 +107,9 @@ pub fn explain(config: &Config, asked: AskedRequest<'_>) -> Result<Explanation, 
     }
     let upstream = plan.upstream(route.upstream);
     let of_route = Upstream { timeouts: route.timeouts, ..Upstream::clone(upstream) };
-    for Item { subject, predicate } in of_upstream(&of_route) {
+    let looked_up = config.discovery.upstreams.iter().filter(|known| known.id == route.upstream);
+    let sources = looked_up.flat_map(|known| of_sources(known, plan));
+    for Item { subject, predicate } in of_upstream(&of_route).chain(sources) {
         let _ = writeln!(text, "{subject}: {predicate}");
     }
     text.push_str(&explain_pick::of_request(upstream, &head, &path, client));

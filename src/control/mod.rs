@@ -77,7 +77,8 @@ pub fn run(mut config: Config, around: RunOptions) -> Result<(), StartError> {
     signals.attend();
     let inbox = Arc::clone(&signals.inbox);
     let discovery = Discovery::new(move || inbox.signal(ControlCommand::Discovery));
-    discovery.prepare(&mut config, FIRST_LIMIT);
+    let unanswered = discovery.prepare(&mut config, FIRST_LIMIT);
+    config.warnings.extend(unanswered);
     let (pid_path, mut claim) = (config.pid_file.clone(), Claim::Nothing);
     let (asked_for, mut admin) = (config.admin.clone(), None);
     let logs_to_file = config.error_log.is_some();

@@ -145,7 +145,10 @@ impl Board {
 
     /// At most so many of the questions that are due.
     pub(super) fn due(&mut self, now: Instant, most: usize) -> Vec<Ask> {
-        let of_followed: BTreeSet<&SourceQuery> = self.followed.questions().collect();
+        let direct = self.followed.questions();
+        let inner = self.followed.questions().filter_map(|question| self.answer(question));
+        let of_followed: BTreeSet<SourceQuery> =
+            direct.chain(inner.flat_map(SourceAnswer::questions)).cloned().collect();
         let candidate = self.candidate.as_ref().unwrap_or(&self.followed);
         let due = self.known.iter_mut().filter(|(_, known)| !known.is_asking && known.next <= now);
         let asked = due.take(most).map(|(question, known)| {
@@ -181,17 +184,22 @@ impl Board {
         let is_first = !std::mem::replace(&mut known.is_asked, true);
         let mut has_changed = is_first;
         match outcome {
-            LookupOutcome::Unchanged => known.next = now + FILE_INTERVAL,
+            LookupOutcome::Unchanged => {
+                known.next = now + FILE_INTERVAL;
+                known.succeeded = if known.failure.is_none() { Some(now) } else { known.succeeded };
+            }
             LookupOutcome::Failed(reason) => {
                 known.lookups += 1;
                 known.failures += 1;
                 known.failures_in_row = known.failures_in_row.saturating_add(1);
                 known.next = now + interval_after_failure(question, known.failures_in_row);
-                if known.failure.as_ref() != Some(&reason) {
+                let is_told = known.failure.as_ref() == Some(&reason);
+                // Whoever prepares a configuration says what has no answer yet.
+                if !(is_told || is_first && self.candidate.is_some()) {
                     let stays = kept(known.answer.as_deref());
                     log::warn!("{}; {stays}", failure(question, &reason));
-                    known.failure = Some(reason);
                 }
+                known.failure = Some(reason);
             }
             LookupOutcome::Found(answer, ttl) => {
                 let (answer, cut) = answer.bounded();

@@ -4,6 +4,8 @@
 //! new sets of endpoints; no worker waits for it.
 
 pub(crate) mod board;
+#[cfg(test)]
+mod board_tests;
 mod dns;
 mod file;
 mod outcome;

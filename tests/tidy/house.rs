@@ -159,7 +159,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (5, "config/", &["explain"]),
     (6, "worker/", &["command", "acceptor", "mod"]),
     (7, "checks/", &["failure", "body", "h1", "h2", "mod"]),
-    (7, "discovery/", &["outcome", "file", "dns", "board", "mod"]),
+    (7, "discovery/", &["outcome", "file", "dns", "board", "board_tests", "mod"]),
     (7, "control/", &["start_error", "process", "pid_file", "carry_over"]),
     (7, "control/", &["listeners", "workers", "inbox", "certificate_watch"]),
     (7, "control/upgrade/", &["message", "offer", "takeover", "arrivals"]),
