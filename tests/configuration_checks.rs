@@ -87,6 +87,27 @@ fn mistakes_in_checks() {
 }
 
 #[test]
+fn a_check_in_full_may_be_that_of_all_upstreams() {
+    let text = "check: {http: /h, timeout: 1s, rise: 3}\nupstreams:\n  - {name: u, endpoints: \
+                [127.0.0.1:1], check_interval: 7s}\n  - {name: v, endpoints: [127.0.0.1:1], check: \
+                off}\nroutes:\n  - {prefix: /, upstream: u}\n  - {prefix: /v, upstream: v}\n  - {prefix: /w, \
+                endpoints: [127.0.0.1:1]}\n";
+    let shown = |flags: &[&str]| summary(&read(text, flags).unwrap());
+    let expected = [
+        "upstream u: round_robin, GET /h every 7s as a check (within 1s, 3 to rise and 2 to fall), ",
+        "upstream v: round_robin, no checks, ",
+        "upstream /w: round_robin, GET /h every 3s as a check (within 1s, 3 to rise and 2 to fall), ",
+    ];
+    let text_shown = shown(&["--check-interval=3s"]);
+    assert!(expected.iter().all(|line| text_shown.contains(line)), "{text_shown}");
+    let typed = shown(&["--check=tcp"]);
+    assert!(typed.contains("upstream /w: round_robin, a connection every 1s as a check, "));
+    let told =
+        read("check: {http: /, body: ''}\nroutes: [{prefix: /, endpoints: [127.0.0.1:1]}]", &[]);
+    assert!(told.unwrap_err()[0].starts_with("1:24: body: expected 1 to 1024 bytes"));
+}
+
+#[test]
 fn a_request_in_full_has_no_effect_on_a_tcp_upstream() {
     let text = |check: &str| {
         format!(

@@ -15,6 +15,7 @@ mod alpn;
 mod attempt_timeout;
 mod balancing;
 mod bodies;
+mod broken_endpoints;
 mod ceilings;
 mod ceilings_configuration;
 mod certificates;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_saphyr::{Location, Spanned};
 
 use super::entries::{CheckEntry, CheckFields, Said, UpstreamEntry};
-use super::mistake::Place;
-use super::sources::At;
+use super::mistake::{Mistakes, Place};
+use super::sources::{At, Sources};
 use super::value;
 use crate::grpc::health::SERVICE_BYTES_MAX;
 use crate::http::message::field::is_token;
@@ -67,11 +67,24 @@ fn service(name: &str) -> Result<CheckKind, String> {
     Ok(CheckKind::Grpc(name.to_owned()))
 }
 
-/// The check of an upstream whose entry this is; `usual` is what the flags say.
+/// The check of all upstreams that have none of their own, by the flags or in full by the file.
+pub(super) fn of_flags(sources: &Sources, interval: Duration, mistakes: &mut Mistakes) -> Check {
+    if let Some(file) = &sources.file
+        && let Some(said) = &file.check
+    {
+        let place = file.place(said.referenced);
+        return in_full(&said.value, &place, interval, &mut At { file, mistakes });
+    }
+    let kind = read(&sources.flags.check);
+    Check::every(interval, mistakes.note(&sources.place("check"), kind, CheckKind::Off))
+}
+
+/// The check of an upstream whose entry this is; `usual` is that of the flags.
 pub(super) fn of_entry(entry: &UpstreamEntry, usual: Check, at: &mut At<'_>) -> Check {
     let interval = at.over(entry.check_interval.as_ref(), interval, usual.interval);
     let Some(said) = &entry.check else {
-        return Check { timeout: interval, ..Check { interval, ..usual } };
+        let timeout = if usual.timeout == usual.interval { interval } else { usual.timeout };
+        return Check { interval, timeout, ..usual };
     };
     let place = at.file.place(said.referenced);
     match &said.value {

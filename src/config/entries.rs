@@ -259,7 +259,7 @@ pub enum CheckEntry {
 }
 
 /// Few entries have them.
-type BoxedCheckFields = Box<CheckFields>;
+pub type BoxedCheckFields = Box<CheckFields>;
 
 impl CheckEntry {
     /// Whether a request is made, which takes an endpoint of HTTP.

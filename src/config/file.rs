@@ -8,7 +8,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
-use super::entries::{CertificateEntry, RelayEntry, RouteEntry, Said, UpstreamEntry};
+use super::entries::{
+    BoxedCheckFields, CertificateEntry, CheckEntry, RelayEntry, RouteEntry, Said, UpstreamEntry,
+};
 use super::mistake::{Mistake, Place};
 use super::setting::{Arity, Setting};
 use super::wording::{explain, unknown};
@@ -26,6 +28,8 @@ pub struct File {
     pub path: Arc<str>,
     /// The settings that are also flags, in order.
     pub settings: Vec<WrittenSetting>,
+    /// The check of all upstreams, where it is written in full.
+    pub check: Option<Spanned<BoxedCheckFields>>,
     /// The routes.
     pub routes: Vec<Spanned<RouteEntry>>,
     /// The named upstreams.
@@ -115,6 +119,7 @@ impl<'de> Visitor<'de> for TopLevel {
         let file = File {
             path: "".into(),
             settings: Vec::new(),
+            check: None,
             routes: Vec::new(),
             upstreams: Vec::new(),
             relays: Vec::new(),
@@ -138,6 +143,16 @@ impl<'de> Visitor<'de> for TopLevel {
                 "routes" => file.routes = map.next_value::<Option<_>>()?.unwrap_or_default(),
                 "upstreams" => file.upstreams = map.next_value::<Option<_>>()?.unwrap_or_default(),
                 "tcp" => file.relays = map.next_value::<Option<_>>()?.unwrap_or_default(),
+                "check" => match map.next_value::<Option<Spanned<CheckEntry>>>()? {
+                    None => {}
+                    Some(Spanned { value: CheckEntry::Text(value), referenced, defined }) => {
+                        let values = vec![Said { value, referenced, defined }];
+                        file.settings.push(WrittenSetting { flag: key.value, values });
+                    }
+                    Some(Spanned { value: CheckEntry::Full(value), referenced, defined }) => {
+                        file.check = Some(Spanned { value, referenced, defined });
+                    }
+                },
                 "certificates" => {
                     file.certificates = map.next_value::<CertificateEntries>()?.0;
                 }

@@ -111,6 +111,9 @@ impl Sources {
             file.relays.clear();
             leads = Leads::Typed;
         }
+        if is_typed(matches, "check") {
+            file.check = None;
+        }
         if is_typed(matches, "cert") || is_typed(matches, "key") {
             file.certificates.clear();
         }

@@ -13,7 +13,7 @@ use super::retries::RetrySettings;
 use super::sources::{At, Sources};
 use super::upstream_tls::TlsSettings;
 use super::value;
-use crate::upstream::check::{Check, CheckKind};
+use crate::upstream::check::Check;
 use crate::upstream::ejections::EjectShare;
 use crate::upstream::health::Thresholds;
 use crate::upstream::settings::{Keeping, ServerErrors, UpstreamTimeouts};
@@ -76,7 +76,7 @@ impl UpstreamSettings {
             ..Thresholds::default()
         };
         let interval = mistakes.note(&place("check-interval"), interval, Duration::ZERO);
-        let kind = mistakes.note(&place("check"), check::read(&flags.check), CheckKind::Off);
+        let check = check::of_flags(sources, interval, mistakes);
         Self {
             balancing,
             slow_start: mistakes.note(
@@ -91,7 +91,7 @@ impl UpstreamSettings {
                 idle_max: mistakes.note(&place("max-idle"), idle_max, 0),
                 idle_timeout,
             },
-            check: Check::every(interval, kind),
+            check,
             ceiling: CeilingSettings::of_flags(sources, mistakes),
             retrying: RetrySettings::of_flags(sources, mistakes),
             tls,

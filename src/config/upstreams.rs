@@ -253,7 +253,11 @@ impl<'a> Upstreams<'a> {
                 own.extend(said.map(|(id, said)| (id.index(), file.place(said.referenced))));
             }
         }
-        let general = sources.place("check");
+        let in_full = sources.file.as_ref().and_then(|file| {
+            let said = file.check.as_ref()?;
+            Some(file.place(said.referenced))
+        });
+        let general = in_full.unwrap_or_else(|| sources.place("check"));
         for (index, upstream) in self.built.iter().enumerate() {
             let place = own.get(&index).unwrap_or(&general);
             let is_this = |known: &&SourcedUpstream| known.id.index() == index;
