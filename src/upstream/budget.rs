@@ -2,7 +2,7 @@
 //!
 //! A retry is granted as long as those of the last 10 s are fewer than the configured share of the requests of
 //! the last 10 s, or fewer than 100: 10 for each of these seconds, and for an upstream that is newer than that, 10
-//! for each second since. Requests are counted by each worker for itself; the budget sees samples of their sum,
+//! for each second since and 30 at first. Requests are counted by each worker for itself; the budget sees samples of their sum,
 //! taken by the workers every second and with each retry. Where the last 10 s do not begin with a sample, fewer
 //! requests are seen than there were, never more: those of 8 s at least. Retries are counted over 10 to 11 s.
 
@@ -13,6 +13,10 @@ use super::health::Tick;
 
 /// Retries that are granted whatever the share, per second.
 const RATE_MIN: u64 = 10;
+
+/// Retries that an upstream may have at once when it has just begun, as if it were 3 s old: so that a few requests
+/// pass whatever part of its endpoints is dead.
+const FIRST: u64 = 3 * RATE_MIN;
 
 /// Over how many seconds requests and retries are compared.
 const WINDOW_SECONDS: u64 = 10;
@@ -131,7 +135,7 @@ impl Ledger {
     fn least(&self, now: Tick) -> u64 {
         let since = self.first.map_or(0, Tick::as_millis);
         let age = now.as_millis().saturating_sub(since);
-        (RATE_MIN + age * RATE_MIN / 1000).min(RATE_MIN * WINDOW_SECONDS)
+        (FIRST + age * RATE_MIN / 1000).min(RATE_MIN * WINDOW_SECONDS)
     }
 }
 
@@ -177,7 +181,7 @@ mod tests {
                     if !budget.take(at(now), SHARE, requests.len() as u64) {
                         break;
                     }
-                    let is_within_rate = before < (10 + (now - began) / 100).min(100);
+                    let is_within_rate = before < (FIRST + (now - began) / 100).min(100);
                     assert!(
                         before * 5 < recent || is_within_rate,
                         "seed {seed} at {now}: {before} {recent}"
@@ -185,7 +189,7 @@ mod tests {
                     granted.push(now);
                 }
             }
-            let most = requests.len() as u64 / 5 + 10 + (now - began) / 100;
+            let most = requests.len() as u64 / 5 + FIRST + (now - began) / 100;
             assert!(granted.len() as u64 <= most, "seed {seed} at {now}: {} {most}", granted.len());
         }
     }
@@ -212,7 +216,7 @@ mod tests {
     fn an_upstream_of_few_requests_is_granted_ten_a_second() {
         let budget = RetryBudget::default();
         let take = |now| (0..200).filter(|_| budget.take(at(now), SHARE, 1)).count();
-        assert_eq!([take(0), take(99), take(500), take(1500)], [10, 0, 5, 10]);
+        assert_eq!([take(0), take(99), take(500), take(1500)], [30, 0, 5, 10]);
         assert_eq!([take(60_000), take(61_000), take(71_000)], [100, 0, 100]);
     }
 
@@ -234,7 +238,7 @@ mod tests {
             assert!(budget.take(at(0), SHARE, 0));
             budget.give_back();
         }
-        assert_eq!((0..20).filter(|_| budget.take(at(0), SHARE, 0)).count(), 10);
+        assert_eq!((0..50).filter(|_| budget.take(at(0), SHARE, 0)).count(), 30);
     }
 
     #[test]
