@@ -201,7 +201,8 @@ impl Line {
     /// Why somebody may not join, if so.
     fn refuses(&mut self, entrant: &Entrant) -> Option<Shed> {
         let length = self.waiting.len();
-        if length >= entrant.max {
+        // Who has its turn may find no room, and waits on.
+        if length + self.called >= entrant.max {
             return Some(Shed::Full);
         }
         let late = self.late.as_mut().filter(|_| length >= entrant.target())?;
