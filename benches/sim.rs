@@ -24,7 +24,7 @@ use evener::upstream::endpoint_set::EndpointSet;
 use evener::upstream::settings::Policy;
 
 use history::quantile;
-use scenario::{POLICIES, S, SCENARIOS, Scenario};
+use scenario::{S, SCENARIOS, Scenario};
 use world::{History, World};
 
 /// The seed of what is shown; another can be given.
@@ -62,9 +62,9 @@ fn show((name, what, make): &Scenario, seed: u64) {
         "{:15}{:>9}{:>9}{:>9}{:>9}   shares of the endpoints",
         "", "p50", "p99", "p99.9", "failed"
     );
-    let lived: Vec<_> = POLICIES
-        .iter()
-        .map(|&policy| {
+    let lived: Vec<_> = Policy::ALL
+        .into_iter()
+        .map(|policy| {
             let world = make(Upstream { policy, ..Upstream::sample(EndpointSet::new([])) });
             let history = world.run(seed);
             println!("{}", row(policy, &world, &history));

@@ -138,15 +138,6 @@ mod tests {
 
     const NOW: Tick = Tick::from_millis(1000);
 
-    const ALL: [Policy; 6] = [
-        Policy::RoundRobin,
-        Policy::LeastRequests,
-        Policy::TwoChoices,
-        Policy::Random,
-        Policy::LeastTime,
-        Policy::Hash,
-    ];
-
     fn picker(count: usize, requests_max: u32, policy: Policy) -> Picker {
         let endpoint = |index| {
             let address = Address::Unix(format!("/{index}").into());
@@ -177,7 +168,7 @@ mod tests {
     #[test]
     fn an_endpoint_that_is_full_is_passed_over_until_a_request_has_ended() {
         let counts = |policy| [1, 2, 40].map(|count| (policy, count));
-        for (policy, count) in ALL.into_iter().flat_map(counts) {
+        for (policy, count) in Policy::ALL.into_iter().flat_map(counts) {
             let mut picker = picker(count, 3, policy);
             let mut at_work: Vec<_> =
                 (0..3 * count).map(|_| newcomer(&mut picker).unwrap()).collect();

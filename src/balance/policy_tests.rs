@@ -27,15 +27,6 @@ mod tests {
     use crate::upstream::health::{CheckVerdict, Tick};
     use crate::upstream::settings::Policy;
 
-    const ALL: [Policy; 6] = [
-        Policy::RoundRobin,
-        Policy::LeastRequests,
-        Policy::TwoChoices,
-        Policy::Random,
-        Policy::LeastTime,
-        Policy::Hash,
-    ];
-
     fn endpoint(index: u16, weight: u16) -> Endpoint {
         let address = Address::Tcp(([192, 0, 2, 1], 1000 + index).into());
         Endpoint::new(address, NonZeroU16::new(weight).unwrap(), 1)
@@ -109,7 +100,7 @@ mod tests {
             let total: u16 = weights.iter().sum();
             let due: Vec<_> =
                 weights.iter().map(|&weight| f64::from(weight) / f64::from(total)).collect();
-            for policy in ALL.into_iter().filter(|policy| *policy != Policy::LeastTime) {
+            for policy in Policy::ALL.into_iter().filter(|policy| *policy != Policy::LeastTime) {
                 let shares = Worker::of(weights, policy).shares(100_000, false);
                 assert_near(&shares, &due, 0.01, policy);
             }
@@ -122,7 +113,7 @@ mod tests {
     fn no_endpoint_starves() {
         let mut weights = vec![1; 200];
         weights[0] = 100;
-        for policy in ALL {
+        for policy in Policy::ALL {
             for has_key in [false, true] {
                 let shares = Worker::of(&weights, policy).shares(60_000, has_key);
                 assert!(shares.iter().all(|&share| share > 0.0), "{policy:?}: {shares:?}");
@@ -330,7 +321,7 @@ mod tests {
 
     #[test]
     fn one_that_comes_back_or_is_added_starts_slowly() {
-        for policy in ALL.into_iter().filter(|policy| *policy != Policy::LeastTime) {
+        for policy in Policy::ALL.into_iter().filter(|policy| *policy != Policy::LeastTime) {
             for has_key in [false, true] {
                 let all = endpoints(&[2; 4]);
                 all[1].record.add(Tick::from_millis(1_000));

@@ -18,7 +18,7 @@ use evener::upstream::endpoint_set::EndpointSet;
 use evener::upstream::settings::Policy;
 
 use random::Random;
-use scenario::{MACHINE, POLICIES, S, SCENARIOS, loaded};
+use scenario::{MACHINE, S, SCENARIOS, loaded};
 use world::{Condition, History, Machine, World};
 
 /// The seeds of each test: one, or as many as `EVENER_SEEDS` says; a failure names its own.
@@ -33,7 +33,7 @@ fn settings(policy: Policy) -> Upstream {
 /// What becomes of a scenario, under each policy and each seed.
 fn live(name: &str, check: impl Fn(&World, &History, &str)) {
     let (.., make) = SCENARIOS.iter().find(|known| known.0 == name).unwrap();
-    for &policy in POLICIES {
+    for policy in Policy::ALL {
         for seed in 0..seeds() {
             let world = make(settings(policy));
             let history = world.run(seed);
@@ -112,7 +112,7 @@ fn endpoints_of_any_number_in_any_trouble_lose_no_request() {
     for seed in 0..40 * seeds() {
         let mut random = Random::new(seed);
         let count = [1, 2, 3, 4, 7, 16, 100, 1000][random.below(8)];
-        let policy = POLICIES[random.below(POLICIES.len())];
+        let policy = Policy::ALL[random.below(Policy::ALL.len())];
         let machine = |_| Machine { weight: 1 + random.below(4) as u16, ..MACHINE };
         let machines: Vec<_> = (0..count).map(machine).collect();
         let mut world = loaded(World::new(settings(policy), machines, 1 + random.below(3)), 0.4);

@@ -1,19 +1,8 @@
 //! Clusters worth a look, by name.
 
 use evener::upstream::Upstream;
-use evener::upstream::settings::Policy;
 
 use super::world::{Condition, Machine, Micros, World};
-
-/// What is compared.
-pub const POLICIES: &[Policy] = &[
-    Policy::RoundRobin,
-    Policy::LeastRequests,
-    Policy::TwoChoices,
-    Policy::Random,
-    Policy::LeastTime,
-    Policy::Hash,
-];
 
 /// A scenario: its name, what happens in it, and how it begins with these settings.
 pub type Scenario = (&'static str, &'static str, fn(Upstream) -> World);
