@@ -25,6 +25,18 @@ const REQUESTS: usize = 60;
 /// What an endpoint does about a request while it is broken; it returns a connection that it goes on with.
 type Broken = fn(Conn) -> Option<Conn>;
 
+/// Reads what comes, and answers nothing.
+const FROZEN: Broken = |mut conn| {
+    conn.rest();
+    None
+};
+
+/// Answers 500 to every request.
+const ERRING: Broken = |mut conn| {
+    conn.send("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n");
+    Some(conn)
+};
+
 /// An endpoint that answers until it is told to break.
 fn breaking(broken: Broken) -> (Origin, Arc<AtomicBool>) {
     let is_broken = Arc::new(AtomicBool::new(false));
@@ -81,20 +93,33 @@ fn an_endpoint_that_is_killed_and_comes_back_costs_no_request() {
 
 #[test]
 fn a_frozen_endpoint_costs_three_requests_before_it_is_ejected() {
-    let silent: Broken = |mut conn| {
-        conn.rest();
-        None
-    };
-    assert_eq!(failed(silent, &["--response-timeout=50ms"]), 3);
+    assert_eq!(failed(FROZEN, &["--response-timeout=200ms"]), 3);
+}
+
+#[test]
+fn a_frozen_endpoint_costs_no_request_with_a_timeout_for_attempts() {
+    // Whatever waited for the other one would not end within this test.
+    let flags = ["--attempt-timeout=200ms", "--response-timeout=1h"];
+    assert_eq!(failed(FROZEN, &flags), 0);
 }
 
 #[test]
 fn of_one_that_answers_500_three_answers_are_seen_before_it_is_ejected() {
-    let error: Broken = |mut conn| {
-        conn.send("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n");
-        Some(conn)
-    };
-    assert_eq!(failed(error, &["--fail-on-5xx"]), 3);
+    assert_eq!(failed(ERRING, &["--fail-on-5xx"]), 3);
+}
+
+#[test]
+fn of_one_that_answers_500_nothing_is_seen_if_that_is_retried() {
+    assert_eq!(failed(ERRING, &["--fail-on-5xx", "--retry-on=connect,stale,5xx"]), 0);
+}
+
+#[test]
+fn an_answer_500_passes_and_ejects_nobody_unless_a_flag_says_otherwise() {
+    let (origin, is_broken) = breaking(ERRING);
+    let (one, two) = (Origin::named("one"), Origin::named("two"));
+    let proxy = Proxy::before(&[&origin, &one, &two], &[FOR_GOOD]);
+    is_broken.store(true, Ordering::SeqCst);
+    assert_eq!(failures(&proxy, REQUESTS), REQUESTS / 3);
 }
 
 #[test]
@@ -135,6 +160,21 @@ fn one_that_comes_and_goes_costs_no_request() {
     let proxy = Proxy::before(&[&flapping, &one, &two], &["--max-fails=off"]);
     assert_eq!(failures(&proxy, 5 * REQUESTS), 0);
     assert!(flapping.connections() > 20);
+}
+
+#[test]
+fn one_that_refuses_and_serves_in_turns_costs_no_request() {
+    let (mut flapping, one, two) =
+        (Origin::named("old"), Origin::named("one"), Origin::named("two"));
+    let flags = ["--max-fails=off", "--retry-budget=off"];
+    let proxy = Proxy::before(&[&flapping, &one, &two], &flags);
+    for turn in 1..=3 {
+        assert_eq!(failures(&proxy, REQUESTS), 0);
+        flapping.stop();
+        assert_eq!(failures(&proxy, REQUESTS), 0);
+        assert!(proxy.metrics(|metrics| metrics.retries.get()) >= turn * 20);
+        flapping = Origin::start_at(flapping.address, |conn| conn.answer_all(&ok("new")));
+    }
 }
 
 /// Whether another request has come.

@@ -18,6 +18,7 @@ mod bodies;
 mod broken_endpoints;
 mod ceilings;
 mod ceilings_configuration;
+mod ceilings_h2;
 mod certificates;
 mod checks;
 mod checks_h2;

@@ -122,6 +122,11 @@ impl Proxy {
         running.plan().upstreams[0].endpoints[endpoint].record.begun()
     }
 
+    /// How many requests wait in the queue of the first upstream.
+    pub fn waiting(&self) -> usize {
+        self.plan().upstreams[0].record.queue.waiting()
+    }
+
     /// Reloads with these flags and returns what that changes.
     pub fn reload(&mut self, flags: &[&str]) -> Result<Vec<String>, String> {
         let running = self.running.as_mut().expect("running");

@@ -1,4 +1,5 @@
-//! Checks docs/specification.md: every rule has a row, and every row an existing test.
+//! Checks docs/specification.md, where every rule has a row, and every row an existing test; so has every fault in
+//! docs/resilience.md.
 
 use std::collections::BTreeSet;
 
@@ -8,6 +9,8 @@ use super::{read, source_of, sources, verdict};
 
 const DOCUMENT: &str = "docs/specification.md";
 const ROWS_MIN: usize = 150;
+const RESILIENCE: &str = "docs/resilience.md";
+const FAULTS_HEADING: &str = "## What breaks";
 
 #[test]
 fn the_specification_names_every_reject() {
@@ -18,7 +21,17 @@ fn the_specification_names_every_reject() {
 #[test]
 fn every_row_names_tests_that_exist() {
     let tests = tests_of(&sources(&["src", "tests"]));
-    let found = untested_rows(&read(DOCUMENT), &tests);
+    let found = untested_rows(DOCUMENT, &read(DOCUMENT), &tests);
+    verdict(&found, "name the test that holds it, by its whole path");
+}
+
+#[test]
+fn every_fault_that_is_measured_names_tests_that_exist() {
+    let (text, tests) = (read(RESILIENCE), tests_of(&sources(&["tests"])));
+    let (before, faults) = text.split_once(FAULTS_HEADING).expect("the section with the table");
+    let place = before.matches('\n').count();
+    assert!(!rows(faults).is_empty(), "{RESILIENCE} has no table of faults");
+    let found = untested_rows(RESILIENCE, &("\n".repeat(place) + faults), &tests);
     verdict(&found, "name the test that holds it, by its whole path");
 }
 
@@ -50,14 +63,14 @@ pub(super) fn unnamed_rejects(source: &Source, specification: &str) -> Vec<Strin
         .collect()
 }
 
-pub(super) fn untested_rows(specification: &str, tests: &BTreeSet<String>) -> Vec<String> {
+pub(super) fn untested_rows(document: &str, text: &str, tests: &BTreeSet<String>) -> Vec<String> {
     let mut found = Vec::new();
-    for (line, row) in rows(specification) {
+    for (line, row) in rows(text) {
         let named: Vec<_> = named_tests(row).collect();
         let missing = named.iter().filter(|test| !tests.contains(**test));
-        found.extend(missing.map(|test| format!("{DOCUMENT}:{line}: no test `{test}`")));
+        found.extend(missing.map(|test| format!("{document}:{line}: no test `{test}`")));
         if named.is_empty() {
-            found.push(format!("{DOCUMENT}:{line}: a row without a test"));
+            found.push(format!("{document}:{line}: a row without a test"));
         }
     }
     found
