@@ -24,7 +24,7 @@ use evener::demo::certificate::{self, DemoCertificate};
 use evener::demo::origin;
 use evener::discovery;
 use evener::log::error_log::ErrorLog;
-use evener::net::interfaces;
+use evener::net::interfaces::LocalAddresses;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -237,7 +237,8 @@ fn print(text: &str) -> Result<(), CliError> {
 }
 
 fn configure(sources: &Sources) -> Result<Config, CliError> {
-    Config::new(sources, &value::resolve, &interfaces::is_local).map_err(CliError::Mistakes)
+    let local = LocalAddresses::default();
+    Config::new(sources, &value::resolve, &|ip| local.contains(ip)).map_err(CliError::Mistakes)
 }
 
 fn log_to_stderr(level: log::LevelFilter) -> Result<(), CliError> {

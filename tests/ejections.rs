@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::configuration::read;
 use crate::support::{Admin, Origin, Proxy, eventually};
 
 /// Longer than any test: an ejected endpoint stays out.
@@ -29,6 +30,19 @@ fn no_more_than_half_of_the_endpoints_are_ejected_by_default() {
 fn a_share_of_all_lets_every_endpoint_be_ejected() {
     let (one, two, well) = (Origin::refusing(), Origin::refusing(), Origin::named("well"));
     let proxy = Proxy::before(&[&one, &two, &well], &["--fail-timeout=10m", "--eject-max=100%"]);
+    assert_eq!(statuses(&proxy, 40), [200; 40]);
+    assert_eq!([proxy.attempts(0), proxy.attempts(1)], [3, 3]);
+}
+
+#[test]
+fn all_primary_endpoints_may_be_ejected_while_a_backup_is_healthy() {
+    let (one, two, spare) = (Origin::refusing(), Origin::refusing(), Origin::named("spare"));
+    let text = format!(
+        "listen: 127.0.0.1:0\nroutes: [{{prefix: /, endpoints: ['{}', '{}', {{address: '{}', \
+         backup: true}}]}}]\n",
+        one.address, two.address, spare.address
+    );
+    let proxy = Proxy::configured(read(&text, &FOR_GOOD).unwrap());
     assert_eq!(statuses(&proxy, 40), [200; 40]);
     assert_eq!([proxy.attempts(0), proxy.attempts(1)], [3, 3]);
 }

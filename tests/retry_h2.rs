@@ -5,9 +5,10 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
-use crate::support::h2::{Frame, PausedPeer, RawClient, RawOrigin, error, kind};
+use crate::support::h2::{Frame, PausedPeer, RawClient, RawOrigin, error, flag, kind};
+use crate::support::origin::ok;
 use crate::support::paused::{Endpoint, connect, context, run, send, until};
-use crate::support::{Origin, Proxy};
+use crate::support::{Origin, Proxy, eventually};
 
 const GET: [(&str, &str); 4] =
     [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a")];
@@ -85,4 +86,27 @@ fn a_stream_that_is_not_answered_in_time_is_left_for_another_endpoint() {
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
         assert!(began.elapsed() >= Duration::from_secs(2));
     });
+}
+
+#[test]
+fn an_answer_is_passed_on_where_another_endpoint_would_not_get_the_end_of_the_request() {
+    let bad = RawOrigin::start(|mut peer| {
+        while let Some((stream, _)) = peer.request() {
+            peer.until("the end", |frame| {
+                frame.is(kind::DATA, stream) && frame.has(flag::END_STREAM)
+            });
+            peer.answer(stream, "503", b"bad");
+        }
+    });
+    let well = Origin::start(|mut conn| {
+        while conn.head().is_some() && conn.chunks().is_some() {
+            conn.send(ok("well"));
+        }
+    });
+    let proxy = before(&bad, &well, &["--retry-on", "503"]);
+    let mut client = proxy.client();
+    client.send("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
+    eventually("an attempt begins", || proxy.attempts(0) == 1);
+    client.send("0\r\n\r\n");
+    assert_eq!(client.response().status, 503);
 }

@@ -393,7 +393,7 @@ fn of_upstream(upstream: &Upstream, now: Tick) -> OfUpstream {
         hash_on: upstream.hash_on.as_ref().map(ToString::to_string),
         sticky: upstream.sticky.as_ref().map(|sticky| sticky.cookie.name.to_string()),
         availability: upstream.endpoints.availability().name(),
-        ejections: ejections(upstream),
+        ejections: ejections(upstream, now),
         ceiling: upstream.ceiling.map(|ceiling| of_ceiling(&ceiling, &upstream.record)),
         retries: RetryCounts {
             made: upstream.record.total(|counts| counts.retries.get()),
@@ -403,13 +403,13 @@ fn of_upstream(upstream: &Upstream, now: Tick) -> OfUpstream {
     }
 }
 
-fn ejections(upstream: &Upstream) -> Ejections {
+fn ejections(upstream: &Upstream, now: Tick) -> Ejections {
     let record = &upstream.record;
     let count = |reason: EjectionReason| (reason.name(), record.ejections(reason));
     let reasons = EjectionReason::ALL.into_iter().map(count);
     Ejections {
         now: upstream.endpoints.ejected(),
-        max: upstream.thresholds.eject_max.most(upstream.endpoints.len()),
+        max: upstream.endpoints.ejected_max(upstream.thresholds.eject_max, now),
         reasons: reasons.filter(|(_, count)| *count > 0).collect(),
         withheld: record.total(|counts| counts.ejections_withheld.get()),
     }

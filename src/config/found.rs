@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::discovery::Listed;
 use super::{Config, leads_to};
 use crate::address::Address;
-use crate::net::interfaces;
+use crate::net::interfaces::LocalAddresses;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::endpoint_set::EndpointSet;
 
@@ -33,10 +33,11 @@ impl Config {
 
 /// Takes out those that lead back to us: what is sent there would come back until there are no connections left.
 pub(crate) fn take_loops(endpoints: &mut Vec<Endpoint>, listeners: &[Address]) -> Vec<Address> {
-    let mut loops = Vec::new();
+    let (mut loops, local) = (Vec::new(), LocalAddresses::default());
     endpoints.retain(|endpoint| {
-        let is_loop =
-            listeners.iter().any(|ours| leads_to(&endpoint.address, ours, &interfaces::is_local));
+        let is_loop = listeners
+            .iter()
+            .any(|ours| leads_to(&endpoint.address, ours, &|ip| local.contains(ip)));
         if is_loop {
             loops.push(endpoint.address.clone());
         }

@@ -44,7 +44,7 @@ use std::time::Duration;
 use crate::access_log::Format;
 use crate::http::message::via::{Via, is_name};
 use crate::log::target::LogTarget;
-use crate::net::interfaces;
+use crate::net::interfaces::LocalAddresses;
 use crate::net::limiter::Capacity;
 use crate::plan::{ClientTimeouts, Plan};
 use admin::Admin;
@@ -191,7 +191,8 @@ impl Loader {
             sources.flags.threads = threads.to_string();
         }
         let told = |mistakes: Vec<Mistake>| mistakes.iter().map(ToString::to_string).collect();
-        Config::new(&sources, &value::resolve, &interfaces::is_local).map_err(told)
+        let local = LocalAddresses::default();
+        Config::new(&sources, &value::resolve, &|ip| local.contains(ip)).map_err(told)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Parses endpoints as they are written: an address, or what is looked up for one.
 
+use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
@@ -160,8 +161,8 @@ fn port(text: &str, whole: &str) -> Result<u16, String> {
     text.parse().map_err(|_| format!("{whole:?}: invalid port {text:?}: expected 0 to 65535"))
 }
 
-/// A name that DNS could have. One that ends in a number was meant as an address (RFC 1123 §2.1).
-fn check_host(host: &str) -> Result<(), String> {
+/// A name that a host could have in DNS. One that ends in a number was meant as an address (RFC 1123 §2.1).
+pub fn check_host(host: &str) -> Result<(), String> {
     let labels = host.strip_suffix('.').unwrap_or(host);
     if host.parse::<Ipv4Addr>().is_ok() {
         return Err(format!("{host} is an address: leave dns: out"));
@@ -195,7 +196,7 @@ fn lower(name: &str) -> Box<str> {
 /// Parses the lines of a file: `ADDRESS[@WEIGHT] [backup]`, and what is said after `#`. Returns the number of a line,
 /// from 1, with what is wrong about it.
 pub fn lines(text: &str) -> Result<Vec<ListEntry>, (usize, String)> {
-    let mut found: Vec<ListEntry> = Vec::new();
+    let (mut found, mut seen) = (Vec::<ListEntry>::new(), HashSet::new());
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.split_once('#').map_or(line, |(said, _)| said);
         let mut words = line.split_whitespace();
@@ -218,7 +219,7 @@ pub fn lines(text: &str) -> Result<Vec<ListEntry>, (usize, String)> {
         if entry.source().is_some_and(|source| matches!(source.question, SourceQuery::File(_))) {
             return Err(wrong("a file cannot name another file".to_owned()));
         }
-        if found.iter().any(|known| same(known, &entry)) {
+        if !seen.insert(subject(&entry)) {
             return Err(wrong(format!("{first:?} is given twice: use a weight instead (@2)")));
         }
         found.push(entry);
@@ -234,12 +235,14 @@ pub fn lines(text: &str) -> Result<Vec<ListEntry>, (usize, String)> {
 
 /// Whether two entries are for the same endpoints.
 pub(super) fn same(one: &ListEntry, other: &ListEntry) -> bool {
-    match (one, other) {
-        (ListEntry::Written(one), ListEntry::Written(other)) => one.address == other.address,
-        (ListEntry::Source(one), ListEntry::Source(other)) => {
-            one.question == other.question && one.port == other.port
-        }
-        _ => false,
+    subject(one) == subject(other)
+}
+
+/// What an entry is for: an address, or what is asked for a port.
+fn subject(entry: &ListEntry) -> Result<Address, (SourceQuery, u16)> {
+    match entry {
+        ListEntry::Written(written) => Ok(written.address.clone()),
+        ListEntry::Source(source) => Err((source.question.clone(), source.port)),
     }
 }
 

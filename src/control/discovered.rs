@@ -17,6 +17,8 @@ impl Running {
     /// Gives upstreams the endpoints that were found for them, and says what that changes. One that would have none
     /// any more, or some that do not suit it, keeps those that it has.
     pub(super) fn adopt(&mut self, found: Vec<Listed>) -> Result<Vec<String>, StartError> {
+        // Not before it is certain: from there on ejections are counted among the endpoints of another set.
+        self.workers.refuse_stuck()?;
         let ours: Vec<Address> = self.addresses().cloned().collect();
         let (mut plan, mut changes) = ((**self.plan()).clone(), Vec::new());
         for (id, endpoints) in found {

@@ -10,7 +10,7 @@ use super::start_error::StartError;
 use crate::address::Address;
 use crate::config::{self, Config, leads_to};
 use crate::id::ListenerId;
-use crate::net::interfaces;
+use crate::net::interfaces::LocalAddresses;
 use crate::net::listen::{self, Bound};
 use crate::net::socket_file::SocketFile;
 use crate::plan::Plan;
@@ -137,10 +137,11 @@ impl Listeners {
     /// bound for it is given back.
     pub(super) fn refuse_loops(&self, open: &[Open], plan: &Plan) -> Result<(), StartError> {
         let chosen: Vec<_> = open.iter().filter(|open| open.bound != open.configured).collect();
+        let local = LocalAddresses::default();
         let mut endpoints = plan.upstreams.iter().flat_map(|upstream| upstream.endpoints.iter());
         let is_loop = |endpoint: &&Endpoint| {
             let to = &endpoint.address;
-            chosen.iter().any(|open| leads_to(to, &open.bound, &interfaces::is_local))
+            chosen.iter().any(|open| leads_to(to, &open.bound, &|ip| local.contains(ip)))
         };
         let Some(found) = endpoints.find(is_loop) else { return Ok(()) };
         remove_fresh_files(open.iter().filter(|open| open.id >= self.next_id));

@@ -80,6 +80,11 @@ pub(super) fn reload(
 ) -> Outcome {
     let known: Vec<_> = running.addresses().cloned().collect();
     let outcome = next.and_then(|next| follow(running, *next));
+    // Whoever reads in the log that it is done sees what is in force.
+    match &outcome {
+        Ok(_) => control_state.follows(running),
+        Err(reasons) => control_state.refused(reasons),
+    }
     match &outcome {
         Ok(changes) if changes.is_empty() => log::info!("reloaded: nothing is different"),
         Ok(changes) => {
@@ -96,10 +101,6 @@ pub(super) fn reload(
                 log::error!("reload refused, nothing has changed: {reason}");
             }
         }
-    }
-    match &outcome {
-        Ok(_) => control_state.follows(running),
-        Err(reasons) => control_state.refused(reasons),
     }
     outcome
 }

@@ -143,7 +143,7 @@ impl Board {
         self.known.get(question)?.answer.as_deref()
     }
 
-    /// At most so many of the questions that are due.
+    /// At most so many of the questions that are due: those that have waited longest, so that none waits for ever.
     pub(super) fn due(&mut self, now: Instant, most: usize) -> Vec<Ask> {
         let direct = self.followed.questions();
         let inner = self.followed.questions().filter_map(|question| self.answer(question));
@@ -151,7 +151,9 @@ impl Board {
             direct.chain(inner.flat_map(SourceAnswer::questions)).cloned().collect();
         let candidate = self.candidate.as_ref().unwrap_or(&self.followed);
         let due = self.known.iter_mut().filter(|(_, known)| !known.is_asking && known.next <= now);
-        let asked = due.take(most).map(|(question, known)| {
+        let mut due: Vec<_> = due.collect();
+        due.sort_by_key(|(_, known)| known.next);
+        let asked = due.into_iter().take(most).map(|(question, known)| {
             known.is_asking = true;
             let plan = if of_followed.contains(question) { &self.followed } else { candidate };
             Ask {

@@ -158,6 +158,19 @@ mod tests {
     }
 
     #[test]
+    fn whoever_has_waited_longest_is_asked_first() {
+        let mut table = Table::new(&["--route", "/=dns:a:80,dns:b:80,file:/list"]);
+        let mut asked = Vec::new();
+        for _ in 0..4 {
+            table.now += seconds(30);
+            let [ask] = &table.board.due(table.now, 1)[..] else { panic!() };
+            asked.push(ask.question.to_string());
+            table.record(&ask.question, failed());
+        }
+        assert_eq!(asked, ["dns:a", "dns:b", "file:/list", "dns:a"]);
+    }
+
+    #[test]
     fn what_may_be_followed_is_asked_of_its_own_name_servers() {
         let mut table = Table::new(&["--route", "/=dns:a:80"]);
         table.asked();

@@ -18,6 +18,7 @@ use tokio::net::lookup_host;
 use tokio::task::JoinSet;
 
 use super::outcome::LookupOutcome;
+use crate::config::source::check_host;
 use crate::net::tls::watched_file::WatchedFile;
 use crate::upstream::source::{ENDPOINTS_MAX, Miss, SourceAnswer, SrvService, combine, one_family};
 use crate::upstream::srv::{SrvRecord, ranked};
@@ -213,7 +214,9 @@ pub(super) async fn services(
         }),
         _ => None,
     });
-    let mut ranked = ranked(records.filter(|record| record.port != 0).collect());
+    // A name server may say anything, and what no host can be called would be logged, shown and asked for.
+    let is_usable = |record: &SrvRecord| record.port != 0 && check_host(&record.target).is_ok();
+    let mut ranked = ranked(records.filter(is_usable).collect());
     ranked.truncate(ENDPOINTS_MAX);
     let mut shortest = ttl(lookup.answers().iter().map(|record| record.ttl));
     let mut services: Vec<SrvService> = ranked

@@ -41,6 +41,10 @@ const BLOCKING_MAX: usize = 8;
 /// For one question to name servers, whatever they answer; the system's resolver sets its own limits.
 const ASK_LIMIT: Duration = Duration::from_secs(20);
 
+/// Between two times that the control thread is told: however often answers change, and of however many names, workers
+/// are not given new endpoints more often.
+const PACE: Duration = Duration::from_millis(200);
+
 /// Until what could not be put in force is offered again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -68,8 +72,39 @@ struct State {
     /// Whether its thread was started: not before something is to be looked up.
     is_running: bool,
     has_ended: bool,
-    /// When what was put back is offered again.
-    retry: Option<Instant>,
+    pace: Pace,
+}
+
+/// When the control thread is told that something was found.
+#[derive(Debug, Default)]
+struct Pace {
+    /// When it was last.
+    told: Option<Instant>,
+    /// When it is to be again.
+    due: Option<Instant>,
+}
+
+impl Pace {
+    /// There is something to tell: whether it is told at once, or else a little later.
+    fn tells(&mut self, now: Instant) -> bool {
+        match self.told {
+            Some(told) if now < told + PACE => self.tell_at(told + PACE),
+            _ => self.told = Some(now),
+        }
+        self.told == Some(now)
+    }
+
+    /// It is told then, if not before.
+    fn tell_at(&mut self, at: Instant) {
+        self.due = self.due.into_iter().chain([at]).min();
+    }
+
+    /// Whether it is time for what was to be told later.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let is_due = self.due.take_if(|at| *at <= now).is_some();
+        self.told = if is_due { Some(now) } else { self.told };
+        is_due
+    }
 }
 
 impl Discovery {
@@ -120,7 +155,7 @@ impl Discovery {
     pub(crate) fn put_back(&self) {
         let mut state = self.shared.lock();
         state.board.put_back();
-        state.retry = Some(Instant::now() + RETRY);
+        state.pace.tell_at(Instant::now() + RETRY);
         self.shared.asked.notify_one();
     }
 
@@ -207,11 +242,11 @@ impl Asker {
                 if state.has_ended {
                     return;
                 }
-                if state.retry.take_if(|at| *at <= now).is_some() {
+                if state.pace.is_due(now) {
                     (shared.on_change)();
                 }
                 let due = state.board.due(now, ASKS_MAX - self.asking.len());
-                let next = state.board.next().into_iter().chain(state.retry).min();
+                let next = state.board.next().into_iter().chain(state.pace.due).min();
                 (due, next.unwrap_or(now + IDLE))
             };
             // While all places are taken, one that is due waits for the end of another.
@@ -275,9 +310,11 @@ impl Asker {
             Ok((_, (_, outcome, file))) => (outcome, file),
             Err(error) => (LookupOutcome::Failed(error.to_string()), FileState::default()),
         };
-        let mut state = shared.lock();
-        if state.board.record(&question, outcome, file, Instant::now()) {
-            (shared.on_change)();
+        let (mut state, now) = (shared.lock(), Instant::now());
+        if state.board.record(&question, outcome, file, now) {
+            if state.pace.tells(now) {
+                (shared.on_change)();
+            }
             shared.settled.notify_all();
         }
     }
@@ -288,5 +325,25 @@ async fn within(asked: impl Future<Output = LookupOutcome>) -> LookupOutcome {
     tokio::select! {
         outcome = asked => outcome,
         () = sleep(ASK_LIMIT) => LookupOutcome::Failed("the name servers do not answer".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_often_something_is_found_it_is_told_five_times_a_second() {
+        let (mut pace, began) = (Pace::default(), Instant::now());
+        let mut told = Vec::new();
+        for millis in 0..1000 {
+            let now = began + Duration::from_millis(millis);
+            if pace.is_due(now) || millis <= 900 && pace.tells(now) {
+                told.push(millis);
+            }
+        }
+        assert_eq!((told, pace.due), (vec![0, 200, 400, 600, 800], Some(began + 5 * PACE)));
+        assert!(pace.is_due(began + 5 * PACE) && pace.due.is_none());
+        assert!(pace.tells(began + 7 * PACE), "after a while it is told at once again");
     }
 }

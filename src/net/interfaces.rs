@@ -1,16 +1,29 @@
 //! The addresses of this machine.
 
+use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Whether a connection to this address stays on this machine, as far as the kernel says
-/// (`proc_net(5)`). Reads it again each time: addresses come and go.
-pub fn is_local(ip: IpAddr) -> bool {
-    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-    ip.is_loopback()
-        || match ip {
-            IpAddr::V4(ip) => local_v4(&read("/proc/net/fib_trie")).any(|local| local == ip),
-            IpAddr::V6(ip) => local_v6(&read("/proc/net/if_inet6")).any(|local| local == ip),
-        }
+/// The addresses of this machine as the kernel says (`proc_net(5)`) when it is first asked: they come and go, so it
+/// is to be kept for one look at a configuration, whose thousand endpoints need not read a thousand times.
+#[derive(Debug, Default)]
+pub struct LocalAddresses {
+    v4: OnceCell<HashSet<Ipv4Addr>>,
+    v6: OnceCell<HashSet<Ipv6Addr>>,
+}
+
+impl LocalAddresses {
+    /// Whether a connection to this address stays on this machine.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let v4 = || local_v4(&read("/proc/net/fib_trie")).collect();
+        let v6 = || local_v6(&read("/proc/net/if_inet6")).collect();
+        ip.is_loopback()
+            || match ip {
+                IpAddr::V4(ip) => self.v4.get_or_init(v4).contains(&ip),
+                IpAddr::V6(ip) => self.v6.get_or_init(v6).contains(&ip),
+            }
+    }
 }
 
 /// The addresses of a `fib_trie`: a line `|-- ADDRESS`, and one `/32 host LOCAL` after it.
@@ -45,8 +58,8 @@ mod tests {
         let table = "fe80000000000000021a4afffe000001 02 40 20 80     eth0\nodd\n";
         let expected: Ipv6Addr = "fe80::21a:4aff:fe00:1".parse().unwrap();
         assert!(local_v6(table).eq([expected]));
-        assert!(
-            is_local(Ipv4Addr::LOCALHOST.into()) && !is_local(Ipv4Addr::new(192, 0, 2, 1).into())
-        );
+        let ours = LocalAddresses::default();
+        assert!(ours.contains(Ipv4Addr::LOCALHOST.into()));
+        assert!(!ours.contains(Ipv4Addr::new(192, 0, 2, 1).into()));
     }
 }

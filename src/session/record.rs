@@ -86,7 +86,8 @@ pub fn success(context: &WorkerContext, target: AttemptTarget, status: u16, now:
     let health = upstream.endpoint(target.endpoint).health();
     let (started, now) = (context.tick(target.started), context.tick(now));
     let transition = if upstream.server_errors == ServerErrors::Failures && status >= 500 {
-        health.on_failure(started, now, FailureKind::Exchange, &upstream.thresholds)
+        let thresholds = upstream.thresholds_of(target.endpoint, now);
+        health.on_failure(started, now, FailureKind::Exchange, &thresholds)
     } else {
         health.on_success(started, now)
     };
@@ -139,7 +140,8 @@ pub fn failure(
         (Stage::ResponseHead, Kind::TimedOut) => FailureKind::Silence,
         _ => FailureKind::Exchange,
     };
-    let transition = record.health.on_failure(started, now, failure, &upstream.thresholds);
+    let thresholds = upstream.thresholds_of(target.endpoint, now);
+    let transition = record.health.on_failure(started, now, failure, &thresholds);
     if let Some(transition) = transition {
         count_ejection(context, target.upstream, transition, EjectionReason::of(fault));
         log_transition(upstream, target.endpoint, transition, now, &failed.reason());

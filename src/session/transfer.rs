@@ -92,6 +92,7 @@ pub async fn run(
         target,
         attempts,
         opening_bytes: known,
+        lacks_last_chunk,
         request_log,
         ties,
         down: &down,
@@ -242,6 +243,8 @@ struct Transfer<'a> {
     attempts: &'a Attempts<'a>,
     /// How many bytes of the request are kept.
     opening_bytes: u64,
+    /// Whether the end of its chunks is not among these.
+    lacks_last_chunk: bool,
     request_log: Option<&'a RequestLog>,
     ties: &'a RequestTies,
     down: &'a Meter<'a>,
@@ -319,6 +322,7 @@ impl Transfer<'_> {
     /// Whether another endpoint is asked instead of passing the answer on: nothing may be lost of the request.
     fn declines(&self, answer: &Answer, traits: RequestTraits) -> bool {
         traits.method.is_idempotent()
+            && !self.lacks_last_chunk
             && self.both.upload() == UploadState::Done
             && self.both.sent_bytes() == self.opening_bytes
             && self.attempts.declines(answer.status)

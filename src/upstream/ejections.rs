@@ -1,6 +1,6 @@
 //! How many endpoints of an upstream are ejected, and how many may be.
 //!
-//! Each health is counted in one place: the set of endpoints that it came into last. It goes from one to the next
+//! Each health is counted in one place: among the endpoints of its role in the set that it came into last. It goes from one to the next
 //! under a lock of its own ([`Health`](super::health::Health)), so that the count is right whatever happens meanwhile.
 //! While a set is replaced nothing is ejected, in the old one or in the new one. Nothing is written here but by an
 //! ejection, and by the end of one.
@@ -9,13 +9,16 @@ use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// A share of endpoints, 1–100 %.
+/// A share of the endpoints of one role, 1–100 %.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EjectShare(NonZeroU8);
 
 impl EjectShare {
     /// One half.
     pub const HALF: Self = Self(NonZeroU8::new(50).expect("50 is not 0"));
+
+    /// All of them.
+    pub const ALL: Self = Self(NonZeroU8::new(100).expect("100 is not 0"));
 
     /// Of so many percent, 1–100.
     pub fn of_percent(percent: u8) -> Option<Self> {
@@ -39,7 +42,7 @@ impl Default for EjectShare {
     }
 }
 
-/// Endpoints of one set that are ejected, or on trial.
+/// Endpoints of one role and set that are ejected, or on trial.
 #[derive(Debug)]
 pub struct EjectedCount {
     /// How many, and [`CLOSED`].
@@ -51,7 +54,7 @@ pub struct EjectedCount {
 const CLOSED: usize = 1 << (usize::BITS - 1);
 
 impl EjectedCount {
-    /// Of a set of so many endpoints that have yet to come.
+    /// Of so many endpoints that have yet to come.
     pub(super) fn of(endpoints: usize) -> Arc<Self> {
         Arc::new(Self { out: AtomicUsize::new(CLOSED), endpoints })
     }
@@ -72,9 +75,15 @@ impl EjectedCount {
         self.out.load(Relaxed) & !CLOSED
     }
 
+    /// How many of these may be out at a time.
+    #[must_use]
+    pub fn most(&self, share: EjectShare) -> usize {
+        share.most(self.endpoints).min(self.endpoints)
+    }
+
     /// Counts one more, unless there would be more than `share` allows, or endpoints come or go.
     pub(super) fn admit(&self, share: EjectShare) -> bool {
-        let most = share.most(self.endpoints);
+        let most = self.most(share);
         // One that is closed seems to have more than there can be.
         let more = |out| (out < most).then_some(out + 1);
         self.out.fetch_update(Relaxed, Relaxed, more).is_ok()

@@ -121,6 +121,11 @@ pub enum EndpointRole {
     Backup,
 }
 
+impl EndpointRole {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Primary, Self::Backup];
+}
+
 /// What is known of an endpoint.
 #[derive(Debug)]
 pub struct EndpointRecord {

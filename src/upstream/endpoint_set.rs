@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::admin_state::AdminMode;
-use super::ejections::EjectedCount;
-use super::endpoint::Endpoint;
+use super::ejections::{EjectShare, EjectedCount};
+use super::endpoint::{Endpoint, EndpointRole};
 use super::health::{Admission, Tick};
 use super::queue::RequestQueue;
 use super::slots::{Slots, Thrower};
@@ -44,7 +44,9 @@ impl Availability {
 pub struct EndpointSet {
     endpoints: Box<[Endpoint]>,
     changes: Changes,
-    ejected: Arc<EjectedCount>,
+    /// By role.
+    ejected: [Arc<EjectedCount>; EndpointRole::ALL.len()],
+    backups: Box<[EndpointId]>,
     /// What was said last of their availability: its place in [`Availability::ALL`].
     said: AtomicU8,
     /// Which keys belong to which of them; worked out when it is needed.
@@ -57,15 +59,21 @@ impl EndpointSet {
     pub fn new(endpoints: impl IntoIterator<Item = Endpoint>) -> Self {
         let (endpoints, changes): (Box<[_]>, _) =
             (endpoints.into_iter().collect(), Changes::default());
-        let ejected = EjectedCount::of(endpoints.len());
+        let of_role = |role| endpoints.iter().filter(move |endpoint| endpoint.role == role);
+        let ejected = EndpointRole::ALL.map(|role| EjectedCount::of(of_role(role).count()));
         endpoints.iter().for_each(|endpoint| endpoint.health().close_count());
         for endpoint in &endpoints {
             endpoint.record.watch(&changes);
-            endpoint.health().count_in(&ejected);
+            endpoint.health().count_in(&ejected[endpoint.role as usize]);
         }
-        ejected.open();
+        for count in &ejected {
+            count.open();
+        }
+        let ids = (0..).map(EndpointId::new).zip(&endpoints);
+        let backups = ids.filter(|(_, endpoint)| endpoint.role == EndpointRole::Backup);
+        let backups = backups.map(|(id, _)| id).collect();
         let (said, slots) = (AtomicU8::new(0), OnceLock::new());
-        Self { endpoints, changes, ejected, said, slots }
+        Self { endpoints, changes, ejected, backups, said, slots }
     }
 
     /// The same in place of another set: what was said of that need not be said again, and its slots are
@@ -130,7 +138,23 @@ impl EndpointSet {
     /// How many of them are ejected or on trial now; of those that have come into another set since, none.
     #[must_use]
     pub fn ejected(&self) -> usize {
-        self.ejected.get()
+        self.ejected.iter().map(|count| count.get()).sum()
+    }
+
+    /// How many of them may be at `now`.
+    #[must_use]
+    pub fn ejected_max(&self, share: EjectShare, now: Tick) -> usize {
+        let most = |role| self.ejected[role as usize].most(self.share_of(role, share, now));
+        EndpointRole::ALL.into_iter().map(most).sum()
+    }
+
+    /// Which share of those of a role may be out at `now`, where this one is configured: while a backup is healthy, all
+    /// of the primary ones, since it is there for that.
+    #[must_use]
+    pub fn share_of(&self, role: EndpointRole, share: EjectShare, now: Tick) -> EjectShare {
+        let is_healthy = |id: &EndpointId| self[id.index()].admission(now) == Admission::Open;
+        let has_backup = role == EndpointRole::Primary && self.backups.iter().any(is_healthy);
+        if has_backup { EjectShare::ALL } else { share }
     }
 
     /// All of them, with their ids.
@@ -161,6 +185,7 @@ mod tests {
 
     use super::*;
     use crate::address::Address;
+    use crate::upstream::Upstream;
     use crate::upstream::endpoint::Scheme;
     use crate::upstream::health::{
         CheckVerdict, FailureKind, HealthStatus, Thresholds, Transition,
@@ -244,6 +269,31 @@ mod tests {
         set[2].health().on_check(CheckVerdict::Down, due);
         set[2].health().on_check(CheckVerdict::Up, due);
         assert_eq!(set.ejected(), 1);
+    }
+
+    #[test]
+    fn those_of_each_role_are_counted_by_themselves_and_a_healthy_backup_lets_all_primary_ones_go()
+    {
+        let roles = [EndpointRole::Primary, EndpointRole::Backup].map(|role| [role; 2]);
+        let roles = roles.as_flattened().iter();
+        let endpoints = of(4).to_vec().into_iter().zip(roles);
+        let endpoints = endpoints.map(|(endpoint, &role)| Endpoint { role, ..endpoint });
+        let upstream = Upstream::sample(EndpointSet::new(endpoints));
+        let upstream = Upstream { thresholds: thresholds(), ..upstream };
+        let (set, at) = (&upstream.endpoints, Tick::from_millis(1));
+        let fail = |index: usize| {
+            let thresholds = upstream.thresholds_of(EndpointId::new(index), at);
+            set[index].health().on_failure(at, at, FAILURE, &thresholds)
+        };
+        let ejected = |outcome| matches!(outcome, Some(Transition::Ejected { .. }));
+        let max = || set.ejected_max(EjectShare::HALF, at);
+        assert!(ejected(fail(0)) && ejected(fail(2)));
+        assert_eq!((max(), fail(3)), (3, Some(Transition::Withheld)));
+        set[3].health().on_check(CheckVerdict::Down, at);
+        assert_eq!((max(), fail(1)), (2, Some(Transition::Withheld)));
+        set[3].health().on_check(CheckVerdict::Up, at);
+        assert!(ejected(fail(1)));
+        assert_eq!(set.ejected(), 3);
     }
 
     #[test]

@@ -39,7 +39,7 @@ use budget::BudgetShare;
 use check::{Check, CheckKind};
 use endpoint::Endpoint;
 use endpoint_set::EndpointSet;
-use health::Thresholds;
+use health::{Thresholds, Tick};
 use record::UpstreamRecord;
 use retries::Retries;
 use settings::{Ceiling, HashOn, Keeping, Policy, ServerErrors, UpstreamTimeouts};
@@ -88,6 +88,13 @@ impl Upstream {
     /// One of its endpoints.
     pub fn endpoint(&self, id: EndpointId) -> &Endpoint {
         &self.endpoints[id.index()]
+    }
+
+    /// When one of its endpoints is ejected that fails at `now`.
+    pub fn thresholds_of(&self, id: EndpointId, now: Tick) -> Thresholds {
+        let eject_max =
+            self.endpoints.share_of(self.endpoint(id).role, self.thresholds.eject_max, now);
+        Thresholds { eject_max, ..self.thresholds }
     }
 
     /// The same with other endpoints.

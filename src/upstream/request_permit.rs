@@ -63,8 +63,43 @@ impl PartialEq for RequestPermit {
 impl Drop for RequestPermit {
     fn drop(&mut self) {
         self.upstream.counts[self.worker].permits_ended.add(1);
-        if self.endpoint.permits.give_back() {
-            self.upstream.queue.call(Some(self.at()));
-        }
+        self.endpoint.permits.give_back();
+        self.upstream.queue.call(Some(self.at()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::{NonZeroU16, NonZeroU32};
+    use std::task::{Poll, Waker};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::address::Address;
+    use crate::upstream::endpoint::Endpoint;
+    use crate::upstream::endpoint_set::EndpointSet;
+    use crate::upstream::queue::Entrant;
+
+    fn ceiling(requests_max: u32) -> Ceiling {
+        let second = Duration::from_secs(1);
+        let requests_max = NonZeroU32::new(requests_max).unwrap();
+        Ceiling { requests_max, queue_max: 10, queue_timeout: second }
+    }
+
+    #[test]
+    fn who_waits_is_called_though_somebody_has_just_asked_under_a_lower_ceiling() {
+        let endpoint = Endpoint::new(Address::Unix("/a".into()), NonZeroU16::MIN, 1);
+        let upstream = Upstream::sample(EndpointSet::new([endpoint]));
+        let take = |max| RequestPermit::take(&upstream, &ceiling(max), EndpointId::new(0), 0);
+        let taken = [take(3), take(3), take(3)];
+        let interval = Duration::from_secs(1);
+        let entrant = Entrant { kind: Some(1), max: 10, permitted: (3, 3), interval };
+        let mut waits = upstream.record.queue.enter(&entrant, Duration::ZERO).unwrap();
+        assert!(waits.poll(Waker::noop()).is_ready() && take(3).is_none());
+        waits.not_served();
+        assert!(waits.poll(Waker::noop()).is_pending() && take(1).is_none());
+        let freed = taken[0].as_ref().map(RequestPermit::at);
+        drop(taken);
+        assert_eq!(waits.poll(Waker::noop()), Poll::Ready(Ok(freed)));
     }
 }

@@ -250,7 +250,8 @@ impl<'a> Run<'a> {
                 AttemptOutcome::Answered
             }
             Some(failure) => {
-                endpoint.health().on_failure(started, now, failure, &self.upstream.thresholds);
+                let thresholds = self.upstream.thresholds_of(request.endpoint, now);
+                endpoint.health().on_failure(started, now, failure, &thresholds);
                 AttemptOutcome::Failed
             }
         };
