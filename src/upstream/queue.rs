@@ -403,3 +403,22 @@ impl Drop for QueueEntry<'_> {
         self.queue.unlock(line, woken);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{QueueEntry, Told, Waiter};
+
+    /// Of a map with eleven entries to a node, five of which are in use at least.
+    fn node_share_max<V>() -> usize {
+        (11 * size_of::<(u64, V)>() + 2 * size_of::<usize>()).div_ceil(5)
+    }
+
+    #[test]
+    fn who_waits_costs_the_line_less_than_150_bytes() {
+        let (entry, waits) = (size_of::<QueueEntry<'_>>(), node_share_max::<Waiter>());
+        assert!(entry <= 48, "{entry} bytes");
+        assert!(waits <= 92, "{waits} bytes");
+        // Those who have been told something wait no longer.
+        assert!(node_share_max::<Told>() <= waits);
+    }
+}
