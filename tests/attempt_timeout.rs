@@ -9,21 +9,13 @@ use evener::upstream::health::Admission;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
-use crate::support::paused::{Endpoint, connect, context, rest, run, send, until};
+use crate::support::paused::{Endpoint, connect, context, rest, run, send, until, well};
 
 const TICK: Duration = Duration::from_millis(10);
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
-
-/// Answers 200 to every request.
-async fn well(mut stream: UnixStream) {
-    loop {
-        until(&mut stream, "\r\n\r\n").await;
-        send(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
-    }
-}
 
 /// Accepts, and does nothing more.
 async fn frozen(mut stream: UnixStream) {

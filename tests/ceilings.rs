@@ -25,6 +25,14 @@ fn held() -> (Origin, Rendezvous) {
     (origin, rendezvous)
 }
 
+/// A client whose request is at such an endpoint.
+fn arrived(proxy: &Proxy, rendezvous: &Rendezvous) -> Client {
+    let mut client = proxy.client();
+    client.get("/");
+    rendezvous.wait();
+    client
+}
+
 fn total(proxy: &Proxy, of: impl Fn(&UpstreamMetrics) -> u64) -> u64 {
     proxy.plan().upstreams[0].record.total(of)
 }
@@ -84,9 +92,7 @@ fn five_hundred_clients_of_two_threads_never_bring_an_endpoint_an_eleventh_reque
 fn without_a_queue_the_answer_is_503_at_once() {
     let (origin, rendezvous) = held();
     let proxy = Proxy::before(&[&origin], &["--max-requests", "1", "--queue", "0"]);
-    let mut first = proxy.client();
-    first.get("/");
-    rendezvous.wait();
+    let mut first = arrived(&proxy, &rendezvous);
     let answer = proxy.get("/");
     assert_eq!((answer.status, answer.field("Retry-After")), (503, Some("1")));
     assert_eq!((shed(&proxy, Shed::Full), total(&proxy, |counts| counts.queued.get())), (1, 0));
@@ -99,9 +105,7 @@ fn who_waits_for_too_long_is_told_503() {
     let (origin, rendezvous) = held();
     let flags = ["--max-requests", "1", "--queue-timeout", "20ms"];
     let proxy = Proxy::before(&[&origin], &flags);
-    let mut first = proxy.client();
-    first.get("/");
-    rendezvous.wait();
+    let mut first = arrived(&proxy, &rendezvous);
     let answer = proxy.get("/");
     assert_eq!((answer.status, answer.field("Retry-After")), (503, Some("1")));
     assert_eq!((shed(&proxy, Shed::TimedOut), proxy.waiting()), (1, 0));
@@ -114,9 +118,7 @@ fn a_client_that_leaves_frees_its_place_in_the_queue() {
     let (origin, rendezvous) = held();
     let flags = ["--max-requests", "1", "--queue", "1", "--queue-timeout", "1h"];
     let proxy = Proxy::before(&[&origin], &flags);
-    let mut first = proxy.client();
-    first.get("/");
-    rendezvous.wait();
+    let mut first = arrived(&proxy, &rendezvous);
     drop(queued(&proxy, 1));
     eventually("it has left", || proxy.waiting() == 0);
     assert_eq!(total(&proxy, |counts| counts.queue_left.get()), 1);
@@ -145,9 +147,7 @@ fn a_client_that_leaves_its_request_makes_room() {
     });
     let flags = ["--max-requests", "1", "--queue-timeout", "1h"];
     let proxy = Proxy::before(&[&origin], &flags);
-    let mut first = proxy.client();
-    first.get("/");
-    rendezvous.wait();
+    let first = arrived(&proxy, &rendezvous);
     let mut second = queued(&proxy, 1);
     drop(first);
     assert_eq!(second.response().text(), "next");
@@ -158,9 +158,7 @@ fn another_attempt_waits_for_room_too() {
     let (dead, (held, rendezvous)) = (Origin::refusing(), held());
     let flags = ["--max-requests", "1", "--queue-timeout", "1h", "--max-fails", "100"];
     let proxy = Proxy::before(&[&dead, &held], &flags);
-    let mut first = proxy.client();
-    first.get("/");
-    rendezvous.wait();
+    let mut first = arrived(&proxy, &rendezvous);
     let mut second = queued(&proxy, 1);
     rendezvous.wait();
     assert_eq!(first.response().text(), "held");

@@ -77,13 +77,7 @@ const SLOW_READERS: usize = 64;
 /// Clients that send a request and read nothing, each of which is being answered.
 fn slow_readers(proxy: &Process, origin: &Origin, count: usize) -> Vec<Client> {
     let others = origin.heads().len();
-    let clients: Vec<Client> = (0..count)
-        .map(|_| {
-            let mut client = proxy.client();
-            client.get("/");
-            client
-        })
-        .collect();
+    let clients = asking(proxy, count);
     eventually("all are being answered", || origin.heads().len() == others + count);
     clients
 }
@@ -234,18 +228,23 @@ fn a_request_that_waits_for_room_costs_bounded_memory() {
         &route,
     ]);
     let waiting = |count: usize| {
-        let client = |_| {
-            let mut client = proxy.client();
-            client.get("/");
-            client
-        };
-        let clients: Vec<Client> = (0..count).map(client).collect();
+        let clients = asking(&proxy, count);
         (settled_kib(&proxy), clients)
     };
     let (before, _first) = waiting(8);
     let (after, _clients) = waiting(200);
     let each = after.saturating_sub(before) / 200;
     assert!(each <= QUEUED_KIB_MAX, "{each} KiB each");
+}
+
+/// So many clients, each of which has sent a request.
+fn asking(proxy: &Process, count: usize) -> Vec<Client> {
+    let client = |_| {
+        let mut client = proxy.client();
+        client.get("/");
+        client
+    };
+    (0..count).map(client).collect()
 }
 
 /// Where the blocks are that this thread would fill next: two, as many as a request has at a time until it is

@@ -4,31 +4,12 @@ use std::net::Shutdown;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use crate::support::closing::{closing, closing_when_reused};
 use crate::support::origin::ok;
 use crate::support::{Client, Origin, Proxy, eventually};
 
 /// More than is kept of a request for a retry.
 const LARGE: usize = 300_000;
-
-/// Answers the first request on each connection, and closes it at the second.
-fn closing_when_reused(name: &'static str) -> Origin {
-    Origin::start(move |mut conn| {
-        if conn.head().is_some() {
-            conn.send(ok(name));
-            conn.head();
-            conn.close();
-        }
-    })
-}
-
-/// Reads a request with a body of this length, and closes without answering.
-fn closing(body: usize) -> Origin {
-    Origin::start(move |mut conn| {
-        conn.head();
-        conn.bytes(body);
-        conn.close();
-    })
-}
 
 /// Reads requests with a body of this length, and answers with the body if it is short, else `well`.
 fn accepting(body: usize) -> Origin {
@@ -157,7 +138,7 @@ fn a_put_that_is_not_kept_whole_is_not_repeated() {
 
 #[test]
 fn a_get_on_a_stale_connection_goes_elsewhere() {
-    let (stale, well) = (closing_when_reused("stale"), Origin::named("well"));
+    let (stale, well) = (closing_when_reused(), Origin::named("well"));
     let proxy = Proxy::before(&[&stale, &well], &[]);
     let texts = [(); 3].map(|()| proxy.get("/").text());
     assert_eq!(texts, ["stale", "well", "well"]);
@@ -166,7 +147,7 @@ fn a_get_on_a_stale_connection_goes_elsewhere() {
 
 #[test]
 fn a_get_on_a_stale_connection_is_repeated_on_a_new_one() {
-    let stale = closing_when_reused("stale");
+    let stale = closing_when_reused();
     let proxy = Proxy::before(&[&stale], &[]);
     assert_eq!([(); 4].map(|()| proxy.get("/").status), [200; 4]);
     assert_eq!((stale.heads().len(), stale.connections()), (7, 4));
@@ -174,7 +155,7 @@ fn a_get_on_a_stale_connection_is_repeated_on_a_new_one() {
 
 #[test]
 fn a_post_on_a_stale_connection_is_502_and_not_repeated() {
-    let (stale, well) = (closing_when_reused("stale"), Origin::named("well"));
+    let (stale, well) = (closing_when_reused(), Origin::named("well"));
     let proxy = Proxy::before(&[&stale, &well], &[]);
     proxy.get("/");
     proxy.get("/");
@@ -187,7 +168,7 @@ fn a_post_on_a_stale_connection_is_502_and_not_repeated() {
 
 #[test]
 fn stale_connections_are_not_counted_as_failures() {
-    let stale = closing_when_reused("stale");
+    let stale = closing_when_reused();
     let well = Origin::named("well");
     let flags = ["--fail-timeout", "10m", "--max-fails", "1"];
     let proxy = Proxy::before(&[&stale, &well], &flags);

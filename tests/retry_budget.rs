@@ -3,23 +3,15 @@
 use std::thread;
 use std::time::Instant;
 
-use crate::support::Origin;
 use crate::support::admin::Admin;
+use crate::support::closing::closing;
 
 const CLIENTS: usize = 10;
 const REQUESTS: usize = 60;
 
-/// Reads the head of a request, and closes without an answer.
-fn closing() -> Origin {
-    Origin::start(|mut conn| {
-        conn.head();
-        conn.close();
-    })
-}
-
 /// Sends all requests; returns how many the endpoints got, and for how many seconds.
 fn run(flags: &[&str]) -> (Admin, usize, u64) {
-    let origins = [closing(), closing(), closing()];
+    let origins = [closing(0), closing(0), closing(0)];
     let flags = [&["--threads", "2", "--fail-timeout", "1ms"], flags].concat();
     let admin = Admin::before(&origins.each_ref(), &flags);
     let began = Instant::now();

@@ -1,17 +1,9 @@
 //! `retry_on`: which failures and answers lead to another endpoint.
 
-use crate::support::origin::ok;
+use crate::support::closing::{closing, closing_when_reused};
 use crate::support::{Origin, Proxy, Response};
 
 const ANY: &str = "connect,stale,reset,timeout,5xx";
-
-/// Reads the head of a request, and closes without an answer.
-fn closing() -> Origin {
-    Origin::start(|mut conn| {
-        conn.head();
-        conn.close();
-    })
-}
 
 /// Answers with this status, its own name and nothing else.
 fn telling(status: u16, name: &str) -> Origin {
@@ -28,9 +20,9 @@ fn an_explicit_list_is_taken_literally() {
     for (on, dead, status) in [
         ("connect", Origin::refusing(), 200),
         ("reset", Origin::refusing(), 502),
-        ("connect", closing(), 502),
-        ("reset", closing(), 200),
-        ("timeout,503", closing(), 502),
+        ("connect", closing(0), 502),
+        ("reset", closing(0), 200),
+        ("timeout,503", closing(0), 502),
     ] {
         let well = Origin::named("well");
         let proxy = Proxy::before(&[&dead, &well], &["--retry-on", on]);
@@ -106,7 +98,7 @@ fn a_status_counts_as_a_failure_where_it_does_without_retries() {
 
 #[test]
 fn a_post_is_never_sent_again_whatever_the_list() {
-    for bad in [closing(), telling(503, "bad")] {
+    for bad in [closing(0), telling(503, "bad")] {
         let well = Origin::named("well");
         let proxy = Proxy::before(&[&bad, &well], &["--retry-on", ANY]);
         assert!(post(&proxy).status >= 502);
@@ -123,23 +115,12 @@ fn a_post_that_was_not_sent_goes_elsewhere() {
 
 #[test]
 fn without_retries_there_is_one_attempt() {
-    for dead in [Origin::refusing(), closing()] {
+    for dead in [Origin::refusing(), closing(0)] {
         let well = Origin::named("well");
         let proxy = Proxy::before(&[&dead, &well], &["--retries", "0"]);
         assert_eq!(proxy.get("/").status, 502);
         assert_eq!(proxy.attempts(1), 0);
     }
-}
-
-/// Answers the first request on each connection, and closes it at the second.
-fn closing_when_reused() -> Origin {
-    Origin::start(move |mut conn| {
-        if conn.head().is_some() {
-            conn.send(ok("stale"));
-            conn.head();
-            conn.close();
-        }
-    })
 }
 
 #[test]

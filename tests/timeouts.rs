@@ -8,7 +8,7 @@ use evener::upstream::health::Admission;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
 
-use crate::support::paused::{Endpoint, connect, context, rest, run, send, until};
+use crate::support::paused::{Endpoint, connect, context, rest, run, send, until, well};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -31,14 +31,6 @@ fn assert_passed(since: Instant, expected: u64) {
 fn assert_passed_within(since: Instant, expected: u64, tolerance: u64) {
     let passed = since.elapsed();
     assert!(passed >= seconds(expected) && passed < seconds(expected + tolerance), "{passed:?}");
-}
-
-/// Answers 200 with `ok` to every request.
-async fn well(mut stream: UnixStream) {
-    loop {
-        until(&mut stream, "\r\n\r\n").await;
-        send(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
-    }
 }
 
 /// Reads a request and never answers.

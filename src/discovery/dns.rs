@@ -149,10 +149,7 @@ pub(super) async fn dns(
     host: Box<str>,
     before: Option<Arc<SourceAnswer>>,
 ) -> LookupOutcome {
-    match addresses(&resolver, &host, known(before.as_deref())).await {
-        Ok((addresses, ttl)) => LookupOutcome::Found(SourceAnswer::Addresses(addresses), Some(ttl)),
-        Err(reason) => LookupOutcome::Failed(reason),
-    }
+    found(addresses(&resolver, &host, known(before.as_deref())).await)
 }
 
 /// Those of one family, for a plain name.
@@ -161,10 +158,14 @@ pub(super) async fn name(
     host: Box<str>,
     before: Option<Arc<SourceAnswer>>,
 ) -> LookupOutcome {
-    match addresses(&resolver, &host, known(before.as_deref())).await {
-        Ok((addresses, ttl)) => {
-            LookupOutcome::Found(SourceAnswer::Addresses(one_family(addresses)), Some(ttl))
-        }
+    let addresses = addresses(&resolver, &host, known(before.as_deref())).await;
+    found(addresses.map(|(addresses, ttl)| (one_family(addresses), ttl)))
+}
+
+/// What such a look-up has come to.
+fn found(addresses: Result<Held, String>) -> LookupOutcome {
+    match addresses {
+        Ok((addresses, ttl)) => LookupOutcome::Found(SourceAnswer::Addresses(addresses), Some(ttl)),
         Err(reason) => LookupOutcome::Failed(reason),
     }
 }

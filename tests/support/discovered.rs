@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::dns::Dns;
 use super::origin::ok;
-use super::{Admin, Client, Origin, eventually};
+use super::{Admin, Client, Origin, Process, eventually};
 
 /// An origin that answers with its address.
 pub struct Backend {
@@ -54,6 +54,13 @@ pub fn on_one_port(count: usize) -> (u16, Vec<Backend>) {
 /// A balancer that asks this name server.
 pub fn asking(dns: &Dns, words: &[&str]) -> Admin {
     Admin::start(&[&[&*dns.flag()], words].concat())
+}
+
+/// A test of the configuration of these words passes, and says this among others.
+pub fn passes_and_says(words: &[&str], told: &str) {
+    let (code, lines) = Process::start(&[&["-t"], words].concat()).end();
+    assert_eq!(code, Some(0), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.contains(told)), "{lines:#?}");
 }
 
 /// Which of the endpoints answer, of many requests, in order.

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod chain;
 pub mod client;
+pub mod closing;
 pub mod discovered;
 pub mod dns;
 pub mod grpc;

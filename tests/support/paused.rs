@@ -120,6 +120,14 @@ impl Drop for Endpoint {
     }
 }
 
+/// Answers 200 with `ok` to every request.
+pub async fn well(mut stream: UnixStream) {
+    loop {
+        until(&mut stream, "\r\n\r\n").await;
+        send(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    }
+}
+
 /// Sends bytes and ignores errors.
 pub async fn send(stream: &mut UnixStream, bytes: &str) {
     let _ = stream.write_all(bytes.as_bytes()).await;
