@@ -131,7 +131,7 @@ fn balance(words: &[String], sources: &Sources, signals: Signals) -> Result<Exit
     if sources.flags.test {
         discovery::look_up(&mut config);
         for warning in &config.warnings {
-            eprintln!("evener: {warning}");
+            eprintln!("evener: warning: {warning}");
         }
         print(&summary(&config))?;
         return Ok(ExitCode::SUCCESS);
@@ -166,8 +166,15 @@ fn token(config: &Config, sources: &Sources) -> Result<Option<Token>, CliError> 
 }
 
 fn run_explain(flags: &ExplainFlags, sources: &Sources) -> Result<ExitCode, CliError> {
+    let in_header = |what| CliError::Mistakes(vec![Mistake::in_flag("header", what)]);
+    flags.header.iter().try_for_each(|text| value::header(text)).map_err(in_header)?;
     let mut config = configure(sources)?;
+    // What a source does not answer belongs to the explanation; all else is for `--test`.
+    let others = config.warnings.len();
     discovery::look_up(&mut config);
+    for warning in &config.warnings[others..] {
+        eprintln!("evener: warning: {warning}");
+    }
     let place = Place::Argument("PATH");
     let mistake = |what| CliError::Mistakes(vec![Mistake { place, what }]);
     let client = flags.client.as_deref().map(value::ip).transpose();

@@ -57,7 +57,12 @@ fn what_is_not_said_has_its_default() {
 
 #[test]
 fn mistakes_have_their_place() {
-    let rows: [(&str, &[&str], &str); 6] = [
+    let rows: [(&str, &[&str], &str); 7] = [
+        (
+            "max_requests: 5\n    queue: 20",
+            &[],
+            "5:5: invalid type: integer \"20\", expected {max: NUMBER, timeout: TIME}",
+        ),
         ("queue: {max: 3}", &[], "4:"),
         ("max_requests: 0", &[], "4:"),
         ("max_requests: 5\n    queue: {max: 1048577}", &[], "5:"),

@@ -191,6 +191,7 @@ fn mistakes_about_upstreams() {
         ("name: u, endpoints: [127.0.0.1:1], check_interval: 2h", "3:57: \"2h\" is out of range"),
         ("name: u, endpoints: [127.0.0.1:1, 127.0.0.1:1]", "3:40: 127.0.0.1:1 is given twice"),
         ("name: u, endpoints: [{address: 127.0.0.1:1, weight: 0}]", "3:58: a weight must"),
+        ("name: u, endpoints: [{address: 127.0.0.1:1@3}]", "3:27: \"127.0.0.1:1@3\": write the w"),
         ("name: u, endpoints: [{address: 127.0.0.1:1, backup: true}]", "3:12: every endpoint is a"),
         ("name: u v, endpoints: [127.0.0.1:1]", "3:12: invalid name \"u v\""),
         ("name: w, endpoints: [127.0.0.1:1]", "3:12: upstream \"w\" is not used"),

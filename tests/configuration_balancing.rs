@@ -50,15 +50,28 @@ fn what_is_hashed_is_the_client_unless_it_is_said() {
 fn sticky_sessions_are_beside_any_policy() {
     for (fields, expected) in [
         ("sticky: app", "round_robin, sticky by cookie app"),
-        ("sticky: 'app,max_age=1h'", "round_robin, sticky by cookie app for 3600 s"),
+        ("sticky: 'app,max_age=1h'", "round_robin, sticky by cookie app for 1h"),
         ("policy: hash, sticky: {cookie: app}", "hash on client, sticky by cookie app"),
-        ("sticky: {cookie: a, max_age: 30days}", "round_robin, sticky by cookie a for 2592000 s"),
+        ("sticky: {cookie: a, max_age: 30days}", "round_robin, sticky by cookie a for 30days"),
     ] {
         assert_eq!(shown(&file(fields), &OFF), expected);
     }
     let flags = ["--sticky", "app", "--check", "off"];
     assert_eq!(shown(&file("sticky: other"), &flags), "round_robin, sticky by cookie other");
     assert_eq!(shown(&file("max_idle: 7"), &flags), "round_robin, sticky by cookie app");
+}
+
+#[test]
+fn an_upstream_can_have_no_cookie_where_the_others_have_one() {
+    let flags = ["--sticky", "app,max_age=30days", "--check", "off"];
+    let all = "round_robin, sticky by cookie app for 30days";
+    assert_eq!(shown(&file("max_idle: 7"), &flags), all);
+    assert_eq!(shown(&file("sticky: off"), &flags), "round_robin");
+    assert_eq!(
+        shown(&file("sticky: app"), &["--sticky", "off", "--check", "off"]),
+        "round_robin, sticky by cookie app"
+    );
+    assert_eq!(shown(&file("max_idle: 7"), &["--sticky", "off", "--check", "off"]), "round_robin");
 }
 
 #[test]
@@ -76,6 +89,7 @@ fn mistakes_have_their_line_and_column() {
         ("sticky: {cookie: a, max_age: 0s}", "3:83: \"0s\" is out of range"),
         ("sticky: {cookie: a, path: /}", "3:74: unknown key \"path\""),
         ("sticky: 7", "3:54: invalid type: integer"),
+        ("sticky: true", "3:54: invalid type: boolean"),
     ];
     for (fields, expected) in rows {
         let mistakes = read(&file(fields), &[]).unwrap_err();
@@ -107,7 +121,7 @@ fn of_relayed_connections_only_the_client_is_known() {
     let told = |more: [&str; 2]| read("", &[&flags[..], &more].concat()).err().unwrap_or_default();
     assert_eq!(told(["--hash-on", "client"]), [""; 0]);
     assert!(told(["--hash-on", "path"])[0].starts_with("--hash-on: has no effect: no upstream"));
-    assert!(told(["--sticky", "a"])[0].starts_with("--sticky: has no effect: there are TCP"));
+    assert!(told(["--sticky", "a"])[0].starts_with("--sticky: has no effect on TCP upstreams"));
 }
 
 fn explained(fields: &str, asked: AskedRequest<'_>) -> String {
@@ -121,11 +135,15 @@ fn an_explanation_says_what_the_key_is_and_where_it_leads() {
     let asked = AskedRequest { headers: &user, ..AskedRequest::to("a", "/x?y") };
     let text = explained(&hash("header:x-user"), asked);
     let line = text.lines().find(|line| line.starts_with("key header:x-user: hash ")).unwrap();
-    assert!(line.contains("02c0bdbf481420f8, at rest to 127.0.0.1:"), "{line}");
+    assert!(line.contains("02c0bdbf481420f8, leads to 127.0.0.1:"), "{line}");
     let text = explained(&hash("header:x-user"), AskedRequest::to("a", "/"));
-    assert!(text.contains("key header:x-user: there is none, the request goes in turn"));
+    assert!(
+        text.contains(
+            "key header:x-user: the request has none and goes to the next endpoint in turn"
+        )
+    );
     let text = explained(&hash("client"), AskedRequest::to("a", "/"));
-    assert!(text.contains("key client: --client IP shows where it leads"), "{text}");
+    assert!(text.contains("key client: add --client IP to see where it leads"), "{text}");
     let asked = AskedRequest { client: Some([192, 0, 2, 1].into()), ..AskedRequest::to("a", "/") };
     assert!(explained(&hash("client"), asked).contains("key client: hash "));
 }
@@ -138,8 +156,8 @@ fn an_explanation_says_what_becomes_of_the_cookie() {
     let known = format!("Cookie: {}", set.split(';').next().unwrap());
     let rows = [
         (vec![], "cookie app: set for the endpoint that answers"),
-        (vec!["Cookie: app=1".to_owned()], "cookie app: names no endpoint, another one is set"),
-        (vec![known], "cookie app: names 127.0.0.1:2, if that may have requests"),
+        (vec!["Cookie: app=1".to_owned()], "cookie app: leads to no endpoint, another one is set"),
+        (vec![known], "cookie app: leads to 127.0.0.1:2 while that is healthy and not full"),
     ];
     for (headers, expected) in rows {
         let asked = AskedRequest { headers: &headers, ..AskedRequest::to("a", "/") };

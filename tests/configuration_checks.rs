@@ -116,7 +116,8 @@ fn a_request_in_full_has_no_effect_on_a_tcp_upstream() {
         )
     };
     let told = read(&text("{http: /}"), &[]).unwrap_err();
-    assert_eq!(told, ["1:58: check: has no effect on a TCP upstream"]);
+    let what = "has no effect on a TCP upstream, which is checked by connecting: write tcp or off";
+    assert_eq!(told, [format!("1:58: check: {what}")]);
     assert!(read(&text("{tcp: true, port: 3, rise: 2}"), &[]).is_ok());
 }
 

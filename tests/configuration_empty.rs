@@ -30,13 +30,20 @@ fn an_empty_text_or_none_is_a_mistake_of_every_key_of_an_entry() {
             &["host", "host_header", "response_timeout", "idle_timeout", "tunnel_timeout"],
         ),
         each("routes: [{endpoints: [127.0.0.1:1], KEY: VALUE}]", &["prefix"]),
+        each("routes: [{prefix: /, endpoints: [127.0.0.1:1], KEY: VALUE}]", &["strip_prefix"]),
+        each("routes: [{prefix: /, KEY: VALUE}]", &["endpoints"]),
         each("routes: [{prefix: /, KEY: VALUE}]", &["upstream"]),
-        each("routes: [{prefix: /, endpoints: [{address: 127.0.0.1:1, KEY: VALUE}]}]", &["weight"]),
+        each(
+            "routes: [{prefix: /, endpoints: [{address: 127.0.0.1:1, KEY: VALUE}]}]",
+            &["weight", "backup"],
+        ),
         each("routes: [{prefix: /, endpoints: [{KEY: VALUE}]}]", &["address"]),
         each("tcp: [{endpoints: [127.0.0.1:1], KEY: VALUE}]", &["listen"]),
-        each("tcp: [{listen: ':1', KEY: VALUE}]", &["upstream"]),
+        each("tcp: [{listen: ':1', KEY: VALUE}]", &["upstream", "endpoints"]),
+        each("tcp: [{listen: ':1', endpoints: [127.0.0.1:1], KEY: VALUE}]", &["sni"]),
         each(&upstream.replace("name: u, ", ""), &["name"]),
-        each(upstream, &["hash_on", "sticky", "slow_start"]),
+        each(upstream, &["hash_on", "sticky", "slow_start", "queue", "retry_on", "max_requests"]),
+        each(upstream, &["fail_on_5xx", "verify", "eject_max", "attempt_timeout"]),
         each(upstream, &["policy", "proxy", "connect_timeout", "response_timeout"]),
         each(upstream, &["idle_timeout", "tunnel_timeout", "upstream_keepalive_timeout"]),
         each(upstream, &["max_idle", "max_fails", "fail_timeout", "check", "check_interval"]),
@@ -46,6 +53,18 @@ fn an_empty_text_or_none_is_a_mistake_of_every_key_of_an_entry() {
             let text = text.replace("VALUE", value);
             assert!(read(&text, &[]).is_err(), "{text}");
         }
+    }
+}
+
+#[test]
+fn no_value_is_a_mistake_of_every_key_of_the_top_level() {
+    let settings = Setting::all().into_iter().map(|setting| setting.key());
+    let lists = ["version", "routes", "upstreams", "tcp", "certificates"].map(str::to_owned);
+    for key in settings.chain(lists) {
+        let mistakes = read(&format!("# first\n{key}:\n"), &[]).unwrap_err();
+        let expected = ["there is no value", "expected a list", "expected true or false"];
+        let is_told = expected.iter().any(|what| mistakes[0].contains(what));
+        assert!(is_told && mistakes[0].starts_with("2:"), "{key}: {mistakes:?}");
     }
 }
 

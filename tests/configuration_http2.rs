@@ -137,7 +137,8 @@ fn a_check_of_an_upstream_that_is_relayed_to_has_no_effect_and_asks_for_no_schem
                      tcp: [{listen: ':2', upstream: u}]",
         &[],
     );
-    assert_eq!(told.unwrap_err(), ["1:58: check: has no effect on a TCP upstream"]);
+    let told = told.unwrap_err();
+    assert!(told[0].starts_with("1:58: check: has no effect on a TCP upstream"), "{told:?}");
 }
 
 #[test]

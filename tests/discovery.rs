@@ -193,6 +193,6 @@ fn a_reload_keeps_what_was_found_though_the_name_server_fails() {
 fn an_endpoint_is_shown_with_the_name_it_was_configured_with() {
     let text = "routes: [{prefix: /, endpoints: ['http://app.internal:80@2']}]";
     let explained = explain(&read(text, &[]).unwrap(), AskedRequest::to("a", "/")).unwrap().text;
-    let line = "endpoint 192.0.2.1:80 of /: weight 2, of app.internal:80";
+    let line = "endpoint 192.0.2.1:80 of /: weight 2, an address of app.internal:80";
     assert!(explained.lines().any(|other| other == line), "{explained}");
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use crate::support::discovered::{
     Load, answering, asking, endpoints, eventually_has, on_one_port, passes_and_says,
@@ -138,4 +139,21 @@ fn a_relative_path_is_that_of_the_configuration_file() {
     let endpoint = format!("endpoint 127.0.0.1:{port} of /");
     passes_and_says(&["-c", conf.to_str().unwrap()], &endpoint);
     fs::remove_file(&conf).unwrap();
+}
+
+#[test]
+fn what_has_no_answer_is_a_warning_of_a_test_and_of_an_explanation() {
+    let route = format!("--route=/=file:{}", temporary("missing").display());
+    let rows: [(&[&str], &str); 2] = [
+        (&["-t"], "upstream /: round_robin"),
+        (&["explain", "/"], "endpoints: none has been found"),
+    ];
+    for (words, shown) in rows {
+        let mut evener = Command::new(env!("CARGO_BIN_EXE_evener"));
+        let output = evener.args(words).arg(&route).output().unwrap();
+        let (text, told) = (String::from_utf8_lossy(&output.stdout), &output.stderr);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(told.starts_with(b"evener: warning: upstream /: file:"), "{output:?}");
+        assert!(text.contains(shown), "{text}");
+    }
 }

@@ -50,7 +50,7 @@ fn a_reload_with_another_certificate_resumes_them() {
     let renewed = Authority::shared().issue(&["localhost"]);
     files.replace(&renewed);
     process.signal("HUP");
-    eventually("it is reloaded", || process.says("reloaded: 1 changes"));
+    eventually("it is reloaded", || process.says("reloaded: 1 change"));
     assert!(resumes(&client, address));
     let fresh = TlsOptions::trusting(Authority::shared()).connect(address, "localhost");
     assert_eq!(fresh.certificate(), *renewed.certificate());

@@ -17,9 +17,9 @@ fn a_route_narrows_its_upstream_and_that_the_flags() {
                 - {prefix: /b, upstream: a}\nupstreams:\n- {name: a, endpoints: ['127.0.0.1:1'], \
                 attempt_timeout: 2s, retry_budget: off}\n";
     let text = summary(&read(file, &["--retries", "3"]).unwrap());
-    let upstream = "up to 3 retries on connect, stale, reset, timeout, attempt timeout 2s, retry \
-                    budget off";
-    let route = "route /: to a, up to 0 retries on connect, 503, attempt timeout 2s\n";
+    let upstream = "up to 3 retries on connect, stale, reset, timeout, attempt timeout 2s, no \
+                    retry budget";
+    let route = "route /: to a, no retries, attempt timeout 2s\n";
     assert!(text.contains(upstream) && text.contains(route), "{text}");
     assert!(text.contains("route /b: to a\n"), "{text}");
 }
@@ -54,6 +54,38 @@ fn each_mistake_says_what_is_possible() {
         let (place, what) = told[0].split_once(": ").unwrap();
         assert!(place.starts_with("3:") && what == expected, "{told:?}");
     }
+}
+
+#[test]
+fn an_attempt_that_takes_all_the_time_there_is_is_warned_about() {
+    let warnings = |key| read(&upstream(key), &[]).unwrap().warnings;
+    assert_eq!(warnings("attempt_timeout: 29s"), [""; 0]);
+    for (key, subject) in [
+        ("attempt_timeout: 1m", "upstream a: attempt_timeout 1m is not below response_timeout 30s"),
+        (
+            "attempt_timeout: 2s, response_timeout: 2s",
+            "upstream a: attempt_timeout 2s is not below",
+        ),
+    ] {
+        assert!(warnings(key)[0].starts_with(subject), "{:?}", warnings(key));
+    }
+    let route =
+        upstream("attempt_timeout: 2s").replace("upstream: a", "upstream: a, response_timeout: 1s");
+    let told = read(&route, &[]).unwrap().warnings;
+    assert!(told.len() == 1 && told[0].starts_with("route /: attempt_timeout 2s"), "{told:?}");
+}
+
+#[test]
+fn flags_about_requests_are_warned_about_where_there_are_relays_only() {
+    let flags = ["--fail-on-5xx", "--retry-on=connect", "--attempt-timeout=1s", "--check=http:/"];
+    let with = |more: &[&str]| read("", &[&flags[..], more].concat()).unwrap().warnings;
+    let told = with(&["--tcp", ":1=127.0.0.1:2"]);
+    for flag in ["check", "fail-on-5xx", "retry-on", "attempt-timeout"] {
+        let what = format!("--{flag}: has no effect on TCP upstreams, and there are no others");
+        assert!(told.contains(&what), "{told:?}");
+    }
+    let told = with(&["--tcp", ":1=127.0.0.1:2", "--route", "/=127.0.0.1:3"]);
+    assert!(!told.iter().any(|what| what.contains("no effect")), "{told:?}");
 }
 
 #[test]

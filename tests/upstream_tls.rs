@@ -73,7 +73,7 @@ fn an_endpoint_whose_certificate_is_bad_is_ejected_and_the_reason_is_said_everyw
         let what = endpoint["last_failures"][0]["what"].as_str().unwrap();
         assert!(what.starts_with(&format!("connect: {phrase}{detail}")), "{what}");
         assert_eq!(endpoint["state"], "ejected");
-        for logged in ["failed: ", "ejected (time 1 in a row): "] {
+        for logged in ["failed: ", "(ejection 1 in a row): "] {
             let process = &admin.process;
             eventually("it is logged", || process.says(logged));
             assert!(process.says(&format!("{phrase} (UN){detail}")), "{phrase}");

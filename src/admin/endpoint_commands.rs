@@ -45,7 +45,10 @@ impl EndpointCommand {
             }
         }
         if found == 0 {
-            return AdminAnswer::text(404, "no such endpoint: see /status\n");
+            return AdminAnswer::text(
+                404,
+                "no such endpoint: write the name of an upstream and an address as in /status\n",
+            );
         }
         AdminAnswer::text(200, format!("{name}: {address} {}\n", done(*mode)))
     }

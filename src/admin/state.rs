@@ -1,5 +1,7 @@
 //! The state of an endpoint as reported to operators, and the reason for it.
 
+use std::num::NonZeroU8;
+
 use crate::upstream::Upstream;
 use crate::upstream::admin_state::AdminMode;
 use crate::upstream::endpoint::Endpoint;
@@ -76,9 +78,12 @@ fn by_health(endpoint: &Endpoint, upstream: &Upstream, now: Tick) -> EndpointRep
             EndpointReport { state: EndpointState::Up, why: None, since: turned, until: None }
         }
         HealthStatus::Ejected { since, until, round } => {
-            let count =
-                upstream.thresholds.fails_max.map_or(String::new(), |count| format!("{count} "));
-            let mut why = format!("{count}consecutive failures, ejection {round}");
+            let failures = match upstream.thresholds.fails_max.map(NonZeroU8::get) {
+                Some(1) => "1 failure".to_owned(),
+                Some(count) => format!("{count} consecutive failures"),
+                None => "consecutive failures".to_owned(),
+            };
+            let mut why = format!("{failures}, ejection {round}");
             if let Some(failed) = last(Met::ByRequest) {
                 why = format!("{why}; last: {failed}");
             }

@@ -21,6 +21,9 @@ const MAX_AGE: RangeInclusive<Duration> =
 /// The longest name of a cookie, so that its header stays small.
 const NAME_BYTES_MAX: usize = 64;
 
+/// In place of a cookie: none.
+const OFF: &str = "off";
+
 /// What is said of how the requests of an upstream are shared out.
 #[derive(Clone, Debug)]
 pub(super) struct Balancing {
@@ -37,7 +40,7 @@ impl Balancing {
         let policy = value::policy(&flags.policy);
         let policy = mistakes.note(&sources.place("policy"), policy, Policy::RoundRobin);
         let hash_on = flags.hash_on.as_deref().map(hash_on);
-        let sticky = flags.sticky.as_deref().map(sticky);
+        let sticky = flags.sticky.as_deref().filter(|text| *text != OFF).map(sticky);
         Self {
             policy,
             hash_on: hash_on.and_then(|read| mistakes.take(&sources.place("hash-on"), read)),
@@ -56,7 +59,10 @@ impl Balancing {
         Self {
             policy,
             hash_on: at.over(entry.hash_on.as_ref(), hash_on, self.hash_on),
-            sticky: own_sticky(entry, at).or(self.sticky),
+            sticky: match &entry.sticky {
+                Some(said) if is_off(&said.value) => None,
+                _ => own_sticky(entry, at).or(self.sticky),
+            },
         }
     }
 
@@ -101,12 +107,16 @@ pub(super) fn refuse_idle_flags(
     if upstreams.is_empty() {
         return;
     }
-    if flags.hash_on.is_some() && !upstreams.iter().any(|upstream| hashes(upstream)) {
-        let what = "has no effect: no upstream for HTTP has the policy hash";
+    if flags.hash_on.as_deref().is_some_and(|text| hash_on(text).is_ok())
+        && !upstreams.iter().any(|upstream| hashes(upstream))
+    {
+        let what = "has no effect: no upstream for HTTP has the policy hash: add policy: hash, or leave \
+                    this out";
         mistakes.add(&sources.place("hash-on"), what);
     }
-    if flags.sticky.is_some() && !upstreams.iter().any(|upstream| is_http(upstream)) {
-        let what = "has no effect: there are TCP upstreams only, where nothing is parsed";
+    let is_sticky = flags.sticky.as_deref().is_some_and(|text| text != OFF);
+    if is_sticky && !upstreams.iter().any(|upstream| is_http(upstream)) {
+        let what = "has no effect on TCP upstreams, and there are no others: write --policy hash";
         mistakes.add(&sources.place("sticky"), what);
     }
 }
@@ -117,7 +127,7 @@ pub(super) fn refuse_of_requests(entry: &UpstreamEntry, at: &mut At<'_>) {
         let what = "hash_on: has no effect on a TCP upstream: only the client is known there";
         at.mistakes.add(&at.file.place(said.referenced), what);
     }
-    if let Some(said) = &entry.sticky {
+    if let Some(said) = entry.sticky.as_ref().filter(|said| !is_off(&said.value)) {
         let what = "sticky: has no effect on a TCP upstream: write policy: hash";
         at.mistakes.add(&at.file.place(said.referenced), what);
     }
@@ -160,6 +170,10 @@ fn sticky(text: &str) -> Result<StickyCookie, String> {
         _ => return Err(format!("invalid value {text:?}: expected NAME or NAME,max_age=TIME")),
     };
     Ok(StickyCookie { name, max_age })
+}
+
+fn is_off(entry: &StickyEntry) -> bool {
+    matches!(entry, StickyEntry::Text(text) if text == OFF)
 }
 
 fn own_sticky(entry: &UpstreamEntry, at: &mut At<'_>) -> Option<StickyCookie> {

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::entries::UpstreamEntry;
+use super::entries::{UpstreamEntry, WrittenQueue};
 use super::mistake::Mistakes;
 use super::sources::{At, Sources};
 use super::value;
@@ -62,10 +62,19 @@ impl CeilingSettings {
         let given = entry.max_requests.as_ref();
         let requests_max = at.over(given, |text| requests(text).map(Some), self.requests_max);
         let Some(queue) = &entry.queue else { return Self { requests_max, ..self } };
+        let fields = match &queue.value {
+            WrittenQueue::Full(fields) => fields,
+            WrittenQueue::Text(text) => {
+                let what =
+                    format!("invalid value {text:?}: expected {{max: NUMBER, timeout: TIME}}");
+                at.mistakes.add(&at.file.place(queue.referenced), what);
+                return Self { requests_max, ..self };
+            }
+        };
         if given.is_none() && requests_max.is_none() {
             at.mistakes.add(&at.file.place(queue.referenced), NO_CEILING);
         }
-        let (max, within) = (queue.value.max.as_ref(), queue.value.timeout.as_ref());
+        let (max, within) = (fields.max.as_ref(), fields.timeout.as_ref());
         let queue_max = at.over(max, |text| length(text).map(Some), self.queue_max);
         let queue_timeout = at.over(within, |text| timeout(text).map(Some), self.queue_timeout);
         Self { requests_max, queue_max, queue_timeout }

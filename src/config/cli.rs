@@ -111,7 +111,9 @@ pub struct Flags {
     /// the flags: see docs/configuration.md.
     #[arg(short, long, value_name = "FILE", help_heading = "Configuration")]
     pub config: Option<String>,
-    /// Check flags and file, resolve names, print the configuration, and exit with 0 or 2
+    /// Check flags and file, look up endpoints, print the configuration, and exit with 0 or 2
+    ///
+    /// An endpoint that cannot be found yet is a warning, and the exit code is 0 all the same.
     #[arg(short, long, help_heading = "Configuration")]
     pub test: bool,
 
@@ -221,7 +223,7 @@ pub struct Flags {
     /// Keep each client on its endpoint by a cookie of this name: NAME[,max_age=TIME], beside any policy
     /// [default: none]
     ///
-    /// Without max_age the cookie lasts as long as the session of a browser.
+    /// Without max_age the cookie lasts as long as the session of a browser. off: none.
     #[arg(long, value_name = "COOKIE", help_heading = "Balancing")]
     pub sticky: Option<String>,
     /// How long an endpoint that comes back, or is added, takes to get its whole share; off: no time
@@ -345,7 +347,7 @@ pub struct Flags {
     pub queue_timeout: Option<String>,
     /// Maximum number of further attempts after an endpoint has failed a request, 0 to 7
     ///
-    /// A stale connection is replaced in any case: that is none of them.
+    /// Replacing a stale connection is none of them.
     #[arg(long, value_name = "N", default_value = "7", help_heading = "Resilience")]
     pub retries: String,
     /// When to make another attempt: connect, stale, reset, timeout, 502, 503, 504, 5xx; repeatable

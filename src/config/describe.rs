@@ -17,7 +17,7 @@ use crate::proxy_protocol::Version;
 use crate::route::NamePattern;
 use crate::upstream::budget::BudgetShare;
 use crate::upstream::endpoint::{Endpoint, EndpointRole, Scheme};
-use crate::upstream::retries::Retries;
+use crate::upstream::retries::{Retries, RetryReason};
 use crate::upstream::settings::{Ceiling, ServerErrors};
 use crate::upstream::source::{EndpointSource, ListEntry, SourceQuery};
 use crate::upstream::{Traffic, Upstream};
@@ -216,7 +216,10 @@ pub(super) fn of_upstream(upstream: &Upstream) -> impl Iterator<Item = Item> {
         let _ = write!(text, " on {hash_on}");
     }
     if let Some(sticky) = &upstream.sticky {
-        let _ = write!(text, ", sticky by {}", sticky.cookie);
+        let _ = write!(text, ", sticky by cookie {}", sticky.cookie.name);
+        if let Some(max_age) = sticky.cookie.max_age {
+            let _ = write!(text, " for {}", age(max_age));
+        }
     }
     if !upstream.slow_start.is_zero() {
         let _ = write!(text, " with a slow start over {}", time(upstream.slow_start));
@@ -253,11 +256,12 @@ pub(super) fn of_upstream(upstream: &Upstream) -> impl Iterator<Item = Item> {
         );
     }
     let _ = match (upstream.retries, is_tcp) {
+        (Retries { max: 0, .. }, true) => write!(text, ", no retries"),
         (Retries { max, .. }, true) => write!(text, ", up to {max} retries"),
         (retries, false) => write!(text, ", {}", of_retries(retries)),
     };
     let _ = match upstream.retry_budget {
-        BudgetShare::Unlimited => write!(text, ", retry budget off"),
+        BudgetShare::Unlimited => write!(text, ", no retry budget"),
         BudgetShare::Percent(percent) => write!(text, ", retry budget {percent}%"),
     };
     let endpoints = upstream.endpoints.iter().map(move |endpoint| {
@@ -279,12 +283,18 @@ fn of_retries(retries: Retries) -> String {
     let each = retries
         .attempt_timeout
         .map_or_else(String::new, |limit| format!(", attempt timeout {}", time(limit)));
-    format!("up to {} retries on {}{each}", retries.max, retries.on())
+    let on = retries.on();
+    match retries.max {
+        0 if on.has(RetryReason::Stale) => format!("no retries but for stale connections{each}"),
+        0 => format!("no retries{each}"),
+        max => format!("up to {max} retries on {on}{each}"),
+    }
 }
 
 fn of_endpoint(endpoint: &Endpoint) -> String {
     let role = if endpoint.role == EndpointRole::Backup { ", backup" } else { "" };
-    let name = endpoint.own_name().map_or_else(String::new, |name| format!(", of {name}"));
+    let name =
+        endpoint.own_name().map_or_else(String::new, |name| format!(", an address of {name}"));
     let tls = endpoint.tls.as_ref().map_or_else(String::new, |tls| format!(", {tls}"));
     let protocol = match endpoint.protocol() {
         AppProtocol::Http1 => "",
@@ -349,6 +359,17 @@ fn of_clients(config: &Config) -> [Item; 7] {
         item("drain", format!("for up to {}{delay}", time(config.drain_timeout))),
         item("log", config.log_level.to_string().to_lowercase()),
     ]
+}
+
+/// A time in whole seconds that may be long: days are not made months of.
+fn age(time: Duration) -> String {
+    const DAY: u64 = 24 * 3600;
+    let (days, rest) = (time.as_secs() / DAY, Duration::from_secs(time.as_secs() % DAY));
+    match (days, rest.is_zero()) {
+        (0, _) => self::time(rest),
+        (days, true) => format!("{days}days"),
+        (days, false) => format!("{days}days {}", self::time(rest)),
+    }
 }
 
 fn time(duration: Duration) -> String {

@@ -23,11 +23,13 @@ pub struct RouteEntry {
     #[serde(deserialize_with = "given")]
     pub upstream: Option<Said>,
     /// Or the endpoints of an unnamed upstream.
+    #[serde(deserialize_with = "given")]
     pub endpoints: Option<Vec<Spanned<EndpointEntry>>>,
     /// What Host says to endpoints.
     #[serde(deserialize_with = "given")]
     pub host_header: Option<Said>,
     /// Whether the prefix is stripped from the target.
+    #[serde(deserialize_with = "given")]
     pub strip_prefix: Option<bool>,
     /// As `--response-timeout`.
     #[serde(deserialize_with = "given")]
@@ -90,8 +92,10 @@ pub struct RelayFields {
     #[serde(deserialize_with = "given")]
     pub upstream: Option<Said>,
     /// Or the endpoints of an unnamed upstream.
+    #[serde(deserialize_with = "given")]
     pub endpoints: Option<Vec<Spanned<EndpointEntry>>>,
     /// The upstreams of TLS connections, by the names they ask for.
+    #[serde(deserialize_with = "given")]
     pub sni: Option<Box<Spanned<ServerNameEntries>>>,
 }
 
@@ -108,6 +112,7 @@ pub struct UpstreamEntry {
     #[serde(deserialize_with = "given")]
     pub name: Option<Said>,
     /// Its endpoints.
+    #[serde(deserialize_with = "given")]
     pub endpoints: Option<Vec<Spanned<EndpointEntry>>>,
     /// The balancing policy.
     #[serde(deserialize_with = "given")]
@@ -152,6 +157,7 @@ pub struct UpstreamEntry {
     #[serde(deserialize_with = "given")]
     pub eject_max: Option<Said>,
     /// As `--fail-on-5xx`.
+    #[serde(deserialize_with = "given")]
     pub fail_on_5xx: Option<bool>,
     /// As `--check`, or in full.
     #[serde(deserialize_with = "given")]
@@ -164,7 +170,7 @@ pub struct UpstreamEntry {
     pub max_requests: Option<Said>,
     /// What waits for room.
     #[serde(deserialize_with = "given")]
-    pub queue: Option<Spanned<QueueFields>>,
+    pub queue: Option<Spanned<WrittenQueue>>,
     /// As `--retries`.
     #[serde(deserialize_with = "given")]
     pub retries: Option<Said>,
@@ -184,6 +190,7 @@ pub struct UpstreamEntry {
     #[serde(deserialize_with = "given")]
     pub ca: Option<Said>,
     /// Whether the certificates of its endpoints are verified; as no `--upstream-insecure`.
+    #[serde(deserialize_with = "given")]
     pub verify: Option<bool>,
     /// As `--upstream-cert`.
     #[serde(deserialize_with = "given")]
@@ -215,6 +222,15 @@ pub struct StickyFields {
 }
 
 /// What waits for room at the endpoints of an upstream.
+#[derive(Clone, Debug)]
+pub enum WrittenQueue {
+    /// A number alone, as with `--queue`, which is a mistake.
+    Text(String),
+    /// In full.
+    Full(QueueFields),
+}
+
+/// What waits for room, in full.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct QueueFields {
@@ -246,6 +262,7 @@ pub struct EndpointFields {
     #[serde(deserialize_with = "given")]
     pub weight: Option<Said>,
     /// Whether it is used only while no other is available.
+    #[serde(deserialize_with = "given")]
     pub backup: Option<bool>,
 }
 
@@ -278,6 +295,7 @@ impl CheckEntry {
 #[serde(deny_unknown_fields, default)]
 pub struct CheckFields {
     /// To accept a connection: `true`.
+    #[serde(deserialize_with = "given")]
     pub tcp: Option<Spanned<bool>>,
     /// To answer a request for this path.
     #[serde(deserialize_with = "given")]
@@ -411,10 +429,15 @@ macro_rules! text_or_fields {
 
 text_or_fields!(EndpointEntry, EndpointFields, "ADDRESS[@WEIGHT], or address, weight and backup");
 text_or_fields!(RelayEntry, RelayFields, "LISTEN=ENDPOINTS, or keys such as listen and upstream");
-text_or_fields!(CheckEntry, BoxedCheckFields, "a check such as http:/health, or {http: /health}");
+text_or_fields!(
+    CheckEntry,
+    BoxedCheckFields,
+    "a check such as http:/health, {http: /health} or off"
+);
 text_or_fields!(
     StickyEntry,
     StickyFields,
-    "the name of a cookie, or {cookie: NAME, max_age: TIME}"
+    "the name of a cookie, {cookie: NAME, max_age: TIME} or off"
 );
+text_or_fields!(WrittenQueue, QueueFields, "{max: NUMBER, timeout: TIME}");
 text_or_fields!(CertificateEntry, CertificateFields, "{cert: FILE, key: FILE}");

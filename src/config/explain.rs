@@ -112,6 +112,9 @@ pub fn explain(config: &Config, asked: AskedRequest<'_>) -> Result<Explanation, 
     for Item { subject, predicate } in of_upstream(&of_route).chain(sources) {
         let _ = writeln!(text, "{subject}: {predicate}");
     }
+    if upstream.endpoints.is_empty() {
+        text.push_str("endpoints: none has been found, the response is 503\n");
+    }
     text.push_str(&explain_pick::of_request(upstream, &head, &path, client));
     text.push_str(&of_server_name(host, config));
     Ok(Explanation { text, is_routed: true })

@@ -27,18 +27,26 @@ pub(super) fn of_request(
         let _ = match (values.find_map(|value| sticky.find(value)), is_sent) {
             (Some(id), _) => {
                 let endpoint = &upstream.endpoint(id).address;
-                writeln!(text, "cookie {name}: names {endpoint}, if that may have requests")
+                writeln!(
+                    text,
+                    "cookie {name}: leads to {endpoint} while that is healthy and not full"
+                )
             }
-            (None, true) => writeln!(text, "cookie {name}: names no endpoint, another one is set"),
+            (None, true) => {
+                writeln!(text, "cookie {name}: leads to no endpoint, another one is set")
+            }
             (None, false) => writeln!(text, "cookie {name}: set for the endpoint that answers"),
         };
     }
     let Some(hash_on) = &upstream.hash_on else { return text };
     let Some(key) = key::of_request(hash_on, head, path, client) else {
         let _ = match hash_on {
-            HashOn::Client => writeln!(text, "key client: --client IP shows where it leads"),
+            HashOn::Client => writeln!(text, "key client: add --client IP to see where it leads"),
             _ => {
-                writeln!(text, "key {hash_on}: there is none, the request goes in turn")
+                writeln!(
+                    text,
+                    "key {hash_on}: the request has none and goes to the next endpoint in turn"
+                )
             }
         };
         return text;
@@ -49,7 +57,10 @@ pub(super) fn of_request(
     let pick = Pick { now, affinity, tried: &tried, random: 0, standing };
     if let Ok(picked) = Picker::new(Arc::clone(upstream), 0).pick(&pick) {
         let endpoint = &upstream.endpoint(picked.endpoint).address;
-        let _ = writeln!(text, "key {hash_on}: hash {key:016x}, at rest to {endpoint}");
+        let _ = writeln!(
+            text,
+            "key {hash_on}: hash {key:016x}, leads to {endpoint} while all are healthy and none is busy"
+        );
     }
     text
 }

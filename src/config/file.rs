@@ -140,16 +140,15 @@ impl<'de> Visitor<'de> for TopLevel {
                         written.mistakes.push((version.referenced, what));
                     }
                 }
-                "routes" => file.routes = map.next_value::<Option<_>>()?.unwrap_or_default(),
-                "upstreams" => file.upstreams = map.next_value::<Option<_>>()?.unwrap_or_default(),
-                "tcp" => file.relays = map.next_value::<Option<_>>()?.unwrap_or_default(),
-                "check" => match map.next_value::<Option<Spanned<CheckEntry>>>()? {
-                    None => {}
-                    Some(Spanned { value: CheckEntry::Text(value), referenced, defined }) => {
+                "routes" => file.routes = map.next_value()?,
+                "upstreams" => file.upstreams = map.next_value()?,
+                "tcp" => file.relays = map.next_value()?,
+                "check" => match map.next_value()? {
+                    Spanned { value: CheckEntry::Text(value), referenced, defined } => {
                         let values = vec![Said { value, referenced, defined }];
                         file.settings.push(WrittenSetting { flag: key.value, values });
                     }
-                    Some(Spanned { value: CheckEntry::Full(value), referenced, defined }) => {
+                    Spanned { value: CheckEntry::Full(value), referenced, defined } => {
                         file.check = Some(Spanned { value, referenced, defined });
                     }
                 },
@@ -175,7 +174,7 @@ fn read_setting<'de, A: MapAccess<'de>>(
     map: &mut A,
 ) -> Result<WrittenSetting, A::Error> {
     let values = match setting.arity {
-        Arity::One => map.next_value::<Option<Said>>()?.into_iter().collect(),
+        Arity::One => vec![map.next_value()?],
         Arity::Switch | Arity::OffSwitch => {
             let on = map.next_value::<Spanned<bool>>()?;
             let is_given = on.value == (setting.arity == Arity::Switch);
@@ -186,7 +185,6 @@ fn read_setting<'de, A: MapAccess<'de>>(
             }]
         }
         Arity::Many => match map.next_value::<Spanned<Texts>>()? {
-            Spanned { value: Texts::None, .. } => Vec::new(),
             Spanned { value: Texts::One(value), referenced, defined } => {
                 vec![Said { value, referenced, defined }]
             }
@@ -198,7 +196,6 @@ fn read_setting<'de, A: MapAccess<'de>>(
 
 /// A text, or a list of texts.
 enum Texts {
-    None,
     One(String),
     Many(Vec<Said>),
 }
@@ -211,10 +208,6 @@ impl<'de> Deserialize<'de> for Texts {
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a text or a list of texts")
-            }
-
-            fn visit_unit<E>(self) -> Result<Texts, E> {
-                Ok(Texts::None)
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Texts, E> {
@@ -248,10 +241,6 @@ impl<'de> Deserialize<'de> for CertificateEntries {
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list: certificates: [{cert: FILE, key: FILE}]")
-            }
-
-            fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(CertificateEntries(Vec::new()))
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {

@@ -116,16 +116,25 @@ fn reasons<'a>(named: impl Iterator<Item = (Place, &'a str)>, mistakes: &mut Mis
 /// What is no mistake, but may not be what was meant.
 pub(super) fn warnings(upstreams: &[Arc<Upstream>], routes: &[Route]) -> Vec<String> {
     let http = upstreams.iter().filter(|upstream| upstream.traffic == Traffic::Http);
-    let of_upstreams =
-        http.map(|upstream| (format!("upstream {}", upstream.name), upstream.retries));
-    let own = routes.iter().filter(|route| {
-        let usual = upstreams.get(route.upstream.index()).map(|upstream| upstream.retries);
-        usual != Some(route.retries)
+    let of_upstreams = http.map(|upstream| {
+        (format!("upstream {}", upstream.name), upstream.retries, upstream.timeouts.response)
     });
-    let of_routes = own.map(|route| (format!("route {}", route.name), route.retries));
-    let told = |(subject, retries): (String, Retries)| {
+    let own = routes.iter().filter(|route| {
+        let usual = upstreams.get(route.upstream.index());
+        let usual = usual.map(|upstream| (upstream.retries, upstream.timeouts.response));
+        usual != Some((route.retries, route.timeouts.response))
+    });
+    let of_routes =
+        own.map(|route| (format!("route {}", route.name), route.retries, route.timeouts.response));
+    let told = |(subject, retries, response): (String, Retries, Duration)| {
         let waits = retries.on().has(RetryReason::Timeout);
         match retries.attempt_timeout {
+            Some(limit) if limit >= response => Some(format!(
+                "{subject}: attempt_timeout {} is not below response_timeout {}, so there is no time for another \
+                 attempt: lower it",
+                humantime::format_duration(limit),
+                humantime::format_duration(response)
+            )),
             Some(_) if !waits => Some(format!(
                 "{subject}: attempt_timeout without timeout in retry_on: what takes longer is answered with 504"
             )),

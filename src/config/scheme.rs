@@ -11,11 +11,20 @@ pub(super) fn read(text: &str) -> Result<(Scheme, &str), String> {
         }
         Some((name, rest)) => match Scheme::of_name(name) {
             Some(scheme) => Ok((scheme, rest)),
+            None if let Some((kind, scheme)) = late(name) => {
+                Err(format!("{text:?}: a scheme comes first: write {scheme}://{kind}:{rest}"))
+            }
             None => Err(format!(
                 "{text:?}: unknown scheme {name:?}: write http://, https://, h2c://, h2:// or none"
             )),
         },
     }
+}
+
+/// The scheme that follows the kind of a source.
+fn late(name: &str) -> Option<(&str, &str)> {
+    let (kind, scheme) = name.split_once(':')?;
+    (["dns", "srv"].contains(&kind) && Scheme::of_name(scheme).is_some()).then_some((kind, scheme))
 }
 
 /// Refuses a scheme without its slashes. A host may have the name of one: then only a port follows.

@@ -71,8 +71,14 @@ pub(super) fn entry(
             check_service(service).map_err(|what| format!("{text:?}: {what}"))?;
             return Ok(ListEntry::Source(source(SourceQuery::Srv(lower(service)), 0)));
         }
-        Some(("dns", rest)) if rest.contains(':') => {
+        Some(("dns", rest)) if rest.parse::<u16>().is_err() => {
+            if !rest.contains(':') {
+                return Err(format!("{text:?} has no port: write dns:NAME:PORT"));
+            }
             host_and_port(rest, name).map(|found| (found, true))
+        }
+        Some((kind, rest)) if is_miswritten(kind, rest) => {
+            return Err(format!("{text:?}: write {}: in lower case", kind.to_ascii_lowercase()));
         }
         _ => match address(name) {
             Ok(Some(address)) => {
@@ -133,6 +139,12 @@ fn refuse_said(
     weight.map_or(Ok(()), |_| Err(format!("{text:?}: leave the weight out: {why}")))
 }
 
+/// Whether the kind of a source is in capitals. A host may have its name: then only a port follows.
+fn is_miswritten(kind: &str, rest: &str) -> bool {
+    let lower = kind.to_ascii_lowercase();
+    ["dns", "srv", "file"].contains(&&*lower) && lower != kind && rest.parse::<u16>().is_err()
+}
+
 /// An address, unless it is the name of a host.
 fn address(text: &str) -> Result<Option<Address>, String> {
     if let Some(path) = text.strip_prefix("unix:") {
@@ -158,7 +170,7 @@ fn host_and_port<'a>(text: &'a str, whole: &str) -> Result<(&'a str, u16), Strin
 }
 
 fn port(text: &str, whole: &str) -> Result<u16, String> {
-    text.parse().map_err(|_| format!("{whole:?}: invalid port {text:?}: expected 0 to 65535"))
+    text.parse().map_err(|_| format!("{whole:?}: invalid port {text:?}: expected 1 to 65535"))
 }
 
 /// A name that a host could have in DNS. One that ends in a number was meant as an address (RFC 1123 §2.1).
@@ -185,6 +197,9 @@ fn check_service(name: &str) -> Result<(), String> {
         return Err("write srv:_service._proto.NAME, as in srv:_http._tcp.app.internal".to_owned());
     }
     labels.next().ok_or("a name follows: write srv:_service._proto.NAME".to_owned())?;
+    if let Some((name, _)) = name.split_once(':') {
+        return Err(format!("leave the port out, the records have it: write srv:{name}"));
+    }
     check_host(name)
 }
 
@@ -291,6 +306,12 @@ mod tests {
     fn what_cannot_be_looked_up_is_refused() {
         let rows = [
             ("dns:app:x", "invalid port"),
+            ("dns:app", "has no port: write dns:NAME:PORT"),
+            ("dns:app@2", "has no port: write dns:NAME:PORT"),
+            ("DNS:app:80", "write dns: in lower case"),
+            ("SRV:_a._tcp.b", "write srv: in lower case"),
+            ("srv:_a._tcp.b:80", "leave the port out, the records have it: write srv:_a._tcp.b"),
+            ("dns:https://app:80", "a scheme comes first: write https://dns:app:80"),
             ("dns:app:0", "must not be 0"),
             ("dns:10.0.0.1:80", "leave dns: out"),
             ("10.0.0.256:80", "neither an address nor the name of a host"),

@@ -7,7 +7,7 @@ use serde_saphyr::Spanned;
 
 use super::balancing;
 use super::discovery::{SourcedUpstream, any_file, endpoint, samples, settle_path};
-use super::entries::{EndpointEntry, EndpointFields, Said, UpstreamEntry};
+use super::entries::{CheckEntry, EndpointEntry, EndpointFields, Said, UpstreamEntry};
 use super::misfits::{announcement_fits, check_fits, port_fits};
 use super::mistake::{Mistakes, Place};
 use super::scheme;
@@ -271,13 +271,32 @@ impl<'a> Upstreams<'a> {
         }
     }
 
-    /// What is no mistake about endpoints over TLS, but may not be what was meant.
+    /// What is no mistake, but may not be what was meant.
     pub(super) fn warnings(&self, sources: &Sources) -> Vec<String> {
         let late = |id: UpstreamId| {
             let looked_up = self.looked_up.iter().find(|known| known.id == id)?;
             looked_up.tls().map(|tls| tls.verification)
         };
-        upstream_tls::warnings(sources, &self.built, late, &self.tls_files)
+        let of_tls = upstream_tls::warnings(sources, &self.built, late, &self.tls_files);
+        self.idle_flags(sources).chain(of_tls).collect()
+    }
+
+    /// Flags that are about requests, where connections are all there is.
+    fn idle_flags(&self, sources: &Sources) -> impl Iterator<Item = String> {
+        let flags = &sources.flags;
+        let is_relay = |upstream: &Arc<Upstream>| upstream.traffic == Traffic::Tcp;
+        let only_relays = !self.built.is_empty() && self.built.iter().all(is_relay);
+        let given = [
+            ("check", CheckEntry::Text(flags.check.clone()).is_request()),
+            ("fail-on-5xx", flags.fail_on_5xx),
+            ("retry-on", !flags.retry_on.is_empty()),
+            ("attempt-timeout", flags.attempt_timeout.is_some()),
+        ];
+        let idle = given.into_iter().filter(move |(_, is_given)| *is_given && only_relays);
+        idle.map(|(flag, _)| {
+            let place = sources.place(flag);
+            format!("{place}: has no effect on TCP upstreams, and there are no others")
+        })
     }
 
     /// Reports HTTP settings of upstreams that are used for TCP.
@@ -307,7 +326,11 @@ impl<'a> Upstreams<'a> {
                 ("fail_on_5xx", entry.fail_on_5xx.and_then(|_| place(&entry.name))),
             ];
             for (key, said) in said.into_iter().filter_map(|(key, said)| Some((key, said?))) {
-                let what = format!("{key}: has no effect on a TCP upstream");
+                let remedy = match key {
+                    "check" => ", which is checked by connecting: write tcp or off",
+                    _ => "",
+                };
+                let what = format!("{key}: has no effect on a TCP upstream{remedy}");
                 mistakes.add(&file.place(said), what);
             }
         }
@@ -358,6 +381,13 @@ fn full(fields: &EndpointFields, at: &mut At<'_>) -> Result<ListEntry, String> {
     let weight = |text: &str| value::weight(text).map(Some);
     let weight = at.over(fields.weight.as_ref(), weight, None);
     let address = fields.address.as_ref().ok_or("an endpoint needs an address: ip:port")?;
+    let is_path = ["unix:", "file:"].iter().any(|kind| address.value.contains(kind));
+    if let Some((bare, said)) = address.value.rsplit_once('@').filter(|_| !is_path) {
+        let text = &address.value;
+        return Err(format!(
+            "{text:?}: write the weight by itself: address: {bare}, weight: {said}"
+        ));
+    }
     source::entry(&address.value, weight, role)
 }
 

@@ -12,6 +12,7 @@ use super::source;
 pub(super) use super::source::{socket_path, weight};
 use crate::address::Address;
 use crate::http::message::authority::is_authority;
+use crate::http::message::field::is_token;
 use crate::plan::listener::Preamble;
 use crate::proxy_protocol::Version;
 use crate::route::{NamePattern, Pattern};
@@ -39,7 +40,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         format!("invalid value {text:?}: expected a duration with a unit, such as 500ms, 5s or 1h")
     })?;
     if !DURATIONS.contains(&parsed) {
-        return Err(format!("{text:?} is out of range: expected 1 ms to 7 days"));
+        return Err(format!("{text:?} is out of range: expected 1ms to 7days"));
     }
     Ok(parsed)
 }
@@ -54,9 +55,22 @@ pub fn duration_or_zero(text: &str) -> Result<Duration, String> {
 pub fn duration_within(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
     let duration = duration(text)?;
     range.contains(&duration).then_some(duration).ok_or_else(|| {
-        let (least, most) = (range.start(), range.end());
-        format!("{text:?} is out of range: expected {least:?} to {most:?}")
+        let (least, most) = (time(*range.start()), time(*range.end()));
+        format!("{text:?} is out of range: expected {least} to {most}")
     })
+}
+
+/// A duration as it would be written.
+fn time(duration: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(duration)
+}
+
+/// Checks a header of the request that is asked about: `NAME: VALUE`.
+pub fn header(text: &str) -> Result<(), String> {
+    let name = text.split_once(':').map(|(name, _)| name);
+    let is_header = name.is_some_and(|name| is_token(name.as_bytes()))
+        && !text.chars().any(|char| char.is_control() && char != '\t');
+    is_header.then_some(()).ok_or_else(|| format!("invalid value {text:?}: expected NAME: VALUE"))
 }
 
 /// Parses an IP address without a port.
@@ -305,6 +319,21 @@ mod tests {
         let rows = [("512", Some(512)), ("16k", Some(16384)), ("1M", Some(1 << 20)), ("k", None)];
         for (text, bytes) in rows {
             assert_eq!(size(text).ok(), bytes, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_told_in_the_units_it_is_written_in() {
+        let hour = Duration::from_millis(100)..=Duration::from_secs(3600);
+        let told = duration_within("2h", &hour).unwrap_err();
+        assert_eq!(told, "\"2h\" is out of range: expected 100ms to 1h");
+    }
+
+    #[test]
+    fn a_header_has_a_name_and_a_value() {
+        assert!(header("X-User: a: b").is_ok() && header("a:").is_ok());
+        for bad in ["", "a", ": b", "a b: c", "a: b\r\nc: d"] {
+            assert!(header(bad).unwrap_err().ends_with("expected NAME: VALUE"), "{bad:?}");
         }
     }
 

@@ -34,8 +34,8 @@ pub(super) fn explain(error: &serde_saphyr::Error) -> String {
         .replace("mapping key:", "key")
         .replace('`', "\"")
         .replace("expected string scalar", "expected a text")
-        .replace("expected mapping start", "expected keys")
-        .replace("expected sequence start", "expected a list")
+        .replace("expected mapping start", "expected keys, as in {key: value}")
+        .replace("expected sequence start", "expected a list, as in [one, another]")
 }
 
 /// Says what was probably meant by a key.

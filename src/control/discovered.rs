@@ -67,7 +67,8 @@ fn difference(before: &[Endpoint], after: &[Endpoint]) -> Option<String> {
         missing.map(ToString::to_string).collect()
     };
     let (come, gone) = (missing(after, before), missing(before, after));
-    let mut text = format!("{} endpoints", after.len());
+    let plural = if after.len() == 1 { "" } else { "s" };
+    let mut text = format!("{} endpoint{plural}", after.len());
     for (what, list) in [("added", come), ("removed", gone)] {
         if !list.is_empty() {
             let _ = write!(text, ", {} {what}: {}", list.len(), shown(&list));

@@ -94,7 +94,8 @@ pub(super) fn reload(
             for address in running.addresses().filter(|address| !known.contains(address)) {
                 log::info!("listening on {address}");
             }
-            log::info!("reloaded: {} changes", changes.len());
+            let plural = if changes.len() == 1 { "" } else { "s" };
+            log::info!("reloaded: {} change{plural}", changes.len());
         }
         Err(reasons) => {
             for reason in reasons {

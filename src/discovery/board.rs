@@ -210,7 +210,8 @@ impl Board {
                 known.succeeded = Some(now);
                 known.failures_in_row = 0;
                 if known.failure.take().is_some() {
-                    log::info!("{question}: answered again");
+                    let again = if known.answer.is_some() { " again" } else { "" };
+                    log::info!("{question}: answered{again}");
                 }
                 if known.cut != cut && cut > 0 {
                     log::warn!("{question}: {cut} endpoints above the ceiling are left out");

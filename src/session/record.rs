@@ -198,8 +198,12 @@ pub fn log_transition(
                  (--eject-max {share}%): {why}"
             );
         }
-        Transition::Ejected { round, .. } => {
-            log::warn!("{route}: {endpoint} ejected (time {round} in a row): {why}");
+        Transition::Ejected { until, round } => {
+            let time = until.as_millis().saturating_sub(now.as_millis());
+            let time = Duration::from_millis(time);
+            log::warn!(
+                "{route}: {endpoint} ejected for {time:?} (ejection {round} in a row): {why}"
+            );
         }
         Transition::Readmitted => log::info!("{route}: {endpoint} is back: {why}"),
         Transition::CheckedDown => log::warn!("{route}: {endpoint} is down: {why}"),

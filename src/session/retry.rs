@@ -294,7 +294,10 @@ pub fn take(context: &WorkerContext, upstream: UpstreamId) -> bool {
     }
     context.upstream_counts(upstream).retries_refused.add(1);
     if let Some(before) = EXHAUSTED_WARNINGS.permits(now) {
-        log::warn!("{name}: the budget of retries is used up ({before} times before)");
+        log::warn!(
+            "{name}: the retry budget is used up: a failed attempt is not repeated ({before} more since \
+             the last line)"
+        );
     }
     false
 }

@@ -6,7 +6,7 @@
 //! the endpoints there are; any other is not known, which is all there is to it: nothing of what a client
 //! sends is decoded.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,16 +32,6 @@ pub struct StickyCookie {
     pub name: Box<str>,
     /// How long clients keep it, in whole seconds; if absent, for as long as a browser's session lasts.
     pub max_age: Option<Duration>,
-}
-
-/// As it is described.
-impl fmt::Display for StickyCookie {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.max_age {
-            Some(max_age) => write!(f, "cookie {} for {} s", self.name, max_age.as_secs()),
-            None => write!(f, "cookie {}", self.name),
-        }
-    }
 }
 
 /// The cookie of an upstream, and what it says of each endpoint.
