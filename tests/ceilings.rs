@@ -272,3 +272,21 @@ fn the_log_says_how_long_it_waited_and_how_it_ended() {
     let shed = of("/shed");
     assert_eq!((&shed["end"], &shed["upstream"]), (&"RW".into(), &"/".into()));
 }
+
+#[test]
+fn an_endpoint_that_leaves_and_comes_back_still_has_the_requests_from_before() {
+    let ((origin, rendezvous), other) = (held(), Origin::named("other"));
+    let route = |origin: &Origin| format!("/={}", origin.address);
+    let (ours, others) = (route(&origin), route(&other));
+    let flags = |route| ["--max-requests", "1", "--queue", "0", "--route", route];
+    let mut proxy = Proxy::start(&flags(&ours));
+    let mut first = proxy.client();
+    first.get("/");
+    rendezvous.wait();
+    proxy.reload(&flags(&others)).unwrap();
+    assert_eq!(proxy.get("/").text(), "other");
+    proxy.reload(&flags(&ours)).unwrap();
+    assert_eq!(proxy.get("/").status, 503);
+    rendezvous.wait();
+    assert_eq!(first.response().status, 200);
+}

@@ -42,32 +42,37 @@ impl<'a> Known<'a> {
         let place = known.iter().position(|(name, _)| fits(name))?;
         Some(known.remove(place).1)
     }
+
+    /// Those that have not been taken out have left their upstreams.
+    fn leave(self, upstreams: &HashMap<(Traffic, &str), &Upstream>) {
+        let mut left: HashMap<(Traffic, &str), Vec<&Endpoint>> = HashMap::new();
+        for ((traffic, _), known) in self.0 {
+            for (name, endpoint) in known {
+                left.entry((traffic, name)).or_default().push(endpoint);
+            }
+        }
+        for (of, endpoints) in left {
+            if let Some(upstream) = upstreams.get(&of) {
+                upstream.record.departed.add(endpoints);
+            }
+        }
+    }
+}
+
+/// An endpoint is added to `upstream`, if there was one; it may have been there before.
+fn come(endpoint: &mut Endpoint, upstream: Option<&Upstream>, now: Tick) {
+    let departed = upstream.and_then(|known| known.record.departed.take(&endpoint.address));
+    endpoint.record = departed.unwrap_or_else(|| Arc::clone(&endpoint.record));
+    endpoint.record.add(now);
 }
 
 /// The plan `next`, with what is known of endpoints and routes that were in `before`. An endpoint
 /// inherits from that of the upstream of its name, or else from any of its address that has no heir.
 /// Via goes on with the same identifier, and session tickets with the same keys.
 pub(crate) fn succeed(before: &Plan, next: &Plan, now: Tick) -> Plan {
-    let mut known = Known::of(before);
-    let mut heirs: Vec<Vec<Endpoint>> =
-        next.upstreams.iter().map(|upstream| upstream.endpoints.to_vec()).collect();
-    let mut bare = Vec::new();
-    for (upstream, heirs) in next.upstreams.iter().zip(&mut heirs) {
-        for (endpoint, heir) in upstream.endpoints.iter().zip(heirs) {
-            let of_name = |name: &str| name == &*upstream.name;
-            let key = (upstream.traffic, &endpoint.address);
-            match known.take(key, of_name) {
-                Some(known) => heir.go_on_as(known),
-                None => bare.push((key, heir)),
-            }
-        }
-    }
-    for (key, heir) in bare {
-        match known.take(key, |_| true) {
-            Some(known) => heir.go_on_as(known),
-            None => heir.record.add(now),
-        }
-    }
+    let names: HashMap<(Traffic, &str), &Upstream> =
+        before.upstreams.iter().map(|known| ((known.traffic, &*known.name), &**known)).collect();
+    let heirs = heirs(before, next, &names, now);
     let counts: HashMap<&str, _> =
         before.routes.iter().map(|route| (&*route.name, &route.counts)).collect();
     let mut routes = next.routes.to_vec();
@@ -76,8 +81,6 @@ pub(crate) fn succeed(before: &Plan, next: &Plan, now: Tick) -> Plan {
             route.counts = Arc::clone(counts);
         }
     }
-    let names: HashMap<(Traffic, &str), &Upstream> =
-        before.upstreams.iter().map(|known| ((known.traffic, &*known.name), &**known)).collect();
     let upstreams = next.upstreams.iter().zip(heirs).map(|(upstream, heirs)| {
         let mut endpoints = EndpointSet::new(heirs);
         let mut record = &upstream.record;
@@ -102,6 +105,37 @@ pub(crate) fn succeed(before: &Plan, next: &Plan, now: Tick) -> Plan {
     Plan { upstreams: upstreams.collect(), routes: routes.into(), via, tls, ..next.clone() }
 }
 
+/// The endpoints of each upstream of `next`, with what is known of them.
+fn heirs(
+    before: &Plan,
+    next: &Plan,
+    names: &HashMap<(Traffic, &str), &Upstream>,
+    now: Tick,
+) -> Vec<Vec<Endpoint>> {
+    let mut known = Known::of(before);
+    let mut heirs: Vec<Vec<Endpoint>> =
+        next.upstreams.iter().map(|upstream| upstream.endpoints.to_vec()).collect();
+    let mut bare = Vec::new();
+    for (upstream, heirs) in next.upstreams.iter().zip(&mut heirs) {
+        for (endpoint, heir) in upstream.endpoints.iter().zip(heirs) {
+            let of_name = |name: &str| name == &*upstream.name;
+            let key = (upstream.traffic, &endpoint.address);
+            match known.take(key, of_name) {
+                Some(known) => heir.go_on_as(known),
+                None => bare.push((key, &*upstream.name, heir)),
+            }
+        }
+    }
+    for (key, name, heir) in bare {
+        match known.take(key, |_| true) {
+            Some(known) => heir.go_on_as(known),
+            None => come(heir, names.get(&(key.0, name)).copied(), now),
+        }
+    }
+    known.leave(names);
+    heirs
+}
+
 /// The plan with these keys of session tickets, so that clients resume the sessions they have.
 pub(crate) fn resume(plan: &Plan, keys: TicketKeys) -> Plan {
     let tls = plan.tls.as_ref().map(|tls| resumed(tls, Arc::new(keys)));
@@ -121,15 +155,17 @@ pub(crate) fn replace(
     mut endpoints: Vec<Endpoint>,
     now: Tick,
 ) -> Plan {
-    let known = before.upstream(id).endpoints.iter();
-    let known: HashMap<_, _> = known.map(|known| (&known.address, known)).collect();
+    let upstream = before.upstream(id);
+    let known = upstream.endpoints.iter().map(|known| (&known.address, known));
+    let mut known: HashMap<_, _> = known.collect();
     for endpoint in &mut endpoints {
-        match known.get(&endpoint.address) {
+        match known.remove(&endpoint.address) {
             Some(known) => endpoint.go_on_as(known),
-            None => endpoint.record.add(now),
+            None => come(endpoint, Some(upstream), now),
         }
     }
-    let endpoints = EndpointSet::new(endpoints).in_place_of(&before.upstream(id).endpoints);
+    upstream.record.departed.add(known.into_values());
+    let endpoints = EndpointSet::new(endpoints).in_place_of(&upstream.endpoints);
     let next = before.with_endpoints(id, endpoints);
     next.upstream(id).prepare();
     next

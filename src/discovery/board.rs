@@ -145,17 +145,21 @@ impl Board {
 
     /// At most so many of the questions that are due: those that have waited longest, so that none waits for ever.
     pub(super) fn due(&mut self, now: Instant, most: usize) -> Vec<Ask> {
-        let direct = self.followed.questions();
-        let inner = self.followed.questions().filter_map(|question| self.answer(question));
-        let of_followed: BTreeSet<SourceQuery> =
-            direct.chain(inner.flat_map(SourceAnswer::questions)).cloned().collect();
-        let candidate = self.candidate.as_ref().unwrap_or(&self.followed);
+        let of_followed = |followed: &DiscoveryPlan| -> BTreeSet<SourceQuery> {
+            let inner = followed.questions().filter_map(|question| self.answer(question));
+            followed.questions().chain(inner.flat_map(SourceAnswer::questions)).cloned().collect()
+        };
+        // Hardly ever is there one, and there may be a thousand questions.
+        let candidate = self.candidate.as_ref().map(|plan| (plan, of_followed(&self.followed)));
         let due = self.known.iter_mut().filter(|(_, known)| !known.is_asking && known.next <= now);
         let mut due: Vec<_> = due.collect();
         due.sort_by_key(|(_, known)| known.next);
         let asked = due.into_iter().take(most).map(|(question, known)| {
             known.is_asking = true;
-            let plan = if of_followed.contains(question) { &self.followed } else { candidate };
+            let plan = match &candidate {
+                Some((candidate, of_followed)) if !of_followed.contains(question) => *candidate,
+                _ => &self.followed,
+            };
             Ask {
                 question: question.clone(),
                 servers: plan.servers.clone(),

@@ -3,6 +3,7 @@
 pub mod admin_state;
 pub mod budget;
 pub mod check;
+pub mod departed;
 pub mod ejections;
 pub mod endpoint;
 pub mod endpoint_set;

@@ -39,7 +39,7 @@ pub struct Entrant {
     /// Those of one kind find room in the same places: only one of another is worth a try where one has
     /// failed. `None`: of a kind of its own.
     pub kind: Option<usize>,
-    /// How many may wait.
+    /// How many may wait, besides the first of each kind.
     pub max: usize,
     /// How many have found room so far, in the line or without it, and how many of these have not ended.
     pub permitted: (u64, usize),
@@ -200,6 +200,11 @@ impl Line {
 
     /// Why somebody may not join, if so.
     fn refuses(&mut self, entrant: &Entrant) -> Option<Shed> {
+        let is_first_of_kind = entrant.kind.is_some() && !self.has_peer(entrant.kind);
+        // It may find room that is of no use to those who wait, such as at an endpoint that they do not know of.
+        if is_first_of_kind && entrant.max > 0 {
+            return None;
+        }
         let length = self.waiting.len();
         // Who has its turn may find no room, and waits on.
         if length + self.called >= entrant.max {

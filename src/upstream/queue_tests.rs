@@ -51,6 +51,24 @@ mod tests {
     }
 
     #[test]
+    fn the_first_of_its_kind_looks_though_the_line_is_full_or_kept_short() {
+        let queue = RequestQueue::default();
+        let waiting: Vec<_> = (0..10).map(|_| waits(&queue, 0)).collect();
+        let other = |millis| {
+            let entrant = Entrant { kind: Some(2), ..entrant(1) };
+            queue.enter(&entrant, Duration::from_millis(millis))
+        };
+        let mut first = other(0).unwrap();
+        assert_eq!(poll(&mut first), Poll::Ready(Ok(None)));
+        assert_eq!(other(0).unwrap_err(), Shed::Full);
+        first.served(None, true);
+        let mut next = other(1000).unwrap();
+        assert_eq!(poll(&mut next), Poll::Ready(Ok(None)));
+        assert_eq!(enter(&queue, 1000).unwrap_err(), Shed::Late);
+        drop(waiting);
+    }
+
+    #[test]
     fn a_turn_that_is_not_used_is_passed_on() {
         let queue = RequestQueue::default();
         let (first, second) = (waits(&queue, 0), waits(&queue, 0));

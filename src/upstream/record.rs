@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use super::budget::RetryBudget;
+use super::departed::Departed;
 use super::queue::RequestQueue;
 use crate::ejection_reason::EjectionReason;
 use crate::metrics::UpstreamMetrics;
@@ -19,6 +20,8 @@ pub struct UpstreamRecord {
     pub queue: Arc<RequestQueue>,
     /// How many retries it may still be sent.
     pub budget: RetryBudget,
+    /// Endpoints that it has no more.
+    pub departed: Departed,
 }
 
 impl UpstreamRecord {
@@ -26,7 +29,8 @@ impl UpstreamRecord {
     pub fn new(workers: usize) -> Arc<Self> {
         let counts = (0..workers).map(|_| UpstreamMetrics::default()).collect();
         let (withholding_said, queue) = (AtomicBool::new(false), Arc::default());
-        Arc::new(Self { counts, withholding_said, queue, budget: RetryBudget::default() })
+        let (budget, departed) = (RetryBudget::default(), Departed::default());
+        Arc::new(Self { counts, withholding_said, queue, budget, departed })
     }
 
     /// What each worker has of something, of all of them.

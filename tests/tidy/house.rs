@@ -63,6 +63,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
         ],
     ),
     (1, "upstream/", &["retries", "slots", "shared_count", "failures", "endpoint_tls", "endpoint"]),
+    (1, "upstream/", &["departed"]),
     (1, "upstream/", &["endpoint_set", "sticky", "budget", "record", "mod", "request_permit"]),
     (1, "upstream/", &["source", "srv"]),
     (1, "balance/", &["key", "tried", "candidate", "pick", "ceilings", "lots", "slow_start"]),
