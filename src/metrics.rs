@@ -46,6 +46,22 @@ impl Gauge {
     }
 }
 
+/// A duration, and the bucket that it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Observation {
+    bucket: usize,
+    micros: u64,
+}
+
+impl From<Duration> for Observation {
+    fn from(duration: Duration) -> Self {
+        let seconds = duration.as_secs().saturating_mul(1_000_000);
+        let micros = seconds.saturating_add(u64::from(duration.subsec_micros()));
+        let is_above = |bound: &&u64| micros > **bound;
+        Self { bucket: Histogram::BOUNDS.iter().take_while(is_above).count(), micros }
+    }
+}
+
 /// A histogram of durations, written by one thread.
 #[derive(Debug, Default)]
 pub struct Histogram {
@@ -63,10 +79,10 @@ impl Histogram {
         1_000_000, 2_500_000, 10_000_000, 60_000_000,
     ];
 
-    /// Counts one duration.
-    pub fn observe(&self, duration: Duration) {
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let bucket = Self::BOUNDS.iter().take_while(|bound| micros > **bound).count();
+    /// Counts one duration, or one that is counted elsewhere as well.
+    #[inline]
+    pub fn observe(&self, duration: impl Into<Observation>) {
+        let Observation { bucket, micros } = duration.into();
         self.counts[bucket].add(1);
         self.sum_micros.add(micros);
     }

@@ -96,26 +96,33 @@ impl Picker {
         &self.upstream
     }
 
+    /// The only endpoint there is, if it may have requests now and has no ceiling: there is nothing to
+    /// balance, and nothing else to look at. A thousand routes with an endpoint each would read their
+    /// turns from memory that no cache holds (7 % of CPU per request there).
+    #[inline]
+    pub fn only(&self, tried: &Tried) -> Option<Picked> {
+        let [only] = &**self.upstream.endpoints else { return None };
+        let endpoint = EndpointId::new(0);
+        // One that is open is so at any time.
+        let is_open = only.admission(Tick::from_millis(0)) == Admission::Open;
+        let is_free = is_open && self.upstream.ceiling.is_none() && !tried.contains(endpoint);
+        let reason = PickReason::OnlyOne;
+        is_free.then_some(Picked { endpoint, on_trial: false, reason, permit: None })
+    }
+
     /// Picks an endpoint that has not been tried: the one that the client has had before, if that may
     /// have requests; otherwise one that is healthy or due for its trial, primary ones before backups;
     /// failing these one that is ejected, since a try may succeed where a refusal cannot. Never one the
     /// active checks have found dead, or that was taken out by hand.
     pub fn pick(&mut self, pick: &Pick<'_>) -> Result<Picked, NoneLeft> {
-        let has_ceiling = self.upstream.ceiling.is_some();
-        // Nothing to balance, and nothing else to look at: a thousand routes with an endpoint each
-        // would read their turns from memory that no cache holds (7 % of CPU per request there).
-        if let [only] = &**self.upstream.endpoints
-            && only.admission(pick.now) == Admission::Open
-            && !pick.tried.contains(EndpointId::new(0))
-            && !has_ceiling
-        {
-            let endpoint = EndpointId::new(0);
-            let reason = PickReason::OnlyOne;
-            return Ok(Picked { endpoint, on_trial: false, reason, permit: None });
+        if let Some(only) = self.only(pick.tried) {
+            return Ok(only);
         }
         // Requests that came together may ask in another order.
         let now = pick.now.max(self.assigned);
-        if has_ceiling && let Some(early) = self.pick_without_a_look(pick, now) {
+        if self.upstream.ceiling.is_some()
+            && let Some(early) = self.pick_without_a_look(pick, now)
+        {
             return early;
         }
         if let Some(picked) = self.sticky(pick, now) {

@@ -18,7 +18,7 @@ use crate::http::h2::flow::Allowance;
 use crate::http::message::date::HttpDate;
 use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::log::access_logger::{AccessLogger, Log};
-use crate::metrics::{EndpointMetrics, Metrics, RouteMetrics, UpstreamMetrics};
+use crate::metrics::{EndpointMetrics, Metrics, Observation, RouteMetrics, UpstreamMetrics};
 use crate::net::deadline::Epoch;
 use crate::net::listen::Peer;
 use crate::net::pool::{Ending, Lease, Pool};
@@ -244,9 +244,12 @@ impl WorkerContext {
         affinity: Affinity,
         tried: &Tried,
     ) -> Result<Picked, NoneLeft> {
+        let mut picker = self.shares[upstream.index()].picker.borrow_mut();
+        if let Some(only) = picker.only(tried) {
+            return Ok(only);
+        }
         let (now, random) = (self.tick(now), self.random());
-        let pick = Pick { now, affinity, tried, random, standing };
-        self.shares[upstream.index()].picker.borrow_mut().pick(&pick)
+        picker.pick(&Pick { now, affinity, tried, random, standing })
     }
 
     /// A number by chance, another one each time.
@@ -294,9 +297,9 @@ impl WorkerContext {
         self.metrics.retries.add(1);
     }
 
-    /// A response has been sent, whole or as far as it goes, to a request whose first byte came at `began`.
-    pub fn observe_duration(&self, route: Option<RouteId>, began: Instant, now: Instant) {
-        let duration = now.saturating_duration_since(began);
+    /// A response has been sent, whole or as far as it goes, so long after the first byte of its request.
+    pub fn observe_duration(&self, route: Option<RouteId>, duration: impl Into<Observation>) {
+        let duration = duration.into();
         self.metrics.durations.observe(duration);
         if let Some(route) = route {
             self.route_counts(route).durations.observe(duration);
@@ -340,6 +343,7 @@ impl WorkerContext {
     }
 
     /// An attempt that began then has been answered, or has failed: for a policy that goes by the times.
+    #[inline]
     pub fn observe(
         &self,
         upstream: UpstreamId,

@@ -13,11 +13,13 @@ use crate::upstream::settings::Policy;
 
 /// What ties a request to an endpoint; nothing, where its upstream does not ask.
 #[derive(Default)]
-pub struct RequestTies {
-    /// What its endpoint is picked by.
-    pub affinity: Affinity,
+pub struct RequestTies(Option<Box<Ties>>);
+
+/// Boxed, since most requests have none, and all would have to be moved with room for them.
+struct Ties {
+    affinity: Affinity,
     /// What its client is told, where it is to stick.
-    stickiness: Option<Box<Stickiness>>,
+    stickiness: Option<Stickiness>,
 }
 
 /// What a client is told of the endpoint that answers it.
@@ -38,14 +40,32 @@ impl RequestTies {
         client: Peer,
         from: (&ClientInfo, bool),
     ) -> Self {
-        match upstream {
-            Some(upstream) if upstream.hash_on.is_some() || upstream.sticky.is_some() => {
-                Self::read(upstream, asked, client, from)
-            }
-            _ => Self::default(),
+        let asks = |upstream: &&Upstream| upstream.hash_on.is_some() || upstream.sticky.is_some();
+        let upstream = upstream.filter(asks);
+        Self(upstream.map(|upstream| Box::new(Ties::read(upstream, asked, client, from))))
+    }
+
+    /// What its endpoint is picked by.
+    pub fn affinity(&self) -> Affinity {
+        self.0.as_ref().map_or_else(Affinity::default, |ties| ties.affinity)
+    }
+
+    /// An attempt begins at this endpoint of the upstream.
+    pub fn trying(&mut self, upstream: &Upstream, endpoint: EndpointId) {
+        if let Some(ties) = &mut self.0 {
+            ties.trying(upstream, endpoint);
         }
     }
 
+    /// What Set-Cookie says if the attempt under way is answered: something, unless the client has a cookie
+    /// that names the endpoint of it.
+    pub fn set_cookie(&self) -> Option<&[u8]> {
+        let stickiness = self.0.as_ref()?.stickiness.as_ref()?;
+        Some(stickiness.set_cookie.as_ref()?.as_bytes())
+    }
+}
+
+impl Ties {
     #[inline(never)]
     fn read(
         upstream: &Upstream,
@@ -61,23 +81,15 @@ impl RequestTies {
         let mut values = lookup::cookies(&head.fields, &sticky.cookie.name);
         let affinity = Affinity { key, sticky: values.find_map(|value| sticky.find(value)) };
         let is_secure = client_info.tls().is_some() || trusted && says_https(head);
-        let stickiness = Some(Box::new(Stickiness { is_secure, set_cookie: None }));
-        Self { affinity, stickiness }
+        Self { affinity, stickiness: Some(Stickiness { is_secure, set_cookie: None }) }
     }
 
-    /// An attempt begins at this endpoint of the upstream.
-    pub fn trying(&mut self, upstream: &Upstream, endpoint: EndpointId) {
+    fn trying(&mut self, upstream: &Upstream, endpoint: EndpointId) {
         let (Some(stickiness), Some(sticky)) = (&mut self.stickiness, &upstream.sticky) else {
             return;
         };
         let is_new = self.affinity.sticky != Some(endpoint);
         stickiness.set_cookie = is_new.then(|| sticky.set_cookie(endpoint, stickiness.is_secure));
-    }
-
-    /// What Set-Cookie says if the attempt under way is answered: something, unless the client has a cookie
-    /// that names the endpoint of it.
-    pub fn set_cookie(&self) -> Option<&[u8]> {
-        Some(self.stickiness.as_ref()?.set_cookie.as_ref()?.as_bytes())
     }
 }
 

@@ -102,7 +102,7 @@ fn begin(
     let known = context.plan.upstream(upstream);
     request.ties.trying(known, endpoint);
     if let Some(request_log) = request.timing.request_log() {
-        let picked = reason_name(reason, known, request.ties.affinity);
+        let picked = reason_name(reason, known, request.ties.affinity());
         request_log.trying(upstream, endpoint, picked, started);
     }
 }
@@ -117,7 +117,7 @@ fn cut_short(
 ) -> AfterExchange {
     cut::tell(client, begun, fault);
     context.metrics.cut_answers.add(1);
-    context.observe_duration(request.route, request.timing.began, Instant::now());
+    context.observe_duration(request.route, request.timing.began.elapsed());
     // A client that does not read, or is gone, will not tell us when it has read all.
     if fault.side == Side::Client { begun.next.hastened() } else { begun.next }
 }
@@ -232,7 +232,7 @@ async fn answer(
     let request_log = request.timing.request_log();
     record::response(context, request.route, request_log, reply.status);
     let sent = client.send(&reply, request.traits.method, connection, (context, request_log)).await;
-    context.observe_duration(request.route, request.timing.began, Instant::now());
+    context.observe_duration(request.route, request.timing.began.elapsed());
     match sent {
         Ok(()) if stays => AfterExchange::Reuse,
         Ok(()) => AfterExchange::Linger,
@@ -263,9 +263,10 @@ async fn try_endpoint(
     match transfer::run(client, request, (context, target), attempts, &mut upstream).await? {
         Completed::Answered { answer, upload, surplus } => {
             let now = Instant::now();
-            record::success(context, target, answer.status, now);
+            let asked = (request.route, request.timing.began);
+            record::completed(context, target, asked, answer.status, now);
             client.call_status.set(answer.body.call_status());
-            finish(request, context, upload, now);
+            finish(request, upload, now);
             let is_shared = context.plan.upstream(target.upstream).announces.is_none();
             match upstream {
                 UpstreamSide::H1(lease)
@@ -306,8 +307,7 @@ async fn try_endpoint(
         }
         Completed::Upgraded { early } => {
             let now = Instant::now();
-            record::success(context, target, 101, now);
-            context.observe_duration(request.route, request.timing.began, now);
+            record::completed(context, target, (request.route, request.timing.began), 101, now);
             let ClientConnection { side, timer, .. } = client;
             let (ends, client_early) = Ends::of(side, &mut upstream);
             let both = (client_early, early);
@@ -368,8 +368,7 @@ async fn approach(
 }
 
 /// The answer has gone to the client, whole; what it was an answer to may not have.
-fn finish(request: &Request, context: &WorkerContext, upload: UploadState, now: Instant) {
-    context.observe_duration(request.route, request.timing.began, now);
+fn finish(request: &Request, upload: UploadState, now: Instant) {
     if let Some(request_log) = request.timing.request_log() {
         let termination = match upload {
             UploadState::BrokenOff(kind) => Fault::client(Stage::Request, kind).termination(),

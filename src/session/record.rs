@@ -14,6 +14,7 @@ use crate::fault::{Fault, Kind, Side, Stage};
 use crate::http::h2::error_code::ErrorCode;
 use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::log::once_per_second::OncePerSecond;
+use crate::metrics::Observation;
 use crate::plan::context::WorkerContext;
 use crate::upstream::endpoint_set::Availability;
 use crate::upstream::failures::{Detail, Failed, Met};
@@ -78,10 +79,43 @@ pub fn answered(context: &WorkerContext, target: AttemptTarget, status: u16) {
     context.observe(upstream, endpoint, started, outcome);
 }
 
-/// The endpoint answered, and at `now` had done so whole.
-pub fn success(context: &WorkerContext, target: AttemptTarget, status: u16, now: Instant) {
-    let duration = now.saturating_duration_since(target.started);
+/// The endpoint answered, and at `now` the client had been sent that, whole, to its request for a route, which
+/// began to come at `began`.
+pub fn completed(
+    context: &WorkerContext,
+    target: AttemptTarget,
+    (route, began): (Option<RouteId>, Instant),
+    status: u16,
+    now: Instant,
+) {
+    let duration = success(context, target, status, now);
+    let has_begun_with_it = began == target.started;
+    let since = || Observation::from(now.saturating_duration_since(began));
+    let duration = if has_begun_with_it { duration } else { since() };
+    context.observe_duration(route, duration);
+}
+
+/// The endpoint answered, and at `now` had done so whole: how long that took.
+pub fn success(
+    context: &WorkerContext,
+    target: AttemptTarget,
+    status: u16,
+    now: Instant,
+) -> Observation {
+    let duration = Observation::from(now.saturating_duration_since(target.started));
     context.upstream_counts(target.upstream).durations.observe(duration);
+    let upstream = context.plan.upstream(target.upstream);
+    let is_failure = upstream.server_errors == ServerErrors::Failures && status >= 500;
+    // Most answers change nothing, and need not be put in ticks.
+    if is_failure || !upstream.endpoint(target.endpoint).health().is_untroubled() {
+        tell_health(context, target, status, now);
+    }
+    duration
+}
+
+/// Health is told of an answer.
+#[cold]
+fn tell_health(context: &WorkerContext, target: AttemptTarget, status: u16, now: Instant) {
     let upstream = context.plan.upstream(target.upstream);
     let health = upstream.endpoint(target.endpoint).health();
     let (started, now) = (context.tick(target.started), context.tick(now));

@@ -101,8 +101,8 @@ pub struct Attempts<'a> {
     /// Where the last one went.
     at: EndpointId,
     next: Cell<NextAttempt>,
-    /// Where the next one goes, if that is known.
-    picked: Cell<Option<Picked>>,
+    /// Where the next one goes, if that is known. Boxed, since it seldom is.
+    picked: Cell<Option<Box<Picked>>>,
 }
 
 /// What is known of an attempt that has not begun.
@@ -120,7 +120,7 @@ impl<'a> Attempts<'a> {
         Self {
             context,
             upstream: route.upstream,
-            affinity: request.ties.affinity,
+            affinity: request.ties.affinity(),
             retries: &route.retries,
             timeouts: &route.timeouts,
             tried: Tried::default(),
@@ -144,9 +144,10 @@ impl<'a> Attempts<'a> {
 
     /// Picks the endpoint of the next attempt, if there is one with room.
     pub fn pick(&self) -> Result<Picked, NotAdmitted> {
-        let known = self.picked.take().map(Ok);
-        let pick = || admission::pick(self.context, &self.wanted(), self.next.get().started);
-        known.unwrap_or_else(pick)
+        match self.picked.take() {
+            Some(known) => Ok(*known),
+            None => admission::pick(self.context, &self.wanted(), self.next.get().started),
+        }
     }
 
     /// The next one has had to wait for room.
@@ -173,9 +174,11 @@ impl<'a> Attempts<'a> {
             None => Freshness::Any,
             Some(_) => Freshness::New,
         };
-        let attempt = self.retries.attempt_timeout.unwrap_or(Duration::MAX);
-        let left = self.by().map_or(Duration::MAX, |by| by.saturating_duration_since(started));
-        let connect_within = self.timeouts.connect.min(attempt).min(left);
+        let mut connect_within = self.timeouts.connect;
+        if let Some(attempt) = self.retries.attempt_timeout {
+            let left = self.by().map_or(Duration::MAX, |by| by.saturating_duration_since(started));
+            connect_within = connect_within.min(attempt).min(left);
+        }
         (AttemptTarget { upstream: self.upstream, endpoint, started, connect_within }, freshness)
     }
 
@@ -242,7 +245,7 @@ impl<'a> Attempts<'a> {
             self.give_back();
             return false;
         }
-        self.picked.set(picked);
+        self.picked.set(picked.map(Box::new));
         self.next.set(NextAttempt { started: now, kind: AttemptKind::Retry });
         true
     }

@@ -1,9 +1,7 @@
-//! Whether an endpoint may be sent requests: what the requests themselves
-//! prove (passive) and what the active checks prove, in one word per endpoint.
+//! Whether an endpoint may be sent requests: what they prove (passive) and what checks do, in one word.
 //!
-//! Pure: the time is an argument, and transitions are returned, not logged.
-//! Which endpoint to use, when to check one and what to do when all are
-//! ejected is decided elsewhere. Watchers are told after each change
+//! Pure: the time is an argument, and transitions are returned, not logged. Which endpoint to use, when to
+//! check one and what to do when all are ejected is decided elsewhere. Watchers are told after each change
 //! that may decide whether the endpoint is picked.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,8 +17,7 @@ use super::watchers::Changes;
 
 /// The health of one endpoint, shared by all workers.
 ///
-/// The bit of the active checks is independent of this machine, which goes on
-/// underneath it:
+/// The bit of the active checks is independent of this machine, which goes on underneath it:
 ///
 /// ```text
 ///               fails_max failures            until passed, claim_trial
@@ -99,16 +96,20 @@ impl Health {
         HealthWord::unpack(self.word.load()).condition(now)
     }
 
-    /// Claims the single trial request of an ejected endpoint whose time has
-    /// passed; false if none is due or another worker was first. The claim
-    /// lapses after `fail_timeout`, lest a trial that never reports bar the
-    /// endpoint forever. The trial's `started` must not be before `now`.
+    /// Claims the single trial request of an ejected endpoint whose time has passed; false if none is due
+    /// or another worker was first. The claim lapses after `fail_timeout`, lest a trial that never reports
+    /// bar the endpoint forever. The trial's `started` must not be before `now`.
     pub fn claim_trial(&self, now: Tick, thresholds: &Thresholds) -> bool {
         self.update(|word| word.claim_trial(now, thresholds))
     }
 
-    /// An attempt begun at `started` succeeded. On a healthy endpoint without
-    /// failures this is one load and no write.
+    /// Whether a success would change nothing; one load.
+    #[must_use]
+    pub fn is_untroubled(&self) -> bool {
+        HealthWord::is_untroubled(self.word.load())
+    }
+
+    /// An attempt begun at `started` succeeded. No write where that [changes nothing](Self::is_untroubled).
     pub fn on_success(&self, started: Tick, now: Tick) -> Option<Transition> {
         self.apply(|word| self.recovery.note(word.state.on_success(started, now), now))
     }
@@ -261,8 +262,11 @@ mod tests {
         for now in 0..10 {
             assert_eq!(fail(&health, now, now, EXCHANGE), None);
             assert_eq!(fail(&health, now, now, EXCHANGE), None);
+            assert!(!health.is_untroubled());
             assert_eq!(succeed(&health, now, now), None);
+            assert!(health.is_untroubled());
         }
+        assert!(!ejected(10, EXCHANGE).is_untroubled());
         assert_eq!(health.admission(at(10)), Admission::Open);
     }
 

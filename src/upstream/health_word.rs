@@ -188,6 +188,7 @@ pub(super) struct EjectionMemory {
 const ROUND_MAX: u8 = 31;
 const ROUND_SHIFT: u32 = 40;
 const DETAIL_SHIFT: u32 = 48;
+const FAILS: u64 = (u8::MAX as u64) << DETAIL_SHIFT;
 const CHECKED_DOWN: u64 = 1 << 45;
 const OUT: u64 = 1 << 46;
 const TRIAL: u64 = 1 << 47;
@@ -197,6 +198,11 @@ impl HealthWord {
     /// Whether it is ejected, or on trial.
     pub(super) fn is_out(self) -> bool {
         !matches!(self.state, HealthState::Healthy { .. })
+    }
+
+    /// Whether this packed word is of one that is neither out nor has failed since it last succeeded.
+    pub(super) const fn is_untroubled(word: u64) -> bool {
+        word & (OUT | FAILS) == 0
     }
 
     /// Whether it gets its whole share.
