@@ -108,7 +108,10 @@ fn a_file_that_is_not_there_yet_is_waited_for() {
     let admin = Admin::start(&[&list.route()]);
     let mut client = admin.client();
     client.get("/");
-    assert_eq!(client.response().status, 503);
+    let answer = client.response();
+    assert_eq!(answer.status, 503);
+    assert!(answer.text().contains("no endpoint of this route has been found"));
+    assert!(admin.process.says("/: no endpoint has been found: requests are answered with 503"));
     list.becomes(&[1]);
     eventually_has(&admin, &["127.0.0.1"]);
     let told = "upstream /: file:/nonexistent/list: cannot be read: No such file";

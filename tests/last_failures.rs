@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::support::h2::{Frame, RawOrigin, error};
-use crate::support::{Admin, eventually};
+use crate::support::{Admin, Origin, eventually};
 
 /// A balancer whose only endpoint has been asked once, and the status that its client got.
 fn asked(origin: &RawOrigin, flags: &[&str]) -> (Admin, u16) {
@@ -50,4 +50,17 @@ fn a_reset_is_listed_and_logged_with_its_code() {
     assert_eq!((status, failed(&admin)), (502, (1.into(), "ejected".into(), last.into())));
     let line = "endpoint closed without an answer (UA): it reset the stream with CANCEL";
     eventually(line, || admin.process.says(line));
+}
+
+#[test]
+fn an_answer_that_counts_as_a_failure_is_listed_and_counted() {
+    let origin = Origin::answering("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
+    let flags = ["--fail-on-5xx", "--max-fails", "1", "--fail-timeout", "1h"];
+    let admin = Admin::before(&[&origin], &flags);
+    let mut client = admin.client();
+    client.get("/");
+    assert_eq!(client.response().status, 500);
+    let last = "response head: unhealthy answer: HTTP status 500";
+    let expected = (1.into(), "ejected".into(), last.into());
+    eventually("it is listed", || failed(&admin) == expected);
 }

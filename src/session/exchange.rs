@@ -169,7 +169,19 @@ async fn answer_none(
     if let (Some(request_log), None) = (request.timing.request_log(), last) {
         request_log.end(why.termination(), None);
     }
-    answer(client, request, context, no_endpoint(why, last)).await
+    let reply = match why {
+        NotAdmitted::None(NoneLeft::AllDown) if finds_none(request, context) => {
+            unavailable("no endpoint of this route has been found")
+        }
+        why => no_endpoint(why, last),
+    };
+    answer(client, request, context, reply).await
+}
+
+/// Whether all sources of the upstream's endpoints are without an answer.
+fn finds_none(request: &Request, context: &WorkerContext) -> bool {
+    let upstream = |id| context.plan.upstream(context.plan.route(id).upstream);
+    request.route.is_some_and(|id| upstream(id).endpoints.is_empty())
 }
 
 fn no_endpoint(why: NotAdmitted, last: Option<Fault>) -> Reply<'static> {

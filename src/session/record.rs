@@ -117,9 +117,16 @@ pub fn success(
 #[cold]
 fn tell_health(context: &WorkerContext, target: AttemptTarget, status: u16, now: Instant) {
     let upstream = context.plan.upstream(target.upstream);
-    let health = upstream.endpoint(target.endpoint).health();
+    let record = &upstream.endpoint(target.endpoint).record;
+    let health = &record.health;
     let (started, now) = (context.tick(target.started), context.tick(now));
     let transition = if upstream.server_errors == ServerErrors::Failures && status >= 500 {
+        // What ejects is counted, and can be looked up.
+        context.metrics.failed_attempts.add(1);
+        context.counts(target.upstream, target.endpoint).failed.add(1);
+        let fault = Fault::upstream(Stage::ResponseHead, Kind::Unhealthy);
+        let detail = Detail::Text(format!("HTTP status {status}").into());
+        record.failures.add(Failed::new(now, Met::ByRequest, fault).with(Some(detail)));
         let thresholds = upstream.thresholds_of(target.endpoint, now);
         health.on_failure(started, now, FailureKind::Exchange, &thresholds)
     } else {
@@ -259,6 +266,9 @@ pub fn log_availability(upstream: &Upstream) {
         Some(Availability::Available) => log::info!("{name}: endpoints are available again"),
         Some(Availability::Drained) => {
             log::warn!("{name}: every endpoint has been taken out of service: {happens}");
+        }
+        Some(Availability::Down) if endpoints.is_empty() => {
+            log::error!("{name}: no endpoint has been found: {happens}");
         }
         Some(Availability::Down) => log::error!("{name}: no endpoint is left: {happens}"),
         None => {}

@@ -38,8 +38,12 @@ fn the_examples_are_valid() {
     let files: Vec<_> = written.chain(between(&configuration, "```yaml\n", "```")).collect();
     assert!(files.len() > 2, "{files:?}");
     write_certificates();
+    // Elsewhere an example shows upstreams alone.
+    let (balancing, resilience) = (read("docs/balancing.md"), read("docs/resilience.md"));
+    let shown = [&balancing, &resilience].map(|text| between(text, "```yaml\n", "```"));
+    let files = files.into_iter().map(str::to_owned).chain(shown.into_iter().flatten().map(routed));
     let found = commands.filter_map(mistake_in_command);
-    let found: Vec<_> = found.chain(files.into_iter().filter_map(mistake_in_file)).collect();
+    let found: Vec<_> = found.chain(files.filter_map(|text| mistake_in_file(&text))).collect();
     verdict(&found, "mend the example");
 }
 
@@ -98,6 +102,16 @@ fn write_certificates() {
         [("example.com.pem", cert), ("example.com.key", key), ("internal.pem", &bundle)]
     {
         fs::write(temporary("").with_file_name(name), text).expect("a file");
+    }
+}
+
+/// With a route to its upstream, if it has none.
+fn routed(example: &str) -> String {
+    let name = between(example, "- name: ", "\n").next().unwrap_or_default();
+    if example.contains("routes:") {
+        example.to_owned()
+    } else {
+        format!("{example}routes: [{{prefix: /, upstream: {name}}}]\n")
     }
 }
 
