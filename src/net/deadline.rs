@@ -40,10 +40,10 @@ impl Epoch {
         at.saturating_duration_since(self.0)
     }
 
-    /// A moment, as health counts it.
+    /// A moment, as health counts it: from 1 on, since what has never changed is said to have changed at 0.
     pub fn tick(self, at: Instant) -> Tick {
         let since = at.saturating_duration_since(self.0);
-        Tick::from_millis(since.as_secs() * 1000 + u64::from(since.subsec_millis()))
+        Tick::from_millis(1 + since.as_secs() * 1000 + u64::from(since.subsec_millis()))
     }
 }
 
@@ -171,6 +171,12 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn no_moment_is_the_tick_that_stands_for_never() {
+        let epoch = Epoch::begin();
+        assert_eq!([0, 2].map(|after| epoch.tick(epoch.0 + after * SECOND).as_millis()), [1, 2001]);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn an_endless_wait_ends_at_its_deadline() {
