@@ -212,6 +212,20 @@ fn a_dry_run_reports_what_a_reload_then_does() {
 }
 
 #[test]
+fn the_answer_to_a_reload_has_its_warnings() {
+    let (origin, path) = (Origin::named("o"), file());
+    write(&path, &[&origin], "");
+    let admin = from_file(&path);
+    write(&path, &[&origin], "http2: false\nmax_streams: 5\n");
+    let changed = "~ HTTP/2: at most 128 streams per connection → off, for new connections\n";
+    let warning = format!("warning: {}:5:14: has no effect without HTTP/2\n", path.display());
+    for (query, told) in [("?dry_run=1", changed), ("", changed), ("", "nothing has changed\n")] {
+        let response = admin.post(&format!("/reload{query}"));
+        assert_eq!((response.status, response.text()), (200, format!("{told}{warning}")));
+    }
+}
+
+#[test]
 fn a_refused_reload_is_in_the_status_until_one_succeeds() {
     let (origin, path) = (Origin::named("o"), file());
     write(&path, &[&origin], "");

@@ -11,6 +11,9 @@ use crate::support::logged::Logged;
 use crate::support::origin::ok;
 use crate::support::{Client, Origin, Proxy, Rendezvous, eventually};
 
+/// A client that closes its connection is not taken for one that has only sent all.
+const LEAVES_AT_ONCE: [&str; 2] = ["--half-close-timeout", "0"];
+
 /// Reads a request, waits for the test twice, and answers.
 fn held() -> (Origin, Rendezvous) {
     let rendezvous = Rendezvous::default();
@@ -117,7 +120,7 @@ fn who_waits_for_too_long_is_told_503() {
 fn a_client_that_leaves_frees_its_place_in_the_queue() {
     let (origin, rendezvous) = held();
     let flags = ["--max-requests", "1", "--queue", "1", "--queue-timeout", "1h"];
-    let proxy = Proxy::before(&[&origin], &flags);
+    let proxy = Proxy::before(&[&origin], &[&flags[..], &LEAVES_AT_ONCE].concat());
     let mut first = arrived(&proxy, &rendezvous);
     drop(queued(&proxy, 1));
     eventually("it has left", || proxy.waiting() == 0);
@@ -146,7 +149,7 @@ fn a_client_that_leaves_its_request_makes_room() {
         }
     });
     let flags = ["--max-requests", "1", "--queue-timeout", "1h"];
-    let proxy = Proxy::before(&[&origin], &flags);
+    let proxy = Proxy::before(&[&origin], &[&flags[..], &LEAVES_AT_ONCE].concat());
     let first = arrived(&proxy, &rendezvous);
     let mut second = queued(&proxy, 1);
     drop(first);

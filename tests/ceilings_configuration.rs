@@ -77,6 +77,34 @@ fn mistakes_have_their_place() {
 }
 
 #[test]
+fn how_long_to_wait_has_no_effect_where_nothing_waits() {
+    let warnings = |keys: &str, flags: &[&str]| {
+        read(&format!("{APP}    max_requests: 5\n    {keys}\n{ROUTE}"), flags).unwrap().warnings
+    };
+    let rows: [(&str, &[&str], &[&str]); 7] = [
+        ("queue: {max: 0, timeout: 2s}", &[], &["5:30"]),
+        ("queue: {timeout: 2s}", &["--queue=0"], &["5:22"]),
+        ("retries: 1", &["--queue=0", "--queue-timeout=2s"], &["--queue-timeout"]),
+        (
+            "queue: {max: 3, timeout: 2s}",
+            &["--queue=0", "--queue-timeout=2s"],
+            &["--queue-timeout"],
+        ),
+        ("queue: {max: 3}", &["--queue=0", "--queue-timeout=2s"], &[]),
+        ("queue: {max: 0}", &["--queue-timeout=2s"], &[]),
+        ("queue: {max: 0}", &[], &[]),
+    ];
+    for (keys, flags, places) in rows {
+        let told = warnings(keys, flags);
+        assert_eq!(told.len(), places.len(), "{keys} {flags:?}: {told:?}");
+        for (told, place) in told.iter().zip(places) {
+            let expected = format!("{place}: has no effect: with a queue of 0 nothing waits");
+            assert!(told.ends_with(&expected), "{told}");
+        }
+    }
+}
+
+#[test]
 fn what_waits_and_what_was_turned_away_is_shown() {
     // Takes connections, and never answers.
     let origin = Origin::start(|mut conn| drop(conn.rest()));

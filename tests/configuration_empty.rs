@@ -62,7 +62,7 @@ fn no_value_is_a_mistake_of_every_key_of_the_top_level() {
     let lists = ["version", "routes", "upstreams", "tcp", "certificates"].map(str::to_owned);
     for key in settings.chain(lists) {
         let mistakes = read(&format!("# first\n{key}:\n"), &[]).unwrap_err();
-        let expected = ["there is no value", "expected a list", "expected true or false"];
+        let expected = ["there is no value", "expected true or false"];
         let is_told = expected.iter().any(|what| mistakes[0].contains(what));
         assert!(is_told && mistakes[0].starts_with("2:"), "{key}: {mistakes:?}");
     }
@@ -81,4 +81,18 @@ fn the_mistake_says_where_it_is_and_what_to_do() {
         let told = mistakes.iter().any(|mistake| mistake.starts_with(expected));
         assert!(told, "{expected} in {mistakes:?}");
     }
+}
+
+#[test]
+fn a_list_without_a_value_is_told_so_and_not_that_it_is_none() {
+    for text in [
+        "routes: [{prefix: /, endpoints: }]",
+        "upstreams: [{name: u, endpoints: [x], retry_on: }]",
+        "tcp:",
+    ] {
+        let told = read(text, &[]).unwrap_err();
+        assert!(told[0].contains(": there is no value: write one"), "{told:?}");
+    }
+    let told = read("routes: x", &[]).unwrap_err();
+    assert!(told[0].ends_with("expected a list, as in [one, another]"), "{told:?}");
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use crate::configuration::read;
 use crate::support::discovered::{Load, asking, endpoints, eventually_has, on_one_port};
 use crate::support::dns::Dns;
 use crate::support::origin::ok;
@@ -104,4 +105,17 @@ fn the_certificate_is_that_of_the_name() {
     for handshake in origin.handshakes() {
         assert_eq!(handshake.unwrap().sni.as_deref(), Some("app.example"));
     }
+}
+
+#[test]
+fn name_servers_without_a_name_are_warned_about() {
+    let warnings = |endpoint: &str| {
+        let text =
+            format!("resolver: [10.0.0.53]\nroutes: [{{prefix: /, endpoints: ['{endpoint}']}}]");
+        read(&text, &[]).unwrap().warnings
+    };
+    let told = warnings("127.0.0.1:1");
+    assert!(told.len() == 1, "{told:?}");
+    assert!(told[0].ends_with("conf.yaml:1:12: has no effect: no endpoint is a name"), "{told:?}");
+    assert_eq!(warnings("dns:app:1"), [""; 0]);
 }

@@ -16,6 +16,16 @@ fn statuses(proxy: &Proxy, count: usize) -> Vec<u16> {
     (0..count).map(|_| proxy.get("/").status).collect()
 }
 
+/// A balancer before two primary endpoints and a backup.
+fn with_backup([one, two]: &[Origin; 2], spare: &Origin, flags: &[&str]) -> Proxy {
+    let text = format!(
+        "listen: 127.0.0.1:0\nroutes: [{{prefix: /, endpoints: ['{}', '{}', {{address: '{}', \
+         backup: true}}]}}]\n",
+        one.address, two.address, spare.address
+    );
+    Proxy::configured(read(&text, flags).unwrap())
+}
+
 #[test]
 fn no_more_than_half_of_the_endpoints_are_ejected_by_default() {
     let (one, two, well) = (Origin::refusing(), Origin::refusing(), Origin::named("well"));
@@ -36,15 +46,23 @@ fn a_share_of_all_lets_every_endpoint_be_ejected() {
 
 #[test]
 fn all_primary_endpoints_may_be_ejected_while_a_backup_is_healthy() {
-    let (one, two, spare) = (Origin::refusing(), Origin::refusing(), Origin::named("spare"));
-    let text = format!(
-        "listen: 127.0.0.1:0\nroutes: [{{prefix: /, endpoints: ['{}', '{}', {{address: '{}', \
-         backup: true}}]}}]\n",
-        one.address, two.address, spare.address
-    );
-    let proxy = Proxy::configured(read(&text, &FOR_GOOD).unwrap());
+    let (dead, spare) = ([(); 2].map(|()| Origin::refusing()), Origin::named("spare"));
+    let proxy = with_backup(&dead, &spare, &FOR_GOOD);
     assert_eq!(statuses(&proxy, 40), [200; 40]);
     assert_eq!([proxy.attempts(0), proxy.attempts(1)], [3, 3]);
+}
+
+#[test]
+fn the_same_of_primary_endpoints_that_answer_with_errors() {
+    let bad = [(); 2].map(|()| Origin::answering(ERROR));
+    let spare = Origin::named("spare");
+    let proxy = with_backup(&bad, &spare, &["--fail-timeout=10m", "--fail-on-5xx"]);
+    // Those of one millisecond are one failure.
+    eventually("both are ejected", || {
+        drop(proxy.get("/"));
+        proxy.plan().upstreams[0].endpoints.ejected() == 2
+    });
+    assert_eq!(statuses(&proxy, 10), [200; 10]);
 }
 
 #[test]

@@ -167,6 +167,18 @@ fn only_changes_are_reported() {
 }
 
 #[test]
+fn of_an_upstream_only_the_settings_that_differ_are_reported() {
+    let origin = Origin::named("one");
+    let mut proxy = Proxy::start(&[&to("/", &origin)]);
+    let flags = ["--policy", "least_requests", "--attempt-timeout", "2s", "--max-fails", "off"];
+    let changes = proxy.reload(&[&[&*to("/", &origin)], &flags[..]].concat()).unwrap();
+    let expected = "~ upstream /: policy round_robin → least_requests, max_fails 3 → off, \
+                    retry_on connect,stale,reset → connect,stale,reset,timeout, \
+                    attempt_timeout off → 2s";
+    assert_eq!(changes, [expected]);
+}
+
+#[test]
 fn a_plan_is_freed_with_its_last_user() {
     let body: &'static [u8] = filler(100).leak();
     let (origin, other) = (in_halves(body), Origin::named("other"));

@@ -28,7 +28,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::address::Address;
 use crate::config::admin::Token;
-use crate::control::inbox::{ControlCommand, Inbox, Reload};
+use crate::control::inbox::{ControlCommand, Inbox, Reload, Reloaded};
 use crate::control::listeners::{InheritedListener, LentListener};
 use crate::control::start_error::StartError;
 use crate::control::state::{ControlState, ServingPhase};
@@ -269,10 +269,13 @@ impl AdminService {
         let lines =
             |lines: Vec<String>| lines.iter().fold(String::new(), |all, line| all + line + "\n");
         match timer.within(RELOAD_TIMEOUT, outcome).await {
-            Ok(Ok(Ok(changes))) if changes.is_empty() => {
-                AdminAnswer::text(200, "nothing has changed\n")
+            Ok(Ok(Ok(Reloaded { mut changes, warnings }))) => {
+                if changes.is_empty() {
+                    changes.push("nothing has changed".to_owned());
+                }
+                changes.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
+                AdminAnswer::text(200, lines(changes))
             }
-            Ok(Ok(Ok(changes))) => AdminAnswer::text(200, lines(changes)),
             Ok(Ok(Err(reasons))) => AdminAnswer::text(422, lines(reasons)),
             Ok(Err(_)) => AdminAnswer::text(503, "shutting down\n"),
             Err(_) => AdminAnswer::text(503, "no result yet: see /status\n"),

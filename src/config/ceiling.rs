@@ -90,6 +90,31 @@ impl CeilingSettings {
     }
 }
 
+/// What is no mistake, but may not be what was meant: how long to wait where nothing does.
+pub(super) fn warnings(sources: &Sources) -> Vec<String> {
+    let flags = &sources.flags;
+    let is_none = |text: &str| length(text) == Ok(0);
+    let usually_none = flags.queue.as_deref().is_some_and(is_none);
+    let mut is_used = !usually_none;
+    let mut idle = Vec::new();
+    let files = sources.file.iter();
+    for (file, entry) in files.flat_map(|file| file.upstreams.iter().map(move |of| (file, of))) {
+        let Some(WrittenQueue::Full(fields)) = entry.value.queue.as_ref().map(|of| &of.value)
+        else {
+            continue;
+        };
+        let none = fields.max.as_ref().map_or(usually_none, |said| is_none(&said.value));
+        is_used |= !none && fields.timeout.is_none();
+        idle.extend(fields.timeout.iter().filter(|_| none).map(|said| file.place(said.referenced)));
+    }
+    if flags.queue_timeout.is_some() && !is_used {
+        idle.push(sources.place("queue-timeout"));
+    }
+    idle.into_iter()
+        .map(|place| format!("{place}: has no effect: with a queue of 0 nothing waits"))
+        .collect()
+}
+
 const NO_CEILING: &str =
     "there is no max_requests, so nothing waits: add max_requests, or leave this out";
 

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::discovery::SourcedUpstream;
+use super::upstream_keys::keys;
 use super::{Config, ListenerConfig, check, ejection};
 use crate::access_log::Format;
 use crate::app_protocol::AppProtocol;
@@ -29,11 +30,13 @@ pub struct Item {
     pub subject: String,
     /// Its settings.
     pub predicate: String,
+    /// The same by keys, if they are so many that a change is told by those that differ.
+    pub keys: Vec<(&'static str, String)>,
 }
 
 /// Describes what would run, one line per item.
 pub fn summary(config: &Config) -> String {
-    described(config).iter().fold(String::new(), |mut out, Item { subject, predicate }| {
+    described(config).iter().fold(String::new(), |mut out, Item { subject, predicate, .. }| {
         let _ = writeln!(out, "{subject}: {predicate}");
         out
     })
@@ -49,21 +52,39 @@ pub fn difference(now: &Config, next: &Config) -> Vec<String> {
 
 /// The same, of descriptions.
 pub fn changes(now: &[Item], next: &[Item]) -> Vec<String> {
-    let of = |items: &[Item]| -> BTreeMap<String, String> {
-        items.iter().map(|item| (item.subject.clone(), item.predicate.clone())).collect()
+    let of = |items: &[Item]| -> BTreeMap<String, Item> {
+        items.iter().map(|item| (item.subject.clone(), item.clone())).collect()
     };
     let (before, after) = (of(now), of(next));
     let gone = now.iter().filter(|item| !after.contains_key(&item.subject));
-    let gone = gone.map(|Item { subject, predicate }| format!("- {subject}: {predicate}"));
-    let come = next.iter().filter_map(|Item { subject, predicate }| match before.get(subject) {
-        None => Some(format!("+ {subject}: {predicate}")),
-        Some(was) if was != predicate => {
-            let scope = if subject == HTTP2 { ", for new connections" } else { "" };
-            Some(format!("~ {subject}: {was} → {predicate}{scope}"))
+    let gone = gone.map(|Item { subject, predicate, .. }| format!("- {subject}: {predicate}"));
+    let come = next.iter().filter_map(|item| {
+        let Item { subject, predicate, .. } = item;
+        match before.get(subject) {
+            None => Some(format!("+ {subject}: {predicate}")),
+            Some(was) if was.predicate != *predicate => {
+                Some(format!("~ {subject}: {}", change(was, item)))
+            }
+            Some(_) => None,
         }
-        Some(_) => None,
     });
     gone.chain(come).collect()
+}
+
+/// What is different of an item: the keys that are, if it has keys.
+fn change(was: &Item, item: &Item) -> String {
+    let value = |key| was.keys.iter().find(|(known, _)| *known == key).map(|(_, value)| value);
+    let differing = item.keys.iter().filter_map(|(key, next)| match value(*key) {
+        None => Some(format!("{key} {next}")),
+        Some(before) if before != next => Some(format!("{key} {before} → {next}")),
+        Some(_) => None,
+    });
+    let differing: Vec<String> = differing.collect();
+    if !differing.is_empty() {
+        return differing.join(", ");
+    }
+    let scope = if item.subject == HTTP2 { ", for new connections" } else { "" };
+    format!("{} → {}{scope}", was.predicate, item.predicate)
 }
 
 /// Describes what would run, item by item.
@@ -131,7 +152,7 @@ fn listed(config: &Config) -> Vec<Item> {
 }
 
 fn item(subject: impl Into<String>, predicate: impl std::fmt::Display) -> Item {
-    Item { subject: subject.into(), predicate: predicate.to_string() }
+    Item { subject: subject.into(), predicate: predicate.to_string(), keys: Vec::new() }
 }
 
 /// Describes where a listener leads by server names.
@@ -267,7 +288,8 @@ pub(super) fn of_upstream(upstream: &Upstream) -> impl Iterator<Item = Item> {
     let endpoints = upstream.endpoints.iter().map(move |endpoint| {
         item(format!("endpoint {} of {name}", endpoint.address), of_endpoint(endpoint))
     });
-    std::iter::once(item(format!("upstream {name}"), text)).chain(endpoints)
+    let whole = Item { keys: keys(upstream), ..item(format!("upstream {name}"), text) };
+    std::iter::once(whole).chain(endpoints)
 }
 
 fn of_ceiling(ceiling: &Ceiling) -> String {

@@ -44,6 +44,15 @@ impl DiscoveryPlan {
         Self { servers, upstreams }
     }
 
+    /// What is no mistake, but may not be what was meant: name servers where nothing is looked up. What a file will list
+    /// is not known.
+    pub(super) fn warnings(&self, sources: &Sources) -> Vec<String> {
+        let is_idle = !self.servers.is_empty() && self.upstreams.is_empty();
+        let place = sources.place("resolver");
+        let idle = is_idle.then(|| format!("{place}: has no effect: no endpoint is a name"));
+        idle.into_iter().collect()
+    }
+
     /// The questions that it asks whatever the answers are.
     pub fn questions(&self) -> impl Iterator<Item = &SourceQuery> {
         self.upstreams.iter().flat_map(SourcedUpstream::questions)

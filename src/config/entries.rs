@@ -1,6 +1,7 @@
 //! The entries of a file's lists, as they are written: every value a text, with its place.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
@@ -23,7 +24,7 @@ pub struct RouteEntry {
     #[serde(deserialize_with = "given")]
     pub upstream: Option<Said>,
     /// Or the endpoints of an unnamed upstream.
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "given_list")]
     pub endpoints: Option<Vec<Spanned<EndpointEntry>>>,
     /// What Host says to endpoints.
     #[serde(deserialize_with = "given")]
@@ -47,7 +48,7 @@ pub struct RouteEntry {
     #[serde(deserialize_with = "given")]
     pub retries: Option<Said>,
     /// As `--retry-on`.
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "given_list_with_place")]
     pub retry_on: Option<Spanned<Vec<Said>>>,
 }
 
@@ -92,7 +93,7 @@ pub struct RelayFields {
     #[serde(deserialize_with = "given")]
     pub upstream: Option<Said>,
     /// Or the endpoints of an unnamed upstream.
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "given_list")]
     pub endpoints: Option<Vec<Spanned<EndpointEntry>>>,
     /// The upstreams of TLS connections, by the names they ask for.
     #[serde(deserialize_with = "given")]
@@ -112,7 +113,7 @@ pub struct UpstreamEntry {
     #[serde(deserialize_with = "given")]
     pub name: Option<Said>,
     /// Its endpoints.
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "given_list")]
     pub endpoints: Option<Vec<Spanned<EndpointEntry>>>,
     /// The balancing policy.
     #[serde(deserialize_with = "given")]
@@ -175,7 +176,7 @@ pub struct UpstreamEntry {
     #[serde(deserialize_with = "given")]
     pub retries: Option<Said>,
     /// As `--retry-on`.
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "given_list_with_place")]
     pub retry_on: Option<Spanned<Vec<Said>>>,
     /// As `--retry-budget`.
     #[serde(deserialize_with = "given")]
@@ -375,6 +376,48 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
+}
+
+/// The same of a list.
+fn given_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    ListEntries::deserialize(deserializer).map(|list| Some(list.0))
+}
+
+/// The same of a list with its place in the file.
+fn given_list_with_place<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Spanned<Vec<T>>>, D::Error> {
+    let list = Spanned::<ListEntries<T>>::deserialize(deserializer);
+    list.map(|Spanned { value, referenced, defined }| {
+        Some(Spanned { value: value.0, referenced, defined })
+    })
+}
+
+/// A list. Of a key without a value, it is said that there is none, and not that it is no list.
+pub struct ListEntries<T>(pub Vec<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for ListEntries<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
+            type Value = ListEntries<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list, as in [one, another]")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = list.next_element()? {
+                    entries.push(entry);
+                }
+                Ok(ListEntries(entries))
+            }
+        }
+        deserializer.deserialize_any(Entries(PhantomData))
+    }
 }
 
 impl<'de> Deserialize<'de> for ServerNameEntries {

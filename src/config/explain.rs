@@ -109,7 +109,7 @@ pub fn explain(config: &Config, asked: AskedRequest<'_>) -> Result<Explanation, 
     let of_route = Upstream { timeouts: route.timeouts, ..Upstream::clone(upstream) };
     let looked_up = config.discovery.upstreams.iter().filter(|known| known.id == route.upstream);
     let sources = looked_up.flat_map(|known| of_sources(known, plan));
-    for Item { subject, predicate } in of_upstream(&of_route).chain(sources) {
+    for Item { subject, predicate, .. } in of_upstream(&of_route).chain(sources) {
         let _ = writeln!(text, "{subject}: {predicate}");
     }
     if upstream.endpoints.is_empty() {

@@ -9,7 +9,8 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
 use super::entries::{
-    BoxedCheckFields, CertificateEntry, CheckEntry, RelayEntry, RouteEntry, Said, UpstreamEntry,
+    BoxedCheckFields, CertificateEntry, CheckEntry, ListEntries, RelayEntry, RouteEntry, Said,
+    UpstreamEntry,
 };
 use super::mistake::{Mistake, Place};
 use super::setting::{Arity, Setting};
@@ -140,9 +141,9 @@ impl<'de> Visitor<'de> for TopLevel {
                         written.mistakes.push((version.referenced, what));
                     }
                 }
-                "routes" => file.routes = map.next_value()?,
-                "upstreams" => file.upstreams = map.next_value()?,
-                "tcp" => file.relays = map.next_value()?,
+                "routes" => file.routes = map.next_value::<ListEntries<_>>()?.0,
+                "upstreams" => file.upstreams = map.next_value::<ListEntries<_>>()?.0,
+                "tcp" => file.relays = map.next_value::<ListEntries<_>>()?.0,
                 "check" => match map.next_value()? {
                     Spanned { value: CheckEntry::Text(value), referenced, defined } => {
                         let values = vec![Said { value, referenced, defined }];

@@ -28,6 +28,7 @@ pub mod source;
 pub mod sources;
 mod tls;
 mod trusted;
+mod upstream_keys;
 mod upstream_settings;
 mod upstream_tls;
 mod upstreams;
@@ -137,8 +138,9 @@ impl Config {
         let of_endpoints = upstreams.warnings(sources);
         let of_retries = retries::warnings(&upstreams.built, &routes.built);
         let discovery = DiscoveryPlan::of(sources, upstreams.looked_up, &mut mistakes);
+        let idle = [ceiling::warnings(sources), discovery.warnings(sources)].concat();
         let warnings =
-            [Vec::from_iter(warning), limits::warnings(sources), tls.warnings, of_retries];
+            [Vec::from_iter(warning), limits::warnings(sources), tls.warnings, of_retries, idle];
         let config = Self {
             listeners: listeners.said.into_iter().map(|said| said.listener).collect(),
             threads,

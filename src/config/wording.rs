@@ -35,7 +35,6 @@ pub(super) fn explain(error: &serde_saphyr::Error) -> String {
         .replace('`', "\"")
         .replace("expected string scalar", "expected a text")
         .replace("expected mapping start", "expected keys, as in {key: value}")
-        .replace("expected sequence start", "expected a list, as in [one, another]")
 }
 
 /// Says what was probably meant by a key.

@@ -11,8 +11,17 @@ use tokio::sync::oneshot;
 /// How many requests of the admin listener may wait: as many as it has connections.
 const REQUESTS_MAX: usize = 32;
 
-/// What has become of a reload: what it changes, or why it was refused.
-pub(crate) type Outcome = Result<Vec<String>, Vec<String>>;
+/// What has become of a reload, or why it was refused.
+pub(crate) type Outcome = Result<Reloaded, Vec<String>>;
+
+/// What has become of a reload that was not refused.
+#[derive(Debug, Default)]
+pub(crate) struct Reloaded {
+    /// What it changes.
+    pub changes: Vec<String>,
+    /// What is no mistake in the configuration, but may not be what was meant.
+    pub warnings: Vec<String>,
+}
 
 /// Whether a reload is to be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::carry_over;
 use super::certificate_watch::Renewal;
-use super::inbox::{ControlCommand, Outcome};
+use super::inbox::{ControlCommand, Outcome, Reloaded};
 use super::listeners::{Open, remove_files, settle_redirect};
 use super::running::Running;
 use super::signals::Signals;
@@ -70,7 +70,8 @@ pub(super) fn load(
 
 pub(super) fn preview(running: &Running, next: Result<Box<Config>, Vec<String>>) -> Outcome {
     let next = next?;
-    running.preview(&next).map_err(|error| vec![error.to_string()])
+    let changes = running.preview(&next).map_err(|error| vec![error.to_string()])?;
+    Ok(Reloaded { changes, warnings: next.warnings })
 }
 
 pub(super) fn reload(
@@ -86,8 +87,10 @@ pub(super) fn reload(
         Err(reasons) => control_state.refused(reasons),
     }
     match &outcome {
-        Ok(changes) if changes.is_empty() => log::info!("reloaded: nothing is different"),
-        Ok(changes) => {
+        Ok(Reloaded { changes, .. }) if changes.is_empty() => {
+            log::info!("reloaded: nothing is different");
+        }
+        Ok(Reloaded { changes, .. }) => {
             for change in changes {
                 log::info!("reload: {change}");
             }
@@ -144,12 +147,12 @@ pub(super) fn renew(running: &mut Running, renewal: Renewal, control_state: &Con
 }
 
 fn follow(running: &mut Running, next: Config) -> Outcome {
-    let level = next.log_level;
+    let (level, warnings) = (next.log_level, next.warnings.clone());
     let changes = running.reload(next).map_err(|error| vec![error.to_string()])?;
     if std::env::var_os("RUST_LOG").is_none() {
         log::set_max_level(level);
     }
-    Ok(changes)
+    Ok(Reloaded { changes, warnings })
 }
 
 impl Running {

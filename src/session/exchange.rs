@@ -66,7 +66,7 @@ pub async fn run(
             }
         };
         let (target, freshness) = attempts.begin(endpoint, on_trial);
-        let _in_flight = context.begin(target.upstream, target.endpoint);
+        let in_flight = context.begin(target.upstream, target.endpoint);
         begin(request, context, target, reason);
         let with = (freshness, &attempts, &mut permit);
         let failure = match try_endpoint(client, request, context, target, with).await {
@@ -80,6 +80,8 @@ pub async fn run(
         client.endpoint_reset = failure.reset;
         let is_unblamed = failure.was_stale || attempts.was_hurried(target, failure.fault);
         record::failure(context, target, failure.fault, is_unblamed, failure.reset);
+        // Its connection is closed: a client that is slow to read our answer takes no room there.
+        drop((in_flight, permit));
         if let Some(request_log) = request.timing.request_log() {
             request_log.end_by_fault(failure.fault);
         }

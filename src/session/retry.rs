@@ -19,6 +19,7 @@ use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::log::once_per_second::OncePerSecond;
 use crate::plan::context::{AttemptKind, WorkerContext};
 use crate::upstream::Upstream;
+use crate::upstream::budget::RetryToken;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::retries::{Retries, RetryOn, RetryReason};
 use crate::upstream::settings::UpstreamTimeouts;
@@ -91,7 +92,7 @@ pub struct Attempts<'a> {
     /// How many have begun.
     begun: usize,
     /// How many of them were retries.
-    retried: Cell<u8>,
+    retried: u8,
     /// Whether a stale connection has been replaced, which is no retry the first time.
     has_replaced: bool,
     /// What ended the last one, unless that has answered.
@@ -101,6 +102,8 @@ pub struct Attempts<'a> {
     /// Where the last one went.
     at: EndpointId,
     next: Cell<NextAttempt>,
+    /// What the next one takes out of the budget when it begins, if it is a retry.
+    token: Cell<Option<RetryToken>>,
     /// Where the next one goes, if that is known. Boxed, since it seldom is.
     picked: Cell<Option<Box<Picked>>>,
 }
@@ -126,12 +129,13 @@ impl<'a> Attempts<'a> {
             tried: Tried::default(),
             spent: Tried::default(),
             begun: 0,
-            retried: Cell::new(0),
+            retried: 0,
             has_replaced: false,
             last: None,
             first: ready,
             at: EndpointId::new(0),
             next: Cell::new(next),
+            token: Cell::new(None),
             picked: Cell::new(None),
         }
     }
@@ -157,9 +161,8 @@ impl<'a> Attempts<'a> {
 
     /// There is no endpoint for the next one: what ended the last one, unless that has answered.
     pub fn not_admitted(&self) -> Option<Fault> {
-        if self.next.get().kind == AttemptKind::Retry {
-            self.give_back();
-        }
+        // Not only once it is answered.
+        drop(self.token.take());
         self.last
     }
 
@@ -168,6 +171,10 @@ impl<'a> Attempts<'a> {
         let NextAttempt { started, kind, .. } = self.next.get();
         self.begun += 1;
         self.at = endpoint;
+        if let Some(token) = self.token.take() {
+            token.spend();
+            self.retried += 1;
+        }
         self.context.count_attempt(self.upstream, kind);
         let freshness = match self.last {
             _ if on_trial => Freshness::Trial,
@@ -242,7 +249,7 @@ impl<'a> Attempts<'a> {
         let wanted = Wanted { tried: [&tried, &spent], ..self.wanted() };
         let picked = admission::pick(self.context, &wanted, now).ok();
         if picked.is_none() {
-            self.give_back();
+            drop(self.token.take());
             return false;
         }
         self.picked.set(picked.map(Box::new));
@@ -264,16 +271,15 @@ impl<'a> Attempts<'a> {
         self.begun < ATTEMPTS_MAX && !is_late
     }
 
-    /// Takes a retry out of what there is for this request, and for all of them.
+    /// Takes a retry out of what there is for this request, and for all of them, until it begins.
     fn take(&self) -> bool {
-        let is_granted = self.retried.get() < self.retries.max && take(self.context, self.upstream);
-        self.retried.set(self.retried.get() + u8::from(is_granted));
+        if self.retried >= self.retries.max {
+            return false;
+        }
+        let token = take(self.context, self.upstream);
+        let is_granted = token.is_some();
+        self.token.set(token);
         is_granted
-    }
-
-    fn give_back(&self) {
-        self.context.plan.upstream(self.upstream).record.budget.give_back();
-        self.retried.set(self.retried.get() - 1);
     }
 }
 
@@ -288,12 +294,13 @@ fn is_bound(request: &Request, upstream: &Upstream) -> bool {
 static EXHAUSTED_WARNINGS: OncePerSecond = OncePerSecond::new();
 
 /// Takes a retry out of the budget of an upstream.
-pub fn take(context: &WorkerContext, upstream: UpstreamId) -> bool {
+pub fn take(context: &WorkerContext, upstream: UpstreamId) -> Option<RetryToken> {
     let Upstream { name, record, retry_budget, .. } = &**context.plan.upstream(upstream);
     let now = Instant::now();
     let requests = record.total(|counts| counts.requests.get());
-    if record.budget.take(context.tick(now), *retry_budget, requests) {
-        return true;
+    let token = record.budget.grant(context.tick(now), *retry_budget, requests);
+    if token.is_some() {
+        return token;
     }
     context.upstream_counts(upstream).retries_refused.add(1);
     if let Some(before) = EXHAUSTED_WARNINGS.permits(now) {
@@ -302,5 +309,5 @@ pub fn take(context: &WorkerContext, upstream: UpstreamId) -> bool {
              the last line)"
         );
     }
-    false
+    None
 }

@@ -30,6 +30,7 @@ use crate::plan::context::{AttemptKind, KeptInFlight, WorkerContext};
 use crate::proxy_protocol::Header;
 use crate::relay::ends::Source;
 use crate::upstream::Upstream;
+use crate::upstream::budget::RetryToken;
 
 /// Where a connection is relayed to.
 pub struct Relay {
@@ -108,8 +109,8 @@ async fn open(
     (context, request_log): (&WorkerContext, Option<&RequestLog>),
     client: &mut WaitingClient<'_>,
 ) -> Option<(KeptInFlight, Stream)> {
-    let (mut tried, mut kind, mut retried) = (Tried::default(), AttemptKind::First, 0);
-    let Upstream { timeouts, retries, record, .. } = &**context.plan.upstream(upstream);
+    let (mut tried, mut token, mut retried) = (Tried::default(), None::<RetryToken>, 0);
+    let Upstream { timeouts, retries, .. } = &**context.plan.upstream(upstream);
     loop {
         let mut started = Instant::now();
         let wanted = Wanted { upstream, affinity, tried: [&tried, &tried] };
@@ -121,11 +122,8 @@ async fn open(
         let Picked { endpoint, reason, permit, .. } = match picked {
             Ok(picked) => picked,
             Err(why) => {
-                if let Some(request_log) = request_log.filter(|_| kind == AttemptKind::First) {
+                if let (Some(request_log), None) = (request_log, &token) {
                     request_log.end(why.termination(), None);
-                }
-                if kind == AttemptKind::Retry {
-                    record.budget.give_back();
                 }
                 context.metrics.tcp_refused.add(1);
                 return None;
@@ -138,6 +136,13 @@ async fn open(
         let connect_within = timeouts.connect;
         let target = AttemptTarget { upstream, endpoint, started, connect_within };
         let in_flight = context.begin(upstream, endpoint);
+        let kind = match token.take() {
+            Some(token) => {
+                token.spend();
+                AttemptKind::Retry
+            }
+            None => AttemptKind::First,
+        };
         context.count_attempt(upstream, kind);
         match attempt::open(context, target, header, client).await {
             Ok(lease) => {
@@ -159,10 +164,11 @@ async fn open(
             }
         }
         let is_last = !tried.insert(endpoint) || tried.is_full() || retried == retries.max;
-        if is_last || !retry::take(context, upstream) {
+        token = if is_last { None } else { retry::take(context, upstream) };
+        if token.is_none() {
             context.metrics.tcp_refused.add(1);
             return None;
         }
-        (kind, retried) = (AttemptKind::Retry, retried + 1);
+        retried += 1;
     }
 }

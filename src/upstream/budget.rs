@@ -7,7 +7,7 @@
 //! requests are seen than there were, never more: those of 8 s at least. Retries are counted over 10 to 11 s.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::health::Tick;
 
@@ -46,6 +46,31 @@ pub struct RetryBudget {
     ledger: Mutex<Ledger>,
 }
 
+/// A retry that was granted. It is given back on drop, as of a request that is cancelled while it waits, unless
+/// its attempt begins.
+#[derive(Debug)]
+#[must_use]
+pub struct RetryToken {
+    budget: Arc<RetryBudget>,
+    granted: Tick,
+    is_spent: bool,
+}
+
+impl RetryToken {
+    /// Its attempt begins.
+    pub fn spend(mut self) {
+        self.is_spent = true;
+    }
+}
+
+impl Drop for RetryToken {
+    fn drop(&mut self) {
+        if !self.is_spent {
+            self.budget.give_back(self.granted);
+        }
+    }
+}
+
 /// One second.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
@@ -76,7 +101,17 @@ impl RetryBudget {
     }
 
     /// Grants a retry, if the budget has room for it. There have been so many requests so far.
-    pub fn take(&self, now: Tick, share: BudgetShare, requests: u64) -> bool {
+    pub fn grant(
+        self: &Arc<Self>,
+        now: Tick,
+        share: BudgetShare,
+        requests: u64,
+    ) -> Option<RetryToken> {
+        let token = || RetryToken { budget: Arc::clone(self), granted: now, is_spent: false };
+        self.take(now, share, requests).then(token)
+    }
+
+    fn take(&self, now: Tick, share: BudgetShare, requests: u64) -> bool {
         let percent = match share {
             BudgetShare::Unlimited => return true,
             BudgetShare::Percent(percent) => u64::from(percent),
@@ -91,12 +126,14 @@ impl RetryBudget {
         is_granted
     }
 
-    /// Takes back what was granted a moment ago: there was no endpoint to retry at.
-    pub fn give_back(&self) {
+    /// Takes back what was granted then, unless that counts no more.
+    fn give_back(&self, granted: Tick) {
         let mut ledger = self.ledger();
-        let last = ledger.slots.iter_mut().filter(|slot| slot.granted > 0);
-        let Some(slot) = last.max_by_key(|slot| slot.second) else { return };
-        slot.granted -= 1;
+        let second = second(granted);
+        let slot = &mut ledger.slots[place(second)];
+        if slot.second == second {
+            slot.granted = slot.granted.saturating_sub(1);
+        }
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -109,8 +146,7 @@ impl Ledger {
     fn slot(&mut self, now: Tick, requests: u64) -> &mut Slot {
         self.first.get_or_insert(now);
         let second = second(now);
-        let place = usize::try_from(second).unwrap_or_default() % SLOTS;
-        let slot = &mut self.slots[place];
+        let slot = &mut self.slots[place(second)];
         if slot.second < second {
             *slot = Slot { second, requests, granted: 0 };
         }
@@ -141,6 +177,11 @@ impl Ledger {
 
 fn second(now: Tick) -> u64 {
     now.as_millis() / 1000 + 1
+}
+
+/// The index of the slot of a second.
+fn place(second: u64) -> usize {
+    usize::try_from(second).unwrap_or_default() % SLOTS
 }
 
 #[cfg(test)]
@@ -232,13 +273,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_back_can_be_taken_again() {
-        let budget = RetryBudget::default();
+    fn a_token_is_given_back_unless_its_attempt_begins() {
+        let budget = Arc::<RetryBudget>::default();
         for _ in 0..50 {
-            assert!(budget.take(at(0), SHARE, 0));
-            budget.give_back();
+            assert!(budget.grant(at(0), SHARE, 0).is_some());
         }
-        assert_eq!((0..50).filter(|_| budget.take(at(0), SHARE, 0)).count(), 30);
+        let spend = || budget.grant(at(0), SHARE, 0).map(RetryToken::spend);
+        assert_eq!((0..50).filter_map(|_| spend()).count(), 30);
+    }
+
+    #[test]
+    fn a_token_is_given_back_to_the_second_it_was_granted_in() {
+        let budget = Arc::<RetryBudget>::default();
+        let late = budget.grant(at(0), SHARE, 0);
+        let next = 11_000;
+        while budget.take(at(next), SHARE, 0) {}
+        drop(late);
+        assert!(!budget.take(at(next), SHARE, 0));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub struct UpstreamRecord {
     /// The requests that wait for room at one of its endpoints, if there is a ceiling.
     pub queue: Arc<RequestQueue>,
     /// How many retries it may still be sent.
-    pub budget: RetryBudget,
+    pub budget: Arc<RetryBudget>,
     /// Endpoints that it has no more.
     pub departed: Departed,
 }
@@ -29,7 +29,7 @@ impl UpstreamRecord {
     pub fn new(workers: usize) -> Arc<Self> {
         let counts = (0..workers).map(|_| UpstreamMetrics::default()).collect();
         let (withholding_said, queue) = (AtomicBool::new(false), Arc::default());
-        let (budget, departed) = (RetryBudget::default(), Departed::default());
+        let (budget, departed) = (Arc::default(), Departed::default());
         Arc::new(Self { counts, withholding_said, queue, budget, departed })
     }
 

@@ -156,7 +156,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (5, "config/", &["upstream_settings", "upstreams", "routes"]),
     (5, "config/", &["listeners"]),
     (5, "config/", &["relays", "tls", "admin", "capacity", "mod"]),
-    (5, "config/", &["found", "describe", "explain_pick"]),
+    (5, "config/", &["found", "upstream_keys", "describe", "explain_pick"]),
     (5, "config/", &["explain"]),
     (6, "worker/", &["command", "acceptor", "mod"]),
     (7, "checks/", &["failure", "body", "h1", "h2", "mod"]),
