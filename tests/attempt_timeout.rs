@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use evener::id::{EndpointId, UpstreamId};
+use evener::id::{EndpointId, RouteId, UpstreamId};
 use evener::plan::context::WorkerContext;
 use evener::upstream::health::Admission;
 use tokio::net::UnixStream;
@@ -46,6 +46,21 @@ fn is_open(context: &WorkerContext, endpoint: usize) -> bool {
 fn assert_about(took: Duration, expected: u64) {
     let expected = Duration::from_millis(expected);
     assert!(took >= expected && took < expected + Duration::from_millis(300), "{took:?}");
+}
+
+#[test]
+fn a_request_takes_as_long_as_its_attempts_and_an_answer_as_long_as_its_own() {
+    run(TICK, async {
+        let (bad, good) = (Endpoint::start("frozen", frozen), Endpoint::start("well", well));
+        let context = before("", &[&bad, &good], &["--attempt-timeout", "2s"]);
+        ask(&context, GET).await;
+        tokio::time::sleep(TICK).await;
+        let of_route = &context.route_counts(RouteId::new(0)).durations;
+        let of_upstream = &context.upstream_counts(UpstreamId::new(0)).durations;
+        assert_about(Duration::from_micros(of_route.sum_micros()), 2000);
+        assert_about(Duration::from_micros(of_upstream.sum_micros()), 0);
+        assert_eq!([of_route, of_upstream].map(|counted| counted.counts().sum::<u64>()), [1, 1]);
+    });
 }
 
 #[test]
