@@ -8,14 +8,24 @@
 )]
 #![allow(dead_code, reason = "tests/cluster uses the rest")]
 
+#[path = "../tests/cluster/attempts.rs"]
+mod attempts;
 #[path = "../tests/cluster/history.rs"]
 mod history;
+#[path = "../tests/cluster/invariants.rs"]
+mod invariants;
+#[path = "../tests/cluster/ledger.rs"]
+mod ledger;
+#[path = "../tests/cluster/plans.rs"]
+mod plans;
 #[path = "../tests/cluster/random.rs"]
 mod random;
 #[path = "../tests/cluster/run.rs"]
 mod run;
 #[path = "../tests/cluster/scenario.rs"]
 mod scenario;
+#[path = "../tests/cluster/servers.rs"]
+mod servers;
 #[path = "../tests/cluster/world.rs"]
 mod world;
 

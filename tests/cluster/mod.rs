@@ -7,10 +7,16 @@
     reason = "shares and times, far from any bound"
 )]
 
+mod attempts;
+mod everything;
 mod history;
+mod invariants;
+mod ledger;
+mod plans;
 mod random;
 mod run;
 mod scenario;
+mod servers;
 mod world;
 
 use evener::upstream::Upstream;

@@ -1,12 +1,13 @@
 //! What is simulated, and what has happened in it.
 
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
 use evener::address::Address;
 use evener::upstream::Upstream;
 use evener::upstream::endpoint::Endpoint;
 use evener::upstream::endpoint_set::EndpointSet;
+use evener::upstream::record::UpstreamRecord;
 
 use super::run::Run;
 
@@ -54,6 +55,19 @@ pub struct World {
     pub attempts_max: usize,
     /// What becomes of which endpoint, and when.
     pub script: Vec<(Micros, usize, Condition)>,
+    /// Other configurations, and when they are loaded.
+    pub reloads: Vec<(Micros, Reload)>,
+    /// For how long a client waits for its answer, on average; for any time if absent.
+    pub patience: Option<Micros>,
+}
+
+/// What another configuration says.
+#[derive(Clone, Debug)]
+pub struct Reload {
+    /// The ceiling, where there is one.
+    pub requests_max: NonZeroU32,
+    /// The machines behind the upstream.
+    pub members: Vec<usize>,
 }
 
 /// How a request ended.
@@ -61,19 +75,29 @@ pub struct World {
 pub struct Ended {
     pub arrived: Micros,
     pub at: Micros,
-    /// The endpoint that answered, unless it failed.
+    /// The endpoint that answered, if one did.
     pub endpoint: Option<usize>,
+    pub end: End,
+}
+
+/// In which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Answered,
+    /// No endpoint was left, or no retry.
+    Failed,
+    /// There was no room for it.
+    Shed,
+    /// Its client has left.
+    Left,
 }
 
 impl World {
     /// Machines behind an upstream with these settings, under a moderate load.
     pub fn new(settings: Upstream, machines: Vec<Machine>, workers: usize) -> Self {
-        let endpoint = |(port, machine): (u16, &Machine)| {
-            let address = Address::Tcp(([192, 0, 2, 1], port).into());
-            Endpoint::new(address, NonZeroU16::new(machine.weight).unwrap(), workers)
-        };
-        let set = EndpointSet::new((1..).zip(&machines).map(endpoint));
-        let upstream = Upstream { endpoints: Arc::new(set), ..settings };
+        let endpoints = (0..machines.len()).map(|place| endpoint(&machines, place, workers));
+        let endpoints = Arc::new(EndpointSet::new(endpoints));
+        let upstream = Upstream { endpoints, record: UpstreamRecord::new(workers), ..settings };
         Self {
             upstream,
             machines,
@@ -84,13 +108,26 @@ impl World {
             attempt_timeout: 500_000,
             attempts_max: 8,
             script: Vec::new(),
+            reloads: Vec::new(),
+            patience: None,
         }
+    }
+
+    /// A machine as an endpoint that nothing is known of.
+    pub fn endpoint(&self, place: usize) -> Endpoint {
+        endpoint(&self.machines, place, self.workers)
     }
 
     /// Lives through it.
     pub fn run(&self, seed: u64) -> History {
         Run::new(self, seed).live()
     }
+}
+
+fn endpoint(machines: &[Machine], place: usize, workers: usize) -> Endpoint {
+    let port = u16::try_from(place + 1).unwrap();
+    let address = Address::Tcp(([192, 0, 2, 1], port).into());
+    Endpoint::new(address, NonZeroU16::new(machines[place].weight).unwrap(), workers)
 }
 
 /// What has happened.
@@ -101,4 +138,9 @@ pub struct History {
     pub attempts: Vec<usize>,
     /// The most that each worked on and had waiting at a time.
     pub peaks: Vec<usize>,
+    /// Requests that have waited for room.
+    pub queued: usize,
+    /// Attempts that were retries, and those that the budget refused.
+    pub retries: usize,
+    pub refused: usize,
 }
