@@ -3,9 +3,8 @@
 use evener::metrics::UpstreamMetrics;
 
 use crate::support::grpc::{call, refusal};
-use crate::support::h2::{Frame, RawClient, RawOrigin, error, kind, setting, value_of};
-use crate::support::origin::ok;
-use crate::support::{Origin, Proxy, eventually};
+use crate::support::h2::{Frame, RawClient, RawOrigin, error, kind, value_of};
+use crate::support::{Proxy, eventually};
 
 #[test]
 fn a_stream_of_http_2_counts_until_it_has_ended() {
@@ -54,18 +53,4 @@ fn a_call_whose_deadline_passes_in_the_queue_is_told_so_and_makes_room_in_it() {
     eventually("the next waits in its place", || proxy.waiting() == 1);
     client.send(Frame::reset(1, error::CANCEL));
     client.until("the answer", |frame| frame.is(kind::HEADERS, 5));
-}
-
-#[test]
-fn a_client_that_does_not_read_our_answer_takes_no_room() {
-    let origin = Origin::start(|mut conn| match conn.head() {
-        Some(head) if head.contains("/good") => conn.send(ok("good")),
-        _ => conn.close(),
-    });
-    let proxy = Proxy::before(&[&origin], &["--max-requests", "1", "--queue", "0"]);
-    let no_window = [(setting::INITIAL_WINDOW_SIZE, 0)];
-    let mut slow = RawClient::connect_with(proxy.address, &no_window);
-    slow.get(1, "/bad");
-    slow.until("the head of our answer", |frame| frame.is(kind::HEADERS, 1));
-    assert_eq!(proxy.get("/good").text(), "good");
 }

@@ -92,10 +92,12 @@ fn services_without_a_target_are_an_answer_that_is_not_taken() {
 #[test]
 fn a_target_that_cannot_be_the_name_of_a_host_is_left_out() {
     let ((port, _origins), dns) = (on_one_port(2), hosts());
-    for odd in ["<b>.example", "a b.example", "x\"y.example"] {
+    // The last one would be taken for an address.
+    let odd = ["<b>.example", "a b.example", "x\"y.example", "127.0.0.2"];
+    for odd in &odd {
         dns.says(odd, &["127.0.0.2"]);
     }
-    let services = ["one.example", "<b>.example", "a b.example", "x\"y.example"];
+    let services = ["one.example", odd[0], odd[1], odd[2], odd[3]];
     dns.serves(NAME, &services.map(|target| (1, 1, port, target)));
     assert_eq!(shown(&start(&dns)), [format!("one.example:{port}@1")]);
 }
