@@ -318,7 +318,8 @@ pub struct Flags {
     /// How long an endpoint stays ejected; doubles with each consecutive ejection, up to 60s
     #[arg(long, value_name = "TIME", default_value = "5s", help_heading = "Health")]
     pub fail_timeout: String,
-    /// Of the endpoints of an upstream, at most this share is ejected at a time, but at least one may be
+    /// Of the primary endpoints of an upstream, and of its backups, at most this share is ejected at a time,
+    /// but at least one may be; all primary ones while a backup is healthy
     #[arg(long, value_name = "SHARE", default_value = "50%", help_heading = "Health")]
     pub eject_max: String,
     /// Count responses with status 500-599 as failures
