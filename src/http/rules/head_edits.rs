@@ -1,0 +1,307 @@
+//! What is changed about the fields of a head: some are set, some added, some removed.
+
+use std::fmt;
+
+use super::location::{HostNaming, LocationError, location};
+use super::template::{Template, TemplateError, TextPosition};
+use crate::http::message::edits::EditName;
+use crate::http::message::field::{Name, is_token};
+
+/// The most changes of one head by all rules that hold for it; each field of the head is compared with them.
+pub const EDITS_MAX: usize = 64;
+
+/// What is done with the fields of one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FieldChange {
+    /// One field says this, instead of all that there were.
+    Set(Template),
+    /// One more field says this.
+    Add(Template),
+    /// There is none.
+    Remove,
+}
+
+/// A change of the fields of one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldEdit {
+    /// A name that [`EditName::new`] takes, as it is written.
+    name: Box<str>,
+    change: FieldChange,
+}
+
+impl FieldEdit {
+    /// The name of the fields, as it is written.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What is done with them.
+    pub fn change(&self) -> &FieldChange {
+        &self.change
+    }
+
+    fn is_of(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+}
+
+/// Which heads are changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EditedHead {
+    /// Those of requests, on their way to endpoints.
+    Request,
+    /// Those of responses to requests of a route that names its hosts like this.
+    Response(HostNaming),
+}
+
+/// What is changed about a head, in the order in which it is done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeadEdits {
+    edits: Vec<FieldEdit>,
+}
+
+impl HeadEdits {
+    /// Compiles a change of the fields of this name: to `text`, if they are set or added.
+    pub fn set(&mut self, name: &str, text: &str, head: EditedHead) -> Result<(), FieldEditError> {
+        self.push(name, |name| value(name, text, head).map(FieldChange::Set))
+    }
+
+    /// The same of one more field.
+    pub fn add(&mut self, name: &str, text: &str, head: EditedHead) -> Result<(), FieldEditError> {
+        self.push(name, |name| value(name, text, head).map(FieldChange::Add))
+    }
+
+    /// The same of fields that are removed.
+    pub fn remove(&mut self, name: &str) -> Result<(), FieldEditError> {
+        self.push(name, |_| Ok(FieldChange::Remove))
+    }
+
+    fn push(
+        &mut self,
+        name: &str,
+        change: impl FnOnce(&str) -> Result<FieldChange, FieldEditError>,
+    ) -> Result<(), FieldEditError> {
+        check_name(name)?;
+        let change = change(name)?;
+        let is_add = |change: &FieldChange| matches!(change, FieldChange::Add(_));
+        let mut same = self.edits.iter().filter(|edit| edit.is_of(name));
+        if !is_add(&change) && same.any(|edit| !is_add(&edit.change)) {
+            return Err(FieldEditError::Twice);
+        }
+        self.edits.push(FieldEdit { name: name.into(), change });
+        if self.edits.len() > EDITS_MAX { Err(FieldEditError::TooMany) } else { Ok(()) }
+    }
+
+    /// These on top of others: what is set or removed here undoes what they do to fields of that name.
+    pub fn over(self, base: &Self) -> Result<Self, FieldEditError> {
+        let is_undone = |below: &FieldEdit| {
+            let mut same = self.edits.iter().filter(|edit| edit.is_of(&below.name));
+            same.any(|edit| !matches!(edit.change, FieldChange::Add(_)))
+        };
+        let mut edits: Vec<_> =
+            base.edits.iter().filter(|edit| !is_undone(edit)).cloned().collect();
+        edits.extend(self.edits);
+        if edits.len() > EDITS_MAX { Err(FieldEditError::TooMany) } else { Ok(Self { edits }) }
+    }
+
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        self.edits.is_empty()
+    }
+
+    /// The changes, in the order in which they are made.
+    pub fn iter(&self) -> impl Iterator<Item = &FieldEdit> {
+        self.edits.iter()
+    }
+}
+
+fn value(name: &str, text: &str, head: EditedHead) -> Result<Template, FieldEditError> {
+    let position = match head {
+        EditedHead::Request => TextPosition::RequestField,
+        EditedHead::Response(hosts) if name.eq_ignore_ascii_case("location") => {
+            return location(text, hosts).map_err(FieldEditError::Location);
+        }
+        EditedHead::Response(_) => TextPosition::ResponseField,
+    };
+    Template::parse(text, position).map_err(FieldEditError::Template)
+}
+
+fn check_name(name: &str) -> Result<(), FieldEditError> {
+    if !is_token(name.as_bytes()) {
+        return Err(FieldEditError::NoName);
+    }
+    if EditName::new(name).is_some() {
+        return Ok(());
+    }
+    Err(match Name::of(name.as_bytes()) {
+        Name::Host => FieldEditError::Host,
+        Name::Alias => FieldEditError::Alias,
+        _ => FieldEditError::Framing,
+    })
+}
+
+/// Why a field cannot be changed like this; the message says what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FieldEditError {
+    /// It is no name of a header.
+    NoName,
+    /// Host is changed by another key.
+    Host,
+    /// The field frames the message, or belongs to one connection.
+    Framing,
+    /// What an endpoint may take for a field that frames a message or tells of a client.
+    Alias,
+    /// The media type of an answer is said by another key.
+    ContentType,
+    /// It is set or removed already.
+    Twice,
+    /// There are more changes than there may be.
+    TooMany,
+    /// The value is no template.
+    Template(TemplateError),
+    /// Clients cannot be sent there.
+    Location(LocationError),
+}
+
+impl fmt::Display for FieldEditError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoName => f.write_str(
+                "no name of a header: write letters, digits and hyphens, as in X-Real-IP",
+            ),
+            Self::Host => f.write_str("Host is changed by host_header: NAME, beside the upstream"),
+            Self::Framing => f.write_str(
+                "it frames the message or belongs to one connection, and cannot be changed: leave it out \
+                 (nor can Content-Length, Transfer-Encoding, Connection, Keep-Alive, Upgrade, Trailer, TE, \
+                 Expect and Host)",
+            ),
+            Self::Alias => f.write_str(
+                "endpoints may take it for the header with - instead of _: write that one",
+            ),
+            Self::ContentType => f.write_str("write content_type: TYPE instead, beside body"),
+            Self::Twice => {
+                f.write_str("it is set or removed already: a header is either set or removed, once")
+            }
+            Self::TooMany => write!(
+                f,
+                "there are more than {EDITS_MAX} changes of one head, with those that hold everywhere: leave \
+                 some out"
+            ),
+            Self::Template(error) => error.fmt(f),
+            Self::Location(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for FieldEditError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RESPONSE: EditedHead = EditedHead::Response(HostNaming::Any);
+
+    fn shown(edits: &HeadEdits) -> Vec<String> {
+        let one = |edit: &FieldEdit| match edit.change() {
+            FieldChange::Set(value) => format!("{}={value}", edit.name()),
+            FieldChange::Add(value) => format!("{}+{value}", edit.name()),
+            FieldChange::Remove => format!("-{}", edit.name()),
+        };
+        edits.iter().map(one).collect()
+    }
+
+    #[test]
+    fn what_frames_a_message_is_not_changed() {
+        let mut edits = HeadEdits::default();
+        let rows = [
+            ("content-length", FieldEditError::Framing),
+            ("Transfer-Encoding", FieldEditError::Framing),
+            ("Connection", FieldEditError::Framing),
+            ("Keep-Alive", FieldEditError::Framing),
+            ("Upgrade", FieldEditError::Framing),
+            ("Trailer", FieldEditError::Framing),
+            ("TE", FieldEditError::Framing),
+            ("Expect", FieldEditError::Framing),
+            ("Host", FieldEditError::Host),
+            ("Content_Length", FieldEditError::Alias),
+            ("", FieldEditError::NoName),
+            ("X A", FieldEditError::NoName),
+            ("X-A:", FieldEditError::NoName),
+            ("X-A\r\nX-B", FieldEditError::NoName),
+            (":path", FieldEditError::NoName),
+        ];
+        for (name, error) in rows {
+            assert_eq!(edits.set(name, "x", RESPONSE), Err(error.clone()), "{name}");
+            assert_eq!(edits.add(name, "x", EditedHead::Request), Err(error.clone()), "{name}");
+            assert_eq!(edits.remove(name), Err(error), "{name}");
+        }
+        assert!(edits.is_empty());
+    }
+
+    #[test]
+    fn a_field_is_set_or_removed_once_and_added_as_often_as_one_likes() {
+        let mut edits = HeadEdits::default();
+        edits.remove("X-C").unwrap();
+        edits.set("X-A", "1", RESPONSE).unwrap();
+        edits.add("X-A", "2", RESPONSE).unwrap();
+        edits.add("x-a", "3", RESPONSE).unwrap();
+        edits.add("X-C", "4", RESPONSE).unwrap();
+        assert_eq!(edits.set("x-A", "5", RESPONSE), Err(FieldEditError::Twice));
+        assert_eq!(edits.remove("x-A"), Err(FieldEditError::Twice));
+        assert_eq!(edits.remove("x-c"), Err(FieldEditError::Twice));
+        assert_eq!(shown(&edits), ["-X-C", "X-A=1", "X-A+2", "x-a+3", "X-C+4"]);
+    }
+
+    #[test]
+    fn those_of_a_route_come_on_top() {
+        let mut base = HeadEdits::default();
+        base.remove("Server").unwrap();
+        base.set("X-A", "base", RESPONSE).unwrap();
+        base.set("X-B", "base", RESPONSE).unwrap();
+        base.add("X-C", "base", RESPONSE).unwrap();
+        base.add("X-D", "base", RESPONSE).unwrap();
+        let mut own = HeadEdits::default();
+        own.remove("x-c").unwrap();
+        own.set("server", "own", RESPONSE).unwrap();
+        own.set("x-b", "own", RESPONSE).unwrap();
+        own.add("X-A", "own", RESPONSE).unwrap();
+        own.add("X-D", "own", RESPONSE).unwrap();
+        let both = own.over(&base).unwrap();
+        let expected =
+            ["X-A=base", "X-D+base", "-x-c", "server=own", "x-b=own", "X-A+own", "X-D+own"];
+        assert_eq!(shown(&both), expected);
+    }
+
+    #[test]
+    fn there_is_a_ceiling() {
+        let mut edits = HeadEdits::default();
+        for nth in 0..EDITS_MAX {
+            edits.add(&format!("X-{nth}"), "x", RESPONSE).unwrap();
+        }
+        let mut one = HeadEdits::default();
+        one.add("X-0", "x", RESPONSE).unwrap();
+        assert_eq!(one.over(&edits), Err(FieldEditError::TooMany));
+        assert_eq!(edits.add("X-0", "x", RESPONSE), Err(FieldEditError::TooMany));
+    }
+
+    #[test]
+    fn a_location_that_a_rule_writes_leads_to_no_host_that_a_request_chooses() {
+        let mut edits = HeadEdits::default();
+        let named = EditedHead::Response(HostNaming::Names);
+        assert!(matches!(
+            edits.set("location", "{target}", named),
+            Err(FieldEditError::Location(LocationError::Chosen(_)))
+        ));
+        assert!(edits.add("Location", "https://{host}{target}", RESPONSE).is_err());
+        assert!(edits.add("Location", "https://{host}{target}", named).is_ok());
+        assert!(edits.set("Location", "{target}", EditedHead::Request).is_ok());
+    }
+
+    #[test]
+    fn the_endpoint_is_known_in_responses_only() {
+        let mut edits = HeadEdits::default();
+        let told = edits.set("X-Endpoint", "{endpoint}", EditedHead::Request);
+        assert_eq!(told, Err(FieldEditError::Template(TemplateError::NoEndpoint)));
+        assert_eq!(edits.set("X-Endpoint", "{endpoint}", RESPONSE), Ok(()));
+    }
+}
