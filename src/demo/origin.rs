@@ -174,7 +174,7 @@ async fn refuse(
     let mut out = Buffer::new();
     let reply = Reply::new(reject.status(), reject.phrase());
     let date = HttpDate::of(since_1970().as_secs());
-    reply.write(Method::Other, ConnectionHeader::Close, date, &mut out);
+    let _all = reply.write(Method::Other, ConnectionHeader::Close, date, &mut out);
     meter.write(write, out.filled()).await?;
     write.shutdown().await.map(|()| Served::Whole).map_err(|_| PeerGone)
 }

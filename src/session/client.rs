@@ -173,8 +173,12 @@ impl ClientConnection<'_> {
         let writing = pin!(async {
             match write {
                 Sink::H1(mut write) => {
-                    reply.write(to, connection, date, &mut out);
-                    meter.write(&mut write, out.filled()).await
+                    let rest = reply.write(to, connection, date, &mut out);
+                    meter.write(&mut write, out.filled()).await?;
+                    if rest.is_empty() {
+                        return Ok(());
+                    }
+                    meter.write(&mut write, rest).await
                 }
                 Sink::H2(stream) => {
                     let (mut block, mut body) = (Vec::new(), Vec::new());

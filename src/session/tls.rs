@@ -173,12 +173,8 @@ async fn answer(
         super::record::response(context, None, request_log.as_deref(), 400);
         let mut out = Buffer::new();
         let date = context.date().get();
-        Reply::new(400, fault.phrase()).write(
-            Method::Other,
-            ConnectionHeader::Close,
-            date,
-            &mut out,
-        );
+        let reply = Reply::new(400, fault.phrase());
+        let _all = reply.write(Method::Other, ConnectionHeader::Close, date, &mut out);
         let activity = Activity::new();
         let meter = Meter::new(&activity);
         let writing = pin!(meter.write(&mut write, out.filled()));

@@ -14,7 +14,11 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (1, "grpc/", &["status", "call", "message", "protobuf", "health", "mod", "fuzz"]),
     (1, "route/", &["path", "pattern", "server_names", "trie", "mod", "fuzz"]),
     (1, "http/message/", &["authority", "field", "forwarded_for", "head", "lookup", "date", "hop"]),
-    (1, "http/message/", &["edits", "forwarded", "rules", "max_forwards", "redirect", "via"]),
+    (
+        1,
+        "http/message/",
+        &["edit_value", "edits", "forwarded", "rules", "max_forwards", "redirect", "via"],
+    ),
     (1, "http/message/", &["websocket", "mod"]),
     (1, "http/rules/", &["variable", "escape", "template", "location", "head_edits", "outcome"]),
     (1, "http/rules/", &["error_pages", "mod"]),

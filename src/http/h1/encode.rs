@@ -213,25 +213,25 @@ impl<'a> Writer<'a> {
     fn edits(&mut self, edits: &Edits<'_>, fields: &Fields<'_, '_>) {
         for edit in edits.iter() {
             match edit.operation {
-                Operation::Set | Operation::Add => self.edited(edit),
-                Operation::Append => self.appended(edit, fields),
+                Operation::Set | Operation::Add => self.edited(edits, edit),
+                Operation::Append => self.appended(edits, edit, fields),
                 Operation::Remove => {}
             }
         }
     }
 
-    fn edited(&mut self, edit: &Edit<'_>) {
-        if let Some(text) = edit.value.text() {
+    fn edited(&mut self, edits: &Edits<'_>, edit: &Edit<'_>) {
+        if let Some(text) = edits.text_of(edit) {
             return self.field(edit.name.text(), text);
         }
         self.all(&[edit.name.text().as_bytes(), b": "]);
-        edit.value.write(|part| self.bytes(part));
+        edits.write_value(edit, |part| self.bytes(part));
         self.bytes(b"\r\n");
     }
 
-    fn appended(&mut self, edit: &Edit<'_>, fields: &Fields<'_, '_>) {
+    fn appended(&mut self, edits: &Edits<'_>, edit: &Edit<'_>, fields: &Fields<'_, '_>) {
         let mut before: [&[u8]; 2] = [edit.name.text().as_bytes(), b": "];
-        edit.write_list(fields, |part| {
+        edits.write_list(edit, fields, |part| {
             self.all(&[before[0], before[1], part]);
             before = [b"", b""];
         });

@@ -1,18 +1,19 @@
-//! The answers of our own: short, plain, and nothing in them that a peer wrote but where it is sent to.
-
-use std::io::Write;
+//! The answers of our own: short, plain, and nothing in them that a peer wrote but where it is sent to and
+//! what rules copy from its request.
 
 use super::encode::ConnectionHeader;
 use crate::buffer::Buffer;
 use crate::decimal::decimal;
 use crate::http::message::date::HttpDate;
+use crate::http::message::edits::{Edits, Operation};
+use crate::http::message::field::Name;
 use crate::http::message::head::Method;
 
 /// What may be asked of an endpoint through us: it may take other methods, and refuse some of these.
-const ALLOW: &[u8] = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// An answer the proxy gives itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Reply<'a> {
     /// The status code.
     pub status: u16,
@@ -22,26 +23,72 @@ pub struct Reply<'a> {
     pub retry_after: Option<u32>,
     /// Where to go instead: visible ASCII that leaves room for the rest of a head.
     pub location: Option<&'a str>,
+    /// The methods that would do, for a 405; those that could do, if it is not known.
+    pub allow: Option<&'a str>,
+    /// What it says, if not status and phrase.
+    pub body: Option<ReplyBody<'a>>,
+    /// What is changed about its head.
+    pub edits: Option<&'a Edits<'a>>,
 }
 
-impl Reply<'_> {
-    /// An answer without Retry-After and Location.
-    pub fn new(status: u16, phrase: &'static str) -> Self {
-        Self { status, phrase, retry_after: None, location: None }
+/// What an answer of ours says.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplyBody<'a> {
+    /// Its media type; none if empty.
+    pub content_type: &'a str,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Reply<'a> {
+    /// An answer that says status and phrase, and nothing else.
+    pub const fn new(status: u16, phrase: &'static str) -> Self {
+        let (retry_after, location, allow) = (None, None, None);
+        Self { status, phrase, retry_after, location, allow, body: None, edits: None }
     }
 
-    /// Writes head and body to `out`; the answer to HEAD leaves out the body.
+    /// Writes the head to `out`, and of the body as much as there is room for; the answer to HEAD leaves out
+    /// the body. Returns the rest of the body. A head that edits have made too large is replaced by a plain
+    /// one of a 500.
+    #[must_use]
     pub fn write(
         &self,
         to: Method,
         connection: ConnectionHeader,
         date: HttpDate,
         out: &mut Buffer,
-    ) {
-        let mut spare = out.spare_mut();
-        let room = spare.len();
-        // An answer takes a few hundred bytes, and its Location, of an empty 64 KiB buffer: it cannot fail to fit.
-        let mut part = |part: &[u8]| drop(spare.write_all(part));
+    ) -> &'a [u8] {
+        if !self.write_head(connection, date, out) {
+            out.clear();
+            let plain = Reply::new(500, "the headers of this answer are too large");
+            plain.write_head(connection, date, out);
+            if to != Method::Head {
+                plain.parts(|part| {
+                    out.append(part);
+                });
+            }
+            return b"";
+        }
+        if to == Method::Head || self.is_bodiless() {
+            return b"";
+        }
+        if let Some(body) = &self.body {
+            let written = out.append(body.bytes);
+            return &body.bytes[written..];
+        }
+        // Status and phrase take a few hundred bytes of 64 KiB.
+        self.parts(|part| {
+            out.append(part);
+        });
+        b""
+    }
+
+    /// Returns whether there was room for all of it.
+    fn write_head(&self, connection: ConnectionHeader, date: HttpDate, out: &mut Buffer) -> bool {
+        // Has a block leased, so that there is room for the first parts at once.
+        out.spare_mut();
+        let mut is_whole = true;
+        let mut part = |part: &[u8]| is_whole &= out.append(part) == part.len();
         for piece in [b"HTTP/1.1 ", &*decimal(self.status.into()), b" ", self.reason(), b"\r\n"] {
             part(piece);
         }
@@ -52,27 +99,52 @@ impl Reply<'_> {
         });
         part(connection.line());
         part(b"\r\n");
-        if to != Method::Head {
-            self.body(part);
-        }
-        let used = room - spare.len();
-        out.fill(used);
+        is_whole
     }
 
     /// Hands over the fields of its head, in order, but those that concern the connection.
     pub(in crate::http) fn fields(&self, date: &HttpDate, mut field: impl FnMut(&str, &[u8])) {
-        let mut body_bytes = 0;
-        self.body(|part| body_bytes += part.len() as u64);
+        self.own_fields(date, |name, value| {
+            let is_withheld = |edits: &Edits<'_>| edits.withholds(Name::of(name.as_bytes()), name);
+            if !self.edits.is_some_and(is_withheld) {
+                field(name, value);
+            }
+        });
+        let Some(edits) = self.edits else { return };
+        let mut value = Vec::new();
+        for edit in edits.iter().filter(|edit| edit.operation != Operation::Remove) {
+            if let Some(text) = edits.text_of(edit) {
+                field(edit.name.text(), text.trim_ascii());
+                continue;
+            }
+            value.clear();
+            edits.write_value(edit, |part| value.extend_from_slice(part));
+            field(edit.name.text(), &value);
+        }
+    }
+
+    /// The same before edits.
+    fn own_fields(&self, date: &HttpDate, mut field: impl FnMut(&str, &[u8])) {
         field("Date", date);
-        field("Content-Type", b"text/plain");
-        field("Content-Length", &decimal(body_bytes));
+        if !self.is_bodiless() {
+            let content_type = self.body.map_or("text/plain", |body| body.content_type);
+            if !content_type.is_empty() {
+                field("Content-Type", content_type.as_bytes());
+            }
+            let mut body_bytes = 0;
+            self.parts(|part| body_bytes += part.len() as u64);
+            field("Content-Length", &decimal(body_bytes));
+        }
         // A cache may keep these without being told so, and for longer than they are true.
-        if is_cacheable(self.status) {
+        if self.body.is_none() && is_cacheable(self.status) {
             field("Cache-Control", b"no-store");
         }
         // A 200 of our own answers OPTIONS.
-        if matches!(self.status, 200 | 405) {
-            field("Allow", ALLOW);
+        match (self.allow, self.status) {
+            (Some(allow), _) => field("Allow", allow.as_bytes()),
+            (None, 405) => field("Allow", ALLOW.as_bytes()),
+            (None, 200) if self.body.is_none() => field("Allow", ALLOW.as_bytes()),
+            (None, _) => {}
         }
         if let Some(seconds) = self.retry_after {
             field("Retry-After", &decimal(seconds.into()));
@@ -83,11 +155,22 @@ impl Reply<'_> {
     }
 
     /// Hands over its body, piece by piece.
-    pub(in crate::http) fn body(&self, part: impl FnMut(&[u8])) {
+    pub(in crate::http) fn parts(&self, mut part: impl FnMut(&[u8])) {
+        if self.is_bodiless() {
+            return;
+        }
+        if let Some(body) = &self.body {
+            return part(body.bytes);
+        }
         let status = decimal(self.status.into());
         [&*status, b" ", self.reason(), b": ", self.phrase.as_bytes(), b"\n"]
             .into_iter()
             .for_each(part);
+    }
+
+    /// Whether its status leaves no room for a body (RFC 9110 §15.3.5, §15.4.5).
+    fn is_bodiless(&self) -> bool {
+        matches!(self.status, 204 | 304)
     }
 
     fn reason(&self) -> &'static [u8] {
@@ -100,30 +183,57 @@ fn is_cacheable(status: u16) -> bool {
     matches!(status, 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
-/// The standard reason phrase of a status this proxy answers with (RFC 9110 §15, RFC 6585 §5, RFC 5842 §7.2).
+/// The standard reason phrase of a status (RFC 9110 §15, RFC 6585, RFC 5842 §7.2); `Status` for one that has none.
 pub fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        206 => "Partial Content",
+        300 => "Multiple Choices",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
         308 => "Permanent Redirect",
         400 => "Bad Request",
         401 => "Unauthorized",
+        402 => "Payment Required",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
+        406 => "Not Acceptable",
         408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
         413 => "Content Too Large",
         414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
         417 => "Expectation Failed",
+        421 => "Misdirected Request",
         422 => "Unprocessable Content",
+        423 => "Locked",
+        425 => "Too Early",
+        426 => "Upgrade Required",
+        428 => "Precondition Required",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
         500 => "Internal Server Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
+        507 => "Insufficient Storage",
         508 => "Loop Detected",
-        _ => "Error",
+        511 => "Network Authentication Required",
+        _ => "Status",
     }
 }
 
@@ -133,7 +243,8 @@ mod tests {
 
     fn written(reply: Reply<'_>, to: Method) -> String {
         let mut out = Buffer::new();
-        reply.write(to, ConnectionHeader::Close, HttpDate::of(784_111_777), &mut out);
+        let rest = reply.write(to, ConnectionHeader::Close, HttpDate::of(784_111_777), &mut out);
+        assert_eq!(rest, b"");
         String::from_utf8(out.filled().to_vec()).unwrap()
     }
 

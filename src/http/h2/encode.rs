@@ -135,7 +135,7 @@ pub fn reply(
     encoder.status(reply.status, out);
     reply.fields(date, |name, value| encoder.field(name.as_bytes(), value, out));
     if to != Method::Head {
-        reply.body(|part| body.extend_from_slice(part));
+        reply.parts(|part| body.extend_from_slice(part));
     }
 }
 
@@ -167,24 +167,28 @@ pub fn status_of_call(reply: &Reply<'_>, status: Status, encoder: &mut Encoder, 
 /// What is to be said besides what the sender wrote in `fields`.
 fn write_edits(edits: &Edits<'_>, fields: &Fields<'_, '_>, block: &mut BlockWriter<'_>) {
     for edit in edits.iter() {
-        if let Some(value) = value_of(edit, fields) {
+        if let Some(value) = value_of(edits, edit, fields) {
             block.field(edit.name.text().as_bytes(), value.trim_ascii());
         }
     }
 }
 
 /// What the field of an edit says, if there is to be one.
-fn value_of<'a>(edit: &Edit<'a>, fields: &Fields<'_, '_>) -> Option<Cow<'a, [u8]>> {
+fn value_of<'a>(
+    edits: &'a Edits<'_>,
+    edit: &Edit<'a>,
+    fields: &Fields<'_, '_>,
+) -> Option<Cow<'a, [u8]>> {
     let mut value = Vec::new();
-    match (edit.operation, edit.value.text()) {
+    match (edit.operation, edits.text_of(edit)) {
         (Operation::Remove, _) => return None,
         (Operation::Append, _) => {
-            edit.write_list(fields, |part| value.extend_from_slice(part));
+            edits.write_list(edit, fields, |part| value.extend_from_slice(part));
             return (!value.is_empty()).then_some(value.into());
         }
         (Operation::Set | Operation::Add, Some(text)) => return Some(text.into()),
         (Operation::Set | Operation::Add, None) => {
-            edit.value.write(|part| value.extend_from_slice(part));
+            edits.write_value(edit, |part| value.extend_from_slice(part));
         }
     }
     Some(value.into())

@@ -4,13 +4,10 @@
 //! Fields that frame a message or belong to one connection cannot be edited: an [`EditName`] is none
 //! of them, and a [`Value`] ends no line. The encoder alone writes those.
 
-use std::fmt::{self, Write};
-use std::net::IpAddr;
-
+use super::edit_value::Made;
+pub use super::edit_value::Value;
 use super::field::{self, Name};
 use super::head::Fields;
-use super::hop::Hop;
-use crate::decimal::ipv4;
 
 /// Edits that need no allocation: more than a proxy makes by itself.
 const INLINE_MAX: usize = 8;
@@ -92,108 +89,6 @@ impl<'a> EditName<'a> {
     }
 }
 
-/// What a field is to say. Nothing in it ends a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Value<'a>(Content<'a>);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Content<'a> {
-    Nothing,
-    Text(&'a [u8]),
-    Address(IpAddr),
-    Element(Hop, &'a [u8]),
-}
-
-impl<'a> Value<'a> {
-    /// Nothing but what the sender wrote.
-    pub const NOTHING: Self = Self(Content::Nothing);
-
-    /// A text, if it may stand in a field (RFC 9110 §5.5).
-    pub fn new(text: &'a [u8]) -> Option<Self> {
-        field::is_value(text).then_some(Self(Content::Text(text)))
-    }
-
-    /// A text that has been taken from a parsed head, or was checked when it was read from a
-    /// configuration.
-    pub fn checked(text: &'a [u8]) -> Self {
-        debug_assert!(field::is_value(text), "{}", text.escape_ascii());
-        Self(Content::Text(text))
-    }
-
-    /// An address, an IPv4 address mapped to IPv6 as what it is.
-    pub fn address(address: IpAddr) -> Self {
-        Self(Content::Address(address.to_canonical()))
-    }
-
-    /// The element of Forwarded (RFC 7239 §4) of a hop for this authority
-    /// ([`super::authority::is_authority`]), if there is one. A client without an address is unknown.
-    pub fn forwarded(hop: Hop, authority: &'a [u8]) -> Self {
-        let client = hop.client.map(|client| client.to_canonical());
-        Self(Content::Element(Hop { client, ..hop }, authority))
-    }
-
-    /// What it says, if it is a text.
-    #[inline]
-    pub(in crate::http) fn text(&self) -> Option<&'a [u8]> {
-        if let Content::Text(text) = self.0 { Some(text) } else { None }
-    }
-
-    /// Hands it over piece by piece.
-    pub(in crate::http) fn write(&self, mut part: impl FnMut(&[u8])) {
-        match self.0 {
-            Content::Nothing => {}
-            Content::Text(text) => part(text),
-            Content::Address(address) => write_address(address, &mut part),
-            Content::Element(hop, authority) => write_element(hop, authority, &mut part),
-        }
-    }
-}
-
-fn write_address(address: IpAddr, part: &mut impl FnMut(&[u8])) {
-    match address {
-        IpAddr::V4(address) => part(&ipv4(address)),
-        IpAddr::V6(address) => {
-            // Nothing that takes the parts can fail.
-            let _ = write!(Parts(part), "{address}");
-        }
-    }
-}
-
-fn write_element(hop: Hop, authority: &[u8], part: &mut impl FnMut(&[u8])) {
-    part(b"for=");
-    match hop.client {
-        None => part(b"unknown"),
-        Some(IpAddr::V4(address)) => part(&ipv4(address)),
-        // RFC 7239 §6: in brackets, and so in quotes.
-        Some(address) => {
-            part(b"\"[");
-            write_address(address, part);
-            part(b"]\"");
-        }
-    }
-    part(b";proto=");
-    part(hop.scheme.name().as_bytes());
-    if authority.is_empty() {
-        return;
-    }
-    part(b";host=");
-    // An authority holds nothing that would have to be escaped in a quoted string.
-    let quote: &[u8] = if field::is_token(authority) { b"" } else { b"\"" };
-    part(quote);
-    part(authority);
-    part(quote);
-}
-
-/// Takes what is formatted as parts.
-struct Parts<F>(F);
-
-impl<F: FnMut(&[u8])> Write for Parts<F> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        (self.0)(text.as_bytes());
-        Ok(())
-    }
-}
-
 /// What an edit does with the fields of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http) enum Operation {
@@ -215,24 +110,6 @@ pub(in crate::http) struct Edit<'a> {
     pub(in crate::http) value: Value<'a>,
 }
 
-impl Edit<'_> {
-    /// Hands over, piece by piece, the list of an [`Operation::Append`]: the members in `fields`, and then
-    /// its own value. Without any there is nothing.
-    pub(in crate::http) fn write_list(&self, fields: &Fields<'_, '_>, mut part: impl FnMut(&[u8])) {
-        let written = fields.iter().filter(|(known, name, _)| self.name.is(*known, name));
-        let mut separator: &[u8] = b"";
-        for member in written.flat_map(|(.., value)| field::quoted_list(value)) {
-            part(separator);
-            part(member);
-            separator = b", ";
-        }
-        self.value.write(|piece| {
-            part(std::mem::take(&mut separator));
-            part(piece);
-        });
-    }
-}
-
 /// What is changed about a head on its way. Of two edits of one name the later wins.
 #[derive(Clone, Debug, Default)]
 pub struct Edits<'a> {
@@ -247,6 +124,7 @@ pub struct Edits<'a> {
     count: usize,
     few: [Option<Edit<'a>>; INLINE_MAX],
     more: Vec<Edit<'a>>,
+    made: Made,
 }
 
 impl<'a> Edits<'a> {
@@ -269,6 +147,19 @@ impl<'a> Edits<'a> {
     /// One field says this, instead of all that the sender wrote.
     pub fn set(&mut self, name: EditName<'a>, value: Value<'a>) {
         self.replace(Edit { name, operation: Operation::Set, value });
+    }
+
+    /// One field says what `make` writes, instead of all that the sender wrote; unless that may not stand in
+    /// a field. Returns whether it may.
+    pub fn set_made(&mut self, name: EditName<'a>, make: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let value = self.made.keep(make);
+        value.inspect(|value| self.set(name, *value)).is_some()
+    }
+
+    /// One more field says what `make` writes, unless that may not stand in a field. Returns whether it may.
+    pub fn add_made(&mut self, name: EditName<'a>, make: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let value = self.made.keep(make);
+        value.inspect(|value| self.add(name, *value)).is_some()
     }
 
     /// One more field says this.
@@ -348,6 +239,38 @@ impl<'a> Edits<'a> {
         self.iter().any(|edit| edit.operation != Operation::Add && edit.name.is(known, name))
     }
 
+    /// What a field of an edit says, if that is a text.
+    #[inline]
+    pub(in crate::http) fn text_of<'b>(&'b self, edit: &Edit<'b>) -> Option<&'b [u8]> {
+        edit.value.text(&self.made)
+    }
+
+    /// Hands over what a field of an edit says, piece by piece.
+    pub(in crate::http) fn write_value(&self, edit: &Edit<'_>, part: impl FnMut(&[u8])) {
+        edit.value.write(&self.made, part);
+    }
+
+    /// Hands over, piece by piece, the list of an [`Operation::Append`]: the members in `fields`, and then
+    /// its own value. Without any there is nothing.
+    pub(in crate::http) fn write_list(
+        &self,
+        edit: &Edit<'_>,
+        fields: &Fields<'_, '_>,
+        mut part: impl FnMut(&[u8]),
+    ) {
+        let written = fields.iter().filter(|(known, name, _)| edit.name.is(*known, name));
+        let mut separator: &[u8] = b"";
+        for member in written.flat_map(|(.., value)| field::quoted_list(value)) {
+            part(separator);
+            part(member);
+            separator = b", ";
+        }
+        self.write_value(edit, |piece| {
+            part(std::mem::take(&mut separator));
+            part(piece);
+        });
+    }
+
     /// In the order in which they were made.
     pub(in crate::http) fn iter(&self) -> impl Iterator<Item = &Edit<'a>> {
         self.few[..self.count].iter().flatten().chain(&self.more)
@@ -357,7 +280,6 @@ impl<'a> Edits<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::message::hop::ClientScheme;
 
     fn name(text: &str) -> EditName<'_> {
         EditName::new(text).unwrap()
@@ -365,12 +287,6 @@ mod tests {
 
     fn value(text: &str) -> Value<'_> {
         Value::new(text.as_bytes()).unwrap()
-    }
-
-    fn said(value: Value<'_>) -> String {
-        let mut all = Vec::new();
-        value.write(|part| all.extend_from_slice(part));
-        String::from_utf8(all).unwrap()
     }
 
     #[test]
@@ -416,40 +332,6 @@ mod tests {
     }
 
     #[test]
-    fn no_value_ends_its_line() {
-        for text in ["a\r\nb: c", "a\nb", "a\0", "\x7f"] {
-            assert_eq!(Value::new(text.as_bytes()), None, "{text:?}");
-        }
-        assert_eq!(said(value("a\tb")), "a\tb");
-    }
-
-    #[test]
-    fn addresses_are_written_as_the_standard_library_does() {
-        for text in ["192.0.2.7", "2001:db8::1", "::1"] {
-            assert_eq!(said(Value::address(text.parse().unwrap())), text);
-        }
-        assert_eq!(said(Value::address("::ffff:192.0.2.7".parse().unwrap())), "192.0.2.7");
-    }
-
-    #[test]
-    fn an_element_of_forwarded_quotes_what_is_no_token() {
-        let rows = [
-            ("192.0.2.7", "a.b", "for=192.0.2.7;proto=http;host=a.b"),
-            ("192.0.2.7", "a:80", "for=192.0.2.7;proto=http;host=\"a:80\""),
-            ("::ffff:192.0.2.7", "", "for=192.0.2.7;proto=http"),
-            ("2001:db8::1", "[::1]", "for=\"[2001:db8::1]\";proto=http;host=\"[::1]\""),
-            ("unix", "a", "for=unknown;proto=http;host=a"),
-        ];
-        for (client, authority, element) in rows {
-            let value = Value::forwarded(
-                Hop { client: client.parse().ok(), scheme: ClientScheme::Http },
-                authority.as_bytes(),
-            );
-            assert_eq!(said(value), element);
-        }
-    }
-
-    #[test]
     fn a_later_edit_of_a_name_wins_and_of_others_none_is_lost() {
         let names: Vec<String> = (0..2 * INLINE_MAX).map(|at| format!("X-{at}")).collect();
         let mut edits = Edits::new();
@@ -464,7 +346,8 @@ mod tests {
         assert_eq!(left.len(), names.len());
         let of = |text| {
             let of_name = left.iter().filter(|edit| name(text).is(edit.name.known, edit.name.text));
-            of_name.map(|edit| said(edit.value)).collect::<Vec<_>>()
+            let text = |edit| String::from_utf8_lossy(edits.text_of(edit).unwrap()).into_owned();
+            of_name.map(|edit| text(edit)).collect::<Vec<_>>()
         };
         assert_eq!((of("X-0"), of("X-1")), (vec!["1".into(), "2".into()], vec!["3".into()]));
         assert_eq!(of("X-9"), [""; 0]);

@@ -90,6 +90,7 @@ mod tests {
     use crate::http::h1::parse;
     use crate::http::h1::persistence::Options;
     use crate::http::h1::scan::Limits;
+    use crate::http::message::edit_value::Made;
     use crate::http::message::head::Storage;
 
     const LIMITS: Limits = Limits { head_bytes_max: 4096, fields_max: 32 };
@@ -130,7 +131,8 @@ mod tests {
         for (version, text) in
             [(Version::Http10, "1.0"), (Version::Http11, "1.1"), (Version::Http2, "2.0")]
         {
-            let told = received(&via.to_clients, version).text();
+            let made = Made::default();
+            let told = received(&via.to_clients, version).text(&made);
             assert_eq!(told, Some(format!("{text} edge").as_bytes()));
         }
     }
