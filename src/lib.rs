@@ -36,6 +36,7 @@ pub mod discovery;
 pub mod drain;
 pub mod ejection_reason;
 pub mod fault;
+pub mod filters;
 pub mod grpc;
 pub mod hash;
 pub mod http;

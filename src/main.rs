@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use evener::address::Address;
@@ -18,11 +19,12 @@ use evener::config::sources::{Sources, Unreadable};
 use evener::config::{self, Config, Loader, value};
 use evener::control::process::{Background, Identity, enter_background, raise_file_limit};
 use evener::control::signals::Signals;
-use evener::control::{self, RunOptions, StartError, Upgrade};
+use evener::control::{self, RunOptions, StartError, Upgrade, worker_main};
 use evener::demo;
 use evener::demo::certificate::{self, DemoCertificate};
 use evener::demo::origin;
 use evener::discovery;
+use evener::filters::rules::Rules;
 use evener::log::error_log::ErrorLog;
 use evener::net::interfaces::LocalAddresses;
 
@@ -149,8 +151,17 @@ fn balance(words: &[String], sources: &Sources, signals: Signals) -> Result<Exit
     let upgrade = if sources.flags.upgrade { Upgrade::TakeOver } else { Upgrade::Fresh };
     let identity = Some(identity);
     let error_lines = error_log.clone();
-    let around =
-        RunOptions { loader, identity, error_log: error_lines, daemon, token, upgrade, signals };
+    let main = worker_main(Arc::new(Rules));
+    let around = RunOptions {
+        loader,
+        identity,
+        error_log: error_lines,
+        daemon,
+        token,
+        upgrade,
+        main,
+        signals,
+    };
     let ended = control::run(config, around).map_err(CliError::Start);
     error_log.flush(LAST_WORDS);
     ended?;

@@ -239,6 +239,8 @@ pub struct Metrics {
     pub waited: Counter,
     /// Connections reset because the limit per client was reached.
     pub turned_away: Counter,
+    /// Connections that filters did not take.
+    pub refused_by_filters: Counter,
     /// TCP connections passed on to an endpoint.
     pub tcp_opened: Counter,
     /// TCP connections closed because no endpoint could be reached.
@@ -327,6 +329,7 @@ impl Metrics {
             accept_errors: Counter::default(),
             waited: Counter::default(),
             turned_away: Counter::default(),
+            refused_by_filters: Counter::default(),
             tcp_opened: Counter::default(),
             tcp_refused: Counter::default(),
             sni_unmatched: Counter::default(),

@@ -32,11 +32,16 @@ use crate::upstream::health::Tick;
 /// The name, help text and value of a worker's counter.
 type Row = (&'static str, &'static str, fn(&Metrics) -> &Counter);
 
-const COUNTERS: [Row; 21] = [
+const COUNTERS: [Row; 22] = [
     ("connections_accepted_total", "Client connections accepted.", |all| &all.accepted),
     ("connections_refused_total", "Client connections reset: per-client limit reached.", |all| {
         &all.turned_away
     }),
+    (
+        "connections_refused_by_filters_total",
+        "Client connections reset: refused by a filter.",
+        |all| &all.refused_by_filters,
+    ),
     ("connections_waited_total", "Client connections that had to wait: limit reached.", |all| {
         &all.waited
     }),
@@ -375,8 +380,11 @@ fn of_routes(out: &mut Exposition, plan: &Plan, names: &[String]) {
     for route in plan.routes.iter() {
         for (index, class) in CLASSES {
             let count: u64 = route.counts.iter().map(|own| own.responses[index].get()).sum();
-            let upstream = names[route.upstream.index()].as_str();
-            let labels = [("route", &*route.name), ("upstream", upstream), ("class", class)];
+            let upstreams = route.upstreams.iter();
+            let upstreams: Vec<&str> =
+                upstreams.map(|goes| names[goes.upstream.index()].as_str()).collect();
+            let upstreams = upstreams.join(",");
+            let labels = [("route", &*route.name), ("upstream", &*upstreams), ("class", class)];
             out.sample(name, &labels, count);
         }
     }

@@ -371,10 +371,14 @@ fn sources(control_state: &ControlState, plan: &Plan) -> Vec<OfSource> {
     control_state.discovery.report().into_iter().map(of_source).collect()
 }
 
+fn upstream_names<'a>(route: &Route, plan: &'a Plan) -> Vec<&'a str> {
+    route.upstreams.iter().map(|goes| &*plan.upstream(goes.upstream).name).collect()
+}
+
 fn routes(plan: &Plan) -> Vec<OfRoute> {
     let of_route = |route: &Route| OfRoute {
         route: route.name.to_string(),
-        upstream: plan.upstream(route.upstream).name.to_string(),
+        upstream: upstream_names(route, plan).join(","),
         requests: route.counts.iter().flat_map(|counts| &counts.responses).map(Counter::get).sum(),
     };
     plan.routes.iter().map(of_route).collect()

@@ -186,7 +186,7 @@ impl Checker {
     fn specs(&self, plan: &Plan) -> HashMap<CheckSpec, Vec<CheckTarget>> {
         let mut specs: HashMap<CheckSpec, Vec<CheckTarget>> = HashMap::new();
         for (id, upstream) in (0..).map(UpstreamId::new).zip(&plan.upstreams) {
-            let mut routes = plan.routes.iter().filter(|route| route.upstream == id);
+            let mut routes = plan.routes.iter().filter(|route| route.goes_to(id));
             let host = routes.find_map(|route| route.host_header.clone());
             for (endpoint, known) in upstream.endpoints.ids() {
                 let check = &upstream.check;

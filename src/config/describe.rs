@@ -204,15 +204,23 @@ fn of_certificate(certificate: &Certificate) -> Item {
 }
 
 fn of_route(route: &Route, plan: &Plan) -> Item {
-    let upstream = plan.upstream(route.upstream);
-    let mut text = format!("to {}", upstream.name);
+    let goes = route.upstreams.iter().map(|goes| {
+        let share =
+            if route.upstreams.len() > 1 { format!(" ({})", goes.weight) } else { String::new() };
+        format!("{}{share}", plan.upstream(goes.upstream).name)
+    });
+    let mut text = format!("to {}", goes.collect::<Vec<_>>().join(", "));
     if let Some(prefix) = &route.strips {
         let _ = write!(text, ", without {prefix}");
     }
     if let Some(host) = &route.host_header {
         let _ = write!(text, ", Host {host}");
     }
-    let (own, usual) = (&route.timeouts, &upstream.timeouts);
+    let Some(first) = route.upstreams.first() else {
+        return item(format!("route {}", route.name), text);
+    };
+    let upstream = plan.upstream(first.upstream);
+    let (own, usual) = (&first.timeouts, &upstream.timeouts);
     let rows = [
         ("response", own.response, usual.response),
         ("idle", own.idle, usual.idle),
@@ -221,8 +229,8 @@ fn of_route(route: &Route, plan: &Plan) -> Item {
     for (name, own, _) in rows.iter().filter(|(_, own, usual)| own != usual) {
         let _ = write!(text, ", {name} timeout {}", time(*own));
     }
-    if route.retries != upstream.retries {
-        let _ = write!(text, ", {}", of_retries(route.retries));
+    if first.retries != upstream.retries {
+        let _ = write!(text, ", {}", of_retries(first.retries));
     }
     item(format!("route {}", route.name), text)
 }

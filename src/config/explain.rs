@@ -12,9 +12,9 @@ use crate::http::message::authority::host as host_of;
 use crate::http::message::head::{RequestHead, Storage};
 use crate::http::message::redirect;
 use crate::id::UpstreamId;
-use crate::plan::Route;
 use crate::plan::listener::Service;
 use crate::plan::sni::SniTable;
+use crate::plan::{Route, WeightedUpstream};
 use crate::reject::Reject;
 use crate::route::{Pattern, Router, normalise, strip};
 use crate::tls_hello::ServerName;
@@ -105,9 +105,21 @@ pub fn explain(config: &Config, asked: AskedRequest<'_>) -> Result<Explanation, 
     if let Some(via) = &plan.via {
         let _ = writeln!(text, "Via: 1.1 {} is added", via.name());
     }
-    let upstream = plan.upstream(route.upstream);
-    let of_route = Upstream { timeouts: route.timeouts, ..Upstream::clone(upstream) };
-    let looked_up = config.discovery.upstreams.iter().filter(|known| known.id == route.upstream);
+    if let Some(goes) = route.upstreams.first() {
+        text.push_str(&of_destination(goes, config));
+        let upstream = plan.upstream(goes.upstream);
+        text.push_str(&explain_pick::of_request(upstream, &head, &path, client));
+    }
+    text.push_str(&of_server_name(host, config));
+    Ok(Explanation { text, is_routed: true })
+}
+
+/// What is known of the upstream that a request goes to.
+fn of_destination(goes: &WeightedUpstream, config: &Config) -> String {
+    let (plan, mut text) = (&config.plan, String::new());
+    let upstream = plan.upstream(goes.upstream);
+    let of_route = Upstream { timeouts: goes.timeouts, ..Upstream::clone(upstream) };
+    let looked_up = config.discovery.upstreams.iter().filter(|known| known.id == goes.upstream);
     let sources = looked_up.flat_map(|known| of_sources(known, plan));
     for Item { subject, predicate, .. } in of_upstream(&of_route).chain(sources) {
         let _ = writeln!(text, "{subject}: {predicate}");
@@ -115,9 +127,7 @@ pub fn explain(config: &Config, asked: AskedRequest<'_>) -> Result<Explanation, 
     if upstream.endpoints.is_empty() {
         text.push_str("endpoints: none has been found, the response is 503\n");
     }
-    text.push_str(&explain_pick::of_request(upstream, &head, &path, client));
-    text.push_str(&of_server_name(host, config));
-    Ok(Explanation { text, is_routed: true })
+    text
 }
 
 /// Where TLS connections that ask for this host go at listeners that do not terminate TLS.

@@ -119,13 +119,16 @@ pub(super) fn warnings(upstreams: &[Arc<Upstream>], routes: &[Route]) -> Vec<Str
     let of_upstreams = http.map(|upstream| {
         (format!("upstream {}", upstream.name), upstream.retries, upstream.timeouts.response)
     });
-    let own = routes.iter().filter(|route| {
-        let usual = upstreams.get(route.upstream.index());
+    let goes =
+        routes.iter().flat_map(|route| route.upstreams.iter().map(move |goes| (route, goes)));
+    let own = goes.filter(|(_, goes)| {
+        let usual = upstreams.get(goes.upstream.index());
         let usual = usual.map(|upstream| (upstream.retries, upstream.timeouts.response));
-        usual != Some((route.retries, route.timeouts.response))
+        usual != Some((goes.retries, goes.timeouts.response))
     });
-    let of_routes =
-        own.map(|route| (format!("route {}", route.name), route.retries, route.timeouts.response));
+    let of_routes = own.map(|(route, goes)| {
+        (format!("route {}", route.name), goes.retries, goes.timeouts.response)
+    });
     let told = |(subject, retries, response): (String, Retries, Duration)| {
         let waits = retries.on().has(RetryReason::Timeout);
         match retries.attempt_timeout {

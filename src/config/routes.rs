@@ -10,7 +10,7 @@ use super::sources::Sources;
 use super::upstreams::{At, Upstreams};
 use super::value;
 use crate::id::UpstreamId;
-use crate::plan::Route;
+use crate::plan::{Route, WeightedUpstream};
 use crate::route::{Pattern, Router};
 use crate::upstream::Traffic;
 use crate::upstream::retries::Retries;
@@ -105,12 +105,14 @@ impl Routes {
         let host = |text: &str| value::host_header(text).map(Some);
         let otherwise = route.host_header.take();
         route.host_header = at.over(entry.host_header.as_ref(), host, otherwise);
-        let UpstreamTimeouts { response, idle, tunnel, .. } = route.timeouts;
-        let duration = value::duration;
-        route.timeouts.response = at.over(entry.response_timeout.as_ref(), duration, response);
-        route.timeouts.idle = at.over(entry.idle_timeout.as_ref(), duration, idle);
-        route.timeouts.tunnel = at.over(entry.tunnel_timeout.as_ref(), duration, tunnel);
-        route.retries = retries::of_route(route.retries, entry, &mut at);
+        for goes in &mut route.upstreams {
+            let UpstreamTimeouts { response, idle, tunnel, .. } = goes.timeouts;
+            let duration = value::duration;
+            goes.timeouts.response = at.over(entry.response_timeout.as_ref(), duration, response);
+            goes.timeouts.idle = at.over(entry.idle_timeout.as_ref(), duration, idle);
+            goes.timeouts.tunnel = at.over(entry.tunnel_timeout.as_ref(), duration, tunnel);
+            goes.retries = retries::of_route(goes.retries, entry, &mut at);
+        }
     }
 
     fn add(
@@ -123,9 +125,7 @@ impl Routes {
         self.built.push(Route {
             name: pattern.to_string().into(),
             counts: Route::counts(self.workers),
-            upstream,
-            timeouts,
-            retries,
+            upstreams: [WeightedUpstream { upstream, weight: 1, timeouts, retries }].into(),
             host_header: self.host_header.clone(),
             strips: None,
         });
@@ -135,7 +135,10 @@ impl Routes {
 
     /// Where each is said, and where it leads.
     pub(super) fn leads(&self) -> impl Iterator<Item = (&Place, UpstreamId)> {
-        self.places.iter().zip(&self.built).map(|(place, route)| (place, route.upstream))
+        let routes = self.places.iter().zip(&self.built);
+        routes.flat_map(|(place, route)| {
+            route.upstreams.iter().map(move |goes| (place, goes.upstream))
+        })
     }
 
     /// Builds the router; two routes with the same pattern are a mistake.

@@ -19,6 +19,7 @@ pub(crate) mod workers;
 
 pub use running::{Running, start};
 pub use start_error::StartError;
+pub use workers::{WorkerMain, worker_main};
 
 use std::io;
 use std::path::Path;
@@ -55,6 +56,8 @@ pub struct RunOptions {
     pub token: Option<Token>,
     /// Whether another process is to hand over to it.
     pub upgrade: Upgrade,
+    /// What its workers do.
+    pub main: WorkerMain,
     /// The signals of the process.
     pub signals: Signals,
 }
@@ -70,7 +73,7 @@ pub enum Upgrade {
 
 /// Runs a balancer until a signal ends it.
 pub fn run(mut config: Config, around: RunOptions) -> Result<(), StartError> {
-    let RunOptions { loader, identity, error_log, daemon, token, upgrade, signals } = around;
+    let RunOptions { loader, identity, error_log, daemon, token, upgrade, main, signals } = around;
     // Before there are threads: it changes the environment.
     let activated = systemd::activated().map_err(StartError::TakeOver)?;
     let mut inheritance = (!activated.is_empty()).then(|| Takeover::of_listeners(activated));
@@ -89,7 +92,7 @@ pub fn run(mut config: Config, around: RunOptions) -> Result<(), StartError> {
         inheritance = Some(meeting::wait(path, config.upgrade_timeout, owner, &signals)?);
     }
     let left = inheritance.as_mut().and_then(|inheritance| inheritance.admin.take());
-    let started = start(config, inheritance.as_mut(), || {
+    let started = start(config, main, inheritance.as_mut(), || {
         // Its place may be one that only whom we are now can write to.
         if let Some(path) = &pid_path {
             claim = claim_pid_file(path, upgrade)?;

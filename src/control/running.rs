@@ -14,7 +14,7 @@ use super::start_error::StartError;
 use super::upgrade::arrivals::Arrivals;
 use super::upgrade::offer;
 use super::upgrade::takeover::Takeover;
-use super::workers::{Interrupt, WorkerHandles, Workers};
+use super::workers::{Interrupt, WorkerHandles, WorkerMain, Workers};
 use crate::address::Address;
 use crate::checks::Checks;
 use crate::config::Config;
@@ -53,6 +53,7 @@ pub struct Running {
 /// handed over is not accepted from before `Running::accept`.
 pub fn start(
     config: Config,
+    worker: WorkerMain,
     inheritance: Option<&mut Takeover>,
     between: impl FnOnce() -> Result<(), StartError>,
 ) -> Result<Running, StartError> {
@@ -62,7 +63,7 @@ pub fn start(
         metrics: Vec::new(),
         listeners: Listeners::default(),
         epoch: Epoch::since(age),
-        workers: Workers::default(),
+        workers: Workers::new(worker),
         checks: None,
         pending: Vec::new(),
         arrivals: None,

@@ -15,6 +15,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
 use super::start_error::StartError;
+use crate::filters::Filters;
 use crate::id::ListenerId;
 use crate::net::upgrade_socket::Channel;
 use crate::plan::Plan;
@@ -139,13 +140,26 @@ impl WorkerHandles {
 }
 
 /// The worker threads.
-#[derive(Default)]
 pub(crate) struct Workers {
     pub(super) handles: WorkerHandles,
+    main: WorkerMain,
     threads: Vec<JoinHandle<usize>>,
 }
 
+/// What the thread of a worker does.
+pub type WorkerMain = Arc<dyn Fn(WorkerSetup) -> usize + Send + Sync>;
+
+/// That of workers whose requests these filters decide about.
+pub fn worker_main<F: Filters>(filters: Arc<F>) -> WorkerMain {
+    Arc::new(move |setup| worker::run(setup, Arc::clone(&filters)))
+}
+
 impl Workers {
+    /// None yet.
+    pub(super) fn new(main: WorkerMain) -> Self {
+        Self { handles: WorkerHandles::default(), main, threads: Vec::new() }
+    }
+
     /// From now on no wait for a worker goes beyond this.
     pub(super) fn interrupted_by(&mut self, interrupt: Interrupt) {
         self.handles.interrupt = interrupt;
@@ -160,7 +174,8 @@ impl Workers {
         let (ready, started) = sync_channel(1);
         let setup = setup(ready, commands);
         let name = format!("worker-{}", setup.index);
-        self.threads.push(thread::Builder::new().name(name).spawn(move || worker::run(setup))?);
+        let main = Arc::clone(&self.main);
+        self.threads.push(thread::Builder::new().name(name).spawn(move || main(setup))?);
         started.recv_timeout(START_LIMIT).unwrap_or_else(|error| Err(io::Error::other(error)))?;
         self.handles.senders.push(sender);
         Ok(())

@@ -28,6 +28,7 @@ use crate::http::h1::reply::Reply;
 use crate::http::h1::scan::Scan;
 use crate::http::h2::frame::PREFACE;
 use crate::http::message::date::HttpDate;
+use crate::http::message::edits::Edits;
 use crate::http::message::head::{Method, Storage, Version};
 use crate::net::deadline::{Activity, Timer};
 use crate::net::listen::{self, ListeningSocket};
@@ -174,7 +175,7 @@ async fn refuse(
     let mut out = Buffer::new();
     let reply = Reply::new(reject.status(), reject.phrase());
     let date = HttpDate::of(since_1970().as_secs());
-    let _all = reply.write(Method::Other, ConnectionHeader::Close, date, &mut out);
+    let _all = reply.write(&Edits::new(), Method::Other, ConnectionHeader::Close, date, &mut out);
     meter.write(write, out.filled()).await?;
     write.shutdown().await.map(|()| Served::Whole).map_err(|_| PeerGone)
 }

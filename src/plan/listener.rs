@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::handle::PlanHandle;
 use crate::id::{ListenerId, SniTableId, UpstreamId};
@@ -59,18 +60,25 @@ pub enum Service {
 }
 
 /// A listener on one worker, as its sessions know it. They outlive it if it is closed.
-pub struct Listener {
+pub struct Listener<F> {
     /// Which one it is.
     pub id: ListenerId,
     /// The plan in force, which its sessions follow.
     pub handle: Rc<PlanHandle>,
+    /// What is decided about its requests.
+    pub filters: Arc<F>,
     kind: Cell<ListenerKind>,
 }
 
-impl Listener {
+impl<F> Listener<F> {
     /// One that is for this.
-    pub fn new(id: ListenerId, kind: ListenerKind, handle: &Rc<PlanHandle>) -> Rc<Self> {
-        Rc::new(Self { id, handle: Rc::clone(handle), kind: Cell::new(kind) })
+    pub fn new(
+        id: ListenerId,
+        kind: ListenerKind,
+        handle: &Rc<PlanHandle>,
+        filters: Arc<F>,
+    ) -> Rc<Self> {
+        Rc::new(Self { id, handle: Rc::clone(handle), filters, kind: Cell::new(kind) })
     }
 
     /// What it is for now. An index in it is of the plan in force, as long as the listener is open.

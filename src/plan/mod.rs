@@ -17,8 +17,10 @@ use crate::log::access_logger::{AccessLogger, Log};
 use crate::metrics::RouteMetrics;
 use crate::net::tls::server::ServerTls;
 use crate::route::Router;
+use crate::upstream::Upstream;
 use crate::upstream::endpoint_set::EndpointSet;
-use crate::upstream::{self, Upstream};
+use crate::upstream::retries::Retries;
+use crate::upstream::settings::UpstreamTimeouts;
 use sni::SniTable;
 use trusted::Trusted;
 
@@ -51,19 +53,38 @@ pub struct Route {
     pub name: Box<str>,
     /// What each worker has counted; outlives the plan, as long as a later one has the route too.
     pub counts: Arc<[RouteMetrics]>,
-    /// Where its requests go.
-    pub upstream: UpstreamId,
-    /// How long waits for its endpoints may last.
-    pub timeouts: upstream::settings::UpstreamTimeouts,
-    /// When they go to another endpoint.
-    pub retries: upstream::retries::Retries,
+    /// Where its requests go: to one of these, by weight; none, if they are answered here.
+    pub upstreams: Box<[WeightedUpstream]>,
     /// What Host says to endpoints, if not what the client said.
     pub host_header: Option<String>,
     /// The prefix that the target loses on its way, if it does.
     pub strips: Option<Box<str>>,
 }
 
+/// Where the requests of a route go, or some of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WeightedUpstream {
+    /// The upstream.
+    pub upstream: UpstreamId,
+    /// Its share of the requests, beside those of the others.
+    pub weight: u16,
+    /// How long waits for its endpoints may last.
+    pub timeouts: UpstreamTimeouts,
+    /// When requests go to another endpoint of it.
+    pub retries: Retries,
+}
+
 impl Route {
+    /// Whether some of its requests go there.
+    pub fn goes_to(&self, upstream: UpstreamId) -> bool {
+        self.upstreams.iter().any(|known| known.upstream == upstream)
+    }
+
+    /// Where its requests go, unless something else is decided about them: to the first upstream.
+    pub fn upstream(&self) -> Option<UpstreamId> {
+        self.upstreams.first().map(|first| first.upstream)
+    }
+
     /// Nothing counted by any of so many workers.
     pub fn counts(workers: usize) -> Arc<[RouteMetrics]> {
         (0..workers).map(|_| RouteMetrics::default()).collect()
@@ -106,6 +127,26 @@ impl Plan {
     /// One of its upstreams.
     pub fn upstream(&self, id: UpstreamId) -> &Arc<Upstream> {
         &self.upstreams[id.index()]
+    }
+
+    /// The upstream of this name.
+    pub fn upstream_named(&self, name: &str) -> Option<UpstreamId> {
+        let at = self.upstreams.iter().position(|upstream| *upstream.name == *name);
+        at.map(UpstreamId::new)
+    }
+
+    /// How long waits for the endpoints of an upstream may last, and when requests go to another one: as their
+    /// route says, or else the upstream.
+    pub fn limits(&self, route: RouteId, upstream: UpstreamId) -> (&UpstreamTimeouts, &Retries) {
+        let mut of_route = self.route(route).upstreams.iter();
+        let known = of_route.find(|known| known.upstream == upstream);
+        known.map_or_else(
+            || {
+                let known = self.upstream(upstream);
+                (&known.timeouts, &known.retries)
+            },
+            |known| (&known.timeouts, &known.retries),
+        )
     }
 
     /// One of its tables of server names.

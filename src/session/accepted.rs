@@ -15,7 +15,7 @@ use crate::reject::Reject;
 
 /// A connection that has been accepted. It counts as a session of its worker from here on, though its
 /// task may not run before the worker is told to end.
-pub struct Accepted {
+pub struct Accepted<F> {
     /// The connection.
     pub stream: Stream,
     /// Who connected.
@@ -25,16 +25,16 @@ pub struct Accepted {
     /// Its place among the sessions of its worker.
     pub guard: SessionGuard,
     /// Where it came in.
-    pub listener: Rc<Listener>,
+    pub listener: Rc<Listener<F>>,
 }
 
-impl Accepted {
+impl<F> Accepted<F> {
     /// By this listener.
     pub fn new(
         stream: Stream,
         peer: Peer,
         permit: ConnectionPermit,
-        listener: &Rc<Listener>,
+        listener: &Rc<Listener<F>>,
     ) -> Self {
         let guard = listener.handle.get().drain.enter();
         Self { stream, peer, permit, guard, listener: Rc::clone(listener) }

@@ -13,6 +13,7 @@ use super::request_log::RequestLog;
 use crate::balance::tried::Tried;
 use crate::balance::{Affinity, NoneLeft, Picked, Standing};
 use crate::fault::{Fault, Stage};
+use crate::filters::Filters;
 use crate::id::UpstreamId;
 use crate::metrics::UpstreamMetrics;
 use crate::plan::context::WorkerContext;
@@ -70,9 +71,9 @@ pub fn pick(
 }
 
 /// Waits in the queue of an upstream for an endpoint.
-pub async fn wait(
+pub async fn wait<F: Filters>(
     client: &mut ClientConnection<'_>,
-    request: &mut Request,
+    request: &mut Request<'_, F>,
     context: &WorkerContext,
     wanted: Wanted<'_>,
 ) -> Result<Picked, NotAdmitted> {

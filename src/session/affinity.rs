@@ -16,6 +16,7 @@ use crate::upstream::settings::Policy;
 pub struct RequestTies(Option<Box<Ties>>);
 
 /// Boxed, since most requests have none, and all would have to be moved with room for them.
+#[derive(Default)]
 struct Ties {
     affinity: Affinity,
     /// What its client is told, where it is to stick.
@@ -32,17 +33,24 @@ struct Stickiness {
 
 impl RequestTies {
     /// What ties a request of this normalised path from `client`, the real one, to endpoints of `upstream`,
-    /// if it goes anywhere. What the proxy it came from says is believed if that is `trusted`.
+    /// if it goes anywhere. What the proxy it came from says is believed if that is `trusted`. An endpoint that
+    /// is `wanted` comes before all else.
     #[inline]
     pub fn of(
         upstream: Option<&Upstream>,
+        wanted: Option<EndpointId>,
         asked: (&RequestHead<'_, '_>, &[u8]),
         client: Peer,
         from: (&ClientInfo, bool),
     ) -> Self {
         let asks = |upstream: &&Upstream| upstream.hash_on.is_some() || upstream.sticky.is_some();
         let upstream = upstream.filter(asks);
-        Self(upstream.map(|upstream| Box::new(Ties::read(upstream, asked, client, from))))
+        let mut ties =
+            Self(upstream.map(|upstream| Box::new(Ties::read(upstream, asked, client, from))));
+        if wanted.is_some() {
+            ties.0.get_or_insert_default().affinity.sticky = wanted;
+        }
+        ties
     }
 
     /// What its endpoint is picked by.

@@ -2,10 +2,12 @@
 
 use std::cell::Cell;
 
-use super::affinity::RequestTies;
 use super::attempt::RequestTraits;
 use super::client::{AfterExchange, Begun};
+use super::record::AttemptTarget;
 use crate::buffer::Buffer;
+use crate::filters::calls::{ClientResponse, EndpointResponse};
+use crate::filters::{Filtered, Filters};
 use crate::grpc::call::is_grpc;
 use crate::grpc::status::Status;
 use crate::http::h1::chunked::Emit;
@@ -24,6 +26,7 @@ use crate::http::message::field::Name;
 use crate::http::message::head::{Method, ResponseHead, Storage, Version};
 use crate::http::message::via::Via;
 use crate::http::message::websocket::{self, Accept};
+use crate::id::RouteId;
 use crate::net::pool::Ending;
 use crate::plan::context::WorkerContext;
 use crate::reject::Reject;
@@ -71,9 +74,9 @@ impl Answer {
     }
 }
 
-/// What the head of a response is held to, and what is added to it.
+/// What the head of a response is held to, and what is done about it.
 #[derive(Clone, Copy)]
-pub struct AnswerRules<'a> {
+pub struct AnswerRules<'a, F: Filters> {
     /// What it may cost.
     pub limits: &'a Limits,
     /// What Date says of one that has none (RFC 9110 §6.6.1).
@@ -82,16 +85,32 @@ pub struct AnswerRules<'a> {
     pub via: Option<&'a Via>,
     /// What is said in a Set-Cookie of our own.
     pub set_cookie: Option<&'a [u8]>,
+    /// What is decided about it.
+    pub filtered: &'a Filtered<'a, F>,
+    /// What its session works with.
+    pub context: &'a WorkerContext,
+    /// Whose answer it is.
+    pub target: AttemptTarget,
+    /// The route of its request.
+    pub route: Option<RouteId>,
 }
 
-impl<'a> AnswerRules<'a> {
-    /// Those in force, for the answer to a request.
-    pub fn of(context: &'a WorkerContext, ties: &'a RequestTies) -> Self {
-        Self {
-            limits: &context.plan.limits,
-            date: context.date(),
-            via: context.plan.via.as_ref(),
-            set_cookie: ties.set_cookie(),
+impl<F: Filters> AnswerRules<'_, F> {
+    /// Has filters see the head of an answer, and edit it.
+    fn edit<'a>(
+        &'a self,
+        head: &'a ResponseHead<'a, 'a>,
+        finality: Finality,
+        edits: &mut Edits<'a>,
+    ) {
+        let Self { filtered: Filtered { filters, context: kept }, context, route, .. } = *self;
+        let upstream = &**context.plan.upstream(self.target.upstream);
+        let endpoint = upstream.endpoint(self.target.endpoint);
+        let from = EndpointResponse { head, upstream, endpoint };
+        filters.response_in(&from, edits, kept);
+        if finality != Finality::Interim {
+            let out = ClientResponse { status: head.status, from: Some(from), route, context };
+            filters.response_out(&out, edits, kept);
         }
     }
 }
@@ -113,10 +132,10 @@ pub enum HeadIn<'a> {
 }
 
 /// Reads the head of an answer, and writes it again to `out`.
-pub fn read_answer(
+pub fn read_answer<F: Filters>(
     head: HeadIn<'_>,
     traits: RequestTraits,
-    rules: &AnswerRules<'_>,
+    rules: &AnswerRules<'_, F>,
     out: HeadOut<'_>,
 ) -> Result<Answer, Reject> {
     let mut storage = Storage::new();
@@ -146,11 +165,11 @@ pub fn read_answer(
 }
 
 /// Decides what a head means, and writes it again to `out`.
-fn pass_on(
+fn pass_on<F: Filters>(
     (head, framing): (&ResponseHead<'_, '_>, Framing),
     never_indexed: &NeverIndexed,
     traits: RequestTraits,
-    rules: &AnswerRules<'_>,
+    rules: &AnswerRules<'_, F>,
     out: HeadOut<'_>,
 ) -> Result<Answer, Reject> {
     let options = Options::of(&head.fields);
@@ -184,6 +203,7 @@ fn pass_on(
     if let Some(cookie) = rules.set_cookie.filter(|_| finality != Finality::Interim) {
         edits.add(EditName::SET_COOKIE, Value::checked(cookie));
     }
+    rules.edit(head, finality, &mut edits);
     match out {
         HeadOut::H1(out) => {
             encode::response(head, options, &edits, client_framing, connection, out)?;
@@ -306,7 +326,13 @@ fn ending(head: &ResponseHead<'_, '_>, framing: Framing, to: Method) -> Ending {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
     use super::*;
+    use crate::id::{EndpointId, UpstreamId};
+    use crate::session::simulation::script::Script;
 
     const LIMITS: Limits = Limits { head_bytes_max: 4096, fields_max: 32 };
 
@@ -317,7 +343,6 @@ mod tests {
         accept: None,
         expects: false,
         persists: true,
-        answered_here: None,
     };
 
     const DATE: &str = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
@@ -325,11 +350,19 @@ mod tests {
     fn answer(bytes: &str, traits: RequestTraits) -> Result<(Answer, String), Reject> {
         let (mut input, mut out) = (Buffer::new(), Buffer::new());
         input.append(bytes.as_bytes());
+        let context = Script::read(b"").context();
+        let date = Cell::new(HttpDate::of(784_111_777));
+        let (upstream, endpoint) = (UpstreamId::new(0), EndpointId::new(0));
+        let (started, connect_within) = (Instant::now(), Duration::ZERO);
         let rules = AnswerRules {
             limits: &LIMITS,
-            date: &Cell::new(HttpDate::of(784_111_777)),
+            date: &date,
             via: None,
             set_cookie: None,
+            filtered: &Filtered::new(&()),
+            context: &context,
+            target: AttemptTarget { upstream, endpoint, started, connect_within },
+            route: None,
         };
         let (head, to) = (HeadIn::H1(&mut input, bytes.len()), HeadOut::H1(&mut out));
         let answer = read_answer(head, traits, &rules, to)?;

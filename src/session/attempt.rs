@@ -15,7 +15,6 @@ use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Side, Stage};
 use crate::http::h1::scan::{FRAME_HEAD_BYTES, begins_http2};
 use crate::http::message::head::{Method, Version};
-use crate::http::message::redirect::Nowhere;
 use crate::http::message::websocket::Accept;
 use crate::net::connect::connect;
 use crate::net::deadline::Timer;
@@ -233,17 +232,4 @@ pub struct RequestTraits {
     pub expects: bool,
     /// Whether the client's connection may go on after the answer, as far as the request goes.
     pub persists: bool,
-    /// Our own answer, if it goes no further.
-    pub answered_here: Option<OwnAnswer>,
-}
-
-/// Why a request goes no further.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OwnAnswer {
-    /// Max-Forwards says so; with this status.
-    MaxForwards(u16),
-    /// Its client is sent to https.
-    ToHttps,
-    /// Its client would be, but there is nowhere to send it to.
-    Nowhere(Nowhere),
 }

@@ -13,13 +13,19 @@ use super::presence::Presence;
 use super::request_log::RequestLog;
 use crate::buffer::Buffer;
 use crate::fault::Kind;
+use crate::filters::calls::ClientResponse;
+use crate::filters::reply::LocalReply;
+use crate::filters::{Filtered, Filters};
 use crate::grpc::status::Status;
 use crate::http::h1::encode::ConnectionHeader;
 use crate::http::h1::reply::Reply;
 use crate::http::h2;
 use crate::http::h2::error_code::ErrorCode;
 use crate::http::h2::hpack::Encoder;
+use crate::http::message::date::HttpDate;
+use crate::http::message::edits::Edits;
 use crate::http::message::head::Method;
+use crate::id::RouteId;
 use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::mux_stream::{MuxStream, kind_of_abort};
 use crate::net::socket::Unasked;
@@ -151,61 +157,101 @@ impl ClientConnection<'_> {
         WaitingClient { source, timer, presence }
     }
 
-    /// Sends an answer of our own, of which each step may take `limit`.
-    pub async fn send(
+    /// Sends an answer of our own, of which each step may take as long as an idle client. What filters have
+    /// to say about it has been said, but for its headers.
+    pub async fn send<F: Filters>(
         &mut self,
-        reply: &Reply<'_>,
-        to: Method,
-        connection: ConnectionHeader,
+        local: &LocalReply,
+        (filtered, route): (&Filtered<'_, F>, Option<RouteId>),
+        (to, connection): (Method, ConnectionHeader),
         (context, request_log): (&WorkerContext, Option<&RequestLog>),
     ) -> Result<(), Kind> {
         let activity = Activity::new();
-        let status = || {
-            let of_reset = self.endpoint_reset.map(|code| Status::of_reset(code as u32));
-            of_reset.unwrap_or(Status::of_http(reply.status))
-        };
-        let call = self.is_call.then(status);
-        let (_, write) = self.side.split();
         let meter = Meter::new(&activity);
-        let date = context.date().get();
-        let mut out = Buffer::new();
         let _sent = request_log.map(|request_log| SentGuard(request_log, &meter));
-        let writing = pin!(async {
-            match write {
-                Sink::H1(mut write) => {
-                    let rest = reply.write(to, connection, date, &mut out);
-                    meter.write(&mut write, out.filled()).await?;
-                    if rest.is_empty() {
-                        return Ok(());
-                    }
-                    meter.write(&mut write, rest).await
-                }
-                Sink::H2(stream) => {
-                    let (mut block, mut body) = (Vec::new(), Vec::new());
-                    let encoder = &mut Encoder::continued();
-                    match call {
-                        Some(status) => {
-                            h2::encode::reply_to_call(reply, status, &date, encoder, &mut block);
-                        }
-                        None => h2::encode::reply(reply, to, &date, encoder, &mut block, &mut body),
-                    }
-                    let encode = |_: &mut Encoder, out: &mut Vec<u8>| out.extend_from_slice(&block);
-                    let sent = stream.send_head(body.is_empty(), encode);
-                    sent.map_err(|abort| Broken { end: End::Sink, kind: kind_of_abort(abort) })?;
-                    meter.sent_head(block.len());
-                    if body.is_empty() {
-                        return Ok(());
-                    }
-                    meter.send(stream, &body, true).await
-                }
-            }
-        });
+        let call = self.call(local.status());
+        let (_, write) = self.side.split();
+        // Before the wait: edits take room.
+        let written = {
+            let reply = local.as_reply();
+            let mut edits = Edits::new();
+            local.edit(&mut edits);
+            let out = ClientResponse { status: local.status(), from: None, route, context };
+            filtered.filters.response_out(&out, &mut edits, &filtered.context);
+            let date = context.date().get();
+            WrittenReply::write((&reply, &edits), to, (connection, date), &write, call)
+        };
+        let writing = pin!(written.send(write, &meter));
         match self.timer.while_active(context.plan.timeouts.idle, &activity, writing).await {
             Ok(written) => written.map_err(|broken| broken.kind)?,
             Err(Elapsed) => return Err(Kind::TimedOut),
         }
         self.call_status.set(call);
         Ok(())
+    }
+
+    /// What a call of gRPC is told with an answer of this status, if the request was one.
+    fn call(&self, status: u16) -> Option<Status> {
+        let of_reset = self.endpoint_reset.map(|code| Status::of_reset(code as u32));
+        self.is_call.then(|| of_reset.unwrap_or(Status::of_http(status)))
+    }
+}
+
+/// An answer of our own, as its client's protocol has it.
+enum WrittenReply<'a> {
+    /// Its head and the beginning of its body, and the rest of that.
+    H1(Buffer, &'a [u8]),
+    /// Its head as a block, and its body.
+    H2(Vec<u8>, Vec<u8>),
+}
+
+impl<'a> WrittenReply<'a> {
+    fn write(
+        (reply, edits): (&Reply<'a>, &Edits<'_>),
+        to: Method,
+        (connection, date): (ConnectionHeader, HttpDate),
+        write: &Sink<'_>,
+        call: Option<Status>,
+    ) -> Self {
+        if let Sink::H1(_) = write {
+            let mut out = Buffer::new();
+            let rest = reply.write(edits, to, connection, date, &mut out);
+            return Self::H1(out, rest);
+        }
+        let (mut block, mut body) = (Vec::new(), Vec::new());
+        let encoder = &mut Encoder::continued();
+        let edited = (reply, edits);
+        match call {
+            Some(status) => {
+                h2::encode::reply_to_call(edited, status, &date, encoder, &mut block);
+            }
+            None => h2::encode::reply(edited, to, &date, encoder, &mut block, &mut body),
+        }
+        Self::H2(block, body)
+    }
+
+    async fn send(self, write: Sink<'_>, meter: &Meter<'_>) -> Result<(), Broken> {
+        match (self, write) {
+            (Self::H1(out, rest), Sink::H1(mut write)) => {
+                meter.write(&mut write, out.filled()).await?;
+                if rest.is_empty() {
+                    return Ok(());
+                }
+                meter.write(&mut write, rest).await
+            }
+            (Self::H2(block, body), Sink::H2(stream)) => {
+                let encode = |_: &mut Encoder, out: &mut Vec<u8>| out.extend_from_slice(&block);
+                let sent = stream.send_head(body.is_empty(), encode);
+                sent.map_err(|abort| Broken { end: End::Sink, kind: kind_of_abort(abort) })?;
+                meter.sent_head(block.len());
+                if body.is_empty() {
+                    return Ok(());
+                }
+                meter.send(stream, &body, true).await
+            }
+            // It was written for this very client.
+            (Self::H1(..), Sink::H2(_)) | (Self::H2(..), Sink::H1(_)) => Ok(()),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Who a connection is from: its own address, or what a proxy in front says of it.
 
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 
@@ -8,13 +9,13 @@ use crate::app_protocol::AppProtocol;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Stage};
 use crate::http::message::hop::{ClientScheme, Hop};
+use crate::id::ListenerId;
 use crate::net::deadline::Timer;
 use crate::net::hand_off::HandedOff;
 use crate::net::listen::Peer;
 use crate::net::stream::Stream;
 use crate::net::tls::client_certificate::ClientCertificate;
 use crate::net::tls::info::TlsInfo;
-use crate::plan::listener::Listener;
 use crate::plan::trusted::Trusted;
 use crate::proxy_protocol::{self, Header};
 use crate::reject::Reject;
@@ -111,15 +112,15 @@ impl ClientInfo {
     }
 
     /// What another process needs to know of it.
-    pub fn handed_off(&self, listener: &Listener, is_answered: bool) -> HandedOff {
+    pub fn handed_off(&self, listener: ListenerId, is_answered: bool) -> HandedOff {
         let header = self.announcement().map(|announced| announced.header);
-        HandedOff::Client { listener: listener.id, peer: self.peer(), header, is_answered }
+        HandedOff::Client { listener, peer: self.peer(), header, is_answered }
     }
 
     /// Reads the header that a connection begins with, and leaves what came after it in `early`. It
     /// is taken from trusted proxies only: any other client could claim any address.
-    pub async fn announced(
-        accepted: &mut Accepted,
+    pub async fn announced<F>(
+        accepted: &mut Accepted<F>,
         early: &mut Buffer,
         timer: &mut Timer,
     ) -> Result<Self, Fault> {
@@ -146,6 +147,15 @@ impl ClientInfo {
     pub fn is_trusted(&self, trusted: &Trusted) -> bool {
         let is_local = |announced: &Announced| announced.header == Header::Local;
         !self.announcement().is_some_and(is_local) && trusted.contains(self.client)
+    }
+
+    /// Where its connection is from, if that is known: by its own address, or by what a proxy in front says.
+    pub fn source(&self, stream: &Stream) -> Option<SocketAddr> {
+        match self.announcement().map(|announced| announced.header) {
+            Some(Header::Proxied { source, .. }) => Some(source),
+            Some(Header::Local) => None,
+            None => stream.addresses().map(|(source, _)| source),
+        }
     }
 
     /// What is said of it to an endpoint that wants to be told.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::admission::{self, NotAdmitted};
 use super::affinity::reason_name;
-use super::attempt::{self, Freshness, OwnAnswer};
+use super::attempt::{self, Freshness};
 use super::client::{AfterExchange, Begun, ClientConnection, ClientSide};
 use super::cut;
 use super::presence::Presence;
@@ -22,11 +22,11 @@ use super::upstream_side::{Outgoing, UpstreamSide};
 use crate::app_protocol::AppProtocol;
 use crate::balance::{NoneLeft, PickReason, Picked};
 use crate::fault::{Fault, Kind, Side, Stage};
+use crate::filters::Filters;
+use crate::filters::reply::LocalReply;
 use crate::http::h1::encode::ConnectionHeader;
-use crate::http::h1::reply::Reply;
 use crate::http::message::head::Version;
 use crate::http::message::hop::ClientScheme;
-use crate::http::message::redirect::Nowhere;
 use crate::net::pool::{Ending, Lease, NotPooled};
 use crate::plan::context::WorkerContext;
 use crate::termination::{Ender, ExchangePhase, Termination};
@@ -36,9 +36,9 @@ use crate::upstream::request_permit::RequestPermit;
 const RETRY_AFTER: u32 = 1;
 
 /// Sends the request to endpoint after endpoint until one answers or none is left.
-pub async fn run(
+pub async fn run<F: Filters>(
     client: &mut ClientConnection<'_>,
-    request: &mut Request,
+    request: &mut Request<'_, F>,
     context: &Rc<WorkerContext>,
 ) -> AfterExchange {
     let half_close = Some(context.plan.timeouts.half_close);
@@ -46,10 +46,9 @@ pub async fn run(
     if let (Some(request_log), Some(route)) = (request.timing.request_log(), request.route) {
         request_log.routed(route);
     }
-    let (Some(route), None) = (request.route, request.traits.answered_here) else {
-        return answer_here(client, request, context).await;
-    };
-    let mut attempts = Attempts::new(context, route, request);
+    let goes = request.route.zip(request.upstream).filter(|_| request.own_reply.is_none());
+    let Some(goes) = goes else { return answer_here(client, request, context).await };
+    let mut attempts = Attempts::new(context, goes, request);
     loop {
         let mut picked = attempts.pick();
         if let Err(NotAdmitted::None(NoneLeft::AllFull)) = picked {
@@ -95,8 +94,8 @@ pub async fn run(
 }
 
 /// An attempt begins, at an endpoint that was picked for this reason.
-fn begin(
-    request: &mut Request,
+fn begin<F: Filters>(
+    request: &mut Request<'_, F>,
     context: &WorkerContext,
     AttemptTarget { upstream, endpoint, started, .. }: AttemptTarget,
     reason: PickReason,
@@ -110,9 +109,9 @@ fn begin(
 }
 
 /// An answer has been cut, whose client may have been told how it ends.
-fn cut_short(
+fn cut_short<F: Filters>(
     client: &ClientConnection<'_>,
-    request: &Request,
+    request: &Request<'_, F>,
     context: &WorkerContext,
     begun: Begun,
     fault: Fault,
@@ -125,39 +124,23 @@ fn cut_short(
 }
 
 /// Answers what no endpoint is to be asked.
-async fn answer_here(
+async fn answer_here<F: Filters>(
     client: &mut ClientConnection<'_>,
-    request: &mut Request,
+    request: &mut Request<'_, F>,
     context: &WorkerContext,
 ) -> AfterExchange {
     if let Some(request_log) = request.timing.request_log() {
         request_log.end(Termination::new(Ender::Rule, ExchangePhase::Connect), None);
     }
-    let location = request.location.take();
-    let reply = match (request.route, request.traits.answered_here) {
-        (_, Some(OwnAnswer::ToHttps)) => Reply {
-            location: location.as_deref(),
-            ..Reply::new(308, "this host is served over https")
-        },
-        (_, Some(OwnAnswer::Nowhere(Nowhere::NoHost))) => {
-            Reply::new(400, "it names no host to redirect to over https")
-        }
-        (_, Some(OwnAnswer::Nowhere(Nowhere::TooLong))) => {
-            Reply::new(414, "it is too long to be redirected to https")
-        }
-        (Some(_), Some(OwnAnswer::MaxForwards(status))) => {
-            Reply::new(status, "Max-Forwards lets it go no further")
-        }
-        (None, Some(OwnAnswer::MaxForwards(_))) | (_, None) => {
-            Reply::new(404, "no route for this path")
-        }
-    };
+    let reply = request.own_reply.take();
+    let reply =
+        reply.map_or_else(|| LocalReply::new(404, "no route for this path"), |reply| *reply);
     answer(client, request, context, reply).await
 }
 
-async fn answer_none(
+async fn answer_none<F: Filters>(
     client: &mut ClientConnection<'_>,
-    request: &mut Request,
+    request: &mut Request<'_, F>,
     context: &WorkerContext,
     why: NotAdmitted,
     last: Option<Fault>,
@@ -181,12 +164,11 @@ async fn answer_none(
 }
 
 /// Whether all sources of the upstream's endpoints are without an answer.
-fn finds_none(request: &Request, context: &WorkerContext) -> bool {
-    let upstream = |id| context.plan.upstream(context.plan.route(id).upstream);
-    request.route.is_some_and(|id| upstream(id).endpoints.is_empty())
+fn finds_none<F: Filters>(request: &Request<'_, F>, context: &WorkerContext) -> bool {
+    request.upstream.is_some_and(|id| context.plan.upstream(id).endpoints.is_empty())
 }
 
-fn no_endpoint(why: NotAdmitted, last: Option<Fault>) -> Reply<'static> {
+fn no_endpoint(why: NotAdmitted, last: Option<Fault>) -> LocalReply {
     match (last, why) {
         (Some(fault), _) => after_fault(fault, fault.status().unwrap_or(502)),
         (None, NotAdmitted::None(NoneLeft::AllDown)) => {
@@ -195,7 +177,9 @@ fn no_endpoint(why: NotAdmitted, last: Option<Fault>) -> Reply<'static> {
         (None, NotAdmitted::None(NoneLeft::AllDrained)) => {
             unavailable("every endpoint of this route has been taken out of service")
         }
-        (None, NotAdmitted::None(NoneLeft::AllTried)) => Reply::new(502, "no endpoint left to try"),
+        (None, NotAdmitted::None(NoneLeft::AllTried)) => {
+            LocalReply::new(502, "no endpoint left to try")
+        }
         (
             None,
             NotAdmitted::None(NoneLeft::AllFull)
@@ -205,19 +189,21 @@ fn no_endpoint(why: NotAdmitted, last: Option<Fault>) -> Reply<'static> {
     }
 }
 
-fn unavailable(phrase: &'static str) -> Reply<'static> {
-    Reply { retry_after: Some(RETRY_AFTER), ..Reply::new(503, phrase) }
+fn unavailable(phrase: &'static str) -> LocalReply {
+    LocalReply::new(503, phrase).with_retry_after(RETRY_AFTER)
 }
 
 /// What this machine or an endpoint is out of may soon be there again.
-fn after_fault(fault: Fault, status: u16) -> Reply<'static> {
-    let retry_after = (status == 503).then_some(RETRY_AFTER);
-    Reply { retry_after, ..Reply::new(status, fault.phrase()) }
+fn after_fault(fault: Fault, status: u16) -> LocalReply {
+    match status {
+        503 => unavailable(fault.phrase()),
+        _ => LocalReply::new(status, fault.phrase()),
+    }
 }
 
-async fn answer_fault(
+async fn answer_fault<F: Filters>(
     client: &mut ClientConnection<'_>,
-    request: &mut Request,
+    request: &mut Request<'_, F>,
     context: &WorkerContext,
     fault: Fault,
 ) -> AfterExchange {
@@ -229,12 +215,13 @@ async fn answer_fault(
 }
 
 /// Answers the request ourselves. The connection goes on if all of the request has been read.
-async fn answer(
+async fn answer<F: Filters>(
     client: &mut ClientConnection<'_>,
-    request: &mut Request,
+    request: &mut Request<'_, F>,
     context: &WorkerContext,
-    reply: Reply<'_>,
+    reply: LocalReply,
 ) -> AfterExchange {
+    let reply = request.filtered.revised(reply);
     discard_body(client, request);
     let is_last = context.is_last_answer(client.side.connection().mobility());
     let stays = request.body.has_ended() && request.traits.persists && !is_last;
@@ -244,8 +231,9 @@ async fn answer(
         Version::Http11 | Version::Http2 => ConnectionHeader::Implied,
     };
     let request_log = request.timing.request_log();
-    record::response(context, request.route, request_log, reply.status);
-    let sent = client.send(&reply, request.traits.method, connection, (context, request_log)).await;
+    record::response(context, request.route, request_log, reply.status());
+    let (by, to) = ((&request.filtered, request.route), (request.traits.method, connection));
+    let sent = client.send(&reply, by, to, (context, request_log)).await;
     context.observe_duration(request.route, request.timing.began.elapsed());
     match sent {
         Ok(()) if stays => AfterExchange::Reuse,
@@ -255,7 +243,7 @@ async fn answer(
 }
 
 /// What has come of a request's body goes nowhere.
-fn discard_body(client: &mut ClientConnection<'_>, request: &mut Request) {
+fn discard_body<F: Filters>(client: &mut ClientConnection<'_>, request: &mut Request<'_, F>) {
     let ClientSide::H1 { input, .. } = &mut client.side else { return };
     while let Ok(count @ 1..) = request.body.admit(input, usize::MAX) {
         request.body.pass(input, count);
@@ -266,9 +254,9 @@ fn discard_body(client: &mut ClientConnection<'_>, request: &mut Request) {
 }
 
 /// One attempt from the lease of a connection to its return. None: its answer was declined.
-async fn try_endpoint(
+async fn try_endpoint<F: Filters>(
     client: &mut ClientConnection<'_>,
-    request: &mut Request,
+    request: &mut Request<'_, F>,
     context: &Rc<WorkerContext>,
     target: AttemptTarget,
     (freshness, attempts, permit): (Freshness, &Attempts<'_>, &mut Option<RequestPermit>),
@@ -334,9 +322,9 @@ async fn try_endpoint(
 }
 
 /// Leases a connection to the endpoint, or opens a stream on one, as its protocol has it.
-async fn approach(
+async fn approach<F: Filters>(
     client: &mut ClientConnection<'_>,
-    request: &mut Request,
+    request: &mut Request<'_, F>,
     context: &Rc<WorkerContext>,
     target: AttemptTarget,
     freshness: Freshness,
@@ -382,7 +370,7 @@ async fn approach(
 }
 
 /// The answer has gone to the client, whole; what it was an answer to may not have.
-fn finish(request: &Request, upload: UploadState, now: Instant) {
+fn finish<F: Filters>(request: &Request<'_, F>, upload: UploadState, now: Instant) {
     if let Some(request_log) = request.timing.request_log() {
         let termination = match upload {
             UploadState::BrokenOff(kind) => Fault::client(Stage::Request, kind).termination(),
@@ -450,14 +438,14 @@ mod tests {
         assert_eq!(local.side, Side::Local);
         for none in [NoneLeft::AllDown, NoneLeft::AllDrained, NoneLeft::AllTried] {
             let reply = no_endpoint(NotAdmitted::None(none), Some(local));
-            assert_eq!((reply.status, reply.retry_after), (503, Some(RETRY_AFTER)), "{none:?}");
+            assert_eq!((reply.status(), reply.retry_after()), (503, Some(RETRY_AFTER)), "{none:?}");
         }
         let refused = Fault::upstream(Stage::Connect, Kind::Refused);
         let reply = no_endpoint(NotAdmitted::None(NoneLeft::AllTried), Some(refused));
-        assert_eq!((reply.status, reply.retry_after), (502, None));
+        assert_eq!((reply.status(), reply.retry_after()), (502, None));
         for shed in Shed::ALL {
             let reply = no_endpoint(NotAdmitted::Shed(shed), None);
-            assert_eq!((reply.status, reply.retry_after), (503, Some(RETRY_AFTER)), "{shed:?}");
+            assert_eq!((reply.status(), reply.retry_after()), (503, Some(RETRY_AFTER)), "{shed:?}");
         }
     }
 }

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use super::client_info::ClientInfo;
 use super::request;
+use super::request_head::Sender;
 use super::request_log::RequestTiming;
 use super::simulation::script::{CLIENT, Exchanged, HALF_CLOSE, Outcome, Script, simulate};
 use super::simulation::world;
 use crate::buffer::Buffer;
+use crate::filters::rules::Rules;
 use crate::http::fuzz::Chunks;
 use crate::http::h1::scan::{Scan, leading_blank};
 use crate::http::message::head::Method;
@@ -116,10 +118,10 @@ fn believe(bytes: &[u8], context: &Rc<WorkerContext>) -> Vec<Believed> {
         let Ok(Some(length)) = scanned else { return all };
         let mut input = Buffer::new();
         input.append(&head[..length]);
-        let local = || "localhost".to_owned();
+        let sender = Sender { client_info: &client_info, stream: None };
         let timing = RequestTiming::begin(context, &client_info);
         let whole = (&mut input, length);
-        let Ok(mut request) = request::prepare(whole, &client_info, local, context, timing) else {
+        let Ok(mut request) = request::prepare(whole, sender, &Rules, context, timing) else {
             return all;
         };
         let (written, mut body) = (request.outgoing.filled().to_vec(), Vec::new());

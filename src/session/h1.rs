@@ -17,12 +17,14 @@ use super::h2;
 use super::presence::Presence;
 use super::record;
 use super::request::{self, Request};
+use super::request_head::Sender;
 use super::request_log::RequestTiming;
 use crate::buffer::Buffer;
 use crate::drain::{DrainPhase, IDLE_GRACE, SessionGuard};
 use crate::fault::{Fault, Kind, Stage};
+use crate::filters::reply::LocalReply;
+use crate::filters::{Filtered, Filters};
 use crate::http::h1::encode::ConnectionHeader;
-use crate::http::h1::reply::Reply;
 use crate::http::h1::scan::{Limits, Scan, leading_blank};
 use crate::http::h2::frame::PREFACE;
 use crate::http::message::head::Method;
@@ -41,8 +43,8 @@ use crate::tls_hello;
 /// Serves a connection until it ends. While parked it holds no buffer, only this small state;
 /// the work on requests is boxed, and gone when they no longer follow closely.
 /// `early` is what has come already.
-pub fn serve(
-    accepted: Accepted,
+pub fn serve<F: Filters>(
+    accepted: Accepted<F>,
     client_info: ClientInfo,
     early: Buffer,
     wait: Wait,
@@ -62,7 +64,7 @@ pub fn serve(
                 {
                     Parked::Readable => {}
                     Parked::Leaving => {
-                        if Box::pin(leave(&stream, &client_info, idle_deadline.wait, &listener))
+                        if Box::pin(leave(&stream, &client_info, idle_deadline.wait, &*listener))
                             .await
                             .is_ok()
                         {
@@ -75,7 +77,8 @@ pub fn serve(
             }
             let idle =
                 Idle { guard: &guard, deadline: &mut idle_deadline, handle: &listener.handle };
-            let working = work(&mut stream, &mut timer, &client_info, &mut early, idle);
+            let client = (&client_info, &*listener.filters);
+            let working = work(&mut stream, &mut timer, client, &mut early, idle);
             match Box::pin(working).await {
                 Worked::Nothing | Worked::Ended(AfterExchange::Reuse) => {}
                 Worked::Ended(AfterExchange::Close) => return,
@@ -91,13 +94,13 @@ pub fn serve(
     }
 }
 
-async fn leave(
+async fn leave<F>(
     stream: &Stream,
     client_info: &ClientInfo,
     wait: Wait,
-    listener: &Listener,
+    listener: &Listener<F>,
 ) -> Result<(), HandOffClosed> {
-    let handed_off = client_info.handed_off(listener, wait == Wait::Next);
+    let handed_off = client_info.handed_off(listener.id, wait == Wait::Next);
     listener.handle.let_go(stream, &handed_off).await
 }
 
@@ -210,15 +213,15 @@ struct Idle<'a> {
 
 /// Works on requests until no other is likely to come soon. `early` is what has come already; what has come
 /// of HTTP/2 is left there.
-async fn work(
+async fn work<F: Filters>(
     stream: &mut Stream,
     timer: &mut Timer,
-    client_info: &ClientInfo,
+    (client_info, filters): (&ClientInfo, &F),
     early: &mut Option<Box<Buffer>>,
     mut idle: Idle<'_>,
 ) -> Worked {
     let input = early.take().map(|early| *early).unwrap_or_default();
-    let mut connection = Connected { stream, client_info, input, timer };
+    let mut connection = Connected { stream, client_info, filters, input, timer };
     loop {
         if connection.input.is_empty() {
             // A connection that has just been accepted is taken to be readable, since most are.
@@ -247,8 +250,8 @@ enum Pace {
 }
 
 /// Works on requests until none is waiting to be read.
-async fn answer_all(
-    connection: &mut Connected<'_>,
+async fn answer_all<F: Filters>(
+    connection: &mut Connected<'_, F>,
     idle: &mut Idle<'_>,
     early: &mut Option<Box<Buffer>>,
 ) -> (Worked, Pace) {
@@ -285,7 +288,7 @@ async fn answer_all(
 
 /// Waits for a short while for the next request; says whether it seems to have come. Whatever else happens
 /// is left to the wait that follows.
-async fn rest(connection: &mut Connected<'_>, idle: &mut Idle<'_>) -> bool {
+async fn rest<F>(connection: &mut Connected<'_, F>, idle: &mut Idle<'_>) -> bool {
     let Connected { stream, timer, .. } = connection;
     let Idle { guard, deadline, handle } = idle;
     let readable = poll_fn(|cx| match (stream.poll_readable(cx), guard.phase()) {
@@ -300,24 +303,25 @@ async fn rest(connection: &mut Connected<'_>, idle: &mut Idle<'_>) -> bool {
 
 /// Whether what could not be read as a request is how HTTP/2 begins, as far as it looks like a head
 /// (RFC 9113 §3.4), and HTTP/2 is spoken here.
-fn begins_http2(connection: &Connected<'_>, context: &WorkerContext) -> bool {
+fn begins_http2<F>(connection: &Connected<'_, F>, context: &WorkerContext) -> bool {
     let head = &PREFACE[..PREFACE.len() - b"SM\r\n\r\n".len()];
     context.plan.http2.is_some() && connection.input.filled().starts_with(head)
 }
 
 /// A connection at work.
-struct Connected<'a> {
+struct Connected<'a, F> {
     stream: &'a mut Stream,
     client_info: &'a ClientInfo,
+    filters: &'a F,
     /// What has been read from it and not been used.
     input: Buffer,
     timer: &'a mut Timer,
 }
 
-impl Connected<'_> {
+impl<F> Connected<'_, F> {
     /// The client, for an exchange.
     fn client(&mut self) -> ClientConnection<'_> {
-        let Self { stream, client_info, input, timer } = self;
+        let Self { stream, client_info, input, timer, .. } = self;
         let side = ClientSide::H1 { stream, input };
         let presence = Presence::new(None, None);
         ClientConnection {
@@ -351,10 +355,10 @@ struct RefusedRequest {
     timing: RequestTiming,
 }
 
-async fn next_request(
-    client: &mut Connected<'_>,
+async fn next_request<'f, F: Filters>(
+    client: &mut Connected<'f, F>,
     context: &WorkerContext,
-) -> Result<Arrival<Request>, RefusedRequest> {
+) -> Result<Arrival<Request<'f, F>>, RefusedRequest> {
     let plan = &*context.plan;
     let mut timing = RequestTiming::begin(context, client.client_info);
     let before = client.input.len();
@@ -376,9 +380,9 @@ async fn next_request(
             // Most heads have come with their first byte: no time has passed.
             let at_once = client.input.len() == before;
             timing.end_head(at_once);
-            let local = || client.stream.local_authority();
             let whole = (&mut client.input, length);
-            return match request::prepare(whole, client.client_info, local, context, timing) {
+            let sender = Sender { client_info: client.client_info, stream: Some(&*client.stream) };
+            return match request::prepare(whole, sender, client.filters, context, timing) {
                 Ok(request) => Ok(Arrival::Request(request)),
                 Err((fault, route, timing)) => Err(RefusedRequest { fault, method, route, timing }),
             };
@@ -418,7 +422,7 @@ async fn read_request(
 static TLS_WARNINGS: OncePerSecond = OncePerSecond::new();
 
 /// What such a client shows its user says nothing of the cause.
-fn warn_of_tls(client: &Connected<'_>) {
+fn warn_of_tls<F>(client: &Connected<'_, F>) {
     let Some(before) = TLS_WARNINGS.permits(Instant::now()) else { return };
     let address = client.stream.local_authority();
     let peer = client.client_info.peer().map_or_else(|| "unix:".to_owned(), |ip| ip.to_string());
@@ -429,8 +433,8 @@ fn warn_of_tls(client: &Connected<'_>) {
 }
 
 /// Answers what could not be read as a request; nothing after it is looked at.
-async fn refuse(
-    client: &mut Connected<'_>,
+async fn refuse<F: Filters>(
+    client: &mut Connected<'_, F>,
     context: &WorkerContext,
     refused: RefusedRequest,
 ) -> AfterExchange {
@@ -444,10 +448,12 @@ async fn refuse(
         request_log.end_by_fault(fault);
     }
     let Some(status) = fault.status() else { return AfterExchange::Close };
-    record::response(context, route, timing.request_log(), status);
-    let reply = Reply::new(status, fault.phrase());
+    let mut filtered = Filtered::new(client.filters);
+    let reply = filtered.revised(LocalReply::new(status, fault.phrase()));
+    record::response(context, route, timing.request_log(), reply.status());
     let about = (context, timing.request_log());
-    let sent = client.client().send(&reply, method, ConnectionHeader::Close, about).await;
+    let to = (method, ConnectionHeader::Close);
+    let sent = client.client().send(&reply, (&filtered, route), to, about).await;
     context.metrics.durations.observe(timing.began.elapsed());
     match sent {
         Ok(()) => AfterExchange::Linger,

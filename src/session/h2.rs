@@ -18,6 +18,7 @@ use crate::app_protocol::AppProtocol;
 use crate::buffer::Buffer;
 use crate::drain::{DrainPhase, IDLE_GRACE, SessionGuard};
 use crate::fault::Kind;
+use crate::filters::Filters;
 use crate::http::h2::connection::{Connection, ConnectionError, Role};
 use crate::http::h2::error_code::ErrorCode;
 use crate::http::h2::flow::WINDOW_BYTES;
@@ -57,8 +58,8 @@ const REST: Duration = Duration::from_secs(1);
 const NO_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 
 /// Serves a connection that has been taken for one of HTTP/1.1. Boxed: most are.
-pub fn taken_over(
-    (stream, permit, guard, listener): (Stream, ConnectionPermit, SessionGuard, Rc<Listener>),
+pub fn taken_over<F: Filters>(
+    (stream, permit, guard, listener): (Stream, ConnectionPermit, SessionGuard, Rc<Listener<F>>),
     client_info: ClientInfo,
     early: Option<Box<Buffer>>,
 ) -> Pin<Box<impl Future<Output = ()>>> {
@@ -69,7 +70,7 @@ pub fn taken_over(
 }
 
 /// Serves a connection until it ends. `early` is what has come already.
-pub async fn serve(accepted: Accepted, client_info: ClientInfo, early: Buffer) {
+pub async fn serve<F: Filters>(accepted: Accepted<F>, client_info: ClientInfo, early: Buffer) {
     let Accepted { stream, permit: _permit, guard, listener, peer: _ } = accepted;
     accepted::begin(&guard).await;
     let context = listener.handle.get();
@@ -177,8 +178,8 @@ enum Event {
 }
 
 /// The task of a connection.
-struct Session<'a> {
-    shared: &'a Rc<H2Session>,
+struct Session<'a, F> {
+    shared: &'a Rc<H2Session<F>>,
     guard: &'a SessionGuard,
     leaving: LeavingStep,
 }
@@ -200,8 +201,8 @@ enum LeavingStep {
     Asked(Instant),
 }
 
-impl<'a> Session<'a> {
-    fn new(shared: &'a Rc<H2Session>, guard: &'a SessionGuard) -> Self {
+impl<'a, F> Session<'a, F> {
+    fn new(shared: &'a Rc<H2Session<F>>, guard: &'a SessionGuard) -> Self {
         Self { shared, guard, leaving: LeavingStep::Not }
     }
 
@@ -337,7 +338,7 @@ impl Waits {
     }
 
     /// Until when something has to happen. It is asked whenever nothing does.
-    fn deadline(&mut self, session: &Session<'_>) -> Instant {
+    fn deadline<F>(&mut self, session: &Session<'_, F>) -> Instant {
         let mux = &session.shared.mux;
         let timeouts = session.shared.listener.handle.get().plan.timeouts;
         let connection = mux.connection();

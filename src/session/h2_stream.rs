@@ -3,8 +3,10 @@
 //! A task that has served one is kept for the next, of whatever connection of its worker: to begin one takes
 //! about two thousand instructions, most of which move what it needs to where it stays.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::ptr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -20,9 +22,10 @@ use super::record;
 use super::request::{self, Request};
 use super::request_log::{RequestLog, RequestTiming};
 use crate::fault::{Fault, Kind, Stage};
+use crate::filters::reply::LocalReply;
+use crate::filters::{Filtered, Filters};
 use crate::grpc::call::Call;
 use crate::http::h1::encode::ConnectionHeader;
-use crate::http::h1::reply::Reply;
 use crate::http::h2::connection::{Connection, Resets};
 use crate::http::h2::error_code::ErrorCode;
 use crate::http::h2::request::{self as h2_request, is_malformed};
@@ -40,33 +43,35 @@ use crate::plan::listener::Listener;
 const SPARES_MAX: usize = 256;
 
 thread_local! {
-    static SPARES: RefCell<Vec<Rc<Spare>>> = const { RefCell::new(Vec::new()) };
+    /// Of any type, since a static one has no parameters: a thread serves with one kind of filters.
+    static SPARES: RefCell<Vec<Rc<dyn Any>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// What the streams of a connection have in common.
-pub struct H2Session {
+pub struct H2Session<F> {
     /// The connection.
     pub mux: Rc<Mux>,
     /// Whose it is.
     pub client_info: ClientInfo,
     /// Where it came in.
-    pub listener: Rc<Listener>,
+    pub listener: Rc<Listener<F>>,
 }
 
 /// A stream that is to be served.
-type Job = (MuxStream, Rc<H2Session>);
+type Job<F> = (MuxStream, Rc<H2Session<F>>);
 
 /// Serves a stream until its exchange has ended, in a task of its own.
-pub fn begin(stream: MuxStream, shared: Rc<H2Session>) {
-    match SPARES.with_borrow_mut(Vec::pop) {
+pub fn begin<F: Filters>(stream: MuxStream, shared: Rc<H2Session<F>>) {
+    let spare = SPARES.with_borrow_mut(Vec::pop);
+    match spare.and_then(|spare| spare.downcast::<Spare<F>>().ok()) {
         Some(spare) => spare.take_up((stream, shared)),
         None => drop(spawn_local(serve_all((stream, shared)))),
     }
 }
 
 /// Serves one stream after the other.
-async fn serve_all(mut job: Job) {
-    let spare = Rc::new(Spare::default());
+async fn serve_all<F: Filters>(mut job: Job<F>) {
+    let spare = Rc::new(Spare::new());
     let mut timer = Timer::new();
     loop {
         {
@@ -86,15 +91,18 @@ async fn serve_all(mut job: Job) {
 }
 
 /// A task that waits for a stream.
-#[derive(Default)]
-struct Spare {
+struct Spare<F> {
     is_listed: Cell<bool>,
-    job: RefCell<Option<Job>>,
+    job: RefCell<Option<Job<F>>>,
     waker: RefCell<Option<Waker>>,
 }
 
-impl Spare {
-    fn take_up(&self, job: Job) {
+impl<F> Spare<F> {
+    fn new() -> Self {
+        Self { is_listed: Cell::default(), job: RefCell::default(), waker: RefCell::default() }
+    }
+
+    fn take_up(&self, job: Job<F>) {
         self.is_listed.set(false);
         *self.job.borrow_mut() = Some(job);
         if let Some(waker) = self.waker.take() {
@@ -102,7 +110,7 @@ impl Spare {
         }
     }
 
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<Job> {
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Job<F>> {
         if let Some(job) = self.job.take() {
             return Poll::Ready(job);
         }
@@ -112,27 +120,28 @@ impl Spare {
 }
 
 /// Counts a task among those that wait, until it is taken or ends with its runtime.
-struct Waiting<'a>(&'a Rc<Spare>);
+struct Waiting<'a, F>(&'a Rc<Spare<F>>);
 
-impl<'a> Waiting<'a> {
+impl<'a, F: Filters> Waiting<'a, F> {
     /// Unless enough wait.
-    fn begin(spare: &'a Rc<Spare>) -> Option<Self> {
+    fn begin(spare: &'a Rc<Spare<F>>) -> Option<Self> {
         SPARES.with_borrow_mut(|spares| {
             (spares.len() < SPARES_MAX).then(|| {
                 spare.is_listed.set(true);
-                spares.push(Rc::clone(spare));
+                spares.push(Rc::<Spare<F>>::clone(spare));
                 Self(spare)
             })
         })
     }
 }
 
-impl Drop for Waiting<'_> {
+impl<F> Drop for Waiting<'_, F> {
     fn drop(&mut self) {
         if self.0.is_listed.get() {
             // Fails at the end of the thread, where there is no list any more.
             let _ = SPARES.try_with(|spares| {
-                spares.borrow_mut().retain(|spare| !Rc::ptr_eq(spare, self.0));
+                let ours: *const Spare<F> = Rc::as_ptr(self.0);
+                spares.borrow_mut().retain(|spare| !ptr::addr_eq(Rc::as_ptr(spare), ours));
             });
         }
     }
@@ -151,9 +160,9 @@ fn forgive_late_reset(stream: &MuxStream, began: Instant) {
 }
 
 /// Serves one stream until its exchange has ended.
-async fn serve_stream(
+async fn serve_stream<F: Filters>(
     stream: &MuxStream,
-    shared: &H2Session,
+    shared: &H2Session<F>,
     context: &Rc<WorkerContext>,
     timer: &mut Timer,
 ) {
@@ -164,7 +173,8 @@ async fn serve_stream(
     timing.expires = call.and_then(|call| timing.began.checked_add(call.timeout?));
     timing.end_head(true);
     timing.on_stream(stream.id());
-    let prepared = request::prepare_stream((stream, arrived), &shared.client_info, context, timing);
+    let (from, filters) = (&shared.client_info, &*shared.listener.filters);
+    let prepared = request::prepare_stream((stream, arrived), from, filters, context, timing);
     let mut client = ClientConnection {
         side: ClientSide::H2(stream),
         client_info: &shared.client_info,
@@ -187,12 +197,12 @@ async fn serve_stream(
             forgive_late_reset(stream, request.timing.began);
             end_call(&client, context, request.timing.request_log());
         }
-        Err(refused) => refuse(&mut client, (stream, method), context, refused).await,
+        Err(refused) => refuse(&mut client, (stream, method), (context, filters), refused).await,
     }
 }
 
 /// The stream of a request has ended before anything was done about it, and nothing has to be.
-fn give_up(request: &Request, context: &WorkerContext, kind: Kind) {
+fn give_up<F: Filters>(request: &Request<'_, F>, context: &WorkerContext, kind: Kind) {
     let stage = if request.body.has_ended() { Stage::Connect } else { Stage::Request };
     let fault = Fault::client(stage, kind);
     record::refusal(context, fault);
@@ -203,10 +213,10 @@ fn give_up(request: &Request, context: &WorkerContext, kind: Kind) {
 }
 
 /// Answers what is no request we serve; resets the stream of what is no request at all.
-async fn refuse(
+async fn refuse<F: Filters>(
     client: &mut ClientConnection<'_>,
     (stream, method): (&MuxStream, Method),
-    context: &WorkerContext,
+    (context, filters): (&WorkerContext, &F),
     (fault, route, timing): (Fault, Option<RouteId>, RequestTiming),
 ) {
     record::refusal(context, fault);
@@ -218,11 +228,13 @@ async fn refuse(
             stream.reset(ErrorCode::ProtocolError);
         }
         (_, Some(status)) => {
-            record::response(context, route, timing.request_log(), status);
-            let reply = Reply::new(status, fault.phrase());
+            let mut filtered = Filtered::new(filters);
+            let reply = filtered.revised(LocalReply::new(status, fault.phrase()));
+            record::response(context, route, timing.request_log(), reply.status());
             let about = (context, timing.request_log());
+            let to = (method, ConnectionHeader::Implied);
             // A client that does not take it has left, which needs no other word.
-            let _ = client.send(&reply, method, ConnectionHeader::Implied, about).await;
+            let _ = client.send(&reply, (&filtered, route), to, about).await;
             context.metrics.durations.observe(timing.began.elapsed());
         }
         (_, None) => {}
@@ -261,7 +273,7 @@ mod tests {
 
     #[test]
     fn so_many_tasks_are_kept_and_no_more() {
-        let spares: Vec<_> = (0..=SPARES_MAX).map(|_| Rc::new(Spare::default())).collect();
+        let spares: Vec<_> = (0..=SPARES_MAX).map(|_| Rc::new(Spare::<()>::new())).collect();
         let waiting: Vec<_> = spares.iter().map_while(Waiting::begin).collect();
         assert_eq!(waiting.len(), SPARES_MAX);
         // As when a runtime ends.

@@ -26,8 +26,8 @@ pub enum Refusal {
 
 /// Reads the ClientHello at the start of a connection into `early`, and finds the upstream for the host that it
 /// names. No buffer is held until the first byte comes.
-pub async fn upstream(
-    accepted: &mut Accepted,
+pub async fn upstream<F>(
+    accepted: &mut Accepted<F>,
     early: &mut Buffer,
     timer: &mut Timer,
     (context, table): (&WorkerContext, SniTableId),

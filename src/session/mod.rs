@@ -17,9 +17,11 @@ pub mod h2;
 pub mod h2_stream;
 pub mod hearing;
 pub mod hello;
+mod investigation;
 pub mod presence;
 pub mod record;
 pub mod request;
+mod request_head;
 pub mod request_log;
 pub mod retry;
 pub mod secure;
@@ -42,6 +44,8 @@ use crate::access_log::Protocol;
 use crate::app_protocol::AppProtocol;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind};
+use crate::filters::calls::NewConnection;
+use crate::filters::{ConnectionVerdict, Filters};
 use crate::net::deadline::Timer;
 use crate::net::limiter::ConnectionPermit;
 use crate::net::listen::Peer;
@@ -56,11 +60,11 @@ use tcp::{Relay, Target};
 
 /// Serves a connection that has just been accepted, or resets it if its client already has too many.
 /// A trusted proxy is no client: its connections carry the requests of many.
-pub fn admit(
+pub fn admit<F: Filters>(
     mut stream: Stream,
     peer: Peer,
     mut permit: ConnectionPermit,
-    listener: &Rc<Listener>,
+    listener: &Rc<Listener<F>>,
 ) {
     let context = listener.handle.get();
     let is_named = listener.kind().preamble == Preamble::Nothing;
@@ -68,12 +72,22 @@ pub fn admit(
         context.metrics.turned_away.add(1);
         return stream.set_reset_on_close(true);
     }
+    if is_named && !takes(&*listener.filters, peer, &context) {
+        return stream.set_reset_on_close(true);
+    }
     spawn(Accepted::new(stream, peer, permit, listener));
+}
+
+/// Whether the filters take a connection of this client.
+fn takes<F: Filters>(filters: &F, client: Peer, context: &WorkerContext) -> bool {
+    let admission = filters.connection(&NewConnection { client, context });
+    context.metrics.refused_by_filters.add(u64::from(admission == ConnectionVerdict::Refuse));
+    admission == ConnectionVerdict::Take
 }
 
 /// Serves a connection that has just been accepted, as a task of its own: its size is the memory
 /// cost of an idle client, so it is no larger than what the listener is for.
-pub fn spawn(accepted: Accepted) -> JoinHandle<()> {
+pub fn spawn<F: Filters>(accepted: Accepted<F>) -> JoinHandle<()> {
     let kind = accepted.listener.kind();
     if kind == ListenerKind::HTTP {
         let client_info = ClientInfo::direct(accepted.peer);
@@ -106,10 +120,10 @@ pub fn spawn(accepted: Accepted) -> JoinHandle<()> {
 
 /// What comes before a connection's own bytes: a PROXY header, a TLS handshake. Returns what has come
 /// after them, or `None` if the connection is over: that has been counted and logged.
-async fn begin(
-    mut accepted: Accepted,
+async fn begin<F: Filters>(
+    mut accepted: Accepted<F>,
     ListenerKind { preamble, transport, .. }: ListenerKind,
-) -> Option<(Accepted, ClientInfo, Buffer)> {
+) -> Option<(Accepted<F>, ClientInfo, Buffer)> {
     accepted::begin(&accepted.guard).await;
     let mut early = Buffer::new();
     let client_info = match preamble {
@@ -144,11 +158,11 @@ async fn begin(
 }
 
 /// Counts a connection for its client, and says whether it may stay.
-fn count(accepted: &mut Accepted, client: Peer) -> bool {
+fn count<F: Filters>(accepted: &mut Accepted<F>, client: Peer) -> bool {
     let context = accepted.listener.handle.get();
     let stays = !context.is_limited(client) || accepted.permit.name(client).is_ok();
     context.metrics.turned_away.add(u64::from(!stays));
-    stays
+    stays && takes(&*accepted.listener.filters, client, &context)
 }
 
 /// One that has said nothing, such as a check by the proxy, is not worth a line.

@@ -14,6 +14,7 @@ use crate::app_protocol::AppProtocol;
 use crate::balance::tried::{ATTEMPTS_MAX, Tried};
 use crate::balance::{Affinity, Picked};
 use crate::fault::{Fault, Kind, Progress};
+use crate::filters::Filters;
 use crate::http::h2::error_code::ErrorCode;
 use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::log::once_per_second::OncePerSecond;
@@ -116,16 +117,21 @@ struct NextAttempt {
 }
 
 impl<'a> Attempts<'a> {
-    /// None so far, at a request for this route.
-    pub fn new(context: &'a WorkerContext, route: RouteId, request: &Request) -> Self {
-        let (route, ready) = (context.plan.route(route), request.timing.ready);
+    /// None so far, at a request of this route for this upstream.
+    pub fn new<F: Filters>(
+        context: &'a WorkerContext,
+        (route, upstream): (RouteId, UpstreamId),
+        request: &Request<'_, F>,
+    ) -> Self {
+        let ready = request.timing.ready;
+        let (timeouts, retries) = context.plan.limits(route, upstream);
         let next = NextAttempt { started: ready, kind: AttemptKind::First };
         Self {
             context,
-            upstream: route.upstream,
+            upstream,
             affinity: request.ties.affinity(),
-            retries: &route.retries,
-            timeouts: &route.timeouts,
+            retries,
+            timeouts,
             tried: Tried::default(),
             spent: Tried::default(),
             begun: 0,
@@ -210,7 +216,11 @@ impl<'a> Attempts<'a> {
     }
 
     /// The last one has failed: whether there is to be another one.
-    pub fn goes_on(&mut self, request: &Request, failure: &FailedAttempt) -> bool {
+    pub fn goes_on<F: Filters>(
+        &mut self,
+        request: &Request<'_, F>,
+        failure: &FailedAttempt,
+    ) -> bool {
         let idempotent = request.traits.method.is_idempotent();
         let upstream = self.context.plan.upstream(self.upstream);
         let reasons = failure.reasons(upstream.endpoint(self.at).protocol());
@@ -285,7 +295,7 @@ impl<'a> Attempts<'a> {
 
 /// Whether a request cannot go elsewhere: where another endpoint speaks another protocol, not once a part of
 /// the body that came later has been framed for this one.
-fn is_bound(request: &Request, upstream: &Upstream) -> bool {
+fn is_bound<F: Filters>(request: &Request<'_, F>, upstream: &Upstream) -> bool {
     let mut endpoints = upstream.endpoints.iter();
     let protocol = endpoints.next().map(Endpoint::protocol);
     request.body.stands() && endpoints.any(|other| Some(other.protocol()) != protocol)

@@ -52,8 +52,8 @@ pub enum Target {
 /// Serves a connection until it ends. One for which no endpoint is found is reset, so that it is
 /// not taken for an empty answer. Its plan is let go once an endpoint has accepted: it may last for
 /// longer than many plans.
-pub async fn serve(
-    mut accepted: Accepted,
+pub async fn serve<F>(
+    mut accepted: Accepted<F>,
     client_info: ClientInfo,
     mut early: Buffer,
     Relay { target, context }: Relay,

@@ -16,6 +16,7 @@ use crate::drain::{DrainPhase, IDLE_GRACE, SessionGuard};
 use crate::fault::{Fault, Kind, Stage};
 use crate::http::h1::encode::ConnectionHeader;
 use crate::http::h1::reply::Reply;
+use crate::http::message::edits::Edits;
 use crate::http::message::head::Method;
 use crate::log::once_per_second::OncePerSecond;
 use crate::net::deadline::{Activity, Elapsed, Timer};
@@ -33,11 +34,11 @@ static WARNINGS: OncePerSecond = OncePerSecond::new();
 
 /// Shakes hands with the client of a connection that has been accepted, and then knows more of it.
 /// `early` is what has come already. `None` if it came to nothing: that has been counted and logged.
-pub async fn accept(
-    accepted: Accepted,
+pub async fn accept<F>(
+    accepted: Accepted<F>,
     client_info: ClientInfo,
     early: Buffer,
-) -> Option<(Accepted, ClientInfo)> {
+) -> Option<(Accepted<F>, ClientInfo)> {
     let context = accepted.listener.handle.get();
     let Accepted { stream, peer, permit, guard, listener } = accepted;
     // A plan with a listener for TLS has something to show there.
@@ -174,7 +175,8 @@ async fn answer(
         let mut out = Buffer::new();
         let date = context.date().get();
         let reply = Reply::new(400, fault.phrase());
-        let _all = reply.write(Method::Other, ConnectionHeader::Close, date, &mut out);
+        let _all =
+            reply.write(&Edits::new(), Method::Other, ConnectionHeader::Close, date, &mut out);
         let activity = Activity::new();
         let meter = Meter::new(&activity);
         let writing = pin!(meter.write(&mut write, out.filled()));

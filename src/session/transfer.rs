@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 
 use super::affinity::RequestTies;
 use super::answer::{self, Answer, AnswerRules, Finality, HeadIn, HeadOut};
-use super::attempt::{self, RequestTraits};
+use super::attempt::RequestTraits;
 use super::client::{Begun, ClientConnection};
 use super::directions::Directions;
 use super::hearing::{ANSWER_BYTES_MIN, Heard, hear, hear_on_stream};
@@ -17,13 +17,13 @@ use super::transfer_state::{DownloadState, Interruption, UploadState};
 use super::upstream_side::{UpstreamSide, reset_of, verdict};
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Side, Stage};
+use crate::filters::{Filtered, Filters};
 use crate::http::h2::error_code::ErrorCode;
 use crate::http::message::head::Version;
 use crate::id::RouteId;
 use crate::net::deadline::{Activity, Timer};
-use crate::net::delivery::CloseKind;
 use crate::net::mux_stream::{MuxStream, kind_of_abort};
-use crate::net::pool::{Ending, Lease};
+use crate::net::pool::Ending;
 use crate::plan::context::WorkerContext;
 use crate::reject::Reject;
 use crate::relay::body::Body;
@@ -31,7 +31,6 @@ use crate::relay::copy::{Broken, End, Meter};
 use crate::relay::ends::{Sink, Source};
 use crate::relay::message::{self, relay};
 use crate::termination::ExchangePhase;
-use crate::tls_fault::TlsFault;
 
 /// Interim responses passed on before the final one must come.
 const INTERIM_MAX: usize = 16;
@@ -62,15 +61,15 @@ pub enum Completed {
 }
 
 /// Sends the request and receives the answer, both at once.
-pub async fn run(
+pub async fn run<F: Filters>(
     client: &mut ClientConnection<'_>,
-    request: &mut Request,
+    request: &mut Request<'_, F>,
     (context, target): (&WorkerContext, AttemptTarget),
     attempts: &Attempts<'_>,
     upstream: &mut UpstreamSide,
 ) -> Result<Completed, FailedAttempt> {
     let ClientConnection { side, timer, presence, .. } = client;
-    let Request { traits, body, outgoing, route, timing, chunks, ties, .. } = request;
+    let Request { traits, body, outgoing, route, timing, chunks, ties, filtered, .. } = request;
     let request_log = timing.request_log();
     let kept = body.passed();
     let activity = Activity::new();
@@ -95,6 +94,7 @@ pub async fn run(
         lacks_last_chunk,
         request_log,
         ties,
+        filtered,
         down: &down,
         route: *route,
         timer,
@@ -188,55 +188,14 @@ async fn conclude(
     }
 }
 
-impl FailedAttempt {
-    /// The same with what the connection can still tell, if that matters: whether it had gone stale
-    /// and whether a request that must not be repeated can have arrived. Before it was written,
-    /// `carried` bytes had been.
-    async fn investigated(
-        self,
-        lease: &Lease,
-        carried: u64,
-        upload: UploadState,
-        is_idempotent: bool,
-        timer: &mut Timer,
-    ) -> Self {
-        let Self { fault, progress, .. } = self;
-        let has_closed = fault.side == Side::Upstream
-            && matches!(
-                fault.kind,
-                Kind::Closed | Kind::Reset | Kind::Broken | Kind::Tls(TlsFault::Alert(_))
-            );
-        if !has_closed || progress == Progress::Underway {
-            return self;
-        }
-        let is_in_doubt = progress == Progress::Unanswered && !is_idempotent;
-        let progress = if is_in_doubt {
-            let how = close_kind(fault.kind, upload);
-            attempt::progress_of_unanswered(&lease.stream, carried, how, timer).await
-        } else {
-            progress
-        };
-        Self { progress, was_stale: lease.is_reused, ..self }
-    }
-}
-
 fn count_broken_off(context: &WorkerContext, upload: UploadState) {
     if let UploadState::BrokenOff(Kind::Rejected(reject)) = upload {
         context.metrics.rejects[reject as usize].add(1);
     }
 }
 
-fn close_kind(kind: Kind, upload: UploadState) -> CloseKind {
-    match (kind, upload) {
-        // The kernel reports a reset once: after that, even a reset looks like an end.
-        (_, UploadState::Reset) => CloseKind::Otherwise,
-        (Kind::Closed, _) => CloseKind::InOrder,
-        _ => CloseKind::Otherwise,
-    }
-}
-
 /// A transfer under way.
-struct Transfer<'a> {
+struct Transfer<'a, 'f, F: Filters> {
     both: &'a Directions<'a>,
     context: &'a WorkerContext,
     target: AttemptTarget,
@@ -247,6 +206,7 @@ struct Transfer<'a> {
     lacks_last_chunk: bool,
     request_log: Option<&'a RequestLog>,
     ties: &'a RequestTies,
+    filtered: &'a Filtered<'f, F>,
     down: &'a Meter<'a>,
     route: Option<RouteId>,
     timer: &'a mut Timer,
@@ -264,7 +224,7 @@ struct Transfer<'a> {
     begun: Option<Begun>,
 }
 
-impl Transfer<'_> {
+impl<F: Filters> Transfer<'_, '_, F> {
     async fn run(
         &mut self,
         mut client_side: Pin<&mut impl Future<Output = Interruption>>,
@@ -279,19 +239,7 @@ impl Transfer<'_> {
             let is_last = self.is_last();
             let persists = traits.persists && is_sent && !is_last;
             let traits = RequestTraits { persists, ..traits };
-            let rules = AnswerRules::of(self.context, self.ties);
-            self.out.clear();
-            self.block.clear();
-            let out = match self.client_write {
-                Sink::H1(_) => HeadOut::H1(&mut self.out),
-                Sink::H2(_) => HeadOut::H2(&mut self.block),
-            };
-            let head = match &came {
-                Heard::Bytes(length) => HeadIn::H1(&mut self.received, *length),
-                Heard::Section(arrived) => HeadIn::H2(arrived),
-            };
-            let read = answer::read_answer(head, traits, &rules, out);
-            let mut answer = read.map_err(bad_answer)?;
+            let mut answer = self.read(&came, traits).map_err(bad_answer)?;
             // An endpoint that answers a request it has not read may take its body for the next.
             answer.upstream_persists &= is_sent;
             match answer.finality {
@@ -317,6 +265,26 @@ impl Transfer<'_> {
             }
             interim += 1;
         }
+    }
+
+    /// Reads the head of an answer, and writes it for the client.
+    fn read(&mut self, came: &Heard, traits: RequestTraits) -> Result<Answer, Reject> {
+        let Self { context, target, route, ties, filtered, received, out, block, .. } = self;
+        let (limits, date) = (&context.plan.limits, context.date());
+        let (via, set_cookie) = (context.plan.via.as_ref(), ties.set_cookie());
+        let (target, route) = (*target, *route);
+        let rules = AnswerRules { limits, date, via, set_cookie, filtered, context, target, route };
+        out.clear();
+        block.clear();
+        let out = match self.client_write {
+            Sink::H1(_) => HeadOut::H1(out),
+            Sink::H2(_) => HeadOut::H2(block),
+        };
+        let head = match came {
+            Heard::Bytes(length) => HeadIn::H1(received, *length),
+            Heard::Section(arrived) => HeadIn::H2(arrived),
+        };
+        answer::read_answer(head, traits, &rules, out)
     }
 
     /// Whether another endpoint is asked instead of passing the answer on: nothing may be lost of the request.

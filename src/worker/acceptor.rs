@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep};
 
+use crate::filters::Filters;
 use crate::id::ListenerId;
 use crate::log::once_per_second::OncePerSecond;
 use crate::net::descriptors;
@@ -27,22 +28,22 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 static ACCEPT_WARNINGS: OncePerSecond = OncePerSecond::new();
 
 /// Accepts the connections of one listening socket.
-pub(super) struct Acceptor {
+pub(super) struct Acceptor<F: Filters> {
     pub(super) socket: ListeningSocket,
-    pub(super) listener: Rc<Listener>,
+    pub(super) listener: Rc<Listener<F>>,
     pub(super) limiter: Arc<ConnectionLimiter>,
     /// An accepted connection that waits for a permit.
     pub(super) waiting: RefCell<Option<(Stream, Peer)>>,
 }
 
 /// A listening socket, and the task that accepts from it.
-pub(super) struct AcceptTask {
-    pub(super) acceptor: Rc<Acceptor>,
+pub(super) struct AcceptTask<F: Filters> {
+    pub(super) acceptor: Rc<Acceptor<F>>,
     accepting: JoinHandle<()>,
 }
 
-impl AcceptTask {
-    pub(super) fn open(acceptor: Acceptor) -> Self {
+impl<F: Filters> AcceptTask<F> {
+    pub(super) fn open(acceptor: Acceptor<F>) -> Self {
         let acceptor = Rc::new(acceptor);
         let accepting = spawn_local(Rc::clone(&acceptor).accept());
         Self { acceptor, accepting }
@@ -73,7 +74,7 @@ impl AcceptTask {
     }
 }
 
-impl Acceptor {
+impl<F: Filters> Acceptor<F> {
     async fn accept(self: Rc<Self>) {
         let mut backoff = ACCEPT_BACKOFF.0;
         let mut warned: Option<Instant> = None;

@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::buffer::Buffer;
 use crate::drain::{Drain, DrainPhase, IDLE_GRACE};
+use crate::filters::Filters;
 use crate::id::ListenerId;
 use crate::log::access_logger::AccessLogger;
 use crate::metrics::Metrics;
@@ -66,12 +67,12 @@ pub struct WorkerSetup {
 }
 
 /// Runs a worker on this thread until a command ends it; returns how many sessions were cut.
-pub fn run(setup: WorkerSetup) -> usize {
+pub fn run<F: Filters>(setup: WorkerSetup, filters: Arc<F>) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default());
     match runtime {
-        Ok(runtime) => runtime.block_on(work(setup)),
+        Ok(runtime) => runtime.block_on(work(setup, filters)),
         Err(error) => {
             // The thread that started this worker waits for the result.
             let _ = setup.ready.send(Err(error));
@@ -80,7 +81,7 @@ pub fn run(setup: WorkerSetup) -> usize {
     }
 }
 
-async fn work(mut setup: WorkerSetup) -> usize {
+async fn work<F: Filters>(mut setup: WorkerSetup, filters: Arc<F>) -> usize {
     let access_logger = setup.access_logger.map(Rc::new);
     let flushing =
         access_logger.clone().map(|access_logger| spawn_local(access_logger.keep_flushing()));
@@ -88,7 +89,8 @@ async fn work(mut setup: WorkerSetup) -> usize {
         WorkerContext::new(setup.plan, setup.metrics, access_logger, setup.index, setup.epoch);
     context.update_date();
     let (limiter, accept_tasks) = (setup.limiter, Vec::new());
-    let mut worker = Worker { handle: PlanHandle::new(context), limiter, accept_tasks };
+    let handle = PlanHandle::new(context);
+    let mut worker = Worker { handle, filters, limiter, accept_tasks };
     let opened = worker.open(setup.listeners);
     let failed = opened.is_err();
     let _ = setup.ready.send(opened);
@@ -143,16 +145,18 @@ async fn work(mut setup: WorkerSetup) -> usize {
     cut
 }
 
-struct Worker {
+struct Worker<F: Filters> {
     handle: Rc<PlanHandle>,
+    filters: Arc<F>,
     limiter: Arc<ConnectionLimiter>,
-    accept_tasks: Vec<AcceptTask>,
+    accept_tasks: Vec<AcceptTask<F>>,
 }
 
-impl Worker {
+impl<F: Filters> Worker<F> {
     async fn close_all_but(&mut self, staying: &[ListenerHandle]) {
-        let stays = |task: &mut AcceptTask| staying.iter().any(|listener| listener.id == task.id());
-        let closing: Vec<AcceptTask> =
+        let stays =
+            |task: &mut AcceptTask<F>| staying.iter().any(|listener| listener.id == task.id());
+        let closing: Vec<AcceptTask<F>> =
             self.accept_tasks.extract_if(.., |task| !stays(task)).collect();
         for task in closing {
             task.close().await;
@@ -161,8 +165,7 @@ impl Worker {
 
     fn open(&mut self, listener_handles: Vec<ListenerHandle>) -> io::Result<()> {
         for ListenerHandle { id, sockets, kind } in listener_handles {
-            let listener =
-                self.listener(id).unwrap_or_else(|| Listener::new(id, kind, &self.handle));
+            let listener = self.listener(id).unwrap_or_else(|| self.new_listener(id, kind));
             listener.set_kind(kind);
             for socket in sockets {
                 let acceptor = Acceptor {
@@ -177,22 +180,26 @@ impl Worker {
         Ok(())
     }
 
+    fn new_listener(&self, id: ListenerId, kind: ListenerKind) -> Rc<Listener<F>> {
+        Listener::new(id, kind, &self.handle, Arc::clone(&self.filters))
+    }
+
     /// An open listener.
-    fn listener(&self, id: ListenerId) -> Option<Rc<Listener>> {
+    fn listener(&self, id: ListenerId) -> Option<Rc<Listener<F>>> {
         let task = self.accept_tasks.iter().find(|task| task.id() == id)?;
         Some(Rc::clone(&task.acceptor.listener))
     }
 }
 
-impl Worker {
+impl<F: Filters> Worker<F> {
     fn lend(&self) -> io::Result<Vec<(ListenerId, OwnedFd)>> {
-        let lend = |task: &AcceptTask| Ok((task.id(), task.acceptor.socket.lend()?));
+        let lend = |task: &AcceptTask<F>| Ok((task.id(), task.acceptor.socket.lend()?));
         self.accept_tasks.iter().map(lend).collect()
     }
 
     /// Stops accepting on the listening sockets that another process has taken over.
     async fn leave_listeners(&mut self, kept: &[ListenerId]) {
-        let left: Vec<AcceptTask> =
+        let left: Vec<AcceptTask<F>> =
             self.accept_tasks.extract_if(.., |task| kept.contains(&task.id())).collect();
         for task in left {
             task.leave().await;
@@ -214,7 +221,7 @@ impl Worker {
                 }
                 let wait = if is_answered { Wait::Next } else { Wait::First };
                 // The listener may not exist here; the connection then continues with the rules for HTTP.
-                let unknown = || Listener::new(id, ListenerKind::HTTP, &self.handle);
+                let unknown = || self.new_listener(id, ListenerKind::HTTP);
                 let listener = self.listener(id).unwrap_or_else(unknown);
                 let accepted = Accepted::new(stream, peer, permit, &listener);
                 spawn_local(h1::serve(accepted, client_info, Buffer::new(), wait));

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use evener::filters::rules::Rules;
 use evener::id::ListenerId;
 use evener::metrics::Metrics;
 use evener::net::deadline::Epoch;
@@ -65,7 +66,7 @@ pub fn is_open(context: &WorkerContext) -> bool {
 }
 
 /// A connection that has been accepted for requests.
-pub fn accepted(context: &Rc<WorkerContext>, stream: UnixStream) -> Accepted {
+pub fn accepted(context: &Rc<WorkerContext>, stream: UnixStream) -> Accepted<Rules> {
     accepted_for(ListenerKind::HTTP, context, stream)
 }
 
@@ -74,9 +75,9 @@ pub fn accepted_for(
     kind: ListenerKind,
     context: &Rc<WorkerContext>,
     stream: UnixStream,
-) -> Accepted {
+) -> Accepted<Rules> {
     let handle = PlanHandle::new(Rc::clone(context));
-    let listener = Listener::new(ListenerId::FIRST, kind, &handle);
+    let listener = Listener::new(ListenerId::FIRST, kind, &handle, Arc::new(Rules));
     Accepted::new(Stream::Plain(Socket::Unix(stream)), None, ConnectionPermit::alone(), &listener)
 }
 

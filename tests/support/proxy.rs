@@ -9,7 +9,8 @@ use evener::address::Address;
 use evener::config::Config;
 use evener::config::cli::Cli;
 use evener::config::sources::Sources;
-use evener::control::{Running, start};
+use evener::control::{Running, start, worker_main};
+use evener::filters::rules::Rules;
 use evener::metrics::{Counter, Metrics};
 use evener::plan::Plan;
 use evener::upstream::endpoint::Endpoint;
@@ -64,7 +65,7 @@ impl Proxy {
     }
 
     fn run(config: Config) -> Self {
-        let running = start(config, None, || Ok(())).expect("start");
+        let running = start(config, worker_main(Arc::new(Rules)), None, || Ok(())).expect("start");
         let Some(&Address::Tcp(address)) = running.addresses().next() else { panic!("not TCP") };
         Self { running: Some(running), address }
     }

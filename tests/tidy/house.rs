@@ -116,6 +116,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (2, "log/", &["access_log", "error_log", "once_per_second", "mod"]),
     (3, "relay/", &["ends", "copy", "head", "body", "message", "duplex", "mod"]),
     (3, "plan/", &["sni", "trusted", "mod", "context", "handle", "listener"]),
+    (3, "filters/", &["reply", "calls", "mod", "chain", "rules"]),
     (
         4,
         "session/",
@@ -129,6 +130,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "client",
             "attempt",
             "affinity",
+            "request_head",
             "request",
             "admission",
             "retry",
@@ -137,6 +139,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "upstream_side",
             "cut",
             "transfer_state",
+            "investigation",
             "directions",
             "hearing",
             "transfer",

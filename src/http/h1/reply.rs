@@ -27,8 +27,6 @@ pub struct Reply<'a> {
     pub allow: Option<&'a str>,
     /// What it says, if not status and phrase.
     pub body: Option<ReplyBody<'a>>,
-    /// What is changed about its head.
-    pub edits: Option<&'a Edits<'a>>,
 }
 
 /// What an answer of ours says.
@@ -44,7 +42,7 @@ impl<'a> Reply<'a> {
     /// An answer that says status and phrase, and nothing else.
     pub const fn new(status: u16, phrase: &'static str) -> Self {
         let (retry_after, location, allow) = (None, None, None);
-        Self { status, phrase, retry_after, location, allow, body: None, edits: None }
+        Self { status, phrase, retry_after, location, allow, body: None }
     }
 
     /// Writes the head to `out`, and of the body as much as there is room for; the answer to HEAD leaves out
@@ -53,15 +51,16 @@ impl<'a> Reply<'a> {
     #[must_use]
     pub fn write(
         &self,
+        edits: &Edits<'_>,
         to: Method,
         connection: ConnectionHeader,
         date: HttpDate,
         out: &mut Buffer,
     ) -> &'a [u8] {
-        if !self.write_head(connection, date, out) {
+        if !self.write_head(edits, connection, date, out) {
             out.clear();
             let plain = Reply::new(500, "the headers of this answer are too large");
-            plain.write_head(connection, date, out);
+            plain.write_head(&Edits::new(), connection, date, out);
             if to != Method::Head {
                 plain.parts(|part| {
                     out.append(part);
@@ -84,7 +83,13 @@ impl<'a> Reply<'a> {
     }
 
     /// Returns whether there was room for all of it.
-    fn write_head(&self, connection: ConnectionHeader, date: HttpDate, out: &mut Buffer) -> bool {
+    fn write_head(
+        &self,
+        edits: &Edits<'_>,
+        connection: ConnectionHeader,
+        date: HttpDate,
+        out: &mut Buffer,
+    ) -> bool {
         // Has a block leased, so that there is room for the first parts at once.
         out.spare_mut();
         let mut is_whole = true;
@@ -92,7 +97,7 @@ impl<'a> Reply<'a> {
         for piece in [b"HTTP/1.1 ", &*decimal(self.status.into()), b" ", self.reason(), b"\r\n"] {
             part(piece);
         }
-        self.fields(&date, |name, value| {
+        self.fields(edits, &date, |name, value| {
             for piece in [name.as_bytes(), b": ", value, b"\r\n"] {
                 part(piece);
             }
@@ -103,24 +108,18 @@ impl<'a> Reply<'a> {
     }
 
     /// Hands over the fields of its head, in order, but those that concern the connection.
-    pub(in crate::http) fn fields(&self, date: &HttpDate, mut field: impl FnMut(&str, &[u8])) {
+    pub(in crate::http) fn fields(
+        &self,
+        edits: &Edits<'_>,
+        date: &HttpDate,
+        mut field: impl FnMut(&str, &[u8]),
+    ) {
         self.own_fields(date, |name, value| {
-            let is_withheld = |edits: &Edits<'_>| edits.withholds(Name::of(name.as_bytes()), name);
-            if !self.edits.is_some_and(is_withheld) {
+            if !edits.withholds(Name::of(name.as_bytes()), name) {
                 field(name, value);
             }
         });
-        let Some(edits) = self.edits else { return };
-        let mut value = Vec::new();
-        for edit in edits.iter().filter(|edit| edit.operation != Operation::Remove) {
-            if let Some(text) = edits.text_of(edit) {
-                field(edit.name.text(), text.trim_ascii());
-                continue;
-            }
-            value.clear();
-            edits.write_value(edit, |part| value.extend_from_slice(part));
-            field(edit.name.text(), &value);
-        }
+        edited_fields(edits, field);
     }
 
     /// The same before edits.
@@ -175,6 +174,20 @@ impl<'a> Reply<'a> {
 
     fn reason(&self) -> &'static [u8] {
         reason(self.status).as_bytes()
+    }
+}
+
+/// Hands over the fields that edits say besides those of an answer of our own.
+pub(in crate::http) fn edited_fields(edits: &Edits<'_>, mut field: impl FnMut(&str, &[u8])) {
+    let mut value = Vec::new();
+    for edit in edits.iter().filter(|edit| edit.operation != Operation::Remove) {
+        if let Some(text) = edits.text_of(edit) {
+            field(edit.name.text(), text.trim_ascii());
+            continue;
+        }
+        value.clear();
+        edits.write_value(edit, |part| value.extend_from_slice(part));
+        field(edit.name.text(), &value);
     }
 }
 
@@ -243,7 +256,8 @@ mod tests {
 
     fn written(reply: Reply<'_>, to: Method) -> String {
         let mut out = Buffer::new();
-        let rest = reply.write(to, ConnectionHeader::Close, HttpDate::of(784_111_777), &mut out);
+        let date = HttpDate::of(784_111_777);
+        let rest = reply.write(&Edits::new(), to, ConnectionHeader::Close, date, &mut out);
         assert_eq!(rest, b"");
         String::from_utf8(out.filled().to_vec()).unwrap()
     }

@@ -10,7 +10,7 @@ use crate::grpc::call::CONTENT_TYPE;
 use crate::grpc::status::{Status, write_message};
 use crate::http::h1::framing;
 use crate::http::h1::persistence::{Named, Options};
-use crate::http::h1::reply::Reply;
+use crate::http::h1::reply::{Reply, edited_fields};
 use crate::http::message::date::HttpDate;
 use crate::http::message::edits::{Edit, Edits, Operation};
 use crate::http::message::field::{self, Name};
@@ -124,7 +124,7 @@ pub fn request(
 
 /// Appends the head of an answer of our own to `out` and its body to `body`; the answer to HEAD has none.
 pub fn reply(
-    reply: &Reply<'_>,
+    (reply, edits): (&Reply<'_>, &Edits<'_>),
     to: Method,
     date: &HttpDate,
     encoder: &mut Encoder,
@@ -133,7 +133,7 @@ pub fn reply(
 ) {
     encoder.begin(out);
     encoder.status(reply.status, out);
-    reply.fields(date, |name, value| encoder.field(name.as_bytes(), value, out));
+    reply.fields(edits, date, |name, value| encoder.field(name.as_bytes(), value, out));
     if to != Method::Head {
         reply.parts(|part| body.extend_from_slice(part));
     }
@@ -142,7 +142,7 @@ pub fn reply(
 /// Appends an answer of our own to a call of gRPC: a section that says all and ends the stream
 /// (`Trailers-Only`). It has come to `status`, and its message is the reason of `reply`.
 pub fn reply_to_call(
-    reply: &Reply<'_>,
+    (reply, edits): (&Reply<'_>, &Edits<'_>),
     status: Status,
     date: &HttpDate,
     encoder: &mut Encoder,
@@ -152,6 +152,11 @@ pub fn reply_to_call(
     encoder.status(200, out);
     encoder.field(b"date", date, out);
     encoder.field(b"content-type", CONTENT_TYPE, out);
+    edited_fields(edits, |name, value| {
+        if !name.eq_ignore_ascii_case("content-type") {
+            encoder.field(name.as_bytes(), value, out);
+        }
+    });
     status_of_call(reply, status, encoder, out);
 }
 
@@ -344,7 +349,7 @@ mod tests {
     fn an_answer_of_ours_to_a_call_is_one_section() {
         let (date, mut out) = (HttpDate::of(784_111_777), Vec::new());
         let (ours, status) = (Reply::new(404, "no route"), Status::Unimplemented);
-        reply_to_call(&ours, status, &date, &mut Encoder::new(), &mut out);
+        reply_to_call((&ours, &Edits::new()), status, &date, &mut Encoder::new(), &mut out);
         assert_eq!(
             decoded(&out),
             ":status=200 date=Sun, 06 Nov 1994 08:49:37 GMT content-type=application/grpc \
@@ -362,7 +367,7 @@ mod tests {
         };
         for (to, text) in [(Method::Other, "404 Not Found: no route\n"), (Method::Head, "")] {
             let (mut out, mut body) = (Vec::new(), Vec::new());
-            reply(&ours, to, &date, &mut Encoder::new(), &mut out, &mut body);
+            reply((&ours, &Edits::new()), to, &date, &mut Encoder::new(), &mut out, &mut body);
             assert_eq!(
                 decoded(&out),
                 ":status=404 date=Sun, 06 Nov 1994 08:49:37 GMT content-type=text/plain \

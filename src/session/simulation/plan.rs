@@ -5,19 +5,24 @@ use std::sync::Arc;
 use crate::http::h1::scan::Limits;
 use crate::id::UpstreamId;
 use crate::plan::trusted::Trusted;
-use crate::plan::{ClientTimeouts, Plan, Route};
+use crate::plan::{ClientTimeouts, Plan, Route, WeightedUpstream};
 use crate::route::Router;
 use crate::upstream::Upstream;
 
 /// One route, which takes every path to `upstream`. HTTP/2 is off, and nobody is trusted.
 pub(super) fn plan(upstream: Upstream, timeouts: ClientTimeouts) -> Plan {
+    let (timeouts_of, retries) = (upstream.timeouts, upstream.retries);
+    let goes = WeightedUpstream {
+        upstream: UpstreamId::new(0),
+        weight: 1,
+        timeouts: timeouts_of,
+        retries,
+    };
     let everywhere = "/".parse().expect("a pattern");
     let route = Route {
         name: "/".into(),
         counts: Route::counts(1),
-        upstream: UpstreamId::new(0),
-        timeouts: upstream.timeouts,
-        retries: upstream.retries,
+        upstreams: [goes].into(),
         host_header: None,
         strips: None,
     };

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 use super::plan::plan;
 use crate::address::Address;
 use crate::drain::DrainPhase;
+use crate::filters::rules::Rules;
 use crate::id::ListenerId;
 use crate::metrics::Metrics;
 use crate::net::deadline::{Epoch, Timer};
@@ -256,7 +257,7 @@ async fn run(script: &mut Script) -> Outcome {
     }
     let stream = Stream::Plain(Socket::Memory(ours));
     let handle = PlanHandle::new(Rc::clone(&context));
-    let listener = Listener::new(ListenerId::FIRST, ListenerKind::HTTP, &handle);
+    let listener = Listener::new(ListenerId::FIRST, ListenerKind::HTTP, &handle, Arc::new(Rules));
     let permit = ConnectionPermit::alone();
     let session = crate::session::spawn(Accepted::new(stream, CLIENT, permit, &listener));
     let client_moments = Rc::new(Moments::begin());

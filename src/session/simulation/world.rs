@@ -23,6 +23,7 @@ use super::{client_h1, client_h2, endpoint_h1, endpoint_h2};
 use crate::access_log::{Format, RequestIds};
 use crate::address::Address;
 use crate::app_protocol::AppProtocol;
+use crate::filters::rules::Rules;
 use crate::id::ListenerId;
 use crate::log::access_logger::AccessLogger;
 use crate::log::queue::LineSink;
@@ -88,7 +89,7 @@ async fn live(choices: &Choices, pair: Option<[AppProtocol; 2]>) {
     let serving = Rc::clone(&shared);
     memory::install(move |address| Some(dial(&serving, address)));
     let handle = PlanHandle::new(Rc::clone(&context));
-    let listener = Listener::new(ListenerId::FIRST, ListenerKind::HTTP, &handle);
+    let listener = Listener::new(ListenerId::FIRST, ListenerKind::HTTP, &handle, Arc::new(Rules));
     let mut tasks = Vec::new();
     for _ in 0..=choices.below(2) {
         let asks = 1 + choices.below(if pair.is_none() { 10 } else { 4 });

@@ -1,7 +1,7 @@
 //! The fuzz target of this room; see CONTRIBUTING.md. Its reference is the server of the crate `h2`.
 
 use super::super::section::{FieldSection, SectionLimits};
-use super::reference::{FRAME_BYTES_MAX, Reference, Verdict};
+use super::reference::{FRAME_BYTES_MAX, Reference, ReferenceVerdict};
 use super::{Decoder, Encoder, Fit, HpackError};
 
 const INPUT_BYTES_MAX: usize = 4096;
@@ -66,10 +66,10 @@ fn compare(blocks: &[&[u8]], decoded: &[Decoded]) {
         match decoded {
             // It takes any number of updates.
             Err(HpackError::TableUpdate) => return,
-            Err(error) => assert_eq!(verdict, Verdict::Failed, "{error}"),
+            Err(error) => assert_eq!(verdict, ReferenceVerdict::Failed, "{error}"),
             Ok(section) => match Reference::expected(section) {
                 // It checks names and values in the same step.
-                Verdict::Failed => return,
+                ReferenceVerdict::Failed => return,
                 expected => assert_eq!(verdict, expected, "{}", block.escape_ascii()),
             },
         }

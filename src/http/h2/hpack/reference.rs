@@ -33,7 +33,7 @@ type Fields = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// What it says of a block.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ReferenceVerdict {
     /// A trailer section with these fields.
     Section(Fields),
     /// It resets the stream, since the section breaks the rules of HTTP.
@@ -62,34 +62,36 @@ impl Reference {
     }
 
     /// What it makes of a block, as the trailer section of a request.
-    pub(super) fn decode(&mut self, block: &[u8]) -> Verdict {
+    pub(super) fn decode(&mut self, block: &[u8]) -> ReferenceVerdict {
         self.send(END_HEADERS, REQUEST);
         let Ok(mut bodies) = self.accept() else { panic!("it refuses the request") };
         self.send(END_HEADERS | END_STREAM, block);
         if self.accept().is_err() {
-            return Verdict::Failed;
+            return ReferenceVerdict::Failed;
         }
         self.stream += 2;
         match bodies[0].poll_trailers(&mut context()) {
             Poll::Ready(Ok(trailers)) => {
-                Verdict::Section(sorted(fields(&trailers.unwrap_or_default())))
+                ReferenceVerdict::Section(sorted(fields(&trailers.unwrap_or_default())))
             }
-            Poll::Ready(Err(_)) => Verdict::Malformed,
+            Poll::Ready(Err(_)) => ReferenceVerdict::Malformed,
             Poll::Pending => panic!("it waits for more"),
         }
     }
 
     /// What it has to make of a block that we decode to `section`.
-    pub(super) fn expected(section: &FieldSection) -> Verdict {
+    pub(super) fn expected(section: &FieldSection) -> ReferenceVerdict {
         if !section.iter().all(|(name, value)| has_syntax(name, value)) {
-            return Verdict::Failed;
+            return ReferenceVerdict::Failed;
         }
         if is_malformed(section) {
-            return Verdict::Malformed;
+            return ReferenceVerdict::Malformed;
         }
         // It drops pseudo-header fields from trailer sections.
         let fields = section.iter().filter(|(name, _)| !name.starts_with(b":"));
-        Verdict::Section(sorted(fields.map(|(name, value)| (name.into(), value.into())).collect()))
+        ReferenceVerdict::Section(sorted(
+            fields.map(|(name, value)| (name.into(), value.into())).collect(),
+        ))
     }
 
     fn send(&self, flags: u8, block: &[u8]) {

@@ -1,0 +1,155 @@
+//! What filters are shown, and what they decide about.
+
+use std::net::SocketAddr;
+
+use tokio::time::Instant;
+
+use crate::http::message::head::{RequestHead, ResponseHead};
+use crate::http::message::hop::ClientScheme;
+use crate::id::{EndpointId, RouteId, UpstreamId};
+use crate::net::listen::Peer;
+use crate::net::tls::info::TlsInfo;
+use crate::plan::context::WorkerContext;
+use crate::plan::{Plan, Route};
+use crate::upstream::Upstream;
+use crate::upstream::endpoint::Endpoint;
+
+/// A connection that has been accepted.
+#[derive(Clone, Copy)]
+pub struct NewConnection<'a> {
+    /// Whose it is: the address of the peer, or the one that its PROXY header names; none over a Unix socket.
+    pub client: Peer,
+    pub(crate) context: &'a WorkerContext,
+}
+
+impl NewConnection<'_> {
+    /// The configuration in force.
+    pub fn plan(&self) -> &Plan {
+        &self.context.plan
+    }
+}
+
+/// A request whose head has been read.
+#[derive(Clone, Copy)]
+pub struct ClientRequest<'a> {
+    /// Its head.
+    pub head: &'a RequestHead<'a, 'a>,
+    /// Its path, normalised and without the query: what routes are found by.
+    pub path: &'a [u8],
+    /// Whom it is from: the real client, behind trusted proxies the one that they name.
+    pub client: Peer,
+    /// How it came here.
+    pub scheme: ClientScheme,
+    /// What was agreed on with the client, if it speaks TLS.
+    pub tls: Option<&'a TlsInfo>,
+    /// Its identifier, if it has one: requests are given one where an access log is written.
+    pub request_id: Option<&'a [u8]>,
+    /// When its first byte came.
+    pub began: Instant,
+    pub(crate) route: Option<RouteId>,
+    pub(crate) context: &'a WorkerContext,
+    /// Where its connection is from. A call, since that can take a system call.
+    pub(crate) source: &'a dyn Fn() -> Option<SocketAddr>,
+}
+
+impl<'a> ClientRequest<'a> {
+    /// The configuration in force.
+    pub fn plan(&self) -> &'a Plan {
+        &self.context.plan
+    }
+
+    /// The route it takes, once that is known.
+    pub fn route(&self) -> Option<&'a Route> {
+        self.route.map(|route| self.context.plan.route(route))
+    }
+
+    /// The port its client connected from: that of the connection, or the one that a PROXY header names.
+    pub fn client_port(&self) -> Option<u16> {
+        (self.source)().map(|source| source.port())
+    }
+}
+
+/// Where a request goes.
+#[derive(Clone, Copy)]
+pub struct RouteChoice<'a> {
+    /// The upstream; none where the route answers by itself.
+    pub upstream: Option<UpstreamId>,
+    /// The endpoint that is asked first, if it can be: like the one of a sticky session.
+    pub endpoint: Option<EndpointId>,
+    /// How long the body may be, in bytes.
+    pub body_max: Option<u64>,
+    pub(crate) plan: &'a Plan,
+}
+
+impl<'a> RouteChoice<'a> {
+    /// To an upstream of the configuration, by its name. Returns whether there is one.
+    pub fn set_upstream(&mut self, name: &str) -> bool {
+        let found = self.plan.upstream_named(name);
+        self.upstream = found.or(self.upstream);
+        self.endpoint = self.endpoint.filter(|_| found.is_none());
+        found.is_some()
+    }
+
+    /// The upstream.
+    pub fn upstream(&self) -> Option<&'a Upstream> {
+        self.upstream.map(|upstream| &**self.plan.upstream(upstream))
+    }
+}
+
+/// A request that is about to go to an endpoint.
+#[derive(Clone, Copy)]
+pub struct EndpointAttempt<'a> {
+    /// Its head as it would go there.
+    pub head: &'a RequestHead<'a, 'a>,
+    /// The upstream.
+    pub upstream: &'a Upstream,
+    /// The endpoint.
+    pub endpoint: &'a Endpoint,
+}
+
+/// An answer of an endpoint whose head has come.
+#[derive(Clone, Copy)]
+pub struct EndpointResponse<'a> {
+    /// Its head.
+    pub head: &'a ResponseHead<'a, 'a>,
+    /// The upstream.
+    pub upstream: &'a Upstream,
+    /// The endpoint.
+    pub endpoint: &'a Endpoint,
+}
+
+/// An answer that is about to go to the client.
+#[derive(Clone, Copy)]
+pub struct ClientResponse<'a> {
+    /// Its status.
+    pub status: u16,
+    /// The endpoint's answer; none if it is one of our own.
+    pub from: Option<EndpointResponse<'a>>,
+    pub(crate) route: Option<RouteId>,
+    pub(crate) context: &'a WorkerContext,
+}
+
+impl<'a> ClientResponse<'a> {
+    /// The configuration in force.
+    pub fn plan(&self) -> &'a Plan {
+        &self.context.plan
+    }
+
+    /// The route of its request, if that has one.
+    pub fn route(&self) -> Option<&'a Route> {
+        self.route.map(|route| self.context.plan.route(route))
+    }
+}
+
+/// How an exchange has ended.
+#[derive(Clone, Copy)]
+pub struct ExchangeEnd<'a> {
+    /// The status the client was sent; none if it was sent none.
+    pub status: Option<u16>,
+    /// The route, if the request had one.
+    pub route: Option<&'a Route>,
+    /// Where it went last, if it went anywhere.
+    pub upstream: Option<&'a Upstream>,
+    /// When the first byte of the request came.
+    pub began: Instant,
+}

@@ -1,0 +1,165 @@
+//! What may be decided about connections, requests and answers: the trait [`Filters`], which the rules of a
+//! configuration ([`rules::Rules`]) implement like anybody else.
+
+pub mod calls;
+pub mod chain;
+pub mod reply;
+pub mod rules;
+
+use std::future::{Future, ready};
+
+use crate::http::message::edits::Edits;
+use calls::{ClientRequest, ClientResponse, EndpointAttempt, EndpointResponse, ExchangeEnd};
+use calls::{NewConnection, RouteChoice};
+use reply::LocalReply;
+
+/// What is called at each turn of a request's way, known at compile time: a call that is not overridden costs
+/// nothing.
+///
+/// ```text
+/// connection → request → route → admit ─┬→ attempt → response_in ─┬→ response_out → end
+///                 │        │       │    └── (another attempt) ←───┤        ↑
+///                 └────────┴───────┴── reply ────────────────────-┴────────┘
+/// ```
+///
+/// A call sees a head as it was parsed, and changes it by [`Edits`], which cannot name a field that frames a
+/// message. One value serves all threads; what belongs to one request lives in its [`Filters::Context`].
+pub trait Filters: Send + Sync + 'static {
+    /// What is kept of each request from its first call to its last. It is dropped when the work on the request
+    /// ends, however that happens.
+    type Context: Default;
+
+    /// A connection has been accepted, and nothing has been read of it but a PROXY header. One that is not taken
+    /// is reset.
+    #[inline]
+    fn connection(&self, connection: &NewConnection<'_>) -> ConnectionVerdict {
+        let _ = connection;
+        ConnectionVerdict::Take
+    }
+
+    /// The head of a request has come. Nothing is known of where it goes.
+    #[inline]
+    fn request<'a>(
+        &'a self,
+        request: &ClientRequest<'a>,
+        edits: &mut Edits<'a>,
+        context: &mut Self::Context,
+    ) -> Verdict {
+        let _ = (request, edits, context);
+        Verdict::Continue
+    }
+
+    /// The route of a request has been found, and with it the upstream in `choice`, which may be changed.
+    #[inline]
+    fn route<'a>(
+        &'a self,
+        request: &ClientRequest<'a>,
+        choice: &mut RouteChoice<'a>,
+        edits: &mut Edits<'a>,
+        context: &mut Self::Context,
+    ) -> Verdict {
+        let _ = (request, choice, edits, context);
+        Verdict::Continue
+    }
+
+    /// The request has been read, and is to go to an endpoint: what takes time is done here, such as asking
+    /// another service. What it needs of the request has been put into the context by the calls before. The
+    /// client is waited for meanwhile, for as long as the answer's head may take (`--response-timeout`).
+    #[inline]
+    fn admit(&self, context: &mut Self::Context) -> impl Future<Output = Verdict> {
+        let _ = context;
+        ready(Verdict::Continue)
+    }
+
+    /// The head of the request is about to go to an endpoint: once for each attempt.
+    #[inline]
+    fn attempt<'a>(
+        &'a self,
+        attempt: &EndpointAttempt<'a>,
+        edits: &mut Edits<'a>,
+        context: &'a mut Self::Context,
+    ) {
+        let _ = (attempt, edits, context);
+    }
+
+    /// The head of an endpoint's answer has come, an interim one or the final one.
+    #[inline]
+    fn response_in<'a>(
+        &'a self,
+        response: &EndpointResponse<'a>,
+        edits: &mut Edits<'a>,
+        context: &'a Self::Context,
+    ) {
+        let _ = (response, edits, context);
+    }
+
+    /// The head of the final answer is about to go to the client, be it an endpoint's or one of our own.
+    #[inline]
+    fn response_out<'a>(
+        &'a self,
+        response: &ClientResponse<'a>,
+        edits: &mut Edits<'a>,
+        context: &'a Self::Context,
+    ) {
+        let _ = (response, edits, context);
+    }
+
+    /// An answer of our own is about to be given: an error, or what another filter has decided. It may be
+    /// replaced.
+    #[inline]
+    fn reply(&self, reply: &mut LocalReply, context: &mut Self::Context) {
+        let _ = (reply, context);
+    }
+
+    /// The exchange has ended.
+    #[inline]
+    fn end(&self, end: &ExchangeEnd<'_>, context: &mut Self::Context) {
+        let _ = (end, context);
+    }
+}
+
+/// The filters that do nothing, and cost nothing.
+impl Filters for () {
+    type Context = ();
+}
+
+/// What becomes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionVerdict {
+    /// It is served.
+    Take,
+    /// It is reset.
+    Refuse,
+}
+
+/// What is decided about a request.
+#[derive(Debug)]
+#[must_use]
+pub enum Verdict {
+    /// It goes on.
+    Continue,
+    /// It is answered here.
+    Reply(Box<LocalReply>),
+}
+
+/// Filters, and what they keep of one request.
+pub struct Filtered<'f, F: Filters> {
+    /// The filters.
+    pub filters: &'f F,
+    /// What they keep.
+    pub context: F::Context,
+}
+
+impl<'f, F: Filters> Filtered<'f, F> {
+    /// Of a request that begins.
+    #[inline]
+    pub fn new(filters: &'f F) -> Self {
+        Self { filters, context: F::Context::default() }
+    }
+
+    /// An answer of our own, after all filters have seen it.
+    pub fn revised(&mut self, mut reply: LocalReply) -> LocalReply {
+        self.filters.reply(&mut reply, &mut self.context);
+        reply
+    }
+}

@@ -1,0 +1,321 @@
+//! The head of a request: where it goes, what is decided about it, and how it is written for an endpoint.
+
+use std::net::SocketAddr;
+
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use super::affinity::RequestTies;
+use super::attempt::RequestTraits;
+use super::client_info::ClientInfo;
+use super::request_log::{RequestLog, RequestTiming};
+use crate::access_log::is_request_id;
+use crate::buffer::Buffer;
+use crate::decimal::{Digits, decimal};
+use crate::filters::calls::{ClientRequest, RouteChoice};
+use crate::filters::reply::LocalReply;
+use crate::filters::{Filtered, Filters, Verdict};
+use crate::http::h1::chunked::Emit;
+use crate::http::h1::encode::{self, ConnectionHeader};
+use crate::http::h1::framing::Framing;
+use crate::http::h1::persistence::{self, Options};
+use crate::http::message::edits::{EditName, Edits, Value};
+use crate::http::message::field::Name;
+use crate::http::message::head::{RequestHead, Version};
+use crate::http::message::max_forwards::{self, Reach};
+use crate::http::message::redirect::{self, Nowhere};
+use crate::http::message::websocket::{self, Key, NONCE_BYTES};
+use crate::http::message::{forwarded, forwarded_for};
+use crate::id::{RouteId, UpstreamId};
+use crate::net::listen::Peer;
+use crate::net::stream::Stream;
+use crate::net::tls::client_certificate::ClientCertificate;
+use crate::plan::context::WorkerContext;
+use crate::plan::{Plan, Route};
+use crate::reject::Reject;
+use crate::route;
+
+/// Who sent a request.
+#[derive(Clone, Copy)]
+pub(super) struct Sender<'a> {
+    /// What is known of the client.
+    pub(super) client_info: &'a ClientInfo,
+    /// Its connection; none where only heads are looked at.
+    pub(super) stream: Option<&'a Stream>,
+}
+
+impl Sender<'_> {
+    /// The address it connected to.
+    fn local(self) -> String {
+        self.stream.map_or_else(|| "localhost".to_owned(), Stream::local_authority)
+    }
+
+    /// The address it connected from, or the one that a PROXY header names.
+    fn source(self) -> Option<SocketAddr> {
+        self.client_info.source(self.stream?)
+    }
+}
+
+/// A head that has been read, and encoded for the endpoint.
+pub(super) struct ReadHead<'f, F: Filters> {
+    pub(super) traits: RequestTraits,
+    pub(super) route: Option<RouteId>,
+    /// Where it goes, unless it is answered here.
+    pub(super) upstream: Option<UpstreamId>,
+    pub(super) ties: RequestTies,
+    pub(super) framing: Framing,
+    /// How chunks are to go on, if there are any.
+    pub(super) chunks: Emit,
+    /// Nothing, if it is answered here.
+    pub(super) outgoing: Buffer,
+    pub(super) decided: Decided<'f, F>,
+}
+
+/// What filters have decided about a request.
+pub(super) struct Decided<'f, F: Filters> {
+    pub(super) own_reply: Option<Box<LocalReply>>,
+    pub(super) filtered: Filtered<'f, F>,
+}
+
+impl<'f, F: Filters> Decided<'f, F> {
+    fn ask(&mut self, call: impl FnOnce(&'f F, &mut F::Context) -> Verdict) {
+        if self.own_reply.is_some() {
+            return;
+        }
+        let Filtered { filters, context } = &mut self.filtered;
+        if let Verdict::Reply(reply) = call(filters, context) {
+            self.own_reply = Some(reply);
+        }
+    }
+}
+
+/// What any head comes to, whichever protocol brought it.
+pub(super) fn read<'f, F: Filters>(
+    (head, framing): (&RequestHead<'_, '_>, Result<Framing, Reject>),
+    sender: Sender<'_>,
+    filters: &'f F,
+    context: &WorkerContext,
+    timing: &mut RequestTiming,
+) -> Result<ReadHead<'f, F>, Reject> {
+    let plan = &*context.plan;
+    let client_info = sender.client_info;
+    let trusted = client_info.is_trusted(&plan.trusted);
+    let client = real_client(head, client_info, trusted, plan);
+    let their_id = if trusted { request_id(head) } else { None };
+    if let Some(request_log) = &mut timing.request_log {
+        request_log.read(head, client, their_id);
+    }
+    let framing = framing?;
+    let reach = max_forwards::reach(head)?;
+    let path = route::normalise(head.path().as_bytes()).map_err(|_| Reject::PathAboveRoot)?;
+    let options = Options::of(&head.fields);
+    let redirect = plan.redirect_https.filter(|_| client_info.tls().is_none());
+    let redirect = redirect.and_then(|port| redirect::of(head, &path, trusted, port));
+    let own_reply = redirect.map(|redirect| Box::new(to_https(redirect)));
+    let mut decided = Decided { own_reply, filtered: Filtered::new(filters) };
+    let (traits, key) = traits(head, framing, options);
+    let own = OwnEdits {
+        key: key.filter(|_| head.protocol.is_some()),
+        left: if let Reach::Hops(left) = reach { Some(decimal(left)) } else { None },
+        // Of an HTTP/1.0 client that names none.
+        host: (!head.fields.has(Name::Host) && head.authority.is_empty()).then(|| sender.local()),
+        request_id: timing.request_log().map(RequestLog::request_id),
+    };
+    let mut edits = Edits::new();
+    if let Some(via) = &plan.via {
+        via.edit_request(&mut edits, head)?;
+    }
+    own.edit(&mut edits);
+    edit_for_client(&mut edits, head, client_info, client, trusted);
+    let source = || sender.source();
+    let request = ClientRequest {
+        head,
+        path: &path,
+        client,
+        scheme: client_info.hop().scheme,
+        tls: client_info.tls(),
+        request_id: own.request_id.or(their_id),
+        began: timing.began,
+        route: None,
+        context,
+        source: &source,
+    };
+    let (route, choice) = decide(&mut decided, request, &mut edits, reach);
+    let from = (client_info, trusted);
+    let ties = RequestTies::of(choice.upstream(), choice.endpoint, (head, &path), client, from);
+    let mut outgoing = Buffer::new();
+    if decided.own_reply.is_none() {
+        let connection =
+            if traits.upgrade { ConnectionHeader::Upgrade } else { ConnectionHeader::Implied };
+        let aliases = encode::request(head, options, &edits, framing, connection, &mut outgoing)?;
+        context.metrics.aliases.add(aliases as u64);
+    }
+    let chunks = if options.names_fields() { Emit::BareChunks } else { Emit::Chunks };
+    let upstream = choice.upstream;
+    Ok(ReadHead { traits, route, upstream, ties, framing, chunks, outgoing, decided })
+}
+
+/// What the answer needs to know of a request, and the key for a WebSocket that it asks for.
+fn traits(
+    head: &RequestHead<'_, '_>,
+    framing: Framing,
+    options: Options,
+) -> (RequestTraits, Option<Key>) {
+    let upgrade = head.protocol.is_some()
+        || !framing.has_body() && persistence::names_protocol(&head.fields, options, head.version);
+    let key = if upgrade { websocket_key(head) } else { None };
+    let traits = RequestTraits {
+        method: head.semantics,
+        version: head.version,
+        upgrade,
+        accept: key.as_ref().map(Key::accept),
+        expects: framing.has_body()
+            && head.version != Version::Http10
+            && head.fields.has(Name::Expect),
+        persists: options.persists(head.version),
+    };
+    (traits, key)
+}
+
+/// Where a request goes, as far as it goes: by its route, and by what filters say.
+fn decide<'a, 'f: 'a, F: Filters>(
+    decided: &mut Decided<'f, F>,
+    mut request: ClientRequest<'a>,
+    edits: &mut Edits<'a>,
+    reach: Reach,
+) -> (Option<RouteId>, RouteChoice<'a>) {
+    let plan = request.plan();
+    let mut choice = RouteChoice { upstream: None, endpoint: None, body_max: None, plan };
+    decided.ask(|filters, context| filters.request(&request, edits, context));
+    request.route = plan.router.find(request.head.authority, request.path);
+    if let Some(route) = request.route() {
+        choice.upstream = route.upstream();
+        edit_for_route(edits, route, request.head, request.path);
+        decided.ask(|filters, context| filters.route(&request, &mut choice, edits, context));
+    }
+    if decided.own_reply.is_none() {
+        let own_reply = match reach {
+            _ if choice.upstream.is_none() => Some(LocalReply::new(404, "no route for this path")),
+            Reach::Here(status) => {
+                Some(LocalReply::new(status, "Max-Forwards lets it go no further"))
+            }
+            Reach::Hops(_) | Reach::Anywhere => None,
+        };
+        decided.own_reply = own_reply.map(Box::new);
+    }
+    (request.route, choice)
+}
+
+/// What we say ourselves of a request, whoever it is from.
+struct OwnEdits<'a> {
+    /// The key for a WebSocket that its client has asked for in a protocol without any.
+    key: Option<Key>,
+    /// What is left of Max-Forwards.
+    left: Option<Digits<20>>,
+    /// The host, if its client has named none.
+    host: Option<String>,
+    request_id: Option<&'a [u8]>,
+}
+
+impl OwnEdits<'_> {
+    fn edit<'a>(&'a self, edits: &mut Edits<'a>) {
+        if let Some(key) = &self.key {
+            edits.set(EditName::SEC_WEBSOCKET_KEY, Value::checked(key.text()));
+        }
+        if let Some(left) = &self.left {
+            edits.set(EditName::MAX_FORWARDS, Value::checked(left));
+        }
+        if let Some(host) = &self.host {
+            edits.set_host(host.as_bytes());
+        }
+        if let Some(id) = self.request_id {
+            edits.set(EditName::X_REQUEST_ID, Value::checked(id));
+        }
+    }
+}
+
+/// The key of a request for a WebSocket: our own, where the client's protocol has none.
+fn websocket_key(head: &RequestHead<'_, '_>) -> Option<Key> {
+    if head.protocol.is_none() {
+        return Key::read(&head.fields).filter(|_| websocket::is_asked_for(head));
+    }
+    let mut nonce = [0; NONCE_BYTES];
+    // So few bytes never fail to come; and if they did: no secret depends on them.
+    let _ = getrandom(&mut nonce, GetRandomFlags::empty());
+    Some(Key::of(nonce))
+}
+
+/// The answer to a request in plain text that is to come over https.
+fn to_https(location: Result<Box<str>, Nowhere>) -> LocalReply {
+    match location {
+        Ok(location) => {
+            LocalReply::new(308, "this host is served over https").with_target(location)
+        }
+        Err(Nowhere::NoHost) => LocalReply::new(400, "it names no host to redirect to over https"),
+        Err(Nowhere::TooLong) => LocalReply::new(414, "it is too long to be redirected to https"),
+    }
+}
+
+/// The client's address, where a proxy has said that it is not that of the connection.
+fn real_ip(client: Peer, client_info: &ClientInfo, trusted: bool) -> Peer {
+    // Addresses are compared for those only that came through a proxy.
+    let is_told = trusted || client_info.is_announced();
+    client.filter(|_| is_told && client != client_info.peer())
+}
+
+/// The client a request is from: the one that a trusted proxy names, if it came from one.
+fn real_client(
+    head: &RequestHead<'_, '_>,
+    client_info: &ClientInfo,
+    trusted: bool,
+    plan: &Plan,
+) -> Peer {
+    if !trusted {
+        return client_info.client;
+    }
+    let named = head.fields.values(Name::ForwardedFor);
+    let is_trusted = |address| plan.trusted.contains(Some(address));
+    forwarded_for::client(named, client_info.client, is_trusted)
+}
+
+/// Adds what an endpoint is told of the client.
+fn edit_for_client<'a>(
+    edits: &mut Edits<'a>,
+    head: &RequestHead<'_, 'a>,
+    client_info: &'a ClientInfo,
+    client: Peer,
+    trusted: bool,
+) {
+    forwarded::edit(edits, head, client_info.hop(), trusted);
+    if let Some(ClientCertificate { subject, sha256, .. }) = client_info.certificate() {
+        edits.set(EditName::X_CLIENT_CERT_SUBJECT, Value::checked(subject.as_bytes()));
+        edits.set(EditName::X_CLIENT_CERT_SHA256, Value::checked(sha256.as_bytes()));
+    }
+    if let Some(address) = real_ip(client, client_info, trusted) {
+        edits.set(EditName::X_REAL_IP, Value::address(address));
+    }
+}
+
+/// Adds what a route changes about the requests it takes; `path` is the normalised one.
+fn edit_for_route<'a>(
+    edits: &mut Edits<'a>,
+    route: &'a Route,
+    head: &RequestHead<'_, 'a>,
+    path: &'a [u8],
+) {
+    if let Some(host) = &route.host_header {
+        edits.set_host(host.as_bytes());
+    }
+    let Some(prefix) = route.strips.as_deref() else { return };
+    if let Some(rest) = route::strip(head.path().as_bytes(), path, prefix) {
+        edits.set_path(if rest.is_empty() { [b"/", b""] } else { [b"", rest] });
+        edits.add(EditName::X_FORWARDED_PREFIX, Value::checked(prefix.as_bytes()));
+    }
+}
+
+/// What the client calls its request: if it does so once, and not to us only.
+fn request_id<'a>(head: &RequestHead<'a, '_>) -> Option<&'a [u8]> {
+    let mut named = head.fields.iter().filter(|(known, ..)| *known == Name::RequestId);
+    let (_, name, id) = named.next()?;
+    let is_for_all = !Options::of(&head.fields).names(&head.fields, name);
+    (is_request_id(id) && is_for_all && named.next().is_none()).then_some(id)
+}
