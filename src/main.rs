@@ -2,6 +2,7 @@
 //!
 //! 0: ended as asked. 1: could not start, such as a port in use. 2: a mistake in the flags.
 
+use std::env::VarError;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
@@ -14,9 +15,10 @@ use evener::config::admin::Token;
 use evener::config::cli::{Cli, DemoFlags, ExplainFlags, Job, OriginFlags};
 use evener::config::describe::summary;
 use evener::config::explain::{AskedRequest, explain};
+use evener::config::loader::Loader;
 use evener::config::mistake::{Mistake, Place};
 use evener::config::sources::{Sources, Unreadable};
-use evener::config::{self, Config, Loader, value};
+use evener::config::{self, Config, value};
 use evener::control::process::{Background, Identity, enter_background, raise_file_limit};
 use evener::control::signals::Signals;
 use evener::control::{self, RunOptions, StartError, Upgrade, worker_main};
@@ -54,7 +56,7 @@ impl From<Unreadable> for CliError {
 fn main() -> ExitCode {
     // Before anything else: from here on no signal is lost, and none ends a process that starts.
     let signals = Signals::take();
-    match words().and_then(|words| run(&words, &Sources::read(&words)?, signals)) {
+    match words().and_then(|words| run(&words, &Sources::read(&words, &environment)?, signals)) {
         Ok(code) => code,
         Err(CliError::Words(help)) if help.exit_code() == 0 => {
             // Help or the version; a reader that is gone is no failure.
@@ -80,6 +82,11 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// What the configuration file refers to as `${NAME}`.
+fn environment(name: &str) -> Result<String, VarError> {
+    std::env::var(name)
 }
 
 /// The command line. A word that is no UTF-8 names nothing that a configuration could.
@@ -147,7 +154,7 @@ fn balance(words: &[String], sources: &Sources, signals: Signals) -> Result<Exit
     }
     let error_log = log_to(config.error_log.as_deref(), config.log_level, identity)?;
     raise_file_limit();
-    let loader = Loader { words: words.to_vec() };
+    let loader = Loader { words: words.to_vec(), environment };
     let upgrade = if sources.flags.upgrade { Upgrade::TakeOver } else { Upgrade::Fresh };
     let identity = Some(identity);
     let error_lines = error_log.clone();
@@ -219,7 +226,7 @@ fn run_demo(flags: &DemoFlags, signals: &Signals) -> Result<ExitCode, CliError> 
             words.extend([format!("--listen-tls={listen}"), format!("--cert={}", made.path())]);
         }
     }
-    let (_, sources) = Sources::read(&words)?;
+    let (_, sources) = Sources::read(&words, &environment)?;
     let config = configure(&sources)?;
     demo::run(config, &routes, flags.tls, signals).map_err(CliError::Start)?;
     Ok(ExitCode::SUCCESS)

@@ -11,7 +11,7 @@ use evener::config::explain::{AskedRequest, explain};
 use evener::config::sources::Sources;
 use evener::upstream::source::{SourceAnswer, SourceQuery};
 
-use crate::support::temporary;
+use crate::support::{no_environment, temporary};
 
 /// The configuration from a file with this text and these flags.
 pub fn read(text: &str, flags: &[&str]) -> Result<Config, Vec<String>> {
@@ -23,7 +23,7 @@ fn read_bytes(bytes: &[u8], flags: &[&str]) -> Result<Config, Vec<String>> {
     fs::write(&path, bytes).unwrap();
     let first = ["evener", "-c", path.to_str().unwrap()];
     let words: Vec<String> = first.iter().chain(flags).map(ToString::to_string).collect();
-    let sources = Sources::read(&words);
+    let sources = Sources::read(&words, &no_environment);
     fs::remove_file(&path).unwrap();
     let resolve = |_: &str| Err(std::io::ErrorKind::NotFound.into());
     let known = SourceAnswer::Addresses(vec![[192, 0, 2, 1].into()]);

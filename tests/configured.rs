@@ -5,13 +5,13 @@ use std::fs;
 use evener::config::Config;
 use evener::config::sources::Sources;
 
-use crate::support::{Origin, Process, Proxy, temporary};
+use crate::support::{Origin, Process, Proxy, no_environment, temporary};
 
 fn read(text: &str) -> Config {
     let path = temporary("conf.yaml");
     fs::write(&path, text).unwrap();
     let words = ["evener", "--check", "off", "--log-level", "off", "-c", path.to_str().unwrap()];
-    let (_, sources) = Sources::read(&words.map(str::to_owned)).unwrap();
+    let (_, sources) = Sources::read(&words.map(str::to_owned), &no_environment).unwrap();
     Config::new(&sources, &|_| Err(std::io::ErrorKind::NotFound.into()), &|_| false).unwrap()
 }
 

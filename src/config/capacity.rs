@@ -138,7 +138,7 @@ mod tests {
             assert!(room(limit, threads.get(), 1) >= limit / 4, "{limit}");
             let mut mistakes = Mistakes::default();
             Descriptors { limit }.refuse_too_few(threads, 1, &mut mistakes);
-            assert!(mistakes.none(()).is_ok(), "{limit}");
+            assert!(mistakes.none((), &[]).is_ok(), "{limit}");
         }
         assert_eq!([room(256, 2, 1), room(1024, 2, 1)], [198, 906]);
     }
@@ -149,7 +149,7 @@ mod tests {
             let (mut mistakes, threads) =
                 (Mistakes::default(), NonZeroUsize::new(threads).unwrap());
             Descriptors { limit }.refuse_too_few(threads, listeners, &mut mistakes);
-            let mistakes = mistakes.none(()).unwrap_err();
+            let mistakes = mistakes.none((), &[]).unwrap_err();
             let (_, rest) = mistakes[0].what.split_once("listeners need ").unwrap();
             rest.split(':').next().unwrap().parse::<usize>().unwrap()
         };
@@ -159,7 +159,7 @@ mod tests {
             let mut mistakes = Mistakes::default();
             let threads = NonZeroUsize::new(threads).unwrap();
             enough.refuse_too_few(threads, listeners, &mut mistakes);
-            assert!(mistakes.none(()).is_ok(), "{limit} {threads} {listeners} {enough:?}");
+            assert!(mistakes.none((), &[]).is_ok(), "{limit} {threads} {listeners} {enough:?}");
         }
     }
 }

@@ -46,7 +46,7 @@ impl CeilingSettings {
                 mistakes.note(&place("queue-timeout"), timeout(text).map(Some), None)
             }),
         };
-        let mut entries = sources.file.iter().flat_map(|file| &file.upstreams);
+        let mut entries = sources.files().flat_map(|file| &file.upstreams);
         let has_ceiling =
             flags.max_requests.is_some() || entries.any(|entry| entry.value.max_requests.is_some());
         let queued =
@@ -97,7 +97,7 @@ pub(super) fn warnings(sources: &Sources) -> Vec<String> {
     let usually_none = flags.queue.as_deref().is_some_and(is_none);
     let mut is_used = !usually_none;
     let mut idle = Vec::new();
-    let files = sources.file.iter();
+    let files = sources.files();
     for (file, entry) in files.flat_map(|file| file.upstreams.iter().map(move |of| (file, of))) {
         let Some(WrittenQueue::Full(fields)) = entry.value.queue.as_ref().map(|of| &of.value)
         else {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::discovery::SourcedUpstream;
 use super::upstream_keys::keys;
-use super::{Config, ListenerConfig, check, ejection};
+use super::{Config, IncludedFile, ListenerConfig, check, ejection};
 use crate::access_log::Format;
 use crate::app_protocol::AppProtocol;
 use crate::id::UpstreamId;
@@ -105,6 +105,8 @@ pub fn described(config: &Config) -> Vec<Item> {
 fn listed(config: &Config) -> Vec<Item> {
     let plan = &config.plan;
     let mut items = vec![item("threads", config.threads)];
+    let included = |file: &IncludedFile| item(format!("included {}", file.path), &file.contents);
+    items.extend(config.included.iter().map(included));
     items.extend(config.listeners.iter().map(|listener| {
         let service = match listener.kind.service {
             Service::Http if listener.kind.transport == Transport::Tls => "HTTPS".to_owned(),

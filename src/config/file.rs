@@ -12,21 +12,42 @@ use super::entries::{
     BoxedCheckFields, CertificateEntry, CheckEntry, ListEntries, RelayEntry, RouteEntry, Said,
     UpstreamEntry,
 };
+use super::environment::{self, Environment, OPEN, UsedVariable};
 use super::mistake::{Mistake, Place};
 use super::setting::{Arity, Setting};
+use super::substituted::Substituted;
 use super::wording::{explain, unknown};
 
-/// The largest file that is read, in bytes.
+/// The most that is read, in bytes: of the file and all that it includes.
 pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// The only version of the file format.
 const VERSION: &str = "1";
+
+/// What a file may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileRole<'a> {
+    /// Everything.
+    Main,
+    /// Only [`INCLUDED_KEYS`].
+    Included {
+        /// The path of the main file, in whose `include` it is.
+        by: &'a str,
+    },
+}
+
+/// The keys of an included file.
+const INCLUDED_KEYS: [&str; 4] = ["routes", "upstreams", "tcp", "certificates"];
 
 /// A configuration file.
 #[derive(Debug)]
 pub struct File {
     /// Its path, as given.
     pub path: Arc<str>,
+    /// The files that it includes, by name or pattern.
+    pub include: Vec<Said>,
+    /// The environment variables that its values refer to.
+    pub variables: Vec<UsedVariable>,
     /// The settings that are also flags, in order.
     pub settings: Vec<WrittenSetting>,
     /// The check of all upstreams, where it is written in full.
@@ -51,8 +72,13 @@ pub struct WrittenSetting {
 }
 
 impl File {
-    /// Parses a file; `path` is its name in messages.
-    pub fn parse(path: &str, bytes: &[u8]) -> Result<Self, Vec<Mistake>> {
+    /// Parses a file; `path` is its name in messages. References to environment variables are replaced.
+    pub fn parse(
+        path: &str,
+        bytes: &[u8],
+        role: FileRole<'_>,
+        environment: Environment<'_>,
+    ) -> Result<Self, Vec<Mistake>> {
         let path: Arc<str> = path.into();
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let (line, column) = position(&bytes[..error.valid_up_to()]);
@@ -62,25 +88,48 @@ impl File {
                 what: "is not valid UTF-8: save the file in that encoding".to_owned(),
             }]
         })?;
-        let options = serde_saphyr::options! {
-            with_snippet: false,
-            strict_booleans: true,
-            reject_unsupported_tags: true,
+        let told = |(at, what)| Mistake { place: place(&path, at), what };
+        let (read, variables) = if text.contains(OPEN) {
+            let variables = environment::check(text, options(), environment)
+                .map_err(|mistakes| mistakes.into_iter().map(told).collect::<Vec<_>>())?;
+            let read =
+                serde_saphyr::with_deserializer_from_str_with_options(text, options(), |inner| {
+                    Written::deserialize(Substituted { inner, environment })
+                });
+            (read, variables)
+        } else {
+            (serde_saphyr::from_str_with_options(text, options()), Vec::new())
         };
-        let written: Written =
-            serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-                let place = place(&path, error.location().unwrap_or(Location::UNKNOWN));
-                vec![Mistake { place, what: explain(&error) }]
-            })?;
-        let mistakes = written.mistakes.into_iter();
-        let mistakes: Vec<_> =
-            mistakes.map(|(at, what)| Mistake { place: place(&path, at), what }).collect();
-        if mistakes.is_empty() { Ok(Self { path, ..written.file }) } else { Err(mistakes) }
+        let mut written = read.map_err(|error| {
+            let at = error.location().unwrap_or(Location::UNKNOWN);
+            let what = variables.iter().fold(explain(&error), |what, of| of.hide(what));
+            let needs_quotes = is_within_reference(text, at);
+            let hint =
+                if needs_quotes { ": in [] and {}, write \"${NAME}\" with quotes" } else { "" };
+            vec![told((at, what + hint))]
+        })?;
+        if let FileRole::Included { by } = role {
+            written.refuse_others(by);
+        }
+        let mistakes: Vec<_> = written.mistakes.into_iter().map(told).collect();
+        if mistakes.is_empty() {
+            Ok(Self { path, variables, ..written.file })
+        } else {
+            Err(mistakes)
+        }
     }
 
     /// The place of a location in this file.
     pub fn place(&self, at: Location) -> Place {
         place(&self.path, at)
+    }
+}
+
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        with_snippet: false,
+        strict_booleans: true,
+        reject_unsupported_tags: true,
     }
 }
 
@@ -91,6 +140,14 @@ fn position(text: &[u8]) -> (u64, u64) {
     (line as u64 + 1, String::from_utf8_lossy(last).chars().count() as u64 + 1)
 }
 
+/// Whether this is the brace of a `${`. In flow style it begins a mapping unless it is in quotes.
+fn is_within_reference(text: &str, at: Location) -> bool {
+    let (line, column) = (at.line().saturating_sub(1), at.column().saturating_sub(2));
+    let line = usize::try_from(line).ok().and_then(|line| text.lines().nth(line));
+    let before = usize::try_from(column).unwrap_or(usize::MAX);
+    line.is_some_and(|line| line.chars().skip(before).take(OPEN.len()).eq(OPEN.chars()))
+}
+
 fn place(path: &Arc<str>, at: Location) -> Place {
     Place::File { path: Arc::clone(path), line: at.line().max(1), column: at.column().max(1) }
 }
@@ -98,7 +155,27 @@ fn place(path: &Arc<str>, at: Location) -> Place {
 /// A file while it is parsed.
 struct Written {
     file: File,
+    /// Its known keys.
+    keys: Vec<Said>,
     mistakes: Vec<(Location, String)>,
+}
+
+impl Written {
+    /// Notes what belongs in the main file.
+    fn refuse_others(&mut self, main: &str) {
+        for key in self.keys.iter().filter(|key| !INCLUDED_KEYS.contains(&key.value.as_str())) {
+            let what = if key.value == "include" {
+                format!("include: an included file includes no others: name them in {main}")
+            } else {
+                format!(
+                    "{}: belongs in {main}: an included file has only {}",
+                    key.value,
+                    INCLUDED_KEYS.join(", ")
+                )
+            };
+            self.mistakes.push((key.referenced, what));
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Written {
@@ -119,6 +196,8 @@ impl<'de> Visitor<'de> for TopLevel {
     fn visit_unit<E>(self) -> Result<Written, E> {
         let file = File {
             path: "".into(),
+            include: Vec::new(),
+            variables: Vec::new(),
             settings: Vec::new(),
             check: None,
             routes: Vec::new(),
@@ -126,7 +205,7 @@ impl<'de> Visitor<'de> for TopLevel {
             relays: Vec::new(),
             certificates: Vec::new(),
         };
-        Ok(Written { file, mistakes: Vec::new() })
+        Ok(Written { file, keys: Vec::new(), mistakes: Vec::new() })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Written, A::Error> {
@@ -141,13 +220,14 @@ impl<'de> Visitor<'de> for TopLevel {
                         written.mistakes.push((version.referenced, what));
                     }
                 }
+                "include" => file.include = map.next_value().map(texts)?,
                 "routes" => file.routes = map.next_value::<ListEntries<_>>()?.0,
                 "upstreams" => file.upstreams = map.next_value::<ListEntries<_>>()?.0,
                 "tcp" => file.relays = map.next_value::<ListEntries<_>>()?.0,
                 "check" => match map.next_value()? {
                     Spanned { value: CheckEntry::Text(value), referenced, defined } => {
                         let values = vec![Said { value, referenced, defined }];
-                        file.settings.push(WrittenSetting { flag: key.value, values });
+                        file.settings.push(WrittenSetting { flag: key.value.clone(), values });
                     }
                     Spanned { value: CheckEntry::Full(value), referenced, defined } => {
                         file.check = Some(Spanned { value, referenced, defined });
@@ -162,9 +242,11 @@ impl<'de> Visitor<'de> for TopLevel {
                     } else {
                         let _: IgnoredAny = map.next_value()?;
                         written.mistakes.push((key.referenced, unknown(name)));
+                        continue;
                     }
                 }
             }
+            written.keys.push(key);
         }
         Ok(written)
     }
@@ -185,14 +267,16 @@ fn read_setting<'de, A: MapAccess<'de>>(
                 defined: on.defined,
             }]
         }
-        Arity::Many => match map.next_value::<Spanned<Texts>>()? {
-            Spanned { value: Texts::One(value), referenced, defined } => {
-                vec![Said { value, referenced, defined }]
-            }
-            Spanned { value: Texts::Many(values), .. } => values,
-        },
+        Arity::Many => map.next_value().map(texts)?,
     };
     Ok(WrittenSetting { flag: setting.flag.clone(), values })
+}
+
+fn texts(Spanned { value, referenced, defined }: Spanned<Texts>) -> Vec<Said> {
+    match value {
+        Texts::One(value) => vec![Said { value, referenced, defined }],
+        Texts::Many(values) => values,
+    }
 }
 
 /// A text, or a list of texts.

@@ -1,7 +1,9 @@
 //! Mistakes in a configuration, and where they are.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Where something is configured.
@@ -20,6 +22,18 @@ pub enum Place {
         /// The column in characters, from 1.
         column: u64,
     },
+}
+
+impl Place {
+    /// The path of a file that is named here: of one named in a file, a relative path begins where that is.
+    pub fn relative(&self, text: &str) -> PathBuf {
+        match self {
+            Self::File { path, .. } => {
+                Path::new(&**path).parent().unwrap_or(Path::new("")).join(text)
+            }
+            Self::Flag(_) | Self::Argument(_) => text.into(),
+        }
+    }
 }
 
 impl fmt::Display for Place {
@@ -81,11 +95,15 @@ impl Mistakes {
         self.0.into_iter().next().map(|mistake| mistake.what)
     }
 
-    /// Returns what was built if there are no mistakes; otherwise the mistakes in order of their places.
-    pub(super) fn none<T>(mut self, built: T) -> Result<T, Vec<Mistake>> {
-        self.0.sort_by_key(|mistake| match mistake.place {
-            Place::Flag(_) | Place::Argument(_) => (0, 0),
-            Place::File { line, column, .. } => (line, column),
+    /// Returns what was built if there are no mistakes; otherwise the mistakes in order of their places, those of
+    /// files in the order of these paths.
+    pub(super) fn none<T>(mut self, built: T, files: &[&str]) -> Result<T, Vec<Mistake>> {
+        let order: HashMap<_, _> = (1..).zip(files).map(|(nth, path)| (*path, nth)).collect();
+        self.0.sort_by_key(|mistake| match &mistake.place {
+            Place::Flag(_) | Place::Argument(_) => (0, 0, 0),
+            Place::File { path, line, column } => {
+                (order.get(&**path).copied().unwrap_or_default(), *line, *column)
+            }
         });
         if self.0.is_empty() { Ok(built) } else { Err(self.0) }
     }

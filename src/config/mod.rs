@@ -11,12 +11,15 @@ pub mod describe;
 pub mod discovery;
 mod ejection;
 pub mod entries;
+pub mod environment;
 pub mod explain;
 mod explain_pick;
 pub mod file;
 pub(crate) mod found;
+mod include;
 mod limits;
 mod listeners;
+pub mod loader;
 mod misfits;
 pub mod mistake;
 mod relays;
@@ -26,6 +29,7 @@ mod scheme;
 pub mod setting;
 pub mod source;
 pub mod sources;
+mod substituted;
 mod tls;
 mod trusted;
 mod upstream_keys;
@@ -45,17 +49,17 @@ use std::time::Duration;
 use crate::access_log::Format;
 use crate::http::message::via::{Via, is_name};
 use crate::log::target::LogTarget;
-use crate::net::interfaces::LocalAddresses;
 use crate::net::limiter::Capacity;
 use crate::plan::{ClientTimeouts, Plan};
 use admin::Admin;
 use capacity::Descriptors;
 use discovery::DiscoveryPlan;
+pub use include::IncludedFile;
 use listeners::CollectedListeners;
 pub use listeners::{ListenerConfig, leads_to};
 use mistake::{Mistake, Mistakes};
 use routes::Routes;
-use sources::{Sources, Unreadable};
+use sources::Sources;
 use tls::Tls;
 use upstream_settings::UpstreamSettings;
 use upstreams::Upstreams;
@@ -107,6 +111,8 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// The configuration file, if any.
     pub file: Option<PathBuf>,
+    /// The files that it includes.
+    pub included: Vec<IncludedFile>,
 }
 
 impl Config {
@@ -139,8 +145,9 @@ impl Config {
         let of_retries = retries::warnings(&upstreams.built, &routes.built);
         let discovery = DiscoveryPlan::of(sources, upstreams.looked_up, &mut mistakes);
         let idle = [ceiling::warnings(sources), discovery.warnings(sources)].concat();
+        let of_files = sources.warnings().iter().cloned().chain(warning).collect();
         let warnings =
-            [Vec::from_iter(warning), limits::warnings(sources), tls.warnings, of_retries, idle];
+            [of_files, limits::warnings(sources), tls.warnings, of_retries, idle, of_endpoints];
         let config = Self {
             listeners: listeners.said.into_iter().map(|said| said.listener).collect(),
             threads,
@@ -152,7 +159,8 @@ impl Config {
             admin: Admin::of(sources, resolve, &mut mistakes),
             file: flags.config.as_ref().map(PathBuf::from),
             capacity,
-            warnings: [warnings.concat(), of_endpoints].concat(),
+            warnings: sources.without_secrets(warnings.concat()),
+            included: sources.included(),
             watch_interval: tls.watch_interval,
             discovery: Arc::new(discovery),
             drain_timeout: drain_timeout(sources, &mut mistakes),
@@ -172,29 +180,7 @@ impl Config {
                 redirect_https: tls.redirect_https,
             }),
         };
-        mistakes.none(config)
-    }
-}
-
-/// Reads the same configuration again, for a reload.
-#[derive(Clone, Debug)]
-pub struct Loader {
-    /// The command line.
-    pub words: Vec<String>,
-}
-
-impl Loader {
-    /// Reads the command line and its file again, for a process with this many threads. Returns all
-    /// mistakes, one text each, if there are any.
-    pub fn reload(&self, threads: NonZeroUsize) -> Result<Config, Vec<String>> {
-        let (_, mut sources) = Sources::read(&self.words).map_err(Unreadable::reasons)?;
-        if value::number(&sources.flags.threads, 0, 0) == Ok(0) {
-            // The number of cores may have changed; the number of threads cannot.
-            sources.flags.threads = threads.to_string();
-        }
-        let told = |mistakes: Vec<Mistake>| mistakes.iter().map(ToString::to_string).collect();
-        let local = LocalAddresses::default();
-        Config::new(&sources, &value::resolve, &|ip| local.contains(ip)).map_err(told)
+        sources.settle(mistakes, config)
     }
 }
 

@@ -52,8 +52,8 @@ pub(super) fn add<'a>(
     for (nth, text) in sources.flags.tcp.iter().enumerate() {
         relays.add_text(text, sources.nth_place("tcp", nth));
     }
-    if let Some(file) = &sources.file {
-        for entry in sources.relays() {
+    for file in sources.files() {
+        for entry in &file.relays {
             let place = file.place(entry.referenced);
             match &entry.value {
                 RelayEntry::Text(text) => relays.add_text(text, place),

@@ -48,7 +48,7 @@ impl Routes {
             let usual = (settings.timeouts, settings.retrying.retries);
             routes.add(route.pattern, upstream, usual, place);
         }
-        if let Some(file) = &sources.file {
+        for file in sources.files() {
             for entry in &file.routes {
                 routes.add_entry(entry, file, upstreams, mistakes);
             }

@@ -2,16 +2,16 @@
 //! a file has.
 
 use std::collections::HashMap;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, Parser};
-use serde_saphyr::Spanned;
 
 use super::cli::{Cli, Flags, Job};
-use super::entries::{CertificateEntry, RelayEntry, Said};
-use super::file::{FILE_BYTES_MAX, File};
+use super::entries::Said;
+use super::environment::Environment;
+use super::file::File;
+use super::include::{self, Included, IncludedFile};
 use super::mistake::{Mistake, Mistakes, Place};
 
 /// Why the sources cannot be read.
@@ -49,6 +49,8 @@ pub struct Sources {
     pub flags: Flags,
     /// The file, if there is one.
     pub file: Option<File>,
+    /// What it includes.
+    included: Included,
     /// Whether the file's routes and relays are in force.
     leads: Leads,
     /// The places of flag values that are set in the file, in order.
@@ -58,29 +60,30 @@ pub struct Sources {
 impl Sources {
     /// Flags without a file.
     pub fn typed(flags: Flags) -> Self {
-        Self { flags, file: None, leads: Leads::Typed, places: HashMap::new() }
+        let (included, leads) = (Included::default(), Leads::Typed);
+        Self { flags, file: None, included, leads, places: HashMap::new() }
     }
 
-    /// Reads the command line and the file it names. A flag on the command line takes precedence over
+    /// Reads the command line, the file it names, and the files that this one includes. A flag on the command line takes precedence over
     /// the same key in the file, and also `--route` over `routes`, `--tcp` over `tcp` and `--cert` over
     /// `certificates`.
-    pub fn read(words: &[String]) -> Result<(Cli, Self), Unreadable> {
+    pub fn read(words: &[String], environment: Environment<'_>) -> Result<(Cli, Self), Unreadable> {
         let cli = Cli::try_parse_from(words).map_err(Unreadable::Words)?;
         let Some(path) = cli.flags().and_then(|flags| flags.config.clone()) else {
             let flags = cli.flags().unwrap_or(&cli.flags).clone();
             return Ok((cli, Self::typed(flags)));
         };
-        let unreadable = |error: io::Error| {
-            let what = format!("{path}: {error}");
-            Unreadable::Mistakes(vec![Mistake::in_flag("config", what)])
-        };
-        let bytes = read_file(&path).map_err(unreadable)?;
-        let file = File::parse(&path, &bytes).map_err(Unreadable::Mistakes)?;
-        Self::layered(words, file).map_err(Unreadable::Words)
+        let main = include::read_main(&path, environment).map_err(Unreadable::Mistakes)?;
+        let included = include::read(&main, environment).map_err(Unreadable::Mistakes)?;
+        Self::layered(words, main.file, included).map_err(Unreadable::Words)
     }
 
     /// Parses the command line again, with the settings of the file added as flags.
-    fn layered(words: &[String], mut file: File) -> Result<(Cli, Self), clap::Error> {
+    fn layered(
+        words: &[String],
+        mut file: File,
+        mut included: Included,
+    ) -> Result<(Cli, Self), clap::Error> {
         let matches = Cli::command().try_get_matches_from(words)?;
         let is_job = matches.subcommand().is_some();
         let matches = matches.subcommand().map_or(&matches, |(_, inner)| inner);
@@ -103,26 +106,28 @@ impl Sources {
             }
         }
         let mut leads = Leads::Written;
-        if is_typed(matches, "route") {
-            file.routes.clear();
-            leads = Leads::Typed;
-        }
-        if is_typed(matches, "tcp") {
-            file.relays.clear();
-            leads = Leads::Typed;
-        }
-        if is_typed(matches, "check") {
-            file.check = None;
-        }
-        if is_typed(matches, "cert") || is_typed(matches, "key") {
-            file.certificates.clear();
+        for file in std::iter::once(&mut file).chain(&mut included.files) {
+            if is_typed(matches, "route") {
+                file.routes.clear();
+                leads = Leads::Typed;
+            }
+            if is_typed(matches, "tcp") {
+                file.relays.clear();
+                leads = Leads::Typed;
+            }
+            if is_typed(matches, "check") {
+                file.check = None;
+            }
+            if is_typed(matches, "cert") || is_typed(matches, "key") {
+                file.certificates.clear();
+            }
         }
         // Added right after the program or subcommand, since the rest may contain `--`.
         let (named, rest) = words.split_at(1 + usize::from(is_job));
         let words = named.iter().chain(&written).chain(rest);
         let cli = Cli::try_parse_from(words)?;
         let flags = cli.flags().unwrap_or(&cli.flags).clone();
-        Ok((cli, Self { flags, file: Some(file), leads, places }))
+        Ok((cli, Self { flags, file: Some(file), included, leads, places }))
     }
 
     /// Where the value of a flag is set.
@@ -139,12 +144,41 @@ impl Sources {
 
     /// A file that is named there: a relative path is that of the configuration file that names it.
     pub fn path(place: &Place, text: &str) -> PathBuf {
-        match place {
-            Place::File { path, .. } => {
-                Path::new(&**path).parent().unwrap_or(Path::new("")).join(text)
-            }
-            Place::Flag(_) | Place::Argument(_) => text.into(),
-        }
+        place.relative(text)
+    }
+
+    /// The file and those that it includes.
+    pub fn files(&self) -> impl Iterator<Item = &File> {
+        self.file.iter().chain(&self.included.files)
+    }
+
+    /// The files that are included.
+    pub(super) fn included(&self) -> Vec<IncludedFile> {
+        self.included.files.iter().map(IncludedFile::of).collect()
+    }
+
+    /// What is no mistake about the files, but may not be what was meant.
+    pub(super) fn warnings(&self) -> &[String] {
+        &self.included.warnings
+    }
+
+    /// Returns what was built if there are no mistakes; otherwise all of them, in the order of the files.
+    pub(super) fn settle<T>(&self, mistakes: Mistakes, built: T) -> Result<T, Vec<Mistake>> {
+        let files: Vec<&str> = self.files().map(|file| &*file.path).collect();
+        mistakes.none(built, &files).map_err(|mistakes| {
+            let hide = |Mistake { place, what }| Mistake { place, what: self.hide(what) };
+            mistakes.into_iter().map(hide).collect()
+        })
+    }
+
+    /// The same messages without what environment variables hold that may be a secret.
+    pub(super) fn without_secrets(&self, messages: Vec<String>) -> Vec<String> {
+        messages.into_iter().map(|message| self.hide(message)).collect()
+    }
+
+    fn hide(&self, message: String) -> String {
+        let variables = self.files().flat_map(|file| &file.variables);
+        variables.fold(message, |message, variable| variable.hide(message))
     }
 
     /// Whether unused upstreams in the file are a mistake: not if flags replace what used them.
@@ -159,23 +193,12 @@ impl Sources {
 
     /// Whether there are any routes.
     pub fn any_routes(&self) -> bool {
-        let written = self.file.as_ref().is_some_and(|file| !file.routes.is_empty());
-        written || !self.flags.route.is_empty()
+        self.files().any(|file| !file.routes.is_empty()) || !self.flags.route.is_empty()
     }
 
     /// Whether there are any TCP relays.
     pub fn any_relays(&self) -> bool {
-        !self.relays().is_empty() || !self.flags.tcp.is_empty()
-    }
-
-    /// The certificates of the file.
-    pub fn certificates(&self) -> &[Spanned<CertificateEntry>] {
-        self.file.as_ref().map_or(&[], |file| &file.certificates)
-    }
-
-    /// The relays of the file.
-    pub fn relays(&self) -> &[Spanned<RelayEntry>] {
-        self.file.as_ref().map_or(&[], |file| &file.relays)
+        self.files().any(|file| !file.relays.is_empty()) || !self.flags.tcp.is_empty()
     }
 }
 
@@ -207,16 +230,6 @@ impl At<'_> {
         let Some(said) = said else { return otherwise };
         self.mistakes.note(&self.file.place(said.referenced), parse(&said.value), otherwise)
     }
-}
-
-fn read_file(path: &str) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        let what = format!("larger than {FILE_BYTES_MAX} bytes");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
-    }
-    Ok(bytes)
 }
 
 fn is_typed(matches: &ArgMatches, flag: &str) -> bool {

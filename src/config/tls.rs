@@ -52,7 +52,8 @@ impl Tls {
         let certificates = tls.certificates(sources, mistakes);
         let min_version = min_version(sources, mistakes);
         let client_auth = client_auth(sources, mistakes);
-        let no_certificate = sources.flags.cert.is_empty() && sources.certificates().is_empty();
+        let no_certificate = sources.flags.cert.is_empty()
+            && sources.files().all(|file| file.certificates.is_empty());
         if is_needed && no_certificate {
             let what =
                 "requires a certificate: --cert FILE with --key FILE, or certificates in the file";
@@ -88,7 +89,7 @@ impl Tls {
         mistakes: &mut Mistakes,
     ) -> Vec<Arc<Certificate>> {
         let mut read = self.typed(sources, mistakes);
-        if let Some(file) = &sources.file {
+        for file in sources.files() {
             let written = file.certificates.iter();
             read.extend(written.filter_map(|entry| self.written(entry, file, mistakes)));
         }

@@ -8,6 +8,7 @@ use serde_saphyr::Spanned;
 use super::balancing;
 use super::discovery::{SourcedUpstream, any_file, endpoint, samples, settle_path};
 use super::entries::{CheckEntry, EndpointEntry, EndpointFields, Said, UpstreamEntry};
+use super::file::File;
 use super::misfits::{announcement_fits, check_fits, port_fits};
 use super::mistake::{Mistakes, Place};
 use super::scheme;
@@ -53,7 +54,7 @@ impl<'a> Upstreams<'a> {
         let tls_files = TlsFiles::default();
         let looked_up = Vec::new();
         let mut upstreams = Self { built, named, used, settings, workers, tls_files, looked_up };
-        if let Some(file) = &sources.file {
+        for file in sources.files() {
             for entry in &file.upstreams {
                 upstreams.add_named(entry, &mut At { file, mistakes });
             }
@@ -246,7 +247,7 @@ impl<'a> Upstreams<'a> {
     /// relayed to.
     fn refuse_misfits(&self, sources: &Sources, mistakes: &mut Mistakes) {
         let mut own = HashMap::new();
-        if let Some(file) = &sources.file {
+        for file in sources.files() {
             for entry in file.upstreams.iter().map(|entry| &entry.value) {
                 let id = entry.name.as_ref().and_then(|name| self.named.get(name.value.as_str()));
                 let said = id.zip(entry.check.as_ref());
@@ -300,10 +301,10 @@ impl<'a> Upstreams<'a> {
     }
 
     /// Reports HTTP settings of upstreams that are used for TCP.
-    fn refuse_meaningless(&self, sources: &Sources, mistakes: &mut Mistakes) {
+    fn refuse_meaningless<'s>(&self, sources: &'s Sources, mistakes: &mut Mistakes) {
         balancing::refuse_idle_flags(sources, &self.built, mistakes);
-        let Some(file) = &sources.file else { return };
-        for entry in file.upstreams.iter().map(|entry| &entry.value) {
+        let entries = |file: &'s File| file.upstreams.iter().map(move |entry| (file, &entry.value));
+        for (file, entry) in sources.files().flat_map(entries) {
             let id = entry.name.as_ref().and_then(|name| self.named.get(name.value.as_str()));
             if id.is_none_or(|&id| self.get(id).traffic == Traffic::Http) {
                 continue;
@@ -337,9 +338,13 @@ impl<'a> Upstreams<'a> {
     }
 
     /// Reports upstreams in the file that are not used.
-    fn refuse_unused(&self, sources: &Sources, mistakes: &mut Mistakes) {
-        let Some(file) = sources.file.as_ref().filter(|_| sources.refuses_unused()) else { return };
-        for name in file.upstreams.iter().filter_map(|entry| entry.value.name.as_ref()) {
+    fn refuse_unused<'s>(&self, sources: &'s Sources, mistakes: &mut Mistakes) {
+        let named = |file: &'s File| {
+            let names = file.upstreams.iter().filter_map(|entry| entry.value.name.as_ref());
+            names.map(move |name| (file, name))
+        };
+        let files = sources.files().filter(|_| sources.refuses_unused());
+        for (file, name) in files.flat_map(named) {
             if self.named.get(name.value.as_str()).is_some_and(|id| !self.used[id.index()]) {
                 let what = format!("upstream {:?} is not used: route to it", name.value);
                 mistakes.add(&file.place(name.referenced), format!("{what} or remove it"));

@@ -43,7 +43,7 @@ pub(super) fn unknown(key: &str) -> String {
         return format!("unknown key {key:?}: write {written}");
     }
     let known = Setting::all().into_iter().map(|setting| setting.key());
-    let keys = ["version", "routes", "upstreams", "tcp", "certificates"]
+    let keys = ["version", "include", "routes", "upstreams", "tcp", "certificates"]
         .map(str::to_owned)
         .into_iter()
         .chain(known);

@@ -26,8 +26,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::admin::{self, AdminListener};
+use crate::config::Config;
 use crate::config::admin::Token;
-use crate::config::{Config, Loader};
+use crate::config::loader::Loader;
 use crate::discovery::{Discovery, FIRST_LIMIT};
 use crate::log::error_log::ErrorLog;
 use certificate_watch::CertificateWatch;

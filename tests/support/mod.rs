@@ -73,6 +73,11 @@ pub fn temporary(name: &str) -> PathBuf {
     folder.join(format!("{}-{}-{name}", std::process::id(), unique()))
 }
 
+/// An environment without any variables, for a configuration file.
+pub fn no_environment(_: &str) -> Result<String, std::env::VarError> {
+    Err(std::env::VarError::NotPresent)
+}
+
 /// A unique path for a socket, with no file at it; short, since `sun_path` has 108 bytes.
 pub fn socket_path(name: &str) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
