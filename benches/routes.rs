@@ -48,7 +48,9 @@ fn in_turn(name: &str, count: usize, mut find: impl FnMut(&str) -> bool + 'stati
 fn trie(name: &str, count: usize) -> Case {
     let patterns: Vec<Pattern> = prefixes(count).map(|prefix| prefix.parse().unwrap()).collect();
     let router = Router::new(&patterns).unwrap();
-    in_turn(name, count, move |path| router.find(b"www.example.com", path.as_bytes()).is_some())
+    in_turn(name, count, move |path| {
+        router.find(b"www.example.com", path.as_bytes(), |_| None).is_some()
+    })
 }
 
 fn hash_map(name: &str, count: usize) -> Case {

@@ -29,6 +29,10 @@ fn an_empty_text_or_none_is_a_mistake_of_every_key_of_an_entry() {
             "routes: [{prefix: /, endpoints: [127.0.0.1:1], KEY: VALUE}]",
             &["host", "host_header", "response_timeout", "idle_timeout", "tunnel_timeout"],
         ),
+        each(
+            "routes: [{endpoints: [127.0.0.1:1], KEY: VALUE}]",
+            &["path", "methods", "headers", "query", "clients"],
+        ),
         each("routes: [{endpoints: [127.0.0.1:1], KEY: VALUE}]", &["prefix"]),
         each("routes: [{prefix: /, endpoints: [127.0.0.1:1], KEY: VALUE}]", &["strip_prefix"]),
         each("routes: [{prefix: /, KEY: VALUE}]", &["endpoints"]),
@@ -72,7 +76,7 @@ fn no_value_is_a_mistake_of_every_key_of_the_top_level() {
 fn the_mistake_says_where_it_is_and_what_to_do() {
     let rows = [
         ("routes: [{prefix: /, host: '', endpoints: [x]}]", "1:28: \"\" is no host: write one"),
-        ("routes: [{prefix: /, host: , endpoints: [x]}]", "1:26: there is no value: write one"),
+        ("routes: [{prefix: /, host: , endpoints: [x]}]", "1:22: there is no value: write one"),
         ("pid_file: ''", "1:11: \"\" does not name a file"),
         ("user: ''", "1:7: \"\" does not name a user"),
     ];

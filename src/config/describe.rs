@@ -9,11 +9,11 @@ use super::upstream_keys::keys;
 use super::{Config, IncludedFile, ListenerConfig, check, ejection};
 use crate::access_log::Format;
 use crate::app_protocol::AppProtocol;
-use crate::id::UpstreamId;
+use crate::id::{RouteId, UpstreamId};
 use crate::net::tls::certificate::{Certificate, date};
 use crate::net::tls::server::{ClientAuthMode, MinVersion, ServerTls};
+use crate::plan::Plan;
 use crate::plan::listener::{Preamble, Service, Transport};
-use crate::plan::{Plan, Route};
 use crate::proxy_protocol::Version;
 use crate::route::NamePattern;
 use crate::upstream::budget::BudgetShare;
@@ -133,7 +133,7 @@ fn listed(config: &Config) -> Vec<Item> {
         plan.redirect_https
             .map(|port| item("redirect", format!("of plain listeners to https, port {port}"))),
     );
-    items.extend(plan.routes.iter().map(|route| of_route(route, plan)));
+    items.extend((0..plan.routes.len()).map(|index| of_route(RouteId::new(index), plan)));
     items.extend(plan.upstreams.iter().flat_map(|upstream| of_upstream(upstream)));
     items.extend(config.discovery.upstreams.iter().flat_map(|known| of_sources(known, plan)));
     items.extend(of_resolver(config));
@@ -205,7 +205,8 @@ fn of_certificate(certificate: &Certificate) -> Item {
     item(format!("certificate {}", cert.display()), text)
 }
 
-fn of_route(route: &Route, plan: &Plan) -> Item {
+fn of_route(id: RouteId, plan: &Plan) -> Item {
+    let route = plan.route(id);
     let goes = route.upstreams.iter().map(|goes| {
         let share =
             if route.upstreams.len() > 1 { format!(" ({})", goes.weight) } else { String::new() };
@@ -233,6 +234,9 @@ fn of_route(route: &Route, plan: &Plan) -> Item {
     }
     if first.retries != upstream.retries {
         let _ = write!(text, ", {}", of_retries(first.retries));
+    }
+    if let Some(conditions) = &plan.route_table.of(id).conditions {
+        let _ = write!(text, ", only with {conditions}");
     }
     item(format!("route {}", route.name), text)
 }

@@ -10,48 +10,6 @@ use serde_saphyr::Spanned;
 /// A text with its place in the file.
 pub type Said = Spanned<String>;
 
-/// An entry of `routes:`, which says where requests go and how they are changed.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RouteEntry {
-    /// The prefix of the path.
-    #[serde(deserialize_with = "given")]
-    pub prefix: Option<Said>,
-    /// The requested host; any if absent.
-    #[serde(deserialize_with = "given")]
-    pub host: Option<Said>,
-    /// The name of an upstream.
-    #[serde(deserialize_with = "given")]
-    pub upstream: Option<Said>,
-    /// Or the endpoints of an unnamed upstream.
-    #[serde(deserialize_with = "given_list")]
-    pub endpoints: Option<Vec<Spanned<EndpointEntry>>>,
-    /// What Host says to endpoints.
-    #[serde(deserialize_with = "given")]
-    pub host_header: Option<Said>,
-    /// Whether the prefix is stripped from the target.
-    #[serde(deserialize_with = "given")]
-    pub strip_prefix: Option<bool>,
-    /// As `--response-timeout`.
-    #[serde(deserialize_with = "given")]
-    pub response_timeout: Option<Said>,
-    /// As `--attempt-timeout`.
-    #[serde(deserialize_with = "given")]
-    pub attempt_timeout: Option<Said>,
-    /// As `--idle-timeout`.
-    #[serde(deserialize_with = "given")]
-    pub idle_timeout: Option<Said>,
-    /// As `--tunnel-timeout`.
-    #[serde(deserialize_with = "given")]
-    pub tunnel_timeout: Option<Said>,
-    /// As `--retries`.
-    #[serde(deserialize_with = "given")]
-    pub retries: Option<Said>,
-    /// As `--retry-on`.
-    #[serde(deserialize_with = "given_list_with_place")]
-    pub retry_on: Option<Spanned<Vec<Said>>>,
-}
-
 /// An entry of `certificates:`.
 #[derive(Clone, Debug)]
 pub enum CertificateEntry {
@@ -372,21 +330,21 @@ impl<'de> Deserialize<'de> for StatusTexts {
 
 /// A value that is written. That of a key without one would be taken for that of a key left out: a
 /// route of one host, say, for a route of all.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+pub(super) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
 /// The same of a list.
-fn given_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+pub(super) fn given_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Vec<T>>, D::Error> {
     ListEntries::deserialize(deserializer).map(|list| Some(list.0))
 }
 
 /// The same of a list with its place in the file.
-fn given_list_with_place<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+pub(super) fn given_list_with_place<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Spanned<Vec<T>>>, D::Error> {
     let list = Spanned::<ListEntries<T>>::deserialize(deserializer);
@@ -417,6 +375,45 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for ListEntries<T> {
             }
         }
         deserializer.deserialize_any(Entries(PhantomData))
+    }
+}
+
+/// A text, or a list of texts.
+#[derive(Clone, Debug)]
+pub enum TextOrList {
+    /// A text.
+    One(String),
+    /// A list, with the place of each.
+    Many(Vec<Said>),
+}
+
+impl<'de> Deserialize<'de> for TextOrList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = TextOrList;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or a list of texts")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<TextOrList, E> {
+                Ok(TextOrList::One(text.to_owned()))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<TextOrList, E> {
+                Ok(TextOrList::One(number.to_string()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<TextOrList, A::Error> {
+                let mut texts = Vec::new();
+                while let Some(text) = list.next_element()? {
+                    texts.push(text);
+                }
+                Ok(TextOrList::Many(texts))
+            }
+        }
+        deserializer.deserialize_any(OneOrMany)
     }
 }
 

@@ -11,12 +11,13 @@ use crate::http::h1::scan::{Limits, Scan};
 use crate::http::message::authority::host as host_of;
 use crate::http::message::head::{RequestHead, Storage};
 use crate::http::message::redirect;
+use crate::http::rules::table::FoundRoute;
 use crate::id::UpstreamId;
 use crate::plan::listener::Service;
 use crate::plan::sni::SniTable;
 use crate::plan::{Route, WeightedUpstream};
 use crate::reject::Reject;
-use crate::route::{Pattern, Router, normalise, strip};
+use crate::route::{normalise, strip};
 use crate::tls_hello::ServerName;
 use crate::upstream::Upstream;
 
@@ -84,15 +85,15 @@ pub fn explain(config: &Config, asked: AskedRequest<'_>) -> Result<Explanation, 
     }
     let host = &*authority;
     let plan = &config.plan;
-    let fitting = plan.routes.iter().filter(|route| fits(route, host, &path));
-    let Some(found) = plan.router.find(host.as_bytes(), &path) else {
+    let fitting = plan.route_table.candidates(head.authority, &path);
+    let FoundRoute::Route(found) = plan.find_route(&head, &path, client) else {
         text.push_str("route: none matches, the response is 404\n");
         text.push_str(&of_server_name(host, config));
         return Ok(Explanation { text, is_routed: false });
     };
     let route = plan.route(found);
-    let others: Vec<&str> =
-        fitting.map(|other| &*other.name).filter(|name| *name != &*route.name).collect();
+    let fitting = fitting.iter().filter(|other| **other != found);
+    let others: Vec<&str> = fitting.map(|other| &*plan.route(*other).name).collect();
     let _ = writeln!(text, "route {}: {}", route.name, why(route, &others));
     if let Some(prefix) = &route.strips {
         let rest = strip(head.path().as_bytes(), &path, prefix).unwrap_or(&path);
@@ -164,12 +165,6 @@ fn read<'h, 'b>(
     let head = parse::request(bytes, limits, storage)?;
     framing::request(&head)?;
     Ok(head)
-}
-
-fn fits(route: &Route, host: &str, path: &[u8]) -> bool {
-    let pattern: Result<Pattern, _> = route.name.parse();
-    let alone = pattern.ok().and_then(|pattern| Router::new(&[pattern]).ok());
-    alone.is_some_and(|router| router.find(host.as_bytes(), path).is_some())
 }
 
 fn why(route: &Route, others: &[&str]) -> String {

@@ -9,11 +9,12 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Spanned};
 
 use super::entries::{
-    BoxedCheckFields, CertificateEntry, CheckEntry, ListEntries, RelayEntry, RouteEntry, Said,
+    BoxedCheckFields, CertificateEntry, CheckEntry, ListEntries, RelayEntry, Said, TextOrList,
     UpstreamEntry,
 };
 use super::environment::{self, Environment, OPEN, UsedVariable};
 use super::mistake::{Mistake, Place};
+use super::route_entry::RouteEntry;
 use super::setting::{Arity, Setting};
 use super::substituted::Substituted;
 use super::wording::{explain, unknown};
@@ -272,46 +273,10 @@ fn read_setting<'de, A: MapAccess<'de>>(
     Ok(WrittenSetting { flag: setting.flag.clone(), values })
 }
 
-fn texts(Spanned { value, referenced, defined }: Spanned<Texts>) -> Vec<Said> {
+fn texts(Spanned { value, referenced, defined }: Spanned<TextOrList>) -> Vec<Said> {
     match value {
-        Texts::One(value) => vec![Said { value, referenced, defined }],
-        Texts::Many(values) => values,
-    }
-}
-
-/// A text, or a list of texts.
-enum Texts {
-    One(String),
-    Many(Vec<Said>),
-}
-
-impl<'de> Deserialize<'de> for Texts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OneOrMany;
-        impl<'de> Visitor<'de> for OneOrMany {
-            type Value = Texts;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text or a list of texts")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Texts, E> {
-                Ok(Texts::One(text.to_owned()))
-            }
-
-            fn visit_u64<E>(self, number: u64) -> Result<Texts, E> {
-                Ok(Texts::One(number.to_string()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Texts, A::Error> {
-                let mut texts = Vec::new();
-                while let Some(text) = list.next_element()? {
-                    texts.push(text);
-                }
-                Ok(Texts::Many(texts))
-            }
-        }
-        deserializer.deserialize_any(OneOrMany)
+        TextOrList::One(value) => vec![Said { value, referenced, defined }],
+        TextOrList::Many(values) => values,
     }
 }
 

@@ -7,6 +7,7 @@ mod capacity;
 mod ceiling;
 mod check;
 pub mod cli;
+mod conditions;
 pub mod describe;
 pub mod discovery;
 mod ejection;
@@ -24,6 +25,7 @@ mod misfits;
 pub mod mistake;
 mod relays;
 mod retries;
+pub mod route_entry;
 mod routes;
 mod scheme;
 pub mod setting;
@@ -146,8 +148,10 @@ impl Config {
         let discovery = DiscoveryPlan::of(sources, upstreams.looked_up, &mut mistakes);
         let idle = [ceiling::warnings(sources), discovery.warnings(sources)].concat();
         let of_files = sources.warnings().iter().cloned().chain(warning).collect();
+        let (route_table, of_routes) = routes.table(&mut mistakes);
+        let of_routes = [of_routes, of_retries].concat();
         let warnings =
-            [of_files, limits::warnings(sources), tls.warnings, of_retries, idle, of_endpoints];
+            [of_files, limits::warnings(sources), tls.warnings, of_routes, idle, of_endpoints];
         let config = Self {
             listeners: listeners.said.into_iter().map(|said| said.listener).collect(),
             threads,
@@ -167,7 +171,7 @@ impl Config {
             shutdown_delay: shutdown_delay(sources, &mut mistakes),
             log_level: log_level(sources, &mut mistakes),
             plan: Arc::new(Plan {
-                router: Arc::new(routes.router(&mut mistakes)),
+                route_table: Arc::new(route_table),
                 routes: routes.built.into(),
                 upstreams: upstreams.built,
                 sni_tables: listeners.sni_tables.into(),

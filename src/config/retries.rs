@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_saphyr::Spanned;
 
-use super::entries::{RouteEntry, Said, UpstreamEntry};
+use super::entries::{Said, UpstreamEntry};
 use super::mistake::{Mistakes, Place};
+use super::route_entry::RouteEntry;
 use super::sources::{At, Sources};
 use super::value;
 use crate::plan::Route;

@@ -1,25 +1,30 @@
 //! Routes, from flags and file.
 
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::Spanned;
 
-use super::entries::{RouteEntry, Said};
+use super::conditions;
 use super::file::File;
 use super::mistake::{Mistakes, Place};
 use super::retries;
+use super::route_entry::RouteEntry;
 use super::sources::Sources;
 use super::upstreams::{At, Upstreams};
 use super::value;
-use crate::id::UpstreamId;
+use crate::http::rules::conditions::Overlap;
+use crate::http::rules::table::{RouteMatch, RouteTable};
+use crate::id::{RouteId, UpstreamId};
 use crate::plan::{Route, WeightedUpstream};
-use crate::route::{Pattern, Router};
 use crate::upstream::Traffic;
 use crate::upstream::retries::Retries;
 use crate::upstream::settings::UpstreamTimeouts;
 
+/// Routes that may be looked at one after the other before that is warned of.
+const LIST_MAX: usize = 100;
+
 /// The routes collected so far; the three lists have one entry per route.
 pub(super) struct Routes {
     pub(super) built: Vec<Route>,
-    patterns: Vec<Pattern>,
+    matches: Vec<RouteMatch>,
     places: Vec<Place>,
     workers: usize,
     /// The default Host header for endpoints.
@@ -35,18 +40,19 @@ impl Routes {
     ) -> Self {
         let host = sources.flags.host_header.as_deref().map(value::host_header).transpose();
         let host_header = mistakes.note(&sources.place("host-header"), host, None);
-        let (built, patterns, places) = (Vec::new(), Vec::new(), Vec::new());
+        let (built, matches, places) = (Vec::new(), Vec::new(), Vec::new());
         let workers = upstreams.workers;
-        let mut routes = Self { built, patterns, places, workers, host_header };
+        let mut routes = Self { built, matches, places, workers, host_header };
         for (nth, text) in sources.flags.route.iter().enumerate() {
             let place = sources.nth_place("route", nth);
             let Some(route) = mistakes.take(&place, value::route(text)) else { continue };
-            let name = route.pattern.to_string();
+            let taken = RouteMatch { patterns: vec![route.pattern], conditions: None };
+            let name = conditions::name_of(&taken);
             let within = (&place, &mut *mistakes);
             let upstream = upstreams.add(&name, route.destination, Traffic::Http, within);
             let settings = &upstreams.settings;
             let usual = (settings.timeouts, settings.retrying.retries);
-            routes.add(route.pattern, upstream, usual, place);
+            routes.add((name, taken), upstream, usual, place);
         }
         for file in sources.files() {
             for entry in &file.routes {
@@ -67,15 +73,10 @@ impl Routes {
         upstreams: &mut Upstreams<'_>,
         mistakes: &mut Mistakes,
     ) {
-        let whole = file.place(entry.referenced);
-        let entry = &entry.value;
-        let Some(prefix) = &entry.prefix else {
-            return mistakes.add(&whole, "a route needs prefix: /…");
-        };
-        let place = file.place(prefix.referenced);
-        let parsed = pattern(entry.host.as_ref(), prefix);
-        let parsed = parsed.map_err(|(at, what)| mistakes.add(&file.place(at), what)).ok();
-        let name = parsed.as_ref().map_or_else(String::new, ToString::to_string);
+        let (whole, entry) = (entry.referenced, &entry.value);
+        let place = file.place(conditions::place_of(entry, whole));
+        let taken = conditions::of(entry, whole, &mut At { file, mistakes });
+        let name = taken.as_ref().map_or_else(String::new, conditions::name_of);
         let upstream = match (&entry.upstream, &entry.endpoints) {
             (Some(named), None) => {
                 let place = file.place(named.referenced);
@@ -90,7 +91,8 @@ impl Routes {
                 None
             }
         };
-        let (Some(pattern), Some(upstream)) = (parsed, upstream) else { return };
+        let (Some(taken), Some(upstream)) = (taken, upstream) else { return };
+        let pattern = &taken.patterns[0];
         let strips = (entry.strip_prefix == Some(true)).then(|| pattern.segments().map(Box::from));
         if strips == Some(None) {
             let what = format!("strip_prefix requires whole segments, and {pattern} has none");
@@ -98,7 +100,7 @@ impl Routes {
         }
         let strips = strips.flatten();
         let usual = upstreams.get(upstream);
-        self.add(pattern, upstream, (usual.timeouts, usual.retries), place);
+        self.add((name, taken), upstream, (usual.timeouts, usual.retries), place);
         let Some(route) = self.built.last_mut() else { return };
         route.strips = strips;
         let mut at = At { file, mistakes };
@@ -117,19 +119,19 @@ impl Routes {
 
     fn add(
         &mut self,
-        pattern: Pattern,
+        (name, taken): (String, RouteMatch),
         upstream: UpstreamId,
         (timeouts, retries): (UpstreamTimeouts, Retries),
         place: Place,
     ) {
         self.built.push(Route {
-            name: pattern.to_string().into(),
+            name: name.into(),
             counts: Route::counts(self.workers),
             upstreams: [WeightedUpstream { upstream, weight: 1, timeouts, retries }].into(),
             host_header: self.host_header.clone(),
             strips: None,
         });
-        self.patterns.push(pattern);
+        self.matches.push(taken);
         self.places.push(place);
     }
 
@@ -141,36 +143,69 @@ impl Routes {
         })
     }
 
-    /// Builds the router; two routes with the same pattern are a mistake.
-    pub(super) fn router(&self, mistakes: &mut Mistakes) -> Router {
-        Router::new(&self.patterns).unwrap_or_else(|duplicate| {
-            let pattern = &self.patterns[duplicate.second.index()];
-            let what = match &self.places[duplicate.first.index()] {
-                Place::Flag(_) | Place::Argument(_) => format!("{pattern} is given twice"),
+    /// Builds the table in which routes are found, and says what of it may not be what was meant. Two that tie are
+    /// a mistake.
+    pub(super) fn table(&self, mistakes: &mut Mistakes) -> (RouteTable, Vec<String>) {
+        let table = RouteTable::new(self.matches.clone()).unwrap_or_else(|duplicate| {
+            let name = &self.built[duplicate.second.index()].name;
+            let what = match self.place(duplicate.first) {
+                Place::Flag(_) | Place::Argument(_) => format!("{name} is given twice"),
                 earlier @ Place::File { .. } => {
-                    format!("unreachable: the route at {earlier} already matches {pattern}")
+                    format!("unreachable: the route at {earlier} already matches {name}")
                 }
             };
-            mistakes.add(&self.places[duplicate.second.index()], what);
-            Router::default()
-        })
+            mistakes.add(self.place(duplicate.second), what);
+            RouteTable::default()
+        });
+        let ties = table.overlaps().into_iter().filter(|(.., overlap)| *overlap == Overlap::Some);
+        let mut told = None;
+        for (first, second, _) in ties {
+            // One is enough: what is written about it may end the others too.
+            if told.replace(second) != Some(second) {
+                let what = format!(
+                    "ties with the route at {}: the same host and path, as many conditions, and some requests \
+                     fulfil those of both: add a condition to one of them",
+                    self.place(first)
+                );
+                mistakes.add(self.place(second), what);
+            }
+        }
+        let warnings = self.warnings(&table);
+        (table, warnings)
     }
-}
 
-/// Parses the pattern of a route; returns the place and text of a mistake.
-fn pattern(host: Option<&Said>, prefix: &Said) -> Result<Pattern, (Location, String)> {
-    if !prefix.value.starts_with('/') {
-        let what = format!("{:?}: a prefix must begin with /", prefix.value);
-        return Err((prefix.referenced, what));
+    fn warnings(&self, table: &RouteTable) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let shown = |route: RouteId| {
+            format!("route {} at {}", self.built[route.index()].name, self.place(route))
+        };
+        for (first, second, overlap) in table.overlaps() {
+            let what = match overlap {
+                Overlap::None | Overlap::Some => continue,
+                Overlap::SomeClients => "overlap: clients that both name are taken by the former",
+                Overlap::AllClients => {
+                    "overlap: the latter takes nothing where both match, since the former has all of its clients"
+                }
+            };
+            warnings.push(format!("clients of {} and {} {what}", shown(first), shown(second)));
+        }
+        for route in table.unreached() {
+            warnings.push(format!(
+                "{} takes nothing: routes without conditions take its path, and all below it",
+                shown(route)
+            ));
+        }
+        if let Some((count, route)) = table.longest_list().filter(|(count, _)| *count > LIST_MAX) {
+            warnings.push(format!(
+                "{count} routes like {} have the same host and path, and no header or parameter tells them apart: \
+                 each request looks at one after the other",
+                shown(route)
+            ));
+        }
+        warnings
     }
-    if let Some(host) = host.filter(|host| host.value.is_empty()) {
-        let what = "\"\" is no host: write one, or leave the key out to take every host";
-        return Err((host.referenced, what.to_owned()));
+
+    fn place(&self, route: RouteId) -> &Place {
+        &self.places[route.index()]
     }
-    if let Some(host) = host.filter(|host| host.value.contains('/')) {
-        let what = format!("invalid host {:?}: put the path into prefix", host.value);
-        return Err((host.referenced, what));
-    }
-    let text = format!("{}{}", host.map_or("", |host| &host.value), prefix.value);
-    text.parse().map_err(|error| (prefix.referenced, format!("{text:?}: {error}")))
 }

@@ -17,15 +17,20 @@ fn canonical(network: IpNet) -> IpNet {
     }
 }
 
+/// Parses a network, or the address of one client.
+pub(super) fn network(text: &str) -> Option<IpNet> {
+    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    network.ok().map(canonical)
+}
+
 /// Whose word is believed.
 pub(super) fn of(sources: &Sources, mistakes: &mut Mistakes) -> Trusted {
     let mut trusted = Trusted::default();
     for (nth, text) in sources.flags.trusted.iter().enumerate() {
-        let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        match network {
+        match network(text) {
             _ if text == "unix" => trusted.unix = true,
-            Ok(network) => trusted.networks.push(canonical(network)),
-            Err(_) => {
+            Some(network) => trusted.networks.push(network),
+            None => {
                 let what = format!(
                     "invalid value {text:?}: expected a network such as 10.0.0.0/8, or unix"
                 );

@@ -1,6 +1,7 @@
 //! What is in force: routes, upstreams, timeouts and limits, and one worker's share of them.
 
 pub mod context;
+pub mod find;
 pub mod handle;
 pub mod listener;
 pub mod sni;
@@ -12,11 +13,11 @@ use std::time::Duration;
 
 use crate::http::h1::scan::Limits;
 use crate::http::message::via::Via;
+use crate::http::rules::table::RouteTable;
 use crate::id::{RouteId, SniTableId, UpstreamId};
 use crate::log::access_logger::{AccessLogger, Log};
 use crate::metrics::RouteMetrics;
 use crate::net::tls::server::ServerTls;
-use crate::route::Router;
 use crate::upstream::Upstream;
 use crate::upstream::endpoint_set::EndpointSet;
 use crate::upstream::retries::Retries;
@@ -95,7 +96,7 @@ impl Route {
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Finds the route of a request.
-    pub router: Arc<Router>,
+    pub route_table: Arc<RouteTable>,
     /// What its requests take; by [`RouteId`].
     pub routes: Arc<[Route]>,
     /// What routes and listeners lead to; by [`UpstreamId`].

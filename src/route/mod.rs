@@ -1,4 +1,5 @@
-//! Longest-prefix routing: finds the route of a request by its host and path.
+//! Longest-prefix routing: finds the route of a request by its host and path, and leaves it to the caller
+//! to choose among those that have further conditions.
 //!
 //! A [`Pattern`] is the match a user configured, a [`Router`] holds all of them in one compressed byte
 //! trie, and [`normalise`] converts paths to the canonical form in which they are compared.
@@ -14,16 +15,27 @@ mod pattern;
 mod server_names;
 mod trie;
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use crate::id::RouteId;
 
 pub use path::{AboveRoot, normalise, strip};
 pub use pattern::{Pattern, PatternError};
 pub use server_names::{NamePattern, NamePatternError, ServerNames};
-use trie::{Entry, Trie};
+use trie::{Entry, LeafId, Spot, Trie};
 
-/// Two routes with equal patterns; `first < second`.
+/// A pattern of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// What it matches.
+    pub pattern: Pattern,
+    /// The route.
+    pub route: RouteId,
+    /// Whether the route has conditions, and may not take a request that the pattern matches.
+    pub has_conditions: bool,
+}
+
+/// Two routes without conditions and with equal patterns; `first < second`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Duplicate {
     /// The earlier route.
@@ -32,54 +44,151 @@ pub struct Duplicate {
     pub second: RouteId,
 }
 
+/// What ends where one pattern does.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaf {
+    /// Those of its routes that have conditions, by index into [`Router::groups`].
+    pub group: Option<usize>,
+    /// Its route without conditions.
+    pub plain: Option<RouteId>,
+    /// The next less specific leaf of the same host.
+    next: Option<LeafId>,
+}
+
 /// All routes, looked up by host and path; the default has none.
 #[derive(Clone, Debug)]
 pub struct Router {
     trie: Trie,
+    leaves: Vec<Leaf>,
+    groups: Vec<Vec<RouteId>>,
     /// Whether any pattern has a host; otherwise Host headers need not be parsed.
     has_hosts: bool,
+    /// The length of the longest wildcard, without its star; 0 if there is none.
+    wildcard_bytes_max: usize,
 }
 
 impl Default for Router {
     fn default() -> Self {
-        Self { trie: Trie::grow(&[]), has_hosts: false }
+        Self::of(&[]).unwrap_or_else(|_| unreachable!("nothing is no duplicate"))
     }
 }
 
 impl Router {
-    /// Builds the trie; a route is identified by its index in `patterns`. If there are several
-    /// duplicates, the one with the lowest second index is reported.
+    /// Builds the trie for routes without conditions; a route is identified by its index in `patterns`. If there
+    /// are several duplicates, the one with the lowest second index is reported.
     pub fn new(patterns: &[Pattern]) -> Result<Self, Duplicate> {
-        let mut entries: Vec<Entry> = patterns.iter().zip((0..).map(RouteId::new)).collect();
-        entries.sort_unstable();
-        let pairs = entries.iter().zip(entries.iter().skip(1));
-        let duplicates = pairs.filter(|(first, second)| first.0 == second.0);
-        match duplicates.map(|(first, second)| (second.1, first.1)).min() {
-            Some((second, first)) => Err(Duplicate { first, second }),
-            None => Ok(Self {
-                trie: Trie::grow(&entries),
-                has_hosts: patterns.iter().any(|pattern| pattern.host().is_some()),
-            }),
-        }
+        let listings = patterns.iter().zip((0..).map(RouteId::new)).map(|(pattern, route)| {
+            Listing { pattern: pattern.clone(), route, has_conditions: false }
+        });
+        Self::of(&listings.collect::<Vec<_>>())
     }
 
-    /// Returns the route that matches a request, if any.
+    /// Builds the trie. A route may have several patterns.
+    pub fn of(listings: &[Listing]) -> Result<Self, Duplicate> {
+        let mut sorted: Vec<&Listing> = listings.iter().collect();
+        sorted.sort_by_key(|listing| (&listing.pattern, listing.route));
+        let (mut entries, mut leaves): (Vec<Entry>, Vec<Leaf>) = (Vec::new(), Vec::new());
+        let (mut groups, mut duplicates) = (Vec::new(), Vec::new());
+        for listed in sorted.chunk_by(|a, b| a.pattern == b.pattern) {
+            let (guarded, plain): (Vec<&Listing>, Vec<&Listing>) =
+                listed.iter().partition(|listing| listing.has_conditions);
+            if let [first, second, ..] = plain[..] {
+                duplicates.push((second.route, first.route));
+            }
+            entries.push((&listed[0].pattern, LeafId::new(leaves.len())));
+            let group = (!guarded.is_empty()).then_some(groups.len());
+            groups.extend(group.map(|_| guarded.iter().map(|listing| listing.route).collect()));
+            let plain = plain.first().map(|listing| listing.route);
+            leaves.push(Leaf { group, plain, next: None });
+        }
+        if let Some((second, first)) = duplicates.into_iter().min() {
+            return Err(Duplicate { first, second });
+        }
+        let (trie, next_leaves) = Trie::grow(&entries);
+        for (leaf, next) in leaves.iter_mut().zip(next_leaves) {
+            leaf.next = next;
+        }
+        let patterns = || listings.iter().map(|listing| &listing.pattern);
+        let wildcards = patterns().filter_map(Pattern::wildcard);
+        Ok(Self {
+            trie,
+            leaves,
+            groups,
+            has_hosts: patterns().any(|pattern| pattern.host().is_some()),
+            wildcard_bytes_max: wildcards.map(str::len).max().unwrap_or(0),
+        })
+    }
+
+    /// The routes with conditions, grouped by their patterns; within a group in their order.
+    pub fn groups(&self) -> &[Vec<RouteId>] {
+        &self.groups
+    }
+
+    /// Returns the route that matches a request, if any. `choose` says which route of a group the request
+    /// fulfils the conditions of; it is called only for the groups of patterns that match, from the most
+    /// specific one, until there is a route.
     ///
     /// `host` is the value of the Host header as received (RFC 9110 §7.2); `path` must be
     /// [normalised](normalise). The asterisk-form `*` (RFC 9112 §3.2.4) is looked up as `/`; any other
     /// path without a leading `/` matches no route.
     ///
-    /// Routes of the request's host take precedence over those of any host; then the longest prefix
-    /// wins. Of `/img` and `/img*`, `/img` wins where both match.
-    pub fn find(&self, host: &[u8], path: &[u8]) -> Option<RouteId> {
+    /// Routes of the request's host take precedence over those of a wildcard, those of a longer wildcard over
+    /// those of a shorter one, and these over those of any host; then an exact path over a prefix; then the
+    /// longest prefix wins. Of `/img` and `/img*`, `/img` wins where both match.
+    pub fn find(
+        &self,
+        host: &[u8],
+        path: &[u8],
+        mut choose: impl FnMut(usize) -> Option<RouteId>,
+    ) -> Option<RouteId> {
+        self.visit(host, path, |leaf| leaf.group.and_then(&mut choose).or(leaf.plain))
+    }
+
+    /// Calls `visit` with each leaf that matches, from the most specific one, until it returns something.
+    pub fn visit<T>(
+        &self,
+        host: &[u8],
+        path: &[u8],
+        mut visit: impl FnMut(&Leaf) -> Option<T>,
+    ) -> Option<T> {
         let path = if path == b"*" { b"/" } else { path };
         if !path.starts_with(b"/") {
             return None;
         }
+        let mut descend = |spot| {
+            let mut next = self.trie.longest(spot, path);
+            while let Some(id) = next {
+                let leaf = &self.leaves[id.index()];
+                if let Some(found) = visit(leaf) {
+                    return Some(found);
+                }
+                next = leaf.next;
+            }
+            None
+        };
         let host = if self.has_hosts { bare_host(host) } else { None };
-        host.and_then(|host| self.trie.enter(host))
-            .and_then(|(node, tail)| self.trie.longest(node, tail, path))
-            .or_else(|| self.trie.longest(0, self.trie.label(0), path))
+        if let Some(host) = host {
+            // No host has a star but those of wildcards.
+            let exact = Some(host).filter(|host| host[0] != b'*');
+            let exact = exact.and_then(|host| self.trie.enter(self.trie.root(), host));
+            if let Some(found) = exact.and_then(&mut descend) {
+                return Some(found);
+            }
+            if let Some(found) = self.wildcards(host).find_map(&mut descend) {
+                return Some(found);
+            }
+        }
+        descend(self.trie.root())
+    }
+
+    /// Where the wildcards end that a host matches, from the longest. Looks at as many bytes of the host as the
+    /// longest wildcard has, and from each of its dots on.
+    fn wildcards<'a>(&'a self, host: &'a [u8]) -> impl Iterator<Item = Spot<'a>> {
+        // One byte of the host at least is before the dot.
+        let start = host.len().saturating_sub(self.wildcard_bytes_max).max(1);
+        let tail = if self.wildcard_bytes_max == 0 { &[] } else { &host[start..] };
+        let ends = memchr_iter(b'.', tail).map(|dot| &tail[dot..]);
+        ends.filter_map(|end| self.trie.enter(self.trie.enter(self.trie.root(), b"*")?, end))
     }
 }
 
@@ -99,6 +208,7 @@ fn bare_host(field: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use super::pattern::PathEnd;
     use super::*;
 
     fn patterns(texts: &[&str]) -> Vec<Pattern> {
@@ -108,7 +218,7 @@ mod tests {
     /// The text of the matching route, so that tables need no indices.
     fn found<'a>(texts: &[&'a str], host: &str, path: &str) -> Option<&'a str> {
         let router = Router::new(&patterns(texts)).unwrap();
-        router.find(host.as_bytes(), path.as_bytes()).map(|route| texts[route.index()])
+        router.find(host.as_bytes(), path.as_bytes(), |_| None).map(|route| texts[route.index()])
     }
 
     #[test]
@@ -175,7 +285,7 @@ mod tests {
     fn takes(pattern: &Pattern, host: &str, path: &str) -> bool {
         let request = format!("{}{path}", pattern.host().map_or("", |_| host));
         let rest = request.strip_prefix(&pattern.key);
-        rest.is_some_and(|r| !pattern.whole_segments || r.is_empty() || r.starts_with('/'))
+        rest.is_some_and(|r| pattern.end == PathEnd::Anywhere || r.is_empty() || r.starts_with('/'))
     }
 
     #[test]
@@ -197,7 +307,11 @@ mod tests {
                     .filter(|&i| takes(&routes[i], &host, &path))
                     .max_by_key(|&i| (routes[i].host(), &routes[i]))
                     .map(RouteId::new);
-                assert_eq!(trie.find(host.as_bytes(), path.as_bytes()), scanned, "{host}{path}");
+                assert_eq!(
+                    trie.find(host.as_bytes(), path.as_bytes(), |_| None),
+                    scanned,
+                    "{host}{path}"
+                );
             }
         }
     }

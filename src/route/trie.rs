@@ -1,22 +1,42 @@
 //! The compressed byte trie in which routes are looked up.
 
+use std::num::NonZeroU32;
 use std::ops::Range;
 
 use memchr::memchr;
 
-use super::pattern::Pattern;
-use crate::id::RouteId;
+use super::pattern::{PathEnd, Pattern};
 
 /// Up to this many children, a linear search is faster than a call to `memchr`.
 const FEW: usize = 16;
 
-/// A pattern and its route, sorted by key.
-pub(super) type Entry<'a> = (&'a Pattern, RouteId);
+/// A leaf: what ends where one pattern does. Numbered from 1, so that none takes no room of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LeafId(NonZeroU32);
+
+impl LeafId {
+    /// The one at `index` in its table.
+    pub(super) fn new(index: usize) -> Self {
+        let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
+        Self(NonZeroU32::new(number).unwrap_or(NonZeroU32::MAX))
+    }
+
+    /// Its index in its table.
+    pub(super) fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
+
+/// A place in the tree: a node, and what is left of its label.
+pub(super) type Spot<'a> = (usize, &'a [u8]);
+
+/// A pattern and its leaf, sorted by key; no two patterns are equal.
+pub(super) type Entry<'a> = (&'a Pattern, LeafId);
 
 /// A radix tree over the keys of patterns: host and path, concatenated.
 ///
 /// A host never contains a `/` and a path begins with one, so patterns with and without a host share
-/// the tree without collisions.
+/// the tree without collisions; and no leaf is above one of another host.
 #[derive(Clone, Debug)]
 pub(super) struct Trie {
     /// The root comes first; the children of a node are adjacent.
@@ -27,40 +47,56 @@ pub(super) struct Trie {
 }
 
 impl Trie {
-    /// Builds the tree level by level from sorted entries without duplicates.
-    pub(super) fn grow(entries: &[Entry]) -> Self {
+    /// Builds the tree level by level from sorted entries without duplicates. Also returns, for each leaf, the
+    /// next less specific one of the same host: whatever ends at the former also ends at the latter.
+    pub(super) fn grow(entries: &[Entry]) -> (Self, Vec<Option<LeafId>>) {
         let mut tree = Self { nodes: Vec::new(), firsts: vec![0], labels: Vec::new() };
-        // Each group becomes the node of the same index: its entries, and how many of their bytes are
-        // above that node.
-        let mut groups = vec![(entries, 0)];
-        while let Some(&(group, depth)) = groups.get(tree.nodes.len()) {
+        let mut next_leaves = vec![None; entries.len()];
+        // Each group becomes the node of the same index: its entries, how many of their bytes are above
+        // that node, and the most specific leaf that is.
+        let mut groups = vec![(entries, 0, None)];
+        while let Some(&(group, depth, above)) = groups.get(tree.nodes.len()) {
             let label = shared_prefix(group, depth);
             let end = depth + label.len();
             let next = |entry: &Entry| entry.0.key.as_bytes().get(end).copied();
             let (here, below) = group.split_at(group.partition_point(|e| next(e).is_none()));
-            let first_child = groups.len();
-            for branch in below.chunk_by(|a, b| next(a) == next(b)) {
-                tree.firsts.extend(next(&branch[0]));
-                groups.push((branch, end));
-            }
             let label_start = tree.labels.len();
             tree.labels.extend_from_slice(label);
-            let route = |whole| here.iter().find(|e| e.0.whole_segments == whole).map(|e| e.1);
-            tree.nodes.push(Node {
+            let leaf = |end| here.iter().find(|entry| entry.0.end == end).map(|entry| entry.1);
+            let mut node = Node {
                 label: label_start..tree.labels.len(),
-                children: first_child..groups.len(),
-                by_segment: route(true),
-                by_byte: route(false),
-            });
+                children: 0..0,
+                exact: leaf(PathEnd::Exact),
+                by_segment: leaf(PathEnd::Segment),
+                by_byte: leaf(PathEnd::Anywhere),
+            };
+            let mut less_specific = above;
+            for leaf in [node.by_byte, node.by_segment, node.exact].into_iter().flatten() {
+                next_leaves[leaf.index()] = less_specific;
+                less_specific = Some(leaf);
+            }
+            let first_child = groups.len();
+            for branch in below.chunk_by(|a, b| next(a) == next(b)) {
+                let first = next(&branch[0]);
+                tree.firsts.extend(first);
+                groups.push((branch, end, node.leaf_before(first.as_slice()).or(above)));
+            }
+            node.children = first_child..groups.len();
+            tree.nodes.push(node);
         }
-        tree
+        (tree, next_leaves)
     }
 
-    /// Follows `host` from the root. Returns the node it ends in and the rest of that node's label.
-    pub(super) fn enter(&self, host: &[u8]) -> Option<(usize, &[u8])> {
-        let (mut node, mut rest) = (0, host);
+    /// Where every key begins.
+    pub(super) fn root(&self) -> Spot<'_> {
+        (0, self.label(0))
+    }
+
+    /// Follows a host, or a part of one, from a spot, to where it ends.
+    pub(super) fn enter<'a>(&'a self, from: Spot<'a>, host: &[u8]) -> Option<Spot<'a>> {
+        let (mut node, mut label) = from;
+        let mut rest = host;
         loop {
-            let label = self.label(node);
             let (compared, tail) = label.split_at(label.len().min(rest.len()));
             let (head, below) = rest.split_at(compared.len());
             if !compared.eq_ignore_ascii_case(head) {
@@ -70,21 +106,19 @@ impl Trie {
                 return Some((node, tail));
             };
             node = self.child(node, first.to_ascii_lowercase())?;
-            rest = below;
+            (label, rest) = (self.label(node), below);
         }
     }
 
-    /// Returns the route with the longest prefix of `path`, starting at `node` with `label` left of its
-    /// label.
+    /// The most specific leaf for `path`, which is followed from a spot.
     pub(super) fn longest<'a>(
         &'a self,
-        mut node: usize,
-        mut label: &'a [u8],
+        (mut node, mut label): Spot<'a>,
         path: &[u8],
-    ) -> Option<RouteId> {
+    ) -> Option<LeafId> {
         let (mut best, mut rest) = (None, path);
         while let Some(below) = rest.strip_prefix(label) {
-            best = self.nodes[node].route_before(below).or(best);
+            best = self.nodes[node].leaf_before(below).or(best);
             let Some(child) = below.first().and_then(|&first| self.child(node, first)) else {
                 break;
             };
@@ -93,7 +127,7 @@ impl Trie {
         best
     }
 
-    pub(super) fn label(&self, node: usize) -> &[u8] {
+    fn label(&self, node: usize) -> &[u8] {
         &self.labels[self.nodes[node].label.clone()]
     }
 
@@ -113,17 +147,22 @@ impl Trie {
 struct Node {
     label: Range<usize>,
     children: Range<usize>,
-    /// The route whose match must end at a segment boundary.
-    by_segment: Option<RouteId>,
-    /// The route whose match may end anywhere.
-    by_byte: Option<RouteId>,
+    /// The leaf whose match must end here.
+    exact: Option<LeafId>,
+    /// The leaf whose match must end at a segment boundary.
+    by_segment: Option<LeafId>,
+    /// The leaf whose match may end anywhere.
+    by_byte: Option<LeafId>,
 }
 
 impl Node {
-    /// The route that ends here when `rest` of the path is still to come.
-    fn route_before(&self, rest: &[u8]) -> Option<RouteId> {
-        let at_border = matches!(rest, [] | [b'/', ..]);
-        self.by_segment.filter(|_| at_border).or(self.by_byte)
+    /// The most specific leaf that ends here when `rest` of the path is still to come.
+    fn leaf_before(&self, rest: &[u8]) -> Option<LeafId> {
+        match rest {
+            [] => self.exact.or(self.by_segment).or(self.by_byte),
+            [b'/', ..] => self.by_segment.or(self.by_byte),
+            _ => self.by_byte,
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use crate::http::message::max_forwards::{self, Reach};
 use crate::http::message::redirect::{self, Nowhere};
 use crate::http::message::websocket::{self, Key, NONCE_BYTES};
 use crate::http::message::{forwarded, forwarded_for};
+use crate::http::rules::table::FoundRoute;
 use crate::id::{RouteId, UpstreamId};
 use crate::net::listen::Peer;
 use crate::net::stream::Stream;
@@ -186,7 +187,8 @@ fn decide<'a, 'f: 'a, F: Filters>(
     let plan = request.plan();
     let mut choice = RouteChoice { upstream: None, endpoint: None, body_max: None, plan };
     decided.ask(|filters, context| filters.request(&request, edits, context));
-    request.route = plan.router.find(request.head.authority, request.path);
+    let found = plan.find_route(request.head, request.path, request.client);
+    request.route = found.route();
     if let Some(route) = request.route() {
         choice.upstream = route.upstream();
         edit_for_route(edits, route, request.head, request.path);
@@ -194,7 +196,7 @@ fn decide<'a, 'f: 'a, F: Filters>(
     }
     if decided.own_reply.is_none() {
         let own_reply = match reach {
-            _ if choice.upstream.is_none() => Some(LocalReply::new(404, "no route for this path")),
+            _ if choice.upstream.is_none() => Some(unrouted(found)),
             Reach::Here(status) => {
                 Some(LocalReply::new(status, "Max-Forwards lets it go no further"))
             }
@@ -203,6 +205,18 @@ fn decide<'a, 'f: 'a, F: Filters>(
         decided.own_reply = own_reply.map(Box::new);
     }
     (request.route, choice)
+}
+
+/// The answer to a request that goes nowhere.
+fn unrouted(found: FoundRoute) -> LocalReply {
+    match found {
+        FoundRoute::MethodNotAllowed(methods) => {
+            LocalReply::new(405, "no route for this method").with_allow(methods)
+        }
+        FoundRoute::Route(_) | FoundRoute::Nothing => {
+            LocalReply::new(404, "no route for this path")
+        }
+    }
 }
 
 /// What we say ourselves of a request, whoever it is from.

@@ -1,11 +1,16 @@
 //! What the rules of a configuration do to requests and responses, compiled when it is read: pure
 //! decisions, which [`crate::session`] carries out.
 
+pub mod candidates;
+pub mod conditions;
 pub mod error_pages;
 pub mod escape;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod head_edits;
 pub mod location;
 pub mod outcome;
+pub mod table;
 pub mod template;
 pub mod variable;
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::http::h1::scan::Limits;
+use crate::http::rules::table::{RouteMatch, RouteTable};
 use crate::id::UpstreamId;
 use crate::plan::trusted::Trusted;
 use crate::plan::{ClientTimeouts, Plan, Route, WeightedUpstream};
-use crate::route::Router;
 use crate::upstream::Upstream;
 
 /// One route, which takes every path to `upstream`. HTTP/2 is off, and nobody is trusted.
@@ -18,7 +18,8 @@ pub(super) fn plan(upstream: Upstream, timeouts: ClientTimeouts) -> Plan {
         timeouts: timeouts_of,
         retries,
     };
-    let everywhere = "/".parse().expect("a pattern");
+    let patterns = vec!["/".parse().expect("a pattern")];
+    let everywhere = RouteMatch { patterns, conditions: None };
     let route = Route {
         name: "/".into(),
         counts: Route::counts(1),
@@ -27,7 +28,7 @@ pub(super) fn plan(upstream: Upstream, timeouts: ClientTimeouts) -> Plan {
         strips: None,
     };
     Plan {
-        router: Arc::new(Router::new(&[everywhere]).expect("one route")),
+        route_table: Arc::new(RouteTable::new(vec![everywhere]).expect("one route")),
         routes: [route].into(),
         upstreams: vec![Arc::new(upstream)],
         sni_tables: [].into(),
