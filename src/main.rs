@@ -199,7 +199,9 @@ fn run_explain(flags: &ExplainFlags, sources: &Sources) -> Result<ExitCode, CliE
     let in_client = |what| CliError::Mistakes(vec![Mistake::in_flag("client", what)]);
     let client = client.map_err(in_client)?;
     let headers = &flags.header;
-    let asked = AskedRequest { host: &flags.host, target: &flags.path, headers, client };
+    let in_method = |what| CliError::Mistakes(vec![Mistake::in_flag("method", what)]);
+    let method = value::method(&flags.method).map_err(in_method)?;
+    let asked = AskedRequest { method, host: &flags.host, target: &flags.path, headers, client };
     let explained = explain(&config, asked).map_err(mistake)?;
     print(&explained.text)?;
     Ok(ExitCode::from(u8::from(!explained.is_routed)))

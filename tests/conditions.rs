@@ -1,6 +1,7 @@
 //! Which requests a route takes by its conditions, and what becomes of those that no route takes.
 
 use crate::configuration::read;
+use crate::support::h2::RawClient;
 use crate::support::{Origin, Proxy};
 
 /// Routes to origins that answer with their names: each entry is a name, then the keys of its route.
@@ -194,4 +195,41 @@ fn of_many_routes_told_apart_by_one_header_each_is_found() {
         // Of several values, any may be it: the earlier route in the file wins.
         ("GET /", "X-Tenant: t9|X-Tenant: t8", "8"),
     ]);
+}
+
+#[test]
+fn a_request_that_routes_take_but_for_its_method_is_answered_405_with_theirs() {
+    let routes = Routes::new(&[
+        ("deep", "prefix: /a/b, methods: [PUT, GET]"),
+        ("high", "prefix: /a, methods: [GET, PATCH]"),
+        ("other", "prefix: /a, methods: [DELETE], headers: {X: 1}"),
+    ]);
+    let ask = |line: &str, fields: &str| {
+        let mut client = routes.proxy.client();
+        let response = client.ask(format!("{line} HTTP/1.1\r\nHost: a\r\n{fields}\r\n"));
+        client.get("/a");
+        assert_eq!(client.response().text(), "high", "the connection goes on");
+        (response.status, response.field("Allow").map(str::to_owned))
+    };
+    let allow = |methods: &str| Some(methods.to_owned());
+    let length = "Content-Length: 2\r\n\r\nab";
+    assert_eq!(ask("OPTIONS /a/b", ""), (405, allow("PUT, GET, HEAD, PATCH")));
+    assert_eq!(ask("POST /a", "X: 1\r\n"), (405, allow("DELETE, GET, HEAD, PATCH")));
+    assert_eq!(ask("DELETE /a", length.trim_end()).0, 405);
+    assert_eq!(ask("DELETE /b", ""), (404, None));
+}
+
+#[test]
+fn the_same_over_http_2() {
+    let routes = Routes::new(&[("r", "methods: [GET]")]);
+    let mut client = RawClient::connect(routes.proxy.address);
+    client.send_fields(
+        1,
+        &[(":method", "PUT"), (":scheme", "http"), (":path", "/"), (":authority", "a")],
+        true,
+    );
+    let answer = client.expect_answer(1, 405);
+    assert_eq!(answer.field("allow"), Some("GET, HEAD"));
+    client.get(3, "/");
+    assert_eq!(client.expect_answer(3, 200).text(), "r");
 }

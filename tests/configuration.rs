@@ -206,10 +206,12 @@ fn mistakes_about_upstreams() {
 
 #[test]
 fn a_route_that_no_request_can_reach_is_a_mistake() {
-    let text = "routes:\n  - {prefix: /a%62, endpoints: [127.0.0.1:1]}\n  - {prefix: /ab, \
-                endpoints: [127.0.0.1:2]}\n";
-    let expected = "3:14: unreachable: the route at 2:14 already matches /ab";
-    assert_eq!(read(text, &[]).unwrap_err(), [expected]);
+    let route = |prefix: &str| format!("  - {{prefix: {prefix}, endpoints: [127.0.0.1:1]}}\n");
+    let text = ["/a%62", "/ab", "/x", "/x/../x"].map(route).concat();
+    let expected = [(3, 2, "/ab"), (5, 4, "/x")].map(|(at, of, name)| {
+        format!("{at}:14: unreachable: the route at {of}:14 already matches {name}")
+    });
+    assert_eq!(read(&format!("routes:\n{text}"), &[]).unwrap_err(), expected);
 }
 
 #[test]

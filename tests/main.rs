@@ -48,6 +48,7 @@ mod drain;
 mod early_answers;
 mod ejections;
 mod environment;
+mod explained_conditions;
 mod faults_client;
 mod faults_every_byte;
 mod faults_upstream;

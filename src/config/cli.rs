@@ -54,6 +54,9 @@ pub struct ExplainFlags {
     /// The flags of the balancer.
     #[command(flatten)]
     pub flags: Flags,
+    /// Method of the request
+    #[arg(long, value_name = "METHOD", default_value = "GET")]
+    pub method: String,
     /// Host of the request, as in a Host header
     #[arg(long, value_name = "HOST", default_value = "localhost")]
     pub host: String,

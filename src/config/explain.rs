@@ -4,18 +4,19 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use super::describe::{Item, of_sources, of_upstream};
-use super::{Config, ListenerConfig, explain_pick};
+use super::{Config, ListenerConfig, explain_pick, explain_route};
 use crate::http::h1::framing;
 use crate::http::h1::parse;
 use crate::http::h1::scan::{Limits, Scan};
 use crate::http::message::authority::host as host_of;
 use crate::http::message::head::{RequestHead, Storage};
 use crate::http::message::redirect;
+use crate::http::rules::conditions::Subject;
 use crate::http::rules::table::FoundRoute;
 use crate::id::UpstreamId;
+use crate::plan::WeightedUpstream;
 use crate::plan::listener::Service;
 use crate::plan::sni::SniTable;
-use crate::plan::{Route, WeightedUpstream};
 use crate::reject::Reject;
 use crate::route::{normalise, strip};
 use crate::tls_hello::ServerName;
@@ -33,6 +34,8 @@ pub struct Explanation {
 /// The request that is asked about.
 #[derive(Clone, Copy, Debug)]
 pub struct AskedRequest<'a> {
+    /// Its method.
+    pub method: &'a str,
     /// What Host says.
     pub host: &'a str,
     /// Path and query.
@@ -44,20 +47,20 @@ pub struct AskedRequest<'a> {
 }
 
 impl<'a> AskedRequest<'a> {
-    /// For `target` on `host`, without anything else.
+    /// GET for `target` on `host`, without anything else.
     pub const fn to(host: &'a str, target: &'a str) -> Self {
-        Self { host, target, headers: &[], client: None }
+        Self { method: "GET", host, target, headers: &[], client: None }
     }
 }
 
 /// Explains which route, upstream and rules a request would take. Fails if it would be refused.
 pub fn explain(config: &Config, asked: AskedRequest<'_>) -> Result<Explanation, String> {
-    let AskedRequest { host, target, headers, client } = asked;
+    let AskedRequest { method, host, target, headers, client } = asked;
     if host.chars().any(char::is_control) {
         return Err(format!("{target:?} of {host:?} would be answered 400: control characters"));
     }
     let headers = headers.iter().fold(String::new(), |lines, line| lines + line + "\r\n");
-    let bytes = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n").into_bytes();
+    let bytes = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n").into_bytes();
     let mut storage = Storage::new();
     let head = read(&bytes, &config.plan.limits, &mut storage).map_err(|reject| {
         format!("{target:?} of {host:?} would be answered {}: {}", reject.status(), reject.phrase())
@@ -69,7 +72,7 @@ pub fn explain(config: &Config, asked: AskedRequest<'_>) -> Result<Explanation, 
         format!("{target:?} would be answered {}: {}", reject.status(), reject.phrase())
     })?;
     let shown = String::from_utf8_lossy(&path).into_owned();
-    let mut text = format!("request: {authority} {target}\n");
+    let mut text = format!("request: {method} {authority} {target}\n");
     if shown != target {
         let _ = writeln!(text, "path: {shown}, normalised and without its query");
     }
@@ -85,16 +88,14 @@ pub fn explain(config: &Config, asked: AskedRequest<'_>) -> Result<Explanation, 
     }
     let host = &*authority;
     let plan = &config.plan;
-    let fitting = plan.route_table.candidates(head.authority, &path);
-    let FoundRoute::Route(found) = plan.find_route(&head, &path, client) else {
-        text.push_str("route: none matches, the response is 404\n");
+    let subject = Subject { head: &head, client };
+    let (of_route, found) = explain_route::of_request(plan, &subject, &path);
+    text.push_str(&of_route);
+    let FoundRoute::Route(found) = found else {
         text.push_str(&of_server_name(host, config));
         return Ok(Explanation { text, is_routed: false });
     };
     let route = plan.route(found);
-    let fitting = fitting.iter().filter(|other| **other != found);
-    let others: Vec<&str> = fitting.map(|other| &*plan.route(*other).name).collect();
-    let _ = writeln!(text, "route {}: {}", route.name, why(route, &others));
     if let Some(prefix) = &route.strips {
         let rest = strip(head.path().as_bytes(), &path, prefix).unwrap_or(&path);
         let rest = String::from_utf8_lossy(if rest.is_empty() { b"/" } else { rest });
@@ -165,18 +166,4 @@ fn read<'h, 'b>(
     let head = parse::request(bytes, limits, storage)?;
     framing::request(&head)?;
     Ok(head)
-}
-
-fn why(route: &Route, others: &[&str]) -> String {
-    let of_host = !route.name.starts_with('/');
-    match (others, of_host) {
-        ([], true) => "the only one that matches, by host and prefix".to_owned(),
-        ([], false) => "the only one whose prefix matches".to_owned(),
-        (others, true) => {
-            format!("the longest prefix of this host; other matches: {}", others.join(", "))
-        }
-        (others, false) => {
-            format!("the longest prefix; other matches: {}", others.join(", "))
-        }
-    }
 }

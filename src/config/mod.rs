@@ -15,6 +15,7 @@ pub mod entries;
 pub mod environment;
 pub mod explain;
 mod explain_pick;
+mod explain_route;
 pub mod file;
 pub(crate) mod found;
 mod include;

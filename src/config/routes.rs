@@ -146,7 +146,8 @@ impl Routes {
     /// Builds the table in which routes are found, and says what of it may not be what was meant. Two that tie are
     /// a mistake.
     pub(super) fn table(&self, mistakes: &mut Mistakes) -> (RouteTable, Vec<String>) {
-        let table = RouteTable::new(self.matches.clone()).unwrap_or_else(|duplicate| {
+        let (table, duplicates) = RouteTable::new(self.matches.clone());
+        for duplicate in duplicates {
             let name = &self.built[duplicate.second.index()].name;
             let what = match self.place(duplicate.first) {
                 Place::Flag(_) | Place::Argument(_) => format!("{name} is given twice"),
@@ -155,37 +156,32 @@ impl Routes {
                 }
             };
             mistakes.add(self.place(duplicate.second), what);
-            RouteTable::default()
-        });
-        let ties = table.overlaps().into_iter().filter(|(.., overlap)| *overlap == Overlap::Some);
-        let mut told = None;
-        for (first, second, _) in ties {
-            // One is enough: what is written about it may end the others too.
-            if told.replace(second) != Some(second) {
-                let what = format!(
-                    "ties with the route at {}: the same host and path, as many conditions, and some requests \
-                     fulfil those of both: add a condition to one of them",
-                    self.place(first)
-                );
-                mistakes.add(self.place(second), what);
-            }
         }
-        let warnings = self.warnings(&table);
+        let overlaps = table.overlaps();
+        let (ties, clients): (Vec<_>, Vec<_>) =
+            overlaps.into_iter().partition(|(.., overlap)| *overlap == Overlap::Some);
+        for (first, second, _) in once(ties) {
+            let what = format!(
+                "ties with the route at {}: the same host and path, as many conditions, and some requests \
+                 fulfil those of both: add a condition to one of them",
+                self.place(first)
+            );
+            mistakes.add(self.place(second), what);
+        }
+        let warnings = self.warnings(&table, once(clients));
         (table, warnings)
     }
 
-    fn warnings(&self, table: &RouteTable) -> Vec<String> {
+    fn warnings(&self, table: &RouteTable, clients: Vec<FoundOverlap>) -> Vec<String> {
         let mut warnings = Vec::new();
         let shown = |route: RouteId| {
             format!("route {} at {}", self.built[route.index()].name, self.place(route))
         };
-        for (first, second, overlap) in table.overlaps() {
-            let what = match overlap {
-                Overlap::None | Overlap::Some => continue,
-                Overlap::SomeClients => "overlap: clients that both name are taken by the former",
-                Overlap::AllClients => {
-                    "overlap: the latter takes nothing where both match, since the former has all of its clients"
-                }
+        for (first, second, overlap) in clients {
+            let what = if overlap == Overlap::AllClients {
+                "overlap: the latter takes nothing where both match, since the former has all of its clients"
+            } else {
+                "overlap: clients that both name are taken by the former"
             };
             warnings.push(format!("clients of {} and {} {what}", shown(first), shown(second)));
         }
@@ -208,4 +204,13 @@ impl Routes {
     fn place(&self, route: RouteId) -> &Place {
         &self.places[route.index()]
     }
+}
+
+/// The earlier and the later route, and what requests fulfil both.
+type FoundOverlap = (RouteId, RouteId, Overlap);
+
+/// The first with each later route: what is changed about that may end the others too.
+fn once(mut overlaps: Vec<FoundOverlap>) -> Vec<FoundOverlap> {
+    overlaps.dedup_by_key(|(_, second, _)| *second);
+    overlaps
 }

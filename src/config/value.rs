@@ -73,6 +73,13 @@ pub fn header(text: &str) -> Result<(), String> {
     is_header.then_some(()).ok_or_else(|| format!("invalid value {text:?}: expected NAME: VALUE"))
 }
 
+/// Checks the method of the request that is asked about.
+pub fn method(text: &str) -> Result<&str, String> {
+    is_token(text.as_bytes())
+        .then_some(text)
+        .ok_or_else(|| format!("invalid value {text:?}: expected a method"))
+}
+
 /// Parses an IP address without a port.
 pub fn ip(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| format!("invalid value {text:?}: expected an IP address"))

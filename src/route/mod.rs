@@ -69,7 +69,7 @@ pub struct Router {
 
 impl Default for Router {
     fn default() -> Self {
-        Self::of(&[]).unwrap_or_else(|_| unreachable!("nothing is no duplicate"))
+        Self::of(&[]).0
     }
 }
 
@@ -80,11 +80,13 @@ impl Router {
         let listings = patterns.iter().zip((0..).map(RouteId::new)).map(|(pattern, route)| {
             Listing { pattern: pattern.clone(), route, has_conditions: false }
         });
-        Self::of(&listings.collect::<Vec<_>>())
+        let (router, duplicates) = Self::of(&listings.collect::<Vec<_>>());
+        duplicates.first().map_or(Ok(router), |first| Err(*first))
     }
 
-    /// Builds the trie. A route may have several patterns.
-    pub fn of(listings: &[Listing]) -> Result<Self, Duplicate> {
+    /// Builds the trie. A route may have several patterns. Also returns the routes without conditions that have a
+    /// pattern of an earlier one, which is the one that is found; each once, in order.
+    pub fn of(listings: &[Listing]) -> (Self, Vec<Duplicate>) {
         let mut sorted: Vec<&Listing> = listings.iter().collect();
         sorted.sort_by_key(|listing| (&listing.pattern, listing.route));
         let (mut entries, mut leaves): (Vec<Entry>, Vec<Leaf>) = (Vec::new(), Vec::new());
@@ -92,8 +94,10 @@ impl Router {
         for listed in sorted.chunk_by(|a, b| a.pattern == b.pattern) {
             let (guarded, plain): (Vec<&Listing>, Vec<&Listing>) =
                 listed.iter().partition(|listing| listing.has_conditions);
-            if let [first, second, ..] = plain[..] {
-                duplicates.push((second.route, first.route));
+            if let Some((first, others)) = plain.split_first() {
+                let first = first.route;
+                duplicates
+                    .extend(others.iter().map(|other| Duplicate { first, second: other.route }));
             }
             entries.push((&listed[0].pattern, LeafId::new(leaves.len())));
             let group = (!guarded.is_empty()).then_some(groups.len());
@@ -101,22 +105,22 @@ impl Router {
             let plain = plain.first().map(|listing| listing.route);
             leaves.push(Leaf { group, plain, next: None });
         }
-        if let Some((second, first)) = duplicates.into_iter().min() {
-            return Err(Duplicate { first, second });
-        }
+        duplicates.sort_unstable_by_key(|duplicate| (duplicate.second, duplicate.first));
+        duplicates.dedup_by_key(|duplicate| duplicate.second);
         let (trie, next_leaves) = Trie::grow(&entries);
         for (leaf, next) in leaves.iter_mut().zip(next_leaves) {
             leaf.next = next;
         }
         let patterns = || listings.iter().map(|listing| &listing.pattern);
         let wildcards = patterns().filter_map(Pattern::wildcard);
-        Ok(Self {
+        let router = Self {
             trie,
             leaves,
             groups,
             has_hosts: patterns().any(|pattern| pattern.host().is_some()),
             wildcard_bytes_max: wildcards.map(str::len).max().unwrap_or(0),
-        })
+        };
+        (router, duplicates)
     }
 
     /// The routes with conditions, grouped by their patterns; within a group in their order.

@@ -167,7 +167,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (5, "config/", &["upstream_settings", "upstreams", "conditions", "routes"]),
     (5, "config/", &["listeners"]),
     (5, "config/", &["relays", "tls", "admin", "capacity", "mod", "loader"]),
-    (5, "config/", &["found", "upstream_keys", "describe", "explain_pick"]),
+    (5, "config/", &["found", "upstream_keys", "describe", "explain_pick", "explain_route"]),
     (5, "config/", &["explain"]),
     (6, "worker/", &["command", "acceptor", "mod"]),
     (7, "checks/", &["failure", "body", "h1", "h2", "mod"]),

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::http::message::field::is_token_byte;
+use crate::http::message::field::{is_token, is_value};
 use crate::http::message::head::RequestHead;
 use crate::http::message::lookup;
 
@@ -164,7 +164,7 @@ impl Conditions {
     pub fn add_method(&mut self, method: &str) -> Result<(), ConditionError> {
         const KNOWN: [&str; 8] =
             ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"];
-        if method.is_empty() || !method.bytes().all(is_token_byte) {
+        if !is_token(method.as_bytes()) {
             return Err(ConditionError::Method);
         }
         if method.eq_ignore_ascii_case("CONNECT") {
@@ -182,14 +182,13 @@ impl Conditions {
 
     /// Adds a header; `*` is any value.
     pub fn add_header(&mut self, name: &str, value: &str) -> Result<(), ConditionError> {
-        if name.is_empty() || !name.bytes().all(is_token_byte) {
+        if !is_token(name.as_bytes()) {
             return Err(ConditionError::HeaderName);
         }
         if name.eq_ignore_ascii_case("host") {
             return Err(ConditionError::Host);
         }
-        let is_odd = |byte: u8| byte != b'\t' && byte.is_ascii_control();
-        if value.is_empty() || value.trim_ascii() != value || value.bytes().any(is_odd) {
+        if value.is_empty() || value.trim_ascii() != value || !is_value(value.as_bytes()) {
             return Err(ConditionError::HeaderValue);
         }
         self.add_named(NamedSource::Header, name, value)

@@ -163,7 +163,8 @@ pub fn conditions(data: &[u8]) {
         }
     }
     let compiled = routes.iter().map(|route| route.compiled.clone()).collect();
-    let table = RouteTable::new(compiled).expect("no two are the same");
+    let (table, duplicates) = RouteTable::new(compiled);
+    assert_eq!(duplicates, []);
     let request = request.replace('\n', "\r\n");
     let mut storage = Storage::new();
     let Ok(head) = parse::request(request.as_bytes(), &LIMITS, &mut storage) else { return };

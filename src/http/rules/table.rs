@@ -49,8 +49,9 @@ pub struct RouteTable {
 }
 
 impl RouteTable {
-    /// For routes whose ids are their indices. Two without conditions and with an equal pattern are a mistake.
-    pub fn new(matches: Vec<RouteMatch>) -> Result<Self, Duplicate> {
+    /// For routes whose ids are their indices. Also returns those without conditions that have a pattern of an
+    /// earlier one, which takes their requests.
+    pub fn new(matches: Vec<RouteMatch>) -> (Self, Vec<Duplicate>) {
         let listings = matches.iter().enumerate().flat_map(|(index, one)| {
             let has_conditions = one.conditions.is_some();
             let listing = move |pattern: &Pattern| Listing {
@@ -60,7 +61,7 @@ impl RouteTable {
             };
             one.patterns.iter().map(listing)
         });
-        let router = Router::of(&listings.collect::<Vec<_>>())?;
+        let (router, duplicates) = Router::of(&listings.collect::<Vec<_>>());
         let candidate = |route: &RouteId| {
             let conditions = matches[route.index()].conditions.clone()?;
             Some(Candidate { route: *route, conditions })
@@ -68,7 +69,7 @@ impl RouteTable {
         let of_group =
             |group: &Vec<RouteId>| Candidates::new(group.iter().filter_map(candidate).collect());
         let candidates = router.groups().iter().map(of_group).collect();
-        Ok(Self { router, candidates, matches })
+        (Self { router, candidates, matches }, duplicates)
     }
 
     /// Whom a route takes.
