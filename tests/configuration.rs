@@ -150,7 +150,7 @@ fn each_mistake_has_its_line_and_column() {
         ("idle_timeout: 5\nroute: /=127.0.0.1:1\n", "1:15: invalid value \"5\""),
         ("trusted: [10.0.0.0/8, x]\nroute: /=127.0.0.1:1\n", "1:23: invalid value \"x\""),
         ("route: [/=127.0.0.1:1, /a]\n", "1:24: \"/a\" has no '='"),
-        ("routes: [{prefix: /}]\n", "1:19: a route needs either upstream: NAME or endpoints"),
+        ("routes: [{prefix: /}]\n", "1:19: a route needs an outcome: write upstream: NAME"),
         ("routes: [{prefix: /, endpoints: []}]\n", "1:19: there are no endpoints"),
         ("routes: [{prefix: b/c, endpoints: [127.0.0.1:1]}]\n", "1:19: \"b/c\": a prefix must"),
         ("routes: [{prefix: /, host: a/b, endpoints: [x]}]\n", "1:28: invalid host \"a/b\""),

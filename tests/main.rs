@@ -97,6 +97,7 @@ mod retry_ends;
 mod retry_h2;
 mod retry_on;
 mod routing;
+mod rules_configuration;
 mod shutdown_delay;
 mod signals;
 mod slow_start;

@@ -4,6 +4,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_saphyr::Spanned;
+
 use super::entries::{StickyEntry, UpstreamEntry};
 use super::mistake::Mistakes;
 use super::sources::{At, Sources};
@@ -177,7 +179,11 @@ fn is_off(entry: &StickyEntry) -> bool {
 }
 
 fn own_sticky(entry: &UpstreamEntry, at: &mut At<'_>) -> Option<StickyCookie> {
-    let said = entry.sticky.as_ref()?;
+    cookie(entry.sticky.as_ref()?, at)
+}
+
+/// Reads a cookie as it is written.
+pub(super) fn cookie(said: &Spanned<StickyEntry>, at: &mut At<'_>) -> Option<StickyCookie> {
     let place = at.file.place(said.referenced);
     let fields = match &said.value {
         StickyEntry::Text(text) => return at.mistakes.take(&place, sticky(text)),

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde_saphyr::{Location, Spanned};
 
 use super::entries::TextOrList;
-use super::route_entry::{NamedTexts, RouteEntry};
+use super::route_entry::RouteEntry;
+use super::rule_entries::NamedTexts;
 use super::sources::At;
 use super::trusted;
 use crate::http::rules::conditions::{

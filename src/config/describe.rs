@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::discovery::SourcedUpstream;
+pub use super::item::Item;
+use super::item::item;
 use super::upstream_keys::keys;
-use super::{Config, IncludedFile, ListenerConfig, check, ejection};
+use super::{Config, IncludedFile, ListenerConfig, check, describe_rules, ejection};
 use crate::access_log::Format;
 use crate::app_protocol::AppProtocol;
 use crate::id::{RouteId, UpstreamId};
@@ -21,18 +23,8 @@ use crate::upstream::endpoint::{Endpoint, EndpointRole, Scheme};
 use crate::upstream::retries::{Retries, RetryReason};
 use crate::upstream::settings::{Ceiling, ServerErrors};
 use crate::upstream::source::{EndpointSource, ListEntry, SourceQuery};
+use crate::upstream::split_cookie::SplitCookie;
 use crate::upstream::{Traffic, Upstream};
-
-/// One line of a configuration's description.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Item {
-    /// What it is about; unique among the items.
-    pub subject: String,
-    /// Its settings.
-    pub predicate: String,
-    /// The same by keys, if they are so many that a change is told by those that differ.
-    pub keys: Vec<(&'static str, String)>,
-}
 
 /// Describes what would run, one line per item.
 pub fn summary(config: &Config) -> String {
@@ -133,7 +125,11 @@ fn listed(config: &Config) -> Vec<Item> {
         plan.redirect_https
             .map(|port| item("redirect", format!("of plain listeners to https, port {port}"))),
     );
-    items.extend((0..plan.routes.len()).map(|index| of_route(RouteId::new(index), plan)));
+    items.extend(describe_rules::of_everywhere(plan));
+    items.extend((0..).zip(&*plan.routes).flat_map(|(index, route)| {
+        let whole = of_route(RouteId::new(index), plan);
+        std::iter::once(whole).chain(describe_rules::of_route(route, plan))
+    }));
     items.extend(plan.upstreams.iter().flat_map(|upstream| of_upstream(upstream)));
     items.extend(config.discovery.upstreams.iter().flat_map(|known| of_sources(known, plan)));
     items.extend(of_resolver(config));
@@ -151,10 +147,6 @@ fn listed(config: &Config) -> Vec<Item> {
         item("access log", format!("{}, {format}", log.target))
     }));
     items
-}
-
-fn item(subject: impl Into<String>, predicate: impl std::fmt::Display) -> Item {
-    Item { subject: subject.into(), predicate: predicate.to_string(), keys: Vec::new() }
 }
 
 /// Describes where a listener leads by server names.
@@ -212,9 +204,19 @@ fn of_route(id: RouteId, plan: &Plan) -> Item {
             if route.upstreams.len() > 1 { format!(" ({})", goes.weight) } else { String::new() };
         format!("{}{share}", plan.upstream(goes.upstream).name)
     });
-    let mut text = format!("to {}", goes.collect::<Vec<_>>().join(", "));
-    if let Some(prefix) = &route.strips {
-        let _ = write!(text, ", without {prefix}");
+    let outcome = route.rules.as_deref().and_then(describe_rules::of_outcome);
+    let mut text = outcome.unwrap_or_else(|| format!("to {}", goes.collect::<Vec<_>>().join(", ")));
+    if let Some(SplitCookie { cookie, .. }) = &route.split_cookie {
+        let _ = write!(text, ", sticky by cookie {}", cookie.name);
+        if let Some(max_age) = cookie.max_age {
+            let _ = write!(text, " for {}", age(max_age));
+        }
+    }
+    match route.prefix.as_ref().map(|change| (&*change.from, &*change.to)) {
+        None => {}
+        Some((from, "")) => drop(write!(text, ", without {from}")),
+        Some(("", to)) => drop(write!(text, ", after {to}")),
+        Some((from, to)) => drop(write!(text, ", with {to} instead of {from}")),
     }
     if let Some(host) = &route.host_header {
         let _ = write!(text, ", Host {host}");

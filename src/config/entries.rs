@@ -467,6 +467,8 @@ macro_rules! text_or_fields {
     };
 }
 
+pub(super) use text_or_fields;
+
 text_or_fields!(EndpointEntry, EndpointFields, "ADDRESS[@WEIGHT], or address, weight and backup");
 text_or_fields!(RelayEntry, RelayFields, "LISTEN=ENDPOINTS, or keys such as listen and upstream");
 text_or_fields!(

@@ -14,11 +14,11 @@ use crate::http::message::redirect;
 use crate::http::rules::conditions::Subject;
 use crate::http::rules::table::FoundRoute;
 use crate::id::UpstreamId;
-use crate::plan::WeightedUpstream;
 use crate::plan::listener::Service;
 use crate::plan::sni::SniTable;
+use crate::plan::{PrefixChange, WeightedUpstream};
 use crate::reject::Reject;
-use crate::route::{normalise, strip};
+use crate::route::normalise;
 use crate::tls_hello::ServerName;
 use crate::upstream::Upstream;
 
@@ -96,10 +96,15 @@ pub fn explain(config: &Config, asked: AskedRequest<'_>) -> Result<Explanation, 
         return Ok(Explanation { text, is_routed: false });
     };
     let route = plan.route(found);
-    if let Some(prefix) = &route.strips {
-        let rest = strip(head.path().as_bytes(), &path, prefix).unwrap_or(&path);
-        let rest = String::from_utf8_lossy(if rest.is_empty() { b"/" } else { rest });
-        let _ = writeln!(text, "target: {rest}{query}, without {prefix}");
+    if let Some(change) = &route.prefix {
+        let changed = change.path(head.path().as_bytes(), &path).unwrap_or([&path, b""]).concat();
+        let PrefixChange { from, to } = change;
+        let why = match (&**from, &**to) {
+            (from, "") => format!("without {from}"),
+            ("", to) => format!("after {to}"),
+            (from, to) => format!("with {to} instead of {from}"),
+        };
+        let _ = writeln!(text, "target: {}{query}, {why}", String::from_utf8_lossy(&changed));
     }
     if let Some(host) = &route.host_header {
         let _ = writeln!(text, "Host: {host}, instead of the client's");

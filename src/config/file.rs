@@ -15,6 +15,7 @@ use super::entries::{
 use super::environment::{self, Environment, OPEN, UsedVariable};
 use super::mistake::{Mistake, Place};
 use super::route_entry::RouteEntry;
+use super::rule_entries::{HeadEditsEntry, NamedTexts};
 use super::setting::{Arity, Setting};
 use super::substituted::Substituted;
 use super::wording::{explain, unknown};
@@ -53,6 +54,8 @@ pub struct File {
     pub settings: Vec<WrittenSetting>,
     /// The check of all upstreams, where it is written in full.
     pub check: Option<Spanned<BoxedCheckFields>>,
+    /// What holds for all requests and answers.
+    pub rules: WrittenRules,
     /// The routes.
     pub routes: Vec<Spanned<RouteEntry>>,
     /// The named upstreams.
@@ -61,6 +64,17 @@ pub struct File {
     pub relays: Vec<Spanned<RelayEntry>>,
     /// The certificates of TLS listeners.
     pub certificates: Vec<Spanned<CertificateEntry>>,
+}
+
+/// What holds for all requests and answers, and comes before what routes say.
+#[derive(Debug, Default)]
+pub struct WrittenRules {
+    /// What is changed about the headers of requests.
+    pub request_headers: Option<Spanned<HeadEditsEntry>>,
+    /// What is changed about the headers of responses.
+    pub response_headers: Option<Spanned<HeadEditsEntry>>,
+    /// The files of what error answers say.
+    pub error_pages: Option<Spanned<NamedTexts>>,
 }
 
 /// A setting that is also a flag.
@@ -201,6 +215,7 @@ impl<'de> Visitor<'de> for TopLevel {
             variables: Vec::new(),
             settings: Vec::new(),
             check: None,
+            rules: WrittenRules::default(),
             routes: Vec::new(),
             upstreams: Vec::new(),
             relays: Vec::new(),
@@ -225,6 +240,9 @@ impl<'de> Visitor<'de> for TopLevel {
                 "routes" => file.routes = map.next_value::<ListEntries<_>>()?.0,
                 "upstreams" => file.upstreams = map.next_value::<ListEntries<_>>()?.0,
                 "tcp" => file.relays = map.next_value::<ListEntries<_>>()?.0,
+                "request_headers" => file.rules.request_headers = Some(map.next_value()?),
+                "response_headers" => file.rules.response_headers = Some(map.next_value()?),
+                "error_pages" => file.rules.error_pages = Some(map.next_value()?),
                 "check" => match map.next_value()? {
                     Spanned { value: CheckEntry::Text(value), referenced, defined } => {
                         let values = vec![Said { value, referenced, defined }];

@@ -9,25 +9,33 @@ mod check;
 pub mod cli;
 mod conditions;
 pub mod describe;
+mod describe_rules;
 pub mod discovery;
 mod ejection;
 pub mod entries;
 pub mod environment;
+mod error_pages;
 pub mod explain;
 mod explain_pick;
 mod explain_route;
 pub mod file;
 pub(crate) mod found;
+mod head_edits;
 mod include;
+pub mod item;
 mod limits;
 mod listeners;
 pub mod loader;
 mod misfits;
 pub mod mistake;
+mod outcome;
+mod prefix_change;
 mod relays;
 mod retries;
 pub mod route_entry;
 mod routes;
+pub mod rule_entries;
+mod rules;
 mod scheme;
 pub mod setting;
 pub mod source;
@@ -174,6 +182,7 @@ impl Config {
             plan: Arc::new(Plan {
                 route_table: Arc::new(route_table),
                 routes: routes.built.into(),
+                rules: routes.rules.everywhere,
                 upstreams: upstreams.built,
                 sni_tables: listeners.sni_tables.into(),
                 timeouts: timeouts(sources, &mut mistakes),

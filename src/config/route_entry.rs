@@ -1,12 +1,12 @@
 //! An entry of `routes:`, as it is written.
 
-use std::fmt;
-
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_saphyr::Spanned;
 
-use super::entries::{EndpointEntry, Said, TextOrList, given, given_list, given_list_with_place};
+use super::entries::{
+    EndpointEntry, Said, StickyEntry, TextOrList, given, given_list, given_list_with_place,
+};
+use super::rule_entries::{HeadEditsEntry, NamedTexts, RedirectEntry, RespondEntry};
 
 /// An entry of `routes:`, which says where requests go and how they are changed.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -39,12 +39,36 @@ pub struct RouteEntry {
     /// Or the endpoints of an unnamed upstream.
     #[serde(deserialize_with = "given_list")]
     pub endpoints: Option<Vec<Spanned<EndpointEntry>>>,
+    /// Or several named upstreams, each with its weight.
+    #[serde(deserialize_with = "given")]
+    pub split: Option<Box<Spanned<NamedTexts>>>,
+    /// The cookie that keeps a client with one of several upstreams.
+    #[serde(deserialize_with = "given")]
+    pub sticky: Option<Box<Spanned<StickyEntry>>>,
+    /// Or where clients are sent.
+    #[serde(deserialize_with = "given")]
+    pub redirect: Option<Box<Spanned<RedirectEntry>>>,
+    /// Or what they are answered.
+    #[serde(deserialize_with = "given")]
+    pub respond: Option<Box<Spanned<RespondEntry>>>,
+    /// What is changed about the headers of requests.
+    #[serde(deserialize_with = "given")]
+    pub request_headers: Option<Box<Spanned<HeadEditsEntry>>>,
+    /// What is changed about the headers of responses.
+    #[serde(deserialize_with = "given")]
+    pub response_headers: Option<Box<Spanned<HeadEditsEntry>>>,
+    /// The files of what error answers say.
+    #[serde(deserialize_with = "given")]
+    pub error_pages: Option<Box<Spanned<NamedTexts>>>,
     /// What Host says to endpoints.
     #[serde(deserialize_with = "given")]
     pub host_header: Option<Said>,
     /// Whether the prefix is stripped from the target.
     #[serde(deserialize_with = "given")]
     pub strip_prefix: Option<bool>,
+    /// What the prefix becomes in the target.
+    #[serde(deserialize_with = "given")]
+    pub replace_prefix: Option<Said>,
     /// As `--response-timeout`.
     #[serde(deserialize_with = "given")]
     pub response_timeout: Option<Said>,
@@ -63,30 +87,4 @@ pub struct RouteEntry {
     /// As `--retry-on`.
     #[serde(deserialize_with = "given_list_with_place")]
     pub retry_on: Option<Spanned<Vec<Said>>>,
-}
-
-/// Names, each with its text, in order.
-#[derive(Clone, Debug)]
-pub struct NamedTexts(pub Vec<(Said, Said)>);
-
-impl<'de> Deserialize<'de> for NamedTexts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = NamedTexts;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("names with values, as in {NAME: value}")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(NamedTexts(entries))
-            }
-        }
-        deserializer.deserialize_map(Entries)
-    }
 }

@@ -5,8 +5,11 @@ use serde_saphyr::Spanned;
 use super::conditions;
 use super::file::File;
 use super::mistake::{Mistakes, Place};
+use super::outcome::{self, RouteTarget};
+use super::prefix_change;
 use super::retries;
 use super::route_entry::RouteEntry;
+use super::rules::{RuleSources, host_naming};
 use super::sources::Sources;
 use super::upstreams::{At, Upstreams};
 use super::value;
@@ -15,8 +18,6 @@ use crate::http::rules::table::{RouteMatch, RouteTable};
 use crate::id::{RouteId, UpstreamId};
 use crate::plan::{Route, WeightedUpstream};
 use crate::upstream::Traffic;
-use crate::upstream::retries::Retries;
-use crate::upstream::settings::UpstreamTimeouts;
 
 /// Routes that may be looked at one after the other before that is warned of.
 const LIST_MAX: usize = 100;
@@ -29,6 +30,8 @@ pub(super) struct Routes {
     workers: usize,
     /// The default Host header for endpoints.
     host_header: Option<String>,
+    /// The rules that hold everywhere.
+    pub(super) rules: RuleSources,
 }
 
 impl Routes {
@@ -42,7 +45,8 @@ impl Routes {
         let host_header = mistakes.note(&sources.place("host-header"), host, None);
         let (built, matches, places) = (Vec::new(), Vec::new(), Vec::new());
         let workers = upstreams.workers;
-        let mut routes = Self { built, matches, places, workers, host_header };
+        let rules = RuleSources::of(sources, mistakes);
+        let mut routes = Self { built, matches, places, workers, host_header, rules };
         for (nth, text) in sources.flags.route.iter().enumerate() {
             let place = sources.nth_place("route", nth);
             let Some(route) = mistakes.take(&place, value::route(text)) else { continue };
@@ -51,8 +55,9 @@ impl Routes {
             let within = (&place, &mut *mistakes);
             let upstream = upstreams.add(&name, route.destination, Traffic::Http, within);
             let settings = &upstreams.settings;
-            let usual = (settings.timeouts, settings.retrying.retries);
-            routes.add((name, taken), upstream, usual, place);
+            let (timeouts, retries) = (settings.timeouts, settings.retrying.retries);
+            let goes = WeightedUpstream { upstream, weight: 1, timeouts, retries };
+            routes.add((name, taken), vec![goes], place);
         }
         for file in sources.files() {
             for entry in &file.routes {
@@ -77,62 +82,43 @@ impl Routes {
         let place = file.place(conditions::place_of(entry, whole));
         let taken = conditions::of(entry, whole, &mut At { file, mistakes });
         let name = taken.as_ref().map_or_else(String::new, conditions::name_of);
-        let upstream = match (&entry.upstream, &entry.endpoints) {
-            (Some(named), None) => {
-                let place = file.place(named.referenced);
-                mistakes.take(&place, upstreams.find(&named.value, Traffic::Http))
-            }
-            (None, Some(listed)) => {
-                let at = (&place, &mut At { file, mistakes });
-                Some(upstreams.add_listed(&name, listed, at, Traffic::Http))
-            }
-            _ => {
-                mistakes.add(&place, "a route needs either upstream: NAME or endpoints: [ADDRESS]");
-                None
-            }
-        };
-        let (Some(taken), Some(upstream)) = (taken, upstream) else { return };
-        let pattern = &taken.patterns[0];
-        let strips = (entry.strip_prefix == Some(true)).then(|| pattern.segments().map(Box::from));
-        if strips == Some(None) {
-            let what = format!("strip_prefix requires whole segments, and {pattern} has none");
-            mistakes.add(&place, what);
-        }
-        let strips = strips.flatten();
-        let usual = upstreams.get(upstream);
-        self.add((name, taken), upstream, (usual.timeouts, usual.retries), place);
-        let Some(route) = self.built.last_mut() else { return };
-        route.strips = strips;
+        let hosts = host_naming(taken.as_ref().map_or(&[], |taken| &taken.patterns));
         let mut at = At { file, mistakes };
+        let target = outcome::of_route(entry, (&name, &place), hosts, upstreams, &mut at);
+        let rules = target.as_ref().map(|target| target.outcome.clone());
+        let rules = self.rules.of_route(entry, rules.unwrap_or_default(), hosts, &mut at);
+        let Some(taken) = taken else { return };
+        let prefix = prefix_change::read(entry, &taken.patterns[0], (&place, &mut at));
+        let Some(RouteTarget { shares, split_cookie, .. }) = target else { return };
+        let goes = goes(entry, &shares, upstreams, &mut at);
         let host = |text: &str| value::host_header(text).map(Some);
-        let otherwise = route.host_header.take();
-        route.host_header = at.over(entry.host_header.as_ref(), host, otherwise);
-        for goes in &mut route.upstreams {
-            let UpstreamTimeouts { response, idle, tunnel, .. } = goes.timeouts;
-            let duration = value::duration;
-            goes.timeouts.response = at.over(entry.response_timeout.as_ref(), duration, response);
-            goes.timeouts.idle = at.over(entry.idle_timeout.as_ref(), duration, idle);
-            goes.timeouts.tunnel = at.over(entry.tunnel_timeout.as_ref(), duration, tunnel);
-            goes.retries = retries::of_route(goes.retries, entry, &mut at);
-        }
+        let host_header = at.over(entry.host_header.as_ref(), host, self.host_header.clone());
+        let route = self.add((name, taken), goes, place);
+        route.host_header = host_header;
+        route.prefix = prefix;
+        route.split_cookie = split_cookie;
+        route.rules = rules;
     }
 
     fn add(
         &mut self,
         (name, taken): (String, RouteMatch),
-        upstream: UpstreamId,
-        (timeouts, retries): (UpstreamTimeouts, Retries),
+        goes: Vec<WeightedUpstream>,
         place: Place,
-    ) {
+    ) -> &mut Route {
+        let at = self.built.len();
         self.built.push(Route {
             name: name.into(),
             counts: Route::counts(self.workers),
-            upstreams: [WeightedUpstream { upstream, weight: 1, timeouts, retries }].into(),
+            upstreams: goes.into(),
             host_header: self.host_header.clone(),
-            strips: None,
+            prefix: None,
+            split_cookie: None,
+            rules: self.rules.everywhere.clone(),
         });
         self.matches.push(taken);
         self.places.push(place);
+        &mut self.built[at]
     }
 
     /// Where each is said, and where it leads.
@@ -213,4 +199,32 @@ type FoundOverlap = (RouteId, RouteId, Overlap);
 fn once(mut overlaps: Vec<FoundOverlap>) -> Vec<FoundOverlap> {
     overlaps.dedup_by_key(|(_, second, _)| *second);
     overlaps
+}
+
+/// Where requests go with these shares, and what holds there.
+fn goes(
+    entry: &RouteEntry,
+    shares: &[(UpstreamId, u16)],
+    upstreams: &Upstreams<'_>,
+    at: &mut At<'_>,
+) -> Vec<WeightedUpstream> {
+    let mut goes = Vec::with_capacity(shares.len());
+    for (upstream, weight) in shares {
+        let usual = upstreams.get(*upstream);
+        // What is wrong with an entry is told once.
+        let mut unheard = Mistakes::default();
+        let told = if goes.is_empty() { &mut *at.mistakes } else { &mut unheard };
+        let mut at = At { file: at.file, mistakes: told };
+        let mut timeouts = usual.timeouts;
+        for (said, own) in [
+            (&entry.response_timeout, &mut timeouts.response),
+            (&entry.idle_timeout, &mut timeouts.idle),
+            (&entry.tunnel_timeout, &mut timeouts.tunnel),
+        ] {
+            *own = at.over(said.as_ref(), value::duration, *own);
+        }
+        let retries = retries::of_route(usual.retries, entry, &mut at);
+        goes.push(WeightedUpstream { upstream: *upstream, weight: *weight, timeouts, retries });
+    }
+    goes
 }

@@ -43,10 +43,18 @@ pub(super) fn unknown(key: &str) -> String {
         return format!("unknown key {key:?}: write {written}");
     }
     let known = Setting::all().into_iter().map(|setting| setting.key());
-    let keys = ["version", "include", "routes", "upstreams", "tcp", "certificates"]
-        .map(str::to_owned)
-        .into_iter()
-        .chain(known);
+    let others = [
+        "version",
+        "include",
+        "routes",
+        "upstreams",
+        "tcp",
+        "certificates",
+        "request_headers",
+        "response_headers",
+        "error_pages",
+    ];
+    let keys = others.map(str::to_owned).into_iter().chain(known);
     let near = keys.min_by_key(|known| distance(key, known));
     let near = near.filter(|known| distance(key, known) <= 1 + key.len() / 3);
     match near {

@@ -13,15 +13,18 @@ use std::time::Duration;
 
 use crate::http::h1::scan::Limits;
 use crate::http::message::via::Via;
+use crate::http::rules::RouteRules;
 use crate::http::rules::table::RouteTable;
 use crate::id::{RouteId, SniTableId, UpstreamId};
 use crate::log::access_logger::{AccessLogger, Log};
 use crate::metrics::RouteMetrics;
 use crate::net::tls::server::ServerTls;
+use crate::route;
 use crate::upstream::Upstream;
 use crate::upstream::endpoint_set::EndpointSet;
 use crate::upstream::retries::Retries;
 use crate::upstream::settings::UpstreamTimeouts;
+use crate::upstream::split_cookie::SplitCookie;
 use sni::SniTable;
 use trusted::Trusted;
 
@@ -58,8 +61,31 @@ pub struct Route {
     pub upstreams: Box<[WeightedUpstream]>,
     /// What Host says to endpoints, if not what the client said.
     pub host_header: Option<String>,
-    /// The prefix that the target loses on its way, if it does.
-    pub strips: Option<Box<str>>,
+    /// What becomes of the prefix of the target, if that is changed.
+    pub prefix: Option<PrefixChange>,
+    /// What keeps a client with one of its upstreams, if anything does.
+    pub split_cookie: Option<SplitCookie>,
+    /// What else is done to its requests and answers, if anything is; with what holds everywhere.
+    pub rules: Option<Arc<RouteRules>>,
+}
+
+/// What becomes of the first segments of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrefixChange {
+    /// The segments, without a slash at their end; none, if the others are put before any path.
+    pub from: Box<str>,
+    /// What stands in their place, likewise; none, if they are stripped.
+    pub to: Box<str>,
+}
+
+impl PrefixChange {
+    /// What becomes of a path that was sent, and of what it is normalised to ([`route::strip`]), in two parts, of
+    /// which one may be empty; `None` if it has no such prefix.
+    pub fn path<'a>(&'a self, sent: &'a [u8], normal: &'a [u8]) -> Option<[&'a [u8]; 2]> {
+        let rest = route::strip(sent, normal, &self.from)?;
+        let is_nothing = self.to.is_empty() && rest.is_empty();
+        Some(if is_nothing { [b"/", b""] } else { [self.to.as_bytes(), rest] })
+    }
 }
 
 /// Where the requests of a route go, or some of them.
@@ -99,6 +125,8 @@ pub struct Plan {
     pub route_table: Arc<RouteTable>,
     /// What its requests take; by [`RouteId`].
     pub routes: Arc<[Route]>,
+    /// What is done to requests that no route takes, and to their answers, if anything is.
+    pub rules: Option<Arc<RouteRules>>,
     /// What routes and listeners lead to; by [`UpstreamId`].
     pub upstreams: Vec<Arc<Upstream>>,
     /// Where TLS connections go by the name they ask for; by [`SniTableId`].

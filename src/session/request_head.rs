@@ -319,10 +319,11 @@ fn edit_for_route<'a>(
     if let Some(host) = &route.host_header {
         edits.set_host(host.as_bytes());
     }
-    let Some(prefix) = route.strips.as_deref() else { return };
-    if let Some(rest) = route::strip(head.path().as_bytes(), path, prefix) {
-        edits.set_path(if rest.is_empty() { [b"/", b""] } else { [b"", rest] });
-        edits.add(EditName::X_FORWARDED_PREFIX, Value::checked(prefix.as_bytes()));
+    let Some(change) = &route.prefix else { return };
+    let Some(changed) = change.path(head.path().as_bytes(), path) else { return };
+    edits.set_path(changed);
+    if change.to.is_empty() {
+        edits.add(EditName::X_FORWARDED_PREFIX, Value::checked(change.from.as_bytes()));
     }
 }
 

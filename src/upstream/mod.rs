@@ -26,6 +26,7 @@ pub mod shared_count;
 pub mod slots;
 pub mod source;
 mod span;
+pub mod split_cookie;
 pub mod srv;
 pub mod sticky;
 mod watched_word;

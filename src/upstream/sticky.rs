@@ -23,7 +23,7 @@ const VALUE_BYTES: usize = 32;
 const PURPOSE: &[u8] = b"evener sticky 1";
 
 /// What a cookie says of an endpoint.
-type StickyValue = [u8; VALUE_BYTES];
+pub(super) type StickyValue = [u8; VALUE_BYTES];
 
 /// A cookie as it is configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,22 @@ pub struct Sticky {
     values: Box<[StickyValue]>,
     /// In order.
     known: Box<[(StickyValue, EndpointId)]>,
+}
+
+impl StickyCookie {
+    /// What Set-Cookie says (RFC 6265 §4.1) with this value, to a client that came over https if it is
+    /// `secure`. Scripts do not see the cookie, and other sites' forms do not send it.
+    pub(super) fn set(&self, value: &StickyValue, secure: bool) -> String {
+        let value = str::from_utf8(value).unwrap_or_default();
+        let mut text = format!("{}={value}; Path=/; HttpOnly; SameSite=Lax", self.name);
+        if let Some(max_age) = self.max_age {
+            let _ = write!(text, "; Max-Age={}", max_age.as_secs());
+        }
+        if secure {
+            text.push_str("; Secure");
+        }
+        text
+    }
 }
 
 impl Sticky {
@@ -74,25 +90,22 @@ impl Sticky {
         Some(self.known[at].1)
     }
 
-    /// What Set-Cookie says (RFC 6265 §4.1) for a client that this endpoint has answered, which came over
-    /// https if it is `secure`. Scripts do not see the cookie, and other sites' forms do not send it.
+    /// What Set-Cookie says for a client that this endpoint has answered, which came over https if it is
+    /// `secure`.
     pub fn set_cookie(&self, endpoint: EndpointId, secure: bool) -> String {
-        let value = str::from_utf8(&self.values[endpoint.index()]).unwrap_or_default();
-        let mut text = format!("{}={value}; Path=/; HttpOnly; SameSite=Lax", self.cookie.name);
-        if let Some(max_age) = self.cookie.max_age {
-            let _ = write!(text, "; Max-Age={}", max_age.as_secs());
-        }
-        if secure {
-            text.push_str("; Secure");
-        }
-        text
+        self.cookie.set(&self.values[endpoint.index()], secure)
     }
 }
 
 /// Of an endpoint as it is written, and of its address: a name may have several.
 fn value_of(key: &hmac::Key, endpoint: &Endpoint) -> StickyValue {
     let identity = format!("{}\0{}", endpoint.name, endpoint.address);
-    let code = hmac::sign(key, identity.as_bytes());
+    authenticated(key, identity.as_bytes())
+}
+
+/// The value that stands for something.
+pub(super) fn authenticated(key: &hmac::Key, identity: &[u8]) -> StickyValue {
+    let code = hmac::sign(key, identity);
     let mut value = [0; VALUE_BYTES];
     for (digits, byte) in value.as_chunks_mut::<2>().0.iter_mut().zip(code.as_ref()) {
         *digits = [digit(byte >> 4), digit(byte & 15)];

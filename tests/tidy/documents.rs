@@ -33,11 +33,13 @@ fn every_metric_is_documented() {
 #[test]
 fn the_examples_are_valid() {
     let (readme, configuration) = (read("README.md"), read("docs/configuration.md"));
+    let rules = read("docs/rules.md");
     let commands = readme.lines().filter(|line| line.starts_with("evener --"));
     let written = between(&readme, "<<'END'\n", "\nEND");
-    let files: Vec<_> = written.chain(between(&configuration, "```yaml\n", "```")).collect();
+    let whole = [&configuration, &rules].map(|text| between(text, "```yaml\n", "```"));
+    let files: Vec<_> = written.chain(whole.into_iter().flatten()).collect();
     assert!(files.len() > 2, "{files:?}");
-    write_certificates();
+    write_files();
     // Elsewhere an example shows upstreams alone.
     let (balancing, resilience) = (read("docs/balancing.md"), read("docs/resilience.md"));
     let shown = [&balancing, &resilience].map(|text| between(text, "```yaml\n", "```"));
@@ -94,7 +96,10 @@ fn mistake_in_command(line: &str) -> Option<String> {
 }
 
 /// The files that examples name, beside them.
-fn write_certificates() {
+fn write_files() {
+    for name in ["sorry.html", "busy.json", "wrong.json"] {
+        fs::write(temporary("").with_file_name(name), "{status}").expect("a file");
+    }
     let identity = Identity::localhost();
     let (cert, key) = (identity.chain_pem(), identity.key_pem());
     let bundle = [cert, key].concat();

@@ -87,7 +87,7 @@ pub struct ErrorPage {
     /// The file that it was read from, as written.
     name: Box<str>,
     content_type: &'static str,
-    bytes: Box<[u8]>,
+    bytes: Arc<[u8]>,
     /// Where something else is put instead of so many bytes, in order.
     blanks: Box<[(usize, usize, Blank)]>,
 }
@@ -136,7 +136,7 @@ impl ErrorPage {
     }
 
     /// Its text, if nothing is put into it.
-    pub fn as_text(&self) -> Option<&[u8]> {
+    pub fn as_text(&self) -> Option<&Arc<[u8]>> {
         self.blanks.is_empty().then_some(&self.bytes)
     }
 
@@ -251,7 +251,7 @@ mod tests {
         let expected = "p { margin: 0 } {503 $&lt;id&gt; {host} {status";
         assert_eq!((said(&page), page.as_text()), (expected.to_owned(), None));
         let plain = self::page("a.txt", "p { margin: 0 }");
-        assert_eq!(plain.as_text(), Some(&b"p { margin: 0 }"[..]));
+        assert_eq!(plain.as_text().map(|text| &**text), Some(&b"p { margin: 0 }"[..]));
         assert_eq!(said(&plain), "p { margin: 0 }");
         assert_eq!(
             said(&self::page("a.json", r#"{"id": "{request_id}"}"#)),

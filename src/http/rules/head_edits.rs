@@ -3,8 +3,9 @@
 use std::fmt;
 
 use super::location::{HostNaming, LocationError, location};
-use super::template::{Template, TemplateError, TextPosition};
-use crate::http::message::edits::EditName;
+use super::template::{Template, TemplateError, TextPosition, TooLong};
+use super::variable::Variables;
+use crate::http::message::edits::{EditName, Edits, Value};
 use crate::http::message::field::{Name, is_token};
 
 /// The most changes of one head by all rules that hold for it; each field of the head is compared with them.
@@ -109,6 +110,41 @@ impl HeadEdits {
         self.edits.is_empty()
     }
 
+    /// Makes them for one request. Where a value would be too long, there is no field that was to be set, and
+    /// no further one.
+    pub fn apply<'a>(
+        &'a self,
+        edits: &mut Edits<'a>,
+        values: &impl Variables,
+    ) -> Result<(), TooLong> {
+        let mut all = Ok(());
+        for FieldEdit { name, change } in &self.edits {
+            let Some(name) = EditName::new(name) else { continue };
+            let mut fits = Ok(());
+            let mut make = |template: &Template, out: &mut Vec<u8>| {
+                fits = template.append(values, out);
+                if fits.is_err() {
+                    // What may not stand in a field makes none.
+                    out.push(0);
+                }
+            };
+            match change {
+                FieldChange::Remove => edits.remove(name),
+                FieldChange::Set(template) => match template.as_text() {
+                    Some(text) => edits.set(name, Value::checked(text)),
+                    None if edits.set_made(name, |out| make(template, out)) => {}
+                    None => edits.remove(name),
+                },
+                FieldChange::Add(template) => match template.as_text() {
+                    Some(text) => edits.add(name, Value::checked(text)),
+                    None => drop(edits.add_made(name, |out| make(template, out))),
+                },
+            }
+            all = all.and(fits);
+        }
+        all
+    }
+
     /// The changes, in the order in which they are made.
     pub fn iter(&self) -> impl Iterator<Item = &FieldEdit> {
         self.edits.iter()
@@ -198,6 +234,9 @@ impl std::error::Error for FieldEditError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::message::edits::Edit;
+    use crate::http::rules::template::VALUE_BYTES_MAX;
+    use crate::http::rules::variable::Variable;
 
     const RESPONSE: EditedHead = EditedHead::Response(HostNaming::Any);
 
@@ -270,6 +309,50 @@ mod tests {
         let expected =
             ["X-A=base", "X-D+base", "-x-c", "server=own", "x-b=own", "X-A+own", "X-D+own"];
         assert_eq!(shown(&both), expected);
+    }
+
+    /// The host says this, and nothing else anything.
+    struct Host<'a>(&'a [u8]);
+
+    impl Variables for Host<'_> {
+        fn write(&self, variable: Variable, mut part: impl FnMut(&[u8])) {
+            if variable == Variable::Host {
+                part(self.0);
+            }
+        }
+    }
+
+    #[test]
+    fn they_are_made_for_one_request_and_what_is_too_long_is_none() {
+        let mut own = HeadEdits::default();
+        own.remove("X-R").unwrap();
+        own.set("X-A", "a", RESPONSE).unwrap();
+        own.set("X-B", "b {host}", RESPONSE).unwrap();
+        own.add("X-C", "c {host}", RESPONSE).unwrap();
+        own.add("X-C", "c", RESPONSE).unwrap();
+        let made = |host: &[u8]| {
+            let mut edits = Edits::new();
+            let fits = own.apply(&mut edits, &Host(host));
+            let one = |edit: &Edit<'_>| {
+                let mut said = format!("{:?} {}: ", edit.operation, edit.name.text()).into_bytes();
+                edits.write_value(edit, |part| said.extend_from_slice(part));
+                String::from_utf8(said).unwrap()
+            };
+            (fits, edits.iter().map(one).collect::<Vec<_>>())
+        };
+        let (fits, said) = made(b"h\r\nX: y");
+        assert_eq!(fits, Ok(()));
+        let expected = [
+            "Remove X-R: ",
+            "Set X-A: a",
+            "Set X-B: b h  X: y",
+            "Add X-C: c h  X: y",
+            "Add X-C: c",
+        ];
+        assert_eq!(said, expected);
+        let (fits, said) = made(&[b'h'; VALUE_BYTES_MAX]);
+        assert_eq!(fits, Err(TooLong));
+        assert_eq!(said, ["Remove X-R: ", "Set X-A: a", "Remove X-B: ", "Add X-C: c"]);
     }
 
     #[test]

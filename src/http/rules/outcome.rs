@@ -1,6 +1,7 @@
 //! What becomes of a request that goes to no upstream: a redirect, or an answer that is written down.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::escape::BodySyntax;
 use super::head_edits::HeadEdits;
@@ -86,6 +87,8 @@ impl std::error::Error for RedirectError {}
 pub struct Respond {
     status: u16,
     body: Template,
+    /// The same, if it has no variables.
+    text: Option<Arc<[u8]>>,
     content_type: Box<str>,
     headers: HeadEdits,
 }
@@ -107,7 +110,8 @@ impl Respond {
         }
         let syntax = TextPosition::Body(BodySyntax::of(content_type));
         let body = Template::parse(body, syntax).map_err(RespondError::Template)?;
-        Ok(Self { status, body, content_type: content_type.into(), headers })
+        let text = body.as_text().map(Arc::from);
+        Ok(Self { status, body, text, content_type: content_type.into(), headers })
     }
 
     /// The status.
@@ -118,6 +122,11 @@ impl Respond {
     /// What it says.
     pub fn body(&self) -> &Template {
         &self.body
+    }
+
+    /// The same, if it has no variables.
+    pub fn text(&self) -> Option<&Arc<[u8]>> {
+        self.text.as_ref()
     }
 
     /// The media type of the body.

@@ -25,9 +25,12 @@ pub(super) fn plan(upstream: Upstream, timeouts: ClientTimeouts) -> Plan {
         counts: Route::counts(1),
         upstreams: [goes].into(),
         host_header: None,
-        strips: None,
+        prefix: None,
+        split_cookie: None,
+        rules: None,
     };
     Plan {
+        rules: None,
         route_table: Arc::new(RouteTable::new(vec![everywhere]).0),
         routes: [route].into(),
         upstreams: vec![Arc::new(upstream)],

@@ -1,0 +1,85 @@
+//! Describes rules in text, one line each: for `--test`, and for the changes made by a reload.
+
+use std::fmt::Write as _;
+
+use super::item::{Item, item};
+use crate::http::rules::RouteRules;
+use crate::http::rules::head_edits::{FieldChange, FieldEdit, HeadEdits};
+use crate::http::rules::outcome::{Redirect, Respond, RouteOutcome};
+use crate::plan::{Plan, Route};
+
+/// How much of a value is shown, in characters.
+const SHOWN_CHARS_MAX: usize = 120;
+
+/// Describes what a route does with requests that go to no upstream, if it does.
+pub(super) fn of_outcome(rules: &RouteRules) -> Option<String> {
+    match &rules.outcome {
+        RouteOutcome::Forward => None,
+        RouteOutcome::Redirect(redirect) => Some(of_redirect(redirect)),
+        RouteOutcome::Respond(respond) => Some(of_answer(respond)),
+    }
+}
+
+fn of_redirect(redirect: &Redirect) -> String {
+    format!("redirects by {} to {}", redirect.status(), redirect.to())
+}
+
+fn of_answer(respond: &Respond) -> String {
+    let body = respond.body();
+    let mut text = format!("answers {}", respond.status());
+    if body.as_text() == Some(b"") {
+        text.push_str(" without a body");
+    } else {
+        let _ = write!(text, " with {}, {}", respond.content_type(), shown(&body.to_string()));
+    }
+    for edit in respond.headers().iter() {
+        if let FieldChange::Set(value) = edit.change() {
+            let _ = write!(text, ", {}: {}", edit.name(), shown(&value.to_string()));
+        }
+    }
+    text
+}
+
+/// Describes what holds everywhere.
+pub(super) fn of_everywhere(plan: &Plan) -> Vec<Item> {
+    plan.rules.iter().flat_map(|rules| of_rules(rules, None, "")).collect()
+}
+
+/// Describes what holds for a route only.
+pub(super) fn of_route(route: &Route, plan: &Plan) -> Vec<Item> {
+    let Some(rules) = &route.rules else { return Vec::new() };
+    of_rules(rules, plan.rules.as_deref(), &format!(" of route {}", route.name))
+}
+
+/// Those that do not hold everywhere anyway.
+fn of_rules(rules: &RouteRules, base: Option<&RouteRules>, of: &str) -> Vec<Item> {
+    let request = of_edits("request", (&rules.request, base.map(|base| &base.request)), of);
+    let response = of_edits("response", (&rules.response, base.map(|base| &base.response)), of);
+    let is_own = |page| !base.is_some_and(|base| base.error_pages.iter().any(|of| of == page));
+    let pages = rules.error_pages.iter().filter(|page| is_own(*page));
+    let pages = pages.map(|(status, page)| item(format!("error page {status}{of}"), page));
+    request.into_iter().chain(response).chain(pages).collect()
+}
+
+fn of_edits(head: &str, (edits, base): (&HeadEdits, Option<&HeadEdits>), of: &str) -> Vec<Item> {
+    let is_own = |edit| !base.is_some_and(|base| base.iter().any(|known| known == edit));
+    let own = edits.iter().filter(|edit| is_own(*edit));
+    own.map(|edit| item(format!("{head} header {}{of}", edit.name()), of_change(edit))).collect()
+}
+
+/// What is done with the headers of one name.
+pub(super) fn of_change(edit: &FieldEdit) -> String {
+    match edit.change() {
+        FieldChange::Set(value) => format!("set to {}", shown(&value.to_string())),
+        FieldChange::Add(value) => format!("added, {}", shown(&value.to_string())),
+        FieldChange::Remove => "removed".to_owned(),
+    }
+}
+
+/// A value in quotes, on one line, as far as it is shown.
+pub(super) fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?}… ({} bytes)", &text[..end], text.len()),
+    }
+}
