@@ -26,10 +26,8 @@ fn of_redirect(redirect: &Redirect) -> String {
 
 fn of_answer(respond: &Respond) -> String {
     let body = respond.body();
-    let mut text = format!("answers {}", respond.status());
-    if body.as_text() == Some(b"") {
-        text.push_str(" without a body");
-    } else {
+    let mut text = format!("answers {}", of_status(respond));
+    if body.as_text() != Some(b"") {
         let _ = write!(text, " with {}, {}", respond.content_type(), shown(&body.to_string()));
     }
     for edit in respond.headers().iter() {
@@ -38,6 +36,12 @@ fn of_answer(respond: &Respond) -> String {
         }
     }
     text
+}
+
+/// The status of an answer, and whether it says nothing.
+pub(super) fn of_status(respond: &Respond) -> String {
+    let is_silent = respond.body().as_text() == Some(b"");
+    format!("{}{}", respond.status(), if is_silent { " without a body" } else { "" })
 }
 
 /// Describes what holds everywhere.

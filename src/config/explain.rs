@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use super::describe::{Item, of_sources, of_upstream};
-use super::{Config, ListenerConfig, explain_pick, explain_route};
+use super::{Config, ListenerConfig, explain_pick, explain_route, explain_rules};
 use crate::http::h1::framing;
 use crate::http::h1::parse;
 use crate::http::h1::scan::{Limits, Scan};
@@ -112,7 +112,9 @@ pub fn explain(config: &Config, asked: AskedRequest<'_>) -> Result<Explanation, 
     if let Some(via) = &plan.via {
         let _ = writeln!(text, "Via: 1.1 {} is added", via.name());
     }
-    if let Some(goes) = route.upstreams.first() {
+    text.push_str(&explain_rules::of_request((route, plan), &head, &path, client));
+    text.push_str(&explain_rules::of_split(&route.upstreams, plan));
+    for goes in &route.upstreams {
         text.push_str(&of_destination(goes, config));
         let upstream = plan.upstream(goes.upstream);
         text.push_str(&explain_pick::of_request(upstream, &head, &path, client));

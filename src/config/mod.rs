@@ -18,6 +18,7 @@ mod error_pages;
 pub mod explain;
 mod explain_pick;
 mod explain_route;
+mod explain_rules;
 pub mod file;
 pub(crate) mod found;
 mod head_edits;

@@ -168,7 +168,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (5, "config/", &["head_edits", "outcome", "error_pages", "rules", "prefix_change", "routes"]),
     (5, "config/", &["listeners"]),
     (5, "config/", &["relays", "tls", "admin", "capacity", "mod", "loader"]),
-    (5, "config/", &["item", "describe_rules"]),
+    (5, "config/", &["item", "describe_rules", "explain_rules"]),
     (5, "config/", &["found", "upstream_keys", "describe", "explain_pick", "explain_route"]),
     (5, "config/", &["explain"]),
     (6, "worker/", &["command", "acceptor", "mod"]),
