@@ -241,6 +241,8 @@ pub struct Metrics {
     pub turned_away: Counter,
     /// Connections that filters did not take.
     pub refused_by_filters: Counter,
+    /// Headers that rules would have made too long.
+    pub rule_values_dropped: Counter,
     /// TCP connections passed on to an endpoint.
     pub tcp_opened: Counter,
     /// TCP connections closed because no endpoint could be reached.
@@ -330,6 +332,7 @@ impl Metrics {
             waited: Counter::default(),
             turned_away: Counter::default(),
             refused_by_filters: Counter::default(),
+            rule_values_dropped: Counter::default(),
             tcp_opened: Counter::default(),
             tcp_refused: Counter::default(),
             sni_unmatched: Counter::default(),

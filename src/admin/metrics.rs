@@ -21,7 +21,7 @@ use crate::log::access_log::AccessLog;
 use crate::metrics::{
     Counter, EndpointMetrics, HandshakeMetrics, Histogram, Metrics, UpstreamMetrics,
 };
-use crate::plan::Plan;
+use crate::plan::{Plan, WeightedUpstream};
 use crate::reject::Reject;
 use crate::tls_fault::TlsFault;
 use crate::upstream::Upstream;
@@ -32,7 +32,7 @@ use crate::upstream::health::Tick;
 /// The name, help text and value of a worker's counter.
 type Row = (&'static str, &'static str, fn(&Metrics) -> &Counter);
 
-const COUNTERS: [Row; 22] = [
+const COUNTERS: [Row; 23] = [
     ("connections_accepted_total", "Client connections accepted.", |all| &all.accepted),
     ("connections_refused_total", "Client connections reset: per-client limit reached.", |all| {
         &all.turned_away
@@ -41,6 +41,11 @@ const COUNTERS: [Row; 22] = [
         "connections_refused_by_filters_total",
         "Client connections reset: refused by a filter.",
         |all| &all.refused_by_filters,
+    ),
+    (
+        "rule_values_dropped_total",
+        "Headers left out: a rule would have made them too long.",
+        |all| &all.rule_values_dropped,
     ),
     ("connections_waited_total", "Client connections that had to wait: limit reached.", |all| {
         &all.waited
@@ -380,10 +385,8 @@ fn of_routes(out: &mut Exposition, plan: &Plan, names: &[String]) {
     for route in plan.routes.iter() {
         for (index, class) in CLASSES {
             let count: u64 = route.counts.iter().map(|own| own.responses[index].get()).sum();
-            let upstreams = route.upstreams.iter();
-            let upstreams: Vec<&str> =
-                upstreams.map(|goes| names[goes.upstream.index()].as_str()).collect();
-            let upstreams = upstreams.join(",");
+            let upstream = |goes: &WeightedUpstream| names[goes.upstream.index()].as_str();
+            let upstreams = route.upstreams.iter().map(upstream).collect::<Vec<_>>().join(",");
             let labels = [("route", &*route.name), ("upstream", &*upstreams), ("class", class)];
             out.sample(name, &labels, count);
         }

@@ -76,7 +76,7 @@ impl RuleSources {
 }
 
 fn shared(rules: RouteRules) -> Option<Arc<RouteRules>> {
-    (!rules.is_empty()).then(|| Arc::new(rules))
+    (!rules.is_empty()).then(|| Arc::new(rules.settled()))
 }
 
 /// How a route with these patterns names its hosts.

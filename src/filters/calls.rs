@@ -99,8 +99,6 @@ impl<'a> RouteChoice<'a> {
 /// A request that is about to go to an endpoint.
 #[derive(Clone, Copy)]
 pub struct EndpointAttempt<'a> {
-    /// Its head as it would go there.
-    pub head: &'a RequestHead<'a, 'a>,
     /// The upstream.
     pub upstream: &'a Upstream,
     /// The endpoint.
@@ -136,6 +134,27 @@ impl<'a> ClientResponse<'a> {
     }
 
     /// The route of its request, if that has one.
+    pub fn route(&self) -> Option<&'a Route> {
+        self.route.map(|route| self.context.plan.route(route))
+    }
+}
+
+/// A request that is about to be given an answer of our own.
+#[derive(Clone, Copy)]
+pub struct ReplyTo<'a> {
+    /// Its identifier, if it has one.
+    pub request_id: Option<&'a [u8]>,
+    pub(crate) route: Option<RouteId>,
+    pub(crate) context: &'a WorkerContext,
+}
+
+impl<'a> ReplyTo<'a> {
+    /// The configuration in force.
+    pub fn plan(&self) -> &'a Plan {
+        &self.context.plan
+    }
+
+    /// The route of the request, if it has one.
     pub fn route(&self) -> Option<&'a Route> {
         self.route.map(|route| self.context.plan.route(route))
     }

@@ -1,7 +1,7 @@
 //! Two sets of filters, one after the other.
 
 use super::calls::{ClientRequest, ClientResponse, EndpointAttempt, EndpointResponse, ExchangeEnd};
-use super::calls::{NewConnection, RouteChoice};
+use super::calls::{NewConnection, ReplyTo, RouteChoice};
 use super::reply::LocalReply;
 use super::{ConnectionVerdict, Filters, Verdict};
 use crate::http::message::edits::Edits;
@@ -90,9 +90,9 @@ impl<A: Filters, B: Filters> Filters for Chain<A, B> {
     }
 
     #[inline]
-    fn reply(&self, reply: &mut LocalReply, (first, second): &mut Self::Context) {
-        self.0.reply(reply, first);
-        self.1.reply(reply, second);
+    fn reply(&self, reply: &mut LocalReply, to: &ReplyTo<'_>, (first, second): &mut Self::Context) {
+        self.0.reply(reply, to, first);
+        self.1.reply(reply, to, second);
     }
 
     #[inline]

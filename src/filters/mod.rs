@@ -5,12 +5,14 @@ pub mod calls;
 pub mod chain;
 pub mod reply;
 pub mod rules;
+mod values;
 
+use std::cell::Cell;
 use std::future::{Future, ready};
 
 use crate::http::message::edits::Edits;
 use calls::{ClientRequest, ClientResponse, EndpointAttempt, EndpointResponse, ExchangeEnd};
-use calls::{NewConnection, RouteChoice};
+use calls::{NewConnection, ReplyTo, RouteChoice};
 use reply::LocalReply;
 
 /// What is called at each turn of a request's way, known at compile time: a call that is not overridden costs
@@ -64,14 +66,16 @@ pub trait Filters: Send + Sync + 'static {
 
     /// The request has been read, and is to go to an endpoint: what takes time is done here, such as asking
     /// another service. What it needs of the request has been put into the context by the calls before. The
-    /// client is waited for meanwhile, for as long as the answer's head may take (`--response-timeout`).
+    /// client is waited for meanwhile, for as long as the answer's head may take (`--response-timeout`); after
+    /// that it gets 504.
     #[inline]
     fn admit(&self, context: &mut Self::Context) -> impl Future<Output = Verdict> {
         let _ = context;
         ready(Verdict::Continue)
     }
 
-    /// The head of the request is about to go to an endpoint: once for each attempt.
+    /// The head of the request is about to go to an endpoint: once for each attempt. Edits hold for that attempt,
+    /// on top of those before, and have the head written once more.
     #[inline]
     fn attempt<'a>(
         &'a self,
@@ -107,11 +111,11 @@ pub trait Filters: Send + Sync + 'static {
     /// An answer of our own is about to be given: an error, or what another filter has decided. It may be
     /// replaced.
     #[inline]
-    fn reply(&self, reply: &mut LocalReply, context: &mut Self::Context) {
-        let _ = (reply, context);
+    fn reply(&self, reply: &mut LocalReply, to: &ReplyTo<'_>, context: &mut Self::Context) {
+        let _ = (reply, to, context);
     }
 
-    /// The exchange has ended.
+    /// The exchange has ended. Not called if the process ends before it does; the context is dropped in any case.
     #[inline]
     fn end(&self, end: &ExchangeEnd<'_>, context: &mut Self::Context) {
         let _ = (end, context);
@@ -148,18 +152,20 @@ pub struct Filtered<'f, F: Filters> {
     pub filters: &'f F,
     /// What they keep.
     pub context: F::Context,
+    /// The status that the client has been sent, if it has been sent one.
+    pub status: Cell<Option<u16>>,
 }
 
 impl<'f, F: Filters> Filtered<'f, F> {
     /// Of a request that begins.
     #[inline]
     pub fn new(filters: &'f F) -> Self {
-        Self { filters, context: F::Context::default() }
+        Self { filters, context: F::Context::default(), status: Cell::new(None) }
     }
 
     /// An answer of our own, after all filters have seen it.
-    pub fn revised(&mut self, mut reply: LocalReply) -> LocalReply {
-        self.filters.reply(&mut reply, &mut self.context);
+    pub fn revised(&mut self, mut reply: LocalReply, to: &ReplyTo<'_>) -> LocalReply {
+        self.filters.reply(&mut reply, to, &mut self.context);
         reply
     }
 }

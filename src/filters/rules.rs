@@ -1,11 +1,214 @@
-//! The rules of a configuration, as filters.
+//! The rules of a configuration, as filters: they use nothing that the trait has not.
 
-use super::Filters;
+use std::sync::Arc;
+
+use super::calls::{ClientRequest, ClientResponse, ReplyTo, RouteChoice};
+use super::reply::LocalReply;
+use super::values::{KeptValues, RequestValues, ResponseValues};
+use super::{Filters, Verdict};
+use crate::http::message::edits::{EditName, Edits, Value};
+use crate::http::message::hop::ClientScheme;
+use crate::http::message::lookup;
+use crate::http::rules::RouteRules;
+use crate::http::rules::outcome::{Redirect, Respond, RouteOutcome};
+use crate::http::rules::template::TooLong;
+use crate::http::rules::variable::Variable;
+use crate::plan::Route;
+use crate::plan::context::WorkerContext;
 
 /// What the routes of the configuration in force say.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rules;
 
+/// What rules keep of a request for its answer; boxed, since few requests have any.
+#[derive(Debug, Default)]
+pub struct RuleContext(Option<Box<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    values: KeptValues,
+    /// What Set-Cookie says, so that the client stays on its side of a split.
+    set_cookie: Option<String>,
+    /// The request's identifier, if it had to be made.
+    request_id: Vec<u8>,
+    /// Whether the answer is the one that its route has written down.
+    responds: bool,
+}
+
 impl Filters for Rules {
-    type Context = ();
+    type Context = RuleContext;
+
+    #[inline]
+    fn route<'a>(
+        &'a self,
+        request: &ClientRequest<'a>,
+        choice: &mut RouteChoice<'a>,
+        edits: &mut Edits<'a>,
+        context: &mut RuleContext,
+    ) -> Verdict {
+        match request.route() {
+            Some(route) if route.rules.is_some() || route.upstreams.len() > 1 => {
+                let mut kept = Kept::default();
+                let verdict = decide(route, request, choice, edits, &mut kept);
+                context.0 = Some(Box::new(kept));
+                verdict
+            }
+            _ => Verdict::Continue,
+        }
+    }
+
+    #[inline]
+    fn response_out<'a>(
+        &'a self,
+        response: &ClientResponse<'a>,
+        edits: &mut Edits<'a>,
+        RuleContext(kept): &'a RuleContext,
+    ) {
+        let rules = rules_of(response.route(), response.plan().rules.as_ref());
+        if rules.is_some() || kept.is_some() {
+            edit_response(rules, response, edits, kept.as_deref());
+        }
+    }
+
+    fn reply(&self, reply: &mut LocalReply, to: &ReplyTo<'_>, RuleContext(kept): &mut RuleContext) {
+        let Some(rules) = rules_of(to.route(), to.plan().rules.as_ref()) else { return };
+        if reply.has_body() {
+            return;
+        }
+        let Some(page) = rules.error_pages.find(reply.status()) else { return };
+        let text = page.as_text().cloned().unwrap_or_else(|| {
+            let made = kept.as_ref().map(|kept| &*kept.request_id).filter(|id| !id.is_empty());
+            let mut text = Vec::new();
+            let id = to.request_id.or(made).map_or_else(|| new_id(to.context), <[u8]>::to_vec);
+            page.append(reply.status(), &id, &mut text);
+            text.into()
+        });
+        reply.set_body(page.content_type(), text);
+    }
+}
+
+/// The rules of a route; what holds everywhere, for an answer that no route gives.
+fn rules_of<'a>(
+    route: Option<&'a Route>,
+    everywhere: Option<&'a Arc<RouteRules>>,
+) -> Option<&'a RouteRules> {
+    route.map_or(everywhere, |route| route.rules.as_ref()).map(|rules| &**rules)
+}
+
+/// What becomes of a request whose route has rules, or several upstreams.
+#[inline(never)]
+fn decide<'a>(
+    route: &'a Route,
+    request: &ClientRequest<'a>,
+    choice: &mut RouteChoice<'a>,
+    edits: &mut Edits<'a>,
+    kept: &mut Kept,
+) -> Verdict {
+    if route.upstreams.len() > 1 {
+        split(route, request, choice, kept);
+    }
+    let Some(rules) = &route.rules else { return Verdict::Continue };
+    let wants_id = rules.captures.has(Variable::RequestId)
+        || rules.request.variables().has(Variable::RequestId)
+        || !rules.error_pages.is_empty();
+    if request.request_id.is_none() && wants_id {
+        kept.request_id = new_id(request.context);
+    }
+    let made = std::mem::take(&mut kept.request_id);
+    let values = RequestValues {
+        request,
+        upstream: choice.upstream().map_or("", |upstream| &*upstream.name),
+        request_id: request.request_id.unwrap_or(&made),
+    };
+    if !rules.captures.is_empty() {
+        kept.values = KeptValues::keep(rules.captures, &values);
+    }
+    let verdict = match &rules.outcome {
+        RouteOutcome::Forward if rules.request.apply(edits, &values).is_ok() => Verdict::Continue,
+        RouteOutcome::Forward => {
+            let reply = LocalReply::new(431, "a header that its route sets is too long");
+            Verdict::Reply(Box::new(reply))
+        }
+        RouteOutcome::Redirect(redirect) => Verdict::Reply(Box::new(redirected(redirect, &values))),
+        RouteOutcome::Respond(respond) => {
+            kept.responds = true;
+            Verdict::Reply(Box::new(responded(respond, &values)))
+        }
+    };
+    kept.request_id = made;
+    verdict
+}
+
+/// An identifier for a request that has none: as long as those of the access log.
+fn new_id(context: &WorkerContext) -> Vec<u8> {
+    format!("{:016x}{:016x}", context.random(), context.random()).into()
+}
+
+/// Chooses one of several upstreams: the one that the client's cookie names, or else by chance.
+fn split<'a>(
+    route: &'a Route,
+    request: &ClientRequest<'a>,
+    choice: &mut RouteChoice<'a>,
+    kept: &mut Kept,
+) {
+    let cookie = route.split_cookie.as_ref();
+    let known = cookie.and_then(|cookie| {
+        let mut values = lookup::cookies(&request.head.fields, &cookie.cookie.name);
+        values.find_map(|value| cookie.find(value))
+    });
+    let place = known.unwrap_or_else(|| route.share(request.context.random()));
+    choice.upstream = route.upstreams.get(place).map(|goes| goes.upstream);
+    if let (Some(cookie), None) = (cookie, known) {
+        kept.set_cookie = Some(cookie.set_cookie(place, request.scheme == ClientScheme::Https));
+    }
+}
+
+fn redirected(redirect: &Redirect, values: &RequestValues<'_, '_>) -> LocalReply {
+    let mut location = Vec::new();
+    let written = redirect.append_location(values, &mut location);
+    match (written, String::from_utf8(location)) {
+        (Ok(()), Ok(location)) => {
+            LocalReply::new(redirect.status(), "it is elsewhere").with_target(location.into())
+        }
+        _ => LocalReply::new(414, "it is too long to be redirected"),
+    }
+}
+
+fn responded(respond: &Respond, values: &RequestValues<'_, '_>) -> LocalReply {
+    let reply = LocalReply::new(respond.status(), "as its route says");
+    let content_type = || respond.content_type().to_owned();
+    if let Some(text) = respond.body().as_text() {
+        return reply.with_body(content_type(), text);
+    }
+    let mut body = Vec::new();
+    match respond.body().append(values, &mut body) {
+        Ok(()) => reply.with_body(content_type(), body),
+        Err(TooLong) => LocalReply::new(500, "the answer of its route is too long"),
+    }
+}
+
+/// Edits the head of an answer.
+#[inline(never)]
+fn edit_response<'a>(
+    rules: Option<&'a RouteRules>,
+    response: &ClientResponse<'a>,
+    edits: &mut Edits<'a>,
+    kept: Option<&'a Kept>,
+) {
+    let endpoint = response.from.map(|from| &*from.endpoint.name);
+    let values = ResponseValues { kept: kept.map(|kept| &kept.values), endpoint };
+    if let Some(cookie) = kept.and_then(|kept| kept.set_cookie.as_ref()) {
+        edits.add(EditName::SET_COOKIE, Value::checked(cookie.as_bytes()));
+    }
+    let Some(rules) = rules else { return };
+    let mut applied = Ok(());
+    if let (RouteOutcome::Respond(respond), true) =
+        (&rules.outcome, kept.is_some_and(|kept| kept.responds))
+    {
+        applied = respond.headers().apply(edits, &values);
+    }
+    applied = applied.and(rules.response.apply(edits, &values));
+    if applied.is_err() {
+        response.context.metrics.rule_values_dropped.add(1);
+    }
 }

@@ -253,7 +253,7 @@ impl WorkerContext {
     }
 
     /// A number by chance, another one each time.
-    fn random(&self) -> u64 {
+    pub(crate) fn random(&self) -> u64 {
         let (seed, used) = self.chance.get();
         self.chance.set((seed, used.wrapping_add(1)));
         hash::nth(seed, used)

@@ -102,6 +102,20 @@ pub struct WeightedUpstream {
 }
 
 impl Route {
+    /// The place of the upstream that a number leads to, each to its share of all numbers.
+    pub fn share(&self, number: u64) -> usize {
+        let total: u64 = self.upstreams.iter().map(|goes| u64::from(goes.weight)).sum();
+        // Below the total: no bias that 2^32 numbers could show.
+        let mut left = ((number >> 32) * total) >> 32;
+        let place = self.upstreams.iter().position(|goes| {
+            let weight = u64::from(goes.weight);
+            let is_here = left < weight;
+            left = left.saturating_sub(weight);
+            is_here
+        });
+        place.unwrap_or_default()
+    }
+
     /// Whether some of its requests go there.
     pub fn goes_to(&self, upstream: UpstreamId) -> bool {
         self.upstreams.iter().any(|known| known.upstream == upstream)

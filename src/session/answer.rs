@@ -103,7 +103,7 @@ impl<F: Filters> AnswerRules<'_, F> {
         finality: Finality,
         edits: &mut Edits<'a>,
     ) {
-        let Self { filtered: Filtered { filters, context: kept }, context, route, .. } = *self;
+        let Self { filtered: Filtered { filters, context: kept, .. }, context, route, .. } = *self;
         let upstream = &**context.plan.upstream(self.target.upstream);
         let endpoint = upstream.endpoint(self.target.endpoint);
         let from = EndpointResponse { head, upstream, endpoint };

@@ -1,18 +1,24 @@
 //! One request and its response: attempt after attempt until one of them answers, and what follows
 //! for both connections.
 
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::Poll;
 
 use tokio::time::Instant;
 
 use super::admission::{self, NotAdmitted};
 use super::affinity::reason_name;
 use super::attempt::{self, Freshness};
-use super::client::{AfterExchange, Begun, ClientConnection, ClientSide};
+use super::attempt_edits;
+use super::client::{AfterExchange, Begun, ClientConnection, ClientSide, WaitEnded};
 use super::cut;
+use super::local_answer::{after_fault, no_endpoint, unavailable};
 use super::presence::Presence;
 use super::record::{self, AttemptTarget};
 use super::request::Request;
+use super::request_log::RequestLog;
 use super::retry::{Attempts, FailedAttempt};
 use super::transfer::{self, Completed};
 use super::transfer_state::UploadState;
@@ -22,18 +28,32 @@ use super::upstream_side::{Outgoing, UpstreamSide};
 use crate::app_protocol::AppProtocol;
 use crate::balance::{NoneLeft, PickReason, Picked};
 use crate::fault::{Fault, Kind, Side, Stage};
-use crate::filters::Filters;
+use crate::filters::calls::{ExchangeEnd, ReplyTo};
 use crate::filters::reply::LocalReply;
+use crate::filters::{Filtered, Filters, Verdict};
 use crate::http::h1::encode::ConnectionHeader;
 use crate::http::message::head::Version;
 use crate::http::message::hop::ClientScheme;
+use crate::id::{RouteId, UpstreamId};
 use crate::net::pool::{Ending, Lease, NotPooled};
 use crate::plan::context::WorkerContext;
+use crate::reject::Reject;
 use crate::termination::{Ender, ExchangePhase, Termination};
 use crate::upstream::request_permit::RequestPermit;
 
-/// Seconds a client is asked to wait when every endpoint is down: the interval of the checks.
-const RETRY_AFTER: u32 = 1;
+/// Tells filters how an exchange has ended.
+#[inline]
+pub fn ended<F: Filters>(request: &mut Request<'_, F>, context: &WorkerContext) {
+    let plan = &context.plan;
+    let Filtered { filters, context: kept, status } = &mut request.filtered;
+    let end = ExchangeEnd {
+        status: status.get(),
+        route: request.route.map(|route| plan.route(route)),
+        upstream: request.upstream.map(|upstream| &**plan.upstream(upstream)),
+        began: request.timing.began,
+    };
+    filters.end(&end, kept);
+}
 
 /// Sends the request to endpoint after endpoint until one answers or none is left.
 pub async fn run<F: Filters>(
@@ -46,8 +66,20 @@ pub async fn run<F: Filters>(
     if let (Some(request_log), Some(route)) = (request.timing.request_log(), request.route) {
         request_log.routed(route);
     }
-    let goes = request.route.zip(request.upstream).filter(|_| request.own_reply.is_none());
-    let Some(goes) = goes else { return answer_here(client, request, context).await };
+    let Some(goes) = request.goes() else { return answer_here(client, request, context).await };
+    let verdict = {
+        let mut admitting = pin!(request.filtered.filters.admit(&mut request.filtered.context));
+        // Most decide at once, and nothing is prepared for a wait.
+        match poll_fn(|cx| Poll::Ready(admitting.as_mut().poll(cx))).await {
+            Poll::Ready(verdict) => Ok(verdict),
+            Poll::Pending => wait_to_admit(client, context, goes, admitting).await,
+        }
+    };
+    match verdict {
+        Ok(Verdict::Continue) => {}
+        Ok(Verdict::Reply(reply)) => return answer(client, request, context, *reply).await,
+        Err(fault) => return answer_fault(client, request, context, fault).await,
+    }
     let mut attempts = Attempts::new(context, goes, request);
     loop {
         let mut picked = attempts.pick();
@@ -68,7 +100,11 @@ pub async fn run<F: Filters>(
         let in_flight = context.begin(target.upstream, target.endpoint);
         begin(request, context, target, reason);
         let with = (freshness, &attempts, &mut permit);
-        let failure = match try_endpoint(client, request, context, target, with).await {
+        let tried = match edit(request, context, target) {
+            Ok(()) => try_endpoint(client, request, context, target, with).await,
+            Err(reject) => Err(FailedAttempt::unsent(unsuited(reject))),
+        };
+        let failure = match tried {
             Ok(Some(next)) => return next,
             Ok(None) => {
                 attempts.declined();
@@ -76,9 +112,7 @@ pub async fn run<F: Filters>(
             }
             Err(failure) => failure,
         };
-        client.endpoint_reset = failure.reset;
-        let is_unblamed = failure.was_stale || attempts.was_hurried(target, failure.fault);
-        record::failure(context, target, failure.fault, is_unblamed, failure.reset);
+        blame(client, (context, target), &attempts, &failure);
         // Its connection is closed: a client that is slow to read our answer takes no room there.
         drop((in_flight, permit));
         if let Some(request_log) = request.timing.request_log() {
@@ -91,6 +125,46 @@ pub async fn run<F: Filters>(
             return answer_fault(client, request, context, failure.fault).await;
         }
     }
+}
+
+/// Waits for filters that take their time to decide whether a request goes on.
+async fn wait_to_admit(
+    client: &mut ClientConnection<'_>,
+    context: &WorkerContext,
+    (route, upstream): (RouteId, UpstreamId),
+    admitting: Pin<&mut impl Future<Output = Verdict>>,
+) -> Result<Verdict, Fault> {
+    let limit = context.plan.limits(route, upstream).0.response;
+    client.waiting().wait_for(limit, admitting).await.or_else(|ended| match ended {
+        WaitEnded::TimedOut => {
+            let late = LocalReply::new(504, "what decides about it did not answer in time");
+            Ok(Verdict::Reply(Box::new(late)))
+        }
+        WaitEnded::ClientLeft(kind) => Err(Fault::client(Stage::Connect, kind)),
+    })
+}
+
+/// Records that an attempt has failed.
+fn blame(
+    client: &mut ClientConnection<'_>,
+    (context, target): (&WorkerContext, AttemptTarget),
+    attempts: &Attempts<'_>,
+    &FailedAttempt { fault, was_stale, reset, .. }: &FailedAttempt,
+) {
+    client.endpoint_reset = reset;
+    let is_unblamed = was_stale || attempts.was_hurried(target, fault);
+    record::failure(context, target, fault, is_unblamed, reset);
+}
+
+/// Has filters edit the head of a request for its next attempt.
+#[inline]
+fn edit<F: Filters>(
+    request: &mut Request<'_, F>,
+    context: &WorkerContext,
+    target: AttemptTarget,
+) -> Result<(), Reject> {
+    let Request { outgoing, head_before, filtered, traits, .. } = request;
+    attempt_edits::edit((outgoing, head_before), filtered, traits.upgrade, (context, target))
 }
 
 /// An attempt begins, at an endpoint that was picked for this reason.
@@ -168,39 +242,6 @@ fn finds_none<F: Filters>(request: &Request<'_, F>, context: &WorkerContext) -> 
     request.upstream.is_some_and(|id| context.plan.upstream(id).endpoints.is_empty())
 }
 
-fn no_endpoint(why: NotAdmitted, last: Option<Fault>) -> LocalReply {
-    match (last, why) {
-        (Some(fault), _) => after_fault(fault, fault.status().unwrap_or(502)),
-        (None, NotAdmitted::None(NoneLeft::AllDown)) => {
-            unavailable("every endpoint of this route is down")
-        }
-        (None, NotAdmitted::None(NoneLeft::AllDrained)) => {
-            unavailable("every endpoint of this route has been taken out of service")
-        }
-        (None, NotAdmitted::None(NoneLeft::AllTried)) => {
-            LocalReply::new(502, "no endpoint left to try")
-        }
-        (
-            None,
-            NotAdmitted::None(NoneLeft::AllFull)
-            | NotAdmitted::Shed(_)
-            | NotAdmitted::ClientLeft(_),
-        ) => unavailable("every endpoint of this route is busy"),
-    }
-}
-
-fn unavailable(phrase: &'static str) -> LocalReply {
-    LocalReply::new(503, phrase).with_retry_after(RETRY_AFTER)
-}
-
-/// What this machine or an endpoint is out of may soon be there again.
-fn after_fault(fault: Fault, status: u16) -> LocalReply {
-    match status {
-        503 => unavailable(fault.phrase()),
-        _ => LocalReply::new(status, fault.phrase()),
-    }
-}
-
 async fn answer_fault<F: Filters>(
     client: &mut ClientConnection<'_>,
     request: &mut Request<'_, F>,
@@ -221,7 +262,9 @@ async fn answer<F: Filters>(
     context: &WorkerContext,
     reply: LocalReply,
 ) -> AfterExchange {
-    let reply = request.filtered.revised(reply);
+    let request_id = request.timing.request_log().map(RequestLog::request_id);
+    let asked = ReplyTo { request_id, route: request.route, context };
+    let reply = request.filtered.revised(reply, &asked);
     discard_body(client, request);
     let is_last = context.is_last_answer(client.side.connection().mobility());
     let stays = request.body.has_ended() && request.traits.persists && !is_last;
@@ -232,6 +275,7 @@ async fn answer<F: Filters>(
     };
     let request_log = request.timing.request_log();
     record::response(context, request.route, request_log, reply.status());
+    request.filtered.status.set(Some(reply.status()));
     let (by, to) = ((&request.filtered, request.route), (request.traits.method, connection));
     let sent = client.send(&reply, by, to, (context, request_log)).await;
     context.observe_duration(request.route, request.timing.began.elapsed());
@@ -321,6 +365,11 @@ async fn try_endpoint<F: Filters>(
     }
 }
 
+/// The request could not be written as its endpoint has to have it.
+fn unsuited(reject: Reject) -> Fault {
+    Fault::client(Stage::RequestHead, Kind::Rejected(reject))
+}
+
 /// Leases a connection to the endpoint, or opens a stream on one, as its protocol has it.
 async fn approach<F: Filters>(
     client: &mut ClientConnection<'_>,
@@ -353,9 +402,7 @@ async fn approach<F: Filters>(
             let translated = Outgoing::translate(outgoing, shape, scheme, never_indexed);
             // It is kept for as long as the answer takes.
             outgoing.settle();
-            let outgoing = translated.map_err(|reject| {
-                FailedAttempt::unsent(Fault::client(Stage::RequestHead, Kind::Rejected(reject)))
-            })?;
+            let outgoing = translated.map_err(|reject| FailedAttempt::unsent(unsuited(reject)))?;
             let waiting = &mut client.waiting();
             let opening = open_stream(context, target, freshness, outgoing.head(), waiting);
             // Boxed: those of HTTP/1.1 would have room for it.
@@ -424,28 +471,5 @@ fn give_back(context: &WorkerContext, target: AttemptTarget, lease: Lease, rest:
         Ok(()) => {}
         Err(NotPooled::Full) => metrics.pool_full.add(1),
         Err(NotPooled::NotQuiet) => metrics.pool_not_quiet.add(1),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::shed::Shed;
-
-    #[test]
-    fn every_503_says_when_to_retry() {
-        let local = Fault::upstream(Stage::Connect, Kind::Exhausted);
-        assert_eq!(local.side, Side::Local);
-        for none in [NoneLeft::AllDown, NoneLeft::AllDrained, NoneLeft::AllTried] {
-            let reply = no_endpoint(NotAdmitted::None(none), Some(local));
-            assert_eq!((reply.status(), reply.retry_after()), (503, Some(RETRY_AFTER)), "{none:?}");
-        }
-        let refused = Fault::upstream(Stage::Connect, Kind::Refused);
-        let reply = no_endpoint(NotAdmitted::None(NoneLeft::AllTried), Some(refused));
-        assert_eq!((reply.status(), reply.retry_after()), (502, None));
-        for shed in Shed::ALL {
-            let reply = no_endpoint(NotAdmitted::Shed(shed), None);
-            assert_eq!((reply.status(), reply.retry_after()), (503, Some(RETRY_AFTER)), "{shed:?}");
-        }
     }
 }

@@ -18,10 +18,11 @@ use super::presence::Presence;
 use super::record;
 use super::request::{self, Request};
 use super::request_head::Sender;
-use super::request_log::RequestTiming;
+use super::request_log::{RequestLog, RequestTiming};
 use crate::buffer::Buffer;
 use crate::drain::{DrainPhase, IDLE_GRACE, SessionGuard};
 use crate::fault::{Fault, Kind, Stage};
+use crate::filters::calls::ReplyTo;
 use crate::filters::reply::LocalReply;
 use crate::filters::{Filtered, Filters};
 use crate::http::h1::encode::ConnectionHeader;
@@ -276,6 +277,7 @@ async fn answer_all<F: Filters>(
         pace = idle.deadline.pace_of(request.timing.began, context.plan.timeouts.keepalive);
         context.metrics.requests.add(1);
         let after = exchange::run(&mut connection.client(), &mut request, context).await;
+        exchange::ended(&mut request, context);
         if after == AfterExchange::Reuse {
             *idle.deadline = IdleDeadline::new(Wait::Next);
         }
@@ -449,7 +451,9 @@ async fn refuse<F: Filters>(
     }
     let Some(status) = fault.status() else { return AfterExchange::Close };
     let mut filtered = Filtered::new(client.filters);
-    let reply = filtered.revised(LocalReply::new(status, fault.phrase()));
+    let request_id = timing.request_log().map(RequestLog::request_id);
+    let asked = ReplyTo { request_id, route, context };
+    let reply = filtered.revised(LocalReply::new(status, fault.phrase()), &asked);
     record::response(context, route, timing.request_log(), reply.status());
     let about = (context, timing.request_log());
     let to = (method, ConnectionHeader::Close);

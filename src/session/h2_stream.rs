@@ -22,6 +22,7 @@ use super::record;
 use super::request::{self, Request};
 use super::request_log::{RequestLog, RequestTiming};
 use crate::fault::{Fault, Kind, Stage};
+use crate::filters::calls::ReplyTo;
 use crate::filters::reply::LocalReply;
 use crate::filters::{Filtered, Filters};
 use crate::grpc::call::Call;
@@ -194,6 +195,7 @@ async fn serve_stream<F: Filters>(
             }
             // How it ended is how its stream ends.
             let _: AfterExchange = exchange::run(&mut client, &mut request, context).await;
+            exchange::ended(&mut request, context);
             forgive_late_reset(stream, request.timing.began);
             end_call(&client, context, request.timing.request_log());
         }
@@ -229,7 +231,9 @@ async fn refuse<F: Filters>(
         }
         (_, Some(status)) => {
             let mut filtered = Filtered::new(filters);
-            let reply = filtered.revised(LocalReply::new(status, fault.phrase()));
+            let request_id = timing.request_log().map(RequestLog::request_id);
+            let asked = ReplyTo { request_id, route, context };
+            let reply = filtered.revised(LocalReply::new(status, fault.phrase()), &asked);
             record::response(context, route, timing.request_log(), reply.status());
             let about = (context, timing.request_log());
             let to = (method, ConnectionHeader::Implied);

@@ -2,6 +2,7 @@
 
 use super::affinity::RequestTies;
 use super::attempt::RequestTraits;
+use super::attempt_edits::HeadBefore;
 use super::client_info::ClientInfo;
 use super::request_head::{self, Decided, ReadHead, Sender};
 use super::request_log::RequestTiming;
@@ -44,12 +45,22 @@ pub struct Request<'f, F: Filters> {
     pub outgoing: Buffer,
     /// Which of its fields and trailers came as literals never to be indexed, and go on as such.
     pub never_indexed: NeverIndexed,
+    /// What the head in `outgoing` was before it was edited for the attempt under way, if it was.
+    pub head_before: Option<Box<HeadBefore>>,
     /// Our own answer, if it goes no further.
     pub own_reply: Option<Box<LocalReply>>,
     /// What is decided about it, and what is kept for that.
     pub filtered: Filtered<'f, F>,
     /// When and how it came.
     pub timing: RequestTiming,
+}
+
+impl<F: Filters> Request<'_, F> {
+    /// By which route it goes where, unless it is answered here.
+    #[inline]
+    pub fn goes(&self) -> Option<(RouteId, UpstreamId)> {
+        self.route.zip(self.upstream).filter(|_| self.own_reply.is_none())
+    }
 }
 
 /// What is no request we serve: why, where it would have gone, and when and how it came.
@@ -104,6 +115,7 @@ pub(super) fn prepare<'f, F: Filters>(
         chunks,
         outgoing,
         never_indexed: NeverIndexed::NONE,
+        head_before: None,
         own_reply,
         filtered,
         timing,
@@ -159,6 +171,7 @@ pub(super) fn prepare_stream<'f, F: Filters>(
         chunks,
         outgoing,
         never_indexed,
+        head_before: None,
         own_reply,
         filtered,
         timing,

@@ -21,6 +21,7 @@ use crate::http::h1::persistence::{self, Options};
 use crate::http::message::edits::{EditName, Edits, Value};
 use crate::http::message::field::Name;
 use crate::http::message::head::{RequestHead, Version};
+use crate::http::message::hop::ClientScheme;
 use crate::http::message::max_forwards::{self, Reach};
 use crate::http::message::redirect::{self, Nowhere};
 use crate::http::message::websocket::{self, Key, NONCE_BYTES};
@@ -82,7 +83,7 @@ impl<'f, F: Filters> Decided<'f, F> {
         if self.own_reply.is_some() {
             return;
         }
-        let Filtered { filters, context } = &mut self.filtered;
+        let Filtered { filters, context, .. } = &mut self.filtered;
         if let Verdict::Reply(reply) = call(filters, context) {
             self.own_reply = Some(reply);
         }
@@ -113,7 +114,9 @@ pub(super) fn read<'f, F: Filters>(
     let redirect = redirect.and_then(|port| redirect::of(head, &path, trusted, port));
     let own_reply = redirect.map(|redirect| Box::new(to_https(redirect)));
     let mut decided = Decided { own_reply, filtered: Filtered::new(filters) };
-    let (traits, key) = traits(head, framing, options);
+    let upgrade = upgrades(head, framing, options);
+    let key = if upgrade { websocket_key(head) } else { None };
+    let traits = traits(head, framing, options, (upgrade, key.as_ref()));
     let own = OwnEdits {
         key: key.filter(|_| head.protocol.is_some()),
         left: if let Reach::Hops(left) = reach { Some(decimal(left)) } else { None },
@@ -132,7 +135,7 @@ pub(super) fn read<'f, F: Filters>(
         head,
         path: &path,
         client,
-        scheme: client_info.hop().scheme,
+        scheme: scheme(head, client_info, trusted),
         tls: client_info.tls(),
         request_id: own.request_id.or(their_id),
         began: timing.began,
@@ -155,26 +158,30 @@ pub(super) fn read<'f, F: Filters>(
     Ok(ReadHead { traits, route, upstream, ties, framing, chunks, outgoing, decided })
 }
 
-/// What the answer needs to know of a request, and the key for a WebSocket that it asks for.
+/// What the answer needs to know of a request, with the key for the WebSocket that it asks for.
+#[inline]
 fn traits(
     head: &RequestHead<'_, '_>,
     framing: Framing,
     options: Options,
-) -> (RequestTraits, Option<Key>) {
-    let upgrade = head.protocol.is_some()
-        || !framing.has_body() && persistence::names_protocol(&head.fields, options, head.version);
-    let key = if upgrade { websocket_key(head) } else { None };
-    let traits = RequestTraits {
+    (upgrade, key): (bool, Option<&Key>),
+) -> RequestTraits {
+    RequestTraits {
         method: head.semantics,
         version: head.version,
         upgrade,
-        accept: key.as_ref().map(Key::accept),
+        accept: key.map(Key::accept),
         expects: framing.has_body()
             && head.version != Version::Http10
             && head.fields.has(Name::Expect),
         persists: options.persists(head.version),
-    };
-    (traits, key)
+    }
+}
+
+/// Whether it asks for another protocol.
+fn upgrades(head: &RequestHead<'_, '_>, framing: Framing, options: Options) -> bool {
+    head.protocol.is_some()
+        || !framing.has_body() && persistence::names_protocol(&head.fields, options, head.version)
 }
 
 /// Where a request goes, as far as it goes: by its route, and by what filters say.
@@ -216,6 +223,15 @@ fn unrouted(found: FoundRoute) -> LocalReply {
         FoundRoute::Route(_) | FoundRoute::Nothing => {
             LocalReply::new(404, "no route for this path")
         }
+    }
+}
+
+/// How its client has asked: what a trusted proxy says of that counts.
+fn scheme(head: &RequestHead<'_, '_>, client_info: &ClientInfo, trusted: bool) -> ClientScheme {
+    let is_said = || trusted && forwarded::says_https(head);
+    match client_info.hop().scheme {
+        ClientScheme::Http if is_said() => ClientScheme::Https,
+        scheme => scheme,
     }
 }
 

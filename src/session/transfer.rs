@@ -308,6 +308,7 @@ impl<F: Filters> Transfer<'_, '_, F> {
     fn answered(&self, status: u16) {
         record::answered(self.context, self.target, status);
         record::response(self.context, self.route, self.request_log, status);
+        self.filtered.status.set(Some(status));
         if let Some(request_log) = self.request_log {
             request_log.after_interim(self.down.bytes());
         }

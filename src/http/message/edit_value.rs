@@ -27,12 +27,12 @@ enum Content<'a> {
 pub(super) struct Made(Vec<u8>);
 
 impl Made {
-    /// Keeps what `make` writes, if it may stand in a field (RFC 9110 §5.5).
+    /// Keeps what `make` writes, if that is something and may stand in a field (RFC 9110 §5.5).
     pub(super) fn keep<'a>(&mut self, make: impl FnOnce(&mut Vec<u8>)) -> Option<Value<'a>> {
         let start = self.0.len();
         make(&mut self.0);
         let ends = (u32::try_from(start), u32::try_from(self.0.len()));
-        let is_value = field::is_value(self.0.get(start..)?);
+        let is_value = self.0.len() > start && field::is_value(self.0.get(start..)?);
         let (Ok(start_at), Ok(end), true) = (ends.0, ends.1, is_value) else {
             self.0.truncate(start);
             return None;

@@ -78,6 +78,16 @@ impl<'a> EditName<'a> {
         (!is_ours && field::is_token(text.as_bytes())).then_some(Self { text, known })
     }
 
+    /// A name that [`EditName::new`] has taken.
+    pub(in crate::http) const fn taken(text: &'a str, known: Name) -> Self {
+        Self { text, known }
+    }
+
+    /// What the name means.
+    pub(in crate::http) const fn meaning(&self) -> Name {
+        self.known
+    }
+
     /// The name as it is written.
     pub(in crate::http) fn text(&self) -> &'a str {
         self.text
@@ -149,14 +159,15 @@ impl<'a> Edits<'a> {
         self.replace(Edit { name, operation: Operation::Set, value });
     }
 
-    /// One field says what `make` writes, instead of all that the sender wrote; unless that may not stand in
-    /// a field. Returns whether it may.
+    /// One field says what `make` writes, instead of all that the sender wrote. None does, if that is nothing or
+    /// may not stand in a field. Returns whether there is one.
     pub fn set_made(&mut self, name: EditName<'a>, make: impl FnOnce(&mut Vec<u8>)) -> bool {
-        let value = self.made.keep(make);
-        value.inspect(|value| self.set(name, *value)).is_some()
+        self.remove(name);
+        self.add_made(name, make)
     }
 
-    /// One more field says what `make` writes, unless that may not stand in a field. Returns whether it may.
+    /// One more field says what `make` writes, unless that is nothing or may not stand in a field. Returns whether
+    /// there is one.
     pub fn add_made(&mut self, name: EditName<'a>, make: impl FnOnce(&mut Vec<u8>)) -> bool {
         let value = self.made.keep(make);
         value.inspect(|value| self.add(name, *value)).is_some()
@@ -216,6 +227,12 @@ impl<'a> Edits<'a> {
             place.take_if(|edit| name.is(edit.name.known, edit.name.text));
         }
         self.more.retain(|edit| !name.is(edit.name.known, edit.name.text));
+    }
+
+    /// Whether there are none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0 && self.path.is_none() && self.host.is_none() && self.withheld == 0
     }
 
     pub(in crate::http) fn path(&self) -> Option<[&'a [u8]; 2]> {

@@ -218,6 +218,11 @@ impl ErrorPages {
         Self { pages: self.pages.iter().chain(&base.pages).cloned().collect() }
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
     /// What an answer of ours of this status says.
     pub fn find(&self, status: u16) -> Option<&ErrorPage> {
         let mut fitting = self.pages.iter().filter(|(of, _)| of.has(status));

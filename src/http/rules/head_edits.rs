@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::location::{HostNaming, LocationError, location};
 use super::template::{Template, TemplateError, TextPosition, TooLong};
-use super::variable::Variables;
+use super::variable::{VariableSet, Variables};
 use crate::http::message::edits::{EditName, Edits, Value};
 use crate::http::message::field::{Name, is_token};
 
@@ -27,6 +27,8 @@ pub enum FieldChange {
 pub struct FieldEdit {
     /// A name that [`EditName::new`] takes, as it is written.
     name: Box<str>,
+    /// What it means.
+    meaning: Name,
     change: FieldChange,
 }
 
@@ -82,14 +84,14 @@ impl HeadEdits {
         name: &str,
         change: impl FnOnce(&str) -> Result<FieldChange, FieldEditError>,
     ) -> Result<(), FieldEditError> {
-        check_name(name)?;
+        let meaning = check_name(name)?;
         let change = change(name)?;
         let is_add = |change: &FieldChange| matches!(change, FieldChange::Add(_));
         let mut same = self.edits.iter().filter(|edit| edit.is_of(name));
         if !is_add(&change) && same.any(|edit| !is_add(&edit.change)) {
             return Err(FieldEditError::Twice);
         }
-        self.edits.push(FieldEdit { name: name.into(), change });
+        self.edits.push(FieldEdit { name: name.into(), meaning, change });
         if self.edits.len() > EDITS_MAX { Err(FieldEditError::TooMany) } else { Ok(()) }
     }
 
@@ -105,6 +107,15 @@ impl HeadEdits {
         if edits.len() > EDITS_MAX { Err(FieldEditError::TooMany) } else { Ok(Self { edits }) }
     }
 
+    /// The variables in what is set and added.
+    pub fn variables(&self) -> VariableSet {
+        let templates = self.edits.iter().filter_map(|edit| match &edit.change {
+            FieldChange::Set(value) | FieldChange::Add(value) => Some(value),
+            FieldChange::Remove => None,
+        });
+        templates.flat_map(Template::variables).collect()
+    }
+
     /// Whether nothing is changed.
     pub fn is_empty(&self) -> bool {
         self.edits.is_empty()
@@ -118,8 +129,8 @@ impl HeadEdits {
         values: &impl Variables,
     ) -> Result<(), TooLong> {
         let mut all = Ok(());
-        for FieldEdit { name, change } in &self.edits {
-            let Some(name) = EditName::new(name) else { continue };
+        for FieldEdit { name, meaning, change } in &self.edits {
+            let name = EditName::taken(name, *meaning);
             let mut fits = Ok(());
             let mut make = |template: &Template, out: &mut Vec<u8>| {
                 fits = template.append(values, out);
@@ -132,12 +143,15 @@ impl HeadEdits {
                 FieldChange::Remove => edits.remove(name),
                 FieldChange::Set(template) => match template.as_text() {
                     Some(text) => edits.set(name, Value::checked(text)),
-                    None if edits.set_made(name, |out| make(template, out)) => {}
-                    None => edits.remove(name),
+                    None => {
+                        edits.set_made(name, |out| make(template, out));
+                    }
                 },
                 FieldChange::Add(template) => match template.as_text() {
                     Some(text) => edits.add(name, Value::checked(text)),
-                    None => drop(edits.add_made(name, |out| make(template, out))),
+                    None => {
+                        edits.add_made(name, |out| make(template, out));
+                    }
                 },
             }
             all = all.and(fits);
@@ -162,12 +176,13 @@ fn value(name: &str, text: &str, head: EditedHead) -> Result<Template, FieldEdit
     Template::parse(text, position).map_err(FieldEditError::Template)
 }
 
-fn check_name(name: &str) -> Result<(), FieldEditError> {
+/// What a name means.
+fn check_name(name: &str) -> Result<Name, FieldEditError> {
     if !is_token(name.as_bytes()) {
         return Err(FieldEditError::NoName);
     }
-    if EditName::new(name).is_some() {
-        return Ok(());
+    if let Some(name) = EditName::new(name) {
+        return Ok(name.meaning());
     }
     Err(match Name::of(name.as_bytes()) {
         Name::Host => FieldEditError::Host,

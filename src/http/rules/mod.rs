@@ -17,6 +17,7 @@ pub mod variable;
 use error_pages::ErrorPages;
 use head_edits::HeadEdits;
 use outcome::RouteOutcome;
+use variable::VariableSet;
 
 /// The rules of a route, with those that hold everywhere; or these alone, for answers that no route gives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,9 +30,22 @@ pub struct RouteRules {
     pub outcome: RouteOutcome,
     /// What answers of our own say.
     pub error_pages: ErrorPages,
+    /// The variables of a request that its answer needs.
+    pub captures: VariableSet,
 }
 
 impl RouteRules {
+    /// The same with what follows from the rest.
+    #[must_use]
+    pub fn settled(mut self) -> Self {
+        let of_outcome = match &self.outcome {
+            RouteOutcome::Respond(respond) => respond.headers().variables(),
+            RouteOutcome::Forward | RouteOutcome::Redirect(_) => VariableSet::default(),
+        };
+        self.captures = self.response.variables().and(of_outcome);
+        self
+    }
+
     /// Whether they change nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -96,6 +96,45 @@ impl fmt::Display for Variable {
     }
 }
 
+/// Some of the variables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VariableSet(u16);
+
+impl VariableSet {
+    /// The same with one more.
+    #[must_use]
+    pub const fn with(self, variable: Variable) -> Self {
+        Self(self.0 | 1 << variable as u16)
+    }
+
+    /// The same with others.
+    #[must_use]
+    pub const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// Whether this one is among them.
+    pub const fn has(self, variable: Variable) -> bool {
+        self.0 & 1 << variable as u16 != 0
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Them, in the order of the documents.
+    pub fn iter(self) -> impl Iterator<Item = Variable> {
+        Variable::ALL.into_iter().filter(move |variable| self.has(*variable))
+    }
+}
+
+impl FromIterator<Variable> for VariableSet {
+    fn from_iter<I: IntoIterator<Item = Variable>>(variables: I) -> Self {
+        variables.into_iter().fold(Self::default(), Self::with)
+    }
+}
+
 /// What the variables say about one request.
 pub trait Variables {
     /// Hands over what a variable says, piece by piece; nothing if it says nothing. Nobody has to have
@@ -106,6 +145,14 @@ pub trait Variables {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_set_has_what_was_put_into_it() {
+        let set: VariableSet = [Variable::Sni, Variable::Client].into_iter().collect();
+        assert_eq!(set.iter().collect::<Vec<_>>(), [Variable::Client, Variable::Sni]);
+        assert!(!set.has(Variable::Host) && VariableSet::default().is_empty());
+        assert_eq!(VariableSet::from_iter(Variable::ALL).iter().count(), Variable::ALL.len());
+    }
 
     #[test]
     fn each_variable_is_found_by_its_name_alone() {

@@ -51,6 +51,16 @@ impl TlsVersion {
     }
 }
 
+impl TlsVersion {
+    /// Its number alone.
+    pub const fn number(self) -> &'static str {
+        match self {
+            Self::Tls12 => "1.2",
+            Self::Tls13 => "1.3",
+        }
+    }
+}
+
 impl TlsInfo {
     /// Of a session whose handshake is done.
     pub fn of(agreed: &CommonState) -> Self {
