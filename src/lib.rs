@@ -35,6 +35,7 @@ pub mod demo;
 pub mod discovery;
 pub mod drain;
 pub mod ejection_reason;
+mod evener;
 pub mod fault;
 pub mod filters;
 pub mod grpc;
@@ -58,3 +59,18 @@ pub mod tls_fault;
 pub mod tls_hello;
 pub mod upstream;
 pub mod worker;
+
+pub use config::Config;
+pub use config::builder::{ConfigBuilder, RelayBuilder, RouteBuilder, UpstreamBuilder};
+pub use config::errors::ConfigErrors;
+pub use control::StartError;
+pub use evener::{Evener, EvenerHandle, RunError};
+pub use filters::calls::{
+    ClientRequest, ClientResponse, EndpointAttempt, EndpointResponse, ExchangeEnd, NewConnection,
+    RouteChoice,
+};
+pub use filters::chain::Chain;
+pub use filters::reply::{HeaderError, LocalReply};
+pub use filters::{ConnectionVerdict, Filters, Verdict};
+pub use http::message::edits::{EditName, Edits, Value};
+pub use serde_json::json;

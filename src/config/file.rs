@@ -36,6 +36,8 @@ pub enum FileRole<'a> {
         /// The path of the main file, in whose `include` it is.
         by: &'a str,
     },
+    /// Everything: it was made in code, and each of its lines says one of these items.
+    Code(&'a Arc<[Arc<str>]>),
 }
 
 /// The keys of an included file.
@@ -46,6 +48,8 @@ const INCLUDED_KEYS: [&str; 4] = ["routes", "upstreams", "tcp", "certificates"];
 pub struct File {
     /// Its path, as given.
     pub path: Arc<str>,
+    /// The item of each of its lines, if it was made in code.
+    items: Arc<[Arc<str>]>,
     /// The files that it includes, by name or pattern.
     pub include: Vec<Said>,
     /// The environment variables that its values refer to.
@@ -103,7 +107,8 @@ impl File {
                 what: "is not valid UTF-8: save the file in that encoding".to_owned(),
             }]
         })?;
-        let told = |(at, what)| Mistake { place: place(&path, at), what };
+        let items = if let FileRole::Code(items) = role { Arc::clone(items) } else { [].into() };
+        let told = |(at, what)| Mistake { place: place(&path, &items, at), what };
         let (read, variables) = if text.contains(OPEN) {
             let variables = environment::check(text, options(), environment)
                 .map_err(|mistakes| mistakes.into_iter().map(told).collect::<Vec<_>>())?;
@@ -128,15 +133,20 @@ impl File {
         }
         let mistakes: Vec<_> = written.mistakes.into_iter().map(told).collect();
         if mistakes.is_empty() {
-            Ok(Self { path, variables, ..written.file })
+            Ok(Self { path, items, variables, ..written.file })
         } else {
             Err(mistakes)
         }
     }
 
+    /// Whether it was made in code.
+    pub(super) fn is_code(&self) -> bool {
+        !self.items.is_empty()
+    }
+
     /// The place of a location in this file.
     pub fn place(&self, at: Location) -> Place {
-        place(&self.path, at)
+        place(&self.path, &self.items, at)
     }
 }
 
@@ -163,8 +173,13 @@ fn is_within_reference(text: &str, at: Location) -> bool {
     line.is_some_and(|line| line.chars().skip(before).take(OPEN.len()).eq(OPEN.chars()))
 }
 
-fn place(path: &Arc<str>, at: Location) -> Place {
-    Place::File { path: Arc::clone(path), line: at.line().max(1), column: at.column().max(1) }
+fn place(path: &Arc<str>, items: &[Arc<str>], at: Location) -> Place {
+    let line = at.line().max(1);
+    let index = usize::try_from(line - 1).unwrap_or(usize::MAX);
+    match items.get(index).or(items.last()) {
+        Some(name) => Place::Item { name: Arc::clone(name), nth: line },
+        None => Place::File { path: Arc::clone(path), line, column: at.column().max(1) },
+    }
 }
 
 /// A file while it is parsed.
@@ -211,6 +226,7 @@ impl<'de> Visitor<'de> for TopLevel {
     fn visit_unit<E>(self) -> Result<Written, E> {
         let file = File {
             path: "".into(),
+            items: [].into(),
             include: Vec::new(),
             variables: Vec::new(),
             settings: Vec::new(),

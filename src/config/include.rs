@@ -62,7 +62,7 @@ pub(super) fn read_main(path: &str, environment: Environment<'_>) -> Result<Main
 /// A configuration file that has been read.
 pub(super) struct Main {
     pub(super) file: File,
-    bytes: u64,
+    pub(super) bytes: u64,
 }
 
 /// Reads what it includes; returns all mistakes in all of the files, if there are any.

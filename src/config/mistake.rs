@@ -22,6 +22,13 @@ pub enum Place {
         /// The column in characters, from 1.
         column: u64,
     },
+    /// Something that is configured in code.
+    Item {
+        /// What it is, such as `upstream app: policy`.
+        name: Arc<str>,
+        /// The how many-th thing to be configured it is, from 1.
+        nth: u64,
+    },
 }
 
 impl Place {
@@ -31,7 +38,7 @@ impl Place {
             Self::File { path, .. } => {
                 Path::new(&**path).parent().unwrap_or(Path::new("")).join(text)
             }
-            Self::Flag(_) | Self::Argument(_) => text.into(),
+            Self::Flag(_) | Self::Argument(_) | Self::Item { .. } => text.into(),
         }
     }
 }
@@ -42,6 +49,7 @@ impl fmt::Display for Place {
             Self::Flag(flag) => write!(f, "--{flag}"),
             Self::Argument(name) => f.write_str(name),
             Self::File { path, line, column } => write!(f, "{path}:{line}:{column}"),
+            Self::Item { name, .. } => f.write_str(name),
         }
     }
 }
@@ -101,6 +109,7 @@ impl Mistakes {
         let order: HashMap<_, _> = (1..).zip(files).map(|(nth, path)| (*path, nth)).collect();
         self.0.sort_by_key(|mistake| match &mistake.place {
             Place::Flag(_) | Place::Argument(_) => (0, 0, 0),
+            Place::Item { nth, .. } => (0, *nth, 0),
             Place::File { path, line, column } => {
                 (order.get(&**path).copied().unwrap_or_default(), *line, *column)
             }

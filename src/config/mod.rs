@@ -3,6 +3,7 @@
 
 pub mod admin;
 mod balancing;
+pub mod builder;
 mod capacity;
 mod ceiling;
 mod check;
@@ -11,10 +12,12 @@ mod conditions;
 pub mod describe;
 mod describe_rules;
 pub mod discovery;
+mod document;
 mod ejection;
 pub mod entries;
 pub mod environment;
 mod error_pages;
+pub mod errors;
 pub mod explain;
 mod explain_pick;
 mod explain_route;
@@ -22,8 +25,10 @@ mod explain_rules;
 pub mod file;
 pub(crate) mod found;
 mod head_edits;
+mod in_code;
 mod include;
 pub mod item;
+pub mod launch;
 mod limits;
 mod listeners;
 pub mod loader;
@@ -67,8 +72,10 @@ use admin::Admin;
 use capacity::Descriptors;
 use discovery::DiscoveryPlan;
 pub use include::IncludedFile;
+use launch::LaunchOptions;
 use listeners::CollectedListeners;
 pub use listeners::{ListenerConfig, leads_to};
+use loader::Loader;
 use mistake::{Mistake, Mistakes};
 use routes::Routes;
 use sources::Sources;
@@ -125,6 +132,10 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// The files that it includes.
     pub included: Vec<IncludedFile>,
+    /// What the process is to do before it runs.
+    pub launch: LaunchOptions,
+    /// Reads it again, if it has a source that can be.
+    pub loader: Option<Arc<Loader>>,
 }
 
 impl Config {
@@ -175,6 +186,8 @@ impl Config {
             capacity,
             warnings: sources.without_secrets(warnings.concat()),
             included: sources.included(),
+            launch: LaunchOptions::of(sources),
+            loader: None,
             watch_interval: tls.watch_interval,
             discovery: Arc::new(discovery),
             drain_timeout: drain_timeout(sources, &mut mistakes),

@@ -137,7 +137,7 @@ impl Routes {
             let name = &self.built[duplicate.second.index()].name;
             let what = match self.place(duplicate.first) {
                 Place::Flag(_) | Place::Argument(_) => format!("{name} is given twice"),
-                earlier @ Place::File { .. } => {
+                earlier @ (Place::File { .. } | Place::Item { .. }) => {
                     format!("unreachable: the route at {earlier} already matches {name}")
                 }
             };

@@ -56,7 +56,11 @@ impl Setting {
 
     /// Its key in a file: of what a flag turns off, the name of that.
     pub fn key(&self) -> String {
-        let name = self.flag.strip_prefix(OFF).unwrap_or(&self.flag);
-        name.replace('-', "_")
+        Self::key_of(&self.flag)
+    }
+
+    /// The key of a flag.
+    pub(super) fn key_of(flag: &str) -> String {
+        flag.strip_prefix(OFF).unwrap_or(flag).replace('-', "_")
     }
 }

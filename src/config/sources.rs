@@ -13,6 +13,7 @@ use super::environment::Environment;
 use super::file::File;
 use super::include::{self, Included, IncludedFile};
 use super::mistake::{Mistake, Mistakes, Place};
+use super::setting::{Arity, Setting};
 
 /// Why the sources cannot be read.
 #[derive(Debug)]
@@ -78,6 +79,12 @@ impl Sources {
         Self::layered(words, main.file, included).map_err(Unreadable::Words)
     }
 
+    /// A file that no command line names.
+    pub(super) fn of_file(file: File, included: Included) -> Result<Self, Unreadable> {
+        let read = Self::layered(&["evener".to_owned()], file, included);
+        read.map(|(_, sources)| sources).map_err(Unreadable::Words)
+    }
+
     /// Parses the command line again, with the settings of the file added as flags.
     fn layered(
         words: &[String],
@@ -139,7 +146,12 @@ impl Sources {
     pub fn nth_place(&self, flag: &'static str, nth: usize) -> Place {
         let places = self.places.get(flag);
         let written = places.and_then(|places| places.get(nth).or(places.last()));
-        written.cloned().unwrap_or(Place::Flag(flag.into()))
+        let is_code = self.file.as_ref().is_some_and(File::is_code);
+        let missing = || match Setting::key_of(flag) {
+            key if is_code => Place::Item { name: key.into(), nth: 0 },
+            _ => Place::Flag(flag.into()),
+        };
+        written.cloned().unwrap_or_else(missing)
     }
 
     /// A file that is named there: a relative path is that of the configuration file that names it.
@@ -237,7 +249,6 @@ fn is_typed(matches: &ArgMatches, flag: &str) -> bool {
 }
 
 fn is_switch(flag: &str) -> bool {
-    use crate::config::setting::{Arity, Setting};
     let is = |arity| matches!(arity, Arity::Switch | Arity::OffSwitch);
     Setting::all().iter().any(|known| known.flag == flag && is(known.arity))
 }

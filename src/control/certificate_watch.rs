@@ -60,6 +60,7 @@ struct State {
     /// Counts what was followed.
     generation: u64,
     found: Option<Renewal>,
+    has_ended: bool,
 }
 
 impl CertificateWatch {
@@ -86,12 +87,23 @@ impl CertificateWatch {
     }
 }
 
+impl Drop for CertificateWatch {
+    /// Ends the thread.
+    fn drop(&mut self) {
+        self.shared.lock().has_ended = true;
+        self.follow(None, None);
+    }
+}
+
 impl WatchState {
     fn watch(&self, inbox: &Inbox) {
         let mut notices = ExpiryNotices::default();
         loop {
             let (tls, interval, generation) = {
                 let state = self.lock();
+                if state.has_ended {
+                    return;
+                }
                 (state.tls.clone(), state.interval, state.generation)
             };
             let mut watched = tls.map(|tls| Watched::new(tls, interval.is_some()));

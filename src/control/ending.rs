@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::inbox::ControlCommand;
 use super::running::Running;
 use super::signals::Signals;
-use super::systemd::{self, SystemdState};
+use super::systemd::SystemdState;
 use super::workers::WorkerHandles;
 use crate::log::access_log::AccessLog;
 use crate::log::error_log::ErrorLog;
@@ -27,12 +27,16 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) struct Remains<'a> {
     workers: WorkerHandles,
     access_log: Option<AccessLog>,
-    error_log: &'a ErrorLog,
+    error_log: Option<&'a ErrorLog>,
     signals: &'a Signals,
 }
 
 impl<'a> Remains<'a> {
-    pub(super) fn of(running: &Running, error_log: &'a ErrorLog, signals: &'a Signals) -> Self {
+    pub(super) fn of(
+        running: &Running,
+        error_log: Option<&'a ErrorLog>,
+        signals: &'a Signals,
+    ) -> Self {
         let (workers, access_log) = (running.workers().clone(), running.access_log().cloned());
         Self { workers, access_log, error_log, signals }
     }
@@ -41,7 +45,7 @@ impl<'a> Remains<'a> {
     /// balancers in front must notice that connections are to go elsewhere. Whether to end at once
     /// then.
     pub(super) fn delay(&self, delay: Duration) -> bool {
-        systemd::tell(SystemdState::Stopping);
+        self.signals.tell(SystemdState::Stopping);
         log::info!("not ready any more, accepting for another {delay:?}; SIGTERM ends the wait");
         let deadline = Instant::now() + delay;
         loop {
@@ -57,7 +61,7 @@ impl<'a> Remains<'a> {
     /// Drains for as long as is configured, or until another signal says to end.
     pub(super) fn drain(&self, running: Running) {
         let limit = running.config().drain_timeout;
-        systemd::tell(SystemdState::Stopping);
+        self.signals.tell(SystemdState::Stopping);
         log::info!("draining for up to {limit:?}; a second signal ends at once");
         self.finish(move || running.drain(limit));
     }
@@ -102,12 +106,15 @@ impl<'a> Remains<'a> {
     fn answer(&self, asked: ControlCommand) -> bool {
         match asked {
             ControlCommand::Reopen => {
-                self.error_log.reopen();
+                self.error_log.inspect(|log| log.reopen());
                 self.access_log.as_ref().inspect(|log| log.reopen());
             }
             ControlCommand::Reload => log::warn!("not reloaded: draining"),
             ControlCommand::ReloadFor(_, outcome) => {
                 // The client that asked may have gone.
+                let _ = outcome.send(Err(vec!["draining".to_owned()]));
+            }
+            ControlCommand::Adopt(_, outcome) => {
                 let _ = outcome.send(Err(vec!["draining".to_owned()]));
             }
             // Hardly anyone shakes hands any more.

@@ -3,10 +3,13 @@
 
 use std::collections::VecDeque;
 use std::mem::discriminant;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+
+use crate::config::Config;
 
 /// How many requests of the admin listener may wait: as many as it has connections.
 const REQUESTS_MAX: usize = 32;
@@ -39,6 +42,8 @@ pub(crate) enum ControlCommand {
     Reload,
     /// The same, by somebody who waits for the outcome.
     ReloadFor(Reload, oneshot::Sender<Outcome>),
+    /// To follow this configuration, by somebody who waits for the outcome.
+    Adopt(Box<Config>, SyncSender<Outcome>),
     /// Certificates or the keys of session tickets have been renewed.
     Renewal,
     /// Endpoints have been found.
@@ -58,7 +63,7 @@ pub(crate) enum ControlCommand {
 impl ControlCommand {
     /// Whether once is enough, however often it was asked for.
     fn is_idempotent(&self) -> bool {
-        !matches!(self, Self::ReloadFor(..) | Self::Drain | Self::EndAtOnce)
+        !matches!(self, Self::ReloadFor(..) | Self::Adopt(..) | Self::Drain | Self::EndAtOnce)
     }
 
     /// Whether it ends the process.

@@ -4,6 +4,7 @@ pub(crate) mod carry_over;
 mod certificate_watch;
 mod discovered;
 mod ending;
+pub mod error_logging;
 pub(crate) mod inbox;
 pub(crate) mod listeners;
 mod pid_file;
@@ -24,6 +25,9 @@ pub use workers::{WorkerMain, worker_main};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use tokio::sync::oneshot;
 
 use crate::admin::{self, AdminListener};
 use crate::config::Config;
@@ -33,7 +37,7 @@ use crate::discovery::{Discovery, FIRST_LIMIT};
 use crate::log::error_log::ErrorLog;
 use certificate_watch::CertificateWatch;
 use ending::Remains;
-use inbox::{ControlCommand, Reload};
+use inbox::{ControlCommand, Outcome, Reload};
 use pid_file::{Claim, PidFile};
 use process::{Daemon, Errors, Identity};
 use reload::{Loaded, load, preview, reload, renew};
@@ -44,13 +48,11 @@ use upgrade::meeting::{self, Offered, Taken};
 use upgrade::takeover::Takeover;
 
 /// What a balancer is started with besides its configuration.
-pub struct RunOptions {
-    /// Reads the configuration again for a reload.
-    pub loader: Loader,
+pub(crate) struct RunOptions {
     /// Whom to become.
     pub identity: Option<Identity>,
-    /// Where it logs.
-    pub error_log: ErrorLog,
+    /// Where it logs, if that is a log of its own.
+    pub error_log: Option<ErrorLog>,
     /// Whom to tell that it runs, if it is to go on in the background.
     pub daemon: Option<Daemon>,
     /// What clients of the admin listener have to know.
@@ -61,7 +63,12 @@ pub struct RunOptions {
     pub main: WorkerMain,
     /// The signals of the process.
     pub signals: Signals,
+    /// Who is told that it runs.
+    pub started: Option<Started>,
 }
+
+/// What is done once a balancer runs.
+pub(crate) type Started = Box<dyn FnOnce(&Running) + Send>;
 
 /// How a process comes by its listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,12 +79,10 @@ pub enum Upgrade {
     TakeOver,
 }
 
-/// Runs a balancer until a signal ends it.
-pub fn run(mut config: Config, around: RunOptions) -> Result<(), StartError> {
-    let RunOptions { loader, identity, error_log, daemon, token, upgrade, main, signals } = around;
-    // Before there are threads: it changes the environment.
-    let activated = systemd::activated().map_err(StartError::TakeOver)?;
-    let mut inheritance = (!activated.is_empty()).then(|| Takeover::of_listeners(activated));
+/// Runs a balancer until it is told to end.
+pub(crate) fn run(mut config: Config, around: RunOptions) -> Result<(), StartError> {
+    let RunOptions { identity, error_log, daemon, token, upgrade, main, signals, started } = around;
+    let mut inheritance = activated(&signals)?;
     signals.attend();
     let inbox = Arc::clone(&signals.inbox);
     let discovery = Discovery::new(move || inbox.signal(ControlCommand::Discovery));
@@ -93,7 +98,8 @@ pub fn run(mut config: Config, around: RunOptions) -> Result<(), StartError> {
         inheritance = Some(meeting::wait(path, config.upgrade_timeout, owner, &signals)?);
     }
     let left = inheritance.as_mut().and_then(|inheritance| inheritance.admin.take());
-    let started = start(config, main, inheritance.as_mut(), || {
+    let loader = config.loader.take();
+    let bound = start(config, main, inheritance.as_mut(), || {
         // Its place may be one that only whom we are now can write to.
         if let Some(path) = &pid_path {
             claim = claim_pid_file(path, upgrade)?;
@@ -102,10 +108,10 @@ pub fn run(mut config: Config, around: RunOptions) -> Result<(), StartError> {
             asked_for.map(|admin| AdminListener::bind(&admin.address, left, token)).transpose()?;
         identity.map_or(Ok(()), Identity::assume).map_err(StartError::Identity)
     });
-    if started.is_err() {
+    if bound.is_err() {
         admin.iter().for_each(admin::BoundAdmin::abandon);
     }
-    let mut running = started?;
+    let mut running = bound?;
     running.interrupted_by(signals.interrupt.clone());
     let pid_file;
     if let Some(inheritance) = inheritance {
@@ -117,13 +123,10 @@ pub fn run(mut config: Config, around: RunOptions) -> Result<(), StartError> {
     } else {
         pid_file = claim.settle(None);
     }
-    for address in running.addresses() {
-        log::info!("listening on {address}, {} threads", running.config().threads);
+    announce(&running);
+    if signals.are_taken() {
+        systemd::watch(running.workers().clone()).map_err(StartError::Thread)?;
     }
-    for warning in &running.config().warnings {
-        log::warn!("{warning}");
-    }
-    systemd::watch(running.workers().clone()).map_err(StartError::Thread)?;
     discovery.follow(&running.config().discovery);
     let control_state = Arc::new(ControlState::new(&running, discovery.clone()));
     let open = |bound: admin::BoundAdmin| {
@@ -132,16 +135,40 @@ pub fn run(mut config: Config, around: RunOptions) -> Result<(), StartError> {
     let admin = admin.map(open).transpose().map_err(StartError::Thread)?;
     let watch = CertificateWatch::start(Arc::clone(&signals.inbox)).map_err(StartError::Thread)?;
     watch.follow(running.plan().tls.clone(), running.config().watch_interval);
-    systemd::tell(SystemdState::Ready);
+    signals.tell(SystemdState::Ready);
+    if let Some(started) = started {
+        started(&running);
+    }
     if let Some(daemon) = daemon {
         let errors = if logs_to_file { Errors::Elsewhere } else { Errors::Standard };
         daemon.ready(errors).map_err(StartError::Thread)?;
     }
-    let shared = control_state;
+    let (shared, looking) = (control_state, discovery.clone());
     let control =
         Control { running, loader, shared, watch, discovery, admin, error_log, signals, pid_file };
     control.work();
+    looking.end();
     Ok(())
+}
+
+/// The sockets that systemd has opened for this process. To be asked for before there are threads, since that
+/// changes the environment.
+fn activated(signals: &Signals) -> Result<Option<Takeover>, StartError> {
+    if !signals.are_taken() {
+        return Ok(None);
+    }
+    let activated = systemd::activated().map_err(StartError::TakeOver)?;
+    Ok((!activated.is_empty()).then(|| Takeover::of_listeners(activated)))
+}
+
+/// Says where it listens, and what may not be what was meant.
+fn announce(running: &Running) {
+    for address in running.addresses() {
+        log::info!("listening on {address}, {} threads", running.config().threads);
+    }
+    for warning in &running.config().warnings {
+        log::warn!("{warning}");
+    }
 }
 
 fn claim_pid_file(path: &Path, upgrade: Upgrade) -> Result<Claim, StartError> {
@@ -152,15 +179,33 @@ fn claim_pid_file(path: &Path, upgrade: Upgrade) -> Result<Claim, StartError> {
     claimed.map_err(|error: io::Error| StartError::File(path.to_owned(), error))
 }
 
+/// Who is told what has become of a reload. Whoever asked may have gone.
+enum Answer {
+    Nobody,
+    Later(oneshot::Sender<Outcome>),
+    Waiting(SyncSender<Outcome>),
+}
+
+impl Answer {
+    fn tell(self, outcome: Outcome) {
+        match self {
+            Self::Nobody => {}
+            Self::Later(sender) => drop(sender.send(outcome)),
+            Self::Waiting(sender) => drop(sender.send(outcome)),
+        }
+    }
+}
+
 /// The control thread at work.
 struct Control {
     running: Running,
-    loader: Loader,
+    /// Reads the configuration again.
+    loader: Option<Arc<Loader>>,
     shared: Arc<ControlState>,
     watch: CertificateWatch,
     discovery: Discovery,
     admin: Option<AdminListener>,
-    error_log: ErrorLog,
+    error_log: Option<ErrorLog>,
     signals: Signals,
     pid_file: Option<PidFile>,
 }
@@ -169,9 +214,12 @@ impl Control {
     /// Does what it is asked for until that is to end.
     fn work(mut self) {
         loop {
-            let (how, outcome) = match self.signals.inbox.next() {
-                ControlCommand::Reload => (Reload::Follow, None),
-                ControlCommand::ReloadFor(how, outcome) => (how, Some(outcome)),
+            let (how, given, answer) = match self.signals.inbox.next() {
+                ControlCommand::Reload => (Reload::Follow, None, Answer::Nobody),
+                ControlCommand::ReloadFor(how, outcome) => (how, None, Answer::Later(outcome)),
+                ControlCommand::Adopt(next, outcome) => {
+                    (Reload::Follow, Some(next), Answer::Waiting(outcome))
+                }
                 ControlCommand::Renewal => {
                     self.renew();
                     continue;
@@ -181,7 +229,7 @@ impl Control {
                     continue;
                 }
                 ControlCommand::Reopen => {
-                    self.error_log.reopen();
+                    self.error_log.as_ref().inspect(|log| log.reopen());
                     self.running.access_log().inspect(|log| log.reopen());
                     continue;
                 }
@@ -202,26 +250,38 @@ impl Control {
                     return self.end(&asked);
                 }
             };
-            match load(&self.loader, &self.running, &self.signals, &self.discovery) {
-                Loaded::Read(next) => {
-                    let told = match how {
-                        Reload::Follow => {
-                            let told = reload(&mut self.running, next, &self.shared);
-                            if told.is_ok() {
-                                self.follow_certificates();
-                            }
-                            told
-                        }
-                        Reload::Preview => preview(&self.running, next),
-                    };
-                    self.discovery.follow(&self.running.config().discovery);
-                    systemd::tell(SystemdState::Ready);
-                    // The client that asked may have gone.
-                    let _ = outcome.map(|outcome| outcome.send(told));
-                }
+            match self.load(given) {
+                Loaded::Read(next) => answer.tell(self.reload(how, next)),
                 Loaded::Interrupted(asked) => return self.end(&asked),
             }
         }
+    }
+
+    /// Reads the configuration again, unless there is another one already.
+    fn load(&self, given: Option<Box<Config>>) -> Loaded {
+        let (loader, threads) = (self.loader.clone(), self.running.config().threads);
+        let next = move || match (given, loader) {
+            (Some(given), _) => Ok(*given),
+            (None, Some(loader)) => loader.reload(threads),
+            (None, None) => Err(vec!["it was made in code: there is nothing to read".to_owned()]),
+        };
+        load(next, &self.signals, &self.discovery)
+    }
+
+    fn reload(&mut self, how: Reload, next: Result<Box<Config>, Vec<String>>) -> Outcome {
+        let told = match how {
+            Reload::Follow => {
+                let told = reload(&mut self.running, next, &self.shared);
+                if told.is_ok() {
+                    self.follow_certificates();
+                }
+                told
+            }
+            Reload::Preview => preview(&self.running, next),
+        };
+        self.discovery.follow(&self.running.config().discovery);
+        self.signals.tell(SystemdState::Ready);
+        told
     }
 
     fn renew(&mut self) {
@@ -266,12 +326,12 @@ impl Control {
         // Without its own the new process leaves ours to us.
         let _ours = if has_pid_file { pid_file.map(PidFile::leave).and(None) } else { pid_file };
         self.admin.into_iter().for_each(|admin| admin.leave(&addresses));
-        let ending = Remains::of(&self.running, &self.error_log, &self.signals);
+        let ending = Remains::of(&self.running, self.error_log.as_ref(), &self.signals);
         ending.hand_over(self.running, channel, addresses);
     }
 
     fn end(self, asked: &ControlCommand) {
-        let ending = Remains::of(&self.running, &self.error_log, &self.signals);
+        let ending = Remains::of(&self.running, self.error_log.as_ref(), &self.signals);
         if matches!(asked, ControlCommand::EndAtOnce) {
             return ending.end_at_once(self.running);
         }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, Stdio};
 
 use crate::net::upgrade_socket::Owner;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -118,7 +118,7 @@ impl Identity {
 /// Which side of the start in the background a process is on.
 pub enum Background {
     /// It has started the other, which runs or has ended with this code.
-    Starter(ExitCode),
+    Starter(u8),
     /// It is the one to go on.
     Daemon(Daemon),
 }
@@ -143,10 +143,10 @@ pub fn enter_background() -> io::Result<Background> {
     let said = child.stdout.take().map(BufReader::new);
     let mut lines = said.into_iter().flat_map(BufRead::lines).map_while(Result::ok);
     if lines.any(|line| line == READY) {
-        return Ok(Background::Starter(ExitCode::SUCCESS));
+        return Ok(Background::Starter(0));
     }
     let code = child.wait()?.code().and_then(|code| u8::try_from(code).ok());
-    Ok(Background::Starter(ExitCode::from(code.unwrap_or(1))))
+    Ok(Background::Starter(code.unwrap_or(1)))
 }
 
 impl Daemon {

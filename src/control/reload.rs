@@ -13,10 +13,9 @@ use super::running::Running;
 use super::signals::Signals;
 use super::start_error::StartError;
 use super::state::ControlState;
-use super::systemd::{self, SystemdState};
+use super::systemd::SystemdState;
 use crate::config::Config;
 use crate::config::describe::{changes, described, difference};
-use crate::config::loader::Loader;
 use crate::discovery::{Discovery, FIRST_LIMIT};
 use crate::id::UpstreamId;
 use crate::net::tls::server::ServerTls;
@@ -35,19 +34,17 @@ pub(super) enum Loaded {
 /// Reads it on a thread of its own: a file system or a name server may take its time, and a signal
 /// to end does not wait for them.
 pub(super) fn load(
-    loader: &Loader,
-    running: &Running,
+    next: impl FnOnce() -> Result<Config, Vec<String>> + Send + 'static,
     signals: &Signals,
     discovery: &Discovery,
 ) -> Loaded {
-    systemd::tell(SystemdState::Reloading);
+    signals.tell(SystemdState::Reloading);
     let (done, read) = sync_channel(1);
-    let (loader, threads) = (loader.clone(), running.config().threads);
     let discovery = discovery.clone();
     let reading = thread::Builder::new().name("reload".to_owned());
     if let Err(error) = reading.spawn(move || {
         // It is no longer waited for if a signal has come.
-        let _ = done.send(loader.reload(threads).map(|mut next| {
+        let _ = done.send(next().map(|mut next| {
             let unanswered = discovery.prepare(&mut next, FIRST_LIMIT);
             next.warnings.extend(unanswered);
             next

@@ -6,14 +6,17 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal, raise};
 use rustix::process::{WaitOptions, getpid, waitpid};
 
-use super::inbox::{ControlCommand, Inbox};
+use super::inbox::{ControlCommand, Inbox, Outcome};
+use super::systemd::{self, SystemdState};
 use super::workers::Interrupt;
+use crate::config::Config;
 
 /// How long the process may take to end after SIGINT, whatever it is stuck in.
 const END_LIMIT: Duration = Duration::from_millis(2900);
@@ -30,13 +33,42 @@ const COMMANDS: [Signal; 6] = [
 
 /// The signals of this process, as they come.
 pub struct Signals {
-    pub(crate) inbox: Arc<Inbox>,
+    pub(super) inbox: Arc<Inbox>,
     pub(super) interrupt: Interrupt,
     /// Whether commands are being taken: until then a signal to end has its default action.
     is_attended: Arc<AtomicBool>,
+    /// Whether the process is ours.
+    is_taken: bool,
 }
 
 impl Signals {
+    /// Those of a process that belongs to somebody else: none come.
+    pub(crate) fn none() -> Self {
+        Self {
+            inbox: Arc::default(),
+            interrupt: Interrupt::default(),
+            is_attended: Arc::default(),
+            is_taken: false,
+        }
+    }
+
+    /// Where the balancer that heeds these is told something.
+    pub(crate) fn line(&self) -> ControlLine {
+        ControlLine { inbox: Arc::clone(&self.inbox), interrupt: self.interrupt.clone() }
+    }
+
+    /// Whether they have been taken: the process is ours, and its state is what systemd is told.
+    pub(crate) fn are_taken(&self) -> bool {
+        self.is_taken
+    }
+
+    /// Says what becomes of the process, if it is ours.
+    pub(crate) fn tell(&self, state: SystemdState) {
+        if self.is_taken {
+            systemd::tell(state);
+        }
+    }
+
     /// Takes the signals over from their default actions. To be called before there is any other
     /// thread: those that are started later inherit what is blocked.
     pub fn take() -> io::Result<Self> {
@@ -49,11 +81,7 @@ impl Signals {
         // would end the process.
         blocked.add(Signal::SIGXFSZ);
         blocked.thread_block()?;
-        let signals = Self {
-            inbox: Arc::default(),
-            interrupt: Interrupt::default(),
-            is_attended: Arc::default(),
-        };
+        let signals = Self { is_taken: true, ..Self::none() };
         let (inbox, interrupt) = (Arc::clone(&signals.inbox), signals.interrupt.clone());
         let is_attended = Arc::clone(&signals.is_attended);
         let work = move || {
@@ -108,6 +136,35 @@ impl Signals {
     /// A signal to end, if one has come; others wait.
     pub(crate) fn ending(&self) -> Option<ControlCommand> {
         self.inbox.end()
+    }
+}
+
+/// Where a balancer is told something by the program it runs in.
+pub(crate) struct ControlLine {
+    inbox: Arc<Inbox>,
+    interrupt: Interrupt,
+}
+
+impl ControlLine {
+    /// Has it drain and end.
+    pub(crate) fn drain(&self) {
+        self.inbox.signal(ControlCommand::Drain);
+    }
+
+    /// Has it end at once.
+    pub(crate) fn end(&self) {
+        self.inbox.signal(ControlCommand::EndAtOnce);
+        self.interrupt.set();
+    }
+
+    /// Has it follow this configuration, and waits for what comes of that.
+    pub(crate) fn adopt(&self, config: Config) -> Outcome {
+        let (sender, outcome) = sync_channel(1);
+        let gone = |_| Err(vec!["it has ended".to_owned()]);
+        match self.inbox.request(ControlCommand::Adopt(Box::new(config), sender)) {
+            Ok(()) => outcome.recv().unwrap_or_else(gone),
+            Err(_) => Err(vec!["too many reloads wait".to_owned()]),
+        }
     }
 }
 

@@ -169,14 +169,15 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (5, "config/", &["upstream_settings", "upstreams", "conditions"]),
     (5, "config/", &["head_edits", "outcome", "error_pages", "rules", "prefix_change", "routes"]),
     (5, "config/", &["listeners"]),
-    (5, "config/", &["relays", "tls", "admin", "capacity", "mod", "loader"]),
+    (5, "config/", &["relays", "tls", "admin", "capacity", "launch"]),
+    (5, "config/", &["document", "errors", "loader", "mod", "builder", "in_code"]),
     (5, "config/", &["item", "describe_rules", "explain_rules"]),
     (5, "config/", &["found", "upstream_keys", "describe", "explain_pick", "explain_route"]),
     (5, "config/", &["explain"]),
     (6, "worker/", &["command", "acceptor", "mod"]),
     (7, "checks/", &["failure", "body", "h1", "h2", "mod"]),
     (7, "discovery/", &["outcome", "file", "dns", "board", "board_tests", "mod"]),
-    (7, "control/", &["start_error", "process", "pid_file", "carry_over"]),
+    (7, "control/", &["start_error", "process", "error_logging", "pid_file", "carry_over"]),
     (7, "control/", &["listeners", "workers", "inbox", "certificate_watch"]),
     (7, "control/upgrade/", &["message", "offer", "takeover", "arrivals"]),
     (7, "control/", &["systemd", "running", "state", "signals", "ending"]),
@@ -199,7 +200,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (7, "control/upgrade/", &["meeting", "mod"]),
     (7, "control/", &["reload", "discovered", "mod"]),
     (7, "demo/", &["certificate", "answer_spec", "origin_h2", "origin", "mod"]),
-    (8, "", &["lib", "main"]),
+    (8, "", &["evener", "lib", "main"]),
 ];
 
 /// Files up to this rank are pure: time, randomness and bytes are passed to them as arguments.
