@@ -110,9 +110,11 @@ impl Evener {
 
     /// Starts it on threads of its own and returns once it accepts connections. The process stays the caller's: no
     /// signal is taken, no user assumed, nothing told to systemd, and what is logged goes to the logger of the program.
+    /// Only the number of descriptors is raised to what the process may have, which the limits on connections go by.
     pub fn start(self) -> Result<EvenerHandle, RunError> {
         let Self { config, main, .. } = self;
         let token = token(&config)?;
+        raise_file_limit();
         let signals = Signals::none();
         let line = signals.line();
         let (sender, receiver) = sync_channel(1);

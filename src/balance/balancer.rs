@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::candidate::{Found, Tier};
+use super::custom_choice::CustomChoice;
 use super::hash_choice::HashChoice;
 use super::least_requests::LeastRequests;
 use super::least_time::{AttemptOutcome, LeastTime};
@@ -32,12 +33,21 @@ pub enum Balancer {
     LeastTime(LeastTime),
     /// The owner of the key.
     Hash(Box<HashChoice>),
+    /// What the embedder's policy names.
+    Custom(Box<CustomChoice>),
 }
 
 impl Balancer {
     pub(super) fn new(upstream: &Upstream, weights: &[NonZeroU16], order: &[EndpointId]) -> Self {
+        if let Some(policy) = &upstream.custom_policy {
+            let endpoints = Arc::clone(&upstream.endpoints);
+            return Self::Custom(Box::new(CustomChoice::new(policy.clone(), endpoints, weights)));
+        }
         match upstream.policy {
-            Policy::RoundRobin => Self::RoundRobin(RoundRobin::new(weights, order)),
+            // Without one there is nothing better.
+            Policy::RoundRobin | Policy::Custom => {
+                Self::RoundRobin(RoundRobin::new(weights, order))
+            }
             Policy::LeastRequests => Self::LeastRequests(LeastRequests::new(weights, order)),
             Policy::TwoChoices => Self::TwoChoices(TwoChoices::new(weights)),
             Policy::Random => Self::Random(RandomChoice::default()),
@@ -55,7 +65,9 @@ impl Balancer {
             Self::RoundRobin(balancer) => balancer.order().collect(),
             Self::LeastRequests(balancer) => balancer.order(),
             Self::Hash(balancer) => balancer.keyless().order().collect(),
-            Self::TwoChoices(_) | Self::Random(_) | Self::LeastTime(_) => Vec::new(),
+            Self::TwoChoices(_) | Self::Random(_) | Self::LeastTime(_) | Self::Custom(_) => {
+                Vec::new()
+            }
         }
     }
 
@@ -72,7 +84,7 @@ impl Balancer {
                     balancer.pick(&none, |_| 0, |_, _| true);
                 }
             }
-            Self::TwoChoices(_) | Self::Random(_) | Self::LeastTime(_) => {}
+            Self::TwoChoices(_) | Self::Random(_) | Self::LeastTime(_) | Self::Custom(_) => {}
         }
     }
 
@@ -100,6 +112,7 @@ impl Balancer {
             Self::Random(balancer) => balancer.assign(tiers, weights),
             Self::LeastTime(balancer) => balancer.assign(tiers, weights),
             Self::Hash(balancer) => balancer.assign(tiers, weights),
+            Self::Custom(balancer) => balancer.assign(tiers, weights),
         }
     }
 
@@ -108,7 +121,11 @@ impl Balancer {
         match self {
             Self::LeastRequests(balancer) => balancer.set_in_flight(endpoint, in_flight),
             Self::Hash(balancer) => balancer.set_in_flight(endpoint, in_flight),
-            Self::RoundRobin(_) | Self::TwoChoices(_) | Self::Random(_) | Self::LeastTime(_) => {}
+            Self::RoundRobin(_)
+            | Self::TwoChoices(_)
+            | Self::Random(_)
+            | Self::LeastTime(_)
+            | Self::Custom(_) => {}
         }
     }
 
@@ -153,6 +170,7 @@ impl Balancer {
             Self::Random(balancer) => balancer.pick(pick, fits),
             Self::LeastTime(balancer) => balancer.pick(pick, in_flight, fits),
             Self::Hash(balancer) => balancer.pick(pick, in_flight, fits),
+            Self::Custom(balancer) => balancer.pick(pick, in_flight, fits),
         }
     }
 }

@@ -44,7 +44,7 @@ impl Barred {
         barred
     }
 
-    fn contains(&self, endpoint: EndpointId) -> bool {
+    pub(super) fn contains(&self, endpoint: EndpointId) -> bool {
         self.endpoints[..self.len].contains(&endpoint)
     }
 

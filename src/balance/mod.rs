@@ -9,6 +9,7 @@
 pub mod balancer;
 pub mod candidate;
 mod ceilings;
+pub mod custom_choice;
 pub mod hash_choice;
 pub mod key;
 pub mod least_requests;

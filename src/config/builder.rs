@@ -1,10 +1,13 @@
 //! A configuration that is built in code.
 
+use std::sync::Arc;
+
 use serde_json::{Value as Json, json};
 
 use super::Config;
 use super::document::{Document, DocumentWriter, Keys};
 use super::errors::ConfigErrors;
+use crate::upstream::custom_policy::{CustomPolicy, SharedPolicy};
 
 /// Builds a [`Config`] in code: what a configuration file says, key by key.
 ///
@@ -98,11 +101,18 @@ impl ConfigBuilder {
 
     /// Validates all of it.
     pub fn build(&self) -> Result<Config, ConfigErrors> {
-        Config::of_document(&self.document())
+        let mut config = Config::of_document(&self.document())?;
+        for UpstreamBuilder { keys, policy } in &self.upstreams {
+            let found = policy.as_ref().zip(config.plan.upstream_named(keys.text("name")));
+            if let Some((policy, id)) = found {
+                config.plan = Arc::new(config.plan.with_policy(id, policy.clone()));
+            }
+        }
+        Ok(config)
     }
 
     fn document(&self) -> Document {
-        let upstreams = self.upstreams.iter().map(|UpstreamBuilder { keys }| {
+        let upstreams = self.upstreams.iter().map(|UpstreamBuilder { keys, .. }| {
             let name = format!("upstream {}", keys.text("name"));
             (name, keys)
         });
@@ -130,12 +140,13 @@ impl ConfigBuilder {
 #[must_use]
 pub struct UpstreamBuilder {
     keys: Keys,
+    policy: Option<SharedPolicy>,
 }
 
 impl UpstreamBuilder {
     /// With this name, by which routes refer to it.
     pub fn new(name: &str) -> Self {
-        Self { keys: Keys::default() }.set("name", name)
+        Self { keys: Keys::default(), policy: None }.set("name", name)
     }
 
     /// One more endpoint: `[SCHEME://]ADDRESS[@WEIGHT]` (`endpoints`).
@@ -153,6 +164,13 @@ impl UpstreamBuilder {
     /// How an endpoint is chosen (`policy`), such as `least_requests`.
     pub fn policy(self, policy: &str) -> Self {
         self.set("policy", policy)
+    }
+
+    /// Has endpoints chosen in code, instead of by a policy of the configuration. It belongs to this configuration: one
+    /// that is followed later has those of its own.
+    pub fn custom_policy(mut self, policy: Arc<dyn CustomPolicy>) -> Self {
+        self.policy = Some(SharedPolicy(policy));
+        self
     }
 
     /// What the policy `hash` goes by (`hash_on`), such as `header:X-User`.

@@ -178,6 +178,7 @@ impl<'a> Upstreams<'a> {
             endpoints: Arc::new(endpoints),
             record: UpstreamRecord::new(self.workers),
             policy: balancing.policy,
+            custom_policy: None,
             hash_on: balancing.hash_on(traffic),
             sticky: sticky.map(Arc::new),
             slow_start,

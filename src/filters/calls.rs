@@ -1,11 +1,13 @@
 //! What filters are shown, and what they decide about.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use tokio::time::Instant;
 
 use crate::http::message::head::{RequestHead, ResponseHead};
 use crate::http::message::hop::ClientScheme;
+use crate::http::message::lookup;
 use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::net::listen::Peer;
 use crate::net::tls::info::TlsInfo;
@@ -63,6 +65,21 @@ impl<'a> ClientRequest<'a> {
         self.route.map(|route| self.context.plan.route(route))
     }
 
+    /// What its first header of this name says, in any case.
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
+        lookup::headers(&self.head.fields, name).next()
+    }
+
+    /// The value of its first cookie of this name.
+    pub fn cookie(&self, name: &str) -> Option<&'a [u8]> {
+        lookup::cookies(&self.head.fields, name).next()
+    }
+
+    /// The value of the first parameter of this name in its query, decoded.
+    pub fn parameter(&self, name: &str) -> Option<Cow<'a, [u8]>> {
+        lookup::parameters(self.head.query(), name).next()
+    }
+
     /// The port its client connected from: that of the connection, or the one that a PROXY header names.
     pub fn client_port(&self) -> Option<u16> {
         (self.source)().map(|source| source.port())
@@ -87,6 +104,15 @@ impl<'a> RouteChoice<'a> {
         let found = self.plan.upstream_named(name);
         self.upstream = found.or(self.upstream);
         self.endpoint = self.endpoint.filter(|_| found.is_none());
+        found.is_some()
+    }
+
+    /// To an endpoint of the upstream first, by its address as it was configured or found, such as `10.0.0.1:80`; to others
+    /// if it cannot be asked. Returns whether there is one.
+    pub fn set_endpoint(&mut self, address: &str) -> bool {
+        let endpoints: &[Endpoint] = self.upstream().map_or(&[], |upstream| &upstream.endpoints);
+        let found = endpoints.iter().position(|endpoint| *endpoint.name == *address);
+        self.endpoint = found.map(EndpointId::new).or(self.endpoint);
         found.is_some()
     }
 

@@ -146,6 +146,13 @@ pub enum Verdict {
     Reply(Box<LocalReply>),
 }
 
+impl Verdict {
+    /// It is answered with this.
+    pub fn reply(reply: LocalReply) -> Self {
+        Self::Reply(Box::new(reply))
+    }
+}
+
 /// Filters, and what they keep of one request.
 pub struct Filtered<'f, F: Filters> {
     /// The filters.

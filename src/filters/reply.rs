@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::http::h1::reply::{Reply, ReplyBody};
-use crate::http::message::edits::{EditName, Edits, Value};
+use crate::http::message::edits::{EditName, Edits, HeaderError, Value};
 use crate::http::message::field;
 
 /// An answer of our own. Without a body it says its status and its reason.
@@ -24,28 +24,6 @@ struct LocalBody {
     content_type: Cow<'static, str>,
     bytes: Arc<[u8]>,
 }
-
-/// Why a header cannot stand in an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeaderError {
-    /// It is no name, or that of a field which frames the message or belongs to the connection.
-    Name,
-    /// What it says would end its line.
-    Value,
-}
-
-impl std::fmt::Display for HeaderError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Name => {
-                "no header of this name can be set: it is not a name, or it frames the message"
-            }
-            Self::Value => "not a header's value: it holds a control character",
-        })
-    }
-}
-
-impl std::error::Error for HeaderError {}
 
 impl LocalReply {
     /// With this status, 200 to 599 (another one becomes 500), and the reason for the person who reads it.

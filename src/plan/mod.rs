@@ -21,6 +21,7 @@ use crate::metrics::RouteMetrics;
 use crate::net::tls::server::ServerTls;
 use crate::route;
 use crate::upstream::Upstream;
+use crate::upstream::custom_policy::SharedPolicy;
 use crate::upstream::endpoint_set::EndpointSet;
 use crate::upstream::retries::Retries;
 use crate::upstream::settings::UpstreamTimeouts;
@@ -209,6 +210,14 @@ impl Plan {
             self.log(Rc::clone(&earlier.access_logger))
         };
         if log.names == earlier.names { Rc::clone(earlier) } else { Rc::new(log) }
+    }
+
+    /// The same with a policy of the program around for one upstream.
+    #[must_use]
+    pub fn with_policy(&self, id: UpstreamId, policy: SharedPolicy) -> Self {
+        let mut next = self.clone();
+        next.upstreams[id.index()] = Arc::new(self.upstream(id).with_policy(policy));
+        next
     }
 
     /// The same with other endpoints for one upstream. What does not depend on them is shared.

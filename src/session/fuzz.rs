@@ -2,7 +2,6 @@
 //!
 //! What each side was sent is judged by hyper, which has never seen our code; what should have been
 //! sent follows from the client's bytes alone, whatever their timing.
-#![expect(clippy::missing_panics_doc, reason = "a panic is the finding")]
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,5 +1,4 @@
 //! The fuzz target of this room; see CONTRIBUTING.md. Its reference is the server of rustls.
-#![expect(clippy::missing_panics_doc, reason = "a panic is the finding")]
 
 use rustls::server::Acceptor;
 

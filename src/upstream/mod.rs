@@ -3,6 +3,7 @@
 pub mod admin_state;
 pub mod budget;
 pub mod check;
+pub mod custom_policy;
 pub mod departed;
 pub mod ejections;
 pub mod endpoint;
@@ -39,6 +40,7 @@ use crate::id::EndpointId;
 use crate::proxy_protocol::Version;
 use budget::BudgetShare;
 use check::{Check, CheckKind};
+use custom_policy::SharedPolicy;
 use endpoint::Endpoint;
 use endpoint_set::EndpointSet;
 use health::{Thresholds, Tick};
@@ -58,6 +60,8 @@ pub struct Upstream {
     pub record: Arc<UpstreamRecord>,
     /// Which of them a request goes to.
     pub policy: Policy,
+    /// What decides instead, if the program around has a policy of its own.
+    pub custom_policy: Option<SharedPolicy>,
     /// What is hashed, if that is its policy.
     pub hash_on: Option<HashOn>,
     /// What keeps clients on their endpoints, if anything does.
@@ -99,6 +103,12 @@ impl Upstream {
         Thresholds { eject_max, ..self.thresholds }
     }
 
+    /// The same by a policy of the program around.
+    #[must_use]
+    pub fn with_policy(&self, policy: SharedPolicy) -> Self {
+        Self { policy: Policy::Custom, custom_policy: Some(policy), ..self.clone() }
+    }
+
     /// The same with other endpoints.
     #[must_use]
     pub fn with_endpoints(&self, endpoints: EndpointSet) -> Self {
@@ -128,6 +138,7 @@ impl Upstream {
             endpoints: Arc::new(endpoints),
             record: UpstreamRecord::new(1),
             policy: Policy::RoundRobin,
+            custom_policy: None,
             hash_on: None,
             sticky: None,
             slow_start: Duration::ZERO,

@@ -60,10 +60,12 @@ pub enum Policy {
     LeastTime,
     /// The same for all requests with the same key.
     Hash,
+    /// That of the program around.
+    Custom,
 }
 
 impl Policy {
-    /// All of them.
+    /// All that can be configured.
     pub const ALL: [Self; 6] = [
         Self::RoundRobin,
         Self::LeastRequests,
@@ -87,6 +89,7 @@ impl Policy {
             Self::Random => "random",
             Self::LeastTime => "least_time",
             Self::Hash => "hash",
+            Self::Custom => "custom",
         }
     }
 }

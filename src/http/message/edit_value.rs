@@ -52,7 +52,7 @@ impl<'a> Value<'a> {
 
     /// A text that has been taken from a parsed head, or was checked when it was read from a
     /// configuration.
-    pub fn checked(text: &'a [u8]) -> Self {
+    pub(crate) fn checked(text: &'a [u8]) -> Self {
         debug_assert!(field::is_value(text), "{}", text.escape_ascii());
         Self(Content::Text(text))
     }

@@ -4,6 +4,9 @@
 //! Fields that frame a message or belong to one connection cannot be edited: an [`EditName`] is none
 //! of them, and a [`Value`] ends no line. The encoder alone writes those.
 
+use std::fmt;
+
+use super::authority::is_authority;
 use super::edit_value::Made;
 pub use super::edit_value::Value;
 use super::field::{self, Name};
@@ -99,6 +102,34 @@ impl<'a> EditName<'a> {
     }
 }
 
+/// Why a head is not edited as asked: the message would not be what it is, or not be one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderError {
+    /// It is no name, or that of a field which frames the message or belongs to the connection.
+    Name,
+    /// What it says would end its line.
+    Value,
+    /// It is neither a host nor a host with a port.
+    Host,
+    /// It is no path: that begins with a slash, and holds visible ASCII but `?` and `#`.
+    Path,
+}
+
+impl fmt::Display for HeaderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Name => {
+                "no header of this name can be set: it is not a name, or it frames the message"
+            }
+            Self::Value => "not a header's value: it holds a control character",
+            Self::Host => "not a host, or a host and a port",
+            Self::Path => "not a path of visible ASCII without ? and #",
+        })
+    }
+}
+
+impl std::error::Error for HeaderError {}
+
 /// What an edit does with the fields of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::http) enum Operation {
@@ -143,14 +174,55 @@ impl<'a> Edits<'a> {
         Self::default()
     }
 
+    /// One header says this, instead of all that the sender wrote of that name. Host is refused, too: see
+    /// [`Edits::rewrite_host`].
+    pub fn set_header(&mut self, name: &'a str, value: &'a [u8]) -> Result<(), HeaderError> {
+        let (name, value) = header(name, value)?;
+        self.set(name, value);
+        Ok(())
+    }
+
+    /// One more header says this.
+    pub fn add_header(&mut self, name: &'a str, value: &'a [u8]) -> Result<(), HeaderError> {
+        let (name, value) = header(name, value)?;
+        self.add(name, value);
+        Ok(())
+    }
+
+    /// No header of this name is left.
+    pub fn remove_header(&mut self, name: &'a str) -> Result<(), HeaderError> {
+        self.remove(EditName::new(name).ok_or(HeaderError::Name)?);
+        Ok(())
+    }
+
+    /// The path of a request becomes `parts`, one after the other; its query stays.
+    pub fn rewrite_path(&mut self, parts: [&'a [u8]; 2]) -> Result<(), HeaderError> {
+        let mut bytes = parts.iter().copied().flatten();
+        let is_fit = |byte: &u8| byte.is_ascii_graphic() && !b"?#".contains(byte);
+        if bytes.next() != Some(&b'/') || !bytes.all(is_fit) {
+            return Err(HeaderError::Path);
+        }
+        self.set_path(parts);
+        Ok(())
+    }
+
+    /// Host, and `:authority` in HTTP/2, say this to the endpoint: a host, with or without a port.
+    pub fn rewrite_host(&mut self, host: &'a [u8]) -> Result<(), HeaderError> {
+        if host.is_empty() || !is_authority(host) {
+            return Err(HeaderError::Host);
+        }
+        self.set_host(host);
+        Ok(())
+    }
+
     /// The path becomes `parts`, one after the other, and the query stays. Together they begin with
     /// a slash and are taken from what has been parsed.
-    pub fn set_path(&mut self, parts: [&'a [u8]; 2]) {
+    pub(crate) fn set_path(&mut self, parts: [&'a [u8]; 2]) {
         self.path = Some(parts);
     }
 
     /// Host says this: an authority ([`super::authority::is_authority`]).
-    pub fn set_host(&mut self, host: &'a [u8]) {
+    pub(crate) fn set_host(&mut self, host: &'a [u8]) {
         self.host = Some(host);
     }
 
@@ -294,6 +366,11 @@ impl<'a> Edits<'a> {
     }
 }
 
+fn header<'a>(name: &'a str, value: &'a [u8]) -> Result<(EditName<'a>, Value<'a>), HeaderError> {
+    let name = EditName::new(name).ok_or(HeaderError::Name)?;
+    Ok((name, Value::new(value).ok_or(HeaderError::Value)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -368,6 +445,25 @@ mod tests {
         };
         assert_eq!((of("X-0"), of("X-1")), (vec!["1".into(), "2".into()], vec!["3".into()]));
         assert_eq!(of("X-9"), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_edited_by_its_name_is_checked() {
+        let mut edits = Edits::new();
+        assert_eq!(edits.set_header("Host", b"a"), Err(HeaderError::Name));
+        assert_eq!(edits.add_header("content-length", b"1"), Err(HeaderError::Name));
+        assert_eq!(edits.remove_header("Transfer-Encoding"), Err(HeaderError::Name));
+        assert_eq!(edits.set_header("X-A", b"a\r\nb: c"), Err(HeaderError::Value));
+        for host in [&b""[..], b"a b", b"a\r\n", b"a/b", b"a@b"] {
+            assert_eq!(edits.rewrite_host(host), Err(HeaderError::Host), "{}", host.escape_ascii());
+        }
+        for parts in [[&b""[..], b"a"], [b"/a", b" b"], [b"/a?", b""], [b"/", b"\n"], [b"", b""]] {
+            assert_eq!(edits.rewrite_path(parts), Err(HeaderError::Path), "{parts:?}");
+        }
+        assert_eq!((edits.path(), edits.host(), edits.iter().count()), (None, None, 0));
+        edits.rewrite_host(b"a.example:80").unwrap();
+        edits.rewrite_path([b"", b"/a%20b"]).unwrap();
+        edits.set_header("X-A", b"a").unwrap();
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Whole sessions between peers that follow a script, in memory, on a clock that stands still while
 //! anybody has work to do. The same script gives the same transcript.
-#![expect(clippy::missing_panics_doc, reason = "a panic is the finding")]
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

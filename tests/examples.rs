@@ -1,0 +1,78 @@
+//! The programs in `tools/examples/`, each started and asked.
+
+use std::process::Command;
+
+use crate::support::origin::ok;
+use crate::support::tls::{Authority, TlsOrigin, TlsServer};
+use crate::support::{Origin, Process, eventually};
+
+/// Starts an example, which cargo has built beside the tests.
+fn example(name: &str, words: &[&str]) -> Process {
+    let mut folder = std::env::current_exe().unwrap();
+    folder.pop();
+    folder.pop();
+    let program = folder.join("examples").join(name);
+    assert!(program.exists(), "not built by `cargo test` alone: cargo build --examples");
+    Process::of(Command::new(program).arg("127.0.0.1:0").args(words))
+}
+
+fn ask(process: &Process, path: &str, headers: &str) -> (u16, String) {
+    let answer =
+        process.client().ask(format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n{headers}\r\n"));
+    (answer.status, answer.text())
+}
+
+#[test]
+fn prefix() {
+    let [auth, task] = ["auth", "task"].map(Origin::named);
+    let process = example("prefix", &[&auth.address.to_string(), &task.address.to_string()]);
+    assert_eq!(ask(&process, "/auth/x", ""), (200, "auth".to_owned()));
+    assert_eq!(ask(&process, "/task", ""), (200, "task".to_owned()));
+    assert_eq!(ask(&process, "/other", "").0, 404);
+    for line in ["GET /x HTTP/1.1\r\n", "GET /health HTTP/1.1\r\n"] {
+        eventually(line, || auth.heads().iter().any(|head| head.starts_with(line)));
+    }
+}
+
+#[test]
+fn host_rewrite() {
+    let authority = Authority::shared();
+    let identity = authority.issue(&["one.test"]);
+    let origin = TlsOrigin::answering(&TlsServer::showing(&identity), ok("hello"));
+    let endpoint = origin.address.to_string();
+    let process = example("host_rewrite", &["one.test", &authority.file(), &endpoint]);
+    assert_eq!(ask(&process, "/", ""), (200, "hello".to_owned()));
+    assert!(origin.heads()[0].contains("\r\nHost: one.test\r\n"), "{:?}", origin.heads());
+    let other = example("host_rewrite", &["two.test", &authority.file(), &endpoint]);
+    assert_eq!(ask(&other, "/", "").0, 502);
+}
+
+#[test]
+fn api_key() {
+    let origin = Origin::named("hello");
+    let process = example("api_key", &[&origin.address.to_string(), "2", "k1=ann", "k2=bob"]);
+    assert_eq!([ask(&process, "/", "").0, ask(&process, "/", "X-Api-Key: k3\r\n").0], [401, 401]);
+    let statuses = [(); 3].map(|()| ask(&process, "/", "X-Api-Key: k1\r\n").0);
+    assert_eq!(statuses, [200, 200, 429]);
+    assert_eq!(ask(&process, "/", "X-Api-Key: k2\r\n").0, 200);
+    let heads = origin.heads();
+    let users = ["ann", "ann", "bob"].map(|name| format!("\r\nX-User: {name}\r\n"));
+    assert_eq!(heads.len(), users.len());
+    for (head, user) in heads.iter().zip(users) {
+        assert!(head.contains(&user) && !head.contains("X-Api-Key"), "{head}");
+    }
+}
+
+#[test]
+fn canary() {
+    let [stable, canary] = ["stable", "canary"].map(Origin::named);
+    let addresses = [&stable, &canary].map(|origin| origin.address.to_string());
+    let process = example("canary", &[&addresses[0], &addresses[1]]);
+    assert_eq!(ask(&process, "/", "X-Canary: 0\r\n"), (200, "stable".to_owned()));
+    let answer = process.client().ask("GET / HTTP/1.1\r\nHost: a\r\nX-Canary: 1\r\n\r\n");
+    assert_eq!((answer.text(), answer.field("X-Served-By")), ("canary".to_owned(), Some("canary")));
+    assert_eq!(
+        process.client().ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").field("X-Served-By"),
+        None
+    );
+}
