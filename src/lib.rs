@@ -121,7 +121,7 @@ pub use control::StartError;
 pub use evener::{Evener, EvenerHandle, RunError};
 pub use filters::calls::{
     ClientRequest, ClientResponse, EndpointAttempt, EndpointResponse, ExchangeEnd, NewConnection,
-    RouteChoice,
+    ReplyTo, RouteChoice,
 };
 pub use filters::chain::Chain;
 pub use filters::reply::LocalReply;

@@ -76,3 +76,15 @@ fn canary() {
         None
     );
 }
+
+#[test]
+fn tenants() {
+    let origin = Origin::named("hello");
+    let process = example("tenants", &[&origin.address.to_string()]);
+    for host in ["ann.example:80", "Ann.example", "bob.example"] {
+        process.client().ask(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    }
+    eventually("the tenants are counted", || {
+        process.says("ann: requests=2 errors=0") && process.says("bob: requests=1 errors=0")
+    });
+}

@@ -56,6 +56,8 @@ mod explained_conditions;
 mod faults_client;
 mod faults_every_byte;
 mod faults_upstream;
+mod filters_calls;
+mod filters_verdicts;
 mod footprint;
 mod grpc;
 mod grpc_stalled;

@@ -19,9 +19,42 @@ use reply::LocalReply;
 /// nothing.
 ///
 /// ```text
-/// connection → request → route → admit ─┬→ attempt → response_in ─┬→ response_out → end
-///                 │        │       │    └── (another attempt) ←───┤        ↑
-///                 └────────┴───────┴── reply ────────────────────-┴────────┘
+/// client                                                  endpoint
+///   │ connects ───▶ connection     take it, or reset it
+///   │ request ────▶ request        edit, answer
+///   │               route          edit, answer, choose upstream and endpoint
+///   │               admit (async)  take time, answer
+///   │               attempt        edit for this endpoint ───▶ │ ◀─┐ the next one, if
+///   │               response_in    edit ◀────────── its answer │ ──┘ this one fails
+///   │ ◀──────────── response_out   edit
+///   │               end            the exchange is over
+///
+/// an answer of a filter, and every error ───▶ reply (replace it) ───▶ response_out ───▶ end
+/// ```
+///
+/// ```
+/// use evener::{ClientRequest, Edits, Filters, LocalReply, Verdict};
+///
+/// /// Nobody but us may ask for `/internal`.
+/// struct Internal;
+///
+/// impl Filters for Internal {
+///     type Context = ();
+///
+///     fn request<'a>(
+///         &'a self,
+///         request: &ClientRequest<'a>,
+///         edits: &mut Edits<'a>,
+///         (): &mut (),
+///     ) -> Verdict {
+///         let is_ours = request.client.is_some_and(|client| client.is_loopback());
+///         if request.path.starts_with(b"/internal") && !is_ours {
+///             return Verdict::reply(LocalReply::new(403, "for us alone"));
+///         }
+///         edits.set_header("X-Checked", b"yes").expect("a name and a value");
+///         Verdict::Continue
+///     }
+/// }
 /// ```
 ///
 /// A call sees a head as it was parsed, and changes it by [`Edits`], which cannot name a field that frames a
@@ -97,7 +130,7 @@ pub trait Filters: Send + Sync + 'static {
         let _ = (response, edits, context);
     }
 
-    /// The head of the final answer is about to go to the client, be it an endpoint's or one of our own.
+    /// The head of the final answer is about to go to the client, an endpoint's or one of our own.
     #[inline]
     fn response_out<'a>(
         &'a self,

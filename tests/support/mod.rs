@@ -6,6 +6,7 @@ pub mod client;
 pub mod closing;
 pub mod discovered;
 pub mod dns;
+pub mod filters;
 pub mod grpc;
 pub mod h2;
 pub mod library;

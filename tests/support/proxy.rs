@@ -9,7 +9,9 @@ use evener::address::Address;
 use evener::config::Config;
 use evener::config::cli::Cli;
 use evener::config::sources::Sources;
-use evener::control::{Running, start, worker_main};
+use evener::control::{Running, WorkerMain, start, worker_main};
+use evener::filters::Filters;
+use evener::filters::chain::Chain;
 use evener::filters::rules::Rules;
 use evener::metrics::{Counter, Metrics};
 use evener::plan::Plan;
@@ -64,8 +66,17 @@ impl Proxy {
         Self::run(config)
     }
 
+    /// Starts it with this configuration, and with these filters after its rules.
+    pub fn configured_with(config: Config, filters: impl Filters) -> Self {
+        Self::run_as(config, worker_main(Arc::new(Chain(Rules, filters))))
+    }
+
     fn run(config: Config) -> Self {
-        let running = start(config, worker_main(Arc::new(Rules)), None, || Ok(())).expect("start");
+        Self::run_as(config, worker_main(Arc::new(Rules)))
+    }
+
+    fn run_as(config: Config, main: WorkerMain) -> Self {
+        let running = start(config, main, None, || Ok(())).expect("start");
         let Some(&Address::Tcp(address)) = running.addresses().next() else { panic!("not TCP") };
         Self { running: Some(running), address }
     }

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use evener::{ClientRequest, Config, Edits, Evener, ExchangeEnd, Filters, RouteBuilder, Verdict};
 
-/// More are counted together: whoever makes up hosts must not fill the memory.
+/// More are counted together: made-up hosts must not fill the memory.
 const TENANTS_MAX: usize = 1000;
 
-/// Requests and errors by tenant, and whether that is news.
+/// Requests, errors, and whether that is news.
+type Counts = (u64, u64, bool);
 #[derive(Clone, Default)]
-struct Tenants(Arc<Mutex<BTreeMap<String, (u64, u64, bool)>>>);
+struct Tenants(Arc<Mutex<BTreeMap<String, Counts>>>);
 
 impl Filters for Tenants {
     type Context = String;
@@ -24,8 +25,8 @@ impl Filters for Tenants {
         _: &mut Edits<'a>,
         tenant: &mut String,
     ) -> Verdict {
-        let host = String::from_utf8_lossy(request.head.authority).to_ascii_lowercase();
-        *tenant = host.split(['.', ':']).next().unwrap_or_default().to_owned();
+        let host = String::from_utf8_lossy(request.head.authority);
+        *tenant = host.split(['.', ':']).next().unwrap_or_default().to_ascii_lowercase();
         Verdict::Continue
     }
 
@@ -42,9 +43,8 @@ impl Filters for Tenants {
 fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [listen, endpoint] = &words[..] else { return Err("tenants LISTEN ENDPOINT".into()) };
-    let route = RouteBuilder::prefix("/").endpoint(endpoint);
+    let (tenants, route) = (Tenants::default(), RouteBuilder::prefix("/").endpoint(endpoint));
     let config = Config::builder().listen(listen).threads(1).route(route).build()?;
-    let tenants = Tenants::default();
     let running = Evener::new(config).filters(tenants.clone()).start()?;
     println!("listening on {}", running.addresses()[0]);
     loop {
