@@ -360,7 +360,8 @@ mod tests {
         let expected = [
             "Remove X-R: ",
             "Set X-A: a",
-            "Set X-B: b h  X: y",
+            "Remove X-B: ",
+            "Add X-B: b h  X: y",
             "Add X-C: c h  X: y",
             "Add X-C: c",
         ];
