@@ -31,7 +31,7 @@ const VERSION: &str = "1";
 pub enum FileRole<'a> {
     /// Everything.
     Main,
-    /// Only [`INCLUDED_KEYS`].
+    /// Only routes, upstreams, relays and certificates.
     Included {
         /// The path of the main file, in whose `include` it is.
         by: &'a str,
