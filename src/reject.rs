@@ -81,6 +81,8 @@ pub enum Reject {
     ForbiddenTrailer,
     /// The trailer section is longer than `TRAILER_BYTES_MAX`.
     TrailerTooLarge,
+    /// A chunked body, or that of a stream, has grown longer than `max_body` (RFC 9110 §15.5.14).
+    BodyTooLong,
     /// The status line of a response is malformed (RFC 9112 §4).
     StatusLine,
     /// An endpoint that is to speak HTTP/2 does not (RFC 9113 §3.4).
@@ -161,6 +163,7 @@ impl Reject {
         Self::Trailer,
         Self::ForbiddenTrailer,
         Self::TrailerTooLarge,
+        Self::BodyTooLong,
         Self::StatusLine,
         Self::NotHttp2,
         Self::SpeaksHttp2,
@@ -198,6 +201,7 @@ impl Reject {
             Self::Loop => 508,
             Self::Connect | Self::UnknownEncoding => 501,
             Self::HeadTooLarge | Self::TooManyFields => 431,
+            Self::BodyTooLong => 413,
             Self::TargetTooLong => 414,
             Self::Expectation => 417,
             _ => 400,
@@ -242,6 +246,7 @@ impl Reject {
             Self::Trailer => "malformed trailer field",
             Self::ForbiddenTrailer => "field not allowed in a trailer",
             Self::TrailerTooLarge => "trailer section too large",
+            Self::BodyTooLong => "request body too long",
             Self::StatusLine => "malformed status line",
             Self::NotHttp2 => "endpoint does not speak HTTP/2",
             Self::SpeaksHttp2 => "endpoint speaks HTTP/2: write h2c:// before its address",

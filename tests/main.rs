@@ -84,6 +84,7 @@ mod large_heads;
 mod last_failures;
 mod leaving;
 mod limits;
+mod limits_configuration;
 mod pid_file;
 mod process;
 mod proxy_header;

@@ -1,11 +1,17 @@
 //! Describes rules in text, one line each: for `--test`, and for the changes made by a reload.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
+
+use ipnet::IpNet;
 
 use super::item::{Item, item};
 use crate::http::rules::RouteRules;
+use crate::http::rules::access::Access;
 use crate::http::rules::head_edits::{FieldChange, FieldEdit, HeadEdits};
 use crate::http::rules::outcome::{Redirect, Respond, RouteOutcome};
+use crate::http::rules::rate_limit::RateLimiter;
+use crate::http::rules::request_limit::RequestLimit;
 use crate::plan::{Plan, Route};
 
 /// How much of a value is shown, in characters.
@@ -51,7 +57,8 @@ pub(super) fn of_everywhere(plan: &Plan) -> Vec<Item> {
 
 /// Describes what holds for a route only.
 pub(super) fn of_route(route: &Route, plan: &Plan) -> Vec<Item> {
-    let Some(rules) = &route.rules else { return Vec::new() };
+    let none = RouteRules::default();
+    let rules = route.rules.as_deref().unwrap_or(&none);
     of_rules(rules, plan.rules.as_deref(), &format!(" of route {}", route.name))
 }
 
@@ -62,7 +69,35 @@ fn of_rules(rules: &RouteRules, base: Option<&RouteRules>, of: &str) -> Vec<Item
     let is_own = |page| !base.is_some_and(|base| base.error_pages.iter().any(|of| of == page));
     let pages = rules.error_pages.iter().filter(|page| is_own(*page));
     let pages = pages.map(|(status, page)| item(format!("error page {status}{of}"), page));
-    request.into_iter().chain(response).chain(pages).collect()
+    let limits = of_limits(rules, base, of);
+    request.into_iter().chain(response).chain(limits).chain(pages).collect()
+}
+
+fn of_limits(rules: &RouteRules, base: Option<&RouteRules>, of: &str) -> Vec<Item> {
+    let of_access = |access: &Access| {
+        let listed = |networks: &[IpNet]| {
+            networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
+        let (allowed, denied) = access.written();
+        let allowed = if allowed.is_empty() { "any".to_owned() } else { listed(allowed) };
+        let denied =
+            if denied.is_empty() { String::new() } else { format!(", none of {}", listed(denied)) };
+        item(format!("clients{of}"), format!("{allowed}{denied}"))
+    };
+    let of_rate = |limiter: &Arc<RateLimiter>| item(format!("rate limit{of}"), limiter.limit());
+    let of_requests =
+        |limit: &RequestLimit| item(format!("requests{of}"), format!("{} in flight", limit.max()));
+    let own_max = base.is_none_or(|base| base.body_max != rules.body_max);
+    let of_bodies = own_max.then(|| {
+        rules.body_max.map_or_else(|| "of any size".to_owned(), |max| format!("{max} bytes"))
+    });
+    let is_said = base.is_some() || rules.body_max.is_some();
+    let of_bodies =
+        of_bodies.filter(|_| is_said).map(|text| item(format!("request bodies{of}"), text));
+    let access = rules.access.iter().map(of_access);
+    let limits = rules.rate_limit.iter().map(of_rate);
+    let requests = rules.max_requests.iter().map(of_requests);
+    access.chain(limits).chain(requests).chain(of_bodies).collect()
 }
 
 fn of_edits(head: &str, (edits, base): (&HeadEdits, Option<&HeadEdits>), of: &str) -> Vec<Item> {

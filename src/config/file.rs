@@ -79,6 +79,8 @@ pub struct WrittenRules {
     pub response_headers: Option<Spanned<HeadEditsEntry>>,
     /// The files of what error answers say.
     pub error_pages: Option<Spanned<NamedTexts>>,
+    /// How many bytes the body of a request may have.
+    pub max_body: Option<Said>,
 }
 
 /// A setting that is also a flag.
@@ -259,6 +261,7 @@ impl<'de> Visitor<'de> for TopLevel {
                 "request_headers" => file.rules.request_headers = Some(map.next_value()?),
                 "response_headers" => file.rules.response_headers = Some(map.next_value()?),
                 "error_pages" => file.rules.error_pages = Some(map.next_value()?),
+                "max_body" => file.rules.max_body = Some(map.next_value()?),
                 "check" => match map.next_value()? {
                     Spanned { value: CheckEntry::Text(value), referenced, defined } => {
                         let values = vec![Said { value, referenced, defined }];

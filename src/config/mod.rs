@@ -39,6 +39,7 @@ mod prefix_change;
 mod relays;
 mod retries;
 pub mod route_entry;
+mod route_limits;
 mod routes;
 pub mod rule_entries;
 mod rules;
@@ -168,7 +169,8 @@ impl Config {
         let of_retries = retries::warnings(&upstreams.built, &routes.built);
         let discovery = DiscoveryPlan::of(sources, upstreams.looked_up, &mut mistakes);
         let idle = [ceiling::warnings(sources), discovery.warnings(sources)].concat();
-        let of_files = sources.warnings().iter().cloned().chain(warning).collect();
+        let of_files = sources.warnings().iter().cloned().chain(warning);
+        let of_files = of_files.chain(routes.rules.warnings.iter().cloned()).collect();
         let (route_table, of_routes) = routes.table(&mut mistakes);
         let of_routes = [of_routes, of_retries].concat();
         let warnings =

@@ -6,7 +6,9 @@ use serde_saphyr::Spanned;
 use super::entries::{
     EndpointEntry, Said, StickyEntry, TextOrList, given, given_list, given_list_with_place,
 };
-use super::rule_entries::{HeadEditsEntry, NamedTexts, RedirectEntry, RespondEntry};
+use super::rule_entries::{
+    HeadEditsEntry, NamedTexts, RateLimitEntry, RedirectEntry, RespondEntry,
+};
 
 /// An entry of `routes:`, which says where requests go and how they are changed.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -57,6 +59,21 @@ pub struct RouteEntry {
     /// What is changed about the headers of responses.
     #[serde(deserialize_with = "given")]
     pub response_headers: Option<Box<Spanned<HeadEditsEntry>>>,
+    /// The networks whose clients alone are served.
+    #[serde(deserialize_with = "given_list_with_place")]
+    pub allow: Option<Spanned<Vec<Said>>>,
+    /// The networks whose clients are not served.
+    #[serde(deserialize_with = "given_list_with_place")]
+    pub deny: Option<Spanned<Vec<Said>>>,
+    /// How many requests there may be in a time.
+    #[serde(deserialize_with = "given")]
+    pub rate_limit: Option<Box<Spanned<RateLimitEntry>>>,
+    /// How many requests may be in flight.
+    #[serde(deserialize_with = "given")]
+    pub max_requests: Option<Said>,
+    /// How many bytes the body of a request may have.
+    #[serde(deserialize_with = "given")]
+    pub max_body: Option<Said>,
     /// The files of what error answers say.
     #[serde(deserialize_with = "given")]
     pub error_pages: Option<Box<Spanned<NamedTexts>>>,

@@ -112,6 +112,30 @@ pub struct RespondFields {
     pub headers: Option<Spanned<NamedTexts>>,
 }
 
+/// How many requests there may be in a time.
+#[derive(Clone, Debug)]
+pub enum RateLimitEntry {
+    /// A text alone, which is a mistake.
+    Text(String),
+    /// In full.
+    Full(RateLimitFields),
+}
+
+/// A rate limit in full.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RateLimitFields {
+    /// How many requests in a second, minute or hour.
+    #[serde(deserialize_with = "given")]
+    pub rate: Option<Said>,
+    /// How many at once.
+    #[serde(deserialize_with = "given")]
+    pub burst: Option<Said>,
+    /// Whose requests are counted together.
+    #[serde(deserialize_with = "given")]
+    pub by: Option<Said>,
+}
+
 text_or_fields!(
     HeadEditsEntry,
     BoxedHeadEdits,
@@ -119,3 +143,4 @@ text_or_fields!(
 );
 text_or_fields!(RedirectEntry, RedirectFields, "{to: LOCATION, status: 308}");
 text_or_fields!(RespondEntry, BoxedRespond, "{status: 503, body: text}");
+text_or_fields!(RateLimitEntry, RateLimitFields, "{rate: 100/s, burst: 200, by: client}");

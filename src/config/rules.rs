@@ -7,6 +7,7 @@ use super::error_pages::PageFiles;
 use super::head_edits;
 use super::mistake::Mistakes;
 use super::route_entry::RouteEntry;
+use super::route_limits;
 use super::sources::{At, Sources};
 use crate::http::rules::RouteRules;
 use crate::http::rules::head_edits::EditedHead;
@@ -19,6 +20,8 @@ pub(super) struct RuleSources {
     /// What holds for requests that no route takes, and for routes that say nothing else.
     pub(super) everywhere: Option<Arc<RouteRules>>,
     pages: PageFiles,
+    /// What is no mistake, but may not be what was meant.
+    pub(super) warnings: Vec<String>,
 }
 
 impl RuleSources {
@@ -40,8 +43,9 @@ impl RuleSources {
             if let Some(said) = &written.error_pages {
                 rules.error_pages = pages.read(&said.value, at);
             }
+            rules.body_max = at.over(written.max_body.as_ref(), route_limits::body_max, None);
         }
-        Self { everywhere: shared(rules), pages }
+        Self { everywhere: shared(rules), pages, warnings: Vec::new() }
     }
 
     /// The rules of a route with this outcome, which names its hosts like this.
@@ -55,12 +59,14 @@ impl RuleSources {
         let says_something = outcome != RouteOutcome::Forward
             || entry.request_headers.is_some()
             || entry.response_headers.is_some()
-            || entry.error_pages.is_some();
+            || entry.error_pages.is_some()
+            || route_limits::are_said(entry);
         if !says_something {
             return self.everywhere.clone();
         }
         let mut rules = self.everywhere.as_deref().cloned().unwrap_or_default();
         rules.outcome = outcome;
+        self.warnings.extend(route_limits::read(entry, &mut rules, at));
         if let Some(said) = &entry.request_headers {
             rules.request = head_edits::read(said, EditedHead::Request, &rules.request, at);
         }

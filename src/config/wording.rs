@@ -53,6 +53,7 @@ pub(super) fn unknown(key: &str) -> String {
         "request_headers",
         "response_headers",
         "error_pages",
+        "max_body",
     ];
     let keys = others.map(str::to_owned).into_iter().chain(known);
     let near = keys.min_by_key(|known| distance(key, known));

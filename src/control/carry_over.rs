@@ -7,7 +7,7 @@ use crate::address::Address;
 use crate::id::UpstreamId;
 use crate::net::tls::server::ServerTls;
 use crate::net::tls::tickets::TicketKeys;
-use crate::plan::Plan;
+use crate::plan::{Plan, Route};
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::endpoint_set::EndpointSet;
 use crate::upstream::health::Tick;
@@ -73,12 +73,17 @@ pub(crate) fn succeed(before: &Plan, next: &Plan, now: Tick) -> Plan {
     let names: HashMap<(Traffic, &str), &Upstream> =
         before.upstreams.iter().map(|known| ((known.traffic, &*known.name), &**known)).collect();
     let heirs = heirs(before, next, &names, now);
-    let counts: HashMap<&str, _> =
-        before.routes.iter().map(|route| (&*route.name, &route.counts)).collect();
+    let known: HashMap<&str, &Route> =
+        before.routes.iter().map(|route| (&*route.name, route)).collect();
     let mut routes = next.routes.to_vec();
     for route in &mut routes {
-        if let Some(counts) = counts.get(&*route.name) {
-            route.counts = Arc::clone(counts);
+        if let Some(known) = known.get(&*route.name) {
+            route.counts = Arc::clone(&known.counts);
+            let rules = route.rules.as_ref().zip(known.rules.as_ref());
+            route.rules = rules.map_or_else(
+                || route.rules.clone(),
+                |(rules, known)| Some(Arc::new(rules.in_place_of(known))),
+            );
         }
     }
     let upstreams = next.upstreams.iter().zip(heirs).map(|(upstream, heirs)| {

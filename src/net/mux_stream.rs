@@ -77,6 +77,11 @@ impl MuxStream {
         }
     }
 
+    /// How many bytes of the body have come and not been taken.
+    pub fn body_bytes(&self) -> usize {
+        self.mux.state().connection.body(self.key).len()
+    }
+
     /// Takes bytes of the body: as many as `take` says it has taken of those it is shown.
     pub fn take_body(&self, take: impl FnOnce(&[u8]) -> usize) -> usize {
         let mut state = self.mux.state();
@@ -231,9 +236,11 @@ impl MuxStream {
         &self,
         cx: &mut Context<'_>,
         to: &MuxStream,
+        most: usize,
     ) -> Poll<Result<(usize, bool), Abort>> {
         let mut state = self.mux.state();
         let bytes = state.connection.body(self.key);
+        let bytes = &bytes[..bytes.len().min(most)];
         let is_last = state.connection.ends_after(self.key, bytes.len());
         let (most, sent) = (bytes.len(), to.poll_send(cx, bytes, is_last));
         let count = ready!(sent)?;

@@ -23,6 +23,8 @@ pub struct Body {
     /// How many of them, at their end, are the trailer section.
     trailer_bytes: usize,
     passed: u64,
+    /// How many bytes a stream may bring whose length is not known before.
+    stream_max: u64,
     /// How a call of gRPC ended, if this is the answer to one that has said so.
     call_status: Option<Status>,
 }
@@ -46,13 +48,40 @@ impl Body {
             Framing::Chunked => Remaining::Chunked(Chunked::new(emit)),
             Framing::UntilClose => Remaining::UntilClose,
         };
-        Self { left, standing: 0, trailer_bytes: 0, passed: 0, call_status: None }
+        Self::of(left)
     }
 
     /// Of a stream whose protocol says where it ends. `framing` is how HTTP/1.1 is to frame it.
     pub fn of_stream(framing: Framing) -> Self {
         let left = if framing.has_body() { Remaining::Stream(framing) } else { Remaining::Nothing };
-        Self { left, standing: 0, trailer_bytes: 0, passed: 0, call_status: None }
+        Self::of(left)
+    }
+
+    fn of(left: Remaining) -> Self {
+        let (standing, trailer_bytes, passed) = (0, 0, 0);
+        Self { left, standing, trailer_bytes, passed, stream_max: u64::MAX, call_status: None }
+    }
+
+    /// Refuses what would make it longer than this, in bytes, if its length is not known before.
+    pub fn set_data_max(&mut self, data_max: u64) {
+        match &mut self.left {
+            Remaining::Chunked(chunked) => chunked.set_data_max(data_max),
+            Remaining::Stream(Framing::Chunked) => self.stream_max = data_max,
+            Remaining::Stream(_)
+            | Remaining::Length(_)
+            | Remaining::UntilClose
+            | Remaining::Nothing => {}
+        }
+    }
+
+    /// How many more bytes of its stream may go on.
+    pub(super) fn stream_room(&self) -> usize {
+        usize::try_from(self.stream_max.saturating_sub(self.passed)).unwrap_or(usize::MAX)
+    }
+
+    /// Whether so many more bytes of its stream may come.
+    pub fn admit_of_stream(&self, more: usize) -> Result<(), Reject> {
+        if more > self.stream_room() { Err(Reject::BodyTooLong) } else { Ok(()) }
     }
 
     /// How HTTP/1.1 frames what is left, if it comes from a stream.

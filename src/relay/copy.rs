@@ -185,9 +185,14 @@ impl<'a> Meter<'a> {
 
     /// Sends on a stream what is there of another's body. Says how much that was, and whether the body has
     /// ended with it.
-    pub async fn pass_on(&self, from: &MuxStream, to: &MuxStream) -> Result<(usize, bool), Broken> {
+    pub async fn pass_on(
+        &self,
+        from: &MuxStream,
+        to: &MuxStream,
+        most: usize,
+    ) -> Result<(usize, bool), Broken> {
         self.waits_for.set(End::Sink);
-        let passed = poll_fn(|cx| from.poll_pass_on(cx, to)).await;
+        let passed = poll_fn(|cx| from.poll_pass_on(cx, to, most)).await;
         let broken = |abort| Broken { end: End::Sink, kind: kind_of_abort(abort) };
         let (count, is_last) = passed.map_err(broken)?;
         self.bytes.set(self.bytes.get() + count as u64);

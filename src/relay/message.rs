@@ -44,6 +44,7 @@ async fn from_stream(
 ) -> Result<(), Broken> {
     while let Some(framing) = body.stream_framing() {
         let has_bytes = meter.available(from).await?;
+        admit(body, from)?;
         if has_bytes && framing != Framing::Chunked {
             let count = meter.forward(from, to).await?;
             body.pass_of_stream(count);
@@ -56,6 +57,12 @@ async fn from_stream(
     Ok(())
 }
 
+/// Refuses what has come of a stream's body if that makes it too long: before any of it goes on.
+fn admit(body: &Body, from: &MuxStream) -> Result<(), Broken> {
+    let broken = |reject| Broken { end: End::Source, kind: Kind::Rejected(reject) };
+    body.admit_of_stream(from.body_bytes()).map_err(broken)
+}
+
 /// Moves what has come of a stream's body to `out`, framed as in HTTP/1.1, as far as there is room; says
 /// how many bytes it was given.
 pub fn take(body: &mut Body, from: &MuxStream, out: &mut Buffer) -> usize {
@@ -63,8 +70,9 @@ pub fn take(body: &mut Body, from: &MuxStream, out: &mut Buffer) -> usize {
     while let Some(framing) = body.stream_framing() {
         // Has a block leased, so that there is room at once.
         let room = out.spare_mut().len().saturating_sub(CHUNK_OVERHEAD_BYTES);
+        let most = room.min(body.stream_room());
         let taken = from.take_body(|bytes| {
-            let bytes = &bytes[..bytes.len().min(room)];
+            let bytes = &bytes[..bytes.len().min(most)];
             let fits = match framing {
                 _ if bytes.is_empty() => false,
                 Framing::Chunked => write_chunk(bytes, out),
@@ -191,7 +199,8 @@ async fn between_streams(
 ) -> Result<(), Broken> {
     while body.stream_framing().is_some() {
         if meter.available(from).await? {
-            let (count, is_last) = meter.pass_on(from, to).await?;
+            admit(body, from)?;
+            let (count, is_last) = meter.pass_on(from, to, body.stream_room()).await?;
             body.pass_of_stream(count);
             if is_last {
                 body.end_of_stream();

@@ -85,18 +85,33 @@ pub(super) fn prepare<'f, F: Filters>(
             request_head::read((&head, framing), sender, filters, context, &mut timing)
         })
     };
-    let ReadHead { traits, route, upstream, ties, framing, chunks, mut outgoing, decided } =
-        match read {
-            Ok(read) => read,
-            Err(reject) => return Err((fault(Stage::RequestHead, reject), None, timing)),
-        };
+    let ReadHead {
+        traits,
+        route,
+        upstream,
+        ties,
+        framing,
+        body_max,
+        chunks,
+        mut outgoing,
+        mut decided,
+    } = match read {
+        Ok(read) => read,
+        Err(reject) => return Err((fault(Stage::RequestHead, reject), None, timing)),
+    };
     input.consume(length);
     if let Some(request_log) = timing.request_log() {
         request_log.took(length as u64);
     }
     let mut body = Body::new(framing, chunks);
+    body_max.inspect(|max| body.set_data_max(*max));
     match begin_body(&mut body, input, &mut outgoing) {
-        Ok(taken) => timing.request_log().inspect(|request_log| request_log.took(taken as u64)),
+        Err(Reject::BodyTooLong) => {
+            decided.own_reply.get_or_insert_with(|| Box::new(request_head::too_long()));
+        }
+        Ok(taken) => {
+            timing.request_log().inspect(|request_log| request_log.took(taken as u64));
+        }
         Err(reject) => {
             timing
                 .request_log()
@@ -144,20 +159,33 @@ pub(super) fn prepare_stream<'f, F: Filters>(
             request_head::read((&head, framing), sender, filters, context, &mut timing)
         })
     };
-    let ReadHead { traits, route, upstream, ties, framing, chunks, mut outgoing, decided } =
-        match read {
-            Ok(read) => read,
-            Err(reject) => {
-                if let Some(request_log) = &mut timing.request_log {
-                    request_log.read_refused(&arrived.section);
-                }
-                return Err((fault(Stage::RequestHead, reject), None, timing));
+    let ReadHead {
+        traits,
+        route,
+        upstream,
+        ties,
+        framing,
+        body_max,
+        chunks,
+        mut outgoing,
+        mut decided,
+    } = match read {
+        Ok(read) => read,
+        Err(reject) => {
+            if let Some(request_log) = &mut timing.request_log {
+                request_log.read_refused(&arrived.section);
             }
-        };
+            return Err((fault(Stage::RequestHead, reject), None, timing));
+        }
+    };
     let mut body = Body::of_stream(framing);
+    body_max.inspect(|max| body.set_data_max(*max));
     let mut never_indexed = arrived.section.never_indexed().clone();
     never_indexed.extend(&stream.never_indexed_trailers());
     let taken = message::take(&mut body, stream, &mut outgoing);
+    if body.admit_of_stream(stream.body_bytes()).is_err() {
+        decided.own_reply.get_or_insert_with(|| Box::new(request_head::too_long()));
+    }
     if let Some(request_log) = timing.request_log() {
         request_log.took(cost + taken as u64);
     }

@@ -65,6 +65,8 @@ pub(super) struct ReadHead<'f, F: Filters> {
     pub(super) upstream: Option<UpstreamId>,
     pub(super) ties: RequestTies,
     pub(super) framing: Framing,
+    /// How many bytes the body may have, if its length is not known before.
+    pub(super) body_max: Option<u64>,
     /// How chunks are to go on, if there are any.
     pub(super) chunks: Emit,
     /// Nothing, if it is answered here.
@@ -144,6 +146,14 @@ pub(super) fn read<'f, F: Filters>(
         source: &source,
     };
     let (route, choice) = decide(&mut decided, request, &mut edits, reach);
+    // What follows the head of a tunnel is none of a body.
+    let body_max = choice.body_max.filter(|_| !traits.upgrade);
+    if let (Framing::Length(length), Some(max)) = (framing, body_max)
+        && length > max
+        && decided.own_reply.is_none()
+    {
+        decided.own_reply = Some(Box::new(too_long()));
+    }
     let from = (client_info, trusted);
     let ties = RequestTies::of(choice.upstream(), choice.endpoint, (head, &path), client, from);
     let mut outgoing = Buffer::new();
@@ -155,7 +165,7 @@ pub(super) fn read<'f, F: Filters>(
     }
     let chunks = if options.names_fields() { Emit::BareChunks } else { Emit::Chunks };
     let upstream = choice.upstream;
-    Ok(ReadHead { traits, route, upstream, ties, framing, chunks, outgoing, decided })
+    Ok(ReadHead { traits, route, upstream, ties, framing, body_max, chunks, outgoing, decided })
 }
 
 /// What the answer needs to know of a request, with the key for the WebSocket that it asks for.
@@ -272,6 +282,11 @@ fn websocket_key(head: &RequestHead<'_, '_>) -> Option<Key> {
     // So few bytes never fail to come; and if they did: no secret depends on them.
     let _ = getrandom(&mut nonce, GetRandomFlags::empty());
     Some(Key::of(nonce))
+}
+
+/// The answer to a request whose body is longer than it may be.
+pub(super) fn too_long() -> LocalReply {
+    LocalReply::new(Reject::BodyTooLong.status(), Reject::BodyTooLong.phrase())
 }
 
 /// The answer to a request in plain text that is to come over https.

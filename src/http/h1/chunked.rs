@@ -56,6 +56,8 @@ pub struct Chunked {
     state: ChunkState,
     emit: Emit,
     trailer_bytes: usize,
+    /// How many bytes of data may still be announced.
+    data_max: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +75,12 @@ enum ChunkState {
 impl Chunked {
     /// At the first chunk of a body.
     pub fn new(emit: Emit) -> Self {
-        Self { state: ChunkState::Size, emit, trailer_bytes: 0 }
+        Self { state: ChunkState::Size, emit, trailer_bytes: 0, data_max: u64::MAX }
+    }
+
+    /// Refuses the first chunk with which there would be more data than this, in bytes, before any of it.
+    pub fn set_data_max(&mut self, data_max: u64) {
+        self.data_max = data_max;
     }
 
     /// How many bytes at the end of what was admitted last are the trailer section, its empty line
@@ -119,7 +126,9 @@ impl Chunked {
     fn advance<'a>(&mut self, bytes: &'a mut [u8]) -> Result<Work<'a>, Reject> {
         let (front, ready, used) = (0, 0, 0);
         let (emit, resumed, is_open, trailer_bytes) = (self.emit, None, false, 0);
-        let mut work = Work { bytes, emit, front, ready, used, resumed, is_open, trailer_bytes };
+        let data_max = self.data_max;
+        let mut work =
+            Work { bytes, emit, front, ready, used, resumed, is_open, trailer_bytes, data_max };
         loop {
             let next = match self.state {
                 ChunkState::Size => work.size()?,
@@ -131,7 +140,10 @@ impl Chunked {
             };
             match next {
                 Some(state) => self.state = state,
-                None => return Ok(work),
+                None => {
+                    self.data_max = work.data_max;
+                    return Ok(work);
+                }
             }
         }
     }
@@ -153,6 +165,8 @@ struct Work<'a> {
     is_open: bool,
     /// How long the trailer section is that goes on.
     trailer_bytes: usize,
+    /// How many bytes of data may still be announced.
+    data_max: u64,
 }
 
 impl Work<'_> {
@@ -170,6 +184,7 @@ impl Work<'_> {
         if size == 0 {
             return self.last(data);
         }
+        self.data_max = self.data_max.checked_sub(size).ok_or(Reject::BodyTooLong)?;
         let zeros = bytes[..digits - 1].iter().take_while(|byte| **byte == b'0').count();
         self.used = data;
         let (here, next) = self.take(size);
@@ -460,5 +475,23 @@ mod tests {
         assert_eq!(chunked.admit(&mut held), Err(Reject::ChunkSize));
         assert_eq!(chunked.admit(&mut held), Err(Reject::ChunkSize));
         assert!(!chunked.is_done());
+    }
+
+    #[test]
+    fn more_data_than_there_may_be_is_refused_by_the_size_of_its_chunk() {
+        for (data_max, expected) in [(7, Ok(20)), (6, Err(Reject::BodyTooLong))] {
+            let mut chunked = Chunked::new(Emit::Chunks);
+            chunked.set_data_max(data_max);
+            let mut buffer = Buffer::new();
+            buffer.append(b"3\r\nabc\r\n");
+            assert_eq!(chunked.admit(&mut buffer), Ok(8));
+            buffer.consume(8);
+            buffer.append(b"4\r\n");
+            let announced = chunked.admit(&mut buffer);
+            buffer.append(b"defg\r\n0\r\n\r\n");
+            let all = announced.and_then(|_| chunked.admit(&mut buffer));
+            assert_eq!(all.map(|ready| ready + 6), expected);
+            assert!(announced.is_ok() == expected.is_ok());
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What the rules of a configuration do to requests and responses, compiled when it is read: pure
 //! decisions, which [`crate::session`] carries out.
 
+pub mod access;
 pub mod candidates;
 pub mod conditions;
 pub mod error_pages;
@@ -8,15 +9,23 @@ pub mod escape;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod head_edits;
+pub mod limit_table;
 pub mod location;
 pub mod outcome;
+pub mod rate_limit;
+pub mod request_limit;
 pub mod table;
 pub mod template;
 pub mod variable;
 
+use std::sync::Arc;
+
+use access::Access;
 use error_pages::ErrorPages;
 use head_edits::HeadEdits;
 use outcome::RouteOutcome;
+use rate_limit::RateLimiter;
+use request_limit::RequestLimit;
 use variable::VariableSet;
 
 /// The rules of a route, with those that hold everywhere; or these alone, for answers that no route gives.
@@ -26,6 +35,16 @@ pub struct RouteRules {
     pub request: HeadEdits,
     /// What is changed about the heads of responses, whoever gives them.
     pub response: HeadEdits,
+    /// Which clients are served, if not all are.
+    pub access: Option<Access>,
+    /// How many requests there may be in a time. Outlives the plan, as long as a later one has the same limit for the
+    /// route.
+    pub rate_limit: Option<Arc<RateLimiter>>,
+    /// How many requests may be in flight. Their count outlives the plan, as long as a later one has a limit for the
+    /// route.
+    pub max_requests: Option<RequestLimit>,
+    /// How many bytes the body of a request may have.
+    pub body_max: Option<u64>,
     /// What becomes of its requests.
     pub outcome: RouteOutcome,
     /// What answers of our own say.
@@ -49,5 +68,18 @@ impl RouteRules {
     /// Whether they change nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// These rules, with what is counted under those that the same route had before.
+    #[must_use]
+    pub fn in_place_of(&self, before: &Self) -> Self {
+        let mut rules = self.clone();
+        if rules.rate_limit == before.rate_limit {
+            rules.rate_limit.clone_from(&before.rate_limit);
+        }
+        if let (Some(limit), Some(before)) = (&self.max_requests, &before.max_requests) {
+            rules.max_requests = Some(limit.in_place_of(before));
+        }
+        rules
     }
 }
