@@ -10,6 +10,7 @@ use crate::ejection_reason::EjectionReason;
 use crate::grpc::status::Status;
 use crate::http::h2::budget::Exhausted;
 use crate::http::h2::error_code::ErrorCode;
+use crate::http::rules::refusal::RefusingRule;
 use crate::reject::Reject;
 use crate::shed::Shed;
 use crate::tls_fault::TlsFault;
@@ -106,9 +107,16 @@ pub struct RouteMetrics {
     pub responses: [Counter; 6],
     /// From the first byte of a request to the last byte of its response.
     pub durations: Histogram,
+    /// Requests that a limit has refused, by [`RefusingRule`].
+    pub refusals: [Counter; RefusingRule::ALL.len()],
 }
 
 impl RouteMetrics {
+    /// Counts a request that a limit has refused.
+    pub fn refuse(&self, rule: RefusingRule) {
+        self.refusals[rule as usize].add(1);
+    }
+
     /// Counts a response by its class.
     pub fn response(&self, status: u16) {
         if let Some(class) = self.responses.get(usize::from(status / 100)) {

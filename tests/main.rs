@@ -85,6 +85,8 @@ mod last_failures;
 mod leaving;
 mod limits;
 mod limits_configuration;
+mod limits_h2;
+mod limits_of_routes;
 mod pid_file;
 mod process;
 mod proxy_header;

@@ -88,6 +88,8 @@ pub struct Facts {
     pub upstream: Option<UpstreamId>,
     /// The endpoints that were tried.
     pub tried: TriedEndpoints,
+    /// The rule that answered: a word, or nothing if none did.
+    pub rule: &'static str,
     /// Why the last of them was picked: a word, or nothing if none was.
     pub picked: &'static str,
     /// How long each part took.
@@ -118,6 +120,7 @@ impl Facts {
             route: None,
             upstream: None,
             tried: TriedEndpoints { endpoints: [EndpointId::new(0); TRIED_MAX], count: 0 },
+            rule: "",
             picked: "",
             timers: Timers {
                 head: None,
@@ -249,6 +252,7 @@ impl Batch {
             route: facts.route,
             upstream: facts.upstream,
             tried: facts.tried.first(),
+            rule: facts.rule,
             picked: facts.picked,
             retries: facts.tried.count.saturating_sub(1),
             timers: facts.timers,

@@ -74,6 +74,10 @@ fn rest(entry: &LogEntry<'_>, out: &mut Vec<u8>) {
     if let Some(status) = entry.call_status {
         number(b" grpc_status=", status.code().into(), out);
     }
+    if !entry.rule.is_empty() {
+        out.extend_from_slice(b" rule=");
+        out.extend_from_slice(entry.rule.as_bytes());
+    }
     out.extend_from_slice(b" picked=");
     out.extend_from_slice(or_dash(entry.picked.as_bytes()));
 }

@@ -81,6 +81,8 @@ pub(super) struct LogEntry<'a> {
     pub upstream: Option<UpstreamId>,
     /// The endpoints that were tried, in order.
     pub tried: &'a [EndpointId],
+    /// The rule that answered, if one did.
+    pub rule: &'static str,
     /// Why the last of them was picked.
     pub picked: &'static str,
     /// Attempts after the first.

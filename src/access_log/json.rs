@@ -92,6 +92,10 @@ fn rest(entry: &LogEntry<'_>, out: &mut Vec<u8>) {
     }
     member(b"end", out);
     string(entry.termination.letters(), out);
+    if !entry.rule.is_empty() {
+        member(b"rule", out);
+        string(entry.rule.as_bytes(), out);
+    }
     member(b"picked", out);
     string(entry.picked.as_bytes(), out);
     out.push(b'}');

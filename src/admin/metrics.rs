@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::ceiling_metrics;
 use super::exposition::{Exposition, LabelPair, Type};
 use super::machine::Process;
 use super::state::{EndpointState, is_healthy, report};
+use super::{ceiling_metrics, limit_metrics};
 use crate::control::state::{ControlSnapshot, ControlState, ServingPhase};
 use crate::discovery::board::SourceReport;
 use crate::ejection_reason::EjectionReason;
@@ -391,6 +391,7 @@ fn of_routes(out: &mut Exposition, plan: &Plan, names: &[String]) {
             out.sample(name, &labels, count);
         }
     }
+    limit_metrics::of_limits(out, plan);
     let name = "evener_route_duration_seconds";
     let help = "From the first byte of a request to the last byte of its response, by route.";
     out.family(name, Type::Histogram, help);

@@ -5,6 +5,7 @@ mod ceiling_metrics;
 mod endpoint_commands;
 mod exposition;
 mod http;
+mod limit_metrics;
 mod machine;
 mod metrics;
 mod state;

@@ -75,7 +75,7 @@ fn networks(said: &Spanned<Vec<Said>>, at: &mut At<'_>) -> Vec<IpNet> {
 fn rate_limit(said: &Spanned<RateLimitEntry>, at: &mut At<'_>) -> Option<RateLimit> {
     let place = at.file.place(said.referenced);
     let RateLimitFields { rate, burst, by } = match &said.value {
-        RateLimitEntry::Full(fields) => fields,
+        RateLimitEntry::Full(fields) => &**fields,
         RateLimitEntry::Text(text) => {
             let what = format!("{text:?}: write {{rate: 100/s}}, with burst and by where wanted");
             at.mistakes.add(&place, what);

@@ -118,8 +118,11 @@ pub enum RateLimitEntry {
     /// A text alone, which is a mistake.
     Text(String),
     /// In full.
-    Full(RateLimitFields),
+    Full(BoxedRateLimit),
 }
+
+/// Few routes have one.
+pub type BoxedRateLimit = Box<RateLimitFields>;
 
 /// A rate limit in full.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -143,4 +146,4 @@ text_or_fields!(
 );
 text_or_fields!(RedirectEntry, RedirectFields, "{to: LOCATION, status: 308}");
 text_or_fields!(RespondEntry, BoxedRespond, "{status: 503, body: text}");
-text_or_fields!(RateLimitEntry, RateLimitFields, "{rate: 100/s, burst: 200, by: client}");
+text_or_fields!(RateLimitEntry, BoxedRateLimit, "{rate: 100/s, burst: 200, by: client}");

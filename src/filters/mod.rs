@@ -3,6 +3,7 @@
 
 pub mod calls;
 pub mod chain;
+mod limits;
 pub mod reply;
 pub mod rules;
 mod values;

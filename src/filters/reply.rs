@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::http::h1::reply::{Reply, ReplyBody};
 use crate::http::message::edits::{EditName, Edits, HeaderError, Value};
 use crate::http::message::field;
+use crate::http::rules::refusal::RefusingRule;
+use crate::reject::Reject;
 
 /// An answer of our own. Without a body it says its status and its reason.
 #[derive(Clone, Debug)]
@@ -17,6 +19,7 @@ pub struct LocalReply {
     allow: Option<Box<str>>,
     body: Option<LocalBody>,
     headers: Vec<(Box<str>, Box<[u8]>)>,
+    rule: Option<&'static str>,
 }
 
 #[derive(Clone, Debug)]
@@ -30,7 +33,28 @@ impl LocalReply {
     pub fn new(status: u16, reason: &'static str) -> Self {
         let status = if (200..600).contains(&status) { status } else { 500 };
         let (retry_after, location, allow) = (None, None, None);
-        Self { status, reason, retry_after, location, allow, body: None, headers: Vec::new() }
+        let (body, headers, rule) = (None, Vec::new(), None);
+        Self { status, reason, retry_after, location, allow, body, headers, rule }
+    }
+
+    /// To a request whose body is longer than it may be.
+    pub(crate) fn too_long() -> Self {
+        Self::new(Reject::BodyTooLong.status(), Reject::BodyTooLong.phrase())
+            .with_rule(RefusingRule::MaxBody.name())
+    }
+
+    /// By this rule: a word of visible ASCII, which the access log names. Another one is left out.
+    #[must_use]
+    pub fn with_rule(mut self, rule: &'static str) -> Self {
+        let is_word =
+            rule.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        self.rule = Some(rule).filter(|rule| is_word && !rule.is_empty());
+        self
+    }
+
+    /// The rule that gives it, if one does.
+    pub fn rule(&self) -> Option<&'static str> {
+        self.rule
     }
 
     /// The status.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::calls::{ClientRequest, ClientResponse, ReplyTo, RouteChoice};
+use super::limits;
 use super::reply::LocalReply;
 use super::values::{KeptValues, RequestValues, ResponseValues};
 use super::{Filters, Verdict};
@@ -11,6 +12,7 @@ use crate::http::message::hop::ClientScheme;
 use crate::http::message::lookup;
 use crate::http::rules::RouteRules;
 use crate::http::rules::outcome::{Redirect, Respond, RouteOutcome};
+use crate::http::rules::request_limit::RoutePermit;
 use crate::http::rules::template::TooLong;
 use crate::http::rules::variable::Variable;
 use crate::plan::Route;
@@ -31,6 +33,8 @@ struct Kept {
     set_cookie: Option<String>,
     /// The request's identifier, if it had to be made.
     request_id: Vec<u8>,
+    /// Lets it be in flight, where its route has a limit for that.
+    permit: Option<RoutePermit>,
     /// Whether the answer is the one that its route has written down.
     responds: bool,
 }
@@ -123,6 +127,12 @@ fn decide<'a>(
     if !rules.captures.is_empty() {
         kept.values = KeptValues::keep(rules.captures, &values);
     }
+    if let Err(reply) = limits::check(rules, request, &mut kept.permit) {
+        kept.set_cookie = None;
+        kept.request_id = made;
+        return Verdict::Reply(reply);
+    }
+    choice.body_max = rules.body_max;
     let verdict = match &rules.outcome {
         RouteOutcome::Forward if rules.request.apply(edits, &values).is_ok() => Verdict::Continue,
         RouteOutcome::Forward => {
@@ -168,14 +178,15 @@ fn redirected(redirect: &Redirect, values: &RequestValues<'_, '_>) -> LocalReply
     let written = redirect.append_location(values, &mut location);
     match (written, String::from_utf8(location)) {
         (Ok(()), Ok(location)) => {
-            LocalReply::new(redirect.status(), "it is elsewhere").with_target(location.into())
+            let reply = LocalReply::new(redirect.status(), "it is elsewhere");
+            reply.with_target(location.into()).with_rule("redirect")
         }
         _ => LocalReply::new(414, "it is too long to be redirected"),
     }
 }
 
 fn responded(respond: &Respond, values: &RequestValues<'_, '_>) -> LocalReply {
-    let reply = LocalReply::new(respond.status(), "as its route says");
+    let reply = LocalReply::new(respond.status(), "as its route says").with_rule("respond");
     let content_type = || respond.content_type().to_owned();
     if let Some(text) = respond.body().as_text() {
         return reply.with_body(content_type(), text);

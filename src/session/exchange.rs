@@ -34,6 +34,7 @@ use crate::filters::{Filtered, Filters, Verdict};
 use crate::http::h1::encode::ConnectionHeader;
 use crate::http::message::head::Version;
 use crate::http::message::hop::ClientScheme;
+use crate::http::rules::refusal::RefusingRule;
 use crate::id::{RouteId, UpstreamId};
 use crate::net::pool::{Ending, Lease, NotPooled};
 use crate::plan::context::WorkerContext;
@@ -250,6 +251,11 @@ async fn answer_fault<F: Filters>(
 ) -> AfterExchange {
     if let (Side::Client, Kind::Rejected(reject)) = (fault.side, fault.kind) {
         context.metrics.rejects[reject as usize].add(1);
+        if reject == Reject::BodyTooLong {
+            let route = request.route.map(|route| context.route_counts(route));
+            route.inspect(|counts| counts.refuse(RefusingRule::MaxBody));
+            return answer(client, request, context, LocalReply::too_long()).await;
+        }
     }
     let Some(status) = fault.status() else { return AfterExchange::Close };
     answer(client, request, context, after_fault(fault, status)).await
@@ -265,6 +271,9 @@ async fn answer<F: Filters>(
     let request_id = request.timing.request_log().map(RequestLog::request_id);
     let asked = ReplyTo { request_id, route: request.route, context };
     let reply = request.filtered.revised(reply, &asked);
+    if let (Some(request_log), Some(rule)) = (request.timing.request_log(), reply.rule()) {
+        request_log.ruled(rule);
+    }
     discard_body(client, request);
     let is_last = context.is_last_answer(client.side.connection().mobility());
     let stays = request.body.has_ended() && request.traits.persists && !is_last;

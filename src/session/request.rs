@@ -107,7 +107,7 @@ pub(super) fn prepare<'f, F: Filters>(
     body_max.inspect(|max| body.set_data_max(*max));
     match begin_body(&mut body, input, &mut outgoing) {
         Err(Reject::BodyTooLong) => {
-            decided.own_reply.get_or_insert_with(|| Box::new(request_head::too_long()));
+            decided.refuse_long(route, context);
         }
         Ok(taken) => {
             timing.request_log().inspect(|request_log| request_log.took(taken as u64));
@@ -119,7 +119,7 @@ pub(super) fn prepare<'f, F: Filters>(
                 .inspect(|(request_log, route)| request_log.routed(*route));
             return Err((fault(Stage::Request, reject), route, timing));
         }
-    };
+    }
     let Decided { own_reply, filtered } = decided;
     Ok(Request {
         traits,
@@ -184,7 +184,7 @@ pub(super) fn prepare_stream<'f, F: Filters>(
     never_indexed.extend(&stream.never_indexed_trailers());
     let taken = message::take(&mut body, stream, &mut outgoing);
     if body.admit_of_stream(stream.body_bytes()).is_err() {
-        decided.own_reply.get_or_insert_with(|| Box::new(request_head::too_long()));
+        decided.refuse_long(route, context);
     }
     if let Some(request_log) = timing.request_log() {
         request_log.took(cost + taken as u64);

@@ -26,6 +26,7 @@ use crate::http::message::max_forwards::{self, Reach};
 use crate::http::message::redirect::{self, Nowhere};
 use crate::http::message::websocket::{self, Key, NONCE_BYTES};
 use crate::http::message::{forwarded, forwarded_for};
+use crate::http::rules::refusal::RefusingRule;
 use crate::http::rules::table::FoundRoute;
 use crate::id::{RouteId, UpstreamId};
 use crate::net::listen::Peer;
@@ -81,6 +82,15 @@ pub(super) struct Decided<'f, F: Filters> {
 }
 
 impl<'f, F: Filters> Decided<'f, F> {
+    /// The body is longer than it may be.
+    pub(super) fn refuse_long(&mut self, route: Option<RouteId>, context: &WorkerContext) {
+        if self.own_reply.is_none() {
+            let counts = route.map(|route| context.route_counts(route));
+            counts.inspect(|counts| counts.refuse(RefusingRule::MaxBody));
+            self.own_reply = Some(Box::new(LocalReply::too_long()));
+        }
+    }
+
     fn ask(&mut self, call: impl FnOnce(&'f F, &mut F::Context) -> Verdict) {
         if self.own_reply.is_some() {
             return;
@@ -148,11 +158,8 @@ pub(super) fn read<'f, F: Filters>(
     let (route, choice) = decide(&mut decided, request, &mut edits, reach);
     // What follows the head of a tunnel is none of a body.
     let body_max = choice.body_max.filter(|_| !traits.upgrade);
-    if let (Framing::Length(length), Some(max)) = (framing, body_max)
-        && length > max
-        && decided.own_reply.is_none()
-    {
-        decided.own_reply = Some(Box::new(too_long()));
+    if framing.is_longer_than(body_max) {
+        decided.refuse_long(route, context);
     }
     let from = (client_info, trusted);
     let ties = RequestTies::of(choice.upstream(), choice.endpoint, (head, &path), client, from);
@@ -228,7 +235,8 @@ fn decide<'a, 'f: 'a, F: Filters>(
 fn unrouted(found: FoundRoute) -> LocalReply {
     match found {
         FoundRoute::MethodNotAllowed(methods) => {
-            LocalReply::new(405, "no route for this method").with_allow(methods)
+            let reply = LocalReply::new(405, "no route for this method");
+            reply.with_allow(methods).with_rule("methods")
         }
         FoundRoute::Route(_) | FoundRoute::Nothing => {
             LocalReply::new(404, "no route for this path")
@@ -284,16 +292,12 @@ fn websocket_key(head: &RequestHead<'_, '_>) -> Option<Key> {
     Some(Key::of(nonce))
 }
 
-/// The answer to a request whose body is longer than it may be.
-pub(super) fn too_long() -> LocalReply {
-    LocalReply::new(Reject::BodyTooLong.status(), Reject::BodyTooLong.phrase())
-}
-
 /// The answer to a request in plain text that is to come over https.
 fn to_https(location: Result<Box<str>, Nowhere>) -> LocalReply {
     match location {
         Ok(location) => {
-            LocalReply::new(308, "this host is served over https").with_target(location)
+            let reply = LocalReply::new(308, "this host is served over https");
+            reply.with_target(location).with_rule("redirect_https")
         }
         Err(Nowhere::NoHost) => LocalReply::new(400, "it names no host to redirect to over https"),
         Err(Nowhere::TooLong) => LocalReply::new(414, "it is too long to be redirected to https"),

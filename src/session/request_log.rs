@@ -239,6 +239,11 @@ impl RequestLog {
         self.phase.set(phase);
     }
 
+    /// This rule answers it.
+    pub fn ruled(&self, rule: &'static str) {
+        self.facts.borrow_mut().rule = rule;
+    }
+
     /// This status goes to the client.
     pub fn answered(&self, status: u16) {
         let mut facts = self.facts.borrow_mut();

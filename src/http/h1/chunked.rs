@@ -138,13 +138,11 @@ impl Chunked {
                 ChunkState::Done => None,
                 ChunkState::Broken(reject) => return Err(reject),
             };
-            match next {
-                Some(state) => self.state = state,
-                None => {
-                    self.data_max = work.data_max;
-                    return Ok(work);
-                }
-            }
+            let Some(state) = next else {
+                self.data_max = work.data_max;
+                return Ok(work);
+            };
+            self.state = state;
         }
     }
 }

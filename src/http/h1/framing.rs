@@ -35,6 +35,11 @@ impl Framing {
     pub fn has_body(self) -> bool {
         !matches!(self, Self::Empty | Self::Length(0))
     }
+
+    /// Whether it is known to be longer than this, in bytes.
+    pub fn is_longer_than(self, bytes_max: Option<u64>) -> bool {
+        matches!((self, bytes_max), (Self::Length(length), Some(max)) if length > max)
+    }
 }
 
 /// The framing of a request's body.

@@ -74,6 +74,11 @@ impl Access {
         }
     }
 
+    /// Whether it is in one of the networks that are denied.
+    pub fn denies(&self, client: Option<IpAddr>) -> bool {
+        client.is_some_and(|client| self.denied.contains(client))
+    }
+
     /// The networks that are allowed, and those that are denied.
     pub fn written(&self) -> (&[IpNet], &[IpNet]) {
         (&self.written[0], &self.written[1])

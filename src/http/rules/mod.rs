@@ -13,6 +13,7 @@ pub mod limit_table;
 pub mod location;
 pub mod outcome;
 pub mod rate_limit;
+pub mod refusal;
 pub mod request_limit;
 pub mod table;
 pub mod template;
@@ -25,6 +26,7 @@ use error_pages::ErrorPages;
 use head_edits::HeadEdits;
 use outcome::RouteOutcome;
 use rate_limit::RateLimiter;
+use refusal::RefusingRule;
 use request_limit::RequestLimit;
 use variable::VariableSet;
 
@@ -68,6 +70,19 @@ impl RouteRules {
     /// Whether they change nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The limits among them.
+    pub fn limits(&self) -> impl Iterator<Item = RefusingRule> {
+        let networks = self.access.as_ref().map(Access::written);
+        let is_set = move |rule: &RefusingRule| match rule {
+            RefusingRule::Deny => networks.is_some_and(|(_, denied)| !denied.is_empty()),
+            RefusingRule::Allow => networks.is_some_and(|(allowed, _)| !allowed.is_empty()),
+            RefusingRule::RateLimit => self.rate_limit.is_some(),
+            RefusingRule::MaxRequests => self.max_requests.is_some(),
+            RefusingRule::MaxBody => self.body_max.is_some(),
+        };
+        RefusingRule::ALL.into_iter().filter(is_set)
     }
 
     /// These rules, with what is counted under those that the same route had before.

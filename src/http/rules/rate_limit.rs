@@ -24,7 +24,7 @@ pub const RATE_MAX: u32 = 1_000_000;
 pub const BURST_MAX: u32 = 1_000_000;
 
 /// The longest time in which a burst may come back.
-pub const REFILL_MAX: Duration = Duration::from_hours(365 * 24);
+pub const REFILL_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What a rate is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,7 +132,7 @@ impl fmt::Display for RateLimit {
 
 /// A request is one too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooMany {
+pub struct RateExceeded {
     /// In how many seconds the next one is admitted, rounded up; at least 1.
     pub retry_after: u64,
 }
@@ -190,7 +190,7 @@ impl RateLimiter {
     /// # Errors
     ///
     /// There have been too many.
-    pub fn admit_client(&self, client: Option<IpAddr>, now: Instant) -> Result<(), TooMany> {
+    pub fn admit_client(&self, client: Option<IpAddr>, now: Instant) -> Result<(), RateExceeded> {
         match client.map(|address| address.to_canonical()) {
             None => self.admit_value(None, now),
             Some(IpAddr::V4(address)) => self.admit_value(Some(&address.octets()), now),
@@ -203,7 +203,7 @@ impl RateLimiter {
     /// # Errors
     ///
     /// There have been too many.
-    pub fn admit_value(&self, value: Option<&[u8]>, now: Instant) -> Result<(), TooMany> {
+    pub fn admit_value(&self, value: Option<&[u8]>, now: Instant) -> Result<(), RateExceeded> {
         let now = self.ticks(now);
         match &self.known {
             Known::One(OwnLine(instant)) => {
@@ -225,7 +225,7 @@ impl RateLimiter {
     /// # Errors
     ///
     /// There have been too many.
-    pub fn admit_any(&self, now: Instant) -> Result<(), TooMany> {
+    pub fn admit_any(&self, now: Instant) -> Result<(), RateExceeded> {
         self.admit_value(None, now)
     }
 
@@ -238,14 +238,14 @@ impl RateLimiter {
     }
 
     /// The instant at which the burst is there again after one more request; until now it was `instant`.
-    fn next(&self, instant: u64, now: u64) -> Result<u64, TooMany> {
+    fn next(&self, instant: u64, now: u64) -> Result<u64, RateExceeded> {
         let next = instant.saturating_add(self.interval);
         let excess = next.saturating_sub(now).saturating_sub(self.burst);
         if excess == 0 {
             return Ok(next);
         }
         let second = u64::try_from(1_000_000_000 * TICKS_PER_NANOSECOND).unwrap_or(u64::MAX);
-        Err(TooMany { retry_after: excess.div_ceil(second) })
+        Err(RateExceeded { retry_after: excess.div_ceil(second) })
     }
 
     fn ticks(&self, now: Instant) -> u64 {
@@ -312,7 +312,7 @@ mod tests {
             for _ in 0..burst {
                 assert_eq!(admit(0.0), Ok(()));
             }
-            assert_eq!(admit(0.0), Err(TooMany { retry_after }), "{}", limiter.limit());
+            assert_eq!(admit(0.0), Err(RateExceeded { retry_after }), "{}", limiter.limit());
             let interval = f64::from(period.seconds()) / f64::from(requests);
             assert!(admit(interval * 0.99).is_err());
             assert_eq!(admit(f64::from(u32::try_from(retry_after).unwrap())), Ok(()));
