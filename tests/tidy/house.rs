@@ -22,7 +22,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (1, "http/message/", &["websocket", "mod"]),
     (1, "http/rules/", &["variable", "escape", "template", "location", "head_edits", "outcome"]),
     (1, "http/rules/", &["access", "limit_table", "rate_limit", "refusal", "request_limit"]),
-    (1, "http/rules/", &["error_pages", "mod"]),
+    (1, "http/rules/", &["error_pages", "template_fuzz", "mod"]),
     (1, "http/h1/", &["scan", "parse", "framing", "chunk_lines", "chunked", "persistence"]),
     (1, "http/h1/", &["encode", "reply", "cost", "mod"]),
     (1, "http/h2/", &["section"]),

@@ -17,6 +17,8 @@ pub mod refusal;
 pub mod request_limit;
 pub mod table;
 pub mod template;
+#[cfg(any(test, fuzzing))]
+pub mod template_fuzz;
 pub mod variable;
 
 use std::sync::Arc;
