@@ -15,6 +15,11 @@ fn read(text: &str) -> Config {
     Config::new(&sources, &|_| Err(std::io::ErrorKind::NotFound.into()), &|_| false).unwrap()
 }
 
+/// The balancer with this file, on a port of its own.
+pub fn proxy(text: &str) -> Proxy {
+    Proxy::configured(read(&format!("listen: 127.0.0.1:0\n{text}")))
+}
+
 #[test]
 fn a_route_strips_its_prefix_and_sets_the_host() {
     let origin = Origin::named("o");

@@ -114,6 +114,7 @@ fn decide<'a>(
     let Some(rules) = &route.rules else { return Verdict::Continue };
     let wants_id = rules.captures.has(Variable::RequestId)
         || rules.request.variables().has(Variable::RequestId)
+        || rules.outcome.variables().has(Variable::RequestId)
         || !rules.error_pages.is_empty();
     if request.request_id.is_none() && wants_id {
         kept.request_id = new_id(request.context);
@@ -164,7 +165,9 @@ fn split<'a>(
     let cookie = route.split_cookie.as_ref();
     let known = cookie.and_then(|cookie| {
         let mut values = lookup::cookies(&request.head.fields, &cookie.cookie.name);
-        values.find_map(|value| cookie.find(value))
+        let place = values.find_map(|value| cookie.find(value));
+        // A side that has lost its share keeps nobody.
+        place.filter(|place| route.upstreams.get(*place).is_some_and(|goes| goes.weight > 0))
     });
     let place = known.unwrap_or_else(|| route.share(request.context.random()));
     choice.upstream = route.upstreams.get(place).map(|goes| goes.upstream);

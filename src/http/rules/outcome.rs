@@ -7,7 +7,7 @@ use super::escape::BodySyntax;
 use super::head_edits::HeadEdits;
 use super::location::{HostNaming, LocationError, location};
 use super::template::{Template, TemplateError, TextPosition, TooLong};
-use super::variable::Variables;
+use super::variable::{VariableSet, Variables};
 
 /// The status of redirects that name none: for good, with the same method and body (RFC 9110 §15.4.9).
 pub const REDIRECT_STATUS: u16 = 308;
@@ -22,6 +22,17 @@ pub enum RouteOutcome {
     Redirect(Redirect),
     /// It is answered here.
     Respond(Respond),
+}
+
+impl RouteOutcome {
+    /// The variables in where clients are sent, or in the body of an answer.
+    pub fn variables(&self) -> VariableSet {
+        match self {
+            Self::Forward => VariableSet::default(),
+            Self::Redirect(redirect) => redirect.to.variables().collect(),
+            Self::Respond(respond) => respond.body.variables().collect(),
+        }
+    }
 }
 
 /// Where clients are sent.

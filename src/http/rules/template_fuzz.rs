@@ -36,9 +36,12 @@ pub fn templates(data: &[u8]) {
     };
     let simplest = simplest_reading(text, position);
     let read = Template::parse(text, position);
-    assert_eq!(read.is_ok(), simplest.is_some(), "{read:?}");
+    assert_eq!(read.is_ok(), simplest.is_some());
     let (Ok(template), Some(simplest)) = (read, simplest) else { return };
-    assert_eq!(Template::parse(&template.to_string(), position).as_ref(), Ok(&template));
+    let shown = template.to_string();
+    if shown.len() <= position.bytes_max() {
+        assert!(Template::parse(&shown, position).as_ref() == Ok(&template), "{shown}");
+    }
     let values = Said { said: &said, is_free: hosts.is_none() };
     let mut out = b"before".to_vec();
     match template.append(&values, &mut out) {
