@@ -63,18 +63,20 @@ impl Trie {
             let label_start = tree.labels.len();
             tree.labels.extend_from_slice(label);
             let leaf = |end| here.iter().find(|entry| entry.0.end == end).map(|entry| entry.1);
-            let mut node = Node {
-                label: label_start..tree.labels.len(),
-                children: 0..0,
-                exact: leaf(PathEnd::Exact),
-                by_segment: leaf(PathEnd::Segment),
-                by_byte: leaf(PathEnd::Anywhere),
-            };
+            let [by_byte, by_segment, exact] =
+                [PathEnd::Anywhere, PathEnd::Segment, PathEnd::Exact].map(leaf);
             let mut less_specific = above;
-            for leaf in [node.by_byte, node.by_segment, node.exact].into_iter().flatten() {
+            for leaf in [by_byte, by_segment, exact].into_iter().flatten() {
                 next_leaves[leaf.index()] = less_specific;
                 less_specific = Some(leaf);
             }
+            let mut node = Node {
+                label: label_start..tree.labels.len(),
+                children: 0..0,
+                at_end: exact.or(by_segment).or(by_byte),
+                at_slash: by_segment.or(by_byte),
+                within: by_byte,
+            };
             let first_child = groups.len();
             for branch in below.chunk_by(|a, b| next(a) == next(b)) {
                 let first = next(&branch[0]);
@@ -147,21 +149,21 @@ impl Trie {
 struct Node {
     label: Range<usize>,
     children: Range<usize>,
-    /// The leaf whose match must end here.
-    exact: Option<LeafId>,
-    /// The leaf whose match must end at a segment boundary.
-    by_segment: Option<LeafId>,
-    /// The leaf whose match may end anywhere.
-    by_byte: Option<LeafId>,
+    /// The most specific leaf that ends here, if the path does, too.
+    at_end: Option<LeafId>,
+    /// The same, if a slash follows in the path.
+    at_slash: Option<LeafId>,
+    /// The same, if another byte follows.
+    within: Option<LeafId>,
 }
 
 impl Node {
     /// The most specific leaf that ends here when `rest` of the path is still to come.
     fn leaf_before(&self, rest: &[u8]) -> Option<LeafId> {
         match rest {
-            [] => self.exact.or(self.by_segment).or(self.by_byte),
-            [b'/', ..] => self.by_segment.or(self.by_byte),
-            _ => self.by_byte,
+            [] => self.at_end,
+            [b'/', ..] => self.at_slash,
+            _ => self.within,
         }
     }
 }

@@ -123,6 +123,18 @@ impl Candidates {
         first.map(|place| self.all[place].route)
     }
 
+    /// The conditions of the routes that would take a request but for its method, in the order of the routes.
+    /// Looks at no more of them than [`Self::choose`].
+    pub fn all_but_method_hold(&self, subject: &Subject<'_, '_, '_>) -> Vec<&Conditions> {
+        let indexed = self.index.iter().flat_map(|index| {
+            index.values_of(subject).into_iter().flat_map(|value| index.places(value))
+        });
+        let mut places: Vec<usize> = self.rest.iter().chain(indexed).copied().collect();
+        places.retain(|place| self.all[*place].conditions.all_but_method_hold(subject));
+        places.sort_unstable();
+        places.into_iter().map(|place| &*self.all[place].conditions).collect()
+    }
+
     /// Calls `found` with pairs of routes that have as many conditions, the earlier one first, and which requests
     /// fulfil both. Those that the index tells apart are not compared.
     pub fn overlaps(&self, mut found: impl FnMut(RouteId, RouteId, Overlap)) {
@@ -189,6 +201,8 @@ mod tests {
         STEPS.set(0);
         let found = candidates.choose(&Subject { head: &head, client: None });
         assert_eq!(found.is_some(), lines.contains("X-Tenant: 9\r\n"));
+        let subject = Subject { head: &head, client: None };
+        assert_eq!(candidates.all_but_method_hold(&subject).len(), usize::from(found.is_some()));
         STEPS.get()
     }
 

@@ -96,16 +96,16 @@ impl RouteTable {
     /// What becomes of a request that no route takes.
     fn missed(&self, subject: &Subject<'_, '_, '_>, path: &[u8]) -> FoundRoute {
         let mut allowed: Vec<&str> = Vec::new();
-        let matching = self.candidates(subject.head.authority, path);
-        for conditions in matching.iter().filter_map(|route| self.of(*route).conditions.as_ref()) {
-            if conditions.all_but_method_hold(subject) {
+        self.router.find(subject.head.authority, path, |group| {
+            for conditions in self.candidates[group].all_but_method_hold(subject) {
                 for method in conditions.methods().all() {
                     if !allowed.contains(&method) {
                         allowed.push(method);
                     }
                 }
             }
-        }
+            None
+        });
         if allowed.is_empty() {
             FoundRoute::Nothing
         } else {
