@@ -16,7 +16,9 @@ use crate::config::mistake::{Mistake, Place};
 use crate::control::error_logging::log_to;
 use crate::control::process::{Background, Identity, enter_background, raise_file_limit};
 use crate::control::signals::{ControlLine, Signals};
-use crate::control::{self, RunOptions, StartError, Upgrade, WorkerMain, worker_main};
+use crate::control::{
+    self, RunOptions, StartError, Upgrade, WorkerMain, rules_worker, worker_main,
+};
 use crate::filters::Filters;
 use crate::filters::chain::Chain;
 use crate::filters::rules::Rules;
@@ -47,7 +49,7 @@ pub struct Evener {
 impl Evener {
     /// With this configuration, and no filters but its rules.
     pub fn new(config: Config) -> Self {
-        Self { config, main: worker_main(Arc::new(Rules)), signals: None }
+        Self { config, main: rules_worker(), signals: None }
     }
 
     /// With these filters, after the rules of the configuration. One value serves all threads. For several, see

@@ -34,7 +34,9 @@ fn a_body_whose_length_is_too_large_is_refused_before_an_endpoint_is_asked() {
     client.expect_answer(1, 413);
     client.post(3, "/", b"12345");
     client.expect_answer(3, 200);
-    assert_eq!(origin.heads().len(), 1);
+    // What it does not read of a body, it takes for heads.
+    let asked = origin.heads().iter().filter(|head| head.starts_with("POST ")).count();
+    assert_eq!(asked, 1);
 }
 
 #[test]
@@ -72,7 +74,7 @@ fn a_stream_that_grows_too_long_is_cut_for_an_endpoint_of_http_2() {
         }
         assert!(data.len() <= 5, "{data:?}");
     });
-    let proxy = proxy(&origin.endpoint().to_string(), "max_body: 5");
+    let proxy = proxy(&origin.endpoint(), "max_body: 5");
     let mut client = RawClient::connect(proxy.address);
     client.send_all([Frame::headers(1, &post("/")), Frame::data(1, b"123".as_slice())]);
     eventually("the endpoint is asked", || proxy.attempts(0) == 1);

@@ -100,11 +100,11 @@ fn headers_of_responses_are_changed_whoever_gives_them() {
 #[test]
 fn every_variable_says_what_it_is_for() {
     let origin = Origin::named("o");
+    let (address, all) = (origin.address, all());
     let proxy = proxy(&format!(
-        "upstreams: [{{name: app, endpoints: ['{}']}}]\nroutes:\n  - {{host: a.example, prefix: /, upstream: \
-         app, request_headers: {0}, response_headers: {0}}}\n",
-        all(),
-    ).replace("{}", &origin.address.to_string()));
+        "upstreams: [{{name: app, endpoints: ['{address}']}}]\nroutes:\n  - {{host: a.example, prefix: /, upstream: \
+         app, request_headers: {all}, response_headers: {all}}}\n"
+    ));
     let answer = proxy.ask("GET /x/./%7ey?q=1 HTTP/1.1\r\nHost: A.Example:80\r\n\r\n");
     let sent = origin.heads().remove(0);
     for head in [&sent, &answer.head] {

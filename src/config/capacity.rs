@@ -32,6 +32,13 @@ pub(super) struct Descriptors {
 }
 
 impl Descriptors {
+    /// How many workers there are to be, of so many that `text` says: by default no more than there are
+    /// descriptors for.
+    pub(super) fn workers(self, wanted: NonZeroUsize, text: &str) -> NonZeroUsize {
+        let is_default = value::number(text, 0, 0).is_ok();
+        if is_default { wanted.min(self.threads_max()) } else { wanted }
+    }
+
     /// As many as this process may have, once it has raised its limit.
     pub(super) fn of_process() -> Self {
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);

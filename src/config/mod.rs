@@ -148,11 +148,10 @@ impl Config {
     ) -> Result<Self, Vec<Mistake>> {
         let flags = &sources.flags;
         let mut mistakes = Mistakes::default();
-        let threads =
-            mistakes.note(&sources.place("threads"), threads(&flags.threads), NonZeroUsize::MIN);
         let descriptors = Descriptors::of_process();
-        let is_default = value::number(&flags.threads, 0, 0).is_ok();
-        let threads = if is_default { threads.min(descriptors.threads_max()) } else { threads };
+        let wanted = threads(&flags.threads);
+        let wanted = mistakes.note(&sources.place("threads"), wanted, NonZeroUsize::MIN);
+        let threads = descriptors.workers(wanted, &flags.threads);
         let settings = UpstreamSettings::of_flags(sources, &mut mistakes);
         let mut upstreams = Upstreams::of_file(sources, settings, threads.get(), &mut mistakes);
         let mut listeners = CollectedListeners::of_http(sources, resolve, &mut mistakes);
@@ -172,9 +171,9 @@ impl Config {
         let of_files = sources.warnings().iter().cloned().chain(warning);
         let of_files = of_files.chain(routes.rules.warnings.iter().cloned()).collect();
         let (route_table, of_routes) = routes.table(&mut mistakes);
-        let of_routes = [of_routes, of_retries].concat();
+        let of_heads = limits::warnings(sources);
         let warnings =
-            [of_files, limits::warnings(sources), tls.warnings, of_routes, idle, of_endpoints];
+            [of_files, of_heads, tls.warnings, of_routes, of_retries, idle, of_endpoints];
         let config = Self {
             listeners: listeners.said.into_iter().map(|said| said.listener).collect(),
             threads,

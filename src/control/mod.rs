@@ -20,7 +20,7 @@ pub(crate) mod workers;
 
 pub use running::{Running, start};
 pub use start_error::StartError;
-pub use workers::{WorkerMain, worker_main};
+pub use workers::{WorkerMain, rules_worker, worker_main};
 
 use std::io;
 use std::path::Path;

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::start_error::StartError;
 use crate::filters::Filters;
+use crate::filters::rules::Rules;
 use crate::id::ListenerId;
 use crate::net::upgrade_socket::Channel;
 use crate::plan::Plan;
@@ -152,6 +153,13 @@ pub type WorkerMain = Arc<dyn Fn(WorkerSetup) -> usize + Send + Sync>;
 /// That of workers whose requests these filters decide about.
 pub fn worker_main<F: Filters>(filters: Arc<F>) -> WorkerMain {
     Arc::new(move |setup| worker::run(setup, Arc::clone(&filters)))
+}
+
+/// That of workers that know the rules of the configuration only. It is compiled here, with what it calls, so
+/// that whoever runs it gets what was optimised together.
+#[inline(never)]
+pub fn rules_worker() -> WorkerMain {
+    worker_main(Arc::new(Rules))
 }
 
 impl Workers {

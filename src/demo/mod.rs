@@ -8,7 +8,6 @@ mod origin_h2;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::Address;
@@ -16,8 +15,7 @@ use crate::config::Config;
 use crate::control::running::{Running, start};
 use crate::control::signals::Signals;
 use crate::control::start_error::StartError;
-use crate::control::workers::worker_main;
-use crate::filters::rules::Rules;
+use crate::control::workers::rules_worker;
 
 /// The route and the name of each demo origin.
 const ORIGINS: [(&str, &str); 3] = [("/auth", "auth-1"), ("/auth", "auth-2"), ("/task", "task-1")];
@@ -50,7 +48,7 @@ pub fn run(
     signals: &Signals,
 ) -> Result<(), StartError> {
     signals.attend();
-    let running = start(config, worker_main(Arc::new(Rules)), None, || Ok(()))?;
+    let running = start(config, rules_worker(), None, || Ok(()))?;
     let at = running.addresses().next().map(ToString::to_string).unwrap_or_default();
     let introduction = if is_tls { tls_introduction } else { introduction };
     print(&introduction(&at, &routes.join(" \\\n         --route ")));

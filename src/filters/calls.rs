@@ -122,13 +122,40 @@ impl<'a> RouteChoice<'a> {
     }
 }
 
+/// An endpoint of an upstream, and one of the two sides of an attempt. Looked up when it is asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct AttemptedAt<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) upstream: UpstreamId,
+    pub(crate) endpoint: EndpointId,
+}
+
+impl<'a> AttemptedAt<'a> {
+    fn upstream(self) -> &'a Upstream {
+        self.plan.upstream(self.upstream)
+    }
+
+    fn endpoint(self) -> &'a Endpoint {
+        self.upstream().endpoint(self.endpoint)
+    }
+}
+
 /// A request that is about to go to an endpoint.
 #[derive(Clone, Copy)]
 pub struct EndpointAttempt<'a> {
+    pub(crate) at: AttemptedAt<'a>,
+}
+
+impl<'a> EndpointAttempt<'a> {
     /// The upstream.
-    pub upstream: &'a Upstream,
+    pub fn upstream(&self) -> &'a Upstream {
+        self.at.upstream()
+    }
+
     /// The endpoint.
-    pub endpoint: &'a Endpoint,
+    pub fn endpoint(&self) -> &'a Endpoint {
+        self.at.endpoint()
+    }
 }
 
 /// An answer of an endpoint whose head has come.
@@ -136,10 +163,19 @@ pub struct EndpointAttempt<'a> {
 pub struct EndpointResponse<'a> {
     /// Its head.
     pub head: &'a ResponseHead<'a, 'a>,
+    pub(crate) at: AttemptedAt<'a>,
+}
+
+impl<'a> EndpointResponse<'a> {
     /// The upstream.
-    pub upstream: &'a Upstream,
+    pub fn upstream(&self) -> &'a Upstream {
+        self.at.upstream()
+    }
+
     /// The endpoint.
-    pub endpoint: &'a Endpoint,
+    pub fn endpoint(&self) -> &'a Endpoint {
+        self.at.endpoint()
+    }
 }
 
 /// An answer that is about to go to the client.
@@ -191,10 +227,21 @@ impl<'a> ReplyTo<'a> {
 pub struct ExchangeEnd<'a> {
     /// The status the client was sent; none if it was sent none.
     pub status: Option<u16>,
-    /// The route, if the request had one.
-    pub route: Option<&'a Route>,
-    /// Where it went last, if it went anywhere.
-    pub upstream: Option<&'a Upstream>,
     /// When the first byte of the request came.
     pub began: Instant,
+    pub(crate) plan: &'a Plan,
+    pub(crate) route: Option<RouteId>,
+    pub(crate) upstream: Option<UpstreamId>,
+}
+
+impl<'a> ExchangeEnd<'a> {
+    /// The route, if the request had one.
+    pub fn route(&self) -> Option<&'a Route> {
+        self.route.map(|route| self.plan.route(route))
+    }
+
+    /// Where it was to go, unless it was answered here.
+    pub fn upstream(&self) -> Option<&'a Upstream> {
+        self.upstream.map(|upstream| &**self.plan.upstream(upstream))
+    }
 }

@@ -209,7 +209,7 @@ fn edit_response<'a>(
     edits: &mut Edits<'a>,
     kept: Option<&'a Kept>,
 ) {
-    let endpoint = response.from.map(|from| &*from.endpoint.name);
+    let endpoint = response.from.map(|from| &*from.endpoint().name);
     let values = ResponseValues { kept: kept.map(|kept| &kept.values), endpoint };
     if let Some(cookie) = kept.and_then(|kept| kept.set_cookie.as_ref()) {
         edits.add(EditName::SET_COOKIE, Value::checked(cookie.as_bytes()));

@@ -6,7 +6,7 @@ use super::attempt::RequestTraits;
 use super::client::{AfterExchange, Begun};
 use super::record::AttemptTarget;
 use crate::buffer::Buffer;
-use crate::filters::calls::{ClientResponse, EndpointResponse};
+use crate::filters::calls::{AttemptedAt, ClientResponse, EndpointResponse};
 use crate::filters::{Filtered, Filters};
 use crate::grpc::call::is_grpc;
 use crate::grpc::status::Status;
@@ -104,9 +104,9 @@ impl<F: Filters> AnswerRules<'_, F> {
         edits: &mut Edits<'a>,
     ) {
         let Self { filtered: Filtered { filters, context: kept, .. }, context, route, .. } = *self;
-        let upstream = &**context.plan.upstream(self.target.upstream);
-        let endpoint = upstream.endpoint(self.target.endpoint);
-        let from = EndpointResponse { head, upstream, endpoint };
+        let AttemptTarget { upstream, endpoint, .. } = self.target;
+        let at = AttemptedAt { plan: &context.plan, upstream, endpoint };
+        let from = EndpointResponse { head, at };
         filters.response_in(&from, edits, kept);
         if finality != Finality::Interim {
             let out = ClientResponse { status: head.status, from: Some(from), route, context };

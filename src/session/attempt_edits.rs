@@ -3,7 +3,7 @@
 
 use super::record::AttemptTarget;
 use crate::buffer::{Buffer, HEAD_BYTES_CEILING};
-use crate::filters::calls::EndpointAttempt;
+use crate::filters::calls::{AttemptedAt, EndpointAttempt};
 use crate::filters::{Filtered, Filters};
 use crate::http::h1::encode::{self, ConnectionHeader};
 use crate::http::h1::framing;
@@ -40,8 +40,8 @@ pub(super) fn edit<F: Filters>(
         before.undo(outgoing);
     }
     let Filtered { filters, context: kept, .. } = filtered;
-    let upstream = &**context.plan.upstream(target.upstream);
-    let attempt = EndpointAttempt { upstream, endpoint: upstream.endpoint(target.endpoint) };
+    let AttemptTarget { upstream, endpoint, .. } = target;
+    let attempt = EndpointAttempt { at: AttemptedAt { plan: &context.plan, upstream, endpoint } };
     let mut edits = Edits::new();
     filters.attempt(&attempt, &mut edits, kept);
     if edits.is_empty() {

@@ -45,14 +45,10 @@ use crate::upstream::request_permit::RequestPermit;
 /// Tells filters how an exchange has ended.
 #[inline]
 pub fn ended<F: Filters>(request: &mut Request<'_, F>, context: &WorkerContext) {
-    let plan = &context.plan;
+    let (plan, began) = (&*context.plan, request.timing.began);
+    let (route, upstream) = (request.route, request.upstream);
     let Filtered { filters, context: kept, status } = &mut request.filtered;
-    let end = ExchangeEnd {
-        status: status.get(),
-        route: request.route.map(|route| plan.route(route)),
-        upstream: request.upstream.map(|upstream| &**plan.upstream(upstream)),
-        began: request.timing.began,
-    };
+    let end = ExchangeEnd { status: status.get(), began, plan, route, upstream };
     filters.end(&end, kept);
 }
 

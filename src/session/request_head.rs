@@ -142,7 +142,6 @@ pub(super) fn read<'f, F: Filters>(
     }
     own.edit(&mut edits);
     edit_for_client(&mut edits, head, client_info, client, trusted);
-    let source = || sender.source();
     let request = ClientRequest {
         head,
         path: &path,
@@ -153,25 +152,25 @@ pub(super) fn read<'f, F: Filters>(
         began: timing.began,
         route: None,
         context,
-        source: &source,
+        source: &|| sender.source(),
     };
-    let (route, choice) = decide(&mut decided, request, &mut edits, reach);
+    let (route, mut choice) = decide(&mut decided, request, &mut edits, reach);
     // What follows the head of a tunnel is none of a body.
-    let body_max = choice.body_max.filter(|_| !traits.upgrade);
-    if framing.is_longer_than(body_max) {
+    choice.body_max = choice.body_max.filter(|_| !traits.upgrade);
+    if framing.is_longer_than(choice.body_max) {
         decided.refuse_long(route, context);
     }
-    let from = (client_info, trusted);
-    let ties = RequestTies::of(choice.upstream(), choice.endpoint, (head, &path), client, from);
+    let (asked, from) = ((head, &*path), (client_info, trusted));
+    let ties = RequestTies::of(choice.upstream(), choice.endpoint, asked, client, from);
+    let connection =
+        if traits.upgrade { ConnectionHeader::Upgrade } else { ConnectionHeader::Implied };
     let mut outgoing = Buffer::new();
     if decided.own_reply.is_none() {
-        let connection =
-            if traits.upgrade { ConnectionHeader::Upgrade } else { ConnectionHeader::Implied };
         let aliases = encode::request(head, options, &edits, framing, connection, &mut outgoing)?;
         context.metrics.aliases.add(aliases as u64);
     }
     let chunks = if options.names_fields() { Emit::BareChunks } else { Emit::Chunks };
-    let upstream = choice.upstream;
+    let RouteChoice { upstream, body_max, .. } = choice;
     Ok(ReadHead { traits, route, upstream, ties, framing, body_max, chunks, outgoing, decided })
 }
 

@@ -121,7 +121,7 @@ impl Filters for Script {
         if !self.attempts {
             return;
         }
-        attempts.0.push(format!("{} at {}", attempts.0.len() + 1, attempt.upstream.name));
+        attempts.0.push(format!("{} at {}", attempts.0.len() + 1, attempt.upstream().name));
         let [first, .., last] = &attempts.0[..] else {
             return edits.set_header("X-First", attempts.0[0].as_bytes()).unwrap();
         };

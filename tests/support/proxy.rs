@@ -9,7 +9,7 @@ use evener::address::Address;
 use evener::config::Config;
 use evener::config::cli::Cli;
 use evener::config::sources::Sources;
-use evener::control::{Running, WorkerMain, start, worker_main};
+use evener::control::{Running, WorkerMain, rules_worker, start, worker_main};
 use evener::filters::Filters;
 use evener::filters::chain::Chain;
 use evener::filters::rules::Rules;
@@ -72,7 +72,7 @@ impl Proxy {
     }
 
     fn run(config: Config) -> Self {
-        Self::run_as(config, worker_main(Arc::new(Rules)))
+        Self::run_as(config, rules_worker())
     }
 
     fn run_as(config: Config, main: WorkerMain) -> Self {

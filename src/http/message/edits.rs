@@ -234,8 +234,10 @@ impl<'a> Edits<'a> {
     /// One field says what `make` writes, instead of all that the sender wrote. None does, if that is nothing or
     /// may not stand in a field. Returns whether there is one.
     pub fn set_made(&mut self, name: EditName<'a>, make: impl FnOnce(&mut Vec<u8>)) -> bool {
-        self.remove(name);
-        self.add_made(name, make)
+        let value = self.made.keep(make);
+        let operation = if value.is_some() { Operation::Set } else { Operation::Remove };
+        self.replace(Edit { name, operation, value: value.unwrap_or(Value::NOTHING) });
+        value.is_some()
     }
 
     /// One more field says what `make` writes, unless that is nothing or may not stand in a field. Returns whether

@@ -360,8 +360,7 @@ mod tests {
         let expected = [
             "Remove X-R: ",
             "Set X-A: a",
-            "Remove X-B: ",
-            "Add X-B: b h  X: y",
+            "Set X-B: b h  X: y",
             "Add X-C: c h  X: y",
             "Add X-C: c",
         ];
