@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use evener::config::describe::summary;
+use evener::config::explain::{AskedRequest, explain};
 use evener::http::rules::RouteRules;
 
 use crate::configuration::read;
@@ -100,4 +101,24 @@ fn networks_that_are_allowed_and_denied_are_warned_about() {
     let config = read(&file("allow: [10.1.0.0/16], deny: [10.0.0.0/8]"), &[]).unwrap();
     let warning = "2:50: 10.1.0.0/16: has no effect: deny has it too, and wins";
     assert!(config.warnings.iter().any(|told| told.ends_with(warning)), "{:?}", config.warnings);
+}
+
+#[test]
+fn an_explanation_says_what_the_request_is_held_to() {
+    let keys = "deny: [10.0.0.0/8], allow: [10.0.0.0/8, 192.0.2.1], max_requests: 5, max_body: 1k, \
+                rate_limit: {rate: 1/s}";
+    let config = read(&file(keys), &[]).unwrap();
+    for (client, expected) in [
+        ("10.0.0.1", "client 10.0.0.1: answered 403, by deny"),
+        ("192.0.2.2", "client 192.0.2.2: answered 403, by allow"),
+        ("192.0.2.1", "clients: 10.0.0.0/8, 192.0.2.1/32, none of 10.0.0.0/8"),
+        ("192.0.2.1", "rate limit: 1/s, burst 1, by client"),
+        ("192.0.2.1", "requests: 5 in flight"),
+        ("192.0.2.1", "request bodies: 1024 bytes"),
+    ] {
+        let asked = AskedRequest { client: client.parse().ok(), ..AskedRequest::to("a", "/") };
+        let text = explain(&config, asked).unwrap().text;
+        assert!(text.lines().any(|line| line == expected), "{expected} in\n{text}");
+        assert_eq!(text.contains("answered 403"), client != "192.0.2.1", "{text}");
+    }
 }

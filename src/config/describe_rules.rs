@@ -73,7 +73,8 @@ fn of_rules(rules: &RouteRules, base: Option<&RouteRules>, of: &str) -> Vec<Item
     request.into_iter().chain(response).chain(limits).chain(pages).collect()
 }
 
-fn of_limits(rules: &RouteRules, base: Option<&RouteRules>, of: &str) -> Vec<Item> {
+/// Describes the limits of a route, of those that do not hold everywhere anyway.
+pub(super) fn of_limits(rules: &RouteRules, base: Option<&RouteRules>, of: &str) -> Vec<Item> {
     let of_access = |access: &Access| {
         let listed = |networks: &[IpNet]| {
             networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")

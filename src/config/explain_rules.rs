@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use super::describe_rules::{of_status, shown};
+use super::describe_rules::{of_limits, of_status, shown};
+use super::item::Item;
 use crate::http::message::authority::host;
 use crate::http::message::head::RequestHead;
 use crate::http::rules::RouteRules;
@@ -56,13 +57,29 @@ pub(super) fn of_request(
         _ => None,
     };
     let values = &AskedValues { head, path, client, route: &route.name, upstream };
-    let mut text = of_outcome(rules, values);
+    let mut text = held_to(rules, client);
+    text.push_str(&of_outcome(rules, values));
     if rules.outcome == RouteOutcome::Forward {
         of_edits("request", &rules.request, values, &mut text);
     }
     of_edits("response", &rules.response, values, &mut text);
     for (status, page) in rules.error_pages.iter() {
         let _ = writeln!(text, "error page {status}: {page}");
+    }
+    text
+}
+
+/// The limits that the request is held to, and whether this client is served at all.
+fn held_to(rules: &RouteRules, client: Option<IpAddr>) -> String {
+    let mut text = String::new();
+    for Item { subject, predicate, .. } in of_limits(rules, None, "") {
+        let _ = writeln!(text, "{subject}: {predicate}");
+    }
+    if let (Some(access), Some(address)) = (&rules.access, client)
+        && !access.admits(client)
+    {
+        let rule = if access.denies(client) { "deny" } else { "allow" };
+        let _ = writeln!(text, "client {address}: answered 403, by {rule}");
     }
     text
 }
