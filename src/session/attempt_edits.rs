@@ -16,7 +16,7 @@ use crate::plan::context::WorkerContext;
 use crate::reject::Reject;
 
 /// What we have written ourselves: as long as it may be.
-const LIMITS: Limits =
+pub(super) const WRITTEN_LIMITS: Limits =
     Limits { head_bytes_max: 3 * HEAD_BYTES_CEILING, fields_max: FIELDS_CEILING };
 
 /// A head that was changed for one attempt.
@@ -58,7 +58,7 @@ fn rewrite(outgoing: &mut Buffer, edits: &Edits<'_>, upgrade: bool) -> Result<He
     let end = memchr::memmem::find(bytes, b"\r\n\r\n").map_or(bytes.len(), |end| end + 4);
     let (before, body) = bytes.split_at(end);
     let mut storage = Storage::new();
-    let head = parse::request(before, &LIMITS, &mut storage)?;
+    let head = parse::request(before, &WRITTEN_LIMITS, &mut storage)?;
     let options = Options::of(&head.fields);
     let connection = if upgrade { ConnectionHeader::Upgrade } else { ConnectionHeader::Implied };
     encode::request(&head, options, edits, framing::request(&head)?, connection, &mut edited)?;

@@ -1,19 +1,19 @@
 //! The endpoint's side of an attempt: a connection of its own, or a stream of one that is shared.
 
+use super::attempt_edits::WRITTEN_LIMITS;
 use super::upstream_h2::{OpenedStream, StreamHead};
 use crate::app_protocol::AppProtocol;
-use crate::buffer::{BUFFER_BYTES, Buffer, HEAD_BYTES_CEILING};
+use crate::buffer::{BUFFER_BYTES, Buffer};
 use crate::fault::{Fault, Kind, Progress, Side};
 use crate::http::h1::chunked::{Chunked, Emit};
 use crate::http::h1::parse;
-use crate::http::h1::scan::Limits;
 use crate::http::h2;
 use crate::http::h2::error_code::ErrorCode;
 use crate::http::h2::hpack::Encoder;
 use crate::http::h2::section::NeverIndexed;
 use crate::http::h2::stream::Abort;
 use crate::http::message::field::Name;
-use crate::http::message::head::{FIELDS_CEILING, Method, Storage};
+use crate::http::message::head::{Method, Storage};
 use crate::http::message::hop::ClientScheme;
 use crate::http::message::websocket::{self, Key};
 use crate::net::pool::Lease;
@@ -45,10 +45,6 @@ pub struct Outgoing {
     tunnel: bool,
 }
 
-/// What we have written ourselves: as long as it may be.
-const LIMITS: Limits =
-    Limits { head_bytes_max: 3 * HEAD_BYTES_CEILING, fields_max: FIELDS_CEILING };
-
 impl Outgoing {
     /// Translates the head and the part of the body in `written`, which `is_whole` if nothing follows;
     /// a request that `upgrades` asks for a tunnel. `never_indexed` are those of its fields that came so.
@@ -62,7 +58,7 @@ impl Outgoing {
         let end = memchr::memmem::find(bytes, b"\r\n\r\n").map_or(bytes.len(), |end| end + 4);
         let (head, body) = bytes.split_at(end);
         let mut storage = Storage::new();
-        let head = parse::request(head, &LIMITS, &mut storage)?;
+        let head = parse::request(head, &WRITTEN_LIMITS, &mut storage)?;
         let mut block = Vec::with_capacity(512);
         let encoder = &mut Encoder::continued();
         let tunnel = upgrades && websocket::is_asked_for(&head);
