@@ -121,6 +121,18 @@ fn mistakes_and_warnings_show_no_secrets() {
 }
 
 #[test]
+fn routes_are_named_without_the_secrets_that_they_ask_for() {
+    let text = "routes:\n  - {prefix: /, headers: {Key: 'x ${SECRET}'}, query: {q: '${SECRET}', v: '${PORT}'}, \
+                endpoints: ['127.0.0.1:1']}\n";
+    let told = read(text).unwrap();
+    let name = "route / Key=x%20${SECRET} ?q=${SECRET} ?v=8081: to";
+    assert!(told.lines().any(|line| line.starts_with(name)), "{told}");
+    let conditions =
+        r#"header Key: x ${SECRET}, parameter "q" = "${SECRET}", parameter "v" = "8081""#;
+    assert!(told.contains(conditions) && !told.contains("hunter2"), "{told}");
+}
+
+#[test]
 fn a_process_reads_its_own_environment_and_again_at_a_reload() {
     let (one, two) = (Origin::named("one"), Origin::named("two"));
     let path = temporary("env.yaml");

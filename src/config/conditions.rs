@@ -10,9 +10,7 @@ use super::route_entry::RouteEntry;
 use super::rule_entries::NamedTexts;
 use super::sources::At;
 use super::trusted;
-use crate::http::rules::conditions::{
-    ConditionError, Conditions, NamedCondition, NamedSource, WantedValue,
-};
+use crate::http::rules::conditions::{ConditionError, Conditions, NamedSource};
 use crate::http::rules::table::RouteMatch;
 use crate::route::Pattern;
 
@@ -99,6 +97,8 @@ fn conditions(entry: &RouteEntry, at: &mut At<'_>) -> Conditions {
     add_named(&mut conditions, (entry.headers.as_deref(), "headers"), add, at);
     let add = Conditions::add_parameter;
     add_named(&mut conditions, (entry.query.as_deref(), "query"), add, at);
+    // Names of routes are in logs and metrics.
+    conditions.hide_values(|value| at.file.hide(value.to_owned()));
     if let Some(clients) = &entry.clients {
         refuse_none(clients.value.is_empty(), clients.referenced, "clients", at);
         for client in &clients.value {
@@ -171,13 +171,10 @@ pub(super) fn name_of(RouteMatch { patterns, conditions }: &RouteMatch) -> Strin
     let methods: Vec<&str> = conditions.methods().written().collect();
     let clients: Vec<String> = conditions.clients().iter().map(ToString::to_string).collect();
     let of_methods = (!methods.is_empty()).then(|| methods.join(","));
-    let named = conditions.named().iter().map(|NamedCondition { source, shown, value, .. }| {
-        let mark = if *source == NamedSource::Query { "?" } else { "" };
-        let value = match value {
-            WantedValue::Any => "*",
-            WantedValue::Exactly(value) => value,
-        };
-        format!("{mark}{}={}", InName(shown).to_string().replace('=', "%3D"), InName(value))
+    let named = conditions.named().iter().map(|named| {
+        let mark = if named.source == NamedSource::Query { "?" } else { "" };
+        let (shown, value) = (InName(&named.shown).to_string(), InName(named.shown_value()));
+        format!("{mark}{}={value}", shown.replace('=', "%3D"))
     });
     let of_clients = (!clients.is_empty()).then(|| clients.join(","));
     for part in of_methods.into_iter().chain(named).chain(of_clients) {

@@ -28,7 +28,7 @@ pub struct UsedVariable {
 
 impl UsedVariable {
     /// The text with the variable's name instead of what it holds, if that may be a secret.
-    pub fn hide(&self, text: String) -> String {
+    fn hide(&self, text: String) -> String {
         let Self { name, value } = self;
         if value.len() < SECRET_BYTES_MIN {
             return text;
@@ -38,6 +38,11 @@ impl UsedVariable {
         let escaped = format!("{value:?}");
         text.replace(value, &shown).replace(&escaped[1..escaped.len() - 1], &shown)
     }
+}
+
+/// The text with the names of these variables instead of what they hold that may be a secret.
+pub(super) fn hide(variables: &[UsedVariable], text: String) -> String {
+    variables.iter().fold(text, |text, variable| variable.hide(text))
 }
 
 /// The text with its references replaced. Adds the variables that are set to `used`.
@@ -122,6 +127,9 @@ pub(super) fn check(
             mistakes.push((place, what));
         }
     }
+    // Of two that begin alike, no part of the longer one is to be left over.
+    used.sort_by(|a, b| (b.value.len(), &a.name).cmp(&(a.value.len(), &b.name)));
+    used.dedup();
     if mistakes.is_empty() { Ok(used) } else { Err(mistakes) }
 }
 
@@ -279,6 +287,10 @@ mod tests {
         assert_eq!(hidden("s3cr3t-s", "\"x s3cr3t-s\": bad"), "\"x ${A}\": bad");
         assert_eq!(hidden("s3cr3t\"\n", "\"x s3cr3t\\\"\\n\": bad"), "\"x ${A}\": bad");
         assert_eq!(hidden("1", "from 1 to 10"), "from 1 to 10");
+        let environment =
+            |name: &str| Ok(format!("s3cr3t-{}", if name == "A" { "1" } else { "12" }));
+        let used = check("['${A}', '${B}', '${A}']", Options::default(), &environment).unwrap();
+        assert_eq!(hide(&used, "s3cr3t-12, s3cr3t-1".to_owned()), "${B}, ${A}");
     }
 
     #[test]

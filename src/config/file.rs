@@ -124,7 +124,7 @@ impl File {
         };
         let mut written = read.map_err(|error| {
             let at = error.location().unwrap_or(Location::UNKNOWN);
-            let what = variables.iter().fold(explain(&error), |what, of| of.hide(what));
+            let what = environment::hide(&variables, explain(&error));
             let needs_quotes = is_within_reference(text, at);
             let hint =
                 if needs_quotes { ": in [] and {}, write \"${NAME}\" with quotes" } else { "" };
@@ -144,6 +144,11 @@ impl File {
     /// Whether it was made in code.
     pub(super) fn is_code(&self) -> bool {
         !self.items.is_empty()
+    }
+
+    /// The text with names of environment variables instead of what they hold that may be a secret.
+    pub(super) fn hide(&self, text: String) -> String {
+        environment::hide(&self.variables, text)
     }
 
     /// The place of a location in this file.

@@ -189,8 +189,7 @@ impl Sources {
     }
 
     fn hide(&self, message: String) -> String {
-        let variables = self.files().flat_map(|file| &file.variables);
-        variables.fold(message, |message, variable| variable.hide(message))
+        self.files().fold(message, |message, file| file.hide(message))
     }
 
     /// Whether unused upstreams in the file are a mistake: not if flags replace what used them.

@@ -89,6 +89,15 @@ impl Process {
         self.announces("listening on ").parse().expect("an address")
     }
 
+    /// The first `count` addresses on which the balancer listens, in the order of its log.
+    pub fn addresses(&self, count: usize) -> Vec<SocketAddr> {
+        eventually("it listens", || self.count("listening on ") >= count);
+        let lines = self.lines.lock().expect("lock");
+        let words =
+            lines.iter().filter_map(|line| line.split_once("listening on ")?.1.split(',').next());
+        words.map(|word| word.parse().expect("an address")).collect()
+    }
+
     /// A new connection to it.
     pub fn client(&self) -> Client {
         Client::connect(self.address())

@@ -189,7 +189,7 @@ fn read_if_document(path: &Path) -> String {
 }
 
 /// GitHub's anchor for a heading.
-fn anchor_of(line: &str) -> Option<String> {
+pub(super) fn anchor_of(line: &str) -> Option<String> {
     let heading = line.strip_prefix('#')?.trim_start_matches('#').trim();
     let kept = heading.chars().filter(|c| is_word(*c) || matches!(c, '-' | ' '));
     Some(kept.collect::<String>().to_lowercase().replace(' ', "-"))

@@ -1,15 +1,16 @@
 //! Checks docs/specification.md, where every rule has a row, and every row an existing test; so has every fault in
-//! docs/resilience.md.
+//! docs/resilience.md, and every job in docs/jobs.md.
 
 use std::collections::BTreeSet;
 
-use super::documents::{code_spans, prose};
+use super::documents::{anchor_of, code_spans, prose};
 use super::source::{Source, attributes_len, branches, extent, find_words, leading_word, pieces};
 use super::{read, source_of, sources, verdict};
 
 const DOCUMENT: &str = "docs/specification.md";
 const ROWS_MIN: usize = 150;
 const RESILIENCE: &str = "docs/resilience.md";
+const JOBS: &str = "docs/jobs.md";
 const FAULTS_HEADING: &str = "## What breaks";
 
 #[test]
@@ -40,6 +41,19 @@ fn every_conformance_test_has_a_row() {
     let tests = tests_of(&sources(&["tests"]));
     let found = unlisted_tests(&read(DOCUMENT), &tests);
     verdict(&found, &format!("add its row to {DOCUMENT}"));
+}
+
+#[test]
+fn every_job_has_a_test_and_every_test_of_a_job_is_about_one() {
+    let text = read(JOBS);
+    let headings = prose(&text).filter(|(_, line)| line.starts_with("## "));
+    let jobs: BTreeSet<_> = headings.filter_map(|(_, line)| anchor_of(line)).collect();
+    let listed: BTreeSet<_> = rows(&text).iter().filter_map(|(_, row)| linked(row)).collect();
+    assert_eq!(listed, jobs, "the table of {JOBS}");
+    let tests = tests_of(&sources(&["tests"]));
+    let tests = tests.iter().filter_map(|test| test.strip_prefix("jobs_")?.split_once("::"));
+    let tested: BTreeSet<_> = tests.map(|(_, name)| name.replace('_', "-")).collect();
+    assert_eq!(tested, jobs, "tests in tests/jobs_*.rs, by the anchors of {JOBS}");
 }
 
 #[test]
@@ -101,6 +115,12 @@ fn rows(document: &str) -> Vec<(usize, &str)> {
 fn named_tests(row: &str) -> impl Iterator<Item = &str> {
     let last_cell = row.trim_end_matches(['|', ' ']).rsplit('|').next().unwrap_or_default();
     code_spans(last_cell)
+}
+
+/// The anchor that a row links to.
+fn linked(row: &str) -> Option<String> {
+    let (_, link) = row.split_once("](#")?;
+    link.split(')').next().map(str::to_owned)
 }
 
 // Reading tests.

@@ -96,9 +96,20 @@ pub struct NamedCondition {
     pub value: WantedValue,
     /// The name as it was written.
     pub shown: Box<str>,
+    /// What is shown instead of the value, if that may be a secret.
+    pub hidden: Option<Box<str>>,
 }
 
 impl NamedCondition {
+    /// The value as it is shown in names, logs and descriptions; `*` for any.
+    pub fn shown_value(&self) -> &str {
+        match (&self.hidden, &self.value) {
+            (Some(hidden), _) => hidden,
+            (None, WantedValue::Any) => "*",
+            (None, WantedValue::Exactly(value)) => value,
+        }
+    }
+
     fn holds(&self, head: &RequestHead<'_, '_>) -> bool {
         match (self.source, &self.value) {
             (NamedSource::Header, WantedValue::Any) => {
@@ -220,8 +231,18 @@ impl Conditions {
             exactly => WantedValue::Exactly(exactly.into()),
         };
         let (name, shown) = (name.into(), shown.into());
-        self.named.insert(place, NamedCondition { source, name, value, shown });
+        self.named.insert(place, NamedCondition { source, name, value, shown, hidden: None });
         Ok(())
+    }
+
+    /// Has the values of headers and parameters shown as this says, where that is not what they are.
+    pub fn hide_values(&mut self, shown: impl Fn(&str) -> String) {
+        for named in &mut self.named {
+            if let WantedValue::Exactly(value) = &named.value {
+                let text = shown(value);
+                named.hidden = (text != **value).then(|| text.into());
+            }
+        }
     }
 
     /// Adds a network that clients may be in.
@@ -348,14 +369,12 @@ pub enum Overlap {
 
 impl fmt::Display for NamedCondition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { source, value, shown, .. } = self;
-        match (source, value) {
+        let (shown, value) = (&self.shown, self.shown_value());
+        match (self.source, &self.value) {
             (NamedSource::Header, WantedValue::Any) => write!(f, "header {shown}"),
-            (NamedSource::Header, WantedValue::Exactly(value)) => {
-                write!(f, "header {shown}: {value}")
-            }
+            (NamedSource::Header, WantedValue::Exactly(_)) => write!(f, "header {shown}: {value}"),
             (NamedSource::Query, WantedValue::Any) => write!(f, "parameter {shown:?}"),
-            (NamedSource::Query, WantedValue::Exactly(value)) => {
+            (NamedSource::Query, WantedValue::Exactly(_)) => {
                 write!(f, "parameter {shown:?} = {value:?}")
             }
         }
