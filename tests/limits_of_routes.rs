@@ -1,7 +1,8 @@
 //! What clients and endpoints see of the limits of a route.
 
 use std::fs;
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use evener::config::Config;
 use serde_json::json;
@@ -183,6 +184,28 @@ fn a_rate_is_exact_over_two_workers() {
     // The burst, and what the time that has passed allows.
     let most = 51 + u64::try_from(begun.elapsed().as_millis()).unwrap();
     assert!((50..=most).contains(&admitted), "{admitted} of {most}");
+}
+
+#[test]
+fn a_head_that_is_held_back_counts_when_it_has_come_whole() {
+    let text = "listen: 127.0.0.1:0\nthreads: 1\nlog_level: off\nroutes:\n  - {prefix: /, respond: \
+                {status: 204}, rate_limit: {rate: 10/s, burst: 1}}\n";
+    let proxy = Proxy::configured(config(text));
+    let begin = |_| {
+        let mut client = proxy.client();
+        client.send(GET);
+        sleep(Duration::from_millis(110));
+        client
+    };
+    let mut clients: Vec<_> = (0..10).map(begin).collect();
+    let whole = Instant::now();
+    for client in &mut clients {
+        client.send("\r\n\r\n");
+    }
+    let statuses = clients.iter_mut().map(|client| client.response().status);
+    let admitted = statuses.filter(|status| *status == 204).count() as u128;
+    let most = 1 + whole.elapsed().as_millis() / 100;
+    assert!((1..=most).contains(&admitted), "{admitted} of {most}");
 }
 
 #[test]

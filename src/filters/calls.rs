@@ -46,8 +46,8 @@ pub struct ClientRequest<'a> {
     pub tls: Option<&'a TlsInfo>,
     /// Its identifier, if it has one: requests are given one where an access log is written.
     pub request_id: Option<&'a [u8]>,
-    /// When its first byte came.
-    pub began: Instant,
+    /// When its head had come whole: what a rate is counted by, so that heads that are held back do not count as early ones.
+    pub arrived: Instant,
     pub(crate) route: Option<RouteId>,
     pub(crate) context: &'a WorkerContext,
     /// Where its connection is from. A call, since that can take a system call.

@@ -52,7 +52,7 @@ pub(super) fn check(
 }
 
 fn admit(limiter: &RateLimiter, request: &ClientRequest<'_>) -> Result<(), RateExceeded> {
-    let now = request.began.into_std();
+    let now = request.arrived.into_std();
     match &limiter.limit().by {
         LimitKey::Client => limiter.admit_client(request.client, now),
         LimitKey::Header(name) => {

@@ -149,7 +149,7 @@ pub(super) fn read<'f, F: Filters>(
         scheme: scheme(head, client_info, trusted),
         tls: client_info.tls(),
         request_id: own.request_id.or(their_id),
-        began: timing.began,
+        arrived: timing.ready,
         route: None,
         context,
         source: &|| sender.source(),

@@ -11,10 +11,19 @@
 //! instant of who has left, and no key that could be the same begins earlier. So nobody gains by being evicted, however
 //! many keys a client has; when there are too many of them for the table, strangers begin a little later than
 //! they should.
+//!
+//! No change is lost, whatever the threads do. A key that is known is changed by one compare-and-exchange of its word. Room
+//! passes from one key to another in four steps: the place remembers the instant; the word becomes [`MOVING`],
+//! which fails if it has been changed meanwhile, and after which nothing changes it for the old key; the new key is
+//! written; the word gets its first instant, a later one than it has ever had, so that a thread that has read an
+//! earlier one fails to exchange it. Two threads that bring the same key take turns by a lock: only for keys that come.
 
 use std::array;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicU64, AtomicUsize,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// The keys of one place. With two words for the place itself, they fill two cache lines: the first is only read as long
 /// as no key comes or goes.
@@ -32,6 +41,47 @@ const PLACES_MAX: usize =
 
 /// The most memory that a table takes, in bytes.
 pub const BYTES_MAX: usize = PLACES_MAX * size_of::<Place>() + size_of::<LimitTable>();
+
+/// The most memory that all tables of a process take together, in bytes, besides the first 2 KiB of each.
+pub const ALL_BYTES_MAX: usize = 64 << 20;
+
+/// The word of room that passes from one key to another.
+const MOVING: u64 = u64::MAX;
+
+/// The last instant.
+const LAST: u64 = MOVING - 1;
+
+/// What tables may still take.
+#[derive(Debug)]
+pub struct TableMemory {
+    left: AtomicUsize,
+}
+
+impl TableMemory {
+    /// For tables that take at most so many bytes together, besides the first level of each.
+    pub const fn new(bytes: usize) -> Self {
+        Self { left: AtomicUsize::new(bytes) }
+    }
+
+    /// That of all tables of the process.
+    pub fn of_process() -> &'static Self {
+        static ALL: TableMemory = TableMemory::new(ALL_BYTES_MAX);
+        &ALL
+    }
+
+    /// How many bytes are left.
+    pub fn left(&self) -> usize {
+        self.left.load(Relaxed)
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.left.fetch_add(bytes, Relaxed);
+    }
+}
 
 /// Where a key can be, in one of the tables.
 #[derive(Debug)]
@@ -52,20 +102,44 @@ impl Place {
     }
 }
 
-/// The room for one key at one place.
+/// The room for one key at one place, and the instant it has been read with.
 #[derive(Clone, Copy)]
 struct Room<'a> {
     place: &'a Place,
     at: usize,
+    known: u64,
 }
 
-impl Room<'_> {
-    fn key(&self) -> &AtomicU64 {
+impl<'a> Room<'a> {
+    fn read(place: &'a Place, at: usize) -> Self {
+        Self { place, at, known: place.instants[at].load(Acquire) }
+    }
+
+    fn key(&self) -> &'a AtomicU64 {
         &self.place.keys[self.at]
     }
 
-    fn instant(&self) -> &AtomicU64 {
-        &self.place.instants[self.at]
+    /// Whether it is that of this key, with the instant that was read.
+    fn is_of(&self, hash: u64) -> bool {
+        self.known != MOVING && self.key().load(Acquire) == hash
+    }
+
+    /// Replaces the instant, if it is still the one that was read.
+    fn exchange(&self, next: u64) -> bool {
+        let instant = &self.place.instants[self.at];
+        instant.compare_exchange(self.known, next, AcqRel, Relaxed).is_ok()
+    }
+
+    /// Takes it from its key, for another one, unless the key has been changed since.
+    fn leave(&self) -> bool {
+        self.place.floor.fetch_max(self.known, Relaxed);
+        self.exchange(MOVING)
+    }
+
+    /// Gives it to another key, which begins at this instant, or right after the one that was read.
+    fn settle(&self, hash: u64, instant: u64) {
+        self.key().store(hash, Release);
+        self.place.instants[self.at].store(instant.max(self.known + 1), Release);
     }
 }
 
@@ -73,20 +147,27 @@ impl Room<'_> {
 #[derive(Debug)]
 pub struct LimitTable {
     levels: [OnceLock<Box<[Place]>>; LEVELS.len()],
+    /// Held by whoever brings a key, for each place of the first level: keys that are the same have the same one.
+    coming: [Mutex<()>; 1 << LEVELS[0]],
     evicted: AtomicU64,
+    memory: &'static TableMemory,
 }
 
 impl LimitTable {
-    /// Without any keys.
-    pub fn new() -> Self {
-        Self { levels: array::from_fn(|_| OnceLock::new()), evicted: AtomicU64::new(0) }
+    /// Without any keys. Once no memory is left, it stays as large as it is.
+    pub fn new(memory: &'static TableMemory) -> Self {
+        Self {
+            levels: array::from_fn(|_| OnceLock::new()),
+            coming: array::from_fn(|_| Mutex::new(())),
+            evicted: AtomicU64::new(0),
+            memory,
+        }
     }
 
-    /// Changes the instant of a key: `next` gets the one it has, or `now` if that is over, and returns another one or what
+    /// Changes the instant of a key: `next` gets the one it has, or `now` if that is over, and returns a later one or what
     /// is to be told instead. No other thread changes it between the two.
     ///
-    /// `now` need not be the same for all threads. While a key comes, and others with it or instead of it, one change
-    /// for each thread may be lost.
+    /// `now` need not be the same for all threads.
     ///
     /// # Errors
     ///
@@ -99,19 +180,12 @@ impl LimitTable {
     ) -> Result<(), E> {
         let hash = hash.max(1);
         loop {
-            let (room, start) = match self.find(hash) {
-                Some(room) => (room, now),
-                None => match self.take(hash, now) {
-                    Some(taken) => taken,
-                    None => continue,
-                },
-            };
-            let known = room.instant().load(Relaxed);
-            let later = next(known.max(start))?;
-            let changed = room.instant().compare_exchange(known, later, Relaxed, Relaxed).is_ok();
-            // The instant of a key that has come instead is another one, so this was the right one's.
-            if changed {
-                return Ok(());
+            if let Some(room) = self.find(hash) {
+                if room.exchange(next(room.known.max(now))?.min(LAST)) {
+                    return Ok(());
+                }
+            } else if let Some(told) = self.bring(hash, now, &next) {
+                return told;
             }
         }
     }
@@ -123,8 +197,8 @@ impl LimitTable {
 
     /// How many bytes the table has taken by now.
     pub fn bytes(&self) -> usize {
-        let places: usize = self.levels.iter().filter_map(OnceLock::get).map(|of| of.len()).sum();
-        places * size_of::<Place>() + size_of::<Self>()
+        let levels = self.levels.iter().filter_map(OnceLock::get);
+        levels.map(|level| size_of_val(&**level)).sum::<usize>() + size_of::<Self>()
     }
 
     /// The places of a key in the tables that there are.
@@ -135,55 +209,87 @@ impl LimitTable {
 
     fn find(&self, hash: u64) -> Option<Room<'_>> {
         self.places(hash).find_map(|place| {
-            let at = place.keys.iter().position(|key| key.load(Relaxed) == hash)?;
-            Some(Room { place, at })
+            let is_its = |at: &usize| place.keys[*at].load(Acquire) == hash;
+            let mut rooms = (0..KEYS).filter(is_its).map(|at| Room::read(place, at));
+            // It may have lost the room since.
+            rooms.find(|room| room.is_of(hash))
         })
     }
 
-    /// Takes room for a key that has none, and says from which instant on it begins. None if another thread was
-    /// faster with it, or has changed the key that was to be evicted.
-    fn take(&self, hash: u64, now: u64) -> Option<(Room<'_>, u64)> {
-        let (mut floor, mut known) = (now, 0);
-        let mut oldest: Option<(u64, u64, Room<'_>)> = None;
-        let is_free =
-            |oldest: &Option<(u64, u64, Room<'_>)>| oldest.as_ref().is_some_and(|of| of.0 <= now);
-        for place in self.places(hash) {
-            known += 1;
-            floor = floor.max(place.floor.load(Relaxed));
-            for at in 0..KEYS {
-                if is_free(&oldest) {
-                    // The first one: so what is in use stays in the small tables.
-                    break;
-                }
-                let room = Room { place, at };
-                let (key, instant) = (room.key().load(Relaxed), room.instant().load(Relaxed));
-                if oldest.as_ref().is_none_or(|(first, ..)| instant < *first) {
-                    oldest = Some((instant, key, room));
-                }
-            }
-        }
-        let is_free = is_free(&oldest);
-        if !is_free && known < LEVELS.len() {
-            // Another thread may be faster, and its table is as good.
-            let table = (0..1_usize << LEVELS[known]).map(|_| Place::new()).collect();
-            let _ = self.levels[known].set(table);
+    /// Takes room for a key that has none, and changes its instant. None if another thread was faster with it, or has
+    /// changed the key that was to leave.
+    fn bring<E>(
+        &self,
+        hash: u64,
+        now: u64,
+        next: &impl Fn(u64) -> Result<u64, E>,
+    ) -> Option<Result<(), E>> {
+        let first = usize::try_from(hash & 0xffff).unwrap_or(0) % self.coming.len();
+        // A panic elsewhere leaves the table whole.
+        let _coming = self.coming[first].lock().unwrap_or_else(PoisonError::into_inner);
+        if self.find(hash).is_some() {
             return None;
         }
-        let (instant, key, room) = oldest?;
-        // Before it goes, so that it cannot come back in between. Also if it is over: for another thread, whose clock is
-        // behind, it may not be.
-        room.place.floor.fetch_max(instant, Relaxed);
-        room.key().compare_exchange(key, hash, Relaxed, Relaxed).ok()?;
+        let (floor, oldest) = self.oldest(hash, now);
+        let is_free = oldest.is_some_and(|room| room.known <= now);
+        if !is_free && self.grow(hash) {
+            return None;
+        }
+        let room = oldest?;
+        // Where an older one of the same place stood it may have stood itself.
+        let begins = now.max(floor).max(room.known);
+        let told = next(begins);
+        let instant = told.as_ref().map_or(begins, |next| *next);
+        if !room.leave() {
+            return None;
+        }
+        room.settle(hash, instant.min(LAST));
         if !is_free {
             self.evicted.fetch_add(1, Relaxed);
         }
-        Some((room, floor))
+        Some(told.map(drop))
+    }
+
+    /// The room for a key that is over, or else comes to its end first, and the instant before which it cannot begin.
+    fn oldest(&self, hash: u64, now: u64) -> (u64, Option<Room<'_>>) {
+        let (mut floor, mut oldest) = (0, None::<Room<'_>>);
+        for place in self.places(hash) {
+            floor = floor.max(place.floor.load(Relaxed));
+            for at in 0..KEYS {
+                if oldest.is_some_and(|room| room.known <= now) {
+                    // The first one: so what is in use stays in the small tables.
+                    break;
+                }
+                let room = Room::read(place, at);
+                if room.known < oldest.map_or(MOVING, |oldest| oldest.known) {
+                    oldest = Some(room);
+                }
+            }
+        }
+        (floor, oldest)
+    }
+
+    /// Adds the next table, if there is one to add and memory for it.
+    fn grow(&self, hash: u64) -> bool {
+        let known = self.places(hash).count();
+        let Some(level) = self.levels.get(known) else { return false };
+        let places = 1_usize << LEVELS[known];
+        let bytes = if known == 0 { 0 } else { places * size_of::<Place>() };
+        if !self.memory.take(bytes) {
+            return false;
+        }
+        if level.set((0..places).map(|_| Place::new()).collect()).is_err() {
+            // Another thread was faster, and its table is as good.
+            self.memory.give_back(bytes);
+        }
+        true
     }
 }
 
-impl Default for LimitTable {
-    fn default() -> Self {
-        Self::new()
+impl Drop for LimitTable {
+    fn drop(&mut self) {
+        let taken = self.levels.iter().skip(1).filter_map(OnceLock::get);
+        self.memory.give_back(taken.map(|level| size_of_val(&**level)).sum());
     }
 }
 
@@ -200,6 +306,11 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
+
+    /// With memory of its own: tests run beside each other.
+    fn table() -> LimitTable {
+        LimitTable::new(Box::leak(Box::new(TableMemory::new(2 * BYTES_MAX))))
+    }
 
     /// The numbers of a test that are random.
     fn random(seed: u64) -> impl Iterator<Item = u64> {
@@ -219,7 +330,7 @@ mod tests {
 
     #[test]
     fn keys_are_apart_and_a_hundred_thousand_of_them_fit() {
-        let table = LimitTable::new();
+        let table = table();
         let keys: Vec<u64> = random(1).take(100_000).collect();
         for (of, &key) in (1..).zip(&keys) {
             assert_eq!(add(&table, key, 5, of), 5 + of);
@@ -233,8 +344,8 @@ mod tests {
 
     #[test]
     fn a_few_keys_take_a_few_kilobytes_and_those_that_are_over_none() {
-        let table = LimitTable::new();
-        assert!(table.bytes() < 256);
+        let table = table();
+        assert!(table.bytes() < 512);
         for (now, key) in (1..).zip(random(2).take(100_000)) {
             add(&table, key, now, 20);
         }
@@ -249,7 +360,7 @@ mod tests {
 
     #[test]
     fn whatever_comes_no_key_gains() {
-        let (table, keys) = (LimitTable::new(), rivals(3 * KEYS * LEVELS.len()));
+        let (table, keys) = (table(), rivals(3 * KEYS * LEVELS.len()));
         let mut known: HashMap<u64, u64> = HashMap::new();
         for (step, choice) in (0..).zip(random(3).take(100_000)) {
             let now = 1 + step + choice % 10;
@@ -265,7 +376,7 @@ mod tests {
 
     #[test]
     fn the_oldest_of_a_place_is_evicted_and_comes_back_no_earlier() {
-        let table = LimitTable::new();
+        let table = table();
         // There is room for one less.
         let keys = rivals(KEYS * LEVELS.len() + 1);
         assert_eq!(keys.iter().collect::<HashSet<_>>().len(), keys.len());
@@ -280,20 +391,80 @@ mod tests {
         assert_eq!(add(&table, keys[0], 1, 10), 1014, "it begins where the next oldest stood");
     }
 
+    /// Has threads, whose clocks differ, add to keys chosen at random, and checks that each change came on top of all others
+    /// of its key.
+    fn race(keys: &[u64], ticks_per_step: u64) -> LimitTable {
+        const MORE: u64 = 40;
+        let table = table();
+        let changes = std::thread::scope(|scope| {
+            let work = |thread: u64| {
+                let (table, mut changes) = (&table, Vec::new());
+                for (step, choice) in (0..).zip(random(thread).take(20_000)) {
+                    let now = 1 + ticks_per_step * step + choice % 100;
+                    let key = keys[usize::try_from(choice >> 32).unwrap() % keys.len()];
+                    changes.push((key, add(table, key, now, MORE)));
+                }
+                changes
+            };
+            let threads: Vec<_> = (0..4).map(|thread| scope.spawn(move || work(thread))).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        let mut changes = changes;
+        changes.sort_unstable();
+        for pair in changes.windows(2) {
+            let [(key, before), (other, after)] = [pair[0], pair[1]];
+            assert!(key != other || after >= before + MORE, "{key:x}: {before} {after}");
+        }
+        table
+    }
+
     #[test]
     fn no_change_is_lost_whatever_the_threads_do() {
-        let table = LimitTable::new();
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| {
-                    for step in 0..40_000_u64 {
-                        add(&table, 1 + step % 4, 1, 1);
-                    }
-                });
+        let few: Vec<u64> = random(4).take(4).collect();
+        assert_eq!([1, 1000].map(|ticks| race(&few, ticks).evicted()), [0, 0]);
+        // They come and go all the time.
+        for (count, ticks) in [(KEYS + 2, 20), (KEYS + 2, 40), (2 * KEYS, 10), (8 * KEYS, 8)] {
+            race(&rivals(count), ticks);
+        }
+        // Keys that are in use are evicted for others.
+        assert!(race(&rivals(3 * KEYS * LEVELS.len()), 1).evicted() > 1000);
+    }
+
+    #[test]
+    fn room_that_passes_to_another_key_is_changed_for_none_but_the_new_one() {
+        let place = Place::new();
+        let room = Room::read(&place, 0);
+        assert!(room.leave());
+        room.settle(1, 10);
+        let [late, mover] = [(); 2].map(|()| Room::read(&place, 0));
+        assert!(late.is_of(1) && mover.leave() && !late.exchange(11), "it is moving");
+        assert!(!Room::read(&place, 0).is_of(1));
+        assert_eq!(place.floor.load(Relaxed), 10, "known before it has left");
+        mover.settle(2, 10);
+        assert!(!late.exchange(11) && !late.is_of(1));
+        let next = Room::read(&place, 0);
+        assert!(next.is_of(2) && next.exchange(20) && !next.leave(), "it has been changed since");
+        assert!(Room::read(&place, 0).is_of(2));
+    }
+
+    #[test]
+    fn all_tables_together_take_no_more_than_there_is() {
+        let first = size_of::<Place>() << LEVELS[0];
+        let memory = &*Box::leak(Box::new(TableMemory::new(3 * BYTES_MAX)));
+        let tables: Vec<_> = (0..20).map(|_| LimitTable::new(memory)).collect();
+        for table in &tables {
+            for key in rivals(2 * KEYS * LEVELS.len()) {
+                add(table, key, 1, 1000);
             }
-        });
-        let all: u64 = (1..=4).map(|key| add(&table, key, 1, 0) - 1).sum();
-        // One for each thread and key that came at the same time.
-        assert!((160_000 - 16..=160_000).contains(&all), "{all}");
+        }
+        let taken: usize = tables.iter().map(LimitTable::bytes).sum();
+        let fixed = tables.len() * (first + size_of::<LimitTable>());
+        assert_eq!(taken - fixed, 3 * BYTES_MAX - memory.left());
+        assert!(memory.left() < size_of::<Place>() << LEVELS[1], "{}", memory.left());
+        assert_eq!((first, ALL_BYTES_MAX), (2048, 64 << 20), "as documented");
+        let evicted: Vec<u64> = tables.iter().map(LimitTable::evicted).collect();
+        assert!(evicted[0] < evicted[19], "{evicted:?}");
+        drop(tables);
+        assert_eq!(memory.left(), 3 * BYTES_MAX);
     }
 }

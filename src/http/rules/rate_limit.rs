@@ -11,10 +11,10 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::limit_table::LimitTable;
+use super::limit_table::{LimitTable, TableMemory};
 
-/// Instants are counted in sixteenths of a nanosecond, so that the time for one request is rounded by so little that
-/// no rate shows it; they last for 36 years.
+/// Instants are counted in sixteenths of a nanosecond, in 64 bits: they last for 36 years. The time for one request is rounded
+/// up to them, which is one request in 1.6 million at 10 000 a second, and one in 16 000 at the highest rate.
 const TICKS_PER_NANOSECOND: u128 = 16;
 
 /// The highest rate, in requests a second, minute or hour.
@@ -151,8 +151,11 @@ enum Known {
 
 /// A limit with what has been used of it, for all workers.
 ///
-/// Over any time, a key is admitted `burst` requests and those that its rate allows in this time, and no more, however
-/// many threads ask. The threads' clocks may differ.
+/// Over any time, from the instant of one request to that of another, a key is admitted `burst` requests and those that its
+/// rate allows in this time, rounded down, and no more, however many threads ask. If there are always more, it is exactly
+/// as many: each request that is admitted moves the key's instant by the time for one request, and one is refused only
+/// if that would move it by more than the burst past now. So it does not matter which threads ask, in which order, and whether
+/// one that is held up asks with an instant that others have passed.
 #[derive(Debug)]
 pub struct RateLimiter {
     limit: RateLimit,
@@ -174,7 +177,7 @@ impl RateLimiter {
         let known = match limit.by {
             LimitKey::Route => Known::One(OwnLine::default()),
             LimitKey::Client | LimitKey::Header(_) => {
-                Known::Many { table: LimitTable::new(), secret }
+                Known::Many { table: LimitTable::new(TableMemory::of_process()), secret }
             }
         };
         Self { limit, interval, burst, origin: now, known }
@@ -350,28 +353,58 @@ mod tests {
         assert_eq!(admitted, [true, false, true, false, true, true, false]);
     }
 
-    #[test]
-    fn two_threads_get_exactly_what_one_would() {
-        for by in [LimitKey::Client, LimitKey::Route] {
-            let limiter = limiter(10_000, RatePeriod::Second, 100, by);
-            let admitted = AtomicU32::new(0);
-            std::thread::scope(|scope| {
-                for _ in 0..2 {
-                    scope.spawn(|| {
-                        // A second in steps of 100 µs, in each of which there are twice as many as allowed.
-                        for step in 0..10_000 {
-                            for _ in 0..2 {
-                                let now = origin() + Duration::from_micros(100) * step;
-                                let is_ok = limiter.admit_client(address("192.0.2.1"), now).is_ok();
-                                admitted.fetch_add(is_ok.into(), Relaxed);
-                            }
-                        }
-                    });
-                }
+    /// How many of one client get in. The instants of a second come in steps of 100 µs, and twice as many requests as are
+    /// allowed; each thread's clock goes up to `skew` steps wrong, another way at each step.
+    fn admitted_of_threads(limiter: &RateLimiter, threads: u64, skew: u64) -> u32 {
+        const STEP: Duration = Duration::from_micros(100);
+        let admit = |now| u32::from(limiter.admit_client(address("192.0.2.1"), now).is_ok());
+        let first: u32 = (0..200).map(|_| admit(origin() + STEP * 100)).sum();
+        assert_eq!(first, 100, "the burst");
+        let work = |thread: u64| {
+            let steps = (0..10_000_u32).map(|step| {
+                let wrong = crate::hash::below(crate::hash::nth(thread, step.into()), 1 + 2 * skew);
+                origin() + STEP * (100 + step + u32::try_from(wrong).unwrap())
             });
-            let admitted = admitted.into_inner();
-            assert!((10_098..=10_100).contains(&admitted), "{admitted}");
+            steps.map(|now| admit(now) + admit(now)).sum::<u32>()
+        };
+        let later: u32 = std::thread::scope(|scope| {
+            let work = &work;
+            let threads: Vec<_> = (0..threads).map(|of| scope.spawn(move || work(of))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        let last = origin() + STEP * 10_100 + STEP * u32::try_from(2 * skew).unwrap();
+        let rest: u32 = (0..100 + 2 * skew).map(|_| admit(last)).sum();
+        first + later + rest
+    }
+
+    #[test]
+    fn any_number_of_threads_get_exactly_what_one_would() {
+        for by in [LimitKey::Client, LimitKey::Route] {
+            for (threads, skew) in [(1, 0), (2, 0), (2, 20), (8, 20)] {
+                let limiter = limiter(10_000, RatePeriod::Second, 100, by.clone());
+                let admitted = admitted_of_threads(&limiter, threads, skew);
+                let expected = 100 + 10_000 + u32::try_from(2 * skew).unwrap();
+                assert_eq!(admitted, expected, "{by}, {threads} threads, {skew} steps");
+            }
         }
+    }
+
+    #[test]
+    fn threads_that_bring_a_client_at_the_same_time_share_its_burst() {
+        let limiter = limiter(1, RatePeriod::Hour, 3, LimitKey::Client);
+        let admitted: Vec<AtomicU32> = (0..20_000).map(|_| AtomicU32::new(0)).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for (client, admitted) in (0_u32..).zip(&admitted) {
+                        let client = Some(IpAddr::from(client.to_be_bytes()));
+                        let is_ok = || limiter.admit_client(client, at(0.0)).is_ok();
+                        admitted.fetch_add(u32::from(is_ok()) + u32::from(is_ok()), Relaxed);
+                    }
+                });
+            }
+        });
+        assert!(admitted.into_iter().all(|admitted| admitted.into_inner() == 3));
     }
 
     /// A bucket that is filled bit by bit, in the simplest way: in thousandths of a token.
