@@ -10,6 +10,7 @@ use crate::ejection_reason::EjectionReason;
 use crate::grpc::status::Status;
 use crate::http::h2::budget::Exhausted;
 use crate::http::h2::error_code::ErrorCode;
+use crate::http::rules::mirror::MirrorOutcome;
 use crate::http::rules::refusal::RefusingRule;
 use crate::reject::Reject;
 use crate::shed::Shed;
@@ -251,6 +252,12 @@ pub struct Metrics {
     pub refused_by_filters: Counter,
     /// Headers that rules would have made too long.
     pub rule_values_dropped: Counter,
+    /// Requests that were to be copied, by [`MirrorOutcome`].
+    pub mirrors: [Counter; MirrorOutcome::ALL.len()],
+    /// Copies of requests that were begun to be sent, and those of them that have ended.
+    pub copies_begun: Counter,
+    /// See `copies_begun`.
+    pub copies_ended: Counter,
     /// TCP connections passed on to an endpoint.
     pub tcp_opened: Counter,
     /// TCP connections closed because no endpoint could be reached.
@@ -341,6 +348,9 @@ impl Metrics {
             turned_away: Counter::default(),
             refused_by_filters: Counter::default(),
             rule_values_dropped: Counter::default(),
+            mirrors: Default::default(),
+            copies_begun: Counter::default(),
+            copies_ended: Counter::default(),
             tcp_opened: Counter::default(),
             tcp_refused: Counter::default(),
             sni_unmatched: Counter::default(),
@@ -368,6 +378,16 @@ impl Metrics {
             client_handshakes: HandshakeMetrics::default(),
             upstream_handshakes: HandshakeMetrics::default(),
         }
+    }
+
+    /// Counts a request that was to be copied, by what has become of it.
+    pub fn mirrored(&self, outcome: MirrorOutcome) {
+        self.mirrors[outcome as usize].add(1);
+    }
+
+    /// Copies of requests that are under way.
+    pub fn copies_in_flight(&self) -> u64 {
+        self.copies_begun.get().saturating_sub(self.copies_ended.get())
     }
 
     /// Counts a response by its class.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::exposition::{Exposition, LabelPair, Type};
 use super::machine::Process;
 use super::state::{EndpointState, is_healthy, report};
-use super::{ceiling_metrics, limit_metrics};
+use super::{ceiling_metrics, limit_metrics, mirror_metrics};
 use crate::control::state::{ControlSnapshot, ControlState, ServingPhase};
 use crate::discovery::board::SourceReport;
 use crate::ejection_reason::EjectionReason;
@@ -138,6 +138,7 @@ pub(crate) fn write(control_state: &ControlState) -> String {
     of_discovery(&mut out, &control_state.discovery.report());
     of_endpoints(&mut out, &facts.plan, &names, control_state.epoch.tick(Instant::now()));
     ceiling_metrics::write(&mut out, &facts.plan, &names);
+    mirror_metrics::write(&mut out, control_state, &facts.plan);
     if let Some(process) = Process::read() {
         of_process(&mut out, &process);
     }
@@ -173,11 +174,9 @@ fn of_balancer(out: &mut Exposition, control_state: &ControlState, facts: &Contr
     out.sample("evener_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     let rows = [
         ("config_generation", "Configurations loaded so far.", facts.generation),
-        (
-            "config_last_reload_refused",
-            "Whether the last reload was refused.",
-            u64::from(facts.refusal().is_some()),
-        ),
+        ("config_last_reload_refused", "Whether the last reload was refused.", {
+            u64::from(facts.refusal().is_some())
+        }),
         (
             "draining",
             "Whether the process is draining.",

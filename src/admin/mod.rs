@@ -8,6 +8,7 @@ mod http;
 mod limit_metrics;
 mod machine;
 mod metrics;
+mod mirror_metrics;
 mod state;
 mod status;
 

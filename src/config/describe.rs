@@ -11,6 +11,7 @@ use super::upstream_keys::keys;
 use super::{Config, IncludedFile, ListenerConfig, check, describe_rules, ejection};
 use crate::access_log::Format;
 use crate::app_protocol::AppProtocol;
+use crate::http::rules::mirror::Mirror;
 use crate::id::{RouteId, UpstreamId};
 use crate::net::tls::certificate::{Certificate, date};
 use crate::net::tls::server::{ClientAuthMode, MinVersion, ServerTls};
@@ -220,6 +221,9 @@ fn of_route(id: RouteId, plan: &Plan) -> Item {
     }
     if let Some(host) = &route.host_header {
         let _ = write!(text, ", Host {host}");
+    }
+    if let Some(Mirror { upstream, share }) = route.rules.as_ref().and_then(|rules| rules.mirror) {
+        let _ = write!(text, ", {share} copied to {}", plan.upstream(upstream).name);
     }
     let Some(first) = route.upstreams.first() else {
         return item(format!("route {}", route.name), text);

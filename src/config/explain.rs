@@ -114,6 +114,7 @@ pub fn explain(config: &Config, asked: AskedRequest<'_>) -> Result<Explanation, 
     }
     text.push_str(&explain_rules::of_request((route, plan), &head, &path, client));
     text.push_str(&explain_rules::of_split(&route.upstreams, plan));
+    text.push_str(&explain_rules::of_mirror(route, plan));
     for goes in &route.upstreams {
         text.push_str(&of_destination(goes, config));
         let upstream = plan.upstream(goes.upstream);

@@ -9,6 +9,7 @@ use crate::http::message::authority::host;
 use crate::http::message::head::RequestHead;
 use crate::http::rules::RouteRules;
 use crate::http::rules::head_edits::{FieldChange, HeadEdits};
+use crate::http::rules::mirror::Mirror;
 use crate::http::rules::outcome::RouteOutcome;
 use crate::http::rules::template::Template;
 use crate::http::rules::variable::{Variable, Variables};
@@ -131,4 +132,12 @@ pub(super) fn of_split(upstreams: &[WeightedUpstream], plan: &Plan) -> String {
     };
     let shares: Vec<String> = upstreams.iter().map(one).collect();
     format!("split: {}\n", shares.join(", "))
+}
+
+/// Who gets copies of a route's requests.
+pub(super) fn of_mirror(route: &Route, plan: &Plan) -> String {
+    let mirror = route.rules.as_ref().and_then(|rules| rules.mirror);
+    mirror.map_or_else(String::new, |Mirror { upstream, share }| {
+        format!("mirror: {share} of its requests are copied to {}\n", plan.upstream(upstream).name)
+    })
 }

@@ -32,6 +32,7 @@ pub mod launch;
 mod limits;
 mod listeners;
 pub mod loader;
+mod mirror;
 mod misfits;
 pub mod mistake;
 mod outcome;

@@ -121,10 +121,12 @@ pub(super) fn of_route(
 fn refuse_of_endpoints(entry: &RouteEntry, kind: &str, place: &Place, at: &mut At<'_>) {
     let at_key = |said: &Option<Said>| said.as_ref().map(|said| at.file.place(said.referenced));
     let headers = entry.request_headers.as_ref().map(|said| at.file.place(said.referenced));
+    let mirror = entry.mirror.as_ref().map(|said| at.file.place(said.referenced));
     let retry_on = entry.retry_on.as_ref().map(|said| at.file.place(said.referenced));
     let keys = [
         ("strip_prefix", entry.strip_prefix.filter(|strips| *strips).map(|_| place.clone())),
         ("replace_prefix", at_key(&entry.replace_prefix)),
+        ("mirror", mirror),
         ("request_headers", headers),
         ("host_header", at_key(&entry.host_header)),
         ("response_timeout", at_key(&entry.response_timeout)),

@@ -7,7 +7,7 @@ use super::entries::{
     EndpointEntry, Said, StickyEntry, TextOrList, given, given_list, given_list_with_place,
 };
 use super::rule_entries::{
-    HeadEditsEntry, NamedTexts, RateLimitEntry, RedirectEntry, RespondEntry,
+    HeadEditsEntry, MirrorEntry, NamedTexts, RateLimitEntry, RedirectEntry, RespondEntry,
 };
 
 /// An entry of `routes:`, which says where requests go and how they are changed.
@@ -53,6 +53,9 @@ pub struct RouteEntry {
     /// Or what they are answered.
     #[serde(deserialize_with = "given")]
     pub respond: Option<Box<Spanned<RespondEntry>>>,
+    /// Who gets copies of the requests.
+    #[serde(deserialize_with = "given")]
+    pub mirror: Option<Box<Spanned<MirrorEntry>>>,
     /// What is changed about the headers of requests.
     #[serde(deserialize_with = "given")]
     pub request_headers: Option<Box<Spanned<HeadEditsEntry>>>,

@@ -4,6 +4,7 @@ use serde_saphyr::Spanned;
 
 use super::conditions;
 use super::file::File;
+use super::mirror;
 use super::mistake::{Mistakes, Place};
 use super::outcome::{self, RouteTarget};
 use super::prefix_change;
@@ -85,8 +86,9 @@ impl Routes {
         let hosts = host_naming(taken.as_ref().map_or(&[], |taken| &taken.patterns));
         let mut at = At { file, mistakes };
         let target = outcome::of_route(entry, (&name, &place), hosts, upstreams, &mut at);
-        let rules = target.as_ref().map(|target| target.outcome.clone());
-        let rules = self.rules.of_route(entry, rules.unwrap_or_default(), hosts, &mut at);
+        let outcome = target.as_ref().map(|target| target.outcome.clone()).unwrap_or_default();
+        let mirror = mirror::read(entry, upstreams, &mut at);
+        let rules = self.rules.of_route(entry, (outcome, mirror), hosts, &mut at);
         let Some(taken) = taken else { return };
         let prefix = prefix_change::read(entry, &taken.patterns[0], (&place, &mut at));
         let Some(RouteTarget { shares, split_cookie, .. }) = target else { return };
@@ -125,7 +127,8 @@ impl Routes {
     pub(super) fn leads(&self) -> impl Iterator<Item = (&Place, UpstreamId)> {
         let routes = self.places.iter().zip(&self.built);
         routes.flat_map(|(place, route)| {
-            route.upstreams.iter().map(move |goes| (place, goes.upstream))
+            let goes = route.upstreams.iter().map(|goes| goes.upstream);
+            goes.chain(route.mirror()).map(move |upstream| (place, upstream))
         })
     }
 

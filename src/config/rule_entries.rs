@@ -139,6 +139,27 @@ pub struct RateLimitFields {
     pub by: Option<Said>,
 }
 
+/// Who gets copies of requests.
+#[derive(Clone, Debug)]
+pub enum MirrorEntry {
+    /// A text alone, which is a mistake.
+    Text(String),
+    /// In full.
+    Full(MirrorFields),
+}
+
+/// A mirror in full.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MirrorFields {
+    /// The name of an upstream.
+    #[serde(deserialize_with = "given")]
+    pub upstream: Option<Said>,
+    /// How many of the requests are copied, in percent.
+    #[serde(deserialize_with = "given")]
+    pub percent: Option<Said>,
+}
+
 text_or_fields!(
     HeadEditsEntry,
     BoxedHeadEdits,
@@ -146,4 +167,5 @@ text_or_fields!(
 );
 text_or_fields!(RedirectEntry, RedirectFields, "{to: LOCATION, status: 308}");
 text_or_fields!(RespondEntry, BoxedRespond, "{status: 503, body: text}");
+text_or_fields!(MirrorEntry, MirrorFields, "{upstream: NAME, percent: 100}");
 text_or_fields!(RateLimitEntry, BoxedRateLimit, "{rate: 100/s, burst: 200, by: client}");

@@ -12,6 +12,7 @@ use super::sources::{At, Sources};
 use crate::http::rules::RouteRules;
 use crate::http::rules::head_edits::EditedHead;
 use crate::http::rules::location::HostNaming;
+use crate::http::rules::mirror::Mirror;
 use crate::http::rules::outcome::RouteOutcome;
 use crate::route::Pattern;
 
@@ -48,15 +49,16 @@ impl RuleSources {
         Self { everywhere: shared(rules), pages, warnings: Vec::new() }
     }
 
-    /// The rules of a route with this outcome, which names its hosts like this.
+    /// The rules of a route with this outcome, whose requests are copied like this, and which names its hosts like this.
     pub(super) fn of_route(
         &mut self,
         entry: &RouteEntry,
-        outcome: RouteOutcome,
+        (outcome, mirror): (RouteOutcome, Option<Mirror>),
         hosts: HostNaming,
         at: &mut At<'_>,
     ) -> Option<Arc<RouteRules>> {
         let says_something = outcome != RouteOutcome::Forward
+            || mirror.is_some()
             || entry.request_headers.is_some()
             || entry.response_headers.is_some()
             || entry.error_pages.is_some()
@@ -65,7 +67,7 @@ impl RuleSources {
             return self.everywhere.clone();
         }
         let mut rules = self.everywhere.as_deref().cloned().unwrap_or_default();
-        rules.outcome = outcome;
+        (rules.outcome, rules.mirror) = (outcome, mirror);
         self.warnings.extend(route_limits::read(entry, &mut rules, at));
         if let Some(said) = &entry.request_headers {
             rules.request = head_edits::read(said, EditedHead::Request, &rules.request, at);

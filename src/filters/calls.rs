@@ -95,6 +95,8 @@ pub struct RouteChoice<'a> {
     pub endpoint: Option<EndpointId>,
     /// How long the body may be, in bytes.
     pub body_max: Option<u64>,
+    /// The upstream that gets a copy of the request, if any does.
+    pub mirror: Option<UpstreamId>,
     pub(crate) plan: &'a Plan,
 }
 
@@ -113,6 +115,14 @@ impl<'a> RouteChoice<'a> {
         let endpoints: &[Endpoint] = self.upstream().map_or(&[], |upstream| &upstream.endpoints);
         let found = endpoints.iter().position(|endpoint| *endpoint.name == *address);
         self.endpoint = found.map(EndpointId::new).or(self.endpoint);
+        found.is_some()
+    }
+
+    /// A copy goes to an upstream of the configuration, by its name; the answer to it is dropped. Returns whether
+    /// there is one.
+    pub fn set_mirror(&mut self, name: &str) -> bool {
+        let found = self.plan.upstream_named(name);
+        self.mirror = found.or(self.mirror);
         found.is_some()
     }
 

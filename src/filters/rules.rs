@@ -134,6 +134,10 @@ fn decide<'a>(
         return Verdict::Reply(reply);
     }
     choice.body_max = rules.body_max;
+    if let Some(mirror) = rules.mirror {
+        let is_taken = mirror.share.takes(request.context.random());
+        choice.mirror = Some(mirror.upstream).filter(|_| is_taken);
+    }
     let verdict = match &rules.outcome {
         RouteOutcome::Forward if rules.request.apply(edits, &values).is_ok() => Verdict::Continue,
         RouteOutcome::Forward => {

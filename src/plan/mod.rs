@@ -117,9 +117,15 @@ impl Route {
         place.unwrap_or_default()
     }
 
-    /// Whether some of its requests go there.
+    /// Whether some of its requests go there, or copies of them.
     pub fn goes_to(&self, upstream: UpstreamId) -> bool {
         self.upstreams.iter().any(|known| known.upstream == upstream)
+            || self.mirror() == Some(upstream)
+    }
+
+    /// The upstream that gets copies of its requests, if one does.
+    pub fn mirror(&self) -> Option<UpstreamId> {
+        self.rules.as_ref()?.mirror.map(|mirror| mirror.upstream)
     }
 
     /// Where its requests go, unless something else is decided about them: to the first upstream.

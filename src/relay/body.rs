@@ -1,5 +1,6 @@
 //! Moving exactly one framed body.
 
+use super::body_copy::PieceForm;
 use super::copy::{Broken, End, Flow, Meter};
 use crate::buffer::Buffer;
 use crate::fault::Kind;
@@ -146,6 +147,30 @@ impl Body {
         matches!(self.left, Remaining::UntilClose)
     }
 
+    /// What its bytes are as they go on over HTTP/1.1.
+    pub(super) fn form(&self) -> PieceForm {
+        match self.left {
+            Remaining::Chunked(chunked) if chunked.emits_chunks() => PieceForm::Chunks,
+            Remaining::Stream(Framing::Chunked) => PieceForm::Chunks,
+            Remaining::Chunked(_)
+            | Remaining::Stream(_)
+            | Remaining::Length(_)
+            | Remaining::UntilClose
+            | Remaining::Nothing => PieceForm::Data,
+        }
+    }
+
+    /// Whether it is known to be longer than this, in bytes.
+    pub fn is_longer_than(&self, max: u64) -> bool {
+        match self.left {
+            Remaining::Length(left) | Remaining::Stream(Framing::Length(left)) => left > max,
+            Remaining::Chunked(_)
+            | Remaining::Stream(_)
+            | Remaining::UntilClose
+            | Remaining::Nothing => false,
+        }
+    }
+
     /// How many bytes have been passed on in all.
     pub fn passed(&self) -> u64 {
         self.passed
@@ -248,17 +273,20 @@ pub async fn relay(
     meter: &Meter<'_>,
 ) -> Result<(), Broken> {
     let source = |kind| Broken { end: End::Source, kind };
+    // Its end may stand in the buffer when it is over.
+    let form = body.form();
     let mut flow = if body.is_long() { Flow::Bulk } else { Flow::Trickle };
     loop {
         let ready =
             body.admit(buffer, usize::MAX).map_err(|reject| source(Kind::Rejected(reject)))?;
         if ready > 0 {
             meter.write(to, &buffer.filled()[..ready]).await?;
+            meter.passed(&buffer.filled()[..ready], form);
             body.pass(buffer, ready);
         } else if body.has_ended() {
             return Ok(());
         } else {
-            let filled = match body.unseen(flow) {
+            let filled = match body.unseen(flow).filter(|_| !meter.copies()) {
                 Some(most) => meter.fill(from, to, most).await?,
                 None => Filled::Unavailable,
             };

@@ -1,6 +1,7 @@
 //! Moving one body from a message of one protocol to one of another, or of the same.
 
 use super::body::{self, Body};
+use super::body_copy::PieceForm;
 use super::copy::{Broken, End, Flow, Meter};
 use super::ends::{Sink, Source};
 use crate::buffer::Buffer;
@@ -45,14 +46,15 @@ async fn from_stream(
     while let Some(framing) = body.stream_framing() {
         let has_bytes = meter.available(from).await?;
         admit(body, from)?;
-        if has_bytes && framing != Framing::Chunked {
+        if has_bytes && framing != Framing::Chunked && !meter.copies() {
             let count = meter.forward(from, to).await?;
             body.pass_of_stream(count);
             continue;
         }
-        let mut out = Buffer::new();
+        let (mut out, form) = (Buffer::new(), body.form());
         take(body, from, &mut out);
         meter.write(to, out.filled()).await?;
+        meter.passed(out.filled(), form);
     }
     Ok(())
 }
@@ -148,7 +150,9 @@ async fn to_stream(
                 meter.send(to, &[], true).await?;
             }
             return Ok(());
-        } else if let (Some(from), Some(most)) = (from.plain(), body.unseen(Flow::Bulk)) {
+        } else if let (Some(from), Some(most), false) =
+            (from.plain(), body.unseen(Flow::Bulk), meter.copies())
+        {
             match meter.read_to_stream(from, to, most).await? {
                 0 => body.close().map_err(source)?,
                 count => body.pass_unseen(count),
@@ -179,6 +183,7 @@ pub async fn pass_to_stream(
     if data > 0 {
         let ends = body.ends_after(ready) && !has_trailers;
         meter.send(to, &buffer.filled()[..data], ends).await?;
+        meter.passed(&buffer.filled()[..data], PieceForm::Data);
     }
     if has_trailers {
         let section = &buffer.filled()[data..ready];
@@ -200,6 +205,10 @@ async fn between_streams(
     while body.stream_framing().is_some() {
         if meter.available(from).await? {
             admit(body, from)?;
+            if meter.copies() {
+                pass_on_seen(body, from, to, meter).await?;
+                continue;
+            }
             let (count, is_last) = meter.pass_on(from, to, body.stream_room()).await?;
             body.pass_of_stream(count);
             if is_last {
@@ -222,6 +231,20 @@ async fn between_streams(
         }
         body.end_of_stream();
     }
+    Ok(())
+}
+
+/// Passes on what has come of a stream's body, for a meter that has to see it.
+async fn pass_on_seen(
+    body: &mut Body,
+    from: &MuxStream,
+    to: &MuxStream,
+    meter: &Meter<'_>,
+) -> Result<(), Broken> {
+    let mut out = Buffer::new();
+    take_data(body, from, &mut out);
+    meter.send(to, out.filled(), body.has_ended()).await?;
+    meter.passed(out.filled(), PieceForm::Data);
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! Moving bytes: one framed body, or both directions of a tunnel.
 
 pub mod body;
+pub mod body_copy;
 pub mod copy;
 pub mod duplex;
 pub mod ends;

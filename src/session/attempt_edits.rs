@@ -80,7 +80,8 @@ impl HeadBefore {
     }
 }
 
-fn append(out: &mut Buffer, bytes: &[u8]) -> Result<(), Reject> {
+/// Appends all of `bytes`, in a large block if need be.
+pub(super) fn append(out: &mut Buffer, bytes: &[u8]) -> Result<(), Reject> {
     let written = out.append(bytes);
     let rest = &bytes[written..];
     if !rest.is_empty() {

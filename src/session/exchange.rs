@@ -14,7 +14,9 @@ use super::attempt::{self, Freshness};
 use super::attempt_edits;
 use super::client::{AfterExchange, Begun, ClientConnection, ClientSide, WaitEnded};
 use super::cut;
+use super::give_back::{Rest, give_back};
 use super::local_answer::{after_fault, no_endpoint, unavailable};
+use super::mirror;
 use super::presence::Presence;
 use super::record::{self, AttemptTarget};
 use super::request::Request;
@@ -36,7 +38,6 @@ use crate::http::message::head::Version;
 use crate::http::message::hop::ClientScheme;
 use crate::http::rules::refusal::RefusingRule;
 use crate::id::{RouteId, UpstreamId};
-use crate::net::pool::{Ending, Lease, NotPooled};
 use crate::plan::context::WorkerContext;
 use crate::reject::Reject;
 use crate::termination::{Ender, ExchangePhase, Termination};
@@ -73,7 +74,7 @@ pub async fn run<F: Filters>(
         }
     };
     match verdict {
-        Ok(Verdict::Continue) => {}
+        Ok(Verdict::Continue) => mirror::begin(request, context),
         Ok(Verdict::Reply(reply)) => return answer(client, request, context, *reply).await,
         Err(fault) => return answer_fault(client, request, context, fault).await,
     }
@@ -453,28 +454,5 @@ fn let_go(
             give_back(context, target, lease, rest);
         }
         None => lease.stream.set_reset_on_close(true),
-    }
-}
-
-/// What is known of a connection whose exchange has ended well.
-#[derive(Clone, Copy)]
-struct Rest {
-    ending: Ending,
-    surplus: bool,
-    now: Instant,
-}
-
-fn give_back(context: &WorkerContext, target: AttemptTarget, lease: Lease, rest: Rest) {
-    let metrics = &context.metrics;
-    if rest.surplus {
-        metrics.pool_not_quiet.add(1);
-        return;
-    }
-    let pool = context.pool(target.upstream, target.endpoint);
-    let kept = pool.borrow_mut().put(lease, rest.ending, rest.now);
-    match kept {
-        Ok(()) => {}
-        Err(NotPooled::Full) => metrics.pool_full.add(1),
-        Err(NotPooled::NotQuiet) => metrics.pool_not_quiet.add(1),
     }
 }

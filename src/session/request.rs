@@ -4,6 +4,7 @@ use super::affinity::RequestTies;
 use super::attempt::RequestTraits;
 use super::attempt_edits::HeadBefore;
 use super::client_info::ClientInfo;
+use super::request_copy::Mirroring;
 use super::request_head::{self, Decided, ReadHead, Sender};
 use super::request_log::RequestTiming;
 use crate::app_protocol::AppProtocol;
@@ -34,6 +35,8 @@ pub struct Request<'f, F: Filters> {
     pub route: Option<RouteId>,
     /// Where it goes, unless it is answered here.
     pub upstream: Option<UpstreamId>,
+    /// Whether it is copied, and for whom.
+    pub mirror: Mirroring,
     /// What ties it to an endpoint.
     pub ties: RequestTies,
     /// What of its body is not in `outgoing`.
@@ -120,11 +123,12 @@ pub(super) fn prepare<'f, F: Filters>(
             return Err((fault(Stage::Request, reject), route, timing));
         }
     }
-    let Decided { own_reply, filtered } = decided;
+    let Decided { own_reply, filtered, mirror } = decided;
     Ok(Request {
         traits,
         route,
         upstream,
+        mirror,
         ties,
         body,
         chunks,
@@ -189,11 +193,12 @@ pub(super) fn prepare_stream<'f, F: Filters>(
     if let Some(request_log) = timing.request_log() {
         request_log.took(cost + taken as u64);
     }
-    let Decided { own_reply, filtered } = decided;
+    let Decided { own_reply, filtered, mirror } = decided;
     Ok(Request {
         traits,
         route,
         upstream,
+        mirror,
         ties,
         body,
         chunks,

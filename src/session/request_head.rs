@@ -7,6 +7,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use super::affinity::RequestTies;
 use super::attempt::RequestTraits;
 use super::client_info::ClientInfo;
+use super::request_copy::Mirroring;
 use super::request_log::{RequestLog, RequestTiming};
 use crate::access_log::is_request_id;
 use crate::buffer::Buffer;
@@ -79,9 +80,14 @@ pub(super) struct ReadHead<'f, F: Filters> {
 pub(super) struct Decided<'f, F: Filters> {
     pub(super) own_reply: Option<Box<LocalReply>>,
     pub(super) filtered: Filtered<'f, F>,
+    pub(super) mirror: Mirroring,
 }
 
 impl<'f, F: Filters> Decided<'f, F> {
+    fn new(own_reply: Option<Box<LocalReply>>, filters: &'f F) -> Self {
+        Self { own_reply, filtered: Filtered::new(filters), mirror: Mirroring::No }
+    }
+
     /// The body is longer than it may be.
     pub(super) fn refuse_long(&mut self, route: Option<RouteId>, context: &WorkerContext) {
         if self.own_reply.is_none() {
@@ -125,7 +131,7 @@ pub(super) fn read<'f, F: Filters>(
     let redirect = plan.redirect_https.filter(|_| client_info.tls().is_none());
     let redirect = redirect.and_then(|port| redirect::of(head, &path, trusted, port));
     let own_reply = redirect.map(|redirect| Box::new(to_https(redirect)));
-    let mut decided = Decided { own_reply, filtered: Filtered::new(filters) };
+    let mut decided = Decided::new(own_reply, filters);
     let upgrade = upgrades(head, framing, options);
     let key = if upgrade { websocket_key(head) } else { None };
     let traits = traits(head, framing, options, (upgrade, key.as_ref()));
@@ -208,7 +214,8 @@ fn decide<'a, 'f: 'a, F: Filters>(
     reach: Reach,
 ) -> (Option<RouteId>, RouteChoice<'a>) {
     let plan = request.plan();
-    let mut choice = RouteChoice { upstream: None, endpoint: None, body_max: None, plan };
+    let mut choice =
+        RouteChoice { upstream: None, endpoint: None, body_max: None, mirror: None, plan };
     decided.ask(|filters, context| filters.request(&request, edits, context));
     let found = plan.find_route(request.head, request.path, request.client);
     request.route = found.route();
@@ -217,6 +224,7 @@ fn decide<'a, 'f: 'a, F: Filters>(
         edit_for_route(edits, route, request.head, request.path);
         decided.ask(|filters, context| filters.route(&request, &mut choice, edits, context));
     }
+    decided.mirror = Mirroring::of(choice.mirror);
     if decided.own_reply.is_none() {
         let own_reply = match reach {
             _ if choice.upstream.is_none() => Some(unrouted(found)),

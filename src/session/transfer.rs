@@ -9,6 +9,7 @@ use super::attempt::RequestTraits;
 use super::client::{Begun, ClientConnection};
 use super::directions::Directions;
 use super::hearing::{ANSWER_BYTES_MIN, Heard, hear, hear_on_stream};
+use super::mirror;
 use super::record::{self, AttemptTarget};
 use super::request::{self, Request};
 use super::request_log::{RequestLog, TrafficGuard};
@@ -70,10 +71,11 @@ pub async fn run<F: Filters>(
 ) -> Result<Completed, FailedAttempt> {
     let ClientConnection { side, timer, presence, .. } = client;
     let Request { traits, body, outgoing, route, timing, chunks, ties, filtered, .. } = request;
+    let copy = &request.mirror;
     let request_log = timing.request_log();
     let kept = body.passed();
     let activity = Activity::new();
-    let (up, down) = (Meter::new(&activity), Meter::new(&activity));
+    let (up, down) = (copy.meter(&activity), Meter::new(&activity));
     let mut none = Buffer::new();
     let (client_read, client_write, input) = side.parts(&mut none);
     let lacks_last_chunk = body.is_chunked();
@@ -114,7 +116,9 @@ pub async fn run<F: Filters>(
             if traits.upgrade || body.has_ended() {
                 return Ok(());
             }
-            relay(body, input, client_read, upstream_write, &up).await
+            relay(body, input, client_read, upstream_write, &up).await?;
+            mirror::send(copy);
+            Ok(())
         });
         let client_side = pin!(both.client_side(upload, left));
         transfer.run(client_side, *traits).await

@@ -94,7 +94,7 @@ pub async fn open_stream(
 
 /// The same however long it takes. `awaited` is the connection that is waited for, as long as the endpoint
 /// has not shown that it answers.
-async fn opened(
+pub async fn opened(
     context: &Rc<WorkerContext>,
     target: AttemptTarget,
     freshness: Freshness,

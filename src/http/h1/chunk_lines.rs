@@ -5,7 +5,7 @@ use crate::http::message::field::{self, Name};
 use crate::reject::Reject;
 
 /// A chunk size in hexadecimal digits that fits 63 bits.
-pub(super) fn size(digits: &[u8]) -> Option<u64> {
+pub fn size(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }

@@ -94,6 +94,11 @@ impl Chunked {
         self.emit = emit;
     }
 
+    /// Whether its receiver gets chunks.
+    pub fn emits_chunks(&self) -> bool {
+        self.emit.has_chunks()
+    }
+
     /// Whether the body has ended.
     pub fn is_done(&self) -> bool {
         self.state == ChunkState::Done

@@ -66,7 +66,11 @@ pub fn request(
             Name::Upgrade if upgrade => writer.field(name, value),
             // An HTTP/1.0 client cannot be sent the 100 it would ask for, and without a body there
             // is nothing to wait for (RFC 9110 §10.1.1).
-            Name::Expect if head.version != Version::Http10 && framing.has_body() => {
+            Name::Expect
+                if head.version != Version::Http10
+                    && framing.has_body()
+                    && !edits.withholds(known, name) =>
+            {
                 writer.field(name, value);
             }
             Name::Te => te |= head.version != Version::Http10 && field::takes_trailers(value),

@@ -51,6 +51,8 @@ impl EditName<'static> {
     pub const SEC_WEBSOCKET_ACCEPT: Self = Self::known("Sec-WebSocket-Accept", Name::Other);
     /// Set-Cookie.
     pub const SET_COOKIE: Self = Self::known("Set-Cookie", Name::Other);
+    /// X-Mirror.
+    pub const X_MIRROR: Self = Self::known("X-Mirror", Name::Other);
     /// X-Request-Id.
     pub const X_REQUEST_ID: Self = Self::known("X-Request-Id", Name::RequestId);
 
@@ -92,7 +94,7 @@ impl<'a> EditName<'a> {
     }
 
     /// The name as it is written.
-    pub(in crate::http) fn text(&self) -> &'a str {
+    pub fn text(&self) -> &'a str {
         self.text
     }
 

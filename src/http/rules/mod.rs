@@ -11,6 +11,7 @@ pub mod fuzz;
 pub mod head_edits;
 pub mod limit_table;
 pub mod location;
+pub mod mirror;
 pub mod outcome;
 pub mod rate_limit;
 pub mod refusal;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use access::Access;
 use error_pages::ErrorPages;
 use head_edits::HeadEdits;
+use mirror::Mirror;
 use outcome::RouteOutcome;
 use rate_limit::RateLimiter;
 use refusal::RefusingRule;
@@ -51,6 +53,8 @@ pub struct RouteRules {
     pub body_max: Option<u64>,
     /// What becomes of its requests.
     pub outcome: RouteOutcome,
+    /// Which of those that are forwarded are copied for another upstream, if any are.
+    pub mirror: Option<Mirror>,
     /// What answers of our own say.
     pub error_pages: ErrorPages,
     /// The variables of a request that its answer needs.
