@@ -233,3 +233,15 @@ pub struct RequestTraits {
     /// Whether the client's connection may go on after the answer, as far as the request goes.
     pub persists: bool,
 }
+
+impl RequestTraits {
+    /// Those of a request whose head has not been read.
+    pub const UNKNOWN: Self = Self {
+        method: Method::Other,
+        version: Version::Http11,
+        upgrade: false,
+        accept: None,
+        expects: false,
+        persists: false,
+    };
+}

@@ -7,9 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::client_info::ClientInfo;
-use super::request;
-use super::request_head::Sender;
-use super::request_log::RequestTiming;
+use super::request::Request;
+use super::request_head::{self, Sender};
 use super::simulation::script::{CLIENT, Exchanged, HALF_CLOSE, Outcome, Script, simulate};
 use super::simulation::world;
 use crate::buffer::Buffer;
@@ -118,11 +117,10 @@ fn believe(bytes: &[u8], context: &Rc<WorkerContext>) -> Vec<Believed> {
         let mut input = Buffer::new();
         input.append(&head[..length]);
         let sender = Sender { client_info: &client_info, stream: None };
-        let timing = RequestTiming::begin(context, &client_info);
-        let whole = (&mut input, length);
-        let Ok(mut request) = request::prepare(whole, sender, &Rules, context, timing) else {
+        let mut request = Request::begin(context, &client_info, &Rules);
+        if request_head::prepare(&mut request, (&mut input, length), sender, context).is_err() {
             return all;
-        };
+        }
         let (written, mut body) = (request.outgoing.filled().to_vec(), Vec::new());
         let chunked = b"\r\nTransfer-Encoding: chunked\r\n";
         let is_chunked = written.windows(chunked.len()).any(|line| line == chunked);

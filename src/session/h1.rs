@@ -16,9 +16,9 @@ use super::exchange;
 use super::h2;
 use super::presence::Presence;
 use super::record;
-use super::request::{self, Request};
-use super::request_head::Sender;
-use super::request_log::{RequestLog, RequestTiming};
+use super::request::Request;
+use super::request_head::{self, Sender};
+use super::request_log::RequestLog;
 use crate::buffer::Buffer;
 use crate::drain::{DrainPhase, IDLE_GRACE, SessionGuard};
 use crate::fault::{Fault, Kind, Stage};
@@ -29,7 +29,6 @@ use crate::http::h1::encode::ConnectionHeader;
 use crate::http::h1::scan::{Limits, Scan, leading_blank};
 use crate::http::h2::frame::PREFACE;
 use crate::http::message::head::Method;
-use crate::id::RouteId;
 use crate::log::once_per_second::OncePerSecond;
 use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::hand_off::HandOffClosed;
@@ -260,19 +259,27 @@ async fn answer_all<F: Filters>(
     let mut pace = Pace::Leisurely;
     loop {
         let context = &idle.handle.get();
-        let mut request = match next_request(connection, context).await {
-            Ok(Arrival::Request(request)) => request,
-            Ok(Arrival::Nothing) => return (last, pace),
-            Ok(Arrival::End) => return (Worked::Ended(AfterExchange::Close), pace),
-            Err(refused) if is_first && begins_http2(connection, context) => {
-                refused.timing.discard();
+        let mut request = Request::begin(context, connection.client_info, connection.filters);
+        match next_request(connection, &mut request, context).await {
+            Ok(Arrival::Request(())) => {}
+            Ok(Arrival::Nothing) => {
+                request.timing.discard();
+                return (last, pace);
+            }
+            Ok(Arrival::End) => {
+                request.timing.discard();
+                return (Worked::Ended(AfterExchange::Close), pace);
+            }
+            Err(_) if is_first && begins_http2(connection, context) => {
+                request.timing.discard();
                 *early = Some(Box::new(mem::take(&mut connection.input)));
                 return (Worked::Http2, pace);
             }
-            Err(refused) => {
-                return (Worked::Ended(refuse(connection, context, refused).await), pace);
+            Err(fault) => {
+                let after = refuse(connection, &mut request, context, fault).await;
+                return (Worked::Ended(after), pace);
             }
-        };
+        }
         is_first = false;
         pace = idle.deadline.pace_of(request.timing.began, context.plan.timeouts.keepalive);
         context.metrics.requests.add(1);
@@ -347,57 +354,40 @@ enum Arrival<T> {
     End,
 }
 
-/// What could not be read as a request.
-struct RefusedRequest {
-    fault: Fault,
-    /// As far as it says so: an answer to HEAD has no body, not even a refusal (RFC 9110 §9.3.2).
-    method: Method,
-    /// Where it would have gone, if its head said so.
-    route: Option<RouteId>,
-    timing: RequestTiming,
-}
-
-async fn next_request<'f, F: Filters>(
-    client: &mut Connected<'f, F>,
+/// Reads the next request, if one comes.
+async fn next_request<F: Filters>(
+    client: &mut Connected<'_, F>,
+    request: &mut Request<'_, F>,
     context: &WorkerContext,
-) -> Result<Arrival<Request<'f, F>>, RefusedRequest> {
+) -> Result<Arrival<()>, Fault> {
     let plan = &*context.plan;
-    let mut timing = RequestTiming::begin(context, client.client_info);
     let before = client.input.len();
     let activity = Activity::new();
     let meter = Meter::new(&activity);
     let (mut read, _) = client.stream.split();
     let reading = read_request(&mut read, &mut client.input, &plan.limits, &meter);
     let read = client.timer.within(plan.timeouts.header, pin!(reading)).await;
-    let is_head = client.input.filled().starts_with(b"HEAD ");
-    let method = if is_head { Method::Head } else { Method::Other };
-    let refused = |kind, timing| RefusedRequest {
-        fault: Fault::client(Stage::RequestHead, kind),
-        method,
-        route: None,
-        timing,
-    };
-    let nothing = match read {
+    // As far as it says so: an answer to HEAD has no body, not even a refusal (RFC 9110 §9.3.2).
+    if client.input.filled().starts_with(b"HEAD ") {
+        request.traits.method = Method::Head;
+    }
+    let refused = |kind| Err(Fault::client(Stage::RequestHead, kind));
+    match read {
         Ok(Ok(Arrival::Request(length))) => {
             // Most heads have come with their first byte: no time has passed.
             let at_once = client.input.len() == before;
-            timing.end_head(at_once);
+            request.timing.end_head(at_once);
             let whole = (&mut client.input, length);
             let sender = Sender { client_info: client.client_info, stream: Some(&*client.stream) };
-            return match request::prepare(whole, sender, client.filters, context, timing) {
-                Ok(request) => Ok(Arrival::Request(request)),
-                Err((fault, route, timing)) => Err(RefusedRequest { fault, method, route, timing }),
-            };
+            request_head::prepare(request, whole, sender, context).map(Arrival::Request)
         }
-        Ok(Ok(Arrival::Nothing)) => Arrival::Nothing,
-        Ok(Ok(Arrival::End)) => Arrival::End,
-        Ok(Err(kind)) => return Err(refused(kind, timing)),
+        Ok(Ok(Arrival::Nothing)) => Ok(Arrival::Nothing),
+        Ok(Ok(Arrival::End)) => Ok(Arrival::End),
+        Ok(Err(kind)) => refused(kind),
         // Half an empty line is no head.
-        Err(Elapsed) if client.input.filled() == b"\r" => Arrival::End,
-        Err(Elapsed) => return Err(refused(Kind::TimedOut, timing)),
-    };
-    timing.discard();
-    Ok(nothing)
+        Err(Elapsed) if client.input.filled() == b"\r" => Ok(Arrival::End),
+        Err(Elapsed) => refused(Kind::TimedOut),
+    }
 }
 
 /// Reads until `input` holds a whole head and returns its length, unless there is nothing but empty
@@ -437,10 +427,11 @@ fn warn_of_tls<F>(client: &Connected<'_, F>) {
 /// Answers what could not be read as a request; nothing after it is looked at.
 async fn refuse<F: Filters>(
     client: &mut Connected<'_, F>,
+    request: &mut Request<'_, F>,
     context: &WorkerContext,
-    refused: RefusedRequest,
+    fault: Fault,
 ) -> AfterExchange {
-    let RefusedRequest { fault, method, route, mut timing } = refused;
+    let Request { timing, route, traits, .. } = request;
     record::refusal(context, fault);
     if tls_hello::begins(client.input.filled()) {
         warn_of_tls(client);
@@ -450,13 +441,14 @@ async fn refuse<F: Filters>(
         request_log.end_by_fault(fault);
     }
     let Some(status) = fault.status() else { return AfterExchange::Close };
+    // What was kept for another answer is not for this one.
     let mut filtered = Filtered::new(client.filters);
-    let request_id = timing.request_log().map(RequestLog::request_id);
+    let (request_id, route) = (timing.request_log().map(RequestLog::request_id), *route);
     let asked = ReplyTo { request_id, route, context };
     let reply = filtered.revised(LocalReply::new(status, fault.phrase()), &asked);
     record::response(context, route, timing.request_log(), reply.status());
     let about = (context, timing.request_log());
-    let to = (method, ConnectionHeader::Close);
+    let to = (traits.method, ConnectionHeader::Close);
     let sent = client.client().send(&reply, (&filtered, route), to, about).await;
     context.metrics.durations.observe(timing.began.elapsed());
     match sent {

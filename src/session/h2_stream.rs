@@ -19,8 +19,9 @@ use super::client_info::ClientInfo;
 use super::exchange;
 use super::presence::Presence;
 use super::record;
-use super::request::{self, Request};
-use super::request_log::{RequestLog, RequestTiming};
+use super::request::Request;
+use super::request_head;
+use super::request_log::RequestLog;
 use crate::fault::{Fault, Kind, Stage};
 use crate::filters::calls::ReplyTo;
 use crate::filters::reply::LocalReply;
@@ -31,8 +32,6 @@ use crate::http::h2::connection::{Connection, Resets};
 use crate::http::h2::error_code::ErrorCode;
 use crate::http::h2::request::{self as h2_request, is_malformed};
 use crate::http::h2::stream::Abort;
-use crate::http::message::head::Method;
-use crate::id::RouteId;
 use crate::metrics::Http2Metrics;
 use crate::net::deadline::Timer;
 use crate::net::mux::Mux;
@@ -168,14 +167,16 @@ async fn serve_stream<F: Filters>(
     timer: &mut Timer,
 ) {
     let Some(arrived) = stream.take_head() else { return };
-    let method = h2_request::method(&arrived.section);
+    let (from, filters) = (&shared.client_info, &*shared.listener.filters);
+    let mut request = Request::begin(context, from, filters);
+    // As far as it says so: an answer to HEAD has no body, not even a refusal.
+    request.traits.method = h2_request::method(&arrived.section);
     let call = Call::of(arrived.section.iter());
-    let mut timing = RequestTiming::begin(context, &shared.client_info);
+    let timing = &mut request.timing;
     timing.expires = call.and_then(|call| timing.began.checked_add(call.timeout?));
     timing.end_head(true);
     timing.on_stream(stream.id());
-    let (from, filters) = (&shared.client_info, &*shared.listener.filters);
-    let prepared = request::prepare_stream((stream, arrived), from, filters, context, timing);
+    let prepared = request_head::prepare_stream(&mut request, (stream, arrived), from, context);
     let mut client = ClientConnection {
         side: ClientSide::H2(stream),
         client_info: &shared.client_info,
@@ -186,7 +187,7 @@ async fn serve_stream<F: Filters>(
         endpoint_reset: None,
     };
     match prepared {
-        Ok(mut request) => {
+        Ok(()) => {
             context.metrics.requests.add(1);
             context.metrics.http2.requests.add(1);
             if let Some(abort) = stream.aborted() {
@@ -199,7 +200,7 @@ async fn serve_stream<F: Filters>(
             forgive_late_reset(stream, request.timing.began);
             end_call(&client, context, request.timing.request_log());
         }
-        Err(refused) => refuse(&mut client, (stream, method), (context, filters), refused).await,
+        Err(fault) => refuse(&mut client, stream, &request, context, fault).await,
     }
 }
 
@@ -217,10 +218,12 @@ fn give_up<F: Filters>(request: &Request<'_, F>, context: &WorkerContext, kind: 
 /// Answers what is no request we serve; resets the stream of what is no request at all.
 async fn refuse<F: Filters>(
     client: &mut ClientConnection<'_>,
-    (stream, method): (&MuxStream, Method),
-    (context, filters): (&WorkerContext, &F),
-    (fault, route, timing): (Fault, Option<RouteId>, RequestTiming),
+    stream: &MuxStream,
+    request: &Request<'_, F>,
+    context: &WorkerContext,
+    fault: Fault,
 ) {
+    let Request { timing, route, .. } = request;
     record::refusal(context, fault);
     if let Some(request_log) = timing.request_log() {
         request_log.end_by_fault(fault);
@@ -230,13 +233,14 @@ async fn refuse<F: Filters>(
             stream.reset(ErrorCode::ProtocolError);
         }
         (_, Some(status)) => {
-            let mut filtered = Filtered::new(filters);
-            let request_id = timing.request_log().map(RequestLog::request_id);
+            // What was kept for another answer is not for this one.
+            let mut filtered = Filtered::new(request.filtered.filters);
+            let (request_id, route) = (timing.request_log().map(RequestLog::request_id), *route);
             let asked = ReplyTo { request_id, route, context };
             let reply = filtered.revised(LocalReply::new(status, fault.phrase()), &asked);
             record::response(context, route, timing.request_log(), reply.status());
             let about = (context, timing.request_log());
-            let to = (method, ConnectionHeader::Implied);
+            let to = (request.traits.method, ConnectionHeader::Implied);
             // A client that does not take it has left, which needs no other word.
             let _ = client.send(&reply, (&filtered, route), to, about).await;
             context.metrics.durations.observe(timing.began.elapsed());

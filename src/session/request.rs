@@ -5,29 +5,24 @@ use super::attempt::RequestTraits;
 use super::attempt_edits::HeadBefore;
 use super::client_info::ClientInfo;
 use super::request_copy::Mirroring;
-use super::request_head::{self, Decided, ReadHead, Sender};
 use super::request_log::RequestTiming;
 use crate::app_protocol::AppProtocol;
 use crate::buffer::{BUFFER_BYTES, Buffer};
-use crate::fault::{Fault, Kind, Stage};
 use crate::filters::reply::LocalReply;
 use crate::filters::{Filtered, Filters};
 use crate::http::h1::chunk_lines::CHUNK_OVERHEAD_BYTES;
 use crate::http::h1::chunked::Emit;
-use crate::http::h1::framing;
-use crate::http::h1::parse;
-use crate::http::h2;
+use crate::http::h1::framing::Framing;
 use crate::http::h2::section::NeverIndexed;
-use crate::http::h2::stream::Arrived;
-use crate::http::message::head::Storage;
+use crate::http::rules::refusal::RefusingRule;
 use crate::id::{RouteId, UpstreamId};
-use crate::net::mux_stream::MuxStream;
 use crate::plan::context::WorkerContext;
 use crate::reject::Reject;
 use crate::relay::body::Body;
-use crate::relay::message::{self, LAST_CHUNK};
+use crate::relay::message::LAST_CHUNK;
 
-/// A request whose head has been read and encoded for the endpoint.
+/// A request: begun when its first byte has come, and filled in where it stands as soon as its head has been read.
+/// It is never moved, which would cost three hundred instructions.
 pub struct Request<'f, F: Filters> {
     /// What its answer needs to know of it.
     pub traits: RequestTraits,
@@ -44,7 +39,7 @@ pub struct Request<'f, F: Filters> {
     /// How its chunks go on to HTTP/1.1, if it has any.
     pub chunks: Emit,
     /// The head as it goes to the endpoint, and the first bytes of the body: kept until an answer
-    /// comes, so that another endpoint can be sent the same.
+    /// comes, so that another endpoint can be sent the same. Nothing, if it is answered here.
     pub outgoing: Buffer,
     /// Which of its fields and trailers came as literals never to be indexed, and go on as such.
     pub never_indexed: NeverIndexed,
@@ -58,161 +53,49 @@ pub struct Request<'f, F: Filters> {
     pub timing: RequestTiming,
 }
 
-impl<F: Filters> Request<'_, F> {
+impl<'f, F: Filters> Request<'f, F> {
+    /// One that begins now, from this client.
+    #[inline]
+    pub fn begin(context: &WorkerContext, client_info: &ClientInfo, filters: &'f F) -> Self {
+        Self {
+            traits: RequestTraits::UNKNOWN,
+            route: None,
+            upstream: None,
+            mirror: Mirroring::No,
+            ties: RequestTies::default(),
+            body: Body::new(Framing::Empty, Emit::Chunks),
+            chunks: Emit::Chunks,
+            outgoing: Buffer::new(),
+            never_indexed: NeverIndexed::NONE,
+            head_before: None,
+            own_reply: None,
+            filtered: Filtered::new(filters),
+            timing: RequestTiming::begin(context, client_info),
+        }
+    }
+
     /// By which route it goes where, unless it is answered here.
     #[inline]
     pub fn goes(&self) -> Option<(RouteId, UpstreamId)> {
         self.route.zip(self.upstream).filter(|_| self.own_reply.is_none())
     }
+
+    /// Its body is longer than it may be.
+    pub(super) fn refuse_long(&mut self, context: &WorkerContext) {
+        if self.own_reply.is_none() {
+            let counts = self.route.map(|route| context.route_counts(route));
+            counts.inspect(|counts| counts.refuse(RefusingRule::MaxBody));
+            self.own_reply = Some(Box::new(LocalReply::too_long()));
+        }
+    }
+
+    /// Appends what has come of the body, as far as there is room, and says how many bytes that is. Of chunks, all
+    /// or nothing: what is left of them would be framed for HTTP/1.1, and may have to go to HTTP/2.
+    pub(super) fn begin_body(&mut self, input: &mut Buffer) -> Result<usize, Reject> {
+        begin_body(&mut self.body, input, &mut self.outgoing)
+    }
 }
 
-/// What is no request we serve: why, where it would have gone, and when and how it came.
-pub(super) type Refused = (Fault, Option<RouteId>, RequestTiming);
-
-/// Turns the head, the first `length` bytes of the input, and the part of the body that has arrived,
-/// into what is sent to an endpoint.
-pub(super) fn prepare<'f, F: Filters>(
-    (input, length): (&mut Buffer, usize),
-    sender: Sender<'_>,
-    filters: &'f F,
-    context: &WorkerContext,
-    mut timing: RequestTiming,
-) -> Result<Request<'f, F>, Refused> {
-    let fault = |stage, reject| Fault::client(stage, Kind::Rejected(reject));
-    let read = {
-        let mut storage = Storage::new();
-        let limits = &context.plan.limits;
-        let head = parse::request(&input.filled()[..length], limits, &mut storage);
-        head.and_then(|head| {
-            let framing = framing::request(&head);
-            request_head::read((&head, framing), sender, filters, context, &mut timing)
-        })
-    };
-    let ReadHead {
-        traits,
-        route,
-        upstream,
-        ties,
-        framing,
-        body_max,
-        chunks,
-        mut outgoing,
-        mut decided,
-    } = match read {
-        Ok(read) => read,
-        Err(reject) => return Err((fault(Stage::RequestHead, reject), None, timing)),
-    };
-    input.consume(length);
-    if let Some(request_log) = timing.request_log() {
-        request_log.took(length as u64);
-    }
-    let mut body = Body::new(framing, chunks);
-    body_max.inspect(|max| body.set_data_max(*max));
-    match begin_body(&mut body, input, &mut outgoing) {
-        Err(Reject::BodyTooLong) => {
-            decided.refuse_long(route, context);
-        }
-        Ok(taken) => {
-            timing.request_log().inspect(|request_log| request_log.took(taken as u64));
-        }
-        Err(reject) => {
-            timing
-                .request_log()
-                .zip(route)
-                .inspect(|(request_log, route)| request_log.routed(*route));
-            return Err((fault(Stage::Request, reject), route, timing));
-        }
-    }
-    let Decided { own_reply, filtered, mirror } = decided;
-    Ok(Request {
-        traits,
-        route,
-        upstream,
-        mirror,
-        ties,
-        body,
-        chunks,
-        outgoing,
-        never_indexed: NeverIndexed::NONE,
-        head_before: None,
-        own_reply,
-        filtered,
-        timing,
-    })
-}
-
-/// The same of a request that came on a stream, whose head is `arrived`.
-pub(super) fn prepare_stream<'f, F: Filters>(
-    (stream, mut arrived): (&MuxStream, Arrived),
-    client_info: &ClientInfo,
-    filters: &'f F,
-    context: &WorkerContext,
-    mut timing: RequestTiming,
-) -> Result<Request<'f, F>, Refused> {
-    let fault = |stage, reject| Fault::client(stage, Kind::Rejected(reject));
-    let cost = arrived.section.cost_bytes() as u64;
-    let read = {
-        let mut storage = Storage::new();
-        let fields_max = context.plan.limits.fields_max;
-        let fits = arrived.fit.check();
-        let head =
-            fits.and_then(|()| h2::request::read(&mut arrived.section, fields_max, &mut storage));
-        head.and_then(|head| {
-            let framing = h2::request::framing(&head, arrived.ends);
-            let sender = Sender { client_info, stream: Some(stream.mux().stream()) };
-            request_head::read((&head, framing), sender, filters, context, &mut timing)
-        })
-    };
-    let ReadHead {
-        traits,
-        route,
-        upstream,
-        ties,
-        framing,
-        body_max,
-        chunks,
-        mut outgoing,
-        mut decided,
-    } = match read {
-        Ok(read) => read,
-        Err(reject) => {
-            if let Some(request_log) = &mut timing.request_log {
-                request_log.read_refused(&arrived.section);
-            }
-            return Err((fault(Stage::RequestHead, reject), None, timing));
-        }
-    };
-    let mut body = Body::of_stream(framing);
-    body_max.inspect(|max| body.set_data_max(*max));
-    let mut never_indexed = arrived.section.never_indexed().clone();
-    never_indexed.extend(&stream.never_indexed_trailers());
-    let taken = message::take(&mut body, stream, &mut outgoing);
-    if body.admit_of_stream(stream.body_bytes()).is_err() {
-        decided.refuse_long(route, context);
-    }
-    if let Some(request_log) = timing.request_log() {
-        request_log.took(cost + taken as u64);
-    }
-    let Decided { own_reply, filtered, mirror } = decided;
-    Ok(Request {
-        traits,
-        route,
-        upstream,
-        mirror,
-        ties,
-        body,
-        chunks,
-        outgoing,
-        never_indexed,
-        head_before: None,
-        own_reply,
-        filtered,
-        timing,
-    })
-}
-
-/// Appends what has come of the body, as far as there is room, and says how many bytes that is. Of chunks, all
-/// or nothing: what is left of them would be framed for HTTP/1.1, and may have to go to HTTP/2.
 fn begin_body(body: &mut Body, input: &mut Buffer, outgoing: &mut Buffer) -> Result<usize, Reject> {
     let room = outgoing.spare_mut().len();
     if body.is_chunked() && input.len() + CHUNK_OVERHEAD_BYTES > room {
@@ -249,7 +132,6 @@ pub(super) fn keep_end(outgoing: &mut Buffer) -> bool {
 mod tests {
     use super::*;
     use crate::buffer::BUFFER_BYTES;
-    use crate::http::h1::framing::Framing;
 
     #[test]
     fn chunks_that_do_not_fit_beside_their_head_are_framed_when_their_endpoint_is_known() {

@@ -7,35 +7,42 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use super::affinity::RequestTies;
 use super::attempt::RequestTraits;
 use super::client_info::ClientInfo;
+use super::request::Request;
 use super::request_copy::Mirroring;
-use super::request_log::{RequestLog, RequestTiming};
+use super::request_log::RequestLog;
 use crate::access_log::is_request_id;
 use crate::buffer::Buffer;
 use crate::decimal::{Digits, decimal};
+use crate::fault::{Fault, Kind, Stage};
 use crate::filters::calls::{ClientRequest, RouteChoice};
 use crate::filters::reply::LocalReply;
 use crate::filters::{Filtered, Filters, Verdict};
 use crate::http::h1::chunked::Emit;
 use crate::http::h1::encode::{self, ConnectionHeader};
-use crate::http::h1::framing::Framing;
+use crate::http::h1::framing::{self, Framing};
+use crate::http::h1::parse;
 use crate::http::h1::persistence::{self, Options};
+use crate::http::h2;
+use crate::http::h2::stream::Arrived;
 use crate::http::message::edits::{EditName, Edits, Value};
 use crate::http::message::field::Name;
-use crate::http::message::head::{RequestHead, Version};
+use crate::http::message::head::{RequestHead, Storage, Version};
 use crate::http::message::hop::ClientScheme;
 use crate::http::message::max_forwards::{self, Reach};
 use crate::http::message::redirect::{self, Nowhere};
 use crate::http::message::websocket::{self, Key, NONCE_BYTES};
 use crate::http::message::{forwarded, forwarded_for};
-use crate::http::rules::refusal::RefusingRule;
 use crate::http::rules::table::FoundRoute;
-use crate::id::{RouteId, UpstreamId};
+use crate::id::RouteId;
 use crate::net::listen::Peer;
+use crate::net::mux_stream::MuxStream;
 use crate::net::stream::Stream;
 use crate::net::tls::client_certificate::ClientCertificate;
 use crate::plan::context::WorkerContext;
 use crate::plan::{Plan, Route};
 use crate::reject::Reject;
+use crate::relay::body::Body;
+use crate::relay::message;
 use crate::route;
 
 /// Who sent a request.
@@ -59,69 +66,87 @@ impl Sender<'_> {
     }
 }
 
-/// A head that has been read, and encoded for the endpoint.
-pub(super) struct ReadHead<'f, F: Filters> {
-    pub(super) traits: RequestTraits,
-    pub(super) route: Option<RouteId>,
-    /// Where it goes, unless it is answered here.
-    pub(super) upstream: Option<UpstreamId>,
-    pub(super) ties: RequestTies,
-    pub(super) framing: Framing,
-    /// How many bytes the body may have, if its length is not known before.
-    pub(super) body_max: Option<u64>,
-    /// How chunks are to go on, if there are any.
-    pub(super) chunks: Emit,
-    /// Nothing, if it is answered here.
-    pub(super) outgoing: Buffer,
-    pub(super) decided: Decided<'f, F>,
-}
-
-/// What filters have decided about a request.
-pub(super) struct Decided<'f, F: Filters> {
-    pub(super) own_reply: Option<Box<LocalReply>>,
-    pub(super) filtered: Filtered<'f, F>,
-    pub(super) mirror: Mirroring,
-}
-
-impl<'f, F: Filters> Decided<'f, F> {
-    fn new(own_reply: Option<Box<LocalReply>>, filters: &'f F) -> Self {
-        Self { own_reply, filtered: Filtered::new(filters), mirror: Mirroring::No }
+/// Reads the head of a request, the first `length` bytes of the input, and makes of it and of the part of the body
+/// that has arrived what is sent to an endpoint.
+pub(super) fn prepare<F: Filters>(
+    request: &mut Request<'_, F>,
+    (input, length): (&mut Buffer, usize),
+    sender: Sender<'_>,
+    context: &WorkerContext,
+) -> Result<(), Fault> {
+    let mut storage = Storage::new();
+    let head = parse::request(&input.filled()[..length], &context.plan.limits, &mut storage);
+    let read = head.and_then(|head| {
+        let framing = framing::request(&head);
+        read(request, (&head, framing), sender, context)
+    });
+    read.map_err(|reject| Fault::client(Stage::RequestHead, Kind::Rejected(reject)))?;
+    input.consume(length);
+    let begun = request.begin_body(input);
+    if let Some(request_log) = request.timing.request_log() {
+        request_log.took((length + begun.unwrap_or(0)) as u64);
     }
-
-    /// The body is longer than it may be.
-    pub(super) fn refuse_long(&mut self, route: Option<RouteId>, context: &WorkerContext) {
-        if self.own_reply.is_none() {
-            let counts = route.map(|route| context.route_counts(route));
-            counts.inspect(|counts| counts.refuse(RefusingRule::MaxBody));
-            self.own_reply = Some(Box::new(LocalReply::too_long()));
+    match begun {
+        Ok(_) => {}
+        Err(Reject::BodyTooLong) => request.refuse_long(context),
+        Err(reject) => {
+            let logged = request.timing.request_log().zip(request.route);
+            logged.inspect(|(request_log, route)| request_log.routed(*route));
+            return Err(Fault::client(Stage::Request, Kind::Rejected(reject)));
         }
     }
-
-    fn ask(&mut self, call: impl FnOnce(&'f F, &mut F::Context) -> Verdict) {
-        if self.own_reply.is_some() {
-            return;
-        }
-        let Filtered { filters, context, .. } = &mut self.filtered;
-        if let Verdict::Reply(reply) = call(filters, context) {
-            self.own_reply = Some(reply);
-        }
-    }
+    Ok(())
 }
 
-/// What any head comes to, whichever protocol brought it.
-pub(super) fn read<'f, F: Filters>(
+/// The same of a request that came on a stream, whose head is `arrived`.
+pub(super) fn prepare_stream<F: Filters>(
+    request: &mut Request<'_, F>,
+    (stream, mut arrived): (&MuxStream, Arrived),
+    client_info: &ClientInfo,
+    context: &WorkerContext,
+) -> Result<(), Fault> {
+    let cost = arrived.section.cost_bytes() as u64;
+    let mut storage = Storage::new();
+    let fields_max = context.plan.limits.fields_max;
+    let fits = arrived.fit.check();
+    let head =
+        fits.and_then(|()| h2::request::read(&mut arrived.section, fields_max, &mut storage));
+    let read = head.and_then(|head| {
+        let framing = h2::request::framing(&head, arrived.ends);
+        let sender = Sender { client_info, stream: Some(stream.mux().stream()) };
+        read(request, (&head, framing), sender, context)
+    });
+    if let Err(reject) = read {
+        if let Some(request_log) = &mut request.timing.request_log {
+            request_log.read_refused(&arrived.section);
+        }
+        return Err(Fault::client(Stage::RequestHead, Kind::Rejected(reject)));
+    }
+    request.never_indexed = arrived.section.never_indexed().clone();
+    request.never_indexed.extend(&stream.never_indexed_trailers());
+    let taken = message::take(&mut request.body, stream, &mut request.outgoing);
+    if request.body.admit_of_stream(stream.body_bytes()).is_err() {
+        request.refuse_long(context);
+    }
+    if let Some(request_log) = request.timing.request_log() {
+        request_log.took(cost + taken as u64);
+    }
+    Ok(())
+}
+
+/// What any head comes to, whichever protocol brought it. Nothing is known of where a request goes that is refused.
+fn read<F: Filters>(
+    request: &mut Request<'_, F>,
     (head, framing): (&RequestHead<'_, '_>, Result<Framing, Reject>),
     sender: Sender<'_>,
-    filters: &'f F,
     context: &WorkerContext,
-    timing: &mut RequestTiming,
-) -> Result<ReadHead<'f, F>, Reject> {
+) -> Result<(), Reject> {
     let plan = &*context.plan;
     let client_info = sender.client_info;
     let trusted = client_info.is_trusted(&plan.trusted);
     let client = real_client(head, client_info, trusted, plan);
     let their_id = if trusted { request_id(head) } else { None };
-    if let Some(request_log) = &mut timing.request_log {
+    if let Some(request_log) = &mut request.timing.request_log {
         request_log.read(head, client, their_id);
     }
     let framing = framing?;
@@ -130,17 +155,16 @@ pub(super) fn read<'f, F: Filters>(
     let options = Options::of(&head.fields);
     let redirect = plan.redirect_https.filter(|_| client_info.tls().is_none());
     let redirect = redirect.and_then(|port| redirect::of(head, &path, trusted, port));
-    let own_reply = redirect.map(|redirect| Box::new(to_https(redirect)));
-    let mut decided = Decided::new(own_reply, filters);
+    request.own_reply = redirect.map(|redirect| Box::new(to_https(redirect)));
     let upgrade = upgrades(head, framing, options);
     let key = if upgrade { websocket_key(head) } else { None };
-    let traits = traits(head, framing, options, (upgrade, key.as_ref()));
+    request.traits = traits(head, framing, options, (upgrade, key.as_ref()));
     let own = OwnEdits {
         key: key.filter(|_| head.protocol.is_some()),
         left: if let Reach::Hops(left) = reach { Some(decimal(left)) } else { None },
         // Of an HTTP/1.0 client that names none.
         host: (!head.fields.has(Name::Host) && head.authority.is_empty()).then(|| sender.local()),
-        request_id: timing.request_log().map(RequestLog::request_id),
+        request_id: request.timing.request_log().map(RequestLog::request_id),
     };
     let mut edits = Edits::new();
     if let Some(via) = &plan.via {
@@ -148,36 +172,43 @@ pub(super) fn read<'f, F: Filters>(
     }
     own.edit(&mut edits);
     edit_for_client(&mut edits, head, client_info, client, trusted);
-    let request = ClientRequest {
+    let asked = ClientRequest {
         head,
         path: &path,
         client,
         scheme: scheme(head, client_info, trusted),
         tls: client_info.tls(),
         request_id: own.request_id.or(their_id),
-        arrived: timing.ready,
+        arrived: request.timing.ready,
         route: None,
         context,
         source: &|| sender.source(),
     };
-    let (route, mut choice) = decide(&mut decided, request, &mut edits, reach);
+    let decided = (&mut request.own_reply, &mut request.filtered);
+    let (route, mut choice) = decide(decided, asked, &mut edits, reach);
     // What follows the head of a tunnel is none of a body.
-    choice.body_max = choice.body_max.filter(|_| !traits.upgrade);
-    if framing.is_longer_than(choice.body_max) {
-        decided.refuse_long(route, context);
-    }
-    let (asked, from) = ((head, &*path), (client_info, trusted));
-    let ties = RequestTies::of(choice.upstream(), choice.endpoint, asked, client, from);
-    let connection =
-        if traits.upgrade { ConnectionHeader::Upgrade } else { ConnectionHeader::Implied };
-    let mut outgoing = Buffer::new();
-    if decided.own_reply.is_none() {
-        let aliases = encode::request(head, options, &edits, framing, connection, &mut outgoing)?;
+    choice.body_max = choice.body_max.filter(|_| !upgrade);
+    if request.own_reply.is_none() && !framing.is_longer_than(choice.body_max) {
+        let connection =
+            if upgrade { ConnectionHeader::Upgrade } else { ConnectionHeader::Implied };
+        let out = &mut request.outgoing;
+        let aliases = encode::request(head, options, &edits, framing, connection, out)?;
         context.metrics.aliases.add(aliases as u64);
     }
-    let chunks = if options.names_fields() { Emit::BareChunks } else { Emit::Chunks };
-    let RouteChoice { upstream, body_max, .. } = choice;
-    Ok(ReadHead { traits, route, upstream, ties, framing, body_max, chunks, outgoing, decided })
+    let (asked, from) = ((head, &*path), (client_info, trusted));
+    request.ties = RequestTies::of(choice.upstream(), choice.endpoint, asked, client, from);
+    (request.route, request.upstream) = (route, choice.upstream);
+    request.mirror = Mirroring::of(choice.mirror);
+    request.chunks = if options.names_fields() { Emit::BareChunks } else { Emit::Chunks };
+    request.body = match head.version {
+        Version::Http2 => Body::of_stream(framing),
+        Version::Http10 | Version::Http11 => Body::new(framing, request.chunks),
+    };
+    choice.body_max.inspect(|max| request.body.set_data_max(*max));
+    if framing.is_longer_than(choice.body_max) {
+        request.refuse_long(context);
+    }
+    Ok(())
 }
 
 /// What the answer needs to know of a request, with the key for the WebSocket that it asks for.
@@ -208,7 +239,7 @@ fn upgrades(head: &RequestHead<'_, '_>, framing: Framing, options: Options) -> b
 
 /// Where a request goes, as far as it goes: by its route, and by what filters say.
 fn decide<'a, 'f: 'a, F: Filters>(
-    decided: &mut Decided<'f, F>,
+    (own_reply, filtered): (&mut Option<Box<LocalReply>>, &mut Filtered<'f, F>),
     mut request: ClientRequest<'a>,
     edits: &mut Edits<'a>,
     reach: Reach,
@@ -216,26 +247,36 @@ fn decide<'a, 'f: 'a, F: Filters>(
     let plan = request.plan();
     let mut choice =
         RouteChoice { upstream: None, endpoint: None, body_max: None, mirror: None, plan };
-    decided.ask(|filters, context| filters.request(&request, edits, context));
+    let Filtered { filters, context, .. } = filtered;
+    let filters: &'f F = filters;
+    ask(own_reply, || filters.request(&request, edits, context));
     let found = plan.find_route(request.head, request.path, request.client);
     request.route = found.route();
     if let Some(route) = request.route() {
         choice.upstream = route.upstream();
         edit_for_route(edits, route, request.head, request.path);
-        decided.ask(|filters, context| filters.route(&request, &mut choice, edits, context));
+        ask(own_reply, || filters.route(&request, &mut choice, edits, context));
     }
-    decided.mirror = Mirroring::of(choice.mirror);
-    if decided.own_reply.is_none() {
-        let own_reply = match reach {
+    if own_reply.is_none() {
+        let why = match reach {
             _ if choice.upstream.is_none() => Some(unrouted(found)),
             Reach::Here(status) => {
                 Some(LocalReply::new(status, "Max-Forwards lets it go no further"))
             }
             Reach::Hops(_) | Reach::Anywhere => None,
         };
-        decided.own_reply = own_reply.map(Box::new);
+        *own_reply = why.map(Box::new);
     }
     (request.route, choice)
+}
+
+/// Asks filters about a request, unless it is answered already.
+fn ask(own_reply: &mut Option<Box<LocalReply>>, call: impl FnOnce() -> Verdict) {
+    if own_reply.is_none()
+        && let Verdict::Reply(reply) = call()
+    {
+        *own_reply = Some(reply);
+    }
 }
 
 /// The answer to a request that goes nowhere.

@@ -365,8 +365,8 @@ impl RequestTiming {
     }
 
     /// It was no request.
-    pub fn discard(self) {
-        if let Some(request_log) = self.request_log {
+    pub fn discard(&mut self) {
+        if let Some(request_log) = self.request_log.take() {
             request_log.discard();
         }
     }

@@ -122,7 +122,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (3, "filters/", &["reply", "calls", "mod", "chain", "values", "limits", "rules"]),
     (4, "session/", &["accepted", "client_info", "request_log", "secure", "record", "presence"]),
     (4, "session/", &["client", "attempt", "affinity", "attempt_edits", "request_copy"]),
-    (4, "session/", &["prepared_copy", "request_head", "request", "admission", "local_answer"]),
+    (4, "session/", &["prepared_copy", "request", "request_head", "admission", "local_answer"]),
     (4, "session/", &["retry", "answer", "upstream_h2", "upstream_side", "cut", "transfer_state"]),
     (4, "session/", &["investigation", "directions", "hearing", "give_back", "copy_attempt"]),
     (4, "session/", &["mirror", "transfer", "tunnel", "exchange", "h2_stream", "h2", "h1"]),
