@@ -11,6 +11,7 @@ use super::client::{WaitEnded, WaitingClient};
 use super::record::AttemptTarget;
 use super::secure::secure;
 use crate::address::Address;
+use crate::app_protocol::AppProtocol;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Side, Stage};
 use crate::http::h1::scan::{FRAME_HEAD_BYTES, begins_http2};
@@ -40,15 +41,16 @@ pub enum Freshness {
     Trial,
 }
 
-/// Leases an idle connection, if there is one that may serve. One that begins with `header` speaks for one
-/// client only, and so is never shared.
-pub fn idle(
-    context: &WorkerContext,
-    target: AttemptTarget,
-    freshness: Freshness,
-    header: Option<Header>,
-) -> Option<Lease> {
-    if header.is_some() || freshness != Freshness::Any {
+/// Leases an idle connection, if there is one that may serve. One that begins with a PROXY header speaks for one
+/// client only, and so is never shared; and those of HTTP/2 are not leased.
+///
+/// No part of what follows if there is none: each step of that would hand the lease on.
+#[inline]
+pub fn idle(context: &WorkerContext, target: AttemptTarget, freshness: Freshness) -> Option<Lease> {
+    let upstream = context.plan.upstream(target.upstream);
+    let is_shared = upstream.announces.is_none()
+        && upstream.endpoint(target.endpoint).protocol() == AppProtocol::Http1;
+    if freshness != Freshness::Any || !is_shared {
         return None;
     }
     let lease =

@@ -22,7 +22,7 @@ use super::record::{self, AttemptTarget};
 use super::request::Request;
 use super::request_log::RequestLog;
 use super::retry::{Attempts, FailedAttempt};
-use super::transfer::{self, Completed};
+use super::transfer::{self, Completed, SentAnswer};
 use super::transfer_state::UploadState;
 use super::tunnel::{self, Ends};
 use super::upstream_h2::{await_end, open_stream};
@@ -311,13 +311,17 @@ async fn try_endpoint<F: Filters>(
     target: AttemptTarget,
     (freshness, attempts, permit): (Freshness, &Attempts<'_>, &mut Option<RequestPermit>),
 ) -> Result<Option<AfterExchange>, FailedAttempt> {
-    let mut upstream = approach(client, request, context, target, freshness).await?;
+    let mut upstream = match attempt::idle(context, target, freshness) {
+        Some(lease) => UpstreamSide::H1(lease),
+        None => approach(client, request, context, target, freshness).await?,
+    };
     match transfer::run(client, request, (context, target), attempts, &mut upstream).await? {
-        Completed::Answered { answer, upload, surplus } => {
+        Completed::Answered(answer) => {
             let now = Instant::now();
             let asked = (request.route, request.timing.began);
             record::completed(context, target, asked, answer.status, now);
-            client.call_status.set(answer.body.call_status());
+            client.call_status.set(answer.call_status);
+            let SentAnswer { upload, ending, surplus, .. } = answer;
             finish(request, upload, now);
             let is_shared = context.plan.upstream(target.upstream).announces.is_none();
             match upstream {
@@ -327,7 +331,7 @@ async fn try_endpoint<F: Filters>(
                     if let ClientSide::H2(_) = client.side {
                         lease.stream.forget_task();
                     }
-                    give_back(context, target, lease, Rest { ending: answer.ending, surplus, now });
+                    give_back(context, target, lease, Rest { ending, surplus, now });
                 }
                 UpstreamSide::H2(opened, _) if upload == UploadState::Done => {
                     await_end(opened.stream, permit.take());
@@ -376,7 +380,7 @@ fn unsuited(reject: Reject) -> Fault {
     Fault::client(Stage::RequestHead, Kind::Rejected(reject))
 }
 
-/// Leases a connection to the endpoint, or opens a stream on one, as its protocol has it.
+/// Opens a connection to the endpoint, or a stream on one, as its protocol has it.
 async fn approach<F: Filters>(
     client: &mut ClientConnection<'_>,
     request: &mut Request<'_, F>,
@@ -390,15 +394,10 @@ async fn approach<F: Filters>(
         AppProtocol::Http1 => {
             let announces = upstream.announces.is_some();
             let header = announces.then(|| client.client_info.header(client.side.connection()));
-            let idle = attempt::idle(context, target, freshness, header);
-            let leased = if let Some(lease) = idle {
-                Ok(lease)
-            } else {
-                // Connections take their time, and many may be opened at once.
-                request.outgoing.settle();
-                attempt::fresh(context, target, header, &mut client.waiting()).await
-            };
-            UpstreamSide::H1(leased.map_err(FailedAttempt::unsent)?)
+            // Connections take their time, and many may be opened at once.
+            request.outgoing.settle();
+            let opened = attempt::fresh(context, target, header, &mut client.waiting()).await;
+            UpstreamSide::H1(opened.map_err(FailedAttempt::unsent)?)
         }
         AppProtocol::Http2 => {
             let Request { traits, body, outgoing, never_indexed, .. } = request;

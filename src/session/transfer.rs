@@ -19,6 +19,7 @@ use super::upstream_side::{UpstreamSide, reset_of, verdict};
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Side, Stage};
 use crate::filters::{Filtered, Filters};
+use crate::grpc::status::Status;
 use crate::http::h2::error_code::ErrorCode;
 use crate::http::message::head::Version;
 use crate::id::RouteId;
@@ -39,14 +40,7 @@ const INTERIM_MAX: usize = 16;
 /// How an attempt succeeded.
 pub enum Completed {
     /// With an answer, whole.
-    Answered {
-        /// The answer.
-        answer: Answer,
-        /// What had become of the request by then.
-        upload: UploadState,
-        /// Whether more than the answer had come.
-        surplus: bool,
-    },
+    Answered(SentAnswer),
     /// With an answer that the client is not sent, since another endpoint is to be asked.
     Declined {
         /// Its status.
@@ -59,6 +53,25 @@ pub enum Completed {
         /// What has come from the endpoint after its head.
         early: Buffer,
     },
+}
+
+/// An answer that has gone to the client: as much of it as is still needed, since it is handed on four times.
+#[derive(Clone, Copy)]
+pub struct SentAnswer {
+    /// Its status.
+    pub status: u16,
+    /// Whether the endpoint's connection may be used again after it.
+    pub upstream_persists: bool,
+    /// How sure it is that nothing follows it there.
+    pub ending: Ending,
+    /// Whether the client's connection may.
+    pub client_persists: bool,
+    /// How a call of gRPC has ended, if it has said so.
+    pub call_status: Option<Status>,
+    /// What had become of the request by then.
+    pub upload: UploadState,
+    /// Whether more than the answer had come.
+    pub surplus: bool,
 }
 
 /// Sends the request and receives the answer, both at once.
@@ -253,7 +266,7 @@ impl<F: Filters> Transfer<'_, '_, F> {
                     let rest = answer.discard(&mut self.received);
                     return Ok(Completed::Declined { status: answer.status, rest });
                 }
-                Finality::Final => return self.finish(client_side, answer).await,
+                Finality::Final => return self.finish(client_side, &mut answer).await,
                 Finality::Upgrade if is_sent => {
                     return self.switch(client_side, answer.status).await;
                 }
@@ -377,7 +390,7 @@ impl<F: Filters> Transfer<'_, '_, F> {
     async fn finish(
         &mut self,
         client_side: Pin<&mut impl Future<Output = Interruption>>,
-        mut answer: Answer,
+        answer: &mut Answer,
     ) -> Result<Completed, Fault> {
         // A body that breaks the rules in its first bytes can still be answered with a 502.
         let body = &mut answer.body;
@@ -410,7 +423,17 @@ impl<F: Filters> Transfer<'_, '_, F> {
         if answer.ends_with_connection {
             self.client_write.set_reset_on_close(false);
         }
-        Ok(Completed::Answered { answer, upload, surplus: !self.received.is_empty() })
+        let &mut Answer { status, upstream_persists, ending, client_persists, body, .. } = answer;
+        let (call_status, surplus) = (body.call_status(), !self.received.is_empty());
+        Ok(Completed::Answered(SentAnswer {
+            status,
+            upstream_persists,
+            ending,
+            client_persists,
+            call_status,
+            upload,
+            surplus,
+        }))
     }
 
     /// Sends `out` to the client, and then what is left of the body of the final answer, while the
