@@ -162,6 +162,8 @@ pub struct Edits<'a> {
     withheld: u32,
     /// A bit for each [`Name`] whose fields are left out if an edit names them.
     withheld_by_name: u32,
+    /// A bit for the length of each name that is left out like that, so that few names are compared.
+    withheld_lengths: u32,
     /// A bit for each [`Name`] of which there is an edit.
     edited: u32,
     count: usize,
@@ -277,6 +279,7 @@ impl<'a> Edits<'a> {
             self.withheld |= bit;
         } else {
             self.withheld_by_name |= bit;
+            self.withheld_lengths |= length_bit(edit.name.text);
         }
         if self.edited & bit != 0 {
             self.forget(edit.name);
@@ -324,7 +327,9 @@ impl<'a> Edits<'a> {
     pub(in crate::http) fn withholds(&self, known: Name, name: &str) -> bool {
         // One test for nearly all fields: it is asked for each of every head.
         (self.withheld | self.withheld_by_name) & known.bit() != 0
-            && (self.withheld & known.bit() != 0 || self.withholds_by_name(known, name))
+            && (self.withheld & known.bit() != 0
+                || self.withheld_lengths & length_bit(name) != 0
+                    && self.withholds_by_name(known, name))
     }
 
     #[cold]
@@ -368,6 +373,12 @@ impl<'a> Edits<'a> {
     pub(in crate::http) fn iter(&self) -> impl Iterator<Item = &Edit<'a>> {
         self.few[..self.count].iter().flatten().chain(&self.more)
     }
+}
+
+/// A bit for the length of a name.
+#[inline]
+fn length_bit(name: &str) -> u32 {
+    1 << (name.len() % 32)
 }
 
 fn header<'a>(name: &'a str, value: &'a [u8]) -> Result<(EditName<'a>, Value<'a>), HeaderError> {
