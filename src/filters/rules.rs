@@ -14,7 +14,6 @@ use crate::http::rules::RouteRules;
 use crate::http::rules::outcome::{Redirect, Respond, RouteOutcome};
 use crate::http::rules::request_limit::RoutePermit;
 use crate::http::rules::template::TooLong;
-use crate::http::rules::variable::Variable;
 use crate::plan::Route;
 use crate::plan::context::WorkerContext;
 
@@ -52,10 +51,7 @@ impl Filters for Rules {
     ) -> Verdict {
         match request.route() {
             Some(route) if route.rules.is_some() || route.upstreams.len() > 1 => {
-                let mut kept = Kept::default();
-                let verdict = decide(route, request, choice, edits, &mut kept);
-                context.0 = Some(Box::new(kept));
-                verdict
+                decide(route, request, choice, edits, &mut context.0)
             }
             _ => Verdict::Continue,
         }
@@ -106,33 +102,33 @@ fn decide<'a>(
     request: &ClientRequest<'a>,
     choice: &mut RouteChoice<'a>,
     edits: &mut Edits<'a>,
-    kept: &mut Kept,
+    kept: &mut Option<Box<Kept>>,
 ) -> Verdict {
+    let mut set_cookie = None;
     if route.upstreams.len() > 1 {
-        split(route, request, choice, kept);
+        set_cookie = split(route, request, choice);
     }
-    let Some(rules) = &route.rules else { return Verdict::Continue };
-    let wants_id = rules.captures.has(Variable::RequestId)
-        || rules.request.variables().has(Variable::RequestId)
-        || rules.outcome.variables().has(Variable::RequestId)
-        || !rules.error_pages.is_empty();
-    if request.request_id.is_none() && wants_id {
-        kept.request_id = new_id(request.context);
-    }
-    let made = std::mem::take(&mut kept.request_id);
+    let Some(rules) = &route.rules else {
+        keep(kept, set_cookie, |kept, cookie| kept.set_cookie = Some(cookie));
+        return Verdict::Continue;
+    };
+    let lacks_id = request.request_id.is_none() && rules.wants_id;
+    let made = lacks_id.then(|| new_id(request.context));
     let values = RequestValues {
         request,
         upstream: choice.upstream().map_or("", |upstream| &*upstream.name),
-        request_id: request.request_id.unwrap_or(&made),
+        request_id: request.request_id.or(made.as_deref()).unwrap_or_default(),
     };
     if !rules.captures.is_empty() {
-        kept.values = KeptValues::keep(rules.captures, &values);
+        kept.get_or_insert_default().values = KeptValues::keep(rules.captures, &values);
     }
-    if let Err(reply) = limits::check(rules, request, &mut kept.permit) {
-        kept.set_cookie = None;
-        kept.request_id = made;
+    let mut permit = None;
+    if let Err(reply) = limits::check(rules, request, &mut permit) {
+        keep(kept, made, |kept, id| kept.request_id = id);
         return Verdict::Reply(reply);
     }
+    keep(kept, permit, |kept, permit| kept.permit = Some(permit));
+    keep(kept, set_cookie, |kept, cookie| kept.set_cookie = Some(cookie));
     choice.body_max = rules.body_max;
     if let Some(mirror) = rules.mirror {
         let is_taken = mirror.share.takes(request.context.random());
@@ -146,12 +142,19 @@ fn decide<'a>(
         }
         RouteOutcome::Redirect(redirect) => Verdict::Reply(Box::new(redirected(redirect, &values))),
         RouteOutcome::Respond(respond) => {
-            kept.responds = true;
+            kept.get_or_insert_default().responds = true;
             Verdict::Reply(Box::new(responded(respond, &values)))
         }
     };
-    kept.request_id = made;
+    keep(kept, made, |kept, id| kept.request_id = id);
     verdict
+}
+
+/// Keeps something for the answer, if there is something.
+fn keep<T>(kept: &mut Option<Box<Kept>>, value: Option<T>, put: impl FnOnce(&mut Kept, T)) {
+    if let Some(value) = value {
+        put(kept.get_or_insert_default(), value);
+    }
 }
 
 /// An identifier for a request that has none: as long as those of the access log.
@@ -159,13 +162,13 @@ fn new_id(context: &WorkerContext) -> Vec<u8> {
     format!("{:016x}{:016x}", context.random(), context.random()).into()
 }
 
-/// Chooses one of several upstreams: the one that the client's cookie names, or else by chance.
+/// Chooses one of several upstreams: the one that the client's cookie names, or else by chance. Returns what the
+/// client is to be told by Set-Cookie, if anything.
 fn split<'a>(
     route: &'a Route,
     request: &ClientRequest<'a>,
     choice: &mut RouteChoice<'a>,
-    kept: &mut Kept,
-) {
+) -> Option<String> {
     let cookie = route.split_cookie.as_ref();
     let known = cookie.and_then(|cookie| {
         let mut values = lookup::cookies(&request.head.fields, &cookie.cookie.name);
@@ -175,9 +178,8 @@ fn split<'a>(
     });
     let place = known.unwrap_or_else(|| route.share(request.context.random()));
     choice.upstream = route.upstreams.get(place).map(|goes| goes.upstream);
-    if let (Some(cookie), None) = (cookie, known) {
-        kept.set_cookie = Some(cookie.set_cookie(place, request.scheme == ClientScheme::Https));
-    }
+    let new = cookie.filter(|_| known.is_none())?;
+    Some(new.set_cookie(place, request.scheme == ClientScheme::Https))
 }
 
 fn redirected(redirect: &Redirect, values: &RequestValues<'_, '_>) -> LocalReply {
@@ -213,8 +215,7 @@ fn edit_response<'a>(
     edits: &mut Edits<'a>,
     kept: Option<&'a Kept>,
 ) {
-    let endpoint = response.from.map(|from| &*from.endpoint().name);
-    let values = ResponseValues { kept: kept.map(|kept| &kept.values), endpoint };
+    let values = ResponseValues { kept: kept.map(|kept| &kept.values), response };
     if let Some(cookie) = kept.and_then(|kept| kept.set_cookie.as_ref()) {
         edits.add(EditName::SET_COOKIE, Value::checked(cookie.as_bytes()));
     }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::calls::ClientRequest;
+use super::calls::{ClientRequest, ClientResponse};
 use crate::decimal::{decimal, ipv4};
 use crate::http::message::authority;
 use crate::http::rules::variable::{Variable, VariableSet, Variables};
@@ -66,6 +66,10 @@ impl Variables for RequestValues<'_, '_> {
             }
         }
     }
+
+    fn address(&self, variable: Variable) -> Option<IpAddr> {
+        self.request.client.filter(|_| variable == Variable::Client)
+    }
 }
 
 /// What the variables said that an answer needs, when the head of its request is gone.
@@ -100,14 +104,17 @@ impl KeptValues {
 pub(super) struct ResponseValues<'a> {
     /// What was kept of its request, if anything was.
     pub(super) kept: Option<&'a KeptValues>,
-    /// The endpoint it is from, if it is from one.
-    pub(super) endpoint: Option<&'a str>,
+    /// The answer.
+    pub(super) response: &'a ClientResponse<'a>,
 }
 
 impl Variables for ResponseValues<'_> {
     fn write(&self, variable: Variable, mut part: impl FnMut(&[u8])) {
         match (variable, self.kept) {
-            (Variable::Endpoint, _) => part(self.endpoint.unwrap_or_default().as_bytes()),
+            (Variable::Endpoint, _) => {
+                let from = self.response.from.as_ref();
+                from.inspect(|from| part(from.endpoint().name.as_bytes()));
+            }
             (_, Some(kept)) => part(kept.get(variable)),
             (_, None) => {}
         }

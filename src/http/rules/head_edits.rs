@@ -141,14 +141,14 @@ impl HeadEdits {
             };
             match change {
                 FieldChange::Remove => edits.remove(name),
-                FieldChange::Set(template) => match template.as_text() {
-                    Some(text) => edits.set(name, Value::checked(text)),
+                FieldChange::Set(template) => match ready(template, values) {
+                    Some(value) => edits.set(name, value),
                     None => {
                         edits.set_made(name, |out| make(template, out));
                     }
                 },
-                FieldChange::Add(template) => match template.as_text() {
-                    Some(text) => edits.add(name, Value::checked(text)),
+                FieldChange::Add(template) => match ready(template, values) {
+                    Some(value) => edits.add(name, value),
                     None => {
                         edits.add_made(name, |out| make(template, out));
                     }
@@ -163,6 +163,14 @@ impl HeadEdits {
     pub fn iter(&self) -> impl Iterator<Item = &FieldEdit> {
         self.edits.iter()
     }
+}
+
+/// What a template says that is there already: a text, or an address.
+fn ready<'a>(template: &'a Template, values: &impl Variables) -> Option<Value<'a>> {
+    if let Some(text) = template.as_text() {
+        return Some(Value::checked(text));
+    }
+    template.as_variable().and_then(|variable| values.address(variable)).map(Value::address)
 }
 
 fn value(name: &str, text: &str, head: EditedHead) -> Result<Template, FieldEditError> {

@@ -32,7 +32,7 @@ use outcome::RouteOutcome;
 use rate_limit::RateLimiter;
 use refusal::RefusingRule;
 use request_limit::RequestLimit;
-use variable::VariableSet;
+use variable::{Variable, VariableSet};
 
 /// The rules of a route, with those that hold everywhere; or these alone, for answers that no route gives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub struct RouteRules {
     pub error_pages: ErrorPages,
     /// The variables of a request that its answer needs.
     pub captures: VariableSet,
+    /// Whether anything may say the identifier of a request, so that one without is given one.
+    pub wants_id: bool,
 }
 
 impl RouteRules {
@@ -70,6 +72,8 @@ impl RouteRules {
             RouteOutcome::Forward | RouteOutcome::Redirect(_) => VariableSet::default(),
         };
         self.captures = self.response.variables().and(of_outcome);
+        let said = self.captures.and(self.request.variables()).and(self.outcome.variables());
+        self.wants_id = said.has(Variable::RequestId) || !self.error_pages.is_empty();
         self
     }
 

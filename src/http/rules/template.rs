@@ -104,6 +104,11 @@ impl Template {
         }
     }
 
+    /// Its variable, if it is one and nothing else.
+    pub fn as_variable(&self) -> Option<Variable> {
+        if let [TextPart::Variable(variable)] = &*self.parts { Some(*variable) } else { None }
+    }
+
     /// Its variables, in order.
     pub fn variables(&self) -> impl Iterator<Item = Variable> {
         self.parts.iter().filter_map(|part| match part {

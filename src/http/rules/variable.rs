@@ -1,6 +1,7 @@
 //! The variables of templates: what of a request, or of where it goes, a rule may repeat.
 
 use std::fmt;
+use std::net::IpAddr;
 
 /// What a rule may repeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,6 +141,13 @@ pub trait Variables {
     /// Hands over what a variable says, piece by piece; nothing if it says nothing. Nobody has to have
     /// checked the bytes: a template makes them fit where they stand.
     fn write(&self, variable: Variable, part: impl FnMut(&[u8]));
+
+    /// The address that a variable says, if it says one and nothing else: needs no room to be made in, and nothing
+    /// about it has to be made fit.
+    fn address(&self, variable: Variable) -> Option<IpAddr> {
+        let _ = variable;
+        None
+    }
 }
 
 #[cfg(test)]
