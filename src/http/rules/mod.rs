@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod candidates;
+mod client_hash;
 pub mod conditions;
 pub mod error_pages;
 pub mod escape;

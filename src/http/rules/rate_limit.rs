@@ -11,6 +11,7 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use super::client_hash::ClientHash;
 use super::limit_table::{LimitTable, TableMemory};
 
 /// Instants are counted in sixteenths of a nanosecond, in 64 bits: they last for 36 years. The time for one request is rounded
@@ -146,7 +147,7 @@ struct OwnLine(AtomicU64);
 #[derive(Debug)]
 enum Known {
     One(OwnLine),
-    Many { table: LimitTable, secret: RandomState },
+    Many { table: LimitTable, secret: RandomState, client_hash: ClientHash },
 }
 
 /// A limit with what has been used of it, for all workers.
@@ -177,7 +178,8 @@ impl RateLimiter {
         let known = match limit.by {
             LimitKey::Route => Known::One(OwnLine::default()),
             LimitKey::Client | LimitKey::Header(_) => {
-                Known::Many { table: LimitTable::new(TableMemory::of_process()), secret }
+                let table = LimitTable::new(TableMemory::of_process());
+                Known::Many { table, client_hash: ClientHash::new(&secret), secret }
             }
         };
         Self { limit, interval, burst, origin: now, known }
@@ -194,11 +196,7 @@ impl RateLimiter {
     ///
     /// There have been too many.
     pub fn admit_client(&self, client: Option<IpAddr>, now: Instant) -> Result<(), RateExceeded> {
-        match client.map(|address| address.to_canonical()) {
-            None => self.admit_value(None, now),
-            Some(IpAddr::V4(address)) => self.admit_value(Some(&address.octets()), now),
-            Some(IpAddr::V6(address)) => self.admit_value(Some(&address.octets()[..8]), now),
-        }
+        self.admit(now, |_, hash| hash.of(client))
     }
 
     /// The same of a request with this value of the header, or without it.
@@ -207,6 +205,14 @@ impl RateLimiter {
     ///
     /// There have been too many.
     pub fn admit_value(&self, value: Option<&[u8]>, now: Instant) -> Result<(), RateExceeded> {
+        self.admit(now, |secret, _| secret.hash_one(value))
+    }
+
+    fn admit(
+        &self,
+        now: Instant,
+        hash: impl FnOnce(&RandomState, &ClientHash) -> u64,
+    ) -> Result<(), RateExceeded> {
         let now = self.ticks(now);
         match &self.known {
             Known::One(OwnLine(instant)) => {
@@ -217,8 +223,8 @@ impl RateLimiter {
                     Err(known) => self.next(known.max(now), now).map(drop),
                 }
             }
-            Known::Many { table, secret } => {
-                table.change(secret.hash_one(value), now, |known| self.next(known, now))
+            Known::Many { table, secret, client_hash } => {
+                table.change(hash(secret, client_hash), now, |known| self.next(known, now))
             }
         }
     }
