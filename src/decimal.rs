@@ -71,16 +71,50 @@ pub fn padded<const WIDTH: usize>(mut number: u64) -> [u8; WIDTH] {
     digits
 }
 
-/// An IPv4 address in dotted decimal.
-pub fn ipv4(address: Ipv4Addr) -> Digits<15> {
-    let mut digits = Digits::EMPTY;
-    for (at, octet) in address.octets().into_iter().rev().enumerate() {
-        if at > 0 {
-            digits.push_front(b'.');
+/// Each octet in decimal with a dot after it, and how long that is: looking it up takes half as long as
+/// converting it.
+const OCTETS: [([u8; 4], u8); 256] = {
+    let (mut octets, mut octet) = ([([0; 4], 0); 256], 0_u8);
+    loop {
+        let [hundreds, tens, ones] =
+            [b'0' + octet / 100, b'0' + octet / 10 % 10, b'0' + octet % 10];
+        octets[octet as usize] = match octet {
+            0..10 => ([ones, b'.', 0, 0], 2),
+            10..100 => ([tens, ones, b'.', 0], 3),
+            100.. => ([hundreds, tens, ones, b'.'], 4),
+        };
+        if octet == u8::MAX {
+            break octets;
         }
-        digits.push_number(octet.into());
+        octet += 1;
     }
-    digits
+};
+
+/// An IPv4 address in dotted decimal.
+#[derive(Clone, Copy, Debug)]
+pub struct DottedDecimal {
+    bytes: [u8; 16],
+    end: usize,
+}
+
+impl Deref for DottedDecimal {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.end]
+    }
+}
+
+/// An IPv4 address in dotted decimal.
+pub fn ipv4(address: Ipv4Addr) -> DottedDecimal {
+    let (mut bytes, mut end) = ([0; 16], 0);
+    for octet in address.octets() {
+        let (text, length) = OCTETS[usize::from(octet)];
+        bytes[end..end + 4].copy_from_slice(&text);
+        end += usize::from(length);
+    }
+    // Without the last dot.
+    DottedDecimal { bytes, end: end - 1 }
 }
 
 #[cfg(test)]
@@ -111,7 +145,9 @@ mod tests {
 
     #[test]
     fn addresses_match_the_standard_library() {
-        for address in [[0; 4], [255; 4], [1, 10, 100, 99], [192, 0, 2, 7]] {
+        let of_each_octet =
+            (0..=255).flat_map(|octet| [[octet, 0, 1, octet], [9, octet, octet, 10]]);
+        for address in of_each_octet.chain([[255; 4], [192, 0, 2, 7]]) {
             let address = Ipv4Addr::from(address);
             assert_eq!(&*ipv4(address), address.to_string().as_bytes());
         }

@@ -5,7 +5,7 @@
 use super::framing::{self, Framing};
 use super::persistence::{Named, Options};
 use crate::buffer::Buffer;
-use crate::decimal::decimal;
+use crate::decimal::{decimal, ipv4};
 use crate::http::message::edits::{Edit, Edits, Operation};
 use crate::http::message::field::{self, Name};
 use crate::http::message::head::{Fields, RequestHead, ResponseHead, Version};
@@ -227,6 +227,10 @@ impl<'a> Writer<'a> {
     fn edited(&mut self, edits: &Edits<'_>, edit: &Edit<'_>) {
         if let Some(text) = edits.text_of(edit) {
             return self.field(edit.name.text(), text);
+        }
+        if let Some(address) = edit.value.ipv4() {
+            // In one go: nearly every request has one.
+            return self.field(edit.name.text(), &ipv4(address));
         }
         self.all(&[edit.name.text().as_bytes(), b": "]);
         edits.write_value(edit, |part| self.bytes(part));

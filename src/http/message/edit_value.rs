@@ -1,7 +1,7 @@
 //! What a field is to say that is written besides those of the sender.
 
 use std::fmt::{self, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::field;
 use super::hop::Hop;
@@ -79,6 +79,15 @@ impl<'a> Value<'a> {
             Content::Text(text) => Some(text),
             Content::Made(start, end) => made.0.get(start as usize..end as usize),
             Content::Nothing | Content::Address(_) | Content::Element(..) => None,
+        }
+    }
+
+    /// The address it says, if it is one of IPv4 and nothing else.
+    #[inline]
+    pub(in crate::http) fn ipv4(&self) -> Option<Ipv4Addr> {
+        match self.0 {
+            Content::Address(IpAddr::V4(address)) => Some(address),
+            _ => None,
         }
     }
 

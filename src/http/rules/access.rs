@@ -30,7 +30,10 @@ impl NetworkSet {
 
     /// Whether an address is in one of them.
     pub fn contains(&self, address: IpAddr) -> bool {
-        let address = number(address);
+        self.holds(number(address))
+    }
+
+    fn holds(&self, address: u128) -> bool {
         let after = self.ranges.partition_point(|(first, _)| *first <= address);
         after.checked_sub(1).is_some_and(|at| address <= self.ranges[at].1)
     }
@@ -68,8 +71,9 @@ impl Access {
         match client {
             None => self.allowed.is_none(),
             Some(client) => {
-                let is_allowed = self.allowed.as_ref().is_none_or(|set| set.contains(client));
-                is_allowed && !self.denied.contains(client)
+                let client = number(client);
+                let is_allowed = self.allowed.as_ref().is_none_or(|set| set.holds(client));
+                is_allowed && !self.denied.holds(client)
             }
         }
     }
