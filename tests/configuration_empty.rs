@@ -47,7 +47,7 @@ fn an_empty_text_or_none_is_a_mistake_of_every_key_of_an_entry() {
         each("tcp: [{listen: ':1', endpoints: [127.0.0.1:1], KEY: VALUE}]", &["sni"]),
         each(&upstream.replace("name: u, ", ""), &["name"]),
         each(upstream, &["hash_on", "sticky", "slow_start", "queue", "retry_on", "max_requests"]),
-        each(upstream, &["fail_on_5xx", "verify", "eject_max", "attempt_timeout"]),
+        each(upstream, &["fail_on_5xx", "verify", "eject_max", "attempt_timeout", "host_header"]),
         each(upstream, &["policy", "proxy", "connect_timeout", "response_timeout"]),
         each(upstream, &["idle_timeout", "tunnel_timeout", "upstream_keepalive_timeout"]),
         each(upstream, &["max_idle", "max_fails", "fail_timeout", "check", "check_interval"]),

@@ -47,6 +47,25 @@ fn a_route_strips_its_prefix_and_sets_the_host() {
 }
 
 #[test]
+fn an_upstream_sets_the_host_where_its_route_does_not() {
+    let origin = Origin::named("o");
+    let proxy = proxy(&format!(
+        "host_header: flag\nupstreams:\n  - {{name: a, endpoints: ['{0}'], host_header: upstream}}\n  - {{name: b, endpoints: \
+         ['{0}']}}\nroutes:\n  - {{prefix: /a, upstream: a}}\n  - {{prefix: /own, upstream: a, host_header: route}}\n  - \
+         {{prefix: /b, upstream: b}}\n  - {{prefix: /split, split: {{b: 0, a: 1}}}}\n",
+        origin.address
+    ));
+    let rows = [("/a", "upstream"), ("/own", "route"), ("/b", "flag"), ("/split", "upstream")];
+    for (path, host) in rows {
+        for lines in ["HTTP/1.1\r\nHost: x", "HTTP/1.0"] {
+            assert_eq!(proxy.ask(format!("GET {path} {lines}\r\n\r\n")).status, 200);
+            let head = origin.heads().pop().unwrap();
+            assert!(head.contains(&format!("\r\nHost: {host}\r\n")), "{path}: {head}");
+        }
+    }
+}
+
+#[test]
 fn a_backup_serves_while_the_others_are_unavailable() {
     let (well, spare) = (Origin::named("well"), Origin::named("spare"));
     let text = format!(

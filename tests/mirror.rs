@@ -152,8 +152,11 @@ fn a_request_that_does_not_come_whole_is_not_copied() {
     let mut client = proxy.client();
     client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab");
     eventually("it is on its way", || !app.heads().is_empty());
+    assert_eq!(proxy.count(|metrics| &metrics.copies_begun), 1);
+    assert_eq!(proxy.count(|metrics| &metrics.copies_ended), 0);
     client.reset();
     comes_to(&proxy, Incomplete, 1);
+    eventually("its room is free", || proxy.count(|metrics| &metrics.copies_ended) == 1);
     assert!(shadow.heads().is_empty());
 }
 

@@ -187,7 +187,8 @@ impl Checker {
         let mut specs: HashMap<CheckSpec, Vec<CheckTarget>> = HashMap::new();
         for (id, upstream) in (0..).map(UpstreamId::new).zip(&plan.upstreams) {
             let mut routes = plan.routes.iter().filter(|route| route.goes_to(id));
-            let host = routes.find_map(|route| route.host_header.clone());
+            let of_routes = routes.find_map(|route| route.host_header.as_deref());
+            let host = of_routes.or(upstream.host_header.as_deref());
             for (endpoint, known) in upstream.endpoints.ids() {
                 let check = &upstream.check;
                 if check.kind == CheckKind::Off {
@@ -200,7 +201,7 @@ impl Checker {
                     announces: upstream.announces.filter(|_| check.is_of_requests()),
                     kind: known.connection_kind(),
                     check: check.clone(),
-                    host: check.host.as_deref().map(str::to_owned).or_else(|| host.clone()),
+                    host: check.host.as_deref().or(host).map(str::to_owned),
                 };
                 let subject = CheckTarget { upstream: Arc::clone(upstream), endpoint };
                 specs.entry(spec).or_default().push(subject);

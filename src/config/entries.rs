@@ -142,6 +142,9 @@ pub struct UpstreamEntry {
     /// As `--attempt-timeout`.
     #[serde(deserialize_with = "given")]
     pub attempt_timeout: Option<Said>,
+    /// As `--host-header`.
+    #[serde(deserialize_with = "given")]
+    pub host_header: Option<Said>,
     /// As `--upstream-sni`.
     #[serde(deserialize_with = "given")]
     pub sni: Option<Said>,

@@ -106,7 +106,7 @@ pub fn explain(config: &Config, asked: AskedRequest<'_>) -> Result<Explanation, 
         };
         let _ = writeln!(text, "target: {}{query}, {why}", String::from_utf8_lossy(&changed));
     }
-    if let Some(host) = &route.host_header {
+    if let Some(host) = route.host_at(route.upstream().map(|id| &**plan.upstream(id))) {
         let _ = writeln!(text, "Host: {host}, instead of the client's");
     }
     if let Some(via) = &plan.via {

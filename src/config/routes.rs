@@ -29,8 +29,6 @@ pub(super) struct Routes {
     matches: Vec<RouteMatch>,
     places: Vec<Place>,
     workers: usize,
-    /// The default Host header for endpoints.
-    host_header: Option<String>,
     /// The rules that hold everywhere.
     pub(super) rules: RuleSources,
 }
@@ -42,12 +40,10 @@ impl Routes {
         upstreams: &mut Upstreams<'a>,
         mistakes: &mut Mistakes,
     ) -> Self {
-        let host = sources.flags.host_header.as_deref().map(value::host_header).transpose();
-        let host_header = mistakes.note(&sources.place("host-header"), host, None);
         let (built, matches, places) = (Vec::new(), Vec::new(), Vec::new());
         let workers = upstreams.workers;
         let rules = RuleSources::of(sources, mistakes);
-        let mut routes = Self { built, matches, places, workers, host_header, rules };
+        let mut routes = Self { built, matches, places, workers, rules };
         for (nth, text) in sources.flags.route.iter().enumerate() {
             let place = sources.nth_place("route", nth);
             let Some(route) = mistakes.take(&place, value::route(text)) else { continue };
@@ -94,7 +90,7 @@ impl Routes {
         let Some(RouteTarget { shares, split_cookie, .. }) = target else { return };
         let goes = goes(entry, &shares, upstreams, &mut at);
         let host = |text: &str| value::host_header(text).map(Some);
-        let host_header = at.over(entry.host_header.as_ref(), host, self.host_header.clone());
+        let host_header = at.over(entry.host_header.as_ref(), host, None);
         let route = self.add((name, taken), goes, place);
         route.host_header = host_header;
         route.prefix = prefix;
@@ -113,7 +109,7 @@ impl Routes {
             name: name.into(),
             counts: Route::counts(self.workers),
             upstreams: goes.into(),
-            host_header: self.host_header.clone(),
+            host_header: None,
             prefix: None,
             split_cookie: None,
             rules: self.rules.everywhere.clone(),

@@ -38,6 +38,7 @@ pub(super) struct UpstreamSettings {
     pub(super) slow_start: Duration,
     pub(super) thresholds: Thresholds,
     pub(super) server_errors: ServerErrors,
+    pub(super) host_header: Option<Box<str>>,
     pub(super) timeouts: UpstreamTimeouts,
     pub(super) keeping: Keeping,
     pub(super) check: Check,
@@ -75,6 +76,8 @@ impl UpstreamSettings {
             eject_max: mistakes.note(&place("eject-max"), share, EjectShare::HALF),
             ..Thresholds::default()
         };
+        let host = flags.host_header.as_deref().map(host_header).transpose();
+        let host_header = mistakes.note(&place("host-header"), host.map(Option::flatten), None);
         let interval = mistakes.note(&place("check-interval"), interval, Duration::ZERO);
         let check = check::of_flags(sources, interval, mistakes);
         Self {
@@ -86,6 +89,7 @@ impl UpstreamSettings {
             ),
             thresholds,
             server_errors: server_errors(flags.fail_on_5xx),
+            host_header,
             timeouts,
             keeping: Keeping {
                 idle_max: mistakes.note(&place("max-idle"), idle_max, 0),
@@ -129,6 +133,7 @@ impl UpstreamSettings {
                 ..usual
             },
             server_errors: entry.fail_on_5xx.map_or(self.server_errors, server_errors),
+            host_header: at.over(entry.host_header.as_ref(), host_header, self.host_header),
             timeouts,
             keeping: Keeping {
                 idle_max: at.over(entry.max_idle.as_ref(), idle, self.keeping.idle_max),
@@ -140,6 +145,10 @@ impl UpstreamSettings {
             tls: self.tls.with(entry, at),
         }
     }
+}
+
+fn host_header(text: &str) -> Result<Option<Box<str>>, String> {
+    value::host_header(text).map(|host| Some(host.into()))
 }
 
 /// A time, or zero for `off`.

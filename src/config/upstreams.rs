@@ -190,6 +190,7 @@ impl<'a> Upstreams<'a> {
             server_errors,
             traffic,
             announces,
+            host_header: settings.host_header.clone(),
             timeouts,
             keeping,
             check: settings.check.clone(),
@@ -319,6 +320,7 @@ impl<'a> Upstreams<'a> {
             balancing::refuse_of_requests(entry, &mut At { file, mistakes });
             let said = [
                 ("check", check.map(|check| check.referenced)),
+                ("host_header", place(&entry.host_header)),
                 ("response_timeout", place(&entry.response_timeout)),
                 ("idle_timeout", place(&entry.idle_timeout)),
                 ("attempt_timeout", place(&entry.attempt_timeout)),

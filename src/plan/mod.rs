@@ -60,7 +60,7 @@ pub struct Route {
     pub counts: Arc<[RouteMetrics]>,
     /// Where its requests go: to one of these, by weight; none, if they are answered here.
     pub upstreams: Box<[WeightedUpstream]>,
-    /// What Host says to endpoints, if not what the client said.
+    /// What Host says to endpoints, if not what their upstream says.
     pub host_header: Option<String>,
     /// What becomes of the prefix of the target, if that is changed.
     pub prefix: Option<PrefixChange>,
@@ -121,6 +121,11 @@ impl Route {
     pub fn goes_to(&self, upstream: UpstreamId) -> bool {
         self.upstreams.iter().any(|known| known.upstream == upstream)
             || self.mirror() == Some(upstream)
+    }
+
+    /// What Host says to endpoints of the upstream that its requests go to, if not what the client said.
+    pub fn host_at<'a>(&'a self, upstream: Option<&'a Upstream>) -> Option<&'a str> {
+        self.host_header.as_deref().or_else(|| upstream?.host_header.as_deref())
     }
 
     /// The upstream that gets copies of its requests, if one does.

@@ -114,7 +114,7 @@ async fn approach(
     let endpoint = context.plan.upstream(target.upstream).endpoint(target.endpoint);
     let (mut timer, limit) = (Timer::new(), target.connect_within);
     if endpoint.protocol() == AppProtocol::Http1 {
-        if let Some(lease) = attempt::idle(context, target, freshness, None) {
+        if let Some(lease) = attempt::idle(context, target, freshness) {
             return Ok(UpstreamSide::H1(lease));
         }
         copy.outgoing.settle();

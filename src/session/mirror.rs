@@ -10,16 +10,12 @@ use tokio::task::spawn_local;
 use super::copy_attempt;
 use super::prepared_copy::PreparedCopy;
 use super::request::Request;
-use super::request_copy::{Mirroring, RequestCopy, WholeRequest, WrittenRequest};
+use super::request_copy::{CopyPermit, Mirroring, RequestCopy, WholeRequest, WrittenRequest};
 use crate::filters::Filters;
 use crate::http::rules::mirror::MirrorOutcome;
 use crate::id::UpstreamId;
 use crate::plan::context::WorkerContext;
 use crate::relay::body_copy::COPIED_BYTES_MAX;
-
-/// How many copies one worker has under way: with the longest bodies they hold 32 MiB. What comes above that is
-/// not copied.
-const COPIES_MAX: u64 = 512;
 
 /// Begins to copy a request that is about to go to an endpoint, if it is to be copied. One that is here as a whole
 /// is sent.
@@ -45,50 +41,36 @@ fn copy<F: Filters>(
     if body.is_longer_than(COPIED_BYTES_MAX as u64) {
         return metrics.mirrored(MirrorOutcome::TooLong);
     }
+    let Some(permit) = CopyPermit::take(context) else {
+        return metrics.mirrored(MirrorOutcome::Full);
+    };
     let never_indexed = never_indexed.clone();
     let begin = WrittenRequest { bytes: outgoing.filled().into(), never_indexed };
     if body.has_ended() {
-        let rest = Vec::new();
-        return launch(context, upstream, WholeRequest { begin, rest });
+        return launch(WholeRequest { begin, rest: Vec::new(), upstream, permit });
     }
-    *mirror = Mirroring::Underway(Box::new(RequestCopy::new(context, upstream, begin)));
+    *mirror = Mirroring::Underway(Box::new(RequestCopy::new(permit, upstream, begin)));
 }
 
 /// A request has come whole that is copied, if it is.
 pub(super) fn send(copy: &Mirroring) {
-    if let Some((context, upstream, request)) = copy.complete() {
-        launch(context, upstream, request);
+    if let Some(request) = copy.complete() {
+        launch(request);
     }
 }
 
-/// Sends a copy to an endpoint of the upstream, as a task of its own.
-fn launch(context: &Rc<WorkerContext>, upstream: UpstreamId, request: WholeRequest) {
-    if context.metrics.copies_in_flight() >= COPIES_MAX {
-        return context.metrics.mirrored(MirrorOutcome::Full);
-    }
-    let underway = Underway::begin(context);
+/// Sends a copy to an endpoint of its upstream, as a task of its own.
+fn launch(WholeRequest { begin, rest, upstream, permit }: WholeRequest) {
     spawn_local(async move {
-        let Underway(context) = &underway;
-        let outcome = match PreparedCopy::of(&request) {
+        let context = permit.context();
+        let host = context.plan.upstream(upstream).host_header.as_deref();
+        let prepared = PreparedCopy::of(&begin, &rest, host);
+        // It waits without them.
+        drop((begin, rest));
+        let outcome = match prepared {
             Ok(copy) => copy_attempt::send(copy, context, upstream).await,
             Err(outcome) => outcome,
         };
         context.metrics.mirrored(outcome);
     });
-}
-
-/// Counts a copy for as long as it is under way.
-struct Underway(Rc<WorkerContext>);
-
-impl Underway {
-    fn begin(context: &Rc<WorkerContext>) -> Self {
-        context.metrics.copies_begun.add(1);
-        Self(Rc::clone(context))
-    }
-}
-
-impl Drop for Underway {
-    fn drop(&mut self) {
-        self.0.metrics.copies_ended.add(1);
-    }
 }

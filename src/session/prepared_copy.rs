@@ -1,7 +1,7 @@
 //! The copy of a request, written for the upstream that gets it.
 
 use super::attempt_edits::{WRITTEN_LIMITS, append};
-use super::request_copy::WholeRequest;
+use super::request_copy::WrittenRequest;
 use crate::buffer::Buffer;
 use crate::http::h1::encode::{self, ConnectionHeader};
 use crate::http::h1::framing::{self, Framing};
@@ -27,9 +27,13 @@ pub(super) struct PreparedCopy {
 }
 
 impl PreparedCopy {
-    /// Writes a request once more, with all of its body. Fails if it is a copy itself: copies of copies would have
+    /// Writes a request once more, with all of its body, for this host if not for the same. Fails if it is a copy itself: copies of copies would have
     /// no end.
-    pub(super) fn of(WholeRequest { begin, rest }: &WholeRequest) -> Result<Self, MirrorOutcome> {
+    pub(super) fn of(
+        begin: &WrittenRequest,
+        rest: &[u8],
+        host: Option<&str>,
+    ) -> Result<Self, MirrorOutcome> {
         let bytes = &begin.bytes;
         let end = memchr::memmem::find(bytes, b"\r\n\r\n").map_or(bytes.len(), |end| end + 4);
         let (head, part) = bytes.split_at(end);
@@ -45,6 +49,9 @@ impl PreparedCopy {
             if framing.has_body() { Framing::Length(body.len() as u64) } else { Framing::Empty };
         let mut edits = Edits::new();
         edits.set(EditName::X_MIRROR, Value::checked(b"1"));
+        if let Some(host) = host {
+            edits.set_host(host.as_bytes());
+        }
         // All of it is here.
         edits.withhold(Name::Expect);
         let (options, mut outgoing) = (Options::of(&head.fields), Buffer::new());
@@ -68,11 +75,10 @@ fn body_of(framing: Framing, part: &[u8], rest: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::request_copy::WrittenRequest;
 
     fn copied(begin: &[u8], rest: &[u8]) -> Result<String, MirrorOutcome> {
         let begin = WrittenRequest { bytes: begin.into(), never_indexed: NeverIndexed::NONE };
-        let copy = PreparedCopy::of(&WholeRequest { begin, rest: rest.into() })?;
+        let copy = PreparedCopy::of(&begin, rest, Some("y"))?;
         Ok(String::from_utf8_lossy(copy.outgoing.filled()).into_owned())
     }
 
@@ -81,12 +87,12 @@ mod tests {
         let begin = b"POST /a HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n\
                       2\r\nab\r\n";
         let expected =
-            "POST /a HTTP/1.1\r\nHost: x\r\nX-Mirror: 1\r\nContent-Length: 5\r\n\r\nabcde";
+            "POST /a HTTP/1.1\r\nHost: y\r\nX-Mirror: 1\r\nContent-Length: 5\r\n\r\nabcde";
         assert_eq!(copied(begin, b"cde").unwrap(), expected);
         let begin = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
         assert_eq!(
             copied(begin, b"").unwrap(),
-            "GET /a HTTP/1.1\r\nHost: x\r\nX-Mirror: 1\r\n\r\n"
+            "GET /a HTTP/1.1\r\nHost: y\r\nX-Mirror: 1\r\n\r\n"
         );
     }
 

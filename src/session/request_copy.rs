@@ -37,16 +37,15 @@ impl Mirroring {
         }
     }
 
-    /// The request has come, whole: who gets the copy, and what it is. `None` if there is none, it is known already,
-    /// or its body is too long.
-    pub fn complete(&self) -> Option<(&Rc<WorkerContext>, UpstreamId, WholeRequest)> {
+    /// The request has come, whole; `None` if it is not copied, that is known already, or its body is too long.
+    pub fn complete(&self) -> Option<WholeRequest> {
         let Self::Underway(copy) = self else { return None };
-        let begin = copy.begin.take()?;
+        let (permit, begin) = copy.begin.take()?;
         let Some(rest) = copy.rest.take() else {
-            copy.context.metrics.mirrored(MirrorOutcome::TooLong);
+            permit.0.metrics.mirrored(MirrorOutcome::TooLong);
             return None;
         };
-        Some((&copy.context, copy.upstream, WholeRequest { begin, rest }))
+        Some(WholeRequest { begin, rest, upstream: copy.upstream, permit })
     }
 }
 
@@ -64,30 +63,61 @@ pub struct WholeRequest {
     pub begin: WrittenRequest,
     /// The data of the rest.
     pub rest: Vec<u8>,
+    /// Who gets the copy.
+    pub upstream: UpstreamId,
+    /// Lets there be one.
+    pub permit: CopyPermit,
+}
+
+/// How many copies one worker has under way, from the first byte that is kept to the last of the answer: with the
+/// longest bodies they hold 32 MiB.
+const COPIES_MAX: u64 = 512;
+
+/// Lets a copy be under way as long as this lasts.
+pub struct CopyPermit(Rc<WorkerContext>);
+
+impl CopyPermit {
+    /// One more, if there is room.
+    pub fn take(context: &Rc<WorkerContext>) -> Option<Self> {
+        let has_room = context.metrics.copies_in_flight() < COPIES_MAX;
+        has_room.then(|| {
+            context.metrics.copies_begun.add(1);
+            Self(Rc::clone(context))
+        })
+    }
+
+    /// What its request is served with.
+    pub fn context(&self) -> &Rc<WorkerContext> {
+        &self.0
+    }
+}
+
+impl Drop for CopyPermit {
+    fn drop(&mut self) {
+        self.0.metrics.copies_ended.add(1);
+    }
 }
 
 /// A copy that is being made.
 pub struct RequestCopy {
-    context: Rc<WorkerContext>,
     upstream: UpstreamId,
     /// The head, and the part of the body that came with it; nothing once it has been sent.
-    begin: Cell<Option<WrittenRequest>>,
+    begin: Cell<Option<(CopyPermit, WrittenRequest)>>,
     /// What has come of it since.
     rest: BodyCopy,
 }
 
 impl RequestCopy {
     /// For this upstream, of a request that begins so.
-    pub fn new(context: &Rc<WorkerContext>, upstream: UpstreamId, begin: WrittenRequest) -> Self {
-        let begin = Cell::new(Some(begin));
-        Self { context: Rc::clone(context), upstream, begin, rest: BodyCopy::default() }
+    pub fn new(permit: CopyPermit, upstream: UpstreamId, begin: WrittenRequest) -> Self {
+        Self { upstream, begin: Cell::new(Some((permit, begin))), rest: BodyCopy::default() }
     }
 }
 
 impl Drop for RequestCopy {
     fn drop(&mut self) {
-        if self.begin.take().is_some() {
-            self.context.metrics.mirrored(MirrorOutcome::Incomplete);
+        if let Some((permit, _)) = self.begin.take() {
+            permit.0.metrics.mirrored(MirrorOutcome::Incomplete);
         }
     }
 }

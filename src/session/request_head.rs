@@ -186,6 +186,9 @@ fn read<F: Filters>(
     };
     let decided = (&mut request.own_reply, &mut request.filtered);
     let (route, mut choice) = decide(decided, asked, &mut edits, reach);
+    if let Some(host) = &own.host {
+        edits.set_usual_host(host.as_bytes());
+    }
     // What follows the head of a tunnel is none of a body.
     choice.body_max = choice.body_max.filter(|_| !upgrade);
     if request.own_reply.is_none() && !framing.is_longer_than(choice.body_max) {
@@ -256,6 +259,9 @@ fn decide<'a, 'f: 'a, F: Filters>(
         choice.upstream = route.upstream();
         edit_for_route(edits, route, request.head, request.path);
         ask(own_reply, || filters.route(&request, &mut choice, edits, context));
+        if let Some(host) = choice.upstream().and_then(|goes| goes.host_header.as_deref()) {
+            edits.set_usual_host(host.as_bytes());
+        }
     }
     if own_reply.is_none() {
         let why = match reach {
@@ -319,9 +325,6 @@ impl OwnEdits<'_> {
         }
         if let Some(left) = &self.left {
             edits.set(EditName::MAX_FORWARDS, Value::checked(left));
-        }
-        if let Some(host) = &self.host {
-            edits.set_host(host.as_bytes());
         }
         if let Some(id) = self.request_id {
             edits.set(EditName::X_REQUEST_ID, Value::checked(id));

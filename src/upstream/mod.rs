@@ -78,6 +78,8 @@ pub struct Upstream {
     pub traffic: Traffic,
     /// The header of the PROXY protocol that its connections begin with, if they do.
     pub announces: Option<Version>,
+    /// What Host says to its endpoints, if not what the client said and its route says nothing else.
+    pub host_header: Option<Box<str>>,
     /// How long waits for its endpoints may last.
     pub timeouts: UpstreamTimeouts,
     /// What is kept of its idle connections.
@@ -147,6 +149,7 @@ impl Upstream {
             server_errors: ServerErrors::Answers,
             traffic: Traffic::Http,
             announces: None,
+            host_header: None,
             timeouts: UpstreamTimeouts {
                 connect: 3 * second,
                 response: 30 * second,

@@ -230,6 +230,11 @@ impl<'a> Edits<'a> {
         self.host = Some(host);
     }
 
+    /// Host says this if nothing else is set: an authority.
+    pub(crate) fn set_usual_host(&mut self, host: &'a [u8]) {
+        self.host.get_or_insert(host);
+    }
+
     /// One field says this, instead of all that the sender wrote.
     pub fn set(&mut self, name: EditName<'a>, value: Value<'a>) {
         self.replace(Edit { name, operation: Operation::Set, value });
