@@ -202,16 +202,27 @@ fn read<F: Filters>(
     request.ties = RequestTies::of(choice.upstream(), choice.endpoint, asked, client, from);
     (request.route, request.upstream) = (route, choice.upstream);
     request.mirror = Mirroring::of(choice.mirror);
+    await_body(request, (head.version, framing, options), choice.body_max, context);
+    Ok(())
+}
+
+/// A body follows that is framed like this, if any does, and may have so many bytes.
+#[inline]
+fn await_body<F: Filters>(
+    request: &mut Request<'_, F>,
+    (version, framing, options): (Version, Framing, Options),
+    body_max: Option<u64>,
+    context: &WorkerContext,
+) {
     request.chunks = if options.names_fields() { Emit::BareChunks } else { Emit::Chunks };
-    request.body = match head.version {
+    request.body = match version {
         Version::Http2 => Body::of_stream(framing),
         Version::Http10 | Version::Http11 => Body::new(framing, request.chunks),
     };
-    choice.body_max.inspect(|max| request.body.set_data_max(*max));
-    if framing.is_longer_than(choice.body_max) {
+    body_max.inspect(|max| request.body.set_data_max(*max));
+    if framing.is_longer_than(body_max) {
         request.refuse_long(context);
     }
-    Ok(())
 }
 
 /// What the answer needs to know of a request, with the key for the WebSocket that it asks for.

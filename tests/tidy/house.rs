@@ -17,7 +17,16 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (
         1,
         "http/message/",
-        &["edit_value", "edits", "forwarded", "rules", "max_forwards", "redirect", "via"],
+        &[
+            "edit_name",
+            "edit_value",
+            "edits",
+            "forwarded",
+            "rules",
+            "max_forwards",
+            "redirect",
+            "via",
+        ],
     ),
     (1, "http/message/", &["websocket", "mod"]),
     (1, "http/rules/", &["variable", "escape", "template", "location", "head_edits", "outcome"]),

@@ -3,6 +3,7 @@
 
 pub mod authority;
 pub mod date;
+mod edit_name;
 mod edit_value;
 pub mod edits;
 pub mod field;
