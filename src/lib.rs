@@ -36,7 +36,7 @@
 //!
 //! | for | look at |
 //! |---|---|
-//! | what a filter sees | [`ClientRequest`], [`RouteChoice`], [`EndpointAttempt`], [`EndpointResponse`], [`ClientResponse`], [`ExchangeEnd`] |
+//! | what a filter sees | [`ClientRequest`], [`RouteChoice`], [`EndpointAttempt`], [`EndpointResponse`], [`ClientResponse`], [`ExchangeEnd`], [`ExchangeRecord`] |
 //! | what a filter decides | [`Verdict`], [`LocalReply`], [`ConnectionVerdict`], [`Edits`] |
 //! | several filters | [`Chain`] |
 //! | what is in force | [`plan::Plan`], [`plan::Route`], [`upstream::Upstream`], [`upstream::endpoint::Endpoint`] |
@@ -114,6 +114,7 @@ pub mod upstream;
 #[doc(hidden)]
 pub mod worker;
 
+pub use access_log::{Protocol, Timers};
 pub use config::Config;
 pub use config::builder::{ConfigBuilder, RelayBuilder, RouteBuilder, UpstreamBuilder};
 pub use config::errors::ConfigErrors;
@@ -124,8 +125,10 @@ pub use filters::calls::{
     ReplyTo, RouteChoice,
 };
 pub use filters::chain::Chain;
+pub use filters::exchange_record::ExchangeRecord;
 pub use filters::reply::LocalReply;
 pub use filters::{ConnectionVerdict, Filters, Verdict};
 pub use http::message::edits::{EditName, Edits, HeaderError, Value};
 pub use serde_json::json;
+pub use termination::Termination;
 pub use upstream::custom_policy::{CustomPolicy, PolicyCandidate};

@@ -85,6 +85,6 @@ fn tenants() {
         process.client().ask(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
     }
     eventually("the tenants are counted", || {
-        process.says("ann: requests=2 errors=0") && process.says("bob: requests=1 errors=0")
+        process.says("ann: requests=2 errors=0 bytes=") && process.says("bob: requests=1 errors=0")
     });
 }

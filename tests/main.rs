@@ -57,6 +57,7 @@ mod faults_client;
 mod faults_every_byte;
 mod faults_upstream;
 mod filters_calls;
+mod filters_record;
 mod filters_verdicts;
 mod footprint;
 mod grpc;

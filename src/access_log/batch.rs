@@ -44,6 +44,15 @@ impl Texts {
         &self.bytes[self.ends[PARTS - 2] as usize..]
     }
 
+    /// All fields, in the order of [`Texts::keep`]; empty ones are absent.
+    pub fn parts(&self) -> [&[u8]; PARTS] {
+        let mut begin = 0;
+        self.ends.map(|end| {
+            let end = end as usize;
+            &self.bytes[std::mem::replace(&mut begin, end)..end]
+        })
+    }
+
     /// Whether all fields are empty.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
@@ -151,8 +160,13 @@ impl TriedEndpoints {
         self.count += 1;
     }
 
+    /// How many there were.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
     /// The first [`TRIED_MAX`] endpoints.
-    fn first(&self) -> &[EndpointId] {
+    pub fn first(&self) -> &[EndpointId] {
         &self.endpoints[..TRIED_MAX.min(self.count as usize)]
     }
 }

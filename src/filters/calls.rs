@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use tokio::time::Instant;
 
+use super::exchange_record::ExchangeRecord;
 use crate::http::message::head::{RequestHead, ResponseHead};
 use crate::http::message::hop::ClientScheme;
 use crate::http::message::lookup;
@@ -239,6 +240,10 @@ pub struct ExchangeEnd<'a> {
     pub status: Option<u16>,
     /// When the first byte of the request came.
     pub began: Instant,
+    /// All else that is known of it; none unless the filters have [`Filters::RECORDS`].
+    ///
+    /// [`Filters::RECORDS`]: super::Filters::RECORDS
+    pub record: Option<ExchangeRecord<'a>>,
     pub(crate) plan: &'a Plan,
     pub(crate) route: Option<RouteId>,
     pub(crate) upstream: Option<UpstreamId>,

@@ -13,6 +13,8 @@ pub struct Chain<A, B>(pub A, pub B);
 impl<A: Filters, B: Filters> Filters for Chain<A, B> {
     type Context = (A::Context, B::Context);
 
+    const RECORDS: bool = A::RECORDS || B::RECORDS;
+
     #[inline]
     fn connection(&self, connection: &NewConnection<'_>) -> ConnectionVerdict {
         match self.0.connection(connection) {

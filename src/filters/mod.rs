@@ -3,6 +3,7 @@
 
 pub mod calls;
 pub mod chain;
+pub mod exchange_record;
 mod limits;
 pub mod reply;
 pub mod rules;
@@ -64,6 +65,11 @@ pub trait Filters: Send + Sync + 'static {
     /// What is kept of each request from its first call to its last. It is dropped when the work on the request
     /// ends, however that happens.
     type Context: Default;
+
+    /// Whether [`Filters::end`] is told all that the access log knows, in [`ExchangeEnd::record`]. It is collected then
+    /// whether or not a log is written, at about the cost of one, and requests get an identifier (`X-Request-Id`) as with
+    /// a log.
+    const RECORDS: bool = false;
 
     /// A connection has been accepted, and nothing has been read of it but a PROXY header. One that is not taken
     /// is reset.
@@ -149,7 +155,8 @@ pub trait Filters: Send + Sync + 'static {
         let _ = (reply, to, context);
     }
 
-    /// The exchange has ended. Not called if the process ends before it does; the context is dropped in any case.
+    /// The exchange has ended: of any request for which [`Filters::request`] was called. Not called if the process ends
+    /// before it does; the context is dropped in any case.
     #[inline]
     fn end(&self, end: &ExchangeEnd<'_>, context: &mut Self::Context) {
         let _ = (end, context);

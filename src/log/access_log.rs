@@ -62,6 +62,11 @@ impl AccessLog {
     }
 }
 
+/// A logger for a worker that writes nothing.
+pub fn unwritten() -> io::Result<AccessLogger> {
+    Ok(AccessLogger::unwritten(RequestIds::new(seed()?)))
+}
+
 /// A seed from the system's random number generator (getrandom(2)).
 fn seed() -> io::Result<[u64; 4]> {
     let mut seed = [0; 4];

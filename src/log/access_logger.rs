@@ -27,7 +27,8 @@ const SPARE_BYTES_MAX: usize = 1024;
 
 /// Logs the exchanges of one worker's sessions.
 pub struct AccessLogger {
-    sink: LineSink,
+    /// None where nothing is written.
+    sink: Option<LineSink>,
     format: Format,
     ids: RefCell<RequestIds>,
     /// An instant, and the time of day at it in microseconds since 1970.
@@ -41,6 +42,15 @@ pub struct AccessLogger {
 impl AccessLogger {
     /// An empty logger; `ids` must not be shared with another worker.
     pub fn new(sink: LineSink, format: Format, ids: RequestIds) -> Self {
+        Self::over(Some(sink), format, ids)
+    }
+
+    /// One that writes nothing: for those who ask what it would have written.
+    pub fn unwritten(ids: RequestIds) -> Self {
+        Self::over(None, Format::Json, ids)
+    }
+
+    fn over(sink: Option<LineSink>, format: Format, ids: RequestIds) -> Self {
         let clock = Cell::new((Instant::now(), time_of_day()));
         let (ids, spares) = (RefCell::new(ids), RefCell::default());
         Self { sink, format, ids, clock, spares, first_line: Notify::new() }
@@ -48,8 +58,9 @@ impl AccessLogger {
 
     /// Logs an exchange. Never blocks: if the queue is full, the line is dropped and counted.
     pub fn write(&self, facts: &Facts, texts: &Texts, names: &Arc<Names>) {
-        let is_first = self.sink.is_empty();
-        self.sink.push(facts, texts, names);
+        let Some(sink) = &self.sink else { return };
+        let is_first = sink.is_empty();
+        sink.push(facts, texts, names);
         if is_first {
             self.first_line.notify_one();
         }
@@ -85,7 +96,7 @@ impl AccessLogger {
     /// How many lines wait to be handed over.
     #[cfg(any(test, fuzzing))]
     pub fn waiting(&self) -> usize {
-        self.sink.len()
+        self.sink.as_ref().map_or(0, LineSink::len)
     }
 
     /// Generates an ID for a request that has none.
@@ -97,9 +108,9 @@ impl AccessLogger {
     pub async fn keep_flushing(self: Rc<Self>) {
         loop {
             self.first_line.notified().await;
-            while !self.sink.is_empty() {
+            while let Some(sink) = self.sink.as_ref().filter(|sink| !sink.is_empty()) {
                 sleep(FLUSH_INTERVAL).await;
-                self.sink.flush();
+                sink.flush();
             }
         }
     }

@@ -31,6 +31,7 @@ use crate::app_protocol::AppProtocol;
 use crate::balance::{NoneLeft, PickReason, Picked};
 use crate::fault::{Fault, Kind, Side, Stage};
 use crate::filters::calls::{ExchangeEnd, ReplyTo};
+use crate::filters::exchange_record::ExchangeRecord;
 use crate::filters::reply::LocalReply;
 use crate::filters::{Filtered, Filters, Verdict};
 use crate::http::h1::encode::ConnectionHeader;
@@ -49,7 +50,12 @@ pub fn ended<F: Filters>(request: &mut Request<'_, F>, context: &WorkerContext) 
     let (plan, began) = (&*context.plan, request.timing.began);
     let (route, upstream) = (request.route, request.upstream);
     let Filtered { filters, context: kept, status } = &mut request.filtered;
-    let end = ExchangeEnd { status: status.get(), began, plan, route, upstream };
+    let recorded = request.timing.request_log.as_mut().filter(|_| F::RECORDS);
+    let record = recorded.map(|request_log| {
+        let (facts, texts) = request_log.close();
+        ExchangeRecord { facts, texts, plan }
+    });
+    let end = ExchangeEnd { status: status.get(), began, record, plan, route, upstream };
     filters.end(&end, kept);
 }
 
@@ -75,7 +81,7 @@ pub async fn run<F: Filters>(
     };
     match verdict {
         Ok(Verdict::Continue) => mirror::begin(request, context),
-        Ok(Verdict::Reply(reply)) => return answer(client, request, context, *reply).await,
+        Ok(Verdict::Reply(reply)) => return refuse(client, request, context, *reply).await,
         Err(fault) => return answer_fault(client, request, context, fault).await,
     }
     let mut attempts = Attempts::new(context, goes, request);
@@ -201,12 +207,22 @@ async fn answer_here<F: Filters>(
     request: &mut Request<'_, F>,
     context: &WorkerContext,
 ) -> AfterExchange {
-    if let Some(request_log) = request.timing.request_log() {
-        request_log.end(Termination::new(Ender::Rule, ExchangePhase::Connect), None);
-    }
     let reply = request.own_reply.take();
     let reply =
         reply.map_or_else(|| LocalReply::new(404, "no route for this path"), |reply| *reply);
+    refuse(client, request, context, reply).await
+}
+
+/// Answers as a rule of ours has it.
+async fn refuse<F: Filters>(
+    client: &mut ClientConnection<'_>,
+    request: &mut Request<'_, F>,
+    context: &WorkerContext,
+    reply: LocalReply,
+) -> AfterExchange {
+    if let Some(request_log) = request.timing.request_log() {
+        request_log.end(Termination::new(Ender::Rule, ExchangePhase::Connect), None);
+    }
     answer(client, request, context, reply).await
 }
 

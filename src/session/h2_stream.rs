@@ -191,14 +191,14 @@ async fn serve_stream<F: Filters>(
             context.metrics.requests.add(1);
             context.metrics.http2.requests.add(1);
             if let Some(abort) = stream.aborted() {
-                end_call(&client, context, None);
-                return give_up(&request, context, kind_of_abort(abort));
+                give_up(&request, context, kind_of_abort(abort));
+            } else {
+                // How it ended is how its stream ends.
+                let _: AfterExchange = exchange::run(&mut client, &mut request, context).await;
+                forgive_late_reset(stream, request.timing.began);
             }
-            // How it ended is how its stream ends.
-            let _: AfterExchange = exchange::run(&mut client, &mut request, context).await;
-            exchange::ended(&mut request, context);
-            forgive_late_reset(stream, request.timing.began);
             end_call(&client, context, request.timing.request_log());
+            exchange::ended(&mut request, context);
         }
         Err(fault) => refuse(&mut client, stream, &request, context, fault).await,
     }

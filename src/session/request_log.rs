@@ -283,6 +283,20 @@ impl RequestLog {
         self.end(fault.termination(), None);
     }
 
+    /// All that is known of it, now that it has ended.
+    pub fn close(&mut self) -> (&Facts, &Texts) {
+        let facts = self.facts.get_mut();
+        if facts.bytes_to_client <= self.answer_from.get() {
+            // It was meant to be sent, but the client took none of it.
+            facts.status = 0;
+        }
+        let ended = *self.ended.get_mut().get_or_insert_with(Instant::now);
+        facts.timers.total = ended.saturating_duration_since(self.began);
+        let cut = || Termination::new(Ender::Drain, self.phase.get());
+        facts.termination = self.termination.get().unwrap_or_else(cut);
+        (facts, &self.texts)
+    }
+
     /// An error of this kind on this side has ended the tunnel.
     pub fn end_tunnel_by(&self, side: Side, kind: Kind) {
         self.end(tunnel_termination(side, kind), None);
@@ -291,18 +305,12 @@ impl RequestLog {
 
 impl Drop for RequestLog {
     fn drop(&mut self) {
+        if self.fate == Fate::Written {
+            self.close();
+        }
         let Log { access_logger, names } = &*self.log;
         if self.fate == Fate::Written {
-            let facts = self.facts.get_mut();
-            if facts.bytes_to_client <= self.answer_from.get() {
-                // It was meant to be sent, but the client took none of it.
-                facts.status = 0;
-            }
-            let ended = self.ended.get().unwrap_or_else(Instant::now);
-            facts.timers.total = ended.saturating_duration_since(self.began);
-            let cut = || Termination::new(Ender::Drain, self.phase.get());
-            facts.termination = self.termination.get().unwrap_or_else(cut);
-            access_logger.write(facts, &self.texts, names);
+            access_logger.write(self.facts.get_mut(), &self.texts, names);
         }
         access_logger.recycle(std::mem::take(&mut self.texts));
     }

@@ -21,6 +21,7 @@ use crate::buffer::Buffer;
 use crate::drain::{Drain, DrainPhase, IDLE_GRACE};
 use crate::filters::Filters;
 use crate::id::ListenerId;
+use crate::log::access_log;
 use crate::log::access_logger::AccessLogger;
 use crate::metrics::Metrics;
 use crate::net::deadline::Epoch;
@@ -67,13 +68,17 @@ pub struct WorkerSetup {
 }
 
 /// Runs a worker on this thread until a command ends it; returns how many sessions were cut.
-pub fn run<F: Filters>(setup: WorkerSetup, filters: Arc<F>) -> usize {
+pub fn run<F: Filters>(mut setup: WorkerSetup, filters: Arc<F>) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default());
-    match runtime {
-        Ok(runtime) => runtime.block_on(work(setup, filters)),
-        Err(error) => {
+    let unwritten = F::RECORDS && setup.access_logger.is_none();
+    match (runtime, unwritten.then(access_log::unwritten).transpose()) {
+        (Ok(runtime), Ok(unwritten)) => {
+            setup.access_logger = setup.access_logger.or(unwritten);
+            runtime.block_on(work(setup, filters))
+        }
+        (Err(error), _) | (_, Err(error)) => {
             // The thread that started this worker waits for the result.
             let _ = setup.ready.send(Err(error));
             0

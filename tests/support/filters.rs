@@ -17,6 +17,8 @@ type OnRoute = Box<
         + Sync,
 >;
 type OnReply = Box<dyn Fn(&mut LocalReply) + Send + Sync>;
+/// What is to be noted of an exchange that has ended, beside its status.
+type OnEnd = Box<dyn Fn(&ExchangeEnd<'_>) -> String + Send + Sync>;
 
 /// What becomes of a request that waits to be admitted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,6 +43,7 @@ pub struct Script {
     pub response_in: Option<&'static str>,
     pub response_out: Option<&'static str>,
     pub reply: Option<OnReply>,
+    pub end: Option<OnEnd>,
     pub calls: Calls,
 }
 
@@ -59,6 +62,17 @@ impl Calls {
         self.0.lock().unwrap().clone()
     }
 
+    /// What the first exchange that ends is told, after its status.
+    pub fn end(&self) -> String {
+        let said = || {
+            let calls = self.0.lock().unwrap();
+            let end = calls.iter().find_map(|call| call.strip_prefix("end "));
+            end.and_then(|said| Some(said.split_once(' ')?.1.to_owned()))
+        };
+        eventually("the exchange ends", || said().is_some());
+        said().unwrap()
+    }
+
     /// Waits for a call.
     pub fn wait_for(&self, call: &str) {
         eventually(call, || self.0.lock().unwrap().iter().any(|known| known == call));
@@ -71,6 +85,8 @@ pub struct Attempts(Vec<String>);
 
 impl Filters for Script {
     type Context = Attempts;
+
+    const RECORDS: bool = true;
 
     fn connection(&self, _: &NewConnection<'_>) -> ConnectionVerdict {
         self.calls.note("connection");
@@ -160,7 +176,8 @@ impl Filters for Script {
 
     fn end(&self, end: &ExchangeEnd<'_>, _: &mut Attempts) {
         let status = end.status.map_or_else(|| "none".to_owned(), |status| status.to_string());
-        self.calls.note(format!("end {status}"));
+        let more = self.end.as_ref().map(|call| format!(" {}", call(end))).unwrap_or_default();
+        self.calls.note(format!("end {status}{more}"));
     }
 }
 

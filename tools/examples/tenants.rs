@@ -1,9 +1,7 @@
-//! Counts requests and errors by tenant, the first label of the host: `tenants LISTEN ENDPOINT`.
+//! Counts requests, errors and the bytes of answers by tenant, the first label of the host: `tenants LISTEN ENDPOINT`.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use evener::{ClientRequest, Config, Edits, Evener, ExchangeEnd, Filters, RouteBuilder, Verdict};
@@ -11,13 +9,14 @@ use evener::{ClientRequest, Config, Edits, Evener, ExchangeEnd, Filters, RouteBu
 /// More are counted together: made-up hosts must not fill the memory.
 const TENANTS_MAX: usize = 1000;
 
-/// Requests, errors, and whether that is news.
-type Counts = (u64, u64, bool);
+/// Requests, errors, bytes that were sent, and whether that is news.
+type Counts = (u64, u64, u64, bool);
 #[derive(Clone, Default)]
 struct Tenants(Arc<Mutex<BTreeMap<String, Counts>>>);
 
 impl Filters for Tenants {
     type Context = String;
+    const RECORDS: bool = true;
 
     fn request<'a>(
         &'a self,
@@ -34,13 +33,14 @@ impl Filters for Tenants {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_full = counts.len() >= TENANTS_MAX && !counts.contains_key(tenant);
         let name = if is_full { "(others)".to_owned() } else { std::mem::take(tenant) };
-        let (requests, errors, is_news) = counts.entry(name).or_default();
+        let (requests, errors, bytes, is_news) = counts.entry(name).or_default();
         (*requests, *is_news) = (*requests + 1, true);
+        *bytes += end.record.map_or(0, |record| record.bytes_to_client());
         *errors += u64::from(end.status.is_none_or(|status| status >= 500));
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [listen, endpoint] = &words[..] else { return Err("tenants LISTEN ENDPOINT".into()) };
     let (tenants, route) = (Tenants::default(), RouteBuilder::prefix("/").endpoint(endpoint));
@@ -48,11 +48,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let running = Evener::new(config).filters(tenants.clone()).start()?;
     println!("listening on {}", running.addresses()[0]);
     loop {
-        thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
         let mut counts = tenants.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (tenant, (requests, errors, is_news)) in &mut *counts {
+        for (tenant, (requests, errors, bytes, is_news)) in &mut *counts {
             if std::mem::take(is_news) {
-                println!("{tenant}: requests={requests} errors={errors}");
+                println!("{tenant}: requests={requests} errors={errors} bytes={bytes}");
             }
         }
     }
