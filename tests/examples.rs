@@ -1,19 +1,43 @@
 //! The programs in `tools/examples/`, each started and asked.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use crate::support::origin::ok;
 use crate::support::tls::{Authority, TlsOrigin, TlsServer};
 use crate::support::{Origin, Process, eventually};
 
-/// Starts an example, which cargo has built beside the tests.
+/// The folder of the examples, built from what is there now. `cargo test` alone builds them too, but with a word that
+/// names a test binary it leaves them as they are.
+fn examples() -> &'static Path {
+    static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
+        let tests = std::env::current_exe().unwrap();
+        // target/PROFILE/deps/TESTS
+        let profile = tests.ancestors().nth(2).unwrap();
+        let name = profile.file_name().unwrap().to_str().unwrap();
+        let name = if name == "debug" { "dev" } else { name };
+        let cargo = std::env::var_os("CARGO").expect("run by cargo, which builds the examples");
+        let mut build = Command::new(cargo);
+        build.args(["build", "--examples", "--locked", "--quiet", "--profile", name]);
+        build.arg("--target-dir").arg(profile.parent().unwrap());
+        // What cargo tells a test of its package: some dependencies would be built again for it.
+        for (name, _) in std::env::vars_os() {
+            let told = ["CARGO_MANIFEST_", "CARGO_PKG_", "CARGO_BIN_"];
+            if told.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+                build.env_remove(name);
+            }
+        }
+        let built = build.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
+        assert!(built.success(), "the examples could not be built");
+        profile.join("examples")
+    });
+    &FOLDER
+}
+
+/// Starts an example.
 fn example(name: &str, words: &[&str]) -> Process {
-    let mut folder = std::env::current_exe().unwrap();
-    folder.pop();
-    folder.pop();
-    let program = folder.join("examples").join(name);
-    assert!(program.exists(), "not built by `cargo test` alone: cargo build --examples");
-    Process::of(Command::new(program).arg("127.0.0.1:0").args(words))
+    Process::of(Command::new(examples().join(name)).arg("127.0.0.1:0").args(words))
 }
 
 fn ask(process: &Process, path: &str, headers: &str) -> (u16, String) {
