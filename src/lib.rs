@@ -132,3 +132,4 @@ pub use http::message::edits::{EditName, Edits, HeaderError, Value};
 pub use serde_json::json;
 pub use termination::Termination;
 pub use upstream::custom_policy::{CustomPolicy, PolicyCandidate};
+pub use upstream::custom_source::CustomSource;

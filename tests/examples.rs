@@ -1,12 +1,13 @@
 //! The programs in `tools/examples/`, each started and asked.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
 use crate::support::origin::ok;
 use crate::support::tls::{Authority, TlsOrigin, TlsServer};
-use crate::support::{Origin, Process, eventually};
+use crate::support::{Origin, Process, eventually, temporary};
 
 /// The folder of the examples, built from what is there now. `cargo test` alone builds them too, but with a word that
 /// names a test binary it leaves them as they are.
@@ -111,4 +112,17 @@ fn tenants() {
     eventually("the tenants are counted", || {
         process.says("ann: requests=2 errors=0 bytes=") && process.says("bob: requests=1 errors=0")
     });
+}
+
+#[test]
+fn registry() {
+    let [one, two] = ["one", "two"].map(Origin::named);
+    let folder = temporary("registry");
+    fs::create_dir(&folder).unwrap();
+    let file = |origin: &Origin| folder.join(origin.address.to_string());
+    fs::write(file(&one), "").unwrap();
+    let process = example("registry", &[folder.to_str().unwrap()]);
+    assert_eq!(ask(&process, "/", ""), (200, "one".to_owned()));
+    fs::rename(file(&one), file(&two)).unwrap();
+    eventually("the other one is asked", || ask(&process, "/", "").1 == "two");
 }

@@ -39,6 +39,7 @@ mod configured_in_code;
 mod conformance;
 mod counters;
 mod custom_policy;
+mod custom_source;
 mod cut;
 mod dates;
 mod descriptors;

@@ -7,7 +7,9 @@ use serde_json::{Value as Json, json};
 use super::Config;
 use super::document::{Document, DocumentWriter, Keys};
 use super::errors::ConfigErrors;
+use super::mistake::{Mistake, Place};
 use crate::upstream::custom_policy::{CustomPolicy, SharedPolicy};
+use crate::upstream::custom_source::{CustomQuery, CustomSource};
 
 /// Builds a [`Config`] in code: what a configuration file says, key by key.
 ///
@@ -32,6 +34,7 @@ pub struct ConfigBuilder {
     upstreams: Vec<UpstreamBuilder>,
     routes: Vec<RouteBuilder>,
     relays: Vec<RelayBuilder>,
+    sources: Vec<CustomQuery>,
 }
 
 impl ConfigBuilder {
@@ -92,6 +95,14 @@ impl ConfigBuilder {
         self
     }
 
+    /// Has endpoints found in code: wherever one may be written, `custom:NAME` stands for those of this source. A second
+    /// source of the same name replaces the first. Configurations of one builder share it: a reload asks it no sooner.
+    pub fn custom_source(mut self, name: &str, source: impl CustomSource) -> Self {
+        self.sources.retain(|known| known.name() != name);
+        self.sources.push(CustomQuery::new(name, source));
+        self
+    }
+
     /// Any other key of the file's top level, such as `max_connections`; [`json!`] writes lists and mappings.
     /// An earlier value of the key is replaced.
     pub fn set(mut self, key: &str, value: impl Into<Json>) -> Self {
@@ -108,7 +119,24 @@ impl ConfigBuilder {
                 config.plan = Arc::new(config.plan.with_policy(id, policy.clone()));
             }
         }
+        self.bind(&mut config)?;
         Ok(config)
+    }
+
+    /// Gives sources in code to the upstreams that name them.
+    fn bind(&self, config: &mut Config) -> Result<(), ConfigErrors> {
+        let mut mistakes = Vec::new();
+        let mut discovery = (*config.discovery).clone();
+        for sourced in &mut discovery.upstreams {
+            for name in sourced.bind(&self.sources) {
+                let upstream = &config.plan.upstream(sourced.id).name;
+                let place = Place::Item { name: format!("upstream {upstream}").into(), nth: 0 };
+                let what = format!("custom:{name}: there is no such source: add a custom_source");
+                mistakes.push(Mistake { place, what });
+            }
+        }
+        config.discovery = Arc::new(discovery);
+        if mistakes.is_empty() { Ok(()) } else { Err(mistakes.into()) }
     }
 
     fn document(&self) -> Document {

@@ -356,6 +356,7 @@ pub(super) fn of_sources(upstream: &SourcedUpstream, plan: &Plan) -> Vec<Item> {
             SourceQuery::Dns(_) => format!("weight {weight}, every address"),
             SourceQuery::Srv(_) => "every address of every target".to_owned(),
             SourceQuery::File(path) => format!("each line of {}", path.display()),
+            SourceQuery::Custom(_) => "what this program finds".to_owned(),
         };
         if *role == EndpointRole::Backup {
             text.push_str(", backup");

@@ -4,12 +4,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::misfits::{announcement_fits, check_fits, port_fits};
 use super::mistake::{Mistakes, Place};
+use super::source::NOT_IN_CODE;
 use super::sources::Sources;
 use super::upstream_tls::LateTls;
 use super::value;
 use crate::address::Address;
 use crate::id::UpstreamId;
 use crate::plan::Plan;
+use crate::upstream::custom_source::CustomQuery;
 use crate::upstream::endpoint::{Endpoint, EndpointRecord, Scheme};
 use crate::upstream::source::{
     Discovered, EndpointSource, ListEntry, SourceAnswer, SourceQuery, endpoints,
@@ -87,6 +89,20 @@ pub struct SourcedUpstream {
 }
 
 impl SourcedUpstream {
+    /// Has the sources in code be these, by their names. Returns the names that none has.
+    pub(super) fn bind(&mut self, sources: &[CustomQuery]) -> Vec<Box<str>> {
+        let mut unknown = Vec::new();
+        for entry in &mut self.entries {
+            let ListEntry::Source(EndpointSource { question, .. }) = entry else { continue };
+            let SourceQuery::Custom(named) = question else { continue };
+            match sources.iter().find(|known| known.name() == named.name()) {
+                Some(known) => *named = known.clone(),
+                None => unknown.push(named.name().into()),
+            }
+        }
+        unknown
+    }
+
     /// An upstream with this list, and what TLS to its endpoints needs.
     pub(super) fn new(
         id: UpstreamId,
@@ -144,7 +160,7 @@ pub(super) fn endpoint(found: Discovered, workers: usize) -> Endpoint {
 }
 
 /// What a list says of its endpoints before anything was looked up: one stands for all those of a source. Those of a
-/// file say for themselves.
+/// list say for themselves.
 pub(super) fn samples(entries: &[ListEntry]) -> Vec<Endpoint> {
     let sample = |source: &EndpointSource| Discovered {
         name: source.written.strip_prefix("dns:").unwrap_or(&source.written).into(),
@@ -155,24 +171,27 @@ pub(super) fn samples(entries: &[ListEntry]) -> Vec<Endpoint> {
     };
     let found = entries.iter().filter_map(|entry| match entry {
         ListEntry::Written(written) => Some(written.clone()),
-        ListEntry::Source(source) => (!is_file(source)).then(|| sample(source)),
+        ListEntry::Source(source) => (!source.question.is_list()).then(|| sample(source)),
     });
     found.map(|found| endpoint(found, 1)).collect()
 }
 
-/// Whether any endpoint is listed in a file, which may say anything of it.
-pub(super) fn any_file(entries: &[ListEntry]) -> bool {
-    entries.iter().filter_map(ListEntry::source).any(is_file)
+/// Whether any endpoint is listed elsewhere, which may say anything of it.
+pub(super) fn any_list(entries: &[ListEntry]) -> bool {
+    entries.iter().filter_map(ListEntry::source).any(|source| source.question.is_list())
 }
 
-fn is_file(source: &EndpointSource) -> bool {
-    matches!(source.question, SourceQuery::File(_))
-}
-
-/// Has a relative path be that of the configuration file, if it stands there.
-pub(super) fn settle_path(entry: &mut ListEntry, place: &Place) {
-    if let ListEntry::Source(EndpointSource { question: SourceQuery::File(path), .. }) = entry {
-        let found = Sources::path(place, &path.to_string_lossy());
-        *path = std::path::absolute(&found).unwrap_or(found);
+/// Has a relative path be that of the configuration file, if it stands there, and refuses what is only for code.
+pub(super) fn settle(entry: &mut ListEntry, place: &Place, mistakes: &mut Mistakes) {
+    let ListEntry::Source(EndpointSource { question, .. }) = entry else { return };
+    match (question, place) {
+        (SourceQuery::File(path), _) => {
+            let found = Sources::path(place, &path.to_string_lossy());
+            *path = std::path::absolute(&found).unwrap_or(found);
+        }
+        (SourceQuery::Custom(_), Place::Flag(_) | Place::Argument(_) | Place::File { .. }) => {
+            mistakes.add(place, NOT_IN_CODE);
+        }
+        _ => {}
     }
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::scheme;
 use crate::address::Address;
+use crate::upstream::custom_source::CustomQuery;
 use crate::upstream::endpoint::{EndpointRole, Scheme};
 use crate::upstream::source::{Discovered, EndpointSource, ListEntry, SourceQuery};
 
@@ -19,6 +20,10 @@ const UNIX_PATH_MAX: usize = 107;
 /// The longest name of a host, and of one of its labels (RFC 1035 §2.3.4).
 const HOST_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
+
+/// What is wrong with a source in code elsewhere.
+pub(super) const NOT_IN_CODE: &str =
+    "custom: is for configurations that are built in code, where a source is given its name";
 
 /// `[SCHEME://]ADDRESS[@WEIGHT]`.
 pub(super) fn weighted(text: &str) -> Result<ListEntry, String> {
@@ -66,6 +71,15 @@ pub(super) fn entry(
             }
             return Ok(ListEntry::Source(source(SourceQuery::File(path.into()), 0)));
         }
+        Some(("custom", name)) if name.parse::<u16>().is_err() => {
+            refuse_said(text, scheme, weight, "what it lists has its own")?;
+            if !is_custom_name(name) {
+                let what = "the name of a source has letters, digits, - and _ only";
+                return Err(format!("{text:?}: {what}"));
+            }
+            let question = SourceQuery::Custom(CustomQuery::named(name));
+            return Ok(ListEntry::Source(source(question, 0)));
+        }
         Some(("srv", service)) if service.parse::<u16>().is_err() => {
             refuse_said(text, Scheme::Http, weight, "the records have their own")?;
             check_service(service).map_err(|what| format!("{text:?}: {what}"))?;
@@ -96,6 +110,12 @@ pub(super) fn entry(
         return Err(format!("{text:?}: the port of an endpoint must not be 0"));
     }
     Ok(ListEntry::Source(source(question, port)))
+}
+
+/// Whether a source in code may be called that.
+pub(super) fn is_custom_name(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_plain)
 }
 
 fn written(found: Discovered, text: &str) -> Result<ListEntry, String> {
@@ -142,7 +162,9 @@ fn refuse_said(
 /// Whether the kind of a source is in capitals. A host may have its name: then only a port follows.
 fn is_miswritten(kind: &str, rest: &str) -> bool {
     let lower = kind.to_ascii_lowercase();
-    ["dns", "srv", "file"].contains(&&*lower) && lower != kind && rest.parse::<u16>().is_err()
+    ["dns", "srv", "file", "custom"].contains(&&*lower)
+        && lower != kind
+        && rest.parse::<u16>().is_err()
 }
 
 /// An address, unless it is the name of a host.
@@ -231,8 +253,12 @@ pub fn lines(text: &str) -> Result<Vec<ListEntry>, (usize, String)> {
         if let Some(more) = words.next() {
             return Err(wrong(format!("{more:?}: expected one endpoint a line")));
         }
-        if entry.source().is_some_and(|source| matches!(source.question, SourceQuery::File(_))) {
-            return Err(wrong("a file cannot name another file".to_owned()));
+        match entry.source().map(|source| &source.question) {
+            Some(SourceQuery::File(_)) => {
+                return Err(wrong("a file cannot name another file".to_owned()));
+            }
+            Some(SourceQuery::Custom(_)) => return Err(wrong(NOT_IN_CODE.to_owned())),
+            _ => {}
         }
         if !seen.insert(subject(&entry)) {
             return Err(wrong(format!("{first:?} is given twice: use a weight instead (@2)")));

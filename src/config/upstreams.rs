@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_saphyr::Spanned;
 
 use super::balancing;
-use super::discovery::{SourcedUpstream, any_file, endpoint, samples, settle_path};
+use super::discovery::{SourcedUpstream, any_list, endpoint, samples, settle};
 use super::entries::{CheckEntry, EndpointEntry, EndpointFields, Said, UpstreamEntry};
 use super::file::File;
 use super::misfits::{announcement_fits, check_fits, port_fits};
@@ -80,7 +80,7 @@ impl<'a> Upstreams<'a> {
         };
         let entries = entries(listed, &place, at);
         let samples = samples(&entries);
-        if !any_file(&entries) {
+        if !any_list(&entries) {
             upstream_tls::refuse_unused(&entry.value, &samples, at);
         }
         if let Some(said) = &entry.value.proxy {
@@ -125,7 +125,7 @@ impl<'a> Upstreams<'a> {
     ) -> UpstreamId {
         let Destination { mut endpoints, announces } = destination;
         for entry in &mut endpoints {
-            settle_path(entry, within.0);
+            settle(entry, within.0, within.1);
         }
         within.1.note(within.0, announcement_fits(announces, &samples(&endpoints)), ());
         let settings = self.settings.clone();
@@ -229,7 +229,7 @@ impl<'a> Upstreams<'a> {
                 settings.tls.equip(&mut samples(&entries), files, place, mistakes);
                 settings.tls.late(files, place, LateNeed::Certain(mistakes))
             }
-            Traffic::Http if any_file(&entries) => {
+            Traffic::Http if any_list(&entries) => {
                 settings.tls.late(files, place, LateNeed::Possible)
             }
             Traffic::Http | Traffic::Tcp => None,
@@ -366,7 +366,7 @@ fn entries(listed: &[Spanned<EndpointEntry>], whole: &Place, at: &mut At<'_>) ->
             EndpointEntry::Full(fields) => full(fields, at),
         };
         let Some(mut entry) = at.mistakes.take(&place, read) else { continue };
-        settle_path(&mut entry, &place);
+        settle(&mut entry, &place, at.mistakes);
         if found.iter().any(|known| source::same(known, &entry)) {
             at.mistakes.add(&place, source::named_twice(&entry));
             continue;

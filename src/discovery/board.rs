@@ -110,7 +110,7 @@ impl Board {
         (self.candidate, self.misfits) = (None, BTreeMap::new());
         self.retain(now);
         for (question, known) in &mut self.known {
-            if are_others && known.is_asked && !matches!(question, SourceQuery::File(_)) {
+            if are_others && known.is_asked && !question.is_list() {
                 known.next = now;
             }
         }
@@ -124,6 +124,7 @@ impl Board {
     }
 
     /// Forgets what nothing depends on any more, and takes up what something does.
+    #[expect(clippy::mutable_key_type, reason = "a source in code is compared by which it is")]
     fn retain(&mut self, now: Instant) {
         let mut wanted: BTreeSet<SourceQuery> = BTreeSet::new();
         for plan in std::iter::once(&self.followed).chain(&self.candidate) {
@@ -227,7 +228,7 @@ impl Board {
                 }
             }
         }
-        if has_changed && matches!(question, SourceQuery::File(_)) {
+        if has_changed && question.is_list() {
             self.retain(now);
         }
         self.has_changed |= has_changed;

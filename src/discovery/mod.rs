@@ -6,6 +6,7 @@
 pub(crate) mod board;
 #[cfg(test)]
 mod board_tests;
+mod custom;
 mod dns;
 mod file;
 mod outcome;
@@ -267,7 +268,7 @@ impl Asker {
         let asked = question.clone();
         let is_system = servers.is_empty();
         let resolver = match &question {
-            SourceQuery::File(_) => None,
+            SourceQuery::File(_) | SourceQuery::Custom(_) => None,
             SourceQuery::Name(_) if is_system => None,
             _ => Some(self.resolvers.get(&servers)),
         };
@@ -280,6 +281,11 @@ impl Asker {
                         |error: JoinError| (LookupOutcome::Failed(error.to_string()), file);
                     let (outcome, file) = looked.unwrap_or_else(failed);
                     return (asked, outcome, file);
+                }
+                (SourceQuery::Custom(query), _) => {
+                    let query = query.clone();
+                    let looked = spawn_blocking(move || custom::look(&query)).await;
+                    looked.unwrap_or_else(|error| LookupOutcome::Failed(custom::why(&error)))
                 }
                 (_, Some(Err(reason))) => LookupOutcome::Failed(reason),
                 (SourceQuery::Dns(host), Some(Ok(resolver))) => {

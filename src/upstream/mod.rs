@@ -4,6 +4,7 @@ pub mod admin_state;
 pub mod budget;
 pub mod check;
 pub mod custom_policy;
+pub mod custom_source;
 pub mod departed;
 pub mod ejections;
 pub mod endpoint;

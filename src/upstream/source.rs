@@ -9,6 +9,7 @@ use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::custom_source::CustomQuery;
 use super::endpoint::{EndpointRole, Scheme};
 use crate::address::Address;
 
@@ -32,6 +33,15 @@ pub enum SourceQuery {
     Srv(Box<str>),
     /// The lines of a file.
     File(PathBuf),
+    /// What a program says that embeds the balancer.
+    Custom(CustomQuery),
+}
+
+impl SourceQuery {
+    /// Whether its answer is a list, whose entries say for themselves what they are.
+    pub fn is_list(&self) -> bool {
+        matches!(self, Self::File(_) | Self::Custom(_))
+    }
 }
 
 impl fmt::Display for SourceQuery {
@@ -41,6 +51,7 @@ impl fmt::Display for SourceQuery {
             Self::Dns(host) => write!(f, "dns:{host}"),
             Self::Srv(name) => write!(f, "srv:{name}"),
             Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Custom(query) => write!(f, "custom:{}", query.name()),
         }
     }
 }
@@ -134,7 +145,7 @@ pub enum SourceAnswer {
     Addresses(Vec<IpAddr>),
     /// Services.
     Services(Vec<SrvService>),
-    /// The lines of a file.
+    /// The lines of a file, or what a program has listed.
     Lines(Vec<ListEntry>),
 }
 
@@ -227,8 +238,8 @@ fn expand<'a>(
                 let first = all.len();
                 match line {
                     ListEntry::Written(written) => all.push(written.clone()),
-                    // A file names no other file.
-                    ListEntry::Source(inner) if matches!(inner.question, SourceQuery::File(_)) => {}
+                    // A list names no other list.
+                    ListEntry::Source(inner) if inner.question.is_list() => {}
                     ListEntry::Source(inner) => expand(inner, answer, all),
                 }
                 for found in &mut all[first..] {
