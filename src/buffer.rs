@@ -80,6 +80,7 @@ impl Buffer {
     }
 
     /// The bytes waiting to be consumed.
+    #[inline]
     pub fn filled(&self) -> &[u8] {
         &self.bytes[self.start..self.end]
     }

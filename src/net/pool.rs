@@ -125,6 +125,7 @@ impl Pool {
     }
 
     /// Takes the connection that was kept last, if it is still of use; drops those that are not.
+    #[inline]
     pub fn lease(&mut self, now: Instant) -> Option<Lease> {
         while let Some(last) = self.idle.iter().rposition(|idle| idle.ready <= now) {
             let Idle { lease, since, .. } = self.idle.remove(last);

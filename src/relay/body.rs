@@ -179,6 +179,7 @@ impl Body {
     /// Finds bytes at the front of `buffer` that belong to this body and may go on, `room` at the
     /// most, and drops what is not to go on. They stand there, and are found again, until they
     /// are passed on: a write that fails leaves no doubt about what is body.
+    #[inline]
     pub fn admit(&mut self, buffer: &mut Buffer, room: usize) -> Result<usize, Reject> {
         if self.standing > 0 {
             return Ok(self.standing.min(room));
@@ -210,6 +211,7 @@ impl Body {
     }
 
     /// Drops `count` admitted bytes from the front of `buffer`: they have gone on.
+    #[inline]
     pub fn pass(&mut self, buffer: &mut Buffer, count: usize) {
         buffer.consume(count);
         self.standing -= count.min(self.standing);

@@ -251,6 +251,7 @@ impl<'a> Meter<'a> {
     }
 
     /// Notes what one write has come to.
+    #[inline]
     fn sent(&self, written: io::Result<usize>) -> Result<usize, Broken> {
         let broken = |kind| Broken { end: End::Sink, kind };
         let count = written.map_err(|error| broken(kind_of(&error)))?;

@@ -245,6 +245,7 @@ fn emit_to(version: Version, options: Options) -> Emit {
 }
 
 /// What it is once its head has gone to a client that speaks `to`.
+#[inline]
 fn begun(head: &ResponseHead<'_, '_>, framing: Framing, to: Version, ends: bool) -> Begun {
     Begun {
         next: if ends { AfterExchange::Reset } else { AfterExchange::Linger },
@@ -263,6 +264,7 @@ fn takes_status(head: &ResponseHead<'_, '_>, framing: Framing) -> bool {
 }
 
 /// What follows a head.
+#[inline]
 fn finality(
     head: &ResponseHead<'_, '_>,
     options: Options,

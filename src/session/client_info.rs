@@ -144,6 +144,7 @@ impl ClientInfo {
 
     /// Whether what it says of earlier hops is believed. That of a client without an address never
     /// is: the proxy that vouches for the header does not vouch for its fields.
+    #[inline]
     pub fn is_trusted(&self, trusted: &Trusted) -> bool {
         let is_local = |announced: &Announced| announced.header == Header::Local;
         !self.announcement().is_some_and(is_local) && trusted.contains(self.client)

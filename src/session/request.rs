@@ -96,6 +96,7 @@ impl<'f, F: Filters> Request<'f, F> {
     }
 }
 
+#[inline]
 fn begin_body(body: &mut Body, input: &mut Buffer, outgoing: &mut Buffer) -> Result<usize, Reject> {
     let room = outgoing.spare_mut().len();
     if body.is_chunked() && input.len() + CHUNK_OVERHEAD_BYTES > room {

@@ -310,6 +310,7 @@ fn unrouted(found: FoundRoute) -> LocalReply {
 }
 
 /// How its client has asked: what a trusted proxy says of that counts.
+#[inline]
 fn scheme(head: &RequestHead<'_, '_>, client_info: &ClientInfo, trusted: bool) -> ClientScheme {
     let is_said = || trusted && forwarded::says_https(head);
     match client_info.hop().scheme {
@@ -330,6 +331,7 @@ struct OwnEdits<'a> {
 }
 
 impl OwnEdits<'_> {
+    #[inline]
     fn edit<'a>(&'a self, edits: &mut Edits<'a>) {
         if let Some(key) = &self.key {
             edits.set(EditName::SEC_WEBSOCKET_KEY, Value::checked(key.text()));
@@ -374,6 +376,7 @@ fn real_ip(client: Peer, client_info: &ClientInfo, trusted: bool) -> Peer {
 }
 
 /// The client a request is from: the one that a trusted proxy names, if it came from one.
+#[inline]
 fn real_client(
     head: &RequestHead<'_, '_>,
     client_info: &ClientInfo,
@@ -389,6 +392,7 @@ fn real_client(
 }
 
 /// Adds what an endpoint is told of the client.
+#[inline]
 fn edit_for_client<'a>(
     edits: &mut Edits<'a>,
     head: &RequestHead<'_, 'a>,
@@ -407,6 +411,7 @@ fn edit_for_client<'a>(
 }
 
 /// Adds what a route changes about the requests it takes; `path` is the normalised one.
+#[inline]
 fn edit_for_route<'a>(
     edits: &mut Edits<'a>,
     route: &'a Route,

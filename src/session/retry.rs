@@ -153,6 +153,7 @@ impl<'a> Attempts<'a> {
     }
 
     /// Picks the endpoint of the next attempt, if there is one with room.
+    #[inline]
     pub fn pick(&self) -> Result<Picked, NotAdmitted> {
         match self.picked.take() {
             Some(known) => Ok(*known),
@@ -173,6 +174,7 @@ impl<'a> Attempts<'a> {
     }
 
     /// An attempt begins at the endpoint that was picked.
+    #[inline]
     pub fn begin(&mut self, endpoint: EndpointId, on_trial: bool) -> (AttemptTarget, Freshness) {
         let NextAttempt { started, kind, .. } = self.next.get();
         self.begun += 1;

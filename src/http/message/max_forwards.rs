@@ -20,6 +20,7 @@ pub enum Reach {
 }
 
 /// Reads the field, if the method heeds it.
+#[inline]
 pub fn reach(head: &RequestHead<'_, '_>) -> Result<Reach, Reject> {
     let mut values = head.fields.values(Name::MaxForwards);
     let Some(value) = values.next() else { return Ok(Reach::Anywhere) };
