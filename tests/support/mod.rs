@@ -1,6 +1,7 @@
 //! The parts of every test: a [`Proxy`], a raw [`Client`] and a scripted [`Origin`].
 
 pub mod admin;
+pub mod bodies;
 pub mod chain;
 pub mod client;
 pub mod closing;

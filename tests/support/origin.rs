@@ -201,22 +201,6 @@ impl<S: Wire> Conn<S> {
         Some(self.held.drain(..count).collect())
     }
 
-    /// The data of a chunked body without trailers, to its end.
-    pub fn chunks(&mut self) -> Option<Vec<u8>> {
-        let mut data = Vec::new();
-        loop {
-            let line = String::from_utf8(self.line()).ok()?;
-            let size = usize::from_str_radix(line.strip_suffix("\r\n")?, 16).ok()?;
-            data.extend(self.bytes(size)?);
-            if self.line() != b"\r\n" {
-                return None;
-            }
-            if size == 0 {
-                return Some(data);
-            }
-        }
-    }
-
     /// Reads everything until the proxy stops sending.
     pub fn rest(&mut self) -> Vec<u8> {
         while self.more().is_some() {}
@@ -279,20 +263,5 @@ impl<S: Wire> Conn<S> {
     pub fn send_without_end(&mut self, start: &str, piece: &str) {
         self.send(start);
         while self.stream.write_all(piece.as_bytes()).is_ok() {}
-    }
-
-    /// Answers every request; reads bodies with a Content-Length.
-    pub fn answer_all(mut self, answer: &[u8]) {
-        while let Some(head) = self.head() {
-            let length = head
-                .lines()
-                .filter_map(|line| line.split_once(": "))
-                .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-                .map_or(0, |(_, value)| value.parse().expect("a length"));
-            if self.bytes(length).is_none() {
-                return;
-            }
-            self.send(answer);
-        }
     }
 }

@@ -207,6 +207,28 @@ mod tests {
     }
 
     #[test]
+    fn those_whose_methods_do_not_fit_are_in_the_order_of_the_routes() {
+        let candidate = |nth: usize, method: &str, tenant: Option<usize>| {
+            let mut conditions = Conditions::default();
+            conditions.add_method(method).unwrap();
+            tenant.inspect(|tenant| conditions.add_header("X", &tenant.to_string()).unwrap());
+            Candidate { route: RouteId::new(nth), conditions: Arc::new(conditions) }
+        };
+        let mut all = vec![candidate(0, "GET", None), candidate(1, "PATCH", Some(7))];
+        all.extend((2..=FEW).map(|nth| candidate(nth, "PUT", Some(nth))));
+        let candidates = Candidates::new(all);
+        assert!(candidates.index.is_some() && candidates.rest() == 1);
+        let bytes = b"DELETE / HTTP/1.1\r\nHost: a\r\nX: 8\r\nX: 7\r\n\r\n";
+        let limits = Limits { head_bytes_max: 1024, fields_max: 8 };
+        let mut storage = Storage::new();
+        let head = parse::request(bytes, &limits, &mut storage).unwrap();
+        let found = candidates.all_but_method_hold(&Subject { head: &head, client: None });
+        let methods: Vec<&str> = found.iter().flat_map(|of| of.methods().written()).collect();
+        // Those with a header are asked before the one without, and the earlier one before the later one.
+        assert_eq!(methods, ["PATCH", "PUT", "PUT", "GET"]);
+    }
+
+    #[test]
     fn what_asks_for_another_value_is_not_looked_at() {
         for lines in ["X-Tenant: 9\r\n", "X-Tenant: none\r\n", "", &"X-Tenant: 9\r\n".repeat(200)] {
             assert_eq!(steps(10, lines), steps(2000, lines), "{lines}");
