@@ -5,7 +5,8 @@ use std::fs;
 use std::process::Command;
 
 use evener::config::Config;
-use evener::config::describe::summary;
+use evener::config::describe::{difference, summary};
+use evener::config::explain::{AskedRequest, explain};
 use evener::config::sources::{Sources, Unreadable};
 
 use crate::support::{Origin, Process, temporary};
@@ -25,6 +26,10 @@ fn environment(name: &str) -> Result<String, VarError> {
 
 /// What `-t` says of a file, or its mistakes.
 fn read(text: &str) -> Result<String, Vec<String>> {
+    config(text).map(|config| summary(&config))
+}
+
+fn config(text: &str) -> Result<Config, Vec<String>> {
     let path = temporary("env.yaml");
     fs::write(&path, text).unwrap();
     let words = ["evener", "-c", path.to_str().unwrap()].map(str::to_owned);
@@ -32,9 +37,7 @@ fn read(text: &str) -> Result<String, Vec<String>> {
     let resolve = |_: &str| Err(std::io::ErrorKind::NotFound.into());
     let told = sources.and_then(|(_, sources)| {
         let config = Config::new(&sources, &resolve, &|_| false);
-        config
-            .map(|config| summary(&config))
-            .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect::<Vec<String>>())
+        config.map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect::<Vec<String>>())
     });
     let name = format!("{}:", path.display());
     told.map_err(|told| told.iter().map(|line| line.replace(&name, "")).collect())
@@ -130,6 +133,53 @@ fn routes_are_named_without_the_secrets_that_they_ask_for() {
     let conditions =
         r#"header Key: x ${SECRET}, parameter "q" = "${SECRET}", parameter "v" = "8081""#;
     assert!(told.contains(conditions) && !told.contains("hunter2"), "{told}");
+}
+
+const SECRETS: &str = "
+request_headers: {set: {Authorization: 'Bearer ${SECRET}'}}
+routes:
+  - {prefix: /, endpoints: ['127.0.0.1:1'], response_headers: {add: {X-Port: '${PORT}'}}}
+  - {path: /told, respond: {status: 200, body: 'it is ${SECRET}', headers: {X-Key: '${SECRET}'}}}
+  - {path: /sent, redirect: {to: '/sent?key=${SECRET}'}}
+";
+
+#[test]
+fn what_is_described_and_explained_shows_no_secrets() {
+    let config = config(SECRETS).unwrap();
+    let explained = |path: &str| explain(&config, AskedRequest::to("a", path)).unwrap().text;
+    let all = summary(&config) + &explained("/") + &explained("/told") + &explained("/sent");
+    for line in [
+        "request header Authorization: set to \"Bearer ${SECRET}\"",
+        "route =/told: answers 200 with text/plain, \"it is ${SECRET}\", X-Key: \"${SECRET}\"",
+        "route =/sent: redirects by 308 to /sent?key=${SECRET}",
+        "response header X-Port of route /: added, \"8081\"",
+        "body: text/plain, \"it is ${SECRET}\"",
+        "response header X-Key: set to \"${SECRET}\"",
+    ] {
+        assert!(all.lines().any(|other| other == line), "{line} in\n{all}");
+    }
+    assert!(!all.contains("hunter2"), "{all}");
+}
+
+#[test]
+fn a_reload_names_headers_and_answers_without_their_values() {
+    let before = config(SECRETS).unwrap();
+    let text = SECRETS.replace("Bearer", "Basic").replace("it is", "it was").replace("key=", "k=");
+    let text =
+        text.replace("add: {X-Port", "set: {X-More: value, X-Port").replace("/told", "/more");
+    let mut changes = difference(&before, &config(&text).unwrap());
+    changes.sort();
+    assert_eq!(
+        changes,
+        [
+            "+ response header X-More of route /: set",
+            "+ route =/more: answers 200 with text/plain, X-Key",
+            "- route =/told: answers 200 with text/plain, X-Key",
+            "~ request header Authorization: set, changed",
+            "~ response header X-Port of route /: added → set",
+            "~ route =/sent: redirects by 308, changed",
+        ]
+    );
 }
 
 #[test]

@@ -33,6 +33,7 @@ mod configuration_checks;
 mod configuration_conditions;
 mod configuration_empty;
 mod configuration_http2;
+mod configuration_redirects;
 mod configuration_tls;
 mod configured;
 mod configured_in_code;

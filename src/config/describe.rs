@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::discovery::SourcedUpstream;
+use super::environment::hide;
 pub use super::item::Item;
 use super::item::item;
 use super::upstream_keys::keys;
@@ -27,12 +28,21 @@ use crate::upstream::source::{EndpointSource, ListEntry, SourceQuery};
 use crate::upstream::split_cookie::SplitCookie;
 use crate::upstream::{Traffic, Upstream};
 
-/// Describes what would run, one line per item.
+/// Describes what would run, one line per item, without what may be a secret.
 pub fn summary(config: &Config) -> String {
-    described(config).iter().fold(String::new(), |mut out, Item { subject, predicate, .. }| {
+    described(config).into_iter().fold(String::new(), |mut out, item| {
+        let Item { subject, predicate, logged, .. } = item;
+        let predicate = if logged.is_some() { config.hide(predicate) } else { predicate };
         let _ = writeln!(out, "{subject}: {predicate}");
         out
     })
+}
+
+impl Config {
+    /// The text with names of environment variables instead of what they hold that may be a secret.
+    pub(super) fn hide(&self, text: String) -> String {
+        hide(&self.variables, text)
+    }
 }
 
 /// The subject of what clients are told when they connect, and keep.
@@ -50,11 +60,11 @@ pub fn changes(now: &[Item], next: &[Item]) -> Vec<String> {
     };
     let (before, after) = (of(now), of(next));
     let gone = now.iter().filter(|item| !after.contains_key(&item.subject));
-    let gone = gone.map(|Item { subject, predicate, .. }| format!("- {subject}: {predicate}"));
+    let gone = gone.map(|item| format!("- {}: {}", item.subject, item.logged()));
     let come = next.iter().filter_map(|item| {
         let Item { subject, predicate, .. } = item;
         match before.get(subject) {
-            None => Some(format!("+ {subject}: {predicate}")),
+            None => Some(format!("+ {subject}: {}", item.logged())),
             Some(was) if was.predicate != *predicate => {
                 Some(format!("~ {subject}: {}", change(was, item)))
             }
@@ -77,7 +87,10 @@ fn change(was: &Item, item: &Item) -> String {
         return differing.join(", ");
     }
     let scope = if item.subject == HTTP2 { ", for new connections" } else { "" };
-    format!("{} → {}{scope}", was.predicate, item.predicate)
+    match (was.logged(), item.logged()) {
+        (before, after) if before == after => format!("{after}, changed"),
+        (before, after) => format!("{before} → {after}{scope}"),
+    }
 }
 
 /// Describes what would run, item by item.
@@ -205,8 +218,12 @@ fn of_route(id: RouteId, plan: &Plan) -> Item {
             if route.upstreams.len() > 1 { format!(" ({})", goes.weight) } else { String::new() };
         format!("{}{share}", plan.upstream(goes.upstream).name)
     });
-    let outcome = route.rules.as_deref().and_then(describe_rules::of_outcome);
-    let mut text = outcome.unwrap_or_else(|| format!("to {}", goes.collect::<Vec<_>>().join(", ")));
+    let subject = format!("route {}", route.name);
+    let rules = route.rules.as_deref();
+    if let Some(whole) = rules.and_then(|rules| describe_rules::of_outcome(&subject, rules)) {
+        return whole;
+    }
+    let mut text = format!("to {}", goes.collect::<Vec<_>>().join(", "));
     if let Some(SplitCookie { cookie, .. }) = &route.split_cookie {
         let _ = write!(text, ", sticky by cookie {}", cookie.name);
         if let Some(max_age) = cookie.max_age {
@@ -226,7 +243,7 @@ fn of_route(id: RouteId, plan: &Plan) -> Item {
         let _ = write!(text, ", {share} copied to {}", plan.upstream(upstream).name);
     }
     let Some(first) = route.upstreams.first() else {
-        return item(format!("route {}", route.name), text);
+        return item(subject, text);
     };
     let upstream = plan.upstream(first.upstream);
     let (own, usual) = (&first.timeouts, &upstream.timeouts);
@@ -244,7 +261,7 @@ fn of_route(id: RouteId, plan: &Plan) -> Item {
     if let Some(conditions) = &plan.route_table.of(id).conditions {
         let _ = write!(text, ", only with {conditions}");
     }
-    item(format!("route {}", route.name), text)
+    item(subject, text)
 }
 
 /// Describes an upstream and its endpoints.

@@ -17,31 +17,35 @@ use crate::plan::{Plan, Route};
 /// How much of a value is shown, in characters.
 const SHOWN_CHARS_MAX: usize = 120;
 
-/// Describes what a route does with requests that go to no upstream, if it does.
-pub(super) fn of_outcome(rules: &RouteRules) -> Option<String> {
+/// Describes what the route that `subject` names does with requests that go to no upstream, if it does.
+pub(super) fn of_outcome(subject: &str, rules: &RouteRules) -> Option<Item> {
     match &rules.outcome {
         RouteOutcome::Forward => None,
-        RouteOutcome::Redirect(redirect) => Some(of_redirect(redirect)),
-        RouteOutcome::Respond(respond) => Some(of_answer(respond)),
+        RouteOutcome::Redirect(redirect) => Some(of_redirect(subject, redirect)),
+        RouteOutcome::Respond(respond) => Some(of_answer(subject, respond)),
     }
 }
 
-fn of_redirect(redirect: &Redirect) -> String {
-    format!("redirects by {} to {}", redirect.status(), redirect.to())
+fn of_redirect(subject: &str, redirect: &Redirect) -> Item {
+    let redirects = format!("redirects by {}", redirect.status());
+    let whole = format!("{redirects} to {}", redirect.to());
+    Item { logged: Some(redirects), ..item(subject, whole) }
 }
 
-fn of_answer(respond: &Respond) -> String {
-    let body = respond.body();
-    let mut text = format!("answers {}", of_status(respond));
+fn of_answer(subject: &str, respond: &Respond) -> Item {
+    let (body, mut logged) = (respond.body(), format!("answers {}", of_status(respond)));
+    let mut text = logged.clone();
     if body.as_text() != Some(b"") {
+        let _ = write!(logged, " with {}", respond.content_type());
         let _ = write!(text, " with {}, {}", respond.content_type(), shown(&body.to_string()));
     }
     for edit in respond.headers().iter() {
         if let FieldChange::Set(value) = edit.change() {
+            let _ = write!(logged, ", {}", edit.name());
             let _ = write!(text, ", {}: {}", edit.name(), shown(&value.to_string()));
         }
     }
-    text
+    Item { logged: Some(logged), ..item(subject, text) }
 }
 
 /// The status of an answer, and whether it says nothing.
@@ -104,16 +108,17 @@ pub(super) fn of_limits(rules: &RouteRules, base: Option<&RouteRules>, of: &str)
 fn of_edits(head: &str, (edits, base): (&HeadEdits, Option<&HeadEdits>), of: &str) -> Vec<Item> {
     let is_own = |edit| !base.is_some_and(|base| base.iter().any(|known| known == edit));
     let own = edits.iter().filter(|edit| is_own(*edit));
-    own.map(|edit| item(format!("{head} header {}{of}", edit.name()), of_change(edit))).collect()
+    own.map(|edit| of_edit(format!("{head} header {}{of}", edit.name()), edit)).collect()
 }
 
 /// What is done with the headers of one name.
-pub(super) fn of_change(edit: &FieldEdit) -> String {
-    match edit.change() {
-        FieldChange::Set(value) => format!("set to {}", shown(&value.to_string())),
-        FieldChange::Add(value) => format!("added, {}", shown(&value.to_string())),
-        FieldChange::Remove => "removed".to_owned(),
-    }
+fn of_edit(subject: String, edit: &FieldEdit) -> Item {
+    let (logged, text) = match edit.change() {
+        FieldChange::Set(value) => ("set", format!("set to {}", shown(&value.to_string()))),
+        FieldChange::Add(value) => ("added", format!("added, {}", shown(&value.to_string()))),
+        FieldChange::Remove => ("removed", "removed".to_owned()),
+    };
+    Item { logged: Some(logged.to_owned()), ..item(subject, text) }
 }
 
 /// A value in quotes, on one line, as far as it is shown.

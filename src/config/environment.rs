@@ -9,6 +9,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{Location, Options, Spanned};
 
+use crate::http::rules::escape::written_in_uri;
+
 /// Looks up an environment variable, like `std::env::var`.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Result<String, VarError>;
 
@@ -20,10 +22,17 @@ pub(super) const OPEN: &str = "${";
 const SECRET_BYTES_MIN: usize = 8;
 
 /// A variable that a file refers to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct UsedVariable {
     name: String,
     value: String,
+}
+
+/// Its name alone.
+impl fmt::Debug for UsedVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
 }
 
 impl UsedVariable {
@@ -34,9 +43,10 @@ impl UsedVariable {
             return text;
         }
         let shown = format!("${{{name}}}");
-        // Messages quote values in the way of `{:?}`.
+        // Messages quote values in the way of `{:?}`, and show where a redirect leads.
         let escaped = format!("{value:?}");
-        text.replace(value, &shown).replace(&escaped[1..escaped.len() - 1], &shown)
+        let all = [value, &escaped[1..escaped.len() - 1], &written_in_uri(value)];
+        all.iter().fold(text, |text, value| text.replace(*value, &shown))
     }
 }
 
@@ -286,6 +296,7 @@ mod tests {
         };
         assert_eq!(hidden("s3cr3t-s", "\"x s3cr3t-s\": bad"), "\"x ${A}\": bad");
         assert_eq!(hidden("s3cr3t\"\n", "\"x s3cr3t\\\"\\n\": bad"), "\"x ${A}\": bad");
+        assert_eq!(hidden("s3cr3t t", "to /a?b=s3cr3t%20t"), "to /a?b=${A}");
         assert_eq!(hidden("1", "from 1 to 10"), "from 1 to 10");
         let environment =
             |name: &str| Ok(format!("s3cr3t-{}", if name == "A" { "1" } else { "12" }));

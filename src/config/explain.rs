@@ -112,7 +112,8 @@ pub fn explain(config: &Config, asked: AskedRequest<'_>) -> Result<Explanation, 
     if let Some(via) = &plan.via {
         let _ = writeln!(text, "Via: 1.1 {} is added", via.name());
     }
-    text.push_str(&explain_rules::of_request((route, plan), &head, &path, client));
+    let of_rules = explain_rules::of_request((route, plan), &head, &path, client);
+    text.push_str(&config.hide(of_rules));
     text.push_str(&explain_rules::of_split(&route.upstreams, plan));
     text.push_str(&explain_rules::of_mirror(route, plan));
     for goes in &route.upstreams {

@@ -11,9 +11,19 @@ pub struct Item {
     pub predicate: String,
     /// The same by keys, if they are so many that a change is told by those that differ.
     pub keys: Vec<(&'static str, String)>,
+    /// What a log may say instead, if its settings are values that may hold a secret.
+    pub logged: Option<String>,
+}
+
+impl Item {
+    /// What a log may say of its settings.
+    pub(super) fn logged(&self) -> &str {
+        self.logged.as_ref().unwrap_or(&self.predicate)
+    }
 }
 
 /// A line without keys.
 pub(super) fn item(subject: impl Into<String>, predicate: impl fmt::Display) -> Item {
-    Item { subject: subject.into(), predicate: predicate.to_string(), keys: Vec::new() }
+    let (subject, predicate) = (subject.into(), predicate.to_string());
+    Item { subject, predicate, keys: Vec::new(), logged: None }
 }

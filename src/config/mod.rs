@@ -37,6 +37,7 @@ mod misfits;
 pub mod mistake;
 mod outcome;
 mod prefix_change;
+mod redirect_loops;
 mod relays;
 mod retries;
 pub mod route_entry;
@@ -73,6 +74,7 @@ use crate::plan::{ClientTimeouts, Plan};
 use admin::Admin;
 use capacity::Descriptors;
 use discovery::DiscoveryPlan;
+use environment::UsedVariable;
 pub use include::IncludedFile;
 use launch::LaunchOptions;
 use listeners::CollectedListeners;
@@ -134,6 +136,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// The files that it includes.
     pub included: Vec<IncludedFile>,
+    /// The environment variables in its values.
+    pub variables: Vec<UsedVariable>,
     /// What the process is to do before it runs.
     pub launch: LaunchOptions,
     /// Reads it again, if it has a source that can be.
@@ -169,12 +173,11 @@ impl Config {
         let of_retries = retries::warnings(&upstreams.built, &routes.built);
         let discovery = DiscoveryPlan::of(sources, upstreams.looked_up, &mut mistakes);
         let idle = [ceiling::warnings(sources), discovery.warnings(sources)].concat();
-        let of_files = sources.warnings().iter().cloned().chain(warning);
-        let of_files = of_files.chain(routes.rules.warnings.iter().cloned()).collect();
-        let (route_table, of_routes) = routes.table(&mut mistakes);
-        let of_heads = limits::warnings(sources);
-        let warnings =
-            [of_files, of_heads, tls.warnings, of_routes, of_retries, idle, of_endpoints];
+        let of_files = [sources.warnings(), warning.as_slice(), &routes.rules.warnings].concat();
+        let reached = (&*listeners.said, tls.redirect_https.is_some());
+        let (route_table, of_routes) = redirect_loops::table(&routes, reached, &mut mistakes);
+        let warnings = [of_files, limits::warnings(sources), tls.warnings, of_routes, of_retries];
+        let warnings = [&warnings.concat()[..], &idle, &of_endpoints];
         let config = Self {
             listeners: listeners.said.into_iter().map(|said| said.listener).collect(),
             threads,
@@ -188,6 +191,7 @@ impl Config {
             capacity,
             warnings: sources.without_secrets(warnings.concat()),
             included: sources.included(),
+            variables: sources.variables(),
             launch: LaunchOptions::of(sources),
             loader: None,
             watch_interval: tls.watch_interval,

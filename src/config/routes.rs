@@ -159,9 +159,7 @@ impl Routes {
 
     fn warnings(&self, table: &RouteTable, clients: Vec<FoundOverlap>) -> Vec<String> {
         let mut warnings = Vec::new();
-        let shown = |route: RouteId| {
-            format!("route {} at {}", self.built[route.index()].name, self.place(route))
-        };
+        let shown = |route: RouteId| self.shown(route);
         for (first, second, overlap) in clients {
             let what = if overlap == Overlap::AllClients {
                 "overlap: the latter takes nothing where both match, since the former has all of its clients"
@@ -184,6 +182,11 @@ impl Routes {
             ));
         }
         warnings
+    }
+
+    /// A route in a warning.
+    pub(super) fn shown(&self, route: RouteId) -> String {
+        format!("route {} at {}", self.built[route.index()].name, self.place(route))
     }
 
     fn place(&self, route: RouteId) -> &Place {

@@ -9,7 +9,7 @@ use clap::{ArgMatches, CommandFactory, Parser};
 
 use super::cli::{Cli, Flags, Job};
 use super::entries::Said;
-use super::environment::Environment;
+use super::environment::{Environment, UsedVariable};
 use super::file::File;
 use super::include::{self, Included, IncludedFile};
 use super::mistake::{Mistake, Mistakes, Place};
@@ -186,6 +186,11 @@ impl Sources {
     /// The same messages without what environment variables hold that may be a secret.
     pub(super) fn without_secrets(&self, messages: Vec<String>) -> Vec<String> {
         messages.into_iter().map(|message| self.hide(message)).collect()
+    }
+
+    /// The environment variables in the values of all files.
+    pub(super) fn variables(&self) -> Vec<UsedVariable> {
+        self.files().flat_map(|file| &file.variables).cloned().collect()
     }
 
     fn hide(&self, message: String) -> String {

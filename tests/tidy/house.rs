@@ -149,7 +149,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (5, "config/", &["upstream_settings", "upstreams", "conditions"]),
     (5, "config/", &["head_edits", "outcome", "mirror", "error_pages", "route_limits", "rules"]),
     (5, "config/", &["prefix_change", "routes"]),
-    (5, "config/", &["listeners"]),
+    (5, "config/", &["listeners", "redirect_loops"]),
     (5, "config/", &["relays", "tls", "admin", "capacity", "launch"]),
     (5, "config/", &["document", "errors", "loader", "mod", "builder", "in_code"]),
     (5, "config/", &["item", "describe_rules", "explain_rules"]),

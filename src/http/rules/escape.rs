@@ -77,6 +77,13 @@ pub(super) fn in_uri(out: &mut Vec<u8>, from: usize, text: UriText) {
     }
 }
 
+/// A text as it is written in a URI.
+pub fn written_in_uri(text: &str) -> String {
+    let mut out = text.as_bytes().to_vec();
+    in_uri(&mut out, 0, UriText::Written);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
 fn is_hex(digits: &[u8]) -> bool {
     matches!(digits, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
 }
