@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::support::h2::RawClient;
-use crate::support::{Client, HANG, Origin, Process, eventually, filler, socket_path};
+use crate::support::{Client, HANG, Origin, Process, eventually, filler, own_address, socket_path};
 
 fn route(origin: &Origin) -> String {
     format!("/={}", origin.address)
@@ -263,15 +263,15 @@ fn the_demo_balances_over_its_origins_until_sigint() {
 /// As in `evener demo | head -1`.
 #[test]
 fn the_demo_goes_on_when_nobody_reads_what_it_prints() {
-    // An address that no other test uses: its port stays free until the demo has it.
-    let free = TcpListener::bind("127.77.0.1:0").unwrap().local_addr().unwrap();
+    // What it prints would say where it listens.
+    let address = own_address();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut command = Command::new(env!("CARGO_BIN_EXE_evener"));
     let mut demo =
-        command.args(["demo", "--listen", &free.to_string()]).stdout(writer).spawn().unwrap();
-    eventually("the demo serves", || TcpStream::connect(free).is_ok());
-    assert_eq!(get(&mut Client::connect(free), "/task").0, 200);
+        command.args(["demo", "--listen", &address.to_string()]).stdout(writer).spawn().unwrap();
+    eventually("the demo serves", || TcpStream::connect(address).is_ok());
+    assert_eq!(get(&mut Client::connect(address), "/task").0, 200);
     rustix::process::kill_process(
         rustix::process::Pid::from_child(&demo),
         rustix::process::Signal::INT,

@@ -2,7 +2,7 @@
 
 use crate::jobs::{Job, request_lines};
 use crate::support::origin::ok;
-use crate::support::{Origin, Rendezvous};
+use crate::support::{Origin, Rendezvous, eventually};
 
 #[test]
 fn canary() {
@@ -59,6 +59,34 @@ fn blue_green() {
     assert_eq!(kept.response().text(), "green");
     goes_on.wait();
     assert_eq!(slow.response().text(), "blue");
+}
+
+#[test]
+fn mirror() {
+    let app = Origin::named("app");
+    // It takes every request and never answers.
+    let shadow = Origin::start(|mut conn| {
+        let head = conn.head().unwrap_or_default();
+        conn.body_of(&head);
+        conn.rest();
+    });
+    let job = Job::start("mirror", &[app.address, shadow.address]);
+    let long = 64 * 1024 + 1;
+    let mut client = job.client();
+    for (path, length) in [("/a?b=c", 3), ("/long", long), ("/d", 0)] {
+        client.send(format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"));
+        client.send("x".repeat(length));
+        assert_eq!(client.response().text(), "app");
+    }
+    eventually("two are copied", || shadow.heads().len() == 2);
+    let copies = shadow.heads();
+    let mut lines = request_lines(&copies);
+    lines.sort_unstable();
+    assert_eq!(lines, ["POST /a?b=c", "POST /d"]);
+    assert!(copies.iter().all(|head| head.contains("\r\nX-Mirror: 1\r\n")), "{copies:?}");
+    assert!(app.heads().iter().all(|head| !head.contains("X-Mirror")));
+    shadow.stop();
+    assert_eq!(job.ask("GET /").text(), "app");
 }
 
 #[test]

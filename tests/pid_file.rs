@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use crate::support::chain::{Chain, launch, text};
-use crate::support::{Client, Origin, Process, eventually, socket_path, temporary};
+use crate::support::{Client, Origin, Process, eventually, own_address, socket_path, temporary};
 
 const EVENER: &str = env!("CARGO_BIN_EXE_evener");
 
@@ -148,8 +148,8 @@ fn as_root_it_is_kept_for_another_user_through_upgrades() {
 fn it_is_right_after_each_of_many_upgrades() {
     let (origin, pid, conf) = (Origin::named("o"), temporary("pid"), temporary("conf.yaml"));
     let meeting = socket_path("pid-up");
-    // A port that is free now: each process names it.
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Each process names it.
+    let address = own_address();
     let text_of = format!(
         "listen: {address}\nthreads: 2\npid_file: {}\nupgrade_sock: {}\nerror_log: {}\n\
          routes: [{{prefix: /, endpoints: [\"{}\"]}}]\n",

@@ -31,6 +31,7 @@ pub use proxy::Proxy;
 pub use rendezvous::Rendezvous;
 pub use strict::CheckVerdict;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -67,6 +68,14 @@ pub fn filler(count: usize) -> Vec<u8> {
 fn unique() -> usize {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     COUNT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// An address that nobody else has, for a process that is told where to listen. A port that was free a moment ago
+/// need not be: whatever another test starts at that moment holds its listener until it is another program.
+pub fn own_address() -> SocketAddr {
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let port = 10_000 + u16::try_from(unique() % 10_000).expect("a port");
+    SocketAddr::from(([127, 77, high, low], port))
 }
 
 /// A unique path for a temporary file.
