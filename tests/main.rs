@@ -124,6 +124,7 @@ mod rules_edits;
 mod rules_injection;
 mod rules_outcomes;
 mod rules_tls;
+mod rules_unrouted;
 mod shutdown_delay;
 mod signals;
 mod slow_start;

@@ -51,6 +51,12 @@ impl<A: Filters, B: Filters> Filters for Chain<A, B> {
     }
 
     #[inline]
+    fn unrouted<'a>(&'a self, request: &ClientRequest<'a>, (first, second): &mut Self::Context) {
+        self.0.unrouted(request, first);
+        self.1.unrouted(request, second);
+    }
+
+    #[inline]
     async fn admit(&self, (first, second): &mut Self::Context) -> Verdict {
         match self.0.admit(first).await {
             Verdict::Continue => self.1.admit(second).await,

@@ -32,6 +32,7 @@ use reply::LocalReply;
 ///   │               end            the exchange is over
 ///
 /// an answer of a filter, and every error ───▶ reply (replace it) ───▶ response_out ───▶ end
+/// a request that is answered before `route` is asked: unrouted, then the same
 /// ```
 ///
 /// ```
@@ -102,6 +103,14 @@ pub trait Filters: Send + Sync + 'static {
     ) -> Verdict {
         let _ = (request, choice, edits, context);
         Verdict::Continue
+    }
+
+    /// The request is answered without [`Self::route`]: no route takes it, it is refused, or something else answers
+    /// before. Nothing is decided here; what its answer needs of the head is put into the context. Of a head that
+    /// could not be read all is empty, and what is known of the connection is there.
+    #[inline]
+    fn unrouted<'a>(&'a self, request: &ClientRequest<'a>, context: &mut Self::Context) {
+        let _ = (request, context);
     }
 
     /// The request has been read, and is to go to an endpoint: what takes time is done here, such as asking

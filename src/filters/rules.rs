@@ -57,6 +57,19 @@ impl Filters for Rules {
         }
     }
 
+    fn unrouted<'a>(&'a self, request: &ClientRequest<'a>, RuleContext(kept): &mut RuleContext) {
+        let Some(rules) = rules_of(request.route(), request.plan().rules.as_ref()) else { return };
+        if rules.captures.is_empty() {
+            return;
+        }
+        let lacks_id = request.request_id.is_none() && rules.wants_id;
+        let made = lacks_id.then(|| new_id(request.context));
+        let request_id = request.request_id.or(made.as_deref()).unwrap_or_default();
+        let values = RequestValues { request, upstream: "", request_id };
+        kept.get_or_insert_default().values = KeptValues::keep(rules.captures, &values);
+        keep(kept, made, |kept, id| kept.request_id = id);
+    }
+
     #[inline]
     fn response_out<'a>(
         &'a self,

@@ -36,6 +36,7 @@ impl Variables for RequestValues<'_, '_> {
                 part(&host.strip_suffix(b".").unwrap_or(host).to_ascii_lowercase());
             }
             Variable::Method => part(request.head.method.as_bytes()),
+            Variable::Target if request.head.is_unread() => {}
             Variable::Target => part(request.head.path_and_query().as_bytes()),
             Variable::Path => part(request.path),
             Variable::Query => {

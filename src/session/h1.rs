@@ -22,13 +22,13 @@ use super::request_log::RequestLog;
 use crate::buffer::Buffer;
 use crate::drain::{DrainPhase, IDLE_GRACE, SessionGuard};
 use crate::fault::{Fault, Kind, Stage};
+use crate::filters::Filters;
 use crate::filters::calls::ReplyTo;
 use crate::filters::reply::LocalReply;
-use crate::filters::{Filtered, Filters};
 use crate::http::h1::encode::ConnectionHeader;
 use crate::http::h1::scan::{Limits, Scan, leading_blank};
 use crate::http::h2::frame::PREFACE;
-use crate::http::message::head::Method;
+use crate::http::message::head::{Method, RequestHead};
 use crate::log::once_per_second::OncePerSecond;
 use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::hand_off::HandOffClosed;
@@ -371,23 +371,24 @@ async fn next_request<F: Filters>(
     if client.input.filled().starts_with(b"HEAD ") {
         request.traits.method = Method::Head;
     }
-    let refused = |kind| Err(Fault::client(Stage::RequestHead, kind));
-    match read {
+    let sender = Sender { client_info: client.client_info, stream: Some(&*client.stream) };
+    let kind = match read {
         Ok(Ok(Arrival::Request(length))) => {
             // Most heads have come with their first byte: no time has passed.
             let at_once = client.input.len() == before;
             request.timing.end_head(at_once);
             let whole = (&mut client.input, length);
-            let sender = Sender { client_info: client.client_info, stream: Some(&*client.stream) };
-            request_head::prepare(request, whole, sender, context).map(Arrival::Request)
+            return request_head::prepare(request, whole, sender, context).map(Arrival::Request);
         }
-        Ok(Ok(Arrival::Nothing)) => Ok(Arrival::Nothing),
-        Ok(Ok(Arrival::End)) => Ok(Arrival::End),
-        Ok(Err(kind)) => refused(kind),
+        Ok(Ok(Arrival::Nothing)) => return Ok(Arrival::Nothing),
+        Ok(Ok(Arrival::End)) => return Ok(Arrival::End),
+        Ok(Err(kind)) => kind,
         // Half an empty line is no head.
-        Err(Elapsed) if client.input.filled() == b"\r" => Ok(Arrival::End),
-        Err(Elapsed) => refused(Kind::TimedOut),
-    }
+        Err(Elapsed) if client.input.filled() == b"\r" => return Ok(Arrival::End),
+        Err(Elapsed) => Kind::TimedOut,
+    };
+    request_head::show_refused(request, &RequestHead::UNREAD, sender, context);
+    Err(Fault::client(Stage::RequestHead, kind))
 }
 
 /// Reads until `input` holds a whole head and returns its length, unless there is nothing but empty
@@ -431,7 +432,7 @@ async fn refuse<F: Filters>(
     context: &WorkerContext,
     fault: Fault,
 ) -> AfterExchange {
-    let Request { timing, route, traits, .. } = request;
+    let Request { timing, route, traits, filtered, .. } = request;
     record::refusal(context, fault);
     if tls_hello::begins(client.input.filled()) {
         warn_of_tls(client);
@@ -441,15 +442,13 @@ async fn refuse<F: Filters>(
         request_log.end_by_fault(fault);
     }
     let Some(status) = fault.status() else { return AfterExchange::Close };
-    // What was kept for another answer is not for this one.
-    let mut filtered = Filtered::new(client.filters);
     let (request_id, route) = (timing.request_log().map(RequestLog::request_id), *route);
     let asked = ReplyTo { request_id, route, context };
     let reply = filtered.revised(LocalReply::new(status, fault.phrase()), &asked);
     record::response(context, route, timing.request_log(), reply.status());
     let about = (context, timing.request_log());
     let to = (traits.method, ConnectionHeader::Close);
-    let sent = client.client().send(&reply, (&filtered, route), to, about).await;
+    let sent = client.client().send(&reply, (filtered, route), to, about).await;
     context.metrics.durations.observe(timing.began.elapsed());
     match sent {
         Ok(()) => AfterExchange::Linger,

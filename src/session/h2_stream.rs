@@ -23,9 +23,9 @@ use super::request::Request;
 use super::request_head;
 use super::request_log::RequestLog;
 use crate::fault::{Fault, Kind, Stage};
+use crate::filters::Filters;
 use crate::filters::calls::ReplyTo;
 use crate::filters::reply::LocalReply;
-use crate::filters::{Filtered, Filters};
 use crate::grpc::call::Call;
 use crate::http::h1::encode::ConnectionHeader;
 use crate::http::h2::connection::{Connection, Resets};
@@ -200,7 +200,7 @@ async fn serve_stream<F: Filters>(
             end_call(&client, context, request.timing.request_log());
             exchange::ended(&mut request, context);
         }
-        Err(fault) => refuse(&mut client, stream, &request, context, fault).await,
+        Err(fault) => refuse(&mut client, stream, &mut request, context, fault).await,
     }
 }
 
@@ -219,11 +219,11 @@ fn give_up<F: Filters>(request: &Request<'_, F>, context: &WorkerContext, kind: 
 async fn refuse<F: Filters>(
     client: &mut ClientConnection<'_>,
     stream: &MuxStream,
-    request: &Request<'_, F>,
+    request: &mut Request<'_, F>,
     context: &WorkerContext,
     fault: Fault,
 ) {
-    let Request { timing, route, .. } = request;
+    let Request { timing, route, traits, filtered, .. } = request;
     record::refusal(context, fault);
     if let Some(request_log) = timing.request_log() {
         request_log.end_by_fault(fault);
@@ -233,16 +233,14 @@ async fn refuse<F: Filters>(
             stream.reset(ErrorCode::ProtocolError);
         }
         (_, Some(status)) => {
-            // What was kept for another answer is not for this one.
-            let mut filtered = Filtered::new(request.filtered.filters);
             let (request_id, route) = (timing.request_log().map(RequestLog::request_id), *route);
             let asked = ReplyTo { request_id, route, context };
             let reply = filtered.revised(LocalReply::new(status, fault.phrase()), &asked);
             record::response(context, route, timing.request_log(), reply.status());
             let about = (context, timing.request_log());
-            let to = (request.traits.method, ConnectionHeader::Implied);
+            let to = (traits.method, ConnectionHeader::Implied);
             // A client that does not take it has left, which needs no other word.
-            let _ = client.send(&reply, (&filtered, route), to, about).await;
+            let _ = client.send(&reply, (filtered, route), to, about).await;
             context.metrics.durations.observe(timing.began.elapsed());
         }
         (_, None) => {}

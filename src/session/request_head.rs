@@ -76,10 +76,7 @@ pub(super) fn prepare<F: Filters>(
 ) -> Result<(), Fault> {
     let mut storage = Storage::new();
     let head = parse::request(&input.filled()[..length], &context.plan.limits, &mut storage);
-    let read = head.and_then(|head| {
-        let framing = framing::request(&head);
-        read(request, (&head, framing), sender, context)
-    });
+    let read = admit(request, &head, framing::request, sender, context);
     read.map_err(|reject| Fault::client(Stage::RequestHead, Kind::Rejected(reject)))?;
     input.consume(length);
     let begun = request.begin_body(input);
@@ -92,6 +89,8 @@ pub(super) fn prepare<F: Filters>(
         Err(reject) => {
             let logged = request.timing.request_log().zip(request.route);
             logged.inspect(|(request_log, route)| request_log.routed(*route));
+            // What was kept for another answer is not for this one.
+            request.filtered = Filtered::new(request.filtered.filters);
             return Err(Fault::client(Stage::Request, Kind::Rejected(reject)));
         }
     }
@@ -111,11 +110,9 @@ pub(super) fn prepare_stream<F: Filters>(
     let fits = arrived.fit.check();
     let head =
         fits.and_then(|()| h2::request::read(&mut arrived.section, fields_max, &mut storage));
-    let read = head.and_then(|head| {
-        let framing = h2::request::framing(&head, arrived.ends);
-        let sender = Sender { client_info, stream: Some(stream.mux().stream()) };
-        read(request, (&head, framing), sender, context)
-    });
+    let framing = |head: &RequestHead<'_, '_>| h2::request::framing(head, arrived.ends);
+    let sender = Sender { client_info, stream: Some(stream.mux().stream()) };
+    let read = admit(request, &head, framing, sender, context);
     if let Err(reject) = read {
         if let Some(request_log) = &mut request.timing.request_log {
             request_log.read_refused(&arrived.section);
@@ -132,6 +129,57 @@ pub(super) fn prepare_stream<F: Filters>(
         request_log.took(cost + taken as u64);
     }
     Ok(())
+}
+
+/// Reads a head, if it could be parsed, and shows filters what is refused.
+#[inline]
+fn admit<F: Filters>(
+    request: &mut Request<'_, F>,
+    head: &Result<RequestHead<'_, '_>, Reject>,
+    framing: impl FnOnce(&RequestHead<'_, '_>) -> Result<Framing, Reject>,
+    sender: Sender<'_>,
+    context: &WorkerContext,
+) -> Result<(), Reject> {
+    let read = match head {
+        Ok(head) => read(request, (head, framing(head)), sender, context),
+        Err(reject) => Err(*reject),
+    };
+    if read.is_err() {
+        show_refused(request, head.as_ref().unwrap_or(&RequestHead::UNREAD), sender, context);
+    }
+    read
+}
+
+/// Shows filters the head of a request that is refused, as far as it could be read, for the answer to it. What they
+/// kept for another answer is not for this one.
+#[cold]
+pub(super) fn show_refused<F: Filters>(
+    request: &mut Request<'_, F>,
+    head: &RequestHead<'_, '_>,
+    sender: Sender<'_>,
+    context: &WorkerContext,
+) {
+    let plan = &*context.plan;
+    let client_info = sender.client_info;
+    let trusted = client_info.is_trusted(&plan.trusted);
+    let their_id = if trusted { request_id(head) } else { None };
+    let path = if head.is_unread() { "" } else { head.path() };
+    let path = route::normalise(path.as_bytes()).unwrap_or_default();
+    let asked = ClientRequest {
+        head,
+        path: &path,
+        client: real_client(head, client_info, trusted, plan),
+        scheme: scheme(head, client_info, trusted),
+        tls: client_info.tls(),
+        request_id: request.timing.request_log().map(RequestLog::request_id).or(their_id),
+        arrived: request.timing.ready,
+        route: None,
+        context,
+        source: &|| sender.source(),
+    };
+    request.filtered = Filtered::new(request.filtered.filters);
+    let Filtered { filters, context: kept, .. } = &mut request.filtered;
+    filters.unrouted(&asked, kept);
 }
 
 /// What any head comes to, whichever protocol brought it. Nothing is known of where a request goes that is refused.
@@ -263,16 +311,30 @@ fn decide<'a, 'f: 'a, F: Filters>(
         RouteChoice { upstream: None, endpoint: None, body_max: None, mirror: None, plan };
     let Filtered { filters, context, .. } = filtered;
     let filters: &'f F = filters;
-    ask(own_reply, || filters.request(&request, edits, context));
+    // One that is sent to https is shown to nobody.
+    if own_reply.is_none()
+        && let Verdict::Reply(reply) = filters.request(&request, edits, context)
+    {
+        *own_reply = Some(reply);
+    }
     let found = plan.find_route(request.head, request.path, request.client);
     request.route = found.route();
-    if let Some(route) = request.route() {
-        choice.upstream = route.upstream();
-        edit_for_route(edits, route, request.head, request.path);
-        ask(own_reply, || filters.route(&request, &mut choice, edits, context));
-        if let Some(host) = choice.upstream().and_then(|goes| goes.host_header.as_deref()) {
-            edits.set_usual_host(host.as_bytes());
+    match request.route() {
+        Some(route) => {
+            choice.upstream = route.upstream();
+            edit_for_route(edits, route, request.head, request.path);
+            if own_reply.is_some() {
+                filters.unrouted(&request, context);
+            } else if let Verdict::Reply(reply) =
+                filters.route(&request, &mut choice, edits, context)
+            {
+                *own_reply = Some(reply);
+            }
+            if let Some(host) = choice.upstream().and_then(|goes| goes.host_header.as_deref()) {
+                edits.set_usual_host(host.as_bytes());
+            }
         }
+        None => filters.unrouted(&request, context),
     }
     if own_reply.is_none() {
         let why = match reach {
@@ -285,15 +347,6 @@ fn decide<'a, 'f: 'a, F: Filters>(
         *own_reply = why.map(Box::new);
     }
     (request.route, choice)
-}
-
-/// Asks filters about a request, unless it is answered already.
-fn ask(own_reply: &mut Option<Box<LocalReply>>, call: impl FnOnce() -> Verdict) {
-    if own_reply.is_none()
-        && let Verdict::Reply(reply) = call()
-    {
-        *own_reply = Some(reply);
-    }
 }
 
 /// The answer to a request that goes nowhere.

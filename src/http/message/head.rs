@@ -145,7 +145,25 @@ pub struct RequestHead<'h, 'b> {
     pub fields: Fields<'h, 'b>,
 }
 
+impl RequestHead<'static, 'static> {
+    /// Stands for a head that could not be read: all of it is empty.
+    pub const UNREAD: Self = Self {
+        method: "",
+        protocol: None,
+        semantics: Method::Other,
+        target: "",
+        version: Version::Http11,
+        authority: b"",
+        fields: Fields { headers: &[], names: &[], present: 0 },
+    };
+}
+
 impl<'b> RequestHead<'_, 'b> {
+    /// Whether it could not be read.
+    pub fn is_unread(&self) -> bool {
+        self.method.is_empty()
+    }
+
     /// The path of the target, without its query; or `*`.
     pub fn path(&self) -> &'b str {
         match self.query_start() {
