@@ -193,3 +193,21 @@ fn what_was_found_down_stays_so_until_enough_checks_of_another_plan_have_passed(
     assert_eq!(admin.endpoint(0)["state"], "down");
     fs::remove_file(&path).unwrap();
 }
+
+#[test]
+fn the_host_of_an_upstream_comes_before_those_of_routes_and_mirrors_have_none() {
+    let (own, other) = (Origin::named("own"), Origin::named("other"));
+    let path = temporary("checks.yaml");
+    let text = format!(
+        "listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\ncheck: http:/h\ncheck_interval: 20ms\nupstreams:\n  - {{name: a, endpoints: \
+         ['{}'], host_header: own}}\n  - {{name: b, endpoints: ['{}']}}\nroutes:\n  - {{prefix: /, upstream: a, host_header: \
+         route, mirror: {{upstream: b}}}}\n",
+        own.address, other.address
+    );
+    fs::write(&path, text).unwrap();
+    let _admin = Admin::with(&["-c", path.to_str().unwrap()]);
+    eventually("both are asked", || !own.heads().is_empty() && !other.heads().is_empty());
+    assert!(own.heads()[0].contains("\r\nHost: own\r\n"), "{:?}", own.heads());
+    let address = format!("\r\nHost: {}\r\n", other.address);
+    assert!(other.heads()[0].contains(&address), "{:?}", other.heads());
+}

@@ -66,6 +66,16 @@ fn an_upstream_sets_the_host_where_its_route_does_not() {
 }
 
 #[test]
+fn the_host_of_each_side_of_a_split_is_shown() {
+    let text = "upstreams:\n  - {name: a, endpoints: ['127.0.0.1:1'], host_header: x}\n  - {name: b, endpoints: \
+                ['127.0.0.1:2']}\nroutes:\n  - {prefix: /, split: {a: 1, b: 1}}\n";
+    let path = temporary("conf.yaml");
+    fs::write(&path, format!("listen: 127.0.0.1:0\n{text}")).unwrap();
+    let told = Process::start(&["-t", "-c", path.to_str().unwrap()]).end().1.join("\n");
+    assert!(told.contains("route /: to a (1), b (1), Host x at a"), "{told}");
+}
+
+#[test]
 fn a_backup_serves_while_the_others_are_unavailable() {
     let (well, spare) = (Origin::named("well"), Origin::named("spare"));
     let text = format!(

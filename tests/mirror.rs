@@ -185,6 +185,17 @@ fn copies_of_copies_and_upgrades_are_not_copied() {
 }
 
 #[test]
+fn a_loop_ends_though_a_route_removes_what_copies_are_known_by() {
+    let (app, (shadow, copies)) = (Origin::named("app"), telling());
+    let keys = format!("{MIRROR}, request_headers: {{remove: [X-Mirror]}}");
+    let proxy = before(&app.address.to_string(), &shadow.address.to_string(), &keys);
+    proxy.ask("GET / HTTP/1.1\r\nHost: x\r\nX-Mirror: 1\r\n\r\n");
+    comes_to(&proxy, Exempt, 1);
+    proxy.get("/");
+    assert!(copies.recv().unwrap().0.contains("X-Mirror: 1"));
+}
+
+#[test]
 fn copies_share_connections() {
     let (app, (shadow, copies)) = (Origin::named("app"), telling());
     let proxy = before(&app.address.to_string(), &shadow.address.to_string(), MIRROR);

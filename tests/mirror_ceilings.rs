@@ -1,14 +1,15 @@
 //! When requests are not copied for want of room or of an endpoint.
 
+use std::fs;
 use std::sync::{Arc, Mutex};
 
-use evener::http::rules::mirror::MirrorOutcome::{Failed, Full, Unavailable};
+use evener::http::rules::mirror::MirrorOutcome::{Failed, Full, TooLong, Unavailable};
 
 use crate::configured::proxy;
 use crate::mirror::{MIRROR, before, comes_to, count};
-use crate::support::{Origin, eventually};
+use crate::support::{Origin, Process, eventually, temporary};
 
-/// The copies that one worker has under way at most.
+/// The copies that one worker has under way at most, where there are descriptors enough.
 const COPIES_MAX: usize = 512;
 
 #[test]
@@ -55,4 +56,43 @@ fn no_copy_is_sent_where_no_endpoint_is_up() {
         assert_eq!(proxy.get("/").text(), "app");
         count(&proxy, Unavailable) > 0
     });
+}
+
+#[test]
+fn an_upload_that_is_too_long_takes_the_room_of_no_copy() {
+    let (app, shadow) = (Origin::start(|mut conn| drop(conn.rest())), Origin::named("shadow"));
+    let proxy = before(&app.address.to_string(), &shadow.address.to_string(), MIRROR);
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n");
+    eventually("it is on its way", || app.connections() == 1);
+    for _ in 0..5 {
+        client.send(format!("4000\r\n{}\r\n", "x".repeat(0x4000)));
+    }
+    comes_to(&proxy, TooLong, 1);
+    assert_eq!(proxy.count(|metrics| &metrics.copies_ended), 1);
+}
+
+/// What is short then is for clients.
+#[test]
+fn a_silent_mirror_takes_few_of_few_descriptors() {
+    let (app, shadow) = (Origin::named("app"), Origin::start(|mut conn| drop(conn.rest())));
+    let path = temporary("conf.yaml");
+    let text = format!(
+        "listen: 127.0.0.1:0\nthreads: 1\ncheck: off\nupstreams:\n  - {{name: app, endpoints: ['{}']}}\n  - {{name: \
+         shadow, endpoints: ['{}'], max_fails: off}}\nroutes:\n  - {{prefix: /, upstream: app, {MIRROR}}}\n",
+        app.address, shadow.address
+    );
+    fs::write(&path, text).unwrap();
+    let script = format!(
+        "ulimit -n 128; exec {} -c {}",
+        env!("CARGO_BIN_EXE_evener"),
+        path.to_str().unwrap()
+    );
+    let proxy = Process::command("sh", &["-c", &script]);
+    let mut client = proxy.client();
+    for _ in 0..200 {
+        assert_eq!(client.ask("GET / HTTP/1.1\r\nHost: x\r\n\r\n").text(), "app");
+    }
+    assert_eq!(app.connections(), 1);
+    eventually("copies are under way", || (1..=4).contains(&shadow.connections()));
 }

@@ -24,6 +24,7 @@ fn what_is_wrong_with_a_mirror_is_said() {
         ("mirror: shadow", "write mirror: {upstream: \"shadow\", percent: 100}"),
         ("mirror: {percent: 5}", "a mirror needs upstream: NAME"),
         ("mirror: {upstream: none}", "there is no upstream \"none\""),
+        ("mirror: {upstream: app}", "\"app\" gets the requests themselves"),
         ("mirror: {upstream: told}", "leave proxy out of it, or name another upstream"),
         ("mirror: {upstream: shadow, percent: 101}", "expected a number from 0 to 100"),
         ("mirror: {upstream: shadow, percent: 5%}", "\"5%\": expected a number from 0 to 100"),

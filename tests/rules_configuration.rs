@@ -247,6 +247,14 @@ fn splits_are_checked() {
 }
 
 #[test]
+fn a_split_and_its_upstreams_have_cookies_of_different_names() {
+    let text = "upstreams:\n  - {name: a, endpoints: ['127.0.0.1:1'], sticky: side}\n  - {name: b, endpoints: \
+                ['127.0.0.1:2']}\nroutes:\n  - {prefix: /, split: {a: 1, b: 1}, sticky: side}\n";
+    let mistakes = read(text, &[]).unwrap_err();
+    assert!(mistakes[0].contains("upstream a has the cookie \"side\" too"), "{mistakes:?}");
+}
+
+#[test]
 fn error_pages_are_read_from_beside_the_file_that_names_them() {
     let (path, large) = (temporary("sorry.html"), temporary("large.txt"));
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();

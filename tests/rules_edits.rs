@@ -168,3 +168,29 @@ fn a_request_for_which_a_header_would_be_too_long_is_refused_and_an_answer_loses
     assert_eq!(proxy.get("/sent?q").status, 200);
     assert_eq!(proxy.get("/got?q").field("x-a"), Some("qqq"));
 }
+
+#[test]
+fn what_gateways_take_for_a_header_is_set_and_removed_with_it() {
+    let origin = Origin::named("o");
+    let proxy = proxy(&format!(
+        "routes:\n  - {{prefix: /, endpoints: ['{}'], request_headers: {{set: {{X-Tenant: ours}}, remove: \
+         [X-Api-Key]}}}}\n",
+        origin.address
+    ));
+    proxy.ask("GET / HTTP/1.1\r\nHost: a\r\nX_Tenant: e\r\nX-API_Key: k\r\nX_Other: o\r\n\r\n");
+    let head = &origin.heads()[0].to_ascii_lowercase();
+    assert!(head.contains("x-tenant: ours") && head.contains("x_other: o"), "{head}");
+    assert!(!head.contains("x_tenant") && !head.contains("key"), "{head}");
+}
+
+#[test]
+fn endpoints_are_told_the_identifier_that_clients_are() {
+    let origin = Origin::named("o");
+    let proxy = proxy(&format!(
+        "routes:\n  - {{prefix: /, endpoints: ['{}'], response_headers: {{set: {{X-Id: '{{request_id}}'}}}}}}\n",
+        origin.address
+    ));
+    let answer = proxy.ask("GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: theirs\r\n\r\n");
+    let told = format!("X-Request-Id: {}\r\n", answer.field("x-id").unwrap());
+    assert!(origin.heads()[0].contains(&told), "{:?}", origin.heads());
+}

@@ -5,9 +5,10 @@ use crate::control::state::ControlState;
 use crate::http::rules::mirror::MirrorOutcome;
 use crate::plan::Plan;
 
-/// Those of all routes together, if one of them has a mirror.
+/// Those of all routes together, if one of them has a mirror or had one.
 pub(super) fn write(out: &mut Exposition, control_state: &ControlState, plan: &Plan) {
-    if plan.routes.iter().all(|route| route.mirror().is_none()) {
+    let were_copied = control_state.metrics.iter().any(|worker| worker.copies_begun.get() > 0);
+    if !were_copied && plan.routes.iter().all(|route| route.mirror().is_none()) {
         return;
     }
     let name = "evener_mirrored_requests_total";

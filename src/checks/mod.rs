@@ -187,8 +187,9 @@ impl Checker {
         let mut specs: HashMap<CheckSpec, Vec<CheckTarget>> = HashMap::new();
         for (id, upstream) in (0..).map(UpstreamId::new).zip(&plan.upstreams) {
             let mut routes = plan.routes.iter().filter(|route| route.goes_to(id));
-            let of_routes = routes.find_map(|route| route.host_header.as_deref());
-            let host = of_routes.or(upstream.host_header.as_deref());
+            let of_routes = || routes.find_map(|route| route.host_header.as_deref());
+            let own = upstream.host_header.as_deref().or_else(of_routes);
+            let host = own.or(upstream.usual_host.as_deref());
             for (endpoint, known) in upstream.endpoints.ids() {
                 let check = &upstream.check;
                 if check.kind == CheckKind::Off {

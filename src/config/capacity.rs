@@ -21,6 +21,9 @@ const CONNECTIONS_MIN: usize = 4;
 /// What a worker's runtime takes, and a connection under way to another process.
 const BY_RUNTIME: usize = 5;
 
+/// The most copies of requests that a worker has under way.
+const COPIES_MAX: usize = 512;
+
 /// Where what there is of descriptors is said to be too little.
 const PLACE: Place = Place::Argument("file descriptors");
 
@@ -72,13 +75,14 @@ impl Descriptors {
         self.limit.saturating_sub(self.reserved()).saturating_sub(workers)
     }
 
+    /// How many copies of requests a worker may have under way: all of them no more than a 32nd of the descriptors,
+    /// which come out of those for endpoints. With the longest bodies, 512 hold 32 MiB.
+    pub(super) fn copies_max(self, threads: NonZeroUsize) -> u64 {
+        (self.limit / 32 / threads).clamp(1, COPIES_MAX) as u64
+    }
+
     /// Notes what there are too few for.
-    pub(super) fn refuse_too_few(
-        self,
-        threads: NonZeroUsize,
-        listeners: usize,
-        mistakes: &mut Mistakes,
-    ) {
+    fn refuse_too_few(self, threads: NonZeroUsize, listeners: usize, mistakes: &mut Mistakes) {
         let Self { limit } = self;
         let are_enough = |limit: &usize| {
             let room = Self { limit: *limit }.room(threads, listeners);
@@ -109,6 +113,7 @@ pub(super) fn of(
     listeners: usize,
     mistakes: &mut Mistakes,
 ) -> (Capacity, Option<String>) {
+    descriptors.refuse_too_few(threads, listeners, mistakes);
     let mut bound = |flag: &'static str, text: &Option<String>| {
         let text = text.as_ref()?;
         let number = value::number(text, NonZeroUsize::MIN, CONNECTIONS_MAX);

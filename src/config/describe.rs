@@ -236,7 +236,7 @@ fn of_route(id: RouteId, plan: &Plan) -> Item {
         Some(("", to)) => drop(write!(text, ", after {to}")),
         Some((from, to)) => drop(write!(text, ", with {to} instead of {from}")),
     }
-    if let Some(host) = route.host_at(route.upstream().map(|id| &**plan.upstream(id))) {
+    for host in describe_rules::hosts(route, plan) {
         let _ = write!(text, ", Host {host}");
     }
     if let Some(Mirror { upstream, share }) = route.rules.as_ref().and_then(|rules| rules.mirror) {

@@ -12,7 +12,7 @@ use crate::http::rules::head_edits::{FieldChange, FieldEdit, HeadEdits};
 use crate::http::rules::outcome::{Redirect, Respond, RouteOutcome};
 use crate::http::rules::rate_limit::RateLimiter;
 use crate::http::rules::request_limit::RequestLimit;
-use crate::plan::{Plan, Route};
+use crate::plan::{Plan, Route, WeightedUpstream};
 
 /// How much of a value is shown, in characters.
 const SHOWN_CHARS_MAX: usize = 120;
@@ -52,6 +52,18 @@ fn of_answer(subject: &str, respond: &Respond) -> Item {
 pub(super) fn of_status(respond: &Respond) -> String {
     let is_silent = respond.body().as_text() == Some(b"");
     format!("{}{}", respond.status(), if is_silent { " without a body" } else { "" })
+}
+
+/// What Host says to endpoints, if not what the client said: once, or for each upstream that has something else.
+pub(super) fn hosts(route: &Route, plan: &Plan) -> Vec<String> {
+    let at = |goes: &WeightedUpstream| route.host_at(Some(plan.upstream(goes.upstream)));
+    let Some(first) = route.upstreams.first().map(at) else { return Vec::new() };
+    if route.upstreams.iter().all(|goes| at(goes) == first) {
+        return first.map(str::to_owned).into_iter().collect();
+    }
+    let upstreams = route.upstreams.iter();
+    let own = |goes| Some(format!("{} at {}", at(goes)?, plan.upstream(goes.upstream).name));
+    upstreams.filter_map(own).collect()
 }
 
 /// Describes what holds everywhere.

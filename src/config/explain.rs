@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use super::describe::{Item, of_sources, of_upstream};
-use super::{Config, ListenerConfig, explain_pick, explain_route, explain_rules};
+use super::{Config, ListenerConfig, describe_rules, explain_pick, explain_route, explain_rules};
 use crate::http::h1::framing;
 use crate::http::h1::parse;
 use crate::http::h1::scan::{Limits, Scan};
@@ -106,7 +106,7 @@ pub fn explain(config: &Config, asked: AskedRequest<'_>) -> Result<Explanation, 
         };
         let _ = writeln!(text, "target: {}{query}, {why}", String::from_utf8_lossy(&changed));
     }
-    if let Some(host) = route.host_at(route.upstream().map(|id| &**plan.upstream(id))) {
+    for host in describe_rules::hosts(route, plan) {
         let _ = writeln!(text, "Host: {host}, instead of the client's");
     }
     if let Some(via) = &plan.via {

@@ -23,16 +23,19 @@ struct AskedValues<'a> {
     route: &'a str,
     /// If there is only one.
     upstream: Option<&'a str>,
+    /// How it comes where there are TLS listeners, or else where there are none.
+    scheme: &'a str,
 }
 
 impl Variables for AskedValues<'_> {
     fn write(&self, variable: Variable, mut part: impl FnMut(&[u8])) {
-        let Self { head, path, client, route, upstream } = self;
+        let Self { head, path, client, route, upstream, scheme } = self;
         match (variable, client, upstream) {
             (Variable::Client, Some(client), _) => {
                 part(client.to_canonical().to_string().as_bytes());
             }
             (Variable::Host, ..) => part(&host(head.authority).to_ascii_lowercase()),
+            (Variable::Scheme, ..) => part(scheme.as_bytes()),
             (Variable::Method, ..) => part(head.method.as_bytes()),
             (Variable::Target, ..) => part(head.path_and_query().as_bytes()),
             (Variable::Path, ..) => part(path),
@@ -57,7 +60,8 @@ pub(super) fn of_request(
         [one] => Some(&*plan.upstream(one.upstream).name),
         _ => None,
     };
-    let values = &AskedValues { head, path, client, route: &route.name, upstream };
+    let scheme = if plan.tls.is_some() { "https" } else { "http" };
+    let values = &AskedValues { head, path, client, route: &route.name, upstream, scheme };
     let mut text = held_to(rules, client);
     text.push_str(&of_outcome(rules, values));
     if rules.outcome == RouteOutcome::Forward {

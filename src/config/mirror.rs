@@ -4,11 +4,13 @@ use super::route_entry::RouteEntry;
 use super::rule_entries::{MirrorEntry, MirrorFields};
 use super::upstreams::{At, Upstreams};
 use crate::http::rules::mirror::{Mirror, MirrorShare};
+use crate::id::UpstreamId;
 use crate::upstream::Traffic;
 
 /// Reads what a route says of that.
 pub(super) fn read(
     entry: &RouteEntry,
+    shares: &[(UpstreamId, u16)],
     upstreams: &mut Upstreams<'_>,
     at: &mut At<'_>,
 ) -> Option<Mirror> {
@@ -29,6 +31,10 @@ pub(super) fn read(
     let place = at.file.place(named.referenced);
     let found = upstreams.find(&named.value, Traffic::Http).and_then(|id| {
         match upstreams.get(id).announces {
+            None if shares.iter().any(|(own, _)| *own == id) => Err(format!(
+                "{:?} gets the requests themselves: name another upstream, or give its endpoints to one of its own",
+                named.value
+            )),
             None => Ok(id),
             Some(_) => Err(format!(
                 "{:?} is told of each connection's client by its proxy key, and copies have connections in \

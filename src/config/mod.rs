@@ -166,7 +166,6 @@ impl Config {
         upstreams.refuse_mistakes(sources, &mut mistakes);
         refuse_empty(sources, &mut mistakes);
         let open = listeners.said.len();
-        descriptors.refuse_too_few(threads, open, &mut mistakes);
         let tls = Tls::of(sources, &listeners, &mut mistakes);
         let (capacity, warning) = capacity::of(sources, descriptors, threads, open, &mut mistakes);
         let of_endpoints = upstreams.warnings(sources);
@@ -200,6 +199,7 @@ impl Config {
             shutdown_delay: shutdown_delay(sources, &mut mistakes),
             log_level: log_level(sources, &mut mistakes),
             plan: Arc::new(Plan {
+                copies_max: descriptors.copies_max(threads),
                 route_table: Arc::new(route_table),
                 routes: routes.built.into(),
                 rules: routes.rules.everywhere,

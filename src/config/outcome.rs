@@ -3,7 +3,7 @@
 use serde_saphyr::Spanned;
 
 use super::balancing;
-use super::entries::Said;
+use super::entries::{Said, StickyEntry};
 use super::head_edits::each;
 use super::mistake::Place;
 use super::route_entry::RouteEntry;
@@ -17,8 +17,9 @@ use crate::http::rules::outcome::{
     REDIRECT_STATUS, Redirect, RedirectError, Respond, RespondError, RouteOutcome,
 };
 use crate::id::UpstreamId;
-use crate::upstream::Traffic;
 use crate::upstream::split_cookie::SplitCookie;
+use crate::upstream::sticky::StickyCookie;
+use crate::upstream::{Traffic, Upstream};
 
 /// The largest share of an upstream in a split.
 const SHARE_MAX: u16 = 1000;
@@ -102,6 +103,9 @@ pub(super) fn of_route(
     if let Some(split) = split {
         let shares = shares(split, upstreams, at);
         let cookie = entry.sticky.as_ref().and_then(|said| balancing::cookie(said, at));
+        if let (Some(said), Some(cookie), Some(shares)) = (&entry.sticky, &cookie, &shares) {
+            refuse_same_cookie((said, cookie), shares, upstreams, at);
+        }
         let names = split.value.0.iter().map(|(name, _)| &*name.value);
         let split_cookie = cookie.map(|cookie| SplitCookie::new(name, cookie, names));
         return shares.map(|shares| RouteTarget { split_cookie, ..RouteTarget::to(shares) });
@@ -142,6 +146,26 @@ fn refuse_of_endpoints(entry: &RouteEntry, kind: &str, place: &Place, at: &mut A
                 format!("{key}: has no effect on {kind}, which goes to no endpoint: leave it out");
             at.mistakes.add(&place, what);
         }
+    }
+}
+
+/// Notes if an upstream of a split has a cookie of the same name: each would undo what the other says.
+fn refuse_same_cookie(
+    (said, cookie): (&Spanned<StickyEntry>, &StickyCookie),
+    shares: &[(UpstreamId, u16)],
+    upstreams: &Upstreams<'_>,
+    at: &mut At<'_>,
+) {
+    let has_it = |upstream: &Upstream| {
+        upstream.sticky.as_ref().is_some_and(|sticky| sticky.cookie.name == cookie.name)
+    };
+    let of_shares = shares.iter().map(|(id, _)| upstreams.get(*id));
+    if let Some(upstream) = of_shares.into_iter().find(|upstream| has_it(upstream)) {
+        let what = format!(
+            "sticky: upstream {} has the cookie {:?} too, for its endpoints: use another name here",
+            upstream.name, cookie.name
+        );
+        at.mistakes.add(&at.file.place(said.referenced), what);
     }
 }
 

@@ -83,7 +83,8 @@ impl Routes {
         let mut at = At { file, mistakes };
         let target = outcome::of_route(entry, (&name, &place), hosts, upstreams, &mut at);
         let outcome = target.as_ref().map(|target| target.outcome.clone()).unwrap_or_default();
-        let mirror = mirror::read(entry, upstreams, &mut at);
+        let shares = target.as_ref().map_or(&[][..], |target| &target.shares);
+        let mirror = mirror::read(entry, shares, upstreams, &mut at);
         let rules = self.rules.of_route(entry, (outcome, mirror), hosts, &mut at);
         let Some(taken) = taken else { return };
         let prefix = prefix_change::read(entry, &taken.patterns[0], (&place, &mut at));

@@ -50,10 +50,10 @@ pub(super) fn keys(upstream: &Upstream) -> Vec<(&'static str, String)> {
 }
 
 fn of_requests(upstream: &Upstream) -> Vec<(&'static str, String)> {
-    let Upstream { timeouts, keeping, retries, sticky, host_header, .. } = upstream;
+    let Upstream { timeouts, keeping, retries, sticky, .. } = upstream;
     let fails_on_5xx = upstream.server_errors == ServerErrors::Failures;
     vec![
-        ("host_header", host_header.as_deref().unwrap_or("the client's").to_owned()),
+        ("host_header", upstream.host().unwrap_or("the client's").to_owned()),
         ("sticky", or_off(sticky.as_deref().map(cookie))),
         ("fail_on_5xx", fails_on_5xx.to_string()),
         ("response_timeout", time(timeouts.response)),

@@ -39,6 +39,7 @@ pub(super) struct UpstreamSettings {
     pub(super) thresholds: Thresholds,
     pub(super) server_errors: ServerErrors,
     pub(super) host_header: Option<Box<str>>,
+    pub(super) usual_host: Option<Box<str>>,
     pub(super) timeouts: UpstreamTimeouts,
     pub(super) keeping: Keeping,
     pub(super) check: Check,
@@ -77,7 +78,7 @@ impl UpstreamSettings {
             ..Thresholds::default()
         };
         let host = flags.host_header.as_deref().map(host_header).transpose();
-        let host_header = mistakes.note(&place("host-header"), host.map(Option::flatten), None);
+        let usual_host = mistakes.note(&place("host-header"), host.map(Option::flatten), None);
         let interval = mistakes.note(&place("check-interval"), interval, Duration::ZERO);
         let check = check::of_flags(sources, interval, mistakes);
         Self {
@@ -89,7 +90,8 @@ impl UpstreamSettings {
             ),
             thresholds,
             server_errors: server_errors(flags.fail_on_5xx),
-            host_header,
+            host_header: None,
+            usual_host,
             timeouts,
             keeping: Keeping {
                 idle_max: mistakes.note(&place("max-idle"), idle_max, 0),
@@ -134,6 +136,7 @@ impl UpstreamSettings {
             },
             server_errors: entry.fail_on_5xx.map_or(self.server_errors, server_errors),
             host_header: at.over(entry.host_header.as_ref(), host_header, self.host_header),
+            usual_host: self.usual_host,
             timeouts,
             keeping: Keeping {
                 idle_max: at.over(entry.max_idle.as_ref(), idle, self.keeping.idle_max),

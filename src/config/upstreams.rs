@@ -191,6 +191,7 @@ impl<'a> Upstreams<'a> {
             traffic,
             announces,
             host_header: settings.host_header.clone(),
+            usual_host: settings.usual_host.clone(),
             timeouts,
             keeping,
             check: settings.check.clone(),

@@ -14,8 +14,8 @@ use crate::net::listen::Peer;
 use crate::net::tls::info::TlsInfo;
 use crate::plan::context::WorkerContext;
 use crate::plan::{Plan, Route};
-use crate::upstream::Upstream;
 use crate::upstream::endpoint::Endpoint;
+use crate::upstream::{Traffic, Upstream};
 
 /// A connection that has been accepted.
 #[derive(Clone, Copy)]
@@ -120,9 +120,13 @@ impl<'a> RouteChoice<'a> {
     }
 
     /// A copy goes to an upstream of the configuration, by its name; the answer to it is dropped. Returns whether
-    /// there is one.
+    /// there is one, for HTTP and without `proxy`.
     pub fn set_mirror(&mut self, name: &str) -> bool {
-        let found = self.plan.upstream_named(name);
+        let takes_copies = |id: &UpstreamId| {
+            let upstream = self.plan.upstream(*id);
+            upstream.traffic == Traffic::Http && upstream.announces.is_none()
+        };
+        let found = self.plan.upstream_named(name).filter(takes_copies);
         self.mirror = found.or(self.mirror);
         found.is_some()
     }

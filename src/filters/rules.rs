@@ -135,6 +135,10 @@ fn decide<'a>(
     if !rules.captures.is_empty() {
         kept.get_or_insert_default().values = KeptValues::keep(rules.captures, &values);
     }
+    if let Some(made) = &made {
+        // Endpoints and clients are told the same.
+        edits.set_made(EditName::X_REQUEST_ID, |out| out.extend_from_slice(made));
+    }
     let mut permit = None;
     if let Err(reply) = limits::check(rules, request, &mut permit) {
         keep(kept, made, |kept, id| kept.request_id = id);

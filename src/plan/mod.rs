@@ -117,15 +117,14 @@ impl Route {
         place.unwrap_or_default()
     }
 
-    /// Whether some of its requests go there, or copies of them.
+    /// Whether some of its requests go there.
     pub fn goes_to(&self, upstream: UpstreamId) -> bool {
         self.upstreams.iter().any(|known| known.upstream == upstream)
-            || self.mirror() == Some(upstream)
     }
 
     /// What Host says to endpoints of the upstream that its requests go to, if not what the client said.
     pub fn host_at<'a>(&'a self, upstream: Option<&'a Upstream>) -> Option<&'a str> {
-        self.host_header.as_deref().or_else(|| upstream?.host_header.as_deref())
+        self.host_header.as_deref().or_else(|| upstream?.host())
     }
 
     /// The upstream that gets copies of its requests, if one does.
@@ -147,6 +146,8 @@ impl Route {
 /// Everything that was decided before a session began; never changed, only replaced.
 #[derive(Clone, Debug)]
 pub struct Plan {
+    /// How many copies of requests a worker has under way, from the first byte that is kept to the last of the answer.
+    pub copies_max: u64,
     /// Finds the route of a request.
     pub route_table: Arc<RouteTable>,
     /// What its requests take; by [`RouteId`].

@@ -24,6 +24,8 @@ pub struct Body {
     /// How many of them, at their end, are the trailer section.
     trailer_bytes: usize,
     passed: u64,
+    /// What its bytes are as they go on over HTTP/1.1, those that stand included.
+    form: PieceForm,
     /// How many bytes a stream may bring whose length is not known before.
     stream_max: u64,
     /// How a call of gRPC ended, if this is the answer to one that has said so.
@@ -60,7 +62,8 @@ impl Body {
 
     fn of(left: Remaining) -> Self {
         let (standing, trailer_bytes, passed) = (0, 0, 0);
-        Self { left, standing, trailer_bytes, passed, stream_max: u64::MAX, call_status: None }
+        let (form, stream_max, call_status) = (form_of(&left), u64::MAX, None);
+        Self { left, standing, trailer_bytes, passed, form, stream_max, call_status }
     }
 
     /// Refuses what would make it longer than this, in bytes, if its length is not known before.
@@ -114,6 +117,7 @@ impl Body {
     pub fn set_emit(&mut self, emit: Emit) {
         if let Remaining::Chunked(chunked) = &mut self.left {
             chunked.set_emit(emit);
+            self.form = form_of(&self.left);
         }
     }
 
@@ -149,15 +153,7 @@ impl Body {
 
     /// What its bytes are as they go on over HTTP/1.1.
     pub(super) fn form(&self) -> PieceForm {
-        match self.left {
-            Remaining::Chunked(chunked) if chunked.emits_chunks() => PieceForm::Chunks,
-            Remaining::Stream(Framing::Chunked) => PieceForm::Chunks,
-            Remaining::Chunked(_)
-            | Remaining::Stream(_)
-            | Remaining::Length(_)
-            | Remaining::UntilClose
-            | Remaining::Nothing => PieceForm::Data,
-        }
+        self.form
     }
 
     /// Whether it is known to be longer than this, in bytes.
@@ -265,6 +261,18 @@ impl Body {
     }
 }
 
+fn form_of(left: &Remaining) -> PieceForm {
+    match left {
+        Remaining::Chunked(chunked) if chunked.emits_chunks() => PieceForm::Chunks,
+        Remaining::Stream(Framing::Chunked) => PieceForm::Chunks,
+        Remaining::Chunked(_)
+        | Remaining::Stream(_)
+        | Remaining::Length(_)
+        | Remaining::UntilClose
+        | Remaining::Nothing => PieceForm::Data,
+    }
+}
+
 /// Moves what is left of `body`: first what `buffer` holds, then what `from` brings. Bytes after
 /// the end of the body stay in `buffer`.
 pub async fn relay(
@@ -288,7 +296,7 @@ pub async fn relay(
         } else if body.has_ended() {
             return Ok(());
         } else {
-            let filled = match body.unseen(flow).filter(|_| !meter.copies()) {
+            let filled = match body.unseen(flow).filter(|_| !meter.is_tapped()) {
                 Some(most) => meter.fill(from, to, most).await?,
                 None => Filled::Unavailable,
             };
@@ -352,6 +360,16 @@ mod tests {
         assert_eq!(body.admit(&mut buffer, 100), Ok(12));
         body.pass(&mut buffer, 12);
         assert!(body.has_ended());
+    }
+
+    /// A copy of what another endpoint gets, after a write to the first has failed, is decoded as before.
+    #[test]
+    fn chunks_that_stand_are_chunks_though_all_have_come() {
+        let mut buffer = holding(b"1\r\na\r\n0\r\n\r\n");
+        let mut body = Body::new(Framing::Chunked, Emit::Chunks);
+        body.admit(&mut buffer, usize::MAX).unwrap();
+        assert!(body.stands() && !body.is_chunked());
+        assert_eq!(body.form(), PieceForm::Chunks);
     }
 
     #[test]

@@ -17,6 +17,15 @@ pub enum PieceForm {
     Chunks,
 }
 
+/// What sees a body as it is passed on.
+pub trait BodyTap {
+    /// Whether the pieces that follow have to be seen.
+    fn goes_on(&self) -> bool;
+
+    /// A piece has gone on.
+    fn add(&self, piece: &[u8], form: PieceForm);
+}
+
 /// The data of a body without its framing, as far as it has been passed on.
 #[derive(Debug)]
 pub struct BodyCopy(RefCell<Copied>);

@@ -6,7 +6,7 @@ use std::io;
 
 use tokio::task::yield_now;
 
-use super::body_copy::{BodyCopy, PieceForm};
+use super::body_copy::{BodyTap, PieceForm};
 use crate::buffer::Buffer;
 use crate::fault::Kind;
 use crate::http::h2::hpack::Encoder;
@@ -53,31 +53,31 @@ pub struct Meter<'a> {
     unseen: Cell<u64>,
     /// Bytes forwarded since others had their turn.
     turn_bytes: Cell<usize>,
-    /// What the body is copied to as it passes, if it is.
-    copy: Option<&'a BodyCopy>,
+    /// What sees the body as it passes, if anything does.
+    tap: Option<&'a dyn BodyTap>,
 }
 
 impl<'a> Meter<'a> {
     /// Nothing yet. Both directions of an exchange keep the same `activity` going.
     pub fn new(activity: &'a Activity) -> Self {
         let (waits_for, bytes, unseen) = (Cell::new(End::Sink), Cell::new(0), Cell::new(0));
-        Self { activity, waits_for, bytes, unseen, turn_bytes: Cell::new(0), copy: None }
+        Self { activity, waits_for, bytes, unseen, turn_bytes: Cell::new(0), tap: None }
     }
 
-    /// The same of a body that is copied as it passes.
-    pub fn copying(activity: &'a Activity, copy: &'a BodyCopy) -> Self {
-        Self { copy: Some(copy), ..Self::new(activity) }
+    /// The same of a body that is seen as it passes.
+    pub fn tapped(activity: &'a Activity, tap: &'a dyn BodyTap) -> Self {
+        Self { tap: Some(tap), ..Self::new(activity) }
     }
 
     /// Whether the bytes of the body have to be seen.
-    pub fn copies(&self) -> bool {
-        self.copy.is_some_and(BodyCopy::goes_on)
+    pub fn is_tapped(&self) -> bool {
+        self.tap.is_some_and(BodyTap::goes_on)
     }
 
     /// A piece of the body has gone on.
     pub fn passed(&self, piece: &[u8], form: PieceForm) {
-        if let Some(copy) = self.copy {
-            copy.add(piece, form);
+        if let Some(tap) = self.tap {
+            tap.add(piece, form);
         }
     }
 

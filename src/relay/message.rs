@@ -46,7 +46,7 @@ async fn from_stream(
     while let Some(framing) = body.stream_framing() {
         let has_bytes = meter.available(from).await?;
         admit(body, from)?;
-        if has_bytes && framing != Framing::Chunked && !meter.copies() {
+        if has_bytes && framing != Framing::Chunked && !meter.is_tapped() {
             let count = meter.forward(from, to).await?;
             body.pass_of_stream(count);
             continue;
@@ -151,7 +151,7 @@ async fn to_stream(
             }
             return Ok(());
         } else if let (Some(from), Some(most), false) =
-            (from.plain(), body.unseen(Flow::Bulk), meter.copies())
+            (from.plain(), body.unseen(Flow::Bulk), meter.is_tapped())
         {
             match meter.read_to_stream(from, to, most).await? {
                 0 => body.close().map_err(source)?,
@@ -205,7 +205,7 @@ async fn between_streams(
     while body.stream_framing().is_some() {
         if meter.available(from).await? {
             admit(body, from)?;
-            if meter.copies() {
+            if meter.is_tapped() {
                 pass_on_seen(body, from, to, meter).await?;
                 continue;
             }

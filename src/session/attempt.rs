@@ -67,7 +67,11 @@ pub async fn fresh(
     header: Option<Header>,
     client: &mut WaitingClient<'_>,
 ) -> Result<Lease, Fault> {
-    let lease = open(context, target, header, client).await?;
+    silent(open(context, target, header, client).await?)
+}
+
+/// A connection that has just been opened, if its endpoint has said nothing before it was asked.
+pub fn silent(lease: Lease) -> Result<Lease, Fault> {
     let fault = |kind| Err(Fault::upstream(Stage::ResponseHead, kind));
     let mut first = [0; FRAME_HEAD_BYTES];
     match lease.stream.take_unasked(&mut first) {
@@ -116,7 +120,7 @@ pub async fn open(
 ) -> Result<Lease, Fault> {
     let limit = target.connect_within;
     let late = Cell::new(NOT_ACCEPTED);
-    let opening = pin!(connected(context, target, header, &late));
+    let opening = pin!(connected(context, target, (header, WithoutDescriptor::Waits), &late));
     let opened = client.wait_for(limit, opening).await;
     opened.unwrap_or_else(|ended| {
         Err(match ended {
@@ -130,12 +134,21 @@ pub async fn open(
 const NOT_ACCEPTED: Fault =
     Fault { side: Side::Upstream, stage: Stage::Connect, kind: Kind::TimedOut, errno: None };
 
+/// What becomes of a connection while there is no descriptor for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutDescriptor {
+    /// It waits for one, and idle connections are closed for it.
+    Waits,
+    /// It is not opened.
+    Fails,
+}
+
 /// The same for nobody in particular, however long it takes: `late` holds what is wrong if it takes any
 /// longer.
 pub async fn connected(
     context: &WorkerContext,
     target: AttemptTarget,
-    header: Option<Header>,
+    (header, scarce): (Option<Header>, WithoutDescriptor),
     late: &Cell<Fault>,
 ) -> Result<Lease, Fault> {
     let upstream = context.plan.upstream(target.upstream);
@@ -143,7 +156,11 @@ pub async fn connected(
     let handshakes = &context.metrics.upstream_handshakes;
     let broken =
         |error: io::Error| Fault::upstream(Stage::Connect, Kind::of(&error)).caused_by(&error);
-    let stream = dial(context, &endpoint.address, late).await.map_err(broken)?;
+    let stream = match scarce {
+        WithoutDescriptor::Waits => dial(context, &endpoint.address, late).await,
+        WithoutDescriptor::Fails => connect(&endpoint.address).await,
+    };
+    let stream = stream.map_err(broken)?;
     let mut lease = Lease::new(stream);
     if let (Some(version), Some(header)) = (upstream.announces, header) {
         lease.carried = announce(version, header, &mut lease.stream).await.map_err(broken)?;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::admission::{self, Wanted};
 use super::answer::{self, Answer, AnswerRules, Finality, HeadIn, HeadOut};
-use super::attempt::{self, Freshness, RequestTraits};
+use super::attempt::{self, Freshness, RequestTraits, WithoutDescriptor};
 use super::give_back::{Rest, give_back};
 use super::hearing::{Heard, hear, hear_on_stream};
 use super::prepared_copy::PreparedCopy;
@@ -119,11 +119,12 @@ async fn approach(
         }
         copy.outgoing.settle();
         let late = Cell::new(Fault::upstream(Stage::Connect, Kind::TimedOut));
-        let connecting = pin!(attempt::connected(context, target, None, &late));
+        let connecting =
+            pin!(attempt::connected(context, target, (None, WithoutDescriptor::Fails), &late));
         let connected = timer.within(limit, connecting).await;
         let connected =
             connected.unwrap_or_else(|Elapsed| Err(attempt::overdue(context, late.get())));
-        return connected.map(UpstreamSide::H1);
+        return connected.and_then(attempt::silent).map(UpstreamSide::H1);
     }
     let scheme = if endpoint.tls.is_some() { ClientScheme::Https } else { ClientScheme::Http };
     let shape = (true, false);

@@ -11,7 +11,6 @@ use crate::http::h2::section::NeverIndexed;
 use crate::http::message::edits::{EditName, Edits, Value};
 use crate::http::message::field::Name;
 use crate::http::message::head::{Method, Storage};
-use crate::http::message::lookup;
 use crate::http::rules::mirror::MirrorOutcome;
 use crate::reject::Reject;
 use crate::relay::body_copy::{BodyCopy, PieceForm};
@@ -27,8 +26,7 @@ pub(super) struct PreparedCopy {
 }
 
 impl PreparedCopy {
-    /// Writes a request once more, with all of its body, for this host if not for the same. Fails if it is a copy itself: copies of copies would have
-    /// no end.
+    /// Writes a request once more, with all of its body, for this host if not for the same.
     pub(super) fn of(
         begin: &WrittenRequest,
         rest: &[u8],
@@ -40,9 +38,6 @@ impl PreparedCopy {
         let mut storage = Storage::new();
         let failed = |_: Reject| MirrorOutcome::Failed;
         let head = parse::request(head, &WRITTEN_LIMITS, &mut storage).map_err(failed)?;
-        if lookup::headers(&head.fields, EditName::X_MIRROR.text()).next().is_some() {
-            return Err(MirrorOutcome::Exempt);
-        }
         let framing = framing::request(&head).map_err(failed)?;
         let body = body_of(framing, part, rest).ok_or(MirrorOutcome::TooLong)?;
         let framing =
@@ -52,8 +47,9 @@ impl PreparedCopy {
         if let Some(host) = host {
             edits.set_host(host.as_bytes());
         }
-        // All of it is here.
+        // All of it is here, and it has no trailers.
         edits.withhold(Name::Expect);
+        edits.remove(EditName::TRAILER);
         let (options, mut outgoing) = (Options::of(&head.fields), Buffer::new());
         let connection = ConnectionHeader::Implied;
         let written = encode::request(&head, options, &edits, framing, connection, &mut outgoing);
@@ -94,12 +90,6 @@ mod tests {
             copied(begin, b"").unwrap(),
             "GET /a HTTP/1.1\r\nHost: y\r\nX-Mirror: 1\r\n\r\n"
         );
-    }
-
-    #[test]
-    fn a_copy_is_not_copied() {
-        let copy = b"GET / HTTP/1.1\r\nHost: x\r\nx-mirror: 0\r\n\r\n";
-        assert_eq!(copied(copy, b""), Err(MirrorOutcome::Exempt));
     }
 
     #[test]

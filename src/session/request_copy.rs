@@ -4,11 +4,14 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::http::h2::section::NeverIndexed;
+use crate::http::message::edits::EditName;
+use crate::http::message::head::RequestHead;
+use crate::http::message::lookup;
 use crate::http::rules::mirror::MirrorOutcome;
 use crate::id::UpstreamId;
 use crate::net::deadline::Activity;
 use crate::plan::context::WorkerContext;
-use crate::relay::body_copy::BodyCopy;
+use crate::relay::body_copy::{BodyCopy, BodyTap, PieceForm};
 use crate::relay::copy::Meter;
 
 /// Whether a request is copied.
@@ -24,16 +27,27 @@ pub enum Mirroring {
 }
 
 impl Mirroring {
-    /// Of a request that is copied for this upstream, if any.
-    pub fn of(upstream: Option<UpstreamId>) -> Self {
-        upstream.map_or(Self::No, Self::For)
+    /// Of a request with this head that an upstream is to get a copy of, if one is. A copy is not copied: there
+    /// would be no end.
+    #[inline]
+    pub fn of(
+        head: &RequestHead<'_, '_>,
+        upstream: Option<UpstreamId>,
+        context: &WorkerContext,
+    ) -> Self {
+        let Some(upstream) = upstream else { return Self::No };
+        if lookup::headers(&head.fields, EditName::X_MIRROR.text()).next().is_some() {
+            context.metrics.mirrored(MirrorOutcome::Exempt);
+            return Self::No;
+        }
+        Self::For(upstream)
     }
 
     /// What meters the request on its way.
     pub fn meter<'a>(&'a self, activity: &'a Activity) -> Meter<'a> {
         match self {
             Self::No | Self::For(_) => Meter::new(activity),
-            Self::Underway(copy) => Meter::copying(activity, &copy.rest),
+            Self::Underway(copy) => Meter::tapped(activity, &**copy),
         }
     }
 
@@ -41,10 +55,7 @@ impl Mirroring {
     pub fn complete(&self) -> Option<WholeRequest> {
         let Self::Underway(copy) = self else { return None };
         let (permit, begin) = copy.begin.take()?;
-        let Some(rest) = copy.rest.take() else {
-            permit.0.metrics.mirrored(MirrorOutcome::TooLong);
-            return None;
-        };
+        let rest = copy.rest.take()?;
         Some(WholeRequest { begin, rest, upstream: copy.upstream, permit })
     }
 }
@@ -69,17 +80,13 @@ pub struct WholeRequest {
     pub permit: CopyPermit,
 }
 
-/// How many copies one worker has under way, from the first byte that is kept to the last of the answer: with the
-/// longest bodies they hold 32 MiB.
-const COPIES_MAX: u64 = 512;
-
 /// Lets a copy be under way as long as this lasts.
 pub struct CopyPermit(Rc<WorkerContext>);
 
 impl CopyPermit {
     /// One more, if there is room.
     pub fn take(context: &Rc<WorkerContext>) -> Option<Self> {
-        let has_room = context.metrics.copies_in_flight() < COPIES_MAX;
+        let has_room = context.metrics.copies_in_flight() < context.plan.copies_max;
         has_room.then(|| {
             context.metrics.copies_begun.add(1);
             Self(Rc::clone(context))
@@ -111,6 +118,22 @@ impl RequestCopy {
     /// For this upstream, of a request that begins so.
     pub fn new(permit: CopyPermit, upstream: UpstreamId, begin: WrittenRequest) -> Self {
         Self { upstream, begin: Cell::new(Some((permit, begin))), rest: BodyCopy::default() }
+    }
+}
+
+impl BodyTap for RequestCopy {
+    fn goes_on(&self) -> bool {
+        self.rest.goes_on()
+    }
+
+    fn add(&self, piece: &[u8], form: PieceForm) {
+        self.rest.add(piece, form);
+        // Others have its room, however long the rest takes.
+        if !self.rest.goes_on()
+            && let Some((permit, _)) = self.begin.take()
+        {
+            permit.0.metrics.mirrored(MirrorOutcome::TooLong);
+        }
     }
 }
 

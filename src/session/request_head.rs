@@ -44,6 +44,7 @@ use crate::reject::Reject;
 use crate::relay::body::Body;
 use crate::relay::message;
 use crate::route;
+use crate::upstream::Upstream;
 
 /// Who sent a request.
 #[derive(Clone, Copy)]
@@ -249,7 +250,7 @@ fn read<F: Filters>(
     let (asked, from) = ((head, &*path), (client_info, trusted));
     request.ties = RequestTies::of(choice.upstream(), choice.endpoint, asked, client, from);
     (request.route, request.upstream) = (route, choice.upstream);
-    request.mirror = Mirroring::of(choice.mirror);
+    request.mirror = Mirroring::of(head, choice.mirror, context);
     await_body(request, (head.version, framing, options), choice.body_max, context);
     Ok(())
 }
@@ -330,7 +331,7 @@ fn decide<'a, 'f: 'a, F: Filters>(
             {
                 *own_reply = Some(reply);
             }
-            if let Some(host) = choice.upstream().and_then(|goes| goes.host_header.as_deref()) {
+            if let Some(host) = choice.upstream().and_then(Upstream::host) {
                 edits.set_usual_host(host.as_bytes());
             }
         }

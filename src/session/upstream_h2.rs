@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 
-use super::attempt::{self, Freshness};
+use super::attempt::{self, Freshness, WithoutDescriptor};
 use super::client::{WaitEnded, WaitingClient};
 use super::record::AttemptTarget;
 use crate::buffer::Buffer;
@@ -195,7 +195,7 @@ async fn connect(
     target: AttemptTarget,
     late: &Cell<Fault>,
 ) -> Result<Rc<Mux>, Fault> {
-    let lease = attempt::connected(context, target, None, late).await?;
+    let lease = attempt::connected(context, target, (None, WithoutDescriptor::Waits), late).await?;
     late.set(Fault::upstream(Stage::Connect, Kind::NoSettings));
     let limits = limits(context);
     let allowance = Rc::clone(&context.window_allowance);

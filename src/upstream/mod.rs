@@ -79,8 +79,10 @@ pub struct Upstream {
     pub traffic: Traffic,
     /// The header of the PROXY protocol that its connections begin with, if they do.
     pub announces: Option<Version>,
-    /// What Host says to its endpoints, if not what the client said and its route says nothing else.
+    /// What Host says to its endpoints, if its route says nothing else.
     pub host_header: Option<Box<str>>,
+    /// What Host says to endpoints where neither says anything, if not what the client said.
+    pub usual_host: Option<Box<str>>,
     /// How long waits for its endpoints may last.
     pub timeouts: UpstreamTimeouts,
     /// What is kept of its idle connections.
@@ -94,6 +96,12 @@ pub struct Upstream {
 }
 
 impl Upstream {
+    /// What Host says to its endpoints where its route says nothing, if not what the client said.
+    #[inline]
+    pub fn host(&self) -> Option<&str> {
+        self.host_header.as_deref().or(self.usual_host.as_deref())
+    }
+
     /// One of its endpoints.
     pub fn endpoint(&self, id: EndpointId) -> &Endpoint {
         &self.endpoints[id.index()]
@@ -151,6 +159,7 @@ impl Upstream {
             traffic: Traffic::Http,
             announces: None,
             host_header: None,
+            usual_host: None,
             timeouts: UpstreamTimeouts {
                 connect: 3 * second,
                 response: 30 * second,

@@ -40,6 +40,8 @@ impl EditName<'static> {
     pub const SET_COOKIE: Self = Self::known("Set-Cookie", Name::Other);
     /// X-Mirror.
     pub const X_MIRROR: Self = Self::known("X-Mirror", Name::Other);
+    /// Trailer: where a message has none any more.
+    pub(crate) const TRAILER: Self = Self::known("Trailer", Name::Other);
     /// X-Request-Id.
     pub const X_REQUEST_ID: Self = Self::known("X-Request-Id", Name::RequestId);
 
@@ -85,10 +87,16 @@ impl<'a> EditName<'a> {
         self.text
     }
 
-    /// Whether a field of this name is meant.
+    /// Whether a field of this name is meant, or of one that an endpoint may take for it.
     pub(in crate::http) fn is(&self, known: Name, name: &str) -> bool {
-        known == self.known && (known.is_one_name() || self.text.eq_ignore_ascii_case(name))
+        known == self.known && (known.is_one_name() || are_alike(self.text, name))
     }
+}
+
+/// Whether two names are the same to gateways (RFC 3875 §4.1.18), which have no hyphens in theirs.
+fn are_alike(one: &str, other: &str) -> bool {
+    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    one.len() == other.len() && one.bytes().map(plain).eq(other.bytes().map(plain))
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ pub(super) fn plan(upstream: Upstream, timeouts: ClientTimeouts) -> Plan {
         rules: None,
     };
     Plan {
+        copies_max: 512,
         rules: None,
         route_table: Arc::new(RouteTable::new(vec![everywhere]).0),
         routes: [route].into(),
