@@ -12,7 +12,7 @@ use evener::address::Address;
 use evener::config::cli::{Cli, DemoFlags, ExplainFlags, Job, OriginFlags};
 use evener::config::describe::summary;
 use evener::config::errors::in_a_line;
-use evener::config::explain::{AskedRequest, explain};
+use evener::config::explain::{AskedRequest, AskedUrl, explain};
 use evener::config::loader::Loader;
 use evener::config::mistake::{Mistake, Place};
 use evener::config::sources::{Sources, Unreadable};
@@ -24,6 +24,7 @@ use evener::demo;
 use evener::demo::certificate::{self, DemoCertificate};
 use evener::demo::origin;
 use evener::discovery;
+use evener::http::message::hop::ClientScheme;
 use evener::{Config, ConfigErrors, Evener, RunError, StartError};
 
 #[global_allocator]
@@ -144,15 +145,24 @@ fn run_explain(flags: &ExplainFlags, sources: &Sources) -> Result<ExitCode, CliE
     for warning in &config.warnings[others..] {
         eprintln!("evener: warning: {warning}");
     }
-    let place = Place::Argument("PATH");
-    let mistake = |what| mistaken(place, what);
+    let mistake = |what| mistaken(Place::Argument("PATH"), what);
     let client = flags.client.as_deref().map(value::ip).transpose();
     let in_client = |what| mistaken(Place::Flag("client".into()), what);
     let client = client.map_err(in_client)?;
     let headers = &flags.header;
     let in_method = |what| mistaken(Place::Flag("method".into()), what);
     let method = value::method(&flags.method).map_err(in_method)?;
-    let asked = AskedRequest { method, host: &flags.host, target: &flags.path, headers, client };
+    let url = AskedUrl::read(&flags.path, &flags.query).map_err(mistake)?;
+    let host = match (&flags.host, &url.host) {
+        (Some(_), Some(host)) => {
+            let what = format!("there is one in PATH, too: {host:?}: leave one of them out");
+            return Err(mistaken(Place::Flag("host".into()), what));
+        }
+        (said, of_url) => said.as_deref().or(of_url.as_deref()).unwrap_or("localhost"),
+    };
+    let of_flag = if flags.https { ClientScheme::Https } else { ClientScheme::Http };
+    let scheme = url.scheme.unwrap_or(of_flag);
+    let asked = AskedRequest { method, host, scheme, target: &url.target, headers, client };
     let explained = explain(&config, asked).map_err(mistake)?;
     print(&explained.text)?;
     Ok(ExitCode::from(u8::from(!explained.is_routed)))

@@ -105,3 +105,25 @@ fn the_method_is_a_flag() {
     let (code, text) = run("P T");
     assert_eq!((code, text.contains("--method: invalid value \"P T\"")), (Some(2), true), "{text}");
 }
+
+#[test]
+fn a_url_says_host_and_scheme() {
+    let path = temporary("conf.yaml");
+    let text = "routes: [{host: a.example, redirect: {to: '{scheme}://b.example{target}'}}]\n";
+    std::fs::write(&path, text).unwrap();
+    let explained = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evener"));
+        let ran = command.args(["explain", "-c", path.to_str().unwrap()]).args(words).output();
+        let ran = ran.unwrap();
+        String::from_utf8([ran.stdout, ran.stderr].concat()).unwrap()
+    };
+    for (words, location) in [
+        (&["--host", "a.example", "--query", "c", "/x"][..], "308 to http://b.example/x?c"),
+        (&["--https", "a.example/x"], "308 to https://b.example/x"),
+        (&["https://a.example"], "308 to https://b.example/"),
+    ] {
+        assert!(explained(words).contains(location), "{words:?}: {}", explained(words));
+    }
+    let twice = explained(&["--host", "a.example", "b.example/"]);
+    assert!(twice.contains("--host: there is one in PATH, too: \"b.example\""), "{twice}");
+}

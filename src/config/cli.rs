@@ -57,16 +57,22 @@ pub struct ExplainFlags {
     /// Method of the request
     #[arg(long, value_name = "METHOD", default_value = "GET")]
     pub method: String,
-    /// Host of the request, as in a Host header
-    #[arg(long, value_name = "HOST", default_value = "localhost")]
-    pub host: String,
+    /// Host of the request, as in a Host header [default: localhost]
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// The request comes over https
+    #[arg(long)]
+    pub https: bool,
     /// Header of the request; repeatable
     #[arg(long, value_name = "NAME: VALUE")]
     pub header: Vec<String>,
     /// Address of the client, behind trusted proxies that of the real one
     #[arg(long, value_name = "IP")]
     pub client: Option<String>,
-    /// Path of the request, with its query if any
+    /// Query of the request, such as a=1&b=2; repeatable
+    #[arg(long, value_name = "QUERY")]
+    pub query: Vec<String>,
+    /// Path of the request, with its query if any; or HOST/PATH, or a whole URL
     #[arg(value_name = "PATH")]
     pub path: String,
 }

@@ -10,6 +10,7 @@ use crate::http::h1::parse;
 use crate::http::h1::scan::{Limits, Scan};
 use crate::http::message::authority::host as host_of;
 use crate::http::message::head::{RequestHead, Storage};
+use crate::http::message::hop::ClientScheme;
 use crate::http::message::redirect;
 use crate::http::rules::conditions::Subject;
 use crate::http::rules::table::FoundRoute;
@@ -38,6 +39,8 @@ pub struct AskedRequest<'a> {
     pub method: &'a str,
     /// What Host says.
     pub host: &'a str,
+    /// How it comes.
+    pub scheme: ClientScheme,
     /// Path and query.
     pub target: &'a str,
     /// Its other headers, each as `Name: value`.
@@ -49,13 +52,60 @@ pub struct AskedRequest<'a> {
 impl<'a> AskedRequest<'a> {
     /// GET for `target` on `host`, without anything else.
     pub const fn to(host: &'a str, target: &'a str) -> Self {
-        Self { method: "GET", host, target, headers: &[], client: None }
+        let scheme = ClientScheme::Http;
+        Self { method: "GET", host, scheme, target, headers: &[], client: None }
     }
+}
+
+/// What a request is asked about by: a path, a host and a path, or a URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedUrl {
+    /// How it comes, if that is said.
+    pub scheme: Option<ClientScheme>,
+    /// Its host, if that is said.
+    pub host: Option<String>,
+    /// Its path and query.
+    pub target: String,
+}
+
+impl AskedUrl {
+    /// Reads it, and puts these queries behind its own.
+    pub fn read(text: &str, queries: &[String]) -> Result<Self, String> {
+        let (scheme, rest) = match text.split_once("://") {
+            Some(("http", rest)) => (Some(ClientScheme::Http), rest),
+            Some(("https", rest)) => (Some(ClientScheme::Https), rest),
+            Some((scheme, _)) if is_scheme(scheme) => {
+                return Err(format!("{text:?}: expected http:// or https://, or a path"));
+            }
+            _ => (None, text),
+        };
+        let is_path = scheme.is_none() && (text.starts_with('/') || text == "*");
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (host, target) = if is_path { ("", text) } else { rest.split_at(end) };
+        // A name alone may be meant as either.
+        let is_name = scheme.is_none() && !target.starts_with('/');
+        if (host.is_empty() || is_name) && !is_path {
+            return Err(format!("{text:?}: expected PATH, HOST/PATH or a URL"));
+        }
+        let slash = if target.starts_with(['/', '*']) { "" } else { "/" };
+        let mut target = format!("{slash}{target}");
+        for query in queries {
+            target.push(if target.contains('?') { '&' } else { '?' });
+            target.push_str(query.trim_start_matches('?'));
+        }
+        let host = Some(host.to_owned()).filter(|host| !host.is_empty());
+        Ok(Self { scheme, host, target })
+    }
+}
+
+/// Whether that may be the scheme of a URL (RFC 3986 §3.1).
+fn is_scheme(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Explains which route, upstream and rules a request would take. Fails if it would be refused.
 pub fn explain(config: &Config, asked: AskedRequest<'_>) -> Result<Explanation, String> {
-    let AskedRequest { method, host, target, headers, client } = asked;
+    let AskedRequest { method, host, scheme, target, headers, client } = asked;
     if host.chars().any(char::is_control) {
         return Err(format!("{target:?} of {host:?} would be answered 400: control characters"));
     }
@@ -82,7 +132,7 @@ pub fn explain(config: &Config, asked: AskedRequest<'_>) -> Result<Explanation, 
         let files: Vec<String> = files.map(|shown| shown.cert.display().to_string()).collect();
         let _ = writeln!(text, "certificate: on a TLS listener {}", files.join(" or "));
     }
-    let port = config.plan.redirect_https;
+    let port = config.plan.redirect_https.filter(|_| scheme == ClientScheme::Http);
     if let Some(Ok(location)) = port.and_then(|port| redirect::of(&head, &path, false, port)) {
         let _ = writeln!(text, "redirect: on a plain listener to {location}");
     }
@@ -112,7 +162,7 @@ pub fn explain(config: &Config, asked: AskedRequest<'_>) -> Result<Explanation, 
     if let Some(via) = &plan.via {
         let _ = writeln!(text, "Via: 1.1 {} is added", via.name());
     }
-    let of_rules = explain_rules::of_request((route, plan), &head, &path, client);
+    let of_rules = explain_rules::of_request((route, plan), (&head, scheme), &path, client);
     text.push_str(&config.hide(of_rules));
     text.push_str(&explain_rules::of_split(&route.upstreams, plan));
     text.push_str(&explain_rules::of_mirror(route, plan));
@@ -175,4 +225,32 @@ fn read<'h, 'b>(
     let head = parse::request(bytes, limits, storage)?;
     framing::request(&head)?;
     Ok(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, queries: &[&str]) -> Result<(String, String), String> {
+        let queries: Vec<String> = queries.iter().map(ToString::to_string).collect();
+        let AskedUrl { scheme, host, target } = AskedUrl::read(text, &queries)?;
+        let scheme = scheme.map_or("", ClientScheme::name);
+        Ok((format!("{scheme} {}", host.unwrap_or_default()), target))
+    }
+
+    #[test]
+    fn a_request_is_asked_about_by_its_path_its_host_or_its_url() {
+        for (text, queries, from, target) in [
+            ("/a?b", &[][..], " ", "/a?b"),
+            ("/a//b://c", &[], " ", "/a//b://c"),
+            ("a.example:80/b", &["c=d", "?e"], " a.example:80", "/b?c=d&e"),
+            ("a.example/?b", &["c"], " a.example", "/?b&c"),
+            ("https://a.example", &[], "https a.example", "/"),
+            ("http://[::1]:8080/a", &[], "http [::1]:8080", "/a"),
+        ] {
+            assert_eq!(read(text, queries), Ok((from.to_owned(), target.to_owned())), "{text}");
+        }
+        assert!(read("ftp://a/", &[]).is_err() && read("https:///a", &[]).is_err());
+        assert!(["", "?a", "a", "a.example?b"].iter().all(|text| read(text, &[]).is_err()));
+    }
 }

@@ -7,6 +7,7 @@ use super::describe_rules::{of_limits, of_status, shown};
 use super::item::Item;
 use crate::http::message::authority::host;
 use crate::http::message::head::RequestHead;
+use crate::http::message::hop::ClientScheme;
 use crate::http::rules::RouteRules;
 use crate::http::rules::head_edits::{FieldChange, HeadEdits};
 use crate::http::rules::mirror::Mirror;
@@ -23,8 +24,8 @@ struct AskedValues<'a> {
     route: &'a str,
     /// If there is only one.
     upstream: Option<&'a str>,
-    /// How it comes where there are TLS listeners, or else where there are none.
-    scheme: &'a str,
+    /// How it comes.
+    scheme: ClientScheme,
 }
 
 impl Variables for AskedValues<'_> {
@@ -35,7 +36,7 @@ impl Variables for AskedValues<'_> {
                 part(client.to_canonical().to_string().as_bytes());
             }
             (Variable::Host, ..) => part(&host(head.authority).to_ascii_lowercase()),
-            (Variable::Scheme, ..) => part(scheme.as_bytes()),
+            (Variable::Scheme, ..) => part(scheme.name().as_bytes()),
             (Variable::Method, ..) => part(head.method.as_bytes()),
             (Variable::Target, ..) => part(head.path_and_query().as_bytes()),
             (Variable::Path, ..) => part(path),
@@ -50,7 +51,7 @@ impl Variables for AskedValues<'_> {
 /// What the rules of a route would do about a request for this normalised path, from this client if that is known.
 pub(super) fn of_request(
     (route, plan): (&Route, &Plan),
-    head: &RequestHead<'_, '_>,
+    (head, scheme): (&RequestHead<'_, '_>, ClientScheme),
     path: &[u8],
     client: Option<IpAddr>,
 ) -> String {
@@ -60,7 +61,6 @@ pub(super) fn of_request(
         [one] => Some(&*plan.upstream(one.upstream).name),
         _ => None,
     };
-    let scheme = if plan.tls.is_some() { "https" } else { "http" };
     let values = &AskedValues { head, path, client, route: &route.name, upstream, scheme };
     let mut text = held_to(rules, client);
     text.push_str(&of_outcome(rules, values));
