@@ -13,7 +13,7 @@
 //! they should.
 //!
 //! No change is lost, whatever the threads do. A key that is known is changed by one compare-and-exchange of its word. Room
-//! passes from one key to another in four steps: the place remembers the instant; the word becomes [`MOVING`],
+//! passes from one key to another in four steps: the place remembers the instant; the word becomes `MOVING`,
 //! which fails if it has been changed meanwhile, and after which nothing changes it for the old key; the new key is
 //! written; the word gets its first instant, a later one than it has ever had, so that a thread that has read an
 //! earlier one fails to exchange it. Two threads that bring the same key take turns by a lock: only for keys that come.
