@@ -74,11 +74,12 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// The upper bounds of the buckets, in microseconds: from loopback latency to typical client
-    /// timeouts.
-    pub const BOUNDS: [u64; 16] = [
+    /// The upper bounds of the buckets, in microseconds: those that Prometheus' client libraries have by
+    /// default, 5 ms to 10 s, on which objectives are commonly set, with loopback latency below and typical
+    /// time-outs of clients above.
+    pub const BOUNDS: [u64; 18] = [
         100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
-        1_000_000, 2_500_000, 10_000_000, 60_000_000,
+        1_000_000, 2_500_000, 5_000_000, 10_000_000, 30_000_000, 60_000_000,
     ];
 
     /// Counts one duration, or one that is counted elsewhere as well.
@@ -415,8 +416,25 @@ mod tests {
             histogram.observe(Duration::from_micros(micros));
         }
         let counts: Vec<u64> = histogram.counts().collect();
-        assert_eq!((counts[0], counts[1], counts[15], counts[16]), (2, 1, 1, 1));
+        assert_eq!((counts[0], counts[1], counts[17], counts[18]), (2, 1, 1, 1));
         assert_eq!(histogram.sum_micros(), 120_000_202);
+    }
+
+    /// Objectives are set on these, and dashboards and tools for them ask for them by name (`le="0.25"`).
+    #[test]
+    fn the_bounds_have_those_of_prometheus_and_are_sorted() {
+        let of_prometheus = [5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000];
+        let has = |millis: &u64| Histogram::BOUNDS.contains(&(millis * 1_000));
+        assert!(of_prometheus.iter().all(has));
+        assert!(Histogram::BOUNDS.is_sorted_by(|a, b| a < b));
+    }
+
+    /// Each route, upstream and worker has its own: a further bucket is free up to here, and costs 128 bytes
+    /// beyond it.
+    #[test]
+    fn a_route_has_256_bytes_on_each_worker_and_an_upstream_384() {
+        assert_eq!(size_of::<RouteMetrics>(), 256);
+        assert_eq!(size_of::<UpstreamMetrics>(), 384);
     }
 
     #[test]
