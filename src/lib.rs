@@ -48,7 +48,8 @@
 #[doc(hidden)]
 pub mod access_log;
 pub mod address;
-mod admin;
+#[doc(hidden)]
+pub mod admin;
 #[doc(hidden)]
 pub mod app_protocol;
 #[doc(hidden)]

@@ -9,13 +9,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use evener::address::Address;
+use evener::admin::probe::{Probe, ProbeError, probe};
 use evener::config::cli::{Cli, DemoFlags, ExplainFlags, Job, OriginFlags};
 use evener::config::describe::summary;
 use evener::config::errors::in_a_line;
 use evener::config::explain::{AskedRequest, AskedUrl, explain};
 use evener::config::loader::Loader;
+use evener::config::manual::{self, ManualError};
 use evener::config::mistake::{Mistake, Place};
 use evener::config::sources::{Sources, Unreadable};
+use evener::config::tool_flags::{HealthFlags, ManFlags};
 use evener::config::{self, value};
 use evener::control::error_logging::log_to;
 use evener::control::process::Identity;
@@ -116,6 +119,14 @@ fn run(
             signals.give_back().map_err(thread)?;
             run_origin(flags)
         }
+        Some(Job::Health(flags)) => {
+            signals.give_back().map_err(thread)?;
+            run_health(flags)
+        }
+        Some(Job::Completions(flags)) => {
+            print(&manual::completions(flags.shell)).map(|()| ExitCode::SUCCESS)
+        }
+        Some(Job::Man(flags)) => run_man(flags),
     }
 }
 
@@ -213,6 +224,32 @@ fn run_origin(flags: &OriginFlags) -> Result<ExitCode, CliError> {
     loop {
         std::thread::park();
     }
+}
+
+fn run_health(flags: &HealthFlags) -> Result<ExitCode, CliError> {
+    let mistake = |flag: &'static str| move |what| mistaken(Place::Flag(flag.into()), what);
+    let timeout = value::duration(&flags.timeout).map_err(mistake("timeout"))?;
+    let asked = if flags.live { Probe::Liveness } else { Probe::Readiness };
+    match probe(&flags.admin, asked, timeout) {
+        Ok(said) => print(&format!("{said}\n")).map(|()| ExitCode::SUCCESS),
+        Err(ProbeError::Address(what)) => Err(mistake("admin")(what)),
+        Err(error) => {
+            eprintln!("evener: {}: {error}", flags.admin);
+            Ok(ExitCode::from(1))
+        }
+    }
+}
+
+fn run_man(flags: &ManFlags) -> Result<ExitCode, CliError> {
+    let page = manual::page(flags.command.as_deref()).map_err(|error| match error {
+        ManualError::Io(error) => CliError::Print(error),
+        ManualError::Unknown(names) => {
+            let asked = flags.command.as_deref().unwrap_or_default();
+            let what = format!("{asked:?} is no subcommand: those are {}", names.join(", "));
+            mistaken(Place::Argument("COMMAND"), what)
+        }
+    })?;
+    print(&page).map(|()| ExitCode::SUCCESS)
 }
 
 /// Prints what was asked for. A reader that has gone has seen enough.

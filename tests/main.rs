@@ -82,6 +82,7 @@ mod http2;
 mod hyper_peers;
 mod in_flight;
 mod include;
+mod installed;
 mod interim;
 mod jobs;
 mod jobs_answers;

@@ -9,6 +9,7 @@ mod limit_metrics;
 mod machine;
 mod metrics;
 mod mirror_metrics;
+pub mod probe;
 mod state;
 mod status;
 

@@ -5,6 +5,23 @@
 
 use clap::{Arg, Args, Parser, Subcommand};
 
+use super::tool_flags::{CompletionsFlags, HealthFlags, ManFlags};
+
+/// What `--version` says.
+const BUILD: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\n",
+    env!("EVENER_BUILD_COMMIT"),
+    "\n",
+    env!("EVENER_BUILD_DATE"),
+    "\n",
+    env!("EVENER_BUILD_PROFILE"),
+    "\n",
+    env!("EVENER_BUILD_TARGET"),
+    "\n",
+    env!("EVENER_BUILD_COMPILER"),
+);
+
 /// Load balancer for HTTP/1.1, HTTP/2 and gRPC, with and without TLS, by host and path prefix, and for TCP connections.
 ///
 /// Runs one thread per core, each with its own listening socket and its own connections to the
@@ -15,6 +32,7 @@ use clap::{Arg, Args, Parser, Subcommand};
 #[command(
     name = "evener",
     version,
+    long_version = BUILD,
     args_conflicts_with_subcommands = true,
     max_term_width = 100,
     after_help = "Example:\n  evener --listen 0.0.0.0:8080 --route /auth=10.0.0.1:80,10.0.0.2:80 \
@@ -46,6 +64,18 @@ pub enum Job {
     /// `?delay=100ms` delays it, and /echo returns the request headers. It speaks HTTP/1.1 and HTTP/2:
     /// over TLS as the client likes, in plain text as it begins.
     Origin(OriginFlags),
+    /// Ask the admin listener whether Evener takes new connections, and exit with 0 if so, otherwise 1
+    ///
+    /// For HEALTHCHECK of containers and for scripts. No token is needed.
+    Health(HealthFlags),
+    /// Print the completions of a shell
+    ///
+    /// For example: evener completions bash > /etc/bash_completion.d/evener
+    Completions(CompletionsFlags),
+    /// Print the manual page of Evener or of a subcommand
+    ///
+    /// For example: evener man > /usr/local/share/man/man1/evener.1
+    Man(ManFlags),
 }
 
 /// The flags of `evener explain`.

@@ -224,7 +224,7 @@ impl Cli {
         match &self.job {
             None => Some(&self.flags),
             Some(Job::Explain(explain)) => Some(&explain.flags),
-            Some(Job::Demo(_) | Job::Origin(_)) => None,
+            Some(_) => None,
         }
     }
 }

@@ -18,7 +18,9 @@ const FOLDERS: [&str; 3] = ["", "docs", "tools/deploy"];
 
 #[test]
 fn every_flag_is_documented() {
-    let found = unnamed_flags(&source_of("src/config/cli.rs"), &read(FLAGS));
+    let sources = ["src/config/cli.rs", "src/config/tool_flags.rs"].map(source_of);
+    let found: Vec<_> =
+        sources.iter().flat_map(|source| unnamed_flags(source, &read(FLAGS))).collect();
     verdict(&found, &format!("describe it in {FLAGS}"));
 }
 
