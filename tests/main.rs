@@ -97,6 +97,7 @@ mod limits;
 mod limits_configuration;
 mod limits_h2;
 mod limits_of_routes;
+mod messages;
 mod mirror;
 mod mirror_ceilings;
 mod mirror_configuration;
