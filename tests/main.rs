@@ -94,6 +94,7 @@ mod keepalive;
 mod large_heads;
 mod last_failures;
 mod leaving;
+mod lessons;
 mod limits;
 mod limits_configuration;
 mod limits_h2;

@@ -14,6 +14,10 @@ arrives! {
     x_real_ip_with_underscores: field("X_Real_IP: 6.6.6.6") => Keep PLAIN;
     proxy_connection_with_an_underscore: field("Proxy_Connection: close") => Keep PLAIN;
     keep_alive_with_an_underscore: field("Keep_Alive: 5") => Keep PLAIN;
+    x_forwarded_for_with_points: field("X.Forwarded.For: 6.6.6.6") => Keep PLAIN;
+    x_forwarded_other_with_other_signs: field("X!Forwarded-Port: 1\r\nX~Real~IP: 6.6.6.6") => Keep PLAIN;
+    content_length_with_a_point: field("Content.Length: 5") => Keep PLAIN;
+    an_innocent_point: field("User.Id: 7") => Keep &field("User.Id: 7");
     an_innocent_underscore: field("User_Id: 7") => Keep &field("User_Id: 7");
     x_forwarded_for_of_a_stranger: field("X-Forwarded-For: 6.6.6.6\r\nx-forwarded-for: 7.7.7.7")
         => Keep PLAIN;

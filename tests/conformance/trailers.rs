@@ -39,6 +39,7 @@ refused_body! {
     x_real_ip: "0\r\nX-Real-IP: 6.6.6.6\r\n\r\n" => ForbiddenTrailer;
     underscores: "0\r\ncontent_length: 5\r\n\r\n" => ForbiddenTrailer;
     underscores_in_x_forwarded_for: "0\r\nX_Forwarded_For: 6.6.6.6\r\n\r\n" => ForbiddenTrailer;
+    points_in_x_forwarded_for: "0\r\nX.Forwarded.For: 6.6.6.6\r\n\r\n" => ForbiddenTrailer;
     forbidden_after_an_innocent_one: "0\r\nX: a\r\nHost: b\r\n\r\n" => ForbiddenTrailer;
     too_large: format!("0\r\n{}\r\n", "X: y\r\n".repeat(8192 / 6 + 1)) => TrailerTooLarge;
     one_field_too_large: format!("0\r\nX: {}\r\n\r\n", "y".repeat(8192)) => TrailerTooLarge;

@@ -1,5 +1,5 @@
 //! Checks docs/specification.md, where every rule has a row, and every row an existing test; so has every fault in
-//! docs/resilience.md, and every job in docs/jobs.md.
+//! docs/resilience.md, every job in docs/jobs.md, and every vulnerability in docs/would-we-have-fallen.md.
 
 use std::collections::BTreeSet;
 
@@ -11,6 +11,9 @@ const DOCUMENT: &str = "docs/specification.md";
 const ROWS_MIN: usize = 150;
 const RESILIENCE: &str = "docs/resilience.md";
 const JOBS: &str = "docs/jobs.md";
+const LESSONS: &str = "docs/would-we-have-fallen.md";
+/// The verdict of rows that need no test.
+const MISSING: &str = "no such feature";
 const FAULTS_HEADING: &str = "## What breaks";
 
 #[test]
@@ -54,6 +57,34 @@ fn every_job_has_a_test_and_every_test_of_a_job_is_about_one() {
     let tests = tests.iter().filter_map(|test| test.strip_prefix("jobs_")?.split_once("::"));
     let tested: BTreeSet<_> = tests.map(|(_, name)| name.replace('_', "-")).collect();
     assert_eq!(tested, jobs, "tests in tests/jobs_*.rs, by the anchors of {JOBS}");
+}
+
+#[test]
+fn every_vulnerability_of_others_names_tests_that_exist() {
+    let (text, tests) = (read(LESSONS), tests_of(&sources(&["src", "tests"])));
+    let all = rows(&text).into_iter().map(|(_, row)| row).filter(|row| cells(row).len() == 6);
+    let (missing, ours): (Vec<_>, Vec<_>) = all.partition(|row| cells(row)[4] == MISSING);
+    let named: Vec<_> = missing.iter().flat_map(|row| named_tests(row)).collect();
+    let dangling = named.iter().filter(|test| !tests.contains(**test));
+    let mut found: Vec<_> = dangling.map(|test| format!("{LESSONS}: no test `{test}`")).collect();
+    let table = format!("|\n|-|\n{}", ours.join("\n"));
+    found.extend(untested_rows(LESSONS, &table, &tests));
+    verdict(&found, "name the test that shows it, by its whole path");
+}
+
+#[test]
+fn the_verdicts_on_vulnerabilities_of_others_are_counted() {
+    let text = read(LESSONS);
+    let rows: Vec<_> = rows(&text).into_iter().map(|(_, row)| cells(row)).collect();
+    let (judged, counts): (Vec<_>, Vec<_>) = rows.into_iter().partition(|cells| cells.len() == 6);
+    let count = |name: &str| judged.iter().filter(|cells| cells[4] == name).count();
+    let mut sum = 0;
+    for row in &counts {
+        assert_eq!(row[1], count(row[0]).to_string(), "{}", row[0]);
+        sum += count(row[0]);
+    }
+    assert_eq!(sum, judged.len(), "a verdict that is not counted");
+    assert!(text.contains(&format!("These are {sum} rows.")), "{sum} rows");
 }
 
 #[test]
@@ -109,6 +140,11 @@ fn rows(document: &str) -> Vec<(usize, &str)> {
     let is_row =
         |(at, line): &(usize, &str)| line.starts_with('|') && !is_rule(line) && !heads.contains(at);
     lines.into_iter().filter(is_row).collect()
+}
+
+/// The cells of a row; an escaped bar ends none.
+fn cells(row: &str) -> Vec<&str> {
+    row.trim_matches(['|', ' ']).split(" | ").map(str::trim).collect()
 }
 
 /// The tests named in the last cell of a row.

@@ -1,6 +1,6 @@
 //! The names of fields that may be edited.
 
-use super::field::{self, Name};
+use super::field::{self, Name, unsigned};
 
 /// The name of a field that may be edited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl<'a> EditName<'a> {
 
 /// Whether two names are the same to gateways (RFC 3875 §4.1.18), which have no hyphens in theirs.
 fn are_alike(one: &str, other: &str) -> bool {
-    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    let plain = |byte: u8| unsigned(byte).to_ascii_lowercase();
     one.len() == other.len() && one.bytes().map(plain).eq(other.bytes().map(plain))
 }
 

@@ -40,8 +40,8 @@ pub enum Name {
     Via,
     /// X-Request-Id: by what name the hops of a request know it.
     RequestId,
-    /// What CGI and its heirs take for something else: one of the above with `_` for `-`, or Proxy,
-    /// which becomes `HTTP_PROXY` (CVE-2016-5385) and has no meaning of its own.
+    /// What CGI and its heirs take for something else: one of the above with `_`, `.` or another sign for
+    /// `-`, or Proxy, which becomes `HTTP_PROXY` (CVE-2016-5385) and has no meaning of its own.
     Alias,
     /// No concern of ours.
     Other,
@@ -102,15 +102,15 @@ impl Name {
             17 if is("x-forwarded-proto") => Self::ForwardedProto,
             13.. if name[..12].eq_ignore_ascii_case(b"x-forwarded-") => Self::ForwardedOther,
             15.. if name[..14].eq_ignore_ascii_case(b"x-client-cert-") => Self::ClientCert,
-            _ if name.contains(&b'_') => Self::of_alias(name),
+            _ if has_sign(name) => Self::of_alias(name),
             _ => Self::Other,
         }
     }
 
     fn of_alias(name: &[u8]) -> Self {
         let mut plain = [b'-'; 32];
-        for (plain, byte) in plain.iter_mut().zip(name).filter(|(_, byte)| **byte != b'_') {
-            *plain = *byte;
+        for (plain, byte) in plain.iter_mut().zip(name) {
+            *plain = unsigned(*byte);
         }
         // What is longer can only be told by how it begins.
         match Self::of(&plain[..name.len().min(plain.len())]) {
@@ -125,6 +125,20 @@ impl Name {
     pub fn forbidden_in_trailer(self) -> bool {
         !matches!(self, Self::Other | Self::Date | Self::RequestId | Self::Via)
     }
+}
+
+/// A byte of a name as gateways tell names apart that make variables of them (RFC 3875 §4.1.18): they have
+/// one sign for all that are no letters or digits. PHP takes `.` for `_`, and Apache has taken any
+/// (CVE-2026-88011).
+pub(super) const fn unsigned(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte } else { b'-' }
+}
+
+/// Whether a name has a sign other than `-`.
+fn has_sign(name: &[u8]) -> bool {
+    // Not ended early: so it looks at many bytes at a time.
+    let is_sign = |byte: u8| u8::from(!byte.is_ascii_alphanumeric()) & u8::from(byte != b'-');
+    name.iter().fold(0, |odd, &byte| odd | is_sign(byte)) != 0
 }
 
 /// `tchar` of RFC 9110 §5.6.2.
@@ -235,6 +249,11 @@ mod tests {
             (b"x-request-ID", Name::RequestId),
             (b"X_Request_Id", Name::Alias),
             (b"X-Forwarded_Proto", Name::Alias),
+            (b"X.Forwarded.For", Name::Alias),
+            (b"X-Forwarded!Proto", Name::Alias),
+            (b"Content.Length", Name::Alias),
+            (b"Transfer~Encoding", Name::Alias),
+            (b"user.agent", Name::Other),
             (b"user_agent", Name::Other),
             (b"X-Forwarded-For", Name::ForwardedFor),
             (b"X-Forwarded-Port", Name::ForwardedOther),

@@ -235,7 +235,7 @@ impl fmt::Display for FieldEditError {
                  Expect and Host)",
             ),
             Self::Alias => f.write_str(
-                "endpoints may take it for the header with - instead of _: write that one",
+                "endpoints may take it for the header with - in place of other signs: write that one",
             ),
             Self::ContentType => f.write_str("write content_type: TYPE instead, beside body"),
             Self::Twice => {
