@@ -1,5 +1,5 @@
-//! What people bring from other balancers: the files of docs/coming-from.md, and what `tools/from-nginx` makes of
-//! its examples, are accepted by the program.
+//! What people begin with: the files of docs/coming-from.md and docs/getting-started.md, and what `tools/from-nginx`
+//! makes of its examples, are accepted by the program.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,15 @@ use crate::support::temporary;
 use crate::support::tls::Authority;
 
 #[test]
-fn the_files_on_the_page_are_accepted() {
-    let page = fs::read_to_string(path("docs/coming-from.md")).expect("the page");
-    let files: Vec<_> =
-        page.split("```yaml\n").skip(1).filter_map(|text| text.split("```").next()).collect();
-    assert_eq!(files.len(), 5, "one for each balancer");
-    for file in files {
-        is_accepted(file);
+fn the_files_on_pages_for_newcomers_are_accepted() {
+    for (name, count) in [("docs/coming-from.md", 5), ("docs/getting-started.md", 2)] {
+        let page = fs::read_to_string(path(name)).expect("the page");
+        let files = page.split("```yaml\n").skip(1).filter_map(|text| text.split("```").next());
+        let files: Vec<_> = files.collect();
+        assert_eq!(files.len(), count, "{name}");
+        for file in files {
+            is_accepted(file);
+        }
     }
 }
 
@@ -70,7 +72,7 @@ fn is_accepted(text: &str) {
 
 /// A line of a file, with port 0 where it listens.
 fn anywhere(line: &str) -> String {
-    if !line.starts_with("listen") {
+    if !line.starts_with("listen") && !line.starts_with("admin") {
         return line.to_owned();
     }
     let mut pieces = line.split(':');

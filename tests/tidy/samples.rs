@@ -113,8 +113,7 @@ fn documents_are_held_to_the_code() {
 
     let document = "[a](https://a.b) [b](#c-d) [`x`](no.md#d)\n```\n[c](no.md)\n```\n`src/no.rs` `tests/main.rs` `src`\n## C d\n[e](#e)";
     assert_eq!(dangling_paths("A.md", document).len(), 3);
-    let document =
-        "[a](../README.md) [b](README.md) [c](../CONTRIBUTING.md#fuzzing) [d](../README.md#no)";
+    let document = "[a](../README.md) [b](CONTRIBUTING.md) [c](../CONTRIBUTING.md#fuzzing) [d](../README.md#no)";
     assert_eq!(dangling_paths("docs/a.md", document).len(), 2);
 }
 
