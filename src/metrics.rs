@@ -289,6 +289,8 @@ pub struct Metrics {
     pub cut_answers: Counter,
     /// Request headers that were not complete in time.
     pub head_timeouts: Counter,
+    /// Requests that have no line in the access log, since only a share of them has.
+    pub lines_sampled_out: Counter,
     /// Request durations, from the first byte of the request to the last byte of the response.
     pub durations: Histogram,
     /// Upstream connections opened.
@@ -367,6 +369,7 @@ impl Metrics {
             local_failures: Counter::default(),
             cut_answers: Counter::default(),
             head_timeouts: Counter::default(),
+            lines_sampled_out: Counter::default(),
             durations: Histogram::default(),
             connects: Counter::default(),
             reuses: Counter::default(),

@@ -140,18 +140,6 @@ fn an_unwritable_file_and_invalid_flags_prevent_the_start() {
     }
 }
 
-#[test]
-fn a_reload_changes_neither_the_file_nor_the_format() {
-    let (origin, path) = (Origin::named("o"), temporary("access.log"));
-    let (route, log) = (format!("--route=/={}", origin.address), path.to_str().unwrap());
-    let flags = [&*route, "--access-log", log];
-    let mut proxy = Proxy::start(&flags);
-    proxy.reload(&flags).unwrap();
-    for other in [&[&*route][..], &[&flags[..], &["--access-log-format", "json"]].concat()] {
-        assert!(proxy.reload(other).unwrap_err().contains("cannot change access_log"));
-    }
-}
-
 /// The values of X-Request-Id that an origin receives, and those in the access log.
 fn ids(fields: &str, flags: &[&str]) -> (Vec<String>, Vec<String>) {
     let (origin, path) = (Origin::named("o"), temporary("access.log"));

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod access_log;
+mod access_log_choice;
 mod access_log_cut;
 mod access_log_target;
 mod admin;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::entry::{LogEntry, Protocol, Timers};
 use super::format::Names;
+use super::sample_rate::SampleRate;
 use crate::grpc::status::Status;
 use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::termination::Termination;
@@ -110,6 +111,17 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Whether it has failed, by whoever's fault: nothing or a 5xx was sent, it was broken off, or a call of gRPC
+    /// was told of an error of its server. What a rule of ours answers is no failure, since it is as configured
+    /// and can be had from outside in any number.
+    pub fn has_failed(&self) -> bool {
+        let was_cut = !matches!(self.termination.letters()[0], b'-' | b'R');
+        let is_relayed = self.protocol == Protocol::Tcp;
+        let is_error = !is_relayed && !(1..500).contains(&self.status)
+            || is_relayed && self.termination != Termination::COMPLETE;
+        was_cut || is_error || self.call_status.is_some_and(Status::is_of_server)
+    }
+
     /// Facts of an exchange that has just begun.
     pub const fn new(
         unix_micros: u64,
@@ -245,7 +257,10 @@ impl Batch {
             let from = index.checked_sub(1).map_or(0, |before| span.ends[before] as usize);
             &self.texts[span.start..][from..span.ends[index] as usize]
         };
+        let names = &*self.names[span.names];
+        let sample = if facts.has_failed() { SampleRate::ALL } else { names.layout.sample };
         LogEntry {
+            sample,
             unix_micros: facts.unix_micros,
             client: facts.client,
             peer: facts.peer,
@@ -262,7 +277,7 @@ impl Batch {
             bytes_from_client: facts.bytes_from_client,
             bytes_to_client: facts.bytes_to_client,
             bytes_spliced: facts.bytes_spliced,
-            names: &self.names[span.names],
+            names,
             route: facts.route,
             upstream: facts.upstream,
             tried: facts.tried.first(),
@@ -280,6 +295,7 @@ impl Batch {
 mod tests {
     use super::*;
     use crate::access_log::NOTHING;
+    use crate::termination::{Ender, ExchangePhase};
 
     fn texts(parts: [&str; PARTS]) -> Texts {
         let mut texts = Texts::default();
@@ -331,6 +347,31 @@ mod tests {
         assert_eq!(batch.names.len(), 2);
         batch.clear(0);
         assert_eq!((batch.entries().count(), Arc::strong_count(&plans[0])), (0, 1));
+    }
+
+    #[test]
+    fn what_fails_has_a_line_at_any_rate_and_what_a_rule_answers_has_not() {
+        let ended = |letters: (Ender, ExchangePhase)| Termination::new(letters.0, letters.1);
+        let whole = Termination::COMPLETE;
+        let rule = ended((Ender::Rule, ExchangePhase::Connect));
+        let left = ended((Ender::Client, ExchangePhase::ResponseBody));
+        let rows = [
+            (Protocol::Http11, 200, whole, None, false),
+            (Protocol::Http11, 404, rule, None, false),
+            (Protocol::Http11, 429, rule, None, false),
+            (Protocol::Http11, 500, whole, None, true),
+            (Protocol::Http11, 503, rule, None, true),
+            (Protocol::Http11, 0, whole, None, true),
+            (Protocol::Http11, 200, left, None, true),
+            (Protocol::Http2, 200, whole, Some(Status::Unavailable), true),
+            (Protocol::Http2, 200, whole, Some(Status::NotFound), false),
+            (Protocol::Tcp, 0, whole, None, false),
+            (Protocol::Tcp, 0, rule, None, true),
+        ];
+        for (protocol, status, termination, call_status, expected) in rows {
+            let facts = Facts { protocol, status, termination, call_status, ..NOTHING };
+            assert_eq!(facts.has_failed(), expected, "{facts:?}");
+        }
     }
 
     #[test]

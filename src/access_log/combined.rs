@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::date::Dates;
-use super::entry::LogEntry;
+use super::entry::{LogEntry, LogValue};
+use super::field::LogField;
 use super::format::Label;
 use super::text;
 use crate::decimal::{decimal, padded};
@@ -35,17 +36,58 @@ pub(super) fn write(entry: &LogEntry<'_>, dates: &mut Dates, out: &mut Vec<u8>) 
 }
 
 fn names(entry: &LogEntry<'_>, out: &mut Vec<u8>) {
-    let (route, upstream, mut tried) = entry.names();
+    let (route, upstream, _) = entry.names();
     out.extend_from_slice(b"\" route=\"");
     label(route, out);
     out.extend_from_slice(b"\" upstream=\"");
     label(upstream, out);
     out.extend_from_slice(b"\" tried=");
+    endpoints(entry, out);
+}
+
+fn endpoints(entry: &LogEntry<'_>, out: &mut Vec<u8>) {
+    let (_, _, mut tried) = entry.names();
     label(tried.next(), out);
     for endpoint in tried {
         out.push(b',');
         label(Some(endpoint), out);
     }
+}
+
+/// Appends the chosen fields as `key=value`, without a newline. Texts are in quotes, so that a reader finds where
+/// each value ends.
+pub(super) fn write_chosen(
+    entry: &LogEntry<'_>,
+    fields: &[LogField],
+    dates: &mut Dates,
+    out: &mut Vec<u8>,
+) {
+    for (nth, field) in fields.iter().enumerate() {
+        if nth > 0 {
+            out.push(b' ');
+        }
+        out.extend_from_slice(field.name().as_bytes());
+        out.push(b'=');
+        match entry.value(*field) {
+            LogValue::Time(unix_micros) => dates.rfc3339(unix_micros, out),
+            LogValue::Address(known) => address(known, out),
+            LogValue::Text(value) => in_quotes(|out| text::quoted(or_dash(value), out), out),
+            LogValue::Word(value) => text::word(or_dash(value), out),
+            LogValue::Name(name) => in_quotes(|out| label(name, out), out),
+            LogValue::Endpoints => endpoints(entry, out),
+            LogValue::Status(status) => out.extend_from_slice(&padded::<3>(status.into())),
+            LogValue::Number(Some(number)) => out.extend_from_slice(&decimal(number)),
+            LogValue::Seconds(Some(time)) => text::seconds(time, out),
+            LogValue::Number(None) | LogValue::Seconds(None) => out.push(b'-'),
+            LogValue::Share(rate) => rate.write(out),
+        }
+    }
+}
+
+fn in_quotes(write: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
+    out.push(b'"');
+    write(out);
+    out.push(b'"');
 }
 
 fn rest(entry: &LogEntry<'_>, out: &mut Vec<u8>) {
@@ -77,6 +119,10 @@ fn rest(entry: &LogEntry<'_>, out: &mut Vec<u8>) {
     if !entry.rule.is_empty() {
         out.extend_from_slice(b" rule=");
         out.extend_from_slice(entry.rule.as_bytes());
+    }
+    if let Some(rate) = entry.shown_sample() {
+        out.extend_from_slice(b" sample=");
+        rate.write(out);
     }
     out.extend_from_slice(b" picked=");
     out.extend_from_slice(or_dash(entry.picked.as_bytes()));

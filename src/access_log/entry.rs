@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::field::LogField;
 use super::format::{Label, Names};
+use super::sample_rate::SampleRate;
 use crate::grpc::status::Status;
 use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::termination::Termination;
@@ -95,6 +97,32 @@ pub(super) struct LogEntry<'a> {
     pub call_status: Option<Status>,
     /// The request ID.
     pub request_id: &'a [u8],
+    /// The share of requests like this one that have a line.
+    pub sample: SampleRate,
+}
+
+/// What a field says, whatever the format.
+pub(super) enum LogValue<'a> {
+    /// A moment, in microseconds since 1970 (UTC).
+    Time(u64),
+    /// An address; `None`: a unix socket.
+    Address(Option<IpAddr>),
+    /// A text that may hold anything, or that people read; empty if there is none.
+    Text(&'a [u8]),
+    /// A text of one word; empty if there is none.
+    Word(&'a [u8]),
+    /// A name of the plan's.
+    Name(Option<&'a Label>),
+    /// Endpoints.
+    Endpoints,
+    /// A status; 0 if none was sent.
+    Status(u16),
+    /// A number, if there is one.
+    Number(Option<u64>),
+    /// How long something took, if it was done.
+    Seconds(Option<Duration>),
+    /// A share.
+    Share(SampleRate),
 }
 
 impl Protocol {
@@ -119,6 +147,51 @@ impl<'a> LogEntry<'a> {
         let endpoints: &[Label] = upstream.map_or(&[], |(_, endpoints)| endpoints);
         let tried = self.tried.iter().filter_map(|id| endpoints.get(id.index()));
         (route, upstream.map(|(name, _)| name), tried)
+    }
+
+    /// What a field says.
+    pub(super) fn value(&self, field: LogField) -> LogValue<'_> {
+        let (route, upstream, _) = self.names();
+        let Timers { head, queue, connect, first_byte, total } = self.timers;
+        match field {
+            LogField::Time => LogValue::Time(self.unix_micros),
+            LogField::Client => LogValue::Address(self.client),
+            LogField::Peer => LogValue::Address(self.peer),
+            LogField::Method => LogValue::Text(self.method),
+            LogField::Target => LogValue::Text(self.target),
+            LogField::Protocol => LogValue::Word(self.protocol.name()),
+            LogField::Referer => LogValue::Text(self.referer),
+            LogField::UserAgent => LogValue::Text(self.user_agent),
+            LogField::Host => LogValue::Text(self.host),
+            LogField::Id => LogValue::Word(self.request_id),
+            LogField::Tls => LogValue::Word(self.tls),
+            LogField::Route => LogValue::Name(route),
+            LogField::Upstream => LogValue::Name(upstream),
+            LogField::Tried => LogValue::Endpoints,
+            LogField::Status => LogValue::Status(self.status),
+            LogField::Retries => LogValue::Number(Some(self.retries.into())),
+            LogField::Up => LogValue::Number(Some(self.bytes_from_client)),
+            LogField::Down => LogValue::Number(Some(self.bytes_to_client)),
+            LogField::Spliced => LogValue::Number(Some(self.bytes_spliced)),
+            LogField::Head => LogValue::Seconds(head),
+            LogField::Queue => LogValue::Seconds(queue),
+            LogField::Connect => LogValue::Seconds(connect),
+            LogField::FirstByte => LogValue::Seconds(first_byte),
+            LogField::Total => LogValue::Seconds(Some(total)),
+            LogField::Stream => LogValue::Number(self.stream.map(|stream| stream.get().into())),
+            LogField::GrpcStatus => {
+                LogValue::Number(self.call_status.map(|status| status.code().into()))
+            }
+            LogField::End => LogValue::Word(self.termination.letters()),
+            LogField::Rule => LogValue::Word(self.rule.as_bytes()),
+            LogField::Picked => LogValue::Word(self.picked.as_bytes()),
+            LogField::Sample => LogValue::Share(self.sample),
+        }
+    }
+
+    /// The share of requests like this one that have a line, where not all of them do.
+    pub(super) fn shown_sample(&self) -> Option<SampleRate> {
+        (self.names.layout.sample != SampleRate::ALL).then_some(self.sample)
     }
 
     /// The fields that are plain numbers, with their names, in output order.

@@ -3,6 +3,8 @@
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
+use super::field::LogField;
+use super::sample_rate::SampleRate;
 use super::text::{self, Escape};
 use crate::address::Address;
 
@@ -15,13 +17,32 @@ pub enum Format {
     Json,
 }
 
+/// What lines are like, and which requests have one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineLayout {
+    /// How they are written.
+    pub format: Format,
+    /// What they say, in order; `None`: what the format says by itself.
+    pub fields: Option<Box<[LogField]>>,
+    /// The share of requests that have one, beside those that fail, which all do.
+    pub sample: SampleRate,
+}
+
+impl Default for LineLayout {
+    fn default() -> Self {
+        Self { format: Format::Combined, fields: None, sample: SampleRate::ALL }
+    }
+}
+
 /// A name escaped for the log format, once instead of for each line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label(pub(super) Box<[u8]>);
 
-/// The names in a plan, by index.
+/// The names in a plan, by index, and what its lines are like.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Names {
+    /// What lines are like; the names are escaped for its format.
+    pub layout: Arc<LineLayout>,
     /// The names of the routes.
     pub routes: Arc<[Label]>,
     /// The name of each upstream, and the names of its endpoints.

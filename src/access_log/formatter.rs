@@ -1,4 +1,4 @@
-//! Formats entries as log lines.
+//! Formats entries as log lines, each in the layout it was logged under.
 
 use super::batch::Batch;
 use super::date::Dates;
@@ -6,16 +6,21 @@ use super::entry::LogEntry;
 use super::format::Format;
 use super::{combined, json};
 
-/// Formats entries in one [`Format`].
+/// Formats entries.
 pub struct Formatter {
-    format: Format,
     dates: Dates,
 }
 
+impl Default for Formatter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Formatter {
-    /// A formatter for `format`.
-    pub fn new(format: Format) -> Self {
-        Self { format, dates: Dates::new() }
+    /// A formatter that has not formatted anything yet.
+    pub fn new() -> Self {
+        Self { dates: Dates::new() }
     }
 
     /// Appends one line per entry, including the `\n`. A line takes at most six times the bytes of the
@@ -27,9 +32,12 @@ impl Formatter {
     }
 
     fn write(&mut self, entry: &LogEntry<'_>, out: &mut Vec<u8>) {
-        match self.format {
-            Format::Combined => combined::write(entry, &mut self.dates, out),
-            Format::Json => json::write(entry, &mut self.dates, out),
+        let (layout, dates) = (&entry.names.layout, &mut self.dates);
+        match (layout.format, &layout.fields) {
+            (Format::Combined, None) => combined::write(entry, dates, out),
+            (Format::Combined, Some(fields)) => combined::write_chosen(entry, fields, dates, out),
+            (Format::Json, None) => json::write(entry, dates, out),
+            (Format::Json, Some(fields)) => json::write_chosen(entry, fields, dates, out),
         }
         out.push(b'\n');
     }

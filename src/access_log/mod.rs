@@ -14,7 +14,7 @@
 //! stream=- picked=round_robin
 //! ```
 //!
-//! (on one line); calls of gRPC have ` grpc_status=` before `picked`. An absent value is `-`, a status that was never sent is `000` as in nginx, and a
+//! (on one line); calls of gRPC have ` grpc_status=` before `picked`, and where not all requests have a line, `sample=`. An absent value is `-`, a status that was never sent is `000` as in nginx, and a
 //! client on a Unix socket is `unix:`. The request line always has three words. The number after the
 //! status equals `down`: all bytes sent, including headers, like nginx's `$bytes_sent`.
 //!
@@ -22,22 +22,29 @@
 //! microseconds), `client`, `peer`, `method`, `target`, `protocol`, `status`, `referer` and `user_agent`.
 //! Times are seconds as numbers, `tried` is an array, what is absent is null. The line is ASCII; bytes
 //! of a client that are not UTF-8 are U+FFFD there, while the combined format keeps them as `\xHH`.
+//!
+//! Where fields are chosen, a line has these and no others, in their order: as `key=value` in the combined format,
+//! in an object in JSON.
 
 mod batch;
 mod combined;
 mod date;
 mod entry;
+mod field;
 mod format;
 mod formatter;
 mod json;
 mod request_id;
+mod sample_rate;
 mod text;
 
 pub use batch::{Batch, Facts, TRIED_MAX, Texts};
 pub use entry::{Protocol, Timers};
-pub use format::{Format, Label, Names};
+pub use field::LogField;
+pub use format::{Format, Label, LineLayout, Names};
 pub use formatter::Formatter;
 pub use request_id::{MADE_LENGTH, RequestIds, is_request_id};
+pub use sample_rate::SampleRate;
 
 /// An entry with a time in 2026 and nothing else.
 #[cfg(test)]
@@ -58,17 +65,23 @@ mod tests {
     use crate::id::{EndpointId, RouteId, UpstreamId};
 
     fn line(facts: &Facts, texts: [&[u8]; 7], name: &str, format: Format) -> String {
+        line_of(facts, texts, name, LineLayout { format, ..LineLayout::default() })
+    }
+
+    fn line_of(facts: &Facts, texts: [&[u8]; 7], name: &str, layout: LineLayout) -> String {
+        let format = layout.format;
         let first = Address::Tcp(([10, 0, 0, 1], 80).into());
         let second = Address::Unix(name.into());
         let endpoints = Box::new([format.address(&second), format.address(&first)]);
         let names = Arc::new(Names {
+            layout: Arc::new(layout),
             routes: Arc::new([format.name(name)]),
             upstreams: Box::new([(format.name("app"), endpoints)]),
         });
         let (mut kept, mut batch, mut out) = (Texts::default(), Batch::default(), Vec::new());
         kept.keep(texts);
         batch.push(facts, &kept, &names);
-        Formatter::new(format).write_all(&batch, &mut out);
+        Formatter::new().write_all(&batch, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -174,6 +187,60 @@ mod tests {
         let object = parsed(&NOTHING, texts, "/s");
         assert_eq!(object["user_agent"].as_str().unwrap().as_bytes(), forged);
         assert_eq!((&object["end"], &object["id"]), (&json!("--"), &json!("a\" end=CH\n")));
+    }
+
+    const JSON: LineLayout =
+        LineLayout { format: Format::Json, fields: None, sample: SampleRate::ALL };
+
+    #[test]
+    fn chosen_fields_are_all_that_a_line_has_and_in_their_order() {
+        let fields = ["end", "tried", "first_byte", "connect", "status", "target", "rule", "id"];
+        let fields: Box<[LogField]> =
+            fields.iter().map(|name| LogField::of_name(name).unwrap()).collect();
+        let layout = LineLayout { fields: Some(fields), ..LineLayout::default() };
+        assert_eq!(
+            line_of(&exchange(), TEXTS, "/s", layout.clone()),
+            "end=-- tried=10.0.0.1:80,unix:/s first_byte=0.001000 connect=- status=200 \
+             target=\"/x\" rule=- id=01JD\n"
+        );
+        assert_eq!(
+            line_of(&exchange(), TEXTS, "/s", LineLayout { format: Format::Json, ..layout }),
+            "{\"end\":\"--\",\"tried\":[\"10.0.0.1:80\",\"unix:/s\"],\"first_byte\":0.001000,\
+             \"connect\":null,\"status\":200,\"target\":\"/x\",\"rule\":null,\"id\":\"01JD\"}\n"
+        );
+    }
+
+    #[test]
+    fn every_field_that_is_chosen_says_what_it_says_without_choice() {
+        let facts = Facts { call_status: Some(Status::Ok), rule: "deny", ..exchange() };
+        let sample = SampleRate::new(10_000).unwrap();
+        let plain = LineLayout { sample, ..JSON };
+        let chosen = LineLayout { fields: Some(LogField::ALL.into()), ..plain.clone() };
+        let [plain, chosen] = [plain, chosen].map(|layout| {
+            serde_json::from_str::<Value>(&line_of(&facts, TEXTS, "/s", layout)).unwrap()
+        });
+        assert_eq!(plain, chosen);
+        assert_eq!(plain["sample"], 0.01);
+    }
+
+    #[test]
+    fn a_line_that_there_is_at_any_rate_says_so() {
+        let layout = LineLayout { sample: SampleRate::new(10_000).unwrap(), ..JSON };
+        let failed = Facts { status: 502, ..EXCHANGE };
+        let combined = LineLayout { format: Format::Combined, ..layout.clone() };
+        let line = line_of(&failed, TEXTS, "/s", combined);
+        assert!(line.ends_with(" stream=5 sample=1 picked=-\n"), "{line}");
+        assert!(line_of(&EXCHANGE, TEXTS, "/s", layout).contains(",\"sample\":0.01,"));
+    }
+
+    #[test]
+    fn a_client_cannot_forge_a_chosen_field() {
+        let forged: &[u8] = b"x\" end=CH\r\nmethod=\"";
+        let texts = [forged; 7];
+        let layout = LineLayout { fields: Some(LogField::ALL.into()), ..LineLayout::default() };
+        let line = line_of(&NOTHING, texts, "/s", layout);
+        assert_eq!((line.lines().count(), line.matches('"').count()), (1, 14), "{line}");
+        assert_eq!(line.split('"').step_by(2).filter(|part| part.contains(" end=")).count(), 1);
     }
 
     /// Xorshift (Marsaglia, 2003): the same numbers in every run.

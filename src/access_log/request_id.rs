@@ -27,14 +27,15 @@ impl RequestIds {
     pub fn make(&mut self) -> [u8; MADE_LENGTH] {
         let mut digits = [0; MADE_LENGTH];
         for half in digits.chunks_exact_mut(16) {
-            let number = self.next();
+            let number = self.number();
             half[..8].copy_from_slice(&hex_digits(number >> 32));
             half[8..].copy_from_slice(&hex_digits(number & u64::from(u32::MAX)));
         }
         digits
     }
 
-    fn next(&mut self) -> u64 {
+    /// A number by chance, evenly distributed.
+    pub fn number(&mut self) -> u64 {
         let state = &mut self.0;
         let output = state[0].wrapping_add(state[3]).rotate_left(23).wrapping_add(state[0]);
         let shifted = state[1] << 17;
@@ -70,7 +71,7 @@ mod tests {
     fn the_output_is_that_of_xoshiro256plusplus() {
         let mut ids = RequestIds::new([1, 2, 3, 4]);
         let expected = [41_943_041, 58_720_359, 3_588_806_011_781_223, 3_591_011_842_654_386];
-        assert_eq!([(); 4].map(|()| ids.next()), expected);
+        assert_eq!([(); 4].map(|()| ids.number()), expected);
     }
 
     #[test]

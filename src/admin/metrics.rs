@@ -10,14 +10,13 @@ use tokio::time::Instant;
 use super::exposition::{Exposition, LabelPair, Type};
 use super::machine::Process;
 use super::state::{EndpointState, is_healthy, report};
-use super::{ceiling_metrics, limit_metrics, mirror_metrics};
+use super::{ceiling_metrics, limit_metrics, log_metrics, mirror_metrics};
 use crate::control::state::{ControlSnapshot, ControlState, ServingPhase};
 use crate::discovery::board::SourceReport;
 use crate::ejection_reason::EjectionReason;
 use crate::grpc::status::Status;
 use crate::http::h2::budget::Exhausted;
 use crate::http::h2::error_code::ErrorCode;
-use crate::log::access_log::AccessLog;
 use crate::metrics::{
     Counter, EndpointMetrics, HandshakeMetrics, Histogram, Metrics, UpstreamMetrics,
 };
@@ -130,7 +129,7 @@ pub(crate) fn write(control_state: &ControlState) -> String {
     of_http2(&mut out, control_state);
     of_handshakes(&mut out, control_state, "client", |all| &all.client_handshakes);
     of_handshakes(&mut out, control_state, "upstream", |all| &all.upstream_handshakes);
-    of_log(&mut out, control_state);
+    log_metrics::write(&mut out, control_state);
     of_certificates(&mut out, &facts.plan);
     let names = names(&facts.plan);
     of_routes(&mut out, &facts.plan, &names);
@@ -306,15 +305,6 @@ pub(crate) fn open_http2(control_state: &ControlState) -> OpenHttp2 {
     let connections = control_state.sum(|all| &all.http2.opened).saturating_sub(closed);
     let streams = control_state.sum(|all| &all.http2.streams_opened);
     OpenHttp2 { connections, streams: streams.saturating_sub(streams_closed) }
-}
-
-fn of_log(out: &mut Exposition, control_state: &ControlState) {
-    let counts = control_state.access_log.as_ref().and_then(AccessLog::counts);
-    let Some((written, dropped)) = counts else { return };
-    let name = "evener_access_log_lines_total";
-    out.family(name, Type::Counter, "Lines of the access log, written or dropped.");
-    out.sample(name, &[("result", "written")], written);
-    out.sample(name, &[("result", "dropped")], dropped);
 }
 
 fn of_responses(out: &mut Exposition, control_state: &ControlState) {

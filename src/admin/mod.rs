@@ -6,6 +6,7 @@ mod endpoint_commands;
 mod exposition;
 mod http;
 mod limit_metrics;
+mod log_metrics;
 mod machine;
 mod metrics;
 mod mirror_metrics;

@@ -420,6 +420,14 @@ pub struct Flags {
     /// Format of the access log: combined (as in Apache and nginx, followed by more fields) or json
     #[arg(long, value_name = "FORMAT", default_value = "combined", help_heading = "Logging")]
     pub access_log_format: String,
+    /// Fields of an access log line, in this order, instead of those of the format; repeatable
+    ///
+    /// As key=value with combined, as an object with json. docs/access-log.md lists the fields.
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',', help_heading = "Logging")]
+    pub access_log_fields: Vec<String>,
+    /// Share of requests with a line in the access log, such as 1%; those that fail always have one
+    #[arg(long, value_name = "PERCENT", default_value = "100%", help_heading = "Logging")]
+    pub access_log_sample: String,
 
     /// Address for metrics, health and commands: ip:port or unix:/path [default: none]
     ///

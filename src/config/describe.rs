@@ -9,8 +9,7 @@ use super::environment::hide;
 pub use super::item::Item;
 use super::item::item;
 use super::upstream_keys::keys;
-use super::{Config, IncludedFile, ListenerConfig, check, describe_rules, ejection};
-use crate::access_log::Format;
+use super::{Config, IncludedFile, ListenerConfig, access_log, check, describe_rules, ejection};
 use crate::app_protocol::AppProtocol;
 use crate::http::rules::mirror::Mirror;
 use crate::id::{RouteId, UpstreamId};
@@ -153,13 +152,11 @@ fn listed(config: &Config) -> Vec<Item> {
         let token = if admin.token_file.is_some() { ", by token" } else { "" };
         item("admin", format!("on {}{token}", admin.address))
     }));
-    items.extend(config.access_log.as_ref().map(|log| {
-        let format = match log.format {
-            Format::Combined => "combined",
-            Format::Json => "json",
-        };
-        item("access log", format!("{}, {format}", log.target))
+    items.extend(config.access_log.as_ref().map(|target| {
+        item("access log", format!("{target}, {}", access_log::described(&plan.log_layout)))
     }));
+    let unlogged = plan.routes.iter().filter(|route| !route.is_logged);
+    items.extend(unlogged.map(|route| item(format!("access log of route {}", route.name), "off")));
     items
 }
 

@@ -1,6 +1,7 @@
 //! Turns the command line and the configuration file into a validated [`Config`]. All validation
 //! happens here and none later.
 
+mod access_log;
 pub mod admin;
 mod balancing;
 pub mod builder;
@@ -68,7 +69,6 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use crate::access_log::Format;
 use crate::http::message::via::{Via, is_name};
 use crate::log::target::LogTarget;
 use crate::net::limiter::Capacity;
@@ -90,15 +90,6 @@ use upstream_settings::UpstreamSettings;
 use upstreams::Upstreams;
 use value::{IsLocal, Resolve};
 
-/// The access log's target and format.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccessLogConfig {
-    /// The target.
-    pub target: LogTarget,
-    /// The format.
-    pub format: Format,
-}
-
 /// A validated configuration.
 #[derive(Debug)]
 pub struct Config {
@@ -116,8 +107,8 @@ pub struct Config {
     pub log_level: log::LevelFilter,
     /// The error log's file, if not standard error.
     pub error_log: Option<PathBuf>,
-    /// The access log, if any.
-    pub access_log: Option<AccessLogConfig>,
+    /// Where the access log goes, if there is one; what its lines are like is part of the plan.
+    pub access_log: Option<LogTarget>,
     /// Limits on the number of connections.
     pub capacity: Capacity,
     /// The socket for upgrades from and to another process, if any.
@@ -156,9 +147,7 @@ impl Config {
         let flags = &sources.flags;
         let mut mistakes = Mistakes::default();
         let descriptors = Descriptors::of_process();
-        let wanted = threads(&flags.threads);
-        let wanted = mistakes.note(&sources.place("threads"), wanted, NonZeroUsize::MIN);
-        let threads = descriptors.workers(wanted, &flags.threads);
+        let threads = workers(sources, descriptors, &mut mistakes);
         let settings = UpstreamSettings::of_flags(sources, &mut mistakes);
         let mut upstreams = Upstreams::of_file(sources, settings, threads.get(), &mut mistakes);
         let mut listeners = CollectedListeners::of_http(sources, resolve, &mut mistakes);
@@ -173,19 +162,18 @@ impl Config {
         let of_endpoints = upstreams.warnings(sources);
         let of_retries = retries::warnings(&upstreams.built, &routes.built);
         let discovery = DiscoveryPlan::of(sources, upstreams.looked_up, &mut mistakes);
-        let idle = [ceiling::warnings(sources), discovery.warnings(sources)].concat();
+        let idle = idle_settings(sources, &discovery);
         let of_files = [sources.warnings(), warning.as_slice(), &routes.rules.warnings].concat();
         let reached = (&*listeners.said, tls.redirect_https.is_some());
         let (route_table, of_routes) = redirect_loops::table(&routes, reached, &mut mistakes);
-        let warnings = [of_files, limits::warnings(sources), tls.warnings, of_routes, of_retries];
-        let warnings = [&warnings.concat()[..], &idle, &of_endpoints];
+        let warnings = [of_files, tls.warnings, of_routes, of_retries, idle, of_endpoints];
         let config = Self {
             listeners: listeners.said.into_iter().map(|said| said.listener).collect(),
             threads,
             error_log: flags.error_log.as_ref().map(PathBuf::from),
             upgrade_sock: upgrade_sock(sources, &mut mistakes),
             upgrade_timeout: upgrade_timeout(sources, &mut mistakes),
-            access_log: access_log(sources, &mut mistakes),
+            access_log: access_log::target(sources, &mut mistakes),
             pid_file: flags.pid_file.as_ref().map(PathBuf::from),
             admin: Admin::of(sources, resolve, &mut mistakes),
             file: flags.config.as_ref().map(PathBuf::from),
@@ -212,12 +200,31 @@ impl Config {
                 http2: limits::http2(sources, &mut mistakes),
                 via: via(sources, &mut mistakes),
                 trusted: trusted::of(sources, &mut mistakes),
+                log_layout: Arc::new(access_log::layout(sources, &mut mistakes)),
                 tls: tls.server,
                 redirect_https: tls.redirect_https,
             }),
         };
         sources.settle(mistakes, config)
     }
+}
+
+/// How many workers there are, as many as descriptors allow.
+fn workers(sources: &Sources, descriptors: Descriptors, mistakes: &mut Mistakes) -> NonZeroUsize {
+    let flag = &sources.flags.threads;
+    let wanted = mistakes.note(&sources.place("threads"), threads(flag), NonZeroUsize::MIN);
+    descriptors.workers(wanted, flag)
+}
+
+/// Settings that have no effect beside others.
+fn idle_settings(sources: &Sources, discovery: &DiscoveryPlan) -> Vec<String> {
+    [
+        ceiling::warnings(sources),
+        discovery.warnings(sources),
+        limits::warnings(sources),
+        access_log::warnings(sources),
+    ]
+    .concat()
 }
 
 /// Notes the names that are empty: they name nothing, and nothing is checked about them here.
@@ -247,25 +254,6 @@ pub fn threads(text: &str) -> Result<NonZeroUsize, String> {
     Ok(NonZeroUsize::new(wanted)
         .or_else(|| available_parallelism().ok())
         .unwrap_or(NonZeroUsize::MIN))
-}
-
-fn access_log(sources: &Sources, mistakes: &mut Mistakes) -> Option<AccessLogConfig> {
-    let format = match &*sources.flags.access_log_format {
-        "combined" => Ok(Format::Combined),
-        "json" => Ok(Format::Json),
-        other => Err(format!("invalid value {other:?}: expected combined or json")),
-    };
-    let format = mistakes.take(&sources.place("access-log-format"), format);
-    let target = match &**sources.flags.access_log.as_ref()? {
-        "-" if sources.flags.daemon => {
-            let what = "\"-\" is standard output, which --daemon does not have: give a file";
-            mistakes.add(&sources.place("access-log"), what);
-            LogTarget::Stdout
-        }
-        "-" => LogTarget::Stdout,
-        path => LogTarget::File(path.into()),
-    };
-    Some(AccessLogConfig { target, format: format? })
 }
 
 fn upgrade_sock(sources: &Sources, mistakes: &mut Mistakes) -> Option<PathBuf> {

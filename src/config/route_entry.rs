@@ -1,6 +1,9 @@
 //! An entry of `routes:`, as it is written.
 
+use std::fmt;
+
 use serde::Deserialize;
+use serde::de::{Deserializer, Visitor};
 use serde_saphyr::Spanned;
 
 use super::entries::{
@@ -83,6 +86,9 @@ pub struct RouteEntry {
     /// What Host says to endpoints.
     #[serde(deserialize_with = "given")]
     pub host_header: Option<Said>,
+    /// Whether its requests have lines in the access log.
+    #[serde(deserialize_with = "given")]
+    pub access_log: Option<Spanned<LoggedEntry>>,
     /// Whether the prefix is stripped from the target.
     #[serde(deserialize_with = "given")]
     pub strip_prefix: Option<bool>,
@@ -107,4 +113,35 @@ pub struct RouteEntry {
     /// As `--retry-on`.
     #[serde(deserialize_with = "given_list_with_place")]
     pub retry_on: Option<Spanned<Vec<Said>>>,
+}
+
+/// Whether requests have lines in the access log: a switch, or one of its words.
+#[derive(Clone, Debug)]
+pub enum LoggedEntry {
+    /// `true` or `false`.
+    Switch(bool),
+    /// `on` or `off`.
+    Text(String),
+}
+
+impl<'de> Deserialize<'de> for LoggedEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SwitchOrText;
+        impl Visitor<'_> for SwitchOrText {
+            type Value = LoggedEntry;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("on or off")
+            }
+
+            fn visit_bool<E>(self, is_on: bool) -> Result<LoggedEntry, E> {
+                Ok(LoggedEntry::Switch(is_on))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<LoggedEntry, E> {
+                Ok(LoggedEntry::Text(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(SwitchOrText)
+    }
 }

@@ -2,6 +2,7 @@
 
 use serde_saphyr::Spanned;
 
+use super::access_log;
 use super::conditions;
 use super::file::File;
 use super::mirror;
@@ -92,11 +93,13 @@ impl Routes {
         let goes = goes(entry, &shares, upstreams, &mut at);
         let host = |text: &str| value::host_header(text).map(Some);
         let host_header = at.over(entry.host_header.as_ref(), host, None);
+        let is_logged = access_log::is_logged(entry, &mut at);
         let route = self.add((name, taken), goes, place);
         route.host_header = host_header;
         route.prefix = prefix;
         route.split_cookie = split_cookie;
         route.rules = rules;
+        route.is_logged = is_logged;
     }
 
     fn add(
@@ -111,6 +114,7 @@ impl Routes {
             counts: Route::counts(self.workers),
             upstreams: goes.into(),
             host_header: None,
+            is_logged: true,
             prefix: None,
             split_cookie: None,
             rules: self.rules.everywhere.clone(),

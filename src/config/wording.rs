@@ -56,12 +56,16 @@ pub(super) fn unknown(key: &str) -> String {
         "max_body",
     ];
     let keys = others.map(str::to_owned).into_iter().chain(known);
-    let near = keys.min_by_key(|known| distance(key, known));
-    let near = near.filter(|known| distance(key, known) <= 1 + key.len() / 3);
-    match near {
+    match nearest(key, keys) {
         Some(near) => format!("unknown key {key:?}: did you mean {near}?"),
         None => format!("unknown key {key:?}: see the flags in evener --help, written with _"),
     }
+}
+
+/// The name among those that are known which was probably meant, if one is near enough.
+pub(super) fn nearest<N: AsRef<str>>(name: &str, known: impl Iterator<Item = N>) -> Option<N> {
+    let near = known.min_by_key(|known| distance(name, known.as_ref()));
+    near.filter(|known| distance(name, known.as_ref()) <= 1 + name.len() / 3)
 }
 
 /// The Levenshtein distance: how many letters to change, add or remove to turn one word into the other.

@@ -170,7 +170,7 @@ impl Running {
                 "pid_file or error_log",
             ),
             (next.admin == now.admin, "admin or admin_token_file"),
-            (next.access_log == now.access_log, "access_log or access_log_format"),
+            (next.access_log == now.access_log, "access_log"),
         ];
         rows.iter()
             .find(|(stays, _)| !stays)

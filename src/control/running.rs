@@ -134,9 +134,9 @@ impl Running {
 
     /// By whom the process is by now: it must be able to open the file again.
     fn open_access_log(&mut self) -> Result<(), StartError> {
-        if let Some(config) = &self.config.access_log {
-            let place = || config.target.to_string().into();
-            let opened = AccessLog::open(config.target.clone(), config.format);
+        if let Some(target) = &self.config.access_log {
+            let place = || target.to_string().into();
+            let opened = AccessLog::open(target.clone());
             self.access_log = Some(opened.map_err(|error| StartError::File(place(), error))?);
         }
         Ok(())

@@ -67,6 +67,20 @@ statuses! {
 }
 
 impl Status {
+    /// Whether it tells of an error of the server (OpenTelemetry, *Semantic conventions for gRPC*), and not of one
+    /// of its client's or of an outcome that calls have to reckon with.
+    pub const fn is_of_server(self) -> bool {
+        matches!(
+            self,
+            Self::Unknown
+                | Self::DeadlineExceeded
+                | Self::Unimplemented
+                | Self::Internal
+                | Self::Unavailable
+                | Self::DataLoss
+        )
+    }
+
     /// What the value of a `grpc-status` says. What is no number of one of them means
     /// [`Self::Unknown`] to clients.
     pub fn read(value: &[u8]) -> Self {

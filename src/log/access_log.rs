@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::access_logger::AccessLogger;
 use super::log_writer::LogWriter;
 use super::target::LogTarget;
-use crate::access_log::{Format, RequestIds};
+use crate::access_log::RequestIds;
 
 /// How long [`AccessLog::close`] waits for pending lines: a blocked target must not keep the process
 /// from exiting.
@@ -16,22 +16,21 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 /// A handle to the open access log; clones share it. Workers never take its lock.
 #[derive(Clone)]
 pub struct AccessLog {
-    format: Format,
     /// `None` once closed.
     writer: Arc<Mutex<Option<LogWriter>>>,
 }
 
 impl AccessLog {
     /// Opens the target and starts the thread that writes it.
-    pub fn open(target: LogTarget, format: Format) -> io::Result<Self> {
-        let writer = LogWriter::open(target, format)?;
-        Ok(Self { format, writer: Arc::new(Mutex::new(Some(writer))) })
+    pub fn open(target: LogTarget) -> io::Result<Self> {
+        let writer = LogWriter::open(target)?;
+        Ok(Self { writer: Arc::new(Mutex::new(Some(writer))) })
     }
 
     /// A logger for one worker; `None` once the log is closed.
     pub fn access_logger(&self) -> io::Result<Option<AccessLogger>> {
         let ids = RequestIds::new(seed()?);
-        Ok(self.with(|writer| AccessLogger::new(writer.sink(), self.format, ids)))
+        Ok(self.with(|writer| AccessLogger::new(writer.sink(), ids)))
     }
 
     /// Reopens the file, after log rotation has renamed it.

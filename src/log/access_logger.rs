@@ -9,7 +9,12 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 use super::queue::LineSink;
-use crate::access_log::{Facts, Format, Label, MADE_LENGTH, Names, RequestIds, Texts};
+use crate::access_log::{
+    Facts, Format, Label, LineLayout, MADE_LENGTH, Names, RequestIds, SampleRate, Texts,
+};
+use crate::hash;
+use crate::id::RouteId;
+use crate::metrics::Metrics;
 use crate::net::wall_clock::since_1970;
 use crate::upstream::Upstream;
 use crate::upstream::endpoint::Endpoint;
@@ -29,7 +34,6 @@ const SPARE_BYTES_MAX: usize = 1024;
 pub struct AccessLogger {
     /// None where nothing is written.
     sink: Option<LineSink>,
-    format: Format,
     ids: RefCell<RequestIds>,
     /// An instant, and the time of day at it in microseconds since 1970.
     clock: Cell<(Instant, u64)>,
@@ -41,23 +45,23 @@ pub struct AccessLogger {
 
 impl AccessLogger {
     /// An empty logger; `ids` must not be shared with another worker.
-    pub fn new(sink: LineSink, format: Format, ids: RequestIds) -> Self {
-        Self::over(Some(sink), format, ids)
+    pub fn new(sink: LineSink, ids: RequestIds) -> Self {
+        Self::over(Some(sink), ids)
     }
 
     /// One that writes nothing: for those who ask what it would have written.
     pub fn unwritten(ids: RequestIds) -> Self {
-        Self::over(None, Format::Json, ids)
+        Self::over(None, ids)
     }
 
-    fn over(sink: Option<LineSink>, format: Format, ids: RequestIds) -> Self {
+    fn over(sink: Option<LineSink>, ids: RequestIds) -> Self {
         let clock = Cell::new((Instant::now(), time_of_day()));
         let (ids, spares) = (RefCell::new(ids), RefCell::default());
-        Self { sink, format, ids, clock, spares, first_line: Notify::new() }
+        Self { sink, ids, clock, spares, first_line: Notify::new() }
     }
 
     /// Logs an exchange. Never blocks: if the queue is full, the line is dropped and counted.
-    pub fn write(&self, facts: &Facts, texts: &Texts, names: &Arc<Names>) {
+    fn write(&self, facts: &Facts, texts: &Texts, names: &Arc<Names>) {
         let Some(sink) = &self.sink else { return };
         let is_first = sink.is_empty();
         sink.push(facts, texts, names);
@@ -116,34 +120,94 @@ impl AccessLogger {
     }
 }
 
-/// An access logger together with the names in a plan.
+/// An access logger together with what a plan says of lines, and the names in it.
 pub struct Log {
     /// Logs the exchanges.
     pub access_logger: Rc<AccessLogger>,
-    /// The names of the plan's routes, upstreams and endpoints.
+    /// The names of the plan's routes, upstreams and endpoints, and what lines are like.
     pub names: Arc<Names>,
+    /// The share of requests that have a line, if not all have one.
+    sample: Option<SampleRate>,
+    /// Whether requests have no line, by route, if there is a route whose requests have none.
+    unlogged: Option<Box<[bool]>>,
+    metrics: Arc<Metrics>,
 }
 
 impl Log {
     /// The same of a plan with the same routes and other upstreams.
     #[must_use]
     pub fn with_upstreams(&self, upstreams: &[Arc<Upstream>]) -> Self {
-        let access_logger = Rc::clone(&self.access_logger);
-        let upstreams = names(access_logger.format, upstreams);
+        let layout = &self.names.layout;
+        let upstreams = names(layout.format, upstreams);
         let routes = Arc::clone(&self.names.routes);
-        Self { access_logger, names: Arc::new(Names { routes, upstreams }) }
+        let (unlogged, metrics) = (self.unlogged.clone(), Arc::clone(&self.metrics));
+        let names = Names { layout: Arc::clone(layout), routes, upstreams };
+        Self::over(Rc::clone(&self.access_logger), names, unlogged, metrics)
     }
 
-    /// A log for a plan with these routes and upstreams.
+    /// A log for a plan with these routes, of each of which it is said whether its requests have lines, and upstreams.
     pub fn new<'a>(
         access_logger: Rc<AccessLogger>,
-        routes: impl Iterator<Item = &'a str>,
+        metrics: Arc<Metrics>,
+        layout: &Arc<LineLayout>,
+        routes: impl Iterator<Item = (&'a str, bool)>,
         upstreams: &[Arc<Upstream>],
     ) -> Self {
-        let format = access_logger.format;
-        let routes = routes.map(|name| format.name(name)).collect();
+        let format = layout.format;
+        let (routes, unlogged): (Vec<Label>, Vec<bool>) =
+            routes.map(|(name, is_logged)| (format.name(name), !is_logged)).unzip();
+        let unlogged = unlogged.contains(&true).then(|| unlogged.into());
         let upstreams = names(format, upstreams);
-        Self { access_logger, names: Arc::new(Names { routes, upstreams }) }
+        let names = Names { layout: Arc::clone(layout), routes: routes.into(), upstreams };
+        Self::over(access_logger, names, unlogged, metrics)
+    }
+
+    fn over(
+        access_logger: Rc<AccessLogger>,
+        names: Names,
+        unlogged: Option<Box<[bool]>>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let sample = Some(names.layout.sample).filter(|rate| *rate != SampleRate::ALL);
+        Self { access_logger, names: Arc::new(names), sample, unlogged, metrics }
+    }
+
+    /// Whether it is the same as one of an earlier plan.
+    pub fn is_like(&self, earlier: &Self) -> bool {
+        self.names == earlier.names && self.unlogged == earlier.unlogged
+    }
+
+    /// Logs an exchange, if it is one of those that have a line.
+    #[inline]
+    pub fn write(&self, facts: &Facts, texts: &Texts) {
+        let is_chosen = self.sample.is_none() && self.unlogged.is_none();
+        if is_chosen || self.has_line(facts, texts) {
+            self.access_logger.write(facts, texts, &self.names);
+        }
+    }
+
+    /// Whether a line is written where some are not. By the request's identifier, so that all proxies on its way
+    /// that share it choose the same requests; it is a trusted one or our own, so clients cannot stay out of the log.
+    #[cold]
+    fn has_line(&self, facts: &Facts, texts: &Texts) -> bool {
+        let is_unlogged = |route: RouteId| {
+            self.unlogged
+                .as_ref()
+                .is_some_and(|unlogged| unlogged.get(route.index()) == Some(&true))
+        };
+        if facts.route.is_some_and(is_unlogged) {
+            return false;
+        }
+        let Some(rate) = self.sample else { return true };
+        let number = || match texts.request_id() {
+            b"" => self.access_logger.ids.borrow_mut().number(),
+            id => hash::hash(id),
+        };
+        let has_line = facts.has_failed() || rate.takes(number());
+        if !has_line {
+            self.metrics.lines_sampled_out.add(1);
+        }
+        has_line
     }
 }
 

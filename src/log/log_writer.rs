@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use crate::access_log::{Format, Formatter};
+use crate::access_log::Formatter;
 
 use super::output::LogOutput;
 use super::queue::{LineSink, QUEUE_SLOTS, Shared, WriterCommand};
@@ -37,15 +37,15 @@ pub struct LogWriter {
 impl LogWriter {
     /// Opens the target and starts the thread. A file is created with mode 0640; a FIFO without a
     /// reader is an error (`ENXIO`).
-    pub fn open(target: LogTarget, format: Format) -> io::Result<Self> {
-        Self::start(LogOutput::open(target)?, format)
+    pub fn open(target: LogTarget) -> io::Result<Self> {
+        Self::start(LogOutput::open(target)?)
     }
 
-    fn start(output: LogOutput, format: Format) -> io::Result<Self> {
+    fn start(output: LogOutput) -> io::Result<Self> {
         let (commands, queue) = sync_channel(QUEUE_SLOTS);
         let (ending, ended) = sync_channel::<()>(1);
         let shared = Arc::new(Shared::default());
-        let writer = Writer::new(Formatter::new(format), output, Arc::clone(&shared));
+        let writer = Writer::new(Formatter::new(), output, Arc::clone(&shared));
         thread::Builder::new().name("access-log".into()).spawn(move || {
             writer.run(&queue);
             drop(queue);
@@ -135,12 +135,12 @@ mod tests {
     }
 
     fn open(path: &Path) -> LogWriter {
-        LogWriter::open(LogTarget::File(path.to_owned()), Format::Combined).unwrap()
+        LogWriter::open(LogTarget::File(path.to_owned())).unwrap()
     }
 
     fn piped() -> (io::PipeReader, LogWriter) {
         let (reader, writer) = io::pipe().unwrap();
-        (reader, LogWriter::start(LogOutput::to_pipe(writer), Format::Combined).unwrap())
+        (reader, LogWriter::start(LogOutput::to_pipe(writer)).unwrap())
     }
 
     /// Logs until the pipe, the queue and the batch are full and lines are dropped; returns how many

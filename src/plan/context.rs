@@ -138,7 +138,7 @@ impl WorkerContext {
     ) -> Rc<Self> {
         let share = |upstream| Rc::new(Share::new(upstream, worker, &mut Known::new()));
         let shares = plan.upstreams.iter().map(share).collect();
-        let log = access_logger.map(|access_logger| Rc::new(plan.log(access_logger)));
+        let log = access_logger.map(|access_logger| Rc::new(plan.log(access_logger, &metrics)));
         let date = Rc::new(Cell::new(HttpDate::of(0)));
         Rc::new(Self {
             plan,
@@ -178,7 +178,7 @@ impl WorkerContext {
             kept.pool.borrow_mut().close();
         }
         let (metrics, drain) = (Arc::clone(&self.metrics), Rc::clone(&self.drain));
-        let log = self.log.as_ref().map(|log| plan.log_after(&self.plan, log));
+        let log = self.log.as_ref().map(|log| plan.log_after(&self.plan, log, &metrics));
         Rc::new(Self {
             plan,
             metrics,

@@ -11,13 +11,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access_log::LineLayout;
 use crate::http::h1::scan::Limits;
 use crate::http::message::via::Via;
 use crate::http::rules::RouteRules;
 use crate::http::rules::table::RouteTable;
 use crate::id::{RouteId, SniTableId, UpstreamId};
 use crate::log::access_logger::{AccessLogger, Log};
-use crate::metrics::RouteMetrics;
+use crate::metrics::{Metrics, RouteMetrics};
 use crate::net::tls::server::ServerTls;
 use crate::route;
 use crate::upstream::Upstream;
@@ -64,6 +65,8 @@ pub struct Route {
     pub host_header: Option<String>,
     /// What becomes of the prefix of the target, if that is changed.
     pub prefix: Option<PrefixChange>,
+    /// Whether its requests have lines in the access log.
+    pub is_logged: bool,
     /// What keeps a client with one of its upstreams, if anything does.
     pub split_cookie: Option<SplitCookie>,
     /// What else is done to its requests and answers, if anything is; with what holds everywhere.
@@ -168,6 +171,8 @@ pub struct Plan {
     pub http2: Option<Http2>,
     /// Whose word is believed.
     pub trusted: Trusted,
+    /// What lines of the access log are like.
+    pub log_layout: Arc<LineLayout>,
     /// What TLS listeners show their clients; there if there are any.
     pub tls: Option<Arc<ServerTls>>,
     /// The port of https that plain listeners send clients to, if they do; 0 until the kernel has chosen it.
@@ -210,18 +215,24 @@ impl Plan {
         &self.sni_tables[id.index()]
     }
 
-    pub(super) fn log(&self, access_logger: Rc<AccessLogger>) -> Log {
-        Log::new(access_logger, self.routes.iter().map(|route| &*route.name), &self.upstreams)
+    pub(super) fn log(&self, access_logger: Rc<AccessLogger>, metrics: &Arc<Metrics>) -> Log {
+        let routes = self.routes.iter().map(|route| (&*route.name, route.is_logged));
+        Log::new(access_logger, Arc::clone(metrics), &self.log_layout, routes, &self.upstreams)
     }
 
     /// That of an earlier plan, if the names are the same: what lasts for long would keep others.
-    pub(super) fn log_after(&self, before: &Self, earlier: &Rc<Log>) -> Rc<Log> {
+    pub(super) fn log_after(
+        &self,
+        before: &Self,
+        earlier: &Rc<Log>,
+        metrics: &Arc<Metrics>,
+    ) -> Rc<Log> {
         let log = if Arc::ptr_eq(&self.routes, &before.routes) {
             earlier.with_upstreams(&self.upstreams)
         } else {
-            self.log(Rc::clone(&earlier.access_logger))
+            self.log(Rc::clone(&earlier.access_logger), metrics)
         };
-        if log.names == earlier.names { Rc::clone(earlier) } else { Rc::new(log) }
+        if log.is_like(earlier) { Rc::clone(earlier) } else { Rc::new(log) }
     }
 
     /// The same with a policy of the program around for one upstream.

@@ -308,11 +308,10 @@ impl Drop for RequestLog {
         if self.fate == Fate::Written {
             self.close();
         }
-        let Log { access_logger, names } = &*self.log;
         if self.fate == Fate::Written {
-            access_logger.write(self.facts.get_mut(), &self.texts, names);
+            self.log.write(self.facts.get_mut(), &self.texts);
         }
-        access_logger.recycle(std::mem::take(&mut self.texts));
+        self.log.access_logger.recycle(std::mem::take(&mut self.texts));
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) fn plan(upstream: Upstream, timeouts: ClientTimeouts) -> Plan {
         prefix: None,
         split_cookie: None,
         rules: None,
+        is_logged: true,
     };
     Plan {
         copies_max: 512,
@@ -43,5 +44,6 @@ pub(super) fn plan(upstream: Upstream, timeouts: ClientTimeouts) -> Plan {
         trusted: Trusted { networks: vec![], unix: false },
         tls: None,
         redirect_https: None,
+        log_layout: Arc::default(),
     }
 }

@@ -20,7 +20,7 @@ use super::plans::{Ask, Temper};
 use super::script::{CLIENT, HALF_CLOSE};
 use super::shared::Shared;
 use super::{client_h1, client_h2, endpoint_h1, endpoint_h2};
-use crate::access_log::{Format, RequestIds};
+use crate::access_log::RequestIds;
 use crate::address::Address;
 use crate::app_protocol::AppProtocol;
 use crate::filters::rules::Rules;
@@ -165,8 +165,7 @@ fn context(choices: &Choices, speaks: &[AppProtocol]) -> Rc<WorkerContext> {
     let http2 = Some(Http2 { streams_max: choices.of(&[1, 2, 5, 100]) });
     let plan = Plan { http2, ..plan(upstream, timeouts) };
     let metrics = Arc::new(Metrics::new());
-    let access_logger =
-        AccessLogger::new(LineSink::detached(), Format::Json, RequestIds::new([1; 4]));
+    let access_logger = AccessLogger::new(LineSink::detached(), RequestIds::new([1; 4]));
     let access_logger = Some(Rc::new(access_logger));
     WorkerContext::new(Arc::new(plan), metrics, access_logger, 0, Epoch::begin())
 }
