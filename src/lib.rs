@@ -90,6 +90,8 @@ pub mod log;
 pub mod metrics;
 #[doc(hidden)]
 pub mod net;
+#[doc(hidden)]
+pub mod otlp;
 pub mod plan;
 #[doc(hidden)]
 pub mod proxy_protocol;
@@ -111,6 +113,8 @@ pub mod termination;
 pub mod tls_fault;
 #[doc(hidden)]
 pub mod tls_hello;
+#[doc(hidden)]
+pub mod trace;
 pub mod upstream;
 #[doc(hidden)]
 pub mod worker;

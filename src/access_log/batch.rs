@@ -14,6 +14,7 @@ use super::sample_rate::SampleRate;
 use crate::grpc::status::Status;
 use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::termination::Termination;
+use crate::trace::context::TraceId;
 
 /// The number of tried endpoints an entry names; further attempts are only counted.
 pub const TRIED_MAX: usize = 8;
@@ -108,6 +109,8 @@ pub struct Facts {
     pub termination: Termination,
     /// What its client was told, if it was a call of gRPC.
     pub call_status: Option<Status>,
+    /// The trace it belongs to, if we take part in that.
+    pub trace: Option<TraceId>,
 }
 
 impl Facts {
@@ -152,6 +155,7 @@ impl Facts {
             },
             termination: Termination::COMPLETE,
             call_status: None,
+            trace: None,
         }
     }
 }
@@ -287,6 +291,7 @@ impl Batch {
             timers: facts.timers,
             termination: facts.termination,
             call_status: facts.call_status,
+            trace: facts.trace,
         }
     }
 }

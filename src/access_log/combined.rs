@@ -78,7 +78,10 @@ pub(super) fn write_chosen(
             LogValue::Status(status) => out.extend_from_slice(&padded::<3>(status.into())),
             LogValue::Number(Some(number)) => out.extend_from_slice(&decimal(number)),
             LogValue::Seconds(Some(time)) => text::seconds(time, out),
-            LogValue::Number(None) | LogValue::Seconds(None) => out.push(b'-'),
+            LogValue::Trace(Some(trace)) => out.extend_from_slice(&trace.digits()),
+            LogValue::Number(None) | LogValue::Seconds(None) | LogValue::Trace(None) => {
+                out.push(b'-');
+            }
             LogValue::Share(rate) => rate.write(out),
         }
     }
@@ -123,6 +126,10 @@ fn rest(entry: &LogEntry<'_>, out: &mut Vec<u8>) {
     if let Some(rate) = entry.shown_sample() {
         out.extend_from_slice(b" sample=");
         rate.write(out);
+    }
+    if let Some(trace) = entry.trace {
+        out.extend_from_slice(b" trace_id=");
+        out.extend_from_slice(&trace.digits());
     }
     out.extend_from_slice(b" picked=");
     out.extend_from_slice(or_dash(entry.picked.as_bytes()));

@@ -10,6 +10,7 @@ use super::sample_rate::SampleRate;
 use crate::grpc::status::Status;
 use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::termination::Termination;
+use crate::trace::context::TraceId;
 
 /// The protocol of the client's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +96,8 @@ pub(super) struct LogEntry<'a> {
     pub termination: Termination,
     /// What its client was told, if it was a call of gRPC.
     pub call_status: Option<Status>,
+    /// The trace it belongs to.
+    pub trace: Option<TraceId>,
     /// The request ID.
     pub request_id: &'a [u8],
     /// The share of requests like this one that have a line.
@@ -119,6 +122,8 @@ pub(super) enum LogValue<'a> {
     Status(u16),
     /// A number, if there is one.
     Number(Option<u64>),
+    /// A trace, if there is one.
+    Trace(Option<TraceId>),
     /// How long something took, if it was done.
     Seconds(Option<Duration>),
     /// A share.
@@ -185,6 +190,7 @@ impl<'a> LogEntry<'a> {
             LogField::End => LogValue::Word(self.termination.letters()),
             LogField::Rule => LogValue::Word(self.rule.as_bytes()),
             LogField::Picked => LogValue::Word(self.picked.as_bytes()),
+            LogField::TraceId => LogValue::Trace(self.trace),
             LogField::Sample => LogValue::Share(self.sample),
         }
     }

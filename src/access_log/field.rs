@@ -83,6 +83,8 @@ fields! {
     Picked = "picked",
     /// The share of requests like this one that have a line.
     Sample = "sample",
+    /// The trace that it belongs to.
+    TraceId = "trace_id",
 }
 
 impl LogField {

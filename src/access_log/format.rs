@@ -38,6 +38,18 @@ impl Default for LineLayout {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label(pub(super) Box<[u8]>);
 
+impl Label {
+    /// A name as it is.
+    pub fn plain(name: &str) -> Self {
+        Self(name.as_bytes().into())
+    }
+
+    /// Its text, as it is written.
+    pub fn text(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// The names in a plan, by index, and what its lines are like.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Names {

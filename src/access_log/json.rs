@@ -65,6 +65,8 @@ pub(super) fn write_chosen(
             }
             LogValue::Number(known) => number(known, out),
             LogValue::Seconds(time) => seconds(time, out),
+            LogValue::Trace(Some(trace)) => string(&trace.digits(), out),
+            LogValue::Trace(None) => out.extend_from_slice(b"null"),
             LogValue::Share(rate) => rate.write(out),
         }
     }
@@ -145,6 +147,10 @@ fn rest(entry: &LogEntry<'_>, out: &mut Vec<u8>) {
     if let Some(rate) = entry.shown_sample() {
         member(b"sample", out);
         rate.write(out);
+    }
+    if let Some(trace) = entry.trace {
+        member(b"trace_id", out);
+        string(&trace.digits(), out);
     }
     member(b"picked", out);
     string(entry.picked.as_bytes(), out);

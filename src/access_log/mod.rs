@@ -63,6 +63,7 @@ mod tests {
     use crate::address::Address;
     use crate::grpc::status::Status;
     use crate::id::{EndpointId, RouteId, UpstreamId};
+    use crate::trace::context::TraceId;
 
     fn line(facts: &Facts, texts: [&[u8]; 7], name: &str, format: Format) -> String {
         line_of(facts, texts, name, LineLayout { format, ..LineLayout::default() })
@@ -212,7 +213,12 @@ mod tests {
 
     #[test]
     fn every_field_that_is_chosen_says_what_it_says_without_choice() {
-        let facts = Facts { call_status: Some(Status::Ok), rule: "deny", ..exchange() };
+        let facts = Facts {
+            call_status: Some(Status::Ok),
+            rule: "deny",
+            trace: Some(TraceId::by_chance(1, 2)),
+            ..exchange()
+        };
         let sample = SampleRate::new(10_000).unwrap();
         let plain = LineLayout { sample, ..JSON };
         let chosen = LineLayout { fields: Some(LogField::ALL.into()), ..plain.clone() };
@@ -221,6 +227,7 @@ mod tests {
         });
         assert_eq!(plain, chosen);
         assert_eq!(plain["sample"], 0.01);
+        assert_eq!(plain["trace_id"], "00000000000000010000000000000002");
     }
 
     #[test]

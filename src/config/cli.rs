@@ -6,6 +6,7 @@
 use clap::{Arg, Args, Parser, Subcommand};
 
 use super::tool_flags::{CompletionsFlags, HealthFlags, ManFlags};
+use super::tracing_flags::TracingFlags;
 
 /// What `--version` says.
 const BUILD: &str = concat!(
@@ -428,6 +429,10 @@ pub struct Flags {
     /// Share of requests with a line in the access log, such as 1%; those that fail always have one
     #[arg(long, value_name = "PERCENT", default_value = "100%", help_heading = "Logging")]
     pub access_log_sample: String,
+
+    /// Those about traces.
+    #[command(flatten)]
+    pub tracing: TracingFlags,
 
     /// Address for metrics, health and commands: ip:port or unix:/path [default: none]
     ///

@@ -9,7 +9,9 @@ use super::environment::hide;
 pub use super::item::Item;
 use super::item::item;
 use super::upstream_keys::keys;
-use super::{Config, IncludedFile, ListenerConfig, access_log, check, describe_rules, ejection};
+use super::{
+    Config, IncludedFile, ListenerConfig, access_log, check, describe_rules, ejection, tracing,
+};
 use crate::app_protocol::AppProtocol;
 use crate::http::rules::mirror::Mirror;
 use crate::id::{RouteId, UpstreamId};
@@ -155,6 +157,10 @@ fn listed(config: &Config) -> Vec<Item> {
     items.extend(config.access_log.as_ref().map(|target| {
         item("access log", format!("{target}, {}", access_log::described(&plan.log_layout)))
     }));
+    items.extend(
+        plan.tracing
+            .map(|tracing| item("tracing", tracing::described(tracing, config.otlp.as_ref()))),
+    );
     let unlogged = plan.routes.iter().filter(|route| !route.is_logged);
     items.extend(unlogged.map(|route| item(format!("access log of route {}", route.name), "off")));
     items

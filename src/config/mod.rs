@@ -54,6 +54,8 @@ pub mod sources;
 mod substituted;
 mod tls;
 pub mod tool_flags;
+mod tracing;
+pub mod tracing_flags;
 mod trusted;
 mod upstream_keys;
 mod upstream_settings;
@@ -72,6 +74,7 @@ use std::time::Duration;
 use crate::http::message::via::{Via, is_name};
 use crate::log::target::LogTarget;
 use crate::net::limiter::Capacity;
+use crate::otlp::exporter::ExportConfig;
 use crate::plan::{ClientTimeouts, Plan};
 use admin::Admin;
 use capacity::Descriptors;
@@ -109,6 +112,8 @@ pub struct Config {
     pub error_log: Option<PathBuf>,
     /// Where the access log goes, if there is one; what its lines are like is part of the plan.
     pub access_log: Option<LogTarget>,
+    /// Where spans go, if anywhere.
+    pub otlp: Option<ExportConfig>,
     /// Limits on the number of connections.
     pub capacity: Capacity,
     /// The socket for upgrades from and to another process, if any.
@@ -146,8 +151,7 @@ impl Config {
     ) -> Result<Self, Vec<Mistake>> {
         let flags = &sources.flags;
         let mut mistakes = Mistakes::default();
-        let descriptors = Descriptors::of_process();
-        let threads = workers(sources, descriptors, &mut mistakes);
+        let (descriptors, threads) = workers(sources, &mut mistakes);
         let settings = UpstreamSettings::of_flags(sources, &mut mistakes);
         let mut upstreams = Upstreams::of_file(sources, settings, threads.get(), &mut mistakes);
         let mut listeners = CollectedListeners::of_http(sources, resolve, &mut mistakes);
@@ -163,6 +167,7 @@ impl Config {
         let of_retries = retries::warnings(&upstreams.built, &routes.built);
         let discovery = DiscoveryPlan::of(sources, upstreams.looked_up, &mut mistakes);
         let idle = idle_settings(sources, &discovery);
+        let log_layout = access_log::layout(sources, &mut mistakes);
         let of_files = [sources.warnings(), warning.as_slice(), &routes.rules.warnings].concat();
         let reached = (&*listeners.said, tls.redirect_https.is_some());
         let (route_table, of_routes) = redirect_loops::table(&routes, reached, &mut mistakes);
@@ -174,6 +179,7 @@ impl Config {
             upgrade_sock: upgrade_sock(sources, &mut mistakes),
             upgrade_timeout: upgrade_timeout(sources, &mut mistakes),
             access_log: access_log::target(sources, &mut mistakes),
+            otlp: tracing::export(sources, &mut mistakes),
             pid_file: flags.pid_file.as_ref().map(PathBuf::from),
             admin: Admin::of(sources, resolve, &mut mistakes),
             file: flags.config.as_ref().map(PathBuf::from),
@@ -200,7 +206,8 @@ impl Config {
                 http2: limits::http2(sources, &mut mistakes),
                 via: via(sources, &mut mistakes),
                 trusted: trusted::of(sources, &mut mistakes),
-                log_layout: Arc::new(access_log::layout(sources, &mut mistakes)),
+                tracing: tracing::of(sources, &log_layout, &mut mistakes),
+                log_layout: Arc::new(log_layout),
                 tls: tls.server,
                 redirect_https: tls.redirect_https,
             }),
@@ -209,11 +216,12 @@ impl Config {
     }
 }
 
-/// How many workers there are, as many as descriptors allow.
-fn workers(sources: &Sources, descriptors: Descriptors, mistakes: &mut Mistakes) -> NonZeroUsize {
+/// How many descriptors there may be, and how many workers, as many as these allow.
+fn workers(sources: &Sources, mistakes: &mut Mistakes) -> (Descriptors, NonZeroUsize) {
+    let descriptors = Descriptors::of_process();
     let flag = &sources.flags.threads;
     let wanted = mistakes.note(&sources.place("threads"), threads(flag), NonZeroUsize::MIN);
-    descriptors.workers(wanted, flag)
+    (descriptors, descriptors.workers(wanted, flag))
 }
 
 /// Settings that have no effect beside others.
@@ -223,6 +231,7 @@ fn idle_settings(sources: &Sources, discovery: &DiscoveryPlan) -> Vec<String> {
         discovery.warnings(sources),
         limits::warnings(sources),
         access_log::warnings(sources),
+        tracing::warnings(sources),
     ]
     .concat()
 }

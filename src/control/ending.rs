@@ -14,10 +14,11 @@ use super::workers::WorkerHandles;
 use crate::log::access_log::AccessLog;
 use crate::log::error_log::ErrorLog;
 use crate::net::upgrade_socket::Channel;
+use crate::otlp::exporter::SpanExporter;
 use crate::worker::command::WorkerCommand;
 
 /// How long the end waits for workers that were told to hurry. The access log takes a second more if
-/// its reader has stopped, and all must be over within 3 s.
+/// its reader has stopped, spans as long at most and meanwhile, and all must be over within 3 s.
 const HURRY_LIMIT: Duration = Duration::from_millis(1500);
 
 /// Between two looks for the end, or for a signal.
@@ -27,6 +28,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(super) struct Remains<'a> {
     workers: WorkerHandles,
     access_log: Option<AccessLog>,
+    spans: Option<SpanExporter>,
     error_log: Option<&'a ErrorLog>,
     signals: &'a Signals,
 }
@@ -38,7 +40,8 @@ impl<'a> Remains<'a> {
         signals: &'a Signals,
     ) -> Self {
         let (workers, access_log) = (running.workers().clone(), running.access_log().cloned());
-        Self { workers, access_log, error_log, signals }
+        let spans = running.spans().cloned();
+        Self { workers, access_log, spans, error_log, signals }
     }
 
     /// Goes on accepting for as long as is configured, or until another signal to end comes: load
@@ -132,7 +135,9 @@ impl<'a> Remains<'a> {
         if let Ok(cut @ 1..) = drained.recv_timeout(HURRY_LIMIT) {
             log::warn!("{cut} sessions cut");
         }
+        self.spans.as_ref().inspect(|spans| spans.begin_close());
         self.access_log.as_ref().inspect(|log| log.close());
+        self.spans.as_ref().inspect(|spans| spans.close());
     }
 
     /// Has the workers end now.

@@ -171,6 +171,7 @@ impl Running {
             ),
             (next.admin == now.admin, "admin or admin_token_file"),
             (next.access_log == now.access_log, "access_log"),
+            (next.otlp == now.otlp, "otlp, otlp_headers or otlp_service"),
         ];
         rows.iter()
             .find(|(stays, _)| !stays)

@@ -19,11 +19,12 @@ use crate::address::Address;
 use crate::checks::Checks;
 use crate::config::Config;
 use crate::id::ListenerId;
-use crate::log::access_log::AccessLog;
+use crate::log::access_log::{self, AccessLog};
 use crate::metrics::Metrics;
 use crate::net::deadline::Epoch;
 use crate::net::limiter::ConnectionLimiter;
 use crate::net::upgrade_socket::Channel;
+use crate::otlp::exporter::SpanExporter;
 use crate::plan::Plan;
 use crate::upstream::health::Tick;
 use crate::worker::WorkerSetup;
@@ -45,6 +46,7 @@ pub struct Running {
     /// What another process hands over.
     arrivals: Option<Arrivals>,
     access_log: Option<AccessLog>,
+    spans: Option<SpanExporter>,
 }
 
 /// Binds every address, then starts the workers and the checks.
@@ -68,6 +70,7 @@ pub fn start(
         pending: Vec::new(),
         arrivals: None,
         access_log: None,
+        spans: None,
         limiter: ConnectionLimiter::new(config.capacity),
         config,
     };
@@ -132,6 +135,11 @@ impl Running {
         self.access_log.as_ref()
     }
 
+    /// Where its spans go, if anywhere.
+    pub fn spans(&self) -> Option<&SpanExporter> {
+        self.spans.as_ref()
+    }
+
     /// By whom the process is by now: it must be able to open the file again.
     fn open_access_log(&mut self) -> Result<(), StartError> {
         if let Some(target) = &self.config.access_log {
@@ -139,13 +147,18 @@ impl Running {
             let opened = AccessLog::open(target.clone());
             self.access_log = Some(opened.map_err(|error| StartError::File(place(), error))?);
         }
+        if let Some(config) = &self.config.otlp {
+            let started = SpanExporter::start(config.clone());
+            self.spans = Some(started.map_err(StartError::Thread)?);
+        }
         Ok(())
     }
 
     fn start_worker(&mut self, index: usize, listeners: Vec<ListenerHandle>) -> io::Result<()> {
         let metrics = Arc::new(Metrics::new());
-        let access_logger =
-            self.access_log.as_ref().map(AccessLog::access_logger).transpose()?.flatten();
+        let (access_log, spans) = (self.access_log.as_ref(), self.spans.as_ref());
+        let is_needed = access_log.is_some() || spans.is_some();
+        let access_logger = is_needed.then(|| access_log::logger(access_log, spans)).transpose()?;
         self.workers.start(|ready, commands| WorkerSetup {
             index,
             listeners,
@@ -243,7 +256,9 @@ impl Running {
         if let Some(checks) = self.checks {
             checks.end();
         }
+        self.spans.as_ref().inspect(|spans| spans.begin_close());
         self.access_log.inspect(AccessLog::close);
+        self.spans.inspect(SpanExporter::close);
         cut
     }
 }

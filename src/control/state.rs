@@ -12,6 +12,7 @@ use crate::log::access_log::AccessLog;
 use crate::metrics::{Counter, Metrics};
 use crate::net::deadline::Epoch;
 use crate::net::limiter::ConnectionLimiter;
+use crate::otlp::exporter::SpanExporter;
 use crate::plan::Plan;
 
 /// What a balancer is doing as a whole.
@@ -60,6 +61,8 @@ pub(crate) struct ControlState {
     pub(crate) limiter: Arc<ConnectionLimiter>,
     /// Where requests have their lines, if anywhere.
     pub(crate) access_log: Option<AccessLog>,
+    /// Where spans go, if anywhere.
+    pub(crate) spans: Option<SpanExporter>,
     /// What is known of sources of endpoints.
     pub(crate) discovery: Discovery,
     /// Where ticks count from.
@@ -87,6 +90,7 @@ impl ControlState {
             metrics: running.metrics.clone(),
             limiter: Arc::clone(&running.limiter),
             access_log: running.access_log().cloned(),
+            spans: running.spans().cloned(),
             discovery,
             epoch: running.epoch(),
             started: now,

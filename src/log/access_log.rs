@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::access_logger::AccessLogger;
 use super::log_writer::LogWriter;
+use super::queue::LineSink;
 use super::target::LogTarget;
 use crate::access_log::RequestIds;
+use crate::otlp::exporter::SpanExporter;
 
 /// How long [`AccessLog::close`] waits for pending lines: a blocked target must not keep the process
 /// from exiting.
@@ -27,10 +29,9 @@ impl AccessLog {
         Ok(Self { writer: Arc::new(Mutex::new(Some(writer))) })
     }
 
-    /// A logger for one worker; `None` once the log is closed.
-    pub fn access_logger(&self) -> io::Result<Option<AccessLogger>> {
-        let ids = RequestIds::new(seed()?);
-        Ok(self.with(|writer| AccessLogger::new(writer.sink(), ids)))
+    /// A sink for one worker; `None` once the log is closed.
+    fn sink(&self) -> Option<LineSink> {
+        self.with(LogWriter::sink)
     }
 
     /// Reopens the file, after log rotation has renamed it.
@@ -61,9 +62,13 @@ impl AccessLog {
     }
 }
 
-/// A logger for a worker that writes nothing.
-pub fn unwritten() -> io::Result<AccessLogger> {
-    Ok(AccessLogger::unwritten(RequestIds::new(seed()?)))
+/// A logger for one worker, which writes lines and sends spans if there is anywhere for them to go.
+pub fn logger(
+    access_log: Option<&AccessLog>,
+    spans: Option<&SpanExporter>,
+) -> io::Result<AccessLogger> {
+    let (lines, spans) = (access_log.and_then(AccessLog::sink), spans.and_then(SpanExporter::sink));
+    Ok(AccessLogger::new(lines, spans, RequestIds::new(seed()?)))
 }
 
 /// A seed from the system's random number generator (getrandom(2)).

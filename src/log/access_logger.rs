@@ -16,6 +16,8 @@ use crate::hash;
 use crate::id::RouteId;
 use crate::metrics::Metrics;
 use crate::net::wall_clock::since_1970;
+use crate::otlp::queue::SpanSink;
+use crate::trace::span::{FinishedSpan, SpanRecord};
 use crate::upstream::Upstream;
 use crate::upstream::endpoint::Endpoint;
 
@@ -34,6 +36,8 @@ const SPARE_BYTES_MAX: usize = 1024;
 pub struct AccessLogger {
     /// None where nothing is written.
     sink: Option<LineSink>,
+    /// None where no spans are sent.
+    spans: Option<SpanSink>,
     ids: RefCell<RequestIds>,
     /// An instant, and the time of day at it in microseconds since 1970.
     clock: Cell<(Instant, u64)>,
@@ -44,20 +48,12 @@ pub struct AccessLogger {
 }
 
 impl AccessLogger {
-    /// An empty logger; `ids` must not be shared with another worker.
-    pub fn new(sink: LineSink, ids: RequestIds) -> Self {
-        Self::over(Some(sink), ids)
-    }
-
-    /// One that writes nothing: for those who ask what it would have written.
-    pub fn unwritten(ids: RequestIds) -> Self {
-        Self::over(None, ids)
-    }
-
-    fn over(sink: Option<LineSink>, ids: RequestIds) -> Self {
+    /// An empty logger; `ids` must not be shared with another worker. Without a sink of either kind, for those who ask
+    /// what it would have written.
+    pub fn new(sink: Option<LineSink>, spans: Option<SpanSink>, ids: RequestIds) -> Self {
         let clock = Cell::new((Instant::now(), time_of_day()));
         let (ids, spares) = (RefCell::new(ids), RefCell::default());
-        Self { sink, ids, clock, spares, first_line: Notify::new() }
+        Self { sink, spans, ids, clock, spares, first_line: Notify::new() }
     }
 
     /// Logs an exchange. Never blocks: if the queue is full, the line is dropped and counted.
@@ -108,13 +104,35 @@ impl AccessLogger {
         self.ids.borrow_mut().make()
     }
 
-    /// Runs forever and hands over lines that have waited long enough; sleeps while there are none.
+    /// A number by chance, evenly distributed.
+    pub fn number(&self) -> u64 {
+        self.ids.borrow_mut().number()
+    }
+
+    /// Has the spans of a request sent. Never blocks: what finds no room is dropped and counted.
+    fn send(&self, span: FinishedSpan) {
+        let Some(spans) = &self.spans else { return };
+        let is_first = spans.is_empty();
+        spans.push(span);
+        if is_first {
+            self.first_line.notify_one();
+        }
+    }
+
+    /// Runs forever and hands over lines and spans that have waited long enough; sleeps while there are none.
     pub async fn keep_flushing(self: Rc<Self>) {
+        let lines = || self.sink.as_ref().filter(|sink| !sink.is_empty());
+        let spans = || self.spans.as_ref().filter(|sink| !sink.is_empty());
         loop {
             self.first_line.notified().await;
-            while let Some(sink) = self.sink.as_ref().filter(|sink| !sink.is_empty()) {
+            while lines().is_some() || spans().is_some() {
                 sleep(FLUSH_INTERVAL).await;
-                sink.flush();
+                if let Some(sink) = lines() {
+                    sink.flush();
+                }
+                if let Some(sink) = spans() {
+                    sink.flush();
+                }
             }
         }
     }
@@ -130,6 +148,8 @@ pub struct Log {
     sample: Option<SampleRate>,
     /// Whether requests have no line, by route, if there is a route whose requests have none.
     unlogged: Option<Box<[bool]>>,
+    /// The names as they are, if spans are sent.
+    plain_names: Option<Arc<Names>>,
     metrics: Arc<Metrics>,
 }
 
@@ -138,11 +158,15 @@ impl Log {
     #[must_use]
     pub fn with_upstreams(&self, upstreams: &[Arc<Upstream>]) -> Self {
         let layout = &self.names.layout;
+        let plain_names = self.plain_names.as_ref().map(|plain| {
+            let (routes, upstreams) = (Arc::clone(&plain.routes), plain_names(upstreams));
+            Arc::new(Names { layout: Arc::clone(layout), routes, upstreams })
+        });
         let upstreams = names(layout.format, upstreams);
         let routes = Arc::clone(&self.names.routes);
         let (unlogged, metrics) = (self.unlogged.clone(), Arc::clone(&self.metrics));
         let names = Names { layout: Arc::clone(layout), routes, upstreams };
-        Self::over(Rc::clone(&self.access_logger), names, unlogged, metrics)
+        Self::over(Rc::clone(&self.access_logger), (names, plain_names), unlogged, metrics)
     }
 
     /// A log for a plan with these routes, of each of which it is said whether its requests have lines, and upstreams.
@@ -154,22 +178,28 @@ impl Log {
         upstreams: &[Arc<Upstream>],
     ) -> Self {
         let format = layout.format;
-        let (routes, unlogged): (Vec<Label>, Vec<bool>) =
-            routes.map(|(name, is_logged)| (format.name(name), !is_logged)).unzip();
+        let routes: Vec<(&str, bool)> = routes.collect();
+        let unlogged: Vec<bool> = routes.iter().map(|(_, is_logged)| !is_logged).collect();
         let unlogged = unlogged.contains(&true).then(|| unlogged.into());
+        let plain_names = access_logger.spans.as_ref().map(|_| {
+            let routes = routes.iter().map(|(name, _)| Label::plain(name)).collect();
+            let upstreams = plain_names(upstreams);
+            Arc::new(Names { layout: Arc::clone(layout), routes, upstreams })
+        });
+        let routes: Vec<Label> = routes.iter().map(|(name, _)| format.name(name)).collect();
         let upstreams = names(format, upstreams);
         let names = Names { layout: Arc::clone(layout), routes: routes.into(), upstreams };
-        Self::over(access_logger, names, unlogged, metrics)
+        Self::over(access_logger, (names, plain_names), unlogged, metrics)
     }
 
     fn over(
         access_logger: Rc<AccessLogger>,
-        names: Names,
+        (names, plain_names): (Names, Option<Arc<Names>>),
         unlogged: Option<Box<[bool]>>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let sample = Some(names.layout.sample).filter(|rate| *rate != SampleRate::ALL);
-        Self { access_logger, names: Arc::new(names), sample, unlogged, metrics }
+        Self { access_logger, names: Arc::new(names), sample, unlogged, plain_names, metrics }
     }
 
     /// Whether it is the same as one of an earlier plan.
@@ -183,6 +213,15 @@ impl Log {
         let is_chosen = self.sample.is_none() && self.unlogged.is_none();
         if is_chosen || self.has_line(facts, texts) {
             self.access_logger.write(facts, texts, &self.names);
+        }
+    }
+
+    /// Has the spans of a request sent.
+    #[cold]
+    pub fn send_spans(&self, record: Box<SpanRecord>, facts: &Facts, texts: Texts) {
+        if let Some(names) = &self.plain_names {
+            let names = Arc::clone(names);
+            self.access_logger.send(FinishedSpan { record, facts: *facts, texts, names });
         }
     }
 
@@ -200,7 +239,7 @@ impl Log {
         }
         let Some(rate) = self.sample else { return true };
         let number = || match texts.request_id() {
-            b"" => self.access_logger.ids.borrow_mut().number(),
+            b"" => self.access_logger.number(),
             id => hash::hash(id),
         };
         let has_line = facts.has_failed() || rate.takes(number());
@@ -209,6 +248,15 @@ impl Log {
         }
         has_line
     }
+}
+
+/// The same as they are.
+fn plain_names(upstreams: &[Arc<Upstream>]) -> Box<[(Label, Box<[Label]>)]> {
+    let endpoint = |endpoint: &Endpoint| Label::plain(&endpoint.address.to_string());
+    let upstream = |upstream: &Arc<Upstream>| {
+        (Label::plain(&upstream.name), upstream.endpoints.iter().map(endpoint).collect())
+    };
+    upstreams.iter().map(upstream).collect()
 }
 
 /// Of each upstream its name, and those of its endpoints.

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::access_log::LineLayout;
+use crate::access_log::{LineLayout, SampleRate};
 use crate::http::h1::scan::Limits;
 use crate::http::message::via::Via;
 use crate::http::rules::RouteRules;
@@ -43,6 +43,38 @@ pub struct ClientTimeouts {
     pub idle: Duration,
     /// For something to pass on to a client that has ended its direction; zero: none is waited for.
     pub half_close: Duration,
+}
+
+/// What is done about the traces that requests belong to (W3C Trace Context).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tracing {
+    /// How far we take part.
+    pub role: TraceRole,
+    /// The share of traces that begin here which is sampled.
+    pub sample: SampleRate,
+}
+
+/// How far we take part in traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraceRole {
+    /// They are read, for the access log.
+    Reads,
+    /// Requests without one begin one.
+    Begins,
+    /// The same, and spans are sent of those that are sampled.
+    Records,
+}
+
+impl Tracing {
+    /// Whether requests without a trace begin one.
+    pub fn begins(self) -> bool {
+        self.role != TraceRole::Reads
+    }
+
+    /// Whether spans are sent.
+    pub fn records(self) -> bool {
+        self.role == TraceRole::Records
+    }
 }
 
 /// HTTP/2 of clients.
@@ -173,6 +205,8 @@ pub struct Plan {
     pub trusted: Trusted,
     /// What lines of the access log are like.
     pub log_layout: Arc<LineLayout>,
+    /// What is done about traces, if anything is.
+    pub tracing: Option<Tracing>,
     /// What TLS listeners show their clients; there if there are any.
     pub tls: Option<Arc<ServerTls>>,
     /// The port of https that plain listeners send clients to, if they do; 0 until the kernel has chosen it.

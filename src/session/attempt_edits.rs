@@ -14,6 +14,7 @@ use crate::http::message::edits::Edits;
 use crate::http::message::head::{FIELDS_CEILING, Storage};
 use crate::plan::context::WorkerContext;
 use crate::reject::Reject;
+use crate::trace::context::TraceContext;
 
 /// What we have written ourselves: as long as it may be.
 pub(super) const WRITTEN_LIMITS: Limits =
@@ -33,11 +34,17 @@ pub struct HeadBefore {
 pub(super) fn edit<F: Filters>(
     (outgoing, head_before): (&mut Buffer, &mut Option<Box<HeadBefore>>),
     filtered: &mut Filtered<'_, F>,
-    upgrade: bool,
+    (upgrade, retold): (bool, Option<TraceContext>),
     (context, target): (&WorkerContext, AttemptTarget),
 ) -> Result<(), Reject> {
     if let Some(before) = head_before.take() {
         before.undo(outgoing);
+    }
+    if let Some(trace) = retold {
+        let bytes = outgoing.filled_mut();
+        let end = memchr::memmem::find(bytes, b"\r\n\r\n").unwrap_or(bytes.len());
+        // Filters may have said something else.
+        let _ = trace.rewrite(&mut bytes[..end]);
     }
     let Filtered { filters, context: kept, .. } = filtered;
     let AttemptTarget { upstream, endpoint, .. } = target;

@@ -167,8 +167,10 @@ fn edit<F: Filters>(
     context: &WorkerContext,
     target: AttemptTarget,
 ) -> Result<(), Reject> {
-    let Request { outgoing, head_before, filtered, traits, .. } = request;
-    attempt_edits::edit((outgoing, head_before), filtered, traits.upgrade, (context, target))
+    let Request { outgoing, head_before, filtered, traits, timing, .. } = request;
+    let retold = timing.request_log().and_then(RequestLog::retold);
+    let how = (traits.upgrade, retold);
+    attempt_edits::edit((outgoing, head_before), filtered, how, (context, target))
 }
 
 /// An attempt begins, at an endpoint that was picked for this reason.

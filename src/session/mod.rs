@@ -36,6 +36,7 @@ pub mod secure;
 pub mod simulation;
 pub mod tcp;
 pub mod tls;
+mod tracing;
 pub mod transfer;
 pub mod transfer_state;
 pub mod tunnel;

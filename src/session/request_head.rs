@@ -10,6 +10,7 @@ use super::client_info::ClientInfo;
 use super::request::Request;
 use super::request_copy::Mirroring;
 use super::request_log::RequestLog;
+use super::tracing::{self, ToldTrace};
 use crate::access_log::is_request_id;
 use crate::buffer::Buffer;
 use crate::decimal::{Digits, decimal};
@@ -195,9 +196,7 @@ fn read<F: Filters>(
     let trusted = client_info.is_trusted(&plan.trusted);
     let client = real_client(head, client_info, trusted, plan);
     let their_id = if trusted { request_id(head) } else { None };
-    if let Some(request_log) = &mut request.timing.request_log {
-        request_log.read(head, client, their_id);
-    }
+    let trace = tracing::note(head, (client, their_id), &mut request.timing, context);
     let framing = framing?;
     let reach = max_forwards::reach(head)?;
     let path = route::normalise(head.path().as_bytes()).map_err(|_| Reject::PathAboveRoot)?;
@@ -214,6 +213,7 @@ fn read<F: Filters>(
         // Of an HTTP/1.0 client that names none.
         host: (!head.fields.has(Name::Host) && head.authority.is_empty()).then(|| sender.local()),
         request_id: request.timing.request_log().map(RequestLog::request_id),
+        trace,
     };
     let mut edits = Edits::new();
     if let Some(via) = &plan.via {
@@ -382,6 +382,8 @@ struct OwnEdits<'a> {
     /// The host, if its client has named none.
     host: Option<String>,
     request_id: Option<&'a [u8]>,
+    /// What endpoints are told of the trace.
+    trace: Option<ToldTrace>,
 }
 
 impl OwnEdits<'_> {
@@ -395,6 +397,9 @@ impl OwnEdits<'_> {
         }
         if let Some(id) = self.request_id {
             edits.set(EditName::X_REQUEST_ID, Value::checked(id));
+        }
+        if let Some(trace) = &self.trace {
+            trace.edit(edits);
         }
     }
 }

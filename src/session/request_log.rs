@@ -24,6 +24,8 @@ use crate::plan::context::WorkerContext;
 use crate::relay::copy::Meter;
 use crate::termination::{Ender, ExchangePhase, Termination};
 use crate::tls_hello::ServerName;
+use crate::trace::context::{TraceContext, TraceId};
+use crate::trace::span::SpanRecord;
 
 const _: () = assert!(TRIED_MAX == ATTEMPTS_MAX);
 
@@ -51,6 +53,8 @@ pub struct RequestLog {
     answer_from: Cell<u64>,
     /// How it ended, once it has.
     termination: Cell<Option<Termination>>,
+    /// Its spans, if they are sent.
+    spans: Option<Box<RefCell<SpanRecord>>>,
     fate: Fate,
 }
 
@@ -88,6 +92,7 @@ impl RequestLog {
             phase: Cell::new(ExchangePhase::RequestHead),
             answer_from: Cell::new(0),
             termination: Cell::new(None),
+            spans: None,
             fate: Fate::Written,
         }))
     }
@@ -179,6 +184,22 @@ impl RequestLog {
         self.texts.keep([method, target, host, referer, user_agent, tls, b""]);
     }
 
+    /// It belongs to this trace.
+    pub fn traced(&mut self, trace: TraceId) {
+        self.facts.get_mut().trace = Some(trace);
+    }
+
+    /// These are its spans, which are sent when it has ended.
+    pub fn records(&mut self, spans: RefCell<SpanRecord>) {
+        self.spans = Some(Box::new(spans));
+    }
+
+    /// What the endpoint that is tried is to be told of the trace, if not what was written.
+    #[inline]
+    pub fn retold(&self) -> Option<TraceContext> {
+        self.spans.as_ref().and_then(|spans| spans.borrow().retold())
+    }
+
     /// What X-Request-Id is to say.
     pub fn request_id(&self) -> &[u8] {
         self.texts.request_id()
@@ -216,6 +237,10 @@ impl RequestLog {
         facts.timers.queue.get_or_insert(Duration::ZERO);
         facts.timers.connect = None;
         facts.timers.first_byte = None;
+        if let Some(spans) = &self.spans {
+            let (at, since) = ((upstream, endpoint), now.saturating_duration_since(self.began));
+            spans.borrow_mut().try_at(at, since, || self.log.access_logger.number());
+        }
         self.sent.set(now);
         self.termination.set(None);
         self.enter(ExchangePhase::Connect);
@@ -280,7 +305,11 @@ impl RequestLog {
 
     /// A fault has ended the request, or the attempt under way.
     pub fn end_by_fault(&self, fault: Fault) {
-        self.end(fault.termination(), None);
+        let termination = fault.termination();
+        if let Some(spans) = &self.spans {
+            spans.borrow_mut().fail(termination, self.began.elapsed());
+        }
+        self.end(termination, None);
     }
 
     /// All that is known of it, now that it has ended.
@@ -310,6 +339,11 @@ impl Drop for RequestLog {
         }
         if self.fate == Fate::Written {
             self.log.write(self.facts.get_mut(), &self.texts);
+            if let Some(spans) = self.spans.take() {
+                let (record, texts) =
+                    (Box::new(spans.into_inner()), std::mem::take(&mut self.texts));
+                return self.log.send_spans(record, self.facts.get_mut(), texts);
+            }
         }
         self.log.access_logger.recycle(std::mem::take(&mut self.texts));
     }

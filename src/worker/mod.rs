@@ -73,7 +73,7 @@ pub fn run<F: Filters>(mut setup: WorkerSetup, filters: Arc<F>) -> usize {
         .enable_all()
         .build_local(LocalOptions::default());
     let unwritten = F::RECORDS && setup.access_logger.is_none();
-    match (runtime, unwritten.then(access_log::unwritten).transpose()) {
+    match (runtime, unwritten.then(|| access_log::logger(None, None)).transpose()) {
         (Ok(runtime), Ok(unwritten)) => {
             setup.access_logger = setup.access_logger.or(unwritten);
             runtime.block_on(work(setup, filters))

@@ -68,6 +68,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     bounds(TOP, "shutdown_delay", "0s", "7days", &["8days"]),
     or_off(bounds(TOP, "max_body", "1", "1048576m", &["0"])),
     bounds(TOP, "access_log_sample", "0%", "100%", &["101%", "100.0001%"]),
+    bounds(TOP, "trace_sample", "0%", "100%", &["101%", "100.0001%"]),
     bounds(ROUTE, "max_requests", "1", "1048576", &["0", "1048577"]),
     bounds(ENDPOINT, "weight", "1", "1000", &["0", "1001"]),
     bounds(CHECK, "port", "1", "65535", &["0", "65536"]),

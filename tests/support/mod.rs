@@ -5,6 +5,7 @@ pub mod bodies;
 pub mod chain;
 pub mod client;
 pub mod closing;
+pub mod collector;
 pub mod discovered;
 pub mod dns;
 pub mod filters;

@@ -42,6 +42,10 @@ impl EditName<'static> {
     pub const X_MIRROR: Self = Self::known("X-Mirror", Name::Other);
     /// Trailer: where a message has none any more.
     pub(crate) const TRAILER: Self = Self::known("Trailer", Name::Other);
+    /// traceparent (W3C Trace Context §3.2).
+    pub const TRACEPARENT: Self = Self::known("traceparent", Name::Other);
+    /// tracestate (W3C Trace Context §3.3).
+    pub const TRACESTATE: Self = Self::known("tracestate", Name::Other);
     /// X-Request-Id.
     pub const X_REQUEST_ID: Self = Self::known("X-Request-Id", Name::RequestId);
 
@@ -115,6 +119,8 @@ mod tests {
             EditName::X_FORWARDED_PREFIX,
             EditName::X_REAL_IP,
             EditName::X_REQUEST_ID,
+            EditName::TRACEPARENT,
+            EditName::TRACESTATE,
             EditName::SET_COOKIE,
             EditName::X_CLIENT_CERT_SUBJECT,
             EditName::X_CLIENT_CERT_SHA256,

@@ -45,5 +45,6 @@ pub(super) fn plan(upstream: Upstream, timeouts: ClientTimeouts) -> Plan {
         tls: None,
         redirect_https: None,
         log_layout: Arc::default(),
+        tracing: None,
     }
 }

@@ -165,7 +165,8 @@ fn context(choices: &Choices, speaks: &[AppProtocol]) -> Rc<WorkerContext> {
     let http2 = Some(Http2 { streams_max: choices.of(&[1, 2, 5, 100]) });
     let plan = Plan { http2, ..plan(upstream, timeouts) };
     let metrics = Arc::new(Metrics::new());
-    let access_logger = AccessLogger::new(LineSink::detached(), RequestIds::new([1; 4]));
+    let access_logger =
+        AccessLogger::new(Some(LineSink::detached()), None, RequestIds::new([1; 4]));
     let access_logger = Some(Rc::new(access_logger));
     WorkerContext::new(Arc::new(plan), metrics, access_logger, 0, Epoch::begin())
 }

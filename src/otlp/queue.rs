@@ -1,0 +1,80 @@
+//! The queue between workers and the exporter.
+
+use std::cell::RefCell;
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{SyncSender, TrySendError};
+
+use crate::trace::encode::count;
+use crate::trace::span::FinishedSpan;
+
+/// Requests of a worker that are handed over together: what is sent one by one costs more than it is.
+pub(super) const BATCH_MAX: usize = 128;
+
+/// How many batches may wait for the exporter, those of all workers together: some 8000 requests, of one or two
+/// kilobytes each. As long as collectors take to come back, nothing could wait anyway.
+pub(super) const BATCHES_MAX: usize = 64;
+
+/// What is counted.
+#[derive(Debug, Default)]
+pub(super) struct SpanCounts {
+    /// Spans that a collector has taken.
+    pub(super) exported: AtomicU64,
+    /// Spans that found no room, or that no collector took.
+    pub(super) dropped: AtomicU64,
+    /// Attempts to send some that failed.
+    pub(super) failures: AtomicU64,
+    /// Whether the process is about to end.
+    pub(super) closing: AtomicBool,
+}
+
+/// Requests whose spans are to be sent.
+pub(super) type SpanBatch = Vec<FinishedSpan>;
+
+/// Collects the spans of one worker. Never waits: what finds no room is dropped and counted.
+pub struct SpanSink {
+    filling: RefCell<SpanBatch>,
+    batches: SyncSender<SpanBatch>,
+    counts: Arc<SpanCounts>,
+}
+
+impl SpanSink {
+    pub(super) fn new(batches: SyncSender<SpanBatch>, counts: Arc<SpanCounts>) -> Self {
+        Self { filling: RefCell::default(), batches, counts }
+    }
+
+    /// Adds the spans of a request.
+    pub fn push(&self, span: FinishedSpan) {
+        let mut filling = self.filling.borrow_mut();
+        filling.push(span);
+        if filling.len() >= BATCH_MAX {
+            self.hand_over(&mut filling);
+        }
+    }
+
+    /// Whether nothing waits here.
+    pub fn is_empty(&self) -> bool {
+        self.filling.borrow().is_empty()
+    }
+
+    /// Hands over what has been collected so far.
+    pub fn flush(&self) {
+        if !self.is_empty() {
+            self.hand_over(&mut self.filling.borrow_mut());
+        }
+    }
+
+    fn hand_over(&self, filling: &mut SpanBatch) {
+        let sent = self.batches.try_send(mem::take(filling));
+        if let Err(TrySendError::Full(lost) | TrySendError::Disconnected(lost)) = sent {
+            self.counts.dropped.fetch_add(lost.iter().map(count).sum(), Relaxed);
+        }
+    }
+}
+
+impl Drop for SpanSink {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
