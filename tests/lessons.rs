@@ -16,7 +16,7 @@ fn what_connection_names_takes_away_nothing_that_evener_adds() {
         origin.address
     ));
     let named = "x-tenant, X-Tenant, x-forwarded-for, X-Forwarded-Proto, x-forwarded-host, host";
-    proxy.ask(&format!("GET / HTTP/1.1\r\nHost: a\r\nX-Tenant: e\r\nConnection: {named}\r\n\r\n"));
+    proxy.ask(format!("GET / HTTP/1.1\r\nHost: a\r\nX-Tenant: e\r\nConnection: {named}\r\n\r\n"));
     let head = origin.heads()[0].to_ascii_lowercase();
     for field in
         ["x-tenant: ours", "x-forwarded-for: 127.0.0.1", "x-forwarded-proto: http", "host: a"]
@@ -89,7 +89,7 @@ fn a_path_that_is_guarded_is_guarded_however_it_is_written() {
         "http://a/x/../admin/x",
     ] {
         assert_eq!(
-            proxy.ask(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).status,
+            proxy.ask(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).status,
             403,
             "{path}"
         );

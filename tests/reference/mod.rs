@@ -33,9 +33,11 @@ use crate::support::temporary;
 const PAGE: &str = "docs/reference.md";
 const REMEDY: &str = "put it into tests/reference/rows.rs";
 
-/// The sections of a file, with a file that has room for one key of it.
+/// Its name, what lists its keys, and a file that has room for one of them.
+type Section = (&'static str, fn() -> Vec<String>, &'static str);
+
 #[rustfmt::skip]
-const SECTIONS: &[(&str, fn() -> Vec<String>, &str)] = &[
+const SECTIONS: &[Section] = &[
     (TOP, top_level_keys, "@\nroutes: [{prefix: /, endpoints: ['127.0.0.1:1']}]"),
     (ROUTE, keys_of::<RouteEntry>, "routes: [{prefix: /, endpoints: ['127.0.0.1:1'], @}]"),
     (UPSTREAM, keys_of::<UpstreamEntry>, "upstreams: [{name: a, endpoints: ['127.0.0.1:1'], @}]\nroutes: [{prefix: /, upstream: a}]"),

@@ -34,10 +34,8 @@ pub(super) fn page() -> String {
     let mut headings: Vec<_> = flags.iter().filter_map(heading).collect();
     headings.dedup();
     for name in headings {
-        page += &format!(
-            "\n### {name}\n\n| flag | key | takes | default | range | reload | meaning |\n"
-        );
-        page += "|---|---|---|---|---|---|---|\n";
+        let _ = writeln!(page, "\n### {name}\n");
+        page += "| flag | key | takes | default | range | reload | meaning |\n|---|---|---|---|---|---|---|\n";
         for arg in flags.iter().filter(|arg| heading(arg).as_ref() == Some(&name)) {
             page += &flag_row(arg);
         }
@@ -111,7 +109,7 @@ fn command_section(command: &Command) -> String {
             Some(name) => format!("`--{name}`"),
             None => format!("`{}`", value_name(arg)),
         };
-        text += &format!("| {name} | {} | {default} | {meaning} |\n", takes(arg));
+        let _ = writeln!(text, "| {name} | {} | {default} | {meaning} |", takes(arg));
     }
     text
 }

@@ -22,8 +22,8 @@ const fn bounds(
     Bounds { section, key, least, most, beyond, or: "" }
 }
 
-const fn or_off(bounds: Bounds) -> Bounds {
-    Bounds { or: "off", ..bounds }
+const fn or_off(bounds: &Bounds) -> Bounds {
+    Bounds { or: "off", ..*bounds }
 }
 
 /// Of times, unless one is below.
@@ -52,7 +52,7 @@ pub(super) const BOUNDS: &[Bounds] = &[
     bounds(TOP, "max_connections", "1", "1048576", &["0", "1048577"]),
     bounds(TOP, "max_connections_per_client", "1", "1048576", &["0", "1048577"]),
     bounds(TOP, "max_idle", "0", "65536", &["65537"]),
-    or_off(bounds(TOP, "max_fails", "1", "255", &["0", "256"])),
+    or_off(&bounds(TOP, "max_fails", "1", "255", &["0", "256"])),
     bounds(TOP, "fail_timeout", "1ms", "1h", &["0s", "61m"]),
     bounds(TOP, "eject_max", "1%", "100%", &["0%", "101%"]),
     bounds(TOP, "check_interval", "10ms", "1h", &["9ms", "61m"]),
@@ -60,13 +60,13 @@ pub(super) const BOUNDS: &[Bounds] = &[
     bounds(TOP, "queue", "0", "1048576", &["1048577"]),
     bounds(TOP, "queue_timeout", "1ms", "1h", &["0s", "61m"]),
     bounds(TOP, "retries", "0", "7", &["8"]),
-    or_off(bounds(TOP, "retry_budget", "1%", "100%", &["101%"])),
-    or_off(bounds(TOP, "attempt_timeout", "1ms", "7days", &["0s", "8days"])),
-    or_off(bounds(TOP, "slow_start", "100ms", "1h", &["99ms", "61m"])),
-    or_off(bounds(TOP, "watch_certificates", "1ms", "7days", &["0s", "8days"])),
+    or_off(&bounds(TOP, "retry_budget", "1%", "100%", &["101%"])),
+    or_off(&bounds(TOP, "attempt_timeout", "1ms", "7days", &["0s", "8days"])),
+    or_off(&bounds(TOP, "slow_start", "100ms", "1h", &["99ms", "61m"])),
+    or_off(&bounds(TOP, "watch_certificates", "1ms", "7days", &["0s", "8days"])),
     bounds(TOP, "half_close_timeout", "0s", "7days", &["8days"]),
     bounds(TOP, "shutdown_delay", "0s", "7days", &["8days"]),
-    or_off(bounds(TOP, "max_body", "1", "1048576m", &["0"])),
+    or_off(&bounds(TOP, "max_body", "1", "1048576m", &["0"])),
     bounds(TOP, "access_log_sample", "0%", "100%", &["101%", "100.0001%"]),
     bounds(TOP, "trace_sample", "0%", "100%", &["101%", "100.0001%"]),
     bounds(ROUTE, "max_requests", "1", "1048576", &["0", "1048577"]),
