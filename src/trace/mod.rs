@@ -4,4 +4,6 @@
 
 pub mod context;
 pub mod encode;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod span;

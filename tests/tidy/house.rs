@@ -48,7 +48,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (1, "trace/", &["context"]),
     (1, "access_log/", &["text", "date", "request_id", "sample_rate", "field", "format"]),
     (1, "access_log/", &["entry", "batch", "combined", "json", "formatter", "mod"]),
-    (1, "trace/", &["span", "encode", "mod"]),
+    (1, "trace/", &["span", "encode", "mod", "fuzz"]),
     (1, "", &["metrics"]),
     (1, "upstream/", &["permits", "queue"]),
     (
