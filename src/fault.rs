@@ -23,6 +23,20 @@ pub enum Side {
     Local,
 }
 
+impl Side {
+    /// All of them, in order.
+    pub const ALL: [Self; 3] = [Self::Client, Self::Upstream, Self::Local];
+
+    /// Its name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Upstream => "upstream",
+            Self::Local => "evener",
+        }
+    }
+}
+
 /// What was being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::ejection_reason::EjectionReason;
+use crate::fault::Side;
 use crate::grpc::status::Status;
 use crate::http::h2::budget::Exhausted;
 use crate::http::h2::error_code::ErrorCode;
@@ -241,6 +242,11 @@ impl Default for Http2Metrics {
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Metrics {
+    /// When the worker last did what it does once a second, as a tick of its process in milliseconds;
+    /// [`Metrics::ENDED`] once it has ended.
+    pub swept: Gauge,
+    /// How often that was late by more than a second: the thread was held up, or got no CPU time.
+    pub stalls: Counter,
     /// Connections accepted.
     pub accepted: Counter,
     /// Errors from accepting a connection.
@@ -285,8 +291,8 @@ pub struct Metrics {
     pub failed_attempts: Counter,
     /// Those among them for which this machine had no descriptor, port or memory.
     pub local_failures: Counter,
-    /// Responses that ended before their full length.
-    pub cut_answers: Counter,
+    /// Responses that ended before their full length, by whose doing that was: [`Side`].
+    pub cut_answers: [Counter; Side::ALL.len()],
     /// Request headers that were not complete in time.
     pub head_timeouts: Counter,
     /// Requests that have no line in the access log, since only a share of them has.
@@ -342,9 +348,14 @@ impl EndpointMetrics {
 }
 
 impl Metrics {
+    /// The value of `swept` for a worker from which nothing is to be expected any more.
+    pub const ENDED: usize = usize::MAX;
+
     /// Metrics that are all zero.
     pub fn new() -> Self {
         Self {
+            swept: Gauge::default(),
+            stalls: Counter::default(),
             accepted: Counter::default(),
             accept_errors: Counter::default(),
             waited: Counter::default(),
@@ -367,7 +378,7 @@ impl Metrics {
             retries: Counter::default(),
             failed_attempts: Counter::default(),
             local_failures: Counter::default(),
-            cut_answers: Counter::default(),
+            cut_answers: Default::default(),
             head_timeouts: Counter::default(),
             lines_sampled_out: Counter::default(),
             durations: Histogram::default(),
@@ -387,6 +398,11 @@ impl Metrics {
     /// Counts a request that was to be copied, by what has become of it.
     pub fn mirrored(&self, outcome: MirrorOutcome) {
         self.mirrors[outcome as usize].add(1);
+    }
+
+    /// Responses that ended before their full length, whoever's doing that was.
+    pub fn all_cut_answers(&self) -> u64 {
+        self.cut_answers.iter().map(Counter::get).sum()
     }
 
     /// Copies of requests that are under way.

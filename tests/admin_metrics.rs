@@ -4,8 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::support::origin::ok;
-use crate::support::{Admin, Origin, eventually, temporary};
+use crate::support::origin::{ok, ok_head};
+use crate::support::{Admin, Origin, eventually, filler, temporary};
+
+/// More than the kernel keeps for a client that reads nothing.
+const HUGE: usize = 32 << 20;
 
 /// Parses the text format and checks its rules (Prometheus, exposition formats, and those of
 /// `promtool check metrics`).
@@ -176,4 +179,44 @@ fn the_counts_match_what_clients_did() {
         (&status["requests"]["total"], &status["rejects"]["obs_fold"], &status["log"]["written"]),
         (&5.into(), &1.into(), &6.into())
     );
+}
+
+#[test]
+fn the_time_of_the_configuration_is_that_of_the_last_reload_applied() {
+    let since_1970 = || std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let path = temporary("conf.yaml");
+    let write = |more: &str| {
+        let text = format!(
+            "listen: 127.0.0.1:0\nroutes: [{{prefix: /, endpoints: [\"127.0.0.1:1\"]}}]\n{more}"
+        );
+        std::fs::write(&path, text).unwrap();
+    };
+    write("");
+    let before = since_1970();
+    let admin = Admin::start(&["-c", path.to_str().unwrap()]);
+    let loaded = || admin.metric("evener_config_loaded_timestamp_seconds");
+    let first = loaded();
+    assert!((before..=since_1970()).contains(&first), "{first}");
+    eventually("a second has passed", || since_1970() > first);
+    write("max_idle: x\n");
+    assert_eq!((admin.post("/reload").status, loaded()), (422, first));
+    write("");
+    assert_eq!((admin.post("/reload").status, loaded() > first), (200, true));
+}
+
+#[test]
+fn an_answer_that_its_client_leaves_is_no_fault_of_the_endpoint() {
+    let origin = Origin::start(|mut conn| {
+        conn.head();
+        conn.send([ok_head(HUGE), filler(HUGE)].concat());
+    });
+    let admin = Admin::before(&[&origin], &[]);
+    let mut client = admin.client();
+    client.get("/");
+    client.exactly(1000);
+    drop(client);
+    let cut = |by: &str| admin.metric(&format!("evener_cut_answers_total{{by=\"{by}\"}}"));
+    eventually("it is cut", || cut("client") == 1);
+    assert_eq!((cut("upstream"), cut("evener")), (0, 0));
+    assert_eq!(admin.status()["requests"]["cut_answers"], 1);
 }

@@ -4,6 +4,8 @@ use std::sync::mpsc::sync_channel;
 
 use evener::reject::Reject;
 
+use evener::fault::Side;
+
 use crate::support::{Client, Ending, HANG, Origin, Proxy, eventually, filler};
 
 const POST: &str = "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\nhi";
@@ -87,7 +89,7 @@ fn a_body_cut_short_of_its_length_is_cut_short_for_the_client() {
         let response = asked(&proxy).response();
         assert_eq!((response.status, response.field("content-length")), (200, Some("9")));
         assert!(!response.whole && b"hello".starts_with(&response.body));
-        assert_eq!(proxy.count(|m| &m.cut_answers), 1);
+        assert_eq!(proxy.count(|m| &m.cut_answers[Side::Upstream as usize]), 1);
     }
 }
 

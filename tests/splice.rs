@@ -7,6 +7,8 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::Duration;
 
+use evener::fault::Side;
+
 use crate::support::origin::{ok, ok_head};
 use crate::support::{Conn, Origin, Proxy, filler};
 
@@ -139,7 +141,7 @@ fn an_answer_that_ends_early_is_cut_for_its_client_too() {
     let (bytes, _) = client.end();
     let body = &bytes[ok_head(LARGE).len()..];
     assert!(body.len() < LARGE && body == &filler(LARGE)[..body.len()]);
-    assert_eq!(proxy.count(|metrics| &metrics.cut_answers), 1);
+    assert_eq!(proxy.count(|metrics| &metrics.cut_answers[Side::Upstream as usize]), 1);
 }
 
 #[test]

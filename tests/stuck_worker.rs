@@ -7,7 +7,7 @@ use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
-use crate::support::{Origin, Process, eventually, temporary};
+use crate::support::{Admin, Origin, Process, eventually, temporary};
 
 /// A thread that is held by this one, as a debugger would.
 struct Held(Pid);
@@ -93,4 +93,20 @@ fn a_drain_ends_without_a_stuck_worker() {
     eventually("it is given up", || process.says("1 workers are stuck: ending without them"));
     eventually("it has ended", || held.has_ended());
     assert_eq!(process.end().0, Some(0));
+}
+
+#[test]
+fn a_stuck_worker_is_seen_in_the_metrics_until_it_goes_on() {
+    let admin = Admin::before(&[&Origin::named("o")], &["--threads", "2"]);
+    let lag = || {
+        let text = admin.get("/metrics").text();
+        let line = text.lines().find_map(|line| line.strip_prefix("evener_worker_lag_seconds "));
+        line.expect("the metric").parse::<f64>().expect("a number")
+    };
+    assert!(lag() < 60.0, "a worker that works is behind");
+    let Some(held) = Held::thread(&admin.process, "worker-1") else { return };
+    eventually("it is behind", || lag() > 1.5);
+    held.let_go();
+    eventually("it is counted", || admin.metric("evener_worker_stalls_total") > 0);
+    eventually("it is no longer behind", || lag() < 1.0);
 }

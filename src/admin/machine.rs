@@ -1,6 +1,7 @@
 //! Resource usage of this process, from proc(5); unknown on systems without it.
 
 use std::fs;
+use std::sync::OnceLock;
 
 /// Resource usage of this process.
 pub(crate) struct Process {
@@ -18,10 +19,13 @@ pub(crate) struct Process {
 
 impl Process {
     /// Reads the current values; `None` without proc(5).
+    ///
+    /// The start time is computed once: the kernel derives `btime` from the clock, and a start time that moves with
+    /// each correction of it would look like restarts.
     pub(crate) fn read() -> Option<Self> {
+        static START: OnceLock<Option<f64>> = OnceLock::new();
         let status = fs::read_to_string("/proc/self/status").ok()?;
         let stat = fs::read_to_string("/proc/self/stat").ok()?;
-        let machine = fs::read_to_string("/proc/stat").ok()?;
         let hertz = rustix::param::clock_ticks_per_second();
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         Some(Self {
@@ -30,7 +34,9 @@ impl Process {
             // Without the descriptor that reads the directory.
             open_fds: fs::read_dir("/proc/self/fd").ok()?.count() - 1,
             max_fds: limit.current.unwrap_or(u64::MAX),
-            start_seconds: start_seconds(&stat, &machine, hertz)?,
+            start_seconds: (*START.get_or_init(|| {
+                start_seconds(&stat, &fs::read_to_string("/proc/stat").ok()?, hertz)
+            }))?,
         })
     }
 }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::exposition::{Exposition, LabelPair, Type};
-use super::machine::Process;
 use super::state::{EndpointState, is_healthy, report};
-use super::{ceiling_metrics, limit_metrics, log_metrics, mirror_metrics};
+use super::{ceiling_metrics, limit_metrics, log_metrics, mirror_metrics, process_metrics};
 use crate::control::state::{ControlSnapshot, ControlState, ServingPhase};
 use crate::discovery::board::SourceReport;
 use crate::ejection_reason::EjectionReason;
+use crate::fault::Side;
 use crate::grpc::status::Status;
 use crate::http::h2::budget::Exhausted;
 use crate::http::h2::error_code::ErrorCode;
@@ -31,7 +31,7 @@ use crate::upstream::health::Tick;
 /// The name, help text and value of a worker's counter.
 type Row = (&'static str, &'static str, fn(&Metrics) -> &Counter);
 
-const COUNTERS: [Row; 23] = [
+const COUNTERS: [Row; 22] = [
     ("connections_accepted_total", "Client connections accepted.", |all| &all.accepted),
     ("connections_refused_total", "Client connections reset: per-client limit reached.", |all| {
         &all.turned_away
@@ -77,7 +77,6 @@ const COUNTERS: [Row; 23] = [
     ("local_failures_total", "Attempts for which this machine had no descriptor or port.", |all| {
         &all.local_failures
     }),
-    ("cut_answers_total", "Responses that ended before their full length.", |all| &all.cut_answers),
     ("upstream_connections_opened_total", "Connections to endpoints opened.", |all| &all.connects),
     ("upstream_connections_reused_total", "Attempts on a reused connection.", |all| &all.reuses),
     ("upstream_sent_bytes_total", "Bytes sent to endpoints from clients.", |all| &all.bytes_up),
@@ -121,6 +120,7 @@ const CLASSES: [(usize, &str); 5] = [(1, "1xx"), (2, "2xx"), (3, "3xx"), (4, "4x
 pub(crate) fn write(control_state: &ControlState) -> String {
     let mut out = Exposition::default();
     let facts = control_state.facts();
+    let now = control_state.epoch.tick(Instant::now());
     of_balancer(&mut out, control_state, &facts);
     for (name, help, counter) in COUNTERS {
         out.one(&format!("evener_{name}"), Type::Counter, help, control_state.sum(counter));
@@ -135,12 +135,11 @@ pub(crate) fn write(control_state: &ControlState) -> String {
     of_routes(&mut out, &facts.plan, &names);
     of_upstreams(&mut out, &facts.plan, &names);
     of_discovery(&mut out, &control_state.discovery.report());
-    of_endpoints(&mut out, &facts.plan, &names, control_state.epoch.tick(Instant::now()));
+    of_endpoints(&mut out, &facts.plan, &names, now);
     ceiling_metrics::write(&mut out, &facts.plan, &names);
     mirror_metrics::write(&mut out, control_state, &facts.plan);
-    if let Some(process) = Process::read() {
-        of_process(&mut out, &process);
-    }
+    process_metrics::of_workers(&mut out, control_state, now);
+    process_metrics::of_process(&mut out);
     out.text
 }
 
@@ -176,6 +175,11 @@ fn of_balancer(out: &mut Exposition, control_state: &ControlState, facts: &Contr
         ("config_last_reload_refused", "Whether the last reload was refused.", {
             u64::from(facts.refusal().is_some())
         }),
+        (
+            "config_loaded_timestamp_seconds",
+            "When the configuration in force was loaded, since the Unix epoch.",
+            facts.loaded_at.as_secs(),
+        ),
         (
             "draining",
             "Whether the process is draining.",
@@ -313,6 +317,16 @@ fn of_responses(out: &mut Exposition, control_state: &ControlState) {
     for (index, class) in CLASSES {
         let count = control_state.sum(|counts| &counts.responses[index]);
         out.sample(name, &[("class", class)], count);
+    }
+    let name = "evener_cut_answers_total";
+    out.family(
+        name,
+        Type::Counter,
+        "Responses that ended before their full length, by whose doing.",
+    );
+    for side in Side::ALL {
+        let count = control_state.sum(|counts| &counts.cut_answers[side as usize]);
+        out.sample(name, &[("by", side.name())], count);
     }
     let of_rejects = |out: &mut Exposition, name, help, of: fn(&Metrics) -> &[Counter]| {
         out.family(name, Type::Counter, help);
@@ -475,15 +489,4 @@ fn of_certificates(out: &mut Exposition, plan: &Plan) {
             out.sample(name, &[("certificate", &host), ("file", &file)], certificate.not_after);
         }
     }
-}
-
-fn of_process(out: &mut Exposition, process: &Process) {
-    let help = "User and system time of all threads.";
-    out.one("process_cpu_seconds_total", Type::Counter, help, process.cpu_seconds);
-    let name = "process_resident_memory_bytes";
-    out.one(name, Type::Gauge, "Memory in use.", process.resident_bytes);
-    out.one("process_open_fds", Type::Gauge, "Open descriptors.", process.open_fds);
-    out.one("process_max_fds", Type::Gauge, "Limit on open descriptors.", process.max_fds);
-    let help = "Start time of the process since the Unix epoch.";
-    out.one("process_start_time_seconds", Type::Gauge, help, process.start_seconds);
 }

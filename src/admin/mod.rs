@@ -11,6 +11,7 @@ mod machine;
 mod metrics;
 mod mirror_metrics;
 pub mod probe;
+mod process_metrics;
 mod state;
 mod status;
 

@@ -296,7 +296,7 @@ fn requests(control_state: &ControlState, plan: &Plan) -> Requests {
         classes: CLASSES.iter().map(|(index, name)| (*name, class(*index))).collect(),
         retries: control_state.sum(|counts| &counts.retries),
         failed_attempts: control_state.sum(|counts| &counts.failed_attempts),
-        cut_answers: control_state.sum(|counts| &counts.cut_answers),
+        cut_answers: control_state.metrics.iter().map(|all| all.all_cut_answers()).sum(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -12,6 +13,7 @@ use crate::log::access_log::AccessLog;
 use crate::metrics::{Counter, Metrics};
 use crate::net::deadline::Epoch;
 use crate::net::limiter::ConnectionLimiter;
+use crate::net::wall_clock::since_1970;
 use crate::otlp::exporter::SpanExporter;
 use crate::plan::Plan;
 
@@ -38,6 +40,8 @@ pub(crate) struct ControlSnapshot {
     pub(crate) generation: u64,
     /// When this one was.
     pub(crate) loaded: Instant,
+    /// The same since 1970, as the clock stood then.
+    pub(crate) loaded_at: Duration,
     /// Why the last reload was refused, if it was.
     refused: Option<String>,
     /// Why the certificates that have been found since then were, if they were.
@@ -50,6 +54,12 @@ impl ControlSnapshot {
     /// Why what was read last is not in force, if it is not.
     pub(crate) fn refusal(&self) -> Option<&str> {
         self.refused.as_deref().or(self.refused_certificates.as_deref())
+    }
+
+    /// Something else is in force from now on.
+    fn changes(&mut self) {
+        self.generation += 1;
+        (self.loaded, self.loaded_at) = (Instant::now(), since_1970());
     }
 }
 
@@ -82,6 +92,7 @@ impl ControlState {
             file: running.config().file.clone(),
             generation: 1,
             loaded: now,
+            loaded_at: since_1970(),
             refused: None,
             refused_certificates: None,
             phase: ServingPhase::Serving,
@@ -113,8 +124,7 @@ impl ControlState {
         let mut facts = self.lock();
         facts.plan = Arc::clone(running.plan());
         facts.listeners = running.addresses().cloned().collect();
-        facts.generation += 1;
-        facts.loaded = Instant::now();
+        facts.changes();
         (facts.refused, facts.refused_certificates) = (None, None);
     }
 
@@ -123,8 +133,7 @@ impl ControlState {
         let mut facts = self.lock();
         facts.plan = Arc::clone(plan);
         if is_change {
-            facts.generation += 1;
-            facts.loaded = Instant::now();
+            facts.changes();
         }
     }
 

@@ -204,6 +204,12 @@ impl WorkerContext {
         self.date.set(HttpDate::of(since_1970().as_secs()));
     }
 
+    /// Tells other threads that the worker has just done what it does once a second.
+    pub fn note_sweep(&self) {
+        let now = self.epoch.tick(Instant::now()).as_millis();
+        self.metrics.swept.set(usize::try_from(now).unwrap_or(Metrics::ENDED));
+    }
+
     /// A moment, as health counts it.
     pub fn tick(&self, at: Instant) -> Tick {
         self.epoch.tick(at)

@@ -197,7 +197,7 @@ fn cut_short<F: Filters>(
     fault: Fault,
 ) -> AfterExchange {
     cut::tell(client, begun, fault);
-    context.metrics.cut_answers.add(1);
+    context.metrics.cut_answers[fault.side as usize].add(1);
     context.observe_duration(request.route, request.timing.began.elapsed());
     // A client that does not read, or is gone, will not tell us when it has read all.
     if fault.side == Side::Client { begun.next.hastened() } else { begun.next }

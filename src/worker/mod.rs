@@ -43,7 +43,9 @@ use acceptor::{AcceptTask, Acceptor};
 use command::{ListenerHandle, PlanChange, WorkerCommand};
 
 /// How often idle upstream connections are swept, and Date is updated.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// How late that must be to count as a stall of the worker.
+const STALL_MIN: Duration = Duration::from_secs(1);
 
 /// Everything a worker needs to start.
 pub struct WorkerSetup {
@@ -93,6 +95,7 @@ async fn work<F: Filters>(mut setup: WorkerSetup, filters: Arc<F>) -> usize {
     let context =
         WorkerContext::new(setup.plan, setup.metrics, access_logger, setup.index, setup.epoch);
     context.update_date();
+    context.note_sweep();
     let (limiter, accept_tasks) = (setup.limiter, Vec::new());
     let handle = PlanHandle::new(context);
     let mut worker = Worker { handle, filters, limiter, accept_tasks };
@@ -146,6 +149,7 @@ async fn work<F: Filters>(mut setup: WorkerSetup, filters: Arc<F>) -> usize {
     // Remaining sessions are cut when the runtime drops them.
     let cut = sessions.sessions();
     sweeping.abort();
+    worker.handle.get().metrics.swept.set(Metrics::ENDED);
     flushing.inspect(JoinHandle::abort);
     cut
 }
@@ -290,6 +294,10 @@ async fn sweep(handle: Rc<PlanHandle>) {
                 let context = handle.get();
                 context.update_date();
                 context.sweep();
+                context.note_sweep();
+                if Instant::now().saturating_duration_since(next) > STALL_MIN {
+                    context.metrics.stalls.add(1);
+                }
                 next = Instant::now() + SWEEP_INTERVAL;
             }
             () = descriptors::asked() => handle.get().shed(),

@@ -167,6 +167,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "limit_metrics",
             "log_metrics",
             "mirror_metrics",
+            "process_metrics",
             "metrics",
             "status",
             "endpoint_commands",
