@@ -141,6 +141,7 @@ mod sni_hello;
 mod spans;
 mod splice;
 mod stale;
+mod status_documented;
 mod sticky;
 mod stuck_worker;
 mod support;

@@ -7,6 +7,7 @@
 mod documents;
 mod house;
 mod imports;
+mod monitoring;
 mod names;
 mod samples;
 mod shape;
