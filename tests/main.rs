@@ -157,6 +157,7 @@ mod tls_endings;
 mod tls_handshakes;
 mod tls_records;
 mod tls_support;
+mod tools;
 mod trace_context;
 mod tunnel;
 mod unavailable;
