@@ -14,7 +14,7 @@ const FLAGS: &str = "docs/flags.md";
 const METRICS: &str = "docs/metrics.md";
 
 /// Where documents are.
-const FOLDERS: [&str; 3] = ["", "docs", "tools/deploy"];
+const FOLDERS: [&str; 4] = ["", "docs", "tools/deploy", "tools/examples"];
 
 #[test]
 fn every_flag_is_documented() {
