@@ -33,7 +33,7 @@ make_generated() { # BINARY DIRECTORY
   "$1" completions bash >"$2/evener.bash"
   "$1" completions zsh >"$2/_evener"
   "$1" completions fish >"$2/evener.fish"
-  rm -f "$2"/*.1
+  rm -f "$2"/*.1 "$2"/*.1.gz
   "$1" man >"$2/evener.1"
   # Each of them is named on the page about all.
   for command in $(sed -n 's/^evener\\-\([a-z]*\)(1)$/\1/p' "$2/evener.1"); do
@@ -61,7 +61,10 @@ make_deb() {
   local packaged=$target/release/packaged
   make_generated "$target/release/evener" "$packaged"
   make_sbom "$packaged"
-  cp CHANGELOG.md "$packaged/changelog"
+  install -m 755 "$target/release/evener" "$packaged/evener"
+  strip --strip-unneeded "$packaged/evener"
+  gzip -n9f "$packaged"/*.1
+  gzip -n9c CHANGELOG.md >"$packaged/changelog.gz"
   cp tools/deploy/debian/lintian-overrides "$packaged/lintian-overrides"
   cargo deb --quiet --no-build --locked --output "$out/" >/dev/null
   say "$out/evener_$version-1_$(dpkg --print-architecture).deb"
