@@ -50,6 +50,7 @@ pub mod access_log;
 pub mod address;
 #[doc(hidden)]
 pub mod admin;
+mod admin_client;
 #[doc(hidden)]
 pub mod app_protocol;
 #[doc(hidden)]
@@ -113,6 +114,8 @@ pub mod termination;
 pub mod tls_fault;
 #[doc(hidden)]
 pub mod tls_hello;
+#[doc(hidden)]
+pub mod top;
 #[doc(hidden)]
 pub mod trace;
 pub mod upstream;

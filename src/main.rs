@@ -5,6 +5,7 @@
 use std::env::VarError;
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use evener::config::loader::Loader;
 use evener::config::manual::{self, ManualError};
 use evener::config::mistake::{Mistake, Place};
 use evener::config::sources::{Sources, Unreadable};
-use evener::config::tool_flags::{HealthFlags, ManFlags};
+use evener::config::tool_flags::{HealthFlags, ManFlags, TopFlags};
 use evener::config::{self, value};
 use evener::control::error_logging::log_to;
 use evener::control::process::Identity;
@@ -28,6 +29,7 @@ use evener::demo::certificate::{self, DemoCertificate};
 use evener::demo::origin;
 use evener::discovery;
 use evener::http::message::hop::ClientScheme;
+use evener::top::{self, TopError, TopOptions};
 use evener::{Config, ConfigErrors, Evener, RunError, StartError};
 
 #[global_allocator]
@@ -39,6 +41,7 @@ enum CliError {
     Config(ConfigErrors),
     Run(RunError),
     Print(io::Error),
+    Top(TopError),
 }
 
 impl From<Unreadable> for CliError {
@@ -72,6 +75,10 @@ fn main() -> ExitCode {
         }
         Err(CliError::Print(error)) => {
             eprintln!("evener: standard output: {error}");
+            ExitCode::from(1)
+        }
+        Err(CliError::Top(error)) => {
+            eprintln!("evener: {error}");
             ExitCode::from(1)
         }
         Err(CliError::Config(errors) | CliError::Run(RunError::Config(errors))) => {
@@ -115,6 +122,7 @@ fn run(
             signals.give_back().map_err(thread)?;
             run_explain(flags, sources)
         }
+        Some(Job::Top(flags)) => run_top(flags, signals),
         Some(Job::Origin(flags)) => {
             signals.give_back().map_err(thread)?;
             run_origin(flags)
@@ -203,6 +211,15 @@ fn run_demo(flags: &DemoFlags, signals: &Signals) -> Result<ExitCode, CliError> 
     let (_, sources) = Sources::read(&words, &environment)?;
     let config = configure(&sources)?;
     demo::run(config, &routes, flags.tls, signals).map_err(start)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_top(flags: &TopFlags, signals: Signals) -> Result<ExitCode, CliError> {
+    let token_file = flags.admin_token_file.as_deref().map(Path::new);
+    let options = TopOptions::new(&flags.admin, token_file, &flags.interval)
+        .map_err(|(flag, what)| mistaken(Place::Flag(flag.into()), what))?;
+    let snapshot = top::run(options.once(flags.once), signals).map_err(CliError::Top)?;
+    snapshot.map_or(Ok(()), |text| print(&text))?;
     Ok(ExitCode::SUCCESS)
 }
 

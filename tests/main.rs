@@ -158,6 +158,7 @@ mod tls_handshakes;
 mod tls_records;
 mod tls_support;
 mod tools;
+mod top;
 mod trace_context;
 mod tunnel;
 mod unavailable;

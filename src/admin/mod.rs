@@ -14,6 +14,8 @@ pub mod probe;
 mod process_metrics;
 mod state;
 mod status;
+mod traffic_status;
+mod upstream_status;
 
 use std::io;
 use std::num::NonZeroUsize;

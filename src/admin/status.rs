@@ -6,30 +6,22 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::metrics::{cumulated, open_http2};
-use super::state::report;
+use super::metrics::open_http2;
+use super::traffic_status::{
+    CLASSES, HandshakeCounts, LatencyReport, OfRoute, TcpCounts, handshakes, routes, tcp,
+};
+use super::upstream_status::{OfUpstream, in_flight, of_upstream};
 use crate::control::state::{ControlState, ServingPhase};
 use crate::discovery::board::SourceReport;
-use crate::ejection_reason::EjectionReason;
 use crate::http::h2::error_code::ErrorCode;
 use crate::id::UpstreamId;
 use crate::log::access_log::AccessLog;
-use crate::metrics::{Counter, EndpointMetrics};
 use crate::net::tls::certificate::Certificate;
 use crate::net::wall_clock::since_1970;
-use crate::plan::{Plan, Route};
+use crate::plan::Plan;
 use crate::reject::Reject;
-use crate::shed::Shed;
-use crate::upstream::endpoint::{Endpoint, EndpointRole};
 use crate::upstream::endpoint_set::Availability;
-use crate::upstream::endpoint_tls::Verification;
-use crate::upstream::health::Tick;
-use crate::upstream::record::UpstreamRecord;
-use crate::upstream::settings::Ceiling;
 use crate::upstream::{Traffic, Upstream};
-
-/// The classes of responses, with their index among the counters.
-const CLASSES: [(usize, &str); 5] = [(1, "1xx"), (2, "2xx"), (3, "3xx"), (4, "4xx"), (5, "5xx")];
 
 #[derive(Serialize)]
 struct StatusReport {
@@ -45,7 +37,9 @@ struct StatusReport {
     connections: Connections,
     requests: Requests,
     http2: Http2,
-    latency: Latency,
+    latency: LatencyReport,
+    handshakes: HandshakeCounts,
+    tcp: TcpCounts,
     bytes: Bytes,
     rejects: BTreeMap<String, u64>,
     log: Option<Log>,
@@ -131,109 +125,10 @@ struct Http2 {
 }
 
 #[derive(Serialize)]
-struct Latency {
-    buckets: Vec<(Option<f64>, u64)>,
-    sum_seconds: f64,
-    count: u64,
-}
-
-#[derive(Serialize)]
 struct Bytes {
     up: u64,
     down: u64,
     spliced: u64,
-}
-
-#[derive(Serialize)]
-struct OfRoute {
-    route: String,
-    upstream: String,
-    requests: u64,
-}
-
-#[derive(Serialize)]
-struct OfUpstream {
-    name: String,
-    traffic: &'static str,
-    policy: &'static str,
-    /// What is hashed, if that is the policy.
-    hash_on: Option<String>,
-    /// The name of the cookie, if clients stick.
-    sticky: Option<String>,
-    availability: &'static str,
-    ejections: Ejections,
-    ceiling: Option<OfCeiling>,
-    retries: RetryCounts,
-    endpoints: Vec<OfEndpoint>,
-}
-
-/// How many requests may be at an endpoint, and what has become of the rest.
-#[derive(Serialize)]
-struct OfCeiling {
-    max_requests: u32,
-    queue_max: usize,
-    queue_timeout_seconds: f64,
-    waiting: usize,
-    queued: u64,
-    left: u64,
-    shed: BTreeMap<&'static str, u64>,
-}
-
-/// Retries, and those that the budget did not allow.
-#[derive(Serialize)]
-struct RetryCounts {
-    made: u64,
-    refused: u64,
-}
-
-#[derive(Serialize)]
-struct Ejections {
-    /// Endpoints that are ejected or on trial now, and how many may be.
-    now: usize,
-    max: usize,
-    /// How often endpoints were ejected, by reason, and how often not for that maximum.
-    reasons: BTreeMap<&'static str, u64>,
-    withheld: u64,
-}
-
-#[derive(Serialize)]
-struct OfEndpoint {
-    name: String,
-    scheme: Option<&'static str>,
-    tls: Option<Tls>,
-    address: String,
-    weight: u16,
-    backup: bool,
-    state: &'static str,
-    why: Option<String>,
-    since_seconds: Option<f64>,
-    until_seconds: Option<f64>,
-    requests: u64,
-    failures: u64,
-    in_flight: u64,
-    full: bool,
-    connections: ConnectionCounts,
-    last_failures: Vec<FailureReport>,
-}
-
-#[derive(Serialize)]
-struct Tls {
-    /// The name that its certificate is for.
-    name: String,
-    verified: bool,
-}
-
-#[derive(Serialize)]
-struct ConnectionCounts {
-    idle: u64,
-    opened: u64,
-    reused: u64,
-}
-
-#[derive(Serialize)]
-struct FailureReport {
-    seconds_ago: f64,
-    what: String,
 }
 
 /// Writes the current status.
@@ -264,7 +159,9 @@ pub(crate) fn write(control_state: &ControlState) -> Result<String, serde_json::
         },
         requests: requests(control_state, &facts.plan),
         http2: http2(control_state),
-        latency: latency(control_state),
+        latency: LatencyReport::of(control_state.metrics.iter().map(|worker| &worker.durations)),
+        handshakes: handshakes(control_state),
+        tcp: tcp(control_state),
         bytes: Bytes {
             up: control_state.sum(|counts| &counts.bytes_up),
             down: control_state.sum(|counts| &counts.bytes_down),
@@ -315,17 +212,6 @@ fn http2(control_state: &ControlState) -> Http2 {
     }
 }
 
-fn in_flight(endpoint: &Endpoint) -> u64 {
-    endpoint.record.total(EndpointMetrics::in_flight)
-}
-
-fn latency(control_state: &ControlState) -> Latency {
-    let (buckets, sum_seconds) =
-        cumulated(control_state.metrics.iter().map(|worker| &worker.durations));
-    let count = buckets.last().map_or(0, |(_, count)| *count);
-    Latency { buckets, sum_seconds, count }
-}
-
 /// The rejects that have occurred.
 fn rejects(control_state: &ControlState) -> BTreeMap<String, u64> {
     let count = |reject: Reject| control_state.sum(|counts| &counts.rejects[reject as usize]);
@@ -369,105 +255,4 @@ fn sources(control_state: &ControlState, plan: &Plan) -> Vec<OfSource> {
         failures: report.failures,
     };
     control_state.discovery.report().into_iter().map(of_source).collect()
-}
-
-fn upstream_names<'a>(route: &Route, plan: &'a Plan) -> Vec<&'a str> {
-    route.upstreams.iter().map(|goes| &*plan.upstream(goes.upstream).name).collect()
-}
-
-fn routes(plan: &Plan) -> Vec<OfRoute> {
-    let of_route = |route: &Route| OfRoute {
-        route: route.name.to_string(),
-        upstream: upstream_names(route, plan).join(","),
-        requests: route.counts.iter().flat_map(|counts| &counts.responses).map(Counter::get).sum(),
-    };
-    plan.routes.iter().map(of_route).collect()
-}
-
-fn of_upstream(upstream: &Upstream, now: Tick) -> OfUpstream {
-    let traffic = match upstream.traffic {
-        Traffic::Http => "http",
-        Traffic::Tcp => "tcp",
-    };
-    let endpoints = upstream.endpoints.iter();
-    OfUpstream {
-        name: upstream.name.to_string(),
-        traffic,
-        policy: upstream.policy.name(),
-        hash_on: upstream.hash_on.as_ref().map(ToString::to_string),
-        sticky: upstream.sticky.as_ref().map(|sticky| sticky.cookie.name.to_string()),
-        availability: upstream.endpoints.availability().name(),
-        ejections: ejections(upstream, now),
-        ceiling: upstream.ceiling.map(|ceiling| of_ceiling(&ceiling, &upstream.record)),
-        retries: RetryCounts {
-            made: upstream.record.total(|counts| counts.retries.get()),
-            refused: upstream.record.total(|counts| counts.retries_refused.get()),
-        },
-        endpoints: endpoints.map(|endpoint| of_endpoint(endpoint, upstream, now)).collect(),
-    }
-}
-
-fn ejections(upstream: &Upstream, now: Tick) -> Ejections {
-    let record = &upstream.record;
-    let count = |reason: EjectionReason| (reason.name(), record.ejections(reason));
-    let reasons = EjectionReason::ALL.into_iter().map(count);
-    Ejections {
-        now: upstream.endpoints.ejected(),
-        max: upstream.endpoints.ejected_max(upstream.thresholds.eject_max, now),
-        reasons: reasons.filter(|(_, count)| *count > 0).collect(),
-        withheld: record.total(|counts| counts.ejections_withheld.get()),
-    }
-}
-
-fn of_ceiling(ceiling: &Ceiling, record: &UpstreamRecord) -> OfCeiling {
-    let shed = |shed: Shed| (shed.name(), record.total(|own| own.shed[shed as usize].get()));
-    OfCeiling {
-        max_requests: ceiling.requests_max.get(),
-        queue_max: ceiling.queue_max,
-        queue_timeout_seconds: ceiling.queue_timeout.as_secs_f64(),
-        waiting: record.queue.waiting(),
-        queued: record.total(|own| own.queued.get()),
-        left: record.total(|own| own.queue_left.get()),
-        shed: Shed::ALL.map(shed).into(),
-    }
-}
-
-fn of_endpoint(endpoint: &Endpoint, upstream: &Upstream, now: Tick) -> OfEndpoint {
-    let (record, report) = (&endpoint.record, report(endpoint, upstream, now));
-    let failed = record.failures.last().into_iter();
-    OfEndpoint {
-        name: endpoint.name.to_string(),
-        scheme: (upstream.traffic == Traffic::Http).then(|| endpoint.scheme.name()),
-        tls: endpoint.tls.as_ref().map(|tls| Tls {
-            name: tls.server_name.to_str().into_owned(),
-            verified: tls.verification == Verification::Full,
-        }),
-        address: endpoint.address.to_string(),
-        weight: endpoint.weight.get(),
-        backup: endpoint.role == EndpointRole::Backup,
-        state: report.state.name(),
-        why: report.why,
-        since_seconds: report.since.map(|since| between(since, now)),
-        until_seconds: report.until.map(|until| between(now, until)),
-        requests: record.begun(),
-        failures: record.total(|counts| counts.failed.get()),
-        in_flight: in_flight(endpoint),
-        full: upstream.is_full(endpoint),
-        connections: ConnectionCounts {
-            idle: record.total(|counts| counts.idle.get()),
-            opened: record.total(|counts| counts.connects.get()),
-            reused: record.total(|counts| counts.reuses.get()),
-        },
-        last_failures: failed
-            .map(|failed| FailureReport {
-                seconds_ago: between(failed.at, now),
-                what: failed.to_string(),
-            })
-            .collect(),
-    }
-}
-
-/// The time between two ticks, in seconds.
-fn between(from: Tick, to: Tick) -> f64 {
-    std::time::Duration::from_millis(to.as_millis().saturating_sub(from.as_millis())).as_secs_f64()
 }

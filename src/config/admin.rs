@@ -90,6 +90,11 @@ impl Token {
         Ok(Self(token.into()))
     }
 
+    /// What is sent to show that one has it; visible ASCII characters.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Whether `given` is the token, compared in constant time.
     pub fn is(&self, given: &[u8]) -> bool {
         let differing = self.0.iter().zip(given).fold(0, |all, (a, b)| all | (a ^ b));

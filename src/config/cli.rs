@@ -5,7 +5,7 @@
 
 use clap::{Arg, Args, Parser, Subcommand};
 
-use super::tool_flags::{CompletionsFlags, HealthFlags, ManFlags};
+use super::tool_flags::{CompletionsFlags, HealthFlags, ManFlags, TopFlags};
 use super::tracing_flags::TracingFlags;
 
 /// What `--version` says.
@@ -59,6 +59,11 @@ pub enum Job {
     ///
     /// The balancer speaks HTTP/1.1 and HTTP/2: over TLS as the client likes, in plain text as it begins.
     Demo(DemoFlags),
+    /// Show a running balancer live: requests, latency, upstreams, and endpoints to drain or take down
+    ///
+    /// Asks its --admin listener. The keys are listed in the bottom line. Without a terminal, or with
+    /// --once, prints one snapshot as plain text; scripts may prefer the JSON of /status.
+    Top(TopFlags),
     /// Run one small, fast origin, for benchmarks and experiments
     ///
     /// It answers with its name; `?bytes=N` sets the size of the response, `?status=N` its status,

@@ -23,6 +23,23 @@ pub struct HealthFlags {
     pub timeout: String,
 }
 
+/// The flags of `evener top`.
+#[derive(Debug, Args)]
+pub struct TopFlags {
+    /// Admin listener of the balancer: ip:port, name:port, :port of this machine, or unix:/path
+    #[arg(long, value_name = "ADDR", default_value = DEFAULT_ADMIN)]
+    pub admin: String,
+    /// File with the token that the admin listener requires [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub admin_token_file: Option<String>,
+    /// How often to ask, 100ms to 60s; rates and latencies are of the last such interval
+    #[arg(long, value_name = "TIME", default_value = "1s")]
+    pub interval: String,
+    /// Print one snapshot and exit, after one interval
+    #[arg(long)]
+    pub once: bool,
+}
+
 /// The flags of `evener completions`.
 #[derive(Debug, Args)]
 pub struct CompletionsFlags {

@@ -133,6 +133,11 @@ impl Signals {
         asked.is_some_and(|asked| asked.is_end() || matches!(asked, ControlCommand::HandOver))
     }
 
+    /// Whether any signal has come, for a job that each of them ends.
+    pub(crate) fn came(&self) -> bool {
+        self.inbox.next_within(Duration::ZERO).is_some()
+    }
+
     /// A signal to end, if one has come; others wait.
     pub(crate) fn ending(&self) -> Option<ControlCommand> {
         self.inbox.end()

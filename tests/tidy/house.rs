@@ -169,6 +169,8 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "mirror_metrics",
             "process_metrics",
             "metrics",
+            "traffic_status",
+            "upstream_status",
             "status",
             "endpoint_commands",
             "probe",
@@ -177,6 +179,15 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     ),
     (7, "control/upgrade/", &["meeting", "mod"]),
     (7, "control/", &["reload", "discovered", "mod"]),
+    (7, "", &["admin_client"]),
+    (
+        7,
+        "top/",
+        &[
+            "text", "reading", "samples", "grid", "quantile", "rows", "keys", "plain", "draw",
+            "feed", "mod",
+        ],
+    ),
     (7, "demo/", &["certificate", "answer_spec", "origin_h2", "origin", "mod"]),
     (8, "", &["evener", "lib", "main"]),
 ];
