@@ -10,8 +10,11 @@ use crate::support::tls::Identity;
 use crate::support::{Admin, Client, Origin, Process, eventually, temporary};
 
 /// Objects whose keys are names of something.
-const MAPS: [&str; 5] = [
+const MAPS: [&str; 8] = [
     "requests.classes",
+    "handshakes.versions",
+    "handshakes.failed",
+    "routes[].classes",
     "rejects",
     "http2.failed_connections",
     "upstreams[].ejections.reasons",

@@ -426,7 +426,7 @@ pub struct Flags {
     /// Format of the access log: combined (as in Apache and nginx, followed by more fields) or json
     #[arg(long, value_name = "FORMAT", default_value = "combined", help_heading = "Logging")]
     pub access_log_format: String,
-    /// Fields of an access log line, in this order, instead of those of the format; repeatable
+    /// Fields of an access log line, in this order; repeatable [default: those of the format]
     ///
     /// As key=value with combined, as an object with json. docs/access-log.md lists the fields.
     #[arg(long, value_name = "FIELDS", value_delimiter = ',', help_heading = "Logging")]
