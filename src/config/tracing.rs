@@ -50,6 +50,11 @@ pub(super) fn export(sources: &Sources, mistakes: &mut Mistakes) -> Option<Expor
         let read = header(text);
         headers.extend(mistakes.take(&place, read));
     }
+    let service = match flags.tracing.otlp_service.as_str() {
+        "" => Err("invalid value \"\": expected the name of a service, such as evener".to_owned()),
+        name => Ok(name.into()),
+    };
+    let service = mistakes.note(&sources.place("otlp-service"), service, "".into());
     let place = sources.place("otlp");
     let collector: Collector = mistakes.take(&place, flags.tracing.otlp.as_ref()?.parse())?;
     let tls = if collector.is_https {
@@ -57,7 +62,6 @@ pub(super) fn export(sources: &Sources, mistakes: &mut Mistakes) -> Option<Expor
     } else {
         None
     };
-    let service = flags.tracing.otlp_service.as_str().into();
     let resource = Resource { service, instance: instance() };
     Some(ExportConfig { collector, headers, tls, resource })
 }
