@@ -13,7 +13,6 @@ use evener::address::Address;
 use evener::admin::probe::{Probe, ProbeError, probe};
 use evener::config::cli::{Cli, DemoFlags, ExplainFlags, Job, OriginFlags};
 use evener::config::describe::summary;
-use evener::config::errors::in_a_line;
 use evener::config::explain::{AskedRequest, AskedUrl, explain};
 use evener::config::loader::Loader;
 use evener::config::manual::{self, ManualError};
@@ -37,6 +36,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Why nothing runs.
 enum CliError {
+    /// Help or the version is asked for.
     Words(clap::Error),
     Config(ConfigErrors),
     Run(RunError),
@@ -58,14 +58,10 @@ fn main() -> ExitCode {
     let signals = Signals::take();
     match words().and_then(|words| run(&words, &Sources::read(&words, &environment)?, signals)) {
         Ok(code) => code,
-        Err(CliError::Words(help)) if help.exit_code() == 0 => {
+        Err(CliError::Words(help)) => {
             // Help or the version; a reader that is gone is no failure.
             let _ = help.print();
             ExitCode::SUCCESS
-        }
-        Err(CliError::Words(error)) => {
-            eprintln!("evener: {}", in_a_line(&error.to_string()));
-            ExitCode::from(2)
         }
         // It has said why.
         Err(CliError::Run(RunError::Background(code))) => ExitCode::from(code),

@@ -48,9 +48,9 @@ fn the_number_of_streams_is_bounded() {
 #[test]
 fn what_is_no_switch_has_its_line_and_column() {
     let rows = [
-        ("http2: 1", "1:8: expected true or false"),
-        ("http2: off", "1:8: expected true or false"),
-        ("http2: h2c", "1:8: expected true or false"),
+        ("http2: 1", "1:8: http2: expected true or false"),
+        ("http2: off", "1:8: http2: expected true or false"),
+        ("http2: h2c", "1:8: http2: expected true or false"),
         ("http2: [true]", "1:8: "),
         ("no_http2: true", "1:1: unknown key \"no_http2\": write http2: false"),
     ];

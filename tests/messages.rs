@@ -136,3 +136,18 @@ fn check(name: &str) {
 fn a_mistyped_command_line_is_told_what_to_type() {
     check("command_line.txt");
 }
+
+#[test]
+fn a_mistaken_file_is_told_where_and_what_to_write() {
+    check("file.txt");
+}
+
+#[test]
+fn a_mistaken_route_is_told_what_to_write() {
+    check("routes.txt");
+}
+
+#[test]
+fn a_mistaken_endpoint_is_told_what_to_write() {
+    check("endpoints.txt");
+}

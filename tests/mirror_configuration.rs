@@ -30,7 +30,7 @@ fn what_is_wrong_with_a_mirror_is_said() {
         ("mirror: {upstream: shadow, percent: 5%}", "\"5%\": expected a number from 0 to 100"),
         (
             "mirror: {upstream: shadow, share: 5}",
-            "unknown key \"share\", expected one of upstream, percent",
+            "unknown key \"share\" in a mirror: expected upstream, percent",
         ),
     ] {
         let said = said(&file(keys), &["-t"]);

@@ -39,13 +39,13 @@ fn each_mistake_says_what_is_possible() {
     let share = "expected a share of the requests from 0% to 100%, or off";
     let rows = [
         ("retries: 8", "invalid value \"8\": expected a number from 0 to 7".to_owned()),
-        ("retry_on: [conect]", format!("unknown reason \"conect\": expected {reasons}")),
+        ("retry_on: [conect]", format!("invalid value \"conect\": expected one of {reasons}: write connect")),
         ("retry_on: []", "names no reason: write at least one, or retries: 0".to_owned()),
         ("retry_budget: 0.2", format!("invalid value \"0.2\": {share}")),
         ("retry_budget: 101%", format!("invalid value \"101%\": {share}")),
         (
             "attempt_timeout: 2",
-            "invalid value \"2\": expected a duration with a unit, such as 500ms, 5s or 1h".into(),
+            "invalid value \"2\": expected a duration with a unit, such as 500ms, 5s or 1h: write 2s, or 2ms".into(),
         ),
     ];
     for (key, expected) in rows {

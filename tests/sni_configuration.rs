@@ -95,9 +95,12 @@ fn mistakes_in_the_file_have_their_place() {
         ("- {listen: ':1', sni: {10.0.0.1: a}}", "3:24: invalid name \"10.0.0.1\": clients do not"),
         ("- {listen: ':1', sni: {a.b: c}, upstream: a}", "3:29: there is no upstream \"c\""),
         ("- {listen: ':1', sni: {a.b: a, A.B.: a}}", "3:32: a.b is given twice"),
-        ("- {listen: ':1', sni: {a.b: a, a.b: a}}", "3:32: duplicate"),
+        ("- {listen: ':1', sni: {a.b: a, a.b: a}}", "3:32: a.b is given twice"),
         ("- {listen: ':1', sni: {a.b: }}", "there is no value"),
-        ("- {listen: ':1', sni: a.b}", "3:23: expected keys"),
+        (
+            "- {listen: ':1', sni: a.b}",
+            "3:23: sni: expected names with values, not a text: write sni",
+        ),
         ("- {listen: ':1', sni: {a.b: a}, upstream: a, endpoints: ['10.0.0.1:1']}", "3:3: a relay"),
         ("- {listen: ':1', sni: {a.b: a}}\n- {listen: ':1', sni: {A.b: a}}", "4:24: a.b is given"),
         (

@@ -121,7 +121,7 @@ fn a_certificate_that_is_never_shown_is_warned_about() {
 #[test]
 fn a_certificate_in_a_file_is_written_with_its_key() {
     let rows = [
-        ("a.pem", ": invalid type: string \"a.pem\", expected a list: certificates: [{cert"),
+        ("a.pem", "expected a list, not a text: write certificates: [{cert: FILE, key: FILE}]"),
         ("[a.pem]", "1:16: a certificate is written as {cert: FILE, key: FILE}"),
     ];
     for (written, expected) in rows {

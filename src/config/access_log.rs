@@ -3,7 +3,7 @@
 use super::mistake::Mistakes;
 use super::route_entry::{LoggedEntry, RouteEntry};
 use super::sources::{At, Sources};
-use super::wording;
+use super::unknown;
 use crate::access_log::{Format, LineLayout, LogField, SampleRate};
 use crate::log::target::LogTarget;
 
@@ -59,7 +59,7 @@ fn fields(sources: &Sources, mistakes: &mut Mistakes) -> Option<Box<[LogField]>>
 
 fn unknown(name: &str) -> String {
     let names = || LogField::ALL.iter().map(|field| field.name());
-    if let Some(near) = wording::nearest(name, names()) {
+    if let Some(near) = unknown::nearest(name, names()) {
         return format!("unknown field {name:?}: did you mean {near}?");
     }
     let all = names().collect::<Vec<_>>().join(", ");

@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_saphyr::Spanned;
 
 use super::entries::{StickyEntry, UpstreamEntry};
+use super::hints;
 use super::mistake::Mistakes;
 use super::sources::{At, Sources};
-use super::value;
 use crate::http::message::field::is_token;
 use crate::upstream::endpoint_set::EndpointSet;
 use crate::upstream::settings::{HashOn, Policy};
@@ -39,7 +39,7 @@ impl Balancing {
     /// For all upstreams, from the flags.
     pub(super) fn of_flags(sources: &Sources, mistakes: &mut Mistakes) -> Self {
         let flags = &sources.flags;
-        let policy = value::policy(&flags.policy);
+        let policy = policy(&flags.policy);
         let policy = mistakes.note(&sources.place("policy"), policy, Policy::RoundRobin);
         let hash_on = flags.hash_on.as_deref().map(hash_on);
         let sticky = flags.sticky.as_deref().filter(|text| *text != OFF).map(sticky);
@@ -52,7 +52,7 @@ impl Balancing {
 
     /// The same, overridden by an entry.
     pub(super) fn with(self, entry: &UpstreamEntry, at: &mut At<'_>) -> Self {
-        let policy = at.over(entry.policy.as_ref(), value::policy, self.policy);
+        let policy = at.over(entry.policy.as_ref(), policy, self.policy);
         if let Some(said) = entry.hash_on.as_ref().filter(|_| policy != Policy::Hash) {
             let what = "hash_on: has no effect without policy: hash";
             at.mistakes.add(&at.file.place(said.referenced), what);
@@ -217,9 +217,33 @@ fn max_age(text: &str) -> Result<Duration, String> {
         )
     })?;
     if !MAX_AGE.contains(&read) || read.subsec_nanos() != 0 {
-        return Err(format!("{text:?} is out of range: expected whole seconds, 1s to 400days"));
+        return Err(format!("invalid value {text:?}: expected whole seconds, 1s to 400days"));
     }
     Ok(read)
+}
+
+/// Parses the name of a policy.
+fn policy(text: &str) -> Result<Policy, String> {
+    let known = Policy::ALL.into_iter().find(|policy| policy.name() == text);
+    known.ok_or_else(|| {
+        let names = Policy::ALL.map(Policy::name);
+        let others = [
+            ("leastconn", "least_requests"),
+            ("least_conn", "least_requests"),
+            ("least_connections", "least_requests"),
+            ("least_request", "least_requests"),
+            ("rr", "round_robin"),
+            ("p2c", "two_choices"),
+            ("ip_hash", "hash"),
+            ("source", "hash"),
+            ("consistent_hash", "hash"),
+            ("maglev", "hash"),
+            ("ring_hash", "hash"),
+            ("ewma", "least_time"),
+        ];
+        let hint = hints::choice(text, &names, &others);
+        format!("invalid value {text:?}: expected one of {}{hint}", names.join(", "))
+    })
 }
 
 #[cfg(test)]

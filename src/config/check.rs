@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_saphyr::{Location, Spanned};
 
 use super::entries::{CheckEntry, CheckFields, Said, UpstreamEntry};
+use super::hints;
 use super::mistake::{Mistakes, Place};
 use super::sources::{At, Sources};
 use super::value;
@@ -37,9 +38,27 @@ pub(super) fn read(text: &str) -> Result<CheckKind, String> {
         Some(("https", path)) if path.starts_with('/') => {
             target("https", path).map(|path| CheckKind::Https(HttpCheck::get(path)))
         }
-        _ => Err(format!(
-            "invalid value {text:?}: expected tcp, http:/path, https:/path, grpc[:SERVICE] or off"
-        )),
+        _ => {
+            let hint = match text.split_once(':') {
+                _ if text.starts_with('/') => format!(": write http:{text}"),
+                None if ["http", "https"].contains(&text) => format!(": write {text}:/"),
+                Some(("http" | "https", path)) => {
+                    format!(": write {}/{path}", text.strip_suffix(path).unwrap_or(text))
+                }
+                Some((kind, rest)) => match hints::choice(kind, &["http", "https", "grpc"], &[]) {
+                    hint if hint.is_empty() => hint,
+                    hint => format!("{hint}:{rest}"),
+                },
+                None => hints::choice(
+                    text,
+                    &["tcp", "grpc", "off"],
+                    &[("none", "off"), ("false", "off")],
+                ),
+            };
+            Err(format!(
+                "invalid value {text:?}: expected tcp, http:/path, https:/path, grpc[:SERVICE] or off{hint}"
+            ))
+        }
     }
 }
 

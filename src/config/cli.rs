@@ -34,7 +34,6 @@ const BUILD: &str = concat!(
     name = "evener",
     version,
     long_version = BUILD,
-    args_conflicts_with_subcommands = true,
     max_term_width = 100,
     after_help = "Example:\n  evener --listen 0.0.0.0:8080 --route /auth=10.0.0.1:80,10.0.0.2:80 \
                   --route /task=10.0.0.3:80@2,unix:/run/task.sock\n\nTry it: evener demo"

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde_saphyr::{Location, Spanned};
 
-use super::entries::TextOrList;
+use super::entries::{Said, TextOrList};
+use super::hints;
 use super::route_entry::RouteEntry;
 use super::rule_entries::NamedTexts;
 use super::sources::At;
@@ -49,7 +50,7 @@ fn patterns(entry: &RouteEntry, whole: Location, at: &mut At<'_>) -> Option<Vec<
         Ok(())
     } else {
         let kind = if is_exact { "path" } else { "prefix" };
-        Err(format!("{text:?}: a {kind} must begin with /"))
+        Err(format!("{text:?}: a {kind} begins with /: write /{text}"))
     };
     let of_any_host = at.mistakes.take(&place, begins.and_then(|()| read(text)))?;
     let Some(host) = &entry.host else { return Some(vec![of_any_host]) };
@@ -65,10 +66,16 @@ fn patterns(entry: &RouteEntry, whole: Location, at: &mut At<'_>) -> Option<Vec<
     for (host, place) in hosts {
         let pattern = match host {
             "" => Err("\"\" is no host: write one, or leave the key out to take every host".into()),
-            _ if host.contains('/') => {
-                Err(format!("invalid host {host:?}: put the path into prefix"))
-            }
-            _ => read(&format!("{host}{text}")),
+            _ => match hints::host(host) {
+                Some(what) => Err(what),
+                None => read(&format!("{host}{text}")).map_err(|what| {
+                    what.replacen(
+                        &format!("{:?}", format!("{host}{text}")),
+                        &format!("invalid host {host:?}"),
+                        1,
+                    )
+                }),
+            },
         };
         match pattern {
             Ok(pattern) if patterns.contains(&pattern) => {
@@ -92,6 +99,14 @@ fn conditions(entry: &RouteEntry, at: &mut At<'_>) -> Conditions {
             let added = told(&method.value, conditions.add_method(&method.value));
             at.mistakes.take(&at.file.place(method.referenced), added);
         }
+    }
+    let cookie =
+        |name: &&(Said, Said)| name.0.value.eq_ignore_ascii_case("cookie") && name.1.value != "*";
+    let cookie = entry.headers.iter().flat_map(|said| &said.value.0).find(cookie);
+    if let Some((name, _)) = cookie {
+        let what = "Cookie: is compared as a whole, with all cookies of a request in it, and seldom is this alone: send the \
+                    client a header of its own, or use sticky";
+        at.mistakes.warn(&at.file.place(name.referenced), what);
     }
     let add = Conditions::add_header;
     add_named(&mut conditions, (entry.headers.as_deref(), "headers"), add, at);

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU8;
 
+use super::hints;
 use super::value;
 use crate::upstream::ejections::EjectShare;
 use crate::upstream::health::Thresholds;
@@ -19,14 +20,15 @@ pub(super) fn fails_max(text: &str) -> Result<Option<NonZeroU8>, String> {
 pub(super) fn eject_max(text: &str) -> Result<EjectShare, String> {
     let number = text.strip_suffix('%').and_then(|number| value::number(number, 0, 100).ok());
     match number {
-        Some(0) => Err(format!("{text:?} is out of range: to eject none, write max_fails: off")),
+        Some(0) => Err(format!("invalid value {text:?}: to eject none, write max_fails: off")),
         Some(percent) => EjectShare::of_percent(percent).ok_or_else(|| expected(text)),
         None => Err(expected(text)),
     }
 }
 
 fn expected(text: &str) -> String {
-    format!("invalid value {text:?}: expected a share of the endpoints, 1% to 100%")
+    let hint = hints::percent(text);
+    format!("invalid value {text:?}: expected a share of the endpoints, 1% to 100%{hint}")
 }
 
 /// Describes what ejects endpoints; `errors` says whether server errors do.
@@ -50,7 +52,7 @@ mod tests {
         assert_eq!(eject_max("100%").map(EjectShare::percent), Ok(100));
         for bad in ["", "%", "50", "101%", "-1%", "+5%", "1.5%", "half"] {
             let told = eject_max(bad).unwrap_err();
-            assert!(told.ends_with("expected a share of the endpoints, 1% to 100%"), "{told}");
+            assert!(told.contains("expected a share of the endpoints, 1% to 100%"), "{told}");
         }
         assert!(eject_max("0%").unwrap_err().ends_with("write max_fails: off"));
     }

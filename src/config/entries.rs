@@ -21,7 +21,7 @@ pub enum CertificateEntry {
 
 /// A certificate in full.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct CertificateFields {
     /// The file of the chain.
     #[serde(deserialize_with = "given")]
@@ -42,7 +42,7 @@ pub enum RelayEntry {
 
 /// A relay in full.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct RelayFields {
     /// Where to listen.
     #[serde(deserialize_with = "given")]
@@ -65,7 +65,7 @@ pub struct ServerNameEntries(pub Vec<(Said, Said)>);
 /// An entry of `upstreams:`, a set of interchangeable endpoints with their settings. Absent settings
 /// default to the flags.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct UpstreamEntry {
     /// The name that routes refer to.
     #[serde(deserialize_with = "given")]
@@ -173,7 +173,7 @@ pub enum StickyEntry {
 
 /// Sticky sessions in full.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct StickyFields {
     /// The name of the cookie.
     #[serde(deserialize_with = "given")]
@@ -194,7 +194,7 @@ pub enum WrittenQueue {
 
 /// What waits for room, in full.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct QueueFields {
     /// As `--queue`.
     #[serde(deserialize_with = "given")]
@@ -215,7 +215,7 @@ pub enum EndpointEntry {
 
 /// An endpoint in full.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct EndpointFields {
     /// Where it is.
     #[serde(deserialize_with = "given")]
@@ -254,7 +254,7 @@ impl CheckEntry {
 
 /// A check in full: one question, and what belongs to it.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct CheckFields {
     /// To accept a connection: `true`.
     #[serde(deserialize_with = "given")]

@@ -2,14 +2,16 @@
 //! `${`. They are replaced in values that have been parsed, so that what a variable holds is always text inside
 //! its value and never adds to the structure of the file. Keys are left alone.
 
+use std::collections::HashMap;
 use std::env::VarError;
 use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{Location, Options, Spanned};
+use serde_saphyr::Location;
 
+use super::entries::Said;
+use super::tree::{PlacedNode, texts};
 use crate::http::rules::escape::written_in_uri;
+use crate::http::rules::variable::Variable;
 
 /// Looks up an environment variable, like `std::env::var`.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Result<String, VarError>;
@@ -96,6 +98,11 @@ pub(super) fn substitute(
                 used.push(UsedVariable { name: name.to_owned(), value });
             }
             (_, Some(default)) => out.push_str(default),
+            (Err(VarError::NotPresent), None) if let Some(variable) = Variable::of(name) => {
+                return Err(format!(
+                    "the environment variable {name} is not set: for that of each request, write {variable} without $"
+                ));
+            }
             (Err(VarError::NotPresent), None) => {
                 return Err(format!(
                     "the environment variable {name} is not set: set it, write ${{{name}:-default}}, or $${{ for a \
@@ -115,115 +122,59 @@ fn is_name(text: &str) -> bool {
     text.bytes().all(is_word) && text.bytes().next().is_some_and(|first| !first.is_ascii_digit())
 }
 
-/// The variables that the values of a file refer to, or everything that is wrong with its references. A file that
-/// is no YAML has none.
+/// The variables that the values of a file refer to, and what its texts with references come to; or everything that is
+/// wrong with its references.
 pub(super) fn check(
-    text: &str,
-    options: Options,
+    root: &PlacedNode,
     environment: Environment<'_>,
-) -> Result<Vec<UsedVariable>, Vec<(Location, String)>> {
-    let read = serde_saphyr::from_str_with_options::<Spanned<Found>>(text, options);
-    let mut found = Vec::new();
-    if let Ok(Spanned { value, defined, .. }) = read {
-        value.gather(defined, &mut found);
-    }
+) -> Result<References, Vec<(Location, String)>> {
+    let mut found = texts(root, &|text| text.contains(OPEN));
     // A value with an anchor is there once for each of its aliases.
-    let order = |place: &Location| (place.line(), place.column());
-    found.sort_by_key(|(place, _)| order(place));
-    found.dedup_by_key(|(place, _)| order(place));
-    let (mut used, mut mistakes) = (Vec::new(), Vec::new());
+    found.sort_by_key(|(place, _)| position(*place));
+    found.dedup_by_key(|(place, _)| position(*place));
+    let (mut used, mut mistakes, mut templates) = (Vec::new(), Vec::new(), HashMap::new());
     for (place, text) in found {
-        if let Err(what) = substitute(&text, environment, &mut used) {
-            mistakes.push((place, what));
+        match substitute(&text, environment, &mut used) {
+            Ok(_) => {
+                let braced = |name: &str| environment(name).map(|value| value.replace('{', "{{"));
+                let template = substitute(&text, &braced, &mut Vec::new());
+                templates.extend(template.ok().map(|template| (position(place), template)));
+            }
+            Err(what) => mistakes.push((place, what)),
         }
     }
     // Of two that begin alike, no part of the longer one is to be left over.
     used.sort_by(|a, b| (b.value.len(), &a.name).cmp(&(a.value.len(), &b.name)));
     used.dedup();
-    if mistakes.is_empty() { Ok(used) } else { Err(mistakes) }
+    if mistakes.is_empty() { Ok(References { used, templates }) } else { Err(mistakes) }
 }
 
-/// The texts with references in any value.
-enum Found {
-    /// It is such a text itself.
-    Text(String),
-    /// Those in its entries, with their places.
-    Inside(Vec<(Location, String)>),
+/// The line and the column of a place.
+fn position(place: Location) -> (u64, u64) {
+    (place.line(), place.column())
 }
 
-impl Found {
-    fn gather(self, place: Location, into: &mut Vec<(Location, String)>) {
-        match self {
-            Self::Text(text) => into.push((place, text)),
-            Self::Inside(mut texts) => into.append(&mut texts),
-        }
+/// What a file takes from the environment.
+#[derive(Default)]
+pub(super) struct References {
+    /// The variables, those with the longest values first.
+    pub(super) used: Vec<UsedVariable>,
+    /// Texts with references, by where they are written, with each brace of a variable's value doubled: in a text
+    /// with variables of requests, it is a brace, whatever follows it.
+    templates: HashMap<(u64, u64), String>,
+}
+
+/// The names of the variables alone.
+impl fmt::Debug for References {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.used.fmt(f)
     }
 }
 
-impl<'de> Deserialize<'de> for Found {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Found;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("any value")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Found, E> {
-                let refers = text.contains(OPEN);
-                Ok(if refers { Found::Text(text.to_owned()) } else { Found::Inside(Vec::new()) })
-            }
-
-            fn visit_bool<E>(self, _: bool) -> Result<Found, E> {
-                Ok(Found::Inside(Vec::new()))
-            }
-
-            fn visit_i64<E>(self, _: i64) -> Result<Found, E> {
-                Ok(Found::Inside(Vec::new()))
-            }
-
-            fn visit_u64<E>(self, _: u64) -> Result<Found, E> {
-                Ok(Found::Inside(Vec::new()))
-            }
-
-            fn visit_i128<E>(self, _: i128) -> Result<Found, E> {
-                Ok(Found::Inside(Vec::new()))
-            }
-
-            fn visit_u128<E>(self, _: u128) -> Result<Found, E> {
-                Ok(Found::Inside(Vec::new()))
-            }
-
-            fn visit_f64<E>(self, _: f64) -> Result<Found, E> {
-                Ok(Found::Inside(Vec::new()))
-            }
-
-            fn visit_unit<E>(self) -> Result<Found, E> {
-                Ok(Found::Inside(Vec::new()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Found, A::Error> {
-                let mut texts = Vec::new();
-                while let Some(Spanned { value, defined, .. }) =
-                    list.next_element::<Spanned<Found>>()?
-                {
-                    value.gather(defined, &mut texts);
-                }
-                Ok(Found::Inside(texts))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found, A::Error> {
-                let mut texts = Vec::new();
-                while let Some((_, Spanned { value, defined, .. })) =
-                    map.next_entry::<IgnoredAny, Spanned<Found>>()?
-                {
-                    value.gather(defined, &mut texts);
-                }
-                Ok(Found::Inside(texts))
-            }
-        }
-        deserializer.deserialize_any(Any)
+impl References {
+    /// A text that may have variables of requests.
+    pub(super) fn template<'a>(&'a self, said: &'a Said) -> &'a str {
+        self.templates.get(&position(said.defined)).unwrap_or(&said.value)
     }
 }
 
@@ -300,18 +251,19 @@ mod tests {
         assert_eq!(hidden("1", "from 1 to 10"), "from 1 to 10");
         let environment =
             |name: &str| Ok(format!("s3cr3t-{}", if name == "A" { "1" } else { "12" }));
-        let used = check("['${A}', '${B}', '${A}']", Options::default(), &environment).unwrap();
+        let root = serde_saphyr::from_str("['${A}', '${B}', '${A}']").unwrap();
+        let used = check(&root, &environment).unwrap().used;
         assert_eq!(hide(&used, "s3cr3t-12, s3cr3t-1".to_owned()), "${B}, ${A}");
     }
 
     #[test]
     fn all_that_is_wrong_in_a_file_is_found_with_its_place() {
         let text = "a: ['${X}', {b: \"${A} ${Y\"}]\n${KEY}: # ${Z}\n  - &v ${A}\n  - *v\nc: &w ${Z}\nd: *w\n";
-        let found = check(text, Options::default(), &environment).unwrap_err();
+        let found = check(&serde_saphyr::from_str(text).unwrap(), &environment).unwrap_err();
         let places: Vec<_> = found.iter().map(|(at, _)| (at.line(), at.column())).collect();
         assert_eq!(places, [(1, 5), (1, 17), (5, 7)]);
-        let used = |text| check(text, Options::default(), &environment).map(|used| used.len());
-        assert_eq!(used("['${A}', 1, -1, true, ~, 1.5, 99999999999999999999]"), Ok(1));
-        assert_eq!(used("['${X}'"), Ok(0));
+        let text = "['${A}', 1, -1, true, ~, 1.5, 99999999999999999999]";
+        let found = check(&serde_saphyr::from_str(text).unwrap(), &environment).unwrap();
+        assert_eq!(found.used.len(), 1);
     }
 }

@@ -41,6 +41,12 @@ impl PageFiles {
         if name.is_empty() {
             return Err("\"\" does not name a file".to_owned());
         }
+        if name.contains(['<', '\n', ' ']) {
+            let shown: String = name.chars().take(20).collect();
+            return Err(format!(
+                "{shown:?} is a text: put it into a file and name that, as in {{503: maintenance.html}}"
+            ));
+        }
         let path = Sources::path(place, name);
         let read = || {
             let bytes = read(&path).map_err(|error| format!("{name}: {error}"))?;

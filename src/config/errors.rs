@@ -5,6 +5,9 @@ use std::fmt;
 use super::mistake::{Mistake, Place};
 use super::sources::Unreadable;
 
+/// The most mistakes that are told at once.
+const LINES_MAX: usize = 20;
+
 /// All that is wrong with a configuration: a line for each mistake, which says where it is, what is wrong and what to
 /// write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,9 +24,15 @@ impl ConfigErrors {
         self.0.iter()
     }
 
-    /// A line for each of them.
+    /// A line for each of them; of many, for the first twenty, and how many there are besides.
     pub fn lines(&self) -> Vec<String> {
-        self.0.iter().map(ToString::to_string).collect()
+        let mut lines: Vec<String> =
+            self.0.iter().take(LINES_MAX).map(ToString::to_string).collect();
+        let more = self.0.len().saturating_sub(LINES_MAX);
+        if more > 0 {
+            lines.push(format!("and {more} more: mend these first"));
+        }
+        lines
     }
 }
 
@@ -39,21 +48,11 @@ impl From<Unreadable> for ConfigErrors {
             Unreadable::Mistakes(mistakes) => Self(mistakes),
             // Whoever asked for help gets all of it.
             Unreadable::Words(error) => {
-                let text = error.to_string();
-                let is_help = error.exit_code() == 0;
-                let what = if is_help { text } else { in_a_line(&text) };
+                let what = error.to_string();
                 Self::one(Mistake { place: Place::Argument("command line"), what })
             }
         }
     }
-}
-
-/// What clap says in a paragraph: the error, and its tip if it has one.
-pub fn in_a_line(text: &str) -> String {
-    let mut lines = text.lines().map(str::trim);
-    let error = lines.next().unwrap_or_default().trim_start_matches("error: ");
-    let tip = lines.find_map(|line| line.strip_prefix("tip: ")).unwrap_or("see evener --help");
-    format!("{error}; {tip}")
 }
 
 impl fmt::Display for ConfigErrors {
@@ -63,3 +62,19 @@ impl fmt::Display for ConfigErrors {
 }
 
 impl std::error::Error for ConfigErrors {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_the_first_twenty_are_told_and_the_rest_are_counted() {
+        let many = |number| {
+            ConfigErrors::from(vec![Mistake::in_flag("threads", "x".to_owned()); number]).lines()
+        };
+        assert_eq!(many(20), vec!["--threads: x"; 20]);
+        let told = many(23);
+        assert_eq!(told.len(), 21);
+        assert_eq!(told[20], "and 3 more: mend these first");
+    }
+}

@@ -12,13 +12,15 @@ use super::entries::{
     BoxedCheckFields, CertificateEntry, CheckEntry, ListEntries, RelayEntry, Said, TextOrList,
     UpstreamEntry,
 };
-use super::environment::{self, Environment, OPEN, UsedVariable};
+use super::environment::{self, Environment, OPEN, References, UsedVariable};
 use super::mistake::{Mistake, Place};
 use super::route_entry::RouteEntry;
 use super::rule_entries::{HeadEditsEntry, NamedTexts};
 use super::setting::{Arity, Setting};
+use super::shape::{self, Misshapes};
 use super::substituted::Substituted;
-use super::wording::{explain, unknown};
+use super::tree::PlacedNode;
+use super::wording::explain;
 
 /// The most that is read, in bytes: of the file and all that it includes.
 pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -52,8 +54,10 @@ pub struct File {
     items: Arc<[Arc<str>]>,
     /// The files that it includes, by name or pattern.
     pub include: Vec<Said>,
-    /// The environment variables that its values refer to.
-    pub variables: Vec<UsedVariable>,
+    /// What its values take from the environment.
+    references: References,
+    /// What is wrong with it and says nothing of the rest: keys that there are not.
+    mistakes: Vec<Mistake>,
     /// The settings that are also flags, in order.
     pub settings: Vec<WrittenSetting>,
     /// The check of all upstreams, where it is written in full.
@@ -62,6 +66,8 @@ pub struct File {
     pub rules: WrittenRules,
     /// The routes.
     pub routes: Vec<Spanned<RouteEntry>>,
+    /// Where the key of the routes is, if there is one.
+    routes_at: Option<Location>,
     /// The named upstreams.
     pub upstreams: Vec<Spanned<UpstreamEntry>>,
     /// The TCP relays.
@@ -110,35 +116,27 @@ impl File {
             }]
         })?;
         let items = if let FileRole::Code(items) = role { Arc::clone(items) } else { [].into() };
-        let told = |(at, what)| Mistake { place: place(&path, &items, at), what };
-        let (read, variables) = if text.contains(OPEN) {
-            let variables = environment::check(text, options(), environment)
-                .map_err(|mistakes| mistakes.into_iter().map(told).collect::<Vec<_>>())?;
-            let read =
-                serde_saphyr::with_deserializer_from_str_with_options(text, options(), |inner| {
-                    Written::deserialize(Substituted { inner, environment })
-                });
-            (read, variables)
+        let told = |at, what| Mistake { place: place(&path, &items, at), what };
+        let all = |mistakes: PlacedMistakes| -> Vec<Mistake> {
+            mistakes.into_iter().map(|(at, what)| told(at, what)).collect()
+        };
+        let (unknown, references) = look(text, environment).map_err(all)?;
+        let read = if text.contains(OPEN) {
+            serde_saphyr::with_deserializer_from_str_with_options(text, options(), |inner| {
+                Written::deserialize(Substituted { inner, environment })
+            })
         } else {
-            (serde_saphyr::from_str_with_options(text, options()), Vec::new())
+            serde_saphyr::from_str_with_options(text, options())
         };
         let mut written = read.map_err(|error| {
             let at = error.location().unwrap_or(Location::UNKNOWN);
-            let what = environment::hide(&variables, explain(&error));
-            let needs_quotes = is_within_reference(text, at);
-            let hint =
-                if needs_quotes { ": in [] and {}, write \"${NAME}\" with quotes" } else { "" };
-            vec![told((at, what + hint))]
+            vec![told(at, environment::hide(&references.used, explain(&error, text)))]
         })?;
         if let FileRole::Included { by } = role {
             written.refuse_others(by);
         }
-        let mistakes: Vec<_> = written.mistakes.into_iter().map(told).collect();
-        if mistakes.is_empty() {
-            Ok(Self { path, items, variables, ..written.file })
-        } else {
-            Err(mistakes)
-        }
+        let mistakes = [all(written.mistakes), all(unknown)].concat();
+        Ok(Self { path, items, references, mistakes, ..written.file })
     }
 
     /// Whether it was made in code.
@@ -148,12 +146,63 @@ impl File {
 
     /// The text with names of environment variables instead of what they hold that may be a secret.
     pub(super) fn hide(&self, text: String) -> String {
-        environment::hide(&self.variables, text)
+        environment::hide(&self.references.used, text)
+    }
+
+    /// The environment variables that its values refer to.
+    pub(super) fn variables(&self) -> &[UsedVariable] {
+        &self.references.used
+    }
+
+    /// A text that may have variables of requests; braces from the environment are braces in it.
+    pub(super) fn template<'a>(&'a self, said: &'a Said) -> &'a str {
+        self.references.template(said)
+    }
+
+    /// What is wrong with it, and leaves it clear what the rest says.
+    pub(super) fn mistakes(&self) -> &[Mistake] {
+        &self.mistakes
+    }
+
+    /// Where its routes are, or would be.
+    pub(super) fn place_of_routes(&self) -> Place {
+        self.place(self.routes_at.unwrap_or(Location::UNKNOWN))
     }
 
     /// The place of a location in this file.
     pub fn place(&self, at: Location) -> Place {
         place(&self.path, &self.items, at)
+    }
+}
+
+/// What is wrong with a file, where it is.
+type PlacedMistakes = Vec<(Location, String)>;
+
+/// Looks at the shape of a file and at its references to the environment. Returns its unknown keys, which leave it clear
+/// what the others say, and what it takes from there. Whatever else is wrong is all that can be said of it.
+fn look(
+    text: &str,
+    environment: Environment<'_>,
+) -> Result<(PlacedMistakes, References), PlacedMistakes> {
+    let root = serde_saphyr::from_str_with_options::<PlacedNode>(text, options());
+    let root = root.map_err(|error| {
+        let at = error.location().unwrap_or(Location::UNKNOWN);
+        let what = if is_within_reference(text, at) {
+            "in [] and {}, write \"${NAME}\" with quotes".to_owned()
+        } else {
+            explain(&error, text)
+        };
+        vec![(at, what)]
+    })?;
+    let Misshapes { values, keys } = shape::check(&root);
+    match environment::check(&root, environment) {
+        Ok(references) if values.is_empty() => Ok((keys, references)),
+        references => {
+            let of_references = references.err().unwrap_or_default();
+            let mut all = [values, keys, of_references].concat();
+            all.sort_by_key(|(at, _)| (at.line(), at.column()));
+            Err(all)
+        }
     }
 }
 
@@ -235,7 +284,9 @@ impl<'de> Visitor<'de> for TopLevel {
             path: "".into(),
             items: [].into(),
             include: Vec::new(),
-            variables: Vec::new(),
+            references: References::default(),
+            mistakes: Vec::new(),
+            routes_at: None,
             settings: Vec::new(),
             check: None,
             rules: WrittenRules::default(),
@@ -260,7 +311,10 @@ impl<'de> Visitor<'de> for TopLevel {
                     }
                 }
                 "include" => file.include = map.next_value().map(texts)?,
-                "routes" => file.routes = map.next_value::<ListEntries<_>>()?.0,
+                "routes" => {
+                    file.routes_at = Some(key.referenced);
+                    file.routes = map.next_value::<ListEntries<_>>()?.0;
+                }
                 "upstreams" => file.upstreams = map.next_value::<ListEntries<_>>()?.0,
                 "tcp" => file.relays = map.next_value::<ListEntries<_>>()?.0,
                 "request_headers" => file.rules.request_headers = Some(map.next_value()?),
@@ -283,8 +337,8 @@ impl<'de> Visitor<'de> for TopLevel {
                     if let Some(setting) = Setting::of_key(name) {
                         file.settings.push(read_setting(&setting, &mut map)?);
                     } else {
+                        // It has been told already.
                         let _: IgnoredAny = map.next_value()?;
-                        written.mistakes.push((key.referenced, unknown(name)));
                         continue;
                     }
                 }

@@ -4,6 +4,7 @@ use serde_saphyr::Spanned;
 
 use super::rule_entries::{HeadEditsEntry, NamedTexts};
 use super::sources::At;
+use super::templates;
 use crate::http::rules::head_edits::{EditedHead, FieldEditError, HeadEdits};
 
 /// Reads what is written, on top of what holds everywhere.
@@ -44,7 +45,9 @@ pub(super) fn each(
     mut edit: impl FnMut(&str, &str) -> Result<(), FieldEditError>,
 ) {
     for (name, text) in &said.value.0 {
-        if let Err(error) = edit(&name.value, &text.value) {
+        let template = at.file.template(text);
+        templates::look(text, template, at);
+        if let Err(error) = edit(&name.value, template) {
             let is_of_text =
                 matches!(error, FieldEditError::Template(_) | FieldEditError::Location(_));
             let place = if is_of_text { text.referenced } else { name.referenced };

@@ -22,9 +22,10 @@ const STREAMS: &str = "128";
 pub(super) fn heads(sources: &Sources, mistakes: &mut Mistakes) -> Limits {
     let max_head = value::size(&sources.flags.max_head).and_then(|bytes| {
         let in_range = (MAX_HEAD.0..=MAX_HEAD.1).contains(&bytes);
-        in_range
-            .then_some(bytes)
-            .ok_or_else(|| format!("{bytes} bytes is out of range: expected 1k to 64k"))
+        in_range.then_some(bytes).ok_or_else(|| {
+            let text = &sources.flags.max_head;
+            format!("invalid value {text:?}: expected a size from 1k to 64k")
+        })
     });
     let max_fields = value::number(&sources.flags.max_fields, 1, FIELDS_CEILING);
     Limits {

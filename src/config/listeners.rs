@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::admin::Admin;
 use super::mistake::{Mistakes, Place};
 use super::routes::Routes;
 use super::sources::Sources;
@@ -104,6 +105,29 @@ impl<'a> CollectedListeners<'a> {
             let listener = ListenerConfig { address, kind };
             self.said.push(SaidListener { listener, place: place.clone() });
         }
+    }
+
+    /// The admin listener, if there is one; notes one at an address of another listener.
+    pub(super) fn admin(
+        &self,
+        sources: &Sources,
+        resolve: Resolve<'_>,
+        mistakes: &mut Mistakes,
+    ) -> Option<Admin> {
+        let admin = Admin::of(sources, resolve, mistakes)?;
+        let mut others = self.said.iter().map(|said| &said.listener.address);
+        if let Some(other) = others.find(|other| overlap(other, &admin.address)) {
+            let what = if *other == admin.address {
+                format!("{other} is where clients are listened for too: write another port")
+            } else {
+                format!(
+                    "{} overlaps with {other}, where clients are listened for: write another port",
+                    admin.address
+                )
+            };
+            mistakes.add(&sources.place("admin"), what);
+        }
+        Some(admin)
     }
 
     /// Notes endpoints where we listen ourselves: what is sent there would come back until there are

@@ -78,7 +78,13 @@ impl fmt::Display for Mistake {
 
 /// Collects mistakes, so that all of them are reported at once.
 #[derive(Default)]
-pub(super) struct Mistakes(Vec<Mistake>);
+pub(super) struct Mistakes {
+    found: Vec<Mistake>,
+    /// Those that may only follow from another one: told if there is none.
+    following: Vec<Mistake>,
+    /// What is no mistake, but may not be what was meant.
+    warnings: Vec<String>,
+}
 
 impl Mistakes {
     /// Returns the value, or records the mistake and returns a placeholder that is never used.
@@ -95,25 +101,70 @@ impl Mistakes {
     }
 
     pub(super) fn add(&mut self, place: &Place, what: impl Into<String>) {
-        self.0.push(Mistake { place: place.clone(), what: what.into() });
+        self.found.push(Mistake { place: place.clone(), what: what.into() });
+    }
+
+    /// Records what may only be wrong because something else is: an upstream is not used if the name of it is
+    /// mistyped in a route. It is told once nothing else is wrong.
+    pub(super) fn follow(&mut self, place: &Place, what: impl Into<String>) {
+        self.following.push(Mistake { place: place.clone(), what: what.into() });
+    }
+
+    /// Records what is no mistake, but may not be what was meant.
+    pub(super) fn warn(&mut self, place: &Place, what: &str) {
+        self.warnings.push(format!("{place}: {what}"));
+    }
+
+    /// What has been recorded of that.
+    pub(super) fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Records mistakes that have been found before.
+    pub(super) fn extend(&mut self, found: &[Mistake]) {
+        self.found.extend_from_slice(found);
     }
 
     /// What is wrong first of all, if anything is.
     pub(super) fn first(self) -> Option<String> {
-        self.0.into_iter().next().map(|mistake| mistake.what)
+        self.found.into_iter().next().map(|mistake| mistake.what)
     }
 
     /// Returns what was built if there are no mistakes; otherwise the mistakes in order of their places, those of
     /// files in the order of these paths.
     pub(super) fn none<T>(mut self, built: T, files: &[&str]) -> Result<T, Vec<Mistake>> {
         let order: HashMap<_, _> = (1..).zip(files).map(|(nth, path)| (*path, nth)).collect();
-        self.0.sort_by_key(|mistake| match &mistake.place {
+        if self.found.is_empty() {
+            self.found = self.following;
+        }
+        self.found.sort_by_key(|mistake| match &mistake.place {
             Place::Flag(_) | Place::Argument(_) => (0, 0, 0),
             Place::Item { nth, .. } => (0, *nth, 0),
             Place::File { path, line, column } => {
                 (order.get(&**path).copied().unwrap_or_default(), *line, *column)
             }
         });
-        if self.0.is_empty() { Ok(built) } else { Err(self.0) }
+        if self.found.is_empty() { Ok(built) } else { Err(self.found) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(mistakes: Mistakes) -> Vec<String> {
+        mistakes.none((), &[]).unwrap_err().into_iter().map(|mistake| mistake.what).collect()
+    }
+
+    #[test]
+    fn what_follows_from_a_mistake_is_told_once_that_is_mended() {
+        let place = Place::Flag("route".into());
+        let mut mistakes = Mistakes::default();
+        mistakes.follow(&place, "follows");
+        assert_eq!(told(mistakes), ["follows"]);
+        let mut mistakes = Mistakes::default();
+        mistakes.follow(&place, "follows");
+        mistakes.add(&place, "mistyped");
+        assert_eq!(told(mistakes), ["mistyped"]);
     }
 }

@@ -26,10 +26,14 @@ mod explain_rules;
 pub mod file;
 pub(crate) mod found;
 mod head_edits;
+mod hints;
 mod in_code;
 mod include;
+mod interface;
 pub mod item;
+pub mod keys;
 pub mod launch;
+mod lifecycle;
 mod limits;
 mod listeners;
 pub mod loader;
@@ -37,6 +41,7 @@ pub mod manual;
 mod mirror;
 mod misfits;
 pub mod mistake;
+mod named;
 mod outcome;
 mod prefix_change;
 mod redirect_loops;
@@ -49,20 +54,25 @@ pub mod rule_entries;
 mod rules;
 mod scheme;
 pub mod setting;
+mod shape;
 pub mod source;
 pub mod sources;
 mod substituted;
+mod templates;
 mod tls;
 pub mod tool_flags;
 mod tracing;
 pub mod tracing_flags;
+mod tree;
 mod trusted;
+mod unknown;
 mod upstream_keys;
 mod upstream_settings;
 mod upstream_tls;
 mod upstreams;
 pub mod value;
 mod wording;
+mod words;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::num::NonZeroUsize;
@@ -149,8 +159,7 @@ impl Config {
         resolve: Resolve<'_>,
         is_local: IsLocal<'_>,
     ) -> Result<Self, Vec<Mistake>> {
-        let flags = &sources.flags;
-        let mut mistakes = Mistakes::default();
+        let mut mistakes = named::mistakes(sources);
         let (descriptors, threads) = workers(sources, &mut mistakes);
         let settings = UpstreamSettings::of_flags(sources, &mut mistakes);
         let mut upstreams = Upstreams::of_file(sources, settings, threads.get(), &mut mistakes);
@@ -159,30 +168,30 @@ impl Config {
         relays::add(&mut listeners, sources, &mut upstreams, resolve, &mut mistakes);
         listeners.refuse_loops(&routes, &upstreams, is_local, &mut mistakes);
         upstreams.refuse_mistakes(sources, &mut mistakes);
-        refuse_empty(sources, &mut mistakes);
+        let admin = listeners.admin(sources, resolve, &mut mistakes);
         let open = listeners.said.len();
         let tls = Tls::of(sources, &listeners, &mut mistakes);
         let (capacity, warning) = capacity::of(sources, descriptors, threads, open, &mut mistakes);
-        let of_endpoints = upstreams.warnings(sources);
         let of_retries = retries::warnings(&upstreams.built, &routes.built);
+        let of_endpoints = upstreams.warnings(sources);
         let discovery = DiscoveryPlan::of(sources, upstreams.looked_up, &mut mistakes);
-        let idle = idle_settings(sources, &discovery);
+        let of_settings = idle_settings(sources, &discovery);
         let log_layout = access_log::layout(sources, &mut mistakes);
         let of_files = [sources.warnings(), warning.as_slice(), &routes.rules.warnings].concat();
         let reached = (&*listeners.said, tls.redirect_https.is_some());
-        let (route_table, of_routes) = redirect_loops::table(&routes, reached, &mut mistakes);
-        let warnings = [of_files, tls.warnings, of_routes, of_retries, idle, of_endpoints];
-        let config = Self {
+        let (table, of_routes) = redirect_loops::table(&routes, reached, &mut mistakes);
+        let warnings = [of_files, tls.warnings, of_routes, of_retries, of_settings, of_endpoints];
+        let mut config = Self {
             listeners: listeners.said.into_iter().map(|said| said.listener).collect(),
             threads,
-            error_log: flags.error_log.as_ref().map(PathBuf::from),
-            upgrade_sock: upgrade_sock(sources, &mut mistakes),
-            upgrade_timeout: upgrade_timeout(sources, &mut mistakes),
+            error_log: sources.flags.error_log.as_ref().map(PathBuf::from),
+            upgrade_sock: lifecycle::upgrade_sock(sources, &mut mistakes),
+            upgrade_timeout: lifecycle::upgrade_timeout(sources, &mut mistakes),
             access_log: access_log::target(sources, &mut mistakes),
             otlp: tracing::export(sources, &mut mistakes),
-            pid_file: flags.pid_file.as_ref().map(PathBuf::from),
-            admin: Admin::of(sources, resolve, &mut mistakes),
-            file: flags.config.as_ref().map(PathBuf::from),
+            pid_file: sources.flags.pid_file.as_ref().map(PathBuf::from),
+            admin,
+            file: sources.flags.config.as_ref().map(PathBuf::from),
             capacity,
             warnings: sources.without_secrets(warnings.concat()),
             included: sources.included(),
@@ -191,12 +200,12 @@ impl Config {
             loader: None,
             watch_interval: tls.watch_interval,
             discovery: Arc::new(discovery),
-            drain_timeout: drain_timeout(sources, &mut mistakes),
-            shutdown_delay: shutdown_delay(sources, &mut mistakes),
+            drain_timeout: lifecycle::drain_timeout(sources, &mut mistakes),
+            shutdown_delay: lifecycle::shutdown_delay(sources, &mut mistakes),
             log_level: log_level(sources, &mut mistakes),
             plan: Arc::new(Plan {
                 copies_max: descriptors.copies_max(threads),
-                route_table: Arc::new(route_table),
+                route_table: Arc::new(table),
                 routes: routes.built.into(),
                 rules: routes.rules.everywhere,
                 upstreams: upstreams.built,
@@ -212,6 +221,7 @@ impl Config {
                 redirect_https: tls.redirect_https,
             }),
         };
+        config.warnings.extend(sources.without_secrets(mistakes.warnings().to_vec()));
         sources.settle(mistakes, config)
     }
 }
@@ -236,57 +246,12 @@ fn idle_settings(sources: &Sources, discovery: &DiscoveryPlan) -> Vec<String> {
     .concat()
 }
 
-/// Notes the names that are empty: they name nothing, and nothing is checked about them here.
-fn refuse_empty(sources: &Sources, mistakes: &mut Mistakes) {
-    let flags = &sources.flags;
-    let named = [
-        ("access-log", &flags.access_log, "file"),
-        ("error-log", &flags.error_log, "file"),
-        ("pid-file", &flags.pid_file, "file"),
-        ("admin-token-file", &flags.admin_token_file, "file"),
-        ("upstream-ca", &flags.upstream_ca, "file"),
-        ("upstream-cert", &flags.upstream_cert, "file"),
-        ("upstream-key", &flags.upstream_key, "file"),
-        ("user", &flags.user, "user"),
-        ("group", &flags.group, "group"),
-    ];
-    for (flag, name, what) in named {
-        if name.as_deref() == Some("") {
-            mistakes.add(&sources.place(flag), format!("\"\" does not name a {what}"));
-        }
-    }
-}
-
 /// Parses a number of threads; 0 means one per core this process may use.
 pub fn threads(text: &str) -> Result<NonZeroUsize, String> {
     let wanted = value::number(text, 0, 1024)?;
     Ok(NonZeroUsize::new(wanted)
         .or_else(|| available_parallelism().ok())
         .unwrap_or(NonZeroUsize::MIN))
-}
-
-fn upgrade_sock(sources: &Sources, mistakes: &mut Mistakes) -> Option<PathBuf> {
-    let path = sources.flags.upgrade_sock.as_ref();
-    if path.is_none() && sources.flags.upgrade {
-        let what = "requires --upgrade-sock PATH, the same as for the old process";
-        mistakes.add(&sources.place("upgrade"), what);
-    }
-    mistakes.take(&sources.place("upgrade-sock"), value::socket_path(path?))
-}
-
-fn upgrade_timeout(sources: &Sources, mistakes: &mut Mistakes) -> Duration {
-    let timeout = value::duration(&sources.flags.upgrade_timeout);
-    mistakes.note(&sources.place("upgrade-timeout"), timeout, Duration::ZERO)
-}
-
-fn drain_timeout(sources: &Sources, mistakes: &mut Mistakes) -> Duration {
-    let timeout = value::duration(&sources.flags.drain_timeout);
-    mistakes.note(&sources.place("drain-timeout"), timeout, Duration::ZERO)
-}
-
-fn shutdown_delay(sources: &Sources, mistakes: &mut Mistakes) -> Duration {
-    let delay = value::duration_or_zero(&sources.flags.shutdown_delay);
-    mistakes.note(&sources.place("shutdown-delay"), delay, Duration::ZERO)
 }
 
 fn log_level(sources: &Sources, mistakes: &mut Mistakes) -> log::LevelFilter {
@@ -467,7 +432,7 @@ mod tests {
             (&["--admin", "0.0.0.0:1"][..], "--admin: 0.0.0.0:1 is reachable from other machines"),
             (&["--admin", ":1"], "--admin: 0.0.0.0:1 is reachable from other machines"),
             (&["--admin", "[::]:1"], "--admin: [::]:1 is reachable from other machines"),
-            (&["--admin", "1"], "--admin: \"1\" has no port"),
+            (&["--admin", "1"], "--admin: \"1\" is a port alone"),
             (&["--admin-token-file", "/x"], "--admin-token-file: has no effect"),
         ];
         for (flags, expected) in rows {

@@ -5,12 +5,15 @@ use serde_saphyr::Spanned;
 use super::balancing;
 use super::entries::{Said, StickyEntry};
 use super::head_edits::each;
+use super::hints;
 use super::mistake::Place;
 use super::route_entry::RouteEntry;
 use super::rule_entries::{NamedTexts, RedirectEntry, RespondEntry};
+use super::templates;
 use super::upstreams::{At, Upstreams};
 use super::value;
 use crate::http::message::edits::Value;
+use crate::http::message::field::is_token;
 use crate::http::rules::head_edits::{EditedHead, FieldEditError, HeadEdits};
 use crate::http::rules::location::HostNaming;
 use crate::http::rules::outcome::{
@@ -189,7 +192,13 @@ fn shares(
         };
         let found = at.mistakes.take(&place, found);
         let share_place = at.file.place(share.referenced);
-        let share = value::number(&share.value, 0, SHARE_MAX);
+        let share = value::number(&share.value, 0, SHARE_MAX).map_err(|_| {
+            let hint = hints::share(&share.value);
+            format!(
+                "invalid value {:?}: expected a whole number from 0 to {SHARE_MAX}{hint}",
+                share.value
+            )
+        });
         match found.zip(at.mistakes.take(&share_place, share)) {
             Some(share) => shares.push(share),
             None => is_whole = false,
@@ -222,15 +231,34 @@ fn of_redirect(
         at.mistakes.add(&place, what);
         return None;
     };
-    let number = |text: &str| value::number(text, 0, 999);
+    let number = |text: &str| {
+        value::number(text, 0, 999)
+            .map_err(|_| format!("invalid value {text:?}: expected 301, 302, 303, 307 or 308"))
+    };
     let status = at.over(fields.status.as_ref(), number, REDIRECT_STATUS);
-    let redirect = Redirect::new(&to.value, status, hosts);
+    let text = at.file.template(to);
+    templates::look(to, text, at);
+    if let Some(variable) = templates::doubled_slash(text) {
+        let place = at.file.place(to.referenced);
+        let what = format!(
+            "/{variable} comes to two slashes, since {variable} begins with one: leave the / before it out"
+        );
+        at.mistakes.warn(&place, &what);
+    }
+    let redirect = Redirect::new(text, status, hosts);
     let wrong = match &redirect {
         Err(RedirectError::Status(_)) => fields.status.as_ref().unwrap_or(to),
         _ => to,
     };
     let place = at.file.place(wrong.referenced);
     at.mistakes.take(&place, redirect.map_err(|error| error.to_string()))
+}
+
+/// A media type (RFC 9110 §8.3.1), with its parameters if it has some.
+fn media_type(text: &str) -> Option<String> {
+    let (main, sub) = text.split(';').next()?.trim_end().split_once('/')?;
+    let is_one = is_token(main.as_bytes()) && is_token(sub.as_bytes());
+    (is_one && Value::new(text.as_bytes()).is_some()).then(|| text.to_owned())
 }
 
 fn of_answer(said: &Spanned<RespondEntry>, hosts: HostNaming, at: &mut At<'_>) -> Option<Respond> {
@@ -246,9 +274,17 @@ fn of_answer(said: &Spanned<RespondEntry>, hosts: HostNaming, at: &mut At<'_>) -
             _ => headers.set(name, text, EditedHead::Response(hosts)),
         });
     }
-    let content_type = |text: &str| match Value::new(text.trim().as_bytes()) {
-        Some(_) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
-        _ => Err(format!("{text:?} is no media type: write one such as text/html")),
+    let content_type = |text: &str| {
+        media_type(text.trim()).ok_or_else(|| {
+        let hint = hints::choice(text, &[], &[
+            ("html", "text/html"),
+            ("text", "text/plain"),
+            ("txt", "text/plain"),
+            ("json", "application/json"),
+            ("xml", "application/xml"),
+        ]);
+        format!("invalid value {text:?}: expected a media type, TYPE/SUBTYPE such as text/html{hint}")
+    })
     };
     let content_type = at.over(fields.content_type.as_ref(), content_type, CONTENT_TYPE.to_owned());
     let Some(status) = &fields.status else {
@@ -256,15 +292,24 @@ fn of_answer(said: &Spanned<RespondEntry>, hosts: HostNaming, at: &mut At<'_>) -
         return None;
     };
     let status_place = at.file.place(status.referenced);
-    let number = value::number(&status.value, 0, 999);
+    let number = value::number(&status.value, 0, 999).map_err(|_| {
+        format!("invalid value {:?}: expected a status from 200 to 599", status.value)
+    });
     let number = at.mistakes.take(&status_place, number)?;
     let body = fields.body.as_ref();
-    let text = body.map_or("", |body| &body.value);
+    if let Some(body) = body {
+        templates::look_at_body(body, at.file.template(body), at);
+    }
+    let text = body.map_or("", |body| at.file.template(body));
     let respond = Respond::new(number, text, &content_type, headers);
     let wrong = match &respond {
         Err(RespondError::Status(_)) => status,
         _ => body.unwrap_or(status),
     };
     let place = at.file.place(wrong.referenced);
-    at.mistakes.take(&place, respond.map_err(|error| error.to_string()))
+    let told = |error: RespondError| match &error {
+        RespondError::Template(error) => templates::told(text, error),
+        _ => error.to_string(),
+    };
+    at.mistakes.take(&place, respond.map_err(told))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_saphyr::Spanned;
 
 use super::entries::{Said, UpstreamEntry};
+use super::hints;
 use super::mistake::{Mistakes, Place};
 use super::route_entry::RouteEntry;
 use super::sources::{At, Sources};
@@ -97,7 +98,10 @@ fn budget(text: &str) -> Result<BudgetShare, String> {
     }
     let percent = text.strip_suffix('%').and_then(|number| value::number(number, 0, 100).ok());
     percent.map(BudgetShare::Percent).ok_or_else(|| {
-        format!("invalid value {text:?}: expected a share of the requests from 0% to 100%, or off")
+        let hint = hints::percent(text);
+        format!(
+            "invalid value {text:?}: expected a share of the requests from 0% to 100%, or off{hint}"
+        )
     })
 }
 
@@ -106,8 +110,11 @@ fn reasons<'a>(named: impl Iterator<Item = (Place, &'a str)>, mistakes: &mut Mis
     let read = named.filter_map(|(place, text)| {
         let reason = RetryReason::ALL.into_iter().find(|reason| reason.name() == text);
         let reason = reason.ok_or_else(|| {
-            let known = RetryReason::ALL.map(RetryReason::name).join(", ");
-            format!("unknown reason {text:?}: expected {known}")
+            let known = RetryReason::ALL.map(RetryReason::name);
+            let others =
+                [("error", "connect, reset"), ("500", "5xx"), ("http_502", "502"), ("all", "5xx")];
+            let hint = hints::choice(text, &known, &others);
+            format!("invalid value {text:?}: expected one of {}{hint}", known.join(", "))
         });
         mistakes.take(&place, reason)
     });

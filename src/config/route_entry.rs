@@ -15,7 +15,7 @@ use super::rule_entries::{
 
 /// An entry of `routes:`, which says where requests go and how they are changed.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct RouteEntry {
     /// The prefix of the path; `/` if there is no path either.
     #[serde(deserialize_with = "given")]

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use serde_saphyr::Spanned;
 
 use super::entries::Said;
+use super::hints;
 use super::route_entry::RouteEntry;
 use super::rule_entries::{RateLimitEntry, RateLimitFields};
 use super::sources::At;
@@ -104,7 +105,10 @@ fn rate_limit(said: &Spanned<RateLimitEntry>, at: &mut At<'_>) -> Option<RateLim
 
 /// Parses a rate: `100/s`, `100/m` or `100/h`.
 fn rate(text: &str) -> Result<Rate, String> {
-    let wrong = || format!("invalid value {text:?}: expected a rate such as 100/s, 100/m or 100/h");
+    let wrong = || {
+        let hint = hints::rate(text);
+        format!("invalid value {text:?}: expected a rate such as 100/s, 100/m or 100/h{hint}")
+    };
     let (number, period) = text.split_once('/').ok_or_else(wrong)?;
     let periods = [RatePeriod::Second, RatePeriod::Minute, RatePeriod::Hour];
     let is_meant = |known: &RatePeriod| period.chars().eq([known.letter()]);
@@ -113,6 +117,9 @@ fn rate(text: &str) -> Result<Rate, String> {
         return Err(format!("{text:?} lets nobody in: write deny or respond for that"));
     }
     let max = NonZeroU32::new(RATE_MAX).unwrap_or(NonZeroU32::MAX);
+    if number.bytes().any(|byte| !byte.is_ascii_digit()) {
+        return Err(wrong());
+    }
     Ok(Rate { requests: value::number(number, NonZeroU32::MIN, max)?, period })
 }
 
@@ -128,6 +135,9 @@ fn limit_key(text: &str) -> Result<LimitKey, String> {
         Some(("header", name)) if is_token(name.as_bytes()) => {
             Ok(LimitKey::Header(name.to_ascii_lowercase().into()))
         }
+        None if is_token(text.as_bytes()) => Err(format!(
+            "invalid value {text:?}: expected client, header:NAME or route: write header:{text}"
+        )),
         _ => Err(format!("invalid value {text:?}: expected client, header:NAME or route")),
     }
 }
@@ -143,7 +153,10 @@ pub(super) fn body_max(text: &str) -> Result<Option<u64>, String> {
         "off" => Ok(None),
         "0" => Err("\"0\" could mean none or any number: write 1, or off for any".to_owned()),
         _ => {
-            let wrong = |_| format!("invalid value {text:?}: expected a size such as 10m, or off");
+            let wrong = |_| {
+                let hint = hints::size(text);
+                format!("invalid value {text:?}: expected a size such as 10m, or off{hint}")
+            };
             value::size(text).map(|bytes| Some(bytes as u64)).map_err(wrong)
         }
     }

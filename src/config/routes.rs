@@ -63,8 +63,7 @@ impl Routes {
             }
         }
         if !sources.any_routes() && (!sources.any_relays() || sources.listens_for_http()) {
-            let what = "none is given: write --route PREFIX=ENDPOINT, or try `evener demo`";
-            mistakes.add(&sources.place("route"), what);
+            none(sources, mistakes);
         }
         routes
     }
@@ -145,7 +144,7 @@ impl Routes {
                     format!("unreachable: the route at {earlier} already matches {name}")
                 }
             };
-            mistakes.add(self.place(duplicate.second), what);
+            mistakes.follow(self.place(duplicate.second), what);
         }
         let overlaps = table.overlaps();
         let (ties, clients): (Vec<_>, Vec<_>) =
@@ -156,7 +155,7 @@ impl Routes {
                  fulfil those of both: add a condition to one of them",
                 self.place(first)
             );
-            mistakes.add(self.place(second), what);
+            mistakes.follow(self.place(second), what);
         }
         let warnings = self.warnings(&table, once(clients));
         (table, warnings)
@@ -196,6 +195,18 @@ impl Routes {
 
     fn place(&self, route: RouteId) -> &Place {
         &self.places[route.index()]
+    }
+}
+
+/// Notes that there are no routes: in the file, if there is one.
+fn none(sources: &Sources, mistakes: &mut Mistakes) {
+    if let Some(file) = sources.file.as_ref().filter(|file| !file.is_code()) {
+        let what = "there are no routes: write where requests go, as in routes: [{prefix: /, endpoints: \
+                    [127.0.0.1:3000]}]";
+        mistakes.follow(&file.place_of_routes(), what);
+    } else {
+        let what = "none is given: write where requests go, as in --route /=127.0.0.1:3000, or try `evener demo`";
+        mistakes.follow(&sources.place("route"), what);
     }
 }
 

@@ -48,7 +48,7 @@ pub type BoxedHeadEdits = Box<HeadEditsFields>;
 
 /// What is changed about a head, in full.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct HeadEditsFields {
     /// What fields say instead of what they said.
     #[serde(deserialize_with = "given")]
@@ -72,7 +72,7 @@ pub enum RedirectEntry {
 
 /// A redirect in full.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct RedirectFields {
     /// What Location says.
     #[serde(deserialize_with = "given")]
@@ -96,7 +96,7 @@ pub type BoxedRespond = Box<RespondFields>;
 
 /// An answer in full.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct RespondFields {
     /// The status.
     #[serde(deserialize_with = "given")]
@@ -126,7 +126,7 @@ pub type BoxedRateLimit = Box<RateLimitFields>;
 
 /// A rate limit in full.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct RateLimitFields {
     /// How many requests in a second, minute or hour.
     #[serde(deserialize_with = "given")]
@@ -150,7 +150,7 @@ pub enum MirrorEntry {
 
 /// A mirror in full.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct MirrorFields {
     /// The name of an upstream.
     #[serde(deserialize_with = "given")]

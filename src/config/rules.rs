@@ -77,6 +77,13 @@ impl RuleSources {
             rules.response = head_edits::read(said, head, &rules.response, at);
         }
         if let Some(said) = &entry.error_pages {
+            let is_refusing =
+                entry.allow.is_some() || entry.deny.is_some() || route_limits::are_said(entry);
+            if rules.outcome != RouteOutcome::Forward && !is_refusing {
+                let what = "error_pages: has no effect here: what a route answers itself is no error: write the text in \
+                            the body of respond";
+                at.mistakes.warn(&at.file.place(said.referenced), what);
+            }
             rules.error_pages = self.pages.read(&said.value, at).over(&rules.error_pages);
         }
         shared(rules)

@@ -17,6 +17,8 @@ pub struct Setting {
     pub flag: String,
     /// How many values it takes.
     pub arity: Arity,
+    /// A value in a file: its default, or what the help calls it.
+    pub example: String,
 }
 
 /// How many values a flag takes.
@@ -44,7 +46,17 @@ impl Setting {
                 ArgAction::Append => Arity::Many,
                 _ => Arity::One,
             };
-            Some(Self { flag, arity })
+            let named = arg.get_value_names().and_then(|names| names.first());
+            let named = named.map(ToString::to_string);
+            let default = arg.get_default_values().first();
+            let default = default.map(|value| value.to_string_lossy().into_owned());
+            let example = match arity {
+                Arity::Switch => "true".to_owned(),
+                Arity::OffSwitch => "false".to_owned(),
+                Arity::One => default.or(named).unwrap_or_default(),
+                Arity::Many => format!("[{}]", named.unwrap_or_default()),
+            };
+            Some(Self { flag, arity, example })
         };
         command.get_arguments().filter_map(setting).collect()
     }

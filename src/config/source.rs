@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
+use super::hints;
+use super::interface;
 use super::scheme;
 use crate::address::Address;
 use crate::upstream::custom_source::CustomQuery;
@@ -33,6 +35,10 @@ pub(super) fn weighted(text: &str) -> Result<ListEntry, String> {
     if text.is_empty() {
         return Err("an endpoint is empty: write ip:port, name:port or unix:/path".to_owned());
     }
+    let is_path = text.starts_with("file:") || text.contains("unix:/");
+    if let Some(what) = hints::endpoint(text).filter(|_| !is_path) {
+        return Err(what);
+    }
     let (address, given) = match text.rsplit_once('@') {
         Some((address, given)) if !text.starts_with("file:") => {
             (address, Some(weight(given).map_err(|what| format!("{text:?}: {what}"))?))
@@ -51,10 +57,7 @@ pub(super) fn entry(
     let (scheme, name) = scheme::read(text)?;
     // Whatever is wrong is shown as it was written.
     let whole = |what: String| what.replacen(&format!("{name:?}"), &format!("{text:?}"), 1);
-    let has_path = name.starts_with("unix:") || name.starts_with("file:");
-    if let Some((_, path)) = name.split_once('/').filter(|_| !has_path) {
-        return Err(format!("{text:?}: an endpoint has no path: leave \"/{path}\" out"));
-    }
+    refuse_incomplete(text, name)?;
     let source = |question, port| EndpointSource {
         question,
         written: name.into(),
@@ -112,6 +115,20 @@ pub(super) fn entry(
     Ok(ListEntry::Source(source(question, port)))
 }
 
+/// Refuses an endpoint without its port, or with the path of a URL.
+fn refuse_incomplete(text: &str, name: &str) -> Result<(), String> {
+    let has_path = name.starts_with("unix:") || name.starts_with("file:");
+    if !name.is_empty() && !name.contains([':', '/']) {
+        return Err(hints::port(text, name));
+    }
+    match name.split_once('/') {
+        Some((_, path)) if !has_path => {
+            Err(format!("{text:?}: an endpoint has no path: leave \"/{path}\" out"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether a source in code may be called that.
 pub(super) fn is_custom_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
@@ -130,13 +147,17 @@ fn written(found: Discovered, text: &str) -> Result<ListEntry, String> {
 /// Parses the weight of an endpoint.
 pub(super) fn weight(text: &str) -> Result<NonZeroU16, String> {
     let known = text.parse::<NonZeroU16>().ok().filter(|weight| weight.get() <= WEIGHT_MAX);
-    known.ok_or_else(|| format!("a weight must be 1 to {WEIGHT_MAX}"))
+    known
+        .ok_or_else(|| format!("invalid weight {text:?}: expected a number from 1 to {WEIGHT_MAX}"))
 }
 
 /// Parses the path of a Unix socket.
 pub(super) fn socket_path(path: &str) -> Result<PathBuf, String> {
     if !path.starts_with('/') {
-        return Err(format!("{path:?}: the path of a Unix socket must begin with /"));
+        let below = path.trim_start_matches("run/");
+        return Err(format!(
+            "\"unix:{path}\": the path of a Unix socket begins with /, as in unix:/run/{below}"
+        ));
     }
     if path.len() > UNIX_PATH_MAX {
         return Err(format!(
@@ -175,13 +196,16 @@ fn address(text: &str) -> Result<Option<Address>, String> {
     if let Some(port) = text.strip_prefix(':').filter(|port| !port.contains(':')) {
         return address(&format!("0.0.0.0:{}", self::port(port, text)?));
     }
+    if let Some(found) = interface::with_zone(text) {
+        return found.map(Address::Tcp).map(Some);
+    }
     Ok(text.parse::<SocketAddr>().ok().map(Address::Tcp))
 }
 
 /// `NAME:PORT`, which is shown as `whole` where it is wrong.
 fn host_and_port<'a>(text: &'a str, whole: &str) -> Result<(&'a str, u16), String> {
     let Some((host, port)) = text.rsplit_once(':') else {
-        return Err(format!("{whole:?} has no port: write ip:port, name:port or unix:/path"));
+        return Err(format!("{whole:?} has no port: write it after a colon, as in {whole}:8080"));
     };
     let port = self::port(port, whole)?;
     if host.contains(':') {
@@ -341,7 +365,9 @@ mod tests {
             ("dns:app:0", "must not be 0"),
             ("dns:10.0.0.1:80", "leave dns: out"),
             ("10.0.0.256:80", "neither an address nor the name of a host"),
-            ("a b:80", "neither an address nor"),
+            ("a b:80", "an endpoint has no spaces"),
+            ("a:80 b:80", "write a:80,b:80"),
+            ("a:80 weight=3", "write the weight after an @: a:80@3"),
             ("dns::80", "neither an address nor"),
             ("dns:a..b:80", "neither an address nor"),
             ("srv:app", "write srv:_service._proto.NAME"),
@@ -374,7 +400,7 @@ mod tests {
             ("10.0.0.1:80 backups", 1, "expected backup, or nothing"),
             ("10.0.0.1:80\n10.0.0.2:80 backup 3", 2, "expected one endpoint a line"),
             ("10.0.0.1:80\n10.0.0.1:80@2", 2, "given twice"),
-            ("10.0.0.1:80@0", 1, "a weight must be 1 to 1000"),
+            ("10.0.0.1:80@0", 1, "invalid weight \"0\": expected a number from 1 to 1000"),
             ("a:1\nfile:/b", 2, "cannot name another file"),
             ("", 1, "there are no endpoints"),
             ("# a\n\n# b\n", 3, "there are no endpoints"),

@@ -14,17 +14,25 @@ use super::file::File;
 use super::include::{self, Included, IncludedFile};
 use super::mistake::{Mistake, Mistakes, Place};
 use super::setting::{Arity, Setting};
+use super::words;
 
 /// Why the sources cannot be read.
 #[derive(Debug)]
 pub enum Unreadable {
-    /// The command line is invalid, or asks for help.
+    /// The command line asks for help, or for the version.
     Words(clap::Error),
-    /// The file has mistakes.
+    /// The command line or the file has mistakes.
     Mistakes(Vec<Mistake>),
 }
 
 impl Unreadable {
+    fn of(error: clap::Error, words: &[String]) -> Self {
+        if error.exit_code() == 0 {
+            return Self::Words(error);
+        }
+        Self::Mistakes(vec![words::mistake(&error, words)])
+    }
+
     /// The reasons, one line each.
     pub fn reasons(self) -> Vec<String> {
         match self {
@@ -69,20 +77,23 @@ impl Sources {
     /// the same key in the file, and also `--route` over `routes`, `--tcp` over `tcp` and `--cert` over
     /// `certificates`.
     pub fn read(words: &[String], environment: Environment<'_>) -> Result<(Cli, Self), Unreadable> {
-        let cli = Cli::try_parse_from(words).map_err(Unreadable::Words)?;
+        let words = &words::arranged(words)[..];
+        let mistyped = |error| Unreadable::of(error, words);
+        let cli = Cli::try_parse_from(words).map_err(mistyped)?;
         let Some(path) = cli.flags().and_then(|flags| flags.config.clone()) else {
             let flags = cli.flags().unwrap_or(&cli.flags).clone();
             return Ok((cli, Self::typed(flags)));
         };
         let main = include::read_main(&path, environment).map_err(Unreadable::Mistakes)?;
         let included = include::read(&main, environment).map_err(Unreadable::Mistakes)?;
-        Self::layered(words, main.file, included).map_err(Unreadable::Words)
+        Self::layered(words, main.file, included).map_err(mistyped)
     }
 
     /// A file that no command line names.
     pub(super) fn of_file(file: File, included: Included) -> Result<Self, Unreadable> {
-        let read = Self::layered(&["evener".to_owned()], file, included);
-        read.map(|(_, sources)| sources).map_err(Unreadable::Words)
+        let words = ["evener".to_owned()];
+        let read = Self::layered(&words, file, included);
+        read.map(|(_, sources)| sources).map_err(|error| Unreadable::of(error, &words))
     }
 
     /// Parses the command line again, with the settings of the file added as flags.
@@ -190,7 +201,7 @@ impl Sources {
 
     /// The environment variables in the values of all files.
     pub(super) fn variables(&self) -> Vec<UsedVariable> {
-        self.files().flat_map(|file| &file.variables).cloned().collect()
+        self.files().flat_map(File::variables).cloned().collect()
     }
 
     fn hide(&self, message: String) -> String {

@@ -276,7 +276,26 @@ pub(super) fn warnings(
              read and change everything"
         )
     };
-    off.map(|(name, _)| warning(name)).chain(files.warnings.borrow().iter().cloned()).collect()
+    let unnamed = upstreams.iter().filter_map(|upstream| unnamed(upstream));
+    let of_files = files.warnings.borrow();
+    off.map(|(name, _)| warning(name)).chain(unnamed).chain(of_files.iter().cloned()).collect()
+}
+
+/// An endpoint whose certificate has to be for its address, though it is asked for a host.
+fn unnamed(upstream: &Upstream) -> Option<String> {
+    let host = upstream.host_header.as_deref()?;
+    let is_address = |endpoint: &&Endpoint| {
+        endpoint.tls.as_ref().is_some_and(|tls| {
+            tls.verification == Verification::Full
+                && matches!(tls.server_name, ServerName::IpAddress(_))
+        })
+    };
+    let found = upstream.endpoints.iter().find(is_address)?;
+    let bare = host.rsplit_once(':').map_or(host, |(bare, _)| bare);
+    Some(format!(
+        "{}: the certificate of {found} is verified for its address, not for {host}: write sni: {bare} if that is its name",
+        upstream.name
+    ))
 }
 
 fn unused(sources: &Sources) -> Vec<String> {

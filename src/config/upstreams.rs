@@ -15,6 +15,7 @@ use super::scheme;
 use super::source;
 pub(super) use super::sources::At;
 use super::sources::Sources;
+use super::unknown::distance;
 use super::upstream_settings::{FAIL_TIMEOUT_MAX, UpstreamSettings};
 use super::upstream_tls::{self, LateNeed, TlsFiles};
 use super::value::{self, Destination};
@@ -34,6 +35,8 @@ const NAME_BYTES_MAX: usize = 64;
 pub(super) struct Upstreams<'a> {
     pub(super) built: Vec<Arc<Upstream>>,
     named: HashMap<&'a str, UpstreamId>,
+    /// Whether one has no name, so that a name that none has may be meant for it.
+    any_nameless: bool,
     used: Vec<bool>,
     pub(super) settings: UpstreamSettings,
     pub(super) workers: usize,
@@ -53,7 +56,9 @@ impl<'a> Upstreams<'a> {
         let (built, named, used) = (Vec::new(), HashMap::new(), Vec::new());
         let tls_files = TlsFiles::default();
         let looked_up = Vec::new();
-        let mut upstreams = Self { built, named, used, settings, workers, tls_files, looked_up };
+        let any_nameless = false;
+        let mut upstreams =
+            Self { built, named, any_nameless, used, settings, workers, tls_files, looked_up };
         for file in sources.files() {
             for entry in &file.upstreams {
                 upstreams.add_named(entry, &mut At { file, mistakes });
@@ -65,7 +70,8 @@ impl<'a> Upstreams<'a> {
     fn add_named(&mut self, entry: &'a Spanned<UpstreamEntry>, at: &mut At<'_>) {
         let whole = at.file.place(entry.referenced);
         let Some(name) = &entry.value.name else {
-            return at.mistakes.add(&whole, "an upstream needs a name: add name: …");
+            self.any_nameless = true;
+            return at.mistakes.add(&whole, "an upstream needs a name: write one, as in name: app");
         };
         let place = at.file.place(name.referenced);
         at.mistakes.note(&place, check_name(&name.value), ());
@@ -75,10 +81,14 @@ impl<'a> Upstreams<'a> {
         let settings = self.settings.clone().with(&entry.value, at);
         let announces =
             at.over(entry.value.proxy.as_ref(), |text| value::proxy(text).map(Some), None);
-        let Some(listed) = &entry.value.endpoints else {
-            return at.mistakes.add(&place, "an upstream needs endpoints: [ADDRESS, …]");
+        let entries = if let Some(listed) = &entry.value.endpoints {
+            entries(listed, &place, at)
+        } else {
+            let what =
+                "an upstream needs endpoints: write where it is, as in endpoints: [127.0.0.1:3000]";
+            at.mistakes.add(&place, what);
+            Vec::new()
         };
-        let entries = entries(listed, &place, at);
         let samples = samples(&entries);
         if !any_list(&entries) {
             upstream_tls::refuse_unused(&entry.value, &samples, at);
@@ -99,9 +109,7 @@ impl<'a> Upstreams<'a> {
 
     /// Finds an upstream by name, for this kind of traffic.
     pub(super) fn find(&mut self, name: &str, traffic: Traffic) -> Result<UpstreamId, String> {
-        let Some(&id) = self.named.get(name) else {
-            return Err(format!("there is no upstream {name:?}: add it to upstreams:"));
-        };
+        let Some(&id) = self.named.get(name) else { return Err(self.missing(name)) };
         let index = id.index();
         if self.used[index] && self.built[index].traffic != traffic {
             return Err(format!(
@@ -113,6 +121,24 @@ impl<'a> Upstreams<'a> {
         }
         self.used[index] = true;
         Ok(id)
+    }
+
+    /// What is said of a name that no upstream has.
+    fn missing(&self, name: &str) -> String {
+        if source::weighted(name)
+            .is_ok_and(|found| !matches!(found, ListEntry::Source(_)) || name.contains("://"))
+        {
+            return format!(
+                "{name:?} is an address, not the name of an upstream: write endpoints: [{name:?}]"
+            );
+        }
+        let near = self.named.keys().min_by_key(|known| distance(name, known));
+        match near.filter(|known| distance(name, known) <= 1 + name.len() / 4) {
+            Some(near) => format!("there is no upstream {name:?}: did you mean {near}?"),
+            None => format!(
+                "there is no upstream {name:?}: add it to upstreams, as in {{name: {name}, endpoints: [127.0.0.1:3000]}}"
+            ),
+        }
     }
 
     /// Adds an unnamed upstream, which gets the name of its route or relay.
@@ -351,7 +377,7 @@ impl<'a> Upstreams<'a> {
         for (file, name) in files.flat_map(named) {
             if self.named.get(name.value.as_str()).is_some_and(|id| !self.used[id.index()]) {
                 let what = format!("upstream {:?} is not used: route to it", name.value);
-                mistakes.add(&file.place(name.referenced), format!("{what} or remove it"));
+                mistakes.follow(&file.place(name.referenced), format!("{what} or remove it"));
             }
         }
     }

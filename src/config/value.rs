@@ -7,6 +7,8 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::hints;
+use super::interface;
 use super::scheme;
 use super::source;
 pub(super) use super::source::{socket_path, weight};
@@ -15,8 +17,7 @@ use crate::http::message::authority::is_authority;
 use crate::http::message::field::is_token;
 use crate::plan::listener::Preamble;
 use crate::proxy_protocol::Version;
-use crate::route::{NamePattern, Pattern};
-use crate::upstream::settings::Policy;
+use crate::route::{NamePattern, Pattern, PatternError};
 use crate::upstream::source::{ListEntry, one_family};
 
 /// The allowed durations: from the resolution of the timers to a week.
@@ -36,11 +37,15 @@ pub fn resolve(name: &str) -> io::Result<Vec<SocketAddr>> {
 
 /// Parses a duration such as `500ms`, `5s`, `1m 30s` or `1h`; 1 ms to a week.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = humantime::parse_duration(text).map_err(|_| {
-        format!("invalid value {text:?}: expected a duration with a unit, such as 500ms, 5s or 1h")
+    let zero = text == "0";
+    let parsed = if zero { Ok(Duration::ZERO) } else { humantime::parse_duration(text) };
+    let parsed = parsed.map_err(|_| {
+        let hint = hints::duration(text);
+        let expected = "expected a duration with a unit, such as 500ms, 5s or 1h";
+        format!("invalid value {text:?}: {expected}{hint}")
     })?;
     if !DURATIONS.contains(&parsed) {
-        return Err(format!("{text:?} is out of range: expected 1ms to 7days"));
+        return Err(format!("invalid value {text:?}: expected a duration from 1ms to 7days"));
     }
     Ok(parsed)
 }
@@ -56,7 +61,7 @@ pub fn duration_within(text: &str, range: &RangeInclusive<Duration>) -> Result<D
     let duration = duration(text)?;
     range.contains(&duration).then_some(duration).ok_or_else(|| {
         let (least, most) = (time(*range.start()), time(*range.end()));
-        format!("{text:?} is out of range: expected {least} to {most}")
+        format!("invalid value {text:?}: expected a duration from {least} to {most}")
     })
 }
 
@@ -89,20 +94,29 @@ pub fn ip(text: &str) -> Result<IpAddr, String> {
 pub fn log_level(text: &str) -> Result<log::LevelFilter, String> {
     let known = ["off", "error", "warn", "info", "debug"].contains(&text);
     let level = text.parse().ok().filter(|_| known);
-    level.ok_or_else(|| format!("invalid value {text:?}: expected off, error, warn, info or debug"))
+    level.ok_or_else(|| {
+        let names = ["off", "error", "warn", "info", "debug"];
+        let others = [("warning", "warn"), ("trace", "debug"), ("none", "off"), ("notice", "info")];
+        let hint = hints::choice(text, &names, &others);
+        format!("invalid value {text:?}: expected off, error, warn, info or debug{hint}")
+    })
 }
 
-/// Parses a size in bytes such as `16384`, `16k` (×1024) or `1m` (×1024²).
+/// Parses a size in bytes such as `16384`, `16k` (×1024), `1m` (×1024²) or `1g` (×1024³).
 pub fn size(text: &str) -> Result<usize, String> {
     let (digits, factor) = match text.as_bytes().last() {
         Some(b'k' | b'K') => (&text[..text.len() - 1], 1024),
         Some(b'm' | b'M') => (&text[..text.len() - 1], 1024 * 1024),
+        Some(b'g' | b'G') => (&text[..text.len() - 1], 1024 * 1024 * 1024),
         _ => (text, 1),
     };
     let number: Option<usize> = digits.parse().ok();
     let number = number.filter(|_| !digits.starts_with('+'));
     number.and_then(|number| number.checked_mul(factor)).ok_or_else(|| {
-        format!("invalid value {text:?}: expected bytes, or a number with k or m, such as 16k")
+        let hint = hints::size(text);
+        format!(
+            "invalid value {text:?}: expected bytes, or a number with k, m or g, such as 16k{hint}"
+        )
     })
 }
 
@@ -125,6 +139,14 @@ pub fn addresses(text: &str, resolve: Resolve<'_>) -> Result<Vec<Address>, Strin
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Ok(vec![Address::Tcp(address)]);
     }
+    if let Some(found) = interface::with_zone(text) {
+        return found.map(|address| vec![Address::Tcp(address)]);
+    }
+    if text.contains("://") {
+        return Err(format!(
+            "{text:?}: an address to listen on has no scheme: write ip:port or :port"
+        ));
+    }
     match text.rsplit_once(':') {
         Some((_, port)) if port.parse::<u16>().is_err() => {
             Err(format!("{text:?}: invalid port {port:?}: expected 0 to 65535"))
@@ -134,7 +156,7 @@ pub fn addresses(text: &str, resolve: Resolve<'_>) -> Result<Vec<Address>, Strin
             Err(format!("{text:?}: write an IPv6 address in brackets, as in [::1]:8080"))
         }
         Some(_) => resolved(text, resolve),
-        None => Err(format!("{text:?} has no port: write ip:port, name:port or unix:/path")),
+        None => Err(hints::listen(text)),
     }
 }
 
@@ -169,10 +191,34 @@ pub struct WrittenRoute {
 /// Parses `[HOST]PREFIX=DESTINATION`; see [`Destination`].
 pub fn route(text: &str) -> Result<WrittenRoute, String> {
     let Some((pattern, destination)) = text.split_once('=') else {
-        return Err(format!("{text:?} has no '=': write PREFIX=ENDPOINT[,ENDPOINT…]"));
+        return Err(match source::weighted(text) {
+            Ok(_) => format!("{text:?} has no path: write /={text}"),
+            Err(_) => {
+                format!("{text:?} has no endpoint: write it after a =, as in {text}=127.0.0.1:3000")
+            }
+        });
     };
-    let pattern: Pattern = pattern.parse().map_err(|error| format!("{pattern:?}: {error}"))?;
+    let pattern: Pattern = pattern.parse().map_err(|error| mistaken(pattern, error))?;
     Ok(WrittenRoute { pattern, destination: self::destination(destination)? })
+}
+
+/// What is wrong with `[HOST]PREFIX`.
+fn mistaken(pattern: &str, error: PatternError) -> String {
+    if let Some((scheme, rest)) = pattern.split_once("://") {
+        return format!("{pattern:?}: leave {scheme}:// out: write {rest}");
+    }
+    match (error, pattern) {
+        (_, "") => {
+            "there is no path before the =: write /=ENDPOINT to take every request".to_owned()
+        }
+        (PatternError::NoPath, _) if pattern.contains('.') => {
+            format!("{pattern:?}: a host is followed by a path: write {pattern}/")
+        }
+        (PatternError::NoPath, _) => {
+            format!("{pattern:?}: a path begins with /: write /{pattern}, or {pattern}/ for a host")
+        }
+        _ => format!("{pattern:?}: {error}"),
+    }
 }
 
 /// The value of `--listen`.
@@ -211,7 +257,7 @@ pub struct WrittenRelay {
 /// Parses `LISTEN[,proxy][,sni=NAME]=DESTINATION`; see [`Destination`].
 pub fn relay(text: &str, resolve: Resolve<'_>) -> Result<WrittenRelay, String> {
     let Some((listen, rest)) = text.split_once('=') else {
-        return Err(format!("{text:?} has no '=': write LISTEN=ENDPOINT[,ENDPOINT…]"));
+        return Err(format!("{text:?} has no '=': write LISTEN=ENDPOINT, as in :5432={text}"));
     };
     let (listen, server_name, destination) = match listen.strip_suffix(",sni") {
         None => (listen, None, rest),
@@ -273,15 +319,6 @@ pub(super) fn proxy(text: &str) -> Result<Version, String> {
     }
 }
 
-/// Parses the name of a policy.
-pub(super) fn policy(text: &str) -> Result<Policy, String> {
-    let known = Policy::ALL.into_iter().find(|policy| policy.name() == text);
-    known.ok_or_else(|| {
-        let names = Policy::ALL.map(Policy::name).join(", ");
-        format!("unknown policy {text:?}: expected one of {names}")
-    })
-}
-
 /// Parses what Host says to endpoints.
 pub(super) fn host_header(host: &str) -> Result<String, String> {
     if host.is_empty() || host.len() > 255 || !is_authority(host.as_bytes()) {
@@ -333,7 +370,7 @@ mod tests {
     fn what_is_out_of_range_is_told_in_the_units_it_is_written_in() {
         let hour = Duration::from_millis(100)..=Duration::from_secs(3600);
         let told = duration_within("2h", &hour).unwrap_err();
-        assert_eq!(told, "\"2h\" is out of range: expected 100ms to 1h");
+        assert_eq!(told, "invalid value \"2h\": expected a duration from 100ms to 1h");
     }
 
     #[test]
