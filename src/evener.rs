@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::config::admin::Token;
 use crate::config::errors::ConfigErrors;
 use crate::config::mistake::{Mistake, Place};
+use crate::control::dry_run::DryRun;
 use crate::control::error_logging::log_to;
 use crate::control::process::{Background, Identity, enter_background, raise_file_limit};
 use crate::control::signals::{ControlLine, Signals};
@@ -65,12 +66,18 @@ impl Evener {
     }
 
     /// Checks what a start takes besides a valid configuration: the user and group to become, and the admin listener's
-    /// token. Returns the configuration, with what may not be what was meant in its warnings.
-    pub fn check(self) -> Result<Config, ConfigErrors> {
+    /// token. Tries what else it takes from this machine: addresses to listen at, and places of logs, of the PID file
+    /// and of the upgrade socket, without listening, creating a file or disturbing a process that runs.
+    ///
+    /// Returns the configuration, with what may not be what was meant in its warnings, and what would keep
+    /// [`Evener::run`] from starting, if anything would.
+    pub fn check(self) -> Result<(Config, Vec<StartError>), ConfigErrors> {
         let mut config = self.config;
-        settle_identity(&mut config)?;
+        let identity = settle_identity(&mut config)?;
         token(&config)?;
-        Ok(config)
+        let DryRun { refusals, warnings } = DryRun::of(&config, identity);
+        config.warnings.extend(warnings);
+        Ok((config, refusals))
     }
 
     /// Runs until a signal ends it, as `docs/operations.md` describes: SIGTERM drains, SIGINT ends at once, SIGHUP

@@ -1,6 +1,6 @@
 //! The binary: parse, configure, run, map to an exit code.
 //!
-//! 0: ended as asked. 1: could not start, such as a port in use. 2: a mistake in the flags.
+//! 0: ended as asked. 1: could not start, or could not for `-t`, such as a port in use. 2: a mistake in the flags.
 
 use std::env::VarError;
 use std::ffi::OsString;
@@ -141,13 +141,16 @@ fn balance(words: &[String], sources: &Sources, signals: Signals) -> Result<Exit
     if !sources.flags.test {
         return evener.run().map(|()| ExitCode::SUCCESS).map_err(CliError::Run);
     }
-    let mut config = evener.check().map_err(CliError::Config)?;
+    let (mut config, refusals) = evener.check().map_err(CliError::Config)?;
     discovery::look_up(&mut config);
     for warning in &config.warnings {
         eprintln!("evener: warning: {warning}");
     }
+    for refusal in &refusals {
+        eprintln!("evener: {refusal}");
+    }
     print(&summary(&config))?;
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitCode::from(u8::from(!refusals.is_empty())))
 }
 
 fn run_explain(flags: &ExplainFlags, sources: &Sources) -> Result<ExitCode, CliError> {
@@ -231,7 +234,7 @@ fn run_origin(flags: &OriginFlags) -> Result<ExitCode, CliError> {
     let tls = tls.transpose().map_err(mistake("cert"))?;
     for address in addresses {
         let bound = origin::start(&address, &flags.name, threads, tls.as_ref())
-            .map_err(|error| start(StartError::Bind(address, error)))?;
+            .map_err(|error| start(StartError::binding(&address, error)))?;
         log::info!("origin {} listening on {bound}, {threads} threads", flags.name);
     }
     loop {

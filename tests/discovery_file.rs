@@ -148,7 +148,7 @@ fn a_relative_path_is_that_of_the_configuration_file() {
 fn what_has_no_answer_is_a_warning_of_a_test_and_of_an_explanation() {
     let route = format!("--route=/=file:{}", temporary("missing").display());
     let rows: [(&[&str], &str); 2] = [
-        (&["-t"], "upstream /: round_robin"),
+        (&["-t", "--listen=127.0.0.1:0"], "upstream /: round_robin"),
         (&["explain", "/"], "endpoints: none has been found"),
     ];
     for (words, shown) in rows {

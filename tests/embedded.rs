@@ -59,8 +59,10 @@ fn an_address_in_use_is_an_error_of_the_start() {
     let route = RouteBuilder::prefix("/").endpoint(&origin.address.to_string());
     let listen = taken.local_addr().unwrap().to_string();
     let config = Config::builder().listen(&listen).threads(1).route(route).build().unwrap();
-    let Err(RunError::Start(StartError::Bind(address, _))) = Evener::new(config).start() else {
+    let Err(RunError::Start(StartError::InUse(address, holder))) = Evener::new(config).start()
+    else {
         panic!("it has started")
     };
     assert_eq!(address.to_string(), listen);
+    assert_eq!(holder.map(|holder| holder.pid), Some(std::process::id()));
 }

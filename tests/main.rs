@@ -51,6 +51,7 @@ mod discovery_file;
 mod discovery_reload;
 mod discovery_srv;
 mod drain;
+mod dry_run;
 mod early_answers;
 mod ejections;
 mod embedded;

@@ -1,7 +1,7 @@
 //! What people are told who mistype a command or a file: the cases in `tests/messages/`, which read as a list of
 //! mistakes with the whole message that each gets. A case is a sentence, the lines of `conf.yaml` after `|` (or those
 //! of another file after its name and a colon), the command after `$`, and what it prints to standard error. It
-//! exits with 2 unless `exit` says otherwise. `TAKEN` is an address that is in use, `DIR` the directory of the files.
+//! exits with 2 unless `exit` says otherwise. `TAKEN` is an address that `HOLDER` listens at, `DIR` the directory of the files.
 
 use std::fmt::Write;
 use std::fs;
@@ -60,9 +60,17 @@ impl<'a> Case<'a> {
         let shown = folder.to_str().expect("a path");
         let words = words(&self.command.replace("TAKEN", taken).replace("DIR", shown));
         let told = told(&words, &folder).replace(taken, "TAKEN").replace(shown, "DIR");
+        let told = told.replace(&holder(), "HOLDER");
         fs::remove_dir_all(&folder).expect("removed");
         told
     }
+}
+
+/// Who has taken what is: this process.
+fn holder() -> String {
+    let program = std::env::current_exe().expect("a program");
+    let name = program.file_name().and_then(|name| name.to_str()).expect("a name");
+    format!("{name} (process {})", std::process::id())
 }
 
 /// The words of a command, some in double quotes.
@@ -150,4 +158,9 @@ fn a_mistaken_route_is_told_what_to_write() {
 #[test]
 fn a_mistaken_endpoint_is_told_what_to_write() {
     check("endpoints.txt");
+}
+
+#[test]
+fn a_start_that_would_fail_is_told_why() {
+    check("start.txt");
 }

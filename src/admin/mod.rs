@@ -99,7 +99,7 @@ impl AdminListener {
         left: Option<InheritedListener>,
         token: Option<Token>,
     ) -> Result<BoundAdmin, StartError> {
-        let fault = |error| StartError::Bind(address.clone(), error);
+        let fault = |error| StartError::binding(address, error);
         // Set before the socket exists, so that it is never accessible to others.
         let before = umask(Mode::RWXG | Mode::RWXO | Mode::XUSR);
         let left = left.filter(|left| left.configured == *address);

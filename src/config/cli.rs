@@ -155,9 +155,10 @@ pub struct Flags {
     /// the flags: see docs/configuration.md.
     #[arg(short, long, value_name = "FILE", help_heading = "Configuration")]
     pub config: Option<String>,
-    /// Check flags and file, look up endpoints, print the configuration, and exit with 0 or 2
+    /// Check flags and file and what a start takes, print the configuration, and exit with 0, 1 or 2
     ///
-    /// An endpoint that cannot be found yet is a warning, and the exit code is 0 all the same.
+    /// 2 is for mistakes. 1 is for what would fail here: an address in use, a log that cannot be written.
+    /// Nothing is listened to or created. What Evener itself listens to is a warning.
     #[arg(short, long, help_heading = "Configuration")]
     pub test: bool,
 

@@ -156,7 +156,7 @@ pub(super) fn socket_path(path: &str) -> Result<PathBuf, String> {
     if !path.starts_with('/') {
         let below = path.trim_start_matches("run/");
         return Err(format!(
-            "\"unix:{path}\": the path of a Unix socket begins with /, as in unix:/run/{below}"
+            "{path:?}: the path of a Unix socket begins with /, as in /run/{below}"
         ));
     }
     if path.len() > UNIX_PATH_MAX {

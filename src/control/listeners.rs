@@ -107,7 +107,7 @@ impl Listeners {
                 remove_fresh_files(open.iter().filter(is_new));
                 self.held_by(address)
                     .filter(|_| error.kind() == io::ErrorKind::AddrInUse)
-                    .unwrap_or_else(|| StartError::Bind(address.clone(), error))
+                    .unwrap_or_else(|| StartError::binding(address, error))
             })?;
             let mut sockets: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
             for (place, socket) in bound.sockets.drain(..).enumerate() {

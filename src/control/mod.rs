@@ -3,6 +3,7 @@
 pub(crate) mod carry_over;
 mod certificate_watch;
 mod discovered;
+pub(crate) mod dry_run;
 mod ending;
 pub mod error_logging;
 pub(crate) mod inbox;

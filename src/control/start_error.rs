@@ -5,10 +5,13 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::address::Address;
+use crate::net::holder::{self, Holder};
 
 /// Why nothing was started.
 #[derive(Debug)]
 pub enum StartError {
+    /// Somebody listens at an address: this process, if it can be seen.
+    InUse(Address, Option<Holder>),
     /// An address could not be bound.
     Bind(Address, io::Error),
     /// An address overlaps with one that this process listens on.
@@ -31,12 +34,39 @@ pub enum StartError {
     NoUpstream(String),
 }
 
+impl StartError {
+    /// Why an address could not be bound.
+    pub fn binding(address: &Address, error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::AddrInUse {
+            return Self::InUse(address.clone(), holder::of(address));
+        }
+        Self::Bind(address.clone(), error)
+    }
+}
+
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bind(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
+            Self::InUse(address, Some(holder)) => {
+                write!(f, "{address} is in use by {holder}: stop it or choose another address")
+            }
+            Self::InUse(address, None) => {
                 write!(f, "{address} is in use: stop what listens there or choose another address")
             }
+            Self::Bind(address, error) if error.kind() == io::ErrorKind::AlreadyExists => write!(
+                f,
+                "cannot listen on {address}: it is a file and no socket: remove it or choose another path"
+            ),
+            Self::Bind(address, error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                write!(
+                    f,
+                    "cannot listen on {address}: no interface of this machine has that address"
+                )
+            }
+            Self::Bind(address, error) if error.kind() == io::ErrorKind::NotFound => write!(
+                f,
+                "cannot listen on {address}: its directory is not there: create it or choose another path"
+            ),
             Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Held(wanted, held) => write!(
                 f,
@@ -51,6 +81,18 @@ impl fmt::Display for StartError {
                 f.write_str("no process has handed over in time: send SIGQUIT to the old one")
             }
             Self::TakeOver(error) => write!(f, "cannot take over: {error}"),
+            Self::File(path, error) if error.kind() == io::ErrorKind::NotFound => write!(
+                f,
+                "cannot write {}: its directory is not there: create it or choose another path",
+                path.display()
+            ),
+            Self::File(path, error) if error.kind() == io::ErrorKind::IsADirectory => {
+                write!(
+                    f,
+                    "cannot write {}: it is a directory: add the name of a file",
+                    path.display()
+                )
+            }
             Self::File(path, error) => write!(f, "cannot write {}: {error}", path.display()),
             Self::Stuck(index) => write!(f, "worker {index} does not answer: it is stuck"),
             Self::Fixed(what) => write!(f, "a reload cannot change {what}: restart for that"),

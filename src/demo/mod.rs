@@ -29,7 +29,7 @@ pub fn origins() -> Result<Vec<String>, StartError> {
     let mut routes: Vec<(&str, String)> = Vec::new();
     for (prefix, name) in ORIGINS {
         let address = origin::start(&any, name, NonZeroUsize::MIN, None)
-            .map_err(|error| StartError::Bind(any.clone(), error))?;
+            .map_err(|error| StartError::binding(&any, error))?;
         match routes.iter_mut().find(|(known, _)| *known == prefix) {
             Some((_, endpoints)) => {
                 let _ = write!(endpoints, ",{address}");

@@ -63,6 +63,17 @@ pub fn bind(address: &Address, workers: usize) -> io::Result<Bound> {
     }
 }
 
+/// Whether `address` could be listened at, without listening there or creating a file: nobody is kept from it.
+pub fn try_bind(address: &Address) -> io::Result<()> {
+    match address {
+        Address::Tcp(address) => {
+            let address = SockAddr::from(*address);
+            tcp_socket(&address)?.bind(&address)
+        }
+        Address::Unix(path) => SocketFile::may_be_created(path, Type::STREAM),
+    }
+}
+
 /// More sockets at an address that `first` is bound to, for workers of which there are more than
 /// there were.
 pub fn bind_more(first: &Socket, count: usize) -> io::Result<Vec<Socket>> {

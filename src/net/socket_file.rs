@@ -14,6 +14,8 @@ use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::writable;
+
 /// How long to wait for a lock: anybody who can read a directory can lock it.
 const LOCK_LIMIT: Duration = Duration::from_secs(1);
 
@@ -40,6 +42,12 @@ impl SocketFile {
         remove_stale(path, kind)?;
         let bound = bind()?;
         Ok((bound, Self::found(path)?))
+    }
+
+    /// Whether [`SocketFile::create`] could create it: nobody listens there, and there is a directory.
+    pub fn may_be_created(path: &Path, kind: Type) -> io::Result<()> {
+        found_at(path, kind)?;
+        writable::directory_of(path)
     }
 
     /// The existing file of a socket that another process has handed over.
@@ -76,9 +84,25 @@ fn lock_directory(path: &Path) -> Option<OwnedFd> {
 
 /// Removes the socket file of a process that has ended.
 fn remove_stale(path: &Path, kind: Type) -> io::Result<()> {
-    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
+    match found_at(path, kind)? {
+        FoundFile::Stale => fs::remove_file(path),
+        FoundFile::Nothing => Ok(()),
+    }
+}
+
+/// What is at the path of a socket that is to be created.
+enum FoundFile {
+    Nothing,
+    /// The socket of a process that has ended.
+    Stale,
+}
+
+/// Looks at the path of a socket. Fails with `AddrInUse` if somebody listens there, with `AlreadyExists` if it is
+/// another kind of file.
+fn found_at(path: &Path, kind: Type) -> io::Result<FoundFile> {
+    let Ok(found) = fs::symlink_metadata(path) else { return Ok(FoundFile::Nothing) };
     if !found.file_type().is_socket() {
-        return Err(io::ErrorKind::AddrInUse.into());
+        return Err(io::ErrorKind::AlreadyExists.into());
     }
     let probe = Socket::new(Domain::UNIX, kind, None)?;
     // A full backlog must not block us.
@@ -86,7 +110,7 @@ fn remove_stale(path: &Path, kind: Type) -> io::Result<()> {
     match probe.connect(&SockAddr::unix(path)?) {
         Ok(()) => Err(io::ErrorKind::AddrInUse.into()),
         // unix(7): nobody listens. Any other error says nothing about that.
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(FoundFile::Stale),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             Err(io::ErrorKind::AddrInUse.into())
         }

@@ -146,8 +146,9 @@ fn refusal(section: &str, key: &str, value: &str, file: &str) -> Option<String> 
     let said = command.arg("-t").arg("-c").arg(&path).output().expect("evener -t");
     fs::remove_file(&path).expect("remove");
     let said_so = String::from_utf8_lossy(&said.stderr).into_owned();
-    // That is about the machine, which may allow fewer than the program does.
-    let is_refused = !said.status.success() && !said_so.contains("file descriptors");
+    // That is about the machine, which may allow fewer than the program does, and so is an exit with 1.
+    let is_refused = said.status.code() != Some(0) && said.status.code() != Some(1);
+    let is_refused = is_refused && !said_so.contains("file descriptors");
     is_refused.then_some(said_so)
 }
 
