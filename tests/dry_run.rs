@@ -31,14 +31,21 @@ fn words(own: &[String]) -> Vec<&str> {
     own.iter().map(String::as_str).collect()
 }
 
+/// The exit code of a test with these flags, and what it prints to standard error.
+fn test(flags: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_evener"));
+    let output = command.arg("-t").args(flags).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
 #[test]
 fn nothing_is_listened_to_or_created() {
     let folder = folder();
     let socket = format!("unix:{}", at(&folder, "evener.sock"));
     let files = written(&folder);
-    let flags = ["-t", "--route=/=127.0.0.1:1", "--listen", &socket, "--admin", "127.0.0.1:0"];
-    let (code, said) = Process::start(&[&flags[..], &words(&files)].concat()).end();
-    assert_eq!(code, Some(0), "{said:?}");
+    let flags = ["--route=/=127.0.0.1:1", "--listen", &socket, "--admin", "127.0.0.1:0"];
+    let (code, said) = test(&[&flags[..], &words(&files)].concat());
+    assert_eq!((code, &*said), (Some(0), ""));
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
     fs::remove_dir(&folder).unwrap();
 }
@@ -53,13 +60,12 @@ fn beside_a_balancer_that_runs_it_passes_and_says_who_is_there() {
     let running = Process::start(&own);
     let (listen, pid) = (running.address().to_string(), running.id());
     let beside = own.iter().map(|word| if *word == "127.0.0.1:0" { &*listen } else { *word });
-    let (code, said) = Process::start(&[&["-t"], &*beside.collect::<Vec<_>>()].concat()).end();
-    assert_eq!(code, Some(0), "{said:?}");
+    let (code, said) = test(&beside.collect::<Vec<_>>());
     let expected = format!(
         "evener: warning: {listen}, {socket}: in use by evener (process {pid}): a reload or an upgrade goes on with \
-         that, a second start would be refused"
+         that, a second start would be refused\n"
     );
-    assert_eq!(said[0], expected);
+    assert_eq!((code, said), (Some(0), expected));
     let mut client = running.client();
     client.get("/");
     assert_eq!(client.response().text(), "hello");
@@ -74,10 +80,12 @@ fn said_to_nobody(flags: &[&str]) -> Option<(Option<i32>, String)> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
-    // Where that user can run it, whose folder may be closed to others.
+    // Where that user can run it, whose folder may be closed to others. Copied by another process: children that other
+    // threads start meanwhile would keep the file open for writing.
     let name = temporary("nobody");
     let program = std::env::temp_dir().join(name.file_name().unwrap());
-    fs::copy(env!("CARGO_BIN_EXE_evener"), &program).unwrap();
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_evener")).arg(&program).status();
+    assert!(copied.unwrap().success());
     let mut command = Command::new(&program);
     command.args(["-t", "--route=/=127.0.0.1:1"]).args(flags).uid(NOBODY).gid(NOBODY);
     let output = command.current_dir("/").output().unwrap();
@@ -119,9 +127,9 @@ fn whom_the_process_becomes_must_be_able_to_write_its_logs() {
     let folder = folder();
     fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let log = at(&folder, "access.log");
-    let flags = ["-t", "--route=/=127.0.0.1:1", "--listen=127.0.0.1:0", "--user=nobody"];
-    let (code, said) = Process::start(&[&flags[..], &["--access-log", &log]].concat()).end();
-    assert_eq!(code, Some(1), "{said:?}");
-    assert_eq!(said[0], format!("evener: cannot write {log}: Permission denied (os error 13)"));
+    let flags = ["--route=/=127.0.0.1:1", "--listen=127.0.0.1:0", "--user=nobody"];
+    let (code, said) = test(&[&flags[..], &["--access-log", &log]].concat());
+    let expected = format!("evener: cannot write {log}: Permission denied (os error 13)\n");
+    assert_eq!((code, said), (Some(1), expected));
     fs::remove_dir(&folder).unwrap();
 }

@@ -12,8 +12,11 @@ use crate::address::Address;
 /// How many descriptors of a process are looked at, from the lowest on: listeners are opened first.
 const DESCRIPTORS_MAX: usize = 4096;
 
-/// The state of a listening socket in the kernel's tables.
+/// The state of a TCP socket that listens.
 const LISTENING: &str = "0A";
+
+/// The flags of a Unix socket that listens (`__SO_ACCEPTCON`).
+const ACCEPTS: &str = "00010000";
 
 /// A process that listens somewhere.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,12 +106,15 @@ fn socket_address(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
 }
 
-/// The inode of the socket in the kernel's table of Unix sockets that was bound to this path.
+/// The inode of the socket in the kernel's table of Unix sockets that listens at this path: those that it has accepted
+/// have the path too.
 fn unix_listener(table: impl BufRead, path: &Path) -> Option<u64> {
     table.lines().skip(1).map_while(Result::ok).find_map(|line| {
         let (head, bound) = line.split_once('/')?;
+        let words: Vec<&str> = head.split_ascii_whitespace().collect();
         let is_there = path.to_str()?.strip_prefix('/')? == bound;
-        head.split_ascii_whitespace().nth(6)?.parse().ok().filter(|_| is_there)
+        let is_listener = words.get(3) == Some(&ACCEPTS);
+        words.get(6)?.parse().ok().filter(|_| is_there && is_listener)
     })
 }
 
@@ -158,6 +164,17 @@ mod tests {
         assert_eq!(find("[::]:80"), None);
         // The table is read up to the first connection.
         assert_eq!(find("127.0.0.1:8081"), None);
+    }
+
+    #[test]
+    fn the_connections_of_a_unix_socket_are_not_its_listener() {
+        let table = "Num       RefCount Protocol Flags    Type St Inode Path\n\
+            0000000000000000: 00000002 00000000 00000000 0001 03 21 /run/a.sock\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01 22 /run/a.sock.old\n\
+            0000000000000000: 00000002 00000000 00010000 0001 01 23 /run/a.sock\n";
+        let find = |path: &str| unix_listener(table.as_bytes(), Path::new(path));
+        assert_eq!(find("/run/a.sock"), Some(23));
+        assert_eq!(find("/run/b.sock"), None);
     }
 
     #[test]
