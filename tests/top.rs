@@ -3,12 +3,14 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use nix::pty::{Winsize, openpty};
+use rustix::fs::OFlags;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::support::{Admin, Origin, Process, eventually, socket_path, temporary};
 
@@ -90,7 +92,31 @@ fn a_token_is_asked_for_sent_and_refused() {
     assert!(code == Some(2) && line.starts_with("evener: --admin-token-file: "), "{line}");
 }
 
-/// `evener top` in a terminal of 80 by 24.
+/// `evener top` in a terminal of 80 by 24, and the side of it where a person would be.
+fn in_terminal(admin: &Admin) -> (Child, File) {
+    // Closed in every child: the terminal has gone when this side of it is closed, and not later.
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let outside = openpt(flags).unwrap();
+    grantpt(&outside).unwrap();
+    unlockpt(&outside).unwrap();
+    let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&outside, size).unwrap();
+    let path = ptsname(&outside, Vec::new()).unwrap();
+    let mut options = File::options();
+    options.read(true).write(true).custom_flags(OFlags::NOCTTY.bits().cast_signed());
+    let inside = options.open(path.to_str().unwrap()).unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_evener"))
+        .args(["top", "--interval", "100ms", "--admin", &admin.at.to_string()])
+        .env("TERM", "xterm")
+        .stdin(Stdio::from(inside.try_clone().unwrap()))
+        .stdout(Stdio::from(inside.try_clone().unwrap()))
+        .stderr(Stdio::from(inside))
+        .spawn()
+        .unwrap();
+    (child, File::from(outside))
+}
+
+/// A terminal that is read all the time.
 struct InTerminal {
     child: Child,
     keys: File,
@@ -99,17 +125,7 @@ struct InTerminal {
 
 impl InTerminal {
     fn start(admin: &Admin) -> Self {
-        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-        let pair = openpty(Some(&size), None).unwrap();
-        let (keys, inside) = (File::from(pair.master), File::from(pair.slave));
-        let child = Command::new(env!("CARGO_BIN_EXE_evener"))
-            .args(["top", "--interval", "100ms", "--admin", &admin.at.to_string()])
-            .env("TERM", "xterm")
-            .stdin(Stdio::from(inside.try_clone().unwrap()))
-            .stdout(Stdio::from(inside.try_clone().unwrap()))
-            .stderr(Stdio::from(inside))
-            .spawn()
-            .unwrap();
+        let (child, keys) = in_terminal(admin);
         let (output, mut seen) = (Arc::new(Mutex::new(String::new())), keys.try_clone().unwrap());
         let all = Arc::clone(&output);
         thread::spawn(move || {
@@ -182,4 +198,15 @@ fn a_balancer_that_has_gone_is_said_to_be() {
     top.shows("trying again");
     top.press("\u{3}");
     top.ends();
+}
+
+#[test]
+fn a_terminal_that_has_gone_ends_it() {
+    let origin = Origin::named("o");
+    let admin = Admin::before(&[&origin], &[]);
+    let (mut child, mut terminal) = in_terminal(&admin);
+    // It has begun to draw.
+    terminal.read_exact(&mut [0; 64]).unwrap();
+    drop(terminal);
+    eventually("it ends", || child.try_wait().unwrap().is_some_and(|status| status.success()));
 }

@@ -10,6 +10,7 @@ mod reading;
 mod rows;
 #[cfg(test)]
 mod samples;
+mod terminal;
 mod text;
 
 use std::fmt;
@@ -19,16 +20,15 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
-
 use crate::admin_client::AdminClient;
 use crate::config::admin::Token;
 use crate::config::value;
 use crate::control::signals::Signals;
 use feed::News;
-use keys::{Asked, PressedKey, Screen};
+use keys::{Asked, Screen};
 use reading::StatusReading;
 use rows::Figures;
+use terminal::{Input, KeySource};
 use text::shown;
 
 /// How often signals and news are looked for while no key is pressed.
@@ -116,6 +116,13 @@ fn once(options: &TopOptions) -> Result<String, TopError> {
 /// A terminal that is given back however this ends; after a panic, ratatui's hook does so before the message.
 struct TerminalGuard(ratatui::DefaultTerminal);
 
+impl TerminalGuard {
+    /// Leaves a terminal that has gone as it is: ratatui would tell it that its cursor cannot be shown, and panic.
+    fn abandon(self) {
+        std::mem::forget(self);
+    }
+}
+
 impl Drop for TerminalGuard {
     fn drop(&mut self) {
         // There is nothing else to be done about a terminal that has gone.
@@ -130,21 +137,37 @@ fn watch(options: TopOptions, first: StatusReading, signals: &Signals) -> Result
     let mut history = History { base: None, last, interval };
     let (commands, news) =
         feed::start(client, screen.address.clone(), interval).map_err(TopError::Terminal)?;
+    let source = KeySource::open().map_err(TopError::Terminal)?;
     let mut terminal = TerminalGuard(ratatui::try_init().map_err(TopError::Terminal)?);
-    let mut is_drawn = false;
+    let mut drawn_for = None;
     loop {
-        if !is_drawn {
+        let size = terminal.0.size().ok();
+        if drawn_for.is_none() || drawn_for != size {
+            drawn_for = size;
             let drawn = terminal.0.draw(|frame| draw::draw(frame, &mut screen));
-            drawn.map_err(TopError::Terminal)?;
+            if let Err(error) = drawn {
+                // Nobody is left to be told.
+                let has_gone = matches!(source.wait(Duration::ZERO), Ok(Input::HungUp));
+                if has_gone {
+                    terminal.abandon();
+                    return Ok(());
+                }
+                return Err(TopError::Terminal(error));
+            }
         }
         // Any signal ends it: its own meanings are those of a balancer.
         if signals.came() {
             return Ok(());
         }
-        is_drawn = !hear(&news, &mut history, &mut screen)?;
-        if event::poll(TURN).map_err(TopError::Terminal)? {
-            is_drawn = false;
-            let Some(key) = key(&event::read().map_err(TopError::Terminal)?) else { continue };
+        if hear(&news, &mut history, &mut screen)? {
+            drawn_for = None;
+        }
+        let Input::Keys(keys) = source.wait(TURN).map_err(TopError::Terminal)? else {
+            terminal.abandon();
+            return Ok(());
+        };
+        for key in keys {
+            drawn_for = None;
             match screen.press(key) {
                 Asked::Nothing => {}
                 Asked::Quit => return Ok(()),
@@ -209,32 +232,4 @@ fn hear(
         }
         is_new = true;
     }
-}
-
-/// What an event of the terminal means; `None` if it only has to be drawn again.
-fn key(event: &Event) -> Option<PressedKey> {
-    let key = event.as_key_press_event()?;
-    debug_assert_eq!(key.kind, KeyEventKind::Press);
-    Some(match key.code {
-        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => {
-            PressedKey::Interrupt
-        }
-        KeyCode::Char(_) if key.modifiers.intersects(KeyModifiers::CONTROL | KeyModifiers::ALT) => {
-            return None;
-        }
-        KeyCode::Char(char) => PressedKey::Char(char),
-        KeyCode::Up => PressedKey::Up,
-        KeyCode::Down => PressedKey::Down,
-        KeyCode::Left => PressedKey::Left,
-        KeyCode::Right => PressedKey::Right,
-        KeyCode::PageUp => PressedKey::PageUp,
-        KeyCode::PageDown => PressedKey::PageDown,
-        KeyCode::Home => PressedKey::Home,
-        KeyCode::End => PressedKey::End,
-        KeyCode::Tab => PressedKey::Tab,
-        KeyCode::BackTab => PressedKey::BackTab,
-        KeyCode::Enter => PressedKey::Enter,
-        KeyCode::Esc => PressedKey::Escape,
-        _ => return None,
-    })
 }

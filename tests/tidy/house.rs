@@ -198,7 +198,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
         "top/",
         &[
             "text", "reading", "samples", "grid", "quantile", "rows", "keys", "plain", "draw",
-            "feed", "mod",
+            "feed", "terminal", "mod",
         ],
     ),
     (7, "demo/", &["certificate", "answer_spec", "origin_h2", "origin", "mod"]),
