@@ -37,7 +37,7 @@ const OTHERWISE: [(&str, &[&str], &str); 40] = [
         "the one that is meant, such as response_timeout, idle_timeout or connect_timeout",
     ),
     ("the file", &["redirect"], "redirect_https: true, or redirect in an entry of routes"),
-    ("the file", &["metrics", "dashboard", "api"], "admin: 127.0.0.1:9090"),
+    ("the file", &["metrics", "dashboard", "api"], "admin: 127.0.0.1:9901"),
     ("the file", &["balance", "algorithm", "strategy", "lb_policy"], "policy: least_requests"),
     ("the file", &["endpoints"], "routes: [{endpoints: [127.0.0.1:3000]}]"),
     ("a route", &["location", "uri", "url", "match"], "prefix: /api, or path: /exact"),

@@ -256,7 +256,7 @@ mod tests {
 
     fn screen() -> Screen {
         let (now, before) = (reading(&status(300)), reading(&status(100)));
-        let mut screen = Screen::new("127.0.0.1:9090", Figures::of(&before, None));
+        let mut screen = Screen::new("127.0.0.1:9901", Figures::of(&before, None));
         for _ in 0..5 {
             screen.take(Figures::of(&now, Some((&before, 2.0))), true);
         }
@@ -277,7 +277,7 @@ mod tests {
     fn everything_is_there_on_80_by_24() {
         let lines = drawn(&mut screen(), 80, 24);
         let expected = [
-            "Evener 1.2.3 on 127.0.0.1:9090   serving   up 1 h 2 min   configuration 4",
+            "Evener 1.2.3 on 127.0.0.1:9901   serving   up 1 h 2 min   configuration 4",
             "requests   100/s   in flight 2",
             "responses  5xx 10/s   4xx 0/s   retries 0/s",
             "latency    p50 500 µs   p99 990 µs",
@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn what_matters_most_is_there_on_40_by_10() {
         let lines = drawn(&mut screen(), 40, 10);
-        assert!(lines[0].starts_with("Evener 1.2.3 on 127.0.0.1:9090"), "{lines:?}");
+        assert!(lines[0].starts_with("Evener 1.2.3 on 127.0.0.1:9901"), "{lines:?}");
         assert_eq!(lines[1], "requests   100/s   in flight 2");
         assert!(
             lines.iter().any(|line| line.starts_with("10.0.0.2:80") && line.contains("down")),

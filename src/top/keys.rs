@@ -270,7 +270,7 @@ mod tests {
     use super::*;
 
     fn screen() -> Screen {
-        Screen::new("127.0.0.1:9090", Figures::of(&reading(&status(1)), None))
+        Screen::new("127.0.0.1:9901", Figures::of(&reading(&status(1)), None))
     }
 
     fn wanted(endpoint: &str, verb: EndpointVerb) -> Asked {

@@ -61,7 +61,11 @@ fn every_alert_is_explained_tested_and_linked() {
     let mut names = BTreeSet::new();
     for alert in alerts {
         let name = alert.lines().next().unwrap().to_owned();
-        let link = format!("{ALERTS}#{}\n", anchor_of(&format!("### {name}")).unwrap());
+        let repository = env!("CARGO_PKG_REPOSITORY");
+        let link = format!(
+            " {repository}/blob/main/{ALERTS}#{}\n",
+            anchor_of(&format!("### {name}")).unwrap()
+        );
         let has = [
             ("a heading in docs/alerts.md", headings.contains(&name)),
             ("a test", tests.contains(&format!("alertname=\"{name}\""))),
