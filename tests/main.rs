@@ -106,6 +106,7 @@ mod mirror;
 mod mirror_ceilings;
 mod mirror_configuration;
 mod mirror_h2;
+mod page;
 mod pid_file;
 mod process;
 mod proxy_header;

@@ -1,7 +1,7 @@
 """Checks of the admin page in a browser; each returns a list of errors.
 
 PURE: its pure functions. LAYOUT: nothing is clipped or outside the screen. WORDS: the states are those of /status,
-each with its icon, and names stay text. CONTRAST: that of WCAG, in the current theme. KEYS: keyboard and screen
+each with its icon, and names stay text. DEAD: a dead route is red and first, and its failure said once. CONTRAST: that of WCAG, in the current theme. KEYS: keyboard and screen
 reader access.
 """
 from urllib.parse import urlsplit
@@ -57,12 +57,27 @@ WORDS = r"""(async () => {
   if (document.querySelectorAll("img, iframe, object, body script:not(:last-of-type)").length) bad.push("foreign elements on the page");
   return bad;
 })()"""
+DEAD = r"""(() => {
+  const bad = [], first = document.querySelector("#routes tr"), cell = first.querySelector("td"), text = document.body.innerText, red = document.createElement("p");
+  if (!cell.textContent.endsWith("%(route)s")) bad.push("the first route is " + cell.textContent);
+  red.style.background = "var(--bad-bg)"; document.body.append(red);
+  if (getComputedStyle(cell).backgroundColor !== getComputedStyle(red).backgroundColor) bad.push("the dead route is not red");
+  red.remove();
+  if (!document.querySelector(".up").classList.contains("s-down") || document.querySelector(".up h3").textContent !== "%(route)s") bad.push("the dead upstream is not first");
+  if (document.getElementById("dead").hidden || !document.getElementById("dead").textContent.includes("%(route)s")) bad.push("nothing says that the route is dead");
+  if (!document.title.startsWith("1 dead")) bad.push("the title is " + document.title);
+  const said = text.split("%(failure)s").length - 1;
+  if (said !== 1) bad.push(`the failure is said ${said} times`);
+  if (![...document.querySelectorAll("#routes td")].some(d => d.textContent === "%(markup)s")) bad.push("the name that is markup is not shown as it is");
+  if (document.querySelector("main table b, main h3 b")) bad.push("a name has become markup");
+  return bad;
+})()"""
 CONTRAST = r"""(() => {                       // words at least 4.5:1, shapes at least 3:1 on their ground
   const c = getComputedStyle(document.documentElement), v = n => c.getPropertyValue("--" + n).trim();
   const lum = h => { h = h.length === 4 ? "#" + [...h.slice(1)].map(x => x + x).join("") : h;
     const [r, g, b] = [1, 3, 5].map(i => parseInt(h.slice(i, i + 2), 16) / 255).map(x => x <= .03928 ? x / 12.92 : ((x + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b; };
   const ratio = (a, b) => { const [x, y] = [lum(v(a)), lum(v(b))].sort((p, q) => q - p); return (x + .05) / (y + .05); }, bad = [];
-  for (const [min, fore, back] of [[4.5, "text soft up trial ejected down drained", "panel bg hot"], [4.5, "text soft", "warn-bg bad-bg"], [3, "c2 c4 c5 ink50 ink99 spark", "panel"]])
+  for (const [min, fore, back] of [[4.5, "text soft up trial ejected down drained", "panel bg hot"], [4.5, "text soft", "warn-bg bad-bg"], [4.5, "down", "bad-bg"], [4.5, "ejected", "warn-bg"], [3, "c2 c4 c5 ink50 ink99 spark", "panel"]])
     for (const f of fore.split(" ")) for (const b of back.split(" ")) if (ratio(f, b) < (f === "c4" ? 2 : min)) bad.push(`contrast of ${f} on ${b} is ${ratio(f, b).toFixed(2)}`);
   return bad;
 })()"""
