@@ -128,7 +128,7 @@ impl Evener {
         let line = signals.line();
         let (sender, receiver) = sync_channel(1);
         let told = sender.clone();
-        let started: control::Started = Box::new(move |running| {
+        let started: control::Started = Box::new(move |running, _| {
             // Whoever started it waits.
             let _ = told.send(Ok(running.addresses().cloned().collect::<Vec<_>>()));
         });

@@ -11,21 +11,21 @@ use std::sync::Arc;
 
 use evener::address::Address;
 use evener::admin::probe::{Probe, ProbeError, probe};
-use evener::config::cli::{Cli, DemoFlags, ExplainFlags, Job, OriginFlags};
+use evener::config::cli::{Cli, ExplainFlags, Job, OriginFlags};
 use evener::config::describe::summary;
 use evener::config::explain::{AskedRequest, AskedUrl, explain};
 use evener::config::loader::Loader;
 use evener::config::manual::{self, ManualError};
 use evener::config::mistake::{Mistake, Place};
 use evener::config::sources::{Sources, Unreadable};
-use evener::config::tool_flags::{HealthFlags, ManFlags, TopFlags};
+use evener::config::tool_flags::{DemoFlags, HealthFlags, ManFlags, TopFlags};
 use evener::config::{self, value};
 use evener::control::error_logging::log_to;
 use evener::control::process::Identity;
 use evener::control::signals::Signals;
-use evener::demo;
 use evener::demo::certificate::{self, DemoCertificate};
 use evener::demo::origin;
+use evener::demo::{self, DemoOptions};
 use evener::discovery;
 use evener::http::message::hop::ClientScheme;
 use evener::top::{self, TopError, TopOptions};
@@ -113,7 +113,7 @@ fn run(
     let signals = signals.map_err(thread)?;
     match &cli.job {
         None => balance(words, sources, signals),
-        Some(Job::Demo(flags)) => run_demo(flags, &signals),
+        Some(Job::Demo(flags)) => run_demo(flags, signals),
         Some(Job::Explain(flags)) => {
             signals.give_back().map_err(thread)?;
             run_explain(flags, sources)
@@ -186,7 +186,7 @@ fn run_explain(flags: &ExplainFlags, sources: &Sources) -> Result<ExitCode, CliE
     Ok(ExitCode::from(u8::from(!explained.is_routed)))
 }
 
-fn run_demo(flags: &DemoFlags, signals: &Signals) -> Result<ExitCode, CliError> {
+fn run_demo(flags: &DemoFlags, signals: Signals) -> Result<ExitCode, CliError> {
     log_to_stderr(log::LevelFilter::Warn)?;
     let mistake = |what| mistaken(Place::Flag("listen".into()), what);
     let port = if flags.tls { 8443 } else { 8080 };
@@ -199,6 +199,8 @@ fn run_demo(flags: &DemoFlags, signals: &Signals) -> Result<ExitCode, CliError> 
     // Each thread takes turns of its own; with one, curl sees them.
     let mut words = ["evener", "--threads", "1"].map(str::to_owned).to_vec();
     words.extend(routes.iter().map(|route| format!("--route={route}")));
+    let admin = flags.admin.as_deref().unwrap_or_else(|| demo::page_address());
+    words.push(format!("--admin={admin}"));
     let certificate = flags.tls.then(|| DemoCertificate::new(first.ip())).transpose();
     let certificate = certificate.map_err(|error| start(StartError::Thread(error)))?;
     match &certificate {
@@ -209,7 +211,8 @@ fn run_demo(flags: &DemoFlags, signals: &Signals) -> Result<ExitCode, CliError> 
     }
     let (_, sources) = Sources::read(&words, &environment)?;
     let config = configure(&sources)?;
-    demo::run(config, &routes, flags.tls, signals).map_err(start)?;
+    let options = DemoOptions { is_tls: flags.tls, rate: flags.rate };
+    demo::run(config, &routes, options, signals).map_err(start)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
-use std::process::Command;
 
 use crate::support::h2::RawClient;
-use crate::support::{Client, HANG, Origin, Process, eventually, filler, own_address, socket_path};
+use crate::support::{Client, HANG, Origin, Process, filler, socket_path};
 
 fn route(origin: &Origin) -> String {
     format!("/={}", origin.address)
@@ -242,42 +241,6 @@ fn the_origin_speaks_http_2_with_those_who_begin_so() {
     client.expect_answer(5, 418);
     let echoed = ":method: GET\n:scheme: http\n:authority: test\n:path: /echo\n";
     assert_eq!(client.expect_answer(7, 200).text(), echoed);
-}
-
-#[test]
-fn the_demo_balances_over_its_origins_until_sigint() {
-    let demo = Process::start(&["demo", "--listen", "127.0.0.1:0"]);
-    let address = demo.announces("balances on http://").parse().unwrap();
-    let mut client = Client::connect(address);
-    let mut auth: Vec<_> = (0..4).map(|_| get(&mut client, "/auth").1).collect();
-    assert_eq!(auth[..2], auth[2..]);
-    auth.sort();
-    assert_eq!(auth, ["auth-1 /auth\n", "auth-1 /auth\n", "auth-2 /auth\n", "auth-2 /auth\n"]);
-    assert_eq!(get(&mut client, "/task").1, "task-1 /task\n");
-    assert_eq!(get(&mut client, "/nope").0, 404);
-    eventually("the live line counts", || demo.says("auth-1 2   auth-2 2   task-1 1 "));
-    demo.signal("INT");
-    assert_eq!(demo.end().0, Some(0));
-}
-
-/// As in `evener demo | head -1`.
-#[test]
-fn the_demo_goes_on_when_nobody_reads_what_it_prints() {
-    // What it prints would say where it listens.
-    let address = own_address();
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_evener"));
-    let mut demo =
-        command.args(["demo", "--listen", &address.to_string()]).stdout(writer).spawn().unwrap();
-    eventually("the demo serves", || TcpStream::connect(address).is_ok());
-    assert_eq!(get(&mut Client::connect(address), "/task").0, 200);
-    rustix::process::kill_process(
-        rustix::process::Pid::from_child(&demo),
-        rustix::process::Signal::INT,
-    )
-    .unwrap();
-    assert_eq!(demo.wait().unwrap().code(), Some(0));
 }
 
 /// Failing to connect to a socket does not prove that it is stale.

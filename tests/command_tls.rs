@@ -38,7 +38,8 @@ fn a_key_of_the_origin_needs_a_certificate() {
 }
 #[test]
 fn the_demo_shows_https() {
-    let demo = Process::start(&["demo", "--tls", "--listen", "127.0.0.1:0"]);
+    let demo =
+        Process::start(&["demo", "--tls", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
     let address = demo.announces("balances on https://").parse().unwrap();
     let mut client = TlsOptions::unverified().connect(address, "localhost");
     client.get("/task");

@@ -45,6 +45,7 @@ mod custom_policy;
 mod custom_source;
 mod cut;
 mod dates;
+mod demo;
 mod descriptors;
 mod discovery;
 mod discovery_file;

@@ -112,6 +112,11 @@ impl AdminListener {
         Ok(BoundAdmin { configured, address, socket, file, is_fresh, token })
     }
 
+    /// The bound address.
+    pub(crate) fn address(&self) -> &Address {
+        &self.bound
+    }
+
     /// Lends the listener to another process.
     pub(crate) fn lend(&self) -> LentListener<'_> {
         let Self { configured, bound, socket, .. } = self;

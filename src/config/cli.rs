@@ -5,7 +5,7 @@
 
 use clap::{Arg, Args, Parser, Subcommand};
 
-use super::tool_flags::{CompletionsFlags, HealthFlags, ManFlags, TopFlags};
+use super::tool_flags::{CompletionsFlags, DemoFlags, HealthFlags, ManFlags, TopFlags};
 use super::tracing_flags::TracingFlags;
 
 /// What `--version` says.
@@ -110,17 +110,6 @@ pub struct ExplainFlags {
     /// Path of the request, with its query if any; or HOST/PATH, or a whole URL
     #[arg(value_name = "PATH")]
     pub path: String,
-}
-
-/// The flags of `evener demo`.
-#[derive(Debug, Args)]
-pub struct DemoFlags {
-    /// Where the balancer listens [default: 127.0.0.1:8080, with --tls 127.0.0.1:8443]
-    #[arg(long, value_name = "ADDR")]
-    pub listen: Option<String>,
-    /// Listen for HTTPS, with a self-signed certificate that is made for the occasion
-    #[arg(long)]
-    pub tls: bool,
 }
 
 /// The flags of `evener origin`.

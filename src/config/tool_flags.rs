@@ -55,3 +55,20 @@ pub struct ManFlags {
     #[arg(value_name = "COMMAND")]
     pub command: Option<String>,
 }
+
+/// The flags of `evener demo`.
+#[derive(Debug, Args)]
+pub struct DemoFlags {
+    /// Where the balancer listens [default: 127.0.0.1:8080, with --tls 127.0.0.1:8443]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
+    /// Where its live page is, an ip:port [default: 127.0.0.1:9901, or another port if that is taken]
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<String>,
+    /// Requests per second that it sends itself, so that the page has something to show, 0 to 200; none with --tls
+    #[arg(long, value_name = "N", default_value = "20", value_parser = clap::value_parser!(u16).range(..=200))]
+    pub rate: u16,
+    /// Listen for HTTPS, with a self-signed certificate that is made for the occasion
+    #[arg(long)]
+    pub tls: bool,
+}

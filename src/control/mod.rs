@@ -30,6 +30,7 @@ use std::sync::mpsc::SyncSender;
 
 use tokio::sync::oneshot;
 
+use crate::address::Address;
 use crate::admin::{self, AdminListener};
 use crate::config::Config;
 use crate::config::admin::Token;
@@ -68,8 +69,8 @@ pub(crate) struct RunOptions {
     pub started: Option<Started>,
 }
 
-/// What is done once a balancer runs.
-pub(crate) type Started = Box<dyn FnOnce(&Running) + Send>;
+/// What is done once a balancer runs, with the address of its admin listener if it has one.
+pub(crate) type Started = Box<dyn FnOnce(&Running, Option<&Address>) + Send>;
 
 /// How a process comes by its listeners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +139,7 @@ pub(crate) fn run(mut config: Config, around: RunOptions) -> Result<(), StartErr
     watch.follow(running.plan().tls.clone(), running.config().watch_interval);
     signals.tell(SystemdState::Ready);
     if let Some(started) = started {
-        started(&running);
+        started(&running, admin.as_ref().map(AdminListener::address));
     }
     if let Some(daemon) = daemon {
         let errors = if logs_to_file { Errors::Elsewhere } else { Errors::Standard };

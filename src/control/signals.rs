@@ -127,12 +127,6 @@ impl Signals {
         reap(&self.is_attended);
     }
 
-    /// Whether a signal to end has come within `limit`.
-    pub(crate) fn wait(&self, limit: Duration) -> bool {
-        let asked = self.inbox.next_within(limit);
-        asked.is_some_and(|asked| asked.is_end() || matches!(asked, ControlCommand::HandOver))
-    }
-
     /// Whether any signal has come, for a job that each of them ends.
     pub(crate) fn came(&self) -> bool {
         self.inbox.next_within(Duration::ZERO).is_some()

@@ -201,7 +201,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "feed", "terminal", "mod",
         ],
     ),
-    (7, "demo/", &["certificate", "answer_spec", "origin_h2", "origin", "mod"]),
+    (7, "demo/", &["certificate", "answer_spec", "origin_h2", "origin", "traffic", "mod"]),
     (8, "", &["evener", "lib", "main"]),
 ];
 
