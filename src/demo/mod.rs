@@ -78,12 +78,14 @@ pub fn run(
         print(&introduction(&at, &page, &routes));
         let watched = Watched::of(running);
         let spawned = thread::Builder::new().name("line".to_owned()).spawn(move || watched.watch());
-        spawned.map(drop).unwrap_or_else(|error| log::warn!("no live line: {error}"));
+        if let Err(error) = spawned {
+            log::warn!("no live line: {error}");
+        }
         if let (Some(Address::Tcp(first)), Some(rate), false) =
             (first, NonZeroU16::new(options.rate), options.is_tls)
+            && let Err(error) = traffic::start(*first, rate)
         {
-            let sent = traffic::start(*first, rate);
-            sent.unwrap_or_else(|error| log::warn!("no requests of its own: {error}"));
+            log::warn!("no requests of its own: {error}");
         }
     });
     let around = RunOptions {
