@@ -24,7 +24,7 @@ use crate::relay::body::Body;
 use crate::relay::copy::Meter;
 use crate::relay::head::read_head;
 
-/// The most time for one request, from the connection to the last byte of its response.
+/// The most time for one request unless told otherwise, from the connection to the last byte of its response.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The largest response body, in bytes: `/status` of some ten thousand endpoints.
@@ -53,8 +53,8 @@ pub(crate) struct AdminResponse {
 pub(crate) enum Unanswered {
     /// No connection could be opened.
     Connect(io::Error),
-    /// It took longer than [`ANSWER_TIMEOUT`].
-    Late,
+    /// It took longer than this.
+    Late(Duration),
     /// What came was no response of an HTTP server, or not all of one.
     Broken(Kind),
     /// The body is larger than [`BODY_BYTES_MAX`].
@@ -72,7 +72,9 @@ impl fmt::Display for Unanswered {
                 }
                 _ => error.fmt(f),
             },
-            Self::Late => write!(f, "no response within {} s", ANSWER_TIMEOUT.as_secs()),
+            Self::Late(limit) => {
+                write!(f, "no response within {}", humantime::format_duration(*limit))
+            }
             Self::Broken(Kind::Rejected(reject)) => write!(f, "not HTTP: {}", reject.phrase()),
             Self::Broken(_) => {
                 f.write_str("the connection was closed before the response was whole")
@@ -104,13 +106,23 @@ impl AdminClient {
 
     /// Sends a request without a body, on a connection of its own, and waits for the response.
     pub(crate) fn ask(&self, method: &str, path: &str) -> Result<AdminResponse, Unanswered> {
+        self.ask_within(method, path, ANSWER_TIMEOUT)
+    }
+
+    /// The same for up to `limit`, from the connection to the last byte of the response.
+    pub(crate) fn ask_within(
+        &self,
+        method: &str,
+        path: &str,
+        limit: Duration,
+    ) -> Result<AdminResponse, Unanswered> {
         let builder = &mut tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_all().build_local(LocalOptions::default());
         let request = self.request(method, path);
         runtime.map_err(Unanswered::Connect)?.block_on(async {
             let exchange = pin!(self.exchange(&request));
             let mut timer = Timer::new();
-            timer.within(ANSWER_TIMEOUT, exchange).await.unwrap_or(Err(Unanswered::Late))
+            timer.within(limit, exchange).await.unwrap_or(Err(Unanswered::Late(limit)))
         })
     }
 

@@ -1,5 +1,6 @@
 //! What packages and containers rely on: the version, completions, manual pages and `evener health`.
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::thread;
 
@@ -84,8 +85,21 @@ fn health_does_not_wait_for_ever() {
     let at = silent.local_addr().unwrap().to_string();
     let holds = thread::spawn(move || silent.accept().map(|(stream, _)| stream));
     let (code, line) = health(&at, &["--timeout", "50ms"]);
-    assert_eq!((code, line), (Some(1), format!("evener: {at}: no answer within 50ms")));
+    assert_eq!((code, line), (Some(1), format!("evener: {at}: no response within 50ms")));
     drop(holds);
+}
+
+#[test]
+fn health_says_that_something_else_answers() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = other.local_addr().unwrap().port();
+    let speaks = thread::spawn(move || {
+        let (mut stream, _) = other.accept().unwrap();
+        stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n\r\n").unwrap();
+    });
+    let (code, line) = health(&format!(":{port}"), &[]);
+    assert!(code == Some(1) && line.contains("not HTTP"), "{line}");
+    speaks.join().unwrap();
 }
 
 #[test]

@@ -12,7 +12,7 @@ pub const DEFAULT_ADMIN: &str = "127.0.0.1:9901";
 /// The flags of `evener health`.
 #[derive(Debug, Args)]
 pub struct HealthFlags {
-    /// Address of the admin listener: ip:port or unix:/path
+    /// Admin listener of the balancer: ip:port, name:port, :port of this machine, or unix:/path
     #[arg(long, value_name = "ADDR", default_value = DEFAULT_ADMIN)]
     pub admin: String,
     /// Ask only whether the process answers (/healthz), and not whether it takes new connections (/readyz)

@@ -167,6 +167,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (7, "control/", &["listeners", "workers", "inbox", "certificate_watch"]),
     (7, "control/upgrade/", &["message", "offer", "takeover", "arrivals"]),
     (7, "control/", &["systemd", "running", "state", "signals", "ending"]),
+    (7, "", &["admin_client"]),
     (
         7,
         "admin/",
@@ -192,7 +193,6 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     ),
     (7, "control/upgrade/", &["meeting", "mod"]),
     (7, "control/", &["reload", "discovered", "mod"]),
-    (7, "", &["admin_client"]),
     (
         7,
         "top/",
