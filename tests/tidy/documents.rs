@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -14,7 +15,7 @@ const FLAGS: &str = "docs/flags.md";
 const METRICS: &str = "docs/metrics.md";
 
 /// Where documents are.
-const FOLDERS: [&str; 4] = ["", "docs", "tools/deploy", "tools/examples"];
+const FOLDERS: [&str; 6] = ["", ".github", "docs", "tools", "tools/deploy", "tools/examples"];
 
 #[test]
 fn every_flag_is_documented() {
@@ -49,6 +50,19 @@ fn the_examples_are_valid() {
     let found = commands.filter_map(mistake_in_command);
     let found: Vec<_> = found.chain(files.filter_map(|text| mistake_in_file(&text))).collect();
     verdict(&found, "mend the example");
+}
+
+#[test]
+fn the_configurations_that_are_installed_are_valid() {
+    let token = temporary("token");
+    fs::write(&token, "secret").expect("a file");
+    fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).expect("a mode");
+    for of in ["debian", "container", "kubernetes/base"] {
+        let path = format!("tools/deploy/{of}/conf.yaml");
+        // A secret is there only where it has been mounted.
+        let text = read(&path).replace("/etc/evener-token/token", &token.display().to_string());
+        assert_eq!(mistake_in_file(&text), None, "{path}");
+    }
 }
 
 #[test]

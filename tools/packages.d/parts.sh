@@ -140,11 +140,11 @@ unchecked() { say "skipped  $1: $2"; }
 
 systemd_version() { systemd-analyze --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p'; }
 
-# The unit as it is installed, with programs that exist here.
-verify_unit() {
+# The unit as it is installed, with programs that exist here, and edited by a script of sed.
+verify_unit() { # [EDIT]
   local unit=$out/unit/evener.service
   mkdir -p "$out/unit"
-  sed 's,^\(Exec[A-Za-z]*=\)[^ ]*,\1/bin/true,; s/^Documentation=.*//' tools/deploy/systemd/evener.service >"$unit"
+  sed 's,^\(Exec[A-Za-z]*=\)[^ ]*,\1/bin/true,; s/^Documentation=.*//; '"${1:-}" tools/deploy/systemd/evener.service >"$unit"
   local said
   said=$(systemd-analyze verify --man=no "$unit" 2>&1 | grep evener.service || true)
   [ -z "$said" ] || { say "$said"; return 1; }
@@ -158,8 +158,8 @@ check_systemd() {
   if ! command -v systemd-analyze >/dev/null; then
     unchecked "unit" "systemd-analyze is missing"
   elif [ "$(systemd_version)" -lt 253 ]; then
-    unchecked "systemd-analyze verify" "systemd $(systemd_version) does not know Type=notify-reload"
-    verify_unit >/dev/null 2>&1 || true
+    checked "systemd-analyze verify, as Type=notify: systemd $(systemd_version) does not know notify-reload" \
+      verify_unit 's,^Type=notify-reload$,Type=notify,'
     checked "systemd-analyze security: 2.0 at most" unit_exposure
   else
     checked "systemd-analyze verify" verify_unit
@@ -194,6 +194,8 @@ check_dependencies() {
     unchecked "cargo deny" "cargo-deny is missing"
     return
   fi
+  # Those of other systems as well, of which cargo deny reads what they are.
+  cargo fetch --quiet --locked || true
   checked "cargo deny: bans, licences, sources" cargo deny --offline check --hide-inclusion-graph bans licenses sources
   # Advisories come from a database on the network.
   if cargo deny fetch db >/dev/null 2>&1; then

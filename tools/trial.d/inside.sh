@@ -1,6 +1,8 @@
 # What a person types, in an empty Debian. `install` is the part that needs a network, `run` the rest.
 set -eu
 cd /trial
+# Whatever was started here would hold the transcript open.
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 
 # Shows a command as it is typed, and what it says.
 step() { printf '\n# %s  [%s s]\n' "$1" "$(($(date +%s) - START))"; }
@@ -63,7 +65,7 @@ END
   typed 'evener -c /etc/evener/conf.yaml --user evener >evener.log 2>&1 &'
   until_so 10 'evener health'
   typed 'evener health'
-  typed 'for n in 1 2 3 4; do curl -s --cacert /etc/evener/example.com.pem --resolve example.com:443:127.0.0.1 https://example.com/; echo; done | sort | uniq -c'
+  typed 'for n in 1 2 3 4; do curl -s --cacert /etc/evener/example.com.pem --resolve example.com:443:127.0.0.1 https://example.com/; done | sort | uniq -c'
   typed "curl -s -o /dev/null -w '%{http_code} %{redirect_url}\n' -H 'Host: example.com' http://127.0.0.1/"
 
   step "a dashboard: the live page, and Prometheus"
@@ -81,7 +83,7 @@ END
   query() { curl -sG http://127.0.0.1:9090/api/v1/query --data-urlencode "query=$1" | jq -r '.data.result[] | [.metric.alertname // .metric.upstream // .metric.job, .value[1]] | @tsv'; }
   until_so 30 '[ "$(query up | cut -f2)" = 1 ]'
   typed "query 'up'"
-  ( while sleep 0.2; do curl -s -o /dev/null --cacert /etc/evener/example.com.pem --resolve example.com:443:127.0.0.1 https://example.com/ || echo failed >>requests.log; done ) &
+  ( while sleep 0.2; do curl -s -o /dev/null --cacert /etc/evener/example.com.pem --resolve example.com:443:127.0.0.1 https://example.com/ || echo failed >>requests.log; done ) >/dev/null 2>&1 &
 
   step "an alert: an endpoint dies, clients do not notice, Prometheus does"
   typed 'kill $one'
