@@ -98,22 +98,23 @@ pub(super) fn substitute(
                 used.push(UsedVariable { name: name.to_owned(), value });
             }
             (_, Some(default)) => out.push_str(default),
-            (Err(VarError::NotPresent), None) if let Some(variable) = Variable::of(name) => {
-                return Err(format!(
-                    "the environment variable {name} is not set: for that of each request, write {variable} without $"
-                ));
-            }
-            (Err(VarError::NotPresent), None) => {
-                return Err(format!(
-                    "the environment variable {name} is not set: set it, write ${{{name}:-default}}, or $${{ for a \
-                     plain ${{"
-                ));
-            }
+            (Err(VarError::NotPresent), None) => return Err(not_set(name)),
         }
         rest = after;
     }
     out.push_str(rest);
     Ok(out)
+}
+
+fn not_set(name: &str) -> String {
+    match Variable::of(name) {
+        Some(variable) => format!(
+            "the environment variable {name} is not set: for that of each request, write {variable} without $"
+        ),
+        None => format!(
+            "the environment variable {name} is not set: set it, write ${{{name}:-default}}, or $${{ for a plain ${{"
+        ),
+    }
 }
 
 /// A name as shells have them (POSIX.1-2017, Base Definitions 8.1).

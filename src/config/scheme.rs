@@ -11,12 +11,16 @@ pub(super) fn read(text: &str) -> Result<(Scheme, &str), String> {
         }
         Some((name, rest)) => match Scheme::of_name(name) {
             Some(scheme) => Ok((scheme, rest)),
-            None if let Some((kind, scheme)) = late(name) => {
-                Err(format!("{text:?}: a scheme comes first: write {scheme}://{kind}:{rest}"))
-            }
-            None => Err(format!(
-                "{text:?}: unknown scheme {name:?}: write http://, https://, h2c://, h2:// or none"
-            )),
+            None => Err(match late(name) {
+                Some((kind, scheme)) => {
+                    format!("{text:?}: a scheme comes first: write {scheme}://{kind}:{rest}")
+                }
+                None => {
+                    format!(
+                        "{text:?}: unknown scheme {name:?}: write http://, https://, h2c://, h2:// or none"
+                    )
+                }
+            }),
         },
     }
 }

@@ -112,8 +112,8 @@ pub(super) fn mistake(error: &clap::Error, words: &[String]) -> Mistake {
             let shown = shown.replace(['<', '>'], "");
             in_flag(format!("a value is missing: write {shown}"))
         }
-        (ErrorKind::TooManyValues, Some(_)) if let Some(value) = value => {
-            in_flag(format!("takes no value: leave ={value} out"))
+        (ErrorKind::TooManyValues, Some(_)) if value.is_some() => {
+            in_flag(format!("takes no value: leave ={} out", value.unwrap_or_default()))
         }
         (ErrorKind::ArgumentConflict, Some(shown))
             if context(error, ContextKind::PriorArg).as_ref() == Some(shown) =>

@@ -6,7 +6,7 @@ use super::Rule;
 use super::documents::{dangling_paths, unnamed_flags, unnamed_metrics};
 use super::house::{impurities, parent_globs, stray_unsafe, unexplained_unsafe, upward_imports};
 use super::imports::imports;
-use super::shape::{leftovers, long_files, long_functions, vague_modules};
+use super::shape::{guards_with_let, leftovers, long_files, long_functions, vague_modules};
 use super::source::{Kind, Source, functions, keep};
 use super::specification::{tests_of, unlisted_tests, unnamed_rejects, untested_rows};
 
@@ -30,6 +30,8 @@ const SAMPLES: &[(Rule, &str, &str, usize)] = &[
     (leftovers, "src/worker/mod.rs", "\nfn f() { println!() }", 2),
     (parent_globs, "src/worker/mod.rs", "mod inner { use super::*; }", 1),
     (vague_modules, "src/lib.rs", "mod worker;\nmod util;", 2),
+    (guards_with_let, "src/worker/mod.rs", "match a {\n    b if let Some(c) = d::<u8>(a) => {}\n}", 2),
+    (guards_with_let, "src/worker/mod.rs", "if let Some(a) = b && c >= d { match a { _ => {} } }", 0),
     (upward_imports, "src/http/message/head.rs", "use super::field::{self, Field};\nuse crate::{fault::Fault, route};", 0),
     (upward_imports, "src/http/message/head.rs", "#[cfg(test)]\nmod tests { use crate::worker; use super::*; }", 0),
     (upward_imports, "src/http/message/head.rs", "// crate::worker\npub(in crate::http) fn f() { g(\"crate::worker\") }", 0),
