@@ -108,6 +108,26 @@ fn each_attempt_is_a_span_and_the_endpoint_is_told_of_its_own() {
 }
 
 #[test]
+fn what_a_client_writes_elsewhere_stays_as_it_is_when_a_request_is_tried_again() {
+    let broken = Origin::start(|mut conn| {
+        conn.head();
+        conn.reset();
+    });
+    let (well, collector) = (Origin::named("o"), Collector::start());
+    let proxy = before(&[&broken, &well], &collector, &["--retry-on", "connect,reset"]);
+    let fields = format!("X-A: 00-{TRACE}-\r\nHost: a\r\ntraceparent: 00-{TRACE}-{PARENT}-01");
+    let request = format!("GET /00-{TRACE}- HTTP/1.1\r\n{fields}\r\n\r\n");
+    assert_eq!(proxy.ask(request).text(), "o");
+    let (_, clients) = family(collector.spans(3));
+    for (origin, span) in [(&broken, &clients[0]), (&well, &clients[1])] {
+        let head = &origin.heads()[0];
+        assert_eq!(told(head), (TRACE.to_owned(), digits(&span.span.span_id)));
+        let kept = format!("GET /00-{TRACE}- HTTP/1.1\r\nX-A: 00-{TRACE}-\r\nHost: a\r\n");
+        assert!(head.starts_with(&kept), "{head}");
+    }
+}
+
+#[test]
 fn what_fails_is_an_error_of_the_span_and_what_is_refused_is_not() {
     let (dead, collector) = (Origin::refusing(), Collector::start());
     let proxy = before(&[&dead], &collector, &["--retries", "0"]);
@@ -203,6 +223,23 @@ fn what_waits_is_sent_when_the_process_ends_and_headers_go_with_it() {
     assert!(head.starts_with("POST /v1/traces HTTP/1.1\r\n"), "{head}");
     assert!(head.contains("\r\nx-key: k\r\n"), "{head}");
     assert!(head.contains("\r\nContent-Type: application/x-protobuf\r\n"), "{head}");
+}
+
+#[test]
+fn what_a_collector_that_hangs_does_not_take_until_the_end_is_told_of() {
+    let (origin, mute) = (Origin::named("o"), Origin::start(|mut conn| drop(conn.rest())));
+    let (route, url) = (format!("/={}", origin.address), format!("http://{}", mute.address));
+    let words = ["--listen", "127.0.0.1:0", "--route", &route, "--check", "off", "--threads", "1"];
+    let more = ["--otlp", &url, "--trace-sample", "100%"];
+    let process = Process::start(&[&words[..], &more].concat());
+    let mut client = process.client();
+    client.get("/");
+    client.response();
+    drop(client);
+    process.signal("TERM");
+    let (code, lines) = process.end();
+    assert_eq!(code, Some(0));
+    assert!(lines.iter().any(|line| line.ends_with("2 spans were dropped")), "{lines:#?}");
 }
 
 #[test]

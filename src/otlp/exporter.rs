@@ -133,7 +133,8 @@ impl SpanExporter {
         let left = handle.closes.map(|until| until.saturating_duration_since(Instant::now()));
         // Nothing is ever sent: this returns when the thread ends or the limit has passed.
         let _ = handle.ended.recv_timeout(left.unwrap_or_default());
-        let dropped = self.counts.dropped.load(Relaxed);
+        // What still waits ends with the process.
+        let dropped = self.counts.dropped.load(Relaxed) + self.counts.waiting.load(Relaxed);
         if dropped > 0 {
             log::warn!("{dropped} spans were dropped");
         }
@@ -190,7 +191,7 @@ impl Exporter {
             let answer = self.client.post(&body, Instant::now() + EXPORT_LIMIT);
             let (why, wait) = match judge(answer) {
                 Ok(()) => {
-                    self.counts.exported.fetch_add(total, Relaxed);
+                    self.counts.export_waiting(total);
                     return self.report(CollectorState::Taking, "");
                 }
                 Err(NotTaken::ForNow(why, wait)) if attempt < ATTEMPTS_MAX => (why, wait),
@@ -207,7 +208,7 @@ impl Exporter {
             }
             pause *= 2;
         }
-        self.counts.dropped.fetch_add(total, Relaxed);
+        self.counts.drop_waiting(total);
     }
 
     /// Waits for so long; whether the process is about to end.

@@ -19,6 +19,8 @@ pub(super) const BATCHES_MAX: usize = 64;
 /// What is counted.
 #[derive(Debug, Default)]
 pub(super) struct SpanCounts {
+    /// Spans that have been handed over, and that nothing has become of yet.
+    pub(super) waiting: AtomicU64,
     /// Spans that a collector has taken.
     pub(super) exported: AtomicU64,
     /// Spans that found no room, or that no collector took.
@@ -27,6 +29,18 @@ pub(super) struct SpanCounts {
     pub(super) failures: AtomicU64,
     /// Whether the process is about to end.
     pub(super) closing: AtomicBool,
+}
+
+impl SpanCounts {
+    pub(super) fn export_waiting(&self, spans: u64) {
+        self.waiting.fetch_sub(spans, Relaxed);
+        self.exported.fetch_add(spans, Relaxed);
+    }
+
+    pub(super) fn drop_waiting(&self, spans: u64) {
+        self.waiting.fetch_sub(spans, Relaxed);
+        self.dropped.fetch_add(spans, Relaxed);
+    }
 }
 
 /// Requests whose spans are to be sent.
@@ -66,9 +80,14 @@ impl SpanSink {
     }
 
     fn hand_over(&self, filling: &mut SpanBatch) {
-        let sent = self.batches.try_send(mem::take(filling));
-        if let Err(TrySendError::Full(lost) | TrySendError::Disconnected(lost)) = sent {
-            self.counts.dropped.fetch_add(lost.iter().map(count).sum(), Relaxed);
+        let batch = mem::take(filling);
+        let spans = batch.iter().map(count).sum();
+        // Before they are there to be taken: the exporter subtracts.
+        self.counts.waiting.fetch_add(spans, Relaxed);
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
+            self.batches.try_send(batch)
+        {
+            self.counts.drop_waiting(spans);
         }
     }
 }

@@ -94,10 +94,11 @@ fn table(grid: &Grid) -> String {
     let width = |index: usize| {
         lines.iter().filter_map(|line| line.get(index)).map(|cell| cell.chars().count()).max()
     };
+    let widths: Vec<usize> =
+        (0..grid.columns.len()).map(|index| width(index).unwrap_or(0)).collect();
     for line in &lines {
-        let cells = line.iter().zip(grid.columns).enumerate();
-        let cells =
-            cells.map(|(index, (cell, column))| padded(cell, column, width(index).unwrap_or(0)));
+        let cells = line.iter().zip(grid.columns).zip(&widths);
+        let cells = cells.map(|((cell, column), width)| padded(cell, column, *width));
         text += cells.collect::<Vec<_>>().join("  ").trim_end();
         text += "\n";
     }

@@ -5,6 +5,9 @@ use std::fmt;
 /// The bytes of a `traceparent` that we write: version 00.
 pub const TRACEPARENT_BYTES: usize = 55;
 
+/// The start of the field, as we write it. No value holds the end of a line.
+const FIELD: &[u8] = b"\r\ntraceparent: ";
+
 /// Names a trace; not all zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TraceId([u8; 16]);
@@ -116,12 +119,17 @@ impl TraceContext {
     }
 
     /// In the head of a request that was written with one of this trace, the span of the caller becomes this one.
-    /// Whether there was one.
+    /// Whether there was one. Only the header itself is looked at: a client may have written the same anywhere else.
     pub fn rewrite(&self, head: &mut [u8]) -> bool {
         let text = self.write();
-        let (start, end) = (&text[..36], text.len());
-        let Some(at) = memchr::memmem::find(head, start) else { return false };
-        head.get_mut(at..at + end).map(|place| place.copy_from_slice(&text)).is_some()
+        let Some(line) = memchr::memmem::find(head, FIELD) else { return false };
+        let value = &mut head[line + FIELD.len()..];
+        let length = memchr::memmem::find(value, b"\r\n").unwrap_or(value.len());
+        let is_of_trace = length == text.len() && value[..36] == text[..36];
+        if is_of_trace {
+            value[..length].copy_from_slice(&text);
+        }
+        is_of_trace
     }
 }
 
@@ -236,5 +244,27 @@ mod tests {
         let expected = VALID.replace("00f067aa0ba902b7", "00000000000000ab");
         assert_eq!(head, format!("GET / HTTP/1.1\r\ntraceparent: {expected}\r\n\r\n").into_bytes());
         assert!(!next.rewrite(&mut b"GET / HTTP/1.1\r\n\r\n".to_vec()));
+    }
+
+    #[test]
+    fn what_looks_like_it_elsewhere_in_a_head_is_left_alone() {
+        let read = TraceContext::parse(VALID.as_bytes()).unwrap();
+        let next = TraceContext { parent: SpanId::by_chance(0xab), ..read };
+        let start = &VALID[..36];
+        let expected = VALID.replace("00f067aa0ba902b7", "00000000000000ab");
+        for before in [
+            format!("GET /{start} HTTP/1.1\r\nHost: a\r\n"),
+            format!("GET / HTTP/1.1\r\nX-A: {start}\r\nHost: a\r\n"),
+            format!("GET /traceparent:{VALID} HTTP/1.1\r\nX-A: traceparent: {VALID}\r\n"),
+        ] {
+            let mut head = format!("{before}traceparent: {VALID}\r\nX-B: {start}").into_bytes();
+            assert!(next.rewrite(&mut head), "{before}");
+            let whole = format!("{before}traceparent: {expected}\r\nX-B: {start}");
+            assert_eq!(head, whole.into_bytes());
+            let other = format!("{before}traceparent: {VALID}0\r\nX-B: {start}");
+            let mut head = other.clone().into_bytes();
+            assert!(!next.rewrite(&mut head), "{other}");
+            assert_eq!(head, other.into_bytes());
+        }
     }
 }
