@@ -16,6 +16,7 @@ use crate::http::h1::chunked::Emit;
 use crate::http::h1::framing::{self, Framing};
 use crate::http::h1::parse;
 use crate::http::h1::scan::{Limits, Scan};
+use crate::http::message::field::Name;
 use crate::http::message::head::{Method, Storage};
 use crate::net::connect::connect;
 use crate::net::deadline::{Activity, Timer};
@@ -31,6 +32,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 const BODY_BYTES_MAX: usize = 32 << 20;
 
 const LIMITS: Limits = Limits { head_bytes_max: 16 * 1024, fields_max: 100 };
+
+/// What an admin listener calls itself in `Server` (RFC 9110 §10.2.4), so that no other answer is taken for its own.
+pub(crate) const ADMIN_SERVER: &str = "evener-admin";
 
 /// Where an admin listener is, and what it has to be told.
 #[derive(Clone, Debug)]
@@ -57,6 +61,8 @@ pub(crate) enum Unanswered {
     Late(Duration),
     /// What came was no response of an HTTP server, or not all of one.
     Broken(Kind),
+    /// It came from a server that is no admin listener.
+    Stranger,
     /// The body is larger than [`BODY_BYTES_MAX`].
     TooLarge,
 }
@@ -79,6 +85,7 @@ impl fmt::Display for Unanswered {
             Self::Broken(_) => {
                 f.write_str("the connection was closed before the response was whole")
             }
+            Self::Stranger => f.write_str("another server answers there"),
             Self::TooLarge => write!(f, "a response of more than {} MiB", BODY_BYTES_MAX >> 20),
         }
     }
@@ -93,6 +100,10 @@ impl AdminClient {
     ) -> Result<Self, String> {
         let here = text.strip_prefix(':').map(|port| format!("127.0.0.1:{port}"));
         let text = here.as_deref().unwrap_or(text);
+        if let Some((_, rest)) = text.split_once("://") {
+            let bare = rest.split('/').next().unwrap_or(rest);
+            return Err(format!("{text:?}: leave the scheme out: write {bare}"));
+        }
         let addresses = value::addresses(text, resolve)?;
         let is_unix = matches!(addresses.first(), Some(Address::Unix(_)));
         let host = if is_unix { "localhost" } else { text };
@@ -168,6 +179,12 @@ impl AdminClient {
             let mut storage = Storage::new();
             let head = parse::response(&input.filled()[..length], &LIMITS, &mut storage)
                 .map_err(rejected)?;
+            let is_ours = |(_, name, value): (Name, &str, &[u8])| {
+                name.eq_ignore_ascii_case("server") && value == ADMIN_SERVER.as_bytes()
+            };
+            if !head.fields.iter().any(is_ours) {
+                return Err(Unanswered::Stranger);
+            }
             (head.status, framing::response(&head, Method::Other).map_err(rejected)?)
         };
         input.consume(length);

@@ -111,6 +111,10 @@ fn run(
 ) -> Result<ExitCode, CliError> {
     let thread = |error| start(StartError::Thread(error));
     let signals = signals.map_err(thread)?;
+    if cli.job.is_some() && sources.flags.test {
+        let what = "does nothing with a subcommand: leave one of them out";
+        return Err(mistaken(Place::Flag("test".into()), what.to_owned()));
+    }
     match &cli.job {
         None => balance(words, sources, signals),
         Some(Job::Demo(flags)) => run_demo(flags, signals),

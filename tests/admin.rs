@@ -255,7 +255,8 @@ fn a_command_survives_a_reload_and_the_listener_stays() {
     assert_eq!([text(&mut admin.client()), text(&mut admin.client())], ["two", "two"]);
     write(&path, &[&one, &two], "admin: 127.0.0.1:1\n");
     let response = admin.post("/reload");
-    let expected = "a reload cannot change admin or admin_token_file: restart for that\n";
+    let expected =
+        "a reload cannot change admin or admin_token_file: upgrade or restart for that\n";
     assert_eq!((response.status, response.text().as_str()), (422, expected));
 }
 

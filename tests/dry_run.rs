@@ -51,6 +51,16 @@ fn nothing_is_listened_to_or_created() {
 }
 
 #[test]
+fn an_origin_has_nothing_to_pass_on() {
+    let origin = Process::start(&["origin", "--listen", "127.0.0.1:0"]);
+    let (listen, pid) = (origin.address().to_string(), origin.id());
+    let (code, said) = test(&["--route=/=127.0.0.1:1", "--listen", &listen]);
+    let what = "stop it or choose another address";
+    let expected = format!("evener: {listen} is in use by evener (process {pid}): {what}\n");
+    assert_eq!((code, said), (Some(1), expected));
+}
+
+#[test]
 fn beside_a_balancer_that_runs_it_passes_and_says_who_is_there() {
     let (origin, folder) = (Origin::named("hello"), folder());
     let route = format!("/={}", origin.address);
@@ -63,7 +73,10 @@ fn beside_a_balancer_that_runs_it_passes_and_says_who_is_there() {
     let (code, said) = test(&beside.collect::<Vec<_>>());
     let expected = format!(
         "evener: warning: {listen}, {socket}: in use by evener (process {pid}): a reload or an upgrade goes on with \
-         that, a second start would be refused\n"
+         that, a second start would be refused\n\
+         evener: warning: {}: it is the pid file of process {pid}, which is running: a reload or an upgrade goes on with \
+         that, a second start would be refused\n",
+        files[1]
     );
     assert_eq!((code, said), (Some(0), expected));
     let mut client = running.client();

@@ -46,7 +46,7 @@ fn it_follows_another_configuration_or_says_why_not() {
     let other = Config::builder().listen("127.0.0.1:0").threads(2).route(route).build().unwrap();
     assert_eq!(
         running.reload(other).unwrap_err(),
-        ["a reload cannot change threads: restart for that"]
+        ["a reload cannot change threads: upgrade or restart for that"]
     );
     assert_eq!(get(&running, "/b"), 200);
     running.stop_at_once();

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::thread;
 
-use crate::support::{Admin, Origin, Process, eventually, socket_path};
+use crate::support::{Admin, Origin, Process, Proxy, eventually, socket_path};
 
 fn says(words: &[&str]) -> String {
     let (code, lines) = Process::start(words).end();
@@ -100,6 +100,20 @@ fn health_says_that_something_else_answers() {
     let (code, line) = health(&format!(":{port}"), &[]);
     assert!(code == Some(1) && line.contains("not HTTP"), "{line}");
     speaks.join().unwrap();
+}
+
+#[test]
+fn an_endpoint_that_is_well_is_no_admin_listener() {
+    let origin = Origin::named("ready\n");
+    let proxy = Proxy::before(&[&origin], &[]);
+    for at in [origin.address, proxy.address] {
+        for more in [&[][..], &["--live"]] {
+            let said = format!(
+                "{at}: another server answers there: name the address of the admin listener"
+            );
+            assert_eq!(health(&at.to_string(), more), (Some(1), format!("evener: {said}")));
+        }
+    }
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn what_cannot_be_meant_is_a_mistake_that_names_its_flag() {
     let pair = ["--cert", &one.cert, "--key", &one.key];
     let ca = Authority::shared().file();
     let rows: [(&[&str], String); 12] = [
-        (&[], "--listen-tls: requires a certificate: --cert FILE with --key FILE".into()),
+        (&[], "--listen-tls: a certificate is required: write --cert FILE".into()),
         (&["--cert", &one.cert], format!("--cert: {}: holds no private key: name", one.cert)),
         (
             &["--cert", &one.cert, "--key", &two.key],
@@ -179,10 +179,8 @@ fn what_cannot_be_meant_is_a_mistake_that_names_its_flag() {
         assert!(found.starts_with(&expected), "{flags:?}: {found}");
     }
     let redirect = read("", &[&ROUTED[..2], &["--redirect-https"]].concat()).unwrap_err();
-    assert_eq!(
-        redirect,
-        ["--redirect-https: requires --listen-tls ADDR, where clients are sent to"]
-    );
+    let what = "--redirect-https: --listen-tls is required: the address that clients are sent to";
+    assert_eq!(redirect, [what]);
 }
 
 #[test]

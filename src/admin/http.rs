@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::pin::pin;
 use std::time::Duration;
 
+use crate::admin_client::ADMIN_SERVER;
 use crate::buffer::Buffer;
 use crate::fault::Kind;
 use crate::http::h1::chunked::Emit;
@@ -151,7 +152,7 @@ impl AdminAnswer {
         let mut out = String::with_capacity(512 + length);
         let _ = write!(
             out,
-            "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nContent-Type: {kind}\r\n\
+            "HTTP/1.1 {status} {reason}\r\nDate: {date}\r\nServer: {ADMIN_SERVER}\r\nContent-Type: {kind}\r\n\
              Content-Length: {length}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n{fields}{connection}\r\n"
         );
         if wants_body {

@@ -61,6 +61,10 @@ const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// The pause after an error from accepting.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What there is, for who has mistyped it.
+const NOT_FOUND: &str = "not found: there are /, /healthz, /readyz, /metrics, /status, POST /reload and \
+    POST /upstreams/NAME/endpoints/ADDR/drain, down or ready\n";
+
 const PAGE: &str = include_str!("page.html");
 
 /// The page loads nothing from other sites and sends nothing to them.
@@ -262,7 +266,7 @@ impl AdminService {
             _ => match (command, request.verb) {
                 (Some(command), Verb::Post) => command.follow(&self.control_state),
                 (Some(_), _) => AdminAnswer::text(405, "only POST\n").with("Allow: POST\r\n"),
-                (None, _) => AdminAnswer::text(404, "not found\n"),
+                (None, _) => AdminAnswer::text(404, NOT_FOUND),
             },
         }
     }

@@ -79,6 +79,9 @@ fn ask(address: &str, probe: Probe, timeout: Duration) -> Result<String, ProbeEr
         Err(why @ Unanswered::Connect(_)) => Err(ProbeError::Unanswered(format!(
             "{why}: is Evener running with this admin address?"
         ))),
+        Err(why @ Unanswered::Stranger) => {
+            Err(ProbeError::Unanswered(format!("{why}: name the address of the admin listener")))
+        }
         Err(why) => Err(ProbeError::Unanswered(why.to_string())),
     }
 }

@@ -49,8 +49,8 @@ impl Admin {
             && !tcp.ip().is_loopback()
             && token_file.is_none()
         {
-            let what =
-                format!("{tcp} is reachable from other machines: --admin-token-file is required");
+            let required = place.setting("admin-token-file");
+            let what = format!("{tcp} is reachable from other machines: {required} is required");
             mistakes.add(&place, what);
         }
         Some(Self { address, token_file })

@@ -157,6 +157,7 @@ fn listed(config: &Config) -> Vec<Item> {
     items.extend(config.access_log.as_ref().map(|target| {
         item("access log", format!("{target}, {}", access_log::described(&plan.log_layout)))
     }));
+    items.extend(of_process(config));
     items.extend(
         plan.tracing
             .map(|tracing| item("tracing", tracing::described(tracing, config.otlp.as_ref()))),
@@ -164,6 +165,16 @@ fn listed(config: &Config) -> Vec<Item> {
     let unlogged = plan.routes.iter().filter(|route| !route.is_logged);
     items.extend(unlogged.map(|route| item(format!("access log of route {}", route.name), "off")));
     items
+}
+
+/// Describes the files of the process.
+fn of_process(config: &Config) -> impl Iterator<Item = Item> {
+    let files = [
+        ("error log", &config.error_log),
+        ("pid file", &config.pid_file),
+        ("upgrade socket", &config.upgrade_sock),
+    ];
+    files.into_iter().filter_map(|(subject, path)| Some(item(subject, path.as_ref()?.display())))
 }
 
 /// Describes where a listener leads by server names.

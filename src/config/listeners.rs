@@ -95,9 +95,11 @@ impl<'a> CollectedListeners<'a> {
                 let earlier = &said.listener.address;
                 if overlap(earlier, &address) {
                     let what = if earlier == &address {
-                        format!("{address} is given twice")
+                        format!("{address} is given twice: leave one out")
                     } else {
-                        format!("{address} overlaps with {earlier}")
+                        format!(
+                            "{address} overlaps with {earlier}: leave one out, or write another port"
+                        )
                     };
                     mistakes.add(place, what);
                 }

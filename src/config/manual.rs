@@ -3,10 +3,13 @@
 use std::io;
 
 use clap::CommandFactory;
+use clap::builder::PossibleValuesParser;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
 use super::cli::Cli;
+use super::log_level::LOG_LEVELS;
+use crate::upstream::settings::Policy;
 
 /// What the page about the balancer says besides what the command line knows.
 const SECTIONS: &str = include_str!("manual.roff");
@@ -58,8 +61,15 @@ fn render(command: clap::Command, sections: &str) -> io::Result<String> {
 
 /// The script that has a shell complete the command line.
 pub fn completions(shell: Shell) -> String {
+    let policies = Policy::ALL.map(Policy::name);
+    let of = |names: &[&'static str]| PossibleValuesParser::new(names.iter().copied());
+    // Only here: what is wrong with a value is said in our own words.
+    let mut command = Cli::command()
+        .mut_arg("policy", |arg| arg.value_parser(of(&policies)))
+        .mut_arg("log_level", |arg| arg.value_parser(of(&LOG_LEVELS)))
+        .mut_arg("access_log_format", |arg| arg.value_parser(of(&["combined", "json"])));
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "evener", &mut script);
+    clap_complete::generate(shell, &mut command, "evener", &mut script);
     String::from_utf8_lossy(&script).into_owned()
 }
 
@@ -95,7 +105,10 @@ mod tests {
     fn each_shell_completes_flags_and_subcommands() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let script = completions(shell);
-            assert!(script.contains("max-requests") && script.contains("explain"), "{shell}");
+            let words = ["max-requests", "explain", "least_requests", "debug", "combined"];
+            for word in words {
+                assert!(script.contains(word), "{shell}: {word}");
+            }
         }
     }
 }

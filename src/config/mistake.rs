@@ -32,6 +32,14 @@ pub enum Place {
 }
 
 impl Place {
+    /// What a setting is called where this is: `--listen-tls` on a command line, `listen_tls` elsewhere.
+    pub fn setting(&self, flag: &str) -> String {
+        match self {
+            Self::Flag(_) | Self::Argument(_) => format!("--{flag}"),
+            Self::File { .. } | Self::Item { .. } => flag.replace('-', "_"),
+        }
+    }
+
     /// The path of a file that is named here: of one named in a file, a relative path begins where that is.
     pub fn relative(&self, text: &str) -> PathBuf {
         match self {

@@ -37,6 +37,7 @@ mod lifecycle;
 mod limits;
 mod listeners;
 pub mod loader;
+mod log_level;
 pub mod manual;
 mod mirror;
 mod misfits;
@@ -72,7 +73,7 @@ mod upstream_tls;
 mod upstreams;
 pub mod value;
 mod wording;
-mod words;
+pub(crate) mod words;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::num::NonZeroUsize;
@@ -255,7 +256,7 @@ pub fn threads(text: &str) -> Result<NonZeroUsize, String> {
 }
 
 fn log_level(sources: &Sources, mistakes: &mut Mistakes) -> log::LevelFilter {
-    let level = value::log_level(&sources.flags.log_level);
+    let level = log_level::read(&sources.flags.log_level);
     mistakes.note(&sources.place("log-level"), level, log::LevelFilter::Info)
 }
 

@@ -78,7 +78,8 @@ fn rate_limit(said: &Spanned<RateLimitEntry>, at: &mut At<'_>) -> Option<RateLim
     let RateLimitFields { rate, burst, by } = match &said.value {
         RateLimitEntry::Full(fields) => &**fields,
         RateLimitEntry::Text(text) => {
-            let what = format!("{text:?}: write {{rate: 100/s}}, with burst and by where wanted");
+            let rate = if rate(text).is_ok() { text } else { "100/s" };
+            let what = format!("{text:?}: write {{rate: {rate}}}, with burst and by where wanted");
             at.mistakes.add(&place, what);
             return None;
         }

@@ -205,7 +205,8 @@ fn none(sources: &Sources, mistakes: &mut Mistakes) {
                     [127.0.0.1:3000]}]";
         mistakes.follow(&file.place_of_routes(), what);
     } else {
-        let what = "none is given: write where requests go, as in --route /=127.0.0.1:3000, or try `evener demo`";
+        let what = "none is given: write where requests go, as in --route /=127.0.0.1:3000, or name a file with \
+                    -c conf.yaml, or try `evener demo`";
         mistakes.follow(&sources.place("route"), what);
     }
 }

@@ -55,9 +55,10 @@ impl Tls {
         let no_certificate = sources.flags.cert.is_empty()
             && sources.files().all(|file| file.certificates.is_empty());
         if is_needed && no_certificate {
-            let what =
-                "requires a certificate: --cert FILE with --key FILE, or certificates in the file";
-            mistakes.add(&sources.place("listen-tls"), what);
+            let place = sources.place("listen-tls");
+            let what = "a certificate is required: write --cert FILE with --key FILE, or in the file \
+                        certificates: [{cert: FILE, key: FILE}]";
+            mistakes.add(&place, what);
         }
         if !is_needed && !no_certificate {
             let what = "certificates are given, but they are not used: there is no --listen-tls";
@@ -242,8 +243,10 @@ fn redirect_https(
     });
     let port = { ports }.next().or_else(|| listeners.tls().next().map(|_| HTTPS));
     if port.is_none() {
-        let what = "requires --listen-tls ADDR, where clients are sent to";
-        mistakes.add(&sources.place("redirect-https"), what);
+        let place = sources.place("redirect-https");
+        let listen = place.setting("listen-tls");
+        let what = format!("{listen} is required: the address that clients are sent to");
+        mistakes.add(&place, what);
     }
     port
 }

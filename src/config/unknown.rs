@@ -1,10 +1,10 @@
 //! What was probably meant by a key that there is not.
 
-use super::keys::{Level, PLACES, TOP};
+use super::keys::{HEAD_EDITS, Level, PLACES, TOP, UPSTREAM};
 use super::setting::Setting;
 
 /// Words that are natural for what is written in another way, by the level they are found on. `{}` is the value.
-const OTHERWISE: [(&str, &[&str], &str); 40] = [
+const OTHERWISE: [(&str, &[&str], &str); 43] = [
     ("the file", &["cert", "key"], "certificates: [{cert: FILE, key: FILE}]"),
     (
         "the file",
@@ -40,6 +40,11 @@ const OTHERWISE: [(&str, &[&str], &str); 40] = [
     ("the file", &["metrics", "dashboard", "api"], "admin: 127.0.0.1:9901"),
     ("the file", &["balance", "algorithm", "strategy", "lb_policy"], "policy: least_requests"),
     ("the file", &["endpoints"], "routes: [{endpoints: [127.0.0.1:3000]}]"),
+    (
+        "the file",
+        &["proxy_set_header", "set_header", "headers"],
+        "request_headers: {set: {NAME: value}}, or response_headers",
+    ),
     ("a route", &["location", "uri", "url", "match"], "prefix: /api, or path: /exact"),
     ("a route", &["domain", "domains", "server_name", "hostname"], "host: a.example.com"),
     (
@@ -65,7 +70,13 @@ const OTHERWISE: [(&str, &[&str], &str); 40] = [
     ("a route", &["rewrite"], "strip_prefix: true, or replace_prefix: /v2"),
     ("a route", &["return", "status", "body"], "respond: {status: 503, body: \"back at noon\"}"),
     ("a route", &["redirect_to"], "redirect: {to: \"https://www.example.com{target}\"}"),
-    ("a route", &["set_headers", "add_headers"], "request_headers: {set: {NAME: value}}"),
+    (
+        "a route",
+        &["set_headers", "add_headers", "proxy_set_header", "set_header"],
+        "request_headers: {set: {NAME: value}}; for Host, host_header in an upstream",
+    ),
+    ("a route", &["add_header", "more_set_headers"], "response_headers: {set: {NAME: value}}"),
+    ("a route", &["proxy_read_timeout", "read_timeout"], "response_timeout: 1m"),
     ("a route", &["limit", "limits"], "rate_limit: {rate: 100/s}"),
     ("a route", &["ip", "source", "client"], "clients: [10.0.0.0/8]"),
     ("a route", &["weights", "canary"], "split: {app: 95, app-canary: 5}"),
@@ -111,6 +122,9 @@ const OTHERWISE: [(&str, &[&str], &str); 40] = [
     ("a redirect", &["url", "location", "target"], "to: \"https://www.example.com{target}\""),
 ];
 
+/// Where a key stands that all upstreams have in common, unless one has its own.
+const EITHER: &str = "in an entry of upstreams, or on the top level for all of them";
+
 /// A level, and the settings that are known on the top one.
 pub(super) struct Advice<'a> {
     pub(super) level: &'a Level,
@@ -135,6 +149,10 @@ impl Advice<'_> {
         if let Some((_, _, written)) = otherwise {
             let value = value.filter(|value| value.starts_with('/')).unwrap_or("/health");
             return format!("{whole}: write {}", written.replace("{}", value));
+        }
+        if self.level.of == HEAD_EDITS.of && near(&said, self.names(self.level), allowed).is_none()
+        {
+            return format!("{whole}: write set: {{{key}: value}}, or add or remove");
         }
         if let Some(near) = near(&said, self.names(self.level), |near| usize::from(near > 0)) {
             return format!("{whole}: did you mean {near}?");
@@ -177,7 +195,9 @@ impl Advice<'_> {
                 Some(known.example.clone())
             };
             let example = level.key(&near).map(|key| key.example.to_owned()).or_else(setting)?;
-            Some((near, *place, example))
+            let is_of_both = level.of == TOP.of && UPSTREAM.key(&near).is_some();
+            let place = if is_of_both { EITHER } else { place };
+            Some((near, place, example))
         })
     }
 }
@@ -207,19 +227,22 @@ pub(super) fn nearest<N: AsRef<str>>(name: &str, known: impl Iterator<Item = N>)
     near.filter(|known| distance(name, known.as_ref()) <= 1 + name.len() / 4)
 }
 
-/// The Levenshtein distance: how many letters to change, add or remove to turn one word into the other.
+/// How many letters to change, add, remove or swap with their neighbours to turn one word into the other: the optimal
+/// string alignment distance.
 pub(super) fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in other.bytes().enumerate() {
-            let kept = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = kept.min(row[j] + 1).min(diagonal + 1);
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut before: Vec<usize> = Vec::new();
+    let mut above: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, b) in other.iter().enumerate() {
+            let least = (above[j] + usize::from(a != b)).min(above[j + 1] + 1).min(row[j] + 1);
+            let is_swapped = i > 0 && j > 0 && *a == other[j - 1] && one[i - 1] == *b;
+            row.push(if is_swapped { least.min(before[j - 1] + 1) } else { least });
         }
+        before = std::mem::replace(&mut above, row);
     }
-    row[other.len()]
+    above[other.len()]
 }
 
 #[cfg(test)]
@@ -238,6 +261,19 @@ mod tests {
         {
             let told = told(level, key);
             assert_eq!(told.contains("did you mean"), key == "nama", "{told}");
+        }
+    }
+
+    #[test]
+    fn letters_that_are_swapped_are_one_mistake() {
+        for (one, other, expected) in [
+            ("", "", 0),
+            ("", "ab", 2),
+            ("tpo", "top", 1),
+            ("explian", "explain", 1),
+            ("ca", "abc", 3),
+        ] {
+            assert_eq!((distance(one, other), distance(other, one)), (expected, expected), "{one}");
         }
     }
 

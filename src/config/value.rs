@@ -90,18 +90,6 @@ pub fn ip(text: &str) -> Result<IpAddr, String> {
     text.parse().map_err(|_| format!("invalid value {text:?}: expected an IP address"))
 }
 
-/// Parses a log level.
-pub fn log_level(text: &str) -> Result<log::LevelFilter, String> {
-    let known = ["off", "error", "warn", "info", "debug"].contains(&text);
-    let level = text.parse().ok().filter(|_| known);
-    level.ok_or_else(|| {
-        let names = ["off", "error", "warn", "info", "debug"];
-        let others = [("warning", "warn"), ("trace", "debug"), ("none", "off"), ("notice", "info")];
-        let hint = hints::choice(text, &names, &others);
-        format!("invalid value {text:?}: expected off, error, warn, info or debug{hint}")
-    })
-}
-
 /// Parses a size in bytes such as `16384`, `16k` (×1024), `1m` (×1024²) or `1g` (×1024³).
 pub fn size(text: &str) -> Result<usize, String> {
     let (digits, factor) = match text.as_bytes().last() {
@@ -235,6 +223,11 @@ pub fn listen(text: &str, resolve: Resolve<'_>) -> Result<Listen, String> {
     let (address, preamble) = match text.split_once(',') {
         None => (text, Preamble::Nothing),
         Some((address, "proxy")) => (address, Preamble::ProxyHeader),
+        Some((first, other)) if other.contains(':') => {
+            return Err(format!(
+                "{text:?}: one address each: write {first}, and {other} in another"
+            ));
+        }
         Some((_, other)) => {
             return Err(format!("unknown option {other:?}: write ADDR or ADDR,proxy"));
         }

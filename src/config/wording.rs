@@ -103,6 +103,11 @@ impl Syntax<'_> {
         let entry = start.rsplit(ends).next().unwrap_or(&start).trim();
         let rest: String = line.chars().skip(before).take_while(|char| !ends(*char)).collect();
         match entry.split_once(": ") {
+            // The word before the colon may be the key that follows.
+            Some((key, value)) if value.contains(' ') && rest.starts_with(": ") => {
+                let (value, next) = value.rsplit_once(' ').unwrap_or((value, ""));
+                format!("a comma is missing: write {key}: {value}, {next}{}", rest.trim_end())
+            }
             Some((key, value)) => {
                 let value = format!("{value}{}", rest.replacen(": ", ":", 1));
                 format!("a value with a colon needs quotes here: write {key}: {:?}", value.trim())

@@ -5,6 +5,7 @@ use clap::{Arg, Command, CommandFactory};
 
 use super::cli::Cli;
 use super::mistake::{Mistake, Place};
+use super::unknown::nearest;
 
 /// Flags of other programs, with ours.
 const OTHERWISE: [(&str, &str); 14] = [
@@ -27,6 +28,10 @@ const OTHERWISE: [(&str, &str); 14] = [
     ("verbose", "--log-level debug"),
 ];
 
+/// How a running balancer is told what to do.
+const BY_SIGNAL: &str =
+    "signals tell a running process what to do: kill -HUP PID reloads, -QUIT upgrades, -TERM ends";
+
 /// What one argument of a command line may be taken for.
 const COMMAND_LINE: Place = Place::Argument("command line");
 
@@ -37,6 +42,11 @@ pub(super) fn arranged(words: &[String]) -> Vec<String> {
         words[1..=at].rotate_right(1);
     }
     words
+}
+
+/// The subcommand in these words, if there is one.
+pub(crate) fn job(words: &[String]) -> Option<&str> {
+    words.get(subcommand(words)?).map(String::as_str)
 }
 
 /// Where the subcommand is.
@@ -99,11 +109,11 @@ pub(super) fn mistake(error: &clap::Error, words: &[String]) -> Mistake {
             error,
             words,
         ),
-        (ErrorKind::MissingRequiredArgument, _) => {
-            let what = "is missing: write the path of the request, as in evener explain /api/users";
-            let of_explain = words.get(1).is_some_and(|word| word == "explain");
-            let place = if of_explain { Place::Argument("PATH") } else { COMMAND_LINE };
-            let what = if of_explain { what.to_owned() } else { in_a_line(&error.to_string()) };
+        (ErrorKind::MissingRequiredArgument, _) => missing(error, words),
+        (ErrorKind::InvalidValue, Some(shown)) if flag.is_none() => {
+            let (place, known) = (argument(shown), choices(error));
+            let what =
+                format!("{:?} is none of {known}: write one of them", value.unwrap_or_default());
             Mistake { place, what }
         }
         (ErrorKind::InvalidValue, Some(shown))
@@ -129,6 +139,38 @@ fn context(error: &clap::Error, kind: ContextKind) -> Option<String> {
         ContextValue::String(text) => Some(text.clone()),
         ContextValue::Strings(texts) => texts.first().cloned(),
         _ => None,
+    }
+}
+
+/// An argument of a subcommand that is required.
+fn missing(error: &clap::Error, words: &[String]) -> Mistake {
+    let what = match words.get(1).map(String::as_str) {
+        Some("explain") => {
+            "is missing: write the path of the request, as in evener explain /api/users"
+        }
+        Some("completions") => {
+            "is missing: write the name of your shell, as in evener completions bash, fish or zsh"
+        }
+        _ => return Mistake { place: COMMAND_LINE, what: in_a_line(&error.to_string()) },
+    };
+    let shown = context(error, ContextKind::InvalidArg).unwrap_or_default();
+    Mistake { place: argument(&shown), what: what.to_owned() }
+}
+
+/// A positional argument that clap shows so.
+fn argument(shown: &str) -> Place {
+    match shown.trim_matches(['<', '>', '[', ']', '.']) {
+        "PATH" => Place::Argument("PATH"),
+        "SHELL" => Place::Argument("SHELL"),
+        _ => COMMAND_LINE,
+    }
+}
+
+/// The values that an argument takes.
+fn choices(error: &clap::Error) -> String {
+    match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(values)) => values.join(", "),
+        _ => String::new(),
     }
 }
 
@@ -171,14 +213,38 @@ fn surplus(word: &str, error: &clap::Error, words: &[String]) -> Mistake {
     let near = context(error, ContextKind::SuggestedSubcommand);
     let what = match near {
         Some(near) => format!("{word:?} is no subcommand: did you mean {near}?"),
-        None if word.starts_with('-') => {
-            format!("{word}: unknown flag: see {} --help", program(words))
+        None if word.starts_with('-') => short(word, &command, words),
+        None => stray(word, &command, words),
+    };
+    Mistake { place: COMMAND_LINE, what }
+}
+
+/// A short flag that there is not. It may be a long one whose second dash is missing.
+fn short(word: &str, command: &Command, words: &[String]) -> String {
+    let given = |name: &&str| words.iter().any(|word| word.strip_prefix('-') == Some(*name));
+    let mut longs = command.get_arguments().filter_map(Arg::get_long);
+    match longs.find(given) {
+        Some(name) => format!("-{name}: unknown flag: write --{name}"),
+        None if word == "-s" => format!("-s: unknown flag: {BY_SIGNAL}"),
+        None => format!("{word}: unknown flag: see {} --help", program(words)),
+    }
+}
+
+/// A word where none is expected: a subcommand that is misspelt, a file without its flag, or what other programs are
+/// told on their command lines.
+fn stray(word: &str, command: &Command, words: &[String]) -> String {
+    let is_file = [".yaml", ".yml", ".conf", ".toml"].iter().any(|end| word.ends_with(end));
+    let names = command.get_subcommands().map(Command::get_name);
+    match nearest(word, names.filter(|_| program(words) == "evener")) {
+        Some(near) => format!("{word:?} is no subcommand: did you mean {near}?"),
+        None if is_file => format!("{word:?} belongs to no flag: write -c {word}"),
+        None if ["reload", "stop", "quit", "restart", "upgrade"].contains(&word) => {
+            format!("{word:?} is no subcommand: {BY_SIGNAL}")
         }
         None => {
             format!("{word:?} belongs to no flag: leave it out, or see {} --help", program(words))
         }
-    };
-    Mistake { place: COMMAND_LINE, what }
+    }
 }
 
 /// What clap says in a paragraph: the error, and its tip if it has one.

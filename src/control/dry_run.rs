@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 
+use super::pid_file;
 use super::process::Identity;
 use super::start_error::StartError;
 use crate::address::Address;
-use crate::config::Config;
+use crate::config::{Config, words::job};
 use crate::log::target::LogTarget;
 use crate::net::holder::Holder;
 use crate::net::{listen, writable};
@@ -70,6 +71,14 @@ impl DryRun {
         for log in [access_log, config.error_log.as_ref()].into_iter().flatten() {
             self.tried(log, identity.open(|| writable::file(log)));
         }
+        let owner = config.pid_file.as_deref().and_then(pid_file::owner);
+        if let (Some(path), Some(pid)) = (&config.pid_file, owner) {
+            self.warnings.push(format!(
+                "{}: it is the pid file of process {pid}, which is running: a reload or an upgrade goes on with that, \
+                 a second start would be refused",
+                path.display()
+            ));
+        }
         for path in [&config.pid_file, &config.upgrade_sock].into_iter().flatten() {
             self.tried(path, writable::directory_of(path));
         }
@@ -97,7 +106,10 @@ fn is_refused_here(error: &io::Error) -> bool {
 fn passes_on(holder: Option<&Holder>) -> bool {
     let own = std::env::current_exe().ok();
     let own = own.as_deref().and_then(Path::file_name);
-    holder.is_none_or(|holder| own.is_some_and(|own| own == &*holder.program) || is_systemd(holder))
+    let is_own = |holder: &Holder| own.is_some_and(|own| own == &*holder.program);
+    // One with a subcommand, such as `evener origin`, has nothing to pass on.
+    let is_balancer = |holder: &Holder| is_own(holder) && job(&holder.words).is_none();
+    holder.is_none_or(|holder| is_balancer(holder) || is_systemd(holder))
 }
 
 fn is_systemd(holder: &Holder) -> bool {

@@ -120,9 +120,7 @@ impl PidFilePlace {
         if FileType::from_raw_mode(metadata.mode()) != FileType::RegularFile {
             return Err(io::Error::other("it is not a regular file").into());
         }
-        let mut text = String::new();
-        let _ = (&file).take(TEXT_BYTES_MAX).read_to_string(&mut text);
-        let named: Option<u32> = text.trim().parse().ok();
+        let named = named(&file);
         let held = || Unowned::Held(named, id(&metadata));
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
@@ -139,6 +137,22 @@ impl PidFilePlace {
             _ => Ok(Some(file)),
         }
     }
+}
+
+/// The process that a file names, if that is alive and may have written it. Takes no lock, so that it disturbs nobody.
+pub(super) fn owner(path: &Path) -> Option<u32> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(openat(CWD, path, flags, Mode::empty()).ok()?);
+    let metadata = file.metadata().ok()?;
+    let pid = named(&file)?;
+    may_have_written(pid, &metadata).then_some(pid)
+}
+
+/// The process that a file names.
+fn named(file: &File) -> Option<u32> {
+    let mut text = String::new();
+    let _ = file.take(TEXT_BYTES_MAX).read_to_string(&mut text);
+    text.trim().parse().ok()
 }
 
 impl PidFile {

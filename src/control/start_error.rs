@@ -95,7 +95,9 @@ impl fmt::Display for StartError {
             }
             Self::File(path, error) => write!(f, "cannot write {}: {error}", path.display()),
             Self::Stuck(index) => write!(f, "worker {index} does not answer: it is stuck"),
-            Self::Fixed(what) => write!(f, "a reload cannot change {what}: restart for that"),
+            Self::Fixed(what) => {
+                write!(f, "a reload cannot change {what}: upgrade or restart for that")
+            }
             Self::Loop(address) => write!(f, "{address} is where this balancer listens itself"),
             Self::NoUpstream(name) => write!(f, "there is no upstream {name:?}"),
         }

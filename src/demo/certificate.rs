@@ -22,7 +22,7 @@ use crate::net::tls::tickets::{TicketKeys, random_key};
 use crate::net::wall_clock::since_1970;
 
 /// How long it is valid, from an hour ago, for clocks that do not agree.
-const VALID: [Duration; 2] = [Duration::from_secs(60 * 60), Duration::from_secs(7 * 24 * 60 * 60)];
+const VALID: [Duration; 2] = [Duration::from_secs(60 * 60), Duration::from_secs(90 * 24 * 60 * 60)];
 
 /// A self-signed certificate and its key in a file that exists only in memory, as long as this.
 #[derive(Debug)]

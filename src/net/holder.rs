@@ -25,6 +25,8 @@ pub struct Holder {
     pub pid: u32,
     /// The name of its program's file.
     pub program: String,
+    /// Its command line, as far as this user may see it.
+    pub words: Vec<String>,
 }
 
 impl fmt::Display for Holder {
@@ -56,7 +58,18 @@ pub fn of(address: &Address) -> Option<Holder> {
             .any(|descriptor| fs::read_link(descriptor.path()).is_ok_and(|found| found == *link))
     };
     let mut holders = processes.filter(|(_, folder)| holds(folder));
-    holders.next().map(|(pid, folder)| Holder { pid, program: program(&folder) })
+    holders.next().map(|(pid, folder)| Holder {
+        pid,
+        program: program(&folder),
+        words: words(&folder),
+    })
+}
+
+/// The command line of a process (`proc_pid_cmdline(5)`).
+fn words(folder: &Path) -> Vec<String> {
+    let bytes = fs::read(folder.join("cmdline")).unwrap_or_default();
+    let words = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+    words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
 /// The name of the file that a process runs. A package may have replaced it since.

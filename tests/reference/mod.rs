@@ -3,12 +3,12 @@
 
 mod page;
 mod rows;
+mod tried;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 
 use clap::{Arg, CommandFactory};
 use evener::config::cli::Cli;
@@ -28,7 +28,6 @@ use self::rows::{
     BOUNDS, Bounds, CERTIFICATE, CHECK, EDITS, ENDPOINT, KEYS, Key, MIRROR, QUEUE, RATE, REDIRECT,
     RELAY, RESPOND, ROUTE, STICKY, TIMES, TOP, UPSTREAM,
 };
-use crate::support::temporary;
 
 const PAGE: &str = "docs/reference.md";
 const REMEDY: &str = "put it into tests/reference/rows.rs";
@@ -87,27 +86,6 @@ fn the_reference_has_the_bounds_of_every_number_and_time() {
 }
 
 #[test]
-fn the_bounds_in_the_reference_are_those_of_the_program() {
-    let mut found = Vec::new();
-    for (section, keys, file) in SECTIONS {
-        for key in keys() {
-            let Some(bounds) = bounds_of(section, &key) else { continue };
-            let off = Some(bounds.or).filter(|or| !or.is_empty());
-            for value in [bounds.least, bounds.most].into_iter().chain(off) {
-                found.extend(
-                    refusal(section, &key, value, file)
-                        .map(|why| format!("{section}: {key}: {value}: {why}")),
-                );
-            }
-            let taken =
-                bounds.beyond.iter().filter(|value| refusal(section, &key, value, file).is_none());
-            found.extend(taken.map(|value| format!("{section}: {key}: {value} is taken")));
-        }
-    }
-    verdict(&found, "mend its bounds in tests/reference/rows.rs");
-}
-
-#[test]
 fn the_reference_is_what_the_program_says() {
     let page = page();
     if std::env::var_os("UPDATE").is_some() {
@@ -131,25 +109,6 @@ fn path_of(name: &str) -> PathBuf {
 
 fn read(name: &str) -> String {
     fs::read_to_string(path_of(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
-}
-
-/// Why the program refuses a file with this key, if it does.
-fn refusal(section: &str, key: &str, value: &str, file: &str) -> Option<String> {
-    let beside = match (section, key) {
-        (TOP, "queue" | "queue_timeout") => "max_requests: 1\n",
-        (RATE, "burst") => "rate: 1000000/s, ",
-        _ => "",
-    };
-    let path = temporary("reference.yaml");
-    fs::write(&path, file.replace('@', &format!("{beside}{key}: {value}"))).expect("write");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_evener"));
-    let said = command.arg("-t").arg("-c").arg(&path).output().expect("evener -t");
-    fs::remove_file(&path).expect("remove");
-    let said_so = String::from_utf8_lossy(&said.stderr).into_owned();
-    // That is about the machine, which may allow fewer than the program does, and so is an exit with 1.
-    let is_refused = said.status.code() != Some(0) && said.status.code() != Some(1);
-    let is_refused = is_refused && !said_so.contains("file descriptors");
-    is_refused.then_some(said_so)
 }
 
 // What the program knows.

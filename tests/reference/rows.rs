@@ -160,7 +160,7 @@ pub(super) const KEYS: &[(&str, &[Key])] = &[
         ("interval", "TIME", "`check_interval`", "time between checks"),
         ("timeout", "TIME", "`interval`", "longest time of one check"),
         ("rise", "N", "`1`", "successes in a row that bring an endpoint back"),
-        ("fall", "N", "`1`", "failures in a row that take it out"),
+        ("fall", "N", "`2`", "failures in a row that take it out"),
     ]),
     (QUEUE, &[
         ("max", "N", "`1000`", "requests that may wait; 0: none"),

@@ -131,9 +131,9 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (4, "session/simulation/", &["messages", "shared", "client_h1", "client_h2"]),
     (4, "session/simulation/", &["endpoint_h1", "endpoint_h2", "invariants", "world", "mod"]),
     (4, "session/", &["fuzz"]),
-    (5, "config/", &["tool_flags", "tracing_flags", "cli", "manual", "setting", "keys"]),
+    (5, "config/", &["tool_flags", "tracing_flags", "cli", "setting", "keys"]),
     (5, "config/", &["unknown", "hints", "interface", "scheme", "source", "value"]),
-    (5, "config/", &["mistake", "wording", "words"]),
+    (5, "config/", &["mistake", "wording", "words", "log_level", "manual"]),
     (5, "config/", &["entries", "rule_entries", "route_entry", "tree", "environment"]),
     (5, "config/", &["substituted", "shape"]),
     (
