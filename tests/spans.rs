@@ -204,6 +204,19 @@ fn spans_are_sent_again_where_a_collector_asks_for_that_and_given_up_where_it_ta
 }
 
 #[test]
+fn what_a_collector_rejects_of_what_it_takes_is_dropped() {
+    let partial = "HTTP/1.1 200 A\r\nContent-Length: 4\r\n\r\n\n\x02\x08\x01";
+    let (origin, collector) = (Origin::named("o"), Collector::failing(partial, 1));
+    let flags = collector.flags();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let admin = Admin::before(&[&origin], &flags);
+    admin.client().ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("it is counted", || admin.metric("evener_spans_total{result=\"dropped\"}") == 1);
+    assert_eq!(admin.metric("evener_spans_total{result=\"exported\"}"), 1);
+    assert_eq!(admin.metric("evener_span_export_failures_total"), 0);
+}
+
+#[test]
 fn what_waits_is_sent_when_the_process_ends_and_headers_go_with_it() {
     let (origin, collector) = (Origin::named("o"), Collector::start());
     let route = format!("/={}", origin.address);

@@ -190,9 +190,16 @@ impl Exporter {
         for attempt in 1..=ATTEMPTS_MAX {
             let answer = self.client.post(&body, Instant::now() + EXPORT_LIMIT);
             let (why, wait) = match judge(answer) {
-                Ok(()) => {
+                Ok(0) => {
                     self.counts.export_waiting(total);
                     return self.report(CollectorState::Taking, "");
+                }
+                Ok(rejected) => {
+                    let rejected = rejected.min(total);
+                    self.counts.export_waiting(total - rejected);
+                    self.counts.drop_waiting(rejected);
+                    let why = format!("it rejected {rejected} of {total}");
+                    return self.report(CollectorState::Failing, &why);
                 }
                 Err(NotTaken::ForNow(why, wait)) if attempt < ATTEMPTS_MAX => (why, wait),
                 Err(NotTaken::ForNow(why, _) | NotTaken::Ever(why)) => {
@@ -264,11 +271,12 @@ fn parts(mut spans: SpanBatch) -> Vec<SpanBatch> {
     parts
 }
 
-/// Whether spans were taken (OTLP, *OTLP/HTTP Response*): these four statuses may pass, others will not.
-fn judge(answer: io::Result<CollectorAnswer>) -> Result<(), NotTaken> {
+/// Whether spans were taken (OTLP, *OTLP/HTTP Response*), and how many were not: these four statuses may pass, others
+/// will not.
+fn judge(answer: io::Result<CollectorAnswer>) -> Result<u64, NotTaken> {
     match answer {
-        Ok(CollectorAnswer { status: 200..=299, .. }) => Ok(()),
-        Ok(CollectorAnswer { status: status @ (429 | 502 | 503 | 504), retry_after }) => {
+        Ok(CollectorAnswer { status: 200..=299, rejected, .. }) => Ok(rejected),
+        Ok(CollectorAnswer { status: status @ (429 | 502 | 503 | 504), retry_after, .. }) => {
             Err(NotTaken::ForNow(format!("it answered {status}"), retry_after))
         }
         Ok(CollectorAnswer { status, .. }) => Err(NotTaken::Ever(format!("it answered {status}"))),
@@ -285,7 +293,7 @@ mod tests {
 
     #[test]
     fn statuses_that_may_pass_are_tried_again_and_others_are_not() {
-        let answer = |status| judge(Ok(CollectorAnswer { status, retry_after: None }));
+        let answer = |status| judge(Ok(CollectorAnswer { status, retry_after: None, rejected: 0 }));
         assert!(answer(200).is_ok() && answer(202).is_ok());
         for status in [429, 502, 503, 504] {
             assert!(matches!(answer(status), Err(NotTaken::ForNow(..))), "{status}");

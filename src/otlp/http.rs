@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustls::{ClientConfig, ClientConnection};
 
 use super::collector::Collector;
+use super::partial::rejected_spans;
 
 /// For a connection to be opened.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
@@ -16,7 +17,10 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 /// The fields of an answer that are looked at.
-const FIELDS_MAX: usize = 64;
+const FIELDS_MAX: usize = 256;
+
+/// For the body of an answer, whose status says what matters most.
+const BODY_LIMIT: Duration = Duration::from_secs(1);
 
 /// A way to the collector.
 pub(super) struct Client {
@@ -24,7 +28,7 @@ pub(super) struct Client {
     tls: Option<Arc<ClientConfig>>,
     /// What comes after the request line, but for the length.
     fields: String,
-    connection: Option<Connection>,
+    connection: Option<CollectorConnection>,
 }
 
 /// What a collector has answered.
@@ -33,9 +37,11 @@ pub(super) struct CollectorAnswer {
     pub(super) status: u16,
     /// How long to wait before the next request, if it says so.
     pub(super) retry_after: Option<Duration>,
+    /// How many spans it has rejected although it took the others.
+    pub(super) rejected: u64,
 }
 
-enum Connection {
+enum CollectorConnection {
     Plain(TcpStream),
     Tls(Box<(ClientConnection, TcpStream)>),
 }
@@ -69,7 +75,7 @@ impl Client {
         self.exchange(connection, body, deadline)
     }
 
-    fn connect(&self, deadline: Instant) -> io::Result<Connection> {
+    fn connect(&self, deadline: Instant) -> io::Result<CollectorConnection> {
         let Collector { host, port, .. } = &self.collector;
         let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
         for address in (&**host, *port).to_socket_addrs()? {
@@ -85,18 +91,18 @@ impl Client {
         Err(last)
     }
 
-    fn secure(&self, stream: TcpStream) -> io::Result<Connection> {
+    fn secure(&self, stream: TcpStream) -> io::Result<CollectorConnection> {
         let Some((config, name)) = self.tls.as_ref().zip(self.collector.server_name()) else {
-            return Ok(Connection::Plain(stream));
+            return Ok(CollectorConnection::Plain(stream));
         };
         let session = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
-        Ok(Connection::Tls(Box::new((session, stream))))
+        Ok(CollectorConnection::Tls(Box::new((session, stream))))
     }
 
     /// Keeps the connection if another request may follow.
     fn exchange(
         &mut self,
-        mut connection: Connection,
+        mut connection: CollectorConnection,
         body: &[u8],
         deadline: Instant,
     ) -> io::Result<CollectorAnswer> {
@@ -122,7 +128,7 @@ impl Client {
 
 /// Reads a final answer, and says whether its connection can be used again.
 fn read_answer(
-    connection: &mut Connection,
+    connection: &mut CollectorConnection,
     deadline: Instant,
 ) -> io::Result<(CollectorAnswer, bool)> {
     let (mut answer, mut chunk) = (Vec::new(), [0; 4096]);
@@ -146,18 +152,11 @@ fn read_answer(
             let closes = value("connection").is_some_and(|text| text.eq_ignore_ascii_case("close"));
             let is_framed = value("transfer-encoding").is_none() && !closes;
             let whole = body.filter(|body| is_framed && *body <= ANSWER_BYTES_MAX);
-            // The status says all that matters; the rest is read for the sake of the next request only.
-            let is_kept = whole.is_some_and(|body| {
-                let mut missing = (length + body).saturating_sub(answer.len());
-                while missing > 0 {
-                    match connection.read(&mut chunk, deadline) {
-                        Ok(count @ 1..) if count <= missing => missing -= count,
-                        _ => return false,
-                    }
-                }
-                true
-            });
-            return Ok((CollectorAnswer { status: code, retry_after }, is_kept));
+            let mut rest = answer.split_off(length);
+            let until = deadline.min(Instant::now() + BODY_LIMIT);
+            let is_kept = whole.is_some_and(|length| fill(connection, &mut rest, length, until));
+            let rejected = rejected_spans(&rest);
+            return Ok((CollectorAnswer { status: code, retry_after, rejected }, is_kept));
         }
         if answer.len() > ANSWER_BYTES_MAX {
             return Err(invalid("the headers of its answer are too long"));
@@ -167,6 +166,23 @@ fn read_answer(
             count => answer.extend_from_slice(&chunk[..count]),
         }
     }
+}
+
+/// Reads a body to its end. Whether that has come, and nothing after it.
+fn fill(
+    connection: &mut CollectorConnection,
+    body: &mut Vec<u8>,
+    length: usize,
+    until: Instant,
+) -> bool {
+    let mut chunk = [0; 4096];
+    while body.len() < length {
+        match connection.read(&mut chunk, until) {
+            Ok(count @ 1..) => body.extend_from_slice(&chunk[..count]),
+            _ => return false,
+        }
+    }
+    body.len() == length
 }
 
 fn invalid(why: &str) -> io::Error {
@@ -179,7 +195,7 @@ fn left(deadline: Instant) -> io::Result<Duration> {
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
-impl Connection {
+impl CollectorConnection {
     fn write(&mut self, bytes: &[u8], deadline: Instant) -> io::Result<usize> {
         self.bounded(deadline)?;
         match self {

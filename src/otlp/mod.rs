@@ -3,4 +3,5 @@
 pub mod collector;
 pub mod exporter;
 mod http;
+mod partial;
 pub mod queue;

@@ -12,8 +12,12 @@ use crate::trace::span::FinishedSpan;
 /// Requests of a worker that are handed over together: what is sent one by one costs more than it is.
 pub(super) const BATCH_MAX: usize = 128;
 
-/// How many batches may wait for the exporter, those of all workers together: some 8000 requests, of one or two
-/// kilobytes each. As long as collectors take to come back, nothing could wait anyway.
+/// The bytes of texts after which a batch is handed over, however few its requests: clients choose how long their targets
+/// are, and whether they are recorded.
+const BATCH_BYTES_MAX: usize = 128 * 1024;
+
+/// How many batches may wait for the exporter, those of all workers together: some 8000 requests, and 8 MiB of texts. As
+/// long as collectors take to come back, nothing could wait anyway.
 pub(super) const BATCHES_MAX: usize = 64;
 
 /// What is counted.
@@ -46,9 +50,17 @@ impl SpanCounts {
 /// Requests whose spans are to be sent.
 pub(super) type SpanBatch = Vec<FinishedSpan>;
 
+/// What is handed over next.
+#[derive(Default)]
+struct Filling {
+    batch: SpanBatch,
+    /// What its texts take.
+    bytes: usize,
+}
+
 /// Collects the spans of one worker. Never waits: what finds no room is dropped and counted.
 pub struct SpanSink {
-    filling: RefCell<SpanBatch>,
+    filling: RefCell<Filling>,
     batches: SyncSender<SpanBatch>,
     counts: Arc<SpanCounts>,
 }
@@ -61,15 +73,16 @@ impl SpanSink {
     /// Adds the spans of a request.
     pub fn push(&self, span: FinishedSpan) {
         let mut filling = self.filling.borrow_mut();
-        filling.push(span);
-        if filling.len() >= BATCH_MAX {
+        filling.bytes += span.texts.capacity();
+        filling.batch.push(span);
+        if filling.batch.len() >= BATCH_MAX || filling.bytes >= BATCH_BYTES_MAX {
             self.hand_over(&mut filling);
         }
     }
 
     /// Whether nothing waits here.
     pub fn is_empty(&self) -> bool {
-        self.filling.borrow().is_empty()
+        self.filling.borrow().batch.is_empty()
     }
 
     /// Hands over what has been collected so far.
@@ -79,8 +92,8 @@ impl SpanSink {
         }
     }
 
-    fn hand_over(&self, filling: &mut SpanBatch) {
-        let batch = mem::take(filling);
+    fn hand_over(&self, filling: &mut Filling) {
+        let Filling { batch, .. } = mem::take(filling);
         let spans = batch.iter().map(count).sum();
         // Before they are there to be taken: the exporter subtracts.
         self.counts.waiting.fetch_add(spans, Relaxed);

@@ -112,7 +112,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "mod",
         ],
     ),
-    (2, "otlp/", &["collector", "http", "queue", "exporter", "mod"]),
+    (2, "otlp/", &["collector", "partial", "http", "queue", "exporter", "mod"]),
     (2, "log/", &["target", "output", "queue", "writer", "log_writer", "access_logger"]),
     (2, "log/", &["access_log", "error_log", "once_per_second", "mod"]),
     (3, "relay/", &["ends", "body_copy", "copy", "head", "body", "message", "duplex", "mod"]),
