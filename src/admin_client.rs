@@ -172,25 +172,33 @@ impl AdminClient {
         let sent = meter.write(&mut write, request).await;
         sent.map_err(|broken| Unanswered::Broken(broken.kind))?;
         let mut input = Buffer::new();
-        let head = read_head(&mut read, &mut input, Scan::response(), &LIMITS, &meter).await;
-        let length = head.map_err(Unanswered::Broken)?;
-        let rejected = |reject| Unanswered::Broken(Kind::Rejected(reject));
-        let (status, framing) = {
-            let mut storage = Storage::new();
-            let head = parse::response(&input.filled()[..length], &LIMITS, &mut storage)
-                .map_err(rejected)?;
-            let is_ours = |(_, name, value): (Name, &str, &[u8])| {
-                name.eq_ignore_ascii_case("server") && value == ADMIN_SERVER.as_bytes()
-            };
-            if !head.fields.iter().any(is_ours) {
-                return Err(Unanswered::Stranger);
+        let (status, framing) = loop {
+            let head = read_head(&mut read, &mut input, Scan::response(), &LIMITS, &meter).await;
+            let length = head.map_err(Unanswered::Broken)?;
+            let answer = judged(&input.filled()[..length])?;
+            input.consume(length);
+            // What is informational says nothing of the answer (RFC 9110 §15.2).
+            if answer.0 >= 200 {
+                break answer;
             }
-            (head.status, framing::response(&head, Method::Other).map_err(rejected)?)
         };
-        input.consume(length);
         let body = whole(framing, (&mut read, input), &meter).await?;
         Ok(AdminResponse { status, body })
     }
+}
+
+/// The status of a response of an admin listener, and how its body is framed.
+fn judged(head: &[u8]) -> Result<(u16, Framing), Unanswered> {
+    let rejected = |reject| Unanswered::Broken(Kind::Rejected(reject));
+    let mut storage = Storage::new();
+    let head = parse::response(head, &LIMITS, &mut storage).map_err(rejected)?;
+    let is_ours = |(_, name, value): (Name, &str, &[u8])| {
+        name.eq_ignore_ascii_case("server") && value == ADMIN_SERVER.as_bytes()
+    };
+    if head.status >= 200 && !head.fields.iter().any(is_ours) {
+        return Err(Unanswered::Stranger);
+    }
+    Ok((head.status, framing::response(&head, Method::Other).map_err(rejected)?))
 }
 
 /// The whole of a body.

@@ -8,6 +8,9 @@ use super::sources::Unreadable;
 /// The most mistakes that are told at once.
 const LINES_MAX: usize = 20;
 
+/// The longest line of a mistake, in bytes: what quotes a value of a kilobyte is still whole.
+const LINE_BYTES_MAX: usize = 4096;
+
 /// All that is wrong with a configuration: a line for each mistake, which says where it is, what is wrong and what to
 /// write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,13 +30,23 @@ impl ConfigErrors {
     /// A line for each of them; of many, for the first twenty, and how many there are besides.
     pub fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> =
-            self.0.iter().take(LINES_MAX).map(ToString::to_string).collect();
+            self.0.iter().take(LINES_MAX).map(|mistake| cut(mistake.to_string())).collect();
         let more = self.0.len().saturating_sub(LINES_MAX);
         if more > 0 {
             lines.push(format!("and {more} more: mend these first"));
         }
         lines
     }
+}
+
+/// What is shown of a message: a value in it may be as long as the file.
+fn cut(mut line: String) -> String {
+    if line.len() > LINE_BYTES_MAX {
+        let end = (0..=LINE_BYTES_MAX).rev().find(|at| line.is_char_boundary(*at));
+        line.truncate(end.unwrap_or_default());
+        line.push('…');
+    }
+    line
 }
 
 impl From<Vec<Mistake>> for ConfigErrors {

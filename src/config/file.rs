@@ -20,7 +20,7 @@ use super::setting::{Arity, Setting};
 use super::shape::{self, Misshapes};
 use super::substituted::Substituted;
 use super::tree::PlacedNode;
-use super::wording::explain;
+use super::wording::{VALUES_MAX, explain};
 
 /// The most that is read, in bytes: of the file and all that it includes.
 pub const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -211,6 +211,10 @@ fn options() -> serde_saphyr::Options {
         with_snippet: false,
         strict_booleans: true,
         reject_unsupported_tags: true,
+        budget: serde_saphyr::budget! {
+            max_nodes: VALUES_MAX,
+            max_events: 3 * VALUES_MAX,
+        },
     }
 }
 

@@ -54,7 +54,7 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Flag(flag) => write!(f, "--{flag}"),
+            Self::Flag(flag) => write!(f, "--{}", flag.escape_debug()),
             Self::Argument(name) => f.write_str(name),
             Self::File { path, line, column } => write!(f, "{path}:{line}:{column}"),
             Self::Item { name, .. } => f.write_str(name),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 
 use super::access_log::sample_rate;
-use super::mistake::Mistakes;
+use super::mistake::{Mistakes, Place};
 use super::sources::Sources;
 use super::value;
 use crate::access_log::{LineLayout, LogField, SampleRate};
@@ -58,7 +58,9 @@ pub(super) fn export(sources: &Sources, mistakes: &mut Mistakes) -> Option<Expor
     let place = sources.place("otlp");
     let collector: Collector = mistakes.take(&place, flags.tracing.otlp.as_ref()?.parse())?;
     let tls = if collector.is_https {
-        Some(mistakes.take(&place, tls(sources, &collector))?)
+        let (at, roots) = roots(sources);
+        let roots = mistakes.take(&at, roots)?;
+        Some(mistakes.take(&place, tls(roots, &collector))?)
     } else {
         None
     };
@@ -78,15 +80,20 @@ fn header(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// By the roots that endpoints are verified by.
-fn tls(sources: &Sources, collector: &Collector) -> Result<Arc<ClientConfig>, String> {
-    let roots = match &sources.flags.upstream_ca {
+/// The roots that endpoints are verified by, and where those are named.
+fn roots(sources: &Sources) -> (Place, Result<Roots, String>) {
+    match &sources.flags.upstream_ca {
         Some(path) => {
-            let path = Sources::path(&sources.place("upstream-ca"), path);
-            PemFile::read(Path::new(&path)).and_then(|file| Roots::of_file(&file))
+            let place = sources.place("upstream-ca");
+            let path = Sources::path(&place, path);
+            let read = PemFile::read(Path::new(&path)).and_then(|file| Roots::of_file(&file));
+            (place, read)
         }
-        None => Roots::of_system(),
-    }?;
+        None => (sources.place("otlp"), Roots::of_system()),
+    }
+}
+
+fn tls(roots: Roots, collector: &Collector) -> Result<Arc<ClientConfig>, String> {
     let tls = UpstreamTls::new(Some(Arc::new(roots)), None, "");
     let tls = tls.map_err(|error| error.to_string())?;
     let name = collector.server_name().ok_or("no certificate can be for its host")?;

@@ -2,6 +2,9 @@
 
 use serde_saphyr::{Error, Location};
 
+/// The most values of one file, keys included: those of 100 000 routes, several times.
+pub(super) const VALUES_MAX: usize = 2_000_000;
+
 /// The library's error message without the place, which is reported separately, and without the names
 /// of library options, which users cannot set.
 pub(super) fn explain(error: &Error, file: &str) -> String {
@@ -16,8 +19,15 @@ pub(super) fn explain(error: &Error, file: &str) -> String {
     if text.starts_with("multiple YAML documents") {
         return "there is more than one document: write one, without ---".to_owned();
     }
+    let is_deep = text.starts_with("budget breached") && text.to_lowercase().contains("depth");
+    if is_deep || text.starts_with("recursion limit") {
+        return "lists and keys are nested too deeply: no key takes that".to_owned();
+    }
     if text.starts_with("budget breached") {
-        return "the file is too large to be a configuration".to_owned();
+        return format!(
+            "the file is too large: it may have {VALUES_MAX} values: write parts of it in files of their own, and \
+             name them in include"
+        );
     }
     let text = text.split(", set ").next().unwrap_or(text);
     if let Some(key) = text.strip_prefix("duplicate mapping key: ") {

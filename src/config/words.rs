@@ -122,6 +122,12 @@ pub(super) fn mistake(error: &clap::Error, words: &[String]) -> Mistake {
             let shown = shown.replace(['<', '>'], "");
             in_flag(format!("a value is missing: write {shown}"))
         }
+        (ErrorKind::ValueValidation, Some(_)) if flag.is_some() => {
+            let shown = value.unwrap_or_default();
+            let why = std::error::Error::source(error).map_or(String::new(), ToString::to_string);
+            let why = if why.contains("digit") { "expected a number".to_owned() } else { why };
+            in_flag(format!("invalid value {shown:?}: {why}: see {} --help", program(words)))
+        }
         (ErrorKind::TooManyValues, Some(_)) if value.is_some() => {
             in_flag(format!("takes no value: leave ={} out", value.unwrap_or_default()))
         }
@@ -226,7 +232,7 @@ fn short(word: &str, command: &Command, words: &[String]) -> String {
     match longs.find(given) {
         Some(name) => format!("-{name}: unknown flag: write --{name}"),
         None if word == "-s" => format!("-s: unknown flag: {BY_SIGNAL}"),
-        None => format!("{word}: unknown flag: see {} --help", program(words)),
+        None => format!("{}: unknown flag: see {} --help", word.escape_debug(), program(words)),
     }
 }
 

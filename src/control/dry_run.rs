@@ -79,8 +79,16 @@ impl DryRun {
                 path.display()
             ));
         }
-        for path in [&config.pid_file, &config.upgrade_sock].into_iter().flatten() {
-            self.tried(path, writable::directory_of(path));
+        if let Some(path) = &config.pid_file {
+            self.tried(path, writable::place(path));
+        }
+        if let Some(path) = &config.upgrade_sock {
+            let tried = writable::directory_of(path);
+            let is_other =
+                fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket());
+            let other =
+                || io::Error::other("it is there and no socket: remove it or choose another path");
+            self.tried(path, if is_other { Err(other()) } else { tried });
         }
     }
 

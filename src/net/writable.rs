@@ -16,6 +16,15 @@ pub fn file(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether a file could take the place of what is at this path: of a regular file, or of nothing.
+pub fn place(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(found) if !found.is_file() => Err(io::Error::other("it is not a regular file")),
+        _ => directory_of(path),
+    }
+}
+
 /// Whether a file could be created in the directory of this path.
 pub fn directory_of(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
