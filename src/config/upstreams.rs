@@ -445,5 +445,9 @@ fn check_name(name: &str) -> Result<(), String> {
             "invalid name {name:?}: expected at most 64 letters, digits, - _ and ."
         ));
     }
+    // Commands of the admin listener name it in a path, out of which these two are taken (RFC 3986 §5.2.4).
+    if [".", ".."].contains(&name) {
+        return Err(format!("{name:?} is no name: write one with a letter or a digit"));
+    }
     Ok(())
 }

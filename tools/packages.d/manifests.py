@@ -34,14 +34,14 @@ def built(words, folder):
     return list(yaml.safe_load_all(done.stdout))
 
 
-def with_component(words, root, component):
-    """The base and one component, as an overlay beside them would have it."""
+def with_components(words, root, components):
+    """The base and these components, as an overlay beside them would have it."""
     with tempfile.TemporaryDirectory(dir=root) as folder:
         overlay = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "resources": ["../base"],
-            "components": [f"../components/{component}"],
+            "components": [f"../components/{component}" for component in components],
         }
         (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
         return built(words, folder)
@@ -57,8 +57,19 @@ def sets(root):
         return
     for name in ("base", "overlays/example"):
         yield name, BASE_OLDEST, built(words, root / name)
-    for folder in sorted((root / "components").iterdir()):
-        yield folder.name, OLDEST.get(folder.name, BASE_OLDEST), with_component(words, root, folder.name)
+    names = sorted(folder.name for folder in (root / "components").iterdir())
+    for name in names:
+        yield name, OLDEST.get(name, BASE_OLDEST), with_components(words, root, [name])
+    for order in (names, names[::-1]):
+        manifests = with_components(words, root, order)
+        yield " + ".join(order), BASE_OLDEST, manifests
+
+
+def misnamed(name, manifests):
+    """A ConfigMap that is reloaded in place has one name; any other has one for each content."""
+    names = [each["metadata"]["name"] for each in manifests if each["kind"] == "ConfigMap"]
+    is_fixed = "reload-in-place" in name
+    return [each for each in names if (each == "evener") != is_fixed]
 
 
 def main():
@@ -75,6 +86,9 @@ def main():
                     failures += 1
                     place = ".".join(str(part) for part in error.path)
                     print(f"{name}, Kubernetes {version}: {kind} {manifest['metadata']['name']}: {place}: {error.message}")
+        for wrong in misnamed(name, manifests):
+            failures += 1
+            print(f"{name}: the name of the ConfigMap is {wrong}")
         kinds = ", ".join(manifest["kind"] for manifest in manifests)
         print(f"{name}: Kubernetes {oldest} and {NEWEST}: {kinds}")
     return 1 if failures else 0

@@ -92,7 +92,7 @@ make_static() {
   mv "$stage/completions/"*.1 "$stage/man/"
   install -m 755 "$built" "$stage/evener"
   strip --strip-debug "$stage/evener"
-  install -m 644 tools/deploy/debian/conf.yaml tools/deploy/systemd/evener.service README.md CHANGELOG.md LICENSE-* "$stage/"
+  install -m 644 tools/deploy/debian/conf.yaml README.md CHANGELOG.md LICENSE-* "$stage/"
   tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner -C "$out" -c "$name" |
     gzip -n9 >"$out/$name.tar.gz"
   (cd "$out" && sha256sum "$name.tar.gz" >"$name.tar.gz.sha256")
