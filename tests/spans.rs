@@ -1,6 +1,7 @@
 //! Spans: what a collector is told of requests and attempts, and what becomes of them where it takes none.
 
 use crate::support::collector::{Collector, SeenSpan, digits};
+use crate::support::tls::Authority;
 use crate::support::{Admin, Origin, Process, Proxy, eventually};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -253,6 +254,31 @@ fn what_a_collector_that_hangs_does_not_take_until_the_end_is_told_of() {
     let (code, lines) = process.end();
     assert_eq!(code, Some(0));
     assert!(lines.iter().any(|line| line.ends_with("2 spans were dropped")), "{lines:#?}");
+}
+
+#[test]
+fn over_tls_the_collector_is_verified() {
+    let (origin, collector) = (Origin::named("o"), Collector::start());
+    let ca = Authority::shared().file();
+    let sent = |name: &str| {
+        let files = Authority::shared().issue(&[name]).files();
+        let pair = ["--cert", &files.cert, "--key", &files.key];
+        let route = format!("/={}", collector.origin.address);
+        let in_front = ["--listen-tls", "127.0.0.1:0", "--route", &route];
+        let in_front = Process::start(&[&in_front[..], &pair].concat());
+        let url = format!("https://localhost:{}", in_front.address().port());
+        let flags = ["--otlp", &url, "--trace-sample", "100%", "--upstream-ca", &ca];
+        let admin = Admin::before(&[&origin], &flags);
+        admin.client().ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        let (exported, failures) =
+            ("evener_spans_total{result=\"exported\"}", "evener_span_export_failures_total");
+        eventually("an answer", || admin.metric(exported) + admin.metric(failures) > 0);
+        assert!(!admin.process.says("has no effect"));
+        admin.metric(exported)
+    };
+    assert_eq!(sent("other.example"), 0);
+    assert_eq!(sent("localhost"), 2);
+    collector.spans(2);
 }
 
 #[test]

@@ -300,9 +300,11 @@ fn unnamed(upstream: &Upstream) -> Option<String> {
 
 fn unused(sources: &Sources) -> Vec<String> {
     let flags = &sources.flags;
+    let is_asked = |url: &String| url.starts_with("https://");
+    let of_collector = flags.tracing.otlp.as_ref().is_some_and(is_asked);
     let given = [
         ("upstream-sni", flags.upstream_sni.is_some()),
-        ("upstream-ca", flags.upstream_ca.is_some()),
+        ("upstream-ca", flags.upstream_ca.is_some() && !of_collector),
         ("upstream-insecure", flags.upstream_insecure),
         ("upstream-cert", flags.upstream_cert.is_some()),
         ("upstream-key", flags.upstream_key.is_some()),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::keys::{TopMessage, WantedCommand};
 use super::reading::StatusReading;
 use super::text::shown;
-use crate::admin_client::AdminClient;
+use crate::admin_client::{AdminClient, Unanswered};
 
 /// How many commands may wait while one is carried out, and how much news to be drawn.
 const WAITING_MAX: usize = 4;
@@ -32,7 +32,12 @@ pub(super) fn read(client: &AdminClient, address: &str) -> Result<StatusReading,
              address here with --admin ADDR"
         )
     };
-    let answer = client.ask("GET", "/status").map_err(|why| none(&why))?;
+    let answer = client.ask("GET", "/status").map_err(|why| match why {
+        Unanswered::Connect(_) | Unanswered::Stranger => none(&why),
+        Unanswered::Late(_) | Unanswered::Broken(_) | Unanswered::TooLarge => {
+            format!("the listener at {address} has not answered as an admin listener does: {why}")
+        }
+    })?;
     match answer.status {
         200 => {
             let other =
