@@ -7,6 +7,8 @@ import location
 import upstreams
 import values
 from location import Scope
+from server import Server, TLS_CLIENTS
+from stream import Stream
 from report import Report
 from values import Untranslatable, flow
 
@@ -14,20 +16,27 @@ from values import Untranslatable, flow
 NOTHING = {
     "accept_mutex", "charset", "client_body_buffer_size", "client_header_buffer_size", "default_type",
     "events", "gzip_vary", "http2", "http2_max_concurrent_streams", "http2_push", "ignore_invalid_headers", "include",
-    "large_client_header_buffers", "map_hash_bucket_size", "multi_accept", "pcre_jit", "proxy_buffer_size", "proxy_buffering",
+    "map_hash_bucket_size", "multi_accept", "pcre_jit", "proxy_buffer_size", "proxy_buffering",
     "proxy_buffers", "proxy_busy_buffers_size", "proxy_cache_bypass", "proxy_headers_hash_bucket_size", "proxy_headers_hash_max_size",
-    "proxy_http_version", "proxy_pass_request_headers", "proxy_request_buffering", "proxy_socket_keepalive", "proxy_ssl_protocols",
+    "proxy_http_version", "proxy_request_buffering", "proxy_socket_keepalive", "proxy_ssl_protocols",
     "proxy_ssl_server_name", "proxy_ssl_session_reuse", "reset_timedout_connection", "sendfile", "server_names_hash_bucket_size",
     "server_tokens", "ssl_buffer_size", "ssl_dhparam", "ssl_ecdh_curve", "ssl_prefer_server_ciphers", "ssl_session_cache",
     "ssl_session_tickets", "ssl_session_timeout", "tcp_nodelay", "tcp_nopush", "types", "types_hash_max_size", "underscores_in_headers",
     "use", "variables_hash_bucket_size", "worker_connections", "worker_rlimit_nofile", "server_name_in_redirect",
     "merge_slashes", "absolute_redirect", "port_in_redirect", "limit_req_status", "limit_req_log_level", "keepalive_requests",
-    "proxy_redirect", "log_not_found", "lingering_close",
+    "log_not_found", "lingering_close",
 }
 LEVELS = {"debug": "debug", "info": "info", "notice": "info", "warn": "warn", "error": "error", "crit": "error",
           "alert": "error", "emerg": "error"}
 SCHEMES = {"http": "", "https": "https://", "grpc": "h2c://", "grpcs": "h2://"}
+# What says nothing with these words.
+USUAL = {
+    "proxy_redirect": ["off", "default"], "proxy_pass_request_headers": ["on"], "proxy_intercept_errors": ["off"],
+    "proxy_pass_request_body": ["on"], "proxy_ssl": ["off"],
+}
 SCOPED = location.AS_A_WHOLE | location.ONE
+# Addresses at which everybody is let in: which of them a server has makes no difference to who reaches it.
+PUBLIC = {"0.0.0.0:80", "[::]:80", "0.0.0.0:443", "[::]:443"}
 
 
 class Conversion:
@@ -35,10 +44,14 @@ class Conversion:
         self.report = Report(main)
         self.top = {}
         self.certificates, self.routes, self.relays = [], [], []
-        self.upstreams, self.used, self.zones, self.names = {}, {}, {}, {}
+        self.upstreams, self.used, self.zones = {}, {}, {}
         self.plain, self.tls = [], []
-        self.guards = set()
+        self.guards, self.seen, self.tls_clients = set(), set(), {}
+        self.trusts, self.names_clients = [], False
         self.read_all(parsed, self.main_statement)
+        self.real_clients()
+        if not self.routes and not self.relays:
+            self.report.untranslated({"line": 1}, "there is nothing to serve here: evener -t refuses a file without routes")
 
     def read_all(self, statements, read):
         for statement in statements:
@@ -52,7 +65,7 @@ class Conversion:
         if name == "http":
             self.http(statement["block"])
         elif name == "stream":
-            self.stream(statement["block"])
+            Stream(self).read(statement["block"])
         elif name == "worker_processes" and args != ["auto"]:
             self.top["threads"] = args[0]
         elif name == "user":
@@ -82,8 +95,68 @@ class Conversion:
         self.read_all(block, lambda statement: self.http_statement(statement, scope, servers))
         self.top.setdefault("max_body", values.size(scope.arg("client_max_body_size") or "1m"))
         default = next((server for server in servers if server.is_default), servers[0] if servers else None)
-        for server in servers:
+        served = self.reached_alike(servers, default)
+        self.client_certificates(served)
+        self.redirects(served)
+        for server in served:
             self.server(server, server is default)
+
+    def reached_alike(self, servers, default):
+        """The servers that listen where the default one does: routes of Evener are for all of its listeners, so that those
+        of a server at another address would be published at these."""
+        def others(server):
+            return {address for address, _, _ in server.listens if address not in PUBLIC}
+
+        def is_public(server):
+            return any(address in PUBLIC for address, _, _ in server.listens)
+
+        served = []
+        for server in servers:
+            if others(server) == others(default) and is_public(server) == is_public(default):
+                served.append(server)
+            else:
+                at = ", ".join(address for address, _, _ in server.listens)
+                self.report.untranslated(
+                    server.block, f"a server at {at}: routes of Evener are for all of its listeners: left out, give it a process of its own")
+        return served
+
+    def client_certificates(self, servers):
+        """One client_auth for all TLS listeners: the strictest."""
+        tls = [server for server in servers if any(is_tls for _, is_tls, _ in server.listens)]
+        said = [{**self.tls_clients, **server.tls_clients} for server in tls]
+        asked = [each for each in said if each.get("ssl_verify_client", "off") != "off"]
+        if not asked:
+            return
+        strictest = min(asked, key=lambda each: each["ssl_verify_client"] != "on")
+        self.top["client_auth"] = "required" if strictest["ssl_verify_client"] == "on" else "optional"
+        ca = strictest.get("ssl_client_certificate")
+        if ca:
+            self.top["client_ca"] = ca
+        for server, each in zip(tls, said):
+            is_asked = each.get("ssl_verify_client", "off") != "off"
+            if each.get("ssl_verify_client", "off") != strictest["ssl_verify_client"]:
+                self.report.untranslated(server.block, f"ssl_verify_client: all TLS listeners have client_auth: {self.top['client_auth']} now")
+            if is_asked and each.get("ssl_client_certificate") != ca:
+                self.report.untranslated(server.block, "ssl_client_certificate: all TLS listeners have one client_ca: this server is closed with 403")
+                server.guards.add("ssl_client_certificate")
+
+    def redirects(self, servers):
+        """redirect_https is for all plain listeners."""
+        if not any(server.is_redirect_to_https for server in servers):
+            return
+        self.top["redirect_https"] = True
+        for server in servers:
+            is_plain = any(not is_tls for _, is_tls, _ in server.listens)
+            if is_plain and not server.is_redirect_to_https:
+                self.report.untranslated(server.block, "another server redirects to https: redirect_https is for all plain listeners, this one's too")
+
+    def real_clients(self):
+        """Whose word is taken for the address of a client."""
+        if self.trusts and not self.names_clients:
+            for statement in self.trusts:
+                self.report.untranslated(
+                    statement, "set_real_ip_from with X-Real-IP, which is read without real_ip_header: Evener reads X-Forwarded-For, or the PROXY header")
+            self.top.pop("trusted", None)
 
     def http_statement(self, statement, scope, servers):
         name, args = statement["directive"], statement["args"]
@@ -126,28 +199,34 @@ class Conversion:
         if name in keys:
             if args[0] in ("0", "0s"):
                 raise Untranslatable(f"{name} 0: connections are kept in Evener")
-            self.top[keys[name]] = values.time(args[0])
+            self.once(keys[name], values.time(args[0]), name)
+        elif name == "large_client_header_buffers":
+            size = int(values.size(args[1]).rstrip("k")) * (1024 if args[1][-1:] in "kK" else 1) * int(args[0])
+            self.once("max_head", f"{min(max(size // 1024, 1), 64)}k", name)
         elif name == "resolver":
             self.top["resolver"] = [word for word in args if "=" not in word]
         elif name == "set_real_ip_from":
             self.top.setdefault("trusted", []).append("unix" if args[0] == "unix:" else args[0])
+            self.trusts.append(statement)
         elif name == "real_ip_header":
-            if args[0].lower() not in ("x-forwarded-for", "proxy_protocol", "x-real-ip"):
+            self.names_clients |= args[0].lower() in ("x-forwarded-for", "proxy_protocol")
+            if not self.names_clients:
                 raise Untranslatable(f"real_ip_header {args[0]}: X-Forwarded-For or the PROXY header names clients")
         elif name == "real_ip_recursive":
             pass
         elif name == "access_log":
             if args[0] != "off":
-                self.top["access_log"] = args[0]
+                if "$" in args[0]:
+                    raise Untranslatable(f"access_log {args[0]}: Evener has one log, whose name is fixed")
+                self.once("access_log", args[0], name)
                 if any("json" in word for word in args[1:]):
                     self.top["access_log_format"] = "json"
         elif name == "error_log":
             self.error_log(args)
-        elif name in ("ssl_certificate", "ssl_certificate_key", "ssl_client_certificate", "ssl_trusted_certificate"):
+        elif name in TLS_CLIENTS:
+            self.tls_clients[name] = args[0]
+        elif name in ("ssl_certificate", "ssl_certificate_key", "ssl_trusted_certificate"):
             self.certificate(name, args[0], statement)
-        elif name == "ssl_verify_client":
-            if args[0] in ("on", "optional"):
-                self.top["client_auth"] = "required" if args[0] == "on" else "optional"
         elif name == "ssl_protocols":
             self.top["tls_min_version"] = "1.3" if args == ["TLSv1.3"] else "1.2"
             if "TLSv1" in args or "TLSv1.1" in args:
@@ -158,6 +237,11 @@ class Conversion:
             return False
         return True
 
+    def once(self, key, value, name):
+        """What Evener has once for the process, whatever servers say."""
+        if self.top.setdefault(key, value) != value:
+            raise Untranslatable(f"{name} is one for all servers: {key}: {self.top[key]} was written first")
+
     def certificate(self, name, path, statement):
         if name == "ssl_certificate":
             if path not in [entry["cert"] for entry in self.certificates]:
@@ -166,8 +250,6 @@ class Conversion:
             known = [entry for entry in self.certificates if "key" not in entry]
             if known:
                 known[-1]["key"] = path
-        elif name == "ssl_client_certificate":
-            self.top["client_ca"] = path
         else:
             raise Untranslatable(f"{name} has no equivalent")
 
@@ -175,7 +257,7 @@ class Conversion:
         name = statement["directive"]
         if name in SCOPED:
             scope.add(statement)
-        elif name not in NOTHING:
+        elif name not in NOTHING and statement["args"] not in ([word] for word in USUAL.get(name, [])):
             raise Untranslatable(f"{name} has no equivalent")
 
     def server(self, server, is_default):
@@ -184,9 +266,11 @@ class Conversion:
             if address not in known:
                 known.append(address)
         if server.is_redirect_to_https:
-            self.top["redirect_https"] = True
             return
-        hosts = [] if is_default else server.names
+        hosts = [] if is_default else self.named(server)
+        if not hosts and not is_default:
+            self.report.untranslated(server.block, "a server that is not the default needs a name that is its own: left out")
+            return
         covers_all = False
         for entry in server.entries:
             try:
@@ -194,14 +278,33 @@ class Conversion:
             except Untranslatable as what:
                 self.report.untranslated(entry.statement, str(what))
                 route = self.closed(entry, hosts)
-            if route:
+            if route and self.is_new(route, entry, hosts):
                 covers_all |= route.get("prefix") == "/"
                 self.routes.append(route)
         if hosts and not covers_all:
             self.routes.append({**self.condition(hosts, "", "/"), "respond": {"status": "404"}})
 
+    def named(self, server):
+        """Its names, but for those of servers before it: nginx ignores these too."""
+        names = [name for name in dict.fromkeys(server.names) if name not in self.seen]
+        for name in server.names:
+            if name in self.seen:
+                self.report.untranslated(server.block, f"server_name {name}: a server before has it")
+        self.seen.update(names)
+        return names
+
+    def is_new(self, route, entry, hosts):
+        condition = (tuple(hosts), "path" in route, route.get("path") or route.get("prefix"))
+        is_new = condition not in self.seen
+        self.seen.add(condition)
+        if not is_new:
+            self.report.untranslated(entry.statement, f"location {entry.path}: another takes the same requests: left out")
+        return is_new
+
     def condition(self, hosts, kind, path):
-        entry = {}
+        if "*" in path:
+            raise Untranslatable(f"location {path}: a prefix with a * has another meaning in Evener")
+        entry, path = {}, values.path(path)
         if hosts:
             entry["host"] = hosts[0] if len(hosts) == 1 else hosts
         if kind == "=":
@@ -234,6 +337,8 @@ class Conversion:
         body = scope.arg("client_max_body_size")
         if body and values.size(body) != self.top.get("max_body"):
             route["max_body"] = values.size(body)
+        if server.is_unlogged if entry.is_unlogged is None else entry.is_unlogged:
+            route["access_log"] = "off"
         pages = self.error_pages(scope, server)
         if pages:
             route["error_pages"] = pages
@@ -244,7 +349,10 @@ class Conversion:
         if entry.kind in ("~", "~*"):
             return None
         self.report.untranslated(entry.statement, f"location {entry.path}: closed with 403 until you have decided")
-        return {**self.condition(hosts, entry.kind, entry.path), "respond": {"status": "403"}}
+        kind, path = entry.kind, entry.path
+        if "*" in path:
+            kind, path = "", path.partition("*")[0]
+        return {**self.condition(hosts, kind, path), "respond": {"status": "403"}}
 
     def passes(self, route, entry, statement):
         scheme, name, uri = upstreams.split_pass(statement["args"][0])
@@ -261,7 +369,7 @@ class Conversion:
         route.update(location.target(entry.kind, entry.path, uri))
         if "strip_prefix" in route or ("replace_prefix" in route and entry.kind != "="):
             if not entry.path.endswith("/") and "prefix" in route:
-                route["prefix"] = entry.path
+                route["prefix"] = values.path(entry.path)
                 self.report.note(statement, f"location {entry.path} with a URI takes whole segments in Evener: {entry.path} and {entry.path}/…")
         if changed:
             route["request_headers"] = changed
@@ -327,80 +435,6 @@ class Conversion:
             pages.update({code: root.rstrip("/") + uri for code in codes})
         return pages
 
-    # stream
-
-    def stream(self, block):
-        names = {}
-        for statement in block:
-            if statement["directive"] == "upstream":
-                self.upstreams[statement["args"][0]] = upstreams.Upstream(statement, self.report)
-            elif statement["directive"] == "map" and statement["args"][:1] == ["$ssl_preread_server_name"]:
-                names["$" + statement["args"][1].lstrip("$")] = {
-                    pair["directive"]: pair["args"][0] for pair in statement["block"]}
-        self.names = names
-        self.read_all(block, self.stream_statement)
-
-    def stream_statement(self, statement):
-        name = statement["directive"]
-        if name == "server":
-            self.relay(statement)
-        elif name == "map" and statement["args"][:1] != ["$ssl_preread_server_name"]:
-            raise Untranslatable(f"map {statement['args'][0]}: Evener computes no variables")
-        elif name in ("upstream", "map", "log_format"):
-            pass
-        elif not self.setting(statement) and name not in NOTHING:
-            raise Untranslatable(f"{name} has no equivalent")
-
-    def relay(self, block):
-        listens, keys, passed, proxy = [], {}, None, {}
-        for statement in block["block"]:
-            name, args = statement["directive"], statement["args"]
-            try:
-                if name == "listen":
-                    if "udp" in args or "ssl" in args:
-                        raise Untranslatable("a relay is TCP, and TLS is not ended there")
-                    listens.append(values.listen_address(args[0]) + (",proxy" if "proxy_protocol" in args else ""))
-                elif name == "proxy_pass":
-                    passed = (statement, args[0])
-                elif name == "proxy_timeout":
-                    keys["tunnel_timeout"] = values.time(args[0])
-                elif name == "proxy_connect_timeout":
-                    keys["connect_timeout"] = values.time(args[0])
-                elif name == "proxy_protocol" and args == ["on"]:
-                    proxy = {"proxy": "v1"}
-                elif name not in ("ssl_preread",) and name not in NOTHING:
-                    raise Untranslatable(f"{name} has no equivalent")
-            except Untranslatable as what:
-                self.report.untranslated(statement, str(what))
-        if passed is None or not listens:
-            return
-        statement, to = passed
-        for listen in listens:
-            relay = {"listen": listen}
-            if to in self.names:
-                named = {host: self.relayed(target, {**keys, **proxy}) for host, target in self.names[to].items()}
-                fallback = named.pop("default", None)
-                relay["sni"] = named
-                if fallback:
-                    relay["upstream"] = fallback
-            elif "$" in to:
-                raise Untranslatable(f"proxy_pass {to}: variables choose no endpoint in Evener")
-            else:
-                relay["upstream"] = self.relayed(to, {**keys, **proxy})
-            self.relays.append(relay)
-
-    def relayed(self, name, keys):
-        known = self.upstreams.get(name)
-        entry = {"endpoints": known.endpoints("", 0), **known.keys} if known else {"endpoints": [name]}
-        if known and entry.get("policy") == "hash":
-            entry.pop("hash_on", None)
-        given = self.plain_name(name)
-        written = {**entry, **keys}
-        while given in self.used and self.used[given] != written:
-            given += "_"
-        self.used[given] = written
-        return given
-
     # The text.
 
     def result(self):
@@ -420,95 +454,3 @@ class Conversion:
             if entries:
                 text += f"{title}:\n" + "".join(f"  - {flow(entry)}\n" for entry in entries)
         return text + self.report.comments(), self.report.missing
-
-
-class Entry:
-    """A `location`, or what a server does without one."""
-
-    def __init__(self, statement, kind, path, scope):
-        self.statement, self.kind, self.path, self.scope = statement, kind, path, scope
-        self.guards, self.is_internal = set(), False
-
-
-class Server:
-    def __init__(self, block, above, conversion):
-        self.conversion, self.report = conversion, conversion.report
-        self.names, self.listens, self.entries = [], [], []
-        self.is_default = self.is_redirect_to_https = False
-        self.guards = set(conversion.guards)
-        self.scope = Scope(above)
-        first = [s for s in block["block"] if s["directive"] not in ("location", "return")]
-        conversion.read_all(first, self.statement)
-        if not self.listens:
-            self.listens.append(("0.0.0.0:80", False, block))
-        rest = [s for s in block["block"] if s["directive"] in ("location", "return")]
-        returned = next((s for s in rest if s["directive"] == "return"), None)
-        if returned:
-            self.returns(returned)
-        else:
-            conversion.read_all(rest, self.location)
-            if not self.entries:
-                self.report.untranslated(block, "a server without locations serves files, or nothing")
-
-    def returns(self, statement):
-        text = statement["args"][-1]
-        is_plain = not any(is_tls for _, is_tls, _ in self.listens)
-        if is_plain and re.fullmatch(r"https://\$(host|server_name|http_host)\$request_uri", text):
-            self.is_redirect_to_https = True
-            if statement["args"][0] != "308":
-                self.report.note(statement, "redirect_https answers 308, which keeps the method")
-            return
-        scope = Scope(self.scope)
-        scope.add(statement)
-        self.entries.append(Entry(statement, "", "/", scope))
-
-    def statement(self, statement):
-        name, args = statement["directive"], statement["args"]
-        if name == "listen":
-            if "quic" in args:
-                raise Untranslatable("listen … quic: there is no HTTP/3")
-            address = values.listen_address(args[0]) + (",proxy" if "proxy_protocol" in args else "")
-            self.listens.append((address, "ssl" in args, statement))
-            self.is_default |= "default_server" in args or "default" in args
-        elif name == "server_name":
-            for host in args:
-                if host.startswith("~") or host.endswith(".*"):
-                    self.report.untranslated(statement, f"server_name {host}: a host is exact, or *. before a name")
-                elif host.startswith("."):
-                    self.names += [host[1:], "*" + host]
-                elif host not in ("_", ""):
-                    self.names.append(host)
-        elif not self.conversion.setting(statement):
-            self.conversion.guarded(statement, self.guards)
-            self.conversion.scoped(statement, self.scope)
-
-    def location(self, block):
-        args = block["args"]
-        kind, path = (args[0], args[1]) if len(args) == 2 else ("", args[0])
-        if path.startswith("@"):
-            raise Untranslatable(f"location {path}: there are no internal redirects")
-        kind = "" if kind == "^~" else kind
-        scope = Scope(self.scope)
-        entry = Entry(block, kind, path, scope)
-        for statement in block["block"]:
-            name = statement["directive"]
-            try:
-                if name in ("proxy_pass", "grpc_pass", "return"):
-                    scope.add(statement)
-                elif name == "location":
-                    self.location(statement)
-                elif name in ("access_log", "error_log"):
-                    self.report.note(statement, f"{name} of a location: Evener has one log")
-                elif name == "root" and any(said["args"][-1] == path for said in self.scope.all("error_page")):
-                    scope.add(statement)
-                elif name == "internal":
-                    entry.is_internal = True
-                else:
-                    self.conversion.guarded(statement, entry.guards)
-                    self.conversion.scoped(statement, scope)
-            except Untranslatable as what:
-                self.report.untranslated(statement, str(what))
-        self.entries.append(entry)
-        if not (entry.kind in ("~", "~*") or scope.all("proxy_pass") or scope.all("grpc_pass") or scope.all("return")):
-            if not self.conversion.is_error_page(entry, self):
-                self.report.untranslated(block, f"location {path}: serves files, or what Evener does not know: answered with 404")

@@ -13,7 +13,7 @@ ONE = {
     "proxy_next_upstream", "proxy_next_upstream_tries", "proxy_ssl_verify", "proxy_ssl_name",
     "proxy_ssl_trusted_certificate", "proxy_ssl_certificate", "proxy_ssl_certificate_key", "proxy_hide_header",
     "root", "grpc_read_timeout", "grpc_connect_timeout", "grpc_send_timeout", "proxy_ssl_server_name",
-    "limit_req_status", "proxy_intercept_errors", "proxy_bind",
+    "limit_req_status",
 }
 # What keeps requests out. Without a translation its location is closed rather than left open.
 GUARDS = {
@@ -89,14 +89,17 @@ def request_headers(scope, report):
     for statement in scope.all("proxy_set_header") + scope.all("grpc_set_header"):
         name, value = statement["args"][0], statement["args"][1]
         try:
+            if not values.TOKEN.fullmatch(name):
+                raise Untranslatable(f"proxy_set_header {name}: no name of a header")
             if (name.lower(), value.lower()) in OWN:
                 if name.lower() == "host":
                     host = ""
                 continue
             if name.lower() == "host":
                 host = None if value == "$proxy_host" else values.template(value)
-                if host and "{" in host:
-                    raise Untranslatable(f"Host {value}: host_header is a fixed text")
+                if host and not values.AUTHORITY.fullmatch(host):
+                    host = None
+                    raise Untranslatable(f"Host {value}: host_header is a fixed name, with a port or without")
             elif name.lower() in ("connection", "upgrade", "te", "content-length", "transfer-encoding"):
                 raise Untranslatable(f"{name}: belongs to one connection, and cannot be set")
             elif value == "":
@@ -120,6 +123,10 @@ def response_headers(scope, report):
         if statement["args"][2:] != ["always"]:
             report.note(statement, "add_header without always leaves errors alone; Evener adds to every answer")
         try:
+            if not values.TOKEN.fullmatch(name):
+                raise Untranslatable(f"add_header {name}: no name of a header")
+            if name.lower() in map(str.lower, added):
+                raise Untranslatable(f"add_header {name}: a second one of that name: only the first is added")
             added[name] = values.template(value)
         except Untranslatable as what:
             report.untranslated(statement, str(what))
@@ -206,6 +213,9 @@ def times(scope, is_tunnel):
     """Times of a route. nginx's read timeout is for any two reads: the head of an answer, and its body."""
     entry = {}
     read = scope.arg("proxy_read_timeout") or scope.arg("grpc_read_timeout")
+    send = scope.arg("proxy_send_timeout") or scope.arg("grpc_send_timeout")
+    if send:
+        entry["idle_timeout"] = values.time(send)
     if read:
         entry["response_timeout"] = values.time(read)
         entry["idle_timeout"] = values.time(read)
@@ -218,6 +228,9 @@ def target(kind, path, uri):
     """How the path of a request changes by the URI of `proxy_pass`."""
     if uri is None or uri == path:
         return {}
+    if "?" in uri:
+        raise Untranslatable(f"proxy_pass with {uri}: a query cannot be added")
+    uri = values.path(uri)
     if kind == "=":
         return {"replace_prefix": uri}
     if uri == "/" or uri == "":

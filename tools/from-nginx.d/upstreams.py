@@ -16,11 +16,25 @@ class Upstream:
         self.name = block["args"][0]
         self.servers = []
         self.keys = {}
+        # What servers say that holds for all of an upstream, of how many servers.
+        self.said, self.count = {}, 0
         for statement in block["block"]:
             try:
                 self.read(statement, report)
             except Untranslatable as what:
                 report.untranslated(statement, str(what))
+        for key, said in self.said.items():
+            self.shared(key, said, block, report)
+
+    def shared(self, key, said, block, report):
+        """What servers say, and holds for all of an upstream in Evener."""
+        if len(said) == self.count and len(set(said)) == 1:
+            self.keys[key] = said[0]
+        elif key == "max_requests" or "off" in said:
+            report.untranslated(block, f"{key} of some servers: it holds for a whole upstream, and is left out")
+        else:
+            self.keys[key] = said[0]
+            report.note(block, f"{key} holds for a whole upstream: {said[0]}, which was written first")
 
     def read(self, statement, report):
         name, args = statement["directive"], statement["args"]
@@ -57,7 +71,7 @@ class Upstream:
 
     def server(self, statement, report):
         address, words = statement["args"][0], statement["args"][1:]
-        server = {"address": address, "weight": "1", "backup": False}
+        server, said = {"address": address, "weight": "1", "backup": False}, {}
         for word in words:
             name, _, value = word.partition("=")
             if name == "weight":
@@ -68,23 +82,19 @@ class Upstream:
                 report.note(statement, f"{address} is down and left out: drain endpoints by the admin API instead")
                 return
             elif name == "max_fails":
-                self.shared("max_fails", "off" if value == "0" else value, statement, report)
+                said["max_fails"] = "off" if value == "0" else value
             elif name == "fail_timeout":
-                self.shared("fail_timeout", values.time(value), statement, report)
+                said["fail_timeout"] = values.time(value)
             elif name == "max_conns" and value != "0":
-                self.shared("max_requests", value, statement, report)
+                said["max_requests"] = value
             elif name not in ("resolve", "max_conns"):
                 report.untranslated(statement, f"{word} of a server has no equivalent")
             elif name == "resolve":
                 server["address"] = "dns:" + values.address(address, 80)
+        self.count += 1
+        for key, value in said.items():
+            self.said.setdefault(key, []).append(value)
         self.servers.append(server)
-
-    def shared(self, key, value, statement, report):
-        """A setting of one server, which Evener has for all of an upstream."""
-        if self.keys.get(key, value) != value:
-            report.untranslated(statement, f"{key} holds for a whole upstream: {self.keys[key]} was written first")
-        else:
-            self.keys[key] = value
 
     def endpoints(self, scheme, port):
         """Its endpoints, for connections of this scheme."""

@@ -2,6 +2,7 @@
 
 import json
 import re
+from urllib.parse import quote
 
 # Variables of nginx, and those of Evener that stand for the same.
 VARIABLES = {
@@ -14,6 +15,12 @@ VARIABLES = {
 
 PLAIN = re.compile(r"^[A-Za-z0-9_./*%=@+-][A-Za-z0-9_./:*%=@+-]*\Z")
 NUMBER = re.compile(r"^[0-9.eE+-]+$|^(true|false|null|yes|no|on|off|~)\Z", re.IGNORECASE)
+
+
+# What a host is in a route, and in Host.
+HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+TOKEN = re.compile(r"[A-Za-z0-9-]+")
+AUTHORITY = re.compile(r"[A-Za-z0-9_.-]+(:[0-9]+)?")
 
 
 class Untranslatable(Exception):
@@ -62,6 +69,11 @@ def template(text):
                 raise Untranslatable(f"there is no variable for ${piece}")
             out += VARIABLES[piece]
     return out
+
+
+def path(text):
+    """A path as requests have it: nginx writes what it decodes to."""
+    return quote(text, safe="/:@!$&'()*+,;=~-._%")
 
 
 def time(text):
