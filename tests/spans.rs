@@ -37,6 +37,17 @@ fn before(origins: &[&Origin], collector: &Collector, more: &[&str]) -> Proxy {
     Proxy::before(origins, &flags)
 }
 
+/// An endpoint that breaks off, one that answers, and a balancer that tries the second after the first.
+fn tried_again() -> ([Origin; 2], Collector, Proxy) {
+    let broken = Origin::start(|mut conn| {
+        conn.head();
+        conn.reset();
+    });
+    let (well, collector) = (Origin::named("o"), Collector::start());
+    let proxy = before(&[&broken, &well], &collector, &["--retry-on", "connect,reset"]);
+    ([broken, well], collector, proxy)
+}
+
 #[test]
 fn a_request_is_a_span_with_one_below_it_that_its_endpoint_is_told_of() {
     let (origin, collector) = (Origin::named("o"), Collector::start());
@@ -88,12 +99,7 @@ fn a_request_is_a_span_with_one_below_it_that_its_endpoint_is_told_of() {
 
 #[test]
 fn each_attempt_is_a_span_and_the_endpoint_is_told_of_its_own() {
-    let broken = Origin::start(|mut conn| {
-        conn.head();
-        conn.reset();
-    });
-    let (well, collector) = (Origin::named("o"), Collector::start());
-    let proxy = before(&[&broken, &well], &collector, &["--retry-on", "connect,reset"]);
+    let ([broken, well], collector, proxy) = tried_again();
     assert_eq!(proxy.get("/").text(), "o");
     let (server, clients) = family(collector.spans(3));
     let [failed, answered] = &clients[..] else { panic!("{clients:#?}") };
@@ -110,12 +116,7 @@ fn each_attempt_is_a_span_and_the_endpoint_is_told_of_its_own() {
 
 #[test]
 fn what_a_client_writes_elsewhere_stays_as_it_is_when_a_request_is_tried_again() {
-    let broken = Origin::start(|mut conn| {
-        conn.head();
-        conn.reset();
-    });
-    let (well, collector) = (Origin::named("o"), Collector::start());
-    let proxy = before(&[&broken, &well], &collector, &["--retry-on", "connect,reset"]);
+    let ([broken, well], collector, proxy) = tried_again();
     let fields = format!("X-A: 00-{TRACE}-\r\nHost: a\r\ntraceparent: 00-{TRACE}-{PARENT}-01");
     let request = format!("GET /00-{TRACE}- HTTP/1.1\r\n{fields}\r\n\r\n");
     assert_eq!(proxy.ask(request).text(), "o");
