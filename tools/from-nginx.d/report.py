@@ -15,6 +15,10 @@ class Report:
     def untranslated(self, statement, what):
         self.missing.append((self.place(statement), what))
 
+    def once(self, statement, what):
+        if (self.place(statement), what) not in self.missing:
+            self.untranslated(statement, what)
+
     def note(self, statement, what):
         if what not in [known for _, known in self.notes]:
             self.notes.append((self.place(statement), what))

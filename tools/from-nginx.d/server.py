@@ -1,115 +1,178 @@
-"""A `server` block: its names, listeners and locations."""
+"""`server` and `location` blocks, as they are written."""
 
 import re
 
 import values
 from location import Scope
+from settings import Settings
 from values import Untranslatable
 
-# What is asked of clients' certificates, which Evener has once for all TLS listeners.
-TLS_CLIENTS = {"ssl_verify_client", "ssl_client_certificate"}
+TO_HTTPS = re.compile(r"https://\$(host|server_name|http_host)\$request_uri")
+# What a location does not have from the one that it stands in.
+OWN = {"proxy_pass", "grpc_pass", "return"}
+
+
+def beginning(expression):
+    """The text that all begin with which an expression takes, if that is more than a slash."""
+    if "|" in re.sub(r"\([^()]*\)", "", expression):
+        return None
+    found = re.match(r"\^(/[A-Za-z0-9_/-]+)(.?)", expression)
+    text = found[1][:-1] if found and found[2] and found[2] in "?*{" else found[1] if found else "/"
+    return text if text != "/" else None
 
 
 class Entry:
     """A `location`, or what a server does without one."""
 
-    def __init__(self, statement, kind, path, scope):
+    def __init__(self, statement, kind, path, scope, guards=()):
         self.statement, self.kind, self.path, self.scope = statement, kind, path, scope
-        self.guards, self.is_internal = set(), False
-        # None is what the server says.
-        self.is_unlogged = None
+        self.guards, self.is_internal, self.within = set(guards), False, None
 
 
 class Server:
     def __init__(self, block, above, conversion):
-        self.conversion, self.report, self.block = conversion, conversion.report, block
-        self.names, self.listens, self.entries = [], [], []
-        self.is_default = self.is_redirect_to_https = self.is_unlogged = False
-        self.tls_clients = {}
+        self.conversion, self.report = conversion, conversion.report
+        self.block, self.names, self.listens, self.entries = block, [], [], []
+        self.default_of, self.hosts = set(), []
+        self.is_unlogged = self.is_client_unknown = self.is_closed = False
+        self.certbot = None
         self.guards = set(conversion.guards)
+        self.settings = Settings(conversion.settings)
         self.scope = Scope(above)
         first = [s for s in block["block"] if s["directive"] not in ("location", "return")]
         conversion.read_all(first, self.statement)
-        if not self.listens:
-            self.listens.append(("0.0.0.0:80", False, block))
+        if not any(statement["directive"] == "listen" for statement in first):
+            self.listens.append(["0.0.0.0:80", False, False, block])
         rest = [s for s in block["block"] if s["directive"] in ("location", "return")]
-        returned = next((s for s in rest if s["directive"] == "return"), None)
-        if returned:
-            self.returns(returned)
-        else:
-            conversion.read_all(rest, self.location)
-            if not self.entries:
-                self.report.untranslated(block, "a server without locations serves files, or nothing")
-
-    def returns(self, statement):
-        text = statement["args"][-1]
-        is_plain = not any(is_tls for _, is_tls, _ in self.listens)
-        if is_plain and re.fullmatch(r"https://\$(host|server_name|http_host)\$request_uri", text):
-            self.is_redirect_to_https = True
-            if statement["args"][0] != "308":
-                self.report.note(statement, "redirect_https answers 308, which keeps the method")
+        self.returned = next((s for s in rest if s["directive"] == "return"), None)
+        if self.returned:
+            scope = Scope(self.scope)
+            scope.add(self.returned)
+            self.entries.append(Entry(self.returned, "", "/", scope))
             return
-        scope = Scope(self.scope)
-        scope.add(statement)
-        self.entries.append(Entry(statement, "", "/", scope))
+        conversion.read_all(rest, lambda location: self.location(location, self.scope, ()))
+        self.drop_unreachable()
+        self.close_by_expression()
+        if not self.entries:
+            self.report.untranslated(block, "a server without locations serves files, or nothing")
+
+    def drop_unreachable(self):
+        """A location within another is not asked where a longer one beside that takes the request."""
+        for entry in [entry for entry in self.entries if entry.within]:
+            beside = [other.path for other in self.entries if other.kind == "" and other.within is None]
+            if any(entry.path.startswith(path) and len(path) > len(entry.within) for path in beside):
+                self.report.untranslated(
+                    entry.statement, f"location {entry.path}: left out: nginx asks another one, which is longer than {entry.within}")
+                self.entries.remove(entry)
+
+    def close_by_expression(self):
+        """What an expression with a guard takes is closed by the text that it begins with, if there is one."""
+        for entry in [entry for entry in self.entries if entry.kind in ("~", "~*")]:
+            guards = (entry.guards - self.guards) | ({"allow", "deny"} & entry.scope.fresh)
+            start = beginning(entry.path)
+            if not guards or not start:
+                continue
+            below = [other for other in self.entries if other.kind == "" and other.path.startswith(start)]
+            for other in below:
+                other.guards |= guards
+            if start not in [other.path for other in below]:
+                self.entries.append(Entry(entry.statement, "", start, Scope(self.scope), guards))
+
+    @property
+    def passes(self):
+        return any(entry.scope.all("proxy_pass") or entry.scope.all("grpc_pass") for entry in self.entries)
+
+    @property
+    def redirect(self):
+        """The statement by which all of a plain server is redirected to https, if it is."""
+        if any(is_tls for _, is_tls, _, _ in self.listens):
+            return None
+        if self.certbot and self.returned:
+            return self.certbot
+        entry = next((entry for entry in self.entries if entry.kind == "" and entry.path == "/"), None)
+        said = entry.scope.all("return") if entry else []
+        return said[-1] if said and TO_HTTPS.fullmatch(said[-1]["args"][-1]) else None
 
     def statement(self, statement):
         name, args = statement["directive"], statement["args"]
         if name == "listen":
             if "quic" in args:
                 raise Untranslatable("listen … quic: there is no HTTP/3")
-            address = values.listen_address(args[0]) + (",proxy" if "proxy_protocol" in args else "")
-            self.listens.append((address, "ssl" in args, statement))
-            self.is_default |= "default_server" in args or "default" in args
+            address = values.listen_address(args[0])
+            if address not in [known for known, _, _, _ in self.listens]:
+                self.listens.append([address, "ssl" in args, "proxy_protocol" in args, statement])
+            if "default_server" in args or "default" in args:
+                self.default_of.add(address)
         elif name == "server_name":
-            for host in args:
-                self.name(host.lower(), statement)
-        elif name in TLS_CLIENTS:
-            self.tls_clients[name] = args[0]
-        elif name == "access_log" and args[0] == "off":
-            self.is_unlogged = True
-        elif not self.conversion.setting(statement):
+            self.name(statement)
+        elif name == "if" and self.is_redirect_of_certbot(statement):
+            self.certbot = statement["block"][0]
+        elif name == "error_log":
+            self.report.untranslated(statement, "error_log of a server: Evener has one log")
+        elif not self.settings.add(statement):
             self.conversion.guarded(statement, self.guards)
             self.conversion.scoped(statement, self.scope)
 
-    def name(self, host, statement):
-        hosts = [host[1:], "*" + host] if host.startswith(".") else [host]
-        for host in hosts:
-            if values.HOST.fullmatch(host):
-                self.names.append(host)
-            elif host not in ("_", ""):
-                self.report.untranslated(statement, f"server_name {host}: a host is exact, or *. before a name, and has no port")
+    @staticmethod
+    def is_redirect_of_certbot(statement):
+        """`if ($host = NAME) { return 301 https://$host$request_uri; }`, which lets nobody in."""
+        inner = statement.get("block", [])
+        is_return = len(inner) == 1 and inner[0]["directive"] == "return"
+        return is_return and bool(TO_HTTPS.fullmatch(inner[0]["args"][-1]))
 
-    def location(self, block):
+    def name(self, statement):
+        for host in statement["args"]:
+            lower = host.lower()
+            found = [lower[1:], "*" + lower] if lower.startswith(".") else [lower]
+            if host in ("_", "", "--"):
+                continue
+            if host.startswith("~") or host.endswith(".*"):
+                self.report.untranslated(statement, f"server_name {host}: a host is exact, or *. before a name")
+            elif re.fullmatch(r"[^\[\]:]+:\d+", host):
+                self.report.untranslated(statement, f"server_name {host}: names are compared without a port: no request has it")
+            elif not all(values.is_host(one) for one in found):
+                self.report.untranslated(statement, f"server_name {host}: not a host name")
+            else:
+                self.names += [one for one in found if one not in self.names]
+
+    def location(self, block, above, guards, parent=None):
         args = block["args"]
         kind, path = (args[0], args[1]) if len(args) == 2 else ("", args[0])
         if path.startswith("@"):
             raise Untranslatable(f"location {path}: there are no internal redirects")
         kind = "" if kind == "^~" else kind
-        scope = Scope(self.scope)
-        entry = Entry(block, kind, path, scope)
+        scope = Scope(above)
+        for name in OWN:
+            scope.said.pop(name, None)
+        entry = Entry(block, kind, path, scope, guards)
+        if parent:
+            entry.within, entry.is_internal = parent.within or parent.path, parent.is_internal
+        inner = [statement for statement in block["block"] if statement["directive"] == "location"]
         for statement in block["block"]:
-            name = statement["directive"]
             try:
-                if name in ("proxy_pass", "grpc_pass", "return"):
-                    scope.add(statement)
-                elif name == "location":
-                    self.location(statement)
-                elif name == "access_log" and statement["args"][0] == "off":
-                    entry.is_unlogged = True
-                elif name in ("access_log", "error_log"):
-                    entry.is_unlogged = False if name == "access_log" else entry.is_unlogged
-                    self.report.note(statement, f"{name} of a location: Evener has one log")
-                elif name == "root" and any(said["args"][-1] == path for said in self.scope.all("error_page")):
-                    scope.add(statement)
-                elif name == "internal":
-                    entry.is_internal = True
-                else:
-                    self.conversion.guarded(statement, entry.guards)
-                    self.conversion.scoped(statement, scope)
+                self.location_statement(statement, entry)
             except Untranslatable as what:
                 self.report.untranslated(statement, str(what))
+        self.conversion.read_all(inner, lambda location: self.location(location, scope, entry.guards, entry))
         self.entries.append(entry)
-        if not (entry.kind in ("~", "~*") or scope.all("proxy_pass") or scope.all("grpc_pass") or scope.all("return")):
+        if not (entry.kind in ("~", "~*") or any(scope.all(name) for name in OWN)):
             if not self.conversion.is_error_page(entry, self):
                 self.report.untranslated(block, f"location {path}: serves files, or what Evener does not know: answered with 404")
+
+    def location_statement(self, statement, entry):
+        name, scope = statement["directive"], entry.scope
+        if name == "location":
+            return
+        if name in OWN:
+            scope.add(statement)
+        elif name == "access_log" and statement["args"][0] == "off":
+            scope.add(statement)
+        elif name in ("access_log", "error_log"):
+            self.report.untranslated(statement, f"{name} of a location: Evener has one log")
+        elif name == "root" and any(said["args"][-1] == entry.path for said in self.scope.all("error_page")):
+            scope.add(statement)
+        elif name == "internal":
+            entry.is_internal = True
+        else:
+            self.conversion.guarded(statement, entry.guards)
+            self.conversion.scoped(statement, scope)

@@ -16,25 +16,15 @@ class Upstream:
         self.name = block["args"][0]
         self.servers = []
         self.keys = {}
-        # What servers say that holds for all of an upstream, of how many servers.
-        self.said, self.count = {}, 0
+        self.said = []
         for statement in block["block"]:
             try:
                 self.read(statement, report)
             except Untranslatable as what:
                 report.untranslated(statement, str(what))
-        for key, said in self.said.items():
-            self.shared(key, said, block, report)
-
-    def shared(self, key, said, block, report):
-        """What servers say, and holds for all of an upstream in Evener."""
-        if len(said) == self.count and len(set(said)) == 1:
-            self.keys[key] = said[0]
-        elif key == "max_requests" or "off" in said:
-            report.untranslated(block, f"{key} of some servers: it holds for a whole upstream, and is left out")
-        else:
-            self.keys[key] = said[0]
-            report.note(block, f"{key} holds for a whole upstream: {said[0]}, which was written first")
+        if self.keys.get("policy") != "hash":
+            self.keys.pop("hash_on", None)
+        self.agree(report)
 
     def read(self, statement, report):
         name, args = statement["directive"], statement["args"]
@@ -54,7 +44,7 @@ class Upstream:
         elif name == "sticky" and args[:1] == ["cookie"] and len(args) >= 2:
             self.sticky(args[1:], statement, report)
         elif name == "keepalive":
-            self.keys["max_idle"] = args[0]
+            self.keys["max_idle"] = values.number(args[0], 0, 65536, "keepalive")
         elif name == "keepalive_timeout":
             self.keys["upstream_keepalive_timeout"] = values.time(args[0])
         elif name not in NOTHING:
@@ -71,30 +61,50 @@ class Upstream:
 
     def server(self, statement, report):
         address, words = statement["args"][0], statement["args"][1:]
-        server, said = {"address": address, "weight": "1", "backup": False}, {}
+        server = {"address": address, "weight": "1", "backup": False}
+        said = {}
         for word in words:
             name, _, value = word.partition("=")
             if name == "weight":
-                server["weight"] = value
+                server["weight"] = values.number(value, 1, 1000, "weight")
             elif name == "backup":
                 server["backup"] = True
             elif name == "down":
                 report.note(statement, f"{address} is down and left out: drain endpoints by the admin API instead")
                 return
             elif name == "max_fails":
-                said["max_fails"] = "off" if value == "0" else value
+                said[name] = "off" if value == "0" else values.number(value, 1, 255, name)
             elif name == "fail_timeout":
-                said["fail_timeout"] = values.time(value)
-            elif name == "max_conns" and value != "0":
-                said["max_requests"] = value
-            elif name not in ("resolve", "max_conns"):
+                said[name] = values.time(value)
+                if values.seconds(said[name]) > 3600:
+                    raise Untranslatable(f"{word}: at most an hour in Evener, and {address} is left out")
+            elif name == "max_conns":
+                said["max_requests"] = None if value == "0" else values.number(value, 1, 1048576, name)
+            elif name not in ("resolve",):
                 report.untranslated(statement, f"{word} of a server has no equivalent")
-            elif name == "resolve":
+            else:
                 server["address"] = "dns:" + values.address(address, 80)
-        self.count += 1
-        for key, value in said.items():
-            self.said.setdefault(key, []).append(value)
+        values.address(address, 80)
+        if server["address"] in [known["address"] for known in self.servers]:
+            raise Untranslatable(f"{address} is there twice: write a weight instead")
         self.servers.append(server)
+        self.said.append((statement, address, said))
+
+    def agree(self, report):
+        """Sets for all what its servers say, and lists where they differ: in Evener it holds for a whole upstream."""
+        for key, default in [("max_fails", "1"), ("fail_timeout", "10s"), ("max_requests", None)]:
+            found = [(statement, address, said.get(key, default)) for statement, address, said in self.said]
+            if not any(key in said for _, _, said in self.said):
+                continue
+            chosen = next(said[key] for _, _, said in self.said if key in said)
+            if chosen is not None:
+                self.keys[key] = chosen
+            differs = [(statement, address) for statement, address, value in found if value != chosen]
+            if differs:
+                statement, address = differs[0]
+                report.untranslated(
+                    statement, f"upstream {self.name}: {key} {chosen or 'off'} holds for all of its servers, "
+                    f"of which {', '.join(one for _, one in differs)} had another")
 
     def endpoints(self, scheme, port):
         """Its endpoints, for connections of this scheme."""

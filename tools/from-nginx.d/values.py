@@ -1,8 +1,8 @@
 """Values: what nginx writes, as Evener writes it."""
 
+import ipaddress
 import json
 import re
-from urllib.parse import quote
 
 # Variables of nginx, and those of Evener that stand for the same.
 VARIABLES = {
@@ -17,12 +17,6 @@ PLAIN = re.compile(r"^[A-Za-z0-9_./*%=@+-][A-Za-z0-9_./:*%=@+-]*\Z")
 NUMBER = re.compile(r"^[0-9.eE+-]+$|^(true|false|null|yes|no|on|off|~)\Z", re.IGNORECASE)
 
 
-# What a host is in a route, and in Host.
-HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
-TOKEN = re.compile(r"[A-Za-z0-9-]+")
-AUTHORITY = re.compile(r"[A-Za-z0-9_.-]+(:[0-9]+)?")
-
-
 class Untranslatable(Exception):
     """Something that has no equivalent; its text says what."""
 
@@ -34,7 +28,8 @@ def quoted(value, keep_numbers=False):
     text = str(value)
     is_number = bool(NUMBER.match(text))
     is_plain = PLAIN.match(text) and not text.endswith(":") and ": " not in text
-    if is_plain and text[0] not in "*%@=-" and (keep_numbers or not is_number or text.isdigit()):
+    is_count = text.isdigit() and (text == "0" or text[0] != "0")
+    if is_plain and text[0] not in "*%@=-" and (keep_numbers or not is_number or is_count):
         return text
     return json.dumps(text, ensure_ascii=False)
 
@@ -71,9 +66,26 @@ def template(text):
     return out
 
 
-def path(text):
-    """A path as requests have it: nginx writes what it decodes to."""
-    return quote(text, safe="/:@!$&'()*+,;=~-._%")
+def seconds(text):
+    """How long a time is that `time` has written."""
+    units = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+    return sum(int(number) * units[unit] for number, unit in re.findall(r"(\d+)(ms|s|m|h|d)", text))
+
+
+def number(text, least, most, what):
+    """A count within the bounds of Evener."""
+    if not re.fullmatch(r"\d+", text) or not least <= int(text) <= most:
+        raise Untranslatable(f"{what} {text}: in Evener a number from {least} to {most}")
+    return str(int(text))
+
+
+def network(text):
+    """An address or a network."""
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise Untranslatable(f"{text}: neither an address nor a network") from None
+    return text
 
 
 def time(text):
@@ -104,14 +116,20 @@ def size(text):
 def listen_address(text):
     """An address to listen on."""
     if text.startswith("unix:"):
-        return text
+        return text.rstrip(":")
     if text.isdigit():
-        return f"0.0.0.0:{text}"
-    if text.startswith("*:"):
-        return f"0.0.0.0:{text[2:]}"
+        text = f"0.0.0.0:{text}"
+    if text == "*" or text.startswith("*:"):
+        text = "0.0.0.0" + text[1:]
     if re.fullmatch(r"\[[^\]]*\]", text) or ":" not in text:
-        return f"{text}:80"
+        text = f"{text}:80"
+    if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|(?!\d+-\d+:)[A-Za-z0-9_.-]+):\d+", text) or not is_port(text):
+        raise Untranslatable(f"listen {text}: neither an address with one port nor unix:PATH")
     return text
+
+
+def is_port(text):
+    return 1 <= int(text.rpartition(":")[2]) <= 65535
 
 
 def address(text, port):
@@ -119,7 +137,9 @@ def address(text, port):
     if text.startswith("unix:"):
         return text
     if re.fullmatch(r"\[[^\]]*\]", text) or ":" not in text:
-        return f"{text}:{port}"
+        text = f"{text}:{port}"
+    if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):\d+", text) or not is_port(text):
+        raise Untranslatable(f"{text}: no address of an endpoint")
     return text
 
 
@@ -136,3 +156,45 @@ def hash_key(text):
             rest = name[len(prefix):]
             return f"{kind}:{rest.replace('_', '-') if kind == 'header' else rest}"
     raise Untranslatable(f"the key {text}")
+
+
+def is_host(text, is_wildcard_allowed=True):
+    """Whether it is a name as Evener takes them: exact, or `*.` before a name."""
+    name = text[2:] if is_wildcard_allowed and text.startswith("*.") else text
+    return len(text) <= 253 and bool(re.fullmatch(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\]", name))
+
+
+def is_authority(text):
+    """Whether a Host header may say it."""
+    return len(text) <= 255 and bool(re.fullmatch(r"([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?", text))
+
+
+def is_header(name):
+    return bool(re.fullmatch(r"[A-Za-z0-9!#$%&'+.^_`|~-]+", name))
+
+
+def encoded(text, signs):
+    """Percent-encoded: these signs, and what is not visible ASCII."""
+    return "".join(chr(byte) if 0x21 <= byte <= 0x7E and chr(byte) not in signs else f"%{byte:02X}"
+                   for byte in text.encode())
+
+
+def path(text, is_exact):
+    """The path of a location, which nginx compares with the decoded path of a request."""
+    if not text.startswith("/"):
+        raise Untranslatable(f"location {text}: no request has such a path")
+    segments = text.split("/")
+    if any(segment in (".", "..") for segment in (segments if is_exact else segments[:-1])):
+        raise Untranslatable(f"location {text}: no path has dot segments once it is normalised")
+    if "*" in text:
+        raise Untranslatable(f"location {text}: a * in a path has no equivalent")
+    return encoded(text, "?#%")
+
+
+def replacement(text):
+    """What takes the place of a path, as `proxy_pass` says it."""
+    segments = text.split("/")
+    if (not text.startswith("/") or text.startswith("//") or re.search(r"[?#*{}\\]", text)
+            or "." in segments or ".." in segments or re.search(r"%(?![0-9A-F]{2})|%(2D|2E|3[0-9]|[46][1-9A-F]|[57][0-9A]|5F|7E)", text)):
+        raise Untranslatable(f"the path {text} of a proxy_pass: no plain path")
+    return encoded(text, "")
