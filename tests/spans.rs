@@ -37,6 +37,12 @@ fn before(origins: &[&Origin], collector: &Collector, more: &[&str]) -> Proxy {
     Proxy::before(origins, &flags)
 }
 
+/// The same, with an admin listener that says what has become of them.
+fn counted(origin: &Origin, collector: &Collector) -> Admin {
+    let flags = collector.flags();
+    Admin::before(&[origin], &flags.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
 /// An endpoint that breaks off, one that answers, and a balancer that tries the second after the first.
 fn tried_again() -> ([Origin; 2], Collector, Proxy) {
     let broken = Origin::start(|mut conn| {
@@ -193,9 +199,7 @@ fn spans_are_sent_again_where_a_collector_asks_for_that_and_given_up_where_it_ta
     collector.spans(2);
     assert_eq!(collector.origin.heads().len(), 3);
     let refusing = Collector::failing("HTTP/1.1 400 A\r\nContent-Length: 0\r\n\r\n", 1);
-    let flags = refusing.flags();
-    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let admin = Admin::before(&[&origin], &flags);
+    let admin = counted(&origin, &refusing);
     admin.client().ask("GET /lost HTTP/1.1\r\nHost: a\r\n\r\n");
     eventually("they are given up", || admin.metric("evener_spans_total{result=\"dropped\"}") == 2);
     assert_eq!(admin.metric("evener_span_export_failures_total"), 1);
@@ -209,9 +213,7 @@ fn spans_are_sent_again_where_a_collector_asks_for_that_and_given_up_where_it_ta
 fn what_a_collector_rejects_of_what_it_takes_is_dropped() {
     let partial = "HTTP/1.1 200 A\r\nContent-Length: 4\r\n\r\n\n\x02\x08\x01";
     let (origin, collector) = (Origin::named("o"), Collector::failing(partial, 1));
-    let flags = collector.flags();
-    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let admin = Admin::before(&[&origin], &flags);
+    let admin = counted(&origin, &collector);
     admin.client().ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     eventually("it is counted", || admin.metric("evener_spans_total{result=\"dropped\"}") == 1);
     assert_eq!(admin.metric("evener_spans_total{result=\"exported\"}"), 1);

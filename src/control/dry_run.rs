@@ -20,6 +20,9 @@ use crate::net::{listen, writable};
 /// What passes listeners on to a service of a socket unit (systemd.socket(5)).
 const SYSTEMD: [&str; 2] = ["systemd", "init"];
 
+/// What becomes of what a running Evener holds.
+const GOES_ON: &str = "a reload or an upgrade goes on with that, a second start would be refused";
+
 /// What is known of a start before it is tried.
 pub(crate) struct DryRun {
     /// What would keep it from starting.
@@ -74,8 +77,7 @@ impl DryRun {
         let owner = config.pid_file.as_deref().and_then(pid_file::owner);
         if let (Some(path), Some(pid)) = (&config.pid_file, owner) {
             self.warnings.push(format!(
-                "{}: it is the pid file of process {pid}, which is running: a reload or an upgrade goes on with that, \
-                 a second start would be refused",
+                "{}: it is the pid file of process {pid}, which is running: {GOES_ON}",
                 path.display()
             ));
         }
@@ -131,10 +133,7 @@ fn in_use(holder: Option<&Holder>, addresses: &str) -> String {
                 "{addresses}: systemd listens there: it passes that on to a service of its socket"
             )
         }
-        Some(holder) => format!(
-            "{addresses}: in use by {holder}: a reload or an upgrade goes on with that, a second start \
-             would be refused"
-        ),
+        Some(holder) => format!("{addresses}: in use by {holder}: {GOES_ON}"),
         None => format!(
             "{addresses}: in use by a process of another user: if it is not the one that this takes \
              over from, stop it or choose another address"
