@@ -303,6 +303,8 @@ pub struct Metrics {
     pub connects: Counter,
     /// Attempts on a reused connection.
     pub reuses: Counter,
+    /// Those of them that the shelf had which workers share.
+    pub shelf_reuses: Counter,
     /// Upstream connections closed because the pool was full.
     pub pool_full: Counter,
     /// Upstream connections closed instead of pooled because of unexpected bytes or their end.
@@ -384,6 +386,7 @@ impl Metrics {
             durations: Histogram::default(),
             connects: Counter::default(),
             reuses: Counter::default(),
+            shelf_reuses: Counter::default(),
             pool_full: Counter::default(),
             pool_not_quiet: Counter::default(),
             bytes_up: Counter::default(),

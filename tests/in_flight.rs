@@ -12,6 +12,7 @@ use evener::net::deadline::Epoch;
 use evener::plan::Plan;
 use evener::plan::context::{InFlight, KeptInFlight, WorkerContext};
 use evener::plan::handle::PlanHandle;
+use evener::plan::shelves::Shelves;
 use evener::upstream::Upstream;
 use evener::upstream::endpoint_set::EndpointSet;
 use evener::upstream::settings::Policy;
@@ -37,7 +38,8 @@ fn workers(policy: Policy, count: usize) -> Vec<Rc<PlanHandle>> {
     let plan = config(&["--route", route, "--threads", &threads]).plan;
     let (plan, epoch) = (with_policy(&plan, policy), Epoch::begin());
     let context = |worker| {
-        WorkerContext::new(Arc::clone(&plan), Arc::new(Metrics::new()), None, worker, epoch)
+        let (plan, metrics) = (Arc::clone(&plan), Arc::new(Metrics::new()));
+        WorkerContext::new(plan, &Shelves::default(), metrics, None, worker, epoch)
     };
     (0..count).map(|worker| PlanHandle::new(context(worker))).collect()
 }
@@ -78,7 +80,7 @@ fn none_is_left_whatever_begins_ends_and_is_reloaded_in_any_order() {
                 let policy = Policy::ALL[usize::try_from(random(6)).unwrap()];
                 let plan = with_policy(&context.plan, policy);
                 for worker in &workers {
-                    worker.adopt(Arc::clone(&plan));
+                    worker.adopt(Arc::clone(&plan), &Shelves::default());
                 }
             }
             1..40 => {

@@ -134,6 +134,7 @@ mod rules_injection;
 mod rules_outcomes;
 mod rules_tls;
 mod rules_unrouted;
+mod shelf;
 mod shutdown_delay;
 mod signals;
 mod slow_start;

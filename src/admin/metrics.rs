@@ -31,7 +31,7 @@ use crate::upstream::health::Tick;
 /// The name, help text and value of a worker's counter.
 type Row = (&'static str, &'static str, fn(&Metrics) -> &Counter);
 
-const COUNTERS: [Row; 22] = [
+const COUNTERS: [Row; 23] = [
     ("connections_accepted_total", "Client connections accepted.", |all| &all.accepted),
     ("connections_refused_total", "Client connections reset: per-client limit reached.", |all| {
         &all.turned_away
@@ -79,6 +79,11 @@ const COUNTERS: [Row; 22] = [
     }),
     ("upstream_connections_opened_total", "Connections to endpoints opened.", |all| &all.connects),
     ("upstream_connections_reused_total", "Attempts on a reused connection.", |all| &all.reuses),
+    (
+        "upstream_shelf_reuses_total",
+        "Attempts on a reused connection from the shelf that workers share.",
+        |all| &all.shelf_reuses,
+    ),
     ("upstream_sent_bytes_total", "Bytes sent to endpoints from clients.", |all| &all.bytes_up),
     ("client_sent_bytes_total", "Bytes sent to clients from endpoints.", |all| &all.bytes_down),
     ("spliced_bytes_total", "Bytes of both that were moved with splice(2).", |all| {

@@ -341,8 +341,8 @@ pub struct Flags {
     /// [default: no limit]
     #[arg(long, value_name = "N", help_heading = "Limits")]
     pub max_connections_per_client: Option<String>,
-    /// Maximum number of idle connections per endpoint and thread; 0: none, and those of HTTP/2 close once
-    /// their last stream has ended
+    /// Maximum number of idle connections per endpoint and thread, those that threads share included; 0: none,
+    /// and those of HTTP/2 close once their last stream has ended
     #[arg(long, value_name = "N", default_value = "512", help_heading = "Limits")]
     pub max_idle: String,
 

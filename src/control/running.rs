@@ -159,10 +159,13 @@ impl Running {
         let (access_log, spans) = (self.access_log.as_ref(), self.spans.as_ref());
         let is_needed = access_log.is_some() || spans.is_some();
         let access_logger = is_needed.then(|| access_log::logger(access_log, spans)).transpose()?;
+        let workers = self.config.threads.get();
+        let shelves = self.workers.shelves(&self.config.plan, workers);
         self.workers.start(|ready, commands| WorkerSetup {
             index,
             listeners,
             plan: Arc::clone(&self.config.plan),
+            shelves,
             metrics: Arc::clone(&metrics),
             access_logger,
             limiter: Arc::clone(&self.limiter),

@@ -20,6 +20,7 @@ use crate::filters::rules::Rules;
 use crate::id::ListenerId;
 use crate::net::upgrade_socket::Channel;
 use crate::plan::Plan;
+use crate::plan::shelves::Shelves;
 use crate::worker::command::{ListenerHandle, PlanChange, WorkerCommand};
 use crate::worker::{self, WorkerSetup};
 
@@ -145,6 +146,8 @@ pub(crate) struct Workers {
     pub(super) handles: WorkerHandles,
     main: WorkerMain,
     threads: Vec<JoinHandle<usize>>,
+    /// Where they share idle connections to the endpoints of the plan they follow.
+    shelves: Shelves,
 }
 
 /// What the thread of a worker does.
@@ -165,7 +168,12 @@ pub fn rules_worker() -> WorkerMain {
 impl Workers {
     /// None yet.
     pub(super) fn new(main: WorkerMain) -> Self {
-        Self { handles: WorkerHandles::default(), main, threads: Vec::new() }
+        Self {
+            handles: WorkerHandles::default(),
+            main,
+            threads: Vec::new(),
+            shelves: Shelves::default(),
+        }
     }
 
     /// From now on no wait for a worker goes beyond this.
@@ -194,12 +202,24 @@ impl Workers {
         self.handles.stuck(ANSWER_LIMIT).map_or(Ok(()), |index| Err(StartError::Stuck(index)))
     }
 
+    /// Where so many workers are to share idle connections to the endpoints of a plan.
+    pub(super) fn shelves(&mut self, plan: &Plan, workers: usize) -> Shelves {
+        self.shelves = self.shelves.succeeded_by(plan, workers);
+        self.shelves.clone()
+    }
+
     /// Has every worker follow a plan, at these listeners.
-    pub(super) fn adopt(&self, plan: &Arc<Plan>, listener_handles: Vec<Vec<ListenerHandle>>) {
+    pub(super) fn adopt(&mut self, plan: &Arc<Plan>, listener_handles: Vec<Vec<ListenerHandle>>) {
+        let shelves = self.shelves(plan, self.handles.senders.len());
         let mut listener_handles = listener_handles.into_iter();
         let answers = self.handles.ask_workers(ANSWER_LIMIT, |_, done| {
             let listeners = listener_handles.next().unwrap_or_default();
-            WorkerCommand::Adopt(PlanChange { plan: Arc::clone(plan), listeners, done })
+            WorkerCommand::Adopt(PlanChange {
+                plan: Arc::clone(plan),
+                shelves: shelves.clone(),
+                listeners,
+                done,
+            })
         });
         for (index, answer) in answers.into_iter().enumerate() {
             match answer {

@@ -9,6 +9,7 @@ pub mod hand_off;
 pub mod holder;
 pub mod interfaces;
 pub mod keep_alive;
+pub mod lease;
 pub mod limiter;
 pub mod listen;
 #[cfg(any(test, fuzzing))]
@@ -18,7 +19,13 @@ pub mod mux_stream;
 #[cfg(test)]
 mod mux_tests;
 pub mod pool;
+#[cfg(test)]
+mod pool_simulation;
+#[cfg(test)]
+mod pool_tests;
+mod resting;
 pub mod shared;
+pub mod shelf;
 pub mod socket;
 pub mod socket_file;
 pub mod splice;

@@ -2,20 +2,28 @@
 //!
 //! Last in, first out: the connection used last is the least likely to have been given up by the
 //! other side, and the ones at the bottom may grow old and go.
+//!
+//! With several workers, those that one does not need for itself lie on the [`Shelf`] that all share. A worker comes
+//! there when it has none of its own. If it comes often ([`Habit`](super::shelf::Habit)), what it has leased is its
+//! own from then on, and goes back and forth without a look at the shelf. What it has not used for a while goes to
+//! the shelf with the next sweep.
 
+use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::lease::{Ending, Idle, Lease, Origin};
 use super::shared::SharedConnections;
+use super::shelf::Shelf;
 use super::socket::Unasked;
-use super::stream::Stream;
 use crate::upstream::settings::Keeping;
 
 /// Why a connection was not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotPooled {
-    /// The pool holds `idle_max` already.
+    /// As many are kept already as may be.
     Full,
     /// The endpoint has ended it, or sent bytes nobody asked for.
     NotQuiet,
@@ -24,45 +32,26 @@ pub enum NotPooled {
 /// The connections to one endpoint that can be used again.
 pub struct Pool {
     idle: Vec<Idle>,
-    keeping: Keeping,
+    idle_timeout: Duration,
+    idle_max: u32,
+    /// How many of these it keeps for itself.
+    own_max: u32,
+    sharing: Option<Sharing>,
     /// Those of HTTP/2, which are never leased: requests share them.
     pub shared: SharedConnections,
 }
 
-/// A connection to an endpoint, leased for one exchange.
-#[derive(Debug)]
-pub struct Lease {
-    /// The connection.
-    pub stream: Stream,
-    /// Bytes written to it before this exchange.
-    pub carried: u64,
-    /// Whether it has carried an exchange before, and so may have gone stale.
-    pub is_reused: bool,
+/// What one worker knows of the shelf.
+struct Sharing {
+    shelf: Arc<Shelf>,
+    /// When it last had none of its own, as [`Shelf::millis`] counts.
+    missed: u32,
+    /// How often in a row that was soon after the last time.
+    streak: u8,
 }
 
-impl Lease {
-    /// Of a connection that has just been opened.
-    pub fn new(stream: Stream) -> Self {
-        Self { stream, carried: 0, is_reused: false }
-    }
-}
-
-struct Idle {
-    lease: Lease,
-    since: Instant,
-    /// Before this it is not leased.
-    ready: Instant,
-}
-
-/// How sure it is that the answer was all that the endpoint had to say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// Its framing said where it ends.
-    Framed,
-    /// It had no body, but announced one, or answered HEAD. An endpoint that sends that body all
-    /// the same does it soon: given [`QUARANTINE`] it is found out.
-    Announced,
-}
+/// A time in milliseconds that is not soon before any, unless Evener has run for 24 days.
+const LONG_AGO: u32 = 1 << 31;
 
 impl Default for Pool {
     fn default() -> Self {
@@ -70,56 +59,74 @@ impl Default for Pool {
     }
 }
 
-/// How long a connection waits for bytes nobody asked for, where there is reason to.
-pub const QUARANTINE: Duration = Duration::from_secs(1);
-
 impl Pool {
     /// Empty, and keeping nothing until told to.
     pub fn new() -> Self {
-        let keeping = Keeping { idle_max: 0, idle_timeout: Duration::ZERO };
-        Self { idle: Vec::new(), keeping, shared: SharedConnections::default() }
+        let (idle, shared) = (Vec::new(), SharedConnections::default());
+        let idle_timeout = Duration::ZERO;
+        Self { idle, idle_timeout, idle_max: 0, own_max: 0, sharing: None, shared }
     }
 
     /// Closes all there are, and keeps none any more. What waits for a connection that is being opened gets
     /// it.
     pub fn close(&mut self) {
         self.shared.retire();
-        let shared = std::mem::take(&mut self.shared);
+        let shared = mem::take(&mut self.shared);
         *self = Self { shared, ..Self::new() };
     }
 
     /// By which rules it goes.
     pub fn keeping(&self) -> Keeping {
-        self.keeping
+        Keeping { idle_max: self.idle_max as usize, idle_timeout: self.idle_timeout }
     }
 
-    /// Goes by other rules from now on.
-    pub fn set_keeping(&mut self, keeping: Keeping) {
-        self.keeping = keeping;
-        let surplus = self.idle.len().saturating_sub(keeping.idle_max);
+    /// Goes by other rules from now on, and shares this shelf with other workers if there is one.
+    pub fn set_keeping(&mut self, keeping: Keeping, shared: Option<&Arc<Shelf>>) {
+        self.idle_timeout = keeping.idle_timeout;
+        self.idle_max = u32::try_from(keeping.idle_max).unwrap_or(u32::MAX);
+        let known = self.sharing.take();
+        self.sharing = shared.map(|shelf| {
+            let same = known.filter(|known| Arc::ptr_eq(&known.shelf, shelf));
+            let new = || Sharing { shelf: Arc::clone(shelf), missed: LONG_AGO, streak: 0 };
+            same.unwrap_or_else(new)
+        });
+        self.own_max = self.idle_max - self.given_up();
+        let surplus = self.idle.len().saturating_sub(self.own_max as usize);
         self.idle.drain(..surplus);
+    }
+
+    /// How many of those that it may keep it gives up for room on the shelf: all workers together keep no
+    /// more than without one.
+    fn given_up(&self) -> u32 {
+        let divided = |sharing: &Sharing| self.idle_max.div_ceil(sharing.shelf.workers());
+        self.sharing.as_ref().map_or(0, divided)
     }
 
     /// Closes the half that was used least recently: their descriptors are needed elsewhere.
     pub fn shed(&mut self) {
         let half = self.idle.len().div_ceil(2);
         self.idle.drain(..half);
+        if let Some(sharing) = &self.sharing {
+            sharing.shelf.shed();
+        }
     }
 
-    /// Takes out all that are quiet and whose last answer was certainly complete.
+    /// Takes out all that are quiet and whose last answer was certainly complete, those on the shelf included: they
+    /// are to go to another process.
     pub fn take(&mut self, now: Instant) -> Vec<Lease> {
-        let all = std::mem::take(&mut self.idle).into_iter();
+        let shelved = self.sharing.as_ref().map(|sharing| sharing.shelf.take_all());
+        let all = mem::take(&mut self.idle).into_iter().chain(shelved.unwrap_or_default());
         let ready = all.filter(|idle| idle.ready <= now);
         let quiet = ready.filter(|idle| idle.lease.stream.unasked() == Unasked::Nothing);
         quiet.map(|idle| idle.lease).collect()
     }
 
-    /// How many there are.
+    /// How many there are, without those on the shelf.
     pub fn len(&self) -> usize {
         self.idle.len() + self.shared.idle()
     }
 
-    /// Whether there are none.
+    /// Whether there are none, likewise.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -129,46 +136,99 @@ impl Pool {
     pub fn lease(&mut self, now: Instant) -> Option<Lease> {
         while let Some(last) = self.idle.iter().rposition(|idle| idle.ready <= now) {
             let Idle { lease, since, .. } = self.idle.remove(last);
-            if now.duration_since(since) >= self.keeping.idle_timeout {
+            if now.duration_since(since) >= self.idle_timeout {
                 // Whatever lies below is older still.
                 self.idle.drain(..last);
                 return None;
             }
             if lease.stream.unasked() == Unasked::Nothing {
-                return Some(Lease { is_reused: true, ..lease });
+                return Some(Lease { origin: Origin::Pool, ..lease });
             }
         }
         None
     }
 
+    /// Takes the one that was put on the shelf last, where [`Pool::lease`] has found none.
+    #[cold]
+    pub fn lease_shelved(&mut self, now: Instant) -> Option<Lease> {
+        let sharing = self.sharing.as_mut()?;
+        let (at, window) = (sharing.shelf.millis(now), sharing.shelf.habit().window);
+        let since = at.wrapping_sub(mem::replace(&mut sharing.missed, at));
+        let is_soon = u128::from(since) < window.as_millis();
+        sharing.streak = if is_soon { sharing.streak.saturating_add(1) } else { 0 };
+        sharing.shelf.take(now, self.idle_timeout)
+    }
+
     /// Keeps a connection whose last exchange ended cleanly.
     pub fn put(&mut self, lease: Lease, ending: Ending, now: Instant) -> Result<(), NotPooled> {
-        if self.idle.len() >= self.keeping.idle_max {
+        if lease.origin != Origin::Pool || self.idle.len() >= self.own_max as usize {
+            return self.place(lease, ending, now);
+        }
+        if lease.stream.unasked() != Unasked::Nothing {
+            return Err(NotPooled::NotQuiet);
+        }
+        self.idle.push(Idle::new(lease, ending, now));
+        Ok(())
+    }
+
+    /// Finds a place for one that it has not had among its own, or not any more.
+    #[cold]
+    fn place(&mut self, lease: Lease, ending: Ending, now: Instant) -> Result<(), NotPooled> {
+        if self.idle_max == 0 {
             return Err(NotPooled::Full);
         }
         if lease.stream.unasked() != Unasked::Nothing {
             return Err(NotPooled::NotQuiet);
         }
-        if !lease.is_reused {
+        if lease.origin == Origin::Opened {
             // Not when it was opened: one that is never idle does not need it.
             lease.stream.keep_alive();
         }
-        let ready = match ending {
-            Ending::Framed => now,
-            Ending::Announced => now + QUARANTINE,
-        };
-        self.idle.push(Idle { lease, since: now, ready });
-        Ok(())
+        let has_room = self.idle.len() < self.own_max as usize;
+        let idle = Idle::new(lease, ending, now);
+        match &self.sharing {
+            Some(sharing) if !has_room || sharing.streak < sharing.shelf.habit().times => {
+                if sharing.shelf.put(idle, self.shelf_max()) {
+                    Ok(())
+                } else {
+                    Err(NotPooled::Full)
+                }
+            }
+            Some(_) | None if has_room => {
+                self.idle.push(idle);
+                Ok(())
+            }
+            Some(_) | None => Err(NotPooled::Full),
+        }
     }
 
-    /// Drops what has become useless: too old, ended by the endpoint, or spoken to out of turn.
+    /// How many the shelf has room for.
+    fn shelf_max(&self) -> usize {
+        let workers = self.sharing.as_ref().map_or(0, |sharing| sharing.shelf.workers());
+        self.given_up() as usize * workers as usize
+    }
+
+    /// Drops what has become useless: too old, ended by the endpoint, or spoken to out of turn. What other workers may
+    /// need more goes to the shelf.
     pub fn sweep(&mut self, now: Instant) {
         self.shared.sweep();
-        let idle_timeout = self.keeping.idle_timeout;
+        let idle_timeout = self.idle_timeout;
         self.idle.retain(|idle| {
-            now.duration_since(idle.since) < idle_timeout
-                && idle.lease.stream.unasked() == Unasked::Nothing
+            idle.age(now) < idle_timeout && idle.lease.stream.unasked() == Unasked::Nothing
         });
+        let Some(Sharing { shelf, .. }) = &self.sharing else { return };
+        let unused = self.idle.partition_point(|idle| idle.age(now) >= shelf.habit().window);
+        let max = self.shelf_max();
+        for idle in self.idle.drain(..unused.min(max.saturating_sub(shelf.len()))) {
+            shelf.put(idle, max);
+        }
+    }
+
+    /// The same for those on the shelf, which is for one worker to do; returns how many are left.
+    pub fn sweep_shelf(&self, now: Instant) -> usize {
+        let Some(Sharing { shelf, .. }) = &self.sharing else { return 0 };
+        shelf.sweep(now, self.idle_timeout, self.shelf_max());
+        shelf.len()
     }
 }
 
@@ -178,13 +238,15 @@ mod tests {
     use std::os::unix::net::UnixStream as StdUnixStream;
 
     use super::*;
+    use crate::net::lease::QUARANTINE;
     use crate::net::socket::Socket;
+    use crate::net::stream::Stream;
 
     const KEEPING: Keeping = Keeping { idle_max: 2, idle_timeout: Duration::from_secs(50) };
 
     fn keeping() -> Pool {
         let mut pool = Pool::new();
-        pool.set_keeping(KEEPING);
+        pool.set_keeping(KEEPING, None);
         pool
     }
 
@@ -266,7 +328,7 @@ mod tests {
         let ((first, _a), (second, _b), (third, _c)) = (pair(), pair(), pair());
         pool.put(first, Ending::Framed, Instant::now()).unwrap();
         pool.put(second, Ending::Framed, Instant::now()).unwrap();
-        pool.set_keeping(Keeping { idle_max: 1, ..KEEPING });
+        pool.set_keeping(Keeping { idle_max: 1, ..KEEPING }, None);
         assert_eq!(pool.len(), 1);
         pool.close();
         assert!(pool.is_empty());

@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::pin;
@@ -19,6 +19,7 @@ use super::delivery::Delivery;
 use super::keep_alive;
 #[cfg(any(test, fuzzing))]
 use super::memory::{Memory, MemoryEnd};
+use super::resting::Resting;
 use crate::buffer::Buffer;
 use crate::http::h2::output::Payloads;
 
@@ -29,6 +30,8 @@ pub enum Socket {
     Tcp(TcpStream),
     /// Over a unix socket.
     Unix(UnixStream),
+    /// Either of these, with no reactor that watches it: nothing can be waited for.
+    Resting(Resting),
     /// In a simulation.
     #[cfg(any(test, fuzzing))]
     Memory(Memory),
@@ -60,6 +63,7 @@ impl Socket {
         match self {
             Self::Tcp(stream) => Some(stream.as_fd()),
             Self::Unix(stream) => Some(stream.as_fd()),
+            Self::Resting(resting) => resting.descriptor(),
             #[cfg(any(test, fuzzing))]
             Self::Memory(_) => None,
         }
@@ -76,11 +80,37 @@ impl Socket {
         }
     }
 
+    /// Has no reactor watch it any more: any thread can [`wake`](Self::wake) it, and until then it tells what
+    /// is unasked, and takes a last word. An error has closed it.
+    pub fn rest(&mut self) -> io::Result<()> {
+        match mem::replace(self, Self::Resting(Resting::Lost)) {
+            Self::Tcp(stream) => *self = Self::Resting(Resting::Tcp(stream.into_std()?)),
+            Self::Unix(stream) => *self = Self::Resting(Resting::Unix(stream.into_std()?)),
+            stays @ Self::Resting(_) => *self = stays,
+            #[cfg(any(test, fuzzing))]
+            stays @ Self::Memory(_) => *self = stays,
+        }
+        Ok(())
+    }
+
+    /// Has this thread's reactor watch it again. An error has closed it.
+    pub fn wake(&mut self) -> io::Result<()> {
+        match mem::replace(self, Self::Resting(Resting::Lost)) {
+            Self::Resting(Resting::Tcp(stream)) => *self = Self::Tcp(TcpStream::from_std(stream)?),
+            Self::Resting(Resting::Unix(stream)) => {
+                *self = Self::Unix(UnixStream::from_std(stream)?);
+            }
+            Self::Resting(Resting::Lost) => return Err(not_watched()),
+            awake => *self = awake,
+        }
+        Ok(())
+    }
+
     /// The peer's address and our own, if it has such.
     pub fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok().zip(stream.local_addr().ok()),
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::Resting(_) => None,
             #[cfg(any(test, fuzzing))]
             Self::Memory(_) => None,
         }
@@ -90,7 +120,7 @@ impl Socket {
     pub fn local_address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.local_addr().ok(),
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::Resting(_) => None,
             #[cfg(any(test, fuzzing))]
             Self::Memory(_) => None,
         }
@@ -101,6 +131,7 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
+            Self::Resting(_) => Poll::Ready(Err(not_watched())),
             #[cfg(any(test, fuzzing))]
             Self::Memory(memory) => memory.poll_readable(cx),
         }
@@ -112,6 +143,7 @@ impl Socket {
         let read = match self {
             Self::Tcp(stream) => poll_recv(stream, cx, buffer),
             Self::Unix(stream) => poll_recv(stream, cx, buffer),
+            Self::Resting(_) => Poll::Ready(Err(not_watched())),
             #[cfg(any(test, fuzzing))]
             Self::Memory(memory) => {
                 ready!(memory.poll_readable(cx))?;
@@ -135,6 +167,7 @@ impl Socket {
         match self {
             Self::Tcp(stream) => poll_readv(stream, cx, pieces),
             Self::Unix(stream) => poll_readv(stream, cx, pieces),
+            Self::Resting(_) => Poll::Ready(Err(not_watched())),
             #[cfg(any(test, fuzzing))]
             Self::Memory(memory) => memory.poll_read(cx, pieces[0]),
         }
@@ -146,6 +179,7 @@ impl Socket {
         match self {
             Self::Tcp(stream) => stream.try_read(room),
             Self::Unix(stream) => stream.try_read(room),
+            Self::Resting(resting) => resting.try_read(room),
             #[cfg(any(test, fuzzing))]
             Self::Memory(memory) => memory.try_read(room),
         }
@@ -156,6 +190,10 @@ impl Socket {
         match self {
             Self::Tcp(stream) => poll_send(stream, cx, bytes),
             Self::Unix(stream) => poll_send(stream, cx, bytes),
+            Self::Resting(resting) => match resting.try_write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+                written => Poll::Ready(written),
+            },
             #[cfg(any(test, fuzzing))]
             Self::Memory(memory) => memory.poll_write(cx, bytes),
         }
@@ -168,6 +206,7 @@ impl Socket {
         let peeked = match self {
             Self::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
             Self::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+            Self::Resting(_) => return false,
             #[cfg(any(test, fuzzing))]
             Self::Memory(memory) => return memory.is_quiet(),
         };
@@ -196,7 +235,7 @@ impl Socket {
     pub fn delivery(&self) -> Option<Delivery> {
         match self {
             Self::Tcp(stream) => Delivery::of(stream.as_fd()),
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::Resting(_) => None,
             #[cfg(any(test, fuzzing))]
             Self::Memory(memory) => Some(memory.delivery()),
         }
@@ -230,7 +269,7 @@ impl Socket {
                 // Best effort: if it fails, the close that follows is an ordinary one.
                 let _ = SockRef::from(stream).set_linger(linger);
             }
-            Self::Unix(_) => {}
+            Self::Unix(_) | Self::Resting(_) => {}
             #[cfg(any(test, fuzzing))]
             Self::Memory(memory) => memory.set_reset_on_close(reset),
         }
@@ -241,6 +280,7 @@ impl Socket {
         match self {
             Self::Tcp(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
             Self::Unix(stream) => SockRef::from(stream).shutdown(Shutdown::Write),
+            Self::Resting(_) => Err(not_watched()),
             #[cfg(any(test, fuzzing))]
             Self::Memory(memory) => {
                 memory.shutdown();
@@ -255,6 +295,7 @@ impl Socket {
         match self {
             Self::Tcp(stream) => hung_up(stream).await,
             Self::Unix(stream) => hung_up(stream).await,
+            Self::Resting(_) => HangUp::Gone,
             #[cfg(any(test, fuzzing))]
             Self::Memory(memory) => {
                 let end = poll_fn(|cx| memory.poll_end(cx)).await;
@@ -269,10 +310,16 @@ impl Socket {
         match self {
             Self::Tcp(stream) => failed(stream).await,
             Self::Unix(stream) => failed(stream).await,
+            Self::Resting(_) => {}
             #[cfg(any(test, fuzzing))]
             Self::Memory(memory) => poll_fn(|cx| memory.poll_reset(cx)).await,
         }
     }
+}
+
+/// Nothing of a connection that rests can be waited for.
+fn not_watched() -> io::Error {
+    io::ErrorKind::NotConnected.into()
 }
 
 /// What a socket of the reactor's can do, whatever its family.

@@ -81,6 +81,7 @@ pub async fn fill(from: &ReadHalf<'_>, to: &WriteHalf<'_>, most: usize) -> io::R
     poll_fn(|cx| match from {
         Socket::Tcp(stream) => poll_fill(stream, cx, most),
         Socket::Unix(stream) => poll_fill(stream, cx, most),
+        Socket::Resting(_) => Poll::Ready(Ok(Filled::Unavailable)),
         #[cfg(any(test, fuzzing))]
         Socket::Memory(memory) => {
             let mut bytes = vec![0; most];
@@ -141,7 +142,9 @@ impl Pipe {
             }
             #[cfg(any(test, fuzzing))]
             (Store::Kernel { .. }, WriteHalf::Plain(Socket::Memory(_))) => Err(Errno::INVAL.into()),
-            (Store::Kernel { .. }, WriteHalf::Tls(_)) => Err(Errno::INVAL.into()),
+            (Store::Kernel { .. }, WriteHalf::Plain(Socket::Resting(_)) | WriteHalf::Tls(_)) => {
+                Err(Errno::INVAL.into())
+            }
         };
         match drained {
             Err(error) if is_unsupported(&error) => {

@@ -62,6 +62,23 @@ impl Stream {
         }
     }
 
+    /// As [`Socket::rest`]. A TLS session goes along: its keys are not the thread's.
+    pub fn rest(&mut self) -> io::Result<()> {
+        self.socket_mut().rest()
+    }
+
+    /// As [`Socket::wake`].
+    pub fn wake(&mut self) -> io::Result<()> {
+        self.socket_mut().wake()
+    }
+
+    fn socket_mut(&mut self) -> &mut Socket {
+        match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.socket_mut(),
+        }
+    }
+
     /// What another process can go on with. A TLS session is more than its descriptor, and a
     /// simulation has none.
     pub fn handed_over(&self) -> Option<BorrowedFd<'_>> {

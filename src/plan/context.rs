@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Plan;
+use super::shelves::Shelves;
 use crate::balance::tried::Tried;
 use crate::balance::{Affinity, AttemptOutcome, NoneLeft, Pick, Picked, Picker, Standing};
 use crate::drain::{Drain, DrainPhase};
@@ -20,8 +21,9 @@ use crate::id::{EndpointId, RouteId, UpstreamId};
 use crate::log::access_logger::{AccessLogger, Log};
 use crate::metrics::{EndpointMetrics, Metrics, Observation, RouteMetrics, UpstreamMetrics};
 use crate::net::deadline::Epoch;
+use crate::net::lease::{Ending, Lease};
 use crate::net::listen::Peer;
-use crate::net::pool::{Ending, Lease, Pool};
+use crate::net::pool::Pool;
 use crate::net::stream::Mobility;
 use crate::net::tls::handshake::HandshakeTurns;
 use crate::net::wall_clock::since_1970;
@@ -41,24 +43,29 @@ pub(super) struct Share {
 
 impl Share {
     /// Takes over what is `known` of the upstream's endpoints, by their records.
-    fn new(upstream: &Arc<Upstream>, worker: usize, known: &mut Known<'_>) -> Self {
+    fn new(
+        upstream: &Arc<Upstream>,
+        worker: usize,
+        shelves: (&Shelves, usize),
+        known: &mut Known<'_>,
+    ) -> Self {
         let first = upstream.endpoints.iter().find_map(|endpoint| known.get(&key(endpoint)));
         let upstream_of = || Arc::clone(upstream);
         let picker = first.map_or_else(
             || Picker::new(upstream_of(), worker),
             |kept| kept.share.picker.borrow().succeeded_by(upstream_of()),
         );
-        let kept = |endpoint: &Endpoint| {
+        let kept = |(place, endpoint): (usize, &Endpoint)| {
             let fits = |kept: &KnownPool<'_>| kept.kind == endpoint.connection_kind();
             // One whose connections would not do any more stays among what is closed.
             let pool = match known.entry(key(endpoint)) {
                 Entry::Occupied(kept) if fits(kept.get()) => Rc::clone(kept.remove().pool),
                 Entry::Occupied(_) | Entry::Vacant(_) => Rc::default(),
             };
-            pool.borrow_mut().set_keeping(upstream.keeping);
+            pool.borrow_mut().set_keeping(upstream.keeping, shelves.0.shelf(shelves.1, place));
             pool
         };
-        let pools = upstream.endpoints.iter().map(kept).collect();
+        let pools = upstream.endpoints.iter().enumerate().map(kept).collect();
         if upstream.ceiling.is_some() {
             upstream.endpoints.call(&upstream.record.queue);
             // There may be room by this plan where there was none by the last.
@@ -131,13 +138,16 @@ impl WorkerContext {
     /// For the worker with the given index.
     pub fn new(
         plan: Arc<Plan>,
+        shelves: &Shelves,
         metrics: Arc<Metrics>,
         access_logger: Option<Rc<AccessLogger>>,
         worker: usize,
         epoch: Epoch,
     ) -> Rc<Self> {
-        let share = |upstream| Rc::new(Share::new(upstream, worker, &mut Known::new()));
-        let shares = plan.upstreams.iter().map(share).collect();
+        let share = |(place, upstream)| {
+            Rc::new(Share::new(upstream, worker, (shelves, place), &mut Known::new()))
+        };
+        let shares = plan.upstreams.iter().enumerate().map(share).collect();
         let log = access_logger.map(|access_logger| Rc::new(plan.log(access_logger, &metrics)));
         let date = Rc::new(Cell::new(HttpDate::of(0)));
         Rc::new(Self {
@@ -158,7 +168,7 @@ impl WorkerContext {
     /// The same under another plan. Upstreams that are the very same stay as they are; endpoints that
     /// are in both keep their idle connections; those of the others are closed, and none are kept any
     /// more.
-    pub(super) fn succeeded_by(&self, plan: Arc<Plan>) -> Rc<Self> {
+    pub(super) fn succeeded_by(&self, plan: Arc<Plan>, shelves: &Shelves) -> Rc<Self> {
         let stays = |(index, share): (usize, &Rc<Share>)| {
             let upstream = plan.upstreams.get(index)?;
             Arc::ptr_eq(share.picker.borrow().upstream(), upstream).then(|| Rc::clone(share))
@@ -169,11 +179,12 @@ impl WorkerContext {
             pairs.filter(|(_, stays)| stays.is_none()).map(|(share, _)| share).collect();
         let mut known: Known<'_> = going.iter().flat_map(|share| share.known()).collect();
         let mut staying = staying.into_iter();
-        let share = |upstream| {
+        let share = |(place, upstream)| {
             let stays = staying.next().flatten();
-            stays.unwrap_or_else(|| Rc::new(Share::new(upstream, self.worker, &mut known)))
+            let shelves = (shelves, place);
+            stays.unwrap_or_else(|| Rc::new(Share::new(upstream, self.worker, shelves, &mut known)))
         };
-        let shares = plan.upstreams.iter().map(share).collect();
+        let shares = plan.upstreams.iter().enumerate().map(share).collect();
         for kept in known.into_values() {
             kept.pool.borrow_mut().close();
         }
@@ -393,17 +404,23 @@ impl WorkerContext {
     /// requests there are.
     pub fn sweep(&self) {
         let now = Instant::now();
-        for (upstream, share) in self.plan.upstreams.iter().zip(&self.shares) {
+        let upstreams = self.plan.upstreams.iter().zip(&self.shares).enumerate();
+        for (nth, (upstream, share)) in upstreams {
             if upstream.ceiling.is_some() {
                 // An ejected endpoint may be due for its trial, which nobody is told of.
                 upstream.record.queue.call(None);
             }
             let record = &upstream.record;
             record.budget.sample(self.tick(now), || record.total(|counts| counts.requests.get()));
-            for (endpoint, pool) in upstream.endpoints.iter().zip(&share.pools) {
+            let pools = upstream.endpoints.iter().zip(&share.pools);
+            for (place, (endpoint, pool)) in (nth..).zip(pools) {
                 let mut pool = pool.borrow_mut();
                 pool.sweep(now);
-                endpoint.record.counts[self.worker].idle.set(pool.len());
+                let counts = &endpoint.record.counts;
+                // One worker sees to what all share.
+                let is_ours = place % counts.len() == self.worker;
+                let shelved = if is_ours { pool.sweep_shelf(now) } else { 0 };
+                counts[self.worker].idle.set(pool.len() + shelved);
             }
         }
     }

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::Plan;
 use super::context::WorkerContext;
+use super::shelves::Shelves;
 use crate::drain::DrainPhase;
 use crate::net::hand_off::{HandOff, HandOffClosed, HandedOff};
 use crate::net::stream::Stream;
@@ -32,8 +33,8 @@ impl PlanHandle {
     }
 
     /// Puts another plan in force.
-    pub fn adopt(&self, plan: Arc<Plan>) {
-        let next = self.get().succeeded_by(plan);
+    pub fn adopt(&self, plan: Arc<Plan>, shelves: &Shelves) {
+        let next = self.get().succeeded_by(plan, shelves);
         self.context.replace(next);
     }
 

@@ -4,6 +4,7 @@ pub mod context;
 pub mod find;
 pub mod handle;
 pub mod listener;
+pub mod shelves;
 pub mod sni;
 pub mod trusted;
 

@@ -27,7 +27,7 @@ use crate::http::message::head::{Method, ResponseHead, Storage, Version};
 use crate::http::message::via::Via;
 use crate::http::message::websocket::{self, Accept};
 use crate::id::RouteId;
-use crate::net::pool::Ending;
+use crate::net::lease::Ending;
 use crate::plan::context::WorkerContext;
 use crate::reject::Reject;
 use crate::relay::body::Body;

@@ -21,7 +21,7 @@ use crate::net::connect::connect;
 use crate::net::deadline::Timer;
 use crate::net::delivery::{CloseKind, DeliveryVerdict};
 use crate::net::descriptors;
-use crate::net::pool::Lease;
+use crate::net::lease::Lease;
 use crate::net::socket::Unasked;
 use crate::net::stream::Stream;
 use crate::plan::context::WorkerContext;
@@ -53,8 +53,15 @@ pub fn idle(context: &WorkerContext, target: AttemptTarget, freshness: Freshness
     if freshness != Freshness::Any || !is_shared {
         return None;
     }
-    let lease =
-        context.pool(target.upstream, target.endpoint).borrow_mut().lease(target.started)?;
+    let mut pool = context.pool(target.upstream, target.endpoint).borrow_mut();
+    let own = pool.lease(target.started);
+    let lease = if let Some(lease) = own {
+        lease
+    } else {
+        let lease = pool.lease_shelved(target.started)?;
+        context.metrics.shelf_reuses.add(1);
+        lease
+    };
     context.metrics.reuses.add(1);
     context.counts(target.upstream, target.endpoint).reuses.add(1);
     Some(lease)

@@ -302,7 +302,7 @@ impl Unanswered {
             UpstreamSide::H1(lease) => {
                 let has_ended =
                     matches!(self.fault.kind, Kind::Closed | Kind::Reset | Kind::Broken);
-                (lease.is_reused && has_ended && !self.has_heard, None)
+                (lease.is_reused() && has_ended && !self.has_heard, None)
             }
             UpstreamSide::H2(opened, _) => {
                 (verdict(opened, self.fault).1, reset_of(opened, self.fault))

@@ -3,7 +3,8 @@
 use tokio::time::Instant;
 
 use super::record::AttemptTarget;
-use crate::net::pool::{Ending, Lease, NotPooled};
+use crate::net::lease::{Ending, Lease};
+use crate::net::pool::NotPooled;
 use crate::plan::context::WorkerContext;
 
 /// What is known of a connection whose exchange has ended well.

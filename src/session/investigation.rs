@@ -6,7 +6,7 @@ use super::transfer_state::UploadState;
 use crate::fault::{Kind, Progress, Side};
 use crate::net::deadline::Timer;
 use crate::net::delivery::CloseKind;
-use crate::net::pool::Lease;
+use crate::net::lease::Lease;
 use crate::tls_fault::TlsFault;
 
 impl FailedAttempt {
@@ -37,7 +37,7 @@ impl FailedAttempt {
         } else {
             progress
         };
-        Self { progress, was_stale: lease.is_reused, ..self }
+        Self { progress, was_stale: lease.is_reused(), ..self }
     }
 }
 

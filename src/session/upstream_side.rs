@@ -16,7 +16,7 @@ use crate::http::message::field::Name;
 use crate::http::message::head::{Method, Storage};
 use crate::http::message::hop::ClientScheme;
 use crate::http::message::websocket::{self, Key};
-use crate::net::pool::Lease;
+use crate::net::lease::Lease;
 use crate::net::stream::Stream;
 use crate::reject::Reject;
 use crate::relay::copy::{Broken, Meter};
@@ -186,7 +186,7 @@ impl UpstreamSide {
     /// Whether it has carried others before.
     pub fn is_reused(&self) -> bool {
         match self {
-            Self::H1(lease) => lease.is_reused,
+            Self::H1(lease) => lease.is_reused(),
             Self::H2(opened, _) => opened.is_reused,
         }
     }

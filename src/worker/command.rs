@@ -13,6 +13,7 @@ use crate::net::hand_off::HandedOff;
 use crate::net::upgrade_socket::Channel;
 use crate::plan::Plan;
 use crate::plan::listener::ListenerKind;
+use crate::plan::shelves::Shelves;
 
 /// A command to a running worker.
 pub enum WorkerCommand {
@@ -44,6 +45,8 @@ pub enum WorkerCommand {
 pub struct PlanChange {
     /// The plan.
     pub plan: Arc<Plan>,
+    /// Where workers share idle connections to its endpoints.
+    pub shelves: Shelves,
     /// All listeners of the plan; others are closed.
     pub listeners: Vec<ListenerHandle>,
     /// Receives the result.

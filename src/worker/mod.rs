@@ -27,15 +27,16 @@ use crate::metrics::Metrics;
 use crate::net::deadline::Epoch;
 use crate::net::descriptors;
 use crate::net::hand_off::{HandOff, HandedOff};
+use crate::net::lease::{Lease, Origin};
 use crate::net::limiter::ConnectionLimiter;
 use crate::net::listen::ListeningSocket;
-use crate::net::pool::Lease;
 use crate::net::stream::Stream;
 use crate::net::upgrade_socket::Channel;
 use crate::plan::Plan;
 use crate::plan::context::WorkerContext;
 use crate::plan::handle::PlanHandle;
 use crate::plan::listener::{Listener, ListenerKind};
+use crate::plan::shelves::Shelves;
 use crate::session::accepted::Accepted;
 use crate::session::client_info::ClientInfo;
 use crate::session::h1::{self, Wait};
@@ -55,6 +56,8 @@ pub struct WorkerSetup {
     pub listeners: Vec<ListenerHandle>,
     /// The plan for its sessions.
     pub plan: Arc<Plan>,
+    /// Where it shares idle connections to the endpoints of the plan with other workers.
+    pub shelves: Shelves,
     /// Its counters.
     pub metrics: Arc<Metrics>,
     /// The access logger for its sessions, if any.
@@ -92,8 +95,11 @@ async fn work<F: Filters>(mut setup: WorkerSetup, filters: Arc<F>) -> usize {
     let access_logger = setup.access_logger.map(Rc::new);
     let flushing =
         access_logger.clone().map(|access_logger| spawn_local(access_logger.keep_flushing()));
+    let (metrics, index) = (setup.metrics, setup.index);
     let context =
-        WorkerContext::new(setup.plan, setup.metrics, access_logger, setup.index, setup.epoch);
+        WorkerContext::new(setup.plan, &setup.shelves, metrics, access_logger, index, setup.epoch);
+    // Kept here, they would outlast the plan that they are for.
+    drop(setup.shelves);
     context.update_date();
     context.note_sweep();
     let (limiter, accept_tasks) = (setup.limiter, Vec::new());
@@ -108,10 +114,10 @@ async fn work<F: Filters>(mut setup: WorkerSetup, filters: Arc<F>) -> usize {
     let sweeping = spawn_local(sweep(Rc::clone(&worker.handle)));
     let ending = loop {
         match setup.commands.recv().await {
-            Some(WorkerCommand::Adopt(PlanChange { plan, listeners, done })) => {
+            Some(WorkerCommand::Adopt(PlanChange { plan, shelves, listeners, done })) => {
                 // Connections waiting at a removed listener belong to the old plan.
                 worker.close_all_but(&listeners).await;
-                worker.handle.adopt(plan);
+                worker.handle.adopt(plan, &shelves);
                 let _ = done.send(worker.open(listeners));
             }
             Some(WorkerCommand::Answer(answer)) => {
@@ -236,7 +242,7 @@ impl<F: Filters> Worker<F> {
                 spawn_local(h1::serve(accepted, client_info, Buffer::new(), wait));
             }
             HandedOff::Idle { upstream, address, carried } => {
-                let lease = Lease { stream, carried, is_reused: true };
+                let lease = Lease { stream, carried, origin: Origin::Shelf };
                 self.handle.get().take_in(&upstream, &address, lease);
             }
         }

@@ -15,6 +15,7 @@ use evener::net::stream::Stream;
 use evener::plan::context::WorkerContext;
 use evener::plan::handle::PlanHandle;
 use evener::plan::listener::{Listener, ListenerKind};
+use evener::plan::shelves::Shelves;
 use evener::session;
 use evener::session::accepted::Accepted;
 use evener::upstream::health::Admission;
@@ -56,7 +57,8 @@ pub fn run(tick: Duration, test: impl Future<Output = ()>) {
 /// The context of a worker with these flags.
 pub fn context(flags: &[&str]) -> Rc<WorkerContext> {
     let plan = proxy::config(flags).plan;
-    WorkerContext::new(plan, Arc::new(Metrics::new()), None, 0, Epoch::begin())
+    let metrics = Arc::new(Metrics::new());
+    WorkerContext::new(plan, &Shelves::default(), metrics, None, 0, Epoch::begin())
 }
 
 /// Whether the only endpoint is healthy.

@@ -35,6 +35,11 @@ impl TlsStream {
         &self.socket
     }
 
+    /// The connection below, to have another reactor watch it.
+    pub(in crate::net) fn socket_mut(&mut self) -> &mut Socket {
+        &mut self.socket
+    }
+
     /// The session.
     pub fn session(&self) -> Ref<'_, TlsSession> {
         self.session.borrow()

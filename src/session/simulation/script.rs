@@ -29,6 +29,7 @@ use crate::plan::ClientTimeouts;
 use crate::plan::context::WorkerContext;
 use crate::plan::handle::PlanHandle;
 use crate::plan::listener::{Listener, ListenerKind};
+use crate::plan::shelves::Shelves;
 use crate::session::accepted::Accepted;
 use crate::upstream::Upstream;
 use crate::upstream::endpoint::Endpoint;
@@ -185,7 +186,7 @@ impl Script {
             plan.trusted.networks.push("192.0.2.0/24".parse().expect("one"));
         }
         let metrics = Arc::new(Metrics::new());
-        WorkerContext::new(Arc::new(plan), metrics, None, 0, Epoch::begin())
+        WorkerContext::new(Arc::new(plan), &Shelves::default(), metrics, None, 0, Epoch::begin())
     }
 }
 

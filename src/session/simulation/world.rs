@@ -36,6 +36,7 @@ use crate::net::stream::Stream;
 use crate::plan::context::WorkerContext;
 use crate::plan::handle::PlanHandle;
 use crate::plan::listener::{Listener, ListenerKind};
+use crate::plan::shelves::Shelves;
 use crate::plan::{ClientTimeouts, Http2, Plan};
 use crate::session::accepted::Accepted;
 use crate::upstream::Upstream;
@@ -168,7 +169,9 @@ fn context(choices: &Choices, speaks: &[AppProtocol]) -> Rc<WorkerContext> {
     let access_logger =
         AccessLogger::new(Some(LineSink::detached()), None, RequestIds::new([1; 4]));
     let access_logger = Some(Rc::new(access_logger));
-    WorkerContext::new(Arc::new(plan), metrics, access_logger, 0, Epoch::begin())
+    // As if there were others: what is idle goes over the shelf.
+    let shelves = Shelves::default().succeeded_by(&plan, 2);
+    WorkerContext::new(Arc::new(plan), &shelves, metrics, access_logger, 0, Epoch::begin())
 }
 
 #[cfg(test)]
