@@ -104,6 +104,24 @@ fn the_shelf_of_an_endpoint_that_goes_is_closed() {
 }
 
 #[test]
+fn over_tls_it_is_closed_in_order() {
+    let (sender, ended) = sync_channel(1);
+    let server = TlsServer::showing(Identity::localhost());
+    let goes = TlsOrigin::start(&server, move |mut conn| {
+        conn.head();
+        conn.send(ok("bye"));
+        let _ = sender.send(conn.stream.read_to_end(&mut Vec::new()));
+    });
+    let stays = Origin::named("stays");
+    let mut proxy = Proxy::start(&[&to(&goes), &ca(), WORKERS[0], WORKERS[1]]);
+    assert_eq!(proxy.get("/").text(), "bye");
+    let route = format!("--route=/={}", stays.address);
+    proxy.reload(&[&route, WORKERS[0], WORKERS[1]]).unwrap();
+    // With a close_notify: the end alone would be an error.
+    assert_eq!(ended.recv().unwrap().ok(), Some(0));
+}
+
+#[test]
 fn the_shelf_goes_to_the_next_process() {
     let origin = counting();
     let mut chain = Chain::start(&[&origin], &["--check", "off"]);

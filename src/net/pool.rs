@@ -149,7 +149,6 @@ impl Pool {
     }
 
     /// Takes the one that was put on the shelf last, where [`Pool::lease`] has found none.
-    #[cold]
     pub fn lease_shelved(&mut self, now: Instant) -> Option<Lease> {
         let sharing = self.sharing.as_mut()?;
         let (at, window) = (sharing.shelf.millis(now), sharing.shelf.habit().window);

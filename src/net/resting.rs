@@ -46,3 +46,45 @@ impl Resting {
         Ok(retry_on_intr(|| rustix::net::send(descriptor, bytes, flags))?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream as StdUnixStream;
+    use std::task::{Context, Poll, Waker};
+
+    use crate::net::socket::{HangUp, Socket, Unasked};
+
+    fn resting() -> (Socket, StdUnixStream) {
+        let (ours, theirs) = StdUnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut socket = Socket::Unix(tokio::net::UnixStream::from_std(ours).unwrap());
+        socket.rest().unwrap();
+        (socket, theirs)
+    }
+
+    #[tokio::test]
+    async fn what_rests_tells_what_is_unasked_at_once_and_takes_a_last_word() {
+        let ((socket, mut peer), mut cx) = (resting(), Context::from_waker(Waker::noop()));
+        assert_eq!(socket.unasked(), Unasked::Nothing);
+        peer.write_all(b"x").unwrap();
+        assert_eq!(socket.unasked(), Unasked::Bytes);
+        assert!(matches!(socket.poll_write(&mut cx, b"bye"), Poll::Ready(Ok(3))));
+        peer.read_exact(&mut [0; 3]).unwrap();
+        drop(peer);
+        assert_eq!(socket.unasked(), Unasked::End);
+    }
+
+    #[tokio::test]
+    async fn what_rests_is_waited_for_by_nobody() {
+        let ((socket, _peer), mut cx) = (resting(), Context::from_waker(Waker::noop()));
+        assert!(matches!(socket.poll_readable(&mut cx), Poll::Ready(Err(_))));
+        assert_eq!(socket.hung_up().await, HangUp::Gone);
+    }
+
+    #[tokio::test]
+    async fn what_is_lost_cannot_be_woken() {
+        let mut socket = Socket::Resting(super::Resting::Lost);
+        assert!(socket.wake().is_err() && socket.unasked() == Unasked::End);
+    }
+}

@@ -53,18 +53,28 @@ pub fn idle(context: &WorkerContext, target: AttemptTarget, freshness: Freshness
     if freshness != Freshness::Any || !is_shared {
         return None;
     }
-    let mut pool = context.pool(target.upstream, target.endpoint).borrow_mut();
-    let own = pool.lease(target.started);
-    let lease = if let Some(lease) = own {
-        lease
-    } else {
-        let lease = pool.lease_shelved(target.started)?;
-        context.metrics.shelf_reuses.add(1);
-        lease
-    };
+    let leased = context.pool(target.upstream, target.endpoint).borrow_mut().lease(target.started);
+    if leased.is_none() {
+        return shelved(context, target);
+    }
+    count_reuse(context, target);
+    leased
+}
+
+/// Takes one from the shelf that workers share, if there is any.
+#[cold]
+fn shelved(context: &WorkerContext, target: AttemptTarget) -> Option<Lease> {
+    let pool = context.pool(target.upstream, target.endpoint);
+    let lease = pool.borrow_mut().lease_shelved(target.started)?;
+    context.metrics.shelf_reuses.add(1);
+    count_reuse(context, target);
+    Some(lease)
+}
+
+#[inline]
+fn count_reuse(context: &WorkerContext, target: AttemptTarget) {
     context.metrics.reuses.add(1);
     context.counts(target.upstream, target.endpoint).reuses.add(1);
-    Some(lease)
 }
 
 /// Opens a connection for requests.

@@ -2,11 +2,10 @@
 
 import heapq
 import multiprocessing
-import pathlib
 import random
 import select
 import socket
-import sys
+import subprocess
 import time
 
 import tool
@@ -16,22 +15,29 @@ TEXT = """Measures how many requests find an open connection to their endpoint, 
 
   tools/scale pools                  the release build of this tree, which is built first: about ten minutes
   tools/scale pools --evener PATH    another build, such as one from before a change
+  tools/scale pools --simulated      the pools alone, on a virtual clock, and what else might have been: two minutes
 
 A hundred endpoints in one origin process, each at an address of its own, get requests at random, as from clients that know
 nothing of each other (a Poisson process for each endpoint), over connections that the kernel spreads over the workers. An
 endpoint closes a connection that has been idle for 5 s, as those in Node.js do. Counted are requests on a connection that was
 open, of all of them, once every endpoint has been in use for a while; and connections that are idle at the end.
 
+In the simulation one endpoint takes 5 ms on average, and closes what has been idle for 5 s. The same seeds give the same
+figures, those that cargo test holds to.
+
 Fails if many workers reuse less than one does, by more than 0.5 % of the requests. Needs Python 3 and Rust.
 """
 
 ENDPOINTS, CONNECTIONS, IDLE_SECONDS = 100, 512, 5
+# Of src/net/shelf.rs: 3 times within 50 ms.
+USUAL = "50x3"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 PARSER = tool.Parser(TEXT)
 PARSER.prog += " pools"
 PARSER.add_argument("--evener", metavar="PATH", help="another build")
+PARSER.add_argument("--simulated", action="store_true", help="no process and no connection: src/net/pool_simulation.rs")
 PARSER.add_argument("--workers", type=tool.number(int, 2, 1024), default=32, help="beside one [default: 32]")
 PARSER.add_argument("--rates", metavar="LIST", default="1,2,5,10,20,50",
                     help="requests per second at each endpoint, with commas between [default: 1,2,5,10,20,50]")
@@ -144,7 +150,28 @@ def measure(program, threads, rate, options):
     return reused / (reused + opened), idle, opened / options.seconds
 
 
+def simulated():
+    """A row for each rate and each rule by which a worker keeps connections for itself."""
+    words = ["cargo", "test", "--locked", "--quiet", "--lib", "net::pool_simulation::tests::figures", "--", "--ignored",
+             "--nocapture"]
+    output = subprocess.run(words, cwd=tool.ROOT, check=True, capture_output=True, text=True).stdout
+    rows = [line.split()[1:] for line in output.splitlines() if line.startswith("POOLS ")]
+    print("A worker keeps a connection if it has come so often in a row, each time within so many milliseconds; `-`: nothing is "
+          "shared.\nShares of requests, and idle connections, with one worker and 32.\n")
+    print("| rule | requests/s | reuse, 1 | reuse, 32 | by the shelf | idle, 1 | idle, 32 |")
+    print("|---|---|---|---|---|---|---|")
+    wrong = []
+    for rule, rate, alone, many, shelved, alone_idle, many_idle in rows:
+        name = "-" if rule == "-" else "{1} × {0} ms".format(*rule.split("x"))
+        print(f"| {name} | {rate} | {alone} % | {many} % | {shelved} % | {alone_idle} | {many_idle} |")
+        if rule == USUAL and float(many) < float(alone) - 0.5:
+            wrong.append(f"at {rate} requests/s 32 workers reuse {many} % where one reuses {alone} %")
+    return wrong or ([] if any(row[0] == USUAL for row in rows) else [f"no figures of {USUAL}"])
+
+
 def run(options):
+    if options.simulated:
+        return simulated()
     try:
         rates = [float(rate) for rate in options.rates.split(",")]
     except ValueError:
