@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use slab::Slab;
 
+use crate::placement::WorkerPlace;
+
 /// How long idle connections stay open once they are to be closed, so that a request already on its way
 /// is still answered, with `Connection: close`.
 pub const IDLE_GRACE: Duration = Duration::from_secs(1);
@@ -33,15 +35,17 @@ pub struct Drain {
     phase: Cell<DrainPhase>,
     sessions: RefCell<Slab<Waker>>,
     emptied: RefCell<Option<Waker>>,
+    place: WorkerPlace,
 }
 
 impl Drain {
-    /// A drain in phase `Serving`, without sessions.
-    pub fn new() -> Rc<Self> {
+    /// A drain in phase `Serving`, without sessions; other workers see at this place how many there are.
+    pub fn new(place: WorkerPlace) -> Rc<Self> {
         Rc::new(Self {
             phase: Cell::new(DrainPhase::Serving),
             sessions: RefCell::new(Slab::new()),
             emptied: RefCell::new(None),
+            place,
         })
     }
 
@@ -60,8 +64,15 @@ impl Drain {
 
     /// Registers a session until the guard is dropped.
     pub fn enter(self: &Rc<Self>) -> SessionGuard {
-        let key = self.sessions.borrow_mut().insert(Waker::noop().clone());
+        let mut sessions = self.sessions.borrow_mut();
+        let key = sessions.insert(Waker::noop().clone());
+        self.place.session_begun(sessions.len());
         SessionGuard { drain: Rc::clone(self), key }
+    }
+
+    /// The worker's place among all.
+    pub fn place(&self) -> &WorkerPlace {
+        &self.place
     }
 
     /// The number of sessions.
@@ -103,6 +114,7 @@ impl Drop for SessionGuard {
     fn drop(&mut self) {
         let mut sessions = self.drain.sessions.borrow_mut();
         sessions.remove(self.key);
+        self.drain.place.session_ended(sessions.len());
         if sessions.is_empty()
             && let Some(waker) = self.drain.emptied.borrow_mut().take()
         {
@@ -117,7 +129,7 @@ mod tests {
 
     #[test]
     fn empty_when_the_last_session_has_left() {
-        let drain = Drain::new();
+        let drain = Drain::new(WorkerPlace::apart(0));
         let mut cx = Context::from_waker(Waker::noop());
         let (first, second) = (drain.enter(), drain.enter());
         drop(first);

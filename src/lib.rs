@@ -93,6 +93,8 @@ pub mod metrics;
 pub mod net;
 #[doc(hidden)]
 pub mod otlp;
+#[doc(hidden)]
+pub mod placement;
 pub mod plan;
 #[doc(hidden)]
 pub mod proxy_protocol;

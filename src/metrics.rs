@@ -249,6 +249,8 @@ pub struct Metrics {
     pub stalls: Counter,
     /// Connections accepted.
     pub accepted: Counter,
+    /// Accepted connections that were given to a worker with fewer.
+    pub rebalanced: Counter,
     /// Errors from accepting a connection.
     pub accept_errors: Counter,
     /// Connections that had to wait because the connection limit was reached.
@@ -359,6 +361,7 @@ impl Metrics {
             swept: Gauge::default(),
             stalls: Counter::default(),
             accepted: Counter::default(),
+            rebalanced: Counter::default(),
             accept_errors: Counter::default(),
             waited: Counter::default(),
             turned_away: Counter::default(),

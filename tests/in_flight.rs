@@ -9,6 +9,7 @@ use evener::balance::tried::Tried;
 use evener::id::{EndpointId, UpstreamId};
 use evener::metrics::Metrics;
 use evener::net::deadline::Epoch;
+use evener::placement::WorkerPlace;
 use evener::plan::Plan;
 use evener::plan::context::{InFlight, KeptInFlight, WorkerContext};
 use evener::plan::handle::PlanHandle;
@@ -39,7 +40,14 @@ fn workers(policy: Policy, count: usize) -> Vec<Rc<PlanHandle>> {
     let (plan, epoch) = (with_policy(&plan, policy), Epoch::begin());
     let context = |worker| {
         let (plan, metrics) = (Arc::clone(&plan), Arc::new(Metrics::new()));
-        WorkerContext::new(plan, &Shelves::default(), metrics, None, worker, epoch)
+        WorkerContext::new(
+            plan,
+            &Shelves::default(),
+            metrics,
+            None,
+            WorkerPlace::apart(worker),
+            epoch,
+        )
     };
     (0..count).map(|worker| PlanHandle::new(context(worker))).collect()
 }

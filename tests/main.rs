@@ -112,6 +112,7 @@ mod pid_file;
 mod process;
 mod proxy_header;
 mod real_client;
+mod rebalancing;
 mod redirect_https;
 mod reference;
 mod refusals;

@@ -95,6 +95,32 @@ fn a_drain_ends_without_a_stuck_worker() {
     assert_eq!(process.end().0, Some(0));
 }
 
+/// It has no connections, so that it looks like the one with most room.
+#[test]
+fn what_other_workers_accept_is_answered_though_one_is_stuck() {
+    let admin = Admin::before(&[&Origin::named("o")], &["--threads", "4"]);
+    let Some(held) = Held::thread(&admin.process, "worker-1") else { return };
+    let clients: Vec<_> = (0..200)
+        .map(|_| {
+            let mut client = admin.client();
+            client.get("/");
+            client
+        })
+        .collect();
+    let answered = || {
+        (
+            admin.metric("evener_requests_read_total"),
+            admin.metric("evener_connections_accepted_total"),
+        )
+    };
+    eventually("all are answered", || {
+        let (read, accepted) = answered();
+        read == accepted && read > 100
+    });
+    held.let_go();
+    drop(clients);
+}
+
 #[test]
 fn a_stuck_worker_is_seen_in_the_metrics_until_it_goes_on() {
     let admin = Admin::before(&[&Origin::named("o")], &["--threads", "2"]);

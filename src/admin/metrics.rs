@@ -31,7 +31,7 @@ use crate::upstream::health::Tick;
 /// The name, help text and value of a worker's counter.
 type Row = (&'static str, &'static str, fn(&Metrics) -> &Counter);
 
-const COUNTERS: [Row; 23] = [
+const COUNTERS: [Row; 24] = [
     ("connections_accepted_total", "Client connections accepted.", |all| &all.accepted),
     ("connections_refused_total", "Client connections reset: per-client limit reached.", |all| {
         &all.turned_away
@@ -48,6 +48,9 @@ const COUNTERS: [Row; 23] = [
     ),
     ("connections_waited_total", "Client connections that had to wait: limit reached.", |all| {
         &all.waited
+    }),
+    ("connections_rebalanced_total", "Client connections given to a thread with fewer.", |all| {
+        &all.rebalanced
     }),
     ("accept_errors_total", "Errors from accepting a connection.", |all| &all.accept_errors),
     ("relays_opened_total", "TCP connections relayed.", |all| &all.tcp_opened),

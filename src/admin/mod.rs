@@ -41,7 +41,7 @@ use crate::control::start_error::StartError;
 use crate::control::state::{ControlState, ServingPhase};
 use crate::net::deadline::Timer;
 use crate::net::limiter::{Capacity, ConnectionLimiter};
-use crate::net::listen::{self, ListeningSocket};
+use crate::net::listen::{self, Incoming, ListeningSocket};
 use crate::net::socket_file::SocketFile;
 use crate::net::stream::Stream;
 use access::Guard;
@@ -192,7 +192,7 @@ async fn accept(listener: &ListeningSocket, service: Rc<AdminService>) {
         ConnectionLimiter::new(Capacity { connections_max: CONNECTIONS_MAX, per_client_max: None });
     loop {
         let permit = limiter.enter().await;
-        match listener.accept().await {
+        match listener.accept().await.and_then(Incoming::register) {
             Ok((stream, _)) => {
                 let (service, limiter) = (Rc::clone(&service), Arc::clone(&limiter));
                 spawn_local(async move {

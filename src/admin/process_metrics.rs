@@ -9,7 +9,7 @@ use crate::metrics::Metrics;
 use crate::upstream::health::Tick;
 use crate::worker::SWEEP_INTERVAL;
 
-/// How far behind workers are at `now`, and how often they were.
+/// How far behind workers are at `now`, how often they were, and how evenly they are loaded.
 pub(super) fn of_workers(out: &mut Exposition, control_state: &ControlState, now: Tick) {
     let workers = control_state.metrics.iter();
     let lag = workers.map(|worker| lag(worker, now)).max().unwrap_or_default();
@@ -18,6 +18,8 @@ pub(super) fn of_workers(out: &mut Exposition, control_state: &ControlState, now
     let help = "How often a worker was held up for more than a second.";
     let stalls = control_state.sum(|all| &all.stalls);
     out.one("evener_worker_stalls_total", Type::Counter, help, stalls);
+    let help = "Client connections of the thread that has most.";
+    out.one("evener_thread_connections_max", Type::Gauge, help, control_state.loads.most());
 }
 
 /// How long ago a worker should have done what it does once a second.

@@ -25,15 +25,21 @@ use crate::net::deadline::Epoch;
 use crate::net::limiter::ConnectionLimiter;
 use crate::net::upgrade_socket::Channel;
 use crate::otlp::exporter::SpanExporter;
+use crate::placement::{WorkerLoads, WorkerPlace};
 use crate::plan::Plan;
 use crate::upstream::health::Tick;
 use crate::worker::WorkerSetup;
 use crate::worker::command::ListenerHandle;
+use crate::worker::fresh_queue::FreshQueue;
 
 /// A balancer at work.
 pub struct Running {
     /// The counters of each worker.
     pub metrics: Vec<Arc<Metrics>>,
+    /// How many sessions each worker has.
+    pub loads: Arc<WorkerLoads>,
+    /// The connections that workers give to each other.
+    fresh: Arc<[FreshQueue]>,
     /// How many connections there are, and may be.
     pub limiter: Arc<ConnectionLimiter>,
     pub(super) config: Config,
@@ -63,6 +69,8 @@ pub fn start(
     let workers = config.threads.get();
     let mut running = Running {
         metrics: Vec::new(),
+        loads: WorkerLoads::new(workers),
+        fresh: (0..workers).map(|_| FreshQueue::default()).collect(),
         listeners: Listeners::default(),
         epoch: Epoch::since(age),
         workers: Workers::new(worker),
@@ -162,7 +170,8 @@ impl Running {
         let workers = self.config.threads.get();
         let shelves = self.workers.shelves(&self.config.plan, workers);
         self.workers.start(|ready, commands| WorkerSetup {
-            index,
+            place: WorkerPlace::new(&self.loads, index),
+            fresh: Arc::clone(&self.fresh),
             listeners,
             plan: Arc::clone(&self.config.plan),
             shelves,

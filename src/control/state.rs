@@ -15,6 +15,7 @@ use crate::net::deadline::Epoch;
 use crate::net::limiter::ConnectionLimiter;
 use crate::net::wall_clock::since_1970;
 use crate::otlp::exporter::SpanExporter;
+use crate::placement::WorkerLoads;
 use crate::plan::Plan;
 
 /// What a balancer is doing as a whole.
@@ -67,6 +68,8 @@ impl ControlSnapshot {
 pub(crate) struct ControlState {
     /// The counters of each worker.
     pub(crate) metrics: Vec<Arc<Metrics>>,
+    /// How many each worker has.
+    pub(crate) loads: Arc<WorkerLoads>,
     /// How many connections there are, and may be.
     pub(crate) limiter: Arc<ConnectionLimiter>,
     /// Where requests have their lines, if anywhere.
@@ -99,6 +102,7 @@ impl ControlState {
         };
         Self {
             metrics: running.metrics.clone(),
+            loads: Arc::clone(&running.loads),
             limiter: Arc::clone(&running.limiter),
             access_log: running.access_log().cloned(),
             spans: running.spans().cloned(),

@@ -189,7 +189,7 @@ impl Workers {
         let (sender, commands) = mpsc::channel(COMMANDS_MAX);
         let (ready, started) = sync_channel(1);
         let setup = setup(ready, commands);
-        let name = format!("worker-{}", setup.index);
+        let name = format!("worker-{}", setup.place.index());
         let main = Arc::clone(&self.main);
         self.threads.push(thread::Builder::new().name(name).spawn(move || main(setup))?);
         started.recv_timeout(START_LIMIT).unwrap_or_else(|error| Err(io::Error::other(error)))?;

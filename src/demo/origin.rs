@@ -31,7 +31,7 @@ use crate::http::message::date::HttpDate;
 use crate::http::message::edits::Edits;
 use crate::http::message::head::{Method, Storage, Version};
 use crate::net::deadline::{Activity, Timer};
-use crate::net::listen::{self, ListeningSocket};
+use crate::net::listen::{self, Incoming, ListeningSocket};
 use crate::net::stream::{Stream, WriteHalf};
 use crate::net::tls::handshake::{self, HandshakeTurns};
 use crate::net::wall_clock::since_1970;
@@ -75,7 +75,7 @@ fn run(socket: Socket, name: &str, tls: Option<Arc<ServerConfig>>) -> io::Result
         let turns = HandshakeTurns::default();
         let shared = Rc::new(OriginState { name: name.into(), tls, turns });
         loop {
-            match listener.accept().await {
+            match listener.accept().await.and_then(Incoming::register) {
                 Ok((stream, _)) => {
                     let shared = Rc::clone(&shared);
                     spawn_local(async move {

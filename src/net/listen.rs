@@ -1,11 +1,14 @@
 //! Listening sockets: one per worker and address, sharing the port (`SO_REUSEPORT`, socket(7)).
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixListener as StdUnixListener;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
 
+use rustix::net::{SocketAddrAny, SocketFlags, accept_with, acceptfrom_with};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::keep_alive;
 use super::socket::Socket as Connection;
@@ -52,7 +55,7 @@ pub fn bind(address: &Address, workers: usize) -> io::Result<Bound> {
             Ok(Bound { address: Address::Tcp(address), sockets, file: None })
         }
         Address::Unix(path) => {
-            let bind = || StdUnixListener::bind(path);
+            let bind = || UnixListener::bind(path);
             let (listener, file) = SocketFile::create(path, Type::STREAM, bind)?;
             let socket = Socket::from(listener);
             let sockets: io::Result<Vec<Socket>> =
@@ -110,74 +113,101 @@ fn tcp_socket(address: &SockAddr) -> io::Result<Socket> {
 /// A listening socket registered with this thread's runtime.
 pub enum ListeningSocket {
     /// Of TCP connections.
-    Tcp(TcpListener),
+    Tcp(AsyncFd<TcpListener>),
     /// Of unix connections.
-    Unix(UnixListener),
+    Unix(AsyncFd<UnixListener>),
 }
 
 /// The address of a client; over a unix socket it has none.
-pub type Peer = Option<std::net::IpAddr>;
+pub type Peer = Option<IpAddr>;
 
 impl ListeningSocket {
     /// Registers a bound socket.
     pub fn register(socket: Socket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         if socket.domain()? == Domain::UNIX {
-            UnixListener::from_std(socket.into()).map(Self::Unix)
+            watch(socket.into()).map(Self::Unix)
         } else {
             // Here, since another process or a service manager may have opened it.
             keep_alive::enable(&SockRef::from(&socket))?;
-            TcpListener::from_std(socket.into()).map(Self::Tcp)
+            watch(socket.into()).map(Self::Tcp)
         }
     }
 
     /// The same socket, once more.
     pub fn lend(&self) -> io::Result<OwnedFd> {
         match self {
-            Self::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
-            Self::Unix(listener) => listener.as_fd().try_clone_to_owned(),
+            Self::Tcp(listener) => listener.get_ref().as_fd().try_clone_to_owned(),
+            Self::Unix(listener) => listener.get_ref().as_fd().try_clone_to_owned(),
         }
     }
 
     /// Closes it, and returns the connections that the kernel had accepted for it, of which the
     /// reactor may not have told: closing alone would reset them.
-    pub fn close(self) -> Vec<(Stream, Peer)> {
-        let mut waiting = Vec::new();
+    pub fn close(self) -> Vec<Incoming> {
         match self {
             Self::Tcp(listener) => {
-                let Ok(listener) = listener.into_std() else { return waiting };
-                while let Ok((stream, peer)) = listener.accept() {
-                    let registered = stream.set_nonblocking(true);
-                    if let Ok(stream) = registered.and_then(|()| TcpStream::from_std(stream)) {
-                        waiting.push((Stream::Plain(Connection::Tcp(stream)), Some(peer.ip())));
-                    }
-                }
+                let listener = listener.into_inner();
+                std::iter::from_fn(|| accept_tcp(&listener).ok()).collect()
             }
             Self::Unix(listener) => {
-                let Ok(listener) = listener.into_std() else { return waiting };
-                while let Ok((stream, _)) = listener.accept() {
-                    let registered = stream.set_nonblocking(true);
-                    if let Ok(stream) = registered.and_then(|()| UnixStream::from_std(stream)) {
-                        waiting.push((Stream::Plain(Connection::Unix(stream)), None));
-                    }
-                }
+                let listener = listener.into_inner();
+                std::iter::from_fn(|| accept_unix(&listener).ok()).collect()
             }
         }
-        waiting
     }
 
     /// The next connection.
-    pub async fn accept(&self) -> io::Result<(Stream, Peer)> {
+    pub async fn accept(&self) -> io::Result<Incoming> {
         match self {
-            Self::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                Ok((Stream::Plain(Connection::Tcp(stream)), Some(peer.ip())))
-            }
-            Self::Unix(listener) => {
-                let (stream, _) = listener.accept().await?;
-                Ok((Stream::Plain(Connection::Unix(stream)), None))
-            }
+            Self::Tcp(listener) => listener.async_io(Interest::READABLE, accept_tcp).await,
+            Self::Unix(listener) => listener.async_io(Interest::READABLE, accept_unix).await,
         }
+    }
+}
+
+#[expect(
+    deprecated,
+    reason = "unsound for what may change its descriptor while it is watched: listeners do not"
+)]
+fn watch<T: AsRawFd>(listener: T) -> io::Result<AsyncFd<T>> {
+    AsyncFd::with_interest(listener, Interest::READABLE)
+}
+
+/// How connections are accepted: without a further call for each.
+const ACCEPTED: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
+
+fn accept_tcp(listener: &TcpListener) -> io::Result<Incoming> {
+    let (descriptor, address) = acceptfrom_with(listener, ACCEPTED)?;
+    let address = address.and_then(|address: SocketAddrAny| SocketAddr::try_from(address).ok());
+    Ok(Incoming::Tcp(descriptor.into(), address.map(|address| address.ip())))
+}
+
+fn accept_unix(listener: &UnixListener) -> io::Result<Incoming> {
+    Ok(Incoming::Unix(accept_with(listener, ACCEPTED)?.into()))
+}
+
+/// A connection that has been accepted and that no runtime knows yet, so that it can go to any thread.
+#[derive(Debug)]
+pub enum Incoming {
+    /// Over TCP, from there.
+    Tcp(TcpStream, Peer),
+    /// Over a unix socket.
+    Unix(UnixStream),
+}
+
+impl Incoming {
+    /// Registers it with this thread's runtime.
+    pub fn register(self) -> io::Result<(Stream, Peer)> {
+        let (socket, peer) = match self {
+            Self::Tcp(stream, peer) => {
+                (tokio::net::TcpStream::from_std(stream).map(Connection::Tcp), peer)
+            }
+            Self::Unix(stream) => {
+                (tokio::net::UnixStream::from_std(stream).map(Connection::Unix), None)
+            }
+        };
+        Ok((Stream::Plain(socket?), peer))
     }
 }
 
@@ -191,33 +221,30 @@ mod tests {
         let Bound { address, mut sockets, .. } = bind(&any, 1).unwrap();
         let Address::Tcp(address) = address else { panic!("not TCP") };
         let listener = ListeningSocket::register(sockets.remove(0)).unwrap();
-        let _clients = [(); 3].map(|()| std::net::TcpStream::connect(address).unwrap());
+        let _clients = [(); 3].map(|()| TcpStream::connect(address).unwrap());
         assert_eq!(listener.close().len(), 3);
-        assert!(std::net::TcpStream::connect(address).is_err());
+        assert!(TcpStream::connect(address).is_err());
     }
 
     /// A connection as the listener accepts it, and its client.
-    async fn accepted() -> (TcpStream, std::net::TcpStream) {
+    async fn accepted() -> (Incoming, TcpStream) {
         let any = Address::Tcp(([127, 0, 0, 1], 0).into());
         let Bound { address, mut sockets, .. } = bind(&any, 1).unwrap();
         let Address::Tcp(address) = address else { panic!("not TCP") };
         let listener = ListeningSocket::register(sockets.remove(0)).unwrap();
-        let client = std::net::TcpStream::connect(address).unwrap();
-        let (Stream::Plain(Connection::Tcp(stream)), _) = listener.accept().await.unwrap() else {
-            panic!("not TCP")
-        };
-        (stream, client)
+        let client = TcpStream::connect(address).unwrap();
+        (listener.accept().await.unwrap(), client)
     }
 
     #[tokio::test]
     async fn what_is_accepted_waits_for_no_acknowledgement() {
-        let (stream, _client) = accepted().await;
+        let (Incoming::Tcp(stream, _), _client) = accepted().await else { panic!("not TCP") };
         assert!(SockRef::from(&stream).tcp_nodelay().unwrap());
     }
 
     #[tokio::test]
     async fn what_is_accepted_probes_a_silent_peer() {
-        let (stream, _client) = accepted().await;
+        let (Incoming::Tcp(stream, _), _client) = accepted().await else { panic!("not TCP") };
         let socket = SockRef::from(&stream);
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), keep_alive::IDLE);

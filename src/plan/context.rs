@@ -27,6 +27,7 @@ use crate::net::pool::Pool;
 use crate::net::stream::Mobility;
 use crate::net::tls::handshake::HandshakeTurns;
 use crate::net::wall_clock::since_1970;
+use crate::placement::WorkerPlace;
 use crate::shed::Shed;
 use crate::upstream::Upstream;
 use crate::upstream::endpoint::{ConnectionKind, Endpoint, EndpointRecord};
@@ -135,17 +136,18 @@ pub struct WorkerContext {
 }
 
 impl WorkerContext {
-    /// For the worker with the given index.
+    /// For the worker at this place.
     pub fn new(
         plan: Arc<Plan>,
         shelves: &Shelves,
         metrics: Arc<Metrics>,
         access_logger: Option<Rc<AccessLogger>>,
-        worker: usize,
+        place: WorkerPlace,
         epoch: Epoch,
     ) -> Rc<Self> {
-        let share = |(place, upstream)| {
-            Rc::new(Share::new(upstream, worker, (shelves, place), &mut Known::new()))
+        let worker = place.index();
+        let share = |(at, upstream)| {
+            Rc::new(Share::new(upstream, worker, (shelves, at), &mut Known::new()))
         };
         let shares = plan.upstreams.iter().enumerate().map(share).collect();
         let log = access_logger.map(|access_logger| Rc::new(plan.log(access_logger, &metrics)));
@@ -153,7 +155,7 @@ impl WorkerContext {
         Rc::new(Self {
             plan,
             metrics,
-            drain: Drain::new(),
+            drain: Drain::new(place),
             log,
             shares,
             date,
@@ -217,8 +219,14 @@ impl WorkerContext {
 
     /// Tells other threads that the worker has just done what it does once a second.
     pub fn note_sweep(&self) {
-        let now = self.epoch.tick(Instant::now()).as_millis();
+        self.drain.place().look();
+        let now = self.millis();
         self.metrics.swept.set(usize::try_from(now).unwrap_or(Metrics::ENDED));
+    }
+
+    /// This moment in milliseconds, as other threads know it.
+    pub fn millis(&self) -> u64 {
+        self.epoch.tick(Instant::now()).as_millis()
     }
 
     /// A moment, as health counts it.

@@ -9,15 +9,15 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep};
 
+use super::fresh_queue::FreshConnection;
+use super::rebalancing::{Rebalancing, serve};
 use crate::filters::Filters;
 use crate::id::ListenerId;
 use crate::log::once_per_second::OncePerSecond;
 use crate::net::descriptors;
 use crate::net::limiter::{ConnectionLimiter, ConnectionPermit};
-use crate::net::listen::{ListeningSocket, Peer};
-use crate::net::stream::Stream;
+use crate::net::listen::{Incoming, ListeningSocket};
 use crate::plan::listener::Listener;
-use crate::session;
 
 /// The first and the longest pause after an error from accepting; it doubles while errors continue.
 const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
@@ -32,8 +32,9 @@ pub(super) struct Acceptor<F: Filters> {
     pub(super) socket: ListeningSocket,
     pub(super) listener: Rc<Listener<F>>,
     pub(super) limiter: Arc<ConnectionLimiter>,
+    pub(super) rebalancing: Rc<Rebalancing<F>>,
     /// An accepted connection that waits for a permit.
-    pub(super) waiting: RefCell<Option<(Stream, Peer)>>,
+    pub(super) waiting: RefCell<Option<Incoming>>,
 }
 
 /// A listening socket, and the task that accepts from it.
@@ -58,9 +59,9 @@ impl<F: Filters> AcceptTask<F> {
     pub(super) async fn leave(self) {
         self.accepting.abort();
         let _ = self.accepting.await;
-        if let Some((stream, peer)) = self.acceptor.waiting.take() {
+        if let Some(incoming) = self.acceptor.waiting.take() {
             let permit = self.acceptor.limiter.enter_anyway();
-            self.acceptor.admit(stream, peer, permit);
+            serve(self.acceptor.fresh(incoming, permit), &self.acceptor.listener);
         }
     }
 
@@ -81,11 +82,11 @@ impl<F: Filters> Acceptor<F> {
         let metrics = Arc::clone(&self.listener.handle.get().metrics);
         loop {
             match self.socket.accept().await {
-                Ok((stream, peer)) => {
+                Ok(incoming) => {
                     backoff = ACCEPT_BACKOFF.0;
                     metrics.accepted.add(1);
                     if let Some(permit) = self.limiter.try_enter() {
-                        self.admit(stream, peer, permit);
+                        self.admit(incoming, permit);
                         continue;
                     }
                     metrics.waited.add(1);
@@ -94,10 +95,10 @@ impl<F: Filters> Acceptor<F> {
                         let most = self.limiter.connections_max();
                         log::warn!("{most} connections are open, others wait: --max-connections");
                     }
-                    self.waiting.replace(Some((stream, peer)));
+                    self.waiting.replace(Some(incoming));
                     let permit = self.limiter.enter().await;
-                    if let Some((stream, peer)) = self.waiting.take() {
-                        self.admit(stream, peer, permit);
+                    if let Some(incoming) = self.waiting.take() {
+                        self.admit(incoming, permit);
                     }
                 }
                 Err(error) if is_of_one_connection(&error) => metrics.accept_errors.add(1),
@@ -119,16 +120,22 @@ impl<F: Filters> Acceptor<F> {
 
     /// Serves the connections that the kernel has already accepted, even above the limit.
     fn close(self) {
-        let Self { socket, listener, limiter, waiting } = self;
+        let Self { socket, listener, limiter, waiting, .. } = self;
+        let id = listener.id;
         let queued = socket.close();
         listener.handle.get().metrics.accepted.add(queued.len() as u64);
-        for (stream, peer) in waiting.take().into_iter().chain(queued) {
-            session::admit(stream, peer, limiter.enter_anyway(), &listener);
+        for incoming in waiting.take().into_iter().chain(queued) {
+            let permit = limiter.enter_anyway();
+            serve(FreshConnection { incoming, permit, listener: id }, &listener);
         }
     }
 
-    fn admit(&self, stream: Stream, peer: Peer, permit: ConnectionPermit) {
-        session::admit(stream, peer, permit, &self.listener);
+    fn admit(&self, incoming: Incoming, permit: ConnectionPermit) {
+        self.rebalancing.place(self.fresh(incoming, permit), &self.listener);
+    }
+
+    fn fresh(&self, incoming: Incoming, permit: ConnectionPermit) -> FreshConnection {
+        FreshConnection { incoming, permit, listener: self.listener.id }
     }
 }
 

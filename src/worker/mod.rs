@@ -2,6 +2,8 @@
 
 mod acceptor;
 pub mod command;
+pub mod fresh_queue;
+mod rebalancing;
 
 use std::cell::RefCell;
 use std::future::{pending, poll_fn};
@@ -32,6 +34,7 @@ use crate::net::limiter::ConnectionLimiter;
 use crate::net::listen::ListeningSocket;
 use crate::net::stream::Stream;
 use crate::net::upgrade_socket::Channel;
+use crate::placement::WorkerPlace;
 use crate::plan::Plan;
 use crate::plan::context::WorkerContext;
 use crate::plan::handle::PlanHandle;
@@ -42,6 +45,8 @@ use crate::session::client_info::ClientInfo;
 use crate::session::h1::{self, Wait};
 use acceptor::{AcceptTask, Acceptor};
 use command::{ListenerHandle, PlanChange, WorkerCommand};
+use fresh_queue::FreshQueue;
+use rebalancing::Rebalancing;
 
 /// How often idle upstream connections are swept, and Date is updated.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -50,8 +55,10 @@ const STALL_MIN: Duration = Duration::from_secs(1);
 
 /// Everything a worker needs to start.
 pub struct WorkerSetup {
-    /// Its index among the workers.
-    pub index: usize,
+    /// Its place among the workers.
+    pub place: WorkerPlace,
+    /// The connections that workers give to each other, by the index of who is to serve them.
+    pub fresh: Arc<[FreshQueue]>,
     /// Its listeners.
     pub listeners: Vec<ListenerHandle>,
     /// The plan for its sessions.
@@ -95,23 +102,25 @@ async fn work<F: Filters>(mut setup: WorkerSetup, filters: Arc<F>) -> usize {
     let access_logger = setup.access_logger.map(Rc::new);
     let flushing =
         access_logger.clone().map(|access_logger| spawn_local(access_logger.keep_flushing()));
-    let (metrics, index) = (setup.metrics, setup.index);
+    let (metrics, place) = (setup.metrics, setup.place);
     let context =
-        WorkerContext::new(setup.plan, &setup.shelves, metrics, access_logger, index, setup.epoch);
+        WorkerContext::new(setup.plan, &setup.shelves, metrics, access_logger, place, setup.epoch);
     // Kept here, they would outlast the plan that they are for.
     drop(setup.shelves);
     context.update_date();
     context.note_sweep();
     let (limiter, accept_tasks) = (setup.limiter, Vec::new());
     let handle = PlanHandle::new(context);
-    let mut worker = Worker { handle, filters, limiter, accept_tasks };
+    let rebalancing = Rebalancing::new(&handle, &limiter, setup.fresh);
+    let mut worker = Worker { handle, filters, limiter, rebalancing, accept_tasks };
     let opened = worker.open(setup.listeners);
     let failed = opened.is_err();
     let _ = setup.ready.send(opened);
     if failed {
         return 0;
     }
-    let sweeping = spawn_local(sweep(Rc::clone(&worker.handle)));
+    let sweeping = spawn_local(sweep(Rc::clone(&worker.handle), Rc::clone(&worker.rebalancing)));
+    let taking = spawn_local(Rc::clone(&worker.rebalancing).keep_taking());
     let ending = loop {
         match setup.commands.recv().await {
             Some(WorkerCommand::Adopt(PlanChange { plan, shelves, listeners, done })) => {
@@ -155,6 +164,7 @@ async fn work<F: Filters>(mut setup: WorkerSetup, filters: Arc<F>) -> usize {
     // Remaining sessions are cut when the runtime drops them.
     let cut = sessions.sessions();
     sweeping.abort();
+    taking.abort();
     worker.handle.get().metrics.swept.set(Metrics::ENDED);
     flushing.inspect(JoinHandle::abort);
     cut
@@ -164,11 +174,13 @@ struct Worker<F: Filters> {
     handle: Rc<PlanHandle>,
     filters: Arc<F>,
     limiter: Arc<ConnectionLimiter>,
+    rebalancing: Rc<Rebalancing<F>>,
     accept_tasks: Vec<AcceptTask<F>>,
 }
 
 impl<F: Filters> Worker<F> {
     async fn close_all_but(&mut self, staying: &[ListenerHandle]) {
+        self.rebalancing.close();
         let stays =
             |task: &mut AcceptTask<F>| staying.iter().any(|listener| listener.id == task.id());
         let closing: Vec<AcceptTask<F>> =
@@ -187,16 +199,23 @@ impl<F: Filters> Worker<F> {
                     socket: ListeningSocket::register(socket)?,
                     listener: Rc::clone(&listener),
                     limiter: Arc::clone(&self.limiter),
+                    rebalancing: Rc::clone(&self.rebalancing),
                     waiting: RefCell::new(None),
                 };
                 self.accept_tasks.push(AcceptTask::open(acceptor));
             }
         }
+        self.rebalancing.open(self.listeners());
         Ok(())
     }
 
     fn new_listener(&self, id: ListenerId, kind: ListenerKind) -> Rc<Listener<F>> {
         Listener::new(id, kind, &self.handle, Arc::clone(&self.filters))
+    }
+
+    /// Those that are open; of more sockets than one each is named once for each.
+    fn listeners(&self) -> Vec<Rc<Listener<F>>> {
+        self.accept_tasks.iter().map(|task| Rc::clone(&task.acceptor.listener)).collect()
     }
 
     /// An open listener.
@@ -214,6 +233,7 @@ impl<F: Filters> Worker<F> {
 
     /// Stops accepting on the listening sockets that another process has taken over.
     async fn leave_listeners(&mut self, kept: &[ListenerId]) {
+        self.rebalancing.close();
         let left: Vec<AcceptTask<F>> =
             self.accept_tasks.extract_if(.., |task| kept.contains(&task.id())).collect();
         for task in left {
@@ -292,7 +312,7 @@ async fn drain(drain: &Drain, deadline: Instant) {
     }
 }
 
-async fn sweep(handle: Rc<PlanHandle>) {
+async fn sweep<F: Filters>(handle: Rc<PlanHandle>, rebalancing: Rc<Rebalancing<F>>) {
     let mut next = Instant::now() + SWEEP_INTERVAL;
     loop {
         tokio::select! {
@@ -301,6 +321,7 @@ async fn sweep(handle: Rc<PlanHandle>) {
                 context.update_date();
                 context.sweep();
                 context.note_sweep();
+                rebalancing.rescue();
                 if Instant::now().saturating_duration_since(next) > STALL_MIN {
                     context.metrics.stalls.add(1);
                 }

@@ -12,6 +12,7 @@ use evener::net::deadline::Epoch;
 use evener::net::limiter::ConnectionPermit;
 use evener::net::socket::Socket;
 use evener::net::stream::Stream;
+use evener::placement::WorkerPlace;
 use evener::plan::context::WorkerContext;
 use evener::plan::handle::PlanHandle;
 use evener::plan::listener::{Listener, ListenerKind};
@@ -58,7 +59,14 @@ pub fn run(tick: Duration, test: impl Future<Output = ()>) {
 pub fn context(flags: &[&str]) -> Rc<WorkerContext> {
     let plan = proxy::config(flags).plan;
     let metrics = Arc::new(Metrics::new());
-    WorkerContext::new(plan, &Shelves::default(), metrics, None, 0, Epoch::begin())
+    WorkerContext::new(
+        plan,
+        &Shelves::default(),
+        metrics,
+        None,
+        WorkerPlace::apart(0),
+        Epoch::begin(),
+    )
 }
 
 /// Whether the only endpoint is healthy.

@@ -7,7 +7,7 @@ use super::source::{Source, find_words, line_of};
 /// The rooms from the bottom up: rank, folder, files. A file imports only what is listed before it.
 pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (0, "", &["address", "app_protocol", "decimal", "hash", "calendar", "reject", "shed"]),
-    (0, "", &["termination", "tls_fault"]),
+    (0, "", &["termination", "tls_fault", "placement"]),
     (0, "", &["fault", "ejection_reason", "buffer", "drain", "id", "random", "corpus"]),
     (1, "proxy_protocol/", &["header", "line", "block", "mod", "fuzz"]),
     (1, "tls_hello/", &["name", "message", "mod", "fuzz"]),
@@ -160,7 +160,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (5, "config/", &["item", "describe_rules", "explain_rules"]),
     (5, "config/", &["found", "upstream_keys", "describe", "explain_pick", "explain_route"]),
     (5, "config/", &["explain"]),
-    (6, "worker/", &["command", "acceptor", "mod"]),
+    (6, "worker/", &["command", "fresh_queue", "rebalancing", "acceptor", "mod"]),
     (7, "checks/", &["failure", "body", "h1", "h2", "mod"]),
     (7, "discovery/", &["outcome", "file", "custom", "dns", "board", "board_tests", "mod"]),
     (

@@ -25,6 +25,7 @@ use crate::net::listen::Peer;
 use crate::net::memory::{self, Dialled, Memory, Passage, Transcript};
 use crate::net::socket::Socket;
 use crate::net::stream::Stream;
+use crate::placement::WorkerPlace;
 use crate::plan::ClientTimeouts;
 use crate::plan::context::WorkerContext;
 use crate::plan::handle::PlanHandle;
@@ -186,7 +187,14 @@ impl Script {
             plan.trusted.networks.push("192.0.2.0/24".parse().expect("one"));
         }
         let metrics = Arc::new(Metrics::new());
-        WorkerContext::new(Arc::new(plan), &Shelves::default(), metrics, None, 0, Epoch::begin())
+        WorkerContext::new(
+            Arc::new(plan),
+            &Shelves::default(),
+            metrics,
+            None,
+            WorkerPlace::apart(0),
+            Epoch::begin(),
+        )
     }
 }
 

@@ -33,6 +33,7 @@ use crate::net::limiter::ConnectionPermit;
 use crate::net::memory::{self, Memory};
 use crate::net::socket::Socket;
 use crate::net::stream::Stream;
+use crate::placement::WorkerPlace;
 use crate::plan::context::WorkerContext;
 use crate::plan::handle::PlanHandle;
 use crate::plan::listener::{Listener, ListenerKind};
@@ -171,7 +172,14 @@ fn context(choices: &Choices, speaks: &[AppProtocol]) -> Rc<WorkerContext> {
     let access_logger = Some(Rc::new(access_logger));
     // As if there were others: what is idle goes over the shelf.
     let shelves = Shelves::default().succeeded_by(&plan, 2);
-    WorkerContext::new(Arc::new(plan), &shelves, metrics, access_logger, 0, Epoch::begin())
+    WorkerContext::new(
+        Arc::new(plan),
+        &shelves,
+        metrics,
+        access_logger,
+        WorkerPlace::apart(0),
+        Epoch::begin(),
+    )
 }
 
 #[cfg(test)]
