@@ -96,6 +96,7 @@ mod jobs_streams;
 mod keepalive;
 mod large_heads;
 mod last_failures;
+mod layout;
 mod leaving;
 mod lessons;
 mod limits;

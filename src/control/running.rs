@@ -177,7 +177,7 @@ impl Running {
             shelves,
             metrics: Arc::clone(&metrics),
             access_logger,
-            limiter: Arc::clone(&self.limiter),
+            limiter: self.limiter.another(),
             epoch: self.epoch,
             ready,
             commands,

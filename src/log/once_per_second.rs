@@ -7,7 +7,9 @@ use tokio::time::Instant;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Lets a line through once per second. Touched only when something goes wrong.
+/// Lets a line through once per second. Touched only when something goes wrong, which may be often: it has cache lines of its
+/// own, apart from what else is static.
+#[repr(align(128))]
 pub struct OncePerSecond(Mutex<(Option<Instant>, u64)>);
 
 impl OncePerSecond {

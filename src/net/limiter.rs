@@ -20,8 +20,19 @@ pub struct Capacity {
 
 /// Counts the connections of all workers. Touched when one is accepted and when it ends, never
 /// between.
+///
+/// Each worker has one of its own, made by [`another`](Self::another), over what all have in common: a permit holds its
+/// worker's, so that the count of references to it, too, is written by one core.
 #[derive(Debug)]
+#[repr(align(128))]
 pub struct ConnectionLimiter {
+    common: Arc<Common>,
+}
+
+/// What all workers write for each connection: one pair of cache lines, which they have to pass on anyway.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Common {
     open: AtomicUsize,
     connections_max: AtomicUsize,
     /// 0: not bounded.
@@ -37,47 +48,54 @@ pub struct TooMany;
 impl ConnectionLimiter {
     /// With no connections yet.
     pub fn new(capacity: Capacity) -> Arc<Self> {
-        let limiter = Self {
+        let common = Common {
             open: AtomicUsize::new(0),
             connections_max: AtomicUsize::new(0),
             per_client_max: AtomicUsize::new(0),
             clients: Mutex::default(),
             room: Notify::new(),
         };
+        let limiter = Self { common: Arc::new(common) };
         limiter.set(capacity);
         Arc::new(limiter)
+    }
+
+    /// The same, for another worker.
+    #[must_use]
+    pub fn another(&self) -> Arc<Self> {
+        Arc::new(Self { common: Arc::clone(&self.common) })
     }
 
     /// Applies other limits from now on; established connections stay.
     pub fn set(&self, capacity: Capacity) {
         let per_client = capacity.per_client_max.map_or(0, NonZeroUsize::get);
-        self.connections_max.store(capacity.connections_max.get(), Ordering::Relaxed);
-        self.per_client_max.store(per_client, Ordering::Relaxed);
-        self.room.notify_waiters();
+        self.common.connections_max.store(capacity.connections_max.get(), Ordering::Relaxed);
+        self.common.per_client_max.store(per_client, Ordering::Relaxed);
+        self.common.room.notify_waiters();
     }
 
     /// How many are inside.
     pub fn open(&self) -> usize {
-        self.open.load(Ordering::Relaxed)
+        self.common.open.load(Ordering::Relaxed)
     }
 
     /// How many may be.
     pub fn connections_max(&self) -> usize {
-        self.connections_max.load(Ordering::Relaxed)
+        self.common.connections_max.load(Ordering::Relaxed)
     }
 
     /// Lets a connection in, if there is room.
     pub fn try_enter(self: &Arc<Self>) -> Option<ConnectionPermit> {
-        let max = self.connections_max.load(Ordering::Relaxed);
+        let max = self.common.connections_max.load(Ordering::Relaxed);
         let more = |open: usize| (open < max).then_some(open + 1);
-        let entered = self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        let entered = self.common.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         entered.ok().map(|_| ConnectionPermit { limiter: Arc::clone(self), client: None })
     }
 
     /// Lets a connection in, be there room or not: one that the kernel has accepted for a listener
     /// that is being closed.
     pub fn enter_anyway(self: &Arc<Self>) -> ConnectionPermit {
-        self.open.fetch_add(1, Ordering::Relaxed);
+        self.common.open.fetch_add(1, Ordering::Relaxed);
         ConnectionPermit { limiter: Arc::clone(self), client: None }
     }
 
@@ -85,22 +103,29 @@ impl ConnectionLimiter {
     pub async fn enter(self: &Arc<Self>) -> ConnectionPermit {
         loop {
             // Before the look, so that room that is made after it is not missed.
-            let room = self.room.notified();
+            let room = self.common.room.notified();
             if let Some(permit) = self.try_enter() {
+                // More may have left than the one whose room this was: those have told nobody.
+                if self.open() < self.connections_max() {
+                    self.common.room.notify_one();
+                }
                 return permit;
             }
             room.await;
         }
     }
 
+    /// Nobody waits unless there was no room, so only then is somebody told: that is a write for each connection that
+    /// ends.
     fn leave(&self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
-        self.room.notify_one();
+        if self.common.open.fetch_sub(1, Ordering::Relaxed) >= self.connections_max() {
+            self.common.room.notify_one();
+        }
     }
 
     /// A panic elsewhere poisons the lock, but the count is still a valid count.
     fn clients(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, usize>> {
-        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+        self.common.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,7 +149,9 @@ impl ConnectionPermit {
 
     /// Counts it for an address, though there be too many of that: it has been let in elsewhere.
     pub fn name_anyway(&mut self, client: Option<IpAddr>) {
-        if let (1.., Some(client)) = (self.limiter.per_client_max.load(Ordering::Relaxed), client) {
+        if let (1.., Some(client)) =
+            (self.limiter.common.per_client_max.load(Ordering::Relaxed), client)
+        {
             let client = counted(client);
             *self.limiter.clients().entry(client).or_insert(0) += 1;
             self.client = Some(Box::new(client));
@@ -133,7 +160,7 @@ impl ConnectionPermit {
 
     /// Counts it for an address, where these are bounded.
     pub fn name(&mut self, client: Option<IpAddr>) -> Result<(), TooMany> {
-        let max = self.limiter.per_client_max.load(Ordering::Relaxed);
+        let max = self.limiter.common.per_client_max.load(Ordering::Relaxed);
         let (1.., Some(client)) = (max, client) else { return Ok(()) };
         let client = counted(client);
         let mut clients = self.limiter.clients();
@@ -198,6 +225,31 @@ mod tests {
         assert!(entering.as_mut().poll(&mut cx).is_pending());
         drop(first);
         assert!(matches!(entering.as_mut().poll(&mut cx), Poll::Ready(_)));
+    }
+
+    #[test]
+    fn of_two_who_leave_at_once_each_lets_one_in() {
+        let limiter = limiter(2, 0);
+        let both = [limiter.try_enter(), limiter.another().try_enter()];
+        let mut cx = Context::from_waker(Waker::noop());
+        let (mut one, mut other) = (pin!(limiter.enter()), pin!(limiter.enter()));
+        assert!(
+            one.as_mut().poll(&mut cx).is_pending() && other.as_mut().poll(&mut cx).is_pending()
+        );
+        drop(both);
+        let entered = one.as_mut().poll(&mut cx);
+        assert!(entered.is_ready() && other.as_mut().poll(&mut cx).is_ready());
+    }
+
+    /// A worker writes the references to its own one, and all write what they have in common.
+    #[test]
+    fn what_workers_have_of_their_own_and_in_common_lies_apart() {
+        let limiter = limiter(1, 0);
+        let others = [limiter.another(), limiter.another()];
+        let lines = |limiter: &Arc<ConnectionLimiter>| Arc::as_ptr(limiter).addr() / 128;
+        assert_ne!(lines(&others[0]), lines(&others[1]));
+        assert_eq!(Arc::as_ptr(&limiter.common), Arc::as_ptr(&others[0].common));
+        assert_eq!((size_of::<Common>(), align_of::<Common>()), (128, 128));
     }
 
     #[test]

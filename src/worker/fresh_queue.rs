@@ -22,7 +22,8 @@ pub struct FreshConnection {
 /// [`WorkerLoads`](crate::placement::WorkerLoads), so that there are at most [`COMING_MAX`].
 ///
 /// The lock is held for a few moves, by the worker and by those who give: for connections that do not stay where
-/// they were accepted, and for no others.
+/// they were accepted, and for no others. Each worker's lies on cache lines of its own.
+#[repr(align(128))]
 pub struct FreshQueue(Mutex<Fresh>);
 
 struct Fresh {

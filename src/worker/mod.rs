@@ -120,7 +120,7 @@ async fn work<F: Filters>(mut setup: WorkerSetup, filters: Arc<F>) -> usize {
         return 0;
     }
     let sweeping = spawn_local(sweep(Rc::clone(&worker.handle), Rc::clone(&worker.rebalancing)));
-    let taking = spawn_local(Rc::clone(&worker.rebalancing).keep_taking());
+    spawn_local(Rc::clone(&worker.rebalancing).keep_taking());
     let ending = loop {
         match setup.commands.recv().await {
             Some(WorkerCommand::Adopt(PlanChange { plan, shelves, listeners, done })) => {
@@ -164,7 +164,6 @@ async fn work<F: Filters>(mut setup: WorkerSetup, filters: Arc<F>) -> usize {
     // Remaining sessions are cut when the runtime drops them.
     let cut = sessions.sessions();
     sweeping.abort();
-    taking.abort();
     worker.handle.get().metrics.swept.set(Metrics::ENDED);
     flushing.inspect(JoinHandle::abort);
     cut

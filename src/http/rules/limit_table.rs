@@ -147,21 +147,25 @@ impl<'a> Room<'a> {
 #[derive(Debug)]
 pub struct LimitTable {
     levels: [OnceLock<Box<[Place]>>; LEVELS.len()],
+    memory: &'static TableMemory,
+    changes: KeyChanges,
+}
+
+/// What is written when keys come, on cache lines apart from what every request reads: new ones may come in floods.
+#[derive(Debug)]
+#[repr(align(128))]
+struct KeyChanges {
     /// Held by whoever brings a key, for each place of the first level: keys that are the same have the same one.
     coming: [Mutex<()>; 1 << LEVELS[0]],
     evicted: AtomicU64,
-    memory: &'static TableMemory,
 }
 
 impl LimitTable {
     /// Without any keys. Once no memory is left, it stays as large as it is.
     pub fn new(memory: &'static TableMemory) -> Self {
-        Self {
-            levels: array::from_fn(|_| OnceLock::new()),
-            coming: array::from_fn(|_| Mutex::new(())),
-            evicted: AtomicU64::new(0),
-            memory,
-        }
+        let (coming, evicted) = (array::from_fn(|_| Mutex::new(())), AtomicU64::new(0));
+        let changes = KeyChanges { coming, evicted };
+        Self { levels: array::from_fn(|_| OnceLock::new()), memory, changes }
     }
 
     /// Changes the instant of a key: `next` gets the one it has, or `now` if that is over, and returns a later one or what
@@ -192,7 +196,7 @@ impl LimitTable {
 
     /// How many keys were evicted whose instants were still to come.
     pub fn evicted(&self) -> u64 {
-        self.evicted.load(Relaxed)
+        self.changes.evicted.load(Relaxed)
     }
 
     /// How many bytes the table has taken by now.
@@ -224,9 +228,10 @@ impl LimitTable {
         now: u64,
         next: &impl Fn(u64) -> Result<u64, E>,
     ) -> Option<Result<(), E>> {
-        let first = usize::try_from(hash & 0xffff).unwrap_or(0) % self.coming.len();
+        let coming = &self.changes.coming;
+        let first = usize::try_from(hash & 0xffff).unwrap_or(0) % coming.len();
         // A panic elsewhere leaves the table whole.
-        let _coming = self.coming[first].lock().unwrap_or_else(PoisonError::into_inner);
+        let _coming = coming[first].lock().unwrap_or_else(PoisonError::into_inner);
         if self.find(hash).is_some() {
             return None;
         }
@@ -245,7 +250,7 @@ impl LimitTable {
         }
         room.settle(hash, instant.min(LAST));
         if !is_free {
-            self.evicted.fetch_add(1, Relaxed);
+            self.changes.evicted.fetch_add(1, Relaxed);
         }
         Some(told.map(drop))
     }
@@ -372,6 +377,22 @@ mod tests {
         }
         assert!(table.evicted() > 10_000, "{}", table.evicted());
         assert_eq!(table.bytes(), BYTES_MAX);
+    }
+
+    #[test]
+    fn what_is_written_when_keys_come_lies_apart_from_what_requests_read() {
+        let table = LimitTable::new(TableMemory::of_process());
+        let line = |part: *const ()| part.addr() / 128;
+        let written = line((&raw const table.changes).cast());
+        assert!(
+            [(&raw const table.levels).cast(), (&raw const table.memory).cast()]
+                .iter()
+                .all(|read| line(*read) != written)
+        );
+        assert_eq!(
+            (align_of::<LimitTable>(), size_of::<Place>(), align_of::<Place>()),
+            (128, 128, 128)
+        );
     }
 
     #[test]

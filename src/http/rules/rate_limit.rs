@@ -299,6 +299,11 @@ mod tests {
     }
 
     #[test]
+    fn what_is_known_of_the_only_key_has_cache_lines_of_its_own() {
+        assert_eq!((size_of::<OwnLine>(), align_of::<OwnLine>()), (128, 128));
+    }
+
+    #[test]
     fn a_burst_then_the_rate() {
         let limiter = limiter(10, RatePeriod::Second, 3, LimitKey::Route);
         let admitted = |seconds| limiter.admit_any(at(seconds)).is_ok();

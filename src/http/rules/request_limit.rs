@@ -77,6 +77,11 @@ mod tests {
     }
 
     #[test]
+    fn each_count_has_cache_lines_of_its_own() {
+        assert_eq!((size_of::<InFlight>(), align_of::<InFlight>()), (128, 128));
+    }
+
+    #[test]
     fn as_many_as_the_ceiling_are_let_in() {
         let limit = limit(2);
         let (first, _second) = (limit.take().unwrap(), limit.take().unwrap());
