@@ -185,20 +185,20 @@ impl Pool {
         }
         let has_room = self.idle.len() < self.own_max as usize;
         let idle = Idle::new(lease, ending, now);
-        match &self.sharing {
-            Some(sharing) if !has_room || sharing.streak < sharing.shelf.habit().times => {
-                if sharing.shelf.put(idle, self.shelf_max()) {
-                    Ok(())
-                } else {
-                    Err(NotPooled::Full)
-                }
-            }
-            Some(_) | None if has_room => {
+        let max = self.shelf_max();
+        let takes = |sharing: &&Sharing| {
+            let stays = has_room && sharing.streak >= sharing.shelf.habit().times;
+            !stays && sharing.shelf.len() < max
+        };
+        let is_kept = if let Some(sharing) = self.sharing.as_ref().filter(takes) {
+            sharing.shelf.put(idle, max)
+        } else {
+            if has_room {
                 self.idle.push(idle);
-                Ok(())
             }
-            Some(_) | None => Err(NotPooled::Full),
-        }
+            has_room
+        };
+        is_kept.then_some(()).ok_or(NotPooled::Full)
     }
 
     /// How many the shelf has room for.
@@ -211,6 +211,9 @@ impl Pool {
     /// need more goes to the shelf.
     pub fn sweep(&mut self, now: Instant) {
         self.shared.sweep();
+        if self.idle.is_empty() {
+            return;
+        }
         let idle_timeout = self.idle_timeout;
         self.idle.retain(|idle| {
             idle.age(now) < idle_timeout && idle.lease.stream.unasked() == Unasked::Nothing

@@ -121,25 +121,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn all_together_keep_no_more_than_without_a_shelf() {
-        let keeping = Keeping { idle_max: 3, ..KEEPING };
-        let [mut one, mut other] = sharing(keeping);
-        let (own, _peer) = pair(0);
-        let (taken, _other) = pair(0);
-        put(&mut one, Lease { origin: Origin::Pool, ..own }).unwrap();
-        put(&mut other, Lease { origin: Origin::Pool, ..taken }).unwrap();
-        let mut peers = Vec::new();
-        let mut kept = 2;
-        for pool in [&mut one, &mut other] {
-            while {
-                let (surplus, peer) = pair(0);
-                peers.push(peer);
-                put(pool, Lease { origin: Origin::Pool, ..surplus }).is_ok()
-            } {
-                kept += 1;
+    async fn all_together_keep_as_many_as_without_a_shelf() {
+        for origin in [Origin::Opened, Origin::Shelf, Origin::Pool] {
+            let keeping = Keeping { idle_max: 3, ..KEEPING };
+            let (mut pools, mut peers) = (sharing(keeping), Vec::new());
+            for pool in &mut pools {
+                for _ in 0..20 {
+                    let (opened, peer) = pair(0);
+                    peers.push(peer);
+                    let _ = put(pool, Lease { origin, ..opened });
+                }
             }
+            let shelved = pools[0].sweep_shelf(Instant::now());
+            let own: usize = pools.iter().map(Pool::len).sum();
+            assert_eq!(own + shelved, 2 * keeping.idle_max, "{origin:?}");
         }
-        assert_eq!(kept, 2 * keeping.idle_max);
     }
 
     #[tokio::test(start_paused = true)]
