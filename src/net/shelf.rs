@@ -30,8 +30,9 @@ pub struct Habit {
 }
 
 impl Habit {
-    /// A request served from the shelf costs two system calls, so a worker that uses an endpoint all the time must
-    /// not need it. But what it keeps can be idle while another worker has none, which must not come about by chance:
+    /// A request served from the shelf takes four system calls more (`recv`, which tells whether the connection has ended,
+    /// `epoll_ctl` twice, and `epoll_wait`, since the new reactor has not told that it can be written to), so a worker
+    /// that uses an endpoint all the time must not need it. But what it keeps can be idle while another worker has none, which must not come about by chance:
     /// at 50 requests a second on 32 workers one in thirteen comes to its worker within 50 ms of the last, and
     /// only one in two thousand is the third in a row. `tools/scale pools --simulated` compares others.
     pub const USUAL: Self = Self { window: Duration::from_millis(50), times: 3 };
