@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::sync::mpsc::sync_channel;
-use std::thread::sleep;
+use std::thread::{scope, sleep};
 use std::time::Duration;
 
 use evener::net::shelf::Habit;
@@ -47,6 +47,31 @@ fn so_do_they_over_tls_without_another_handshake() {
     let proxy = Proxy::start(&[&to(&origin), &ca(), WORKERS[0], WORKERS[1]]);
     ask_in_turn(&proxy, 30);
     assert!(origin.handshakes().len() <= 3, "{}", origin.handshakes().len());
+}
+
+#[test]
+fn everybody_gets_the_answer_to_what_they_asked_whoever_had_the_connection_before() {
+    let origin = Origin::start(|mut conn| {
+        while let Some(head) = conn.head() {
+            conn.send(ok(head.split(' ').nth(1).unwrap_or_default()));
+        }
+    });
+    let proxy = Proxy::before(&[&origin], &WORKERS);
+    let ask = |client: u64| {
+        for nth in 0..40 {
+            let target = format!("/{client}/{nth}");
+            assert_eq!(proxy.get(&target).text(), target);
+            sleep(Duration::from_millis((client * 47 + nth * 13) % 120));
+        }
+    };
+    let ask = &ask;
+    scope(|threads| {
+        for client in 0..4 {
+            threads.spawn(move || ask(client));
+        }
+    });
+    let shelved = proxy.count(|metrics| &metrics.shelf_reuses);
+    assert!(shelved > 20 && proxy.count(|metrics| &metrics.failed_attempts) == 0, "{shelved}");
 }
 
 #[test]
