@@ -139,6 +139,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_is_too_much_by_other_rules_leaves_the_shelf_with_the_next_sweep() {
+        let shelf = Arc::new(Shelf::new(2, Habit::USUAL));
+        let mut one = pool(KEEPING, &shelf);
+        let _peers = [1, 2, 3, 4].map(|carried| {
+            let (opened, peer) = pair(carried);
+            put(&mut one, opened).unwrap();
+            peer
+        });
+        one.set_keeping(Keeping { idle_max: 1, ..KEEPING }, Some(&shelf));
+        assert_eq!(one.sweep_shelf(Instant::now()), 2);
+        assert_eq!([1, 2].map(|_| lease(&mut one).unwrap().carried), [4, 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_the_endpoint_has_ended_or_spoken_on_is_neither_leased_nor_left_on_the_shelf() {
         let [mut one, mut other] = sharing(KEEPING);
         let [(ended, gone), (noisy, loud), (stale, late)] = [1, 2, 3].map(pair);
