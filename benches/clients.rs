@@ -54,7 +54,9 @@ impl World {
     fn new(rule: Rule, workers: usize, seed: u64) -> Self {
         let loads = WorkerLoads::new(workers);
         let places: Vec<_> = (0..workers).map(|index| WorkerPlace::new(&loads, index)).collect();
-        places.iter().for_each(|place| place.set_open(true));
+        for place in &places {
+            place.set_open(true);
+        }
         let (random, sessions) = (Random::new(seed), vec![0; workers]);
         let events = BinaryHeap::from([Reverse((1_000_000, Event::Second))]);
         Self { rule, random, places, sessions, events, open: 0, accepted: 0, given: 0 }

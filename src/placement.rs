@@ -326,6 +326,50 @@ mod tests {
         assert_eq!(given, COMING_MAX);
     }
 
+    /// Three workers accept all connections at the same time, and see in each other's way what the others have.
+    #[test]
+    fn those_who_give_at_once_do_not_all_give_to_the_same() {
+        let (workers, accepters, each) = (8, 3, 100);
+        let loads = WorkerLoads::new(workers);
+        let given: Vec<_> = (0..workers).map(|_| AtomicUsize::new(0)).collect();
+        let (open, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let begin = std::sync::Barrier::new(workers);
+        let work = |index: usize| {
+            let (place, mut sessions) = (WorkerPlace::new(&loads, index), 0);
+            place.set_open(true);
+            begin.wait();
+            let mut left = if index < accepters { each } else { 0 };
+            while left > 0 || done.load(Ordering::SeqCst) < accepters {
+                let arrived = given[index].swap(0, Ordering::SeqCst);
+                sessions += arrived;
+                place.session_begun(sessions);
+                loads.arrived(index, arrived, 0);
+                if left == 0 {
+                    std::thread::yield_now();
+                    continue;
+                }
+                let open = open.fetch_add(1, Ordering::SeqCst) + 1;
+                if let Some(other) = place.choose(open, || 0) {
+                    given[other].fetch_add(1, Ordering::SeqCst);
+                } else {
+                    sessions += 1;
+                    place.session_begun(sessions);
+                }
+                left -= 1;
+                done.fetch_add(usize::from(left == 0), Ordering::SeqCst);
+            }
+            sessions + given[index].swap(0, Ordering::SeqCst)
+        };
+        let sessions: Vec<usize> = std::thread::scope(|scope| {
+            let work = &work;
+            let threads: Vec<_> =
+                (0..workers).map(|index| scope.spawn(move || work(index))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(sessions.iter().sum::<usize>(), accepters * each);
+        assert!(sessions.iter().all(|own| *own <= 38 + 8), "{sessions:?}");
+    }
+
     /// Prefetching brings lines of 64 bytes in pairs.
     #[test]
     fn each_worker_has_two_lines_of_its_own() {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use crate::support::tls::{Authority, Identity, TlsOptions};
-use crate::support::{Admin, Client, Origin, eventually, socket_path};
+use crate::support::{Admin, Client, HANG, Origin, Proxy, eventually, socket_path};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -69,4 +69,38 @@ fn a_connection_counts_once_for_the_limits_wherever_it_is_served() {
         }
         assert!(admin.metric("evener_connections_rebalanced_total") > 0);
     }
+}
+
+#[test]
+fn what_is_on_its_way_when_its_listener_is_removed_is_served() {
+    let origin = Origin::named("o");
+    let (route, relay) = (
+        format!("--route=/={0}", origin.address),
+        format!("--tcp=127.0.0.2:0={0}", origin.address),
+    );
+    let mut proxy = Proxy::start(&[&route, "--threads", "8"]);
+    for _ in 0..10 {
+        proxy.reload(&[&route, "--threads", "8", &relay]).unwrap();
+        let at = proxy.addresses()[1];
+        let mut clients = [(); 40].map(|()| Client::connect(at));
+        proxy.reload(&[&route, "--threads", "8"]).unwrap();
+        assert!(clients.iter_mut().all(|client| client.ask(GET).text() == "o"));
+    }
+    assert!(proxy.count(|all| &all.rebalanced) > 0);
+}
+
+#[test]
+fn what_is_on_its_way_when_a_drain_begins_is_served() {
+    let origin = Origin::named("o");
+    let proxy = Proxy::before(&[&origin], &["--threads", "8"]);
+    let ask = |()| {
+        let mut client = proxy.client();
+        client.send(GET);
+        client
+    };
+    let mut early = [(); 40].map(ask);
+    eventually("some have gone elsewhere", || proxy.count(|all| &all.rebalanced) > 0);
+    let mut late = [(); 80].map(ask);
+    assert_eq!(proxy.drain(HANG), 0);
+    assert!(early.iter_mut().chain(&mut late).all(|client| client.response().text() == "o"));
 }
