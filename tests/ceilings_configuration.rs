@@ -61,7 +61,7 @@ fn mistakes_have_their_place() {
         (
             "max_requests: 5\n    queue: 20",
             &[],
-            "5:5: invalid type: integer \"20\", expected {max: NUMBER, timeout: TIME}",
+            "5:12: invalid type: integer \"20\", expected {max: NUMBER, timeout: TIME}",
         ),
         ("queue: {max: 3}", &[], "4:"),
         ("max_requests: 0", &[], "4:"),

@@ -91,8 +91,8 @@ fn mistakes_have_their_line_and_column() {
             "3:83: invalid value \"0s\": expected whole seconds, 1s to 400days",
         ),
         ("sticky: {cookie: a, path: /}", "3:74: unknown key \"path\""),
-        ("sticky: 7", "3:54: invalid type: integer"),
-        ("sticky: true", "3:54: invalid type: boolean"),
+        ("sticky: 7", "3:62: invalid type: integer"),
+        ("sticky: true", "3:62: invalid type: boolean"),
     ];
     for (fields, expected) in rows {
         let mistakes = read(&file(fields), &[]).unwrap_err();

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_saphyr::Spanned;
+use super::spanned::Spanned;
 
 use super::entries::{StickyEntry, UpstreamEntry};
 use super::hints;

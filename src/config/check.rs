@@ -5,7 +5,7 @@ use std::num::{NonZeroU8, NonZeroU16};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use serde_saphyr::{Location, Spanned};
+use super::spanned::{Location, Spanned};
 
 use super::entries::{CheckEntry, CheckFields, Said, UpstreamEntry};
 use super::hints;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde_saphyr::{Location, Spanned};
+use super::spanned::{Location, Spanned};
 
 use super::entries::{Said, TextOrList};
 use super::hints;

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use super::spanned::Spanned;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::Spanned;
 
 /// A text with its place in the file.
 pub type Said = Spanned<String>;
@@ -370,7 +370,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for ListEntries<T> {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut entries = Vec::new();
+                let mut entries = Vec::with_capacity(list.size_hint().unwrap_or_default());
                 while let Some(entry) = list.next_element()? {
                     entries.push(entry);
                 }

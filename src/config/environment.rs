@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::env::VarError;
 use std::fmt;
 
-use serde_saphyr::Location;
+use super::spanned::Location;
 
 use super::entries::Said;
 use super::tree::{PlacedNode, texts};
@@ -135,10 +135,10 @@ pub(super) fn check(
     found.dedup_by_key(|(place, _)| position(*place));
     let (mut used, mut mistakes, mut templates) = (Vec::new(), Vec::new(), HashMap::new());
     for (place, text) in found {
-        match substitute(&text, environment, &mut used) {
+        match substitute(text, environment, &mut used) {
             Ok(_) => {
                 let braced = |name: &str| environment(name).map(|value| value.replace('{', "{{"));
-                let template = substitute(&text, &braced, &mut Vec::new());
+                let template = substitute(text, &braced, &mut Vec::new());
                 templates.extend(template.ok().map(|template| (position(place), template)));
             }
             Err(what) => mistakes.push((place, what)),
@@ -191,6 +191,10 @@ mod tests {
             "BYTES" => Err(VarError::NotUnicode("".into())),
             _ => Err(VarError::NotPresent),
         }
+    }
+
+    fn read_tree(text: &str) -> PlacedNode {
+        super::super::tree::read(text, serde_saphyr::Options::default()).unwrap()
     }
 
     fn read(text: &str) -> Result<String, String> {
@@ -252,7 +256,7 @@ mod tests {
         assert_eq!(hidden("1", "from 1 to 10"), "from 1 to 10");
         let environment =
             |name: &str| Ok(format!("s3cr3t-{}", if name == "A" { "1" } else { "12" }));
-        let root = serde_saphyr::from_str("['${A}', '${B}', '${A}']").unwrap();
+        let root = read_tree("['${A}', '${B}', '${A}']");
         let used = check(&root, &environment).unwrap().used;
         assert_eq!(hide(&used, "s3cr3t-12, s3cr3t-1".to_owned()), "${B}, ${A}");
     }
@@ -260,11 +264,11 @@ mod tests {
     #[test]
     fn all_that_is_wrong_in_a_file_is_found_with_its_place() {
         let text = "a: ['${X}', {b: \"${A} ${Y\"}]\n${KEY}: # ${Z}\n  - &v ${A}\n  - *v\nc: &w ${Z}\nd: *w\n";
-        let found = check(&serde_saphyr::from_str(text).unwrap(), &environment).unwrap_err();
+        let found = check(&read_tree(text), &environment).unwrap_err();
         let places: Vec<_> = found.iter().map(|(at, _)| (at.line(), at.column())).collect();
         assert_eq!(places, [(1, 5), (1, 17), (5, 7)]);
         let text = "['${A}', 1, -1, true, ~, 1.5, 99999999999999999999]";
-        let found = check(&serde_saphyr::from_str(text).unwrap(), &environment).unwrap();
+        let found = check(&read_tree(text), &environment).unwrap();
         assert_eq!(found.used.len(), 1);
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_saphyr::{Location, Spanned};
 
 use super::entries::{
     BoxedCheckFields, CertificateEntry, CheckEntry, ListEntries, RelayEntry, Said, TextOrList,
@@ -14,12 +13,13 @@ use super::entries::{
 };
 use super::environment::{self, Environment, OPEN, References, UsedVariable};
 use super::mistake::{Mistake, Place};
+use super::node_deserializer::NodeDeserializer;
 use super::route_entry::RouteEntry;
 use super::rule_entries::{HeadEditsEntry, NamedTexts};
 use super::setting::{Arity, Setting};
 use super::shape::{self, Misshapes};
-use super::substituted::Substituted;
-use super::tree::PlacedNode;
+use super::spanned::{Location, Spanned};
+use super::tree::{self, PlacedNode};
 use super::wording::{VALUES_MAX, explain};
 
 /// The most that is read, in bytes: of the file and all that it includes.
@@ -120,17 +120,11 @@ impl File {
         let all = |mistakes: PlacedMistakes| -> Vec<Mistake> {
             mistakes.into_iter().map(|(at, what)| told(at, what)).collect()
         };
-        let (unknown, references) = look(text, environment).map_err(all)?;
-        let read = if text.contains(OPEN) {
-            serde_saphyr::with_deserializer_from_str_with_options(text, options(), |inner| {
-                Written::deserialize(Substituted { inner, environment })
-            })
-        } else {
-            serde_saphyr::from_str_with_options(text, options())
-        };
+        let (root, unknown, references) = look(text, environment).map_err(all)?;
+        let read = Written::deserialize(NodeDeserializer { node: root, environment });
         let mut written = read.map_err(|error| {
-            let at = error.location().unwrap_or(Location::UNKNOWN);
-            vec![told(at, environment::hide(&references.used, explain(&error, text)))]
+            let at = error.at.unwrap_or(Location::UNKNOWN);
+            vec![told(at, environment::hide(&references.used, error.what.replace('`', "\"")))]
         })?;
         if let FileRole::Included { by } = role {
             written.refuse_others(by);
@@ -178,15 +172,15 @@ impl File {
 /// What is wrong with a file, where it is.
 type PlacedMistakes = Vec<(Location, String)>;
 
-/// Looks at the shape of a file and at its references to the environment. Returns its unknown keys, which leave it clear
-/// what the others say, and what it takes from there. Whatever else is wrong is all that can be said of it.
+/// Reads a file, and looks at its shape and at its references to the environment. Returns what it says, its unknown keys,
+/// which leave it clear what the others say, and what it takes from there. Whatever else is wrong is all that can be
+/// said of it.
 fn look(
     text: &str,
     environment: Environment<'_>,
-) -> Result<(PlacedMistakes, References), PlacedMistakes> {
-    let root = serde_saphyr::from_str_with_options::<PlacedNode>(text, options());
-    let root = root.map_err(|error| {
-        let at = error.location().unwrap_or(Location::UNKNOWN);
+) -> Result<(PlacedNode, PlacedMistakes, References), PlacedMistakes> {
+    let root = tree::read(text, options()).map_err(|error| {
+        let at = error.location().map_or(Location::UNKNOWN, Location::from);
         let what = if is_within_reference(text, at) {
             "in [] and {}, write \"${NAME}\" with quotes".to_owned()
         } else {
@@ -196,7 +190,7 @@ fn look(
     })?;
     let Misshapes { values, keys } = shape::check(&root);
     match environment::check(&root, environment) {
-        Ok(references) if values.is_empty() => Ok((keys, references)),
+        Ok(references) if values.is_empty() => Ok((root, keys, references)),
         references => {
             let of_references = references.err().unwrap_or_default();
             let mut all = [values, keys, of_references].concat();

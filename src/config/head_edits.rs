@@ -1,6 +1,6 @@
 //! What is changed about the headers of requests and responses.
 
-use serde_saphyr::Spanned;
+use super::spanned::Spanned;
 
 use super::rule_entries::{HeadEditsEntry, NamedTexts};
 use super::sources::At;

@@ -1,6 +1,6 @@
 //! What becomes of the requests of a route: exactly one of several things.
 
-use serde_saphyr::Spanned;
+use super::spanned::Spanned;
 
 use super::balancing;
 use super::entries::{Said, StickyEntry};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_saphyr::Spanned;
+use super::spanned::Spanned;
 
 use super::entries::{Said, UpstreamEntry};
 use super::hints;

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use super::spanned::Spanned;
 use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
-use serde_saphyr::Spanned;
 
 use super::entries::{
     EndpointEntry, Said, StickyEntry, TextOrList, given, given_list, given_list_with_place,

@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::spanned::Spanned;
 use ipnet::IpNet;
-use serde_saphyr::Spanned;
 
 use super::entries::Said;
 use super::hints;

@@ -1,6 +1,6 @@
 //! Routes, from flags and file.
 
-use serde_saphyr::Spanned;
+use super::spanned::Spanned;
 
 use super::access_log;
 use super::conditions;

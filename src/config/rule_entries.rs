@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use super::spanned::Spanned;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_saphyr::Spanned;
 
 use super::entries::{Said, given, given_list_with_place, text_or_fields};
 

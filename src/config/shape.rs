@@ -1,7 +1,7 @@
 //! Whether a file has the shape that it should: only keys that there are, each with the kind of value that it takes.
 //! All that is wrong is told at once, before it is asked what the values mean.
 
-use serde_saphyr::Location;
+use super::spanned::Location;
 
 use super::entries::Said;
 use super::environment::OPEN;
@@ -98,7 +98,7 @@ impl Shape {
 
     fn unknown(&mut self, name: &Said, value: &PlacedNode, level: &Level) {
         let advice = Advice { level, settings: &self.settings };
-        let what = advice.on(&name.value, value.value.as_text().as_deref());
+        let what = advice.on(&name.value, value.value.as_text());
         self.found.keys.push((name.referenced, what));
     }
 
@@ -134,7 +134,7 @@ impl Shape {
             }
             (Takes::Text | Takes::TextOrList, node) if node.as_text().is_some() => {}
             (Takes::Keys(level), node) if level.or_text && node.as_text().is_some() => {}
-            (Takes::Switch, Node::Switch(_)) => {}
+            (Takes::Switch, Node::Switch(..)) => {}
             (Takes::Switch, Node::Text(text)) if text.contains(OPEN) => {}
             (Takes::Switch, _) => {
                 let what = format!("{}: expected true or false", name.value);
@@ -187,11 +187,11 @@ fn expected(takes: Takes) -> &'static str {
 /// What is written, in the way it should be, if that can be told; or else an example.
 fn suggested(takes: Takes, written: &Node, example: &str) -> String {
     match (takes, written) {
-        (Takes::List, node) => node.as_text().map(|text| format!("[{}]", quoted(&text))),
+        (Takes::List, node) => node.as_text().map(|text| format!("[{}]", quoted(text))),
         // A text stands in the place of a certificate only to be told how one is written.
         (Takes::Entries(_), Node::Text(_)) if example.starts_with("[{") => None,
         (Takes::Text, Node::List(entries)) => match &entries[..] {
-            [one] => one.value.as_text().map(|text| quoted(&text)),
+            [one] => one.value.as_text().map(|text| quoted(text)),
             _ => None,
         },
         (Takes::Entries(level), Node::Keys(keys)) if level.key("name").is_some() => {
@@ -199,7 +199,7 @@ fn suggested(takes: Takes, written: &Node, example: &str) -> String {
             named.map(|(name, _)| format!("[{{name: {}, endpoints: […]}}]", quoted(&name.value)))
         }
         (Takes::Entries(Level { or_text: true, .. }), node) => {
-            node.as_text().map(|text| format!("[{}]", quoted(&text)))
+            node.as_text().map(|text| format!("[{}]", quoted(text)))
         }
         _ => None,
     }

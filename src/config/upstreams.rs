@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_saphyr::Spanned;
+use super::spanned::Spanned;
 
 use super::balancing;
 use super::discovery::{SourcedUpstream, any_list, endpoint, samples, settle};

@@ -138,8 +138,8 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (5, "config/", &["tool_flags", "tracing_flags", "cli", "setting", "keys"]),
     (5, "config/", &["unknown", "hints", "interface", "scheme", "source", "value"]),
     (5, "config/", &["mistake", "wording", "words", "log_level", "manual"]),
-    (5, "config/", &["entries", "rule_entries", "route_entry", "tree", "environment"]),
-    (5, "config/", &["substituted", "shape"]),
+    (5, "config/", &["spanned", "entries", "rule_entries", "route_entry", "tree", "environment"]),
+    (5, "config/", &["node_deserializer", "shape"]),
     (
         5,
         "config/",
