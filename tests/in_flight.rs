@@ -17,6 +17,7 @@ use evener::plan::shelves::Shelves;
 use evener::upstream::Upstream;
 use evener::upstream::endpoint_set::EndpointSet;
 use evener::upstream::settings::Policy;
+use futures_util::FutureExt;
 use tokio::time::Instant;
 
 use crate::support::proxy::config;
@@ -39,7 +40,7 @@ fn workers(policy: Policy, count: usize) -> Vec<Rc<PlanHandle>> {
     let plan = config(&["--route", route, "--threads", &threads]).plan;
     let (plan, epoch) = (with_policy(&plan, policy), Epoch::begin());
     let context = |worker| {
-        let (plan, metrics) = (Arc::clone(&plan), Arc::new(Metrics::new()));
+        let (plan, metrics) = ((Arc::clone(&plan), None), Arc::new(Metrics::new()));
         WorkerContext::new(
             plan,
             &Shelves::default(),
@@ -88,7 +89,8 @@ fn none_is_left_whatever_begins_ends_and_is_reloaded_in_any_order() {
                 let policy = Policy::ALL[usize::try_from(random(6)).unwrap()];
                 let plan = with_policy(&context.plan, policy);
                 for worker in &workers {
-                    worker.adopt(Arc::clone(&plan), &Shelves::default());
+                    let adopting = worker.adopt(Arc::clone(&plan), &Shelves::default(), None);
+                    adopting.now_or_never().unwrap();
                 }
             }
             1..40 => {

@@ -185,10 +185,9 @@ impl Checker {
 
     fn specs(&self, plan: &Plan) -> HashMap<CheckSpec, Vec<CheckTarget>> {
         let mut specs: HashMap<CheckSpec, Vec<CheckTarget>> = HashMap::new();
+        let of_routes = hosts_of_routes(plan);
         for (id, upstream) in (0..).map(UpstreamId::new).zip(&plan.upstreams) {
-            let mut routes = plan.routes.iter().filter(|route| route.goes_to(id));
-            let of_routes = || routes.find_map(|route| route.host_header.as_deref());
-            let own = upstream.host_header.as_deref().or_else(of_routes);
+            let own = upstream.host_header.as_deref().or(of_routes[id.index()]);
             let host = own.or(upstream.usual_host.as_deref());
             for (endpoint, known) in upstream.endpoints.ids() {
                 let check = &upstream.check;
@@ -340,6 +339,18 @@ impl Checker {
             }
         }
     }
+}
+
+/// What Host says on the first route to each upstream that says it.
+fn hosts_of_routes(plan: &Plan) -> Vec<Option<&str>> {
+    let mut hosts = vec![None; plan.upstreams.len()];
+    for route in plan.routes.iter() {
+        for goes in &route.upstreams {
+            let host = &mut hosts[goes.upstream.index()];
+            *host = host.or(route.host_header.as_deref());
+        }
+    }
+    hosts
 }
 
 /// What Host says of an endpoint whose check and routes do not say it: the name that its certificate is for, or

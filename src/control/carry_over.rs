@@ -17,6 +17,9 @@ use crate::upstream::{Traffic, Upstream};
 #[derive(Default)]
 struct Known<'a>(HashMap<(Traffic, &'a Address), Vec<Owned<'a>>>);
 
+/// The upstreams of a plan, by their names.
+type Names<'a> = HashMap<(Traffic, &'a str), &'a Arc<Upstream>>;
+
 /// An endpoint, and the name of the upstream it is of.
 type Owned<'a> = (&'a str, &'a Endpoint);
 
@@ -44,7 +47,7 @@ impl<'a> Known<'a> {
     }
 
     /// Those that have not been taken out have left their upstreams.
-    fn leave(self, upstreams: &HashMap<(Traffic, &str), &Upstream>) {
+    fn leave(self, upstreams: &Names<'_>) {
         let mut left: HashMap<(Traffic, &str), Vec<&Endpoint>> = HashMap::new();
         for ((traffic, _), known) in self.0 {
             for (name, endpoint) in known {
@@ -70,8 +73,8 @@ fn come(endpoint: &mut Endpoint, upstream: Option<&Upstream>, now: Tick) {
 /// inherits from that of the upstream of its name, or else from any of its address that has no heir.
 /// Via goes on with the same identifier, and session tickets with the same keys.
 pub(crate) fn succeed(before: &Plan, next: &Plan, now: Tick) -> Plan {
-    let names: HashMap<(Traffic, &str), &Upstream> =
-        before.upstreams.iter().map(|known| ((known.traffic, &*known.name), &**known)).collect();
+    let names: Names<'_> =
+        before.upstreams.iter().map(|known| ((known.traffic, &*known.name), known)).collect();
     let heirs = heirs(before, next, &names, now);
     let known: HashMap<&str, &Route> =
         before.routes.iter().map(|route| (&*route.name, route)).collect();
@@ -87,9 +90,13 @@ pub(crate) fn succeed(before: &Plan, next: &Plan, now: Tick) -> Plan {
         }
     }
     let upstreams = next.upstreams.iter().zip(heirs).map(|(upstream, heirs)| {
+        let known = names.get(&(upstream.traffic, &*upstream.name));
+        if let Some(known) = known.filter(|known| is_unchanged(known, upstream, &heirs)) {
+            return Arc::clone(known);
+        }
         let mut endpoints = EndpointSet::new(heirs);
         let mut record = &upstream.record;
-        if let Some(known) = names.get(&(upstream.traffic, &*upstream.name)) {
+        if let Some(known) = known {
             endpoints = endpoints.in_place_of(&known.endpoints);
             record = &known.record;
         }
@@ -110,13 +117,15 @@ pub(crate) fn succeed(before: &Plan, next: &Plan, now: Tick) -> Plan {
     Plan { upstreams: upstreams.collect(), routes: routes.into(), via, tls, ..next.clone() }
 }
 
+/// Whether an upstream is exactly as it was, with endpoints that go on as those it had. Then the very same goes on, and
+/// workers have nothing to do for it.
+fn is_unchanged(known: &Upstream, next: &Upstream, heirs: &[Endpoint]) -> bool {
+    let mut records = known.endpoints.iter().zip(heirs);
+    known.is_like(next) && records.all(|(known, heir)| Arc::ptr_eq(&known.record, &heir.record))
+}
+
 /// The endpoints of each upstream of `next`, with what is known of them.
-fn heirs(
-    before: &Plan,
-    next: &Plan,
-    names: &HashMap<(Traffic, &str), &Upstream>,
-    now: Tick,
-) -> Vec<Vec<Endpoint>> {
+fn heirs(before: &Plan, next: &Plan, names: &Names<'_>, now: Tick) -> Vec<Vec<Endpoint>> {
     let mut known = Known::of(before);
     let mut heirs: Vec<Vec<Endpoint>> =
         next.upstreams.iter().map(|upstream| upstream.endpoints.to_vec()).collect();
@@ -134,7 +143,7 @@ fn heirs(
     for (key, name, heir) in bare {
         match known.take(key, |_| true) {
             Some(known) => heir.go_on_as(known),
-            None => come(heir, names.get(&(key.0, name)).copied(), now),
+            None => come(heir, names.get(&(key.0, name)).map(|known| &***known), now),
         }
     }
     known.leave(names);
@@ -174,4 +183,92 @@ pub(crate) fn replace(
     let next = before.with_endpoints(id, endpoints);
     next.upstream(id).prepare();
     next
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+    use std::thread;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::metrics::Metrics;
+    use crate::net::deadline::Epoch;
+    use crate::placement::WorkerPlace;
+    use crate::plan::context::WorkerContext;
+    use crate::plan::handle::PlanHandle;
+    use crate::plan::shelves::Shelves;
+    use crate::upstream::custom_policy::{CustomPolicy, PolicyCandidate, SharedPolicy};
+
+    fn plan(upstreams: &str) -> Arc<Plan> {
+        let file = format!(
+            "upstreams:\n{upstreams}\nroutes: [{{ upstream: a }}, {{ prefix: /b, upstream: b }}]"
+        );
+        Config::from_yaml(&file).unwrap().plan
+    }
+
+    #[test]
+    fn only_an_upstream_that_is_exactly_as_it_was_is_the_same_for_workers() {
+        let a = "  - { name: a, endpoints: [127.0.0.1:1, 127.0.0.1:2] }";
+        let b = "  - { name: b, endpoints: [127.0.0.1:3] }";
+        let before = plan(&format!("{a}\n{b}"));
+        let changes = [
+            (b.to_owned(), true),
+            (b.replace('3', "4"), false),
+            (b.replace(" }", ", policy: random }"), false),
+            (b.replace(" }", ", response_timeout: 7s }"), false),
+            (b.replace(" }", ", check: off }"), false),
+            (b.replace("127.0.0.1:3", "\"127.0.0.1:3@2\""), false),
+            (b.replace("127.0.0.1:3", "https://127.0.0.1:3"), false),
+            (b.replace("3]", "3, 127.0.0.1:1]"), false),
+        ];
+        for (b, stays) in changes {
+            // In another order too.
+            let after = succeed(&before, &plan(&format!("{b}\n{a}")), Tick::from_millis(0));
+            let [after_b, after_a] = &after.upstreams[..] else { panic!() };
+            assert!(Arc::ptr_eq(after_a, &before.upstreams[0]), "{b}");
+            assert_eq!(Arc::ptr_eq(after_b, &before.upstreams[1]), stays, "{b}");
+        }
+    }
+
+    /// Says on which thread it is dropped.
+    struct Told(Sender<Option<String>>);
+
+    impl CustomPolicy for Told {
+        fn pick(&self, _: &[PolicyCandidate<'_>], _: u64) -> usize {
+            0
+        }
+    }
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            let _ = self.0.send(thread::current().name().map(str::to_owned));
+        }
+    }
+
+    #[tokio::test]
+    async fn no_worker_frees_a_plan_and_no_session_its_share_of_it() {
+        let plan = plan(
+            "  - { name: a, endpoints: [127.0.0.1:1] }\n  - { name: b, endpoints: [127.0.0.1:2] }",
+        );
+        let (sender, told) = channel();
+        let first = plan.with_policy(UpstreamId::new(0), SharedPolicy(Arc::new(Told(sender))));
+        let begin = (Arc::new(first), None);
+        let (metrics, shelves) = (Arc::new(Metrics::new()), Shelves::default());
+        let handle = PlanHandle::new(WorkerContext::new(
+            begin,
+            &shelves,
+            metrics,
+            None,
+            WorkerPlace::apart(0),
+            Epoch::begin(),
+        ));
+        let session = handle.get();
+        handle.adopt(plan, &shelves, None).await;
+        handle.free_retired().await;
+        drop(session);
+        assert!(told.try_recv().is_err());
+        handle.free_retired().await;
+        assert_eq!(told.recv().unwrap().as_deref(), Some("freeing"));
+    }
 }

@@ -198,7 +198,7 @@ impl Running {
         let plan = Arc::clone(&next.plan);
         let is_closed = |old: &&Open| open.iter().all(|new| new.id != old.id);
         remove_files(self.listeners.open.iter().filter(is_closed));
-        self.workers.adopt(&plan, listener_handles);
+        self.have_adopted(&plan, listener_handles);
         if let Some(checks) = &self.checks {
             checks.adopt(Arc::clone(&next.plan));
         }
@@ -252,7 +252,7 @@ impl Running {
         let config = &self.config;
         let (_, listener_handles) =
             self.listeners.prepare(&config.listeners, Vec::new(), config.threads.get())?;
-        self.workers.adopt(&plan, listener_handles);
+        self.have_adopted(&plan, listener_handles);
         if let Some(checks) = &self.checks {
             checks.adopt(Arc::clone(&plan));
         }

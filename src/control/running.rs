@@ -20,6 +20,7 @@ use crate::checks::Checks;
 use crate::config::Config;
 use crate::id::ListenerId;
 use crate::log::access_log::{self, AccessLog};
+use crate::log::access_logger::LogNames;
 use crate::metrics::Metrics;
 use crate::net::deadline::Epoch;
 use crate::net::limiter::ConnectionLimiter;
@@ -53,6 +54,8 @@ pub struct Running {
     arrivals: Option<Arrivals>,
     access_log: Option<AccessLog>,
     spans: Option<SpanExporter>,
+    /// What is logged of its plan, if anything is.
+    log_names: Option<Arc<LogNames>>,
 }
 
 /// Binds every address, then starts the workers and the checks.
@@ -79,6 +82,7 @@ pub fn start(
         arrivals: None,
         access_log: None,
         spans: None,
+        log_names: None,
         limiter: ConnectionLimiter::new(config.capacity),
         config,
     };
@@ -159,7 +163,23 @@ impl Running {
             let started = SpanExporter::start(config.clone());
             self.spans = Some(started.map_err(StartError::Thread)?);
         }
+        let (is_logged, sends_spans) = (self.access_log.is_some(), self.spans.is_some());
+        let names = || Arc::new(self.config.plan.log_names(sends_spans));
+        self.log_names = (is_logged || sends_spans).then(names);
         Ok(())
+    }
+
+    /// Has every worker follow a plan in place of the one in force.
+    pub(super) fn have_adopted(
+        &mut self,
+        plan: &Arc<Plan>,
+        listener_handles: Vec<Vec<ListenerHandle>>,
+    ) {
+        let before = &self.config.plan;
+        let names =
+            |names: &Arc<LogNames>| plan.log_names_after(before, names, self.spans.is_some());
+        self.log_names = self.log_names.as_ref().map(names);
+        self.workers.adopt((plan, self.log_names.as_ref()), listener_handles);
     }
 
     fn start_worker(&mut self, index: usize, listeners: Vec<ListenerHandle>) -> io::Result<()> {
@@ -175,6 +195,7 @@ impl Running {
             listeners,
             plan: Arc::clone(&self.config.plan),
             shelves,
+            log_names: self.log_names.clone(),
             metrics: Arc::clone(&metrics),
             access_logger,
             limiter: self.limiter.another(),
@@ -190,7 +211,8 @@ impl Running {
     pub(crate) fn accept(&mut self) {
         let listener_handles = std::mem::take(&mut self.pending);
         if !listener_handles.is_empty() {
-            self.workers.adopt(&self.config.plan, listener_handles);
+            let plan = Arc::clone(&self.config.plan);
+            self.have_adopted(&plan, listener_handles);
         }
     }
 

@@ -18,6 +18,7 @@ use super::start_error::StartError;
 use crate::filters::Filters;
 use crate::filters::rules::Rules;
 use crate::id::ListenerId;
+use crate::log::access_logger::LogNames;
 use crate::net::upgrade_socket::Channel;
 use crate::plan::Plan;
 use crate::plan::shelves::Shelves;
@@ -208,18 +209,19 @@ impl Workers {
         self.shelves.clone()
     }
 
-    /// Has every worker follow a plan, at these listeners.
-    pub(super) fn adopt(&mut self, plan: &Arc<Plan>, listener_handles: Vec<Vec<ListenerHandle>>) {
+    /// Has every worker follow a plan, with what is logged of it, at these listeners.
+    pub(super) fn adopt(
+        &mut self,
+        (plan, log_names): (&Arc<Plan>, Option<&Arc<LogNames>>),
+        listener_handles: Vec<Vec<ListenerHandle>>,
+    ) {
         let shelves = self.shelves(plan, self.handles.senders.len());
         let mut listener_handles = listener_handles.into_iter();
         let answers = self.handles.ask_workers(ANSWER_LIMIT, |_, done| {
             let listeners = listener_handles.next().unwrap_or_default();
-            WorkerCommand::Adopt(PlanChange {
-                plan: Arc::clone(plan),
-                shelves: shelves.clone(),
-                listeners,
-                done,
-            })
+            let (plan, shelves) = (Arc::clone(plan), shelves.clone());
+            let log_names = log_names.cloned();
+            WorkerCommand::Adopt(PlanChange { plan, shelves, log_names, listeners, done })
         });
         for (index, answer) in answers.into_iter().enumerate() {
             match answer {

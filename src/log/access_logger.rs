@@ -138,22 +138,41 @@ impl AccessLogger {
     }
 }
 
-/// An access logger together with what a plan says of lines, and the names in it.
-pub struct Log {
-    /// Logs the exchanges.
-    pub access_logger: Rc<AccessLogger>,
+/// What a plan says of lines and spans. It is worked out once for all workers: the names of 100 000 routes take
+/// milliseconds.
+#[derive(Debug, PartialEq, Eq)]
+pub struct LogNames {
     /// The names of the plan's routes, upstreams and endpoints, and what lines are like.
-    pub names: Arc<Names>,
-    /// The share of requests that have a line, if not all have one.
-    sample: Option<SampleRate>,
+    names: Arc<Names>,
     /// Whether requests have no line, by route, if there is a route whose requests have none.
-    unlogged: Option<Box<[bool]>>,
+    unlogged: Option<Arc<[bool]>>,
     /// The names as they are, if spans are sent.
     plain_names: Option<Arc<Names>>,
-    metrics: Arc<Metrics>,
 }
 
-impl Log {
+impl LogNames {
+    /// Those of a plan with these routes, of each of which it is said whether its requests have lines, and upstreams.
+    pub fn new<'a>(
+        layout: &Arc<LineLayout>,
+        routes: impl Iterator<Item = (&'a str, bool)>,
+        upstreams: &[Arc<Upstream>],
+        sends_spans: bool,
+    ) -> Self {
+        let format = layout.format;
+        let routes: Vec<(&str, bool)> = routes.collect();
+        let unlogged: Vec<bool> = routes.iter().map(|(_, is_logged)| !is_logged).collect();
+        let unlogged = unlogged.contains(&true).then(|| unlogged.into());
+        let plain_names = sends_spans.then(|| {
+            let routes = routes.iter().map(|(name, _)| Label::plain(name)).collect();
+            let upstreams = plain_names(upstreams);
+            Arc::new(Names { layout: Arc::clone(layout), routes, upstreams })
+        });
+        let routes: Vec<Label> = routes.iter().map(|(name, _)| format.name(name)).collect();
+        let upstreams = names(format, upstreams);
+        let names = Names { layout: Arc::clone(layout), routes: routes.into(), upstreams };
+        Self { names: Arc::new(names), unlogged, plain_names }
+    }
+
     /// The same of a plan with the same routes and other upstreams.
     #[must_use]
     pub fn with_upstreams(&self, upstreams: &[Arc<Upstream>]) -> Self {
@@ -164,62 +183,46 @@ impl Log {
         });
         let upstreams = names(layout.format, upstreams);
         let routes = Arc::clone(&self.names.routes);
-        let (unlogged, metrics) = (self.unlogged.clone(), Arc::clone(&self.metrics));
         let names = Names { layout: Arc::clone(layout), routes, upstreams };
-        Self::over(Rc::clone(&self.access_logger), (names, plain_names), unlogged, metrics)
+        Self { names: Arc::new(names), unlogged: self.unlogged.clone(), plain_names }
     }
+}
 
-    /// A log for a plan with these routes, of each of which it is said whether its requests have lines, and upstreams.
-    pub fn new<'a>(
+/// An access logger together with what a plan says of lines, and the names in it.
+pub struct Log {
+    /// Logs the exchanges.
+    pub access_logger: Rc<AccessLogger>,
+    /// What the plan says of lines and spans.
+    pub names: Arc<LogNames>,
+    /// The share of requests that have a line, if not all have one.
+    sample: Option<SampleRate>,
+    metrics: Arc<Metrics>,
+}
+
+impl Log {
+    /// A log for a plan.
+    pub fn new(
         access_logger: Rc<AccessLogger>,
         metrics: Arc<Metrics>,
-        layout: &Arc<LineLayout>,
-        routes: impl Iterator<Item = (&'a str, bool)>,
-        upstreams: &[Arc<Upstream>],
+        names: Arc<LogNames>,
     ) -> Self {
-        let format = layout.format;
-        let routes: Vec<(&str, bool)> = routes.collect();
-        let unlogged: Vec<bool> = routes.iter().map(|(_, is_logged)| !is_logged).collect();
-        let unlogged = unlogged.contains(&true).then(|| unlogged.into());
-        let plain_names = access_logger.spans.as_ref().map(|_| {
-            let routes = routes.iter().map(|(name, _)| Label::plain(name)).collect();
-            let upstreams = plain_names(upstreams);
-            Arc::new(Names { layout: Arc::clone(layout), routes, upstreams })
-        });
-        let routes: Vec<Label> = routes.iter().map(|(name, _)| format.name(name)).collect();
-        let upstreams = names(format, upstreams);
-        let names = Names { layout: Arc::clone(layout), routes: routes.into(), upstreams };
-        Self::over(access_logger, (names, plain_names), unlogged, metrics)
-    }
-
-    fn over(
-        access_logger: Rc<AccessLogger>,
-        (names, plain_names): (Names, Option<Arc<Names>>),
-        unlogged: Option<Box<[bool]>>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        let sample = Some(names.layout.sample).filter(|rate| *rate != SampleRate::ALL);
-        Self { access_logger, names: Arc::new(names), sample, unlogged, plain_names, metrics }
-    }
-
-    /// Whether it is the same as one of an earlier plan.
-    pub fn is_like(&self, earlier: &Self) -> bool {
-        self.names == earlier.names && self.unlogged == earlier.unlogged
+        let sample = Some(names.names.layout.sample).filter(|rate| *rate != SampleRate::ALL);
+        Self { access_logger, names, sample, metrics }
     }
 
     /// Logs an exchange, if it is one of those that have a line.
     #[inline]
     pub fn write(&self, facts: &Facts, texts: &Texts) {
-        let is_chosen = self.sample.is_none() && self.unlogged.is_none();
+        let is_chosen = self.sample.is_none() && self.names.unlogged.is_none();
         if is_chosen || self.has_line(facts, texts) {
-            self.access_logger.write(facts, texts, &self.names);
+            self.access_logger.write(facts, texts, &self.names.names);
         }
     }
 
     /// Has the spans of a request sent.
     #[cold]
     pub fn send_spans(&self, record: Box<SpanRecord>, facts: &Facts, texts: Texts) {
-        if let Some(names) = &self.plain_names {
+        if let Some(names) = &self.names.plain_names {
             let names = Arc::clone(names);
             self.access_logger.send(FinishedSpan { record, facts: *facts, texts, names });
         }
@@ -230,9 +233,8 @@ impl Log {
     #[cold]
     fn has_line(&self, facts: &Facts, texts: &Texts) -> bool {
         let is_unlogged = |route: RouteId| {
-            self.unlogged
-                .as_ref()
-                .is_some_and(|unlogged| unlogged.get(route.index()) == Some(&true))
+            let unlogged = self.names.unlogged.as_ref();
+            unlogged.is_some_and(|unlogged| unlogged.get(route.index()) == Some(&true))
         };
         if facts.route.is_some_and(is_unlogged) {
             return false;

@@ -2,23 +2,25 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::thread;
 
 use tokio::time::Instant;
 
 use super::Plan;
+use super::share::{Known, Share};
 use super::shelves::Shelves;
+use super::steps::Steps;
 use crate::balance::tried::Tried;
-use crate::balance::{Affinity, AttemptOutcome, NoneLeft, Pick, Picked, Picker, Standing};
+use crate::balance::{Affinity, AttemptOutcome, NoneLeft, Pick, Picked, Standing};
 use crate::drain::{Drain, DrainPhase};
 use crate::hash;
 use crate::http::h2::flow::Allowance;
 use crate::http::message::date::HttpDate;
 use crate::id::{EndpointId, RouteId, UpstreamId};
-use crate::log::access_logger::{AccessLogger, Log};
+use crate::log::access_logger::{AccessLogger, Log, LogNames};
 use crate::metrics::{EndpointMetrics, Metrics, Observation, RouteMetrics, UpstreamMetrics};
 use crate::net::deadline::Epoch;
 use crate::net::lease::{Ending, Lease};
@@ -29,77 +31,11 @@ use crate::net::tls::handshake::HandshakeTurns;
 use crate::net::wall_clock::since_1970;
 use crate::placement::WorkerPlace;
 use crate::shed::Shed;
-use crate::upstream::Upstream;
-use crate::upstream::endpoint::{ConnectionKind, Endpoint, EndpointRecord};
+use crate::upstream::endpoint::{ConnectionKind, EndpointRecord};
 use crate::upstream::health::Tick;
 use crate::upstream::queue::{Entrant, QueueEntry};
 use crate::upstream::request_permit::RequestPermit;
 use crate::upstream::settings::{Ceiling, Policy};
-
-/// One worker's share of an upstream: its turn in balancing, its idle connections.
-pub(super) struct Share {
-    picker: RefCell<Picker>,
-    pub(super) pools: Box<[Rc<RefCell<Pool>>]>,
-}
-
-impl Share {
-    /// Takes over what is `known` of the upstream's endpoints, by their records.
-    fn new(
-        upstream: &Arc<Upstream>,
-        worker: usize,
-        shelves: (&Shelves, usize),
-        known: &mut Known<'_>,
-    ) -> Self {
-        let first = upstream.endpoints.iter().find_map(|endpoint| known.get(&key(endpoint)));
-        let upstream_of = || Arc::clone(upstream);
-        let picker = first.map_or_else(
-            || Picker::new(upstream_of(), worker),
-            |kept| kept.share.picker.borrow().succeeded_by(upstream_of()),
-        );
-        let kept = |(place, endpoint): (usize, &Endpoint)| {
-            let fits = |kept: &KnownPool<'_>| kept.kind == endpoint.connection_kind();
-            // One whose connections would not do any more stays among what is closed.
-            let pool = match known.entry(key(endpoint)) {
-                Entry::Occupied(kept) if fits(kept.get()) => Rc::clone(kept.remove().pool),
-                Entry::Occupied(_) | Entry::Vacant(_) => Rc::default(),
-            };
-            pool.borrow_mut().set_keeping(upstream.keeping, shelves.0.shelf(shelves.1, place));
-            pool
-        };
-        let pools = upstream.endpoints.iter().enumerate().map(kept).collect();
-        if upstream.ceiling.is_some() {
-            upstream.endpoints.call(&upstream.record.queue);
-            // There may be room by this plan where there was none by the last.
-            upstream.record.queue.call(None);
-        }
-        Self { picker: RefCell::new(picker), pools }
-    }
-
-    /// Its pools, by the records of their endpoints.
-    fn known(&self) -> Vec<(*const EndpointRecord, KnownPool<'_>)> {
-        let picker = self.picker.borrow();
-        let endpoints = picker.upstream().endpoints.iter().zip(&self.pools);
-        let kept = |(endpoint, pool)| {
-            (key(endpoint), KnownPool { share: self, pool, kind: endpoint.connection_kind() })
-        };
-        endpoints.map(kept).collect()
-    }
-}
-
-/// The shares and pools of an earlier plan that have no heir yet.
-type Known<'a> = HashMap<*const EndpointRecord, KnownPool<'a>>;
-
-/// A pool, the share it is of, and what its connections are.
-struct KnownPool<'a> {
-    share: &'a Share,
-    pool: &'a Rc<RefCell<Pool>>,
-    kind: ConnectionKind,
-}
-
-/// What an endpoint is known by, whatever the plan.
-fn key(endpoint: &Endpoint) -> *const EndpointRecord {
-    Arc::as_ptr(&endpoint.record)
-}
 
 /// What an attempt is to its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,9 +72,9 @@ pub struct WorkerContext {
 }
 
 impl WorkerContext {
-    /// For the worker at this place.
+    /// For the worker at this place. What lines say is worked out if they are logged and it is not given.
     pub fn new(
-        plan: Arc<Plan>,
+        (plan, names): (Arc<Plan>, Option<Arc<LogNames>>),
         shelves: &Shelves,
         metrics: Arc<Metrics>,
         access_logger: Option<Rc<AccessLogger>>,
@@ -150,7 +86,10 @@ impl WorkerContext {
             Rc::new(Share::new(upstream, worker, (shelves, at), &mut Known::new()))
         };
         let shares = plan.upstreams.iter().enumerate().map(share).collect();
-        let log = access_logger.map(|access_logger| Rc::new(plan.log(access_logger, &metrics)));
+        let log = access_logger.map(|access_logger| {
+            let names = names.unwrap_or_else(|| Arc::new(plan.log_names(false)));
+            Rc::new(Log::new(access_logger, Arc::clone(&metrics), names))
+        });
         let date = Rc::new(Cell::new(HttpDate::of(0)));
         Rc::new(Self {
             plan,
@@ -169,35 +108,57 @@ impl WorkerContext {
 
     /// The same under another plan. Upstreams that are the very same stay as they are; endpoints that
     /// are in both keep their idle connections; those of the others are closed, and none are kept any
-    /// more.
-    pub(super) fn succeeded_by(&self, plan: Arc<Plan>, shelves: &Shelves) -> Rc<Self> {
-        let stays = |(index, share): (usize, &Rc<Share>)| {
-            let upstream = plan.upstreams.get(index)?;
-            Arc::ptr_eq(share.picker.borrow().upstream(), upstream).then(|| Rc::clone(share))
-        };
-        let staying: Vec<_> = self.shares.iter().enumerate().map(stays).collect();
-        let pairs = self.shares.iter().zip(&staying);
-        let going: Vec<_> =
-            pairs.filter(|(_, stays)| stays.is_none()).map(|(share, _)| share).collect();
-        let mut known: Known<'_> = going.iter().flat_map(|share| share.known()).collect();
-        let mut staying = staying.into_iter();
-        let share = |(place, upstream)| {
-            let stays = staying.next().flatten();
+    /// more. Takes as many steps as it needs, between which others have their turn.
+    pub(super) async fn succeeded_by(
+        &self,
+        plan: Arc<Plan>,
+        shelves: &Shelves,
+        names: Option<Arc<LogNames>>,
+    ) -> Rc<Self> {
+        let mut steps = Steps::default();
+        let of = |share: &Rc<Share>| Arc::as_ptr(share.picker.borrow().upstream());
+        let mut staying: HashMap<_, _> =
+            self.shares.iter().map(|share| (of(share), share)).collect();
+        let mut stay = Vec::with_capacity(plan.upstreams.len());
+        for upstream in &plan.upstreams {
+            stay.push(staying.remove(&Arc::as_ptr(upstream)));
+        }
+        steps.took(plan.upstreams.len() / 16).await;
+        let mut known = Known::new();
+        // What is left goes, in order: of two that have an endpoint in common, the later one is known by it.
+        for share in self.shares.iter().filter(|share| staying.contains_key(&of(share))) {
+            known.extend(share.known());
+            steps.took(share.pools.len() + 1).await;
+        }
+        let mut shares = Vec::with_capacity(plan.upstreams.len());
+        for ((place, upstream), stays) in plan.upstreams.iter().enumerate().zip(stay) {
+            if let Some(share) = stays {
+                shares.push(Rc::clone(share));
+                continue;
+            }
             let shelves = (shelves, place);
-            stays.unwrap_or_else(|| Rc::new(Share::new(upstream, self.worker, shelves, &mut known)))
-        };
-        let shares = plan.upstreams.iter().enumerate().map(share).collect();
+            shares.push(Rc::new(Share::new(upstream, self.worker, shelves, &mut known)));
+            steps.took(upstream.endpoints.len() + 1).await;
+        }
         for kept in known.into_values() {
             kept.pool.borrow_mut().close();
+            steps.took(1).await;
         }
         let (metrics, drain) = (Arc::clone(&self.metrics), Rc::clone(&self.drain));
-        let log = self.log.as_ref().map(|log| plan.log_after(&self.plan, log, &metrics));
+        let log = self.log.as_ref().map(|log| {
+            let names =
+                names.unwrap_or_else(|| plan.log_names_after(&self.plan, &log.names, false));
+            if Arc::ptr_eq(&names, &log.names) {
+                return Rc::clone(log);
+            }
+            Rc::new(Log::new(Rc::clone(&log.access_logger), Arc::clone(&metrics), names))
+        });
         Rc::new(Self {
             plan,
             metrics,
             drain,
             log,
-            shares,
+            shares: shares.into(),
             date: Rc::clone(&self.date),
             worker: self.worker,
             epoch: self.epoch,
@@ -205,6 +166,25 @@ impl WorkerContext {
             handshake_turns: Rc::clone(&self.handshake_turns),
             window_allowance: Rc::clone(&self.window_allowance),
         })
+    }
+
+    /// Frees what no session works with any more, in steps; the plan, if no other worker has it, on a thread of its
+    /// own: that of 100 000 routes takes many milliseconds.
+    pub(super) async fn free(self) {
+        let Self { plan, shares, log, .. } = self;
+        let mut steps = Steps::default();
+        for share in shares {
+            let count = share.pools.len();
+            drop(share);
+            steps.took(count + 1).await;
+        }
+        let names = log.and_then(Rc::into_inner).and_then(|log| Arc::into_inner(log.names));
+        let plan = Arc::into_inner(plan);
+        if plan.is_some() || names.is_some() {
+            let freeing = thread::Builder::new().name("freeing".to_owned());
+            // Without a thread it is freed here and now.
+            let _ = freeing.spawn(move || drop((plan, names)));
+        }
     }
 
     /// What Date says: the second it was when this was last updated.

@@ -11,6 +11,7 @@ use super::Plan;
 use super::context::WorkerContext;
 use super::shelves::Shelves;
 use crate::drain::DrainPhase;
+use crate::log::access_logger::LogNames;
 use crate::net::hand_off::{HandOff, HandOffClosed, HandedOff};
 use crate::net::stream::Stream;
 
@@ -19,12 +20,15 @@ use crate::net::stream::Stream;
 pub struct PlanHandle {
     context: RefCell<Rc<WorkerContext>>,
     hand_off: RefCell<Option<Rc<HandOff>>>,
+    /// Those of earlier plans, until the last session that works with them has ended.
+    retired: RefCell<Vec<Rc<WorkerContext>>>,
 }
 
 impl PlanHandle {
     /// These, to begin with.
     pub fn new(context: Rc<WorkerContext>) -> Rc<Self> {
-        Rc::new(Self { context: RefCell::new(context), hand_off: RefCell::new(None) })
+        let (context, retired) = (RefCell::new(context), RefCell::default());
+        Rc::new(Self { context, hand_off: RefCell::new(None), retired })
     }
 
     /// Those in force.
@@ -32,10 +36,24 @@ impl PlanHandle {
         Rc::clone(&self.context.borrow())
     }
 
-    /// Puts another plan in force.
-    pub fn adopt(&self, plan: Arc<Plan>, shelves: &Shelves) {
-        let next = self.get().succeeded_by(plan, shelves);
+    /// Puts another plan in force, with the names that its log writes. Requests go by the earlier one until it is.
+    pub async fn adopt(&self, plan: Arc<Plan>, shelves: &Shelves, names: Option<Arc<LogNames>>) {
+        let earlier = self.get();
+        let next = earlier.succeeded_by(plan, shelves, names).await;
         self.context.replace(next);
+        self.retired.borrow_mut().push(earlier);
+    }
+
+    /// Frees what was in force once and no session works with any more. No session does that itself when it ends: it
+    /// can take longer than others should wait.
+    pub async fn free_retired(&self) {
+        let is_free = |context: &mut Rc<WorkerContext>| Rc::strong_count(context) == 1;
+        let free: Vec<_> = self.retired.borrow_mut().extract_if(.., is_free).collect();
+        for context in free {
+            if let Some(context) = Rc::into_inner(context) {
+                context.free().await;
+            }
+        }
     }
 
     /// From now on connections that rest leave by this way.

@@ -4,11 +4,12 @@ pub mod context;
 pub mod find;
 pub mod handle;
 pub mod listener;
+mod share;
 pub mod shelves;
 pub mod sni;
+mod steps;
 pub mod trusted;
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ use crate::http::message::via::Via;
 use crate::http::rules::RouteRules;
 use crate::http::rules::table::RouteTable;
 use crate::id::{RouteId, SniTableId, UpstreamId};
-use crate::log::access_logger::{AccessLogger, Log};
-use crate::metrics::{Metrics, RouteMetrics};
+use crate::log::access_logger::LogNames;
+use crate::metrics::RouteMetrics;
 use crate::net::tls::server::ServerTls;
 use crate::route;
 use crate::upstream::Upstream;
@@ -153,11 +154,6 @@ impl Route {
         place.unwrap_or_default()
     }
 
-    /// Whether some of its requests go there.
-    pub fn goes_to(&self, upstream: UpstreamId) -> bool {
-        self.upstreams.iter().any(|known| known.upstream == upstream)
-    }
-
     /// What Host says to endpoints of the upstream that its requests go to, if not what the client said.
     pub fn host_at<'a>(&'a self, upstream: Option<&'a Upstream>) -> Option<&'a str> {
         self.host_header.as_deref().or_else(|| upstream?.host())
@@ -250,24 +246,25 @@ impl Plan {
         &self.sni_tables[id.index()]
     }
 
-    pub(super) fn log(&self, access_logger: Rc<AccessLogger>, metrics: &Arc<Metrics>) -> Log {
+    /// What its log says of routes, upstreams and endpoints.
+    pub fn log_names(&self, sends_spans: bool) -> LogNames {
         let routes = self.routes.iter().map(|route| (&*route.name, route.is_logged));
-        Log::new(access_logger, Arc::clone(metrics), &self.log_layout, routes, &self.upstreams)
+        LogNames::new(&self.log_layout, routes, &self.upstreams, sends_spans)
     }
 
-    /// That of an earlier plan, if the names are the same: what lasts for long would keep others.
-    pub(super) fn log_after(
+    /// The same in place of those of an earlier plan, which stay if nothing is different: lines that wait keep them.
+    pub fn log_names_after(
         &self,
         before: &Self,
-        earlier: &Rc<Log>,
-        metrics: &Arc<Metrics>,
-    ) -> Rc<Log> {
-        let log = if Arc::ptr_eq(&self.routes, &before.routes) {
+        earlier: &Arc<LogNames>,
+        sends_spans: bool,
+    ) -> Arc<LogNames> {
+        let names = if Arc::ptr_eq(&self.routes, &before.routes) {
             earlier.with_upstreams(&self.upstreams)
         } else {
-            self.log(Rc::clone(&earlier.access_logger), metrics)
+            self.log_names(sends_spans)
         };
-        if log.is_like(earlier) { Rc::clone(earlier) } else { Rc::new(log) }
+        if names == **earlier { Arc::clone(earlier) } else { Arc::new(names) }
     }
 
     /// The same with a policy of the program around for one upstream.

@@ -218,6 +218,14 @@ impl Endpoint {
         }
     }
 
+    /// Whether another is configured in the same way, at the same address.
+    pub fn is_like(&self, other: &Self) -> bool {
+        let Self { name, scheme, address, weight, role, tls: _, record: _ } = self;
+        self.connection_kind() == other.connection_kind()
+            && (name, scheme, address, weight, role)
+                == (&other.name, &other.scheme, &other.address, &other.weight, &other.role)
+    }
+
     /// What its connections are.
     pub fn connection_kind(&self) -> ConnectionKind {
         let tls = self.tls.as_ref().map(|tls| tls.digest);

@@ -114,6 +114,66 @@ impl Upstream {
         Thresholds { eject_max, ..self.thresholds }
     }
 
+    /// Whether another does exactly the same, but for what is known of its endpoints.
+    pub fn is_like(&self, other: &Self) -> bool {
+        // Whatever is added to it has to be compared too.
+        let Self {
+            name,
+            endpoints,
+            record: _,
+            policy,
+            custom_policy,
+            hash_on,
+            sticky,
+            slow_start,
+            ceiling,
+            thresholds,
+            server_errors,
+            traffic,
+            announces,
+            host_header,
+            usual_host,
+            timeouts,
+            keeping,
+            check,
+            retries,
+            retry_budget,
+        } = self;
+        let cookie =
+            |sticky: &Option<Arc<Sticky>>| sticky.as_ref().map(|sticky| sticky.cookie.clone());
+        let are_alike = |(one, two): (&Endpoint, &Endpoint)| one.is_like(two);
+        custom_policy.is_none()
+            && other.custom_policy.is_none()
+            && endpoints.len() == other.endpoints.len()
+            && endpoints.iter().zip(other.endpoints.iter()).all(are_alike)
+            && cookie(sticky) == cookie(&other.sticky)
+            && (name, policy, hash_on, slow_start, ceiling, thresholds)
+                == (
+                    &other.name,
+                    &other.policy,
+                    &other.hash_on,
+                    &other.slow_start,
+                    &other.ceiling,
+                    &other.thresholds,
+                )
+            && (server_errors, traffic, announces, host_header, usual_host)
+                == (
+                    &other.server_errors,
+                    &other.traffic,
+                    &other.announces,
+                    &other.host_header,
+                    &other.usual_host,
+                )
+            && (timeouts, keeping, check, retries, retry_budget)
+                == (
+                    &other.timeouts,
+                    &other.keeping,
+                    &other.check,
+                    &other.retries,
+                    &other.retry_budget,
+                )
+    }
+
     /// The same by a policy of the program around.
     #[must_use]
     pub fn with_policy(&self, policy: SharedPolicy) -> Self {

@@ -9,6 +9,7 @@ use socket2::Socket;
 use tokio::time::Instant;
 
 use crate::id::ListenerId;
+use crate::log::access_logger::LogNames;
 use crate::net::hand_off::HandedOff;
 use crate::net::upgrade_socket::Channel;
 use crate::plan::Plan;
@@ -47,6 +48,8 @@ pub struct PlanChange {
     pub plan: Arc<Plan>,
     /// Where workers share idle connections to its endpoints.
     pub shelves: Shelves,
+    /// What is logged of it, if anything is.
+    pub log_names: Option<Arc<LogNames>>,
     /// All listeners of the plan; others are closed.
     pub listeners: Vec<ListenerHandle>,
     /// Receives the result.

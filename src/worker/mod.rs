@@ -24,7 +24,7 @@ use crate::drain::{Drain, DrainPhase, IDLE_GRACE};
 use crate::filters::Filters;
 use crate::id::ListenerId;
 use crate::log::access_log;
-use crate::log::access_logger::AccessLogger;
+use crate::log::access_logger::{AccessLogger, LogNames};
 use crate::metrics::Metrics;
 use crate::net::deadline::Epoch;
 use crate::net::descriptors;
@@ -65,6 +65,8 @@ pub struct WorkerSetup {
     pub plan: Arc<Plan>,
     /// Where it shares idle connections to the endpoints of the plan with other workers.
     pub shelves: Shelves,
+    /// What is logged of it, if anything is.
+    pub log_names: Option<Arc<LogNames>>,
     /// Its counters.
     pub metrics: Arc<Metrics>,
     /// The access logger for its sessions, if any.
@@ -102,9 +104,9 @@ async fn work<F: Filters>(mut setup: WorkerSetup, filters: Arc<F>) -> usize {
     let access_logger = setup.access_logger.map(Rc::new);
     let flushing =
         access_logger.clone().map(|access_logger| spawn_local(access_logger.keep_flushing()));
-    let (metrics, place) = (setup.metrics, setup.place);
+    let (metrics, place, plan) = (setup.metrics, setup.place, (setup.plan, setup.log_names));
     let context =
-        WorkerContext::new(setup.plan, &setup.shelves, metrics, access_logger, place, setup.epoch);
+        WorkerContext::new(plan, &setup.shelves, metrics, access_logger, place, setup.epoch);
     // Kept here, they would outlast the plan that they are for.
     drop(setup.shelves);
     context.update_date();
@@ -123,10 +125,11 @@ async fn work<F: Filters>(mut setup: WorkerSetup, filters: Arc<F>) -> usize {
     spawn_local(Rc::clone(&worker.rebalancing).keep_taking());
     let ending = loop {
         match setup.commands.recv().await {
-            Some(WorkerCommand::Adopt(PlanChange { plan, shelves, listeners, done })) => {
+            Some(WorkerCommand::Adopt(change)) => {
+                let PlanChange { plan, shelves, log_names, listeners, done } = change;
                 // Connections waiting at a removed listener belong to the old plan.
                 worker.close_all_but(&listeners).await;
-                worker.handle.adopt(plan, &shelves);
+                worker.handle.adopt(plan, &shelves, log_names).await;
                 let _ = done.send(worker.open(listeners));
             }
             Some(WorkerCommand::Answer(answer)) => {
@@ -324,6 +327,8 @@ async fn sweep<F: Filters>(handle: Rc<PlanHandle>, rebalancing: Rc<Rebalancing<F
                 if Instant::now().saturating_duration_since(next) > STALL_MIN {
                     context.metrics.stalls.add(1);
                 }
+                drop(context);
+                handle.free_retired().await;
                 next = Instant::now() + SWEEP_INTERVAL;
             }
             () = descriptors::asked() => handle.get().shed(),

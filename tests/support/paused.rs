@@ -60,7 +60,7 @@ pub fn context(flags: &[&str]) -> Rc<WorkerContext> {
     let plan = proxy::config(flags).plan;
     let metrics = Arc::new(Metrics::new());
     WorkerContext::new(
-        plan,
+        (plan, None),
         &Shelves::default(),
         metrics,
         None,

@@ -188,7 +188,7 @@ impl Script {
         }
         let metrics = Arc::new(Metrics::new());
         WorkerContext::new(
-            Arc::new(plan),
+            (Arc::new(plan), None),
             &Shelves::default(),
             metrics,
             None,

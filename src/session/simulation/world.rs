@@ -173,7 +173,7 @@ fn context(choices: &Choices, speaks: &[AppProtocol]) -> Rc<WorkerContext> {
     // As if there were others: what is idle goes over the shelf.
     let shelves = Shelves::default().succeeded_by(&plan, 2);
     WorkerContext::new(
-        Arc::new(plan),
+        (Arc::new(plan), None),
         &shelves,
         metrics,
         access_logger,
