@@ -342,6 +342,9 @@ pub struct EndpointMetrics {
     pub reuses: Counter,
     /// Idle connections at the last sweep, at most a second ago.
     pub idle: Gauge,
+    /// When a connection was last given back by an exchange that had ended well, as of that sweep: in milliseconds since
+    /// ticks are counted; 0 if none was.
+    pub answered: Gauge,
 }
 
 impl EndpointMetrics {

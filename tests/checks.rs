@@ -4,9 +4,10 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::support::closing::closing_when_reused;
 use crate::support::h2::H2Origin;
 use crate::support::origin::ok;
-use crate::support::{Admin, Origin, eventually, temporary};
+use crate::support::{Admin, Origin, Proxy, eventually, temporary};
 
 /// A balancer in front of this endpoint, with a check in full.
 fn checked(endpoint: &str, check: &str) -> Admin {
@@ -47,8 +48,8 @@ fn the_request_has_the_method_the_host_and_no_body() {
     let origin = Origin::named("well");
     let admin = of(&origin, "http: '/up?deep=1', method: OPTIONS, host: app.internal");
     eventually("it is asked", || !origin.heads().is_empty());
-    let expected = "OPTIONS /up?deep=1 HTTP/1.1\r\nHost: app.internal\r\nUser-Agent: evener-check\r\n\
-                    Connection: close\r\n\r\n";
+    let expected =
+        "OPTIONS /up?deep=1 HTTP/1.1\r\nHost: app.internal\r\nUser-Agent: evener-check\r\n\r\n";
     assert_eq!(origin.heads()[0], expected);
     passes(&admin, &origin);
     let post = of(&origin, "http: /post, method: POST");
@@ -210,4 +211,27 @@ fn the_host_of_an_upstream_comes_before_those_of_routes_and_mirrors_have_none() 
     assert!(own.heads()[0].contains("\r\nHost: own\r\n"), "{:?}", own.heads());
     let address = format!("\r\nHost: {}\r\n", other.address);
     assert!(other.heads()[0].contains(&address), "{:?}", other.heads());
+}
+
+#[test]
+fn a_connection_is_used_by_one_check_after_the_other() {
+    let origin = Origin::named("well");
+    let admin = of(&origin, "http: /up");
+    passes(&admin, &origin);
+    assert_eq!(origin.connections(), 1);
+    // Over ten seconds an endpoint may tire of waiting.
+    let rare = Origin::named("rare");
+    let _proxy = Proxy::before(&[&rare], &["--check", "http:/rare", "--check-interval", "11s"]);
+    eventually("it is asked", || !rare.heads().is_empty());
+    let head = rare.heads().swap_remove(0);
+    assert!(head.contains("\r\nConnection: close\r\n"), "{head}");
+}
+
+#[test]
+fn a_connection_that_was_closed_between_two_checks_says_nothing() {
+    for origin in [closing_when_reused(), Origin::answering("HTTP/1.0 200 OK\r\n\r\nwell")] {
+        let admin = of(&origin, "http: /up, fall: 1");
+        passes(&admin, &origin);
+        assert!(origin.connections() > 1);
+    }
 }

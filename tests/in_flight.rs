@@ -89,8 +89,8 @@ fn none_is_left_whatever_begins_ends_and_is_reloaded_in_any_order() {
                 let policy = Policy::ALL[usize::try_from(random(6)).unwrap()];
                 let plan = with_policy(&context.plan, policy);
                 for worker in &workers {
-                    let adopting = worker.adopt(Arc::clone(&plan), &Shelves::default(), None);
-                    adopting.now_or_never().unwrap();
+                    let shelves = Shelves::default();
+                    worker.adopt(Arc::clone(&plan), &shelves, None).now_or_never().unwrap();
                 }
             }
             1..40 => {

@@ -1,4 +1,4 @@
-//! A check over HTTP/1.1: one request, on a connection of its own.
+//! A check over HTTP/1.1: one request, on a connection that the next check uses again where the endpoint keeps it.
 
 use std::cell::Cell;
 
@@ -9,27 +9,38 @@ use crate::fault::{Fault, Kind, Stage};
 use crate::http::h1::chunked::Emit;
 use crate::http::h1::framing::{self, Framing};
 use crate::http::h1::parse;
+use crate::http::h1::persistence::Options;
 use crate::http::h1::scan::{Limits, Scan};
 use crate::http::message::head::{Method, Storage};
 use crate::net::deadline::Activity;
 use crate::net::stream::{ReadHalf, Stream};
+use crate::reject::Reject;
 use crate::relay::body::Body;
 use crate::relay::copy::Meter;
 use crate::relay::head::read_head;
 use crate::upstream::check::HttpCheck;
 
+/// What becomes of a connection after an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CheckConnection {
+    /// It can carry another request.
+    Kept,
+    /// It is closed.
+    Closed,
+}
+
 /// Asks, and says what was wrong with the answer if it was not a good one. The caller holds the deadline; `late`
-/// says what is wrong if it takes any longer.
+/// says what is wrong if it takes any longer. The connection is `wanted` afterwards, or the endpoint is told that it is not.
 pub(super) async fn ask(
     stream: &mut Stream,
     (asked, host): (&HttpCheck, &str),
     limits: &Limits,
-    late: &Cell<Fault>,
-) -> Result<(), CheckFailure> {
+    (late, wanted): (&Cell<Fault>, CheckConnection),
+) -> Result<CheckConnection, CheckFailure> {
     let activity = Activity::new();
     let meter = Meter::new(&activity);
     let (mut read, mut write) = stream.split();
-    let sent = meter.write(&mut write, request(asked, host).as_bytes()).await;
+    let sent = meter.write(&mut write, request(asked, host, wanted).as_bytes()).await;
     sent.map_err(|broken| Fault::upstream(Stage::Request, broken.kind))?;
     let fault = |kind| Fault::upstream(Stage::ResponseHead, kind);
     let mut input = Buffer::new();
@@ -44,46 +55,80 @@ pub(super) async fn ask(
             continue;
         }
         CheckFailure::unless_healthy(asked, head.status)?;
-        let Some(wanted) = &asked.body else { return Ok(()) };
-        // Not that of HEAD, for which no body is looked for.
-        let framing = framing::response(&head, Method::Other)
-            .map_err(|reject| fault(Kind::Rejected(reject)))?;
+        let persists = Options::of(&head.fields).persists(head.version);
+        let method = if &*asked.method == "HEAD" { Method::Head } else { Method::Other };
+        let framing = framing::response(&head, method);
         input.consume(length);
+        let mut answer =
+            Answer { framing, persists: persists && wanted == CheckConnection::Kept, input };
+        let Some(text) = &asked.body else { return Ok(answer.after()) };
         late.set(Fault::upstream(Stage::ResponseBody, Kind::TimedOut));
-        return search(BodySearch::new(wanted), framing, (&mut read, input), &meter).await;
+        let framing = framing.map_err(|reject| fault(Kind::Rejected(reject)))?;
+        search(BodySearch::new(text), framing, (&mut read, &mut answer.input), &meter).await?;
+        return Ok(CheckConnection::Closed);
     }
 }
 
-fn request(HttpCheck { method, path, .. }: &HttpCheck, host: &str) -> String {
+/// What follows the head of an answer.
+struct Answer {
+    framing: Result<Framing, Reject>,
+    persists: bool,
+    input: Buffer,
+}
+
+impl Answer {
+    /// Whether all of the answer has come, and nothing else: what is still to come is not waited for.
+    fn after(&mut self) -> CheckConnection {
+        let Ok(framing) = self.framing else { return CheckConnection::Closed };
+        if !self.persists {
+            return CheckConnection::Closed;
+        }
+        let mut body = Body::new(framing, Emit::Data);
+        while let Ok(ready @ 1..) = body.admit(&mut self.input, usize::MAX) {
+            body.pass(&mut self.input, ready);
+        }
+        if body.has_ended() && self.input.is_empty() {
+            CheckConnection::Kept
+        } else {
+            CheckConnection::Closed
+        }
+    }
+}
+
+fn request(
+    HttpCheck { method, path, .. }: &HttpCheck,
+    host: &str,
+    wanted: CheckConnection,
+) -> String {
     // Of these methods a server expects to be told that there is no content (RFC 9110 §8.6).
     let has_content = matches!(&**method, "POST" | "PUT" | "PATCH");
     let length = if has_content { "Content-Length: 0\r\n" } else { "" };
+    let close = if wanted == CheckConnection::Kept { "" } else { "Connection: close\r\n" };
     format!(
-        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: evener-check\r\n{length}\
-         Connection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: evener-check\r\n{length}{close}\r\n"
     )
 }
 
 async fn search(
     mut search: BodySearch<'_>,
     framing: Framing,
-    (read, mut input): (&mut ReadHalf<'_>, Buffer),
+    (read, input): (&mut ReadHalf<'_>, &mut Buffer),
     meter: &Meter<'_>,
 ) -> Result<(), CheckFailure> {
     let fault = |kind| Fault::upstream(Stage::ResponseBody, kind);
     let mut body = Body::new(framing, Emit::Data);
     loop {
-        let ready = body.admit(&mut input, usize::MAX);
+        let ready = body.admit(input, usize::MAX);
         let ready = ready.map_err(|reject| fault(Kind::Rejected(reject)))?;
         if ready > 0 {
             let is_wanting = search.take(&input.filled()[..ready]);
-            body.pass(&mut input, ready);
+            body.pass(input, ready);
             if !is_wanting {
                 return search.outcome();
             }
         } else if body.has_ended() {
             return search.outcome();
-        } else if meter.read(read, &mut input).await.map_err(|broken| fault(broken.kind))? == 0 {
+        } else if meter.read(read, input).await.map_err(|broken| fault(broken.kind))? == 0 {
             body.close().map_err(fault)?;
         }
     }

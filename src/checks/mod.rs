@@ -4,19 +4,21 @@ mod body;
 mod failure;
 mod h1;
 mod h2;
+mod kept;
+mod proof;
+mod spec;
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use rustls::pki_types::{IpAddr, ServerName};
 use tokio::runtime::LocalOptions;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
@@ -27,68 +29,32 @@ use crate::app_protocol::AppProtocol;
 use crate::fault::{Fault, Kind, Side, Stage};
 use crate::http::h1::scan::Limits;
 use crate::id::{EndpointId, UpstreamId};
-use crate::net::connect::connect;
+use crate::net::connect::{connect, probe};
 use crate::net::deadline::{Elapsed, Epoch, Timer};
 use crate::plan::Plan;
-use crate::proxy_protocol::{Header, Version};
+use crate::proxy_protocol::Header;
 use crate::session::attempt;
 use crate::session::record::{log_local, log_transition};
 use crate::session::secure::secure;
 use crate::tls_fault::TlsFault;
 use crate::upstream::check::{Check, CheckKind, RiseFall};
-use crate::upstream::endpoint::{ConnectionKind, Endpoint};
+use crate::upstream::endpoint::Endpoint;
 use crate::upstream::failures::{Detail, Failed, Met};
 use crate::upstream::health::{Admission, CheckVerdict, Tick};
 
 use crate::upstream::{Traffic, Upstream};
 use failure::CheckFailure;
+use h1::CheckConnection;
 use h2::Question;
+use kept::{KeptConnection, KeptConnections};
+use proof::Proof;
+use spec::{CheckSpec, CheckTarget, asked_at, hosts_of_routes};
 
 /// How long its thread may take to end.
 const END_LIMIT: Duration = Duration::from_secs(1);
 
 /// Between two looks whether it has.
 const PAUSE: Duration = Duration::from_millis(1);
-
-/// What is asked, of whom, how and how often.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct CheckSpec {
-    address: Address,
-    traffic: Traffic,
-    announces: Option<Version>,
-    kind: ConnectionKind,
-    check: Check,
-    /// Host of an HTTP check, where it has one of its own, or routes to the endpoint do.
-    host: Option<String>,
-}
-
-impl CheckSpec {
-    /// Whether TLS is spoken, with an endpoint that does.
-    fn is_over_tls(&self) -> bool {
-        let is_implied = matches!(self.check.kind, CheckKind::Https(_) | CheckKind::Grpc(_));
-        is_implied || self.check.is_of_requests()
-    }
-
-    /// The version of HTTP.
-    fn protocol(&self, asked: &Endpoint) -> AppProtocol {
-        match self.check.kind {
-            CheckKind::Http(_) if !self.check.is_of_requests() => AppProtocol::Http1,
-            _ => asked.protocol(),
-        }
-    }
-}
-
-/// An endpoint that a question is asked for.
-struct CheckTarget {
-    upstream: Arc<Upstream>,
-    endpoint: EndpointId,
-}
-
-impl CheckTarget {
-    fn endpoint(&self) -> Endpoint {
-        self.upstream.endpoint(self.endpoint).clone()
-    }
-}
 
 /// A question that is asked again and again, and every endpoint it is asked for.
 struct RunningCheck {
@@ -100,6 +66,7 @@ struct RunningCheck {
 struct Checker {
     limits: Cell<Limits>,
     epoch: Epoch,
+    kept: KeptConnections,
 }
 
 /// The thread of the checks.
@@ -120,7 +87,8 @@ impl Checks {
                 Ok(runtime) => runtime.block_on(async {
                     let plan = Arc::clone(&later.borrow_and_update());
                     let limits = Cell::new(plan.limits);
-                    let checker = Rc::new(Checker { limits, epoch });
+                    let checker = Checker { limits, epoch, kept: KeptConnections::default() };
+                    let checker = Rc::new(checker);
                     let mut watches = HashMap::new();
                     checker.adopt(&plan, &mut watches);
                     drop(plan);
@@ -235,15 +203,23 @@ impl Checker {
         let Check { interval, timeout, rise, fall, .. } = spec.check;
         let mut rise_fall = RiseFall::new(rise, fall).starting_at(self.verdict(&targets.borrow()));
         let mut timer = Timer::new();
+        let (mut kept, mut proof) = (None, Proof::default());
         loop {
             let begun = Instant::now();
-            let asked = targets.borrow().first().map(CheckTarget::endpoint);
+            let asked = targets.borrow().first().cloned();
             let Some(asked) = asked else { return };
-            let late = Cell::new(Fault::upstream(Stage::Connect, Kind::TimedOut));
-            let asking = pin!(self.once(&spec, &asked, &late));
-            let result = timer.within(timeout, asking).await;
-            let result = result.unwrap_or_else(|Elapsed| Err(late.get().into()));
-            self.judge(&targets.borrow(), &mut rise_fall, result);
+            let is_proven = spec.is_proven_by_requests()
+                && proof.advance(&targets.borrow(), self.now())
+                && rise_fall.verdict() == CheckVerdict::Up;
+            if is_proven {
+                rise_fall.record(true);
+            } else {
+                let late = Cell::new(Fault::upstream(Stage::Connect, Kind::TimedOut));
+                let asking = pin!(self.once(&spec, asked.endpoint(), &late, &mut kept));
+                let result = timer.within(timeout, asking).await;
+                let result = result.unwrap_or_else(|Elapsed| Err(late.get().into()));
+                self.judge(&targets.borrow(), &mut rise_fall, result);
+            }
             sleep(jittered(interval).saturating_sub(begun.elapsed())).await;
         }
     }
@@ -275,14 +251,14 @@ impl Checker {
         let mut failure = result.err();
         for CheckTarget { upstream, endpoint } in targets {
             let record = &upstream.endpoint(*endpoint).record;
-            let mut why = "check passed".to_owned();
+            let mut why = Cow::Borrowed("check passed");
             if let Some(CheckFailure { fault, detail }) = &mut failure {
                 if let (Kind::Tls(fault), Some(Detail::Text(text))) = (fault.kind, &*detail) {
                     record.failures.explain(fault, text);
                 }
                 let failed = Failed::new(now, Met::ByCheck, *fault).with(detail.take());
                 let failed = record.failures.add(failed);
-                why = failed.reason();
+                why = failed.reason().into();
                 // One of them was asked, for all of them.
                 *detail = failed.detail;
             }
@@ -296,17 +272,56 @@ impl Checker {
         }
     }
 
+    /// Asks over the connection of the check before; `None` if that has just been closed, which says nothing.
+    async fn again(
+        &self,
+        (spec, asked): (&CheckSpec, &Endpoint),
+        mut connection: KeptConnection,
+        late: &Cell<Fault>,
+        kept: &mut Option<KeptConnection>,
+    ) -> Option<Result<(), CheckFailure>> {
+        let (CheckKind::Http(request) | CheckKind::Https(request)) = &spec.check.kind else {
+            return None;
+        };
+        late.set(Fault::upstream(Stage::ResponseHead, Kind::TimedOut));
+        let (host, limits) = (spec.host_of(asked), self.limits.get());
+        let of = (late, spec.connection_after());
+        let after = match h1::ask(&mut connection.stream, (request, &host), &limits, of).await {
+            Ok(after) => after,
+            Err(CheckFailure { fault: Fault { kind, .. }, .. })
+                if matches!(kind, Kind::Closed | Kind::Reset | Kind::Broken) =>
+            {
+                late.set(Fault::upstream(Stage::Connect, Kind::TimedOut));
+                return None;
+            }
+            Err(failure) => return Some(Err(failure)),
+        };
+        *kept = (after == CheckConnection::Kept).then_some(connection);
+        Some(Ok(()))
+    }
+
     /// Asks once. `late` says what is wrong if it takes any longer.
     async fn once(
         &self,
         spec: &CheckSpec,
         asked: &Endpoint,
         late: &Cell<Fault>,
+        kept: &mut Option<KeptConnection>,
     ) -> Result<(), CheckFailure> {
-        let CheckSpec { address, traffic, announces, check, host, .. } = spec;
+        if let Some(connection) = kept.take().filter(KeptConnection::is_quiet)
+            && let Some(outcome) = self.again((spec, asked), connection, late, kept).await
+        {
+            return outcome;
+        }
+        let CheckSpec { address, traffic, announces, check, .. } = spec;
         let fault = |stage| move |kind| Fault::upstream(stage, kind);
         let unconnected =
             |error: io::Error| fault(Stage::Connect)(Kind::of(&error)).caused_by(&error);
+        if let (Address::Tcp(address), None, None, true) =
+            (address, announces, &asked.tls, spec.only_connects())
+        {
+            return Ok(probe(*address).await.map_err(unconnected)?);
+        }
         let mut stream = connect(address).await.map_err(unconnected)?;
         let mut carried = 0;
         if let Some(version) = announces {
@@ -326,60 +341,25 @@ impl Checker {
             (CheckKind::Grpc(service), Traffic::Http) => Question::Health(service, check.timeout),
             (CheckKind::Tcp | CheckKind::Off, _) | (_, Traffic::Tcp) => return Ok(()),
         };
-        let host = host.clone().unwrap_or_else(|| usual_host(asked, address));
+        let host = spec.host_of(asked);
         late.set(fault(Stage::ResponseHead)(Kind::TimedOut));
         let limits = self.limits.get();
         match (spec.protocol(asked), question) {
             (AppProtocol::Http1, Question::Request(request)) => {
-                h1::ask(&mut stream, (request, &host), &limits, late).await
+                let after = if self.kept.has_room() {
+                    spec.connection_after()
+                } else {
+                    CheckConnection::Closed
+                };
+                let after = h1::ask(&mut stream, (request, &host), &limits, (late, after)).await?;
+                *kept = (after == CheckConnection::Kept).then(|| self.kept.keep(stream));
+                Ok(())
             }
             (AppProtocol::Http2, _) | (_, Question::Health(..)) => {
                 let request = h2::CheckRequest { question, scheme: asked.scheme, authority: &host };
                 h2::ask(&mut stream, &request, &limits, late).await
             }
         }
-    }
-}
-
-/// What Host says on the first route to each upstream that says it.
-fn hosts_of_routes(plan: &Plan) -> Vec<Option<&str>> {
-    let mut hosts = vec![None; plan.upstreams.len()];
-    for route in plan.routes.iter() {
-        for goes in &route.upstreams {
-            let host = &mut hosts[goes.upstream.index()];
-            *host = host.or(route.host_header.as_deref());
-        }
-    }
-    hosts
-}
-
-/// What Host says of an endpoint whose check and routes do not say it: the name that its certificate is for, or
-/// else the address that is asked.
-fn usual_host(endpoint: &Endpoint, address: &Address) -> String {
-    match (&endpoint.tls, address) {
-        (Some(tls), _) => authority(&tls.server_name),
-        (None, Address::Tcp(address)) => address.to_string(),
-        (None, Address::Unix(_)) => "localhost".to_owned(),
-    }
-}
-
-/// A name as Host has it: an IPv6 address in brackets (RFC 3986 §3.2.2).
-fn authority(name: &ServerName<'_>) -> String {
-    match name {
-        ServerName::IpAddress(IpAddr::V6(address)) => {
-            format!("[{}]", std::net::Ipv6Addr::from(*address))
-        }
-        name => name.to_str().into_owned(),
-    }
-}
-
-/// Where a check of an endpoint at this address goes.
-fn asked_at(address: &Address, check: &Check) -> Address {
-    match (address, check.port) {
-        (Address::Tcp(address), Some(port)) => {
-            Address::Tcp(SocketAddr::new(address.ip(), port.get()))
-        }
-        _ => address.clone(),
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Pool {
 /// What one worker knows of the shelf.
 struct Sharing {
     shelf: Arc<Shelf>,
+    /// When it last put one there.
+    put: Option<Instant>,
     /// When it last had none of its own, as [`Shelf::millis`] counts.
     missed: u32,
     /// How often in a row that was soon after the last time.
@@ -87,7 +89,8 @@ impl Pool {
         let known = self.sharing.take();
         self.sharing = shared.map(|shelf| {
             let same = known.filter(|known| Arc::ptr_eq(&known.shelf, shelf));
-            let new = || Sharing { shelf: Arc::clone(shelf), missed: LONG_AGO, streak: 0 };
+            let (shelf, missed) = (Arc::clone(shelf), LONG_AGO);
+            let new = || Sharing { shelf, put: None, missed, streak: 0 };
             same.unwrap_or_else(new)
         });
         self.own_max = self.idle_max - self.given_up();
@@ -119,6 +122,13 @@ impl Pool {
         let ready = all.filter(|idle| idle.ready <= now);
         let quiet = ready.filter(|idle| idle.lease.stream.unasked() == Unasked::Nothing);
         quiet.map(|idle| idle.lease).collect()
+    }
+
+    /// When an exchange last gave a connection back, as far as that can be told without a note for each.
+    pub fn last_put(&self) -> Option<Instant> {
+        let own = self.idle.last().map(|idle| idle.since);
+        let shelved = self.sharing.as_ref().and_then(|sharing| sharing.put);
+        own.max(shelved)
     }
 
     /// How many there are, without those on the shelf.
@@ -186,11 +196,12 @@ impl Pool {
         let has_room = self.idle.len() < self.own_max as usize;
         let idle = Idle::new(lease, ending, now);
         let max = self.shelf_max();
-        let takes = |sharing: &&Sharing| {
+        let takes = |sharing: &Sharing| {
             let stays = has_room && sharing.streak >= sharing.shelf.habit().times;
             !stays && sharing.shelf.len() < max
         };
-        let is_kept = if let Some(sharing) = self.sharing.as_ref().filter(takes) {
+        let is_kept = if let Some(sharing) = self.sharing.as_mut().filter(|known| takes(known)) {
+            sharing.put = Some(now);
             sharing.shelf.put(idle, max)
         } else {
             if has_room {

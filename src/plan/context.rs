@@ -408,7 +408,11 @@ impl WorkerContext {
                 // One worker sees to what all share.
                 let is_ours = place % counts.len() == self.worker;
                 let shelved = if is_ours { pool.sweep_shelf(now) } else { 0 };
-                counts[self.worker].idle.set(pool.len() + shelved);
+                let counts = &counts[self.worker];
+                counts.idle.set(pool.len() + shelved);
+                if let Some(put) = pool.last_put() {
+                    counts.answered.set(self.tick(put).as_millis().try_into().unwrap_or(0));
+                }
             }
         }
     }

@@ -125,13 +125,7 @@ async fn work<F: Filters>(mut setup: WorkerSetup, filters: Arc<F>) -> usize {
     spawn_local(Rc::clone(&worker.rebalancing).keep_taking());
     let ending = loop {
         match setup.commands.recv().await {
-            Some(WorkerCommand::Adopt(change)) => {
-                let PlanChange { plan, shelves, log_names, listeners, done } = change;
-                // Connections waiting at a removed listener belong to the old plan.
-                worker.close_all_but(&listeners).await;
-                worker.handle.adopt(plan, &shelves, log_names).await;
-                let _ = done.send(worker.open(listeners));
-            }
+            Some(WorkerCommand::Adopt(change)) => worker.adopt(change).await,
             Some(WorkerCommand::Answer(answer)) => {
                 let _ = answer.try_send(());
             }
@@ -181,6 +175,14 @@ struct Worker<F: Filters> {
 }
 
 impl<F: Filters> Worker<F> {
+    async fn adopt(&mut self, change: PlanChange) {
+        let PlanChange { plan, shelves, log_names, listeners, done } = change;
+        // Connections waiting at a removed listener belong to the old plan.
+        self.close_all_but(&listeners).await;
+        self.handle.adopt(plan, &shelves, log_names).await;
+        let _ = done.send(self.open(listeners));
+    }
+
     async fn close_all_but(&mut self, staying: &[ListenerHandle]) {
         self.rebalancing.close();
         let stays =
