@@ -57,20 +57,25 @@ pub const QUARANTINE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Idle {
     pub(super) lease: Lease,
-    /// When its last exchange ended.
+    /// When its last exchange ended, by the clock of the worker that had it.
     pub(super) since: Instant,
-    /// Before this it is not leased.
-    pub(super) ready: Instant,
+    ending: Ending,
 }
 
 impl Idle {
     /// From now on.
     pub(super) fn new(lease: Lease, ending: Ending, now: Instant) -> Self {
-        let ready = match ending {
-            Ending::Framed => now,
-            Ending::Announced => now + QUARANTINE,
-        };
-        Self { lease, since: now, ready }
+        Self { lease, since: now, ending }
+    }
+
+    /// Whether it may be leased. That does not depend on the time if all was said: another worker may have looked at
+    /// the clock before it was put here.
+    #[inline]
+    pub(super) fn is_ready(&self, now: Instant) -> bool {
+        match self.ending {
+            Ending::Framed => true,
+            Ending::Announced => self.age(now) >= QUARANTINE,
+        }
     }
 
     /// For how long it has been.

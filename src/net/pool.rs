@@ -119,7 +119,7 @@ impl Pool {
     pub fn take(&mut self, now: Instant) -> Vec<Lease> {
         let shelved = self.sharing.as_ref().map(|sharing| sharing.shelf.take_all());
         let all = mem::take(&mut self.idle).into_iter().chain(shelved.unwrap_or_default());
-        let ready = all.filter(|idle| idle.ready <= now);
+        let ready = all.filter(|idle| idle.is_ready(now));
         let quiet = ready.filter(|idle| idle.lease.stream.unasked() == Unasked::Nothing);
         quiet.map(|idle| idle.lease).collect()
     }
@@ -144,7 +144,7 @@ impl Pool {
     /// Takes the connection that was kept last, if it is still of use; drops those that are not.
     #[inline]
     pub fn lease(&mut self, now: Instant) -> Option<Lease> {
-        while let Some(last) = self.idle.iter().rposition(|idle| idle.ready <= now) {
+        while let Some(last) = self.idle.iter().rposition(|idle| idle.is_ready(now)) {
             let Idle { lease, since, .. } = self.idle.remove(last);
             if now.duration_since(since) >= self.idle_timeout {
                 // Whatever lies below is older still.

@@ -61,6 +61,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_worker_whose_clock_is_behind_leases_it_all_the_same() {
+        let [mut one, mut other] = sharing(KEEPING);
+        let ((opened, _peer), now) = (pair(1), Instant::now());
+        one.put(opened, Ending::Framed, now + Duration::from_millis(1)).unwrap();
+        assert!(other.lease_shelved(now).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_one_used_last_is_leased_first_whoever_puts_it_there() {
         let [mut one, mut other] = sharing(KEEPING);
         let (pairs, now) = ([1, 2].map(pair), Instant::now());

@@ -125,7 +125,7 @@ impl Shelf {
             return None;
         }
         let mut known = self.idle();
-        let place = known.iter().rposition(|idle| idle.ready <= now)?;
+        let place = known.iter().rposition(|idle| idle.is_ready(now))?;
         Some(known.remove(place))
     }
 
