@@ -89,8 +89,8 @@ impl Pool {
         let known = self.sharing.take();
         self.sharing = shared.map(|shelf| {
             let same = known.filter(|known| Arc::ptr_eq(&known.shelf, shelf));
-            let (shelf, missed) = (Arc::clone(shelf), LONG_AGO);
-            let new = || Sharing { shelf, put: None, missed, streak: 0 };
+            let new =
+                || Sharing { shelf: Arc::clone(shelf), put: None, missed: LONG_AGO, streak: 0 };
             same.unwrap_or_else(new)
         });
         self.own_max = self.idle_max - self.given_up();
