@@ -41,8 +41,11 @@ const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\n\
 type MakeCase = fn(&str) -> Case;
 
 pub const CASES: &[(&str, MakeCase)] = &[
+    ("request head, small: in one pass", |name| parse_whole_request(name, SMALL)),
     ("request head, small: scan and parse", |name| parse_request(name, SMALL)),
+    ("request head, browser: in one pass", |name| parse_whole_request(name, BROWSER)),
     ("request head, browser: scan and parse", |name| parse_request(name, BROWSER)),
+    ("response head: in one pass", parse_whole_response),
     ("response head: scan and parse", parse_response),
     ("request framing", frame_request),
     ("response framing", frame_response),
@@ -52,6 +55,21 @@ pub const CASES: &[(&str, MakeCase)] = &[
     ("chunked, 32 KiB in 8 chunks", |name| admit_chunks(name, 4096)),
     ("chunked, 32 KiB in 2048 chunks", |name| admit_chunks(name, 16)),
 ];
+
+fn parse_whole_request(name: &str, bytes: &'static [u8]) -> Case {
+    Case::new(name, move || {
+        let mut storage = Storage::new();
+        let read = parse::whole_request(black_box(bytes), &LIMITS, &mut storage);
+        black_box(read.unwrap().0.unwrap());
+    })
+}
+
+fn parse_whole_response(name: &str) -> Case {
+    Case::new(name, || {
+        let mut storage = Storage::new();
+        black_box(parse::whole_response(black_box(RESPONSE), &LIMITS, &mut storage).unwrap());
+    })
+}
 
 fn parse_request(name: &str, bytes: &'static [u8]) -> Case {
     Case::new(name, move || {
@@ -89,7 +107,7 @@ fn frame_response(name: &str) -> Case {
 }
 
 fn rewrite_request(name: &str, bytes: &'static [u8]) -> Case {
-    let head = parse::request(bytes, &LIMITS, storage()).unwrap();
+    let head = parse::whole_request(bytes, &LIMITS, storage()).unwrap().0.unwrap();
     let framing = framing::request(&head).unwrap();
     let client = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)));
     let hop = Hop { client, scheme: ClientScheme::Http };
@@ -110,7 +128,7 @@ fn rewrite_request(name: &str, bytes: &'static [u8]) -> Case {
 }
 
 fn rewrite_response(name: &str) -> Case {
-    let head = parse::response(RESPONSE, &LIMITS, storage()).unwrap();
+    let (head, _) = parse::whole_response(RESPONSE, &LIMITS, storage()).unwrap();
     let framing = framing::response(&head, Method::Idempotent).unwrap();
     Case::new(name, move || {
         let (edits, mut out) = (Edits::new(), Buffer::new());

@@ -192,8 +192,8 @@ fn judged(head: &[u8]) -> Result<(u16, Framing), Unanswered> {
     let rejected = |reject| Unanswered::Broken(Kind::Rejected(reject));
     let mut storage = Storage::new();
     let head = parse::response(head, &LIMITS, &mut storage).map_err(rejected)?;
-    let is_ours = |(_, name, value): (Name, &str, &[u8])| {
-        name.eq_ignore_ascii_case("server") && value == ADMIN_SERVER.as_bytes()
+    let is_ours = |(_, name, value): (Name, &[u8], &[u8])| {
+        name.eq_ignore_ascii_case(b"server") && value == ADMIN_SERVER.as_bytes()
     };
     if head.status >= 200 && !head.fields.iter().any(is_ours) {
         return Err(Unanswered::Stranger);

@@ -90,7 +90,7 @@ impl AdminRequest {
     fn of(head: &RequestHead<'_, '_>) -> Self {
         let values = |wanted: &str| {
             let fields = head.fields.iter();
-            let found = fields.filter(|(_, name, _)| name.eq_ignore_ascii_case(wanted));
+            let found = fields.filter(|(_, name, _)| name.eq_ignore_ascii_case(wanted.as_bytes()));
             found.map(|(_, _, value)| value.to_vec()).collect()
         };
         let path = head.path();

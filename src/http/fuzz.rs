@@ -9,6 +9,7 @@ use super::h1::framing::{self, Framing};
 use super::h1::parse;
 use super::h1::persistence::{Options, names_protocol};
 use super::h1::scan::{Limits, Scan, leading_blank};
+use super::head_end_fuzz::{self, scan_split_anywhere, splits};
 use super::message::edits::{EditName, Edits, Value};
 use super::message::field::Name;
 use super::message::forwarded;
@@ -31,7 +32,8 @@ pub(super) const INPUT_BYTES_MAX: usize = 8192;
 pub fn request_head(data: &[u8]) {
     let data = &data[..data.len().min(INPUT_BYTES_MAX)];
     let bytes = &data[leading_blank(data)..];
-    let Some(length) = scan_split_anywhere(bytes, Scan::request) else { return };
+    head_end_fuzz::check_request(bytes, &LIMITS);
+    let Some(length) = scan_split_anywhere(bytes, &LIMITS, Scan::request) else { return };
     with_request(&bytes[..length], &LIMITS, |head, framing| {
         let written = write_request(head, framing);
         with_request(&written, &WIDER, |again, framing_again| {
@@ -56,7 +58,8 @@ pub fn request_head(data: &[u8]) {
 /// The same for responses.
 pub fn response_head(data: &[u8]) {
     let data = &data[..data.len().min(INPUT_BYTES_MAX)];
-    let Some(length) = scan_split_anywhere(data, Scan::response) else { return };
+    head_end_fuzz::check_response(data, &LIMITS);
+    let Some(length) = scan_split_anywhere(data, &LIMITS, Scan::response) else { return };
     let mut storage = Storage::new();
     let Ok(head) = parse::response(&data[..length], &LIMITS, &mut storage) else { return };
     let Ok(framing) = framing::response(&head, Method::Idempotent) else { return };
@@ -140,26 +143,6 @@ pub fn rewrite(data: &[u8]) {
     relay_response(bytes, method, name);
 }
 
-/// Where a long input is split: everywhere at its ends, here and there between.
-fn splits(length: usize) -> impl Iterator<Item = usize> {
-    let stride = length / 64 + 1;
-    (0..=length).filter(move |at| *at < 64 || at % stride == 0 || length - at < 8)
-}
-
-/// The length of the head at the front, wherever the bytes are split.
-fn scan_split_anywhere(bytes: &[u8], start: impl Fn() -> Scan) -> Option<usize> {
-    let whole = start().advance(bytes, &LIMITS);
-    for split in splits(bytes.len()) {
-        let mut scan = start();
-        let halves = match scan.advance(&bytes[..split], &LIMITS) {
-            Ok(None) => scan.advance(bytes, &LIMITS),
-            early => early,
-        };
-        assert_eq!(halves, whole, "split at {split}");
-    }
-    whole.ok().flatten()
-}
-
 pub(super) fn with_request<T>(
     bytes: &[u8],
     limits: &Limits,
@@ -171,14 +154,14 @@ pub(super) fn with_request<T>(
     Ok(look(&head, framing))
 }
 
-pub(super) fn others<'b>(fields: &Fields<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
+pub(super) fn others<'b>(fields: &Fields<'_, 'b>) -> Vec<(&'b [u8], &'b [u8])> {
     let is_other = |known| matches!(known, Name::Other | Name::Date | Name::RequestId | Name::Via);
     let all = fields.iter().filter(|(known, ..)| is_other(*known));
     all.map(|(_, name, value)| (name, value)).collect()
 }
 
 /// The fields that are no concern of ours and are not named by Connection.
-pub(super) fn kept<'b>(fields: &Fields<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
+pub(super) fn kept<'b>(fields: &Fields<'_, 'b>) -> Vec<(&'b [u8], &'b [u8])> {
     let options = Options::of(fields);
     let mut kept = others(fields);
     kept.retain(|(name, _)| !options.names(fields, name));
@@ -186,11 +169,11 @@ pub(super) fn kept<'b>(fields: &Fields<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
 }
 
 /// The same, with the X-Request-Id that some requests are given instead of their own.
-pub(super) fn others_written<'b>(head: &RequestHead<'_, 'b>) -> Vec<(&'b str, &'b [u8])> {
+pub(super) fn others_written<'b>(head: &RequestHead<'_, 'b>) -> Vec<(&'b [u8], &'b [u8])> {
     let mut others = kept(&head.fields);
     if let Some(id) = request_id(head) {
-        others.retain(|(name, _)| Name::of(name.as_bytes()) != Name::RequestId);
-        others.push(("X-Request-Id", id));
+        others.retain(|(name, _)| Name::of(name) != Name::RequestId);
+        others.push((b"X-Request-Id", id));
     }
     others
 }

@@ -16,8 +16,9 @@ pub fn lookup(data: &[u8]) {
     let mut storage = Storage::new();
     let Ok(head) = parse::request(&data[end + 1..], &LIMITS, &mut storage) else { return };
     let named = |wanted: &str| -> Vec<&[u8]> {
-        let fields = head.fields.iter().map(|(_, name, value)| (name.to_lowercase(), value));
-        fields.filter(|(name, _)| *name == wanted.to_lowercase()).map(|(_, value)| value).collect()
+        let wanted = wanted.to_ascii_lowercase().into_bytes();
+        let fields = head.fields.iter().map(|(_, name, value)| (name.to_ascii_lowercase(), value));
+        fields.filter(|(name, _)| *name == wanted).map(|(_, value)| value).collect()
     };
     if name.is_ascii() {
         assert_eq!(lookup::headers(&head.fields, name).collect::<Vec<_>>(), named(name));

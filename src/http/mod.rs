@@ -8,6 +8,8 @@ pub mod fuzz;
 pub mod h1;
 pub mod h2;
 #[cfg(any(test, fuzzing))]
+mod head_end_fuzz;
+#[cfg(any(test, fuzzing))]
 pub mod lookup_fuzz;
 pub mod message;
 #[cfg(any(test, fuzzing))]

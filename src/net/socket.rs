@@ -6,6 +6,8 @@ use std::mem::{self, MaybeUninit};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::pin;
+#[cfg(any(test, fuzzing))]
+use std::task::Waker;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -196,6 +198,24 @@ impl Socket {
             },
             #[cfg(any(test, fuzzing))]
             Self::Memory(memory) => memory.poll_write(cx, bytes),
+        }
+    }
+
+    /// Writes once what is taken at once and says how much that was. Costs no system call while nothing is, as far
+    /// as the reactor has told: that is `None`.
+    #[inline]
+    pub fn try_write(&self, bytes: &[u8]) -> Option<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => try_moved(stream, Interest::WRITABLE, || send(stream, bytes)),
+            Self::Unix(stream) => try_moved(stream, Interest::WRITABLE, || send(stream, bytes)),
+            Self::Resting(_) => None,
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(memory) => {
+                match memory.poll_write(&Context::from_waker(Waker::noop()), bytes) {
+                    Poll::Ready(written) => Some(written),
+                    Poll::Pending => None,
+                }
+            }
         }
     }
 
@@ -419,17 +439,16 @@ fn poll_send(
     cx: &mut Context<'_>,
     bytes: &[u8],
 ) -> Poll<io::Result<usize>> {
-    poll_moved(socket, Interest::WRITABLE, cx, || {
-        let flags = SendFlags::NOSIGNAL;
-        let count = retry_on_intr(|| rustix::net::send(socket, bytes, flags))?;
-        Ok((count, bytes.len()))
-    })
+    poll_moved(socket, Interest::WRITABLE, cx, || send(socket, bytes))
 }
 
-/// Waits until `socket` is ready, and moves bytes once. `work` says how many moved and how many
-/// could have: if that was more, the kernel has no more to give or to take, and the reactor is told
-/// to wait for news without another call that would only say so. (A read also ends at urgent data;
-/// what lies after it then waits for more to come.)
+/// How many bytes were written, and how many could have been.
+fn send(socket: &impl AsFd, bytes: &[u8]) -> io::Result<(usize, usize)> {
+    let count = retry_on_intr(|| rustix::net::send(socket, bytes, SendFlags::NOSIGNAL))?;
+    Ok((count, bytes.len()))
+}
+
+/// Waits until `socket` is ready, and moves bytes once.
 fn poll_moved(
     socket: &impl Registered,
     interest: Interest,
@@ -438,18 +457,31 @@ fn poll_moved(
 ) -> Poll<io::Result<usize>> {
     loop {
         ready!(socket.poll_ready(interest, cx))?;
-        let mut moved = None;
-        let tried = socket.try_io(interest, || {
-            let (count, most) = work()?;
-            moved = Some(count);
-            if (1..most).contains(&count) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-        });
-        match (moved, tried) {
-            (Some(count), _) => return Poll::Ready(Ok(count)),
-            (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => {
-                return Poll::Ready(Err(error));
-            }
-            (None, _) => {}
+        if let Some(moved) = try_moved(socket, interest, &mut work) {
+            return Poll::Ready(moved);
         }
+    }
+}
+
+/// Moves bytes once, if `socket` is taken to be ready; `None` says that it is not. `work` says how many moved
+/// and how many could have: if that was more, the kernel has no more to give or to take, and the reactor is
+/// told to wait for news without another call that would only say so. (A read also ends at urgent data;
+/// what lies after it then waits for more to come.)
+#[inline]
+fn try_moved(
+    socket: &impl Registered,
+    interest: Interest,
+    work: impl FnOnce() -> io::Result<(usize, usize)>,
+) -> Option<io::Result<usize>> {
+    let mut moved = None;
+    let tried = socket.try_io(interest, || {
+        let (count, most) = work()?;
+        moved = Some(count);
+        if (1..most).contains(&count) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    match (moved, tried) {
+        (Some(count), _) => Some(Ok(count)),
+        (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => Some(Err(error)),
+        (None, _) => None,
     }
 }

@@ -230,11 +230,8 @@ impl ReadHalf<'_> {
         poll_fn(|cx| self.poll_read(cx, buffer)).await
     }
 
-    pub(super) fn poll_read(
-        &self,
-        cx: &mut Context<'_>,
-        buffer: &mut Buffer,
-    ) -> Poll<io::Result<usize>> {
+    /// The same, as a poll.
+    pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
         match self {
             Self::Plain(socket) => socket.poll_read(cx, buffer),
             Self::Tls(stream) => stream.poll_read(cx, buffer),
@@ -291,6 +288,16 @@ impl WriteHalf<'_> {
     /// the connection is of no use then.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         poll_fn(|cx| self.poll_write(cx, bytes)).await
+    }
+
+    /// Writes once what is taken at once and says how much that was; `None` if nothing is, or if bytes are
+    /// encrypted first.
+    #[inline]
+    pub fn try_write(&self, bytes: &[u8]) -> Option<io::Result<usize>> {
+        match self {
+            Self::Plain(socket) => socket.try_write(bytes),
+            Self::Tls(_) => None,
+        }
     }
 
     pub(super) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {

@@ -132,6 +132,13 @@ impl<'a> Meter<'a> {
         Ok(())
     }
 
+    /// Writes what is taken at once, which nearly always is all there is, and says how much that was. What is left
+    /// has to wait.
+    #[inline]
+    pub fn try_write(&self, to: &WriteHalf<'_>, bytes: &[u8]) -> Result<usize, Broken> {
+        to.try_write(bytes).map_or(Ok(0), |written| self.sent(written))
+    }
+
     /// Waits for a head on a stream.
     pub async fn head(&self, from: &MuxStream) -> Result<Arrived, Broken> {
         self.waits_for.set(End::Source);

@@ -125,27 +125,37 @@ pub enum HeadOut<'a> {
 
 /// The head of an answer as it came.
 pub enum HeadIn<'a> {
-    /// So many bytes at the front of a buffer; they are consumed.
-    H1(&'a mut Buffer, usize),
+    /// At the front of a buffer, of which it is consumed. So many bytes, if that is known.
+    H1(&'a mut Buffer, Option<usize>),
     /// A field section.
     H2(&'a Arrived),
 }
 
-/// Reads the head of an answer, and writes it again to `out`.
+/// Reads the head of an answer, and writes it again to `out`. There is none if it is not known how long the head is
+/// and that takes a closer look.
 pub fn read_answer<F: Filters>(
     head: HeadIn<'_>,
     traits: RequestTraits,
     rules: &AnswerRules<'_, F>,
     out: HeadOut<'_>,
-) -> Result<Answer, Reject> {
+) -> Result<Option<Answer>, Reject> {
     let mut storage = Storage::new();
     match head {
-        HeadIn::H1(input, length) => {
-            let head = parse::response(&input.filled()[..length], rules.limits, &mut storage)?;
+        HeadIn::H1(input, known) => {
+            let bytes = input.filled();
+            let (head, length) = match known {
+                Some(length) => {
+                    (parse::response(&bytes[..length], rules.limits, &mut storage)?, length)
+                }
+                None => match parse::whole_response(bytes, rules.limits, &mut storage) {
+                    Some(read) => read,
+                    None => return Ok(None),
+                },
+            };
             let framing = framing::response(&head, traits.method)?;
             let answer = pass_on((&head, framing), &NeverIndexed::NONE, traits, rules, out)?;
             input.consume(length);
-            Ok(answer)
+            Ok(Some(answer))
         }
         HeadIn::H2(arrived) => {
             arrived.fit.check()?;
@@ -159,7 +169,7 @@ pub fn read_answer<F: Filters>(
                 // To a call: its head is its trailers, too.
                 answer.body.set_call_status(Status::among(section.iter()));
             }
-            Ok(answer)
+            Ok(Some(answer))
         }
     }
 }
@@ -256,7 +266,7 @@ fn begun(head: &ResponseHead<'_, '_>, framing: Framing, to: Version, ends: bool)
 /// Whether it is an answer to a call of gRPC, whose trailers can say a status: not where the length of its body
 /// is known.
 fn takes_status(head: &ResponseHead<'_, '_>, framing: Framing) -> bool {
-    let is_content_type = |name: &str| name.eq_ignore_ascii_case("content-type");
+    let is_content_type = |name: &[u8]| name.eq_ignore_ascii_case(b"content-type");
     let mut fields = head.fields.iter();
     matches!(framing, Framing::Chunked | Framing::UntilClose)
         && head.status == 200
@@ -316,7 +326,7 @@ fn check_websocket(head: &ResponseHead<'_, '_>, traits: RequestTraits) -> Result
 
 /// Whether there is no Date, or one that its sender means for us only.
 fn lacks_date(head: &ResponseHead<'_, '_>, options: Options) -> bool {
-    !head.fields.has(Name::Date) || options.names(&head.fields, "date")
+    !head.fields.has(Name::Date) || options.names(&head.fields, b"date")
 }
 
 fn ending(head: &ResponseHead<'_, '_>, framing: Framing, to: Method) -> Ending {
@@ -366,8 +376,8 @@ mod tests {
             target: AttemptTarget { upstream, endpoint, started, connect_within },
             route: None,
         };
-        let (head, to) = (HeadIn::H1(&mut input, bytes.len()), HeadOut::H1(&mut out));
-        let answer = read_answer(head, traits, &rules, to)?;
+        let (head, to) = (HeadIn::H1(&mut input, Some(bytes.len())), HeadOut::H1(&mut out));
+        let answer = read_answer(head, traits, &rules, to)?.expect("a known length");
         Ok((answer, String::from_utf8_lossy(out.filled()).into_owned()))
     }
 

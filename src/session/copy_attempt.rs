@@ -233,19 +233,24 @@ async fn final_answer(
     let rules = AnswerRules { limits, date, via, set_cookie, filtered, context, target, route };
     let unread = |Broken { kind, .. }| Fault::upstream(Stage::ResponseHead, kind);
     let bad = |reject| Fault::upstream(Stage::ResponseHead, Kind::Rejected(reject));
-    for _ in 0..=INTERIM_MAX {
+    let mut interim = 0;
+    while interim <= INTERIM_MAX {
         let came = match source {
             Source::H1(from) => hear(from, received, limits, down, None).await,
             Source::H2(from) => hear_on_stream(from, down, None).await,
         };
         let came = came.map_err(unread)?;
         let head = match &came {
-            Heard::Bytes(length) => HeadIn::H1(received, *length),
+            Heard::Bytes => HeadIn::H1(received, None),
+            Heard::Whole(length) => HeadIn::H1(received, Some(*length)),
             Heard::Section(arrived) => HeadIn::H2(arrived),
         };
         out.clear();
-        let answer =
-            answer::read_answer(head, traits, &rules, HeadOut::H1(&mut out)).map_err(bad)?;
+        let out = HeadOut::H1(&mut out);
+        let Some(answer) = answer::read_answer(head, traits, &rules, out).map_err(bad)? else {
+            continue;
+        };
+        interim += 1;
         if answer.finality == Finality::Final {
             return Ok(answer);
         }

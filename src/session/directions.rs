@@ -76,6 +76,13 @@ impl<'a> Directions<'a> {
         self.held_back_at.set(None);
     }
 
+    /// The upload has ended, in this way; says whether that ends the exchange.
+    pub fn uploaded(&self, ended: Result<(), Broken>) -> Result<(), Interruption> {
+        self.upload.set(UploadState::after(ended, self.download.get())?);
+        self.presence.renew();
+        Ok(())
+    }
+
     /// Sends the request, then waits for the client to leave. Ends only if the exchange is to end.
     pub async fn client_side(
         &self,
@@ -89,14 +96,15 @@ impl<'a> Directions<'a> {
             }
             ended => ended,
         });
-        match UploadState::after(sending.await, self.download.get()) {
-            Ok(state) => self.upload.set(state),
-            Err(interruption) => return interruption,
-        }
-        self.presence.renew();
-        self.sent_at.touch();
-        if self.download.get() == DownloadState::Head {
-            self.await_head();
+        if self.upload.get() == UploadState::Running {
+            let ended = sending.await;
+            if let Err(interruption) = self.uploaded(ended) {
+                return interruption;
+            }
+            self.sent_at.touch();
+            if self.download.get() == DownloadState::Head {
+                self.await_head();
+            }
         }
         Interruption::ClientLeft(left.await)
     }

@@ -7,8 +7,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::client_info::ClientInfo;
+use super::preparation;
 use super::request::Request;
-use super::request_head::{self, Sender};
+use super::request_head::Sender;
 use super::simulation::script::{CLIENT, Exchanged, HALF_CLOSE, Outcome, Script, simulate};
 use super::simulation::world;
 use crate::buffer::Buffer;
@@ -118,7 +119,7 @@ fn believe(bytes: &[u8], context: &Rc<WorkerContext>) -> Vec<Believed> {
         input.append(&head[..length]);
         let sender = Sender { client_info: &client_info, stream: None };
         let mut request = Request::begin(context, &client_info, &Rules);
-        if request_head::prepare(&mut request, (&mut input, length), sender, context).is_err() {
+        if preparation::prepare(&mut request, (&mut input, length), sender, context).is_err() {
             return all;
         }
         let (written, mut body) = (request.outgoing.filled().to_vec(), Vec::new());

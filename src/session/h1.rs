@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::io;
 use std::mem;
 use std::pin::{Pin, pin};
 use std::task::Poll;
@@ -14,6 +15,7 @@ use super::client::{AfterExchange, ClientConnection, ClientSide, linger};
 use super::client_info::ClientInfo;
 use super::exchange;
 use super::h2;
+use super::preparation;
 use super::presence::Presence;
 use super::record;
 use super::request::Request;
@@ -28,7 +30,7 @@ use crate::filters::reply::LocalReply;
 use crate::http::h1::encode::ConnectionHeader;
 use crate::http::h1::scan::{Limits, Scan, leading_blank};
 use crate::http::h2::frame::PREFACE;
-use crate::http::message::head::{Method, RequestHead};
+use crate::http::message::head::RequestHead;
 use crate::log::once_per_second::OncePerSecond;
 use crate::net::deadline::{Activity, Elapsed, Timer};
 use crate::net::hand_off::HandOffClosed;
@@ -222,21 +224,23 @@ async fn work<F: Filters>(
 ) -> Worked {
     let input = early.take().map(|early| *early).unwrap_or_default();
     let mut connection = Connected { stream, client_info, filters, input, timer };
-    loop {
-        if connection.input.is_empty() {
-            // A connection that has just been accepted is taken to be readable, since most are.
-            match connection.stream.read_now(&mut connection.input).await {
-                None => return Worked::Nothing,
-                Some(Ok(1..)) => {}
-                Some(Ok(0) | Err(_)) => return Worked::Ended(AfterExchange::Close),
-            }
+    if connection.input.is_empty() {
+        // A connection that has just been accepted is taken to be readable, since most are.
+        match connection.stream.read_now(&mut connection.input).await {
+            None => return Worked::Nothing,
+            Some(Ok(1..)) => {}
+            Some(Ok(0) | Err(_)) => return Worked::Ended(AfterExchange::Close),
         }
+    }
+    loop {
         let (worked, pace) = answer_all(&mut connection, &mut idle, early).await;
         if !matches!((&worked, pace), (Worked::Ended(AfterExchange::Reuse), Pace::Brisk)) {
             return worked;
         }
-        if !rest(&mut connection, &mut idle).await {
-            return worked;
+        match rest(&mut connection, &mut idle).await {
+            Some(Ok(1..)) => {}
+            Some(Ok(0) | Err(_)) => return Worked::Ended(AfterExchange::Close),
+            None => return worked,
         }
     }
 }
@@ -295,19 +299,22 @@ async fn answer_all<F: Filters>(
     }
 }
 
-/// Waits for a short while for the next request; says whether it seems to have come. Whatever else happens
-/// is left to the wait that follows.
-async fn rest<F>(connection: &mut Connected<'_, F>, idle: &mut Idle<'_>) -> bool {
-    let Connected { stream, timer, .. } = connection;
+/// Waits for a short while for the next request, and reads what comes. Whatever else happens is left to the wait
+/// that follows.
+async fn rest<F>(
+    connection: &mut Connected<'_, F>,
+    idle: &mut Idle<'_>,
+) -> Option<io::Result<usize>> {
+    let Connected { stream, timer, input, .. } = connection;
     let Idle { guard, deadline, handle } = idle;
-    let readable = poll_fn(|cx| match (stream.poll_readable(cx), guard.phase()) {
-        (Poll::Ready(Ok(())), DrainPhase::Serving) => Poll::Ready(true),
-        (Poll::Pending, DrainPhase::Serving) => Poll::Pending,
-        _ => Poll::Ready(false),
+    let (from, _) = stream.split();
+    let reading = poll_fn(|cx| match guard.phase() {
+        DrainPhase::Serving => from.poll_read(cx, input).map(Some),
+        DrainPhase::Leaving | DrainPhase::Draining | DrainPhase::Closing => Poll::Ready(None),
     });
     let keepalive = handle.get().plan.timeouts.keepalive;
     let end = || IdleDeadline::rest_end(deadline.end(handle), keepalive);
-    timer.until(end, readable).await.unwrap_or(false)
+    timer.until(end, reading).await.unwrap_or(None)
 }
 
 /// Whether what could not be read as a request is how HTTP/2 begins, as far as it looks like a head
@@ -360,6 +367,11 @@ async fn next_request<F: Filters>(
     request: &mut Request<'_, F>,
     context: &WorkerContext,
 ) -> Result<Arrival<()>, Fault> {
+    let sender = Sender { client_info: client.client_info, stream: Some(&*client.stream) };
+    let whole = preparation::prepare_whole(request, &mut client.input, sender, context);
+    if let Some(prepared) = whole {
+        return prepared.map(Arrival::Request);
+    }
     let plan = &*context.plan;
     let before = client.input.len();
     let activity = Activity::new();
@@ -367,10 +379,7 @@ async fn next_request<F: Filters>(
     let (mut read, _) = client.stream.split();
     let reading = read_request(&mut read, &mut client.input, &plan.limits, &meter);
     let read = client.timer.within(plan.timeouts.header, pin!(reading)).await;
-    // As far as it says so: an answer to HEAD has no body, not even a refusal (RFC 9110 §9.3.2).
-    if client.input.filled().starts_with(b"HEAD ") {
-        request.traits.method = Method::Head;
-    }
+    request.note_method(&client.input);
     let sender = Sender { client_info: client.client_info, stream: Some(&*client.stream) };
     let kind = match read {
         Ok(Ok(Arrival::Request(length))) => {
@@ -378,7 +387,7 @@ async fn next_request<F: Filters>(
             let at_once = client.input.len() == before;
             request.timing.end_head(at_once);
             let whole = (&mut client.input, length);
-            return request_head::prepare(request, whole, sender, context).map(Arrival::Request);
+            return preparation::prepare(request, whole, sender, context).map(Arrival::Request);
         }
         Ok(Ok(Arrival::Nothing)) => return Ok(Arrival::Nothing),
         Ok(Ok(Arrival::End)) => return Ok(Arrival::End),

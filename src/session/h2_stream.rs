@@ -17,10 +17,10 @@ use tokio::time::Instant;
 use super::client::{AfterExchange, ClientConnection, ClientSide};
 use super::client_info::ClientInfo;
 use super::exchange;
+use super::preparation;
 use super::presence::Presence;
 use super::record;
 use super::request::Request;
-use super::request_head;
 use super::request_log::RequestLog;
 use crate::fault::{Fault, Kind, Stage};
 use crate::filters::Filters;
@@ -176,7 +176,7 @@ async fn serve_stream<F: Filters>(
     timing.expires = call.and_then(|call| timing.began.checked_add(call.timeout?));
     timing.end_head(true);
     timing.on_stream(stream.id());
-    let prepared = request_head::prepare_stream(&mut request, (stream, arrived), from, context);
+    let prepared = preparation::prepare_stream(&mut request, (stream, arrived), from, context);
     let mut client = ClientConnection {
         side: ClientSide::H2(stream),
         client_info: &shared.client_info,

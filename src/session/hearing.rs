@@ -16,13 +16,16 @@ pub const ANSWER_BYTES_MIN: usize = 16 * 1024;
 
 /// The head of an answer, as it came.
 pub enum Heard {
-    /// So many bytes at the front of what was received.
-    Bytes(usize),
+    /// Bytes: perhaps all of it.
+    Bytes,
+    /// So many bytes at the front of what was received, no more and no less.
+    Whole(usize),
     /// A field section.
     Section(Arrived),
 }
 
-/// Waits for the head of an answer on a connection, and reads it with what follows.
+/// Waits for the first bytes of an answer on a connection, which are nearly always all of its head. If bytes have
+/// come before, waits until the head is whole.
 pub async fn hear(
     from: &mut ReadHalf<'_>,
     received: &mut Buffer,
@@ -30,14 +33,17 @@ pub async fn hear(
     meter: &Meter<'_>,
     request_log: Option<&RequestLog>,
 ) -> Result<Heard, Broken> {
-    if let (Some(request_log), true) = (request_log, received.is_empty()) {
+    if received.is_empty() {
         if meter.read(from, received).await? == 0 {
             return Err(Broken { end: End::Source, kind: Kind::Closed });
         }
-        request_log.heard();
+        if let Some(request_log) = request_log {
+            request_log.heard();
+        }
+        return Ok(Heard::Bytes);
     }
     let read = read_head(from, received, Scan::response(), limits, meter).await;
-    read.map(Heard::Bytes).map_err(|kind| Broken { end: End::Source, kind })
+    read.map(Heard::Whole).map_err(|kind| Broken { end: End::Source, kind })
 }
 
 /// Waits for the head of an answer on a stream.

@@ -14,6 +14,7 @@ use crate::http::h1::chunk_lines::CHUNK_OVERHEAD_BYTES;
 use crate::http::h1::chunked::Emit;
 use crate::http::h1::framing::Framing;
 use crate::http::h2::section::NeverIndexed;
+use crate::http::message::head::Method;
 use crate::http::rules::refusal::RefusingRule;
 use crate::id::{RouteId, UpstreamId};
 use crate::plan::context::WorkerContext;
@@ -71,6 +72,14 @@ impl<'f, F: Filters> Request<'f, F> {
             own_reply: None,
             filtered: Filtered::new(filters),
             timing: RequestTiming::begin(context, client_info),
+        }
+    }
+
+    /// Notes its method as far as its first bytes say so: an answer to HEAD has no body, not even a refusal
+    /// (RFC 9110 §9.3.2).
+    pub(super) fn note_method(&mut self, input: &Buffer) {
+        if input.filled().starts_with(b"HEAD ") {
+            self.traits.method = Method::Head;
         }
     }
 

@@ -12,22 +12,17 @@ use super::request_copy::Mirroring;
 use super::request_log::RequestLog;
 use super::tracing::{self, ToldTrace};
 use crate::access_log::is_request_id;
-use crate::buffer::Buffer;
 use crate::decimal::{Digits, decimal};
-use crate::fault::{Fault, Kind, Stage};
 use crate::filters::calls::{ClientRequest, RouteChoice};
 use crate::filters::reply::LocalReply;
 use crate::filters::{Filtered, Filters, Verdict};
 use crate::http::h1::chunked::Emit;
 use crate::http::h1::encode::{self, ConnectionHeader};
-use crate::http::h1::framing::{self, Framing};
-use crate::http::h1::parse;
+use crate::http::h1::framing::Framing;
 use crate::http::h1::persistence::{self, Options};
-use crate::http::h2;
-use crate::http::h2::stream::Arrived;
 use crate::http::message::edits::{EditName, Edits, Value};
 use crate::http::message::field::Name;
-use crate::http::message::head::{RequestHead, Storage, Version};
+use crate::http::message::head::{RequestHead, Version};
 use crate::http::message::hop::ClientScheme;
 use crate::http::message::max_forwards::{self, Reach};
 use crate::http::message::redirect::{self, Nowhere};
@@ -36,14 +31,12 @@ use crate::http::message::{forwarded, forwarded_for};
 use crate::http::rules::table::FoundRoute;
 use crate::id::RouteId;
 use crate::net::listen::Peer;
-use crate::net::mux_stream::MuxStream;
 use crate::net::stream::Stream;
 use crate::net::tls::client_certificate::ClientCertificate;
 use crate::plan::context::WorkerContext;
 use crate::plan::{Plan, Route};
 use crate::reject::Reject;
 use crate::relay::body::Body;
-use crate::relay::message;
 use crate::route;
 use crate::upstream::Upstream;
 
@@ -68,74 +61,9 @@ impl Sender<'_> {
     }
 }
 
-/// Reads the head of a request, the first `length` bytes of the input, and makes of it and of the part of the body
-/// that has arrived what is sent to an endpoint.
-pub(super) fn prepare<F: Filters>(
-    request: &mut Request<'_, F>,
-    (input, length): (&mut Buffer, usize),
-    sender: Sender<'_>,
-    context: &WorkerContext,
-) -> Result<(), Fault> {
-    let mut storage = Storage::new();
-    let head = parse::request(&input.filled()[..length], &context.plan.limits, &mut storage);
-    let read = admit(request, &head, framing::request, sender, context);
-    read.map_err(|reject| Fault::client(Stage::RequestHead, Kind::Rejected(reject)))?;
-    input.consume(length);
-    let begun = request.begin_body(input);
-    if let Some(request_log) = request.timing.request_log() {
-        request_log.took((length + begun.unwrap_or(0)) as u64);
-    }
-    match begun {
-        Ok(_) => {}
-        Err(Reject::BodyTooLong) => request.refuse_long(context),
-        Err(reject) => {
-            let logged = request.timing.request_log().zip(request.route);
-            logged.inspect(|(request_log, route)| request_log.routed(*route));
-            // What was kept for another answer is not for this one.
-            request.filtered = Filtered::new(request.filtered.filters);
-            return Err(Fault::client(Stage::Request, Kind::Rejected(reject)));
-        }
-    }
-    Ok(())
-}
-
-/// The same of a request that came on a stream, whose head is `arrived`.
-pub(super) fn prepare_stream<F: Filters>(
-    request: &mut Request<'_, F>,
-    (stream, mut arrived): (&MuxStream, Arrived),
-    client_info: &ClientInfo,
-    context: &WorkerContext,
-) -> Result<(), Fault> {
-    let cost = arrived.section.cost_bytes() as u64;
-    let mut storage = Storage::new();
-    let fields_max = context.plan.limits.fields_max;
-    let fits = arrived.fit.check();
-    let head =
-        fits.and_then(|()| h2::request::read(&mut arrived.section, fields_max, &mut storage));
-    let framing = |head: &RequestHead<'_, '_>| h2::request::framing(head, arrived.ends);
-    let sender = Sender { client_info, stream: Some(stream.mux().stream()) };
-    let read = admit(request, &head, framing, sender, context);
-    if let Err(reject) = read {
-        if let Some(request_log) = &mut request.timing.request_log {
-            request_log.read_refused(&arrived.section);
-        }
-        return Err(Fault::client(Stage::RequestHead, Kind::Rejected(reject)));
-    }
-    request.never_indexed = arrived.section.never_indexed().clone();
-    request.never_indexed.extend(&stream.never_indexed_trailers());
-    let taken = message::take(&mut request.body, stream, &mut request.outgoing);
-    if request.body.admit_of_stream(stream.body_bytes()).is_err() {
-        request.refuse_long(context);
-    }
-    if let Some(request_log) = request.timing.request_log() {
-        request_log.took(cost + taken as u64);
-    }
-    Ok(())
-}
-
 /// Reads a head, if it could be parsed, and shows filters what is refused.
 #[inline]
-fn admit<F: Filters>(
+pub(super) fn admit<F: Filters>(
     request: &mut Request<'_, F>,
     head: &Result<RequestHead<'_, '_>, Reject>,
     framing: impl FnOnce(&RequestHead<'_, '_>) -> Result<Framing, Reject>,

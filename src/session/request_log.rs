@@ -121,10 +121,10 @@ impl RequestLog {
         let (mut referer, mut user_agent): (&[u8], &[u8]) = (b"", b"");
         for (known, name, value) in head.fields.iter() {
             match name.len() {
-                7 if known == Name::Other && name.eq_ignore_ascii_case("referer") => {
+                7 if known == Name::Other && name.eq_ignore_ascii_case(b"referer") => {
                     referer = value;
                 }
-                10 if known == Name::Other && name.eq_ignore_ascii_case("user-agent") => {
+                10 if known == Name::Other && name.eq_ignore_ascii_case(b"user-agent") => {
                     user_agent = value;
                 }
                 _ => {}

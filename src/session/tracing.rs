@@ -89,7 +89,7 @@ fn begin(tracing: Tracing, context: &WorkerContext) -> TraceContext {
 /// What the client says, if that is valid and it says it once (§4.2).
 fn named(head: &RequestHead<'_, '_>) -> Option<TraceContext> {
     let mut values = head.fields.iter().filter_map(|(known, name, value)| {
-        let is_it = known == Name::Other && name.eq_ignore_ascii_case("traceparent");
+        let is_it = known == Name::Other && name.eq_ignore_ascii_case(b"traceparent");
         is_it.then_some(value)
     });
     let value = values.next()?;

@@ -122,11 +122,23 @@ pub enum RequestOpening<'a> {
 }
 
 impl RequestOpening<'_> {
-    /// Sends it. It is kept, since it may have to be sent elsewhere.
+    /// Sends what goes at once; says whether that is all of it.
+    #[inline]
+    pub fn try_send(&mut self, up: &Meter<'_>) -> Result<bool, Broken> {
+        let Self::H1(Sink::H1(write), outgoing) = self else { return Ok(false) };
+        let is_all = up.try_write(write, outgoing.filled())? == outgoing.len();
+        if is_all {
+            outgoing.settle();
+        }
+        Ok(is_all)
+    }
+
+    /// Sends what is left of it. It is kept, since it may have to be sent elsewhere.
     pub async fn send(self, up: &Meter<'_>) -> Result<(), Broken> {
         match self {
             Self::H1(Sink::H1(mut write), outgoing) => {
-                up.write(&mut write, outgoing.filled()).await?;
+                let left = usize::try_from(up.bytes()).unwrap_or(usize::MAX);
+                up.write(&mut write, outgoing.filled().get(left..).unwrap_or_default()).await?;
                 outgoing.settle();
                 Ok(())
             }

@@ -3,12 +3,13 @@
 //! reason and the fields that are no concern of a proxy; those keep their order, case and number.
 
 use super::framing::{self, Framing};
+use super::head_writer::HeadWriter;
 use super::persistence::{Named, Options};
 use crate::buffer::Buffer;
-use crate::decimal::{decimal, ipv4};
-use crate::http::message::edits::{Edit, Edits, Operation};
+use crate::decimal::decimal;
+use crate::http::message::edits::Edits;
 use crate::http::message::field::{self, Name};
-use crate::http::message::head::{Fields, RequestHead, ResponseHead, Version};
+use crate::http::message::head::{Field, RequestHead, ResponseHead, Version};
 use crate::reject::Reject;
 
 /// What the Connection field of a response tells the client.
@@ -49,21 +50,26 @@ pub fn request(
     connection: ConnectionHeader,
     out: &mut Buffer,
 ) -> Result<usize, Reject> {
-    let mut writer = Writer::new(out);
+    let mut writer = HeadWriter::new(out, head.fields.head());
     let upgrade = connection == ConnectionHeader::Upgrade || head.protocol.is_some();
     let (mut aliases, mut te) = (0, false);
     writer.request_line(head, edits);
     let host = edits.host().unwrap_or(head.authority);
     if !head.fields.has(Name::Host) {
-        writer.field("Host", host);
+        writer.field(b"Host", host);
     }
     let named = Named::of(&head.fields, options);
     let is_named = |place| named.as_ref().is_some_and(|named| named.has(place));
-    for (place, (known, name, value)) in head.fields.iter().enumerate() {
+    for (place, field) in head.fields.listed().enumerate() {
+        let &Field { known, name, value, .. } = field;
         match known {
             Name::Other | Name::Date | Name::RequestId | Name::Via if is_named(place) => {}
-            Name::Host => writer.field(name, host),
-            Name::Upgrade if upgrade => writer.field(name, value),
+            Name::Host if host == value => writer.keep(field),
+            Name::Host => {
+                writer.end_run();
+                writer.field(name, host);
+            }
+            Name::Upgrade if upgrade => writer.keep(field),
             // An HTTP/1.0 client cannot be sent the 100 it would ask for, and without a body there
             // is nothing to wait for (RFC 9110 §10.1.1).
             Name::Expect
@@ -71,7 +77,7 @@ pub fn request(
                     && framing.has_body()
                     && !edits.withholds(known, name) =>
             {
-                writer.field(name, value);
+                writer.keep(field);
             }
             Name::Te => te |= head.version != Version::Http10 && field::takes_trailers(value),
             Name::Alias => aliases += 1,
@@ -82,13 +88,14 @@ pub fn request(
             | Name::TransferEncoding
             | Name::Upgrade => {}
             _ if edits.withholds(known, name) => {}
-            _ => writer.field(name, value),
+            _ => writer.keep(field),
         }
     }
+    writer.end_run();
     writer.edits(edits, &head.fields);
     writer.framing(framing);
     if let Some(protocol) = head.protocol {
-        writer.field("Upgrade", protocol.as_bytes());
+        writer.field(b"Upgrade", protocol.as_bytes());
     }
     if te {
         writer.bytes(b"TE: trailers\r\n");
@@ -114,22 +121,24 @@ pub fn response(
     connection: ConnectionHeader,
     out: &mut Buffer,
 ) -> Result<(), Reject> {
-    let mut writer = Writer::new(out);
+    let mut writer = HeadWriter::new(out, head.fields.head());
     let status = decimal(head.status.into());
     writer.all(&[b"HTTP/1.1 ", &status, b" ", head.reason.as_bytes(), b"\r\n"]);
     let named = Named::of(&head.fields, options);
     let is_named = |place| named.as_ref().is_some_and(|named| named.has(place));
-    for (place, (known, name, value)) in head.fields.iter().enumerate() {
+    for (place, field) in head.fields.listed().enumerate() {
+        let &Field { known, name, .. } = field;
         match known {
             Name::Upgrade if connection == ConnectionHeader::Upgrade || head.status == 426 => {
-                writer.field(name, value);
+                writer.keep(field);
             }
             _ if known.is_of_one_hop() => {}
             _ if is_named(place) => {}
             _ if edits.withholds(known, name) => {}
-            _ => writer.field(name, value),
+            _ => writer.keep(field),
         }
     }
+    writer.end_run();
     writer.edits(edits, &head.fields);
     match (framing, head.status) {
         (Framing::Empty, 100..200 | 204) => {}
@@ -142,7 +151,7 @@ pub fn response(
     }
     // Agreed to in HTTP/2, where the field has no place.
     if let Some(protocol) = head.protocol {
-        writer.field("Upgrade", protocol.as_bytes());
+        writer.field(b"Upgrade", protocol.as_bytes());
     }
     // RFC 9110 §15.5.22: a 426 names the protocols, and Connection names Upgrade.
     if head.status == 426 {
@@ -150,118 +159,6 @@ pub fn response(
     }
     writer.bytes(connection.line());
     writer.end()
-}
-
-/// Appends to a buffer and remembers whether all of it fitted.
-struct Writer<'a> {
-    out: &'a mut Buffer,
-    full: bool,
-}
-
-impl<'a> Writer<'a> {
-    fn new(out: &'a mut Buffer) -> Self {
-        // Has a block leased, so that there is room for the first parts at once.
-        out.spare_mut();
-        Self { out, full: false }
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) {
-        let count = self.out.append(bytes);
-        if count < bytes.len() {
-            self.out.enlarge();
-            self.full |= self.out.append(&bytes[count..]) < bytes.len() - count;
-        }
-    }
-
-    /// All parts at once: room is asked for once, which is most of what a short part costs.
-    #[inline]
-    fn all(&mut self, parts: &[&[u8]]) {
-        let Some(mut room) = self.out.grow(parts.iter().map(|part| part.len()).sum()) else {
-            return self.one_by_one(parts);
-        };
-        for part in parts {
-            let (here, rest) = room.split_at_mut(part.len());
-            here.copy_from_slice(part);
-            room = rest;
-        }
-    }
-
-    #[cold]
-    fn one_by_one(&mut self, parts: &[&[u8]]) {
-        for part in parts {
-            self.bytes(part);
-        }
-    }
-
-    fn request_line(&mut self, head: &RequestHead<'_, '_>, edits: &Edits<'_>) {
-        let method = if head.protocol.is_some() { "GET" } else { head.method };
-        let (method, target) = (method.as_bytes(), head.target.as_bytes());
-        match edits.path() {
-            None => {
-                let slash: &[u8] = if target.starts_with(b"?") { b" /" } else { b" " };
-                self.all(&[method, slash, target, b" HTTP/1.1\r\n"]);
-            }
-            Some([first, second]) => {
-                let query = head.query().as_bytes();
-                self.all(&[method, b" ", first, second, query, b" HTTP/1.1\r\n"]);
-            }
-        }
-    }
-
-    #[inline]
-    fn field(&mut self, name: &str, value: &[u8]) {
-        self.all(&[name.as_bytes(), b": ", value, b"\r\n"]);
-    }
-
-    /// What is to be said besides what the sender wrote in `fields`.
-    fn edits(&mut self, edits: &Edits<'_>, fields: &Fields<'_, '_>) {
-        for edit in edits.iter() {
-            match edit.operation {
-                Operation::Set | Operation::Add => self.edited(edits, edit),
-                Operation::Append => self.appended(edits, edit, fields),
-                Operation::Remove => {}
-            }
-        }
-    }
-
-    fn edited(&mut self, edits: &Edits<'_>, edit: &Edit<'_>) {
-        if let Some(text) = edits.text_of(edit) {
-            return self.field(edit.name.text(), text);
-        }
-        if let Some(address) = edit.value.ipv4() {
-            // In one go: nearly every request has one.
-            return self.field(edit.name.text(), &ipv4(address));
-        }
-        self.all(&[edit.name.text().as_bytes(), b": "]);
-        edits.write_value(edit, |part| self.bytes(part));
-        self.bytes(b"\r\n");
-    }
-
-    fn appended(&mut self, edits: &Edits<'_>, edit: &Edit<'_>, fields: &Fields<'_, '_>) {
-        let mut before: [&[u8]; 2] = [edit.name.text().as_bytes(), b": "];
-        edits.write_list(edit, fields, |part| {
-            self.all(&[before[0], before[1], part]);
-            before = [b"", b""];
-        });
-        if before[0].is_empty() {
-            self.bytes(b"\r\n");
-        }
-    }
-
-    fn framing(&mut self, framing: Framing) {
-        match framing {
-            Framing::Empty | Framing::UntilClose => {}
-            Framing::Chunked => self.bytes(b"Transfer-Encoding: chunked\r\n"),
-            Framing::Length(length) => {
-                self.field("Content-Length", &decimal(length));
-            }
-        }
-    }
-
-    fn end(mut self) -> Result<(), Reject> {
-        self.bytes(b"\r\n");
-        if self.full { Err(Reject::HeadTooLarge) } else { Ok(()) }
-    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,17 @@
-//! Reading a head: httparse for speed, and around it the strictness httparse leaves out.
+//! Reading a head: httparse, and around it the strictness httparse leaves out.
 //!
 //! First [`super::scan::Scan`] finds the end of the head and refuses bare LF and folded lines on the
 //! way. Then [`request`] or [`response`] parses exactly those bytes. What the fields mean together is
 //! `framing`'s and `persistence`'s business.
+//!
+//! Nearly all heads come whole and have nothing odd about them: [`whole_request`] and [`whole_response`]
+//! read those in one pass ([`super::one_pass`]), and leave the others to the above.
 
-use httparse::Error;
+use std::mem::MaybeUninit;
 
+use httparse::{Error, Header};
+
+use super::one_pass::{self, RequestLine, StatusLine};
 use super::scan::Limits;
 use crate::http::message::authority::Absolute;
 use crate::http::message::head::{
@@ -14,29 +20,64 @@ use crate::http::message::head::{
 use crate::http::message::rules;
 use crate::reject::Reject;
 
+/// Parses the head of a request at the front of `bytes` and says how long it is, if it is whole and plain.
+/// If it is not, that means nothing yet.
+#[inline]
+pub fn whole_request<'h, 'b>(
+    bytes: &'b [u8],
+    limits: &Limits,
+    storage: &'h mut Storage<'b>,
+) -> Option<(Result<RequestHead<'h, 'b>, Reject>, usize)> {
+    let (line, length) = one_pass::request(bytes, limits, storage)?;
+    Some((understood(line, bytes, storage), length))
+}
+
+/// The same of a response.
+#[inline]
+pub fn whole_response<'h, 'b>(
+    bytes: &'b [u8],
+    limits: &Limits,
+    storage: &'h mut Storage<'b>,
+) -> Option<(ResponseHead<'h, 'b>, usize)> {
+    let (StatusLine { status, reason, version }, length) =
+        one_pass::response(bytes, limits, storage)?;
+    let fields = Fields::new(storage, bytes);
+    Some((ResponseHead { status, reason, protocol: None, version, fields }, length))
+}
+
 /// Parses the head of a request; `bytes` is exactly what [`super::scan::Scan`] found.
 pub fn request<'h, 'b>(
     bytes: &'b [u8],
     limits: &Limits,
     storage: &'h mut Storage<'b>,
 ) -> Result<RequestHead<'h, 'b>, Reject> {
+    let mut headers = [const { MaybeUninit::uninit() }; FIELDS_CEILING];
     let mut parsed = httparse::Request::new(&mut []);
-    let room = &mut storage.headers[..limits.fields_max.min(FIELDS_CEILING)];
+    let room = &mut headers[..limits.fields_max.min(FIELDS_CEILING)];
     match parsed.parse_with_uninit_headers(bytes, room) {
         Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
         Ok(_) => return Err(Reject::RequestLine),
         Err(error) => return Err(refusal(error, bytes, Reject::RequestLine)),
     }
-    let (Some(method), Some(written), Some(minor)) = (parsed.method, parsed.path, parsed.version)
+    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version)
     else {
         return Err(Reject::RequestLine);
     };
+    keep(parsed.headers, storage);
+    understood(RequestLine { method, target, version: version(minor) }, b"", storage)
+}
+
+/// What the parts of a head mean together. Its lines are in `bytes`, if they can go on as they came.
+fn understood<'h, 'b>(
+    RequestLine { method, target: written, version }: RequestLine<'b>,
+    bytes: &'b [u8],
+    storage: &'h Storage<'b>,
+) -> Result<RequestHead<'h, 'b>, Reject> {
     let semantics = Method::of(method);
     if semantics == Method::Connect {
         return Err(Reject::Connect);
     }
-    let fields = Fields::new(parsed.headers, &mut storage.names);
-    let version = version(minor);
+    let fields = Fields::new(storage, bytes);
     let host = rules::host(&fields)?;
     if version == Version::Http11 {
         // An HTTP/1.0 request may have none (RFC 9112 §3.2).
@@ -49,14 +90,23 @@ pub fn request<'h, 'b>(
     Ok(RequestHead { method, protocol: None, semantics, target, version, authority, fields })
 }
 
+/// Keeps the fields that httparse has found.
+fn keep<'b>(headers: &[Header<'b>], storage: &mut Storage<'b>) {
+    storage.listed.clear();
+    for header in headers {
+        storage.add(header.name.as_bytes(), header.value);
+    }
+}
+
 /// Parses the head of a response; `bytes` is exactly what [`super::scan::Scan`] found.
 pub fn response<'h, 'b>(
     bytes: &'b [u8],
     limits: &Limits,
     storage: &'h mut Storage<'b>,
 ) -> Result<ResponseHead<'h, 'b>, Reject> {
+    let mut headers = [const { MaybeUninit::uninit() }; FIELDS_CEILING];
     let mut parsed = httparse::Response::new(&mut []);
-    let room = &mut storage.headers[..limits.fields_max.min(FIELDS_CEILING)];
+    let room = &mut headers[..limits.fields_max.min(FIELDS_CEILING)];
     let config = httparse::ParserConfig::default();
     match config.parse_response_with_uninit_headers(&mut parsed, bytes, room) {
         Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
@@ -69,8 +119,9 @@ pub fn response<'h, 'b>(
     if !(100..600).contains(&status) {
         return Err(Reject::StatusCode);
     }
-    let fields = Fields::new(parsed.headers, &mut storage.names);
+    keep(parsed.headers, storage);
     let reason = parsed.reason.unwrap_or_default();
+    let fields = Fields::new(storage, b"");
     Ok(ResponseHead { status, reason, protocol: None, version: version(minor), fields })
 }
 

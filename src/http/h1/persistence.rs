@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use crate::http::message::field::{self, Name};
+use crate::http::message::field::{self, Name, is};
 use crate::http::message::head::{FIELDS_CEILING, Fields, Version};
 
 /// What the Connection fields of a head say.
@@ -21,8 +21,7 @@ impl Options {
         let mut options = Self::default();
         for value in fields.values(Name::Connection) {
             // Nearly always it is one word, and taking lists apart costs more than all the rest.
-            if !value.contains(&b',') && !value.is_empty() {
-                options.add(value);
+            if options.add_known(value) {
                 continue;
             }
             for option in field::list(value) {
@@ -33,15 +32,22 @@ impl Options {
     }
 
     fn add(&mut self, option: &[u8]) {
-        if option.eq_ignore_ascii_case(b"close") {
-            self.close = true;
-        } else if option.eq_ignore_ascii_case(b"keep-alive") {
-            self.keep_alive = true;
-        } else if option.eq_ignore_ascii_case(b"upgrade") {
-            self.upgrade = true;
-        } else if !option.eq_ignore_ascii_case(b"te") {
+        if !self.add_known(option) {
             self.names_fields = true;
         }
+    }
+
+    /// Adds an option that means more than the field of its name; says whether it is one.
+    #[inline]
+    fn add_known(&mut self, option: &[u8]) -> bool {
+        match option.len() {
+            2 => return is(option, b"te"),
+            5 if is(option, b"close") => self.close = true,
+            7 if is(option, b"upgrade") => self.upgrade = true,
+            10 if is(option, b"keep-alive") => self.keep_alive = true,
+            _ => return false,
+        }
+        true
     }
 
     /// Whether the sender means the connection to be used again. `close` wins over all.
@@ -65,12 +71,12 @@ impl Options {
 
     /// Whether `name` is named, and so meant for this connection only. For one name: for all fields
     /// of a head there is [`Named`].
-    pub fn names(self, fields: &Fields<'_, '_>, name: &str) -> bool {
+    pub fn names(self, fields: &Fields<'_, '_>, name: &[u8]) -> bool {
         self.names_fields
             && fields
                 .values(Name::Connection)
                 .flat_map(field::list)
-                .any(|option| option.eq_ignore_ascii_case(name.as_bytes()))
+                .any(|option| option.eq_ignore_ascii_case(name))
     }
 }
 
@@ -95,7 +101,7 @@ impl Named {
         let mut sorted = [(&b""[..], 0); FIELDS_CEILING];
         let mut count = 0;
         for ((_, name, _), place) in fields.iter().zip(&mut sorted) {
-            *place = (name.as_bytes(), count);
+            *place = (name, count);
             count += 1;
         }
         let sorted = &mut sorted[..count];
@@ -191,8 +197,8 @@ mod tests {
     fn fields_named_by_connection_are_recognised_in_any_case() {
         with("Connection: close, X-Secret\r\nx-secret: 1\r\n", |head| {
             let options = Options::of(&head.fields);
-            assert!(options.names(&head.fields, "x-secret"));
-            assert!(!options.names(&head.fields, "x-other"));
+            assert!(options.names(&head.fields, b"x-secret"));
+            assert!(!options.names(&head.fields, b"x-other"));
         });
     }
 
@@ -204,7 +210,7 @@ mod tests {
             let options = Options::of(&head.fields);
             let named = Named::of(&head.fields, options).unwrap();
             for (place, (_, name, _)) in head.fields.iter().enumerate() {
-                assert_eq!(named.has(place), options.names(&head.fields, name), "{place}: {name}");
+                assert_eq!(named.has(place), options.names(&head.fields, name), "{place}");
             }
             assert_eq!((0..FIELDS_CEILING).filter(|place| named.has(*place)).count(), 4);
         });

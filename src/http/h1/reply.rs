@@ -115,7 +115,7 @@ impl<'a> Reply<'a> {
         mut field: impl FnMut(&str, &[u8]),
     ) {
         self.own_fields(date, |name, value| {
-            if !edits.withholds(Name::of(name.as_bytes()), name) {
+            if !edits.withholds(Name::of(name.as_bytes()), name.as_bytes()) {
                 field(name, value);
             }
         });

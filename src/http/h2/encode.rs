@@ -69,7 +69,7 @@ pub fn response(
     for (place, (known, name, value)) in head.fields.iter().enumerate() {
         let is_named = || named.as_ref().is_some_and(|named| named.has(place));
         if !known.is_of_one_hop() && !is_named() && !edits.withholds(known, name) {
-            block.field(name.as_bytes(), value);
+            block.field(name, value);
         }
     }
     write_edits(edits, &head.fields, &mut block);
@@ -111,13 +111,13 @@ pub fn request(
     for (known, name, value) in head.fields.iter() {
         match known {
             // What a tunnel carries is no body.
-            Name::ContentLength if !tunnel => block.field(name.as_bytes(), value),
+            Name::ContentLength if !tunnel => block.field(name, value),
             Name::Te if field::takes_trailers(value) => block.field(b"te", b"trailers"),
             Name::Host => {}
             _ if known.is_of_one_hop() => {}
             // RFC 8441 §5: HTTP/2 proves by other means that its server knows the protocol.
-            Name::Other if tunnel && name.eq_ignore_ascii_case("sec-websocket-key") => {}
-            _ => block.field(name.as_bytes(), value),
+            Name::Other if tunnel && name.eq_ignore_ascii_case(b"sec-websocket-key") => {}
+            _ => block.field(name, value),
         }
     }
 }

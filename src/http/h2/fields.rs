@@ -1,7 +1,5 @@
 //! Fields of HTTP/2: those of a section become the fields of a head, under the rules that HTTP/2 adds.
 
-use httparse::Header;
-
 use super::section::FieldSection;
 use crate::http::message::field::{Name, is_token_byte, is_value};
 use crate::http::message::head::{FIELDS_CEILING, Fields, Storage};
@@ -16,12 +14,11 @@ pub(super) fn read<'h, 'b>(
     storage: &'h mut Storage<'b>,
     mut pseudo: impl FnMut(&'b [u8], &'b [u8]) -> Result<(), Reject>,
 ) -> Result<Fields<'h, 'b>, Reject> {
-    let listed = &mut storage.listed;
-    listed.clear();
-    listed.reserve(section.len());
+    storage.listed.clear();
+    storage.listed.reserve(section.len());
     for (name, value) in section.iter() {
         if name.starts_with(b":") {
-            if !listed.is_empty() {
+            if !storage.listed.is_empty() {
                 return Err(Reject::PseudoHeader);
             }
             pseudo(name, value)?;
@@ -33,13 +30,12 @@ pub(super) fn read<'h, 'b>(
         if !is_field_value(value) {
             return Err(Reject::FieldValue);
         }
-        let name = std::str::from_utf8(name).map_err(|_| Reject::FieldName)?;
-        listed.push(Header { name, value });
+        storage.add(name, value);
     }
-    if listed.len() > fields_max.min(FIELDS_CEILING) {
+    if storage.listed.len() > fields_max.min(FIELDS_CEILING) {
         return Err(Reject::TooManyFields);
     }
-    let fields = Fields::new(listed, &mut storage.names);
+    let fields = Fields::new(storage, b"");
     refuse_connection_fields(&fields)?;
     Ok(fields)
 }

@@ -60,9 +60,10 @@ fn decoded(block: &[u8]) -> FieldSection {
 /// Names and values, as HTTP/2 writes them.
 type Said = Vec<(String, Vec<u8>)>;
 
-fn said<'a>(fields: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Said {
+fn said<'a>(fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Said {
     let fields = fields.into_iter();
-    fields.map(|(name, value)| (name.to_ascii_lowercase(), value.to_vec())).collect()
+    let text = |name: &[u8]| String::from_utf8_lossy(name).to_ascii_lowercase();
+    fields.map(|(name, value)| (text(name), value.to_vec())).collect()
 }
 
 /// The same with all cookies in one field at the end, if there are several.

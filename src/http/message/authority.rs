@@ -71,11 +71,19 @@ pub fn host(authority: &[u8]) -> &[u8] {
     split(authority).0
 }
 
+/// A port with its colon.
+const PORT_BYTES_MAX: usize = b":65535".len();
+
 /// The host, and the port with its colon, if there is one.
 fn split(authority: &[u8]) -> (&[u8], &[u8]) {
-    let literal = if authority.starts_with(b"[") { memchr::memchr(b']', authority) } else { None };
-    let from = literal.unwrap_or(0);
-    let colon = memchr::memchr(b':', &authority[from..]);
+    let (from, colon) = if authority.starts_with(b"[") {
+        let from = memchr::memchr(b']', authority).unwrap_or(0);
+        (from, memchr::memchr(b':', &authority[from..]))
+    } else {
+        // A colon before the digits that a port may have is none of a host's name either.
+        let from = authority.len().saturating_sub(PORT_BYTES_MAX);
+        (from, authority[from..].iter().rposition(|byte| *byte == b':'))
+    };
     authority.split_at(colon.map_or(authority.len(), |at| from + at))
 }
 

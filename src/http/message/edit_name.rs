@@ -92,15 +92,15 @@ impl<'a> EditName<'a> {
     }
 
     /// Whether a field of this name is meant, or of one that an endpoint may take for it.
-    pub(in crate::http) fn is(&self, known: Name, name: &str) -> bool {
+    pub(in crate::http) fn is(&self, known: Name, name: &[u8]) -> bool {
         known == self.known && (known.is_one_name() || are_alike(self.text, name))
     }
 }
 
 /// Whether two names are the same to gateways (RFC 3875 §4.1.18), which have no hyphens in theirs.
-fn are_alike(one: &str, other: &str) -> bool {
-    let plain = |byte: u8| unsigned(byte).to_ascii_lowercase();
-    one.len() == other.len() && one.bytes().map(plain).eq(other.bytes().map(plain))
+fn are_alike(one: &str, other: &[u8]) -> bool {
+    let plain = |byte: &u8| unsigned(*byte).to_ascii_lowercase();
+    one.len() == other.len() && one.as_bytes().iter().map(plain).eq(other.iter().map(plain))
 }
 
 #[cfg(test)]

@@ -1,9 +1,8 @@
 //! The head of a message as it was parsed: borrowed from the bytes it was read from, no copies.
 
 use std::borrow::Cow;
-use std::mem::MaybeUninit;
-
-use httparse::Header;
+use std::num::NonZeroU32;
+use std::ops::Range;
 
 use super::field::{Name, step};
 
@@ -50,22 +49,46 @@ impl Method {
     }
 }
 
-/// Room for the fields of one head, on the caller's stack.
-pub struct Storage<'b> {
-    pub(in crate::http) headers: [MaybeUninit<Header<'b>>; FIELDS_CEILING],
-    /// The same of a protocol whose parser is our own: allocated where there are some.
-    pub(in crate::http) listed: Vec<Header<'b>>,
-    pub(in crate::http) names: [Name; FIELDS_CEILING],
+/// A field as it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) struct Field<'b> {
+    /// What it means.
+    pub(in crate::http) known: Name,
+    /// A token.
+    pub(in crate::http) name: &'b [u8],
+    /// Without the white space around it.
+    pub(in crate::http) value: &'b [u8],
+    /// Where its line begins in the head, if that is written just as we would write it.
+    pub(in crate::http) line: Option<NonZeroU32>,
 }
 
-impl Storage<'_> {
-    /// Nothing is initialised but the table of names.
+impl Field<'_> {
+    /// Its line in the head, if it can go on as it came.
+    #[inline]
+    pub(in crate::http) fn line(&self) -> Option<Range<usize>> {
+        let length = self.name.len() + b": ".len() + self.value.len() + b"\r\n".len();
+        self.line.map(|start| start.get() as usize..start.get() as usize + length)
+    }
+}
+
+/// Room for the fields of one head.
+pub struct Storage<'b> {
+    pub(in crate::http) listed: Vec<Field<'b>>,
+}
+
+/// More fields than most heads have: room for them is allocated once. One KiB is the most that the allocator
+/// has at hand; beyond that it took 600 instructions for each head.
+const FIELDS_USUAL: usize = 1024 / size_of::<Field<'static>>();
+
+impl<'b> Storage<'b> {
+    /// Without any.
     pub fn new() -> Self {
-        Self {
-            headers: [const { MaybeUninit::uninit() }; FIELDS_CEILING],
-            listed: Vec::new(),
-            names: [Name::Other; FIELDS_CEILING],
-        }
+        Self { listed: Vec::with_capacity(FIELDS_USUAL) }
+    }
+
+    /// Appends a field; its name is a token.
+    pub(in crate::http) fn add(&mut self, name: &'b [u8], value: &'b [u8]) {
+        self.listed.push(Field { known: Name::of(name), name, value, line: None });
     }
 }
 
@@ -78,23 +101,41 @@ impl Default for Storage<'_> {
 /// The fields of a head, in order, each name recognised once.
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<'h, 'b> {
-    headers: &'h [Header<'b>],
-    names: &'h [Name],
-    /// A bit for each [`Name`] that is there: most that are asked for are not.
+    listed: &'h [Field<'b>],
+    /// The head that they stand in, if it has lines.
+    head: &'b [u8],
+    /// A bit for each [`Name`] that is there.
     present: u32,
+    /// A bit for each that is there more than once.
+    repeated: u32,
+    /// Where the last field of each stands, if there is one.
+    last: [u8; Name::COUNT],
 }
 
 impl<'h, 'b> Fields<'h, 'b> {
-    pub(in crate::http) fn new(
-        headers: &'h [Header<'b>],
-        names: &'h mut [Name; FIELDS_CEILING],
-    ) -> Self {
-        let mut present = 0;
-        for (header, name) in headers.iter().zip(names.iter_mut()) {
-            *name = Name::of(header.name.as_bytes());
-            present |= name.bit();
+    #[inline]
+    pub(in crate::http) fn new(storage: &'h Storage<'b>, head: &'b [u8]) -> Self {
+        let listed = &storage.listed;
+        let mut fields = Self { listed, head, present: 0, repeated: 0, last: [0; Name::COUNT] };
+        for (at, field) in listed.iter().enumerate() {
+            let bit = field.known.bit();
+            fields.repeated |= fields.present & bit;
+            fields.present |= bit;
+            // There are no more than 256.
+            fields.last[field.known as usize] = u8::try_from(at).unwrap_or(u8::MAX);
         }
-        Self { headers, names: &names[..headers.len()], present }
+        fields
+    }
+
+    /// Every field, with where it stands in [`Fields::head`].
+    #[inline]
+    pub(in crate::http) fn listed(&self) -> impl Iterator<Item = &'h Field<'b>> + use<'h, 'b> {
+        self.listed.iter().inspect(|_| step())
+    }
+
+    /// The head that they stand in, if it has lines.
+    pub(in crate::http) fn head(&self) -> &'b [u8] {
+        self.head
     }
 
     /// Whether there is a field of that name.
@@ -104,23 +145,29 @@ impl<'h, 'b> Fields<'h, 'b> {
 
     /// Every field: what its name means, the name as written, the value without the white space
     /// around it.
-    pub fn iter(&self) -> impl Iterator<Item = (Name, &'b str, &'b [u8])> + use<'h, 'b> {
-        let headers = self.headers.iter();
-        self.names.iter().zip(headers).map(|(known, header)| {
+    pub fn iter(&self) -> impl Iterator<Item = (Name, &'b [u8], &'b [u8])> + use<'h, 'b> {
+        self.listed.iter().map(|field| {
             step();
-            (*known, header.name, header.value)
+            (field.known, field.name, field.value)
         })
     }
 
     /// The values of every field of that name, in order.
     pub fn values(&self, wanted: Name) -> impl Iterator<Item = &'b [u8]> + use<'h, 'b> {
-        let searched = if self.has(wanted) { self.names } else { &[] };
-        let fields = searched.iter().zip(self.headers);
-        let is_wanted = move |(known, _): &(&Name, _)| {
-            step();
-            **known == wanted
+        // Most that are asked for are not there, and most that are, are there once.
+        let searched = match (self.has(wanted), self.repeated & wanted.bit() != 0) {
+            (false, _) => &[],
+            (true, true) => self.listed,
+            (true, false) => {
+                let at = usize::from(self.last[wanted as usize]);
+                self.listed.get(at..=at).unwrap_or_default()
+            }
         };
-        fields.filter(is_wanted).map(|(_, header)| header.value)
+        let is_wanted = move |field: &&Field<'_>| {
+            step();
+            field.known == wanted
+        };
+        searched.iter().filter(is_wanted).map(|field| field.value)
     }
 }
 
@@ -154,7 +201,7 @@ impl RequestHead<'static, 'static> {
         target: "",
         version: Version::Http11,
         authority: b"",
-        fields: Fields { headers: &[], names: &[], present: 0 },
+        fields: Fields { listed: &[], head: &[], present: 0, repeated: 0, last: [0; Name::COUNT] },
     };
 }
 
@@ -210,5 +257,25 @@ impl ResponseHead<'_, '_> {
     /// Whether the final response is still to come (RFC 9110 §15.2); 101 is final here.
     pub fn is_interim(&self) -> bool {
         self.status < 200 && self.status != 101
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_value_of_a_name_is_found_wherever_it_stands() {
+        for (first, second) in [(0, 0), (0, 255), (7, 8), (255, 255)] {
+            let mut storage = Storage::new();
+            for at in 0..FIELDS_CEILING {
+                let name: &[u8] = if at == first || at == second { b"Host" } else { b"X" };
+                storage.add(name, if at == first { b"a" } else { b"b" });
+            }
+            let fields = Fields::new(&storage, b"");
+            let expected: &[&[u8]] = if first == second { &[b"a"] } else { &[b"a", b"b"] };
+            assert_eq!(fields.values(Name::Host).collect::<Vec<_>>(), expected, "{first} {second}");
+            assert_eq!(fields.values(Name::Date).next(), None);
+        }
     }
 }

@@ -11,8 +11,8 @@ pub fn headers<'b>(fields: &Fields<'_, 'b>, name: &str) -> impl Iterator<Item = 
     let known = Name::of(name.as_bytes());
     // One bit tells of most fields that there are none.
     let fields = fields.has(known).then(|| fields.iter()).into_iter().flatten();
-    let is_named = move |(found, written, _): &(Name, &str, _)| {
-        *found == known && (known.is_one_name() || written.eq_ignore_ascii_case(name))
+    let is_named = move |(found, written, _): &(Name, &[u8], _)| {
+        *found == known && (known.is_one_name() || written.eq_ignore_ascii_case(name.as_bytes()))
     };
     fields.filter(is_named).map(|(.., value)| value)
 }

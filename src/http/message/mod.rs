@@ -2,6 +2,7 @@
 //! both must obey, and what is changed about them on their way.
 
 pub mod authority;
+pub mod common_names;
 pub mod date;
 mod edit_name;
 mod edit_value;

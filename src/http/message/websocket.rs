@@ -81,9 +81,9 @@ pub fn is_named(fields: &Fields<'_, '_>) -> bool {
 /// The value of the only field of this name.
 fn only<'b>(fields: &Fields<'_, 'b>, name: &str) -> Option<&'b [u8]> {
     let is_other = |known: &Name| *known == Name::Other;
-    let mut values = fields
-        .iter()
-        .filter(|(known, written, _)| is_other(known) && written.eq_ignore_ascii_case(name));
+    let mut values = fields.iter().filter(|(known, written, _)| {
+        is_other(known) && written.eq_ignore_ascii_case(name.as_bytes())
+    });
     let (.., value) = values.next()?;
     values.next().is_none().then_some(value)
 }

@@ -101,7 +101,10 @@ struct OracleRequest {
 
 impl OracleRequest {
     fn of(head: &RequestHead<'_, '_>, client: Option<IpAddr>) -> Self {
-        let headers = head.fields.iter().map(|(_, name, value)| (name.to_owned(), value.to_vec()));
+        let headers = head
+            .fields
+            .iter()
+            .map(|(_, name, value)| (String::from_utf8_lossy(name).into_owned(), value.to_vec()));
         let query = head.target.split_once('?').map_or("", |(_, query)| query);
         let parameters = query.split('&').map(|parameter| {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
