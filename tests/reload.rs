@@ -239,3 +239,19 @@ fn sighup_reloads_the_file_and_a_refused_one_changes_nothing() {
     process.signal("TERM");
     assert_eq!(process.end().0, Some(0));
 }
+
+#[test]
+fn of_many_changes_the_log_says_the_first_and_how_many_there_are() {
+    let origin = Origin::named("one");
+    let path = temporary("many.yaml");
+    write(&path, &origin, "");
+    let process = Process::start(&["-c", path.to_str().unwrap(), "--check", "off"]);
+    process.address();
+    let address = origin.address;
+    let more = |nth: usize| format!("  - {{prefix: /{nth}, endpoints: ['{address}']}}\n");
+    let routes: String = (0..250).map(more).collect();
+    let file = format!("listen: 127.0.0.1:0\nthreads: 2\nroutes:\n{}{routes}", more(999));
+    fs::write(&path, file).unwrap();
+    process.signal("HUP");
+    eventually("it is followed", || process.says("reload: and "));
+}

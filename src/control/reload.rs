@@ -23,6 +23,9 @@ use crate::plan::Plan;
 use crate::session::record::log_availability;
 use crate::upstream::endpoint::Endpoint;
 
+/// So many changes of a reload are logged one by one: thousands would displace what follows from the log's queue.
+const CHANGES_LOGGED_MAX: usize = 200;
+
 /// A configuration that was read again.
 pub(super) enum Loaded {
     /// Or why it makes no sense.
@@ -89,8 +92,11 @@ pub(super) fn reload(
             log::info!("reloaded: nothing is different");
         }
         Ok(Reloaded { changes, .. }) => {
-            for change in changes {
+            for change in changes.iter().take(CHANGES_LOGGED_MAX) {
                 log::info!("reload: {change}");
+            }
+            if let Some(more @ 1..) = changes.len().checked_sub(CHANGES_LOGGED_MAX) {
+                log::info!("reload: and {more} more");
             }
             for address in running.addresses().filter(|address| !known.contains(address)) {
                 log::info!("listening on {address}");
