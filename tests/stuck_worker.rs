@@ -28,8 +28,6 @@ impl Held {
         Some(Self(id))
     }
 
-    fn let_go(self) {}
-
     /// Takes note of its end, without which its process would not end; whether it has.
     fn has_ended(&self) -> bool {
         let waited = waitpid(self.0, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG));
@@ -66,7 +64,7 @@ fn a_stuck_worker_has_reloads_refused_until_it_goes_on() {
     fs::write(&path, text("/a")).unwrap();
     process.signal("HUP");
     eventually("it is refused", || process.says("nothing has changed: worker 1 does not answer"));
-    held.let_go();
+    drop(held);
     process.signal("HUP");
     eventually("it is followed", || process.says("reloaded: "));
     process.signal("TERM");
@@ -123,7 +121,7 @@ fn what_other_workers_accept_is_answered_though_one_is_stuck() {
         let (read, accepted) = answered();
         read == accepted && read > 100
     });
-    held.let_go();
+    drop(held);
     drop(clients);
 }
 
@@ -138,7 +136,7 @@ fn a_stuck_worker_is_seen_in_the_metrics_until_it_goes_on() {
     assert!(lag() < 60.0, "a worker that works is behind");
     let Some(held) = Held::thread(&admin.process, "worker-1") else { return };
     eventually("it is behind", || lag() > 1.5);
-    held.let_go();
+    drop(held);
     eventually("it is counted", || admin.metric("evener_worker_stalls_total") > 0);
     eventually("it is no longer behind", || lag() < 1.0);
 }

@@ -288,9 +288,10 @@ impl Checker {
         let of = (late, spec.connection_after());
         let after = match h1::ask(&mut connection.stream, (request, &host), &limits, of).await {
             Ok(after) => after,
-            Err(CheckFailure { fault: Fault { kind, .. }, .. })
-                if matches!(kind, Kind::Closed | Kind::Reset | Kind::Broken) =>
-            {
+            Err(CheckFailure {
+                fault: Fault { kind: Kind::Closed | Kind::Reset | Kind::Broken, .. },
+                ..
+            }) => {
                 late.set(Fault::upstream(Stage::Connect, Kind::TimedOut));
                 return None;
             }

@@ -67,7 +67,7 @@ impl NodeDeserializer<'_> {
             }
             Node::Keys(keys) => {
                 let keys = keys.into_iter();
-                visitor.visit_map(Keys { keys, value: None, environment })
+                visitor.visit_map(Keys { left: keys, value: None, environment })
             }
         }
     }
@@ -165,7 +165,7 @@ impl<'de> SeqAccess<'de> for Entries<'_> {
 
 /// Keys with their values.
 struct Keys<'a> {
-    keys: IntoIter<(Said, PlacedNode)>,
+    left: IntoIter<(Said, PlacedNode)>,
     /// That of the key that came last.
     value: Option<PlacedNode>,
     environment: Environment<'a>,
@@ -178,7 +178,7 @@ impl<'de> MapAccess<'de> for Keys<'_> {
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, NodeError> {
-        let Some((key, value)) = self.keys.next() else { return Ok(None) };
+        let Some((key, value)) = self.left.next() else { return Ok(None) };
         self.value = Some(value);
         seed.deserialize(KeyDeserializer(key)).map(Some)
     }

@@ -191,7 +191,7 @@ fn suggested(takes: Takes, written: &Node, example: &str) -> String {
         // A text stands in the place of a certificate only to be told how one is written.
         (Takes::Entries(_), Node::Text(_)) if example.starts_with("[{") => None,
         (Takes::Text, Node::List(entries)) => match &entries[..] {
-            [one] => one.value.as_text().map(|text| quoted(text)),
+            [one] => one.value.as_text().map(quoted),
             _ => None,
         },
         (Takes::Entries(level), Node::Keys(keys)) if level.key("name").is_some() => {

@@ -187,7 +187,7 @@ pub(crate) fn replace(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Sender, channel};
+    use std::sync::mpsc::{SyncSender, sync_channel};
     use std::thread;
 
     use super::*;
@@ -232,7 +232,7 @@ mod tests {
     }
 
     /// Says on which thread it is dropped.
-    struct Told(Sender<Option<String>>);
+    struct Told(SyncSender<Option<String>>);
 
     impl CustomPolicy for Told {
         fn pick(&self, _: &[PolicyCandidate<'_>], _: u64) -> usize {
@@ -251,7 +251,7 @@ mod tests {
         let plan = plan(
             "  - { name: a, endpoints: [127.0.0.1:1] }\n  - { name: b, endpoints: [127.0.0.1:2] }",
         );
-        let (sender, told) = channel();
+        let (sender, told) = sync_channel(1);
         let first = plan.with_policy(UpstreamId::new(0), SharedPolicy(Arc::new(Told(sender))));
         let begin = (Arc::new(first), None);
         let (metrics, shelves) = (Arc::new(Metrics::new()), Shelves::default());

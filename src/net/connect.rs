@@ -39,7 +39,7 @@ pub async fn connect(address: &Address) -> io::Result<Stream> {
 
 /// Whether connections are accepted at `address`; the caller holds the deadline. What the endpoint's kernel says to SYN is
 /// the answer; it is not acknowledged but reset (`TCP_QUICKACK` in tcp(7), `SO_LINGER` in socket(7)). So there is no
-/// connection for the endpoint to accept and to close, and none in TIME_WAIT here: that takes half the time.
+/// connection for the endpoint to accept and to close, and none in `TIME_WAIT` here: that takes half the time.
 pub async fn probe(address: SocketAddr) -> io::Result<()> {
     let domain = Domain::for_address(address);
     let socket = socket2::Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;

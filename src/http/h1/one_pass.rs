@@ -161,7 +161,7 @@ fn is_blank(byte: u8) -> bool {
 }
 
 /// The first place from `at` on whose byte is marked: eight are looked at a time.
-#[inline(always)]
+#[inline]
 fn find(bytes: &[u8], mut at: usize, marked: impl Fn(u64) -> u64) -> Option<usize> {
     while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
         let marks = marked(u64::from_le_bytes(*eight));

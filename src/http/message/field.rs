@@ -186,8 +186,8 @@ pub(super) fn is_plain_at_front(bytes: &[u8], length: usize) -> bool {
     };
     let is_odd = |byte: u8| {
         let lower = byte | 0x20;
-        let is_letter = lower.is_ascii_lowercase();
-        u8::from(!(is_letter | byte.is_ascii_digit() | (byte == b'-'))).wrapping_neg()
+        let is_plain = |byte: u8| u8::from(byte.is_ascii_digit()) | u8::from(byte == b'-');
+        (u8::from(lower.is_ascii_lowercase()) | is_plain(byte)).wrapping_sub(1)
     };
     let odd = look.iter().zip(belonging).map(|(byte, belongs)| is_odd(*byte) & belongs);
     length > 0 && odd.fold(0, |all, one| all | one) == 0
