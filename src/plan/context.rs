@@ -229,7 +229,7 @@ impl WorkerContext {
         !self.plan.trusted.contains(client)
     }
 
-    /// Picks an endpoint of an upstream; see [`Picker::pick`].
+    /// Picks an endpoint of an upstream; see [`Picker::pick`](crate::balance::Picker::pick).
     pub fn pick(
         &self,
         upstream: UpstreamId,

@@ -5,7 +5,7 @@
 //! `framing`'s and `persistence`'s business.
 //!
 //! Nearly all heads come whole and have nothing odd about them: [`whole_request`] and [`whole_response`]
-//! read those in one pass ([`super::one_pass`]), and leave the others to the above.
+//! read those in one pass (`one_pass`), and leave the others to the above.
 
 use std::mem::MaybeUninit;
 
