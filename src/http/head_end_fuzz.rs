@@ -1,9 +1,14 @@
 //! Where a head ends: the same wherever its bytes are split. And what is read in one pass is what a closer look
 //! reads: nothing is taken that it refuses, and nothing read differently.
 
+use super::h1::encode::{self, ConnectionHeader};
+use super::h1::framing;
 use super::h1::parse;
+use super::h1::persistence::Options;
 use super::h1::scan::{Limits, Scan};
-use super::message::head::{Fields, Storage};
+use super::message::edits::Edits;
+use super::message::head::{Fields, RequestHead, Storage};
+use crate::buffer::Buffer;
 
 /// Where a long input is split: everywhere at its ends, here and there between.
 pub(super) fn splits(length: usize) -> impl Iterator<Item = usize> {
@@ -39,7 +44,8 @@ pub(super) fn check_request(bytes: &[u8], limits: &Limits) {
         (Ok(one), Ok(other)) => {
             let line = (one.method, one.target, one.version, one.authority);
             assert_eq!(line, (other.method, other.target, other.version, other.authority));
-            assert_eq!(listed(&one.fields), listed(&other.fields));
+            check_fields(&one.fields, &other.fields);
+            assert_eq!(written(&one), written(&other));
         }
         (one, other) => assert_eq!(one.err(), other.err()),
     }
@@ -54,11 +60,25 @@ pub(super) fn check_response(bytes: &[u8], limits: &Limits) {
     let other = parse::response(&bytes[..length], limits, &mut storage).expect("a response");
     let line = (one.status, one.reason, one.version);
     assert_eq!(line, (other.status, other.reason, other.version));
-    assert_eq!(listed(&one.fields), listed(&other.fields));
+    check_fields(&one.fields, &other.fields);
 }
 
-fn listed<'b>(fields: &Fields<'_, 'b>) -> Vec<(&'b [u8], &'b [u8])> {
-    fields.iter().map(|(_, name, value)| (name, value)).collect()
+/// Fields are the same, and stand in their head as they would be written where that is said.
+fn check_fields(one: &Fields<'_, '_>, other: &Fields<'_, '_>) {
+    assert_eq!(one.iter().collect::<Vec<_>>(), other.iter().collect::<Vec<_>>());
+    for field in one.listed() {
+        let line = [field.name, b": ", field.value, b"\r\n"].concat();
+        assert!(field.line().is_none_or(|place| one.head()[place] == line));
+    }
+}
+
+/// A request as it goes on, if it does.
+fn written(head: &RequestHead<'_, '_>) -> Option<Vec<u8>> {
+    let (framing, options) = (framing::request(head).ok()?, Options::of(&head.fields));
+    let mut out = Buffer::new();
+    let (edits, implied) = (Edits::new(), ConnectionHeader::Implied);
+    encode::request(head, options, &edits, framing, implied, &mut out).ok()?;
+    Some(out.filled().to_vec())
 }
 
 #[cfg(test)]

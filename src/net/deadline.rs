@@ -208,6 +208,36 @@ mod tests {
         assert_eq!(start.elapsed().as_secs(), 2);
     }
 
+    /// Waits in steps of a second, each of which wakes the task, for longer than the timer lets it.
+    async fn waited(mut timer: Timer) -> (u64, Timer) {
+        let start = Instant::now();
+        let steps = async {
+            for _ in 0..9 {
+                tokio::time::sleep(SECOND).await;
+            }
+        };
+        assert_eq!(timer.within(5 * SECOND, pin!(steps)).await, Err(Elapsed));
+        (start.elapsed().as_secs(), timer)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_ends_the_wait_of_each_task_that_it_is_given_to() {
+        let mut timer = Timer::new();
+        // Armed by this task.
+        timer.within(9 * SECOND, pin!(tokio::time::sleep(SECOND))).await.unwrap();
+        for _ in 0..2 {
+            let waiting = tokio::spawn(waited(timer));
+            let (seconds, same) = waiting.await.unwrap();
+            assert_eq!(seconds, 5);
+            timer = same;
+            let arming = async move {
+                let _ = timer.within(4 * SECOND, pin!(tokio::time::sleep(SECOND))).await;
+                timer
+            };
+            timer = tokio::spawn(arming).await.unwrap();
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn activity_puts_the_deadline_off() {
         let (mut timer, start, activity) = (Timer::new(), Instant::now(), Activity::new());

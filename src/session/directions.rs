@@ -109,6 +109,16 @@ impl<'a> Directions<'a> {
         Interruption::ClientLeft(left.await)
     }
 
+    /// The wait for the head of an answer begins, however many steps it takes.
+    pub fn begin_answer(&self) {
+        self.download.set(DownloadState::Head);
+        self.activity.touch();
+        self.sent_at.touch();
+        if self.upload.get() != UploadState::Running {
+            self.await_head();
+        }
+    }
+
     /// Does a step of the answer, `work`, with the client's side going on meanwhile.
     ///
     /// Not an async function: that would keep its arguments twice.
@@ -119,13 +129,9 @@ impl<'a> Directions<'a> {
         download: DownloadState,
         mut work: Pin<&mut impl Future<Output = Result<T, Broken>>>,
     ) -> impl Future<Output = Result<T, Fault>> {
-        self.download.set(download);
-        self.activity.touch();
-        if download == DownloadState::Head {
-            self.sent_at.touch();
-            if self.upload.get() != UploadState::Running {
-                self.await_head();
-            }
+        if download != DownloadState::Head {
+            self.download.set(download);
+            self.activity.touch();
         }
         let both = poll_fn(move |cx| {
             // The request first: it may be what the answer waits for. A client that only waits is

@@ -206,6 +206,7 @@ impl<F: Filters> Transfer<'_, '_, F> {
         traits: RequestTraits,
     ) -> Result<Completed, Fault> {
         let mut interim = 0;
+        self.both.begin_answer();
         loop {
             let came = self.head(client_side.as_mut()).await?;
             let is_sent = self.both.upload() == UploadState::Done;
@@ -241,6 +242,7 @@ impl<F: Filters> Transfer<'_, '_, F> {
                 }
             }
             interim += 1;
+            self.both.begin_answer();
         }
     }
 

@@ -13,7 +13,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (1, "tls_hello/", &["name", "message", "mod", "fuzz"]),
     (1, "grpc/", &["status", "call", "message", "protobuf", "health", "mod", "fuzz"]),
     (1, "route/", &["path", "pattern", "server_names", "trie", "mod", "fuzz"]),
-    (1, "http/message/", &["authority", "field", "common_names", "forwarded_for", "head"]),
+    (1, "http/message/", &["authority", "field", "frequent_names", "forwarded_for", "head"]),
     (1, "http/message/", &["lookup", "date", "hop"]),
     (1, "http/message/", &["edit_name", "edit_value", "edits", "forwarded", "rules"]),
     (1, "http/message/", &["max_forwards", "redirect", "via"]),

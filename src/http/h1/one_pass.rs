@@ -7,8 +7,8 @@
 use std::num::NonZeroU32;
 
 use super::scan::Limits;
-use crate::http::message::common_names::name_at_front;
 use crate::http::message::field::is_token;
+use crate::http::message::frequent_names::name_at_front;
 use crate::http::message::head::{FIELDS_CEILING, Field, Storage, Version};
 
 /// The first line of a request.

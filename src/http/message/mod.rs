@@ -2,7 +2,6 @@
 //! both must obey, and what is changed about them on their way.
 
 pub mod authority;
-pub mod common_names;
 pub mod date;
 mod edit_name;
 mod edit_value;
@@ -10,6 +9,7 @@ pub mod edits;
 pub mod field;
 pub mod forwarded;
 pub mod forwarded_for;
+pub mod frequent_names;
 pub mod head;
 pub mod hop;
 pub mod lookup;

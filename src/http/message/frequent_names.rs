@@ -7,11 +7,11 @@ use super::field::{Name, is_plain_at_front, is_token};
 /// carriage return in it.
 #[inline]
 pub(in crate::http) fn name_at_front(bytes: &[u8], length: usize) -> Option<Name> {
-    common(bytes, length).or_else(|| uncommon(bytes, length))
+    frequent(bytes, length).or_else(|| infrequent(bytes, length))
 }
 
 #[inline(never)]
-fn uncommon(bytes: &[u8], length: usize) -> Option<Name> {
+fn infrequent(bytes: &[u8], length: usize) -> Option<Name> {
     let name = bytes.get(..length)?;
     if is_plain_at_front(bytes, length) {
         return Some(Name::of_plain(name));
@@ -25,7 +25,7 @@ const LOWER: u64 = u64::from_le_bytes([0x20; 8]);
 /// The same of those that most heads have: for one of eight fields that saves 700 instructions. A carriage return
 /// would be taken for a hyphen.
 #[inline]
-fn common(bytes: &[u8], length: usize) -> Option<Name> {
+fn frequent(bytes: &[u8], length: usize) -> Option<Name> {
     let first = word(bytes, 0)?;
     match length {
         0..8 => known_short(first & !(u64::MAX << (8 * length))),
@@ -131,18 +131,18 @@ mod tests {
     use super::*;
     use crate::http::message::field::is_token_byte;
 
-    const COMMON: &str = "host date accept age cookie dnt etag expires origin pragma referer server vary location \
+    const FREQUENT: &str = "host date accept age cookie dnt etag expires origin pragma referer server vary location \
         priority connection set-cookie user-agent content-type accept-ranges authorization cache-control \
         if-none-match last-modified content-length sec-fetch-dest sec-fetch-mode sec-fetch-site sec-fetch-user \
         accept-encoding accept-language content-encoding";
 
     fn found(name: &[u8]) -> Option<Name> {
-        common(&[name, b": value"].concat(), name.len())
+        frequent(&[name, b": value"].concat(), name.len())
     }
 
     #[test]
-    fn what_is_common_is_recognised_in_any_case() {
-        for name in COMMON.split_whitespace() {
+    fn what_is_frequent_is_recognised_in_any_case() {
+        for name in FREQUENT.split_whitespace() {
             let known = Some(Name::of(name.as_bytes()));
             assert_eq!(found(name.as_bytes()), known, "{name}");
             assert_eq!(found(name.to_uppercase().as_bytes()), known, "{name}");
@@ -151,13 +151,13 @@ mod tests {
 
     #[test]
     fn a_name_with_another_byte_is_not() {
-        for name in COMMON.split_whitespace() {
+        for name in FREQUENT.split_whitespace() {
             for (at, byte) in (0..name.len()).flat_map(|at| (0..=255).map(move |byte| (at, byte))) {
                 let mut other = name.as_bytes().to_vec();
                 other[at] = byte;
                 let is_same = other.eq_ignore_ascii_case(name.as_bytes());
                 if !is_same && byte != b'\r' && found(&other).is_some() {
-                    let known = COMMON
+                    let known = FREQUENT
                         .split_whitespace()
                         .any(|name| other.eq_ignore_ascii_case(name.as_bytes()));
                     assert!(known, "{}", other.escape_ascii());
