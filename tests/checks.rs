@@ -235,3 +235,17 @@ fn a_connection_that_was_closed_between_two_checks_says_nothing() {
         assert!(origin.connections() > 1);
     }
 }
+
+#[test]
+fn an_endpoint_that_accepts_no_connection_any_more_is_not_taken_back_for_its_old_ones() {
+    let origin = Origin::named("well");
+    let admin = of(&origin, "http: /up");
+    passes(&admin, &origin);
+    assert_eq!(origin.connections(), 1);
+    origin.stop_accepting();
+    // The connection of its checks goes on being answered, until a request has found that out.
+    eventually("it is found out", || {
+        admin.client().ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        admin.endpoint(0)["state"] == "down"
+    });
+}

@@ -214,6 +214,10 @@ impl Checker {
             if is_proven {
                 rise_fall.record(true);
             } else {
+                // What is held against it may be that it accepts no connection: only a new one tells.
+                let is_well = rise_fall.verdict() == CheckVerdict::Up
+                    && proof::are_well(&targets.borrow(), self.now());
+                kept = kept.filter(|_| is_well);
                 let late = Cell::new(Fault::upstream(Stage::Connect, Kind::TimedOut));
                 let asking = pin!(self.once(&spec, asked.endpoint(), &late, &mut kept));
                 let result = timer.within(timeout, asking).await;

@@ -2,7 +2,7 @@
 
 use super::spec::CheckTarget;
 use crate::metrics::EndpointMetrics;
-use crate::upstream::health::Tick;
+use crate::upstream::health::{Admission, Tick};
 
 /// What was known of requests to an endpoint when it was last looked at.
 #[derive(Default)]
@@ -11,21 +11,34 @@ pub(super) struct Proof {
     looked: u64,
     /// The connections opened by then.
     opened: u64,
+    /// The attempts that had failed by then.
+    failed: u64,
+    /// How many targets there were.
+    targets: usize,
+}
+
+/// Whether nothing is held against any of these.
+pub(super) fn are_well(targets: &[CheckTarget], now: Tick) -> bool {
+    targets.iter().all(|target| {
+        let health = target.endpoint().health();
+        health.is_untroubled() && health.admission(now) == Admission::Open
+    })
 }
 
 impl Proof {
     /// Whether, since this was last asked, an endpoint has accepted a connection for a request or has answered one whole,
-    /// for one of these targets, which are all at the same address; and nothing is held against any of them.
+    /// and has failed none, for one of these targets, which are all at the same address; and nothing is held against any
+    /// of them.
     pub(super) fn advance(&mut self, targets: &[CheckTarget], now: Tick) -> bool {
         let counts = || targets.iter().flat_map(|target| &target.endpoint().record.counts);
         let opened = counts().map(|counts: &EndpointMetrics| counts.connects.get()).sum();
         let answered = counts().map(|counts| counts.answered.get()).max().unwrap_or(0);
-        let is_first = self.looked == 0;
-        let has_proven = opened > self.opened || answered > self.looked;
-        self.looked = now.as_millis().max(1);
-        self.opened = opened;
-        let is_untroubled = |target: &CheckTarget| target.endpoint().health().is_untroubled();
-        !is_first && has_proven && targets.iter().all(is_untroubled)
+        // One that answers over old connections may accept no others: requests show that by failing.
+        let failed = counts().map(|counts| counts.failed.get()).sum();
+        let is_first = self.looked == 0 || self.targets != targets.len();
+        let has_proven = (opened > self.opened || answered > self.looked) && failed == self.failed;
+        *self = Self { looked: now.as_millis().max(1), opened, failed, targets: targets.len() };
+        !is_first && has_proven && are_well(targets, now)
     }
 }
 
@@ -40,7 +53,7 @@ mod tests {
     use crate::upstream::Upstream;
     use crate::upstream::endpoint::Endpoint;
     use crate::upstream::endpoint_set::EndpointSet;
-    use crate::upstream::health::{FailureKind, Thresholds, Tick};
+    use crate::upstream::health::{CheckVerdict, FailureKind, Thresholds};
 
     #[test]
     fn what_has_happened_since_the_last_look_proves_something_and_only_of_an_endpoint_without_trouble()
@@ -65,9 +78,20 @@ mod tests {
         answered.set(5001);
         assert!(look(6000));
         assert!(!look(7000));
-        let (at, usual) = (Tick::from_millis(7001), Thresholds::default());
-        record.health.on_failure(at, at, FailureKind::Exchange, &usual);
         answered.set(7001);
+        record.counts[0].failed.add(1);
+        assert!(!look(7500));
+        answered.set(7501);
+        assert!(look(7600));
+        answered.set(7601);
+        record.health.on_check(CheckVerdict::Down, Tick::from_millis(7602));
+        assert!(!look(7700));
+        record.health.on_check(CheckVerdict::Up, Tick::from_millis(7701));
+        answered.set(7702);
+        assert!(look(7800));
+        let (at, usual) = (Tick::from_millis(7801), Thresholds::default());
+        record.health.on_failure(at, at, FailureKind::Exchange, &usual);
+        answered.set(7801);
         assert!(!look(8000));
     }
 }

@@ -134,6 +134,12 @@ impl Origin {
         for stream in self.seen.open.lock().expect("lock").drain(..) {
             let _ = stream.shutdown(Shutdown::Both);
         }
+        self.stop_accepting();
+    }
+
+    /// Stops listening, and goes on to serve the connections there are.
+    pub fn stop_accepting(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
         // Wakes the accepting thread, which then drops the listener.
         let _ = TcpStream::connect(self.address);
         super::eventually("the origin stops", || TcpStream::connect(self.address).is_err());
