@@ -175,6 +175,8 @@ impl Default for Timer {
 mod tests {
     use std::future::pending;
 
+    use tokio::task::{LocalSet, spawn_local};
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -208,34 +210,37 @@ mod tests {
         assert_eq!(start.elapsed().as_secs(), 2);
     }
 
-    /// Waits in steps of a second, each of which wakes the task, for longer than the timer lets it.
-    async fn waited(mut timer: Timer) -> (u64, Timer) {
-        let start = Instant::now();
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_ends_the_wait_of_each_task_that_it_is_given_to() {
+        let waits = async {
+            let mut timer = Timer::new();
+            let arming = async move {
+                timer.within(3 * SECOND, pin!(tokio::time::sleep(SECOND))).await.unwrap();
+                timer
+            };
+            let mut timer = spawn_local(arming).await.unwrap();
+            // Armed for a time before this wait ends, by a task that is gone.
+            let start = Instant::now();
+            let waiting =
+                spawn_local(async move { timer.within(5 * SECOND, pending::<()>()).await });
+            let waited = Timer::new().within(20 * SECOND, waiting).await;
+            assert_eq!(waited.unwrap().unwrap(), Err(Elapsed));
+            assert_eq!(start.elapsed().as_secs(), 5);
+        };
+        LocalSet::new().run_until(waits).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_that_is_looked_at_again_and_again_fires() {
         let steps = async {
             for _ in 0..9 {
                 tokio::time::sleep(SECOND).await;
             }
         };
-        assert_eq!(timer.within(5 * SECOND, pin!(steps)).await, Err(Elapsed));
-        (start.elapsed().as_secs(), timer)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_timer_ends_the_wait_of_each_task_that_it_is_given_to() {
-        let mut timer = Timer::new();
-        // Armed by this task.
-        timer.within(9 * SECOND, pin!(tokio::time::sleep(SECOND))).await.unwrap();
-        for _ in 0..2 {
-            let waiting = tokio::spawn(waited(timer));
-            let (seconds, same) = waiting.await.unwrap();
-            assert_eq!(seconds, 5);
-            timer = same;
-            let arming = async move {
-                let _ = timer.within(4 * SECOND, pin!(tokio::time::sleep(SECOND))).await;
-                timer
-            };
-            timer = tokio::spawn(arming).await.unwrap();
-        }
+        let waiting = async move { Timer::new().within(5 * SECOND, pin!(steps)).await };
+        let start = Instant::now();
+        let waited = LocalSet::new().run_until(async { spawn_local(waiting).await }).await;
+        assert_eq!((waited.unwrap(), start.elapsed().as_secs()), (Err(Elapsed), 5));
     }
 
     #[tokio::test(start_paused = true)]
