@@ -41,6 +41,11 @@ class Running:
         # It leads a group of its own, to which its workers belong.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+            self.process.wait()
+            # A worker with thousands of connections takes its time to end, and listens meanwhile.
+            for _ in range(1000):
+                os.killpg(self.pid, 0)
+                time.sleep(0.01)
         self.process.wait()
 
     def pids(self):
