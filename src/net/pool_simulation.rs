@@ -218,7 +218,7 @@ mod tests {
     /// The percentage of requests that reuse a connection, of one worker and of 32, of those that the shelf serves, and
     /// connections that are idle; on average over four seeds.
     #[test]
-    #[ignore = "a table for tools/scale, which takes a minute"]
+    #[ignore = "prints the table of `tools/scale pools --simulated` for a minute; what must hold is tested beside it"]
     fn figures() {
         let habit = |window, times| Some(Habit { window: Duration::from_millis(window), times });
         let habits =
