@@ -47,18 +47,21 @@ pub(super) async fn ask(
     loop {
         let head = read_head(&mut read, &mut input, Scan::response(), limits, &meter);
         let length = head.await.map_err(fault)?;
-        let mut storage = Storage::new();
-        let head = parse::response(&input.filled()[..length], limits, &mut storage)
-            .map_err(|reject| fault(Kind::Rejected(reject)))?;
-        if head.is_interim() {
-            input.consume(length);
+        let (is_interim, persists, framing) = {
+            let mut storage = Storage::new();
+            let head = parse::response(&input.filled()[..length], limits, &mut storage)
+                .map_err(|reject| fault(Kind::Rejected(reject)))?;
+            if !head.is_interim() {
+                CheckFailure::unless_healthy(asked, head.status)?;
+            }
+            let persists = Options::of(&head.fields).persists(head.version);
+            let method = if &*asked.method == "HEAD" { Method::Head } else { Method::Other };
+            (head.is_interim(), persists, framing::response(&head, method))
+        };
+        input.consume(length);
+        if is_interim {
             continue;
         }
-        CheckFailure::unless_healthy(asked, head.status)?;
-        let persists = Options::of(&head.fields).persists(head.version);
-        let method = if &*asked.method == "HEAD" { Method::Head } else { Method::Other };
-        let framing = framing::response(&head, method);
-        input.consume(length);
         let mut answer =
             Answer { framing, persists: persists && wanted == CheckConnection::Kept, input };
         let Some(text) = &asked.body else { return Ok(answer.after()) };

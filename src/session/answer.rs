@@ -139,27 +139,18 @@ pub fn read_answer<F: Filters>(
     rules: &AnswerRules<'_, F>,
     out: HeadOut<'_>,
 ) -> Result<Option<Answer>, Reject> {
-    let mut storage = Storage::new();
     match head {
         HeadIn::H1(input, known) => {
-            let bytes = input.filled();
-            let (head, length) = match known {
-                Some(length) => {
-                    (parse::response(&bytes[..length], rules.limits, &mut storage)?, length)
-                }
-                None => match parse::whole_response(bytes, rules.limits, &mut storage) {
-                    Some(read) => read,
-                    None => return Ok(None),
-                },
-            };
-            let framing = framing::response(&head, traits.method)?;
-            let answer = pass_on((&head, framing), &NeverIndexed::NONE, traits, rules, out)?;
-            input.consume(length);
-            Ok(Some(answer))
+            let read = read_bytes((input.filled(), known), traits, rules, out)?;
+            Ok(read.map(|(answer, length)| {
+                input.consume(length);
+                answer
+            }))
         }
         HeadIn::H2(arrived) => {
             arrived.fit.check()?;
             let (section, fields_max) = (&arrived.section, rules.limits.fields_max);
+            let mut storage = Storage::new();
             let tunnel = traits.accept.is_some();
             let head = h2::response::read(section, fields_max, tunnel, &mut storage)?;
             let framing = h2::response::framing(&head, traits.method, arrived.ends)?;
@@ -172,6 +163,28 @@ pub fn read_answer<F: Filters>(
             Ok(Some(answer))
         }
     }
+}
+
+/// The same of the bytes of one, and how long it is; so long, if that is known.
+#[inline]
+fn read_bytes<F: Filters>(
+    (bytes, known): (&[u8], Option<usize>),
+    traits: RequestTraits,
+    rules: &AnswerRules<'_, F>,
+    out: HeadOut<'_>,
+) -> Result<Option<(Answer, usize)>, Reject> {
+    let mut storage = Storage::new();
+    let read = match known {
+        Some(length) => {
+            let head = parse::response(&bytes[..length], rules.limits, &mut storage)?;
+            Some((head, length))
+        }
+        None => parse::whole_response(bytes, rules.limits, &mut storage),
+    };
+    let Some((head, length)) = read else { return Ok(None) };
+    let framing = framing::response(&head, traits.method)?;
+    let answer = pass_on((&head, framing), &NeverIndexed::NONE, traits, rules, out)?;
+    Ok(Some((answer, length)))
 }
 
 /// Decides what a head means, and writes it again to `out`.

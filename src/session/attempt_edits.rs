@@ -64,11 +64,13 @@ fn rewrite(outgoing: &mut Buffer, edits: &Edits<'_>, upgrade: bool) -> Result<He
     let bytes = outgoing.filled();
     let end = memchr::memmem::find(bytes, b"\r\n\r\n").map_or(bytes.len(), |end| end + 4);
     let (before, body) = bytes.split_at(end);
-    let mut storage = Storage::new();
-    let head = parse::request(before, &WRITTEN_LIMITS, &mut storage)?;
-    let options = Options::of(&head.fields);
     let connection = if upgrade { ConnectionHeader::Upgrade } else { ConnectionHeader::Implied };
-    encode::request(&head, options, edits, framing::request(&head)?, connection, &mut edited)?;
+    {
+        let mut storage = Storage::new();
+        let head = parse::request(before, &WRITTEN_LIMITS, &mut storage)?;
+        let (options, framing) = (Options::of(&head.fields), framing::request(&head)?);
+        encode::request(&head, options, edits, framing, connection, &mut edited)?;
+    }
     let (before, now) = (before.into(), edited.len());
     append(&mut edited, body)?;
     *outgoing = edited;

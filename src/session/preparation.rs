@@ -23,10 +23,12 @@ pub(super) fn prepare<F: Filters>(
     sender: Sender<'_>,
     context: &WorkerContext,
 ) -> Result<(), Fault> {
-    let mut storage = Storage::new();
-    let head = parse::request(&input.filled()[..length], &context.plan.limits, &mut storage);
-    let read = admit(request, &head, framing::request, sender, context);
-    read.map_err(|reject| Fault::client(Stage::RequestHead, Kind::Rejected(reject)))?;
+    let read = {
+        let mut storage = Storage::new();
+        let head = parse::request(&input.filled()[..length], &context.plan.limits, &mut storage);
+        admit(request, &head, framing::request, sender, context)
+    };
+    read.map_err(refused)?;
     begin_body(request, (input, length), context)
 }
 
@@ -38,15 +40,20 @@ pub(super) fn prepare_whole<F: Filters>(
     sender: Sender<'_>,
     context: &WorkerContext,
 ) -> Option<Result<(), Fault>> {
-    let mut storage = Storage::new();
-    let (head, length) = parse::whole_request(input.filled(), &context.plan.limits, &mut storage)?;
-    // No time has passed since it began.
-    request.timing.end_head(true);
-    request.note_method(input);
-    let read = admit(request, &head, framing::request, sender, context);
-    let refused = |reject| Fault::client(Stage::RequestHead, Kind::Rejected(reject));
+    let (read, length) = {
+        let (bytes, mut storage) = (input.filled(), Storage::new());
+        let (head, length) = parse::whole_request(bytes, &context.plan.limits, &mut storage)?;
+        // No time has passed since it began.
+        request.timing.end_head(true);
+        request.note_method(input);
+        (admit(request, &head, framing::request, sender, context), length)
+    };
     let read = read.map_err(refused);
     Some(read.and_then(|()| begin_body(request, (input, length), context)))
+}
+
+fn refused(reject: Reject) -> Fault {
+    Fault::client(Stage::RequestHead, Kind::Rejected(reject))
 }
 
 /// A head of `length` bytes has been read at the front of the input; what has come of the body follows it.
@@ -83,19 +90,20 @@ pub(super) fn prepare_stream<F: Filters>(
     context: &WorkerContext,
 ) -> Result<(), Fault> {
     let cost = arrived.section.cost_bytes() as u64;
-    let mut storage = Storage::new();
-    let fields_max = context.plan.limits.fields_max;
-    let fits = arrived.fit.check();
-    let head =
-        fits.and_then(|()| h2::request::read(&mut arrived.section, fields_max, &mut storage));
-    let framing = |head: &RequestHead<'_, '_>| h2::request::framing(head, arrived.ends);
     let sender = Sender { client_info, stream: Some(stream.mux().stream()) };
-    let read = admit(request, &head, framing, sender, context);
+    let read = {
+        let (section, ends) = (&mut arrived.section, arrived.ends);
+        let (fields_max, mut storage) = (context.plan.limits.fields_max, Storage::new());
+        let fits = arrived.fit.check();
+        let head = fits.and_then(|()| h2::request::read(section, fields_max, &mut storage));
+        let framing = |head: &RequestHead<'_, '_>| h2::request::framing(head, ends);
+        admit(request, &head, framing, sender, context)
+    };
     if let Err(reject) = read {
         if let Some(request_log) = &mut request.timing.request_log {
             request_log.read_refused(&arrived.section);
         }
-        return Err(Fault::client(Stage::RequestHead, Kind::Rejected(reject)));
+        return Err(refused(reject));
     }
     request.never_indexed = arrived.section.never_indexed().clone();
     request.never_indexed.extend(&stream.never_indexed_trailers());

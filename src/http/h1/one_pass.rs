@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use super::scan::Limits;
 use crate::http::message::field::is_token;
 use crate::http::message::frequent_names::name_at_front;
-use crate::http::message::head::{FIELDS_CEILING, Field, Storage, Version};
+use crate::http::message::head::{Field, Storage, Version};
 
 /// The first line of a request.
 pub(super) struct RequestLine<'b> {
@@ -94,7 +94,6 @@ fn fields<'b>(
     storage: &mut Storage<'b>,
 ) -> Option<usize> {
     storage.listed.clear();
-    let fields_max = limits.fields_max.min(FIELDS_CEILING);
     loop {
         let end = find(bytes, at, |word| equal(word, b':') | equal(word, b'\r'))?;
         if bytes[end] == b'\r' {
@@ -103,7 +102,7 @@ fn fields<'b>(
             return is_whole.then_some(length);
         }
         let known = name_at_front(&bytes[at..], end - at)?;
-        if storage.listed.len() == fields_max {
+        if storage.listed.len() == limits.fields_max {
             return None;
         }
         let line_end = value_end(bytes, end + 1)?;
@@ -112,7 +111,8 @@ fn fields<'b>(
             written => (trim(written), 0),
         };
         let line = NonZeroU32::new(line);
-        storage.listed.push(Field { name: &bytes[at..end], value, line, known });
+        let field = Field { name: &bytes[at..end], value, line, known };
+        storage.listed.try_push(field).ok()?;
         at = line_end + b"\r\n".len();
     }
 }
@@ -162,18 +162,22 @@ fn is_blank(byte: u8) -> bool {
 
 /// The first place from `at` on whose byte is marked: eight are looked at a time.
 #[inline]
-fn find(bytes: &[u8], mut at: usize, marked: impl Fn(u64) -> u64) -> Option<usize> {
-    while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+fn find(bytes: &[u8], at: usize, marked: impl Fn(u64) -> u64) -> Option<usize> {
+    let mut rest = bytes.get(at..)?;
+    while let Some((eight, after)) = rest.split_first_chunk() {
         let marks = marked(u64::from_le_bytes(*eight));
         if marks != 0 {
-            return Some(at + first(marks));
+            return Some(bytes.len() - rest.len() + first(marks));
         }
-        at += 8;
+        rest = after;
     }
     // Fewer are left: those before them are taken along and shifted out.
-    let left = bytes.len().checked_sub(at).filter(|left| *left > 0)?;
+    let left = rest.len();
+    if left == 0 {
+        return None;
+    }
     let word = u64::from_le_bytes(*bytes.last_chunk()?) >> (8 * (8 - left));
-    Some(at + first(marked(word))).filter(|place| *place < bytes.len())
+    Some(bytes.len() - left + first(marked(word))).filter(|place| *place < bytes.len())
 }
 
 /// Which byte is the first that is marked.

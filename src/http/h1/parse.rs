@@ -63,7 +63,7 @@ pub fn request<'h, 'b>(
     else {
         return Err(Reject::RequestLine);
     };
-    keep(parsed.headers, storage);
+    keep(parsed.headers, storage)?;
     understood(RequestLine { method, target, version: version(minor) }, b"", storage)
 }
 
@@ -91,11 +91,9 @@ fn understood<'h, 'b>(
 }
 
 /// Keeps the fields that httparse has found.
-fn keep<'b>(headers: &[Header<'b>], storage: &mut Storage<'b>) {
+fn keep<'b>(headers: &[Header<'b>], storage: &mut Storage<'b>) -> Result<(), Reject> {
     storage.listed.clear();
-    for header in headers {
-        storage.add(header.name.as_bytes(), header.value);
-    }
+    headers.iter().try_for_each(|header| storage.add(header.name.as_bytes(), header.value))
 }
 
 /// Parses the head of a response; `bytes` is exactly what [`super::scan::Scan`] found.
@@ -119,7 +117,7 @@ pub fn response<'h, 'b>(
     if !(100..600).contains(&status) {
         return Err(Reject::StatusCode);
     }
-    keep(parsed.headers, storage);
+    keep(parsed.headers, storage)?;
     let reason = parsed.reason.unwrap_or_default();
     let fields = Fields::new(storage, b"");
     Ok(ResponseHead { status, reason, protocol: None, version: version(minor), fields })

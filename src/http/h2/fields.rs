@@ -15,7 +15,6 @@ pub(super) fn read<'h, 'b>(
     mut pseudo: impl FnMut(&'b [u8], &'b [u8]) -> Result<(), Reject>,
 ) -> Result<Fields<'h, 'b>, Reject> {
     storage.listed.clear();
-    storage.listed.reserve(section.len());
     for (name, value) in section.iter() {
         if name.starts_with(b":") {
             if !storage.listed.is_empty() {
@@ -30,7 +29,7 @@ pub(super) fn read<'h, 'b>(
         if !is_field_value(value) {
             return Err(Reject::FieldValue);
         }
-        storage.add(name, value);
+        storage.add(name, value)?;
     }
     if storage.listed.len() > fields_max.min(FIELDS_CEILING) {
         return Err(Reject::TooManyFields);

@@ -61,8 +61,8 @@ mod tests {
 
     fn read<T>(head: &str, then: impl FnOnce(&RequestHead<'_, '_>) -> T) -> T {
         let limits = Limits { head_bytes_max: 65_536, fields_max: 32 };
-        let mut storage = Storage::new();
         let head = format!("{head}\r\n\r\n");
+        let mut storage = Storage::new();
         then(&parse::request(head.as_bytes(), &limits, &mut storage).unwrap())
     }
 
