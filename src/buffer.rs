@@ -217,8 +217,9 @@ impl Buffer {
     }
 
     /// Returns the block if it is empty.
+    #[inline]
     pub fn release(&mut self) {
-        if self.start == self.end {
+        if self.start == self.end && !self.bytes.is_empty() {
             self.start = 0;
             self.end = 0;
             return_block(mem::take(&mut self.bytes));
@@ -287,11 +288,15 @@ impl Buffer {
 }
 
 impl Drop for Buffer {
+    #[inline]
     fn drop(&mut self) {
-        return_block(mem::take(&mut self.bytes));
+        if !self.bytes.is_empty() {
+            return_block(mem::take(&mut self.bytes));
+        }
     }
 }
 
+#[inline(never)]
 fn return_block(bytes: Box<[u8]>) {
     let (kept, max) = match bytes.len() {
         BLOCK_BYTES => (&SPARES, SPARES_MAX),

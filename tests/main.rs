@@ -65,6 +65,7 @@ mod faults_upstream;
 mod filters_calls;
 mod filters_record;
 mod filters_verdicts;
+mod filters_waiting;
 mod footprint;
 mod grpc;
 mod grpc_stalled;

@@ -26,11 +26,16 @@ fn can_trace() -> bool {
 
 /// The calls between two requests, while `script` runs; `None` if they cannot be counted.
 fn calls(name: &str, script: impl Fn(&Process)) -> Option<Calls> {
+    calls_with(name, ok("thirteen byte"), script)
+}
+
+/// The same with this answer to each request.
+fn calls_with(name: &str, answer: Vec<u8>, script: impl Fn(&Process)) -> Option<Calls> {
     if !can_trace() {
         return None;
     }
     let log = socket_path(name);
-    let origin = Origin::answering(ok("thirteen byte"));
+    let origin = Origin::answering(answer);
     let route = format!("/={}", origin.address);
     let words = ["--listen", "127.0.0.1:0", "--threads", "1", "--check", "off", "--route", &route];
     let proxy = Process::traced(&log, &words);
@@ -84,6 +89,20 @@ fn a_request_takes_four_data_calls_and_no_others_but_waits() {
     counted.retain(|name, _| !DATA.contains(&name.as_str()) && name != "epoll_wait");
     let others: Vec<_> = counted.keys().map(String::as_str).collect();
     hold(&counted, &others, 0);
+}
+
+#[test]
+fn a_body_that_came_with_its_head_leaves_with_it() {
+    let counted = calls_with("calls-body", ok(&"x".repeat(10 * 1024)), |proxy| {
+        let mut client = proxy.client();
+        for _ in 0..REQUESTS {
+            client.get("/");
+            client.response();
+        }
+    });
+    let Some(counted) = counted else { return };
+    hold(&counted, DATA, 4);
+    hold(&counted, &["sendto"], 1);
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub mod pool;
 mod pool_simulation;
 #[cfg(test)]
 mod pool_tests;
+mod registered;
 mod resting;
 pub mod shared;
 pub mod shelf;

@@ -1,26 +1,27 @@
 //! A connection as the kernel has it: over TCP, over a unix socket, or in a simulation.
 
 use std::future::{Future, poll_fn};
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::{self, MaybeUninit};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::pin;
 #[cfg(any(test, fuzzing))]
 use std::task::Waker;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::io::retry_on_intr;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
 use socket2::{Domain, SockRef, Socket as Socket2};
-use tokio::io::{Interest, Ready};
+use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::delivery::Delivery;
 use super::keep_alive;
 #[cfg(any(test, fuzzing))]
 use super::memory::{Memory, MemoryEnd};
+use super::registered::{Registered, poll_moved, try_moved};
 use super::resting::Resting;
 use crate::buffer::Buffer;
 use crate::http::h2::output::Payloads;
@@ -148,7 +149,7 @@ impl Socket {
             Self::Resting(_) => Poll::Ready(Err(not_watched())),
             #[cfg(any(test, fuzzing))]
             Self::Memory(memory) => {
-                ready!(memory.poll_readable(cx))?;
+                std::task::ready!(memory.poll_readable(cx))?;
                 memory.poll_read(cx, buffer.spare_mut())
             }
         };
@@ -216,6 +217,22 @@ impl Socket {
                     Poll::Pending => None,
                 }
             }
+        }
+    }
+
+    /// The same of two pieces, the second of which follows the first.
+    #[inline]
+    pub fn try_write_both(&self, pieces: [&[u8]; 2]) -> Option<io::Result<usize>> {
+        match self {
+            Self::Tcp(stream) => {
+                try_moved(stream, Interest::WRITABLE, || send_both(stream, pieces))
+            }
+            Self::Unix(stream) => {
+                try_moved(stream, Interest::WRITABLE, || send_both(stream, pieces))
+            }
+            Self::Resting(_) => None,
+            #[cfg(any(test, fuzzing))]
+            Self::Memory(_) => self.try_write(&pieces.concat()),
         }
     }
 
@@ -342,46 +359,6 @@ fn not_watched() -> io::Error {
     io::ErrorKind::NotConnected.into()
 }
 
-/// What a socket of the reactor's can do, whatever its family.
-pub(super) trait Registered: AsFd {
-    /// Waits until the reactor takes it to be readable or writable.
-    fn poll_ready(&self, interest: Interest, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
-
-    /// Makes a system call, if it is taken to be ready; `WouldBlock` says that it is not.
-    fn try_io<T>(&self, interest: Interest, io: impl FnOnce() -> io::Result<T>) -> io::Result<T>;
-
-    /// Waits until the reactor has reported one of these, and says what it has.
-    fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>>;
-}
-
-macro_rules! registered {
-    ($stream:ty) => {
-        impl Registered for $stream {
-            fn poll_ready(&self, interest: Interest, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                match interest {
-                    Interest::READABLE => self.poll_read_ready(cx),
-                    _ => self.poll_write_ready(cx),
-                }
-            }
-
-            fn try_io<T>(
-                &self,
-                interest: Interest,
-                io: impl FnOnce() -> io::Result<T>,
-            ) -> io::Result<T> {
-                <$stream>::try_io(self, interest, io)
-            }
-
-            fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>> {
-                <$stream>::ready(self, interest)
-            }
-        }
-    };
-}
-
-registered!(TcpStream);
-registered!(UnixStream);
-
 async fn hung_up(socket: &impl Registered) -> HangUp {
     let arrived = poll_fn(|cx| socket.poll_ready(Interest::READABLE, cx)).await;
     // Bytes stay readable until somebody reads them: from here on, only the end is news.
@@ -448,40 +425,10 @@ fn send(socket: &impl AsFd, bytes: &[u8]) -> io::Result<(usize, usize)> {
     Ok((count, bytes.len()))
 }
 
-/// Waits until `socket` is ready, and moves bytes once.
-fn poll_moved(
-    socket: &impl Registered,
-    interest: Interest,
-    cx: &mut Context<'_>,
-    mut work: impl FnMut() -> io::Result<(usize, usize)>,
-) -> Poll<io::Result<usize>> {
-    loop {
-        ready!(socket.poll_ready(interest, cx))?;
-        if let Some(moved) = try_moved(socket, interest, &mut work) {
-            return Poll::Ready(moved);
-        }
-    }
-}
-
-/// Moves bytes once, if `socket` is taken to be ready; `None` says that it is not. `work` says how many moved
-/// and how many could have: if that was more, the kernel has no more to give or to take, and the reactor is
-/// told to wait for news without another call that would only say so. (A read also ends at urgent data;
-/// what lies after it then waits for more to come.)
-#[inline]
-fn try_moved(
-    socket: &impl Registered,
-    interest: Interest,
-    work: impl FnOnce() -> io::Result<(usize, usize)>,
-) -> Option<io::Result<usize>> {
-    let mut moved = None;
-    let tried = socket.try_io(interest, || {
-        let (count, most) = work()?;
-        moved = Some(count);
-        if (1..most).contains(&count) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-    });
-    match (moved, tried) {
-        (Some(count), _) => Some(Ok(count)),
-        (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => Some(Err(error)),
-        (None, _) => None,
-    }
+fn send_both(socket: &impl AsFd, pieces: [&[u8]; 2]) -> io::Result<(usize, usize)> {
+    let slices = pieces.map(IoSlice::new);
+    let flags = SendFlags::NOSIGNAL;
+    let sent = || rustix::net::sendmsg(socket, &slices, &mut SendAncillaryBuffer::default(), flags);
+    let count = retry_on_intr(sent)?;
+    Ok((count, pieces[0].len() + pieces[1].len()))
 }

@@ -20,7 +20,8 @@ use rustix::pipe::{
 use rustix::process::{Resource, getrlimit};
 use tokio::io::Interest;
 
-use super::socket::{Registered, Socket};
+use super::registered::Registered;
+use super::socket::Socket;
 use super::stream::{ReadHalf, WriteHalf};
 
 /// The most a pipe is given at a time: what a client that does not read costs besides its socket.

@@ -300,6 +300,20 @@ impl WriteHalf<'_> {
         }
     }
 
+    /// The same of two pieces, the second of which follows the first.
+    #[inline]
+    pub fn try_write_both(&self, pieces: [&[u8]; 2]) -> Option<io::Result<usize>> {
+        match self {
+            Self::Plain(socket) => socket.try_write_both(pieces),
+            Self::Tls(_) => None,
+        }
+    }
+
+    /// Whether pieces leave as they are, and need not be copied together to be encrypted.
+    pub fn is_plain(&self) -> bool {
+        matches!(self, Self::Plain(_))
+    }
+
     pub(super) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Plain(socket) => socket.poll_write(cx, bytes),

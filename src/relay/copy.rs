@@ -139,6 +139,11 @@ impl<'a> Meter<'a> {
         to.try_write(bytes).map_or(Ok(0), |written| self.sent(written))
     }
 
+    /// The same of two pieces, the second of which follows the first.
+    pub fn try_write_both(&self, to: &WriteHalf<'_>, pieces: [&[u8]; 2]) -> Result<usize, Broken> {
+        to.try_write_both(pieces).map_or(Ok(0), |written| self.sent(written))
+    }
+
     /// Waits for a head on a stream.
     pub async fn head(&self, from: &MuxStream) -> Result<Arrived, Broken> {
         self.waits_for.set(End::Source);

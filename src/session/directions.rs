@@ -109,11 +109,22 @@ impl<'a> Directions<'a> {
         Interruption::ClientLeft(left.await)
     }
 
-    /// The wait for the head of an answer begins, however many steps it takes.
+    /// The request has been sent at once, at this moment if it is known.
+    pub fn uploaded_at(&self, now: Option<Instant>) -> Result<(), Interruption> {
+        now.inspect(|now| self.sent_at.touch_at(*now));
+        self.uploaded(Ok(()))
+    }
+
+    /// The wait for the head of another answer begins.
     pub fn begin_answer(&self) {
         self.download.set(DownloadState::Head);
         self.activity.touch();
         self.sent_at.touch();
+        self.await_answer();
+    }
+
+    /// The head of an answer is waited for, however many steps that takes.
+    pub fn await_answer(&self) {
         if self.upload.get() != UploadState::Running {
             self.await_head();
         }

@@ -67,16 +67,16 @@ pub async fn run<F: Filters>(
 ) -> AfterExchange {
     let half_close = Some(context.plan.timeouts.half_close);
     client.presence = Presence::new(half_close, request.timing.expires);
-    if let (Some(request_log), Some(route)) = (request.timing.request_log(), request.route) {
-        request_log.routed(route);
-    }
+    log_route(request);
     let Some(goes) = request.goes() else { return answer_here(client, request, context).await };
     let verdict = {
         let mut admitting = pin!(request.filtered.filters.admit(&mut request.filtered.context));
         // Most decide at once, and nothing is prepared for a wait.
         match poll_fn(|cx| Poll::Ready(admitting.as_mut().poll(cx))).await {
             Poll::Ready(verdict) => Ok(verdict),
-            Poll::Pending => wait_to_admit(client, context, goes, admitting).await,
+            Poll::Pending => {
+                wait_to_admit(client, (context, goes), admitting, &mut request.timing.ready).await
+            }
         }
     };
     match verdict {
@@ -131,15 +131,23 @@ pub async fn run<F: Filters>(
     }
 }
 
-/// Waits for filters that take their time to decide whether a request goes on.
+fn log_route<F: Filters>(request: &Request<'_, F>) {
+    if let (Some(request_log), Some(route)) = (request.timing.request_log(), request.route) {
+        request_log.routed(route);
+    }
+}
+
+/// Waits for filters that take their time to decide whether a request goes on, which is `ready` then.
 async fn wait_to_admit(
     client: &mut ClientConnection<'_>,
-    context: &WorkerContext,
-    (route, upstream): (RouteId, UpstreamId),
+    (context, (route, upstream)): (&WorkerContext, (RouteId, UpstreamId)),
     admitting: Pin<&mut impl Future<Output = Verdict>>,
+    ready: &mut Instant,
 ) -> Result<Verdict, Fault> {
     let limit = context.plan.limits(route, upstream).0.response;
-    client.waiting().wait_for(limit, admitting).await.or_else(|ended| match ended {
+    let waited = client.waiting().wait_for(limit, admitting).await;
+    *ready = Instant::now();
+    waited.or_else(|ended| match ended {
         WaitEnded::TimedOut => {
             let late = LocalReply::new(504, "what decides about it did not answer in time");
             Ok(Verdict::Reply(Box::new(late)))
@@ -440,7 +448,8 @@ async fn approach<F: Filters>(
 }
 
 /// The answer has gone to the client, whole; what it was an answer to may not have.
-fn finish<F: Filters>(request: &Request<'_, F>, upload: UploadState, now: Instant) {
+fn finish<F: Filters>(request: &mut Request<'_, F>, upload: UploadState, now: Instant) {
+    request.timing.answered = Some(now);
     if let Some(request_log) = request.timing.request_log() {
         let termination = match upload {
             UploadState::BrokenOff(kind) => Fault::client(Stage::Request, kind).termination(),

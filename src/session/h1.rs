@@ -53,7 +53,7 @@ pub fn serve<F: Filters>(
 ) -> impl Future<Output = ()> {
     let Accepted { mut stream, permit, guard, listener, peer: _ } = accepted;
     let mut timer = Timer::new();
-    let mut idle_deadline = IdleDeadline::new(wait);
+    let mut idle_deadline = IdleDeadline::new(wait, None);
     let mut early = (!early.is_empty()).then(|| Box::new(early));
     // A block, since a function would keep each of its arguments twice.
     async move {
@@ -127,17 +127,17 @@ pub enum Wait {
 /// How long a client may be idle, however many empty lines it sends meanwhile.
 struct IdleDeadline {
     wait: Wait,
-    /// When that is; the clock is read only once a wait is needed.
+    /// Since when it has been idle, if that is known; the clock is read only once a wait is needed.
+    since: Option<Instant>,
     end: Option<Instant>,
 }
 
 impl IdleDeadline {
-    fn new(wait: Wait) -> Self {
-        Self { wait, end: None }
+    fn new(wait: Wait, since: Option<Instant>) -> Self {
+        Self { wait, since, end: None }
     }
 
-    /// When it ends, by the plan that is in force when that is first asked; soon, if the connection is to
-    /// end anyway.
+    /// When it ends, by the plan in force when that is first asked; soon, if the connection is to end anyway.
     fn end(&mut self, handle: &PlanHandle) -> Instant {
         let limit = || {
             let timeouts = handle.get().plan.timeouts;
@@ -146,7 +146,8 @@ impl IdleDeadline {
                 Wait::Next => timeouts.keepalive,
             }
         };
-        let end = self.end.get_or_insert_with(|| Instant::now() + limit());
+        let since = || self.since.unwrap_or_else(Instant::now);
+        let end = self.end.get_or_insert_with(|| since() + limit());
         if handle.get().drain.phase() == DrainPhase::Leaving {
             *end = (*end).min(Instant::now() + IDLE_GRACE);
         }
@@ -290,7 +291,7 @@ async fn answer_all<F: Filters>(
         let after = exchange::run(&mut connection.client(), &mut request, context).await;
         exchange::ended(&mut request, context);
         if after == AfterExchange::Reuse {
-            *idle.deadline = IdleDeadline::new(Wait::Next);
+            *idle.deadline = IdleDeadline::new(Wait::Next, request.timing.answered);
         }
         last = Worked::Ended(after);
         if after != AfterExchange::Reuse || connection.input.is_empty() {
@@ -492,7 +493,7 @@ mod tests {
             (Wait::Next, Some(101), Pace::Leisurely),
         ] {
             let end = waited.map(|waited| now + KEEPALIVE - Duration::from_millis(waited));
-            let idle_deadline = IdleDeadline { wait, end };
+            let idle_deadline = IdleDeadline { wait, since: None, end };
             assert_eq!(idle_deadline.pace_of(now, KEEPALIVE), expected, "{wait:?} {waited:?}");
         }
     }

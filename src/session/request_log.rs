@@ -361,8 +361,10 @@ fn protocol(version: Version) -> Protocol {
 pub struct RequestTiming {
     /// When its first byte came.
     pub began: Instant,
-    /// When its head was whole.
+    /// When its head was whole, or filters had taken their time to admit it.
     pub ready: Instant,
+    /// When its answer had gone to the client, if that is known.
+    pub answered: Option<Instant>,
     /// Until when its client waits, if it has said so.
     pub expires: Option<Instant>,
     /// What is to be logged of it, if anything is.
@@ -378,7 +380,7 @@ impl RequestTiming {
         if let (Some(request_log), Some(info)) = (&mut request_log, client_info.tls_text()) {
             request_log.over_tls(info);
         }
-        Self { began, ready: began, expires: None, request_log }
+        Self { began, ready: began, answered: None, expires: None, request_log }
     }
 
     /// What is to be logged, if anything is.

@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 
+use tokio::time::Instant;
+
 use super::affinity::RequestTies;
 use super::answer::{self, Answer, AnswerRules, Finality, HeadIn, HeadOut};
 use super::attempt::RequestTraits;
@@ -36,6 +38,10 @@ use crate::termination::ExchangePhase;
 
 /// Interim responses passed on before the final one must come.
 const INTERIM_MAX: usize = 16;
+
+/// From how many bytes on what has come of a body is not copied to its head, to be sent with it: to send two
+/// pieces costs as much as to copy half as many.
+const BESIDE_MIN: usize = 4 * 1024;
 
 /// How an attempt succeeded.
 pub enum Completed {
@@ -86,11 +92,11 @@ pub async fn run<F: Filters>(
     let Request { traits, body, outgoing, route, timing, chunks, ties, filtered, .. } = request;
     let request_log = timing.request_log();
     let (kept, lacks_last_chunk) = (body.passed(), body.is_chunked());
-    let activity = Activity::new();
+    let (activity, mut none) = (Activity::new(), Buffer::new());
     let (up, down) = (request.mirror.meter(&activity), Meter::new(&activity));
-    let mut none = Buffer::new();
     let (client_read, client_write, input) = side.parts(&mut none);
     body.set_emit(request::emit(*chunks, upstream.protocol()));
+    let now = upstream.took_no_time().then_some(target.started);
     let (upstream_read, upstream_write, mut opening) = upstream.parts(outgoing);
     let phase = if body.has_ended() { ExchangePhase::ResponseHead } else { ExchangePhase::Request };
     let known = opening.bytes() as u64;
@@ -120,7 +126,7 @@ pub async fn run<F: Filters>(
         heard: false,
         begun: None,
     };
-    let ended = if let Err(fault) = begin(&mut opening, &both, &up, is_whole) {
+    let ended = if let Err(fault) = begin(&mut opening, &both, &up, (is_whole, now)) {
         Err(fault)
     } else {
         let left = pin!(presence.left(client_read));
@@ -153,10 +159,10 @@ fn begin(
     opening: &mut RequestOpening<'_>,
     both: &Directions<'_>,
     up: &Meter<'_>,
-    is_whole: bool,
+    (is_whole, now): (bool, Option<Instant>),
 ) -> Result<(), Fault> {
     let begun = match opening.try_send(up) {
-        Ok(true) if is_whole => both.uploaded(Ok(())),
+        Ok(true) if is_whole => both.uploaded_at(now),
         Ok(_) => Ok(()),
         Err(broken) => both.uploaded(Err(broken)),
     };
@@ -206,7 +212,7 @@ impl<F: Filters> Transfer<'_, '_, F> {
         traits: RequestTraits,
     ) -> Result<Completed, Fault> {
         let mut interim = 0;
-        self.both.begin_answer();
+        self.both.await_answer();
         loop {
             let came = self.head(client_side.as_mut()).await?;
             let is_sent = self.both.upload() == UploadState::Done;
@@ -358,13 +364,19 @@ impl<F: Filters> Transfer<'_, '_, F> {
         // A body that breaks the rules in its first bytes can still be answered with a 502.
         let body = &mut answer.body;
         let is_unframed = body.is_unframed();
+        let mut beside = 0;
         match (self.upstream_read, self.client_write) {
-            (Source::H1(_), _) => {
+            (Source::H1(_), to) => {
                 let room = self.out.spare_mut().len();
                 let ready = body.admit(&mut self.received, room).map_err(bad_answer)?;
                 let ready = body.data_of(ready);
-                self.out.append(&self.received.filled()[..ready]);
-                body.pass(&mut self.received, ready);
+                match to {
+                    Sink::H1(to) if to.is_plain() && ready >= BESIDE_MIN => beside = ready,
+                    Sink::H1(_) | Sink::H2(_) => {
+                        self.out.append(&self.received.filled()[..ready]);
+                        body.pass(&mut self.received, ready);
+                    }
+                }
             }
             (Source::H2(from), Sink::H1(_)) => {
                 message::take(body, from, &mut self.out);
@@ -377,7 +389,7 @@ impl<F: Filters> Transfer<'_, '_, F> {
         if answer.ends_with_connection {
             self.client_write.set_reset_on_close(true);
         }
-        if !self.sent_at_once(&answer.body)? {
+        if !self.sent_at_once(&mut answer.body, beside)? {
             self.send(client_side, DownloadState::Body, Some(&mut answer.body)).await?;
         }
         let upload = self.both.upload();
@@ -401,15 +413,23 @@ impl<F: Filters> Transfer<'_, '_, F> {
         }))
     }
 
-    /// Whether the client takes all of the final answer at once: most are short.
+    /// Whether the client takes all of the final answer at once, as most do. So many bytes of its body are sent
+    /// from where they were received.
     #[inline]
-    fn sent_at_once(&mut self, body: &Body) -> Result<bool, Fault> {
-        let Sink::H1(write) = &self.client_write else { return Ok(false) };
-        let sent = self.down.try_write(write, self.out.filled());
+    fn sent_at_once(&mut self, body: &mut Body, beside: usize) -> Result<bool, Fault> {
+        let Self { down, client_write, received, out, both, .. } = self;
+        let Sink::H1(write) = client_write else { return Ok(false) };
+        let sent = match beside {
+            0 => down.try_write(write, out.filled()),
+            _ => down.try_write_both(write, [out.filled(), &received.filled()[..beside]]),
+        };
         let download = DownloadState::Body;
-        let failed = |broken| Interruption::Download(broken).fault(self.both.upload(), download);
-        self.out.consume(sent.map_err(failed)?);
-        Ok(self.out.is_empty() && body.has_ended())
+        let failed = |broken| Interruption::Download(broken).fault(both.upload(), download);
+        let sent = sent.map_err(failed)?;
+        let of_body = sent.saturating_sub(out.len());
+        out.consume(sent - of_body);
+        body.pass(received, of_body);
+        Ok(out.is_empty() && body.has_ended())
     }
 
     /// Sends `out` to the client, and then what is left of the body of the final answer, while the

@@ -195,6 +195,11 @@ impl UpstreamSide {
         }
     }
 
+    /// Whether it was there when the attempt began: an idle connection.
+    pub fn took_no_time(&self) -> bool {
+        matches!(self, Self::H1(lease) if lease.is_reused())
+    }
+
     /// Whether it has carried others before.
     pub fn is_reused(&self) -> bool {
         match self {

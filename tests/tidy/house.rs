@@ -71,7 +71,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (1, "balance/", &["balancer", "picker", "mod", "picker_tests", "policy_tests"]),
     (1, "upstream/", &["queue_simulation", "queue_tests"]),
     (2, "net/", &["deadline", "wall_clock", "delivery", "descriptors", "keep_alive", "memory"]),
-    (2, "net/", &["resting", "socket", "holder", "writable"]),
+    (2, "net/", &["registered", "resting", "socket", "holder", "writable"]),
     (2, "net/tls/", &["provider", "failure", "watched_file", "pem", "samples", "certificate"]),
     (2, "net/tls/", &["certificates", "tickets", "server", "client", "client_certificate"]),
     (2, "net/tls/", &["info", "session", "stream", "handshake", "mod", "fuzz"]),

@@ -1,0 +1,87 @@
+//! Sockets of the reactor's: how readiness is asked for, and what moving bytes once tells of it.
+
+use std::future::Future;
+use std::io;
+use std::os::fd::AsFd;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{Interest, Ready};
+use tokio::net::{TcpStream, UnixStream};
+
+/// What a socket of the reactor's can do, whatever its family.
+pub(super) trait Registered: AsFd {
+    /// Waits until the reactor takes it to be readable or writable.
+    fn poll_ready(&self, interest: Interest, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Makes a system call, if it is taken to be ready; `WouldBlock` says that it is not.
+    fn try_io<T>(&self, interest: Interest, io: impl FnOnce() -> io::Result<T>) -> io::Result<T>;
+
+    /// Waits until the reactor has reported one of these, and says what it has.
+    fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>>;
+}
+
+macro_rules! registered {
+    ($stream:ty) => {
+        impl Registered for $stream {
+            fn poll_ready(&self, interest: Interest, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                match interest {
+                    Interest::READABLE => self.poll_read_ready(cx),
+                    _ => self.poll_write_ready(cx),
+                }
+            }
+
+            fn try_io<T>(
+                &self,
+                interest: Interest,
+                io: impl FnOnce() -> io::Result<T>,
+            ) -> io::Result<T> {
+                <$stream>::try_io(self, interest, io)
+            }
+
+            fn ready(&self, interest: Interest) -> impl Future<Output = io::Result<Ready>> {
+                <$stream>::ready(self, interest)
+            }
+        }
+    };
+}
+
+registered!(TcpStream);
+registered!(UnixStream);
+
+/// Waits until `socket` is ready, and moves bytes once.
+pub(super) fn poll_moved(
+    socket: &impl Registered,
+    interest: Interest,
+    cx: &mut Context<'_>,
+    mut work: impl FnMut() -> io::Result<(usize, usize)>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(socket.poll_ready(interest, cx))?;
+        if let Some(moved) = try_moved(socket, interest, &mut work) {
+            return Poll::Ready(moved);
+        }
+    }
+}
+
+/// Moves bytes once, if `socket` is taken to be ready; `None` says that it is not. `work` says how many moved
+/// and how many could have: if that was more, the kernel has no more to give or to take, and the reactor is
+/// told to wait for news without another call that would only say so. (A read also ends at urgent data;
+/// what lies after it then waits for more to come.)
+#[inline]
+pub(super) fn try_moved(
+    socket: &impl Registered,
+    interest: Interest,
+    work: impl FnOnce() -> io::Result<(usize, usize)>,
+) -> Option<io::Result<usize>> {
+    let mut moved = None;
+    let tried = socket.try_io(interest, || {
+        let (count, most) = work()?;
+        moved = Some(count);
+        if (1..most).contains(&count) { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    match (moved, tried) {
+        (Some(count), _) => Some(Ok(count)),
+        (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => Some(Err(error)),
+        (None, _) => None,
+    }
+}
