@@ -273,7 +273,6 @@ impl Buffer {
     }
 
     /// Whether it has a block.
-    #[cfg(any(test, fuzzing))]
     pub fn holds_block(&self) -> bool {
         !self.bytes.is_empty()
     }

@@ -91,7 +91,7 @@ fn has_only_left(error: &HandshakeError, stream: &TlsStream) -> bool {
     let session = stream.session();
     fault(error) == TlsFault::Closed
         && session.partial().is_empty()
-        && session.agreed().protocol_version().is_none()
+        && session.agreed().is_some_and(|agreed| agreed.protocol_version().is_none())
 }
 
 /// Waits for the first byte until `end`, holding nothing for it, and says whether one came. Neither a drain

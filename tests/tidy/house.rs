@@ -73,8 +73,9 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (2, "net/", &["deadline", "wall_clock", "delivery", "descriptors", "keep_alive", "memory"]),
     (2, "net/", &["registered", "resting", "socket", "holder", "writable"]),
     (2, "net/tls/", &["provider", "failure", "watched_file", "pem", "samples", "certificate"]),
-    (2, "net/tls/", &["certificates", "tickets", "server", "client", "client_certificate"]),
-    (2, "net/tls/", &["info", "session", "stream", "handshake", "mod", "fuzz"]),
+    (2, "net/tls/", &["certificates", "tickets", "server", "client", "client_certificate", "info"]),
+    (2, "net/tls/", &["aead", "record", "record_layer", "unbuffered", "session", "stream"]),
+    (2, "net/tls/", &["handshake", "mod", "fuzz", "record_layer_fuzz", "record_layer_tests"]),
     (
         2,
         "net/",

@@ -147,10 +147,11 @@ impl UpstreamTls {
             .with_protocol_versions(&[&TLS13, &TLS12])?
             .dangerous()
             .with_custom_certificate_verifier(verifier);
-        let config = match own {
+        let mut config = match own {
             Some(own) => builder.with_client_auth_cert(own.chain, own.key)?,
             None => builder.with_no_client_auth(),
         };
+        config.enable_secret_extraction = true;
         Ok(Self { config, digest, verification, summary: summary.into() })
     }
 

@@ -45,7 +45,7 @@ static PATTERN: LazyLock<Vec<u8>> =
     LazyLock::new(|| (0..=250).cycle().take(PLAIN_BYTES_MAX + BUFFER_BYTES).collect());
 
 /// The configurations of both sides for TLS 1.2 and 1.3.
-static CONFIGS: LazyLock<[(Arc<ServerConfig>, Arc<ClientConfig>); 2]> =
+pub(super) static CONFIGS: LazyLock<[(Arc<ServerConfig>, Arc<ClientConfig>); 2]> =
     LazyLock::new(|| [&TLS12, &TLS13].map(configs));
 
 fn configs(version: &'static SupportedProtocolVersion) -> (Arc<ServerConfig>, Arc<ClientConfig>) {
@@ -57,7 +57,7 @@ fn configs(version: &'static SupportedProtocolVersion) -> (Arc<ServerConfig>, Ar
     // The cheapest there is: what is agreed on makes no difference here.
     let cheap = CryptoProvider { kx_groups: vec![X25519], ..CryptoProvider::clone(&provider()) };
     let cheap = Arc::new(cheap);
-    let server = ServerConfig::builder_with_provider(Arc::clone(&cheap))
+    let mut server = ServerConfig::builder_with_provider(Arc::clone(&cheap))
         .with_protocol_versions(&[version])
         .expect("a version")
         .with_no_client_auth()
@@ -69,6 +69,8 @@ fn configs(version: &'static SupportedProtocolVersion) -> (Arc<ServerConfig>, Ar
         .with_root_certificates(roots)
         .with_no_client_auth();
     client.resumption = Resumption::disabled();
+    server.enable_secret_extraction = true;
+    client.enable_secret_extraction = true;
     (Arc::new(server), Arc::new(client))
 }
 

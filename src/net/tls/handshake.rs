@@ -83,12 +83,13 @@ pub async fn accept(
     };
     match shaken.await {
         Ok(server_name) => {
+            let info = client_info(stream.session().agreed(), server_name);
+            stream.leave_rustls();
             // The client had the last word, and gets none back before its request, which it may hold
             // until this is acknowledged: tickets leave with the first response.
             if !stream.session().is_readable() {
                 stream.socket().acknowledge();
             }
-            let info = client_info(stream.session().agreed(), server_name);
             Ok((stream, info))
         }
         Err(error) => Err(RefusedHandshake { error, stream: Some(stream) }),
@@ -119,8 +120,8 @@ async fn read_hello(stream: &TlsStream) -> Result<Option<Box<str>>, HandshakeErr
     }
 }
 
-fn client_info(agreed: &CommonState, server_name: Option<Box<str>>) -> TlsInfo {
-    let shown = agreed.peer_certificates().and_then(<[_]>::first);
+fn client_info(agreed: Option<&CommonState>, server_name: Option<Box<str>>) -> TlsInfo {
+    let shown = agreed.and_then(CommonState::peer_certificates).and_then(<[_]>::first);
     let client = shown.and_then(ClientCertificate::read);
     TlsInfo { server_name, client, ..TlsInfo::of(agreed) }
 }
@@ -135,6 +136,7 @@ pub async fn connect(
     match shake(&stream, None).await {
         Ok(()) => {
             let info = TlsInfo::of(stream.session().agreed());
+            stream.leave_rustls();
             Ok((stream, info))
         }
         Err(error) => Err(error),

@@ -63,12 +63,13 @@ impl TlsVersion {
 
 impl TlsInfo {
     /// Of a session whose handshake is done.
-    pub fn of(agreed: &CommonState) -> Self {
-        let version = match agreed.protocol_version() {
+    pub fn of(agreed: Option<&CommonState>) -> Self {
+        let version = match agreed.and_then(CommonState::protocol_version) {
             Some(ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
             _ => TlsVersion::Tls13,
         };
-        let suite = agreed.negotiated_cipher_suite().map(|suite| suite.suite());
+        let suite =
+            agreed.and_then(CommonState::negotiated_cipher_suite).map(|suite| suite.suite());
         let cipher = match suite.and_then(|suite| suite.as_str()).unwrap_or("-") {
             // rustls has names of its own for these.
             "TLS13_AES_256_GCM_SHA384" => "TLS_AES_256_GCM_SHA384",
@@ -76,11 +77,11 @@ impl TlsInfo {
             "TLS13_CHACHA20_POLY1305_SHA256" => "TLS_CHACHA20_POLY1305_SHA256",
             name => name,
         };
-        let resumption = match agreed.handshake_kind() {
+        let resumption = match agreed.and_then(CommonState::handshake_kind) {
             Some(HandshakeKind::Resumed) => Resumption::Resumed,
             _ => Resumption::Full,
         };
-        let protocol = AppProtocol::agreed(agreed.alpn_protocol());
+        let protocol = AppProtocol::agreed(agreed.and_then(|agreed| agreed.alpn_protocol()));
         Self { version, protocol, cipher, resumption, server_name: None, client: None }
     }
 

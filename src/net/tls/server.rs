@@ -133,6 +133,7 @@ impl ServerTls {
         config.send_tls13_tickets = TICKETS;
         // Early data can be replayed.
         config.max_early_data_size = 0;
+        config.enable_secret_extraction = true;
         let config = Arc::new(config);
         Ok(Self { min_version, protocols, client_auth, certificates, ticket_keys, config })
     }
@@ -190,7 +191,9 @@ impl ServerTls {
 
 #[cfg(test)]
 mod tests {
-    use rustls::{ClientConfig, ClientConnection, Error, ServerConnection, SupportedCipherSuite};
+    use rustls::{
+        ClientConfig, ClientConnection, CommonState, Error, ServerConnection, SupportedCipherSuite,
+    };
 
     use super::super::certificate::Certificate;
     use super::super::client::UpstreamTls;
@@ -228,7 +231,8 @@ mod tests {
             client.process_new_packets()?;
         }
         assert_eq!(server.alpn_protocol(), client.alpn_protocol());
-        Ok(TlsInfo::of(&server).protocol)
+        let agreed: &CommonState = &server;
+        Ok(TlsInfo::of(Some(agreed)).protocol)
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! One TLS session without its transport: ciphertext and plaintext in and out.
 //!
-//! rustls speaks the protocol, over its unbuffered interface: between two calls a session that rests
-//! holds its keys, the bytes of a record that has not come whole, and what is to be sent with the next
-//! write. Everything else is in blocks that are leased while they are needed.
+//! rustls shakes hands, over its unbuffered interface, and speaks TLS 1.2; what follows a handshake of TLS
+//! 1.3 is [`RecordLayer`]. Between two calls a session that rests holds its keys, the bytes of a record that has
+//! not come whole, and what is to be sent with the next write. Everything else is in blocks that are leased
+//! while they are needed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,15 +11,12 @@ use std::sync::Arc;
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
-};
-use rustls::{ClientConfig, CommonState, Error, ProtocolVersion, ServerConfig};
+use rustls::{AlertDescription, ClientConfig, CommonState, Error, ProtocolVersion, ServerConfig};
 
+use super::record::{RECORD_BYTES_MAX, alert_of};
+use super::record_layer::{Content, RecordLayer};
+use super::unbuffered::{PeerEnd, Rustls, Step, StepSink, bytes_of_record, deliver};
 use crate::buffer::{BUFFER_BYTES, Buffer};
-
-/// The most plaintext of a record (RFC 8446 §5.1), in bytes.
-const RECORD_BYTES_MAX: usize = 1 << 14;
 
 /// The most that a record adds to its plaintext, in bytes: header, explicit nonce, content type, tag.
 const RECORD_OVERHEAD_MAX: usize = 32;
@@ -35,7 +33,7 @@ pub const HANDSHAKE_BYTES_MAX: usize = 32 * 1024;
 
 /// One TLS session.
 pub struct TlsSession {
-    connection: Connection,
+    protocol: Protocol,
     /// What has come of a record or a handshake message that is not whole.
     partial: Vec<u8>,
     /// What was decrypted and has not been read.
@@ -50,22 +48,17 @@ pub struct TlsSession {
     owed: usize,
     ending: PeerEnd,
     has_said_goodbye: bool,
+    /// How much of `partial` rustls has taken in as whole records.
+    taken_in: usize,
+    /// Whether rustls only shakes hands, if that comes to TLS 1.3.
+    leaves_rustls: bool,
 }
 
-enum Connection {
-    Server(UnbufferedServerConnection),
-    Client(UnbufferedClientConnection),
-}
-
-/// How far the peer's direction has come.
-#[derive(Clone, Debug)]
-enum PeerEnd {
-    Open,
-    /// With `close_notify`: nothing was cut off.
-    InOrder,
-    /// By the end of the connection alone: something may have been.
-    Truncated,
-    Failed(Error),
+enum Protocol {
+    Rustls(Rustls),
+    RecordLayer(Box<RecordLayer>),
+    /// It could not be gone on with.
+    Lost,
 }
 
 /// How much there is to read.
@@ -83,32 +76,26 @@ pub enum Readable {
     Failed(Error),
 }
 
-/// What a step has come to.
-enum Step {
-    /// Plaintext.
-    Read,
-    Again,
-    NeedsMore,
-    Failed(Error),
-}
-
 impl TlsSession {
     /// Of a client that has connected.
     pub fn server(config: Arc<ServerConfig>) -> Result<Self, Error> {
-        Ok(Self::new(Connection::Server(UnbufferedServerConnection::new(config)?)))
+        let leaves_rustls = config.enable_secret_extraction;
+        let connection = UnbufferedServerConnection::new(config)?;
+        Ok(Self::new(Rustls::Server(Box::new(connection)), leaves_rustls))
     }
 
     /// With a server that is to show that it is `name`.
     pub fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> Result<Self, Error> {
+        let leaves_rustls = config.enable_secret_extraction;
         let connection = UnbufferedClientConnection::new(config, name)?;
-        let mut session = Self::new(Connection::Client(connection));
+        let mut session = Self::new(Rustls::Client(Box::new(connection)), leaves_rustls);
         session.advance(&mut [], None);
         Ok(session)
     }
 
-    fn new(connection: Connection) -> Self {
+    fn new(rustls: Rustls, leaves_rustls: bool) -> Self {
         Self {
-            connection,
+            protocol: Protocol::Rustls(rustls),
             partial: Vec::new(),
             plain: Buffer::new(),
             queued: Vec::new(),
@@ -117,20 +104,62 @@ impl TlsSession {
             owed: 0,
             ending: PeerEnd::Open,
             has_said_goodbye: false,
+            taken_in: 0,
+            leaves_rustls,
         }
     }
 
-    /// What was agreed on.
-    pub fn agreed(&self) -> &CommonState {
-        match &self.connection {
-            Connection::Server(connection) => connection,
-            Connection::Client(connection) => connection,
+    /// What was agreed on; `None` once rustls has been left.
+    pub fn agreed(&self) -> Option<&CommonState> {
+        match &self.protocol {
+            Protocol::Rustls(rustls) => Some(rustls.agreed()),
+            Protocol::RecordLayer(_) | Protocol::Lost => None,
         }
     }
 
     /// Whether no plaintext can go either way yet.
     pub fn is_handshaking(&self) -> bool {
-        self.agreed().is_handshaking()
+        self.agreed().is_some_and(CommonState::is_handshaking)
+    }
+
+    /// Goes on with [`RecordLayer`] after a handshake of TLS 1.3, if the configuration has
+    /// `enable_secret_extraction`. Nothing more is said of what was agreed on.
+    pub fn leave_rustls(&mut self) {
+        if !self.waits_to_leave() {
+            return;
+        }
+        self.leaves_rustls = false;
+        // No message spans the end of a handshake: rustls has none of which it has seen a part.
+        if self.taken_in == 0 && !self.has_to_say() {
+            match std::mem::replace(&mut self.protocol, Protocol::Lost) {
+                Protocol::Rustls(rustls) => match rustls.into_record_layer() {
+                    Ok(layer) => self.protocol = Protocol::RecordLayer(Box::new(layer)),
+                    Err(error) => return self.fail(error),
+                },
+                other => self.protocol = other,
+            }
+        }
+        let incoming = self.begin_receiving();
+        self.receive(incoming, None);
+    }
+
+    /// Whether rustls has done what it is to do. It must not see what follows: it would owe the answer to a key
+    /// update, which it does not give away with its keys.
+    fn waits_to_leave(&self) -> bool {
+        self.leaves_rustls
+            && matches!(self.protocol, Protocol::Rustls(_))
+            && matches!(self.ending, PeerEnd::Open)
+            && self.is_of_tls13()
+            && !self.is_handshaking()
+    }
+
+    fn is_of_tls13(&self) -> bool {
+        match &self.protocol {
+            Protocol::Rustls(rustls) => {
+                rustls.agreed().protocol_version() == Some(ProtocolVersion::TLSv1_3)
+            }
+            Protocol::RecordLayer(_) | Protocol::Lost => true,
+        }
     }
 
     /// What has come of a message that is not whole: during a handshake, all of what was not understood
@@ -170,6 +199,15 @@ impl TlsSession {
         self.owed > 0 || !self.out.is_empty()
     }
 
+    /// What goes on without rustls, if it does.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn into_record_layer(self) -> Option<RecordLayer> {
+        match self.protocol {
+            Protocol::RecordLayer(layer) => Some(*layer),
+            Protocol::Rustls(_) | Protocol::Lost => None,
+        }
+    }
+
     /// Whether a block is leased.
     #[cfg(any(test, fuzzing))]
     pub fn holds_block(&self) -> bool {
@@ -201,12 +239,82 @@ impl TlsSession {
         if !matches!(self.ending, PeerEnd::Open) {
             return self.partial.clear();
         }
-        let consumed = self.advance(incoming.filled_mut(), into);
+        let consumed = match &self.protocol {
+            Protocol::RecordLayer(_) => self.open(incoming.filled_mut(), into),
+            Protocol::Rustls(_) if self.leaves_rustls => self.shake(incoming.filled_mut()),
+            Protocol::Rustls(_) | Protocol::Lost => self.advance(incoming.filled_mut(), into),
+        };
         let rest = incoming.filled().get(consumed..).unwrap_or_default();
         self.partial = if matches!(self.ending, PeerEnd::Open) { rest.into() } else { Vec::new() };
-        if self.partial.len() > HANDSHAKE_BYTES_MAX {
+        // What follows a handshake is a block at most, and is looked at next.
+        if self.partial.len() > HANDSHAKE_BYTES_MAX && !self.waits_to_leave() {
             self.partial = Vec::new();
             self.fail(Error::General("a handshake message is too long".to_owned()));
+        }
+    }
+
+    /// Goes on with a handshake, record by record, and no further.
+    fn shake(&mut self, incoming: &mut [u8]) -> usize {
+        let (mut consumed, mut whole) = (0, self.taken_in);
+        while matches!(self.ending, PeerEnd::Open) && !self.waits_to_leave() {
+            let next = whole + bytes_of_record(incoming.get(whole..).unwrap_or_default());
+            let end = next.min(incoming.len());
+            consumed += self.advance(&mut incoming[consumed..end], None);
+            if next > incoming.len() || end == whole {
+                break;
+            }
+            whole = next;
+        }
+        self.taken_in = whole.saturating_sub(consumed);
+        consumed
+    }
+
+    /// Opens the records of `incoming` that have come whole; returns how many bytes they were.
+    fn open(&mut self, incoming: &mut [u8], mut into: Option<&mut Buffer>) -> usize {
+        let Self { protocol: Protocol::RecordLayer(layer), plain, .. } = self else { return 0 };
+        let held_block = into.as_ref().is_some_and(|into| into.holds_block());
+        let mut consumed = 0;
+        let failed = loop {
+            // What has no room waits, and what comes after it must wait behind it.
+            let room = into.as_deref_mut().filter(|_| plain.is_empty());
+            let opened = match layer.open(&mut incoming[consumed..], room) {
+                Ok(Some(opened)) => opened,
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            };
+            consumed += opened.bytes;
+            match opened.content {
+                Content::Placed | Content::Control => {}
+                Content::Plain(bytes) => deliver(bytes, into.as_deref_mut(), plain),
+                Content::End => {
+                    self.ending = PeerEnd::InOrder;
+                    break None;
+                }
+            }
+        };
+        if let Some(into) = into.filter(|_| !held_block) {
+            into.release();
+        }
+        if let Some(error) = failed {
+            self.tell(&error);
+            self.fail(error);
+        }
+        consumed
+    }
+
+    /// Tells the peer what is wrong with it, unless it knows, or has been told that nothing follows.
+    fn tell(&mut self, error: &Error) {
+        if let (false, Some(alert)) = (self.has_said_goodbye, alert_of(error)) {
+            self.queue_alert(alert);
+        }
+    }
+
+    fn queue_alert(&mut self, description: AlertDescription) {
+        let mut room = [0; GOODBYE_BYTES_MAX];
+        if let Protocol::RecordLayer(layer) = &mut self.protocol {
+            // Without it the peer takes what came for cut, which is the safe mistake.
+            let count = layer.seal_alert(description, &mut room).unwrap_or(0);
+            self.queued.extend_from_slice(&room[..count]);
         }
     }
 
@@ -232,7 +340,7 @@ impl TlsSession {
                 Step::NeedsMore => return consumed,
                 Step::Failed(error) => {
                     // What the peer is told of it, and not a step more: what it sent would fail again.
-                    while self.agreed().wants_write()
+                    while self.agreed().is_some_and(CommonState::wants_write)
                         && let (0, Step::Again) = self.step(&mut incoming[consumed..], None)
                     {
                     }
@@ -245,7 +353,7 @@ impl TlsSession {
 
     /// Whether the protocol has something to say of its own.
     fn has_to_say(&self) -> bool {
-        self.is_telling || self.agreed().wants_write()
+        self.is_telling || self.agreed().is_some_and(CommonState::wants_write)
     }
 
     fn fail(&mut self, error: Error) {
@@ -253,21 +361,18 @@ impl TlsSession {
     }
 
     fn step(&mut self, incoming: &mut [u8], into: Option<&mut Buffer>) -> (usize, Step) {
-        let Self { connection, plain, queued, is_telling, ending, .. } = self;
+        let Self { protocol, plain, queued, is_telling, ending, .. } = self;
+        let Protocol::Rustls(rustls) = protocol else { return (0, Step::NeedsMore) };
         // What has no room waits, and what comes after it must wait behind it.
         let into = into.filter(|_| plain.is_empty());
-        let mut sink = Sink { into, plain, queued, is_telling, ending };
-        match connection {
-            Connection::Server(connection) => sink.take(connection.process_tls_records(incoming)),
-            Connection::Client(connection) => sink.take(connection.process_tls_records(incoming)),
-        }
+        rustls.step(incoming, &mut StepSink { into, plain, queued, is_telling, ending })
     }
 
     /// Whether something must be sent now: what only follows a handshake of TLS 1.3, tickets and answers
     /// to key updates, can wait for the next write, and so can the last message of a client's handshake.
     /// In TLS 1.2 the peer waits for it.
     pub fn must_send(&self) -> bool {
-        let can_wait = self.agreed().protocol_version() == Some(ProtocolVersion::TLSv1_3)
+        let can_wait = self.is_of_tls13()
             && !self.is_handshaking()
             && !self.has_said_goodbye
             && !matches!(self.ending, PeerEnd::Failed(_));
@@ -313,13 +418,10 @@ impl TlsSession {
         self.out.begin_at_front();
         let room = self.out.rest_mut();
         let taken = fitting(bytes.len(), room.len());
-        let status = match &mut self.connection {
-            Connection::Server(connection) => {
-                encrypt(connection.process_tls_records(&mut self.partial), &bytes[..taken], room)
-            }
-            Connection::Client(connection) => {
-                encrypt(connection.process_tls_records(&mut self.partial), &bytes[..taken], room)
-            }
+        let status = match &mut self.protocol {
+            Protocol::RecordLayer(layer) => layer.seal(&bytes[..taken], room),
+            Protocol::Rustls(rustls) => rustls.encrypt(&mut self.partial, &bytes[..taken], room),
+            Protocol::Lost => Err(Error::EncryptError),
         };
         match status {
             Ok(count) => self.out.fill(count),
@@ -347,91 +449,29 @@ impl TlsSession {
         }
         self.has_said_goodbye = true;
         self.resume();
-        let mut room = [0; GOODBYE_BYTES_MAX];
-        let written = match &mut self.connection {
-            Connection::Server(connection) => {
-                goodbye(connection.process_tls_records(&mut self.partial), &mut room)
+        match &mut self.protocol {
+            Protocol::Rustls(rustls) => {
+                let mut room = [0; GOODBYE_BYTES_MAX];
+                let count = rustls.say_goodbye(&mut self.partial, &mut room);
+                self.queued.extend_from_slice(&room[..count]);
             }
-            Connection::Client(connection) => {
-                goodbye(connection.process_tls_records(&mut self.partial), &mut room)
+            Protocol::RecordLayer(_) => {
+                self.queue_alert(AlertDescription::CloseNotify);
             }
-        };
-        self.queued.extend_from_slice(&room[..written]);
+            Protocol::Lost => {}
+        }
     }
 
     /// Lets the protocol say what it has to say before anything else does. rustls counts on seeing the
     /// beginning of a message that is not whole again, each time.
     fn resume(&mut self) {
+        if !matches!(self.protocol, Protocol::Rustls(_)) {
+            return;
+        }
         let mut partial = std::mem::take(&mut self.partial);
         let consumed = self.advance(&mut partial, None);
         partial.drain(..consumed);
         self.partial = partial;
-    }
-}
-
-/// Where what comes out of rustls goes.
-struct Sink<'a> {
-    into: Option<&'a mut Buffer>,
-    plain: &'a mut Buffer,
-    queued: &'a mut Vec<u8>,
-    is_telling: &'a mut bool,
-    ending: &'a mut PeerEnd,
-}
-
-impl Sink<'_> {
-    /// Takes what a step has come to; returns how many bytes of its input are of no use any more.
-    fn take<D>(&mut self, status: UnbufferedStatus<'_, '_, D>) -> (usize, Step) {
-        let UnbufferedStatus { mut discard, state } = status;
-        let step = match state {
-            Err(error) => Step::Failed(error),
-            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                let mut step = Step::Read;
-                while let Some(record) = traffic.next_record() {
-                    match record {
-                        Ok(record) => {
-                            discard += record.discard;
-                            self.deliver(record.payload);
-                        }
-                        Err(error) => step = Step::Failed(error),
-                    }
-                }
-                step
-            }
-            Ok(ConnectionState::EncodeTlsData(mut encoder)) => {
-                let start = self.queued.len();
-                let mut written = Err(EncodeError::AlreadyEncoded);
-                for _ in 0..2 {
-                    written = encoder.encode(&mut self.queued[start..]);
-                    let Err(EncodeError::InsufficientSize(size)) = &written else { break };
-                    self.queued.resize(start + size.required_size, 0);
-                }
-                self.queued.truncate(start + written.unwrap_or(0));
-                *self.is_telling = true;
-                Step::Again
-            }
-            Ok(ConnectionState::TransmitTlsData(transmission)) => {
-                // It is queued, and whether it waits is decided there.
-                transmission.done();
-                *self.is_telling = false;
-                Step::Again
-            }
-            Ok(ConnectionState::PeerClosed) => {
-                *self.ending = PeerEnd::InOrder;
-                Step::Again
-            }
-            // Early data is not accepted.
-            Ok(_) => Step::NeedsMore,
-        };
-        (discard, step)
-    }
-
-    fn deliver(&mut self, plaintext: &[u8]) {
-        let taken = self.into.as_mut().map_or(0, |into| into.append_read(plaintext));
-        if taken < plaintext.len() {
-            self.into = None;
-            // What is received at a time is no more than a block.
-            self.plain.append(&plaintext[taken..]);
-        }
     }
 }
 
@@ -442,32 +482,6 @@ fn fitting(count: usize, room: usize) -> usize {
     let records = room / (RECORD_BYTES_MAX + RECORD_OVERHEAD_MAX);
     let rest = room % (RECORD_BYTES_MAX + RECORD_OVERHEAD_MAX);
     count.min(records * RECORD_BYTES_MAX + rest.saturating_sub(RECORD_OVERHEAD_MAX))
-}
-
-fn encrypt<D>(
-    status: UnbufferedStatus<'_, '_, D>,
-    bytes: &[u8],
-    room: &mut [u8],
-) -> Result<usize, Error> {
-    let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state else {
-        return Err(status.state.err().unwrap_or(Error::HandshakeNotComplete));
-    };
-    traffic.encrypt(bytes, room).map_err(|error| match error {
-        EncryptError::EncryptExhausted => Error::EncryptError,
-        EncryptError::InsufficientSize(InsufficientSizeError { .. }) => {
-            Error::General("a record does not fit".to_owned())
-        }
-    })
-}
-
-fn goodbye<D>(status: UnbufferedStatus<'_, '_, D>, room: &mut [u8]) -> usize {
-    match status.state {
-        // Without it the peer takes what came for cut, which is the safe mistake.
-        Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-            traffic.queue_close_notify(room).unwrap_or(0)
-        }
-        _ => 0,
-    }
 }
 
 impl fmt::Debug for TlsSession {

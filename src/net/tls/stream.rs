@@ -156,6 +156,11 @@ impl TlsStream {
         if session.must_send() { self.poll_flush(session, cx) } else { Poll::Ready(Ok(())) }
     }
 
+    /// As [`TlsSession::leave_rustls`].
+    pub(super) fn leave_rustls(&self) {
+        self.session.borrow_mut().leave_rustls();
+    }
+
     /// Ends our direction with a `close_notify`; the other stays open.
     pub fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let session = &mut *self.session.borrow_mut();
@@ -253,17 +258,19 @@ mod tests {
         let mut roots = RootCertStore::empty();
         roots.add(certificate.clone()).unwrap();
         let key = PrivateKeyDer::try_from(key).unwrap();
-        let server = ServerConfig::builder_with_provider(provider())
+        let mut server = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(vec![certificate], key)
             .unwrap();
-        let client = ClientConfig::builder_with_provider(provider())
+        let mut client = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
+        server.enable_secret_extraction = true;
+        client.enable_secret_extraction = true;
         let (ours, theirs) = Memory::pair(capacity);
         let (turns, early) = (HandshakeTurns::default(), Buffer::new());
         let name = "a.example".try_into().unwrap();
