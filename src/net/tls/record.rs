@@ -119,7 +119,8 @@ impl RecordKey {
     /// Verifies and decrypts the next record where it is.
     pub fn open<'a>(&mut self, record: Record<'a>) -> Result<(ContentType, &'a [u8]), Error> {
         let nonce = self.nonce().ok_or(Error::DecryptError)?;
-        let inner = self.aead.open(nonce, record.header, record.sealed)?;
+        let Record { header, sealed } = record;
+        let inner = self.aead.open(nonce, header, sealed)?;
         let (kind, count) = unpadded(inner)?;
         Ok((kind, &inner[..count]))
     }
@@ -131,7 +132,8 @@ impl RecordKey {
         room: &mut [u8],
     ) -> Result<(ContentType, usize), Error> {
         let nonce = self.nonce().ok_or(Error::DecryptError)?;
-        self.aead.open_into(nonce, record.header, record.sealed, room)?;
+        let Record { header, sealed } = record;
+        self.aead.open_into(nonce, header, sealed, room)?;
         unpadded(room)
     }
 }
@@ -185,7 +187,7 @@ mod tests {
     const CLIENT_ALERT: &str = "1703030013c9872760655666b74d7ff1153efd6db6d0b0e3";
 
     fn hex(digits: &str) -> Vec<u8> {
-        let digits: Vec<u8> = digits.bytes().filter(|byte| byte.is_ascii_hexdigit()).collect();
+        let digits: Vec<u8> = digits.bytes().filter(u8::is_ascii_hexdigit).collect();
         let byte =
             |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
         digits.chunks(2).map(byte).collect()

@@ -18,17 +18,17 @@ use crate::buffer::Buffer;
 /// The longest message after a handshake, in bytes: there are only tickets and key updates.
 const MESSAGE_BYTES_MAX: usize = 32 * 1024;
 
-/// How many key updates may come without a byte of plaintext between them, as in BoringSSL and rustls.
+/// How many key updates may come without a byte of plaintext between them, as in `BoringSSL` and rustls.
 const KEY_UPDATES_MAX: u8 = 32;
 
-/// How many empty records may come in a row, as in BoringSSL and rustls.
+/// How many empty records may come in a row, as in `BoringSSL` and rustls.
 const EMPTY_RECORDS_MAX: u8 = 32;
 
 /// The levels of alerts, of which only the second ever meant anything (§6).
 const WARNING: u8 = 1;
 const FATAL: u8 = 2;
 
-/// How many alerts may come that mean nothing, as in BoringSSL and rustls.
+/// How many alerts may come that mean nothing, as in `BoringSSL` and rustls.
 const WARNINGS_MAX: u8 = 4;
 
 /// The keys of both directions, and what is needed to go on with them.

@@ -124,7 +124,7 @@ impl World {
                 self.theirs.forge(much, &pattern(0, usize::from(more)), 1, &mut self.wire);
             }
             5 => {
-                self.is_odd |= more % 40 > 0;
+                self.is_odd |= !more.is_multiple_of(40);
                 self.wire.extend(pattern(count, usize::from(more) % 40));
             }
             6 => {
@@ -139,7 +139,7 @@ impl World {
             _ => {}
         }
         // Some of what is sealed comes later.
-        self.deliver(if more % 3 == 0 { usize::from(more) } else { 0 });
+        self.deliver(if more.is_multiple_of(3) { usize::from(more) } else { 0 });
     }
 
     fn send_plain(&mut self, count: usize, padding: usize) {
