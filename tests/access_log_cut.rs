@@ -43,6 +43,19 @@ fn a_request_that_a_drain_cuts_is_a_line() {
 }
 
 #[test]
+fn a_head_that_a_drain_cuts_is_a_line() {
+    let origin = Origin::named("o");
+    let Logged { proxy, path } = Logged::before(&[&origin], &[]);
+    let mut client = proxy.client();
+    // Once the first has been answered, what has come of the second has been read.
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n");
+    assert_eq!(client.response().status, 200);
+    assert_eq!(proxy.drain(Duration::ZERO), 1);
+    let line = lines(&path, 2).remove(1);
+    assert_eq!((&line["status"], &line["end"]), (&Value::Null, &json!("DH")));
+}
+
+#[test]
 fn a_body_that_came_after_its_head_is_done_when_it_is_sent() {
     let (mute, arrived) = mute(5);
     let Logged { proxy, path } = Logged::before(&[&mute], &[]);

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Weak};
 
 use evener::plan::Plan;
+use serde_json::json;
 
+use crate::support::logged::lines;
 use crate::support::{Client, Conn, Origin, Proxy, eventually};
 
 const V1: &str = "PROXY TCP4 203.0.113.7 198.51.100.1 4711 80\r\n";
@@ -38,6 +40,29 @@ fn clients_named_by_a_header_follow_the_plan_in_force() {
             assert_eq!(client.ask(GET).text(), "x");
         }
     });
+}
+
+#[test]
+fn a_head_that_is_not_whole_keeps_no_plan_and_goes_by_the_one_in_force() {
+    let (one, two) = (Origin::named("one"), Origin::named("two"));
+    let log = crate::support::temporary("access.log");
+    let to = |origin: &Origin| format!("--route=/{}={}", origin.address.port(), origin.address);
+    let route = |origin: &Origin| format!("--route=/={}", origin.address);
+    let flags = ["--access-log", log.to_str().unwrap(), "--access-log-format=json"];
+    let mut proxy = Proxy::start(&[&flags[..], &[&route(&one)]].concat());
+    let mut client = proxy.client();
+    // Once the first has been answered, what has come of the second has been read.
+    client.send(GET.to_owned() + &GET[..20]);
+    assert_eq!(client.response().text(), "one");
+    let routes = [to(&one), route(&two)];
+    let with_two = [&flags[..], &[&routes[0], &routes[1]]].concat();
+    proxy.reload(&with_two).unwrap();
+    let listen = ["--listen", "127.0.0.1:0"];
+    hold(&mut proxy, &[&listen[..], &with_two].concat(), || {});
+    client.send(&GET[20..]);
+    assert_eq!(client.response().text(), "two");
+    let line = lines(&log, 2).remove(1);
+    assert_eq!([&line["route"], &line["tried"]], [&json!("/"), &json!([two.address])]);
 }
 
 #[test]

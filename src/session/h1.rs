@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::mem;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -15,12 +15,13 @@ use super::client::{AfterExchange, ClientConnection, ClientSide, linger};
 use super::client_info::ClientInfo;
 use super::exchange;
 use super::h2;
+use super::partial_head::{Arrival, Early, HeadSearch, PartialHead};
 use super::preparation;
 use super::presence::Presence;
 use super::record;
 use super::request::Request;
 use super::request_head::{self, Sender};
-use super::request_log::RequestLog;
+use super::request_log::{RequestLog, RequestTiming};
 use crate::buffer::Buffer;
 use crate::drain::{DrainPhase, IDLE_GRACE, SessionGuard};
 use crate::fault::{Fault, Kind, Stage};
@@ -28,18 +29,15 @@ use crate::filters::Filters;
 use crate::filters::calls::ReplyTo;
 use crate::filters::reply::LocalReply;
 use crate::http::h1::encode::ConnectionHeader;
-use crate::http::h1::scan::{Limits, Scan, leading_blank};
 use crate::http::h2::frame::PREFACE;
 use crate::http::message::head::RequestHead;
 use crate::log::once_per_second::OncePerSecond;
-use crate::net::deadline::{Activity, Elapsed, Timer};
+use crate::net::deadline::Timer;
 use crate::net::hand_off::HandOffClosed;
-use crate::net::stream::{Mobility, ReadHalf, Stream};
+use crate::net::stream::{Mobility, Stream};
 use crate::plan::context::WorkerContext;
 use crate::plan::handle::PlanHandle;
 use crate::plan::listener::Listener;
-use crate::relay::copy::Meter;
-use crate::relay::head::read_head;
 use crate::tls_hello;
 
 /// Serves a connection until it ends. While parked it holds no buffer, only this small state;
@@ -54,14 +52,16 @@ pub fn serve<F: Filters>(
     let Accepted { mut stream, permit, guard, listener, peer: _ } = accepted;
     let mut timer = Timer::new();
     let mut idle_deadline = IdleDeadline::new(wait, None);
-    let mut early = (!early.is_empty()).then(|| Box::new(early));
+    let mut early = (!early.is_empty()).then(|| Box::new(Early::Bytes(early)));
     // A block, since a function would keep each of its arguments twice.
     async move {
         // Held where it is, to the end.
         let _ = &permit;
         accepted::begin(&guard).await;
         loop {
-            if early.is_none() {
+            if let Some(Early::Head(partial)) = early.as_deref_mut() {
+                Box::pin(partial.wait(&mut stream, &mut timer, &listener.handle)).await;
+            } else if early.is_none() {
                 match park(&stream, &guard, &mut timer, &mut idle_deadline, &listener.handle).await
                 {
                     Parked::Readable => {}
@@ -92,6 +92,7 @@ pub fn serve<F: Filters>(
             }
         }
         let accepted = (stream, permit, guard, listener);
+        let early = early.map(|early| early.into_bytes()).unwrap_or_default();
         h2::taken_over(accepted, client_info, early).await;
     }
 }
@@ -215,17 +216,21 @@ struct Idle<'a> {
 }
 
 /// Works on requests until no other is likely to come soon. `early` is what has come already; what has come
-/// of HTTP/2 is left there.
+/// of HTTP/2 is left there, and of a request whose head is not whole.
 async fn work<F: Filters>(
     stream: &mut Stream,
     timer: &mut Timer,
     (client_info, filters): (&ClientInfo, &F),
-    early: &mut Option<Box<Buffer>>,
+    early: &mut Option<Box<Early>>,
     mut idle: Idle<'_>,
 ) -> Worked {
-    let input = early.take().map(|early| *early).unwrap_or_default();
-    let mut connection = Connected { stream, client_info, filters, input, timer };
-    if connection.input.is_empty() {
+    let (input, partial) = match early.take().map(|early| *early) {
+        None => (Buffer::new(), None),
+        Some(Early::Bytes(input)) => (input, None),
+        Some(Early::Head(partial)) => (Buffer::new(), Some(partial)),
+    };
+    let mut connection = Connected { stream, client_info, filters, input, partial, timer };
+    if connection.input.is_empty() && connection.partial.is_none() {
         // A connection that has just been accepted is taken to be readable, since most are.
         match connection.stream.read_now(&mut connection.input).await {
             None => return Worked::Nothing,
@@ -258,7 +263,7 @@ enum Pace {
 async fn answer_all<F: Filters>(
     connection: &mut Connected<'_, F>,
     idle: &mut Idle<'_>,
-    early: &mut Option<Box<Buffer>>,
+    early: &mut Option<Box<Early>>,
 ) -> (Worked, Pace) {
     let (mut last, mut is_first) = (Worked::Nothing, idle.deadline.wait == Wait::First);
     let mut pace = Pace::Leisurely;
@@ -271,13 +276,17 @@ async fn answer_all<F: Filters>(
                 request.timing.discard();
                 return (last, pace);
             }
+            Ok(Arrival::Partial) => {
+                *early = connection.partial.take().map(|partial| Box::new(Early::Head(partial)));
+                return (Worked::Nothing, pace);
+            }
             Ok(Arrival::End) => {
                 request.timing.discard();
                 return (Worked::Ended(AfterExchange::Close), pace);
             }
             Err(_) if is_first && begins_http2(connection, context) => {
                 request.timing.discard();
-                *early = Some(Box::new(mem::take(&mut connection.input)));
+                *early = Some(Box::new(Early::Bytes(mem::take(&mut connection.input))));
                 return (Worked::Http2, pace);
             }
             Err(fault) => {
@@ -332,6 +341,8 @@ struct Connected<'a, F> {
     filters: &'a F,
     /// What has been read from it and not been used.
     input: Buffer,
+    /// What had come before of a request whose head was not whole; or what is left of one now.
+    partial: Option<PartialHead>,
     timer: &'a mut Timer,
 }
 
@@ -353,15 +364,6 @@ impl<F> Connected<'_, F> {
     }
 }
 
-/// What has come from a client that was waited for.
-enum Arrival<T> {
-    Request(T),
-    /// Nothing but empty lines: it is still idle.
-    Nothing,
-    /// The end, before another request had begun.
-    End,
-}
-
 /// Reads the next request, if one comes.
 async fn next_request<F: Filters>(
     client: &mut Connected<'_, F>,
@@ -373,53 +375,51 @@ async fn next_request<F: Filters>(
     if let Some(prepared) = whole {
         return prepared.map(Arrival::Request);
     }
-    let plan = &*context.plan;
-    let before = client.input.len();
-    let activity = Activity::new();
-    let meter = Meter::new(&activity);
-    let (mut read, _) = client.stream.split();
-    let reading = read_request(&mut read, &mut client.input, &plan.limits, &meter);
-    let read = client.timer.within(plan.timeouts.header, pin!(reading)).await;
+    let found = read_odd(client, request, context).await;
     request.note_method(&client.input);
     let sender = Sender { client_info: client.client_info, stream: Some(&*client.stream) };
-    let kind = match read {
-        Ok(Ok(Arrival::Request(length))) => {
-            // Most heads have come with their first byte: no time has passed.
-            let at_once = client.input.len() == before;
-            request.timing.end_head(at_once);
+    let kind = match found {
+        Ok(Arrival::Request(length)) => {
             let whole = (&mut client.input, length);
             return preparation::prepare(request, whole, sender, context).map(Arrival::Request);
         }
-        Ok(Ok(Arrival::Nothing)) => return Ok(Arrival::Nothing),
-        Ok(Ok(Arrival::End)) => return Ok(Arrival::End),
-        Ok(Err(kind)) => kind,
-        // Half an empty line is no head.
-        Err(Elapsed) if client.input.filled() == b"\r" => return Ok(Arrival::End),
-        Err(Elapsed) => Kind::TimedOut,
+        Ok(Arrival::Partial) => return Ok(Arrival::Partial),
+        Ok(Arrival::Nothing) => return Ok(Arrival::Nothing),
+        Ok(Arrival::End) => return Ok(Arrival::End),
+        Err(kind) => kind,
     };
     request_head::show_refused(request, &RequestHead::UNREAD, sender, context);
     Err(Fault::client(Stage::RequestHead, kind))
 }
 
-/// Reads until `input` holds a whole head and returns its length, unless there is nothing but empty
-/// lines.
-async fn read_request(
-    from: &mut ReadHalf<'_>,
-    input: &mut Buffer,
-    limits: &Limits,
-    meter: &Meter<'_>,
+/// Looks for the head of a request that has not come whole in one piece, or has something odd about it. What has
+/// come of one that is not whole goes on to wait without all that the work on it needs.
+async fn read_odd<F: Filters>(
+    client: &mut Connected<'_, F>,
+    request: &mut Request<'_, F>,
+    context: &WorkerContext,
 ) -> Result<Arrival<usize>, Kind> {
-    input.consume(leading_blank(input.filled()));
-    while input.filled() == b"\r" {
-        if meter.read(from, input).await.map_err(|broken| broken.kind)? == 0 {
-            return Ok(Arrival::End);
+    let (found, at_once) = if let Some(partial) = client.partial.take() {
+        let (began, found) = partial.resume(&mut client.input);
+        request.timing.discard();
+        request.timing = RequestTiming::begun_at(began, context, client.client_info);
+        (found, false)
+    } else {
+        let (mut search, before) = (HeadSearch::new(), client.input.len());
+        let limits = &context.plan.limits;
+        let found = search.read_now(client.stream, &mut client.input, limits).await;
+        if let Ok(Arrival::Partial) = found {
+            let end = Instant::now() + context.plan.timeouts.header;
+            let partial = PartialHead::new(&mut client.input, search, end, &mut request.timing);
+            client.partial = Some(partial);
         }
-        input.consume(leading_blank(input.filled()));
+        // Most heads have come with their first byte: no time has passed.
+        (found, client.input.len() == before)
+    };
+    if let Ok(Arrival::Request(_)) = found {
+        request.timing.end_head(at_once);
     }
-    if input.is_empty() {
-        return Ok(Arrival::Nothing);
-    }
-    read_head(from, input, Scan::request(), limits, meter).await.map(Arrival::Request)
+    found
 }
 
 static TLS_WARNINGS: OncePerSecond = OncePerSecond::new();

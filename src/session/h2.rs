@@ -61,11 +61,10 @@ const NO_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 pub fn taken_over<F: Filters>(
     (stream, permit, guard, listener): (Stream, ConnectionPermit, SessionGuard, Rc<Listener<F>>),
     client_info: ClientInfo,
-    early: Option<Box<Buffer>>,
+    early: Buffer,
 ) -> Pin<Box<impl Future<Output = ()>>> {
     let peer = client_info.peer();
     let accepted = Accepted { stream, peer, permit, guard, listener };
-    let early = early.map(|early| *early).unwrap_or_default();
     Box::pin(serve(accepted, client_info, early))
 }
 

@@ -24,6 +24,7 @@ pub mod hello;
 mod investigation;
 mod local_answer;
 mod mirror;
+pub mod partial_head;
 mod preparation;
 mod prepared_copy;
 pub mod presence;

@@ -374,7 +374,11 @@ pub struct RequestTiming {
 impl RequestTiming {
     /// From this client, now.
     pub fn begin(context: &WorkerContext, client_info: &ClientInfo) -> Self {
-        let began = Instant::now();
+        Self::begun_at(Instant::now(), context, client_info)
+    }
+
+    /// From this client, whose first byte of it has come then.
+    pub fn begun_at(began: Instant, context: &WorkerContext, client_info: &ClientInfo) -> Self {
         let addresses = (client_info.client, client_info.peer());
         let mut request_log = RequestLog::begin(context, addresses, Protocol::Http, began);
         if let (Some(request_log), Some(info)) = (&mut request_log, client_info.tls_text()) {
