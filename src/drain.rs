@@ -17,6 +17,10 @@ use crate::placement::WorkerPlace;
 /// is still answered, with `Connection: close`.
 pub const IDLE_GRACE: Duration = Duration::from_secs(1);
 
+/// How long before its time a session is woken by a sweep, in seconds: sweeps are a second apart, and what is left
+/// is waited for by a timer of its own.
+const EARLY_SECONDS: u32 = 2;
+
 /// The phase of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DrainPhase {
@@ -30,10 +34,22 @@ pub enum DrainPhase {
     Closing,
 }
 
+/// What is kept of a session here: 24 bytes.
+struct Seat {
+    waker: Waker,
+    /// The second from which on a sweep wakes it.
+    wakes_at: u32,
+}
+
+/// Stands for a second that does not come.
+const NEVER: u32 = u32::MAX;
+
 /// The sessions of one worker and its phase.
 pub struct Drain {
     phase: Cell<DrainPhase>,
-    sessions: RefCell<Slab<Waker>>,
+    sessions: RefCell<Slab<Seat>>,
+    /// The second that was swept last, if any was.
+    swept: Cell<Option<u32>>,
     emptied: RefCell<Option<Waker>>,
     place: WorkerPlace,
 }
@@ -44,6 +60,7 @@ impl Drain {
         Rc::new(Self {
             phase: Cell::new(DrainPhase::Serving),
             sessions: RefCell::new(Slab::new()),
+            swept: Cell::new(None),
             emptied: RefCell::new(None),
             place,
         })
@@ -57,15 +74,27 @@ impl Drain {
     /// Sets the phase and wakes every session.
     pub fn advance(&self, phase: DrainPhase) {
         self.phase.set(phase);
-        for (_, waker) in &*self.sessions.borrow() {
-            waker.wake_by_ref();
+        for (_, seat) in &*self.sessions.borrow() {
+            seat.waker.wake_by_ref();
+        }
+    }
+
+    /// Wakes the sessions whose rest ends soon after second `now`, whatever seconds count from. That is one look at each
+    /// session, a nanosecond; a timer for each would take 112 bytes.
+    pub fn sweep(&self, now: u32) {
+        self.swept.set(Some(now));
+        for (_, seat) in &mut *self.sessions.borrow_mut() {
+            if seat.wakes_at <= now {
+                seat.wakes_at = NEVER;
+                seat.waker.wake_by_ref();
+            }
         }
     }
 
     /// Registers a session until the guard is dropped.
     pub fn enter(self: &Rc<Self>) -> SessionGuard {
         let mut sessions = self.sessions.borrow_mut();
-        let key = sessions.insert(Waker::noop().clone());
+        let key = sessions.insert(Seat { waker: Waker::noop().clone(), wakes_at: NEVER });
         self.place.session_begun(sessions.len());
         SessionGuard { drain: Rc::clone(self), key }
     }
@@ -104,9 +133,21 @@ impl SessionGuard {
 
     /// Makes changes of phase wake this task from now on; the current phase it has to read itself.
     pub fn wakes(&self, task: &Waker) {
-        if let Some(waker) = self.drain.sessions.borrow_mut().get_mut(self.key) {
-            waker.clone_from(task);
+        if let Some(seat) = self.drain.sessions.borrow_mut().get_mut(self.key) {
+            seat.waker.clone_from(task);
         }
+    }
+
+    /// Has a sweep wake this task in time for second `end`, and says whether one will: if that is too soon, or nobody
+    /// sweeps, it has to see to that itself.
+    pub fn rest_until(&self, end: u32) -> bool {
+        let wakes_at = end.saturating_sub(EARLY_SECONDS);
+        let is_long =
+            self.drain.swept.get().is_some_and(|swept| swept.saturating_add(1) < wakes_at);
+        if is_long && let Some(seat) = self.drain.sessions.borrow_mut().get_mut(self.key) {
+            seat.wakes_at = wakes_at;
+        }
+        is_long
     }
 }
 
@@ -125,7 +166,46 @@ impl Drop for SessionGuard {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
     use super::*;
+
+    /// Counts how often it has been woken.
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_sweep_wakes_a_session_once_and_at_least_a_second_before_its_rest_ends() {
+        let drain = Drain::new(WorkerPlace::apart(0));
+        let (guard, other) = (drain.enter(), drain.enter());
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        guard.wakes(&Waker::from(Arc::clone(&count)));
+        drain.sweep(10);
+        assert!(guard.rest_until(75) && other.rest_until(100));
+        let woken = (11..=80).filter(|now| {
+            let before = count.0.load(Ordering::Relaxed);
+            drain.sweep(*now);
+            count.0.load(Ordering::Relaxed) > before
+        });
+        assert_eq!(woken.collect::<Vec<_>>(), [73]);
+    }
+
+    #[test]
+    fn no_session_is_left_to_a_sweep_that_does_not_come_in_time() {
+        let drain = Drain::new(WorkerPlace::apart(0));
+        let guard = drain.enter();
+        assert!(!guard.rest_until(75));
+        drain.sweep(10);
+        // Eleven may be over already.
+        assert_eq!([12, 13, 14].map(|end| guard.rest_until(end)), [false, false, true]);
+    }
 
     #[test]
     fn empty_when_the_last_session_has_left() {

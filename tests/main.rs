@@ -67,6 +67,7 @@ mod filters_record;
 mod filters_verdicts;
 mod filters_waiting;
 mod footprint;
+mod footprint_clients;
 mod grpc;
 mod grpc_stalled;
 mod grpc_status;

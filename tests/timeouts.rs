@@ -8,7 +8,9 @@ use evener::upstream::health::Admission;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
 
-use crate::support::paused::{Endpoint, connect, context, rest, run, send, until, well};
+use crate::support::paused::{
+    Endpoint, begin_sweeps, connect, context, rest, run, send, until, well,
+};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -74,8 +76,12 @@ fn a_client_that_sends_nothing_is_closed_silently_after_10_s() {
 fn an_idle_client_is_closed_silently_after_75_s() {
     run(TICK, async {
         let endpoint = Endpoint::start("idle", well);
-        let context = context(&[&endpoint.route()]);
-        for requests in [1, 3] {
+        // With a timer of its own, and by the sweeps of its worker until shortly before.
+        for (requests, is_swept) in [(1, false), (3, false), (1, true), (3, true)] {
+            let context = context(&[&endpoint.route()]);
+            if is_swept {
+                begin_sweeps(&context);
+            }
             let mut client = connect(&context);
             for _ in 0..requests {
                 send(&mut client, GET).await;

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
+use std::num::NonZeroU64;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -40,12 +41,33 @@ impl Epoch {
         at.saturating_duration_since(self.0)
     }
 
+    /// The second in which that is; saturates after 136 years.
+    pub fn second(self, at: Instant) -> u32 {
+        u32::try_from(self.since_begin(at).as_secs()).unwrap_or(u32::MAX)
+    }
+
+    /// A moment in half the memory: for what there are many of. One before this is taken to be this.
+    pub fn packed(self, at: Instant) -> PackedInstant {
+        let nanos = u64::try_from(self.since_begin(at).as_nanos()).unwrap_or(u64::MAX);
+        PackedInstant(NonZeroU64::MIN.saturating_add(nanos))
+    }
+
+    /// The moment that was packed.
+    pub fn unpacked(self, PackedInstant(nanos): PackedInstant) -> Instant {
+        let since = Duration::from_nanos(nanos.get() - 1);
+        self.0.checked_add(since).unwrap_or(self.0)
+    }
+
     /// A moment, as health counts it: from 1 on, since what has never changed is said to have changed at 0.
     pub fn tick(self, at: Instant) -> Tick {
         let since = at.saturating_duration_since(self.0);
         Tick::from_millis(1 + since.as_secs() * 1000 + u64::from(since.subsec_millis()))
     }
 }
+
+/// A moment as nanoseconds from an [`Epoch`] on, and one more: up to 584 years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackedInstant(NonZeroU64);
 
 /// When bytes last moved: what the deadline of a body or a tunnel counts from.
 ///
@@ -190,6 +212,17 @@ mod tests {
     fn no_moment_is_the_tick_that_stands_for_never() {
         let epoch = Epoch::begin();
         assert_eq!([0, 2].map(|after| epoch.tick(epoch.0 + after * SECOND).as_millis()), [1, 2001]);
+    }
+
+    #[test]
+    fn what_was_packed_is_the_same_moment() {
+        let epoch = Epoch::begin();
+        let centuries = Duration::from_secs(500 * 365 * 86_400);
+        let moments = [Duration::ZERO, Duration::from_nanos(1), 3 * SECOND, centuries];
+        for at in moments.map(|after| epoch.0 + after) {
+            assert_eq!(epoch.unpacked(epoch.packed(at)), at);
+        }
+        assert_eq!(size_of::<Option<PackedInstant>>(), 8);
     }
 
     #[tokio::test(start_paused = true)]

@@ -197,8 +197,10 @@ impl WorkerContext {
         self.date.set(HttpDate::of(since_1970().as_secs()));
     }
 
-    /// Tells other threads that the worker has just done what it does once a second.
+    /// Wakes sessions whose rest is about to end, and tells other threads that the worker has just done what it does
+    /// once a second.
     pub fn note_sweep(&self) {
+        self.drain.sweep(self.epoch.second(Instant::now()));
         self.drain.place().look();
         let now = self.millis();
         self.metrics.swept.set(usize::try_from(now).unwrap_or(Metrics::ENDED));
@@ -207,6 +209,11 @@ impl WorkerContext {
     /// This moment in milliseconds, as other threads know it.
     pub fn millis(&self) -> u64 {
         self.epoch.tick(Instant::now()).as_millis()
+    }
+
+    /// Where all threads count from.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// A moment, as health counts it.

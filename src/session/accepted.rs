@@ -42,12 +42,11 @@ impl<F> Accepted<F> {
 }
 
 /// Has a drain wake the task that this is called from.
-pub async fn begin(guard: &SessionGuard) {
+pub fn begin(guard: &SessionGuard) -> impl Future<Output = ()> {
     poll_fn(|cx| {
         guard.wakes(cx.waker());
         Poll::Ready(())
     })
-    .await;
 }
 
 /// Reads from a connection that has just begun until `find` finds something at the start of what has

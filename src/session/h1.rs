@@ -6,7 +6,6 @@ use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -15,6 +14,7 @@ use super::client::{AfterExchange, ClientConnection, ClientSide, linger};
 use super::client_info::ClientInfo;
 use super::exchange;
 use super::h2;
+use super::parking::{IdleDeadline, Pace, Parked, Session, Wait};
 use super::partial_head::{Arrival, Early, HeadSearch, PartialHead};
 use super::preparation;
 use super::presence::Presence;
@@ -23,7 +23,7 @@ use super::request::Request;
 use super::request_head::{self, Sender};
 use super::request_log::{RequestLog, RequestTiming};
 use crate::buffer::Buffer;
-use crate::drain::{DrainPhase, IDLE_GRACE, SessionGuard};
+use crate::drain::{DrainPhase, SessionGuard};
 use crate::fault::{Fault, Kind, Stage};
 use crate::filters::Filters;
 use crate::filters::calls::ReplyTo;
@@ -34,174 +34,92 @@ use crate::http::message::head::RequestHead;
 use crate::log::once_per_second::OncePerSecond;
 use crate::net::deadline::Timer;
 use crate::net::hand_off::HandOffClosed;
-use crate::net::stream::{Mobility, Stream};
+use crate::net::stream::Stream;
 use crate::plan::context::WorkerContext;
 use crate::plan::handle::PlanHandle;
-use crate::plan::listener::Listener;
 use crate::tls_hello;
 
-/// Serves a connection until it ends. While parked it holds no buffer, only this small state;
-/// the work on requests is boxed, and gone when they no longer follow closely.
-/// `early` is what has come already.
+/// Serves a connection until it ends. While parked it holds no buffer and no timer, only this small state; the work on
+/// requests is boxed, and gone when they no longer follow closely. `early` is what has come already, if anything has: no
+/// room is taken by one that is always empty.
 pub fn serve<F: Filters>(
     accepted: Accepted<F>,
     client_info: ClientInfo,
-    early: Buffer,
+    mut early: impl Iterator<Item = Box<Early>>,
     wait: Wait,
 ) -> impl Future<Output = ()> {
-    let Accepted { mut stream, permit, guard, listener, peer: _ } = accepted;
-    let mut timer = Timer::new();
-    let mut idle_deadline = IdleDeadline::new(wait, None);
-    let mut early = (!early.is_empty()).then(|| Box::new(Early::Bytes(early)));
-    // A block, since a function would keep each of its arguments twice.
+    let mut session = Session::new(accepted, client_info, wait);
+    // A block, since a function would keep each of its arguments twice. Whatever is kept beyond a wait is there in
+    // all of them, so that is nothing but the session.
     async move {
-        // Held where it is, to the end.
-        let _ = &permit;
-        accepted::begin(&guard).await;
+        accepted::begin(&session.guard).await;
         loop {
-            if let Some(Early::Head(partial)) = early.as_deref_mut() {
-                Box::pin(partial.wait(&mut stream, &mut timer, &listener.handle)).await;
-            } else if early.is_none() {
-                match park(&stream, &guard, &mut timer, &mut idle_deadline, &listener.handle).await
-                {
-                    Parked::Readable => {}
-                    Parked::Leaving => {
-                        if Box::pin(leave(&stream, &client_info, idle_deadline.wait, &*listener))
-                            .await
-                            .is_ok()
-                        {
-                            return;
-                        }
-                        continue;
-                    }
-                    Parked::Over => return,
+            let mut next = if let Some(early) = early.next() {
+                Some(early)
+            } else {
+                let parked = match session.park().await {
+                    Parked::EndsSoon => Box::pin(session.park_to_the_end()).await,
+                    parked => parked,
+                };
+                match parked {
+                    Parked::Readable => None,
+                    Parked::Leaving => match Box::pin(session.leave()).await {
+                        Ok(()) => return,
+                        Err(HandOffClosed) => continue,
+                    },
+                    Parked::EndsSoon | Parked::Over => return,
                 }
-            }
-            let idle =
-                Idle { guard: &guard, deadline: &mut idle_deadline, handle: &listener.handle };
-            let client = (&client_info, &*listener.filters);
-            let working = work(&mut stream, &mut timer, client, &mut early, idle);
-            match Box::pin(working).await {
-                Worked::Nothing | Worked::Ended(AfterExchange::Reuse) => {}
+            };
+            let (worked, early) = loop {
+                let (worked, early) = Box::pin(work(&mut session, next)).await;
+                // Not by `==`: what has been borrowed is kept during the wait.
+                if !matches!(worked, Worked::Partial) {
+                    break (worked, early);
+                }
+                next = Box::pin(rest_of_head(&mut session, early)).await;
+            };
+            match worked {
+                Worked::Nothing | Worked::Partial | Worked::Ended(AfterExchange::Reuse) => {}
                 Worked::Ended(AfterExchange::Close) => return,
-                Worked::Ended(AfterExchange::Linger) => {
-                    return Box::pin(linger(stream.split(), &mut timer)).await;
+                Worked::Ended(AfterExchange::Reset) => {
+                    return session.stream.set_reset_on_close(true);
                 }
-                Worked::Ended(AfterExchange::Reset) => return stream.set_reset_on_close(true),
-                Worked::Http2 => break,
+                Worked::Ended(AfterExchange::Linger) => {
+                    drop(early);
+                    return linger_on(session).await;
+                }
+                Worked::Http2 => return h2::taken_over(session.into_accepted(), early).await,
             }
         }
-        let accepted = (stream, permit, guard, listener);
-        let early = early.map(|early| early.into_bytes()).unwrap_or_default();
-        h2::taken_over(accepted, client_info, early).await;
     }
 }
 
-async fn leave<F>(
-    stream: &Stream,
-    client_info: &ClientInfo,
-    wait: Wait,
-    listener: &Listener<F>,
-) -> Result<(), HandOffClosed> {
-    let handed_off = client_info.handed_off(listener.id, wait == Wait::Next);
-    listener.handle.let_go(stream, &handed_off).await
+/// Lets the client read the answer before its connection is closed.
+fn linger_on<F>(mut session: Session<F>) -> Pin<Box<impl Future<Output = ()>>> {
+    Box::pin(async move {
+        let session = &mut session;
+        linger(session.stream.split(), &mut Timer::new()).await;
+    })
 }
 
-/// How a wait between requests ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Parked {
-    Readable,
-    /// It is to go to another process, with whatever has come.
-    Leaving,
-    Over,
-}
-
-/// What a client that rests is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
-    /// Its first request.
-    First,
-    /// The next one.
-    Next,
-}
-
-/// How long a client may be idle, however many empty lines it sends meanwhile.
-struct IdleDeadline {
-    wait: Wait,
-    /// Since when it has been idle, if that is known; the clock is read only once a wait is needed.
-    since: Option<Instant>,
-    end: Option<Instant>,
-}
-
-impl IdleDeadline {
-    fn new(wait: Wait, since: Option<Instant>) -> Self {
-        Self { wait, since, end: None }
+/// Waits for the rest of a head, of which `early` has come.
+async fn rest_of_head<F>(
+    session: &mut Session<F>,
+    mut early: Option<Box<Early>>,
+) -> Option<Box<Early>> {
+    if let Some(Early::Head(partial)) = early.as_deref_mut() {
+        partial.wait(&mut session.stream, &session.listener.handle).await;
     }
-
-    /// When it ends, by the plan in force when that is first asked; soon, if the connection is to end anyway.
-    fn end(&mut self, handle: &PlanHandle) -> Instant {
-        let limit = || {
-            let timeouts = handle.get().plan.timeouts;
-            match self.wait {
-                Wait::First => timeouts.header,
-                Wait::Next => timeouts.keepalive,
-            }
-        };
-        let since = || self.since.unwrap_or_else(Instant::now);
-        let end = self.end.get_or_insert_with(|| since() + limit());
-        if handle.get().drain.phase() == DrainPhase::Leaving {
-            *end = (*end).min(Instant::now() + IDLE_GRACE);
-        }
-        *end
-    }
-
-    /// When a rest is over that is the beginning of a wait until `end`, which is `keepalive` long.
-    fn rest_end(end: Instant, keepalive: Duration) -> Instant {
-        keepalive.checked_sub(REST).and_then(|more| end.checked_sub(more)).unwrap_or(end)
-    }
-
-    /// How closely a request that began then has followed the one before.
-    fn pace_of(&self, began: Instant, keepalive: Duration) -> Pace {
-        match (self.wait, self.end) {
-            (Wait::First, _) => Pace::Leisurely,
-            (Wait::Next, Some(end)) if began + keepalive > end + BRISK => Pace::Leisurely,
-            (Wait::Next, _) => Pace::Brisk,
-        }
-    }
-}
-
-/// Requests that follow each other in less than this are taken to go on that way.
-const BRISK: Duration = Duration::from_millis(100);
-
-/// For how long what the work on requests needs is kept when they no longer do: a timer that is set again for
-/// each second, and 4 KiB.
-const REST: Duration = Duration::from_secs(1);
-
-fn park(
-    stream: &Stream,
-    guard: &SessionGuard,
-    timer: &mut Timer,
-    idle_deadline: &mut IdleDeadline,
-    handle: &PlanHandle,
-) -> impl Future<Output = Parked> {
-    let waiting = poll_fn(|cx| match (stream.poll_readable(cx), guard.phase()) {
-        (_, DrainPhase::Leaving) if stream.mobility() == Mobility::Moves => {
-            Poll::Ready(Parked::Leaving)
-        }
-        (Poll::Ready(Ok(())), _) => Poll::Ready(Parked::Readable),
-        (Poll::Ready(Err(_)), _) | (Poll::Pending, DrainPhase::Closing) => {
-            Poll::Ready(Parked::Over)
-        }
-        (Poll::Pending, _) => Poll::Pending,
-    });
-    let mut parked = timer.until(|| idle_deadline.end(handle), waiting);
-    poll_fn(move |cx| Pin::new(&mut parked).poll(cx).map(|ended| ended.unwrap_or(Parked::Over)))
+    early
 }
 
 /// What work on a connection has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Worked {
     /// There was nothing to read yet.
     Nothing,
+    /// There was a part of the head of a request.
+    Partial,
     /// The last exchange ended in this way, and no other request is waiting to be read.
     Ended(AfterExchange),
     /// The client speaks HTTP/2.
@@ -211,25 +129,37 @@ enum Worked {
 /// What the waits between requests depend on.
 struct Idle<'a> {
     guard: &'a SessionGuard,
-    deadline: &'a mut IdleDeadline,
+    deadline: IdleDeadline,
     handle: &'a PlanHandle,
 }
 
-/// Works on requests until no other is likely to come soon. `early` is what has come already; what has come
-/// of HTTP/2 is left there, and of a request whose head is not whole.
+/// Works on requests until no other is likely to come soon. `early` is what has come already; what has come of HTTP/2
+/// is returned, and so is what has come of a request whose head is not whole.
 async fn work<F: Filters>(
-    stream: &mut Stream,
-    timer: &mut Timer,
-    (client_info, filters): (&ClientInfo, &F),
-    early: &mut Option<Box<Early>>,
-    mut idle: Idle<'_>,
-) -> Worked {
+    session: &mut Session<F>,
+    mut early: Option<Box<Early>>,
+) -> (Worked, Option<Box<Early>>) {
+    let Session { stream, client_info, guard, listener, deadline, .. } = session;
+    let handle = &listener.handle;
+    let epoch = handle.get().epoch();
+    let mut idle = Idle { guard, deadline: deadline.unpacked(epoch), handle };
     let (input, partial) = match early.take().map(|early| *early) {
         None => (Buffer::new(), None),
         Some(Early::Bytes(input)) => (input, None),
         Some(Early::Head(partial)) => (Buffer::new(), Some(partial)),
     };
+    let (filters, timer) = (&*listener.filters, Timer::new());
     let mut connection = Connected { stream, client_info, filters, input, partial, timer };
+    let worked = work_on(&mut connection, &mut idle, &mut early).await;
+    *deadline = idle.deadline.packed(handle);
+    (worked, early)
+}
+
+async fn work_on<F: Filters>(
+    connection: &mut Connected<'_, F>,
+    idle: &mut Idle<'_>,
+    early: &mut Option<Box<Early>>,
+) -> Worked {
     if connection.input.is_empty() && connection.partial.is_none() {
         // A connection that has just been accepted is taken to be readable, since most are.
         match connection.stream.read_now(&mut connection.input).await {
@@ -239,24 +169,16 @@ async fn work<F: Filters>(
         }
     }
     loop {
-        let (worked, pace) = answer_all(&mut connection, &mut idle, early).await;
+        let (worked, pace) = answer_all(connection, idle, early).await;
         if !matches!((&worked, pace), (Worked::Ended(AfterExchange::Reuse), Pace::Brisk)) {
             return worked;
         }
-        match rest(&mut connection, &mut idle).await {
+        match rest(connection, idle).await {
             Some(Ok(1..)) => {}
             Some(Ok(0) | Err(_)) => return Worked::Ended(AfterExchange::Close),
             None => return worked,
         }
     }
-}
-
-/// How closely requests follow each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pace {
-    /// So closely that what the work on them needs is kept for the next.
-    Brisk,
-    Leisurely,
 }
 
 /// Works on requests until none is waiting to be read.
@@ -278,7 +200,7 @@ async fn answer_all<F: Filters>(
             }
             Ok(Arrival::Partial) => {
                 *early = connection.partial.take().map(|partial| Box::new(Early::Head(partial)));
-                return (Worked::Nothing, pace);
+                return (Worked::Partial, pace);
             }
             Ok(Arrival::End) => {
                 request.timing.discard();
@@ -300,7 +222,7 @@ async fn answer_all<F: Filters>(
         let after = exchange::run(&mut connection.client(), &mut request, context).await;
         exchange::ended(&mut request, context);
         if after == AfterExchange::Reuse {
-            *idle.deadline = IdleDeadline::new(Wait::Next, request.timing.answered);
+            idle.deadline = IdleDeadline::new(Wait::Next, request.timing.answered);
         }
         last = Worked::Ended(after);
         if after != AfterExchange::Reuse || connection.input.is_empty() {
@@ -343,7 +265,7 @@ struct Connected<'a, F> {
     input: Buffer,
     /// What had come before of a request whose head was not whole; or what is left of one now.
     partial: Option<PartialHead>,
-    timer: &'a mut Timer,
+    timer: Timer,
 }
 
 impl<F> Connected<'_, F> {
@@ -463,38 +385,5 @@ async fn refuse<F: Filters>(
     match sent {
         Ok(()) => AfterExchange::Linger,
         Err(_) => AfterExchange::Close,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KEEPALIVE: Duration = Duration::from_secs(75);
-
-    #[test]
-    fn a_rest_ends_a_second_after_its_wait_began_or_with_it() {
-        let began = Instant::now();
-        for (keepalive, expected) in [(75_000, 1000), (1000, 1000), (300, 300)] {
-            let keepalive = Duration::from_millis(keepalive);
-            let end = IdleDeadline::rest_end(began + keepalive, keepalive);
-            assert_eq!(end, began + Duration::from_millis(expected), "{keepalive:?}");
-        }
-    }
-
-    #[test]
-    fn requests_less_than_a_tenth_of_a_second_apart_are_brisk() {
-        let now = Instant::now();
-        for (wait, waited, expected) in [
-            (Wait::First, None, Pace::Leisurely),
-            (Wait::First, Some(1), Pace::Leisurely),
-            (Wait::Next, None, Pace::Brisk),
-            (Wait::Next, Some(100), Pace::Brisk),
-            (Wait::Next, Some(101), Pace::Leisurely),
-        ] {
-            let end = waited.map(|waited| now + KEEPALIVE - Duration::from_millis(waited));
-            let idle_deadline = IdleDeadline { wait, since: None, end };
-            assert_eq!(idle_deadline.pace_of(now, KEEPALIVE), expected, "{wait:?} {waited:?}");
-        }
     }
 }

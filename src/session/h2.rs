@@ -14,6 +14,7 @@ use super::accepted::{self, Accepted};
 use super::client::{close, linger};
 use super::client_info::ClientInfo;
 use super::h2_stream::{self, H2Session, count_resets};
+use super::partial_head::Early;
 use crate::app_protocol::AppProtocol;
 use crate::buffer::Buffer;
 use crate::drain::{DrainPhase, IDLE_GRACE, SessionGuard};
@@ -27,11 +28,8 @@ use crate::http::h2::section::SectionLimits;
 use crate::log::once_per_second::OncePerSecond;
 use crate::metrics::Http2Metrics;
 use crate::net::deadline::{Elapsed, Timer};
-use crate::net::limiter::ConnectionPermit;
 use crate::net::mux::{Mux, MuxEnd, MuxEvent};
 use crate::net::mux_stream::MuxStream;
-use crate::net::stream::Stream;
-use crate::plan::listener::Listener;
 use crate::plan::{Http2, Plan};
 
 /// What a ping that asks whether GOAWAY has been read carries.
@@ -59,12 +57,10 @@ const NO_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 
 /// Serves a connection that has been taken for one of HTTP/1.1. Boxed: most are.
 pub fn taken_over<F: Filters>(
-    (stream, permit, guard, listener): (Stream, ConnectionPermit, SessionGuard, Rc<Listener<F>>),
-    client_info: ClientInfo,
-    early: Buffer,
+    (accepted, client_info): (Accepted<F>, ClientInfo),
+    early: Option<Box<Early>>,
 ) -> Pin<Box<impl Future<Output = ()>>> {
-    let peer = client_info.peer();
-    let accepted = Accepted { stream, peer, permit, guard, listener };
+    let early = early.map(|early| early.into_bytes()).unwrap_or_default();
     Box::pin(serve(accepted, client_info, early))
 }
 

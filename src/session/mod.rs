@@ -24,6 +24,7 @@ pub mod hello;
 mod investigation;
 mod local_answer;
 mod mirror;
+pub mod parking;
 pub mod partial_head;
 mod preparation;
 mod prepared_copy;
@@ -46,6 +47,8 @@ pub mod tunnel;
 pub mod upstream_h2;
 pub mod upstream_side;
 
+use std::iter;
+use std::pin::Pin;
 use std::rc::Rc;
 
 use tokio::task::{JoinHandle, spawn_local};
@@ -65,7 +68,8 @@ use crate::plan::context::WorkerContext;
 use crate::plan::listener::{Listener, ListenerKind, Preamble, Service, Transport};
 use accepted::Accepted;
 use client_info::ClientInfo;
-use h1::Wait;
+use parking::Wait;
+use partial_head::Early;
 use request_log::RequestLog;
 use tcp::{Relay, Target};
 
@@ -102,7 +106,7 @@ pub fn spawn<F: Filters>(accepted: Accepted<F>) -> JoinHandle<()> {
     let kind = accepted.listener.kind();
     if kind == ListenerKind::HTTP {
         let client_info = ClientInfo::direct(accepted.peer);
-        return spawn_local(h1::serve(accepted, client_info, Buffer::new(), Wait::First));
+        return spawn_local(h1::serve(accepted, client_info, iter::empty(), Wait::First));
     }
     // Now, since the index is of the plan in force: when the task begins there may be another one.
     let relay = match kind.service {
@@ -111,22 +115,39 @@ pub fn spawn<F: Filters>(accepted: Accepted<F>) -> JoinHandle<()> {
         Service::Sni { table } => Some(Target::ByName(table)),
     };
     let context = accepted.listener.handle.get();
-    match relay.map(|target| Relay { target, context }) {
+    let relay = relay.map(|target| Relay { target, context });
+    // Boxed, and gone afterwards: a client that rests does not keep the room for it, nor for the other protocol.
+    let beginning = Box::pin(begin(accepted, kind));
+    match relay {
         None => spawn_local(async move {
-            // Boxed, and gone afterwards: a client that rests does not keep the room for it.
-            let begun = Box::pin(begin(accepted, kind)).await;
-            let Some((accepted, client_info, early)) = begun else { return };
-            if client_info.protocol() == AppProtocol::Http2 {
-                return Box::pin(h2::serve(accepted, client_info, early)).await;
+            match beginning.await.map(http) {
+                None => {}
+                Some(Http::One(serving)) => serving.await,
+                Some(Http::Two(serving)) => serving.await,
             }
-            h1::serve(accepted, client_info, early, Wait::First).await;
         }),
         Some(relay) => spawn_local(async move {
-            let begun = Box::pin(begin(accepted, kind)).await;
-            let Some((accepted, client_info, early)) = begun else { return };
+            let Some((accepted, client_info, early)) = beginning.await else { return };
             tcp::serve(accepted, client_info, early, relay).await;
         }),
     }
+}
+
+/// A connection of requests, by the version of its protocol.
+enum Http<A, B> {
+    One(Pin<Box<A>>),
+    Two(Pin<Box<B>>),
+}
+
+/// Serves requests on a connection that has begun.
+fn http<F: Filters>(
+    (accepted, client_info, early): (Accepted<F>, ClientInfo, Buffer),
+) -> Http<impl Future<Output = ()>, impl Future<Output = ()>> {
+    if client_info.protocol() == AppProtocol::Http2 {
+        return Http::Two(Box::pin(h2::serve(accepted, client_info, early)));
+    }
+    let early = (!early.is_empty()).then(|| Box::new(Early::Bytes(early)));
+    Http::One(Box::pin(h1::serve(accepted, client_info, early.into_iter(), Wait::First)))
 }
 
 /// What comes before a connection's own bytes: a PROXY header, a TLS handshake. Returns what has come

@@ -133,8 +133,8 @@ impl PartialHead {
 
     /// Waits until it is whole, or until it is known that it will not be. Each byte is looked at once, and moved
     /// a few times at most.
-    pub async fn wait(&mut self, stream: &mut Stream, timer: &mut Timer, handle: &PlanHandle) {
-        let end = self.end;
+    pub async fn wait(&mut self, stream: &mut Stream, handle: &PlanHandle) {
+        let (mut timer, end) = (Timer::new(), self.end);
         let (from, _) = stream.split();
         let reading = poll_fn(|cx| self.poll_read(cx, &from, handle));
         let read = timer.until(|| end, reading).await;

@@ -8,6 +8,7 @@ mod rebalancing;
 use std::cell::RefCell;
 use std::future::{pending, poll_fn};
 use std::io;
+use std::iter;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,7 +20,6 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::buffer::Buffer;
 use crate::drain::{Drain, DrainPhase, IDLE_GRACE};
 use crate::filters::Filters;
 use crate::id::ListenerId;
@@ -42,7 +42,8 @@ use crate::plan::listener::{Listener, ListenerKind};
 use crate::plan::shelves::Shelves;
 use crate::session::accepted::Accepted;
 use crate::session::client_info::ClientInfo;
-use crate::session::h1::{self, Wait};
+use crate::session::h1;
+use crate::session::parking::Wait;
 use acceptor::{AcceptTask, Acceptor};
 use command::{ListenerHandle, PlanChange, WorkerCommand};
 use fresh_queue::FreshQueue;
@@ -263,7 +264,7 @@ impl<F: Filters> Worker<F> {
                 let unknown = || self.new_listener(id, ListenerKind::HTTP);
                 let listener = self.listener(id).unwrap_or_else(unknown);
                 let accepted = Accepted::new(stream, peer, permit, &listener);
-                spawn_local(h1::serve(accepted, client_info, Buffer::new(), wait));
+                spawn_local(h1::serve(accepted, client_info, iter::empty(), wait));
             }
             HandedOff::Idle { upstream, address, carried } => {
                 let lease = Lease { stream, carried, origin: Origin::Shelf };

@@ -69,6 +69,18 @@ pub fn context(flags: &[&str]) -> Rc<WorkerContext> {
     )
 }
 
+/// Does from now on what a worker does for its sessions once a second.
+pub fn begin_sweeps(context: &Rc<WorkerContext>) {
+    let context = Rc::clone(context);
+    context.note_sweep();
+    spawn_local(async move {
+        loop {
+            sleep(Duration::from_secs(1)).await;
+            context.note_sweep();
+        }
+    });
+}
+
 /// Whether the only endpoint is healthy.
 pub fn is_open(context: &WorkerContext) -> bool {
     let health = context.plan.upstreams[0].endpoints[0].health();

@@ -119,7 +119,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (3, "filters/", &["reply", "exchange_record", "calls", "mod", "chain", "values", "limits"]),
     (3, "filters/", &["rules"]),
     (4, "session/", &["accepted", "client_info", "request_log", "tracing", "secure", "record"]),
-    (4, "session/", &["presence", "partial_head"]),
+    (4, "session/", &["presence", "partial_head", "parking"]),
     (4, "session/", &["client", "attempt", "affinity", "attempt_edits", "request_copy"]),
     (4, "session/", &["prepared_copy", "request", "request_head", "preparation"]),
     (4, "session/", &["admission", "local_answer"]),
