@@ -102,16 +102,20 @@ impl<'a> Meter<'a> {
     }
 
     /// Reads once into `buffer`, which must not be full; 0 is the end.
-    pub async fn read(
-        &self,
-        from: &mut ReadHalf<'_>,
-        buffer: &mut Buffer,
-    ) -> Result<usize, Broken> {
-        self.waits_for.set(End::Source);
-        let read = from.read(buffer).await;
-        let count = read.map_err(|error| Broken { end: End::Source, kind: kind_of(&error) })?;
-        self.activity.touch();
-        Ok(count)
+    ///
+    /// Neither this nor what writes is an async function: those keep their arguments twice.
+    pub fn read<'b>(
+        &'b self,
+        from: &'b mut ReadHalf<'_>,
+        buffer: &'b mut Buffer,
+    ) -> impl Future<Output = Result<usize, Broken>> {
+        async move {
+            self.waits_for.set(End::Source);
+            let read = poll_fn(|cx| from.poll_read(cx, buffer)).await;
+            let count = read.map_err(|error| Broken { end: End::Source, kind: kind_of(&error) })?;
+            self.activity.touch();
+            Ok(count)
+        }
     }
 
     /// Waits until there is something to read.
@@ -122,14 +126,20 @@ impl<'a> Meter<'a> {
     }
 
     /// Writes all of `bytes`.
-    pub async fn write(&self, to: &mut WriteHalf<'_>, mut bytes: &[u8]) -> Result<(), Broken> {
-        self.waits_for.set(End::Sink);
-        while !bytes.is_empty() {
-            let written = to.write(bytes).await;
-            let count = self.sent(written)?;
-            bytes = &bytes[count..];
+    pub fn write<'b>(
+        &'b self,
+        to: &'b mut WriteHalf<'_>,
+        mut bytes: &'b [u8],
+    ) -> impl Future<Output = Result<(), Broken>> {
+        async move {
+            self.waits_for.set(End::Sink);
+            while !bytes.is_empty() {
+                let written = to.write(bytes).await;
+                let count = self.sent(written)?;
+                bytes = &bytes[count..];
+            }
+            Ok(())
         }
-        Ok(())
     }
 
     /// Writes what is taken at once, which nearly always is all there is, and says how much that was. What is left
@@ -290,13 +300,19 @@ impl<'a> Meter<'a> {
     }
 
     /// Passes on what was taken so.
-    pub async fn drain(&self, mut pipe: Pipe, to: &WriteHalf<'_>) -> Result<(), Broken> {
-        self.waits_for.set(End::Sink);
-        while pipe.held() > 0 {
-            let count = self.sent(pipe.drain(to).await)?;
-            self.unseen.set(self.unseen.get() + count as u64);
+    pub fn drain<'b>(
+        &'b self,
+        mut pipe: Pipe,
+        to: &'b WriteHalf<'_>,
+    ) -> impl Future<Output = Result<(), Broken>> {
+        async move {
+            self.waits_for.set(End::Sink);
+            while pipe.held() > 0 {
+                let count = self.sent(pipe.drain(to).await)?;
+                self.unseen.set(self.unseen.get() + count as u64);
+            }
+            Ok(())
         }
-        Ok(())
     }
 }
 

@@ -33,7 +33,8 @@ impl Source<'_> {
                 // Most clients send nothing while they wait, and this is the cheapest way to wait for
                 // that; how the wait ended is found out, errors included, once it has.
                 let _ = poll_fn(|cx| read.poll_readable(cx)).await;
-                read.hung_up().await
+                // Boxed, since it is rare, and each exchange would have room for it.
+                Box::pin(read.hung_up()).await
             }
             // The end of a request is no end of its stream.
             Self::H2(stream) => {
@@ -54,7 +55,7 @@ impl Source<'_> {
     /// Waits until a peer that has ended its direction is gone.
     pub async fn gone_after_half_close(&self) {
         match self {
-            Self::H1(read) => read.gone_after_half_close().await,
+            Self::H1(read) => Box::pin(read.gone_after_half_close()).await,
             Self::H2(stream) => {
                 poll_fn(|cx| stream.poll_aborted(cx)).await;
             }

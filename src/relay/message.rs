@@ -20,20 +20,22 @@ const UNCREDITED_BYTES_MAX: usize = 16 * 1024;
 
 /// Moves what is left of `body`: first what `buffer` holds, then what `from` brings, until its end, which
 /// `to` is told of.
-pub async fn relay(
-    body: &mut Body,
-    buffer: &mut Buffer,
-    from: Source<'_>,
-    to: Sink<'_>,
-    meter: &Meter<'_>,
-) -> Result<(), Broken> {
-    match (from, to) {
-        (Source::H1(mut from), Sink::H1(mut to)) => {
-            body::relay(body, buffer, &mut from, &mut to, meter).await
+///
+/// Not an async function: that would keep its arguments twice.
+pub fn relay<'a>(
+    body: &'a mut Body,
+    buffer: &'a mut Buffer,
+    mut from: Source<'a>,
+    mut to: Sink<'a>,
+    meter: &'a Meter<'_>,
+) -> impl Future<Output = Result<(), Broken>> {
+    async move {
+        match (&mut from, &mut to) {
+            (Source::H1(from), Sink::H1(to)) => body::relay(body, buffer, from, to, meter).await,
+            (Source::H2(from), Sink::H1(to)) => from_stream(body, from, to, meter).await,
+            (Source::H1(from), Sink::H2(to)) => to_stream(body, buffer, from, to, meter).await,
+            (Source::H2(from), Sink::H2(to)) => between_streams(body, from, to, meter).await,
         }
-        (Source::H2(from), Sink::H1(mut to)) => from_stream(body, from, &mut to, meter).await,
-        (Source::H1(mut from), Sink::H2(to)) => to_stream(body, buffer, &mut from, to, meter).await,
-        (Source::H2(from), Sink::H2(to)) => between_streams(body, from, to, meter).await,
     }
 }
 

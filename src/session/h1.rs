@@ -135,98 +135,98 @@ struct Idle<'a> {
 
 /// Works on requests until no other is likely to come soon. `early` is what has come already; what has come of HTTP/2
 /// is returned, and so is what has come of a request whose head is not whole.
-async fn work<F: Filters>(
+///
+/// Not an async function: that would keep its arguments twice.
+fn work<F: Filters>(
     session: &mut Session<F>,
     mut early: Option<Box<Early>>,
-) -> (Worked, Option<Box<Early>>) {
+) -> impl Future<Output = (Worked, Option<Box<Early>>)> {
     let Session { stream, client_info, guard, listener, deadline, .. } = session;
     let handle = &listener.handle;
-    let epoch = handle.get().epoch();
-    let mut idle = Idle { guard, deadline: deadline.unpacked(epoch), handle };
-    let (input, partial) = match early.take().map(|early| *early) {
-        None => (Buffer::new(), None),
-        Some(Early::Bytes(input)) => (input, None),
-        Some(Early::Head(partial)) => (Buffer::new(), Some(partial)),
-    };
-    let (filters, timer) = (&*listener.filters, Timer::new());
-    let mut connection = Connected { stream, client_info, filters, input, partial, timer };
-    let worked = work_on(&mut connection, &mut idle, &mut early).await;
-    *deadline = idle.deadline.packed(handle);
-    (worked, early)
-}
-
-async fn work_on<F: Filters>(
-    connection: &mut Connected<'_, F>,
-    idle: &mut Idle<'_>,
-    early: &mut Option<Box<Early>>,
-) -> Worked {
-    if connection.input.is_empty() && connection.partial.is_none() {
-        // A connection that has just been accepted is taken to be readable, since most are.
-        match connection.stream.read_now(&mut connection.input).await {
-            None => return Worked::Nothing,
-            Some(Ok(1..)) => {}
-            Some(Ok(0) | Err(_)) => return Worked::Ended(AfterExchange::Close),
-        }
+    let mut idle = Idle { guard, deadline: deadline.unpacked(handle.get().epoch()), handle };
+    let mut input = Buffer::new();
+    if let Some(Early::Bytes(bytes)) = early.as_deref_mut() {
+        input = mem::take(bytes);
+        early = None;
     }
-    loop {
-        let (worked, pace) = answer_all(connection, idle, early).await;
-        if !matches!((&worked, pace), (Worked::Ended(AfterExchange::Reuse), Pace::Brisk)) {
-            return worked;
-        }
-        match rest(connection, idle).await {
-            Some(Ok(1..)) => {}
-            Some(Ok(0) | Err(_)) => return Worked::Ended(AfterExchange::Close),
-            None => return worked,
-        }
+    let (filters, timer) = (&*listener.filters, Timer::new());
+    let mut connection = Connected { stream, client_info, filters, input, early, timer };
+    async move {
+        let worked = 'work: {
+            if connection.input.is_empty() && connection.early.is_none() {
+                // A connection that has just been accepted is taken to be readable, since most are.
+                match connection.stream.read_now(&mut connection.input).await {
+                    None => break 'work Worked::Nothing,
+                    Some(Ok(1..)) => {}
+                    Some(Ok(0) | Err(_)) => break 'work Worked::Ended(AfterExchange::Close),
+                }
+            }
+            loop {
+                let (worked, pace) = answer_all(&mut connection, &mut idle).await;
+                if !matches!((worked, pace), (Worked::Ended(AfterExchange::Reuse), Pace::Brisk)) {
+                    break worked;
+                }
+                match rest(&mut connection, &mut idle).await {
+                    Some(Ok(1..)) => {}
+                    Some(Ok(0) | Err(_)) => break Worked::Ended(AfterExchange::Close),
+                    None => break worked,
+                }
+            }
+        };
+        *deadline = idle.deadline.packed(idle.handle);
+        (worked, connection.early.take())
     }
 }
 
 /// Works on requests until none is waiting to be read.
-async fn answer_all<F: Filters>(
+///
+/// Not an async function either.
+fn answer_all<F: Filters>(
     connection: &mut Connected<'_, F>,
     idle: &mut Idle<'_>,
-    early: &mut Option<Box<Early>>,
-) -> (Worked, Pace) {
-    let (mut last, mut is_first) = (Worked::Nothing, idle.deadline.wait == Wait::First);
-    let mut pace = Pace::Leisurely;
-    loop {
-        let context = &idle.handle.get();
-        let mut request = Request::begin(context, connection.client_info, connection.filters);
-        match next_request(connection, &mut request, context).await {
-            Ok(Arrival::Request(())) => {}
-            Ok(Arrival::Nothing) => {
-                request.timing.discard();
+) -> impl Future<Output = (Worked, Pace)> {
+    async move {
+        let (mut last, mut is_first) = (Worked::Nothing, idle.deadline.wait == Wait::First);
+        let mut pace = Pace::Leisurely;
+        loop {
+            let context = idle.handle.get();
+            let mut request = Request::begin(&context, connection.client_info, connection.filters);
+            match next_request(connection, &mut request, &context).await {
+                Ok(Arrival::Request(())) => {}
+                Ok(Arrival::Nothing) => {
+                    request.timing.discard();
+                    return (last, pace);
+                }
+                Ok(Arrival::Partial) => {
+                    return (Worked::Partial, pace);
+                }
+                Ok(Arrival::End) => {
+                    request.timing.discard();
+                    return (Worked::Ended(AfterExchange::Close), pace);
+                }
+                Err(_) if is_first && begins_http2(connection, &context) => {
+                    request.timing.discard();
+                    connection.early =
+                        Some(Box::new(Early::Bytes(mem::take(&mut connection.input))));
+                    return (Worked::Http2, pace);
+                }
+                Err(fault) => {
+                    let after = refuse(connection, &mut request, &context, fault).await;
+                    return (Worked::Ended(after), pace);
+                }
+            }
+            is_first = false;
+            pace = idle.deadline.pace_of(request.timing.began, context.plan.timeouts.keepalive);
+            context.metrics.requests.add(1);
+            let after = exchange::run(&mut connection.client(), &mut request, &context).await;
+            exchange::ended(&mut request, &context);
+            if after == AfterExchange::Reuse {
+                idle.deadline = IdleDeadline::new(Wait::Next, request.timing.answered);
+            }
+            last = Worked::Ended(after);
+            if after != AfterExchange::Reuse || connection.input.is_empty() {
                 return (last, pace);
             }
-            Ok(Arrival::Partial) => {
-                *early = connection.partial.take().map(|partial| Box::new(Early::Head(partial)));
-                return (Worked::Partial, pace);
-            }
-            Ok(Arrival::End) => {
-                request.timing.discard();
-                return (Worked::Ended(AfterExchange::Close), pace);
-            }
-            Err(_) if is_first && begins_http2(connection, context) => {
-                request.timing.discard();
-                *early = Some(Box::new(Early::Bytes(mem::take(&mut connection.input))));
-                return (Worked::Http2, pace);
-            }
-            Err(fault) => {
-                let after = refuse(connection, &mut request, context, fault).await;
-                return (Worked::Ended(after), pace);
-            }
-        }
-        is_first = false;
-        pace = idle.deadline.pace_of(request.timing.began, context.plan.timeouts.keepalive);
-        context.metrics.requests.add(1);
-        let after = exchange::run(&mut connection.client(), &mut request, context).await;
-        exchange::ended(&mut request, context);
-        if after == AfterExchange::Reuse {
-            idle.deadline = IdleDeadline::new(Wait::Next, request.timing.answered);
-        }
-        last = Worked::Ended(after);
-        if after != AfterExchange::Reuse || connection.input.is_empty() {
-            return (last, pace);
         }
     }
 }
@@ -263,8 +263,8 @@ struct Connected<'a, F> {
     filters: &'a F,
     /// What has been read from it and not been used.
     input: Buffer,
-    /// What had come before of a request whose head was not whole; or what is left of one now.
-    partial: Option<PartialHead>,
+    /// What had come before of a request whose head was not whole; then what is left, for others or to wait.
+    early: Option<Box<Early>>,
     timer: Timer,
 }
 
@@ -321,7 +321,8 @@ async fn read_odd<F: Filters>(
     request: &mut Request<'_, F>,
     context: &WorkerContext,
 ) -> Result<Arrival<usize>, Kind> {
-    let (found, at_once) = if let Some(partial) = client.partial.take() {
+    let early = client.early.take().map(|early| *early);
+    let (found, at_once) = if let Some(Early::Head(partial)) = early {
         let (began, found) = partial.resume(&mut client.input);
         request.timing.discard();
         request.timing = RequestTiming::begun_at(began, context, client.client_info);
@@ -333,7 +334,7 @@ async fn read_odd<F: Filters>(
         if let Ok(Arrival::Partial) = found {
             let end = Instant::now() + context.plan.timeouts.header;
             let partial = PartialHead::new(&mut client.input, search, end, &mut request.timing);
-            client.partial = Some(partial);
+            client.early = Some(Box::new(Early::Head(partial)));
         }
         // Most heads have come with their first byte: no time has passed.
         (found, client.input.len() == before)

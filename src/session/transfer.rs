@@ -221,7 +221,7 @@ impl<F: Filters> Transfer<'_, '_, F> {
             let is_last = self.is_last();
             let persists = traits.persists && is_sent && !is_last;
             let traits = RequestTraits { persists, ..traits };
-            let Some(mut answer) = self.read(&came, traits).map_err(bad_answer)? else {
+            let Some(mut answer) = self.read(came, traits).map_err(bad_answer)? else {
                 continue;
             };
             // An endpoint that answers a request it has not read may take its body for the next.
@@ -253,7 +253,7 @@ impl<F: Filters> Transfer<'_, '_, F> {
     }
 
     /// Reads the head of an answer, and writes it for the client.
-    fn read(&mut self, came: &Heard, traits: RequestTraits) -> Result<Option<Answer>, Reject> {
+    fn read(&mut self, came: Heard, traits: RequestTraits) -> Result<Option<Answer>, Reject> {
         let Self { context, target, route, ties, filtered, received, out, block, .. } = self;
         let (limits, date) = (&context.plan.limits, context.date());
         let (via, set_cookie) = (context.plan.via.as_ref(), ties.set_cookie());
@@ -265,7 +265,8 @@ impl<F: Filters> Transfer<'_, '_, F> {
             Sink::H1(_) => HeadOut::H1(out),
             Sink::H2(_) => HeadOut::H2(block),
         };
-        let head = match came {
+        // By value: what is only borrowed would be kept while the answer is sent.
+        let head = match &came {
             Heard::Bytes => HeadIn::H1(received, None),
             Heard::Whole(length) => HeadIn::H1(received, Some(*length)),
             Heard::Section(arrived) => HeadIn::H2(arrived),
