@@ -148,6 +148,7 @@ mod sni_configuration;
 mod sni_hello;
 mod spans;
 mod splice;
+mod splice_chunks;
 mod stale;
 mod status_documented;
 mod sticky;

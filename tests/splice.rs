@@ -42,17 +42,11 @@ fn a_long_response_is_spliced_and_leaves_both_connections_usable() {
 }
 
 #[test]
-fn short_and_chunked_responses_are_copied() {
-    let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100000\r\n";
-    let answers = [
-        [ok_head(100_000), filler(100_000)].concat(),
-        [&chunked[..], &filler(0x10_0000), b"\r\n0\r\n\r\n"].concat(),
-    ];
-    for answer in answers {
-        let proxy = Proxy::before(&[&Origin::answering(answer)], &[]);
-        assert!(proxy.get("/").whole);
-        assert_eq!(spliced(&proxy), 0);
-    }
+fn a_short_response_is_copied() {
+    let origin = Origin::answering([ok_head(90_000), filler(90_000)].concat());
+    let proxy = Proxy::before(&[&origin], &[]);
+    assert!(proxy.get("/").body == filler(90_000));
+    assert_eq!(spliced(&proxy), 0);
 }
 
 #[test]

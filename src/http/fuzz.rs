@@ -3,7 +3,8 @@
 //! `fuzz/` runs them under libFuzzer; `cargo test` replays their corpora. See CONTRIBUTING.md.
 #![expect(clippy::missing_panics_doc, reason = "a panic is the finding")]
 
-use super::h1::chunked::{Chunked, Emit};
+use super::chunks_fuzz::{Admission, admit, admit_unseen};
+use super::h1::chunked::Emit;
 use super::h1::encode::{self, ConnectionHeader};
 use super::h1::framing::{self, Framing};
 use super::h1::parse;
@@ -100,8 +101,8 @@ pub fn framing(data: &[u8]) {
     relay_response(&answer, Method::Idempotent, "GET");
 }
 
-/// A chunked body is understood the same wherever it is split; what goes on is canonical, no size
-/// in it was written before its data had come, and hyper finds the same data in it.
+/// A chunked body is understood the same wherever it is split, and whether or not its data goes on unseen; what goes on
+/// is canonical, no size in it was written before its data had come, and hyper finds the same data in it.
 pub fn chunked(data: &[u8]) {
     let data = &data[..data.len().min(INPUT_BYTES_MAX)];
     let whole = admit(data, Emit::Chunks, &[]);
@@ -109,6 +110,10 @@ pub fn chunked(data: &[u8]) {
         let halves = admit(data, Emit::Chunks, &[split]);
         let meaning = |admission: &Result<Admission, _>| admission.clone().map(Admission::meaning);
         assert_eq!(meaning(&halves).ok(), meaning(&whole).ok(), "split at {split}");
+    }
+    for most in [1, 5, 1000] {
+        let unseen = admit_unseen(data, most).map(Admission::meaning);
+        assert_eq!(unseen.ok(), whole.clone().map(Admission::meaning).ok(), "{most} at a time");
     }
     let bare = admit(data, Emit::Data, &[data.len() / 2]);
     assert_eq!(bare.is_ok(), whole.is_ok());
@@ -214,59 +219,6 @@ fn request_id(head: &RequestHead<'_, '_>) -> Option<&'static [u8]> {
     head.method.len().is_multiple_of(2).then_some(b"ours")
 }
 
-/// What stands in chunks as we write them: sizes without anything around them, data, trailers.
-#[derive(Debug, Default)]
-pub struct Chunks {
-    /// The data that is there.
-    pub data: Vec<u8>,
-    /// How many bytes of it the sizes announce.
-    pub announced: usize,
-    /// The trailer section and its empty line, if that is there.
-    pub trailers: Option<Vec<u8>>,
-    /// How many bytes all that takes.
-    pub length: usize,
-}
-
-impl Chunks {
-    /// Reads as much as is there.
-    pub fn read(bytes: &[u8]) -> Self {
-        let mut chunks = Self::default();
-        let line = |bytes: &[u8]| bytes.windows(2).position(|two| two == b"\r\n");
-        loop {
-            let rest = &bytes[chunks.length..];
-            let Some(end) = line(rest) else { return chunks };
-            let digits = std::str::from_utf8(&rest[..end]).expect("digits");
-            let size = usize::from_str_radix(digits, 16).expect("a size");
-            assert!(!digits.starts_with(['0', '+']) || digits == "0", "{digits}");
-            chunks.announced += size;
-            let rest = &rest[end + 2..];
-            if size == 0 {
-                let Some(end) = trailers_end(rest) else { return chunks };
-                chunks.trailers = Some(rest[..end].to_vec());
-                chunks.length += 3 + end;
-                return chunks;
-            }
-            let here = size.min(rest.len());
-            chunks.data.extend_from_slice(&rest[..here]);
-            match &rest[here..] {
-                [b'\r', b'\n', ..] => chunks.length += end + 2 + size + 2,
-                part => {
-                    assert!(b"\r\n".starts_with(part), "{}", part.escape_ascii());
-                    chunks.length = bytes.len();
-                    return chunks;
-                }
-            }
-        }
-    }
-}
-
-fn trailers_end(bytes: &[u8]) -> Option<usize> {
-    if bytes.starts_with(b"\r\n") {
-        return Some(2);
-    }
-    bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4)
-}
-
 /// Fields that are no concern of a proxy.
 fn check_trailers(mut bytes: &[u8]) {
     while !bytes.starts_with(b"\r\n") {
@@ -310,49 +262,6 @@ pub(super) fn write_response(
     encode::response(head, Options::of(&head.fields), &Edits::new(), framing, connection, &mut out)
         .expect("it fits");
     out.filled().to_vec()
-}
-
-/// What has come of a chunked body.
-#[derive(Clone, Debug)]
-pub(super) struct Admission {
-    written: Vec<u8>,
-    data: Vec<u8>,
-    pub(super) trailers: Option<Vec<u8>>,
-    /// What has not been understood.
-    rest: Vec<u8>,
-    pub(super) is_done: bool,
-}
-
-impl Admission {
-    /// All but how it is written.
-    fn meaning(self) -> (Vec<u8>, Option<Vec<u8>>, Vec<u8>, bool) {
-        (self.data, self.trailers, self.rest, self.is_done)
-    }
-}
-
-/// Reads a chunked body that comes in pieces. What is written after each is whole chunks: a size
-/// never goes on before its data has come.
-pub(super) fn admit(bytes: &[u8], emit: Emit, cuts: &[usize]) -> Result<Admission, Reject> {
-    let (mut chunked, mut held, mut from) = (Chunked::new(emit), Buffer::new(), 0);
-    let (mut written, mut data, mut trailers) = (Vec::new(), Vec::new(), None);
-    for to in cuts.iter().copied().chain([bytes.len()]) {
-        assert_eq!(held.append(&bytes[from..to]), to - from);
-        from = to;
-        let ready = chunked.admit(&mut held)?;
-        let ready_bytes = &held.filled()[..ready];
-        written.extend_from_slice(ready_bytes);
-        if emit == Emit::Data {
-            data.extend_from_slice(ready_bytes);
-        } else {
-            let chunks = Chunks::read(ready_bytes);
-            assert_eq!((chunks.length, chunks.announced), (ready, chunks.data.len()));
-            data.extend_from_slice(&chunks.data);
-            trailers = trailers.or(chunks.trailers);
-        }
-        held.consume(ready);
-    }
-    let rest = held.filled().to_vec();
-    Ok(Admission { written, data, trailers, rest, is_done: chunked.is_done() })
 }
 
 /// What a body is written as, its data, and what is left after it.

@@ -4,6 +4,8 @@
 //! HTTP/2 does, `rules` what a configuration does to them.
 
 #[cfg(any(test, fuzzing))]
+pub mod chunks_fuzz;
+#[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod h1;
 pub mod h2;

@@ -30,6 +30,7 @@ pub mod shelf;
 pub mod socket;
 pub mod socket_file;
 pub mod splice;
+pub mod splice_line;
 pub mod stream;
 mod stream_tasks;
 pub mod tls;

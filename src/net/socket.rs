@@ -144,8 +144,8 @@ impl Socket {
     /// which must not be full. 0 is the end.
     pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
         let read = match self {
-            Self::Tcp(stream) => poll_recv(stream, cx, buffer),
-            Self::Unix(stream) => poll_recv(stream, cx, buffer),
+            Self::Tcp(stream) => poll_recv(stream, cx, buffer, usize::MAX),
+            Self::Unix(stream) => poll_recv(stream, cx, buffer, usize::MAX),
             Self::Resting(_) => Poll::Ready(Err(not_watched())),
             #[cfg(any(test, fuzzing))]
             Self::Memory(memory) => {
@@ -385,13 +385,17 @@ async fn failed(socket: &impl Registered) {
     let _ = socket.ready(Interest::ERROR).await;
 }
 
-fn poll_recv(
+/// Reads up to `most` bytes.
+pub(super) fn poll_recv(
     socket: &impl Registered,
     cx: &mut Context<'_>,
     buffer: &mut Buffer,
+    most: usize,
 ) -> Poll<io::Result<usize>> {
     poll_moved(socket, Interest::READABLE, cx, || {
         let room = buffer.spare_mut();
+        let most = most.min(room.len());
+        let room = &mut room[..most];
         let flags = RecvFlags::empty();
         let (_, count) = retry_on_intr(|| rustix::net::recv(socket, &mut *room, flags))?;
         Ok((count, room.len()))

@@ -60,6 +60,8 @@ pub enum Filled {
 pub struct Pipe {
     store: Store,
     held: usize,
+    /// How it is emptied.
+    flags: SpliceFlags,
 }
 
 #[derive(Debug)]
@@ -72,30 +74,45 @@ enum Store {
     Memory(Vec<u8>),
 }
 
+/// Whether bytes can pass unseen from one to the other: what TLS encrypts cannot.
+pub fn is_possible(from: &ReadHalf<'_>, to: &WriteHalf<'_>) -> bool {
+    matches!((from, to), (ReadHalf::Plain(_), WriteHalf::Plain(_)))
+}
+
 /// Waits until `from` has something to read, holding nothing meanwhile; then takes up to `most`
-/// bytes of it, which must not be 0, and [`PIPE_BYTES`], for `to`. What TLS encrypts cannot pass unseen.
+/// bytes of it, which must not be 0, and [`PIPE_BYTES`], for `to`, if that [is possible](is_possible).
 pub async fn fill(from: &ReadHalf<'_>, to: &WriteHalf<'_>, most: usize) -> io::Result<Filled> {
+    poll_fn(|cx| poll_fill(cx, from, to, most)).await
+}
+
+/// The same, as a poll.
+pub fn poll_fill(
+    cx: &mut Context<'_>,
+    from: &ReadHalf<'_>,
+    to: &WriteHalf<'_>,
+    most: usize,
+) -> Poll<io::Result<Filled>> {
     let most = most.min(PIPE_BYTES);
     let (ReadHalf::Plain(from), WriteHalf::Plain(_)) = (from, to) else {
-        return Ok(Filled::Unavailable);
+        return Poll::Ready(Ok(Filled::Unavailable));
     };
-    poll_fn(|cx| match from {
-        Socket::Tcp(stream) => poll_fill(stream, cx, most),
-        Socket::Unix(stream) => poll_fill(stream, cx, most),
+    match from {
+        Socket::Tcp(stream) => poll_take(stream, cx, most),
+        Socket::Unix(stream) => poll_take(stream, cx, most),
         Socket::Resting(_) => Poll::Ready(Ok(Filled::Unavailable)),
         #[cfg(any(test, fuzzing))]
         Socket::Memory(memory) => {
             let mut bytes = vec![0; most];
             let held = ready!(memory.poll_read(cx, &mut bytes))?;
             bytes.truncate(held);
-            let pipe = Pipe { store: Store::Memory(bytes), held };
+            let (store, flags) = (Store::Memory(bytes), SpliceFlags::empty());
+            let pipe = Pipe { store, held, flags };
             Poll::Ready(Ok(if held == 0 { Filled::Unavailable } else { Filled::Pipe(pipe) }))
         }
-    })
-    .await
+    }
 }
 
-fn poll_fill(
+fn poll_take(
     socket: &impl Registered,
     cx: &mut Context<'_>,
     most: usize,
@@ -123,6 +140,12 @@ impl Pipe {
         self.held
     }
 
+    /// Has what does not fill a segment wait for what is written next (`SPLICE_F_MORE`): the caller writes more
+    /// before it waits for anything else.
+    pub fn is_followed(&mut self) {
+        self.flags |= SpliceFlags::MORE;
+    }
+
     /// Waits until `to` takes some of what is held, and says how much that was.
     pub async fn drain(&mut self, to: &WriteHalf<'_>) -> io::Result<usize> {
         let count = poll_fn(|cx| self.poll_drain(cx, to)).await?;
@@ -136,10 +159,10 @@ impl Pipe {
                 return to.poll_write(cx, &bytes[bytes.len() - self.held..]);
             }
             (Store::Kernel { read, .. }, WriteHalf::Plain(Socket::Tcp(stream))) => {
-                ready!(poll_out(read, stream, cx, self.held))
+                ready!(poll_out(read, stream, cx, (self.held, self.flags)))
             }
             (Store::Kernel { read, .. }, WriteHalf::Plain(Socket::Unix(stream))) => {
-                ready!(poll_out(read, stream, cx, self.held))
+                ready!(poll_out(read, stream, cx, (self.held, self.flags)))
             }
             #[cfg(any(test, fuzzing))]
             (Store::Kernel { .. }, WriteHalf::Plain(Socket::Memory(_))) => Err(Errno::INVAL.into()),
@@ -192,7 +215,7 @@ impl Pipe {
     fn lease() -> Option<Self> {
         PIPES.with_borrow_mut(|pipes| {
             let store = pipes.spare.pop().or_else(|| pipes.open_another())?;
-            Some(Self { store, held: 0 })
+            Some(Self { store, held: 0, flags: SpliceFlags::NONBLOCK })
         })
     }
 }
@@ -286,14 +309,13 @@ fn poll_out(
     pipe: &OwnedFd,
     socket: &impl Registered,
     cx: &mut Context<'_>,
-    held: usize,
+    (held, flags): (usize, SpliceFlags),
 ) -> Poll<io::Result<usize>> {
     loop {
         ready!(socket.poll_ready(Interest::WRITABLE, cx))?;
         // What is left behind says nothing about the socket: only when it takes nothing at all will
         // the kernel tell when it does again.
         let drained = socket.try_io(Interest::WRITABLE, || {
-            let flags = SpliceFlags::NONBLOCK;
             Ok(retry_on_intr(|| splice(pipe, None, socket, None, held, flags))?)
         });
         if !matches!(&drained, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {

@@ -2,18 +2,24 @@
 
 use super::body_copy::PieceForm;
 use super::copy::{Broken, End, Flow, Meter};
+use super::incoming::{Came, NextRead};
 use crate::buffer::Buffer;
 use crate::fault::Kind;
 use crate::grpc::status::Status;
+use crate::http::h1::chunk_lines::SizeLine;
 use crate::http::h1::chunked::{Chunked, Emit};
 use crate::http::h1::framing::Framing;
-use crate::net::splice::Filled;
+use crate::net::splice::{self, Pipe};
 use crate::net::stream::{ReadHalf, WriteHalf};
 use crate::reject::Reject;
 
 /// From how many bytes to come, if their number is known, splicing pays from the first. Simulations
 /// have no time for bodies as long as that.
 const SPLICED_MIN: u64 = if cfg!(any(test, fuzzing)) { 16 } else { 32 * 1024 };
+
+/// From which size on chunks are read so that their data can be spliced. With one of 32 KiB, the system calls around it
+/// cost more than copies.
+const SPLICED_CHUNK_MIN: u64 = if cfg!(any(test, fuzzing)) { 16 } else { 48 * 1024 };
 
 /// What is still to come of a body.
 #[derive(Clone, Copy, Debug)]
@@ -217,7 +223,13 @@ impl Body {
 
     /// Whether so much is known to come that it pays to splice it.
     fn is_long(&self) -> bool {
-        matches!(self.left, Remaining::Length(SPLICED_MIN..))
+        match self.left {
+            Remaining::Length(left) => left >= SPLICED_MIN,
+            Remaining::Chunked(chunked) => {
+                has_large(&chunked) && chunked.data_left() >= SPLICED_MIN
+            }
+            Remaining::UntilClose | Remaining::Stream(_) | Remaining::Nothing => false,
+        }
     }
 
     /// How many of the bytes to come belong to this body whatever they are, if it pays to pass them
@@ -228,6 +240,10 @@ impl Body {
                 Some(usize::try_from(left).unwrap_or(usize::MAX))
             }
             Remaining::UntilClose if flow == Flow::Bulk => Some(usize::MAX),
+            // The few bytes at the end of a chunk come with the next line.
+            Remaining::Chunked(chunked) if flow == Flow::Bulk && self.is_long() => {
+                Some(usize::try_from(chunked.data_left()).unwrap_or(usize::MAX))
+            }
             Remaining::Length(_)
             | Remaining::UntilClose
             | Remaining::Chunked(_)
@@ -236,14 +252,56 @@ impl Body {
         }
     }
 
-    /// So many bytes that never were in a buffer have gone on, or been lost on the way.
-    pub(super) fn pass_unseen(&mut self, count: usize) {
+    /// The same if nothing of the message follows them.
+    pub(super) fn last_unseen(&self) -> Option<usize> {
+        self.unseen(Flow::Bulk).filter(|_| !self.is_chunked())
+    }
+
+    /// So many bytes that never were in a buffer have gone on, or been lost on the way. `Some` is what has to
+    /// go on before them.
+    pub(super) fn pass_unseen(&mut self, count: usize) -> Option<SizeLine> {
         self.passed += count as u64;
-        if let Remaining::Length(left) = &mut self.left {
-            *left -= count as u64;
-            if *left == 0 {
-                self.left = Remaining::Nothing;
+        match &mut self.left {
+            Remaining::Length(left) => {
+                *left -= count as u64;
+                if *left == 0 {
+                    self.left = Remaining::Nothing;
+                }
+                None
             }
+            Remaining::Chunked(chunked) => {
+                let line = chunked.size_line(count);
+                chunked.pass_unseen(count);
+                line
+            }
+            Remaining::UntilClose | Remaining::Stream(_) | Remaining::Nothing => None,
+        }
+    }
+
+    /// How many bytes are to be read at a time, if only so many are: what comes after them may be passed on
+    /// unseen, while it comes in such a `flow`.
+    pub(super) fn line_bytes(&self, flow: Flow) -> Option<usize> {
+        match self.left {
+            Remaining::Chunked(chunked) if flow == Flow::Bulk && has_large(&chunked) => {
+                chunked.to_next_data()
+            }
+            Remaining::Length(_)
+            | Remaining::UntilClose
+            | Remaining::Chunked(_)
+            | Remaining::Stream(_)
+            | Remaining::Nothing => None,
+        }
+    }
+
+    /// What has to go on before anything is waited for.
+    fn owed(&self) -> &'static [u8] {
+        if let Remaining::Chunked(chunked) = &self.left { chunked.owed() } else { &[] }
+    }
+
+    /// It has gone on.
+    fn pass_owed(&mut self) {
+        if let Remaining::Chunked(chunked) = &mut self.left {
+            chunked.pass_owed();
         }
     }
 
@@ -259,6 +317,11 @@ impl Body {
             }
         }
     }
+}
+
+/// Whether the chunk that has begun, or was the last, is large.
+fn has_large(chunked: &Chunked) -> bool {
+    chunked.size() >= SPLICED_CHUNK_MIN
 }
 
 fn form_of(left: &Remaining) -> PieceForm {
@@ -296,19 +359,22 @@ pub async fn relay(
         } else if body.has_ended() {
             return Ok(());
         } else {
-            let filled = match body.unseen(flow).filter(|_| !meter.is_tapped()) {
-                Some(most) => meter.fill(from, to, most).await?,
-                None => Filled::Unavailable,
-            };
-            let count = match filled {
-                Filled::Pipe(pipe) => {
+            let is_spliced = splice::is_possible(from, to) && !meter.is_tapped();
+            let wanted = if is_spliced { next_read(body, buffer, flow) } else { NextRead::All };
+            let owed = body.owed();
+            let (came, is_paid) = meter.next(wanted, (from, to), buffer, owed).await?;
+            if is_paid {
+                body.pass_owed();
+            }
+            let count = match came {
+                Came::Unseen(pipe) => {
                     let count = pipe.held();
-                    // Now, and not when they have arrived: they have left the source.
-                    body.pass_unseen(count);
-                    meter.drain(pipe, to).await?;
+                    pass_unseen(body, pipe, to, meter).await?;
                     count
                 }
-                Filled::Unavailable => meter.read(from, buffer).await?,
+                // That no more came than one had asked for says nothing of the flow.
+                Came::Line(1..) => continue,
+                Came::Line(count) | Came::Read(count) => count,
             };
             if count == 0 {
                 body.close().map_err(source)?;
@@ -318,95 +384,26 @@ pub async fn relay(
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::net::deadline::Activity;
-    use crate::net::memory::Memory;
-    use crate::net::socket::Socket;
-
-    fn holding(bytes: &[u8]) -> Buffer {
-        let mut buffer = Buffer::new();
-        buffer.append(bytes);
-        buffer
+/// What is wanted next while bytes come in such a `flow`, if they can be spliced.
+fn next_read(body: &Body, buffer: &Buffer, flow: Flow) -> NextRead {
+    match (body.unseen(flow), body.line_bytes(flow)) {
+        (Some(most), _) => NextRead::Unseen(most),
+        (None, Some(most)) if buffer.is_empty() => NextRead::Line(most),
+        (None, _) => NextRead::All,
     }
+}
 
-    #[test]
-    fn bytes_after_the_body_are_left_alone() {
-        let mut buffer = holding(b"helloGET");
-        let mut body = Body::new(Framing::Length(5), Emit::Chunks);
-        assert_eq!(body.admit(&mut buffer, usize::MAX), Ok(5));
-        body.pass(&mut buffer, 5);
-        assert!(body.has_ended());
-        assert_eq!(body.admit(&mut buffer, usize::MAX), Ok(0));
-        assert_eq!(buffer.filled(), b"GET");
+/// Passes on what is in a pipe, as a chunk of its own if it goes on in chunks.
+async fn pass_unseen(
+    body: &mut Body,
+    mut pipe: Pipe,
+    to: &mut WriteHalf<'_>,
+    meter: &Meter<'_>,
+) -> Result<(), Broken> {
+    // Now, and not when they have arrived: they have left the source.
+    if let Some(line) = body.pass_unseen(pipe.held()) {
+        meter.write_line(to, line.bytes()).await?;
+        pipe.is_followed();
     }
-
-    #[test]
-    fn a_body_has_not_ended_while_bytes_of_it_stand() {
-        let mut buffer = holding(b"hello");
-        let mut body = Body::new(Framing::Length(5), Emit::Chunks);
-        assert_eq!(body.admit(&mut buffer, usize::MAX), Ok(5));
-        assert!(!body.has_ended());
-        assert_eq!(body.admit(&mut buffer, usize::MAX), Ok(5));
-    }
-
-    #[test]
-    fn no_more_is_admitted_than_there_is_room_for() {
-        let mut buffer = holding(b"a\r\n0123456789\r\n0\r\n\r\n");
-        let mut body = Body::new(Framing::Chunked, Emit::Chunks);
-        assert_eq!(body.admit(&mut buffer, 8), Ok(8));
-        body.pass(&mut buffer, 8);
-        assert_eq!(body.admit(&mut buffer, 100), Ok(12));
-        body.pass(&mut buffer, 12);
-        assert!(body.has_ended());
-    }
-
-    /// A copy of what another endpoint gets, after a write to the first has failed, is decoded as before.
-    #[test]
-    fn chunks_that_stand_are_chunks_though_all_have_come() {
-        let mut buffer = holding(b"1\r\na\r\n0\r\n\r\n");
-        let mut body = Body::new(Framing::Chunked, Emit::Chunks);
-        body.admit(&mut buffer, usize::MAX).unwrap();
-        assert!(body.stands() && !body.is_chunked());
-        assert_eq!(body.form(), PieceForm::Chunks);
-    }
-
-    #[test]
-    fn dropped_framing_leaves_no_gap() {
-        let mut buffer = holding(b"1;x\r\na\r\n0\r\n\r\nGET");
-        let mut body = Body::new(Framing::Chunked, Emit::Data);
-        assert_eq!(body.admit(&mut buffer, usize::MAX), Ok(1));
-        assert_eq!(buffer.filled(), b"aGET");
-    }
-
-    /// However far it came: a retry would send the rest without them, and what the client sends
-    /// after the body would be read as body.
-    #[tokio::test]
-    async fn what_was_taken_unseen_counts_as_passed_when_its_sink_breaks() {
-        let (source, client) = Memory::pair(100);
-        let (sink, endpoint) = Memory::pair(10);
-        client.write(&[b'x'; 100]).await.unwrap();
-        let mut body = Body::new(Framing::Length(1000), Emit::Chunks);
-        let (activity, mut buffer) = (Activity::new(), Buffer::new());
-        let meter = Meter::new(&activity);
-        let (source, sink) = (Socket::Memory(source), Socket::Memory(sink));
-        let (mut from, mut to) = (ReadHalf::Plain(&source), WriteHalf::Plain(&sink));
-        let relaying = relay(&mut body, &mut buffer, &mut from, &mut to, &meter);
-        let breaking = async {
-            tokio::task::yield_now().await;
-            endpoint.set_reset_on_close(true);
-            drop(endpoint);
-        };
-        let (relayed, ()) = tokio::join!(relaying, breaking);
-        assert_eq!(relayed.map_err(|broken| broken.end), Err(End::Sink));
-        assert_eq!((body.passed(), meter.bytes(), meter.unseen()), (100, 10, 10));
-    }
-
-    #[test]
-    fn only_a_body_that_ends_with_its_connection_may_end_with_it() {
-        assert_eq!(Body::new(Framing::UntilClose, Emit::Chunks).close(), Ok(()));
-        assert_eq!(Body::new(Framing::Length(1), Emit::Chunks).close(), Err(Kind::Closed));
-        assert_eq!(Body::new(Framing::Chunked, Emit::Chunks).close(), Err(Kind::Closed));
-    }
+    meter.drain(pipe, to).await
 }

@@ -3,10 +3,12 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::task::Poll;
 
 use tokio::task::yield_now;
 
 use super::body_copy::{BodyTap, PieceForm};
+use super::incoming::{Came, NextRead};
 use crate::buffer::Buffer;
 use crate::fault::Kind;
 use crate::http::h2::hpack::Encoder;
@@ -15,6 +17,7 @@ use crate::net::deadline::Activity;
 use crate::net::mux_stream::{MuxStream, kind_of_abort};
 use crate::net::socket::Socket;
 use crate::net::splice::{self, Filled, Pipe};
+use crate::net::splice_line;
 use crate::net::stream::{ReadHalf, WriteHalf, kind_of};
 
 /// What has come at once, in bytes, when more is likely to come than a read takes. Simulations send
@@ -118,6 +121,33 @@ impl<'a> Meter<'a> {
         }
     }
 
+    /// Waits for what is `wanted` of a source. What is `owed` to the sink is written before, if that has to be waited
+    /// for; says whether it was.
+    pub async fn next(
+        &self,
+        wanted: NextRead,
+        (from, to): (&ReadHalf<'_>, &mut WriteHalf<'_>),
+        buffer: &mut Buffer,
+        owed: &[u8],
+    ) -> Result<(Came, bool), Broken> {
+        self.waits_for.set(End::Source);
+        let came = poll_fn(|cx| match wanted.poll(cx, (from, to), buffer) {
+            Poll::Pending if !owed.is_empty() => Poll::Ready(None),
+            polled => polled.map(Some),
+        });
+        let (came, is_paid) = match came.await {
+            Some(came) => (came, false),
+            None => {
+                self.write(to, owed).await?;
+                self.waits_for.set(End::Source);
+                (poll_fn(|cx| wanted.poll(cx, (from, to), buffer)).await, true)
+            }
+        };
+        let came = came.map_err(|error| Broken { end: End::Source, kind: kind_of(&error) })?;
+        self.activity.touch();
+        Ok((came, is_paid))
+    }
+
     /// Waits until there is something to read.
     pub async fn readable(&self, from: &ReadHalf<'_>) -> Result<(), Broken> {
         self.waits_for.set(End::Source);
@@ -140,6 +170,17 @@ impl<'a> Meter<'a> {
             }
             Ok(())
         }
+    }
+
+    /// Writes all of `bytes`, of which some may leave with what is written next only.
+    pub async fn write_line(&self, to: &WriteHalf<'_>, mut bytes: &[u8]) -> Result<(), Broken> {
+        self.waits_for.set(End::Sink);
+        while !bytes.is_empty() {
+            let written = poll_fn(|cx| splice_line::poll_write(to, cx, bytes)).await;
+            let count = self.sent(written)?;
+            bytes = &bytes[count..];
+        }
+        Ok(())
     }
 
     /// Writes what is taken at once, which nearly always is all there is, and says how much that was. What is left

@@ -2,7 +2,7 @@
 
 use super::body::{self, Body};
 use super::body_copy::PieceForm;
-use super::copy::{Broken, End, Flow, Meter};
+use super::copy::{Broken, End, Meter};
 use super::ends::{Sink, Source};
 use crate::buffer::Buffer;
 use crate::fault::Kind;
@@ -153,11 +153,13 @@ async fn to_stream(
             }
             return Ok(());
         } else if let (Some(from), Some(most), false) =
-            (from.plain(), body.unseen(Flow::Bulk), meter.is_tapped())
+            (from.plain(), body.last_unseen(), meter.is_tapped())
         {
             match meter.read_to_stream(from, to, most).await? {
                 0 => body.close().map_err(source)?,
-                count => body.pass_unseen(count),
+                count => {
+                    body.pass_unseen(count);
+                }
             }
         } else {
             if buffer.is_empty() && !to.is_credited() {

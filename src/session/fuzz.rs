@@ -14,7 +14,7 @@ use super::simulation::script::{CLIENT, Exchanged, HALF_CLOSE, Outcome, Script, 
 use super::simulation::world;
 use crate::buffer::Buffer;
 use crate::filters::rules::Rules;
-use crate::http::fuzz::Chunks;
+use crate::http::chunks_fuzz::Chunks;
 use crate::http::h1::scan::{Scan, leading_blank};
 use crate::http::message::head::Method;
 use crate::http::oracle::{self, Answered, Then};

@@ -20,20 +20,24 @@ impl<S: Wire> Conn<S> {
     pub fn chunks(&mut self) -> Option<Vec<u8>> {
         let mut data = Vec::new();
         loop {
-            let line = String::from_utf8(self.line()).ok()?;
-            let size = usize::from_str_radix(line.strip_suffix("\r\n")?, 16).ok()?;
-            data.extend(self.bytes(size)?);
-            let mut line = self.line();
-            while size == 0 && !line.is_empty() && line != b"\r\n" {
-                line = self.line();
-            }
-            if line != b"\r\n" {
-                return None;
-            }
-            if size == 0 {
+            let chunk = self.chunk()?;
+            if chunk.is_empty() {
                 return Some(data);
             }
+            data.extend(chunk);
         }
+    }
+
+    /// The data of the next chunk; none, and the trailers are skipped, if it is the last one.
+    pub fn chunk(&mut self) -> Option<Vec<u8>> {
+        let line = String::from_utf8(self.line()).ok()?;
+        let size = usize::from_str_radix(line.strip_suffix("\r\n")?, 16).ok()?;
+        let data = self.bytes(size)?;
+        let mut line = self.line();
+        while size == 0 && !line.is_empty() && line != b"\r\n" {
+            line = self.line();
+        }
+        (line == b"\r\n").then_some(data)
     }
 
     /// Answers every request, once its body has come.

@@ -173,6 +173,11 @@ impl Conn {
 }
 
 impl<S: Wire> Conn<S> {
+    /// The other end of a connection that was opened from here.
+    pub fn of(stream: S) -> Self {
+        Self { stream, index: 0, seen: Arc::default(), held: Vec::new() }
+    }
+
     /// Reads the headers of the next request, including the empty line; `None` if none comes.
     pub fn head(&mut self) -> Option<String> {
         let end = loop {

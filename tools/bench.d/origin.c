@@ -1,5 +1,5 @@
-// The origin of tools/bench: answers /N with N bytes, whatever the rest of the path, after reading the
-// request body. It must cost far less than any proxy in front of it, since it shares its core with the
+// The origin of tools/bench: answers /N with N bytes, and /chunks-M/N with N bytes in chunks of M, whatever the
+// rest of the path, after reading the request body. It must cost far less than any proxy in front of it, since it shares its core with the
 // load: headers are built once per size, small responses take one send, large ones use sendfile from
 // memory, and uploads are discarded in the kernel.
 //
@@ -31,7 +31,7 @@ enum {
     HEAD_MAX = 32 * 1024,
     BODY_MAX = 64 * 1024 * 1024,
     INLINE_MAX = 16 * 1024, // up to here one send with its head beats sendfile
-    ANSWERS = 8,
+    ANSWERS = 16,
     EVENTS = 256,
     ADDRESSES_MAX = 1000,
     DISCARD = 1024 * 1024,
@@ -39,9 +39,12 @@ enum {
 
 struct answer {
     size_t body;   // bytes of the body
+    size_t chunk;  // bytes of each of its chunks; 0: it has a length
     bool close;    // whether the head says so
     size_t length; // of `bytes`: the head, and the body if it is small
     char *bytes;   // null: not made yet
+    int file;      // the body as it is sent, if it is not in `bytes`
+    size_t framed; // bytes of it there
 };
 
 struct connection {
@@ -72,41 +75,68 @@ static void fill_file(void) {
     munmap(map, BODY_MAX);
 }
 
-static struct answer *make(struct answer *answer, size_t body, bool close) {
-    bool small = body <= INLINE_MAX;
+// A file with the first bytes of that one in chunks.
+static void fill_chunks(struct answer *answer) {
+    FILE *out = fdopen(dup(answer->file = memfd_create("chunks", MFD_CLOEXEC)), "w");
+    char *data = mmap(NULL, BODY_MAX, PROT_READ, MAP_SHARED, file, 0);
+    if (!out || data == MAP_FAILED) fail("memfd");
+    for (size_t from = 0; from < answer->body; from += answer->chunk) {
+        size_t left = answer->body - from, here = left < answer->chunk ? left : answer->chunk;
+        fprintf(out, "%zx\r\n", here);
+        fwrite(data + from, 1, here, out);
+        fputs("\r\n", out);
+    }
+    fputs("0\r\n\r\n", out);
+    answer->framed = (size_t)ftell(out);
+    if (fclose(out) != 0) fail("memfd");
+    munmap(data, BODY_MAX);
+}
+
+static struct answer *make(struct answer *answer, size_t body, size_t chunk, bool close) {
+    bool small = body <= INLINE_MAX && chunk == 0;
+    char framing[64];
+    snprintf(framing, sizeof framing, chunk ? "Transfer-Encoding: chunked" : "Content-Length: %zu", body);
     answer->bytes = malloc(512 + (small ? body : 0));
     if (!answer->bytes) fail("malloc");
     int length = snprintf(answer->bytes, 512,
                           "HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Sat, 21 Nov 2026 12:00:00 GMT\r\n"
-                          "Content-Type: application/octet-stream\r\nContent-Length: %zu\r\n"
+                          "Content-Type: application/octet-stream\r\n%s\r\n"
                           "Last-Modified: Sat, 21 Nov 2026 11:00:00 GMT\r\nConnection: %s\r\n"
                           "ETag: \"6740f3b0-%zx\"\r\nAccept-Ranges: bytes\r\n\r\n",
-                          body, close ? "close" : "keep-alive", body);
+                          framing, close ? "close" : "keep-alive", body);
     answer->length = (size_t)length;
     answer->body = body;
+    answer->chunk = chunk;
     answer->close = close;
+    answer->file = file;
+    answer->framed = body;
+    if (chunk) fill_chunks(answer);
     if (small) {
         if (pread(file, answer->bytes + length, body, 0) != (ssize_t)body) fail("pread");
         answer->length += body;
+        answer->framed = 0;
     }
     return answer;
 }
 
 // The response of this size; null if there are too many sizes, which no workload has.
-static struct answer *answer_of(size_t body, bool close) {
+static struct answer *answer_of(size_t body, size_t chunk, bool close) {
     for (int i = 0; i < ANSWERS; i++) {
-        if (!answers[i].bytes) return make(&answers[i], body, close);
-        if (answers[i].body == body && answers[i].close == close) return &answers[i];
+        struct answer *answer = &answers[i];
+        if (!answer->bytes) return make(answer, body, chunk, close);
+        if (answer->body == body && answer->chunk == chunk && answer->close == close) return answer;
     }
     return NULL;
 }
 
-// The number after the last slash of the path of the request line.
-static size_t size_in(const char *line, const char *end) {
-    const char *at = memchr(line, ' ', (size_t)(end - line)), *slash = NULL;
+// The number after the last slash of the path of the request line, and in `chunk` that of chunks-M before it.
+static size_t size_in(const char *line, const char *end, size_t *chunk) {
+    const char *at = memchr(line, ' ', (size_t)(end - line)), *slash = NULL, *before = NULL;
     while (at && ++at < end && *at != ' ' && *at != '?') {
-        if (*at == '/') slash = at;
+        if (*at == '/') before = slash, slash = at;
     }
+    bool chunks = before && strncmp(before, "/chunks-", 8) == 0;
+    *chunk = chunks ? strtoul(before + 8, NULL, 10) : 0;
     return slash ? strtoul(slash + 1, NULL, 10) : 0;
 }
 
@@ -118,7 +148,7 @@ static bool is_field(const char *line, const char *end, const char *name) {
 // Parses the headers; false if this origin does not support the request.
 static bool read_head(struct connection *c, const char *end) {
     const char *line = memchr(c->in, '\n', (size_t)(end - c->in));
-    size_t body = size_in(c->in, line);
+    size_t chunk, body = size_in(c->in, line, &chunk);
     c->close = false;
     c->unread = 0;
     while (++line < end) {
@@ -129,7 +159,7 @@ static bool read_head(struct connection *c, const char *end) {
         if (is_field(line, next, "transfer-encoding:")) return false;
         line = next;
     }
-    c->owed = body <= BODY_MAX ? answer_of(body, c->close) : NULL;
+    c->owed = body <= BODY_MAX ? answer_of(body, chunk, c->close) : NULL;
     c->sent = 0;
     c->offset = 0;
     return c->owed != NULL;
@@ -138,15 +168,15 @@ static bool read_head(struct connection *c, const char *end) {
 // Sends as much of the response as the socket accepts; false if the connection cannot be used further.
 static bool answer(struct connection *c) {
     struct answer *owed = c->owed;
-    bool in_file = owed->body > INLINE_MAX;
+    bool in_file = owed->framed > 0;
     while (c->sent < owed->length) {
         int more = in_file ? MSG_MORE : 0;
         ssize_t n = send(c->fd, owed->bytes + c->sent, owed->length - c->sent, MSG_NOSIGNAL | more);
         if (n < 0) return errno == EAGAIN;
         c->sent += (size_t)n;
     }
-    while (in_file && c->offset < (off_t)owed->body) {
-        ssize_t n = sendfile(c->fd, file, &c->offset, owed->body - (size_t)c->offset);
+    while (in_file && c->offset < (off_t)owed->framed) {
+        ssize_t n = sendfile(c->fd, owed->file, &c->offset, owed->framed - (size_t)c->offset);
         if (n < 0) return errno == EAGAIN;
     }
     c->owed = NULL;

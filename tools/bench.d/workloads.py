@@ -30,6 +30,8 @@ class Workload:
     connections: int = 64
     # Bytes of the response body.
     answer: int = 13
+    # Bytes of each chunk of it; 0: it has a Content-Length.
+    chunk: int = 0
     # Bytes of the request body; 0 means GET.
     upload: int = 0
     needs: str = HTTP
@@ -50,7 +52,7 @@ class Workload:
     @property
     def path(self):
         """The requested path; load.lua puts the route before it."""
-        return f"/{self.answer}"
+        return f"/chunks-{self.chunk}/{self.answer}" if self.chunk else f"/{self.answer}"
 
     @property
     def routes(self):
@@ -84,6 +86,21 @@ WORKLOADS = (
     Workload("10k", "10 KiB answer, 64 connections", answer=10 * KI),
     Workload("1m", "1 MiB answer, 64 connections", answer=MI, variants=BULK),
     Workload("16m", "16 MiB answer, 16 connections", connections=16, answer=16 * MI, variants=BULK),
+    *(
+        Workload(
+            f"1m-chunks-{name}",
+            f"1 MiB answer in chunks of {title}, 64 connections",
+            answer=MI,
+            chunk=chunk,
+            variants=(SPLICE,),
+        )
+        for name, title, chunk in (
+            ("4k", "4 KiB", 4 * KI),
+            ("16k", "16 KiB", 16 * KI),
+            ("64k", "64 KiB", 64 * KI),
+            ("1m", "1 MiB", MI),
+        )
+    ),
     Workload("upload-1k", "1 KiB upload, 64 connections", upload=KI),
     Workload("upload-1m", "1 MiB upload, 64 connections", upload=MI, variants=BULK),
     Workload(

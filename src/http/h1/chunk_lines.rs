@@ -95,9 +95,13 @@ pub const CHUNK_OVERHEAD_BYTES: usize = SIZE_LINE_BYTES + 2;
 /// The longest line of a chunk size that we write, in bytes: six digits and CRLF.
 const SIZE_LINE_BYTES: usize = 8;
 
-/// The line of a chunk size as we write it.
-pub(super) struct SizeLine {
-    bytes: [u8; SIZE_LINE_BYTES],
+/// The end of a chunk.
+pub(super) const LINE_END: &[u8; 2] = b"\r\n";
+
+/// The line of a chunk size as we write it, perhaps after the end of the chunk before.
+#[derive(Clone, Copy, Debug)]
+pub struct SizeLine {
+    bytes: [u8; LINE_END.len() + SIZE_LINE_BYTES],
     start: usize,
 }
 
@@ -105,7 +109,7 @@ impl SizeLine {
     pub(super) fn of(mut size: usize) -> Self {
         const { assert!(BUFFER_BYTES < 1 << (4 * (SIZE_LINE_BYTES - 2)), "a size fits its line") };
         const { assert!(SIZE_LINE_BYTES <= HEADROOM_BYTES, "its line fits before the chunk") };
-        let mut line = Self { bytes: *b"000000\r\n", start: SIZE_LINE_BYTES - 2 };
+        let mut line = Self { bytes: *b"00000000\r\n", start: SIZE_LINE_BYTES };
         while size > 0 {
             line.start -= 1;
             line.bytes[line.start] = b"0123456789abcdef"[size % 16];
@@ -114,7 +118,14 @@ impl SizeLine {
         line
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(super) fn after_line_end(mut self) -> Self {
+        self.start -= LINE_END.len();
+        self.bytes[self.start..self.start + LINE_END.len()].copy_from_slice(LINE_END);
+        self
+    }
+
+    /// What goes on the wire.
+    pub fn bytes(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
 }

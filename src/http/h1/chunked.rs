@@ -9,10 +9,13 @@
 //! see data. So each call yields whole chunks: one that has come whole stays as it is, and of any
 //! other the part at hand becomes a chunk of its own. Its size line fits where the larger size
 //! stood; a part of a chunk that began earlier gets its line from [`Buffer::prepend`].
+//!
+//! Data of a large chunk can go on without being here: [`Chunked::size_line`] opens a chunk of ours for each part
+//! that has been taken from its source, and its line end goes on with what comes next.
 
 use std::ops::Range;
 
-use super::chunk_lines::{SizeLine, refuse_bad_extension, refuse_bad_trailer, size};
+use super::chunk_lines::{LINE_END, SizeLine, refuse_bad_extension, refuse_bad_trailer, size};
 use crate::buffer::Buffer;
 use crate::reject::Reject;
 
@@ -58,6 +61,17 @@ pub struct Chunked {
     trailer_bytes: usize,
     /// How many bytes of data may still be announced.
     data_max: u64,
+    latest: Announced,
+    /// Whether the last chunk of ours has no line end yet: its data went on unseen.
+    owes_line_end: bool,
+}
+
+/// A chunk as its size line has announced it.
+#[derive(Clone, Copy, Debug)]
+struct Announced {
+    size: u64,
+    /// How long that line was, its end included.
+    line: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +89,9 @@ enum ChunkState {
 impl Chunked {
     /// At the first chunk of a body.
     pub fn new(emit: Emit) -> Self {
-        Self { state: ChunkState::Size, emit, trailer_bytes: 0, data_max: u64::MAX }
+        let (state, latest) = (ChunkState::Size, Announced { size: 0, line: 0 });
+        let (trailer_bytes, data_max, owes_line_end) = (0, u64::MAX, false);
+        Self { state, emit, trailer_bytes, data_max, latest, owes_line_end }
     }
 
     /// Refuses the first chunk with which there would be more data than this, in bytes, before any of it.
@@ -104,6 +120,54 @@ impl Chunked {
         self.state == ChunkState::Done
     }
 
+    /// How many bytes of data are still to come of the chunk that has begun.
+    pub fn data_left(&self) -> u64 {
+        if let ChunkState::Data(left) = self.state { left } else { 0 }
+    }
+
+    /// What goes on before so many bytes of these if they go on unseen, nothing being admitted before: at most as
+    /// many as a block has. `None` if the receiver gets the data alone.
+    pub fn size_line(&self, count: usize) -> Option<SizeLine> {
+        let line = SizeLine::of(count);
+        let is_first = !self.owes_line_end;
+        self.emits_chunks().then(|| if is_first { line } else { line.after_line_end() })
+    }
+
+    /// So many of them have gone on so.
+    pub fn pass_unseen(&mut self, count: usize) {
+        let left = self.data_left().saturating_sub(count as u64);
+        self.state = if left == 0 { ChunkState::DataEnd } else { ChunkState::Data(left) };
+        self.owes_line_end = self.emits_chunks();
+    }
+
+    /// What is to go on before anything is waited for: a receiver may act when a chunk ends.
+    pub fn owed(&self) -> &'static [u8] {
+        if self.owes_line_end { LINE_END } else { &[] }
+    }
+
+    /// It has gone on.
+    pub fn pass_owed(&mut self) {
+        self.owes_line_end = false;
+    }
+
+    /// How many bytes of data its size line has announced of that chunk, or of the last one.
+    pub fn size(&self) -> u64 {
+        self.latest.size
+    }
+
+    /// How many bytes there are to the end of the next size line, if that is as long as the last one: whoever reads
+    /// no more leaves the data after it where it is. `None` after the end.
+    pub fn to_next_data(&self) -> Option<usize> {
+        let end = match self.state {
+            ChunkState::Data(left) => usize::try_from(left).ok()?.checked_add(LINE_END.len())?,
+            ChunkState::DataEnd => LINE_END.len(),
+            ChunkState::LineEnd => 1,
+            ChunkState::Size => 0,
+            ChunkState::Done | ChunkState::Broken(_) => return None,
+        };
+        end.checked_add(self.latest.line)
+    }
+
     /// Checks as much of `buffer` as can be understood and says how many bytes may now go on from
     /// its front: whole chunks only. What follows them there is to be presented again together
     /// with what comes next, once they have been consumed.
@@ -122,6 +186,11 @@ impl Chunked {
             buffer.prepend(line.bytes());
             ready += line.bytes().len();
         }
+        if ready > 0 && self.owes_line_end {
+            buffer.prepend(LINE_END);
+            ready += LINE_END.len();
+            self.owes_line_end = false;
+        }
         if is_open {
             ready += buffer.append(b"\r\n");
         }
@@ -131,9 +200,19 @@ impl Chunked {
     fn advance<'a>(&mut self, bytes: &'a mut [u8]) -> Result<Work<'a>, Reject> {
         let (front, ready, used) = (0, 0, 0);
         let (emit, resumed, is_open, trailer_bytes) = (self.emit, None, false, 0);
-        let data_max = self.data_max;
-        let mut work =
-            Work { bytes, emit, front, ready, used, resumed, is_open, trailer_bytes, data_max };
+        let (data_max, latest) = (self.data_max, self.latest);
+        let mut work = Work {
+            bytes,
+            emit,
+            front,
+            ready,
+            used,
+            resumed,
+            is_open,
+            trailer_bytes,
+            data_max,
+            latest,
+        };
         loop {
             let next = match self.state {
                 ChunkState::Size => work.size()?,
@@ -144,7 +223,7 @@ impl Chunked {
                 ChunkState::Broken(reject) => return Err(reject),
             };
             let Some(state) = next else {
-                self.data_max = work.data_max;
+                (self.data_max, self.latest) = (work.data_max, work.latest);
                 return Ok(work);
             };
             self.state = state;
@@ -170,6 +249,7 @@ struct Work<'a> {
     trailer_bytes: usize,
     /// How many bytes of data may still be announced.
     data_max: u64,
+    latest: Announced,
 }
 
 impl Work<'_> {
@@ -188,6 +268,7 @@ impl Work<'_> {
             return self.last(data);
         }
         self.data_max = self.data_max.checked_sub(size).ok_or(Reject::BodyTooLong)?;
+        self.latest = Announced { size, line: line + LINE_END.len() };
         let zeros = bytes[..digits - 1].iter().take_while(|byte| **byte == b'0').count();
         self.used = data;
         let (here, next) = self.take(size);
@@ -332,169 +413,6 @@ impl Work<'_> {
         } else {
             self.bytes.copy_within(from..from + count, self.ready);
             self.ready += count;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Feeds `body` in pieces of `step` bytes; what went on, and what was left over after the end.
-    fn pass(body: &[u8], step: usize, emit: Emit) -> Result<(Vec<u8>, Vec<u8>), Reject> {
-        let mut chunked = Chunked::new(emit);
-        let (mut held, mut out) = (Buffer::new(), Vec::new());
-        for piece in body.chunks(step) {
-            held.append(piece);
-            let ready = chunked.admit(&mut held)?;
-            out.extend_from_slice(&held.filled()[..ready]);
-            held.consume(ready);
-        }
-        assert!(chunked.is_done(), "body ended early");
-        Ok((out, held.filled().to_vec()))
-    }
-
-    #[test]
-    fn what_is_understood_does_not_depend_on_where_the_body_is_split() {
-        let body = b"005;a=\"b;\\\"c\"\r\nhello\r\n1 ; x\r\n!\r\n0\r\nA: b\r\n\r\nrest";
-        let whole = pass(body, body.len(), Emit::Chunks).unwrap();
-        assert_eq!(whole.0, b"5\r\nhello\r\n1\r\n!\r\n0\r\nA: b\r\n\r\n");
-        assert_eq!(whole.1, b"rest");
-        for step in 1..body.len() {
-            let (out, rest) = pass(body, step, Emit::Chunks).unwrap();
-            let trailers = out.strip_suffix(b"0\r\nA: b\r\n\r\n").expect("the same trailers");
-            let bare = [trailers, b"0\r\n\r\n"].concat();
-            assert_eq!(pass(&bare, bare.len(), Emit::Data).unwrap().0, b"hello!", "step {step}");
-            assert_eq!(rest, b"rest", "step {step}");
-        }
-    }
-
-    /// What goes on of `pieces`, each of which comes alone.
-    fn passed(pieces: &[&[u8]]) -> Vec<String> {
-        let (mut chunked, mut held) = (Chunked::new(Emit::Chunks), Buffer::new());
-        let mut out = Vec::new();
-        for piece in pieces {
-            held.append(piece);
-            let ready = chunked.admit(&mut held).unwrap();
-            out.push(String::from_utf8_lossy(&held.filled()[..ready]).into_owned());
-            held.consume(ready);
-        }
-        out
-    }
-
-    #[test]
-    fn a_size_goes_on_with_its_data_only() {
-        let out = passed(&[b"7fffffffffffffff\r\n", b"hel", b"l", b"o"]);
-        assert_eq!(out, ["", "3\r\nhel\r\n", "1\r\nl\r\n", "1\r\no\r\n"]);
-        let out = passed(&[b"1\r\na\r\n0100000001;x=y\r\nhello", b"!"]);
-        assert_eq!(out, ["1\r\na\r\n5\r\nhello\r\n", "1\r\n!\r\n"]);
-    }
-
-    #[test]
-    fn a_line_end_that_comes_after_its_chunk_goes_on_before() {
-        let out = passed(&[b"2\r\nhi", b"\r\n1\r\n!\r", b"\n0\r\n\r", b"\n"]);
-        assert_eq!(out, ["2\r\nhi\r\n", "1\r\n!\r\n", "", "0\r\n\r\n"]);
-    }
-
-    /// A block that was filled to its last byte has room for the line and the line end.
-    #[test]
-    fn a_full_buffer_is_a_chunk() {
-        let (mut chunked, mut held) = (Chunked::new(Emit::Chunks), Buffer::new());
-        held.append(b"fffff\r\n");
-        assert_eq!(chunked.admit(&mut held), Ok(0));
-        for _ in 0..2 {
-            let room = held.spare_mut().len();
-            held.fill(room);
-            let line = format!("{room:x}\r\n");
-            assert_eq!(chunked.admit(&mut held), Ok(line.len() + room + 2));
-            assert!(held.filled().starts_with(line.as_bytes()));
-            held.consume(line.len() + room + 2);
-        }
-    }
-
-    #[test]
-    fn an_http_1_0_client_gets_the_data_alone() {
-        for step in [1, 3, 100] {
-            let out = pass(b"5\r\nhello\r\n6\r\n world\r\n0\r\nA: b\r\n\r\n", step, Emit::Data);
-            assert_eq!(out.unwrap().0, b"hello world");
-        }
-    }
-
-    #[test]
-    fn trailers_are_left_out_where_they_may_be_meant_for_us() {
-        for step in [1, 3, 100] {
-            let out = pass(b"1\r\na\r\n0\r\nA: b\r\nC: d\r\n\r\n", step, Emit::BareChunks);
-            assert_eq!(out.unwrap().0, b"1\r\na\r\n0\r\n\r\n");
-        }
-    }
-
-    #[test]
-    fn refusals() {
-        let long = format!("1;{}\r\n", "a".repeat(CHUNK_LINE_BYTES_MAX));
-        let many = format!("0\r\n{}", "A: b\r\n".repeat(TRAILER_BYTES_MAX / 6 + 1));
-        let rows = [
-            ("\r\n", Reject::ChunkSize),
-            ("x\r\n", Reject::ChunkSize),
-            ("-1\r\n", Reject::ChunkSize),
-            ("+1\r\n", Reject::ChunkSize),
-            ("0x1\r\n", Reject::ChunkSize),
-            ("1_0\r\n", Reject::ChunkSize),
-            (" 1\r\n", Reject::ChunkSize),
-            ("10000000000000000\r\n", Reject::ChunkSize),
-            ("1 \r\n", Reject::ChunkExtension),
-            ("1;\r\n", Reject::ChunkExtension),
-            ("1;a=\r\n", Reject::ChunkExtension),
-            ("1;a=\"b\r\n", Reject::ChunkExtension),
-            ("1;a\rb\r\n", Reject::ChunkExtension),
-            ("1 \r;a=b\r\n", Reject::ChunkExtension),
-            ("1;\x0ca\r\n", Reject::ChunkExtension),
-            ("1;a=\"\\\r\"\r\n", Reject::ChunkExtension),
-            ("1\n", Reject::BareLf),
-            ("1\r\nab\r\n", Reject::ChunkEnd),
-            ("1\r\na\n", Reject::ChunkEnd),
-            ("0\r\nA\r\n", Reject::Trailer),
-            ("0\r\nA : b\r\n", Reject::Trailer),
-            ("0\r\n A: b\r\n", Reject::Trailer),
-            ("0\r\nA: b\0\r\n", Reject::Trailer),
-            ("0\r\nContent-Length: 5\r\n", Reject::ForbiddenTrailer),
-            ("0\r\nhost: a\r\n", Reject::ForbiddenTrailer),
-            ("0\r\n\n", Reject::BareLf),
-            (long.as_str(), Reject::ChunkLineTooLong),
-            (many.as_str(), Reject::TrailerTooLarge),
-        ];
-        for (body, reject) in rows {
-            for step in [1, body.len()] {
-                assert_eq!(pass(body.as_bytes(), step, Emit::Chunks), Err(reject), "{body:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_broken_stays_broken() {
-        let (mut chunked, mut held) = (Chunked::new(Emit::Chunks), Buffer::new());
-        held.append(b"5\r\n");
-        assert_eq!(chunked.admit(&mut held), Ok(0));
-        held.append(b"0\r\n\r\n\r\nZ");
-        assert_eq!(chunked.admit(&mut held), Err(Reject::ChunkSize));
-        assert_eq!(chunked.admit(&mut held), Err(Reject::ChunkSize));
-        assert!(!chunked.is_done());
-    }
-
-    #[test]
-    fn more_data_than_there_may_be_is_refused_by_the_size_of_its_chunk() {
-        for (data_max, expected) in [(7, Ok(20)), (6, Err(Reject::BodyTooLong))] {
-            let mut chunked = Chunked::new(Emit::Chunks);
-            chunked.set_data_max(data_max);
-            let mut buffer = Buffer::new();
-            buffer.append(b"3\r\nabc\r\n");
-            assert_eq!(chunked.admit(&mut buffer), Ok(8));
-            buffer.consume(8);
-            buffer.append(b"4\r\n");
-            let announced = chunked.admit(&mut buffer);
-            buffer.append(b"defg\r\n0\r\n\r\n");
-            let all = announced.and_then(|_| chunked.admit(&mut buffer));
-            assert_eq!(all.map(|ready| ready + 6), expected);
-            assert!(announced.is_ok() == expected.is_ok());
         }
     }
 }

@@ -7,6 +7,8 @@
 pub mod chunk_lines;
 pub mod chunked;
 #[cfg(test)]
+mod chunked_tests;
+#[cfg(test)]
 mod cost;
 pub mod encode;
 pub mod framing;

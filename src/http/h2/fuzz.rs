@@ -4,8 +4,9 @@ use super::hpack::decoder::Decoder;
 use super::hpack::encoder::Encoder;
 use super::section::{FieldSection, NeverIndexed, SectionLimits};
 use super::{encode, request, response, trailers};
+use crate::http::chunks_fuzz::admit;
 use crate::http::fuzz::{
-    INPUT_BYTES_MAX, LIMITS, WIDER, admit, check_fields, is_suffix_of_target, kept, others,
+    INPUT_BYTES_MAX, LIMITS, WIDER, check_fields, is_suffix_of_target, kept, others,
     others_written, with_request, write_request, write_response,
 };
 use crate::http::h1::chunked::Emit;
