@@ -125,6 +125,11 @@ impl Buffer {
         if self.bytes.is_empty() { BUFFER_BYTES } else { limit.saturating_sub(self.end) }
     }
 
+    /// Whether what it holds ends where nothing more can be read without moving it.
+    pub fn is_at_end(&self) -> bool {
+        !self.bytes.is_empty() && self.end >= self.bytes.len().saturating_sub(TAILROOM_BYTES)
+    }
+
     /// Whether there is no room to read into.
     pub fn is_full(&self) -> bool {
         let limit = self.bytes.len().saturating_sub(TAILROOM_BYTES);

@@ -19,7 +19,6 @@ use crate::buffer::Buffer;
 use crate::fault::Kind;
 use crate::http::h2::connection::{Connection, ConnectionError, Event, StreamKey};
 use crate::http::h2::error_code::ErrorCode;
-use crate::http::h2::frame::FrameHead;
 use crate::http::h2::hpack::Encoder;
 use crate::http::h2::output::OUTPUT_BYTES_MAX;
 use crate::http::h2::sending::TURN_BYTES;
@@ -286,7 +285,7 @@ impl State {
                 self.budgets_counted = Instant::now();
             }
         }
-        if self.turn.is_over(FrameHead::read(self.input.filled()).map(|head| head.kind)) {
+        if self.turn.is_over(self.connection.next_kind(&self.input)) {
             self.turn = Turn::default();
             poll_others_first(cx);
             return Poll::Pending;

@@ -30,7 +30,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (1, "http/h2/", &["fields", "request", "response", "encode", "trailers"]),
     (1, "http/h2/", &["error_code", "frame", "flow", "settings", "limits", "budget", "closed"]),
     (1, "http/h2/", &["queue", "output", "stream", "connection", "sending", "receiving", "mod"]),
-    (1, "http/h2/", &["conserved"]),
+    (1, "http/h2/", &["conserved", "intake"]),
     (1, "http/", &["oracle", "head_end_fuzz", "chunks_fuzz", "fuzz", "lookup_fuzz"]),
     (1, "http/h2/", &["simulation", "accounts", "faults", "floods", "frames_fuzz", "fuzz"]),
     (1, "http/rules/", &["conditions", "candidates", "table", "fuzz"]),

@@ -95,6 +95,12 @@ impl Simulation {
             }
             true
         };
+        if let Some(frame) = receiver.connection.rest {
+            let length = i64::try_from(frame.length).unwrap_or(0);
+            found.data.insert(frame.stream, length);
+            found.data.insert(0, length);
+            next(&mut [], frame.length);
+        }
         let mut head = [0; HEAD_BYTES];
         while next(&mut head, 0) {
             if PREFACE.starts_with(&head) {

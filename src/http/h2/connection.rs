@@ -12,13 +12,12 @@ use super::budget::{Budgets, Exhausted};
 use super::closed::ClosedStreams;
 use super::error_code::ErrorCode;
 use super::flow::{Allowance, Credit, WINDOW_BYTES, Window};
-use super::frame::{Flags, FrameHead, FrameKind, HEAD_BYTES, PAYLOAD_BYTES_MAX, PREFACE};
+use super::frame::{Flags, FrameHead, FrameKind, PREFACE};
 use super::hpack::{Decoder, Encoder};
 use super::limits::{CONNECTION_WINDOW_BYTES, ConnectionLimits};
 use super::output::Output;
 use super::settings::{PeerSettings, TABLE_BYTES};
 use super::stream::{Abort, StreamState};
-use crate::buffer::Buffer;
 
 /// Which end of a connection we are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +104,7 @@ impl From<Exhausted> for ConnectionError {
 
 /// What is awaited first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Greeting {
+pub(super) enum Greeting {
     Preface,
     Settings,
     Done,
@@ -169,9 +168,11 @@ pub struct Connection {
     /// Counts how often the output has been written: streams take turns.
     pub(super) turn: u64,
     pub(super) decoder: Decoder,
-    opening: Greeting,
+    pub(super) opening: Greeting,
+    /// What is still to come of a frame of DATA, as if it were a frame of its own.
+    pub(super) rest: Option<FrameHead>,
     /// The next frame waits until a stream is released.
-    is_held_back: bool,
+    pub(super) is_held_back: bool,
     /// The peer has refused a stream beside others: it takes no more before one of them has ended.
     pub(super) is_full: bool,
     pub(super) block: Option<Box<PartialBlock>>,
@@ -207,6 +208,7 @@ impl Connection {
             turn: 1,
             decoder: Decoder::new(TABLE_BYTES),
             opening: if role == Role::Server { Greeting::Preface } else { Greeting::Settings },
+            rest: None,
             is_held_back: false,
             is_full: false,
             block: None,
@@ -322,51 +324,11 @@ impl Connection {
         self.is_held_back
     }
 
-    /// Takes a frame from the front of `input`, if a whole one is there that need not wait, and says what it
-    /// has changed. After an error the connection is over: [`Connection::fail`] says so to the peer.
-    pub fn receive(&mut self, input: &mut Buffer) -> Result<Option<Event>, ConnectionError> {
-        if self.opening == Greeting::Preface && !self.take_preface(input)? {
-            return Ok(None);
-        }
-        let Some(head) = FrameHead::read(input.filled()) else { return Ok(None) };
-        if self.opening == Greeting::Settings {
-            let is_first = head.kind == FrameKind::Settings && !head.flags.has(Flags::ACK);
-            if !is_first {
-                return Err(protocol("the first frame is not SETTINGS"));
-            }
-        }
-        // Before the payload is waited for: it would not fit.
-        if head.length > PAYLOAD_BYTES_MAX {
-            return Err(size("a frame is longer than 16 KiB"));
-        }
-        let length = HEAD_BYTES + head.length;
-        if input.len() < length {
-            return Ok(None);
-        }
-        self.is_held_back = head.kind == FrameKind::Headers && self.is_to_wait(head.stream);
-        if self.is_held_back {
-            return Ok(None);
-        }
-        let event = self.frame(head, &input.filled()[HEAD_BYTES..length])?;
-        self.opening = Greeting::Done;
-        input.consume(length);
-        Ok(Some(event))
-    }
-
-    fn take_preface(&mut self, input: &mut Buffer) -> Result<bool, ConnectionError> {
-        let seen = input.len().min(PREFACE.len());
-        if input.filled()[..seen] != PREFACE[..seen] {
-            return Err(protocol("the connection does not begin with the preface"));
-        }
-        if seen < PREFACE.len() {
-            return Ok(false);
-        }
-        input.consume(seen);
-        self.opening = Greeting::Settings;
-        Ok(true)
-    }
-
-    fn frame(&mut self, head: FrameHead, payload: &[u8]) -> Result<Event, ConnectionError> {
+    pub(super) fn frame(
+        &mut self,
+        head: FrameHead,
+        payload: &[u8],
+    ) -> Result<Event, ConnectionError> {
         if let Some(block) = &self.block {
             let goes_on = head.kind == FrameKind::Continuation && head.stream == block.stream;
             if !goes_on {

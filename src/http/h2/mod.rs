@@ -21,6 +21,7 @@ pub mod frames_fuzz;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod hpack;
+mod intake;
 pub mod limits;
 pub mod output;
 pub mod queue;
