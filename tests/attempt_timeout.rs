@@ -155,3 +155,22 @@ fn a_time_that_is_longer_than_the_response_timeout_changes_nothing() {
         assert_about(took, 5000);
     });
 }
+
+/// The second request goes over a connection that is there already: its attempt begins when its head is whole.
+#[test]
+fn a_client_that_pauses_in_its_head_takes_nothing_of_the_time_for_an_answer() {
+    run(TICK, async {
+        let endpoint = Endpoint::start("well", well);
+        let context = before("", &[&endpoint], &["--response-timeout", "3s"]);
+        let mut client = connect(&context);
+        send(&mut client, GET).await;
+        until(&mut client, "ok").await;
+        let (most, last) = GET.split_at(GET.len() - 4);
+        // As many bytes of empty lines as are still to come.
+        send(&mut client, &format!("\r\n\r\n{most}")).await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        send(&mut client, last).await;
+        let answer = until(&mut client, "\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    });
+}

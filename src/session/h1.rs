@@ -328,16 +328,15 @@ async fn read_odd<F: Filters>(
         request.timing = RequestTiming::begun_at(began, context, client.client_info);
         (found, false)
     } else {
-        let (mut search, before) = (HeadSearch::new(), client.input.len());
-        let limits = &context.plan.limits;
+        let (mut search, limits) = (HeadSearch::new(), &context.plan.limits);
         let found = search.read_now(client.stream, &mut client.input, limits).await;
         if let Ok(Arrival::Partial) = found {
             let end = Instant::now() + context.plan.timeouts.header;
             let partial = PartialHead::new(&mut client.input, search, end, &mut request.timing);
             client.early = Some(Box::new(Early::Head(partial)));
         }
-        // Most heads have come with their first byte: no time has passed.
-        (found, client.input.len() == before)
+        // What is there has come with its first byte: no time has passed.
+        (found, true)
     };
     if let Ok(Arrival::Request(_)) = found {
         request.timing.end_head(at_once);
