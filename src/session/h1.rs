@@ -221,7 +221,8 @@ fn answer_all<F: Filters>(
             let after = exchange::run(&mut connection.client(), &mut request, &context).await;
             exchange::ended(&mut request, &context);
             if after == AfterExchange::Reuse {
-                idle.deadline = IdleDeadline::new(Wait::Next, request.timing.answered);
+                let keepalive = context.plan.timeouts.keepalive;
+                idle.deadline = IdleDeadline::after(request.timing.answered, keepalive);
             }
             last = Worked::Ended(after);
             if after != AfterExchange::Reuse || connection.input.is_empty() {

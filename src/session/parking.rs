@@ -46,15 +46,16 @@ const REST: Duration = Duration::from_secs(1);
 pub struct IdleDeadline {
     /// For what it is waited.
     pub wait: Wait,
-    /// Since when it has been idle, if that is known; the clock is read only once a wait is needed.
-    since: Option<Instant>,
+    /// When that is; unless it is known, the clock is read only once a wait is needed.
     end: Option<Instant>,
 }
 
 impl IdleDeadline {
-    /// Of a wait that has not begun, by a client that has been idle since then, if that is known.
-    pub fn new(wait: Wait, since: Option<Instant>) -> Self {
-        Self { wait, since, end: None }
+    /// Of a wait for the next request that follows an answer, which may be idle for `keepalive`. The answer was
+    /// sent at that moment, if it is known.
+    #[inline]
+    pub fn after(answered: Option<Instant>, keepalive: Duration) -> Self {
+        Self { wait: Wait::Next, end: answered.map(|answered| answered + keepalive) }
     }
 
     /// When it ends, by the plan in force when that is first asked; soon, if the connection is to end anyway.
@@ -66,8 +67,7 @@ impl IdleDeadline {
                 Wait::Next => timeouts.keepalive,
             }
         };
-        let since = || self.since.unwrap_or_else(Instant::now);
-        let end = self.end.get_or_insert_with(|| since() + limit());
+        let end = self.end.get_or_insert_with(|| Instant::now() + limit());
         if handle.get().drain.phase() == DrainPhase::Leaving {
             *end = (*end).min(Instant::now() + IDLE_GRACE);
         }
@@ -89,10 +89,7 @@ impl IdleDeadline {
     }
 
     /// The same in less memory.
-    pub fn packed(mut self, handle: &PlanHandle) -> PackedDeadline {
-        if self.since.is_some() {
-            self.end(handle);
-        }
+    pub fn packed(self, handle: &PlanHandle) -> PackedDeadline {
         let epoch = handle.get().epoch();
         PackedDeadline { wait: self.wait, end: self.end.map(|end| epoch.packed(end)) }
     }
@@ -108,7 +105,7 @@ impl PackedDeadline {
     /// As it was.
     pub fn unpacked(&self, epoch: Epoch) -> IdleDeadline {
         let end = self.end.map(|end| epoch.unpacked(end));
-        IdleDeadline { wait: self.wait, since: None, end }
+        IdleDeadline { wait: self.wait, end }
     }
 }
 
@@ -233,7 +230,7 @@ mod tests {
             (Wait::Next, Some(101), Pace::Leisurely),
         ] {
             let end = waited.map(|waited| now + KEEPALIVE - Duration::from_millis(waited));
-            let idle_deadline = IdleDeadline { wait, since: None, end };
+            let idle_deadline = IdleDeadline { wait, end };
             assert_eq!(idle_deadline.pace_of(now, KEEPALIVE), expected, "{wait:?} {waited:?}");
         }
     }
