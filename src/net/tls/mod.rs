@@ -24,6 +24,8 @@ mod samples;
 pub mod server;
 pub mod session;
 pub mod stream;
+#[cfg(test)]
+mod stream_tests;
 pub mod tickets;
 mod unbuffered;
 pub mod watched_file;

@@ -21,6 +21,9 @@ const MESSAGE_BYTES_MAX: usize = 32 * 1024;
 /// How many key updates may come without a byte of plaintext between them, as in `BoringSSL` and rustls.
 const KEY_UPDATES_MAX: u8 = 32;
 
+/// How many tickets may come without a byte of plaintext between them: servers send two, or a few more.
+const TICKETS_MAX: u8 = 32;
+
 /// How many empty records may come in a row, as in `BoringSSL` and rustls.
 const EMPTY_RECORDS_MAX: u8 = 32;
 
@@ -43,6 +46,7 @@ pub struct RecordLayer {
     /// What has come of a message that is not whole.
     message: Vec<u8>,
     key_updates: u8,
+    tickets: u8,
     empty_records: u8,
     warnings: u8,
 }
@@ -110,15 +114,17 @@ impl RecordLayer {
             owes_update: false,
             message: Vec::new(),
             key_updates: 0,
+            tickets: 0,
             empty_records: 0,
             warnings: 0,
         })
     }
 
-    /// Has a key seal no more than so many records.
+    /// Has a key seal no more than so many records, at least two, of which the last one replaces it; returns
+    /// how many it might seal before.
     #[cfg(any(test, fuzzing))]
-    pub(super) fn limit(&mut self, sealed_max: u64) {
-        self.sealed_max = sealed_max;
+    pub(super) fn limit(&mut self, sealed_max: u64) -> u64 {
+        std::mem::replace(&mut self.sealed_max, sealed_max)
     }
 
     /// Makes a record of any content in `wire`, with so much padding.
@@ -175,8 +181,11 @@ impl RecordLayer {
         if !self.message.is_empty() {
             return Err(PeerMisbehaved::MessageInterleavedWithHandshakeMessage.into());
         }
-        self.key_updates = 0;
-        self.empty_records = if count == 0 { self.empty_records + 1 } else { 0 };
+        if count > 0 {
+            (self.key_updates, self.tickets, self.empty_records) = (0, 0, 0);
+            return Ok(());
+        }
+        self.empty_records += 1;
         if self.empty_records > EMPTY_RECORDS_MAX {
             return Err(PeerMisbehaved::TooManyEmptyFragments.into());
         }
@@ -192,10 +201,17 @@ impl RecordLayer {
                 self.take_messages(content)?;
                 Ok(Content::Control)
             }
+            ContentType::Alert => {
+                // What it gives up for counts, wherever that comes.
+                let taken = self.take_alert(content)?;
+                if !self.message.is_empty() {
+                    return Err(PeerMisbehaved::MessageInterleavedWithHandshakeMessage.into());
+                }
+                Ok(taken)
+            }
             _ if !self.message.is_empty() => {
                 Err(PeerMisbehaved::MessageInterleavedWithHandshakeMessage.into())
             }
-            ContentType::Alert => self.take_alert(content),
             ContentType::ChangeCipherSpec => {
                 Err(PeerMisbehaved::IllegalMiddleboxChangeCipherSpec.into())
             }
@@ -214,7 +230,10 @@ impl RecordLayer {
             _ => return Err(InvalidMessage::TrailingData("AlertMessagePayload").into()),
         };
         match (level, AlertDescription::from(description)) {
-            (WARNING | FATAL, AlertDescription::CloseNotify) => Ok(Content::End),
+            (level, _) if !matches!(level, WARNING | FATAL) => {
+                Err(InvalidMessage::UnexpectedMessage("AlertLevel").into())
+            }
+            (_, AlertDescription::CloseNotify) => Ok(Content::End),
             (WARNING, AlertDescription::UserCanceled) => {
                 self.warnings += 1;
                 if self.warnings > WARNINGS_MAX {
@@ -243,14 +262,27 @@ impl RecordLayer {
             if kind == HandshakeType::KeyUpdate {
                 self.take_key_update(body, following)?;
             } else {
-                self.kernel.take_ticket(body)?;
+                self.take_ticket(body)?;
             }
             consumed += head.len() + count;
         }
         all.drain(..consumed);
-        all.shrink_to_fit();
-        self.message = all;
+        // What has come of a message is kept as it is: its pieces may be as small as a byte.
+        if !all.is_empty() {
+            self.message = all;
+        }
         Ok(())
+    }
+
+    /// Keeps a ticket, unless the server does nothing but send more of them.
+    fn take_ticket(&mut self, body: &[u8]) -> Result<(), Error> {
+        self.tickets += 1;
+        if self.tickets > TICKETS_MAX {
+            let expect_types = vec![HandshakeType::KeyUpdate];
+            let got_type = HandshakeType::NewSessionTicket;
+            return Err(Error::InappropriateHandshakeMessage { expect_types, got_type });
+        }
+        self.kernel.take_ticket(body)
     }
 
     /// The peer's next record has another key; ours, too, if it asks for that (§4.6.3).
@@ -295,7 +327,8 @@ impl RecordLayer {
         self.seal_record(ContentType::Alert, &[level, u8::from(description)], room)
     }
 
-    /// A change of keys goes first if the peer has asked for one, or this key has sealed all that it may.
+    /// A change of keys goes first if the peer has asked for one, or this key has sealed all that it may but the
+    /// record that says so.
     fn seal_record(
         &mut self,
         kind: ContentType,
@@ -303,7 +336,7 @@ impl RecordLayer {
         room: &mut [u8],
     ) -> Result<usize, Error> {
         let mut used = 0;
-        if self.owes_update || self.sealing.sequence() >= self.sealed_max {
+        if self.owes_update || self.sealing.sequence().saturating_add(1) >= self.sealed_max {
             used = self.update_key(room)?;
         }
         Ok(used + self.sealing.seal(kind, plain, &mut room[used..])?)

@@ -20,6 +20,10 @@ const WARNINGS_MAX: usize = 4;
 /// Much more than a record holds, and less.
 const ROOMS: [usize; 4] = [BUFFER_BYTES, RECORD_BYTES_MAX, 1000, 1];
 
+/// A ticket with an unknown extension: lifetime, age, nonce, ticket, extensions (RFC 8446 §4.6.1).
+pub(super) const TICKET: [u8; 25] =
+    [4, 0, 0, 21, 0, 0, 1, 0, 0, 0, 0, 7, 1, 9, 0, 3, 5, 5, 5, 0, 4, 250, 250, 0, 0];
+
 /// What is sent is this from its offset on, so that bytes in the wrong place are seen.
 fn pattern(from: usize, count: usize) -> Vec<u8> {
     (0..=250).cycle().skip(from % 251).take(count).collect()
@@ -37,7 +41,7 @@ pub(super) fn pair() -> (RecordLayer, RecordLayer) {
     }
     let after = |mut session: TlsSession| {
         session.leave_rustls();
-        session.into_record_layer().expect("nothing is left of the handshake")
+        session.take_record_layer().expect("nothing is left of the handshake")
     };
     (after(server), after(client))
 }
@@ -73,8 +77,10 @@ struct World {
     sent: usize,
     received: usize,
     updates: usize,
+    tickets: usize,
     empties: usize,
     warnings: usize,
+    takes_tickets: bool,
     /// Whether the peer broke a rule, so that it may be refused.
     is_odd: bool,
     has_ended: bool,
@@ -88,6 +94,9 @@ impl World {
         let room = ROOMS[usize::from(choices >> 1) % ROOMS.len()];
         let (wire, refused) = (Vec::new(), None);
         let (sent, received, updates, empties, warnings) = (0, 0, 0, 0, 0);
+        let takes_tickets = choices & 1 == 1;
+        // Those that came along with the end of the handshake.
+        let tickets = if takes_tickets { 2 } else { 0 };
         let (is_odd, has_ended) = (false, false);
         Self {
             ours,
@@ -97,19 +106,21 @@ impl World {
             sent,
             received,
             updates,
+            tickets,
             empties,
             warnings,
+            takes_tickets,
             is_odd,
             has_ended,
             refused,
         }
     }
 
-    /// The peer seals plaintext, a key update, any message, alert or other content; changes what is on its way,
-    /// or adds to it; or we seal for it, or have keys that seal little.
+    /// The peer seals plaintext, a key update, any message, alert or other content, or messages in pieces; changes
+    /// what is on its way, or adds to it; or we seal for it, or have keys that seal little.
     fn act(&mut self, act: u8, much: u8, more: u8) {
         let count = usize::from(much);
-        match act % 9 {
+        match act % 11 {
             0 => self.send_plain((count * 129).min(RECORD_BYTES_MAX), usize::from(more) % 5),
             1 => self.update_key(much),
             2 => {
@@ -135,7 +146,9 @@ impl World {
                 }
             }
             7 if self.refused.is_none() => self.seal(count * 256 + usize::from(more)),
-            8 => self.ours.limit(u64::from(much % 4) + 1),
+            8 => _ = self.ours.limit(u64::from(much % 4) + 2),
+            9 => self.send_messages(much, usize::from(more), false),
+            10 => self.send_messages(much, usize::from(more), true),
             _ => {}
         }
         // Some of what is sealed comes later.
@@ -146,8 +159,11 @@ impl World {
         let padding = padding.min(RECORD_BYTES_MAX - count);
         self.theirs.forge(23, &pattern(self.sent, count), padding, &mut self.wire);
         self.sent += count;
-        self.updates = 0;
-        self.empties = if count == 0 { self.empties + 1 } else { 0 };
+        if count > 0 {
+            (self.updates, self.tickets, self.empties) = (0, 0, 0);
+        } else {
+            self.empties += 1;
+        }
         self.is_odd |= self.empties > IN_A_ROW_MAX;
     }
 
@@ -156,6 +172,41 @@ impl World {
         self.theirs.skip_key();
         self.updates += 1;
         self.is_odd |= self.updates > IN_A_ROW_MAX || asks > 1;
+    }
+
+    /// A ticket, a key update, or one after the other, in pieces; with plaintext between the first two, or not.
+    fn send_messages(&mut self, much: u8, place: usize, is_parted: bool) {
+        let update = [24, 0, 0, 1, much / 3 % 2];
+        let message = match much % 3 {
+            0 => TICKET.to_vec(),
+            1 => update.to_vec(),
+            _ => [&TICKET[..], &update].concat(),
+        };
+        if much % 3 != 1 {
+            self.tickets += 1;
+            self.is_odd |= self.tickets > IN_A_ROW_MAX || !self.takes_tickets;
+        }
+        let must_be_refused = is_parted && !self.is_odd;
+        let (first, rest) = message.split_at(place % (message.len() - 1) + 1);
+        self.theirs.forge(22, first, 0, &mut self.wire);
+        // Between the two messages nothing is parted.
+        let is_parted = is_parted && !(much % 3 == 2 && first.len() == TICKET.len());
+        if is_parted {
+            self.is_odd = true;
+            self.theirs.forge(23, b"x", 0, &mut self.wire);
+        }
+        for piece in rest.chunks(usize::from(much / 6) % rest.len().max(1) + 1) {
+            self.theirs.forge(22, piece, 0, &mut self.wire);
+        }
+        if much % 3 != 0 {
+            self.theirs.skip_key();
+            self.updates += 1;
+            self.is_odd |= self.updates > IN_A_ROW_MAX;
+        }
+        if must_be_refused && is_parted {
+            self.deliver(0);
+            assert!(self.refused.is_some() || self.has_ended, "a message was parted");
+        }
     }
 
     fn send_alert(&mut self, level: u8, description: u8) {

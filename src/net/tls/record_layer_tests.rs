@@ -13,7 +13,7 @@ mod tests {
     use super::super::fuzz::CONFIGS;
     use super::super::record::RECORD_BYTES_MAX;
     use super::super::record_layer::{Content, RecordLayer};
-    use super::super::record_layer_fuzz::pair;
+    use super::super::record_layer_fuzz::{TICKET, pair};
     use super::super::session::{Readable, TlsSession};
     use crate::buffer::{BUFFER_BYTES, Buffer};
 
@@ -23,10 +23,6 @@ mod tests {
 
     const ASKED_UPDATE: [u8; 5] = [24, 0, 0, 1, 1];
     const UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
-
-    /// A ticket with an unknown extension: lifetime, age, nonce, ticket, extensions (RFC 8446 §4.6.1).
-    const TICKET: [u8; 25] =
-        [4, 0, 0, 21, 0, 0, 1, 0, 0, 0, 0, 7, 1, 9, 0, 3, 5, 5, 5, 0, 4, 250, 250, 0, 0];
 
     /// What there is in a record, by its length alone if it is plaintext.
     #[derive(Debug, PartialEq)]
@@ -145,8 +141,8 @@ mod tests {
     #[test]
     fn a_key_that_has_sealed_all_that_it_may_is_replaced_before_the_next_record() {
         let (mut server, mut client) = pair();
-        // One record went with tickets, or none.
-        server.limit(6);
+        // One record went with tickets, or none. What AES-GCM may seal is 2²⁴ of them.
+        assert_eq!(server.limit(6), 1 << 24);
         let mut wire = Vec::new();
         for _ in 0..12 {
             wire.extend(sealed(&mut server, b"x"));
@@ -155,7 +151,8 @@ mod tests {
         assert_eq!(came.iter().filter(|what| **what == Came::Plain(1)).count(), 12);
         let updates: Vec<usize> = (0..came.len()).filter(|at| came[*at] == Came::Control).collect();
         assert_eq!(updates.len(), 2, "{came:?}");
-        assert_eq!(updates[1] - updates[0], 7, "{came:?}");
+        // The update is the sixth.
+        assert_eq!(updates[1] - updates[0], 6, "{came:?}");
     }
 
     #[test]
@@ -173,6 +170,36 @@ mod tests {
             let too_many = Err(PeerMisbehaved::TooManyKeyUpdateRequests.into());
             assert_eq!(came, if updates == 32 { Ok(33) } else { too_many });
         }
+    }
+
+    #[test]
+    fn an_empty_record_does_not_begin_the_count_of_key_updates_again() {
+        let (mut server, mut client) = pair();
+        let mut wire = Vec::new();
+        for _ in 0..33 {
+            client.forge(HANDSHAKE, &UPDATE, 0, &mut wire);
+            client.skip_key();
+            client.forge(PLAIN, b"", 0, &mut wire);
+        }
+        let error = PeerMisbehaved::TooManyKeyUpdateRequests;
+        assert_eq!(open(&mut server, &wire), refused(error));
+    }
+
+    #[test]
+    fn more_tickets_in_a_row_than_32_are_refused() {
+        let ticket: (u8, &[u8]) = (HANDSHAKE, &TICKET);
+        // Plaintext in between begins the count again, and nothing else does. Some have come already.
+        let mut records = vec![(PLAIN, &b"x"[..])];
+        records.extend([ticket; 32]);
+        records.push((PLAIN, b"x"));
+        records.extend([ticket; 32]);
+        records.push((PLAIN, b""));
+        assert_eq!(received(false, &records).map(|came| came.len()), Ok(67));
+        records.push(ticket);
+        let expect_types = vec![HandshakeType::KeyUpdate];
+        let got_type = HandshakeType::NewSessionTicket;
+        let error = Error::InappropriateHandshakeMessage { expect_types, got_type };
+        assert_eq!(received(false, &records), refused(error));
     }
 
     #[test]
@@ -206,6 +233,9 @@ mod tests {
             let records: [(u8, &[u8]); 2] = [(HANDSHAKE, &TICKET[..9]), (kind, content)];
             assert_eq!(received(false, &records), refused(error.clone()));
         }
+        let given_up: [(u8, &[u8]); 2] = [(HANDSHAKE, &TICKET[..9]), (ALERT, &[2, 80])];
+        let alert = Error::AlertReceived(AlertDescription::InternalError);
+        assert_eq!(received(false, &given_up), refused(alert));
     }
 
     #[test]
@@ -242,7 +272,7 @@ mod tests {
         assert_eq!(told(&[2, 90]), alert(90));
         assert_eq!(told(&[1, 40]), alert(40));
         assert_eq!(told(&[2, 116]), alert(116));
-        assert_eq!(told(&[3, 0]), alert(0));
+        assert_eq!(told(&[3, 0]), refused(InvalidMessage::UnexpectedMessage("AlertLevel")));
         assert_eq!(told(&[1]), refused(InvalidMessage::MessageTooShort));
         assert_eq!(told(&[1, 0, 0]), refused(InvalidMessage::TrailingData("AlertMessagePayload")));
         let many: [(u8, &[u8]); 5] = [(ALERT, &[1, 90]); 5];
@@ -276,8 +306,8 @@ mod tests {
     fn what_comes_along_with_the_end_of_a_handshake_is_not_lost() {
         for pieces in [1, 2, 3, 7, 1000] {
             let (server, client) = CONFIGS[1].clone();
-            let server = serve(server, client, pieces);
-            assert!(server.into_record_layer().is_some(), "{pieces}");
+            let mut server = serve(server, client, pieces);
+            assert!(server.take_record_layer().is_some(), "{pieces}");
         }
     }
 
@@ -286,9 +316,9 @@ mod tests {
         let (server, client) = CONFIGS[1].clone();
         let mut keeping = ServerConfig::clone(&server);
         keeping.enable_secret_extraction = false;
-        assert!(serve(Arc::new(keeping), client, 3).into_record_layer().is_none());
+        assert!(serve(Arc::new(keeping), client, 3).take_record_layer().is_none());
         let (server, client) = CONFIGS[0].clone();
-        assert!(serve(server, client, 3).into_record_layer().is_none());
+        assert!(serve(server, client, 3).take_record_layer().is_none());
     }
 
     /// Has a client send a request right behind its handshake, in so many pieces, and get two answers.

@@ -126,6 +126,7 @@ impl TlsSession {
     /// `enable_secret_extraction`. Nothing more is said of what was agreed on.
     pub fn leave_rustls(&mut self) {
         if !self.waits_to_leave() {
+            self.leaves_rustls &= self.is_handshaking();
             return;
         }
         self.leaves_rustls = false;
@@ -201,8 +202,8 @@ impl TlsSession {
 
     /// What goes on without rustls, if it does.
     #[cfg(any(test, fuzzing))]
-    pub(super) fn into_record_layer(self) -> Option<RecordLayer> {
-        match self.protocol {
+    pub(super) fn take_record_layer(&mut self) -> Option<RecordLayer> {
+        match std::mem::replace(&mut self.protocol, Protocol::Lost) {
             Protocol::RecordLayer(layer) => Some(*layer),
             Protocol::Rustls(_) | Protocol::Lost => None,
         }
@@ -401,13 +402,15 @@ impl TlsSession {
     }
 
     /// Encrypts as much of `bytes` as fits a block, unless what was encrypted before has not been sent.
-    /// Nothing follows a fatal alert (RFC 8446 §6.2).
+    /// Nothing follows an alert that ends our direction (RFC 8446 §6).
     pub fn seal(&mut self, bytes: &[u8]) -> Result<(), Error> {
         if self.owed > 0 || bytes.is_empty() {
             return Ok(());
         }
         if let PeerEnd::Failed(error) = &self.ending {
             return Err(error.clone());
+        } else if self.has_said_goodbye {
+            return Err(Error::EncryptError);
         }
         // The protocol goes first, if it has something to say.
         if self.has_to_say() {
@@ -455,9 +458,7 @@ impl TlsSession {
                 let count = rustls.say_goodbye(&mut self.partial, &mut room);
                 self.queued.extend_from_slice(&room[..count]);
             }
-            Protocol::RecordLayer(_) => {
-                self.queue_alert(AlertDescription::CloseNotify);
-            }
+            Protocol::RecordLayer(_) => self.queue_alert(AlertDescription::CloseNotify),
             Protocol::Lost => {}
         }
     }

@@ -10,6 +10,10 @@ use super::session::{Readable, TlsSession};
 use crate::buffer::Buffer;
 use crate::net::socket::{Socket, Unasked};
 
+/// How often is read at a time to find out what has come unasked, of which there is next to nothing: a flood
+/// of what belongs to the protocol only must not hold up the others.
+pub(super) const READS_MAX: usize = 4;
+
 /// A connection over which TLS is spoken. Both directions are used through shared borrows.
 ///
 /// While it rests it holds no block. Of what is written, as many bytes count as taken as the kernel has of
@@ -43,6 +47,12 @@ impl TlsStream {
     /// The session.
     pub fn session(&self) -> Ref<'_, TlsSession> {
         self.session.borrow()
+    }
+
+    /// The session, to do with it what is done here.
+    #[cfg(test)]
+    pub(super) fn session_mut(&self) -> std::cell::RefMut<'_, TlsSession> {
+        self.session.borrow_mut()
     }
 
     /// Counts what was written over the connection before TLS began.
@@ -80,7 +90,13 @@ impl TlsStream {
                 Readable::Truncated => {
                     return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
                 }
-                Readable::Failed(error) => return Poll::Ready(Err(protocol_error(error))),
+                Readable::Failed(error) => {
+                    if session.must_tell() {
+                        // What was received elsewhere has not been told yet.
+                        let _ = self.poll_flush(session, cx);
+                    }
+                    return Poll::Ready(Err(protocol_error(error)));
+                }
             }
             ready!(self.socket.poll_readable(cx))?;
             let mut incoming = session.begin_receiving_up_to(buffer.room());
@@ -169,28 +185,29 @@ impl TlsStream {
         Poll::Ready(self.socket.shutdown())
     }
 
-    /// As [`Socket::unasked`]; what belongs to the protocol only, such as a ticket, is nothing.
+    /// As [`Socket::unasked`]; what belongs to the protocol only, such as a ticket, is nothing, unless it is
+    /// more than is read at a time.
     pub fn unasked(&self) -> Unasked {
         match self.receive_now() {
-            Readable::Bytes(_) => Unasked::Bytes,
-            Readable::Nothing => Unasked::Nothing,
-            Readable::End | Readable::Truncated | Readable::Failed(_) => Unasked::End,
+            Some(Readable::Bytes(_)) | None => Unasked::Bytes,
+            Some(Readable::Nothing) => Unasked::Nothing,
+            Some(Readable::End | Readable::Truncated | Readable::Failed(_)) => Unasked::End,
         }
     }
 
     /// As [`Socket::is_quiet`].
     pub fn is_quiet(&self) -> bool {
         let heard = self.receive_now();
-        let is_open = !matches!(heard, Readable::Bytes(_) | Readable::Failed(_));
+        let is_open = !matches!(heard, Some(Readable::Bytes(_) | Readable::Failed(_)) | None);
         is_open && self.session.borrow().partial().is_empty() && self.socket.is_quiet()
     }
 
-    /// What there is to read without waiting.
-    fn receive_now(&self) -> Readable {
+    /// What there is to read without waiting; `None` if that has not come out after [`READS_MAX`] reads.
+    fn receive_now(&self) -> Option<Readable> {
         let session = &mut *self.session.borrow_mut();
-        loop {
+        for _ in 0..READS_MAX {
             if session.is_readable() {
-                return session.peek();
+                break;
             }
             let mut incoming = session.begin_receiving();
             match self.socket.try_read(incoming.spare_mut()) {
@@ -200,11 +217,12 @@ impl TlsStream {
                     session.receive(incoming, None);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Readable::Nothing;
+                    return Some(Readable::Nothing);
                 }
                 Err(_) => session.receive_end(),
             }
         }
+        session.is_readable().then(|| session.peek())
     }
 
     /// As [`Socket::set_reset_on_close`]. A connection that is reset says no `close_notify`: what came
@@ -235,226 +253,4 @@ fn protocol_error(error: Error) -> io::Error {
 /// What TLS itself found wrong, if that is what an error of a connection is.
 pub fn broken_rule(error: &io::Error) -> Option<&Error> {
     error.get_ref().and_then(|inner| inner.downcast_ref())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-    use std::sync::Arc;
-
-    use rustls::pki_types::PrivateKeyDer;
-    use rustls::{AlertDescription, ClientConfig, RootCertStore, ServerConfig};
-
-    use super::*;
-    use crate::buffer::BUFFER_BYTES;
-    use crate::net::memory::Memory;
-    use crate::net::tls::handshake::{HandshakeTurns, accept, connect};
-    use crate::net::tls::provider::provider;
-
-    /// Two ends of a session over a connection that holds so many bytes.
-    async fn pair(capacity: usize) -> (TlsStream, TlsStream) {
-        let made = rcgen::generate_simple_self_signed(["a.example".to_owned()]).unwrap();
-        let (certificate, key) = (made.cert.der().clone(), made.signing_key.serialize_der());
-        let mut roots = RootCertStore::empty();
-        roots.add(certificate.clone()).unwrap();
-        let key = PrivateKeyDer::try_from(key).unwrap();
-        let mut server = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate], key)
-            .unwrap();
-        let mut client = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        server.enable_secret_extraction = true;
-        client.enable_secret_extraction = true;
-        let (ours, theirs) = Memory::pair(capacity);
-        let (turns, early) = (HandshakeTurns::default(), Buffer::new());
-        let name = "a.example".try_into().unwrap();
-        let accepting = accept(Socket::Memory(ours), &early, Arc::new(server), &turns);
-        let connecting = connect(Socket::Memory(theirs), Arc::new(client), name);
-        // The last message of the client goes with the first thing that it writes.
-        let connecting = async {
-            let (stream, _) = connecting.await.unwrap();
-            poll_fn(|cx| stream.poll_flush(&mut stream.session.borrow_mut(), cx)).await.unwrap();
-            stream
-        };
-        let (accepted, connected) = tokio::join!(accepting, connecting);
-        (accepted.unwrap().0, connected)
-    }
-
-    async fn send(stream: &TlsStream, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let count = poll_fn(|cx| stream.poll_write(cx, bytes)).await.unwrap();
-            bytes = &bytes[count..];
-        }
-    }
-
-    async fn read(stream: &TlsStream) -> io::Result<Vec<u8>> {
-        let mut buffer = Buffer::new();
-        poll_fn(|cx| stream.poll_read(cx, &mut buffer)).await?;
-        Ok(buffer.filled().to_vec())
-    }
-
-    async fn read_all(stream: &TlsStream, count: usize) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        while bytes.len() < count {
-            bytes.extend(read(stream).await.unwrap());
-        }
-        bytes
-    }
-
-    #[tokio::test]
-    async fn what_is_written_arrives_however_little_the_connection_holds() {
-        for capacity in [1000, 20_000, 1 << 20] {
-            let (ours, theirs) = pair(capacity).await;
-            let sent: Vec<u8> = (0..300_000_u32).map(|at| (at % 251) as u8).collect();
-            let (up, down) = (read_all(&theirs, sent.len()), read_all(&ours, sent.len()));
-            let both = async { tokio::join!(send(&ours, &sent), send(&theirs, &sent)) };
-            let ((), (up, down)) = tokio::join!(
-                async {
-                    both.await;
-                },
-                async { tokio::join!(up, down) }
-            );
-            assert!(up == sent && down == sent, "{capacity}");
-        }
-    }
-
-    #[tokio::test]
-    async fn as_much_as_a_block_holds_is_written_at_once() {
-        let (ours, _theirs) = pair(1 << 20).await;
-        send(&ours, b"tickets go first").await;
-        let bytes = [7; BUFFER_BYTES];
-        let count = poll_fn(|cx| ours.poll_write(cx, &bytes)).await.unwrap();
-        assert_eq!(count, bytes.len());
-    }
-
-    /// Writes until the connection is full, and returns how much was taken.
-    fn fill(stream: &TlsStream, bytes: &[u8]) -> usize {
-        let (mut taken, mut cx) = (0, Context::from_waker(Waker::noop()));
-        while let Poll::Ready(count) = stream.poll_write(&mut cx, &bytes[taken..]) {
-            taken += count.unwrap();
-        }
-        taken
-    }
-
-    #[tokio::test]
-    async fn what_the_kernel_has_of_a_block_counts_as_taken() {
-        let (ours, theirs) = pair(20_000).await;
-        let (before, bytes) = (ours.carried(), [7; 60_000]);
-        let taken = fill(&ours, &bytes);
-        assert!((15_000..20_000).contains(&taken), "{taken}");
-        assert_eq!(ours.carried() - before, 20_000);
-        let (rest, arrived) = tokio::join!(
-            async {
-                send(&ours, &bytes[taken..]).await;
-            },
-            read_all(&theirs, bytes.len())
-        );
-        assert_eq!((rest, arrived), ((), bytes.to_vec()));
-    }
-
-    #[tokio::test]
-    async fn an_answer_is_read_even_if_nothing_more_can_be_sent() {
-        let (ours, theirs) = pair(20_000).await;
-        fill(&ours, &[7; 60_000]);
-        send(&theirs, b"enough").await;
-        drop(theirs);
-        assert_eq!(read(&ours).await.unwrap(), b"enough");
-    }
-
-    #[tokio::test]
-    async fn an_end_in_order_is_told_from_a_cut() {
-        let (ours, theirs) = pair(1 << 20).await;
-        send(&ours, b"all").await;
-        drop(ours);
-        assert_eq!(read(&theirs).await.unwrap(), b"all");
-        assert_eq!(read(&theirs).await.unwrap(), b"");
-        let (ours, theirs) = pair(1 << 20).await;
-        send(&ours, b"some").await;
-        ours.socket.shutdown().unwrap();
-        assert_eq!(read(&theirs).await.unwrap(), b"some");
-        let cut = read(&theirs).await.map_err(|error| error.kind());
-        assert_eq!(cut, Err(io::ErrorKind::UnexpectedEof));
-    }
-
-    #[tokio::test]
-    async fn a_peer_that_has_ended_its_direction_is_still_answered() {
-        let (ours, theirs) = pair(1 << 20).await;
-        poll_fn(|cx| theirs.poll_shutdown(cx)).await.unwrap();
-        assert_eq!(read(&ours).await.unwrap(), b"");
-        send(&ours, b"answer").await;
-        assert_eq!(read(&theirs).await.unwrap(), b"answer");
-    }
-
-    #[tokio::test]
-    async fn what_is_kept_free_in_a_buffer_stays_free() {
-        let (ours, theirs) = pair(1 << 20).await;
-        send(&theirs, b"1234").await;
-        let mut buffer = Buffer::new();
-        buffer.append(&[7; BUFFER_BYTES - 3]);
-        let count = poll_fn(|cx| ours.poll_read(cx, &mut buffer)).await.unwrap();
-        assert_eq!((count, buffer.append(b"\r\n")), (3, 2));
-        assert_eq!(read(&ours).await.unwrap(), b"4");
-    }
-
-    #[tokio::test]
-    async fn nothing_follows_an_alert() {
-        let (ours, theirs) = pair(1 << 20).await;
-        let garbage = [23, 3, 3, 0, 32, 7, 7];
-        let garbage = [&garbage[..], &[7; 30]].concat();
-        poll_fn(|cx| theirs.socket.poll_write(cx, &garbage)).await.unwrap();
-        let broken = read(&ours).await.unwrap_err();
-        assert_eq!(broken_rule(&broken), Some(&Error::DecryptError));
-        assert!(poll_fn(|cx| ours.poll_write(cx, b"x")).await.is_err());
-        drop(ours);
-        let told = read(&theirs).await.unwrap_err();
-        let alert = Error::AlertReceived(AlertDescription::BadRecordMac);
-        assert_eq!(broken_rule(&told), Some(&alert));
-    }
-
-    #[tokio::test]
-    async fn tickets_are_nothing_unasked() {
-        let (ours, theirs) = pair(1 << 20).await;
-        poll_fn(|cx| ours.poll_flush(&mut ours.session.borrow_mut(), cx)).await.unwrap();
-        assert!(!theirs.socket.is_quiet());
-        assert_eq!(theirs.unasked(), Unasked::Nothing);
-        assert!(theirs.is_quiet());
-        send(&ours, b"x").await;
-        assert_eq!(theirs.unasked(), Unasked::Bytes);
-        assert!(!theirs.is_quiet());
-        drop(ours);
-        read(&theirs).await.unwrap();
-        assert_eq!(theirs.unasked(), Unasked::End);
-    }
-
-    #[tokio::test]
-    async fn no_more_is_received_than_there_is_room_for() {
-        let (ours, theirs) = pair(1 << 20).await;
-        send(&theirs, &[7; 4 * BUFFER_BYTES]).await;
-        let mut buffer = Buffer::new();
-        for _ in 0..4 {
-            buffer.clear();
-            buffer.begin_with_room(16 * 1024);
-            poll_fn(|cx| ours.poll_read(cx, &mut buffer)).await.unwrap();
-            let session = ours.session();
-            assert_eq!((buffer.len(), session.peek()), (16 * 1024, Readable::Nothing));
-            assert!(session.partial().len() < 100);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_session_that_rests_holds_no_block() {
-        let (ours, theirs) = pair(1 << 20).await;
-        send(&theirs, b"request").await;
-        read(&ours).await.unwrap();
-        send(&ours, b"answer").await;
-        let session = ours.session();
-        assert_eq!(format!("{session:?}").matches(": 0").count(), 4, "{session:?}");
-        assert!(!session.holds_block());
-    }
 }
