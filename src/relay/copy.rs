@@ -135,13 +135,12 @@ impl<'a> Meter<'a> {
             Poll::Pending if !owed.is_empty() => Poll::Ready(None),
             polled => polled.map(Some),
         });
-        let (came, is_paid) = match came.await {
-            Some(came) => (came, false),
-            None => {
-                self.write(to, owed).await?;
-                self.waits_for.set(End::Source);
-                (poll_fn(|cx| wanted.poll(cx, (from, to), buffer)).await, true)
-            }
+        let (came, is_paid) = if let Some(came) = came.await {
+            (came, false)
+        } else {
+            self.write(to, owed).await?;
+            self.waits_for.set(End::Source);
+            (poll_fn(|cx| wanted.poll(cx, (from, to), buffer)).await, true)
         };
         let came = came.map_err(|error| Broken { end: End::Source, kind: kind_of(&error) })?;
         self.activity.touch();

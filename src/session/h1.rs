@@ -329,7 +329,7 @@ async fn read_odd<F: Filters>(
         request.timing = RequestTiming::begun_at(began, context, client.client_info);
         (found, false)
     } else {
-        let (mut search, limits) = (HeadSearch::new(), &context.plan.limits);
+        let (mut search, limits) = (HeadSearch::begin(), &context.plan.limits);
         let found = search.read_now(client.stream, &mut client.input, limits).await;
         if let Ok(Arrival::Partial) = found {
             let end = Instant::now() + context.plan.timeouts.header;

@@ -176,9 +176,9 @@ impl<F> Session<F> {
         let epoch = listener.handle.get().epoch();
         let (mut timer, mut deadline) = (Timer::new(), packed.unpacked(epoch));
         let waiting = poll_fn(|cx| poll_ended(stream, guard, cx));
-        let parked = timer.until(|| deadline.end(&listener.handle), waiting).await;
+        let rested = timer.until(|| deadline.end(&listener.handle), waiting).await;
         *packed = deadline.packed(&listener.handle);
-        parked.unwrap_or(Parked::Over)
+        rested.unwrap_or(Parked::Over)
     }
 
     /// Goes to another process, if one takes it.

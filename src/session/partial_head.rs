@@ -55,7 +55,7 @@ pub struct HeadSearch {
 
 impl HeadSearch {
     /// Nothing has come yet.
-    pub const fn new() -> Self {
+    pub const fn begin() -> Self {
         Self { scan: None }
     }
 
@@ -187,7 +187,7 @@ mod tests {
 
     /// What is found as these come one after the other, each with all that came before.
     fn found(pieces: &[&str]) -> Vec<(usize, String)> {
-        let mut search = HeadSearch::new();
+        let mut search = HeadSearch::begin();
         let look = |piece: &&str| {
             let (skipped, found) = search.look(piece.as_bytes(), &LIMITS);
             let arrival = match found {
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn half_an_empty_line_is_no_head_when_nothing_follows() {
-        let mut search = HeadSearch::new();
+        let mut search = HeadSearch::begin();
         for (bytes, is_head) in [(&b"\r"[..], false), (b"\r\n", false), (b"G", true)] {
             let _ = search.look(bytes, &LIMITS);
             assert_eq!(search.cut(Kind::TimedOut).is_err(), is_head, "{bytes:?}");

@@ -253,6 +253,10 @@ impl<F: Filters> Transfer<'_, '_, F> {
     }
 
     /// Reads the head of an answer, and writes it for the client.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "borrowed, it would be kept while it is sent"
+    )]
     fn read(&mut self, came: Heard, traits: RequestTraits) -> Result<Option<Answer>, Reject> {
         let Self { context, target, route, ties, filtered, received, out, block, .. } = self;
         let (limits, date) = (&context.plan.limits, context.date());
@@ -265,7 +269,6 @@ impl<F: Filters> Transfer<'_, '_, F> {
             Sink::H1(_) => HeadOut::H1(out),
             Sink::H2(_) => HeadOut::H2(block),
         };
-        // By value: what is only borrowed would be kept while the answer is sent.
         let head = match &came {
             Heard::Bytes => HeadIn::H1(received, None),
             Heard::Whole(length) => HeadIn::H1(received, Some(*length)),

@@ -198,7 +198,7 @@ impl World {
         for piece in rest.chunks(usize::from(much / 6) % rest.len().max(1) + 1) {
             self.theirs.forge(22, piece, 0, &mut self.wire);
         }
-        if much % 3 != 0 {
+        if !much.is_multiple_of(3) {
             self.theirs.skip_key();
             self.updates += 1;
             self.is_odd |= self.updates > IN_A_ROW_MAX;
