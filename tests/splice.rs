@@ -79,44 +79,54 @@ fn bytes_after_a_long_request_are_the_next_one() {
     assert_eq!(lines, ["PUT / ", "GET /b"]);
 }
 
-/// The bytes spliced from the client are lost with the connection: the request must not be repeated
-/// without them, and the rest of it must not be executed as requests.
+/// Sends `request` to endpoints of which one resets its connection once it has received so many bytes of the body:
+/// the bytes that were spliced are lost with it, so there is no answer but 502, and none of them is executed as a
+/// request. Returns what `read` has got of the body at endpoints that were asked again.
+pub fn reset_amid<T: Send + 'static>(
+    received: usize,
+    request: Vec<u8>,
+    read: impl Fn(Conn) -> T + Send + Sync + 'static,
+) -> Vec<T> {
+    let (sender, bodies) = sync_channel(1);
+    let resetting = move |mut conn: Conn| {
+        socket2::SockRef::from(&conn.stream).set_recv_buffer_size(1 << 16).unwrap();
+        conn.head();
+        conn.bytes(received);
+        // Send until all buffers are full.
+        thread::sleep(Duration::from_millis(20));
+        conn.reset();
+    };
+    let reading = move |mut conn: Conn| {
+        conn.head();
+        let _ = sender.send(read(conn));
+    };
+    let (one, other) = (Origin::start(resetting), Origin::start(reading));
+    let proxy = Proxy::before(&[&one, &other], &[]);
+    let mut client = proxy.client();
+    let mut stream = client.stream.try_clone().unwrap();
+    let sending = thread::spawn(move || {
+        // The proxy may stop reading and close the connection.
+        let _ = stream.write_all(&request);
+        let _ = stream.write_all(b"GET /behind HTTP/1.1\r\nHost: test\r\n\r\n");
+        let _ = stream.shutdown(Shutdown::Write);
+    });
+    let response = client.response();
+    assert!(response.head.starts_with("HTTP/1.1 502"), "{received}: {}", response.head);
+    drop(client);
+    sending.join().unwrap();
+    drop(proxy);
+    let heads = [one.heads(), other.heads()].concat();
+    assert!(heads.iter().all(|head| !head.contains("smuggled")), "{received}: {heads:?}");
+    drop(other);
+    bodies.iter().collect()
+}
+
+/// The request must not be repeated without the bytes that are lost.
 #[test]
 fn a_long_request_reset_by_its_endpoint_is_neither_repeated_nor_misread() {
     for received in [0, 1, 100_000, 1 << 20, LARGE / 2] {
-        let (sender, bodies) = sync_channel(1);
-        let resetting = move |mut conn: Conn| {
-            socket2::SockRef::from(&conn.stream).set_recv_buffer_size(1 << 16).unwrap();
-            conn.head();
-            conn.bytes(received);
-            // Send until all buffers are full.
-            thread::sleep(Duration::from_millis(20));
-            conn.reset();
-        };
-        let reading = move |mut conn: Conn| {
-            conn.head();
-            let _ = sender.send(conn.rest());
-        };
-        let (one, other) = (Origin::start(resetting), Origin::start(reading));
-        let proxy = Proxy::before(&[&one, &other], &[]);
-        let mut client = proxy.client();
-        let mut stream = client.stream.try_clone().unwrap();
-        let sending = thread::spawn(move || {
-            // The proxy may stop reading and close the connection.
-            let _ = stream.write_all(&put(&smuggled()));
-            let _ = stream.write_all(b"GET /behind HTTP/1.1\r\nHost: test\r\n\r\n");
-            let _ = stream.shutdown(Shutdown::Write);
-        });
-        let response = client.response();
-        assert!(response.head.starts_with("HTTP/1.1 502"), "{received}: {}", response.head);
-        drop(client);
-        sending.join().unwrap();
-        drop(proxy);
-        let heads = [one.heads(), other.heads()].concat();
-        assert!(heads.iter().all(|head| !head.contains("smuggled")), "{received}: {heads:?}");
         // The part that came with the headers is kept and may be sent again: then all of it must be.
-        drop(other);
-        for body in bodies {
+        for body in reset_amid(received, put(&smuggled()), |mut conn| conn.rest()) {
             assert!(smuggled().starts_with(&body), "{received}: {} bytes differ", body.len());
         }
     }
