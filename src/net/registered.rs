@@ -49,7 +49,6 @@ registered!(TcpStream);
 registered!(UnixStream);
 
 /// Waits until `socket` is ready, and moves bytes once.
-#[inline]
 pub(super) fn poll_moved(
     socket: &impl Registered,
     interest: Interest,
