@@ -59,6 +59,12 @@ mod tests {
         open(ours, &wire)
     }
 
+    /// Has a peer send this update of its key, and seal with the next one from there on.
+    fn update_key(peer: &mut RecordLayer, update: &[u8], wire: &mut Vec<u8>) {
+        peer.forge(HANDSHAKE, update, 0, wire);
+        peer.skip_key();
+    }
+
     fn sealed(layer: &mut RecordLayer, plain: &[u8]) -> Vec<u8> {
         let mut room = vec![0; plain.len() + 1000];
         let count = layer.seal(plain, &mut room).unwrap();
@@ -106,8 +112,7 @@ mod tests {
         let (mut server, mut client) = pair();
         let mut wire = Vec::new();
         for _ in 0..3 {
-            client.forge(HANDSHAKE, &ASKED_UPDATE, 0, &mut wire);
-            client.skip_key();
+            update_key(&mut client, &ASKED_UPDATE, &mut wire);
         }
         client.forge(PLAIN, b"abc", 0, &mut wire);
         let came = open(&mut server, &wire).unwrap();
@@ -122,8 +127,7 @@ mod tests {
     fn a_key_update_that_asks_for_nothing_is_not_answered() {
         let (mut server, mut client) = pair();
         let mut wire = Vec::new();
-        client.forge(HANDSHAKE, &UPDATE, 0, &mut wire);
-        client.skip_key();
+        update_key(&mut client, &UPDATE, &mut wire);
         client.forge(PLAIN, b"abc", 0, &mut wire);
         assert_eq!(open(&mut server, &wire).unwrap(), [Came::Control, Came::Plain(3)]);
         assert_eq!(open(&mut client, &sealed(&mut server, b"ok")).unwrap(), [Came::Plain(2)]);
@@ -163,8 +167,7 @@ mod tests {
             let mut wire = Vec::new();
             client.forge(PLAIN, b"abc", 0, &mut wire);
             for _ in 0..updates {
-                client.forge(HANDSHAKE, &ASKED_UPDATE, 0, &mut wire);
-                client.skip_key();
+                update_key(&mut client, &ASKED_UPDATE, &mut wire);
             }
             let came = open(&mut server, &wire).map(|came| came.len());
             let too_many = Err(PeerMisbehaved::TooManyKeyUpdateRequests.into());
@@ -177,8 +180,7 @@ mod tests {
         let (mut server, mut client) = pair();
         let mut wire = Vec::new();
         for _ in 0..33 {
-            client.forge(HANDSHAKE, &UPDATE, 0, &mut wire);
-            client.skip_key();
+            update_key(&mut client, &UPDATE, &mut wire);
             client.forge(PLAIN, b"", 0, &mut wire);
         }
         let error = PeerMisbehaved::TooManyKeyUpdateRequests;
