@@ -54,7 +54,8 @@ make_deb() {
   need cargo-deb "cargo install cargo-deb"
   if [ -n "$binary" ]; then
     mkdir -p "$target/release"
-    [ "$binary" -ef "$target/release/evener" ] || cp "$binary" "$target/release/evener"
+    # Not written into the file that is there: cargo has another name for it, and would take it for its own.
+    [ "$binary" -ef "$target/release/evener" ] || cp --remove-destination "$binary" "$target/release/evener"
   else
     cargo build --release --locked --bin evener
   fi
