@@ -126,7 +126,7 @@ fn is_name(text: &str) -> bool {
 /// The variables that the values of a file refer to, and what its texts with references come to; or everything that is
 /// wrong with its references.
 pub(super) fn check(
-    root: &PlacedNode,
+    root: &PlacedNode<'_>,
     environment: Environment<'_>,
 ) -> Result<References, Vec<(Location, String)>> {
     let mut found = texts(root, &|text| text.contains(OPEN));
@@ -193,7 +193,7 @@ mod tests {
         }
     }
 
-    fn read_tree(text: &str) -> PlacedNode {
+    fn read_tree(text: &str) -> PlacedNode<'_> {
         super::super::tree::read(text, serde_saphyr::Options::default()).unwrap()
     }
 

@@ -14,6 +14,7 @@ use super::entries::{
 use super::environment::{self, Environment, OPEN, References, UsedVariable};
 use super::mistake::{Mistake, Place};
 use super::node_deserializer::NodeDeserializer;
+use super::one_pass;
 use super::route_entry::RouteEntry;
 use super::rule_entries::{HeadEditsEntry, NamedTexts};
 use super::setting::{Arity, Setting};
@@ -175,11 +176,13 @@ type PlacedMistakes = Vec<(Location, String)>;
 /// Reads a file, and looks at its shape and at its references to the environment. Returns what it says, its unknown keys,
 /// which leave it clear what the others say, and what it takes from there. Whatever else is wrong is all that can be
 /// said of it.
-fn look(
-    text: &str,
+fn look<'a>(
+    text: &'a str,
     environment: Environment<'_>,
-) -> Result<(PlacedNode, PlacedMistakes, References), PlacedMistakes> {
-    let root = tree::read(text, options()).map_err(|error| {
+) -> Result<(PlacedNode<'a>, PlacedMistakes, References), PlacedMistakes> {
+    let read = one_pass::read(text, VALUES_MAX);
+    let read = read.map_or_else(|| tree::read(text, options()), Ok);
+    let root = read.map_err(|error| {
         let at = error.location().map_or(Location::UNKNOWN, Location::from);
         let what = if is_within_reference(text, at) {
             "in [] and {}, write \"${NAME}\" with quotes".to_owned()
@@ -200,7 +203,8 @@ fn look(
     }
 }
 
-fn options() -> serde_saphyr::Options {
+/// What the library is told.
+pub(super) fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
         with_snippet: false,
         strict_booleans: true,

@@ -44,6 +44,9 @@ mod misfits;
 pub mod mistake;
 mod named;
 mod node_deserializer;
+mod one_pass;
+#[cfg(any(test, fuzzing))]
+pub mod one_pass_fuzz;
 mod outcome;
 mod prefix_change;
 mod redirect_loops;
@@ -54,6 +57,7 @@ mod route_limits;
 mod routes;
 pub mod rule_entries;
 mod rules;
+mod scalar;
 mod scheme;
 pub mod setting;
 mod shape;

@@ -1,18 +1,18 @@
 //! Deserialises what has been read of a file, with references to environment variables in its texts replaced.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::vec::IntoIter;
 
-use serde::de::value::{StringDeserializer, U64Deserializer};
+use serde::de::value::{CowStrDeserializer, U64Deserializer};
 use serde::de::{
     DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
 
-use super::entries::Said;
 use super::environment::{Environment, OPEN, substitute};
 use super::spanned::{Location, SPANNED};
-use super::tree::{Node, PlacedNode};
+use super::tree::{KeyText, Node, PlacedNode};
 
 /// Why a value is not what was expected of it, and where it is.
 #[derive(Debug)]
@@ -35,19 +35,28 @@ impl Error for NodeError {
     }
 }
 
+/// A text that has been allocated is handed on as it is.
+fn visit_cow<'de, V: Visitor<'de>>(text: Cow<'_, str>, visitor: V) -> Result<V::Value, NodeError> {
+    match text {
+        Cow::Borrowed(text) => visitor.visit_str(text),
+        Cow::Owned(text) => visitor.visit_string(text),
+    }
+}
+
 /// Deserialises a value.
 pub(super) struct NodeDeserializer<'a> {
-    pub(super) node: PlacedNode,
+    pub(super) node: PlacedNode<'a>,
     pub(super) environment: Environment<'a>,
 }
 
 impl NodeDeserializer<'_> {
     /// A text with its references replaced.
-    fn replaced(&self, text: String) -> Result<String, NodeError> {
+    fn replaced<'t>(&self, text: Cow<'t, str>) -> Result<Cow<'t, str>, NodeError> {
         if !text.contains(OPEN) {
             return Ok(text);
         }
-        substitute(&text, self.environment, &mut Vec::new()).map_err(NodeError::custom)
+        let replaced = substitute(&text, self.environment, &mut Vec::new());
+        replaced.map(Cow::Owned).map_err(NodeError::custom)
     }
 
     fn visit<'de, V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, NodeError> {
@@ -59,9 +68,9 @@ impl NodeDeserializer<'_> {
             Node::Number(bare) => match (bare.text.parse(), bare.text.parse()) {
                 (Ok(number), _) => visitor.visit_u64(number),
                 (_, Ok(number)) => visitor.visit_f64(number),
-                _ => visitor.visit_string(bare.text),
+                _ => visit_cow(bare.text, visitor),
             },
-            Node::Text(text) => visitor.visit_string(self.replaced(text)?),
+            Node::Text(text) => visit_cow(self.replaced(text)?, visitor),
             Node::List(entries) => {
                 visitor.visit_seq(Entries { entries: entries.into_iter(), environment })
             }
@@ -83,7 +92,7 @@ impl NodeDeserializer<'_> {
 
     fn visit_text<'de, V: Visitor<'de>>(mut self, visitor: V) -> Result<V::Value, NodeError> {
         if let Node::Switch(_, bare) | Node::Number(bare) = &mut self.node.value {
-            return visitor.visit_string(std::mem::take(&mut bare.text));
+            return visit_cow(std::mem::take(&mut bare.text), visitor);
         }
         self.visit(visitor)
     }
@@ -143,7 +152,7 @@ impl NodeError {
 
 /// The entries of a list.
 struct Entries<'a> {
-    entries: IntoIter<PlacedNode>,
+    entries: IntoIter<PlacedNode<'a>>,
     environment: Environment<'a>,
 }
 
@@ -165,9 +174,9 @@ impl<'de> SeqAccess<'de> for Entries<'_> {
 
 /// Keys with their values.
 struct Keys<'a> {
-    left: IntoIter<(Said, PlacedNode)>,
+    left: IntoIter<(KeyText<'a>, PlacedNode<'a>)>,
     /// That of the key that came last.
-    value: Option<PlacedNode>,
+    value: Option<PlacedNode<'a>>,
     environment: Environment<'a>,
 }
 
@@ -190,13 +199,13 @@ impl<'de> MapAccess<'de> for Keys<'_> {
 }
 
 /// A key, which is left as it is.
-struct KeyDeserializer(Said);
+struct KeyDeserializer<'a>(KeyText<'a>);
 
-impl<'de> Deserializer<'de> for KeyDeserializer {
+impl<'de> Deserializer<'de> for KeyDeserializer<'_> {
     type Error = NodeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, NodeError> {
-        visitor.visit_string(self.0.value)
+        visit_cow(self.0.value, visitor)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -206,7 +215,7 @@ impl<'de> Deserializer<'de> for KeyDeserializer {
     ) -> Result<V::Value, NodeError> {
         if name == SPANNED {
             let places = [self.0.referenced, self.0.defined].into_iter();
-            let value: StringDeserializer<NodeError> = self.0.value.into_deserializer();
+            let value: CowStrDeserializer<'_, NodeError> = self.0.value.into_deserializer();
             return visitor.visit_seq(Parts { places, value: Some(value) });
         }
         visitor.visit_newtype_struct(self)

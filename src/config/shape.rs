@@ -3,11 +3,10 @@
 
 use super::spanned::Location;
 
-use super::entries::Said;
 use super::environment::OPEN;
 use super::keys::{Level, TOP, Takes};
 use super::setting::{Arity, Setting};
-use super::tree::{Node, PlacedNode};
+use super::tree::{KeyText, Node, PlacedNode};
 use super::unknown::Advice;
 
 /// What is wrong with the shape of a file.
@@ -20,7 +19,7 @@ pub(super) struct Misshapes {
 }
 
 /// Looks at all keys of a file.
-pub(super) fn check(root: &PlacedNode) -> Misshapes {
+pub(super) fn check(root: &PlacedNode<'_>) -> Misshapes {
     let mut shape = Shape { found: Misshapes::default(), settings: Setting::all() };
     match &root.value {
         Node::Empty => {}
@@ -47,7 +46,7 @@ struct Shape {
 }
 
 impl Shape {
-    fn top(&mut self, keys: &[(Said, PlacedNode)]) {
+    fn top(&mut self, keys: &[(KeyText<'_>, PlacedNode<'_>)]) {
         for (name, value) in keys {
             if let Some(known) = TOP.key(&name.value) {
                 self.value(name, value, known.takes, known.example);
@@ -68,8 +67,8 @@ impl Shape {
     }
 
     /// A flag's key. Two of them are easily taken for others, or for nothing.
-    fn setting(&mut self, name: &Said, value: &PlacedNode, takes: Takes, example: &str) {
-        let is_keys = |entry: &PlacedNode| matches!(entry.value, Node::Keys(_));
+    fn setting(&mut self, name: &KeyText<'_>, value: &PlacedNode<'_>, takes: Takes, example: &str) {
+        let is_keys = |entry: &PlacedNode<'_>| matches!(entry.value, Node::Keys(_));
         let what = match (&*name.value, &value.value) {
             ("route", Node::Keys(_)) => {
                 format!("route takes what --route does: write routes: {}", example_of("routes"))
@@ -87,7 +86,7 @@ impl Shape {
         self.found.values.push((name.referenced, what));
     }
 
-    fn level(&mut self, keys: &[(Said, PlacedNode)], level: &'static Level) {
+    fn level(&mut self, keys: &[(KeyText<'_>, PlacedNode<'_>)], level: &'static Level) {
         for (name, value) in keys {
             match level.key(&name.value) {
                 Some(known) => self.value(name, value, known.takes, known.example),
@@ -96,13 +95,13 @@ impl Shape {
         }
     }
 
-    fn unknown(&mut self, name: &Said, value: &PlacedNode, level: &Level) {
+    fn unknown(&mut self, name: &KeyText<'_>, value: &PlacedNode<'_>, level: &Level) {
         let advice = Advice { level, settings: &self.settings };
         let what = advice.on(&name.value, value.value.as_text());
         self.found.keys.push((name.referenced, what));
     }
 
-    fn value(&mut self, name: &Said, value: &PlacedNode, takes: Takes, example: &str) {
+    fn value(&mut self, name: &KeyText<'_>, value: &PlacedNode<'_>, takes: Takes, example: &str) {
         match (takes, &value.value) {
             (_, Node::Empty) => {
                 let what =
@@ -154,7 +153,13 @@ impl Shape {
         }
     }
 
-    fn entry(&mut self, name: &Said, entry: &PlacedNode, level: &'static Level, example: &str) {
+    fn entry(
+        &mut self,
+        name: &KeyText<'_>,
+        entry: &PlacedNode<'_>,
+        level: &'static Level,
+        example: &str,
+    ) {
         match &entry.value {
             Node::Keys(keys) => self.level(keys, level),
             node if level.or_text && node.as_text().is_some() => {}
@@ -185,7 +190,7 @@ fn expected(takes: Takes) -> &'static str {
 }
 
 /// What is written, in the way it should be, if that can be told; or else an example.
-fn suggested(takes: Takes, written: &Node, example: &str) -> String {
+fn suggested(takes: Takes, written: &Node<'_>, example: &str) -> String {
     match (takes, written) {
         (Takes::List, node) => node.as_text().map(|text| format!("[{}]", quoted(text))),
         // A text stands in the place of a certificate only to be told how one is written.

@@ -17,6 +17,11 @@ impl Location {
     /// Nowhere in particular.
     pub const UNKNOWN: Self = Self { line: 0, column: 0 };
 
+    /// On this line, in this column.
+    pub(super) fn at(line: u32, column: u32) -> Self {
+        Self { line, column }
+    }
+
     /// The line, from 1; 0 if it is unknown.
     pub fn line(self) -> u64 {
         self.line.into()

@@ -1,5 +1,6 @@
 //! A configuration file as YAML alone: its values and their places, before anything is known of what they mean.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -7,39 +8,41 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Options;
 
-use super::entries::Said;
 use super::spanned::{Location, Spanned};
 
 /// A value with its place.
-pub(super) type PlacedNode = Spanned<Node>;
+pub(super) type PlacedNode<'a> = Spanned<Node<'a>>;
+
+/// A key with its place.
+pub(super) type KeyText<'a> = Spanned<Cow<'a, str>>;
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Node {
+pub(super) enum Node<'a> {
     /// None.
     Empty,
     /// `true` or `false`.
-    Switch(bool, Bare),
+    Switch(bool, Bare<'a>),
     /// A number.
-    Number(Bare),
+    Number(Bare<'a>),
     /// A text.
-    Text(String),
+    Text(Cow<'a, str>),
     /// A list.
-    List(Vec<PlacedNode>),
+    List(Vec<PlacedNode<'a>>),
     /// Keys with values, in order.
-    Keys(Vec<(Said, PlacedNode)>),
+    Keys(Vec<(KeyText<'a>, PlacedNode<'a>)>),
 }
 
 /// A number or a switch, which is a text where one is expected: then as it is written, `1.50` and not `1.5`.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Bare {
+pub(super) struct Bare<'a> {
     /// What is written.
-    pub(super) text: String,
+    pub(super) text: Cow<'a, str>,
     /// Where that is, in bytes.
-    bytes: Range<usize>,
+    pub(super) bytes: Range<usize>,
 }
 
-impl Node {
+impl Node<'_> {
     /// What it is, in a message.
     pub(super) fn kind(&self) -> &'static str {
         match self {
@@ -60,17 +63,16 @@ impl Node {
     }
 }
 
-/// Reads a file. Everything that is in it is looked at and deserialised from what is returned: YAML is read once, which
-/// takes most of the time for 100 000 routes.
-pub(super) fn read(text: &str, options: Options) -> Result<PlacedNode, serde_saphyr::Error> {
-    let read: serde_saphyr::Spanned<Node> = serde_saphyr::from_str_with_options(text, options)?;
+/// Reads any YAML. Everything that is in it is looked at and deserialised from what is returned: it is read once.
+pub(super) fn read(text: &str, options: Options) -> Result<PlacedNode<'_>, serde_saphyr::Error> {
+    let read: serde_saphyr::Spanned<Node<'_>> = serde_saphyr::from_str_with_options(text, options)?;
     let mut root = placed(read);
     restore(&mut root, text);
     Ok(root)
 }
 
 /// A value that has been read, in less room.
-fn placed(read: serde_saphyr::Spanned<Node>) -> PlacedNode {
+fn placed(read: serde_saphyr::Spanned<Node<'_>>) -> PlacedNode<'_> {
     let mut value = read.value;
     if let Node::Number(bare) | Node::Switch(_, bare) = &mut value {
         let span = read.defined.span();
@@ -83,11 +85,11 @@ fn placed(read: serde_saphyr::Spanned<Node>) -> PlacedNode {
 }
 
 /// Has numbers and switches say what is written.
-fn restore(node: &mut PlacedNode, file: &str) {
+fn restore<'a>(node: &mut PlacedNode<'a>, file: &'a str) {
     match &mut node.value {
         Node::Number(bare) | Node::Switch(_, bare) => {
             if let Some(written) = file.get(bare.bytes.clone()).filter(|text| !text.is_empty()) {
-                written.clone_into(&mut bare.text);
+                bare.text = Cow::Borrowed(written);
             }
         }
         Node::List(entries) => entries.iter_mut().for_each(|entry| restore(entry, file)),
@@ -98,7 +100,7 @@ fn restore(node: &mut PlacedNode, file: &str) {
 
 /// The texts in a value for which this holds, each with the place where it is written.
 pub(super) fn texts<'a>(
-    node: &'a PlacedNode,
+    node: &'a PlacedNode<'_>,
     holds: &dyn Fn(&str) -> bool,
 ) -> Vec<(Location, &'a str)> {
     match &node.value {
@@ -109,7 +111,7 @@ pub(super) fn texts<'a>(
     }
 }
 
-impl<'de> Deserialize<'de> for Node {
+impl<'de> Deserialize<'de> for Node<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(AnyValue)
     }
@@ -120,14 +122,14 @@ struct AnyValue;
 /// Takes numbers as they come, until it is known how they are written.
 macro_rules! visit_numbers {
     ($($method:ident: $number:ty),*) => {
-        $(fn $method<E>(self, number: $number) -> Result<Node, E> {
-            Ok(Node::Number(Bare { text: number.to_string(), bytes: 0..0 }))
+        $(fn $method<E>(self, number: $number) -> Result<Node<'de>, E> {
+            Ok(Node::Number(Bare { text: number.to_string().into(), bytes: 0..0 }))
         })*
     };
 }
 
 impl<'de> Visitor<'de> for AnyValue {
-    type Value = Node;
+    type Value = Node<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
@@ -137,27 +139,31 @@ impl<'de> Visitor<'de> for AnyValue {
         visit_i64: i64, visit_u64: u64, visit_i128: i128, visit_u128: u128, visit_f64: f64
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Node, E> {
-        Ok(Node::Text(text.to_owned()))
+    fn visit_str<E>(self, text: &str) -> Result<Node<'de>, E> {
+        Ok(Node::Text(text.to_owned().into()))
     }
 
-    fn visit_string<E>(self, text: String) -> Result<Node, E> {
-        Ok(Node::Text(text))
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Node<'de>, E> {
+        Ok(Node::Text(text.into()))
     }
 
-    fn visit_bool<E>(self, on: bool) -> Result<Node, E> {
-        Ok(Node::Switch(on, Bare { text: on.to_string(), bytes: 0..0 }))
+    fn visit_string<E>(self, text: String) -> Result<Node<'de>, E> {
+        Ok(Node::Text(text.into()))
     }
 
-    fn visit_unit<E>(self) -> Result<Node, E> {
+    fn visit_bool<E>(self, on: bool) -> Result<Node<'de>, E> {
+        Ok(Node::Switch(on, Bare { text: on.to_string().into(), bytes: 0..0 }))
+    }
+
+    fn visit_unit<E>(self) -> Result<Node<'de>, E> {
         Ok(Node::Empty)
     }
 
-    fn visit_none<E>(self) -> Result<Node, E> {
+    fn visit_none<E>(self) -> Result<Node<'de>, E> {
         Ok(Node::Empty)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Node<'de>, A::Error> {
         let mut entries = Vec::new();
         while let Some(entry) = list.next_element()? {
             entries.push(placed(entry));
@@ -165,11 +171,11 @@ impl<'de> Visitor<'de> for AnyValue {
         Ok(Node::List(entries))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node<'de>, A::Error> {
         let mut keys = Vec::new();
         while let Some(key) = map.next_key::<serde_saphyr::Spanned<String>>()? {
             let (referenced, defined) = (key.referenced.into(), key.defined.into());
-            let key = Said { value: key.value, referenced, defined };
+            let key = Spanned { value: key.value.into(), referenced, defined };
             keys.push((key, placed(map.next_value()?)));
         }
         Ok(Node::Keys(keys))

@@ -141,14 +141,14 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (5, "config/", &["tool_flags", "tracing_flags", "cli", "setting", "keys"]),
     (5, "config/", &["unknown", "hints", "interface", "scheme", "source", "value"]),
     (5, "config/", &["mistake", "wording", "words", "log_level", "manual"]),
-    (5, "config/", &["spanned", "entries", "rule_entries", "route_entry", "tree", "environment"]),
-    (5, "config/", &["node_deserializer", "shape"]),
+    (5, "config/", &["spanned", "entries", "rule_entries", "route_entry"]),
+    (5, "config/", &["tree", "scalar", "one_pass", "environment", "node_deserializer", "shape"]),
     (
         5,
         "config/",
         &["file", "include", "sources", "access_log", "check", "ejection", "limits", "tracing"],
     ),
-    (5, "config/", &["upstream_tls", "misfits"]),
+    (5, "config/", &["one_pass_fuzz", "upstream_tls", "misfits"]),
     (5, "config/", &["trusted", "discovery", "balancing", "ceiling", "retries"]),
     (5, "config/", &["upstream_settings", "upstreams", "conditions"]),
     (
