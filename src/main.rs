@@ -56,7 +56,7 @@ impl From<Unreadable> for CliError {
 fn main() -> ExitCode {
     // Before anything else: from here on no signal is lost, and none ends a process that starts.
     let signals = Signals::take();
-    match words().and_then(|words| run(&words, &Sources::read(&words, &environment)?, signals)) {
+    match words().and_then(|words| run(&words, Sources::read(&words, &environment)?, signals)) {
         Ok(code) => code,
         Err(CliError::Words(help)) => {
             // Help or the version; a reader that is gone is no failure.
@@ -106,7 +106,7 @@ fn words() -> Result<Vec<String>, CliError> {
 
 fn run(
     words: &[String],
-    (cli, sources): &(Cli, Sources),
+    (cli, sources): (Cli, Sources),
     signals: io::Result<Signals>,
 ) -> Result<ExitCode, CliError> {
     let thread = |error| start(StartError::Thread(error));
@@ -120,7 +120,7 @@ fn run(
         Some(Job::Demo(flags)) => run_demo(flags, signals),
         Some(Job::Explain(flags)) => {
             signals.give_back().map_err(thread)?;
-            run_explain(flags, sources)
+            run_explain(flags, &sources)
         }
         Some(Job::Top(flags)) => run_top(flags, signals),
         Some(Job::Origin(flags)) => {
@@ -138,11 +138,14 @@ fn run(
     }
 }
 
-fn balance(words: &[String], sources: &Sources, signals: Signals) -> Result<ExitCode, CliError> {
-    let mut config = configure(sources)?;
+fn balance(words: &[String], sources: Sources, signals: Signals) -> Result<ExitCode, CliError> {
+    let mut config = configure(&sources)?;
+    let is_test = sources.flags.test;
+    // What is written takes as much room as what is in force, and a reload reads it again.
+    drop(sources);
     config.loader = Some(Arc::new(Loader { words: words.to_vec(), environment }));
     let evener = Evener::new(config).signals(signals);
-    if !sources.flags.test {
+    if !is_test {
         return evener.run().map(|()| ExitCode::SUCCESS).map_err(CliError::Run);
     }
     let (mut config, refusals) = evener.check().map_err(CliError::Config)?;
