@@ -1,6 +1,6 @@
 //! Describes a configuration in text: for `--test`, and for the changes made by a reload.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ pub use super::item::Item;
 use super::item::item;
 use super::upstream_keys::keys;
 use super::{
-    Config, IncludedFile, ListenerConfig, access_log, check, describe_rules, ejection, tracing,
+    Config, IncludedFile, ListenerConfig, access_log, check, describe_rules, ejection,
+    route_changes, tracing,
 };
 use crate::app_protocol::AppProtocol;
 use crate::http::rules::mirror::Mirror;
@@ -31,7 +32,7 @@ use crate::upstream::{Traffic, Upstream};
 
 /// Describes what would run, one line per item, without what may be a secret.
 pub fn summary(config: &Config) -> String {
-    described(config).into_iter().fold(String::new(), |mut out, item| {
+    described(config, |_| true).into_iter().fold(String::new(), |mut out, item| {
         let Item { subject, predicate, logged, .. } = item;
         let predicate = if logged.is_some() { config.hide(predicate) } else { predicate };
         let _ = writeln!(out, "{subject}: {predicate}");
@@ -51,20 +52,24 @@ const HTTP2: &str = "HTTP/2";
 
 /// Lists what is added (`+`), removed (`-`) or changed (`~`) in `next`, one line each.
 pub fn difference(now: &Config, next: &Config) -> Vec<String> {
-    changes(&described(now), &described(next))
+    let [before, after] = route_changes::changed(&now.plan, &next.plan);
+    changes(
+        &described(now, |route| before[route.index()]),
+        &described(next, |route| after[route.index()]),
+    )
 }
 
 /// The same, of descriptions.
 pub fn changes(now: &[Item], next: &[Item]) -> Vec<String> {
-    let of = |items: &[Item]| -> BTreeMap<String, Item> {
-        items.iter().map(|item| (item.subject.clone(), item.clone())).collect()
-    };
+    fn of(items: &[Item]) -> HashMap<&str, &Item> {
+        items.iter().map(|item| (&*item.subject, item)).collect()
+    }
     let (before, after) = (of(now), of(next));
-    let gone = now.iter().filter(|item| !after.contains_key(&item.subject));
+    let gone = now.iter().filter(|item| !after.contains_key(&*item.subject));
     let gone = gone.map(|item| format!("- {}: {}", item.subject, item.logged()));
     let come = next.iter().filter_map(|item| {
         let Item { subject, predicate, .. } = item;
-        match before.get(subject) {
+        match before.get(&**subject) {
             None => Some(format!("+ {subject}: {}", item.logged())),
             Some(was) if was.predicate != *predicate => {
                 Some(format!("~ {subject}: {}", change(was, item)))
@@ -94,10 +99,15 @@ fn change(was: &Item, item: &Item) -> String {
     }
 }
 
-/// Describes what would run, item by item.
-pub fn described(config: &Config) -> Vec<Item> {
+/// Describes what would run but for its routes, item by item.
+pub fn described_but_routes(config: &Config) -> Vec<Item> {
+    described(config, |_| false)
+}
+
+/// Describes what would run, item by item, with these of its routes.
+fn described(config: &Config, is_shown: impl Fn(RouteId) -> bool) -> Vec<Item> {
     let mut seen: HashMap<String, usize> = HashMap::new();
-    let mut items = listed(config);
+    let mut items = listed(config, is_shown);
     for Item { subject, .. } in &mut items {
         // Two listeners on port 0 have the same address but are different.
         let count = seen.entry(subject.clone()).or_default();
@@ -109,8 +119,10 @@ pub fn described(config: &Config) -> Vec<Item> {
     items
 }
 
-fn listed(config: &Config) -> Vec<Item> {
+fn listed(config: &Config, is_shown: impl Fn(RouteId) -> bool) -> Vec<Item> {
     let plan = &config.plan;
+    let routes = (0..).map(RouteId::new).zip(&*plan.routes).filter(|(id, _)| is_shown(*id));
+    let routes: Vec<_> = routes.collect();
     let mut items = vec![item("threads", config.threads)];
     let included = |file: &IncludedFile| item(format!("included {}", file.path), &file.contents);
     items.extend(config.included.iter().map(included));
@@ -141,8 +153,8 @@ fn listed(config: &Config) -> Vec<Item> {
             .map(|port| item("redirect", format!("of plain listeners to https, port {port}"))),
     );
     items.extend(describe_rules::of_everywhere(plan));
-    items.extend((0..).zip(&*plan.routes).flat_map(|(index, route)| {
-        let whole = of_route(RouteId::new(index), plan);
+    items.extend(routes.iter().flat_map(|(id, route)| {
+        let whole = of_route(*id, plan);
         std::iter::once(whole).chain(describe_rules::of_route(route, plan))
     }));
     items.extend(plan.upstreams.iter().flat_map(|upstream| of_upstream(upstream)));
@@ -162,8 +174,10 @@ fn listed(config: &Config) -> Vec<Item> {
         plan.tracing
             .map(|tracing| item("tracing", tracing::described(tracing, config.otlp.as_ref()))),
     );
-    let unlogged = plan.routes.iter().filter(|route| !route.is_logged);
-    items.extend(unlogged.map(|route| item(format!("access log of route {}", route.name), "off")));
+    let unlogged = routes.iter().filter(|(_, route)| !route.is_logged);
+    items.extend(
+        unlogged.map(|(_, route)| item(format!("access log of route {}", route.name), "off")),
+    );
     items
 }
 

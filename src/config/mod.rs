@@ -52,6 +52,7 @@ mod prefix_change;
 mod redirect_loops;
 mod relays;
 mod retries;
+mod route_changes;
 pub mod route_entry;
 mod route_limits;
 mod routes;

@@ -72,23 +72,11 @@ fn come(endpoint: &mut Endpoint, upstream: Option<&Upstream>, now: Tick) {
 /// The plan `next`, with what is known of endpoints and routes that were in `before`. An endpoint
 /// inherits from that of the upstream of its name, or else from any of its address that has no heir.
 /// Via goes on with the same identifier, and session tickets with the same keys.
-pub(crate) fn succeed(before: &Plan, next: &Plan, now: Tick) -> Plan {
+pub(crate) fn succeed(before: &Plan, mut next: Plan, now: Tick) -> Plan {
     let names: Names<'_> =
         before.upstreams.iter().map(|known| ((known.traffic, &*known.name), known)).collect();
-    let heirs = heirs(before, next, &names, now);
-    let known: HashMap<&str, &Route> =
-        before.routes.iter().map(|route| (&*route.name, route)).collect();
-    let mut routes = next.routes.to_vec();
-    for route in &mut routes {
-        if let Some(known) = known.get(&*route.name) {
-            route.counts = Arc::clone(&known.counts);
-            let rules = route.rules.as_ref().zip(known.rules.as_ref());
-            route.rules = rules.map_or_else(
-                || route.rules.clone(),
-                |(rules, known)| Some(Arc::new(rules.in_place_of(known))),
-            );
-        }
-    }
+    let heirs = heirs(before, &next, &names, now);
+    succeed_routes(&before.routes, Arc::make_mut(&mut next.routes));
     let upstreams = next.upstreams.iter().zip(heirs).map(|(upstream, heirs)| {
         let known = names.get(&(upstream.traffic, &*upstream.name));
         if let Some(known) = known.filter(|known| is_unchanged(known, upstream, &heirs)) {
@@ -114,7 +102,27 @@ pub(crate) fn succeed(before: &Plan, next: &Plan, now: Tick) -> Plan {
         Some(keys) => resumed(tls, Arc::clone(keys)),
         None => Arc::clone(tls),
     });
-    Plan { upstreams: upstreams.collect(), routes: routes.into(), via, tls, ..next.clone() }
+    let upstreams = upstreams.collect();
+    Plan { upstreams, via, tls, ..next }
+}
+
+/// Has routes go on with what is known of those that had their names.
+fn succeed_routes(before: &[Route], next: &mut [Route]) {
+    let mut names: Option<HashMap<&str, &Route>> = None;
+    for (at, route) in next.iter_mut().enumerate() {
+        // Most are where they were.
+        let known = before.get(at).filter(|known| known.name == route.name).or_else(|| {
+            let known = || before.iter().map(|known| (&*known.name, known)).collect();
+            names.get_or_insert_with(known).get(&*route.name).copied()
+        });
+        let Some(known) = known else { continue };
+        route.counts = Arc::clone(&known.counts);
+        if let (Some(rules), Some(known)) = (&route.rules, &known.rules)
+            && rules.counts_something()
+        {
+            route.rules = Some(Arc::new(rules.in_place_of(known)));
+        }
+    }
 }
 
 /// Whether an upstream is exactly as it was, with endpoints that go on as those it had. Then the very same goes on, and
@@ -224,7 +232,8 @@ mod tests {
         ];
         for (b, stays) in changes {
             // In another order too.
-            let after = succeed(&before, &plan(&format!("{b}\n{a}")), Tick::from_millis(0));
+            let next = Arc::unwrap_or_clone(plan(&format!("{b}\n{a}")));
+            let after = succeed(&before, next, Tick::from_millis(0));
             let [after_b, after_a] = &after.upstreams[..] else { panic!() };
             assert!(Arc::ptr_eq(after_a, &before.upstreams[0]), "{b}");
             assert_eq!(Arc::ptr_eq(after_b, &before.upstreams[1]), stays, "{b}");

@@ -15,7 +15,7 @@ use super::start_error::StartError;
 use super::state::ControlState;
 use super::systemd::SystemdState;
 use crate::config::Config;
-use crate::config::describe::{changes, described, difference};
+use crate::config::describe::{changes, described_but_routes, difference};
 use crate::discovery::{Discovery, FIRST_LIMIT};
 use crate::id::UpstreamId;
 use crate::net::tls::server::ServerTls;
@@ -194,7 +194,8 @@ impl Running {
             self.listeners.prepare(&next.listeners, Vec::new(), next.threads.get())?;
         self.listeners.refuse_loops(&open, &next.plan)?;
         // Not before it is certain: from here on ejections are counted among its endpoints.
-        next.plan = Arc::new(carry_over::succeed(&self.config.plan, &next.plan, self.tick()));
+        let plan = Arc::unwrap_or_clone(next.plan);
+        next.plan = Arc::new(carry_over::succeed(&self.config.plan, plan, self.tick()));
         settle_redirect(&mut next, &open);
         let changes = difference(&self.config, &next);
         for warning in &next.warnings {
@@ -247,9 +248,9 @@ impl Running {
     /// changes. Connections stay.
     pub fn replace_tls(&mut self, tls: Arc<ServerTls>) -> Result<Vec<String>, StartError> {
         self.workers.refuse_stuck()?;
-        let before = described(&self.config);
+        let before = described_but_routes(&self.config);
         self.replace_plan(Plan { tls: Some(tls), ..Plan::clone(&self.config.plan) })?;
-        Ok(changes(&before, &described(&self.config)))
+        Ok(changes(&before, &described_but_routes(&self.config)))
     }
 
     /// Follows another plan with the same listeners.

@@ -160,7 +160,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (5, "config/", &["admin", "listeners", "redirect_loops"]),
     (5, "config/", &["relays", "tls", "capacity", "launch", "lifecycle", "named"]),
     (5, "config/", &["document", "errors", "loader", "mod", "builder", "in_code"]),
-    (5, "config/", &["item", "describe_rules", "explain_rules"]),
+    (5, "config/", &["item", "describe_rules", "explain_rules", "route_changes"]),
     (5, "config/", &["found", "upstream_keys", "describe", "explain_pick", "explain_route"]),
     (5, "config/", &["explain"]),
     (6, "worker/", &["command", "fresh_queue", "rebalancing", "acceptor", "mod"]),

@@ -96,6 +96,11 @@ impl RouteRules {
         RefusingRule::ALL.into_iter().filter(is_set)
     }
 
+    /// Whether requests are counted under them, and a later plan goes on counting.
+    pub fn counts_something(&self) -> bool {
+        self.rate_limit.is_some() || self.max_requests.is_some()
+    }
+
     /// These rules, with what is counted under those that the same route had before.
     #[must_use]
     pub fn in_place_of(&self, before: &Self) -> Self {
