@@ -3,10 +3,12 @@
 use std::future::Future;
 use std::io;
 use std::os::fd::AsFd;
+use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{Interest, Ready};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::task::coop;
 
 /// What a socket of the reactor's can do, whatever its family.
 pub(super) trait Registered: AsFd {
@@ -48,13 +50,30 @@ macro_rules! registered {
 registered!(TcpStream);
 registered!(UnixStream);
 
-/// Waits until `socket` is ready, and moves bytes once.
+/// Waits until `socket` is ready, and moves bytes once. Moves them first, if the reactor has said that it is ready: to
+/// ask costs 90 instructions. A task that has done its share waits for its turn all the same, since whatever moves as
+/// many bytes as it can counts as a part of that.
 pub(super) fn poll_moved(
     socket: &impl Registered,
     interest: Interest,
     cx: &mut Context<'_>,
     mut work: impl FnMut() -> io::Result<(usize, usize)>,
 ) -> Poll<io::Result<usize>> {
+    if coop::has_budget_remaining() {
+        let mut is_full = false;
+        let moved = try_moved(socket, interest, || {
+            let (count, most) = work()?;
+            is_full = count == most;
+            Ok((count, most))
+        });
+        if let Some(moved) = moved {
+            if is_full {
+                // Whether any is left shows when the next bytes are to move.
+                let _ = pin!(coop::consume_budget()).poll(cx);
+            }
+            return Poll::Ready(moved);
+        }
+    }
     loop {
         ready!(socket.poll_ready(interest, cx))?;
         if let Some(moved) = try_moved(socket, interest, &mut work) {

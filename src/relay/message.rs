@@ -12,7 +12,7 @@ use crate::http::h1::chunked::TRAILER_BYTES_MAX;
 use crate::http::h1::framing::Framing;
 use crate::http::h2::section::{FieldSection, NeverIndexed};
 use crate::http::h2::trailers;
-use crate::net::mux_stream::MuxStream;
+use crate::net::mux_stream::{MuxStream, kind_of_abort};
 use crate::net::stream::{ReadHalf, WriteHalf};
 
 /// What is read at a time for a stream that has no credit, in bytes: it may have to be kept for long.
@@ -132,6 +132,28 @@ fn end_chunks(trailers: Option<&FieldSection>, out: &mut Buffer) {
         None => section.extend_from_slice(b"\r\n"),
     }
     out.append(&section);
+}
+
+/// Sends a head, and the bytes of the body that have come with it; its end, too, if that is all. `body` is
+/// what is left then, of a final answer.
+pub async fn send_on_stream(
+    stream: &MuxStream,
+    block: &[u8],
+    out: &Buffer,
+    body: Option<&Body>,
+    down: &Meter<'_>,
+) -> Result<(), Broken> {
+    let ends = body.is_some_and(Body::has_ended);
+    down.written(stream).await?;
+    let sent = stream.send_head(ends && out.is_empty(), |_, written| {
+        written.extend_from_slice(block);
+        down.sent_head(block.len());
+    });
+    sent.map_err(|abort| Broken { end: End::Sink, kind: kind_of_abort(abort) })?;
+    if out.is_empty() {
+        return Ok(());
+    }
+    down.send(stream, out.filled(), ends).await
 }
 
 async fn to_stream(

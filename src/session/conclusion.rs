@@ -19,14 +19,29 @@ pub(super) struct Sent {
     pub(super) is_underway: bool,
 }
 
-/// What a transfer has come to, and what that means for another attempt.
-pub(super) async fn conclude<T>(
-    ended: Result<T, Fault>,
+/// Notes what was sent, and says how much its connection had carried before. However that is closed now, a request
+/// that was cut must not look whole. And one whose answer nobody waits for any more is given up at once: after an
+/// orderly close, our port would be taken for a minute (TIME_WAIT), and clients that leave could use up all of them.
+#[inline]
+pub(super) fn note_sent(upstream: &mut UpstreamSide, sent: Sent, is_failed: bool) -> u64 {
+    let UpstreamSide::H1(lease) = upstream else { return 0 };
+    let before = lease.carried;
+    lease.carried = lease.stream.carried_after(before, sent.bytes);
+    if sent.upload != UploadState::Done || is_failed {
+        lease.stream.set_reset_on_close(true);
+    }
+    before
+}
+
+/// What the fault that has ended a transfer means for another attempt. Its connection had carried so many bytes
+/// `before`.
+pub(super) async fn failed(
+    fault: Fault,
     upstream: &mut UpstreamSide,
     Sent { bytes, upload, is_underway }: Sent,
-    begun: Option<Begun>,
-    (is_idempotent, timer): (bool, &mut Timer),
-) -> Result<T, FailedAttempt> {
+    (before, begun, is_idempotent): (u64, Option<Begun>, bool),
+    timer: &mut Timer,
+) -> FailedAttempt {
     let failed = |fault, sent, was_stale| {
         let progress = if is_underway { Progress::Underway } else { sent };
         let was_stale = was_stale && !is_underway;
@@ -34,25 +49,13 @@ pub(super) async fn conclude<T>(
     };
     match upstream {
         UpstreamSide::H1(lease) => {
-            let before = lease.carried;
-            lease.carried = lease.stream.carried_after(before, bytes);
-            // However its connection is closed now, a request that was cut must not look whole. And one whose
-            // answer nobody waits for any more is given up at once: after an orderly close, our port would
-            // be taken for a minute (TIME_WAIT), and clients that leave could use up all of them.
-            if upload != UploadState::Done || ended.is_err() {
-                lease.stream.set_reset_on_close(true);
-            }
-            let fault = match ended {
-                Ok(completed) => return Ok(completed),
-                Err(fault) => fault,
-            };
             // What TLS has sent of a block counts, though none of its bytes is known to be taken yet.
             let is_unsent = bytes == 0 && lease.carried == before;
             let sent = if is_unsent { Progress::Unsent } else { Progress::Unanswered };
             let attempt = failed(fault, sent, false);
-            Err(attempt.investigated(lease, before, upload, is_idempotent, timer).await)
+            attempt.investigated(lease, before, upload, is_idempotent, timer).await
         }
-        UpstreamSide::H2(opened, _) => ended.map_err(|fault| {
+        UpstreamSide::H2(opened, _) => {
             let (sent, was_stale) = verdict(opened, fault);
             if let (Side::Upstream, Kind::Rejected(_)) = (fault.side, fault.kind) {
                 // RFC 9113 §8.1.1: that is what a malformed answer is.
@@ -65,6 +68,6 @@ pub(super) async fn conclude<T>(
                 opened.stream.mux().retire();
             }
             attempt
-        }),
+        }
     }
 }

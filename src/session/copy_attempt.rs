@@ -9,7 +9,7 @@ use std::task::Poll;
 use tokio::time::Instant;
 
 use super::admission::{self, Wanted};
-use super::answer::{self, Answer, AnswerRules, Finality, HeadIn, HeadOut};
+use super::answer::{self, Answer, AnswerRules, Finality, HeadIn, HeadOut, HeadRead};
 use super::attempt::{self, Freshness, RequestTraits, WithoutDescriptor};
 use super::give_back::{Rest, give_back};
 use super::hearing::{Heard, hear, hear_on_stream};
@@ -193,7 +193,6 @@ fn traits_of(method: Method) -> RequestTraits {
         method,
         version: Version::Http11,
         upgrade: false,
-        accept: None,
         expects: false,
         persists: false,
     }
@@ -229,8 +228,10 @@ async fn final_answer(
 ) -> Result<Answer, Fault> {
     let (limits, date, mut out) = (&context.plan.limits, context.date(), Buffer::new());
     let filtered = &Filtered::new(&());
-    let (via, set_cookie, route) = (None, None, None);
-    let rules = AnswerRules { limits, date, via, set_cookie, filtered, context, target, route };
+    let (accept, via, set_cookie, route) = (None, None, None, None);
+    let rules =
+        AnswerRules { limits, date, accept, via, set_cookie, filtered, context, target, route };
+    let mut answer = Answer::awaited();
     let unread = |Broken { kind, .. }| Fault::upstream(Stage::ResponseHead, kind);
     let bad = |reject| Fault::upstream(Stage::ResponseHead, Kind::Rejected(reject));
     let mut interim = 0;
@@ -247,9 +248,10 @@ async fn final_answer(
         };
         out.clear();
         let out = HeadOut::H1(&mut out);
-        let Some(answer) = answer::read_answer(head, traits, &rules, out).map_err(bad)? else {
+        let read = answer::read_answer(head, traits, &rules, out, &mut answer).map_err(bad)?;
+        if read == HeadRead::NotYet {
             continue;
-        };
+        }
         interim += 1;
         if answer.finality == Finality::Final {
             return Ok(answer);

@@ -4,6 +4,8 @@ pub mod accepted;
 pub mod admission;
 pub mod affinity;
 pub mod answer;
+#[cfg(test)]
+mod answer_tests;
 pub mod attempt;
 mod attempt_edits;
 pub mod client;

@@ -64,7 +64,8 @@ fn begin_body<F: Filters>(
     context: &WorkerContext,
 ) -> Result<(), Fault> {
     input.consume(length);
-    let begun = request.begin_body(input);
+    let nothing_follows = request.body.has_ended();
+    let begun = if nothing_follows { Ok(0) } else { request.begin_body(input) };
     if let Some(request_log) = request.timing.request_log() {
         request_log.took((length + begun.unwrap_or(0)) as u64);
     }

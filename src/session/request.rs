@@ -15,6 +15,7 @@ use crate::http::h1::chunked::Emit;
 use crate::http::h1::framing::Framing;
 use crate::http::h2::section::NeverIndexed;
 use crate::http::message::head::Method;
+use crate::http::message::websocket::Accept;
 use crate::http::rules::refusal::RefusingRule;
 use crate::id::{RouteId, UpstreamId};
 use crate::plan::context::WorkerContext;
@@ -27,6 +28,8 @@ use crate::relay::message::LAST_CHUNK;
 pub struct Request<'f, F: Filters> {
     /// What its answer needs to know of it.
     pub traits: RequestTraits,
+    /// What proves that an endpoint has read that it asked for a WebSocket, if it did.
+    pub accept: Option<Accept>,
     /// The route it takes, if there is one.
     pub route: Option<RouteId>,
     /// Where it goes, unless it is answered here.
@@ -60,6 +63,7 @@ impl<'f, F: Filters> Request<'f, F> {
     pub fn begin(context: &WorkerContext, client_info: &ClientInfo, filters: &'f F) -> Self {
         Self {
             traits: RequestTraits::UNKNOWN,
+            accept: None,
             route: None,
             upstream: None,
             mirror: Mirroring::No,

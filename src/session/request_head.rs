@@ -134,7 +134,8 @@ fn read<F: Filters>(
     request.own_reply = redirect.map(|redirect| Box::new(to_https(redirect)));
     let upgrade = upgrades(head, framing, options);
     let key = if upgrade { websocket_key(head) } else { None };
-    request.traits = traits(head, framing, options, (upgrade, key.as_ref()));
+    request.traits = traits(head, framing, options, upgrade);
+    request.accept = key.as_ref().map(Key::accept);
     let own = OwnEdits {
         key: key.filter(|_| head.protocol.is_some()),
         left: if let Reach::Hops(left) = reach { Some(decimal(left)) } else { None },
@@ -208,13 +209,12 @@ fn traits(
     head: &RequestHead<'_, '_>,
     framing: Framing,
     options: Options,
-    (upgrade, key): (bool, Option<&Key>),
+    upgrade: bool,
 ) -> RequestTraits {
     RequestTraits {
         method: head.semantics,
         version: head.version,
         upgrade,
-        accept: key.map(Key::accept),
         expects: framing.has_body()
             && head.version != Version::Http10
             && head.fields.has(Name::Expect),

@@ -6,10 +6,10 @@ use std::pin::{Pin, pin};
 use tokio::time::Instant;
 
 use super::affinity::RequestTies;
-use super::answer::{self, Answer, AnswerRules, Finality, HeadIn, HeadOut};
+use super::answer::{self, Answer, AnswerRules, Finality, HeadIn, HeadOut, HeadRead};
 use super::attempt::RequestTraits;
 use super::client::{Begun, ClientConnection};
-use super::conclusion::{Sent, conclude};
+use super::conclusion::{self, Sent};
 use super::directions::Directions;
 use super::hearing::{ANSWER_BYTES_MIN, Heard, hear, hear_on_stream};
 use super::mirror;
@@ -24,16 +24,16 @@ use crate::fault::{Fault, Kind, Stage};
 use crate::filters::{Filtered, Filters};
 use crate::grpc::status::Status;
 use crate::http::message::head::Version;
+use crate::http::message::websocket::Accept;
 use crate::id::RouteId;
 use crate::net::deadline::{Activity, Timer};
 use crate::net::lease::Ending;
-use crate::net::mux_stream::{MuxStream, kind_of_abort};
 use crate::plan::context::WorkerContext;
 use crate::reject::Reject;
 use crate::relay::body::Body;
-use crate::relay::copy::{Broken, End, Meter};
+use crate::relay::copy::{Broken, Meter};
 use crate::relay::ends::{Sink, Source};
-use crate::relay::message::{self, relay};
+use crate::relay::message::{self, relay, send_on_stream};
 use crate::termination::ExchangePhase;
 
 /// Interim responses passed on before the final one must come.
@@ -89,7 +89,8 @@ pub async fn run<F: Filters>(
     upstream: &mut UpstreamSide,
 ) -> Result<Completed, FailedAttempt> {
     let ClientConnection { side, timer, presence, .. } = client;
-    let Request { traits, body, outgoing, route, timing, chunks, ties, filtered, .. } = request;
+    let Request { traits, accept, body, outgoing, route, timing, chunks, ties, filtered, .. } =
+        request;
     let request_log = timing.request_log();
     let (kept, lacks_last_chunk) = (body.passed(), body.is_chunked());
     let (activity, mut none) = (Activity::new(), Buffer::new());
@@ -113,6 +114,7 @@ pub async fn run<F: Filters>(
         opening_bytes: known,
         lacks_last_chunk,
         request_log,
+        accept: accept.as_ref(),
         ties,
         filtered,
         down: &down,
@@ -149,7 +151,14 @@ pub async fn run<F: Filters>(
     let is_kept = ended.is_ok() || !ends_alone || request::keep_end(outgoing);
     let is_underway = heard || body.passed() > kept || !is_kept;
     let sent = Sent { bytes: up.bytes(), upload, is_underway };
-    conclude(ended, upstream, sent, begun, (traits.method.is_idempotent(), timer)).await
+    let before = conclusion::note_sent(upstream, sent, ended.is_err());
+    match ended {
+        Ok(completed) => Ok(completed),
+        Err(fault) => {
+            let known = (before, begun, traits.method.is_idempotent());
+            Err(conclusion::failed(fault, upstream, sent, known, timer).await)
+        }
+    }
 }
 
 /// Sends what goes at once of a request, which is all of it if `is_whole` and that goes: most are short, and to send
@@ -186,6 +195,7 @@ struct Transfer<'a, 'f, F: Filters> {
     /// Whether the end of its chunks is not among these.
     lacks_last_chunk: bool,
     request_log: Option<&'a RequestLog>,
+    accept: Option<&'a Accept>,
     ties: &'a RequestTies,
     filtered: &'a Filtered<'f, F>,
     down: &'a Meter<'a>,
@@ -211,7 +221,7 @@ impl<F: Filters> Transfer<'_, '_, F> {
         mut client_side: Pin<&mut impl Future<Output = Interruption>>,
         traits: RequestTraits,
     ) -> Result<Completed, Fault> {
-        let mut interim = 0;
+        let (mut interim, mut answer) = (0, Answer::awaited());
         self.both.await_answer();
         loop {
             let came = self.head(client_side.as_mut()).await?;
@@ -221,9 +231,9 @@ impl<F: Filters> Transfer<'_, '_, F> {
             let is_last = self.is_last();
             let persists = traits.persists && is_sent && !is_last;
             let traits = RequestTraits { persists, ..traits };
-            let Some(mut answer) = self.read(came, traits).map_err(bad_answer)? else {
+            if self.read(came, traits, &mut answer).map_err(bad_answer)? == HeadRead::NotYet {
                 continue;
-            };
+            }
             // An endpoint that answers a request it has not read may take its body for the next.
             answer.upstream_persists &= is_sent;
             match answer.finality {
@@ -257,12 +267,19 @@ impl<F: Filters> Transfer<'_, '_, F> {
         clippy::needless_pass_by_value,
         reason = "borrowed, it would be kept while it is sent"
     )]
-    fn read(&mut self, came: Heard, traits: RequestTraits) -> Result<Option<Answer>, Reject> {
-        let Self { context, target, route, ties, filtered, received, out, block, .. } = self;
+    fn read(
+        &mut self,
+        came: Heard,
+        traits: RequestTraits,
+        answer: &mut Answer,
+    ) -> Result<HeadRead, Reject> {
+        let Self { context, target, route, accept, ties, filtered, received, out, block, .. } =
+            self;
         let (limits, date) = (&context.plan.limits, context.date());
         let (via, set_cookie) = (context.plan.via.as_ref(), ties.set_cookie());
-        let (target, route) = (*target, *route);
-        let rules = AnswerRules { limits, date, via, set_cookie, filtered, context, target, route };
+        let (target, route, accept) = (*target, *route, *accept);
+        let rules =
+            AnswerRules { limits, date, accept, via, set_cookie, filtered, context, target, route };
         out.clear();
         block.clear();
         let out = match self.client_write {
@@ -274,7 +291,7 @@ impl<F: Filters> Transfer<'_, '_, F> {
             Heard::Whole(length) => HeadIn::H1(received, Some(*length)),
             Heard::Section(arrived) => HeadIn::H2(arrived),
         };
-        answer::read_answer(head, traits, &rules, out)
+        answer::read_answer(head, traits, &rules, out, answer)
     }
 
     /// Whether another endpoint is asked instead of passing the answer on: nothing may be lost of the request.
@@ -309,9 +326,17 @@ impl<F: Filters> Transfer<'_, '_, F> {
         &mut self,
         client_side: Pin<&mut impl Future<Output = Interruption>>,
     ) -> Result<Heard, Fault> {
+        let Self { both, context, request_log, timer, client_write, .. } = self;
+        let Self { upstream_read: from, received, .. } = self;
+        if let (Source::H1(from), Sink::H1(_), UploadState::Done, true) =
+            (&mut *from, &*client_write, both.upload(), received.is_empty())
+        {
+            both.first_bytes(timer, client_side, from, received).await?;
+            request_log.inspect(|request_log| request_log.heard());
+            self.heard = true;
+            return Ok(Heard::Bytes);
+        }
         let heard = {
-            let Self { both, context, request_log, timer, client_write, .. } = self;
-            let Self { upstream_read: from, received, .. } = self;
             // A head that drips keeps nothing going: only the request's bytes put the deadline off.
             let dripping = Activity::new();
             let meter = Meter::new(&dripping);
@@ -371,7 +396,7 @@ impl<F: Filters> Transfer<'_, '_, F> {
         let mut beside = 0;
         match (self.upstream_read, self.client_write) {
             (Source::H1(_), to) => {
-                let room = self.out.spare_mut().len();
+                let room = self.out.room();
                 let ready = body.admit(&mut self.received, room).map_err(bad_answer)?;
                 let ready = body.data_of(ready);
                 match to {
@@ -466,28 +491,6 @@ impl<F: Filters> Transfer<'_, '_, F> {
         });
         both.drive(timer, client_side, state, sending).await
     }
-}
-
-/// Sends a head, and the bytes of the body that have come with it; its end, too, if that is all. `body` is
-/// what is left then, of a final answer.
-async fn send_on_stream(
-    stream: &MuxStream,
-    block: &[u8],
-    out: &Buffer,
-    body: Option<&Body>,
-    down: &Meter<'_>,
-) -> Result<(), Broken> {
-    let ends = body.is_some_and(Body::has_ended);
-    down.written(stream).await?;
-    let sent = stream.send_head(ends && out.is_empty(), |_, written| {
-        written.extend_from_slice(block);
-        down.sent_head(block.len());
-    });
-    sent.map_err(|abort| Broken { end: End::Sink, kind: kind_of_abort(abort) })?;
-    if out.is_empty() {
-        return Ok(());
-    }
-    down.send(stream, out.filled(), ends).await
 }
 
 fn bad_answer(reject: Reject) -> Fault {
