@@ -21,7 +21,7 @@ pub(super) struct Sent {
 
 /// Notes what was sent, and says how much its connection had carried before. However that is closed now, a request
 /// that was cut must not look whole. And one whose answer nobody waits for any more is given up at once: after an
-/// orderly close, our port would be taken for a minute (TIME_WAIT), and clients that leave could use up all of them.
+/// orderly close, our port would be taken for a minute (`TIME_WAIT`), and clients that leave could use up all of them.
 #[inline]
 pub(super) fn note_sent(upstream: &mut UpstreamSide, sent: Sent, is_failed: bool) -> u64 {
     let UpstreamSide::H1(lease) = upstream else { return 0 };

@@ -46,6 +46,7 @@ mod tracing;
 pub mod transfer;
 pub mod transfer_state;
 pub mod tunnel;
+mod upload;
 pub mod upstream_h2;
 pub mod upstream_side;
 

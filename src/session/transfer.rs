@@ -3,8 +3,6 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 
-use tokio::time::Instant;
-
 use super::affinity::RequestTies;
 use super::answer::{self, Answer, AnswerRules, Finality, HeadIn, HeadOut, HeadRead};
 use super::attempt::RequestTraits;
@@ -12,13 +10,13 @@ use super::client::{Begun, ClientConnection};
 use super::conclusion::{self, Sent};
 use super::directions::Directions;
 use super::hearing::{ANSWER_BYTES_MIN, Heard, hear, hear_on_stream};
-use super::mirror;
 use super::record::{self, AttemptTarget};
 use super::request::{self, Request};
 use super::request_log::{RequestLog, TrafficGuard};
 use super::retry::{Attempts, FailedAttempt};
 use super::transfer_state::{DownloadState, Interruption, UploadState};
-use super::upstream_side::{RequestOpening, UpstreamSide};
+use super::upload;
+use super::upstream_side::UpstreamSide;
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind, Stage};
 use crate::filters::{Filtered, Filters};
@@ -31,7 +29,7 @@ use crate::net::lease::Ending;
 use crate::plan::context::WorkerContext;
 use crate::reject::Reject;
 use crate::relay::body::Body;
-use crate::relay::copy::{Broken, Meter};
+use crate::relay::copy::Meter;
 use crate::relay::ends::{Sink, Source};
 use crate::relay::message::{self, relay, send_on_stream};
 use crate::termination::ExchangePhase;
@@ -128,20 +126,12 @@ pub async fn run<F: Filters>(
         heard: false,
         begun: None,
     };
-    let ended = if let Err(fault) = begin(&mut opening, &both, &up, (is_whole, now)) {
+    let ended = if let Err(fault) = upload::begin(&mut opening, &both, &up, (is_whole, now)) {
         Err(fault)
     } else {
         let left = pin!(presence.left(client_read));
-        let upload = pin!(async {
-            opening.send(&up).await?;
-            // All has been sent, or what follows the head is the beginning of a tunnel.
-            if is_whole {
-                return Ok(());
-            }
-            relay(body, input, client_read, upstream_write, &up).await?;
-            mirror::send(&request.mirror);
-            Ok(())
-        });
+        let (rest, ends) = ((&mut *body, input), (client_read, upstream_write));
+        let upload = pin!(upload::rest((opening, is_whole), rest, ends, (&up, &request.mirror)));
         transfer.run(pin!(both.client_side(upload, left)), *traits).await
     };
     drop(traffic);
@@ -152,30 +142,12 @@ pub async fn run<F: Filters>(
     let is_underway = heard || body.passed() > kept || !is_kept;
     let sent = Sent { bytes: up.bytes(), upload, is_underway };
     let before = conclusion::note_sent(upstream, sent, ended.is_err());
-    match ended {
-        Ok(completed) => Ok(completed),
-        Err(fault) => {
-            let known = (before, begun, traits.method.is_idempotent());
-            Err(conclusion::failed(fault, upstream, sent, known, timer).await)
-        }
-    }
-}
-
-/// Sends what goes at once of a request, which is all of it if `is_whole` and that goes: most are short, and to send
-/// them before anything is set up to wait for that saves 300 instructions.
-#[inline]
-fn begin(
-    opening: &mut RequestOpening<'_>,
-    both: &Directions<'_>,
-    up: &Meter<'_>,
-    (is_whole, now): (bool, Option<Instant>),
-) -> Result<(), Fault> {
-    let begun = match opening.try_send(up) {
-        Ok(true) if is_whole => both.uploaded_at(now),
-        Ok(_) => Ok(()),
-        Err(broken) => both.uploaded(Err(broken)),
+    let fault = match ended {
+        Ok(completed) => return Ok(completed),
+        Err(fault) => fault,
     };
-    begun.map_err(|interruption| interruption.fault(both.upload(), DownloadState::Head))
+    let known = (before, begun, traits.method.is_idempotent());
+    Err(conclusion::failed(fault, upstream, sent, known, timer).await)
 }
 
 fn count_broken_off(context: &WorkerContext, upload: UploadState) {

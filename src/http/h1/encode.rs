@@ -1,6 +1,7 @@
 //! Writes a head again from its parsed form and its edits, with one framing and without what was
 //! meant for this connection only. Nothing of a head is ever passed on as it came but method, target,
-//! reason and the fields that are no concern of a proxy; those keep their order, case and number.
+//! reason and the fields that are no concern of a proxy; those keep their order, case and number. What is
+//! written just as we would write it is copied, which comes to the same.
 
 use super::framing::{self, Framing};
 use super::head_writer::HeadWriter;
@@ -52,10 +53,11 @@ pub fn request(
 ) -> Result<usize, Reject> {
     let mut writer = HeadWriter::new(out, head.fields.head());
     let upgrade = connection == ConnectionHeader::Upgrade || head.protocol.is_some();
-    let (mut aliases, mut te) = (0, false);
+    let (mut aliases, mut te, mut is_framed) = (0, false, false);
     writer.request_line(head, edits);
     let host = edits.host().unwrap_or(head.authority);
     if !head.fields.has(Name::Host) {
+        writer.end_run();
         writer.field(b"Host", host);
     }
     let named = Named::of(&head.fields, options);
@@ -81,6 +83,10 @@ pub fn request(
             }
             Name::Te => te |= head.version != Version::Http10 && field::takes_trailers(value),
             Name::Alias => aliases += 1,
+            Name::ContentLength if is_as_written(framing, field) => {
+                writer.keep(field);
+                is_framed = true;
+            }
             Name::Connection
             | Name::ContentLength
             | Name::Expect
@@ -93,20 +99,27 @@ pub fn request(
     }
     writer.end_run();
     writer.edits(edits, &head.fields);
-    writer.framing(framing);
+    if !is_framed {
+        writer.framing(framing);
+    }
     if let Some(protocol) = head.protocol {
         writer.field(b"Upgrade", protocol.as_bytes());
     }
     if te {
         writer.bytes(b"TE: trailers\r\n");
     }
-    writer.bytes(match (upgrade, te) {
+    writer.bytes(connection_options(upgrade, te));
+    writer.end().map(|()| aliases)
+}
+
+/// The line that says which fields of a request are for the endpoint's connection.
+fn connection_options(upgrade: bool, te: bool) -> &'static [u8] {
+    match (upgrade, te) {
         (false, false) => b"",
         (true, false) => ConnectionHeader::Upgrade.line(),
         (false, true) => b"Connection: TE\r\n",
         (true, true) => b"Connection: upgrade, TE\r\n",
-    });
-    writer.end().map(|()| aliases)
+    }
 }
 
 /// Writes the head of a response to the client, always as HTTP/1.1.
@@ -122,8 +135,13 @@ pub fn response(
     out: &mut Buffer,
 ) -> Result<(), Reject> {
     let mut writer = HeadWriter::new(out, head.fields.head());
-    let status = decimal(head.status.into());
-    writer.all(&[b"HTTP/1.1 ", &status, b" ", head.reason.as_bytes(), b"\r\n"]);
+    if let Some(line) = head.fields.first_line() {
+        writer.begin(line);
+    } else {
+        let status = decimal(head.status.into());
+        writer.all(&[b"HTTP/1.1 ", &status, b" ", head.reason.as_bytes(), b"\r\n"]);
+    }
+    let mut is_framed = false;
     let named = Named::of(&head.fields, options);
     let is_named = |place| named.as_ref().is_some_and(|named| named.has(place));
     for (place, field) in head.fields.listed().enumerate() {
@@ -131,6 +149,10 @@ pub fn response(
         match known {
             Name::Upgrade if connection == ConnectionHeader::Upgrade || head.status == 426 => {
                 writer.keep(field);
+            }
+            Name::ContentLength if is_as_written(framing, field) => {
+                writer.keep(field);
+                is_framed = true;
             }
             _ if known.is_of_one_hop() => {}
             _ if is_named(place) => {}
@@ -147,6 +169,7 @@ pub fn response(
                 writer.framing(Framing::Length(length));
             }
         }
+        _ if is_framed => {}
         _ => writer.framing(framing),
     }
     // Agreed to in HTTP/2, where the field has no place.
@@ -159,6 +182,13 @@ pub fn response(
     }
     writer.bytes(connection.line());
     writer.end()
+}
+
+/// Whether a Content-Length, of which there is one, says just as we would that the body is framed like this.
+#[inline]
+fn is_as_written(framing: Framing, field: &Field<'_>) -> bool {
+    let is_plain = field.name == b"Content-Length" && !matches!(field.value, [b'0', _, ..]);
+    is_plain && matches!(framing, Framing::Length(_))
 }
 
 #[cfg(test)]
@@ -333,6 +363,26 @@ mod tests {
     }
 
     #[test]
+    fn a_length_keeps_its_place_unless_it_has_to_be_written_otherwise() {
+        for (fields, expected) in [
+            ("Content-Length: 5\r\nA: b\r\n", "Content-Length: 5\r\nA: b\r\n"),
+            ("Content-Length:0 \r\nA: b\r\n", "Content-Length: 0\r\nA: b\r\n"),
+            ("content-length: 5\r\nA: b\r\n", "A: b\r\nContent-Length: 5\r\n"),
+            ("Content-Length: 05\r\nA: b\r\n", "A: b\r\nContent-Length: 5\r\n"),
+            ("Content-Length: 00\r\nA: b\r\n", "A: b\r\nContent-Length: 0\r\n"),
+        ] {
+            let to = Method::Idempotent;
+            let head = answered("200 OK", fields, to, ConnectionHeader::Implied);
+            assert_eq!(head, format!("HTTP/1.1 200 OK\r\n{expected}\r\n"), "{fields:?}");
+        }
+        let (length, implied) = (Framing::Length(7), ConnectionHeader::Implied);
+        let head = sent("Content-Length: 7\r\nHost: a\r\n", &none(), length, implied);
+        assert_eq!(head, "GET /a?b HTTP/1.1\r\nContent-Length: 7\r\nHost: a\r\n\r\n");
+        let head = sent("Content-Length: 07\r\nHost: a\r\n", &none(), length, implied);
+        assert_eq!(head, "GET /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\n");
+    }
+
+    #[test]
     fn responses() {
         let get = Method::Idempotent;
         let rows = [
@@ -349,7 +399,7 @@ mod tests {
                 "426 A",
                 "Content-Length: 0\r\nConnection: upgrade\r\nUpgrade: h9\r\n",
                 get,
-                "426 A\r\nUpgrade: h9\r\nContent-Length: 0\r\nConnection: upgrade\r\n\r\n",
+                "426 A\r\nContent-Length: 0\r\nUpgrade: h9\r\nConnection: upgrade\r\n\r\n",
             ),
             (
                 "200 OK",

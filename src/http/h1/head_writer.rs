@@ -80,7 +80,16 @@ impl<'a, 'b> HeadWriter<'a, 'b> {
         }
     }
 
+    /// Begins with the first line of the head as it came.
+    #[inline]
+    pub(super) fn begin(&mut self, line: Range<usize>) {
+        self.run = line;
+    }
+
     pub(super) fn request_line(&mut self, head: &RequestHead<'_, '_>, edits: &Edits<'_>) {
+        if let (Some(line), None) = (head.fields.first_line(), edits.path()) {
+            return self.begin(line);
+        }
         let method = if head.protocol.is_some() { "GET" } else { head.method };
         let (method, target) = (method.as_bytes(), head.target.as_bytes());
         match edits.path() {

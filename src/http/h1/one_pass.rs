@@ -20,6 +20,8 @@ pub(super) struct RequestLine<'b> {
     /// The target as written.
     pub(super) target: &'b str,
     pub(super) version: Version,
+    /// How many bytes it has with its line end, if its parts stand as we would write them.
+    pub(super) length: usize,
 }
 
 /// The first line of a response.
@@ -28,6 +30,8 @@ pub(super) struct StatusLine<'b> {
     pub(super) status: u16,
     pub(super) reason: &'b str,
     pub(super) version: Version,
+    /// How many bytes it has with its line end.
+    pub(super) length: usize,
 }
 
 /// Reads the head of a request at the front of `bytes`, and says how long it is. Its fields are in
@@ -52,7 +56,7 @@ pub(super) fn request<'b>(
     }
     let length = fields(bytes, line_end, limits, storage)?;
     let target = std::str::from_utf8(target).ok()?;
-    Some((RequestLine { method, target, version }, length))
+    Some((RequestLine { method, target, version, length: line_end }, length))
 }
 
 /// The method that a space follows.
@@ -88,12 +92,14 @@ pub(super) fn response<'b>(
     if !(100..600).contains(&status) || !is_line_end(bytes, reason_end) {
         return None;
     }
-    let length = fields(bytes, reason_end + 2, limits, storage)?;
+    let line_end = reason_end + b"\r\n".len();
+    let length = fields(bytes, line_end, limits, storage)?;
     let reason = match &bytes[reason_start..reason_end] {
         b"OK" => "OK",
         other => std::str::from_utf8(other).ok()?,
     };
-    reason.is_ascii().then_some((StatusLine { status, reason, version }, length))
+    let line = StatusLine { status, reason, version, length: line_end };
+    reason.is_ascii().then_some((line, length))
 }
 
 /// Reads the fields that begin at `at`, and says where the empty line after them ends.

@@ -39,9 +39,10 @@ pub fn whole_response<'h, 'b>(
     limits: &Limits,
     storage: &'h mut Storage<'b>,
 ) -> Option<(ResponseHead<'h, 'b>, usize)> {
-    let (StatusLine { status, reason, version }, length) =
-        one_pass::response(bytes, limits, storage)?;
-    let fields = Fields::new(storage, bytes);
+    let (line, length) = one_pass::response(bytes, limits, storage)?;
+    let StatusLine { status, reason, version, length: line_length } = line;
+    let is_ours = version == Version::Http11;
+    let fields = Fields::new(storage, bytes).after_line(if is_ours { line_length } else { 0 });
     Some((ResponseHead { status, reason, protocol: None, version, fields }, length))
 }
 
@@ -64,12 +65,13 @@ pub fn request<'h, 'b>(
         return Err(Reject::RequestLine);
     };
     keep(parsed.headers, storage)?;
-    understood(RequestLine { method, target, version: version(minor) }, b"", storage)
+    let line = RequestLine { method, target, version: version(minor), length: 0 };
+    understood(line, b"", storage)
 }
 
 /// What the parts of a head mean together. Its lines are in `bytes`, if they can go on as they came.
 fn understood<'h, 'b>(
-    RequestLine { method, target: written, version }: RequestLine<'b>,
+    RequestLine { method, target: written, version, length }: RequestLine<'b>,
     bytes: &'b [u8],
     storage: &'h Storage<'b>,
 ) -> Result<RequestHead<'h, 'b>, Reject> {
@@ -87,6 +89,8 @@ fn understood<'h, 'b>(
         rules::refuse_odd_expectation(&fields)?;
     }
     let (authority, target) = target(written, method, host)?;
+    let is_ours = version == Version::Http11 && rules::is_in_origin_form(written, method);
+    let fields = if is_ours { fields.after_line(length) } else { fields };
     Ok(RequestHead { method, protocol: None, semantics, target, version, authority, fields })
 }
 

@@ -91,7 +91,7 @@ fn split(authority: &[u8]) -> (&[u8], &[u8]) {
 fn is_port(bytes: &[u8]) -> bool {
     match bytes {
         [] | [b':'] => true,
-        _ => port_number(bytes).is_some(),
+        _ => is_port_number(bytes),
     }
 }
 
@@ -106,6 +106,17 @@ fn port_number(bytes: &[u8]) -> Option<u16> {
         port.checked_mul(10)?.checked_add(digit.into())
     };
     digits.iter().try_fold(0, add)
+}
+
+/// Whether that is a port that fits 16 bits.
+#[inline]
+fn is_port_number(bytes: &[u8]) -> bool {
+    match bytes {
+        [b':', digits @ ..] if (1..5).contains(&digits.len()) => {
+            digits.iter().fold(true, |all, byte| all & byte.is_ascii_digit())
+        }
+        _ => port_number(bytes).is_some(),
+    }
 }
 
 fn is_ipv6(literal: &[u8]) -> bool {

@@ -152,9 +152,22 @@ pub(super) const fn unsigned(byte: u8) -> u8 {
 #[inline]
 pub(in crate::http) fn is<const LENGTH: usize>(name: &[u8], known: &[u8; LENGTH]) -> bool {
     let Ok(name) = <&[u8; LENGTH]>::try_from(name) else { return false };
+    if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk())
+        && let (Some(known_first), Some(known_last)) = (known.first_chunk(), known.last_chunk())
+        && LENGTH <= 2 * size_of::<u64>()
+    {
+        return differences(*first, *known_first) | differences(*last, *known_last) == 0;
+    }
     let lower = |known: u8| u8::from(known.is_ascii_lowercase()) << 5;
     let differences = name.iter().zip(known).map(|(byte, known)| (byte | lower(*known)) ^ known);
     differences.fold(0, |all, one| all | one) == 0
+}
+
+/// In which bits a word differs from one that is known, whatever the case of its letters.
+#[inline]
+fn differences(word: [u8; 8], known: [u8; 8]) -> u64 {
+    let lower = known.map(|known| u8::from(known.is_ascii_lowercase()) << 5);
+    (u64::from_le_bytes(word) | u64::from_le_bytes(lower)) ^ u64::from_le_bytes(known)
 }
 
 /// What is looked at of a name at once.

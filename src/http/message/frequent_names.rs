@@ -77,6 +77,7 @@ impl Key {
     /// Where it stands, if it is frequent. With this factor, which was found by trying, no two that are frequent
     /// stand in the same place.
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "seven bits are left")]
     const fn slot(self) -> usize {
         const FACTOR: u64 = 0x2b9d_b165_2c6e_4fe5;
         let mixed = (self.first ^ self.last.rotate_left(29)).wrapping_add(self.length as u64);

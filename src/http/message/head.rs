@@ -104,6 +104,8 @@ pub struct Fields<'h, 'b> {
     listed: &'h [Field<'b>],
     /// The head that they stand in, if it has lines.
     head: &'b [u8],
+    /// How many bytes of it are its first line, if that is written just as we would write it.
+    first_line: usize,
     /// A bit for each [`Name`] that is there.
     present: u32,
     /// A bit for each that is there more than once.
@@ -116,15 +118,30 @@ impl<'h, 'b> Fields<'h, 'b> {
     #[inline]
     pub(in crate::http) fn new(storage: &'h Storage<'b>, head: &'b [u8]) -> Self {
         let listed = &storage.listed;
-        let mut fields = Self { listed, head, present: 0, repeated: 0, last: [0; Name::COUNT] };
-        for (at, field) in listed.iter().enumerate() {
+        let (first_line, present, repeated, last) = (0, 0, 0, [0; Name::COUNT]);
+        let mut fields = Self { listed, head, first_line, present, repeated, last };
+        // There are no more than 256.
+        let mut at = 0_u8;
+        for field in listed {
             let bit = field.known.bit();
             fields.repeated |= fields.present & bit;
             fields.present |= bit;
-            // There are no more than 256.
-            fields.last[field.known as usize] = u8::try_from(at).unwrap_or(u8::MAX);
+            fields.last[field.known as usize] = at;
+            at = at.wrapping_add(1);
         }
         fields
+    }
+
+    /// The first line of their head is so many bytes long, and can go on as it came.
+    #[inline]
+    pub(in crate::http) fn after_line(self, first_line: usize) -> Self {
+        Self { first_line, ..self }
+    }
+
+    /// Where the first line of their head stands, if it can go on as it came.
+    #[inline]
+    pub(in crate::http) fn first_line(&self) -> Option<Range<usize>> {
+        (self.first_line > 0).then_some(0..self.first_line)
     }
 
     /// Every field, with where it stands in [`Fields::head`].
@@ -201,7 +218,14 @@ impl RequestHead<'static, 'static> {
         target: "",
         version: Version::Http11,
         authority: b"",
-        fields: Fields { listed: &[], head: &[], present: 0, repeated: 0, last: [0; Name::COUNT] },
+        fields: Fields {
+            listed: &[],
+            head: &[],
+            first_line: 0,
+            present: 0,
+            repeated: 0,
+            last: [0; Name::COUNT],
+        },
     };
 }
 
