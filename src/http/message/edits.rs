@@ -148,6 +148,7 @@ impl<'a> Edits<'a> {
     }
 
     /// One field says this, instead of all that the sender wrote.
+    #[inline]
     pub fn set(&mut self, name: EditName<'a>, value: Value<'a>) {
         self.replace(Edit { name, operation: Operation::Set, value });
     }
