@@ -6,8 +6,8 @@ use super::h1::framing;
 use super::h1::parse;
 use super::h1::persistence::Options;
 use super::h1::scan::{Limits, Scan};
-use super::message::edits::Edits;
-use super::message::head::{Fields, RequestHead, Storage};
+use super::message::edits::{EditName, Edits, Value};
+use super::message::head::{Fields, Method, RequestHead, ResponseHead, Storage};
 use crate::buffer::Buffer;
 
 /// Where a long input is split: everywhere at its ends, here and there between.
@@ -61,6 +61,7 @@ pub(super) fn check_response(bytes: &[u8], limits: &Limits) {
     let line = (one.status, one.reason, one.version);
     assert_eq!(line, (other.status, other.reason, other.version));
     check_fields(&one.fields, &other.fields);
+    assert_eq!(answered(&one), answered(&other));
 }
 
 /// Fields are the same, and stand in their head as they would be written where that is said.
@@ -72,13 +73,37 @@ fn check_fields(one: &Fields<'_, '_>, other: &Fields<'_, '_>) {
     }
 }
 
-/// A request as it goes on, if it does.
-fn written(head: &RequestHead<'_, '_>) -> Option<Vec<u8>> {
+/// A request as it goes on, with edits and without, if it does.
+fn written(head: &RequestHead<'_, '_>) -> Option<[Vec<u8>; 3]> {
     let (framing, options) = (framing::request(head).ok()?, Options::of(&head.fields));
-    let mut out = Buffer::new();
-    let (edits, implied) = (Edits::new(), ConnectionHeader::Implied);
-    encode::request(head, options, &edits, framing, implied, &mut out).ok()?;
-    Some(out.filled().to_vec())
+    let (mut edited, mut moved) = (Edits::new(), Edits::new());
+    edited.set(EditName::X_FORWARDED_FOR, Value::checked(b"192.0.2.7"));
+    edited.set_host(b"there");
+    moved.set_path([b"/there", b"/too"]);
+    let all = [Edits::new(), edited, moved].map(|edits| {
+        let (mut out, implied) = (Buffer::new(), ConnectionHeader::Implied);
+        let written = encode::request(head, options, &edits, framing, implied, &mut out);
+        written.map(|_| out.filled().to_vec()).ok()
+    });
+    let [plain, edited, moved] = all;
+    Some([plain?, edited?, moved?])
+}
+
+/// A response as it goes on, to a request that has one with a body and to one that has not, if it does.
+fn answered(head: &ResponseHead<'_, '_>) -> Option<[Vec<u8>; 3]> {
+    let options = Options::of(&head.fields);
+    let write = |to, connection| {
+        let (framing, mut out) = (framing::response(head, to).ok()?, Buffer::new());
+        let edits = Edits::new();
+        encode::response(head, options, &edits, framing, connection, &mut out).ok()?;
+        Some(out.filled().to_vec())
+    };
+    let implied = ConnectionHeader::Implied;
+    Some([
+        write(Method::Idempotent, implied)?,
+        write(Method::Idempotent, ConnectionHeader::Close)?,
+        write(Method::Head, implied)?,
+    ])
 }
 
 #[cfg(test)]

@@ -51,8 +51,8 @@ registered!(TcpStream);
 registered!(UnixStream);
 
 /// Waits until `socket` is ready, and moves bytes once. Moves them first, if the reactor has said that it is ready: to
-/// ask costs 90 instructions. A task that has done its share waits for its turn all the same, since whatever moves as
-/// many bytes as it can counts as a part of that.
+/// ask costs 90 instructions. Only a move of as many bytes as it can counts towards the task's share of its turn: after
+/// any other, nothing more moves until the reactor has reported the socket again.
 pub(super) fn poll_moved(
     socket: &impl Registered,
     interest: Interest,
@@ -68,7 +68,7 @@ pub(super) fn poll_moved(
         });
         if let Some(moved) = moved {
             if is_full {
-                // Whether any is left shows when the next bytes are to move.
+                // A share that is used up shows when the next bytes are to move.
                 let _ = pin!(coop::consume_budget()).poll(cx);
             }
             return Poll::Ready(moved);
@@ -102,5 +102,37 @@ pub(super) fn try_moved(
         (Some(count), _) => Some(Ok(count)),
         (None, Err(error)) if error.kind() != io::ErrorKind::WouldBlock => Some(Err(error)),
         (None, _) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::task::{LocalSet, spawn_local};
+
+    use super::*;
+    use crate::buffer::Buffer;
+    use crate::net::socket::poll_recv;
+
+    /// More than a task may do in a turn.
+    const BYTES: usize = 1000;
+
+    #[tokio::test]
+    async fn who_could_read_on_and_on_gives_others_their_turn() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        theirs.writable().await.unwrap();
+        assert_eq!(theirs.try_write(&[b'x'; BYTES]).unwrap(), BYTES);
+        let (mut buffer, mut turns) = (Buffer::new(), 0);
+        let reading = poll_fn(move |cx| {
+            turns += 1;
+            while buffer.len() < BYTES {
+                let count = ready!(poll_recv(&ours, cx, &mut buffer, 1)).unwrap();
+                buffer.fill(count);
+            }
+            Poll::Ready(turns)
+        });
+        let turns = LocalSet::new().run_until(async { spawn_local(reading).await }).await.unwrap();
+        assert!(turns > 4, "{turns}");
     }
 }

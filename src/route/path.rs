@@ -20,7 +20,7 @@ pub fn normalise(path: &[u8]) -> Result<Cow<'_, [u8]>, AboveRoot> {
     if !path.starts_with(b"/") {
         return Ok(Cow::Borrowed(path));
     }
-    // Not ended early, so that several bytes are looked at at a time: most paths have neither.
+    // Not ended early, so that many bytes are examined at once: most paths have neither.
     let is_odd = path.iter().fold(false, |odd, byte| odd | matches!(byte, b'%' | b'.'));
     if !is_odd {
         return Ok(Cow::Borrowed(path));

@@ -64,8 +64,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// None yet: what stands for one until its head has been read. It is filled in where it stands, since to hand it
-    /// on took 200 instructions.
+    /// Stands for one until its head has been read. It is filled in where it stands, since to hand it on took 200
+    /// instructions.
     pub fn awaited() -> Self {
         Self {
             status: 0,

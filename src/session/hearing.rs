@@ -24,8 +24,9 @@ pub enum Heard {
     Section(Arrived),
 }
 
-/// Waits for the first bytes of an answer on a connection, which are nearly always all of its head. If bytes have
-/// come before, waits until the head is whole.
+/// Waits for the first bytes of an answer on a connection, which are nearly always all of its head
+/// ([`super::directions::Directions::first_bytes`] does that for most). If bytes have come before, waits until the head
+/// is whole.
 pub async fn hear(
     from: &mut ReadHalf<'_>,
     received: &mut Buffer,

@@ -1,7 +1,7 @@
 //! Writes a head again from its parsed form and its edits, with one framing and without what was
 //! meant for this connection only. Nothing of a head is ever passed on as it came but method, target,
-//! reason and the fields that are no concern of a proxy; those keep their order, case and number. What is
-//! written just as we would write it is copied, which comes to the same.
+//! reason and the fields that are no concern of a proxy; those keep their order, case and number. Lines that
+//! already stand just as we would write them are copied.
 
 use super::framing::{self, Framing};
 use super::head_writer::HeadWriter;
@@ -187,8 +187,10 @@ pub fn response(
 /// Whether a Content-Length, of which there is one, says just as we would that the body is framed like this.
 #[inline]
 fn is_as_written(framing: Framing, field: &Field<'_>) -> bool {
-    let is_plain = field.name == b"Content-Length" && !matches!(field.value, [b'0', _, ..]);
-    is_plain && matches!(framing, Framing::Length(_))
+    let Framing::Length(length) = framing else { return false };
+    field.name == b"Content-Length"
+        && !matches!(field.value, [b'0', _, ..])
+        && field::decimal(field.value) == Some(length)
 }
 
 #[cfg(test)]
@@ -215,9 +217,16 @@ mod tests {
         let bytes = format!("GET /a?b HTTP/1.1\r\n{fields}\r\n");
         let mut storage = Storage::new();
         let head = parse::request(bytes.as_bytes(), &LIMITS, &mut storage).unwrap();
-        let mut out = Buffer::new();
-        request(&head, Options::of(&head.fields), edits, framing, connection, &mut out).unwrap();
-        String::from_utf8(out.filled().to_vec()).unwrap()
+        let write = |head: &RequestHead<'_, '_>| {
+            let (options, mut out) = (Options::of(&head.fields), Buffer::new());
+            request(head, options, edits, framing, connection, &mut out).unwrap();
+            String::from_utf8(out.filled().to_vec()).unwrap()
+        };
+        let written = write(&head);
+        let mut storage = Storage::new();
+        let whole = parse::whole_request(bytes.as_bytes(), &LIMITS, &mut storage);
+        assert_eq!(write(&whole.expect("a plain head").0.unwrap()), written, "read in one pass");
+        written
     }
 
     fn none() -> Edits<'static> {
@@ -228,10 +237,17 @@ mod tests {
         let bytes = format!("HTTP/1.1 {status}\r\n{fields}\r\n");
         let mut storage = Storage::new();
         let head = parse::response(bytes.as_bytes(), &LIMITS, &mut storage).unwrap();
-        let mut out = Buffer::new();
         let framing = framing::response(&head, to).unwrap();
-        response(&head, Options::of(&head.fields), &none(), framing, connection, &mut out).unwrap();
-        String::from_utf8(out.filled().to_vec()).unwrap()
+        let write = |head: &ResponseHead<'_, '_>| {
+            let (options, mut out) = (Options::of(&head.fields), Buffer::new());
+            response(head, options, &none(), framing, connection, &mut out).unwrap();
+            String::from_utf8(out.filled().to_vec()).unwrap()
+        };
+        let written = write(&head);
+        let mut storage = Storage::new();
+        let whole = parse::whole_response(bytes.as_bytes(), &LIMITS, &mut storage);
+        assert_eq!(write(&whole.expect("a plain head").0), written, "read in one pass");
+        written
     }
 
     #[test]
@@ -363,6 +379,14 @@ mod tests {
     }
 
     #[test]
+    fn a_first_line_is_written_anew_where_its_path_is_edited() {
+        let mut edits = none();
+        edits.set_path([b"/x", b"/y"]);
+        let head = rewritten("Host: a\r\nA: b\r\n", &edits);
+        assert_eq!(head, "GET /x/y?b HTTP/1.1\r\nHost: a\r\nA: b\r\n\r\n");
+    }
+
+    #[test]
     fn a_length_keeps_its_place_unless_it_has_to_be_written_otherwise() {
         for (fields, expected) in [
             ("Content-Length: 5\r\nA: b\r\n", "Content-Length: 5\r\nA: b\r\n"),
@@ -376,6 +400,8 @@ mod tests {
             assert_eq!(head, format!("HTTP/1.1 200 OK\r\n{expected}\r\n"), "{fields:?}");
         }
         let (length, implied) = (Framing::Length(7), ConnectionHeader::Implied);
+        let head = sent("Content-Length: 8\r\nHost: a\r\n", &none(), length, implied);
+        assert_eq!(head, "GET /a?b HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\n");
         let head = sent("Content-Length: 7\r\nHost: a\r\n", &none(), length, implied);
         assert_eq!(head, "GET /a?b HTTP/1.1\r\nContent-Length: 7\r\nHost: a\r\n\r\n");
         let head = sent("Content-Length: 07\r\nHost: a\r\n", &none(), length, implied);

@@ -41,8 +41,8 @@ pub fn whole_response<'h, 'b>(
 ) -> Option<(ResponseHead<'h, 'b>, usize)> {
     let (line, length) = one_pass::response(bytes, limits, storage)?;
     let StatusLine { status, reason, version, length: line_length } = line;
-    let is_ours = version == Version::Http11;
-    let fields = Fields::new(storage, bytes).after_line(if is_ours { line_length } else { 0 });
+    let goes_on = version == Version::Http11;
+    let fields = Fields::new(storage, bytes).after_line(if goes_on { line_length } else { 0 });
     Some((ResponseHead { status, reason, protocol: None, version, fields }, length))
 }
 
@@ -89,8 +89,8 @@ fn understood<'h, 'b>(
         rules::refuse_odd_expectation(&fields)?;
     }
     let (authority, target) = target(written, method, host)?;
-    let is_ours = version == Version::Http11 && rules::is_in_origin_form(written, method);
-    let fields = if is_ours { fields.after_line(length) } else { fields };
+    let goes_on = version == Version::Http11 && rules::is_in_origin_form(written, method);
+    let fields = if goes_on { fields.after_line(length) } else { fields };
     Ok(RequestHead { method, protocol: None, semantics, target, version, authority, fields })
 }
 

@@ -7,6 +7,7 @@ use super::field::{Name, is_plain_at_front, is_token};
 /// carriage return in it.
 #[inline]
 pub(in crate::http) fn name_at_front(bytes: &[u8], length: usize) -> Option<Name> {
+    debug_assert!(!bytes.iter().take(length).any(|byte| *byte == b'\r'), "one in a name");
     frequent(bytes, length).or_else(|| infrequent(bytes, length))
 }
 
@@ -31,7 +32,7 @@ fn frequent(bytes: &[u8], length: usize) -> Option<Name> {
     (*known == key).then_some(*name)
 }
 
-/// All that there is of a name of up to 16 bytes, in lower case.
+/// All that there is of a name of up to 16 bytes, each with the bit set that makes letters lower case.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Key {
     length: usize,
