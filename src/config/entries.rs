@@ -356,6 +356,16 @@ pub(super) fn given_list_with_place<'de, D: Deserializer<'de>, T: Deserialize<'d
     })
 }
 
+/// A list with its place in the file, which few entries have.
+pub type RareList = Box<Spanned<Vec<Said>>>;
+
+/// The same of such a list.
+pub(super) fn given_rare_list<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<RareList>, D::Error> {
+    given_list_with_place(deserializer).map(|list| list.map(Box::new))
+}
+
 /// A list. Of a key without a value, it is said that there is none, and not that it is no list.
 pub struct ListEntries<T>(pub Vec<T>);
 

@@ -122,6 +122,7 @@ impl File {
             mistakes.into_iter().map(|(at, what)| told(at, what)).collect()
         };
         let (root, unknown, references) = look(text, environment).map_err(all)?;
+        let environment = may_refer(text).then_some(environment);
         let read = Written::deserialize(NodeDeserializer { node: root, environment });
         let mut written = read.map_err(|error| {
             let at = error.at.unwrap_or(Location::UNKNOWN);
@@ -192,7 +193,12 @@ fn look<'a>(
         vec![(at, what)]
     })?;
     let Misshapes { values, keys } = shape::check(&root);
-    match environment::check(&root, environment) {
+    let references = if may_refer(text) {
+        environment::check(&root, environment)
+    } else {
+        Ok(References::default())
+    };
+    match references {
         Ok(references) if values.is_empty() => Ok((root, keys, references)),
         references => {
             let of_references = references.err().unwrap_or_default();
@@ -201,6 +207,11 @@ fn look<'a>(
             Err(all)
         }
     }
+}
+
+/// Whether any value may refer to the environment: an escape may stand for the sign.
+fn may_refer(text: &str) -> bool {
+    memchr::memchr2(b'$', b'\\', text.as_bytes()).is_some()
 }
 
 /// What the library is told.

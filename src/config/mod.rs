@@ -171,7 +171,7 @@ impl Config {
         let settings = UpstreamSettings::of_flags(sources, &mut mistakes);
         let mut upstreams = Upstreams::of_file(sources, settings, threads.get(), &mut mistakes);
         let mut listeners = CollectedListeners::of_http(sources, resolve, &mut mistakes);
-        let routes = Routes::of(sources, &mut upstreams, &mut mistakes);
+        let mut routes = Routes::of(sources, &mut upstreams, &mut mistakes);
         relays::add(&mut listeners, sources, &mut upstreams, resolve, &mut mistakes);
         listeners.refuse_loops(&routes, &upstreams, is_local, &mut mistakes);
         upstreams.refuse_mistakes(sources, &mut mistakes);
@@ -186,7 +186,7 @@ impl Config {
         let log_layout = access_log::layout(sources, &mut mistakes);
         let of_files = [sources.warnings(), warning.as_slice(), &routes.rules.warnings].concat();
         let reached = (&*listeners.said, tls.redirect_https.is_some());
-        let (table, of_routes) = redirect_loops::table(&routes, reached, &mut mistakes);
+        let (table, of_routes) = redirect_loops::table(&mut routes, reached, &mut mistakes);
         let warnings = [of_files, tls.warnings, of_routes, of_retries, of_settings, of_endpoints];
         let mut config = Self {
             listeners: listeners.said.into_iter().map(|said| said.listener).collect(),

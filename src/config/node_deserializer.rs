@@ -46,16 +46,17 @@ fn visit_cow<'de, V: Visitor<'de>>(text: Cow<'_, str>, visitor: V) -> Result<V::
 /// Deserialises a value.
 pub(super) struct NodeDeserializer<'a> {
     pub(super) node: PlacedNode<'a>,
-    pub(super) environment: Environment<'a>,
+    /// What its texts may refer to, if any does.
+    pub(super) environment: Option<Environment<'a>>,
 }
 
 impl NodeDeserializer<'_> {
     /// A text with its references replaced.
     fn replaced<'t>(&self, text: Cow<'t, str>) -> Result<Cow<'t, str>, NodeError> {
-        if !text.contains(OPEN) {
+        let Some(environment) = self.environment.filter(|_| text.contains(OPEN)) else {
             return Ok(text);
-        }
-        let replaced = substitute(&text, self.environment, &mut Vec::new());
+        };
+        let replaced = substitute(&text, environment, &mut Vec::new());
         replaced.map(Cow::Owned).map_err(NodeError::custom)
     }
 
@@ -153,7 +154,7 @@ impl NodeError {
 /// The entries of a list.
 struct Entries<'a> {
     entries: IntoIter<PlacedNode<'a>>,
-    environment: Environment<'a>,
+    environment: Option<Environment<'a>>,
 }
 
 impl<'de> SeqAccess<'de> for Entries<'_> {
@@ -177,7 +178,7 @@ struct Keys<'a> {
     left: IntoIter<(KeyText<'a>, PlacedNode<'a>)>,
     /// That of the key that came last.
     value: Option<PlacedNode<'a>>,
-    environment: Environment<'a>,
+    environment: Option<Environment<'a>>,
 }
 
 impl<'de> MapAccess<'de> for Keys<'_> {

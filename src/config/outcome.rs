@@ -126,7 +126,8 @@ pub(super) fn of_route(
 
 /// Notes what is said of endpoints, where there are none.
 fn refuse_of_endpoints(entry: &RouteEntry, kind: &str, place: &Place, at: &mut At<'_>) {
-    let at_key = |said: &Option<Said>| said.as_ref().map(|said| at.file.place(said.referenced));
+    let at_key =
+        |said: &Option<Box<Said>>| said.as_ref().map(|said| at.file.place(said.referenced));
     let headers = entry.request_headers.as_ref().map(|said| at.file.place(said.referenced));
     let mirror = entry.mirror.as_ref().map(|said| at.file.place(said.referenced));
     let retry_on = entry.retry_on.as_ref().map(|said| at.file.place(said.referenced));

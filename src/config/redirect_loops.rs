@@ -74,7 +74,7 @@ impl Variables for HopValues<'_> {
 
 /// The table in which routes are found, and what of it and of redirects may not be what was meant.
 pub(super) fn table(
-    routes: &Routes,
+    routes: &mut Routes,
     reached: (&[SaidListener], bool),
     mistakes: &mut Mistakes,
 ) -> (RouteTable, Vec<String>) {

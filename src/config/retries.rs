@@ -63,7 +63,7 @@ impl RetrySettings {
 /// Those of a route, where those of its upstream are `usual`.
 pub(super) fn of_route(usual: Retries, entry: &RouteEntry, at: &mut At<'_>) -> Retries {
     let RouteEntry { retries, retry_on, attempt_timeout, .. } = entry;
-    narrowed(usual, (retries.as_ref(), attempt_timeout.as_ref()), retry_on.as_ref(), at)
+    narrowed(usual, (retries.as_deref(), attempt_timeout.as_deref()), retry_on.as_deref(), at)
 }
 
 fn narrowed(

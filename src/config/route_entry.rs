@@ -7,13 +7,15 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Visitor};
 
 use super::entries::{
-    EndpointEntry, Said, StickyEntry, TextOrList, given, given_list, given_list_with_place,
+    EndpointEntry, RareList, Said, StickyEntry, TextOrList, given, given_list,
+    given_list_with_place, given_rare_list,
 };
 use super::rule_entries::{
     HeadEditsEntry, MirrorEntry, NamedTexts, RateLimitEntry, RedirectEntry, RespondEntry,
 };
 
-/// An entry of `routes:`, which says where requests go and how they are changed.
+/// An entry of `routes:`, which says where requests go and how they are changed. What few of them say is apart: there
+/// may be a hundred thousand.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct RouteEntry {
@@ -36,8 +38,8 @@ pub struct RouteEntry {
     #[serde(deserialize_with = "given")]
     pub query: Option<Box<Spanned<NamedTexts>>>,
     /// Networks that clients are in.
-    #[serde(deserialize_with = "given_list_with_place")]
-    pub clients: Option<Spanned<Vec<Said>>>,
+    #[serde(deserialize_with = "given_rare_list")]
+    pub clients: Option<RareList>,
     /// The name of an upstream.
     #[serde(deserialize_with = "given")]
     pub upstream: Option<Said>,
@@ -66,17 +68,17 @@ pub struct RouteEntry {
     #[serde(deserialize_with = "given")]
     pub response_headers: Option<Box<Spanned<HeadEditsEntry>>>,
     /// The networks whose clients alone are served.
-    #[serde(deserialize_with = "given_list_with_place")]
-    pub allow: Option<Spanned<Vec<Said>>>,
+    #[serde(deserialize_with = "given_rare_list")]
+    pub allow: Option<RareList>,
     /// The networks whose clients are not served.
-    #[serde(deserialize_with = "given_list_with_place")]
-    pub deny: Option<Spanned<Vec<Said>>>,
+    #[serde(deserialize_with = "given_rare_list")]
+    pub deny: Option<RareList>,
     /// How many requests there may be in a time.
     #[serde(deserialize_with = "given")]
     pub rate_limit: Option<Box<Spanned<RateLimitEntry>>>,
     /// How many requests may be in flight.
     #[serde(deserialize_with = "given")]
-    pub max_requests: Option<Said>,
+    pub max_requests: Option<Box<Said>>,
     /// How many bytes the body of a request may have.
     #[serde(deserialize_with = "given")]
     pub max_body: Option<Said>,
@@ -85,7 +87,7 @@ pub struct RouteEntry {
     pub error_pages: Option<Box<Spanned<NamedTexts>>>,
     /// What Host says to endpoints.
     #[serde(deserialize_with = "given")]
-    pub host_header: Option<Said>,
+    pub host_header: Option<Box<Said>>,
     /// Whether its requests have lines in the access log.
     #[serde(deserialize_with = "given")]
     pub access_log: Option<Spanned<LoggedEntry>>,
@@ -94,25 +96,25 @@ pub struct RouteEntry {
     pub strip_prefix: Option<bool>,
     /// What the prefix becomes in the target.
     #[serde(deserialize_with = "given")]
-    pub replace_prefix: Option<Said>,
+    pub replace_prefix: Option<Box<Said>>,
     /// As `--response-timeout`.
     #[serde(deserialize_with = "given")]
-    pub response_timeout: Option<Said>,
+    pub response_timeout: Option<Box<Said>>,
     /// As `--attempt-timeout`.
     #[serde(deserialize_with = "given")]
-    pub attempt_timeout: Option<Said>,
+    pub attempt_timeout: Option<Box<Said>>,
     /// As `--idle-timeout`.
     #[serde(deserialize_with = "given")]
-    pub idle_timeout: Option<Said>,
+    pub idle_timeout: Option<Box<Said>>,
     /// As `--tunnel-timeout`.
     #[serde(deserialize_with = "given")]
-    pub tunnel_timeout: Option<Said>,
+    pub tunnel_timeout: Option<Box<Said>>,
     /// As `--retries`.
     #[serde(deserialize_with = "given")]
-    pub retries: Option<Said>,
+    pub retries: Option<Box<Said>>,
     /// As `--retry-on`.
-    #[serde(deserialize_with = "given_list_with_place")]
-    pub retry_on: Option<Spanned<Vec<Said>>>,
+    #[serde(deserialize_with = "given_rare_list")]
+    pub retry_on: Option<RareList>,
 }
 
 /// Whether requests have lines in the access log: a switch, or one of its words.

@@ -51,7 +51,7 @@ pub(super) fn read(entry: &RouteEntry, rules: &mut RouteRules, at: &mut At<'_>) 
         let limiter = |limit| RateLimiter::new(limit, RandomState::new(), Instant::now());
         rules.rate_limit = limit.map(limiter).map(Arc::new);
     }
-    let requests = at.over(entry.max_requests.as_ref(), |text| requests(text).map(Some), None);
+    let requests = at.over(entry.max_requests.as_deref(), |text| requests(text).map(Some), None);
     rules.max_requests = requests.map(RequestLimit::new);
     rules.body_max = at.over(entry.max_body.as_ref(), body_max, rules.body_max);
     warnings

@@ -24,7 +24,7 @@ use crate::upstream::Traffic;
 /// Routes that may be looked at one after the other before that is warned of.
 const LIST_MAX: usize = 100;
 
-/// The routes collected so far; the three lists have one entry per route.
+/// The routes collected so far; the three lists have one entry per route, until the table is built from one of them.
 pub(super) struct Routes {
     pub(super) built: Vec<Route>,
     matches: Vec<RouteMatch>,
@@ -41,7 +41,10 @@ impl Routes {
         upstreams: &mut Upstreams<'a>,
         mistakes: &mut Mistakes,
     ) -> Self {
-        let (built, matches, places) = (Vec::new(), Vec::new(), Vec::new());
+        let written = sources.files().map(|file| file.routes.len()).sum::<usize>();
+        let count = sources.flags.route.len() + written;
+        let (built, places) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let matches = Vec::with_capacity(count);
         let workers = upstreams.workers;
         let rules = RuleSources::of(sources, mistakes);
         let mut routes = Self { built, matches, places, workers, rules };
@@ -91,7 +94,7 @@ impl Routes {
         let Some(RouteTarget { shares, split_cookie, .. }) = target else { return };
         let goes = goes(entry, &shares, upstreams, &mut at);
         let host = |text: &str| value::host_header(text).map(Some);
-        let host_header = at.over(entry.host_header.as_ref(), host, None);
+        let host_header = at.over(entry.host_header.as_deref(), host, None);
         let is_logged = access_log::is_logged(entry, &mut at);
         let route = self.add((name, taken), goes, place);
         route.host_header = host_header;
@@ -134,8 +137,8 @@ impl Routes {
 
     /// Builds the table in which routes are found, and says what of it may not be what was meant. Two that tie are
     /// a mistake.
-    pub(super) fn table(&self, mistakes: &mut Mistakes) -> (RouteTable, Vec<String>) {
-        let (table, duplicates) = RouteTable::new(self.matches.clone());
+    pub(super) fn table(&mut self, mistakes: &mut Mistakes) -> (RouteTable, Vec<String>) {
+        let (table, duplicates) = RouteTable::new(std::mem::take(&mut self.matches));
         for duplicate in duplicates {
             let name = &self.built[duplicate.second.index()].name;
             let what = match self.place(duplicate.first) {
@@ -240,7 +243,7 @@ fn goes(
             (&entry.idle_timeout, &mut timeouts.idle),
             (&entry.tunnel_timeout, &mut timeouts.tunnel),
         ] {
-            *own = at.over(said.as_ref(), value::duration, *own);
+            *own = at.over(said.as_deref(), value::duration, *own);
         }
         let retries = retries::of_route(usual.retries, entry, &mut at);
         goes.push(WeightedUpstream { upstream: *upstream, weight: *weight, timeouts, retries });

@@ -25,10 +25,10 @@ pub use server_names::{NamePattern, NamePatternError, ServerNames};
 use trie::{Entry, LeafId, Spot, Trie};
 
 /// A pattern of a route.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listing {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listing<'a> {
     /// What it matches.
-    pub pattern: Pattern,
+    pub pattern: &'a Pattern,
     /// The route.
     pub route: RouteId,
     /// Whether the route has conditions, and may not take a request that the pattern matches.
@@ -77,29 +77,30 @@ impl Router {
     /// Builds the trie for routes without conditions; a route is identified by its index in `patterns`. If there
     /// are several duplicates, the one with the lowest second index is reported.
     pub fn new(patterns: &[Pattern]) -> Result<Self, Duplicate> {
-        let listings = patterns.iter().zip((0..).map(RouteId::new)).map(|(pattern, route)| {
-            Listing { pattern: pattern.clone(), route, has_conditions: false }
-        });
+        let listings = patterns
+            .iter()
+            .zip((0..).map(RouteId::new))
+            .map(|(pattern, route)| Listing { pattern, route, has_conditions: false });
         let (router, duplicates) = Self::of(&listings.collect::<Vec<_>>());
         duplicates.first().map_or(Ok(router), |first| Err(*first))
     }
 
     /// Builds the trie. A route may have several patterns. Also returns the routes without conditions that have a
     /// pattern of an earlier one, which is the one that is found; each once, in order.
-    pub fn of(listings: &[Listing]) -> (Self, Vec<Duplicate>) {
-        let mut sorted: Vec<&Listing> = listings.iter().collect();
+    pub fn of(listings: &[Listing<'_>]) -> (Self, Vec<Duplicate>) {
+        let mut sorted: Vec<&Listing<'_>> = listings.iter().collect();
         sorted.sort_by_key(|listing| (&listing.pattern, listing.route));
         let (mut entries, mut leaves): (Vec<Entry>, Vec<Leaf>) = (Vec::new(), Vec::new());
         let (mut groups, mut duplicates) = (Vec::new(), Vec::new());
         for listed in sorted.chunk_by(|a, b| a.pattern == b.pattern) {
-            let (guarded, plain): (Vec<&Listing>, Vec<&Listing>) =
+            let (guarded, plain): (Vec<&Listing<'_>>, Vec<&Listing<'_>>) =
                 listed.iter().partition(|listing| listing.has_conditions);
             if let Some((first, others)) = plain.split_first() {
                 let first = first.route;
                 duplicates
                     .extend(others.iter().map(|other| Duplicate { first, second: other.route }));
             }
-            entries.push((&listed[0].pattern, LeafId::new(leaves.len())));
+            entries.push((listed[0].pattern, LeafId::new(leaves.len())));
             let group = (!guarded.is_empty()).then_some(groups.len());
             groups.extend(group.map(|_| guarded.iter().map(|listing| listing.route).collect()));
             let plain = plain.first().map(|listing| listing.route);
@@ -111,7 +112,7 @@ impl Router {
         for (leaf, next) in leaves.iter_mut().zip(next_leaves) {
             leaf.next = next;
         }
-        let patterns = || listings.iter().map(|listing| &listing.pattern);
+        let patterns = || listings.iter().map(|listing| listing.pattern);
         let wildcards = patterns().filter_map(Pattern::wildcard);
         let router = Self {
             trie,

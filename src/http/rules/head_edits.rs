@@ -103,6 +103,8 @@ impl HeadEdits {
         };
         let mut edits: Vec<_> =
             base.edits.iter().filter(|edit| !is_undone(edit)).cloned().collect();
+        // Many routes have one edit each.
+        edits.reserve_exact(self.edits.len());
         edits.extend(self.edits);
         if edits.len() > EDITS_MAX { Err(FieldEditError::TooMany) } else { Ok(Self { edits }) }
     }

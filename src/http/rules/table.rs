@@ -54,11 +54,8 @@ impl RouteTable {
     pub fn new(matches: Vec<RouteMatch>) -> (Self, Vec<Duplicate>) {
         let listings = matches.iter().enumerate().flat_map(|(index, one)| {
             let has_conditions = one.conditions.is_some();
-            let listing = move |pattern: &Pattern| Listing {
-                pattern: pattern.clone(),
-                route: RouteId::new(index),
-                has_conditions,
-            };
+            let route = RouteId::new(index);
+            let listing = move |pattern| Listing { pattern, route, has_conditions };
             one.patterns.iter().map(listing)
         });
         let (router, duplicates) = Router::of(&listings.collect::<Vec<_>>());
@@ -66,8 +63,12 @@ impl RouteTable {
             let conditions = matches[route.index()].conditions.clone()?;
             Some(Candidate { route: *route, conditions })
         };
-        let of_group =
-            |group: &Vec<RouteId>| Candidates::new(group.iter().filter_map(candidate).collect());
+        let of_group = |group: &Vec<RouteId>| {
+            // All routes of a group have conditions.
+            let mut all = Vec::with_capacity(group.len());
+            all.extend(group.iter().filter_map(candidate));
+            Candidates::new(all)
+        };
         let candidates = router.groups().iter().map(of_group).collect();
         (Self { router, candidates, matches }, duplicates)
     }
@@ -142,6 +143,9 @@ impl RouteTable {
     pub fn unreached(&self) -> Vec<RouteId> {
         let plain = self.matches.iter().filter(|one| one.conditions.is_none());
         let plain: HashSet<&Pattern> = plain.flat_map(|one| &one.patterns).collect();
+        if plain.is_empty() {
+            return Vec::new();
+        }
         let is_covered = |pattern: &Pattern| {
             pattern.halves().is_some_and(|halves| halves.iter().all(|half| plain.contains(half)))
         };
