@@ -36,6 +36,7 @@ mod tests {
             "a:\n  - b\n  -\n    c: d\n  - - e\n",
             "error_pages: {503: a, 4xx: b, \"é\": c}",
             "{\n\"a\":\"b\\n\",\n\"c\": [1,\n2,],\n}",
+            "a: \"b\\tc\\\\d\\\"e\\nf\"\nb: 'c''d'\n",
         ];
         for text in usual {
             assert!(one_pass::read(text, VALUES_MAX).is_some(), "{text}");
