@@ -22,14 +22,14 @@ use std::time::Duration;
 use tokio::runtime::LocalOptions;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use crate::address::Address;
 use crate::app_protocol::AppProtocol;
 use crate::fault::{Fault, Kind, Side, Stage};
 use crate::http::h1::scan::Limits;
 use crate::id::{EndpointId, UpstreamId};
-use crate::net::connect::{connect, probe};
+use crate::net::connect::{Prober, connect};
 use crate::net::deadline::{Elapsed, Epoch, Timer};
 use crate::plan::Plan;
 use crate::proxy_protocol::Header;
@@ -53,6 +53,10 @@ use spec::{CheckSpec, CheckTarget, asked_at, hosts_of_routes};
 /// How long its thread may take to end.
 const END_LIMIT: Duration = Duration::from_secs(1);
 
+/// Checks of all endpoints begin in beats, of which this is the longest: to wake the thread for one check costs as much as the
+/// check. With 10 000 endpoints a second a beat has a hundred checks, 2 ms of work.
+const BEAT_MAX: Duration = Duration::from_millis(10);
+
 /// Between two looks whether it has.
 const PAUSE: Duration = Duration::from_millis(1);
 
@@ -67,6 +71,7 @@ struct Checker {
     limits: Cell<Limits>,
     epoch: Epoch,
     kept: KeptConnections,
+    prober: Prober,
 }
 
 /// The thread of the checks.
@@ -87,8 +92,8 @@ impl Checks {
                 Ok(runtime) => runtime.block_on(async {
                     let plan = Arc::clone(&later.borrow_and_update());
                     let limits = Cell::new(plan.limits);
-                    let checker = Checker { limits, epoch, kept: KeptConnections::default() };
-                    let checker = Rc::new(checker);
+                    let (kept, prober) = (KeptConnections::default(), Prober::default());
+                    let checker = Rc::new(Checker { limits, epoch, kept, prober });
                     let mut watches = HashMap::new();
                     checker.adopt(&plan, &mut watches);
                     drop(plan);
@@ -199,7 +204,7 @@ impl Checker {
         targets: Rc<RefCell<Vec<CheckTarget>>>,
         delay: Duration,
     ) {
-        sleep(delay).await;
+        sleep_until(on_beat(self.epoch, Instant::now() + delay, spec.check.interval)).await;
         let Check { interval, timeout, rise, fall, .. } = spec.check;
         let mut rise_fall = RiseFall::new(rise, fall).starting_at(self.verdict(&targets.borrow()));
         let mut timer = Timer::new();
@@ -224,7 +229,7 @@ impl Checker {
                 let result = result.unwrap_or_else(|Elapsed| Err(late.get().into()));
                 self.judge(&targets.borrow(), &mut rise_fall, result);
             }
-            sleep(jittered(interval).saturating_sub(begun.elapsed())).await;
+            sleep_until(on_beat(self.epoch, begun + jittered(interval), interval)).await;
         }
     }
 
@@ -325,7 +330,7 @@ impl Checker {
         if let (Address::Tcp(address), None, None, true) =
             (address, announces, &asked.tls, spec.only_connects())
         {
-            return Ok(probe(*address).await.map_err(unconnected)?);
+            return Ok(self.prober.probe(*address).await.map_err(unconnected)?);
         }
         let mut stream = connect(address).await.map_err(unconnected)?;
         let mut carried = 0;
@@ -374,9 +379,31 @@ fn jittered(interval: Duration) -> Duration {
     interval * 9 / 10 + interval / 5 * u32::from(random) / u32::from(u8::MAX)
 }
 
+/// The beat that is nearest to a moment: a hundredth of the interval, which has ten times as much jitter.
+fn on_beat(epoch: Epoch, at: Instant, interval: Duration) -> Instant {
+    let beat = (interval / 100).min(BEAT_MAX);
+    let middle = at + beat / 2;
+    let past = epoch.since_begin(middle).as_nanos() % beat.as_nanos().max(1);
+    middle - Duration::from_nanos(u64::try_from(past).unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn checks_begin_at_the_nearest_beat() {
+        let (epoch, first) = (Epoch::begin(), Instant::now() + Duration::from_secs(1));
+        for (interval, beat) in [(10, 100), (500, 5000), (1000, 10_000), (60_000, 10_000)] {
+            for after in (0..30_000).step_by(700) {
+                let at = first + Duration::from_micros(after);
+                let begins = on_beat(epoch, at, Duration::from_millis(interval));
+                assert_eq!(epoch.since_begin(begins).as_nanos() % (beat * 1000), 0);
+                let moved = begins.max(at) - begins.min(at);
+                assert!(moved.as_nanos() <= beat * 500, "{interval} {after}: {moved:?}");
+            }
+        }
+    }
 
     #[test]
     fn jitter_stays_within_a_tenth() {
