@@ -4,6 +4,7 @@ import gc
 import resource
 import signal
 import socket
+import sys
 import time
 
 from process import ORIGIN, PORT, Running, origin
@@ -12,6 +13,8 @@ from starts import RULES
 REQUEST = b"GET /tenant/000000/x HTTP/1.1\r\nHost: a\r\n\r\n"
 # So many connections are asked in turn: with two workers, each has some.
 ASKED = 8
+# Those that got no answer, as far as that was shown.
+LOST, LOST_SHOWN = [], 5
 ROWS = ("nothing else happens", "a route is added", "all upstreams change", "another process takes over",
         "nothing else happens, in that process")
 
@@ -24,7 +27,7 @@ def section(_, binary, folder, quick):
     log.write_text("")
     configure(file, routes, endpoints)
     with origin(binary), Running(usual, PORT) as before:
-        clients = [idle_client(place) for place in range(idle)]
+        clients = [idle_client(place, before, log) for place in range(idle)]
         asked = [connected() for _ in range(ASKED)]
         time.sleep(5)
         lines = ["## Reloads and upgrades with many of everything", "",
@@ -77,19 +80,30 @@ def connected(place=0):
     return one
 
 
-def idle_client(place):
+def idle_client(place, evener, log):
     one = connected(place)
     if not is_answered(one):
-        raise SystemExit("tools/growth: a client got no answer")
+        status = evener.process.poll()
+        state = "runs" if status is None else f"has ended with {status}"
+        raise SystemExit(f"tools/growth: client {place} got no answer; Evener {state}, and has logged:\n{log.read_text()[-1000:]}")
     return one
 
 
 def is_answered(one):
+    begun = time.monotonic()
     try:
         one.sendall(REQUEST)
-        return one.recv(4096).startswith(b"HTTP/1.1 200 ")
-    except OSError:
-        return False
+        came = one.recv(4096)
+    except OSError as error:
+        came = error
+    if isinstance(came, bytes) and came.startswith(b"HTTP/1.1 200 "):
+        return True
+    # Where all are lost, a few of them say why.
+    if len(LOST) < LOST_SHOWN:
+        LOST.append(one)
+        print(f"tools/growth: no answer on port {one.getsockname()[1]} but {came!r}, after {time.monotonic() - begun:.3f} s",
+              file=sys.stderr)
+    return False
 
 
 def row(what, asked, clients, is_over):
