@@ -30,16 +30,18 @@ impl KeptConnections {
         self.count.get() < self.max
     }
 
-    /// Keeps another one.
-    pub(super) fn keep(&self, stream: Stream) -> KeptConnection {
+    /// Keeps another one, over which this is asked.
+    pub(super) fn keep(&self, stream: Stream, request: Box<str>) -> KeptConnection {
         self.count.set(self.count.get() + 1);
-        KeptConnection { stream, count: Rc::clone(&self.count) }
+        KeptConnection { stream, request, count: Rc::clone(&self.count) }
     }
 }
 
 /// One of them.
 pub(super) struct KeptConnection {
     pub(super) stream: Stream,
+    /// What is asked over it, each time.
+    pub(super) request: Box<str>,
     count: Rc<Cell<u64>>,
 }
 

@@ -11,18 +11,21 @@ mod spec;
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::LocalOptions;
 use tokio::sync::watch;
+use tokio::task::coop::unconstrained;
 use tokio::task::{JoinHandle, spawn_local};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::address::Address;
 use crate::app_protocol::AppProtocol;
@@ -30,7 +33,7 @@ use crate::fault::{Fault, Kind, Side, Stage};
 use crate::http::h1::scan::Limits;
 use crate::id::{EndpointId, UpstreamId};
 use crate::net::connect::{Prober, connect};
-use crate::net::deadline::{Elapsed, Epoch, Timer};
+use crate::net::deadline::{Elapsed, Epoch};
 use crate::plan::Plan;
 use crate::proxy_protocol::Header;
 use crate::session::attempt;
@@ -162,18 +165,18 @@ impl Checker {
         for (id, upstream) in (0..).map(UpstreamId::new).zip(&plan.upstreams) {
             let own = upstream.host_header.as_deref().or(of_routes[id.index()]);
             let host = own.or(upstream.usual_host.as_deref());
+            let check = Arc::new(upstream.check.clone());
             for (endpoint, known) in upstream.endpoints.ids() {
-                let check = &upstream.check;
                 if check.kind == CheckKind::Off {
                     self.forget(upstream, endpoint);
                     continue;
                 }
                 let spec = CheckSpec {
-                    address: asked_at(&known.address, check),
+                    address: asked_at(&known.address, &check),
                     traffic: upstream.traffic,
                     announces: upstream.announces.filter(|_| check.is_of_requests()),
                     kind: known.connection_kind(),
-                    check: check.clone(),
+                    check: Arc::clone(&check),
                     host: check.host.as_deref().or(host).map(str::to_owned),
                 };
                 let subject = CheckTarget { upstream: Arc::clone(upstream), endpoint };
@@ -204,32 +207,35 @@ impl Checker {
         targets: Rc<RefCell<Vec<CheckTarget>>>,
         delay: Duration,
     ) {
-        sleep_until(on_beat(self.epoch, Instant::now() + delay, spec.check.interval)).await;
-        let Check { interval, timeout, rise, fall, .. } = spec.check;
+        let Check { interval, timeout, rise, fall, .. } = *spec.check;
+        let mut timer = pin!(sleep_until(on_beat(self.epoch, Instant::now() + delay, interval)));
+        timer.as_mut().await;
         let mut rise_fall = RiseFall::new(rise, fall).starting_at(self.verdict(&targets.borrow()));
-        let mut timer = Timer::new();
         let (mut kept, mut proof) = (None, Proof::default());
         loop {
             let begun = Instant::now();
+            let now = self.epoch.tick(begun);
             let asked = targets.borrow().first().cloned();
             let Some(asked) = asked else { return };
             let is_proven = spec.is_proven_by_requests()
-                && proof.advance(&targets.borrow(), self.now())
+                && proof.advance(&targets.borrow(), now)
                 && rise_fall.verdict() == CheckVerdict::Up;
             if is_proven {
                 rise_fall.record(true);
             } else {
                 // What is held against it may be that it accepts no connection: only a new one tells.
                 let is_well = rise_fall.verdict() == CheckVerdict::Up
-                    && proof::are_well(&targets.borrow(), self.now());
+                    && proof::are_well(&targets.borrow(), now);
                 kept = kept.filter(|_| is_well);
                 let late = Cell::new(Fault::upstream(Stage::Connect, Kind::TimedOut));
                 let asking = pin!(self.once(&spec, asked.endpoint(), &late, &mut kept));
-                let result = timer.within(timeout, asking).await;
+                timer.as_mut().reset(begun + timeout);
+                let result = within(timer.as_mut(), asking).await;
                 let result = result.unwrap_or_else(|Elapsed| Err(late.get().into()));
                 self.judge(&targets.borrow(), &mut rise_fall, result);
             }
-            sleep_until(on_beat(self.epoch, begun + jittered(interval), interval)).await;
+            timer.as_mut().reset(on_beat(self.epoch, begun + jittered(interval), interval));
+            timer.as_mut().await;
         }
     }
 
@@ -284,18 +290,18 @@ impl Checker {
     /// Asks over the connection of the check before; `None` if that has just been closed, which says nothing.
     async fn again(
         &self,
-        (spec, asked): (&CheckSpec, &Endpoint),
+        spec: &CheckSpec,
         mut connection: KeptConnection,
         late: &Cell<Fault>,
         kept: &mut Option<KeptConnection>,
     ) -> Option<Result<(), CheckFailure>> {
-        let (CheckKind::Http(request) | CheckKind::Https(request)) = &spec.check.kind else {
+        let (CheckKind::Http(asked) | CheckKind::Https(asked)) = &spec.check.kind else {
             return None;
         };
         late.set(Fault::upstream(Stage::ResponseHead, Kind::TimedOut));
-        let (host, limits) = (spec.host_of(asked), self.limits.get());
-        let of = (late, spec.connection_after());
-        let after = match h1::ask(&mut connection.stream, (request, &host), &limits, of).await {
+        let KeptConnection { stream, request, .. } = &mut connection;
+        let (limits, of) = (self.limits.get(), (late, spec.connection_after()));
+        let after = match h1::ask(stream, (asked, request), &limits, of).await {
             Ok(after) => after,
             Err(CheckFailure {
                 fault: Fault { kind: Kind::Closed | Kind::Reset | Kind::Broken, .. },
@@ -319,24 +325,34 @@ impl Checker {
         kept: &mut Option<KeptConnection>,
     ) -> Result<(), CheckFailure> {
         if let Some(connection) = kept.take().filter(KeptConnection::is_quiet)
-            && let Some(outcome) = self.again((spec, asked), connection, late, kept).await
+            && let Some(outcome) = self.again(spec, connection, late, kept).await
         {
             return outcome;
         }
+        if let (Address::Tcp(address), None, None, true) =
+            (&spec.address, spec.announces, &asked.tls, spec.only_connects())
+        {
+            return Ok(self.prober.probe(*address).await.map_err(|error| unconnected(&error))?);
+        }
+        // Boxed: it takes many times the memory of what is done for most checks, which should not lie far apart.
+        Box::pin(self.over_another(spec, asked, late, kept)).await
+    }
+
+    /// Asks once, over a connection that is opened for it.
+    async fn over_another(
+        &self,
+        spec: &CheckSpec,
+        asked: &Endpoint,
+        late: &Cell<Fault>,
+        kept: &mut Option<KeptConnection>,
+    ) -> Result<(), CheckFailure> {
         let CheckSpec { address, traffic, announces, check, .. } = spec;
         let fault = |stage| move |kind| Fault::upstream(stage, kind);
-        let unconnected =
-            |error: io::Error| fault(Stage::Connect)(Kind::of(&error)).caused_by(&error);
-        if let (Address::Tcp(address), None, None, true) =
-            (address, announces, &asked.tls, spec.only_connects())
-        {
-            return Ok(self.prober.probe(*address).await.map_err(unconnected)?);
-        }
-        let mut stream = connect(address).await.map_err(unconnected)?;
+        let mut stream = connect(address).await.map_err(|error| unconnected(&error))?;
         let mut carried = 0;
         if let Some(version) = announces {
             let told = attempt::announce(*version, Header::Local, &mut stream).await;
-            carried = told.map_err(unconnected)?;
+            carried = told.map_err(|error| unconnected(&error))?;
         }
         // Of every check: an endpoint whose certificate is bad accepts connections, and would be taken back
         // again and again.
@@ -361,8 +377,9 @@ impl Checker {
                 } else {
                     CheckConnection::Closed
                 };
-                let after = h1::ask(&mut stream, (request, &host), &limits, (late, after)).await?;
-                *kept = (after == CheckConnection::Kept).then(|| self.kept.keep(stream));
+                let text = h1::request(request, &host, after);
+                let after = h1::ask(&mut stream, (request, &text), &limits, (late, after)).await?;
+                *kept = (after == CheckConnection::Kept).then(|| self.kept.keep(stream, text));
                 Ok(())
             }
             (AppProtocol::Http2, _) | (_, Question::Health(..)) => {
@@ -371,6 +388,22 @@ impl Checker {
             }
         }
     }
+}
+
+fn unconnected(error: &io::Error) -> Fault {
+    Fault::upstream(Stage::Connect, Kind::of(error)).caused_by(error)
+}
+
+/// Does `work` until it ends or the time has come.
+fn within<T>(
+    mut time: Pin<&mut Sleep>,
+    mut work: Pin<&mut impl Future<Output = T>>,
+) -> impl Future<Output = Result<T, Elapsed>> {
+    poll_fn(move |cx| match work.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Ok(output)),
+        // Unconstrained: an answer that never pauses must not keep the clock from being looked at.
+        Poll::Pending => pin!(unconstrained(time.as_mut())).poll(cx).map(|()| Err(Elapsed)),
+    })
 }
 
 /// The interval less or more up to a tenth, so that many balancers do not fall into step.

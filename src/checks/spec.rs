@@ -27,7 +27,8 @@ pub(super) struct CheckSpec {
     pub(super) traffic: Traffic,
     pub(super) announces: Option<Version>,
     pub(super) kind: ConnectionKind,
-    pub(super) check: Check,
+    /// Shared by all endpoints of an upstream.
+    pub(super) check: Arc<Check>,
     /// Host of an HTTP check, where it has one of its own, or routes to the endpoint do.
     pub(super) host: Option<String>,
 }
