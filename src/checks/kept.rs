@@ -2,32 +2,45 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use rustix::process::{Resource, getrlimit};
 
+use crate::net::limiter::ConnectionLimiter;
 use crate::net::socket::Unasked;
 use crate::net::stream::Stream;
 
-/// Checks may keep one in so many of the descriptors that the process may have: the others are for clients.
-const DESCRIPTORS_PER_KEPT: u64 = 4;
+/// Descriptors that are for no connection: of the workers, listeners and logs of a process of the usual size.
+const OTHER_DESCRIPTORS: u64 = 128;
 
-/// Those of all checks.
+/// Those of all checks. Together with the clients they take half of the descriptors; the other half is for endpoints, of which
+/// a client needs one while its request is in flight.
 pub(super) struct KeptConnections {
     count: Rc<Cell<u64>>,
+    clients: Arc<ConnectionLimiter>,
     max: u64,
 }
 
-impl Default for KeptConnections {
-    fn default() -> Self {
-        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        Self { count: Rc::default(), max: limit / DESCRIPTORS_PER_KEPT }
-    }
-}
-
 impl KeptConnections {
+    /// None yet; these are the clients.
+    pub(super) fn new(clients: Arc<ConnectionLimiter>) -> Self {
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        Self { count: Rc::default(), clients, max: limit.saturating_sub(OTHER_DESCRIPTORS) / 2 }
+    }
+
+    /// With the clients.
+    fn taken(&self) -> u64 {
+        self.count.get() + u64::try_from(self.clients.open()).unwrap_or(u64::MAX)
+    }
+
     /// Whether another one may be kept.
     pub(super) fn has_room(&self) -> bool {
-        self.count.get() < self.max
+        self.taken() < self.max
+    }
+
+    /// Whether some have to make room for clients.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.taken() > self.max
     }
 
     /// Keeps another one, over which this is asked.
@@ -55,5 +68,28 @@ impl KeptConnection {
 impl Drop for KeptConnection {
     fn drop(&mut self) {
         self.count.set(self.count.get() - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+    use crate::net::limiter::Capacity;
+
+    #[test]
+    fn clients_come_before_kept_connections() {
+        let capacity = Capacity { connections_max: NonZeroUsize::MAX, per_client_max: None };
+        let limiter = ConnectionLimiter::new(capacity);
+        let kept = KeptConnections { max: 4, ..KeptConnections::new(Arc::clone(&limiter)) };
+        kept.count.set(3);
+        assert_eq!((kept.has_room(), kept.is_crowded()), (true, false));
+        let _first = limiter.enter_anyway();
+        assert_eq!((kept.has_room(), kept.is_crowded()), (false, false));
+        let second = limiter.enter_anyway();
+        assert_eq!((kept.has_room(), kept.is_crowded()), (false, true));
+        drop(second);
+        assert_eq!((kept.has_room(), kept.is_crowded()), (false, false));
     }
 }

@@ -34,6 +34,7 @@ use crate::http::h1::scan::Limits;
 use crate::id::{EndpointId, UpstreamId};
 use crate::net::connect::{Prober, connect};
 use crate::net::deadline::{Elapsed, Epoch};
+use crate::net::limiter::ConnectionLimiter;
 use crate::plan::Plan;
 use crate::proxy_protocol::Header;
 use crate::session::attempt;
@@ -85,7 +86,11 @@ pub(crate) struct Checks {
 
 impl Checks {
     /// Starts it.
-    pub(crate) fn start(plan: Arc<Plan>, epoch: Epoch) -> io::Result<Self> {
+    pub(crate) fn start(
+        plan: Arc<Plan>,
+        epoch: Epoch,
+        clients: Arc<ConnectionLimiter>,
+    ) -> io::Result<Self> {
         let (plans, mut later) = watch::channel(plan);
         let work = move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -95,7 +100,7 @@ impl Checks {
                 Ok(runtime) => runtime.block_on(async {
                     let plan = Arc::clone(&later.borrow_and_update());
                     let limits = Cell::new(plan.limits);
-                    let (kept, prober) = (KeptConnections::default(), Prober::default());
+                    let (kept, prober) = (KeptConnections::new(clients), Prober::default());
                     let checker = Rc::new(Checker { limits, epoch, kept, prober });
                     let mut watches = HashMap::new();
                     checker.adopt(&plan, &mut watches);
@@ -312,7 +317,8 @@ impl Checker {
             }
             Err(failure) => return Some(Err(failure)),
         };
-        *kept = (after == CheckConnection::Kept).then_some(connection);
+        let stays = after == CheckConnection::Kept && !self.kept.is_crowded();
+        *kept = stays.then_some(connection);
         Some(Ok(()))
     }
 

@@ -110,7 +110,8 @@ pub fn start(
     for (index, listeners) in (0..workers).zip(listener_handles) {
         running.start_worker(index, listeners).map_err(StartError::Thread)?;
     }
-    let checks = Checks::start(Arc::clone(&running.config.plan), running.epoch);
+    let clients = Arc::clone(&running.limiter);
+    let checks = Checks::start(Arc::clone(&running.config.plan), running.epoch, clients);
     running.checks = Some(checks.map_err(StartError::Thread)?);
     running.log_availability();
     Ok(running)
