@@ -1,8 +1,8 @@
 //! Graceful shutdown: a worker's sessions, and the phase that tells them to finish.
 //!
 //! There is one [`Drain`] per worker, never shared between threads. A session counts from the accept of
-//! its connection, before its task has run, until it is dropped. A change of phase wakes all sessions,
-//! so that idle ones notice it and busy ones only have to read a `Cell`.
+//! its connection, before its task has run, until it is dropped. After a change of phase all sessions
+//! are woken, so that idle ones notice it and busy ones only have to read a `Cell`.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -20,6 +20,9 @@ pub const IDLE_GRACE: Duration = Duration::from_secs(1);
 /// How long before its time a session is woken by a sweep, in seconds: sweeps are a second apart, and what is left
 /// is waited for by a timer of its own.
 const EARLY_SECONDS: u32 = 2;
+
+/// How many sessions are woken at once.
+const WOKEN_MAX: usize = 32;
 
 /// The phase of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,10 +76,27 @@ impl Drain {
 
     /// Sets the phase and wakes every session.
     pub fn advance(&self, phase: DrainPhase) {
+        self.begin(phase);
+        let mut next = Some(0);
+        while let Some(first) = next {
+            next = self.wake_some(first);
+        }
+    }
+
+    /// Sets the phase. A session at rest notices it only once it is woken.
+    pub fn begin(&self, phase: DrainPhase) {
         self.phase.set(phase);
-        for (_, seat) in &*self.sessions.borrow() {
+    }
+
+    /// Wakes some of the sessions, from place `first` on, and says where the next ones are, if there may be more. To
+    /// wake thousands at once would have a request wait for all of them.
+    pub fn wake_some(&self, first: usize) -> Option<usize> {
+        let sessions = self.sessions.borrow();
+        let next = first.saturating_add(WOKEN_MAX).min(sessions.capacity());
+        for seat in (first..next).filter_map(|key| sessions.get(key)) {
             seat.waker.wake_by_ref();
         }
+        (next < sessions.capacity()).then_some(next)
     }
 
     /// Wakes the sessions whose rest ends soon after second `now`, whatever seconds count from. That is one look at each
@@ -195,6 +215,33 @@ mod tests {
             count.0.load(Ordering::Relaxed) > before
         });
         assert_eq!(woken.collect::<Vec<_>>(), [73]);
+    }
+
+    #[test]
+    fn a_phase_is_noticed_by_a_few_sessions_at_a_time_and_in_the_end_by_all() {
+        let drain = Drain::new(WorkerPlace::apart(0));
+        let sessions = 2 * WOKEN_MAX + 1;
+        let (count, mut guards) = (Arc::new(Count(AtomicUsize::new(0))), Vec::new());
+        for _ in 0..sessions {
+            let guard = drain.enter();
+            guard.wakes(&Waker::from(Arc::clone(&count)));
+            guards.push(guard);
+        }
+        let woken = || count.0.load(Ordering::Relaxed);
+        drain.begin(DrainPhase::Leaving);
+        assert_eq!((drain.phase(), woken()), (DrainPhase::Leaving, 0));
+        let mut next = Some(0);
+        while let Some(first) = next {
+            let before = woken();
+            next = drain.wake_some(first);
+            assert!(woken() - before <= WOKEN_MAX);
+            // Those that end meanwhile do not change where the others are.
+            drop(guards.pop());
+        }
+        assert!(woken() <= sessions && woken() >= guards.len());
+        let before = woken();
+        drain.advance(DrainPhase::Closing);
+        assert_eq!(woken() - before, guards.len());
     }
 
     #[test]

@@ -5,15 +5,13 @@ use std::cell::Cell;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
-use std::pin::pin;
 use std::time::Duration;
 
 use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
-use tokio::time::sleep;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep};
 
-use super::deadline::{Elapsed, Timer};
 use super::upgrade_socket::Channel;
 use crate::id::ListenerId;
 use crate::proxy_protocol::Header;
@@ -23,6 +21,9 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// Between two tries while it does not: rare, and ends once the other process has read.
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// Room for some thirty connections on their way: a request that has come on one waits for those before it.
+const ROOM_BYTES: usize = 16 * 1024;
 
 /// What is said of a connection that goes along.
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,8 +54,17 @@ pub enum HandedOff {
 pub struct HandOff {
     channel: Channel,
     is_barred: Cell<bool>,
+    is_crowded: Cell<bool>,
+    /// Since when the other process has made no room, whichever connection waits for it.
+    full_since: Cell<Option<Instant>>,
     /// One sends at a time, so that a full socket is tried by one.
     turn: Semaphore,
+}
+
+/// Its turn to go out, which lasts until this is dropped.
+pub struct ExitTurn<'a> {
+    hand_off: &'a HandOff,
+    _permit: SemaphorePermit<'a>,
 }
 
 /// Nothing goes out any more: the other process is gone, or takes nothing.
@@ -64,7 +74,15 @@ pub struct HandOffClosed;
 impl HandOff {
     /// Through a channel.
     pub fn new(channel: Channel) -> Self {
-        Self { channel, is_barred: Cell::new(false), turn: Semaphore::new(1) }
+        // Without this more of them wait, and nothing else changes.
+        let _ = channel.set_room(ROOM_BYTES);
+        Self {
+            channel,
+            is_barred: Cell::new(false),
+            is_crowded: Cell::new(true),
+            full_since: Cell::new(None),
+            turn: Semaphore::new(1),
+        }
     }
 
     /// Whether anything goes out.
@@ -72,37 +90,62 @@ impl HandOff {
         self.is_barred.get()
     }
 
-    /// Sends a connection out, unless nothing goes out any more. It is the other process's from then
-    /// on: here it is only to be dropped.
-    pub async fn leave(
-        &self,
-        handed_off: &HandedOff,
-        descriptor: BorrowedFd<'_>,
-    ) -> Result<(), HandOffClosed> {
-        let _turn = self.turn.acquire().await.map_err(|_| HandOffClosed)?;
+    /// Whether all that rest are on their way out. Then a request is not to go with its connection, which may have to
+    /// wait in the other process.
+    pub fn is_crowded(&self) -> bool {
+        self.is_crowded.get()
+    }
+
+    /// Those that rest are out.
+    pub fn end_crowd(&self) {
+        self.is_crowded.set(false);
+    }
+
+    /// Waits until those that came before are out, unless nothing goes out any more.
+    pub async fn turn(&self) -> Result<ExitTurn<'_>, HandOffClosed> {
+        let turn = self.turn.acquire().await.map_err(|_| HandOffClosed)?;
         if self.is_barred() {
-            return Err(HandOffClosed);
+            Err(HandOffClosed)
+        } else {
+            Ok(ExitTurn { hand_off: self, _permit: turn })
         }
-        let sending = pin!(self.send(handed_off, descriptor));
-        let error = match Timer::new().within(LIMIT, sending).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => error,
-            Err(Elapsed) => io::ErrorKind::TimedOut.into(),
-        };
-        if !self.is_barred.replace(true) {
-            log::warn!("the new process takes no more connections: {error}");
-        }
-        Err(HandOffClosed)
     }
 
     async fn send(&self, handed_off: &HandedOff, descriptor: BorrowedFd<'_>) -> io::Result<()> {
         let bytes = serde_json::to_vec(handed_off)?;
         loop {
             match self.channel.send(&bytes, &[descriptor], SendFlags::DONTWAIT) {
-                Err(error) if makes_room(&error) => sleep(PAUSE).await,
-                sent => return sent,
+                Err(error) if makes_room(&error) => {
+                    let since = self.full_since.get().unwrap_or_else(Instant::now);
+                    self.full_since.set(Some(since));
+                    if since.elapsed() >= LIMIT {
+                        return Err(io::ErrorKind::TimedOut.into());
+                    }
+                    sleep(PAUSE).await;
+                }
+                sent => {
+                    self.full_since.set(None);
+                    return sent;
+                }
             }
         }
+    }
+}
+
+impl ExitTurn<'_> {
+    /// Sends a connection out. It is the other process's from then on: here it is only to be dropped. One that is no longer
+    /// polled has not gone.
+    pub async fn leave(
+        self,
+        handed_off: &HandedOff,
+        descriptor: BorrowedFd<'_>,
+    ) -> Result<(), HandOffClosed> {
+        let hand_off = self.hand_off;
+        let Err(error) = hand_off.send(handed_off, descriptor).await else { return Ok(()) };
+        if !hand_off.is_barred.replace(true) {
+            log::warn!("the new process takes no more connections: {error}");
+        }
+        Err(HandOffClosed)
     }
 }
 

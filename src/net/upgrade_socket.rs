@@ -173,6 +173,11 @@ impl Channel {
         self.0.set_write_timeout(limit)
     }
 
+    /// How much may be on its way, in bytes: the kernel doubles that, and counts about a thousand for a short message.
+    pub fn set_room(&self, bytes: usize) -> io::Result<()> {
+        self.0.set_send_buffer_size(bytes)
+    }
+
     /// Sends a message; waits for room unless told not to.
     pub fn send(
         &self,
@@ -205,10 +210,18 @@ impl Channel {
     /// since this process may have no more (`MSG_CTRUNC`, recvmsg(2)).
     pub fn receive(&self) -> io::Result<Option<Received>> {
         let mut bytes = vec![0; MESSAGE_BYTES_MAX];
+        let Some((count, descriptors)) = self.receive_into(&mut bytes)? else { return Ok(None) };
+        bytes.truncate(count);
+        Ok(Some(Received { bytes, descriptors }))
+    }
+
+    /// The same for one who has room for [`MESSAGE_BYTES_MAX`], which it takes longer to clear than to receive a
+    /// message: how many bytes have come, and the descriptors.
+    pub fn receive_into(&self, bytes: &mut [u8]) -> io::Result<Option<(usize, Vec<OwnedFd>)>> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let received = retry_on_intr(|| {
-            let mut slices = [IoSliceMut::new(&mut bytes)];
+            let mut slices = [IoSliceMut::new(bytes)];
             let flags = RecvFlags::CMSG_CLOEXEC;
             rustix::net::recvmsg(&self.0, &mut slices, &mut ancillary, flags)
         });
@@ -227,8 +240,7 @@ impl Channel {
                 descriptors.extend(rights);
             }
         }
-        bytes.truncate(count);
-        Ok((count > 0).then_some(Received { bytes, descriptors }))
+        Ok((count > 0).then_some((count, descriptors)))
     }
 }
 

@@ -1,8 +1,10 @@
 //! The plan in force on one worker, as its sessions reach it.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::task::yield_now;
 use tokio::time::Instant;
@@ -22,6 +24,15 @@ pub struct PlanHandle {
     hand_off: RefCell<Option<Rc<HandOff>>>,
     /// Those of earlier plans, until the last session that works with them has ended.
     retired: RefCell<Vec<Rc<WorkerContext>>>,
+}
+
+/// What has become of a connection that was to go to another process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LetGo {
+    /// It has gone.
+    Gone,
+    /// There is something to read, which comes first.
+    Readable,
 }
 
 impl PlanHandle {
@@ -59,15 +70,29 @@ impl PlanHandle {
     /// From now on connections that rest leave by this way.
     pub fn open_exit(&self, hand_off: HandOff) {
         self.hand_off.replace(Some(Rc::new(hand_off)));
-        self.get().drain.advance(DrainPhase::Leaving);
+        self.get().drain.begin(DrainPhase::Leaving);
     }
 
-    /// Sends a client's connection out, if there is a way. Where there is none any more, what is
-    /// left is finished here.
-    pub async fn let_go(&self, stream: &Stream, client: &HandedOff) -> Result<(), HandOffClosed> {
+    /// Sends a client's connection out, if there is a way, unless a request comes before that. Where there is
+    /// no way any more, what is left is finished here.
+    pub async fn let_go(
+        &self,
+        stream: &Stream,
+        client: &HandedOff,
+    ) -> Result<LetGo, HandOffClosed> {
         let hand_off = self.hand_off.borrow().clone().ok_or(HandOffClosed)?;
+        let is_readable = poll_fn(|cx| Poll::Ready(stream.poll_readable(cx).is_ready()));
+        if hand_off.is_crowded() && is_readable.await {
+            return Ok(LetGo::Readable);
+        }
         let left = match stream.handed_over() {
-            Some(descriptor) => hand_off.leave(client, descriptor).await,
+            Some(descriptor) => tokio::select! {
+                biased;
+                left = async { hand_off.turn().await?.leave(client, descriptor).await } => {
+                    left.map(|()| LetGo::Gone)
+                }
+                _ = poll_fn(|cx| stream.poll_readable(cx)) => return Ok(LetGo::Readable),
+            },
             None => Err(HandOffClosed),
         };
         let drain = &self.get().drain;
@@ -75,6 +100,24 @@ impl PlanHandle {
             drain.advance(DrainPhase::Draining);
         }
         left
+    }
+
+    /// Has the clients' connections that rest leave, a few at a time: meanwhile requests have their turn.
+    pub async fn let_sessions_go(&self) {
+        let Some(hand_off) = self.hand_off.borrow().clone() else { return };
+        let drain = Rc::clone(&self.get().drain);
+        let mut next = Some(0);
+        while let Some(first) = next
+            && drain.phase() == DrainPhase::Leaving
+        {
+            next = drain.wake_some(first);
+            yield_now().await;
+            // It comes once they are out.
+            if hand_off.turn().await.is_err() {
+                return;
+            }
+        }
+        hand_off.end_crowd();
     }
 
     /// Ends the idle HTTP/2 connections to endpoints, in order: they cannot go on elsewhere.
@@ -103,7 +146,8 @@ impl PlanHandle {
                         carried: lease.carried,
                     };
                     let Some(descriptor) = lease.stream.handed_over() else { continue };
-                    if hand_off.leave(&handed_off, descriptor).await.is_err() {
+                    let Ok(turn) = hand_off.turn().await else { return };
+                    if turn.leave(&handed_off, descriptor).await.is_err() {
                         return;
                     }
                 }

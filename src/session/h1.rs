@@ -36,7 +36,7 @@ use crate::net::deadline::Timer;
 use crate::net::hand_off::HandOffClosed;
 use crate::net::stream::Stream;
 use crate::plan::context::WorkerContext;
-use crate::plan::handle::PlanHandle;
+use crate::plan::handle::{LetGo, PlanHandle};
 use crate::tls_hello;
 
 /// Serves a connection until it ends. While parked it holds no buffer and no timer, only this small state; the work on
@@ -64,7 +64,8 @@ pub fn serve<F: Filters>(
                 match parked {
                     Parked::Readable => None,
                     Parked::Leaving => match Box::pin(session.leave()).await {
-                        Ok(()) => return,
+                        Ok(LetGo::Gone) => return,
+                        Ok(LetGo::Readable) => None,
                         Err(HandOffClosed) => continue,
                     },
                     Parked::EndsSoon | Parked::Over => return,

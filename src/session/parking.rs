@@ -14,7 +14,7 @@ use crate::net::deadline::{Epoch, PackedInstant, Timer};
 use crate::net::hand_off::HandOffClosed;
 use crate::net::limiter::ConnectionPermit;
 use crate::net::stream::{Mobility, Stream};
-use crate::plan::handle::PlanHandle;
+use crate::plan::handle::{LetGo, PlanHandle};
 use crate::plan::listener::Listener;
 
 /// What a client that rests is waited for.
@@ -181,8 +181,8 @@ impl<F> Session<F> {
         rested.unwrap_or(Parked::Over)
     }
 
-    /// Goes to another process, if one takes it.
-    pub async fn leave(&self) -> Result<(), HandOffClosed> {
+    /// Goes to another process, if one takes it and no request comes before that.
+    pub async fn leave(&self) -> Result<LetGo, HandOffClosed> {
         let Self { stream, client_info, listener, deadline, .. } = self;
         let handed_off = client_info.handed_off(listener.id, deadline.wait == Wait::Next);
         listener.handle.let_go(stream, &handed_off).await

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, spawn_local};
+use tokio::task::{JoinHandle, spawn_local, yield_now};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::drain::{Drain, DrainPhase, IDLE_GRACE};
@@ -277,6 +277,8 @@ impl<F: Filters> Worker<F> {
     async fn hand_over(&self, channel: Channel, deadline: Instant) {
         self.handle.open_exit(HandOff::new(channel));
         let drain = Rc::clone(&self.handle.get().drain);
+        self.handle.let_pools_go().await;
+        let _ = timeout_at(deadline, self.handle.let_sessions_go()).await;
         loop {
             self.handle.let_pools_go().await;
             let pause = deadline.min(Instant::now() + SWEEP_INTERVAL);
@@ -308,12 +310,22 @@ async fn hurry(commands: &mut mpsc::Receiver<WorkerCommand>) {
 }
 
 async fn drain(drain: &Drain, deadline: Instant) {
-    drain.advance(DrainPhase::Draining);
+    advance(drain, DrainPhase::Draining).await;
     let grace = deadline.min(Instant::now() + IDLE_GRACE);
     let empty = || poll_fn(|cx| drain.poll_empty(cx));
     if timeout_at(grace, empty()).await.is_err() {
-        drain.advance(DrainPhase::Closing);
+        advance(drain, DrainPhase::Closing).await;
         let _ = timeout_at(deadline, empty()).await;
+    }
+}
+
+/// Has all sessions notice a phase, a few at a time: meanwhile requests have their turn.
+async fn advance(drain: &Drain, phase: DrainPhase) {
+    drain.begin(phase);
+    let mut next = Some(0);
+    while let Some(first) = next {
+        next = drain.wake_some(first);
+        yield_now().await;
     }
 }
 

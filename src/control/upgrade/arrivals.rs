@@ -10,7 +10,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use crate::control::workers::WorkerHandles;
 use crate::net::descriptors;
 use crate::net::hand_off::HandedOff;
-use crate::net::upgrade_socket::{Channel, Received};
+use crate::net::upgrade_socket::{Channel, MESSAGE_BYTES_MAX};
 use crate::worker::command::WorkerCommand;
 
 /// How long the workers may take to make room for a connection.
@@ -50,17 +50,17 @@ impl Arrivals {
 }
 
 fn take_all(channel: &Channel, workers: &WorkerHandles) -> usize {
-    let mut count = 0;
+    let (mut count, mut bytes) = (0, vec![0; MESSAGE_BYTES_MAX]);
     loop {
-        let Received { bytes, descriptors } = match receive(channel) {
-            Ok(Some(parcel)) => parcel,
+        let (length, descriptors) = match receive(channel, &mut bytes) {
+            Ok(Some(received)) => received,
             Ok(None) => return count,
             Err(error) => {
                 log::error!("a connection that was handed over is lost: {error}");
                 return count;
             }
         };
-        let handed_off: Result<HandedOff, _> = serde_json::from_slice(&bytes);
+        let handed_off: Result<HandedOff, _> = serde_json::from_slice(&bytes[..length]);
         let (Ok(handed_off), Some(descriptor)) = (handed_off, descriptors.into_iter().next())
         else {
             log::warn!("something was handed over that is no connection");
@@ -74,7 +74,7 @@ fn take_all(channel: &Channel, workers: &WorkerHandles) -> usize {
 }
 
 /// The next connection, as soon as there is a descriptor for it: the kernel would drop it otherwise.
-fn receive(channel: &Channel) -> io::Result<Option<Received>> {
+fn receive(channel: &Channel, bytes: &mut [u8]) -> io::Result<Option<(usize, Vec<OwnedFd>)>> {
     channel.readable()?;
     let deadline = Instant::now() + TAKE_LIMIT;
     loop {
@@ -87,7 +87,7 @@ fn receive(channel: &Channel) -> io::Result<Option<Received>> {
             }
             spare => {
                 drop(spare?);
-                return channel.receive();
+                return channel.receive_into(bytes);
             }
         }
     }
