@@ -39,7 +39,7 @@ fn a_fault_of_this_machine_is_none_of_the_endpoints() {
         let context = paused::context(&["--route", "/=127.0.0.1:1", "--max-fails", "1"]);
         let (upstream, endpoint) = (UpstreamId::new(0), EndpointId::new(0));
         let (started, connect_within) = (Instant::now(), Duration::from_secs(3));
-        let target = AttemptTarget { upstream, endpoint, started, connect_within };
+        let target = &AttemptTarget { upstream, endpoint, started, connect_within };
         let fault = Fault::upstream(Stage::Connect, Kind::Exhausted);
         record::failure(&context, target, fault, false, None);
         assert_eq!(context.counts(upstream, endpoint).failed.get(), 0);

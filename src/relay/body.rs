@@ -32,8 +32,6 @@ pub struct Body {
     passed: u64,
     /// What its bytes are as they go on over HTTP/1.1, those that stand included.
     form: PieceForm,
-    /// How many bytes a stream may bring whose length is not known before.
-    stream_max: u64,
     /// How a call of gRPC ended, if this is the answer to one that has said so.
     call_status: Option<Status>,
 }
@@ -43,8 +41,9 @@ enum Remaining {
     Length(u64),
     Chunked(Chunked),
     UntilClose,
-    /// Whatever comes until its stream ends.
-    Stream(Framing),
+    /// Whatever comes until its stream ends, framed like this, and so many bytes at most if their number is not known
+    /// before.
+    Stream(Framing, u64),
     Nothing,
 }
 
@@ -62,22 +61,26 @@ impl Body {
 
     /// Of a stream whose protocol says where it ends. `framing` is how HTTP/1.1 is to frame it.
     pub fn of_stream(framing: Framing) -> Self {
-        let left = if framing.has_body() { Remaining::Stream(framing) } else { Remaining::Nothing };
+        let left = if framing.has_body() {
+            Remaining::Stream(framing, u64::MAX)
+        } else {
+            Remaining::Nothing
+        };
         Self::of(left)
     }
 
     fn of(left: Remaining) -> Self {
         let (standing, trailer_bytes, passed) = (0, 0, 0);
-        let (form, stream_max, call_status) = (form_of(&left), u64::MAX, None);
-        Self { left, standing, trailer_bytes, passed, form, stream_max, call_status }
+        let (form, call_status) = (form_of(&left), None);
+        Self { left, standing, trailer_bytes, passed, form, call_status }
     }
 
     /// Refuses what would make it longer than this, in bytes, if its length is not known before.
     pub fn set_data_max(&mut self, data_max: u64) {
         match &mut self.left {
             Remaining::Chunked(chunked) => chunked.set_data_max(data_max),
-            Remaining::Stream(Framing::Chunked) => self.stream_max = data_max,
-            Remaining::Stream(_)
+            Remaining::Stream(Framing::Chunked, most) => *most = data_max,
+            Remaining::Stream(..)
             | Remaining::Length(_)
             | Remaining::UntilClose
             | Remaining::Nothing => {}
@@ -86,7 +89,8 @@ impl Body {
 
     /// How many more bytes of its stream may go on.
     pub(super) fn stream_room(&self) -> usize {
-        usize::try_from(self.stream_max.saturating_sub(self.passed)).unwrap_or(usize::MAX)
+        let Remaining::Stream(_, most) = self.left else { return usize::MAX };
+        usize::try_from(most.saturating_sub(self.passed)).unwrap_or(usize::MAX)
     }
 
     /// Whether so many more bytes of its stream may come.
@@ -96,7 +100,7 @@ impl Body {
 
     /// How HTTP/1.1 frames what is left, if it comes from a stream.
     pub(super) fn stream_framing(&self) -> Option<Framing> {
-        if let Remaining::Stream(framing) = self.left { Some(framing) } else { None }
+        if let Remaining::Stream(framing, _) = self.left { Some(framing) } else { None }
     }
 
     /// So many bytes of a stream have gone on.
@@ -149,7 +153,7 @@ impl Body {
 
     /// Whether HTTP/1.1 frames what is left of it in chunks.
     pub fn is_chunked(&self) -> bool {
-        matches!(self.left, Remaining::Chunked(_) | Remaining::Stream(Framing::Chunked))
+        matches!(self.left, Remaining::Chunked(_) | Remaining::Stream(Framing::Chunked, _))
     }
 
     /// Whether its end is that of its connection, and can only be believed.
@@ -165,9 +169,9 @@ impl Body {
     /// Whether it is known to be longer than this, in bytes.
     pub fn is_longer_than(&self, max: u64) -> bool {
         match self.left {
-            Remaining::Length(left) | Remaining::Stream(Framing::Length(left)) => left > max,
+            Remaining::Length(left) | Remaining::Stream(Framing::Length(left), _) => left > max,
             Remaining::Chunked(_)
-            | Remaining::Stream(_)
+            | Remaining::Stream(..)
             | Remaining::UntilClose
             | Remaining::Nothing => false,
         }
@@ -188,7 +192,7 @@ impl Body {
         }
         let here = buffer.len().min(room);
         let count = match &mut self.left {
-            Remaining::Nothing | Remaining::Stream(_) => 0,
+            Remaining::Nothing | Remaining::Stream(..) => 0,
             Remaining::UntilClose => here,
             Remaining::Length(left) => {
                 let count = usize::try_from(*left).unwrap_or(usize::MAX).min(here);
@@ -228,7 +232,7 @@ impl Body {
             Remaining::Chunked(chunked) => {
                 has_large(&chunked) && chunked.data_left() >= SPLICED_MIN
             }
-            Remaining::UntilClose | Remaining::Stream(_) | Remaining::Nothing => false,
+            Remaining::UntilClose | Remaining::Stream(..) | Remaining::Nothing => false,
         }
     }
 
@@ -247,7 +251,7 @@ impl Body {
             Remaining::Length(_)
             | Remaining::UntilClose
             | Remaining::Chunked(_)
-            | Remaining::Stream(_)
+            | Remaining::Stream(..)
             | Remaining::Nothing => None,
         }
     }
@@ -274,7 +278,7 @@ impl Body {
                 chunked.pass_unseen(count);
                 line
             }
-            Remaining::UntilClose | Remaining::Stream(_) | Remaining::Nothing => None,
+            Remaining::UntilClose | Remaining::Stream(..) | Remaining::Nothing => None,
         }
     }
 
@@ -288,7 +292,7 @@ impl Body {
             Remaining::Length(_)
             | Remaining::UntilClose
             | Remaining::Chunked(_)
-            | Remaining::Stream(_)
+            | Remaining::Stream(..)
             | Remaining::Nothing => None,
         }
     }
@@ -312,7 +316,7 @@ impl Body {
                 self.left = Remaining::Nothing;
                 Ok(())
             }
-            Remaining::Length(_) | Remaining::Chunked(_) | Remaining::Stream(_) => {
+            Remaining::Length(_) | Remaining::Chunked(_) | Remaining::Stream(..) => {
                 Err(Kind::Closed)
             }
         }
@@ -327,9 +331,9 @@ fn has_large(chunked: &Chunked) -> bool {
 fn form_of(left: &Remaining) -> PieceForm {
     match left {
         Remaining::Chunked(chunked) if chunked.emits_chunks() => PieceForm::Chunks,
-        Remaining::Stream(Framing::Chunked) => PieceForm::Chunks,
+        Remaining::Stream(Framing::Chunked, _) => PieceForm::Chunks,
         Remaining::Chunked(_)
-        | Remaining::Stream(_)
+        | Remaining::Stream(..)
         | Remaining::Length(_)
         | Remaining::UntilClose
         | Remaining::Nothing => PieceForm::Data,
@@ -338,48 +342,52 @@ fn form_of(left: &Remaining) -> PieceForm {
 
 /// Moves what is left of `body`: first what `buffer` holds, then what `from` brings. Bytes after
 /// the end of the body stay in `buffer`.
-pub async fn relay(
-    body: &mut Body,
-    buffer: &mut Buffer,
-    from: &mut ReadHalf<'_>,
-    to: &mut WriteHalf<'_>,
-    meter: &Meter<'_>,
-) -> Result<(), Broken> {
-    let source = |kind| Broken { end: End::Source, kind };
-    // Its end may stand in the buffer when it is over.
-    let form = body.form();
-    let mut flow = if body.is_long() { Flow::Bulk } else { Flow::Trickle };
-    loop {
-        let ready =
-            body.admit(buffer, usize::MAX).map_err(|reject| source(Kind::Rejected(reject)))?;
-        if ready > 0 {
-            meter.write(to, &buffer.filled()[..ready]).await?;
-            meter.passed(&buffer.filled()[..ready], form);
-            body.pass(buffer, ready);
-        } else if body.has_ended() {
-            return Ok(());
-        } else {
-            let is_spliced = splice::is_possible(from, to) && !meter.is_tapped();
-            let wanted = if is_spliced { next_read(body, buffer, flow) } else { NextRead::All };
-            let owed = body.owed();
-            let (came, is_paid) = meter.next(wanted, (from, to), buffer, owed).await?;
-            if is_paid {
-                body.pass_owed();
-            }
-            let count = match came {
-                Came::Unseen(pipe) => {
-                    let count = pipe.held();
-                    pass_unseen(body, pipe, to, meter).await?;
-                    count
+///
+/// Not an async function: that would keep its arguments twice.
+pub fn relay<'a>(
+    body: &'a mut Body,
+    buffer: &'a mut Buffer,
+    from: &'a mut ReadHalf<'_>,
+    to: &'a mut WriteHalf<'_>,
+    meter: &'a Meter<'_>,
+) -> impl Future<Output = Result<(), Broken>> {
+    async move {
+        let source = |kind| Broken { end: End::Source, kind };
+        // Its end may stand in the buffer when it is over.
+        let form = body.form();
+        let mut flow = if body.is_long() { Flow::Bulk } else { Flow::Trickle };
+        loop {
+            let ready =
+                body.admit(buffer, usize::MAX).map_err(|reject| source(Kind::Rejected(reject)))?;
+            if ready > 0 {
+                meter.write(to, &buffer.filled()[..ready]).await?;
+                meter.passed(&buffer.filled()[..ready], form);
+                body.pass(buffer, ready);
+            } else if body.has_ended() {
+                return Ok(());
+            } else {
+                let is_spliced = splice::is_possible(from, to) && !meter.is_tapped();
+                let wanted = if is_spliced { next_read(body, buffer, flow) } else { NextRead::All };
+                let owed = body.owed();
+                let (mut came, is_paid) = meter.next(wanted, (from, to), buffer, owed).await?;
+                if is_paid {
+                    body.pass_owed();
                 }
-                // That no more came than one had asked for says nothing of the flow.
-                Came::Line(1..) => continue,
-                Came::Line(count) | Came::Read(count) => count,
-            };
-            if count == 0 {
-                body.close().map_err(source)?;
+                let count = match came {
+                    Came::Unseen(ref mut pipe) => {
+                        let count = pipe.held();
+                        pass_unseen(body, pipe, to, meter).await?;
+                        count
+                    }
+                    // That no more came than one had asked for says nothing of the flow.
+                    Came::Line(1..) => continue,
+                    Came::Line(count) | Came::Read(count) => count,
+                };
+                if count == 0 {
+                    body.close().map_err(source)?;
+                }
+                flow = if body.is_long() { Flow::amid(count) } else { flow.after(count) };
             }
-            flow = if body.is_long() { Flow::amid(count) } else { flow.after(count) };
         }
     }
 }
@@ -394,16 +402,18 @@ fn next_read(body: &Body, buffer: &Buffer, flow: Flow) -> NextRead {
 }
 
 /// Passes on what is in a pipe, as a chunk of its own if it goes on in chunks.
-async fn pass_unseen(
-    body: &mut Body,
-    mut pipe: Pipe,
-    to: &mut WriteHalf<'_>,
-    meter: &Meter<'_>,
-) -> Result<(), Broken> {
-    // Now, and not when they have arrived: they have left the source.
-    if let Some(line) = body.pass_unseen(pipe.held()) {
-        meter.write_line(to, line.bytes()).await?;
-        pipe.is_followed();
+fn pass_unseen<'a>(
+    body: &'a mut Body,
+    pipe: &'a mut Pipe,
+    to: &'a mut WriteHalf<'_>,
+    meter: &'a Meter<'_>,
+) -> impl Future<Output = Result<(), Broken>> {
+    async move {
+        // Now, and not when they have arrived: they have left the source.
+        if let Some(line) = body.pass_unseen(pipe.held()) {
+            meter.write_line(to, line.bytes()).await?;
+            pipe.is_followed();
+        }
+        meter.drain(pipe, to).await
     }
-    meter.drain(pipe, to).await
 }

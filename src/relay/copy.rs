@@ -28,7 +28,7 @@ const BULK_BYTES: usize = if cfg!(any(test, fuzzing)) { 8 } else { 32 * 1024 };
 const TRICKLE_BYTES: usize = if cfg!(any(test, fuzzing)) { 4 } else { 4 * 1024 };
 
 /// What is forwarded of a stream, in bytes, before it is the turn of others.
-const TURN_BYTES: usize = 128 * 1024;
+const TURN_BYTES: u32 = 128 * 1024;
 
 /// One end of a relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub struct Meter<'a> {
     bytes: Cell<u64>,
     unseen: Cell<u64>,
     /// Bytes forwarded since others had their turn.
-    turn_bytes: Cell<usize>,
+    turn_bytes: Cell<u32>,
     /// What sees the body as it passes, if anything does.
     tap: Option<&'a dyn BodyTap>,
 }
@@ -123,28 +123,30 @@ impl<'a> Meter<'a> {
 
     /// Waits for what is `wanted` of a source. What is `owed` to the sink is written before, if that has to be waited
     /// for; says whether it was.
-    pub async fn next(
-        &self,
+    pub fn next<'b>(
+        &'b self,
         wanted: NextRead,
-        (from, to): (&ReadHalf<'_>, &mut WriteHalf<'_>),
-        buffer: &mut Buffer,
-        owed: &[u8],
-    ) -> Result<(Came, bool), Broken> {
-        self.waits_for.set(End::Source);
-        let came = poll_fn(|cx| match wanted.poll(cx, (from, to), buffer) {
-            Poll::Pending if !owed.is_empty() => Poll::Ready(None),
-            polled => polled.map(Some),
-        });
-        let (came, is_paid) = if let Some(came) = came.await {
-            (came, false)
-        } else {
-            self.write(to, owed).await?;
+        (from, to): (&'b ReadHalf<'_>, &'b mut WriteHalf<'_>),
+        buffer: &'b mut Buffer,
+        owed: &'b [u8],
+    ) -> impl Future<Output = Result<(Came, bool), Broken>> {
+        async move {
             self.waits_for.set(End::Source);
-            (poll_fn(|cx| wanted.poll(cx, (from, to), buffer)).await, true)
-        };
-        let came = came.map_err(|error| Broken { end: End::Source, kind: kind_of(&error) })?;
-        self.activity.touch();
-        Ok((came, is_paid))
+            let came = poll_fn(|cx| match wanted.poll(cx, (from, to), buffer) {
+                Poll::Pending if !owed.is_empty() => Poll::Ready(None),
+                polled => polled.map(Some),
+            });
+            let (came, is_paid) = if let Some(came) = came.await {
+                (came, false)
+            } else {
+                self.write(to, owed).await?;
+                self.waits_for.set(End::Source);
+                (poll_fn(|cx| wanted.poll(cx, (from, to), buffer)).await, true)
+            };
+            let came = came.map_err(|error| Broken { end: End::Source, kind: kind_of(&error) })?;
+            self.activity.touch();
+            Ok((came, is_paid))
+        }
     }
 
     /// Waits until there is something to read.
@@ -172,14 +174,20 @@ impl<'a> Meter<'a> {
     }
 
     /// Writes all of `bytes`, of which some may leave with what is written next only.
-    pub async fn write_line(&self, to: &WriteHalf<'_>, mut bytes: &[u8]) -> Result<(), Broken> {
-        self.waits_for.set(End::Sink);
-        while !bytes.is_empty() {
-            let written = poll_fn(|cx| splice_line::poll_write(to, cx, bytes)).await;
-            let count = self.sent(written)?;
-            bytes = &bytes[count..];
+    pub fn write_line<'b>(
+        &'b self,
+        to: &'b WriteHalf<'_>,
+        mut bytes: &'b [u8],
+    ) -> impl Future<Output = Result<(), Broken>> {
+        async move {
+            self.waits_for.set(End::Sink);
+            while !bytes.is_empty() {
+                let written = poll_fn(|cx| splice_line::poll_write(to, cx, bytes)).await;
+                let count = self.sent(written)?;
+                bytes = &bytes[count..];
+            }
+            Ok(())
         }
-        Ok(())
     }
 
     /// Writes what is taken at once, which nearly always is all there is, and says how much that was. What is left
@@ -221,22 +229,31 @@ impl<'a> Meter<'a> {
         let written = poll_fn(|cx| from.poll_forward(cx, to)).await;
         let cut = |abort| Broken { end: End::Source, kind: kind_of_abort(abort) };
         let count = self.sent(written.map_err(cut)?)?;
-        self.turn_bytes.set(self.turn_bytes.get() + count);
+        let turn_bytes =
+            self.turn_bytes.get().saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        self.turn_bytes.set(turn_bytes);
         Ok(count)
     }
 
     /// Sends all of `bytes` on a stream; `ends` if nothing follows.
-    pub async fn send(&self, to: &MuxStream, mut bytes: &[u8], ends: bool) -> Result<(), Broken> {
-        self.waits_for.set(End::Sink);
-        loop {
-            let sent = poll_fn(|cx| to.poll_send(cx, bytes, ends)).await;
-            let broken = |abort| Broken { end: End::Sink, kind: kind_of_abort(abort) };
-            let count = sent.map_err(broken)?;
-            self.bytes.set(self.bytes.get() + count as u64);
-            self.activity.touch();
-            bytes = &bytes[count..];
-            if bytes.is_empty() {
-                return Ok(());
+    pub fn send<'b>(
+        &'b self,
+        to: &'b MuxStream,
+        mut bytes: &'b [u8],
+        ends: bool,
+    ) -> impl Future<Output = Result<(), Broken>> {
+        async move {
+            self.waits_for.set(End::Sink);
+            loop {
+                let sent = poll_fn(|cx| to.poll_send(cx, bytes, ends)).await;
+                let broken = |abort| Broken { end: End::Sink, kind: kind_of_abort(abort) };
+                let count = sent.map_err(broken)?;
+                self.bytes.set(self.bytes.get() + count as u64);
+                self.activity.touch();
+                bytes = &bytes[count..];
+                if bytes.is_empty() {
+                    return Ok(());
+                }
             }
         }
     }
@@ -342,7 +359,7 @@ impl<'a> Meter<'a> {
     /// Passes on what was taken so.
     pub fn drain<'b>(
         &'b self,
-        mut pipe: Pipe,
+        pipe: &'b mut Pipe,
         to: &'b WriteHalf<'_>,
     ) -> impl Future<Output = Result<(), Broken>> {
         async move {

@@ -65,7 +65,8 @@ impl Source<'_> {
     /// Waits until the peer is gone. That it has ended its direction does not count.
     pub async fn gone(&self) {
         match self {
-            Self::H1(read) => read.gone().await,
+            // Boxed: it is waited for only while a client is not read from.
+            Self::H1(read) => Box::pin(read.gone()).await,
             Self::H2(stream) => {
                 poll_fn(|cx| stream.poll_aborted(cx)).await;
             }

@@ -21,7 +21,8 @@ const UNCREDITED_BYTES_MAX: usize = 16 * 1024;
 /// Moves what is left of `body`: first what `buffer` holds, then what `from` brings, until its end, which
 /// `to` is told of.
 ///
-/// Not an async function: that would keep its arguments twice.
+/// Boxed, each way in as much room as it takes: few bodies have to be waited for, and every request would have room for
+/// the largest. Not an async function: that would keep its arguments twice.
 pub fn relay<'a>(
     body: &'a mut Body,
     buffer: &'a mut Buffer,
@@ -31,10 +32,16 @@ pub fn relay<'a>(
 ) -> impl Future<Output = Result<(), Broken>> {
     async move {
         match (&mut from, &mut to) {
-            (Source::H1(from), Sink::H1(to)) => body::relay(body, buffer, from, to, meter).await,
-            (Source::H2(from), Sink::H1(to)) => from_stream(body, from, to, meter).await,
-            (Source::H1(from), Sink::H2(to)) => to_stream(body, buffer, from, to, meter).await,
-            (Source::H2(from), Sink::H2(to)) => between_streams(body, from, to, meter).await,
+            (Source::H1(from), Sink::H1(to)) => {
+                Box::pin(body::relay(body, buffer, from, to, meter)).await
+            }
+            (Source::H2(from), Sink::H1(to)) => Box::pin(from_stream(body, from, to, meter)).await,
+            (Source::H1(from), Sink::H2(to)) => {
+                Box::pin(to_stream(body, buffer, from, to, meter)).await
+            }
+            (Source::H2(from), Sink::H2(to)) => {
+                Box::pin(between_streams(body, from, to, meter)).await
+            }
         }
     }
 }
@@ -136,24 +143,26 @@ fn end_chunks(trailers: Option<&FieldSection>, out: &mut Buffer) {
 
 /// Sends a head, and the bytes of the body that have come with it; its end, too, if that is all. `body` is
 /// what is left then, of a final answer.
-pub async fn send_on_stream(
-    stream: &MuxStream,
-    block: &[u8],
-    out: &Buffer,
+pub fn send_on_stream<'a>(
+    stream: &'a MuxStream,
+    block: &'a [u8],
+    out: &'a Buffer,
     body: Option<&Body>,
-    down: &Meter<'_>,
-) -> Result<(), Broken> {
+    down: &'a Meter<'_>,
+) -> impl Future<Output = Result<(), Broken>> + use<'a> {
     let ends = body.is_some_and(Body::has_ended);
-    down.written(stream).await?;
-    let sent = stream.send_head(ends && out.is_empty(), |_, written| {
-        written.extend_from_slice(block);
-        down.sent_head(block.len());
-    });
-    sent.map_err(|abort| Broken { end: End::Sink, kind: kind_of_abort(abort) })?;
-    if out.is_empty() {
-        return Ok(());
+    async move {
+        down.written(stream).await?;
+        let sent = stream.send_head(ends && out.is_empty(), |_, written| {
+            written.extend_from_slice(block);
+            down.sent_head(block.len());
+        });
+        sent.map_err(|abort| Broken { end: End::Sink, kind: kind_of_abort(abort) })?;
+        if out.is_empty() {
+            return Ok(());
+        }
+        down.send(stream, out.filled(), ends).await
     }
-    down.send(stream, out.filled(), ends).await
 }
 
 async fn to_stream(

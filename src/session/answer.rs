@@ -107,7 +107,7 @@ pub struct AnswerRules<'a, F: Filters> {
     /// What its session works with.
     pub context: &'a WorkerContext,
     /// Whose answer it is.
-    pub target: AttemptTarget,
+    pub target: &'a AttemptTarget,
     /// The route of its request.
     pub route: Option<RouteId>,
 }
@@ -121,7 +121,7 @@ impl<F: Filters> AnswerRules<'_, F> {
         edits: &mut Edits<'a>,
     ) {
         let Self { filtered: Filtered { filters, context: kept, .. }, context, route, .. } = *self;
-        let AttemptTarget { upstream, endpoint, .. } = self.target;
+        let &AttemptTarget { upstream, endpoint, .. } = self.target;
         let at = AttemptedAt { plan: &context.plan, upstream, endpoint };
         let from = EndpointResponse { head, at };
         filters.response_in(&from, edits, kept);

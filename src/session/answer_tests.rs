@@ -49,7 +49,7 @@ mod tests {
             set_cookie: None,
             filtered: &Filtered::new(&()),
             context: &context,
-            target: AttemptTarget { upstream, endpoint, started, connect_within },
+            target: &AttemptTarget { upstream, endpoint, started, connect_within },
             route: None,
         };
         let (head, to) = (HeadIn::H1(&mut input, Some(bytes.len())), HeadOut::H1(&mut out));

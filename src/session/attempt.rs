@@ -45,7 +45,11 @@ pub enum Freshness {
 ///
 /// No part of what follows if there is none: each step of that would hand the lease on.
 #[inline]
-pub fn idle(context: &WorkerContext, target: AttemptTarget, freshness: Freshness) -> Option<Lease> {
+pub fn idle(
+    context: &WorkerContext,
+    target: &AttemptTarget,
+    freshness: Freshness,
+) -> Option<Lease> {
     let upstream = context.plan.upstream(target.upstream);
     let is_shared = upstream.announces.is_none()
         && upstream.endpoint(target.endpoint).protocol() == AppProtocol::Http1;
@@ -62,7 +66,7 @@ pub fn idle(context: &WorkerContext, target: AttemptTarget, freshness: Freshness
 
 /// Takes one from the shelf that workers share, if there is any.
 #[cold]
-fn shelved(context: &WorkerContext, target: AttemptTarget) -> Option<Lease> {
+fn shelved(context: &WorkerContext, target: &AttemptTarget) -> Option<Lease> {
     let pool = context.pool(target.upstream, target.endpoint);
     let lease = pool.borrow_mut().lease_shelved(target.started)?;
     context.metrics.shelf_reuses.add(1);
@@ -71,7 +75,7 @@ fn shelved(context: &WorkerContext, target: AttemptTarget) -> Option<Lease> {
 }
 
 #[inline]
-fn count_reuse(context: &WorkerContext, target: AttemptTarget) {
+fn count_reuse(context: &WorkerContext, target: &AttemptTarget) {
     context.metrics.reuses.add(1);
     context.counts(target.upstream, target.endpoint).reuses.add(1);
 }
@@ -79,7 +83,7 @@ fn count_reuse(context: &WorkerContext, target: AttemptTarget) {
 /// Opens a connection for requests.
 pub async fn fresh(
     context: &WorkerContext,
-    target: AttemptTarget,
+    target: &AttemptTarget,
     header: Option<Header>,
     client: &mut WaitingClient<'_>,
 ) -> Result<Lease, Fault> {
@@ -130,7 +134,7 @@ pub async fn progress_of_unanswered(
 /// Opens a connection for this client, and sends `header` on it if the endpoint wants to be told.
 pub async fn open(
     context: &WorkerContext,
-    target: AttemptTarget,
+    target: &AttemptTarget,
     header: Option<Header>,
     client: &mut WaitingClient<'_>,
 ) -> Result<Lease, Fault> {
@@ -163,7 +167,7 @@ pub enum WithoutDescriptor {
 /// longer.
 pub async fn connected(
     context: &WorkerContext,
-    target: AttemptTarget,
+    target: &AttemptTarget,
     (header, scarce): (Option<Header>, WithoutDescriptor),
     late: &Cell<Fault>,
 ) -> Result<Lease, Fault> {

@@ -35,7 +35,7 @@ pub(super) fn edit<F: Filters>(
     (outgoing, head_before): (&mut Buffer, &mut Option<Box<HeadBefore>>),
     filtered: &mut Filtered<'_, F>,
     (upgrade, retold): (bool, Option<TraceContext>),
-    (context, target): (&WorkerContext, AttemptTarget),
+    (context, target): (&WorkerContext, &AttemptTarget),
 ) -> Result<(), Reject> {
     if let Some(before) = head_before.take() {
         before.undo(outgoing);
@@ -47,7 +47,7 @@ pub(super) fn edit<F: Filters>(
         let _ = trace.rewrite(&mut bytes[..end]);
     }
     let Filtered { filters, context: kept, .. } = filtered;
-    let AttemptTarget { upstream, endpoint, .. } = target;
+    let &AttemptTarget { upstream, endpoint, .. } = target;
     let attempt = EndpointAttempt { at: AttemptedAt { plan: &context.plan, upstream, endpoint } };
     let mut edits = Edits::new();
     filters.attempt(&attempt, &mut edits, kept);

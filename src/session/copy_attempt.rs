@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use super::admission::{self, Wanted};
 use super::answer::{self, Answer, AnswerRules, Finality, HeadIn, HeadOut, HeadRead};
 use super::attempt::{self, Freshness, RequestTraits, WithoutDescriptor};
-use super::give_back::{Rest, give_back};
-use super::hearing::{Heard, hear, hear_on_stream};
+use super::give_back::{Rest, let_go};
+use super::hearing::{FirstRead, Heard, hear, hear_on_stream};
 use super::prepared_copy::PreparedCopy;
 use super::record::{self, AttemptTarget};
 use super::upstream_h2::opened;
@@ -75,7 +75,7 @@ async fn attempt(
     };
     let Picked { endpoint, on_trial, permit: _permit, .. } = picked;
     let connect_within = context.plan.upstream(upstream).timeouts.connect;
-    let target = AttemptTarget { upstream, endpoint, started, connect_within };
+    let target = &AttemptTarget { upstream, endpoint, started, connect_within };
     let freshness = match kind {
         _ if on_trial => Freshness::Trial,
         AttemptKind::First => Freshness::Any,
@@ -108,7 +108,7 @@ async fn attempt(
 async fn approach(
     copy: &mut PreparedCopy,
     context: &Rc<WorkerContext>,
-    target: AttemptTarget,
+    target: &AttemptTarget,
     freshness: Freshness,
 ) -> Result<UpstreamSide, Fault> {
     let endpoint = context.plan.upstream(target.upstream).endpoint(target.endpoint);
@@ -149,7 +149,7 @@ async fn approach(
 async fn exchange(
     copy: &mut PreparedCopy,
     context: &WorkerContext,
-    target: AttemptTarget,
+    target: &AttemptTarget,
     side: &mut UpstreamSide,
 ) -> Result<Option<Rest>, Unanswered> {
     let timeouts = &context.plan.upstream(target.upstream).timeouts;
@@ -201,7 +201,7 @@ fn traits_of(method: Method) -> RequestTraits {
 /// Sends a request while its answer is waited for: an endpoint may give it before it has read all. Says whether all
 /// had been sent by then.
 async fn answer_to(
-    opening: RequestOpening<'_>,
+    mut opening: RequestOpening<'_>,
     answer: impl Future<Output = Result<Answer, Fault>>,
     up: &Meter<'_>,
 ) -> Result<(Answer, bool), Fault> {
@@ -223,7 +223,7 @@ async fn answer_to(
 async fn final_answer(
     (source, received): (&mut Source<'_>, &mut Buffer),
     traits: RequestTraits,
-    (context, target): (&WorkerContext, AttemptTarget),
+    (context, target): (&WorkerContext, &AttemptTarget),
     down: &Meter<'_>,
 ) -> Result<Answer, Fault> {
     let (limits, date, mut out) = (&context.plan.limits, context.date(), Buffer::new());
@@ -237,7 +237,7 @@ async fn final_answer(
     let mut interim = 0;
     while interim <= INTERIM_MAX {
         let came = match source {
-            Source::H1(from) => hear(from, received, limits, down, None).await,
+            Source::H1(from) => hear(from, (received, FirstRead::Large), limits, down, None).await,
             Source::H2(from) => hear_on_stream(from, down, None).await,
         };
         let came = came.map_err(unread)?;
@@ -315,18 +315,5 @@ impl Unanswered {
                 (verdict(opened, self.fault).1, reset_of(opened, self.fault))
             }
         }
-    }
-}
-
-/// Lets go of what it was sent over. A connection may rest if so much is known of it; a copy that was cut must not
-/// look whole.
-fn let_go(context: &WorkerContext, target: AttemptTarget, side: UpstreamSide, rest: Option<Rest>) {
-    let UpstreamSide::H1(mut lease) = side else { return };
-    match rest {
-        Some(rest) => {
-            lease.stream.forget_task();
-            give_back(context, target, lease, rest);
-        }
-        None => lease.stream.set_reset_on_close(true),
     }
 }

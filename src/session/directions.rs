@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::presence::Presence;
 use super::request_log::RequestLog;
-use super::retry::AttemptLimits;
+use super::retry::{AttemptLimits, Attempts};
 use super::transfer_state::{DownloadState, Interruption, UploadState, Waiting};
 use crate::buffer::Buffer;
 use crate::fault::{Fault, Kind};
@@ -21,7 +21,7 @@ use crate::termination::ExchangePhase;
 /// What the two directions of a transfer share.
 pub struct Directions<'a> {
     request_log: Option<&'a RequestLog>,
-    limits: AttemptLimits<'a>,
+    attempts: &'a Attempts<'a>,
     presence: &'a Presence,
     activity: &'a Activity,
     /// When the request had been sent, or the wait for a head began.
@@ -39,14 +39,14 @@ impl<'a> Directions<'a> {
     /// client waits for a 100.
     pub fn new(
         request_log: Option<&'a RequestLog>,
-        limits: AttemptLimits<'a>,
+        attempts: &'a Attempts<'a>,
         presence: &'a Presence,
         (activity, up, down): (&'a Activity, &'a Meter<'a>, &'a Meter<'a>),
         held_back_at: Option<u64>,
     ) -> Self {
         Self {
             request_log,
-            limits,
+            attempts,
             presence,
             activity,
             sent_at: Activity::new(),
@@ -61,6 +61,16 @@ impl<'a> Directions<'a> {
     /// What has become of the request.
     pub fn upload(&self) -> UploadState {
         self.upload.get()
+    }
+
+    /// What is logged of the request, if anything is.
+    pub fn request_log(&self) -> Option<&'a RequestLog> {
+        self.request_log
+    }
+
+    /// What has gone to the client.
+    pub fn down(&self) -> &'a Meter<'a> {
+        self.down
     }
 
     /// How many bytes of it have gone to the endpoint.
@@ -221,7 +231,7 @@ impl<'a> Directions<'a> {
 
     /// When something must have moved.
     fn stalled_at(&self) -> Instant {
-        let AttemptLimits { timeouts, head, by } = self.limits;
+        let AttemptLimits { timeouts, head, by } = self.attempts.limits();
         let answered_by = |since: Instant| by.map_or(since + head, |by| by.min(since + head));
         match (self.download.get(), self.upload.get()) {
             (DownloadState::Head, UploadState::Running) if self.is_held_back() => {

@@ -14,7 +14,7 @@ use super::attempt::{self, Freshness};
 use super::attempt_edits;
 use super::client::{AfterExchange, Begun, ClientConnection, ClientSide, WaitEnded};
 use super::cut;
-use super::give_back::{Rest, give_back};
+use super::give_back::{Rest, give_back, let_go};
 use super::local_answer::{after_fault, no_endpoint, unavailable};
 use super::mirror;
 use super::presence::Presence;
@@ -60,73 +60,92 @@ pub fn ended<F: Filters>(request: &mut Request<'_, F>, context: &WorkerContext) 
 }
 
 /// Sends the request to endpoint after endpoint until one answers or none is left.
-pub async fn run<F: Filters>(
-    client: &mut ClientConnection<'_>,
-    request: &mut Request<'_, F>,
-    context: &Rc<WorkerContext>,
-) -> AfterExchange {
-    let half_close = Some(context.plan.timeouts.half_close);
-    client.presence = Presence::new(half_close, request.timing.expires);
-    log_route(request);
-    let Some(goes) = request.goes() else { return answer_here(client, request, context).await };
-    let verdict = {
+///
+/// Not an async function, nor is what it calls on the way to an answer: those keep their arguments twice.
+pub fn run<'a, F: Filters>(
+    client: &'a mut ClientConnection<'_>,
+    request: &'a mut Request<'_, F>,
+    context: &'a Rc<WorkerContext>,
+) -> impl Future<Output = AfterExchange> {
+    async move {
+        let half_close = Some(context.plan.timeouts.half_close);
+        client.presence = Presence::new(half_close, request.timing.expires);
+        log_route(request);
+        let Some(goes) = request.goes() else { return answer_here(client, request, context).await };
+        match admit(client, request, (context, goes)).await {
+            Ok(Verdict::Continue) => mirror::begin(request, context),
+            Ok(Verdict::Reply(reply)) => return refuse(client, request, context, *reply).await,
+            Err(fault) => return answer_fault(client, request, context, fault).await,
+        }
+        let mut attempts = Attempts::new(context, goes, request);
+        loop {
+            let Picked { endpoint, on_trial, reason, mut permit } = {
+                let mut picked = attempts.pick();
+                if let Err(NotAdmitted::None(NoneLeft::AllFull)) = picked {
+                    // Boxed: every request would have room for it.
+                    let waiting = admission::wait(client, request, context, attempts.wanted());
+                    // It would be kept meanwhile.
+                    drop(picked);
+                    picked = Box::pin(waiting).await;
+                    attempts.has_waited();
+                }
+                match picked {
+                    Ok(picked) => picked,
+                    Err(why) => {
+                        let last = attempts.not_admitted();
+                        return answer_none(client, request, context, why, last).await;
+                    }
+                }
+            };
+            let (target, freshness) = attempts.begin(endpoint, on_trial);
+            let in_flight = context.begin(target.upstream, target.endpoint);
+            begin(request, context, &target, reason);
+            let tried = match edit(request, context, &target) {
+                Ok(()) => {
+                    let with = (freshness, &attempts, &mut permit);
+                    try_endpoint(client, request, context, &target, with).await
+                }
+                Err(reject) => Err(FailedAttempt::unsent(unsuited(reject))),
+            };
+            let failure = match tried {
+                Ok(Some(next)) => return next,
+                Ok(None) => {
+                    attempts.declined();
+                    continue;
+                }
+                Err(failure) => failure,
+            };
+            blame(client, (context, &target), &attempts, &failure);
+            // Its connection is closed: a client that is slow to read our answer takes no room there.
+            drop((in_flight, permit));
+            if let Some(request_log) = request.timing.request_log() {
+                request_log.end_by_fault(failure.fault);
+            }
+            if let Some(begun) = failure.begun {
+                return cut_short(client, request, context, begun, failure.fault);
+            }
+            if !attempts.goes_on(request, &failure) {
+                return answer_fault(client, request, context, failure.fault).await;
+            }
+        }
+    }
+}
+
+/// What filters decide about a request before it goes on.
+fn admit<'a, F: Filters>(
+    client: &'a mut ClientConnection<'_>,
+    request: &'a mut Request<'_, F>,
+    (context, goes): (&'a WorkerContext, (RouteId, UpstreamId)),
+) -> impl Future<Output = Result<Verdict, Fault>> {
+    async move {
         let mut admitting = pin!(request.filtered.filters.admit(&mut request.filtered.context));
         // Most decide at once, and nothing is prepared for a wait.
         match poll_fn(|cx| Poll::Ready(admitting.as_mut().poll(cx))).await {
             Poll::Ready(verdict) => Ok(verdict),
             Poll::Pending => {
-                wait_to_admit(client, (context, goes), admitting, &mut request.timing.ready).await
+                let ready = &mut request.timing.ready;
+                wait_to_admit(client, (context, goes), admitting, ready).await
             }
-        }
-    };
-    match verdict {
-        Ok(Verdict::Continue) => mirror::begin(request, context),
-        Ok(Verdict::Reply(reply)) => return refuse(client, request, context, *reply).await,
-        Err(fault) => return answer_fault(client, request, context, fault).await,
-    }
-    let mut attempts = Attempts::new(context, goes, request);
-    loop {
-        let mut picked = attempts.pick();
-        if let Err(NotAdmitted::None(NoneLeft::AllFull)) = picked {
-            // Boxed: every request would have room for it.
-            let waiting = admission::wait(client, request, context, attempts.wanted());
-            picked = Box::pin(waiting).await;
-            attempts.has_waited();
-        }
-        let Picked { endpoint, on_trial, reason, mut permit } = match picked {
-            Ok(picked) => picked,
-            Err(why) => {
-                let last = attempts.not_admitted();
-                return answer_none(client, request, context, why, last).await;
-            }
-        };
-        let (target, freshness) = attempts.begin(endpoint, on_trial);
-        let in_flight = context.begin(target.upstream, target.endpoint);
-        begin(request, context, target, reason);
-        let with = (freshness, &attempts, &mut permit);
-        let tried = match edit(request, context, target) {
-            Ok(()) => try_endpoint(client, request, context, target, with).await,
-            Err(reject) => Err(FailedAttempt::unsent(unsuited(reject))),
-        };
-        let failure = match tried {
-            Ok(Some(next)) => return next,
-            Ok(None) => {
-                attempts.declined();
-                continue;
-            }
-            Err(failure) => failure,
-        };
-        blame(client, (context, target), &attempts, &failure);
-        // Its connection is closed: a client that is slow to read our answer takes no room there.
-        drop((in_flight, permit));
-        if let Some(request_log) = request.timing.request_log() {
-            request_log.end_by_fault(failure.fault);
-        }
-        if let Some(begun) = failure.begun {
-            return cut_short(client, request, context, begun, failure.fault);
-        }
-        if !attempts.goes_on(request, &failure) {
-            return answer_fault(client, request, context, failure.fault).await;
         }
     }
 }
@@ -159,7 +178,7 @@ async fn wait_to_admit(
 /// Records that an attempt has failed.
 fn blame(
     client: &mut ClientConnection<'_>,
-    (context, target): (&WorkerContext, AttemptTarget),
+    (context, target): (&WorkerContext, &AttemptTarget),
     attempts: &Attempts<'_>,
     &FailedAttempt { fault, was_stale, reset, .. }: &FailedAttempt,
 ) {
@@ -173,7 +192,7 @@ fn blame(
 fn edit<F: Filters>(
     request: &mut Request<'_, F>,
     context: &WorkerContext,
-    target: AttemptTarget,
+    target: &AttemptTarget,
 ) -> Result<(), Reject> {
     let Request { outgoing, head_before, filtered, traits, timing, .. } = request;
     let retold = timing.request_log().and_then(RequestLog::retold);
@@ -185,7 +204,7 @@ fn edit<F: Filters>(
 fn begin<F: Filters>(
     request: &mut Request<'_, F>,
     context: &WorkerContext,
-    AttemptTarget { upstream, endpoint, started, .. }: AttemptTarget,
+    &AttemptTarget { upstream, endpoint, started, .. }: &AttemptTarget,
     reason: PickReason,
 ) {
     let known = context.plan.upstream(upstream);
@@ -330,74 +349,86 @@ fn discard_body<F: Filters>(client: &mut ClientConnection<'_>, request: &mut Req
 }
 
 /// One attempt from the lease of a connection to its return. None: its answer was declined.
-async fn try_endpoint<F: Filters>(
-    client: &mut ClientConnection<'_>,
-    request: &mut Request<'_, F>,
-    context: &Rc<WorkerContext>,
-    target: AttemptTarget,
-    (freshness, attempts, permit): (Freshness, &Attempts<'_>, &mut Option<RequestPermit>),
-) -> Result<Option<AfterExchange>, FailedAttempt> {
-    let mut upstream = match attempt::idle(context, target, freshness) {
-        Some(lease) => UpstreamSide::H1(lease),
-        None => approach(client, request, context, target, freshness).await?,
-    };
-    match transfer::run(client, request, (context, target), attempts, &mut upstream).await? {
-        Completed::Answered(answer) => {
-            let now = Instant::now();
-            let asked = (request.route, request.timing.began);
-            record::completed(context, target, asked, answer.status, now);
-            client.call_status.set(answer.call_status);
-            let SentAnswer { upload, ending, surplus, .. } = answer;
-            finish(request, upload, now);
-            let is_shared = context.plan.upstream(target.upstream).announces.is_none();
-            match upstream {
-                UpstreamSide::H1(lease)
-                    if upload == UploadState::Done && answer.upstream_persists && is_shared =>
-                {
-                    if let ClientSide::H2(_) = client.side {
-                        lease.stream.forget_task();
+fn try_endpoint<'a, F: Filters>(
+    client: &'a mut ClientConnection<'_>,
+    request: &'a mut Request<'_, F>,
+    context: &'a Rc<WorkerContext>,
+    target: &'a AttemptTarget,
+    (freshness, attempts, permit): (Freshness, &'a Attempts<'_>, &'a mut Option<RequestPermit>),
+) -> impl Future<Output = Result<Option<AfterExchange>, FailedAttempt>> {
+    async move {
+        let mut upstream = match attempt::idle(context, target, freshness) {
+            Some(lease) => UpstreamSide::H1(lease),
+            None => approach(client, request, context, target, freshness).await?,
+        };
+        match transfer::run(client, request, (context, target), attempts, &mut upstream).await? {
+            Completed::Answered(answer) => {
+                let now = Instant::now();
+                let asked = (request.route, request.timing.began);
+                record::completed(context, target, asked, answer.status, now);
+                client.call_status.set(answer.call_status);
+                let SentAnswer { upload, ending, surplus, .. } = answer;
+                finish(request, upload, now);
+                let is_shared = context.plan.upstream(target.upstream).announces.is_none();
+                match upstream {
+                    UpstreamSide::H1(lease)
+                        if upload == UploadState::Done && answer.upstream_persists && is_shared =>
+                    {
+                        if let ClientSide::H2(_) = client.side {
+                            lease.stream.forget_task();
+                        }
+                        give_back(context, target, lease, Rest { ending, surplus, now });
                     }
-                    give_back(context, target, lease, Rest { ending, surplus, now });
+                    UpstreamSide::H2(opened, _) if upload == UploadState::Done => {
+                        await_end(opened.stream, permit.take());
+                    }
+                    UpstreamSide::H1(_) | UpstreamSide::H2(..) => {}
                 }
-                UpstreamSide::H2(opened, _) if upload == UploadState::Done => {
-                    await_end(opened.stream, permit.take());
-                }
-                UpstreamSide::H1(_) | UpstreamSide::H2(..) => {}
+                Ok(Some(after_answer(client, request, (upload, answer.client_persists))))
             }
-            Ok(Some(match (upload, answer.client_persists) {
-                (UploadState::Done, true) => AfterExchange::Reuse,
-                (UploadState::Done, false) if client.is_quiet(request.traits.persists) => {
-                    AfterExchange::Close
-                }
-                (UploadState::Done, false)
-                | (
-                    UploadState::Running
-                    | UploadState::Refused
-                    | UploadState::Reset
-                    | UploadState::BrokenOff(_),
-                    _,
-                ) => AfterExchange::Linger,
-            }))
+            Completed::Declined { status, rest } => {
+                let now = Instant::now();
+                record::answered(context, target, status);
+                record::success(context, target, status, now);
+                let rest = rest.map(|ending| Rest { ending, surplus: false, now });
+                let_go(context, target, upstream, rest);
+                Ok(None)
+            }
+            Completed::Upgraded { early } => {
+                let now = Instant::now();
+                record::completed(context, target, (request.route, request.timing.began), 101, now);
+                let ClientConnection { side, timer, .. } = client;
+                let (ends, client_early) = Ends::of(side, &mut upstream);
+                let both = (client_early, early);
+                let limit = attempts.limits().timeouts.tunnel;
+                let logged = (&*context.metrics, request.timing.request_log());
+                // Boxed: what becomes no tunnel would have room for it.
+                let ended = Box::pin(tunnel::run(ends, both, logged, limit, timer)).await;
+                Ok(Some(if ended.is_ok() { AfterExchange::Close } else { AfterExchange::Reset }))
+            }
         }
-        Completed::Declined { status, rest } => {
-            let now = Instant::now();
-            record::answered(context, target, status);
-            record::success(context, target, status, now);
-            let rest = rest.map(|ending| Rest { ending, surplus: false, now });
-            let_go(client, context, target, upstream, rest);
-            Ok(None)
+    }
+}
+
+/// What becomes of the client's connection, which `persists` as far as the answer goes.
+fn after_answer<F: Filters>(
+    client: &ClientConnection<'_>,
+    request: &Request<'_, F>,
+    (upload, persists): (UploadState, bool),
+) -> AfterExchange {
+    match (upload, persists) {
+        (UploadState::Done, true) => AfterExchange::Reuse,
+        (UploadState::Done, false) if client.is_quiet(request.traits.persists) => {
+            AfterExchange::Close
         }
-        Completed::Upgraded { early } => {
-            let now = Instant::now();
-            record::completed(context, target, (request.route, request.timing.began), 101, now);
-            let ClientConnection { side, timer, .. } = client;
-            let (ends, client_early) = Ends::of(side, &mut upstream);
-            let both = (client_early, early);
-            let limit = attempts.limits().timeouts.tunnel;
-            let logged = (&*context.metrics, request.timing.request_log());
-            let ended = tunnel::run(ends, both, logged, limit, timer).await;
-            Ok(Some(if ended.is_ok() { AfterExchange::Close } else { AfterExchange::Reset }))
-        }
+        (UploadState::Done, false)
+        | (
+            UploadState::Running
+            | UploadState::Refused
+            | UploadState::Reset
+            | UploadState::BrokenOff(_),
+            _,
+        ) => AfterExchange::Linger,
     }
 }
 
@@ -411,7 +442,7 @@ async fn approach<F: Filters>(
     client: &mut ClientConnection<'_>,
     request: &mut Request<'_, F>,
     context: &Rc<WorkerContext>,
-    target: AttemptTarget,
+    target: &AttemptTarget,
     freshness: Freshness,
 ) -> Result<UpstreamSide, FailedAttempt> {
     let upstream = context.plan.upstream(target.upstream);
@@ -459,26 +490,5 @@ fn finish<F: Filters>(request: &mut Request<'_, F>, upload: UploadState, now: In
             | UploadState::Reset => Termination::COMPLETE,
         };
         request_log.end(termination, Some(now));
-    }
-}
-
-/// Lets go of what an answer came over that the client was not sent: it may rest if nothing of that is left.
-fn let_go(
-    client: &ClientConnection<'_>,
-    context: &WorkerContext,
-    target: AttemptTarget,
-    upstream: UpstreamSide,
-    rest: Option<Rest>,
-) {
-    let UpstreamSide::H1(mut lease) = upstream else { return };
-    let is_shared = context.plan.upstream(target.upstream).announces.is_none();
-    match rest.filter(|_| is_shared) {
-        Some(rest) => {
-            if let ClientSide::H2(_) = client.side {
-                lease.stream.forget_task();
-            }
-            give_back(context, target, lease, rest);
-        }
-        None => lease.stream.set_reset_on_close(true),
     }
 }

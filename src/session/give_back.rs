@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::record::AttemptTarget;
+use super::upstream_side::UpstreamSide;
 use crate::net::lease::{Ending, Lease};
 use crate::net::pool::NotPooled;
 use crate::plan::context::WorkerContext;
@@ -19,7 +20,7 @@ pub(super) struct Rest {
 }
 
 /// Puts a connection among the idle ones, if it may be used again.
-pub(super) fn give_back(context: &WorkerContext, target: AttemptTarget, lease: Lease, rest: Rest) {
+pub(super) fn give_back(context: &WorkerContext, target: &AttemptTarget, lease: Lease, rest: Rest) {
     let metrics = &context.metrics;
     if rest.surplus {
         metrics.pool_not_quiet.add(1);
@@ -31,5 +32,24 @@ pub(super) fn give_back(context: &WorkerContext, target: AttemptTarget, lease: L
         Ok(()) => {}
         Err(NotPooled::Full) => metrics.pool_full.add(1),
         Err(NotPooled::NotQuiet) => metrics.pool_not_quiet.add(1),
+    }
+}
+
+/// Lets go of what an answer came over that nobody is sent: it may rest if nothing of that is left.
+pub(super) fn let_go(
+    context: &WorkerContext,
+    target: &AttemptTarget,
+    upstream: UpstreamSide,
+    rest: Option<Rest>,
+) {
+    let UpstreamSide::H1(mut lease) = upstream else { return };
+    let is_shared = context.plan.upstream(target.upstream).announces.is_none();
+    match rest.filter(|_| is_shared) {
+        Some(rest) => {
+            lease.stream.forget_task();
+            give_back(context, target, lease, rest);
+        }
+        // A request that was cut must not look whole.
+        None => lease.stream.set_reset_on_close(true),
     }
 }

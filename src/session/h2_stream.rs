@@ -39,7 +39,7 @@ use crate::net::mux_stream::{MuxStream, kind_of_abort};
 use crate::plan::context::WorkerContext;
 use crate::plan::listener::Listener;
 
-/// The number of tasks without a stream that a thread keeps, 4 KiB each.
+/// The number of tasks without a stream that a thread keeps, 3 KiB each.
 const SPARES_MAX: usize = 256;
 
 thread_local! {

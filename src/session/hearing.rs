@@ -10,9 +10,19 @@ use crate::net::stream::ReadHalf;
 use crate::relay::copy::{Broken, End, Meter};
 use crate::relay::head::read_head;
 
+/// How much is read at first of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstRead {
+    /// As much as a buffer holds.
+    Large,
+    /// No more than [`ANSWER_BYTES_MIN`], into room that is taken only once there is something to read: the answer goes
+    /// to a stream.
+    Small,
+}
+
 /// What is read at first of an answer that goes to a stream, in bytes: a hundred clients' streams may take none
 /// of it for long. Of a body, no more is read than a stream takes.
-pub const ANSWER_BYTES_MIN: usize = 16 * 1024;
+const ANSWER_BYTES_MIN: usize = 16 * 1024;
 
 /// The head of an answer, as it came.
 pub enum Heard {
@@ -27,24 +37,32 @@ pub enum Heard {
 /// Waits for the first bytes of an answer on a connection, which are nearly always all of its head
 /// ([`super::directions::Directions::first_bytes`] does that for most). If bytes have come before, waits until the head
 /// is whole.
-pub async fn hear(
-    from: &mut ReadHalf<'_>,
-    received: &mut Buffer,
-    limits: &Limits,
-    meter: &Meter<'_>,
-    request_log: Option<&RequestLog>,
-) -> Result<Heard, Broken> {
-    if received.is_empty() {
+///
+/// Not an async function: that would keep its arguments twice.
+pub fn hear<'a>(
+    from: &'a mut ReadHalf<'_>,
+    (received, first): (&'a mut Buffer, FirstRead),
+    limits: &'a Limits,
+    meter: &'a Meter<'_>,
+    request_log: Option<&'a RequestLog>,
+) -> impl Future<Output = Result<Heard, Broken>> {
+    async move {
+        if !received.is_empty() {
+            let read = read_head(from, received, Scan::response(), limits, meter).await;
+            return read.map(Heard::Whole).map_err(|kind| Broken { end: End::Source, kind });
+        }
+        if first == FirstRead::Small {
+            meter.readable(from).await?;
+            received.begin_with_room(ANSWER_BYTES_MIN);
+        }
         if meter.read(from, received).await? == 0 {
             return Err(Broken { end: End::Source, kind: Kind::Closed });
         }
         if let Some(request_log) = request_log {
             request_log.heard();
         }
-        return Ok(Heard::Bytes);
+        Ok(Heard::Bytes)
     }
-    let read = read_head(from, received, Scan::response(), limits, meter).await;
-    read.map(Heard::Whole).map_err(|kind| Broken { end: End::Source, kind })
 }
 
 /// Waits for the head of an answer on a stream.

@@ -39,7 +39,7 @@ pub enum Pace {
 const BRISK: Duration = Duration::from_millis(100);
 
 /// For how long what the work on requests needs is kept when they no longer do: a timer that is set again for
-/// each second, and 4 KiB.
+/// each second, and 2.5 KiB.
 const REST: Duration = Duration::from_secs(1);
 
 /// How long a client may be idle, however many empty lines it sends meanwhile.

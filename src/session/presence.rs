@@ -32,15 +32,19 @@ impl Presence {
 
     /// Waits until the client is gone and returns how it went. That it has ended its direction is
     /// noted: from then on there is a [`Presence::deadline`].
-    pub async fn left(&self, client: Source<'_>) -> Kind {
-        if self.half_closed.get().is_none() {
-            match client.hung_up().await {
-                HangUp::Gone => return client.parting(),
-                HangUp::HalfClosed => self.half_closed.set(Some(Instant::now())),
+    ///
+    /// Not an async function: that would keep its arguments twice.
+    pub fn left<'a>(&'a self, client: Source<'a>) -> impl Future<Output = Kind> + use<'a> {
+        async move {
+            if self.half_closed.get().is_none() {
+                match client.hung_up().await {
+                    HangUp::Gone => return client.parting(),
+                    HangUp::HalfClosed => self.half_closed.set(Some(Instant::now())),
+                }
             }
+            client.gone_after_half_close().await;
+            client.parting()
         }
-        client.gone_after_half_close().await;
-        client.parting()
     }
 
     /// Something has been passed on to the client, or can be only now.

@@ -62,7 +62,7 @@ pub fn response(
 
 /// The endpoint accepted a connection, which is all that can be said of a connection whose bytes are
 /// not parsed.
-pub fn accepted(context: &WorkerContext, target: AttemptTarget) {
+pub fn accepted(context: &WorkerContext, target: &AttemptTarget) {
     let upstream = context.plan.upstream(target.upstream);
     let health = upstream.endpoint(target.endpoint).health();
     context.observe(target.upstream, target.endpoint, target.started, AttemptOutcome::Answered);
@@ -73,8 +73,8 @@ pub fn accepted(context: &WorkerContext, target: AttemptTarget) {
 }
 
 /// The head of the endpoint's answer has come.
-pub fn answered(context: &WorkerContext, target: AttemptTarget, status: u16) {
-    let AttemptTarget { upstream, endpoint, started, .. } = target;
+pub fn answered(context: &WorkerContext, target: &AttemptTarget, status: u16) {
+    let &AttemptTarget { upstream, endpoint, started, .. } = target;
     let outcome = if status < 500 { AttemptOutcome::Answered } else { AttemptOutcome::Failed };
     context.observe(upstream, endpoint, started, outcome);
 }
@@ -83,7 +83,7 @@ pub fn answered(context: &WorkerContext, target: AttemptTarget, status: u16) {
 /// began to come at `began`.
 pub fn completed(
     context: &WorkerContext,
-    target: AttemptTarget,
+    target: &AttemptTarget,
     (route, began): (Option<RouteId>, Instant),
     status: u16,
     now: Instant,
@@ -98,7 +98,7 @@ pub fn completed(
 /// The endpoint answered, and at `now` had done so whole: how long that took.
 pub fn success(
     context: &WorkerContext,
-    target: AttemptTarget,
+    target: &AttemptTarget,
     status: u16,
     now: Instant,
 ) -> Observation {
@@ -115,7 +115,7 @@ pub fn success(
 
 /// Health is told of an answer.
 #[cold]
-fn tell_health(context: &WorkerContext, target: AttemptTarget, status: u16, now: Instant) {
+fn tell_health(context: &WorkerContext, target: &AttemptTarget, status: u16, now: Instant) {
     let upstream = context.plan.upstream(target.upstream);
     let record = &upstream.endpoint(target.endpoint).record;
     let health = &record.health;
@@ -143,7 +143,7 @@ fn tell_health(context: &WorkerContext, target: AttemptTarget, status: u16, now:
 /// before any byte of an answer is no fault of the endpoint's: it was free to close it.
 pub fn failure(
     context: &WorkerContext,
-    target: AttemptTarget,
+    target: &AttemptTarget,
     fault: Fault,
     was_stale: bool,
     reset: Option<ErrorCode>,

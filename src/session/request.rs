@@ -29,7 +29,7 @@ pub struct Request<'f, F: Filters> {
     /// What its answer needs to know of it.
     pub traits: RequestTraits,
     /// What proves that an endpoint has read that it asked for a WebSocket, if it did.
-    pub accept: Option<Accept>,
+    pub accept: Option<Box<Accept>>,
     /// The route it takes, if there is one.
     pub route: Option<RouteId>,
     /// Where it goes, unless it is answered here.

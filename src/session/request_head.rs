@@ -135,7 +135,7 @@ fn read<F: Filters>(
     let upgrade = upgrades(head, framing, options);
     let key = if upgrade { websocket_key(head) } else { None };
     request.traits = traits(head, framing, options, upgrade);
-    request.accept = key.as_ref().map(Key::accept);
+    request.accept = key.as_ref().map(|key| Box::new(key.accept()));
     let own = OwnEdits {
         key: key.filter(|_| head.protocol.is_some()),
         left: if let Reach::Hops(left) = reach { Some(decimal(left)) } else { None },

@@ -91,7 +91,7 @@ pub struct Attempts<'a> {
     tried: Tried,
     spent: Tried,
     /// How many have begun.
-    begun: usize,
+    begun: u8,
     /// How many of them were retries.
     retried: u8,
     /// Whether a stale connection has been replaced, which is no retry the first time.
@@ -211,7 +211,7 @@ impl<'a> Attempts<'a> {
     }
 
     /// Whether the attempt at `target` was ended by what was left for all of them, before it had had its own time.
-    pub fn was_hurried(&self, target: AttemptTarget, fault: Fault) -> bool {
+    pub fn was_hurried(&self, target: &AttemptTarget, fault: Fault) -> bool {
         let own = self.retries.attempt_timeout.unwrap_or_default();
         let hurries = |by| Instant::now() >= by && by < target.started + own;
         fault.status() == Some(504) && self.by().is_some_and(hurries)
@@ -280,7 +280,7 @@ impl<'a> Attempts<'a> {
     fn may_begin(&self) -> bool {
         let is_late = self.retries.attempt_timeout.is_some()
             && Instant::now() >= self.first + self.timeouts.response;
-        self.begun < ATTEMPTS_MAX && !is_late
+        usize::from(self.begun) < ATTEMPTS_MAX && !is_late
     }
 
     /// Takes a retry out of what there is for this request, and for all of them, until it begins.

@@ -134,7 +134,7 @@ async fn open(
             request_log.trying(upstream, endpoint, picked, started);
         }
         let connect_within = timeouts.connect;
-        let target = AttemptTarget { upstream, endpoint, started, connect_within };
+        let target = &AttemptTarget { upstream, endpoint, started, connect_within };
         let in_flight = context.begin(upstream, endpoint);
         let kind = match token.take() {
             Some(token) => {

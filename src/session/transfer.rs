@@ -9,10 +9,10 @@ use super::attempt::RequestTraits;
 use super::client::{Begun, ClientConnection};
 use super::conclusion::{self, Sent};
 use super::directions::Directions;
-use super::hearing::{ANSWER_BYTES_MIN, Heard, hear, hear_on_stream};
+use super::hearing::{FirstRead, Heard, hear, hear_on_stream};
 use super::record::{self, AttemptTarget};
 use super::request::{self, Request};
-use super::request_log::{RequestLog, TrafficGuard};
+use super::request_log::TrafficGuard;
 use super::retry::{Attempts, FailedAttempt};
 use super::transfer_state::{DownloadState, Interruption, UploadState};
 use super::upload;
@@ -79,75 +79,82 @@ pub struct SentAnswer {
 }
 
 /// Sends the request and receives the answer, both at once.
-pub async fn run<F: Filters>(
-    client: &mut ClientConnection<'_>,
-    request: &mut Request<'_, F>,
-    (context, target): (&WorkerContext, AttemptTarget),
-    attempts: &Attempts<'_>,
-    upstream: &mut UpstreamSide,
-) -> Result<Completed, FailedAttempt> {
-    let ClientConnection { side, timer, presence, .. } = client;
-    let Request { traits, accept, body, outgoing, route, timing, chunks, ties, filtered, .. } =
-        request;
-    let request_log = timing.request_log();
-    let (kept, lacks_last_chunk) = (body.passed(), body.is_chunked());
-    let (activity, mut none) = (Activity::new(), Buffer::new());
-    let (up, down) = (request.mirror.meter(&activity), Meter::new(&activity));
-    let (client_read, client_write, input) = side.parts(&mut none);
-    body.set_emit(request::emit(*chunks, upstream.protocol()));
-    let now = upstream.took_no_time().then_some(target.started);
-    let (upstream_read, upstream_write, mut opening) = upstream.parts(outgoing);
-    let phase = if body.has_ended() { ExchangePhase::ResponseHead } else { ExchangePhase::Request };
-    let known = opening.bytes() as u64;
-    let traffic = TrafficGuard::begin((&context.metrics, request_log), phase, known, (&up, &down));
-    let held_back_at = (traits.expects && kept == 0).then_some(known);
-    let moved = (&activity, &up, &down);
-    let both = Directions::new(request_log, attempts.limits(), presence, moved, held_back_at);
-    let is_whole = traits.upgrade || body.has_ended();
-    let mut transfer = Transfer {
-        both: &both,
-        context,
-        target,
-        attempts,
-        opening_bytes: known,
-        lacks_last_chunk,
-        request_log,
-        accept: accept.as_ref(),
-        ties,
-        filtered,
-        down: &down,
-        route: *route,
-        timer,
-        client_write,
-        upstream_read,
-        received: Buffer::new(),
-        block: Vec::new(),
-        out: Buffer::new(),
-        heard: false,
-        begun: None,
-    };
-    let ended = if let Err(fault) = upload::begin(&mut opening, &both, &up, (is_whole, now)) {
-        Err(fault)
-    } else {
-        let left = pin!(presence.left(client_read));
-        let (rest, ends) = ((&mut *body, input), (client_read, upstream_write));
-        let upload = pin!(upload::rest((opening, is_whole), rest, ends, (&up, &request.mirror)));
-        transfer.run(pin!(both.client_side(upload, left)), *traits).await
-    };
-    drop(traffic);
-    let (heard, upload, begun) = (transfer.heard, both.upload(), transfer.begun);
-    count_broken_off(context, upload);
-    let ends_alone = lacks_last_chunk && body.has_ended() && body.passed() == kept;
-    let is_kept = ended.is_ok() || !ends_alone || request::keep_end(outgoing);
-    let is_underway = heard || body.passed() > kept || !is_kept;
-    let sent = Sent { bytes: up.bytes(), upload, is_underway };
-    let before = conclusion::note_sent(upstream, sent, ended.is_err());
-    let fault = match ended {
-        Ok(completed) => return Ok(completed),
-        Err(fault) => fault,
-    };
-    let known = (before, begun, traits.method.is_idempotent());
-    Err(conclusion::failed(fault, upstream, sent, known, timer).await)
+///
+/// Not an async function: that would keep its arguments twice.
+pub fn run<'a, F: Filters>(
+    client: &'a mut ClientConnection<'_>,
+    request: &'a mut Request<'_, F>,
+    (context, target): (&'a WorkerContext, &'a AttemptTarget),
+    attempts: &'a Attempts<'_>,
+    upstream: &'a mut UpstreamSide,
+) -> impl Future<Output = Result<Completed, FailedAttempt>> {
+    async move {
+        let ClientConnection { side, timer, presence, .. } = client;
+        let Request { traits, body, outgoing, timing, chunks, .. } = request;
+        let request_log = timing.request_log();
+        let (kept, lacks_last_chunk) = (body.passed(), body.is_chunked());
+        let (activity, mut none) = (Activity::new(), Buffer::new());
+        let (up, down) = (request.mirror.meter(&activity), Meter::new(&activity));
+        let (client_read, client_write, input) = side.parts(&mut none);
+        body.set_emit(request::emit(*chunks, upstream.protocol()));
+        let now = upstream.took_no_time().then_some(target.started);
+        let (upstream_read, upstream_write, mut opening) = upstream.parts(outgoing);
+        let known = opening.bytes() as u64;
+        let traffic =
+            TrafficGuard::begin((&context.metrics, request_log), phase(body), known, (&up, &down));
+        let held_back_at = (traits.expects && kept == 0).then_some(known);
+        let moved = (&activity, &up, &down);
+        let both = Directions::new(request_log, attempts, presence, moved, held_back_at);
+        let is_whole = traits.upgrade || body.has_ended();
+        let mut transfer = Transfer {
+            both: &both,
+            context,
+            target,
+            attempts,
+            opening_bytes: known,
+            lacks_last_chunk,
+            accept: request.accept.as_deref(),
+            ties: &request.ties,
+            filtered: &request.filtered,
+            route: request.route,
+            timer,
+            client_write,
+            upstream_read,
+            received: Buffer::new(),
+            block: Vec::new(),
+            out: Buffer::new(),
+            heard: false,
+            begun: None,
+        };
+        let ended = if let Err(fault) = upload::begin(&mut opening, &both, &up, (is_whole, now)) {
+            Err(fault)
+        } else {
+            let left = pin!(presence.left(client_read));
+            let (rest, ends) = ((&mut *body, input), (client_read, upstream_write));
+            let upload =
+                pin!(upload::rest((&mut opening, is_whole), rest, ends, (&up, &request.mirror)));
+            transfer.run(pin!(both.client_side(upload, left)), *traits).await
+        };
+        drop(traffic);
+        let (heard, upload, begun) = (transfer.heard, both.upload(), transfer.begun);
+        count_broken_off(context, upload);
+        let ends_alone = lacks_last_chunk && body.has_ended() && body.passed() == kept;
+        let is_lost = ended.is_err() && ends_alone && !request::keep_end(outgoing);
+        let is_underway = heard || body.passed() > kept || is_lost;
+        let sent = Sent { bytes: up.bytes(), upload, is_underway };
+        let before = conclusion::note_sent(upstream, sent, ended.is_err());
+        let fault = match ended {
+            Ok(completed) => return Ok(completed),
+            Err(fault) => fault,
+        };
+        let known = (before, begun, traits.method.is_idempotent());
+        Err(conclusion::failed(fault, upstream, sent, known, timer).await)
+    }
+}
+
+/// Where a transfer begins.
+fn phase(body: &Body) -> ExchangePhase {
+    if body.has_ended() { ExchangePhase::ResponseHead } else { ExchangePhase::Request }
 }
 
 fn count_broken_off(context: &WorkerContext, upload: UploadState) {
@@ -160,17 +167,15 @@ fn count_broken_off(context: &WorkerContext, upload: UploadState) {
 struct Transfer<'a, 'f, F: Filters> {
     both: &'a Directions<'a>,
     context: &'a WorkerContext,
-    target: AttemptTarget,
+    target: &'a AttemptTarget,
     attempts: &'a Attempts<'a>,
     /// How many bytes of the request are kept.
     opening_bytes: u64,
     /// Whether the end of its chunks is not among these.
     lacks_last_chunk: bool,
-    request_log: Option<&'a RequestLog>,
     accept: Option<&'a Accept>,
     ties: &'a RequestTies,
     filtered: &'a Filtered<'f, F>,
-    down: &'a Meter<'a>,
     route: Option<RouteId>,
     timer: &'a mut Timer,
     client_write: Sink<'a>,
@@ -286,10 +291,10 @@ impl<F: Filters> Transfer<'_, '_, F> {
     /// The final answer begins to go to the client.
     fn answered(&self, status: u16) {
         record::answered(self.context, self.target, status);
-        record::response(self.context, self.route, self.request_log, status);
+        record::response(self.context, self.route, self.both.request_log(), status);
         self.filtered.status.set(Some(status));
-        if let Some(request_log) = self.request_log {
-            request_log.after_interim(self.down.bytes());
+        if let Some(request_log) = self.both.request_log() {
+            request_log.after_interim(self.both.down().bytes());
         }
     }
 
@@ -298,7 +303,8 @@ impl<F: Filters> Transfer<'_, '_, F> {
         &mut self,
         client_side: Pin<&mut impl Future<Output = Interruption>>,
     ) -> Result<Heard, Fault> {
-        let Self { both, context, request_log, timer, client_write, .. } = self;
+        let Self { both, context, timer, client_write, .. } = self;
+        let request_log = both.request_log();
         let Self { upstream_read: from, received, .. } = self;
         if let (Source::H1(from), Sink::H1(_), UploadState::Done, true) =
             (&mut *from, &*client_write, both.upload(), received.is_empty())
@@ -313,18 +319,20 @@ impl<F: Filters> Transfer<'_, '_, F> {
             let dripping = Activity::new();
             let meter = Meter::new(&dripping);
             let limits = &context.plan.limits;
-            let reading = pin!(async {
-                let from = match from {
-                    Source::H1(from) => from,
-                    Source::H2(from) => return hear_on_stream(from, &meter, *request_log).await,
-                };
-                if let (Sink::H2(_), true) = (client_write, received.is_empty()) {
-                    meter.readable(from).await?;
-                    received.begin_with_room(ANSWER_BYTES_MIN);
+            match from {
+                Source::H1(from) => {
+                    let first = match client_write {
+                        Sink::H1(_) => FirstRead::Large,
+                        Sink::H2(_) => FirstRead::Small,
+                    };
+                    let hearing = hear(from, (received, first), limits, &meter, request_log);
+                    both.drive(timer, client_side, DownloadState::Head, pin!(hearing)).await
                 }
-                hear(from, received, limits, &meter, *request_log).await
-            });
-            both.drive(timer, client_side, DownloadState::Head, reading).await
+                Source::H2(from) => {
+                    let hearing = hear_on_stream(from, &meter, request_log);
+                    both.drive(timer, client_side, DownloadState::Head, pin!(hearing)).await
+                }
+            }
         };
         self.heard |= !self.received.is_empty() || matches!(heard, Ok(Heard::Section(_)));
         heard
@@ -418,7 +426,8 @@ impl<F: Filters> Transfer<'_, '_, F> {
     /// from where they were received.
     #[inline]
     fn sent_at_once(&mut self, body: &mut Body, beside: usize) -> Result<bool, Fault> {
-        let Self { down, client_write, received, out, both, .. } = self;
+        let Self { client_write, received, out, both, .. } = self;
+        let down = both.down();
         let Sink::H1(write) = client_write else { return Ok(false) };
         let sent = match beside {
             0 => down.try_write(write, out.filled()),
@@ -441,8 +450,8 @@ impl<F: Filters> Transfer<'_, '_, F> {
         state: DownloadState,
         body: Option<&mut Body>,
     ) -> Result<(), Fault> {
-        let Self { both, down, timer, client_write, upstream_read, received, block, out, .. } =
-            self;
+        let Self { both, timer, client_write, upstream_read, received, block, out, .. } = self;
+        let down = both.down();
         let sending = pin!(async {
             match client_write {
                 Sink::H1(write) => down.write(write, out.filled()).await?,

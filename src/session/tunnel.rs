@@ -66,38 +66,44 @@ pub struct TunnelBroken;
 /// Relays until both sides have ended. `early` is what has come from the client and from the
 /// endpoint already; `limit` is how long both may be silent. Until then the end of either connection,
 /// even because the process ends, is a reset.
-pub async fn run(
-    ends: Ends<'_>,
+///
+/// Not an async function: that would keep its arguments twice.
+pub fn run<'a>(
+    ends: Ends<'a>,
     early: (Buffer, Buffer),
-    (metrics, request_log): (&Metrics, Option<&RequestLog>),
+    (metrics, request_log): (&'a Metrics, Option<&'a RequestLog>),
     limit: Duration,
-    timer: &mut Timer,
-) -> Result<(), TunnelBroken> {
-    let activity = Activity::new();
-    let (up, down) = (Meter::new(&activity), Meter::new(&activity));
-    ends.set_reset_on_close(true);
-    let both = duplex((ends.client, early.0), (ends.upstream, early.1), (&up, &down));
-    let traffic =
-        TrafficGuard::begin((metrics, request_log), ExchangePhase::Tunnel, 0, (&up, &down));
-    let ended = timer.while_active(limit, &activity, pin!(both)).await;
-    drop(traffic);
-    let (side, kind) = match ended {
-        Ok(Ok(())) => {
-            ends.set_reset_on_close(false);
-            if let Some(request_log) = request_log {
-                request_log.end(Termination::COMPLETE, None);
+    timer: &'a mut Timer,
+) -> impl Future<Output = Result<(), TunnelBroken>> {
+    async move {
+        let activity = Activity::new();
+        let (up, down) = (Meter::new(&activity), Meter::new(&activity));
+        ends.set_reset_on_close(true);
+        let traffic =
+            TrafficGuard::begin((metrics, request_log), ExchangePhase::Tunnel, 0, (&up, &down));
+        let ended = {
+            let both = pin!(duplex((ends.client, early.0), (ends.upstream, early.1), (&up, &down)));
+            timer.while_active(limit, &activity, both).await
+        };
+        drop(traffic);
+        let (side, kind) = match ended {
+            Ok(Ok(())) => {
+                ends.set_reset_on_close(false);
+                if let Some(request_log) = request_log {
+                    request_log.end(Termination::COMPLETE, None);
+                }
+                return Ok(());
             }
-            return Ok(());
+            Ok(Err(broken)) => broken,
+            // An endpoint that takes nothing is silent; if both are, it is the client's turn.
+            Err(_) if up.waits_for() == End::Sink => (Side::Upstream, Kind::TimedOut),
+            Err(_) => (Side::Client, Kind::TimedOut),
+        };
+        if let Some(request_log) = request_log {
+            request_log.end_tunnel_by(side, kind);
         }
-        Ok(Err(broken)) => broken,
-        // An endpoint that takes nothing is silent; if both are, it is the client's turn.
-        Err(_) if up.waits_for() == End::Sink => (Side::Upstream, Kind::TimedOut),
-        Err(_) => (Side::Client, Kind::TimedOut),
-    };
-    if let Some(request_log) = request_log {
-        request_log.end_tunnel_by(side, kind);
+        Err(TunnelBroken)
     }
-    Err(TunnelBroken)
 }
 
 #[cfg(test)]

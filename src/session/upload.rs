@@ -37,7 +37,7 @@ pub(super) fn begin(
 ///
 /// Not an async function: that would keep its arguments twice.
 pub(super) fn rest<'a>(
-    (opening, is_whole): (RequestOpening<'a>, bool),
+    (opening, is_whole): (&'a mut RequestOpening<'_>, bool),
     (body, input): (&'a mut Body, &'a mut Buffer),
     (from, to): (Source<'a>, Sink<'a>),
     (up, mirror): (&'a Meter<'_>, &'a Mirroring),

@@ -74,7 +74,7 @@ pub struct OpenedStream {
 /// Opens a stream on a connection that has room for one, or on a new one.
 pub async fn open_stream(
     context: &Rc<WorkerContext>,
-    target: AttemptTarget,
+    target: &AttemptTarget,
     freshness: Freshness,
     head: StreamHead<'_>,
     client: &mut WaitingClient<'_>,
@@ -96,7 +96,7 @@ pub async fn open_stream(
 /// has not shown that it answers.
 pub async fn opened(
     context: &Rc<WorkerContext>,
-    target: AttemptTarget,
+    target: &AttemptTarget,
     freshness: Freshness,
     head: StreamHead<'_>,
     awaited: &RefCell<Option<Rc<ConnectionOpening>>>,
@@ -133,7 +133,7 @@ pub async fn opened(
             Full::Opens(opening) => opening,
             Full::MayOpen(opening) => {
                 let ours = (Rc::clone(context), Rc::clone(&opening));
-                spawn_local(open_connection(ours.0, target, ours.1));
+                spawn_local(open_connection(ours.0, *target, ours.1));
                 counts_open = true;
                 opening
             }
@@ -182,7 +182,7 @@ async fn open_connection(
 ) {
     let limit = context.plan.upstream(target.upstream).timeouts.connect;
     let mut timer = Timer::new();
-    let connecting = pin!(connect(&context, target, &opening.late));
+    let connecting = pin!(connect(&context, &target, &opening.late));
     let connected = timer.within(limit, connecting).await;
     let outcome =
         connected.unwrap_or_else(|Elapsed| Err(attempt::overdue(&context, opening.late.get())));
@@ -192,7 +192,7 @@ async fn open_connection(
 
 async fn connect(
     context: &WorkerContext,
-    target: AttemptTarget,
+    target: &AttemptTarget,
     late: &Cell<Fault>,
 ) -> Result<Rc<Mux>, Fault> {
     let lease = attempt::connected(context, target, (None, WithoutDescriptor::Waits), late).await?;

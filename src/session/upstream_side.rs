@@ -27,7 +27,7 @@ pub enum UpstreamSide {
     /// A connection, leased.
     H1(Lease),
     /// A stream, on which the head has been sent.
-    H2(OpenedStream, Outgoing),
+    H2(OpenedStream, Box<Outgoing>),
 }
 
 /// A request as HTTP/2 has it, translated from what was written for HTTP/1.1.
@@ -53,7 +53,7 @@ impl Outgoing {
         (is_whole, upgrades): (bool, bool),
         scheme: ClientScheme,
         never_indexed: &NeverIndexed,
-    ) -> Result<Self, Reject> {
+    ) -> Result<Box<Self>, Reject> {
         let bytes = written.filled();
         let end = memchr::memmem::find(bytes, b"\r\n\r\n").map_or(bytes.len(), |end| end + 4);
         let (head, body) = bytes.split_at(end);
@@ -82,7 +82,7 @@ impl Outgoing {
         let answers_head = head.semantics == Method::Head;
         // What follows the head of a tunnel is its beginning.
         let is_whole = is_whole && !tunnel;
-        Ok(Self { block, data, trailers, is_whole, answers_head, tunnel })
+        Ok(Box::new(Self { block, data, trailers, is_whole, answers_head, tunnel }))
     }
 
     /// What a stream is opened with.
@@ -97,8 +97,8 @@ impl Outgoing {
         self.block.len() + self.data.len() + self.trailers.len()
     }
 
-    async fn send(&mut self, to: &OpenedStream, up: &Meter<'_>) -> Result<(), Broken> {
-        up.sent_head(self.block.len());
+    /// Sends what follows the head.
+    async fn send_rest(&mut self, to: &OpenedStream, up: &Meter<'_>) -> Result<(), Broken> {
         let Self { data, trailers, is_whole, .. } = self;
         if !data.is_empty() {
             up.send(&to.stream, data.filled(), *is_whole && trailers.is_empty()).await?;
@@ -134,16 +134,23 @@ impl RequestOpening<'_> {
     }
 
     /// Sends what is left of it. It is kept, since it may have to be sent elsewhere.
-    pub async fn send(self, up: &Meter<'_>) -> Result<(), Broken> {
+    pub async fn send(&mut self, up: &Meter<'_>) -> Result<(), Broken> {
         match self {
-            Self::H1(Sink::H1(mut write), outgoing) => {
+            Self::H1(Sink::H1(write), outgoing) => {
                 let left = usize::try_from(up.bytes()).unwrap_or(usize::MAX);
-                up.write(&mut write, outgoing.filled().get(left..).unwrap_or_default()).await?;
+                up.write(write, outgoing.filled().get(left..).unwrap_or_default()).await?;
                 outgoing.settle();
                 Ok(())
             }
             Self::H1(Sink::H2(_), _) => Ok(()),
-            Self::H2(opened, outgoing) => outgoing.send(opened, up).await,
+            Self::H2(opened, outgoing) => {
+                up.sent_head(outgoing.block.len());
+                if outgoing.data.is_empty() && outgoing.trailers.is_empty() {
+                    return Ok(());
+                }
+                // Boxed: those that are only a head, and those of HTTP/1.1, would have room for it.
+                Box::pin(outgoing.send_rest(opened, up)).await
+            }
         }
     }
 
