@@ -3,7 +3,7 @@
 //! A wait that ends before its deadline touches the timer only if the timer would fire too late.
 //! At full load that is once per deadline's length and connection, not once per wait.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::num::NonZeroU64;
 use std::pin::{Pin, pin};
@@ -112,17 +112,67 @@ pub fn poll_others_first(cx: &mut Context<'_>) {
     let _ = pin!(yield_now()).poll(cx);
 }
 
-/// The one timer of a session.
-pub struct Timer {
+/// The one timer of a session, made once there is something to wait for.
+pub struct Timer(Option<Alarm>);
+
+/// What wakes a task.
+struct Alarm {
     sleep: Pin<Box<Sleep>>,
     /// The task that it wakes, if it is armed.
     wakes: Option<task::Id>,
 }
 
+/// How many alarms a thread keeps that nobody needs any more. They stay armed: to have one wake another task costs a
+/// fifth of arming it, of which there is one for each of many connections that do not last.
+const SPARES_MAX: usize = 64;
+
+thread_local! {
+    static SPARES: RefCell<Option<Vec<Alarm>>> = const { RefCell::new(None) };
+}
+
+/// Has this thread keep alarms that nobody needs any more, for as long as it exists: they are of one runtime.
+pub struct SpareAlarms(());
+
+impl SpareAlarms {
+    /// From now on.
+    pub fn keep() -> Self {
+        SPARES.set(Some(Vec::with_capacity(SPARES_MAX)));
+        Self(())
+    }
+}
+
+impl Drop for SpareAlarms {
+    fn drop(&mut self) {
+        drop(SPARES.take());
+    }
+}
+
+impl Alarm {
+    /// Not armed, or armed for somebody else.
+    fn any() -> Self {
+        let spare = SPARES.with_borrow_mut(|spares| spares.as_mut()?.pop());
+        spare.unwrap_or_else(|| Self { sleep: Box::pin(sleep_until(Instant::now())), wakes: None })
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        let Some(alarm) = self.0.take() else { return };
+        // One that is not kept is dropped outside of the borrow.
+        let _surplus = SPARES.try_with(|spares| match &mut *spares.borrow_mut() {
+            Some(spares) if spares.len() < SPARES_MAX => {
+                spares.push(alarm);
+                None
+            }
+            _ => Some(alarm),
+        });
+    }
+}
+
 impl Timer {
     /// Not armed.
-    pub fn new() -> Self {
-        Self { sleep: Box::pin(sleep_until(Instant::now())), wakes: None }
+    pub const fn new() -> Self {
+        Self(None)
     }
 
     /// Does `work` until it ends or `limit` from the first wait has passed.
@@ -168,23 +218,24 @@ impl Timer {
         cx: &mut Context<'_>,
         deadline: &mut impl FnMut() -> Instant,
     ) -> Poll<()> {
+        let Alarm { sleep, wakes } = self.0.get_or_insert_with(Alarm::any);
         loop {
             let due = deadline();
-            match &self.wakes {
+            match wakes {
                 // Whether it has fired costs a tenth of another poll.
-                Some(task) if self.sleep.deadline() <= due => {
-                    if Some(*task) == task::try_id() && !self.sleep.is_elapsed() {
+                Some(task) if sleep.deadline() <= due => {
+                    if Some(*task) == task::try_id() && !sleep.is_elapsed() {
                         return Poll::Pending;
                     }
                 }
-                Some(_) | None => self.sleep.as_mut().reset(due),
+                Some(_) | None => sleep.as_mut().reset(due),
             }
             // Unconstrained: work that never pauses must not keep the clock from being looked at.
-            if pin!(unconstrained(self.sleep.as_mut())).poll(cx).is_pending() {
-                self.wakes = task::try_id();
+            if pin!(unconstrained(sleep.as_mut())).poll(cx).is_pending() {
+                *wakes = task::try_id();
                 return Poll::Pending;
             }
-            self.wakes = None;
+            *wakes = None;
             if Instant::now() >= due {
                 return Poll::Ready(());
             }
@@ -266,6 +317,31 @@ mod tests {
             assert_eq!(start.elapsed().as_secs(), 5);
         };
         LocalSet::new().run_until(waits).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_alarm_that_nobody_needs_is_used_again_and_ends_no_wait_too_early() {
+        let waits = async {
+            let _kept = SpareAlarms::keep();
+            let spares = || SPARES.with_borrow(|spares| spares.as_ref().map_or(0, Vec::len));
+            for (limit, left) in [(3, 1), (5, 1), (2, 1), (4, 1)] {
+                let start = Instant::now();
+                let once = async move {
+                    let mut timer = Timer::new();
+                    timer.within(20 * SECOND, pin!(tokio::time::sleep(SECOND))).await.unwrap();
+                    drop(timer);
+                    Timer::new().within(limit * SECOND, pending::<()>()).await
+                };
+                assert_eq!(spawn_local(once).await.unwrap(), Err(Elapsed));
+                assert_eq!(start.elapsed().as_secs(), 1 + u64::from(limit));
+                assert_eq!(spares(), left);
+            }
+            let many: Vec<_> = (0..SPARES_MAX + 9).map(|_| Timer(Some(Alarm::any()))).collect();
+            drop(many);
+            assert_eq!(spares(), SPARES_MAX);
+        };
+        LocalSet::new().run_until(waits).await;
+        assert!(SPARES.with_borrow(Option::is_none));
     }
 
     #[tokio::test(start_paused = true)]

@@ -26,7 +26,7 @@ use crate::id::ListenerId;
 use crate::log::access_log;
 use crate::log::access_logger::{AccessLogger, LogNames};
 use crate::metrics::Metrics;
-use crate::net::deadline::Epoch;
+use crate::net::deadline::{Epoch, SpareAlarms};
 use crate::net::descriptors;
 use crate::net::hand_off::{HandOff, HandedOff};
 use crate::net::lease::{Lease, Origin};
@@ -102,6 +102,7 @@ pub fn run<F: Filters>(mut setup: WorkerSetup, filters: Arc<F>) -> usize {
 }
 
 async fn work<F: Filters>(mut setup: WorkerSetup, filters: Arc<F>) -> usize {
+    let _spares = SpareAlarms::keep();
     let access_logger = setup.access_logger.map(Rc::new);
     let flushing =
         access_logger.clone().map(|access_logger| spawn_local(access_logger.keep_flushing()));
