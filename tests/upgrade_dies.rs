@@ -7,7 +7,7 @@ use evener::net::upgrade_socket::{Channel, Received, UpgradeSocket};
 use rustix::net::SendFlags;
 
 use crate::support::chain::{Chain, launch, text};
-use crate::support::{HANG, Origin, Process, eventually, socket_path};
+use crate::support::{Client, HANG, Origin, Process, eventually, socket_path};
 
 /// A message and what comes with it, as it is.
 fn pass(from: &Channel, to: &Channel) -> Option<String> {
@@ -79,6 +79,36 @@ fn a_new_process_that_says_nothing_more_has_not_taken_over() {
     eventually("it goes on", || chain.running.says("not handed over, going on"));
     assert_eq!(text(&mut chain.client()), "o");
     drop((to_new, old));
+    drop(new);
+}
+
+#[test]
+fn requests_are_answered_while_their_connections_wait_to_be_handed_over() {
+    let origin = Origin::named("o");
+    let chain = Chain::start(&[&origin], &[]);
+    // Several times as many as may be on their way.
+    let mut clients: Vec<Client> = (0..200).map(|_| chain.client()).collect();
+    for client in &mut clients {
+        assert_eq!(text(client), "o");
+    }
+    let (new, to_new) = newcomer(&chain, "slow");
+    let old = meet(&chain);
+    pass_until(&old, &to_new, "Offered");
+    pass(&to_new, &old).unwrap();
+    pass_until(&old, &to_new, "Yours");
+    pass(&to_new, &old).unwrap();
+    // Some are on their way, and nobody takes them: which ones is not known.
+    old.readable().unwrap();
+    let before = origin.heads().len();
+    for client in &mut clients {
+        client.get("/");
+    }
+    eventually("most are answered here", || origin.heads().len() >= before + 100);
+    while pass(&old, &to_new).is_some() {}
+    for client in &mut clients {
+        assert_eq!(client.response().text(), "o");
+    }
+    assert_eq!(chain.running.end().0, Some(0));
     drop(new);
 }
 
