@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use rustix::process::{Resource, getrlimit};
 
+use crate::net::connect::SPARE_PROBES_MAX;
 use crate::net::limiter::ConnectionLimiter;
 use crate::net::socket::Unasked;
 use crate::net::stream::Stream;
 
-/// Descriptors that are for no connection: of the workers, listeners and logs of a process of the usual size.
-const OTHER_DESCRIPTORS: u64 = 128;
+/// Descriptors that are for none of these: of the workers, listeners and logs of a process of the usual size, and of
+/// probes.
+const OTHER_DESCRIPTORS: u64 = 128 + 2 * SPARE_PROBES_MAX as u64;
 
 /// Those of all checks. Together with the clients they take half of the descriptors; the other half is for endpoints, of which
 /// a client needs one while its request is in flight.
@@ -38,9 +40,9 @@ impl KeptConnections {
         self.taken() < self.max
     }
 
-    /// Whether some have to make room for clients.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.taken() > self.max
+    /// Keeps one on, unless it has to make room for clients.
+    pub(super) fn keep_on(&self, connection: KeptConnection) -> Option<KeptConnection> {
+        (self.taken() <= self.max).then_some(connection)
     }
 
     /// Keeps another one, over which this is asked.
@@ -75,21 +77,27 @@ impl Drop for KeptConnection {
 mod tests {
     use std::num::NonZeroUsize;
 
+    use tokio::net::UnixStream;
+
     use super::*;
     use crate::net::limiter::Capacity;
+    use crate::net::socket::Socket;
 
-    #[test]
-    fn clients_come_before_kept_connections() {
+    #[tokio::test]
+    async fn clients_come_before_kept_connections() {
         let capacity = Capacity { connections_max: NonZeroUsize::MAX, per_client_max: None };
         let limiter = ConnectionLimiter::new(capacity);
-        let kept = KeptConnections { max: 4, ..KeptConnections::new(Arc::clone(&limiter)) };
-        kept.count.set(3);
-        assert_eq!((kept.has_room(), kept.is_crowded()), (true, false));
-        let _first = limiter.enter_anyway();
-        assert_eq!((kept.has_room(), kept.is_crowded()), (false, false));
-        let second = limiter.enter_anyway();
-        assert_eq!((kept.has_room(), kept.is_crowded()), (false, true));
-        drop(second);
-        assert_eq!((kept.has_room(), kept.is_crowded()), (false, false));
+        let kept = KeptConnections { max: 2, ..KeptConnections::new(Arc::clone(&limiter)) };
+        let (stream, _other) = UnixStream::pair().unwrap();
+        let first = kept.keep(Stream::Plain(Socket::Unix(stream)), "".into());
+        assert!(kept.has_room());
+        let client = limiter.enter_anyway();
+        assert!(!kept.has_room());
+        let first = kept.keep_on(first).expect("there is room for both");
+        let _second = limiter.enter_anyway();
+        assert!(kept.keep_on(first).is_none());
+        assert_eq!(kept.count.get(), 0);
+        drop(client);
+        assert!(kept.has_room());
     }
 }

@@ -34,6 +34,7 @@ use crate::http::h1::scan::Limits;
 use crate::id::{EndpointId, UpstreamId};
 use crate::net::connect::{Prober, connect};
 use crate::net::deadline::{Elapsed, Epoch};
+use crate::net::descriptors;
 use crate::net::limiter::ConnectionLimiter;
 use crate::plan::Plan;
 use crate::proxy_protocol::Header;
@@ -45,7 +46,6 @@ use crate::upstream::check::{Check, CheckKind, RiseFall};
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::failures::{Detail, Failed, Met};
 use crate::upstream::health::{Admission, CheckVerdict, Tick};
-
 use crate::upstream::{Traffic, Upstream};
 use failure::CheckFailure;
 use h1::CheckConnection;
@@ -57,12 +57,12 @@ use spec::{CheckSpec, CheckTarget, asked_at, hosts_of_routes};
 /// How long its thread may take to end.
 const END_LIMIT: Duration = Duration::from_secs(1);
 
+/// Between two looks whether it has.
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// Checks of all endpoints begin in beats, of which this is the longest: to wake the thread for one check costs as much as the
 /// check. With 10 000 endpoints a second a beat has a hundred checks, 2 ms of work.
 const BEAT_MAX: Duration = Duration::from_millis(10);
-
-/// Between two looks whether it has.
-const PAUSE: Duration = Duration::from_millis(1);
 
 /// A question that is asked again and again, and every endpoint it is asked for.
 struct RunningCheck {
@@ -229,9 +229,9 @@ impl Checker {
                 rise_fall.record(true);
             } else {
                 // What is held against it may be that it accepts no connection: only a new one tells.
-                let is_well = rise_fall.verdict() == CheckVerdict::Up
-                    && proof::are_well(&targets.borrow(), now);
-                kept = kept.filter(|_| is_well);
+                let is_healthy = rise_fall.verdict() == CheckVerdict::Up
+                    && proof::are_healthy(&targets.borrow(), now);
+                kept = kept.filter(|_| is_healthy);
                 let late = Cell::new(Fault::upstream(Stage::Connect, Kind::TimedOut));
                 let asking = pin!(self.once(&spec, asked.endpoint(), &late, &mut kept));
                 timer.as_mut().reset(begun + timeout);
@@ -240,7 +240,7 @@ impl Checker {
                 self.judge(&targets.borrow(), &mut rise_fall, result);
             }
             timer.as_mut().reset(on_beat(self.epoch, begun + jittered(interval), interval));
-            timer.as_mut().await;
+            pause(timer.as_mut(), &mut kept).await;
         }
     }
 
@@ -317,8 +317,9 @@ impl Checker {
             }
             Err(failure) => return Some(Err(failure)),
         };
-        let stays = after == CheckConnection::Kept && !self.kept.is_crowded();
-        *kept = stays.then_some(connection);
+        if after == CheckConnection::Kept {
+            *kept = self.kept.keep_on(connection);
+        }
         Some(Ok(()))
     }
 
@@ -396,6 +397,18 @@ impl Checker {
     }
 }
 
+/// Waits for the next check. What is kept for it is given up if descriptors run out meanwhile.
+async fn pause<T>(mut timer: Pin<&mut Sleep>, kept: &mut Option<T>) {
+    if kept.is_some() {
+        tokio::select! {
+            biased;
+            () = timer.as_mut() => return,
+            () = descriptors::asked() => *kept = None,
+        }
+    }
+    timer.await;
+}
+
 fn unconnected(error: &io::Error) -> Fault {
     Fault::upstream(Stage::Connect, Kind::of(error)).caused_by(error)
 }
@@ -442,6 +455,24 @@ mod tests {
                 assert!(moved.as_nanos() <= beat * 500, "{interval} {after}: {moved:?}");
             }
         }
+    }
+
+    async fn once(mut work: Pin<&mut impl Future<Output = ()>>) -> Poll<()> {
+        poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_kept_for_the_next_check_is_given_up_where_descriptors_are_short() {
+        let (begun, connection) = (Instant::now(), Rc::new(()));
+        let weak = Rc::downgrade(&connection);
+        let (mut timer, mut kept) = (pin!(sleep_until(begun + BEAT_MAX)), Some(connection));
+        let mut pausing = pin!(pause(timer.as_mut(), &mut kept));
+        assert!(once(pausing.as_mut()).await.is_pending());
+        descriptors::ask();
+        assert!(once(pausing.as_mut()).await.is_pending());
+        assert!(weak.upgrade().is_none());
+        pausing.await;
+        assert_eq!(begun.elapsed(), BEAT_MAX);
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(super) struct Proof {
 }
 
 /// Whether nothing is held against any of these.
-pub(super) fn are_well(targets: &[CheckTarget], now: Tick) -> bool {
+pub(super) fn are_healthy(targets: &[CheckTarget], now: Tick) -> bool {
     targets.iter().all(|target| {
         let health = target.endpoint().health();
         health.is_untroubled() && health.admission(now) == Admission::Open
@@ -38,7 +38,7 @@ impl Proof {
         let is_first = self.looked == 0 || self.targets != targets.len();
         let has_proven = (opened > self.opened || answered > self.looked) && failed == self.failed;
         *self = Self { looked: now.as_millis().max(1), opened, failed, targets: targets.len() };
-        !is_first && has_proven && are_well(targets, now)
+        !is_first && has_proven && are_healthy(targets, now)
     }
 }
 

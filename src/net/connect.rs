@@ -41,8 +41,8 @@ pub async fn connect(address: &Address) -> io::Result<Stream> {
     }
 }
 
-/// How many sockets wait for the next probe: more than are under way where endpoints answer.
-const PROBES_MAX: usize = 128;
+/// How many sockets of IPv4, and of IPv6, wait for the next probe: more than are under way where endpoints answer.
+pub const SPARE_PROBES_MAX: usize = 128;
 
 /// Asks endpoints whether they accept connections. What the endpoint's kernel says to SYN is the answer; it is not
 /// acknowledged but reset (`TCP_QUICKACK` in tcp(7)). So there is no connection for the endpoint to accept and to close, and
@@ -58,7 +58,7 @@ impl Prober {
     /// Whether connections are accepted at `address`; the caller holds the deadline.
     pub async fn probe(&self, address: SocketAddr) -> io::Result<()> {
         let spares = if address.is_ipv4() { &self.v4 } else { &self.v6 };
-        let spare = spares.borrow_mut().pop();
+        let spare = spares.borrow_mut().pop_if(|_| leaves_no_trace(address));
         let mut socket = spare.map_or_else(|| probe_socket(address), Ok)?;
         // Forgotten with each connection.
         socket.set_tcp_quickack(false)?;
@@ -72,16 +72,28 @@ impl Prober {
             }
         }
         refuse_oneself(|| socket.local_addr().map(|own| own.as_socket()), address)?;
-        connect_unspec(&socket)?;
         let mut spares = spares.borrow_mut();
-        if spares.len() < PROBES_MAX {
+        let has_room = spares.len() < SPARE_PROBES_MAX && leaves_no_trace(address);
+        // Where that is not possible, as in some sandboxes, it is closed, which has the same effect on the endpoint.
+        if has_room && connect_unspec(&socket).is_ok() {
             spares.push(socket);
         }
         Ok(())
     }
 }
 
-/// One that is reset if it is closed amid a probe (`SO_LINGER` in socket(7)).
+/// Whether a socket that was connected to this address can be to any other one. One of IPv6 stays with the interface of
+/// a link-local address (`sin6_scope_id` in ipv6(7)), and with IPv4 after an address that stands for one of that.
+fn leaves_no_trace(address: SocketAddr) -> bool {
+    match address {
+        SocketAddr::V4(_) => true,
+        SocketAddr::V6(address) => {
+            address.scope_id() == 0 && address.ip().to_ipv4_mapped().is_none()
+        }
+    }
+}
+
+/// One that is reset if it is closed during a probe (`SO_LINGER` in socket(7)).
 fn probe_socket(address: SocketAddr) -> io::Result<Socket2> {
     let domain = Domain::for_address(address);
     let socket = Socket2::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
@@ -121,7 +133,10 @@ mod tests {
     async fn one_socket_asks_one_endpoint_after_the_other_and_none_sees_a_connection() {
         let prober = Prober::default();
         let listening = ["127.0.0.1:0", "127.0.0.2:0"].map(|own| TcpListener::bind(own).unwrap());
-        let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        // Bound, so that nobody else gets its port, and not listening.
+        let silent = Socket2::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        silent.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let gone = silent.local_addr().unwrap().as_socket().unwrap();
         for _ in 0..3 {
             for listener in &listening {
                 prober.probe(listener.local_addr().unwrap()).await.unwrap();
@@ -135,6 +150,29 @@ mod tests {
             let seen = listener.accept().map(|(_, from)| from);
             assert_eq!(seen.unwrap_err().kind(), io::ErrorKind::WouldBlock);
         }
+    }
+
+    #[tokio::test]
+    async fn a_probe_of_an_ipv4_mapped_address_leaves_those_of_ipv6_alone() {
+        let prober = Prober::default();
+        let v4 = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mapped = format!("[::ffff:127.0.0.1]:{}", v4.local_addr().unwrap().port());
+        let v6 = TcpListener::bind("[::1]:0").unwrap();
+        for _ in 0..3 {
+            for address in [mapped.parse().unwrap(), v6.local_addr().unwrap()] {
+                let probing = pin!(prober.probe(address));
+                let answered = Timer::new().within(Duration::from_secs(5), probing).await;
+                assert!(matches!(answered, Ok(Ok(()))), "{address}: {answered:?}");
+            }
+        }
+        assert_eq!((prober.v4.borrow().len(), prober.v6.borrow().len()), (0, 1));
+    }
+
+    #[test]
+    fn a_link_local_address_is_not_asked_over_a_socket_that_others_use() {
+        let asked = ["127.0.0.1:1", "[::1]:1", "[2001:db8::1]:1", "[fe80::1%2]:1"];
+        let asked = asked.map(|address| leaves_no_trace(address.parse().unwrap()));
+        assert_eq!(asked, [true, true, true, false]);
     }
 
     #[tokio::test]
