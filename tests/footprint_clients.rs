@@ -21,8 +21,8 @@ fn an_idle_client_costs_no_more_than_its_task_and_what_the_reactor_keeps() {
     assert!(each <= IDLE_BYTES_MAX, "{each} bytes each");
 }
 
-/// The most memory that a client may cost that begins something and does not go on, in bytes: a third of it when
-/// measured for the head of a request, and without optimisation for a `ClientHello`.
+/// The most memory that a client may cost that begins something and does not go on, in bytes: 1016 when
+/// measured for the head of a request, and some 5 KiB without optimisation for a `ClientHello`.
 const UNFINISHED_HEAD_BYTES_MAX: usize = 3 * 1024;
 const UNFINISHED_HELLO_BYTES_MAX: usize = 16 * 1024;
 
@@ -37,9 +37,9 @@ fn a_client_that_does_not_finish_a_head_costs_little() {
     }
 }
 
-/// The same of a body, with the connection to its endpoint, in bytes: 4059 when measured with 2000 of them, of which the
+/// The same of a body, with the connection to its endpoint, in bytes: 4069 when measured with 2000 of them, of which the
 /// work on the request is 2560. A little more of that would be 512 more.
-const UNFINISHED_BODY_BYTES_MAX: usize = 4300;
+const UNFINISHED_BODY_BYTES_MAX: usize = 4500;
 
 #[test]
 fn a_client_that_does_not_finish_a_body_costs_little() {

@@ -130,7 +130,7 @@ thread_local! {
     static SPARES: RefCell<Option<Vec<Alarm>>> = const { RefCell::new(None) };
 }
 
-/// Has this thread keep alarms that nobody needs any more, for as long as it exists: they are of one runtime.
+/// Has this thread keep alarms that nobody needs any more, until this is dropped: before the runtime that they are of.
 pub struct SpareAlarms(());
 
 impl SpareAlarms {
@@ -149,7 +149,7 @@ impl Drop for SpareAlarms {
 
 impl Alarm {
     /// Not armed, or armed for somebody else.
-    fn any() -> Self {
+    fn spare_or_new() -> Self {
         let spare = SPARES.with_borrow_mut(|spares| spares.as_mut()?.pop());
         spare.unwrap_or_else(|| Self { sleep: Box::pin(sleep_until(Instant::now())), wakes: None })
     }
@@ -218,7 +218,7 @@ impl Timer {
         cx: &mut Context<'_>,
         deadline: &mut impl FnMut() -> Instant,
     ) -> Poll<()> {
-        let Alarm { sleep, wakes } = self.0.get_or_insert_with(Alarm::any);
+        let Alarm { sleep, wakes } = self.0.get_or_insert_with(Alarm::spare_or_new);
         loop {
             let due = deadline();
             match wakes {
@@ -319,28 +319,44 @@ mod tests {
         LocalSet::new().run_until(waits).await;
     }
 
+    /// How many alarms this thread keeps.
+    fn spares() -> usize {
+        SPARES.with_borrow(|spares| spares.as_ref().map_or(0, Vec::len))
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn an_alarm_that_nobody_needs_is_used_again_and_ends_no_wait_too_early() {
+    async fn an_alarm_that_was_armed_by_a_task_that_has_ended_wakes_another_when_its_time_has_come()
+    {
         let waits = async {
             let _kept = SpareAlarms::keep();
-            let spares = || SPARES.with_borrow(|spares| spares.as_ref().map_or(0, Vec::len));
-            for (limit, left) in [(3, 1), (5, 1), (2, 1), (4, 1)] {
+            for limit in [2, 3, 5] {
+                // Leaves its alarm armed for three seconds from now.
+                let first = spawn_local(async {
+                    let moment = pin!(tokio::time::sleep(SECOND / 2));
+                    Timer::new().within(3 * SECOND, moment).await
+                });
+                first.await.unwrap().unwrap();
+                assert_eq!(spares(), 1);
                 let start = Instant::now();
-                let once = async move {
-                    let mut timer = Timer::new();
-                    timer.within(20 * SECOND, pin!(tokio::time::sleep(SECOND))).await.unwrap();
-                    drop(timer);
+                let second = spawn_local(async move {
                     Timer::new().within(limit * SECOND, pending::<()>()).await
-                };
-                assert_eq!(spawn_local(once).await.unwrap(), Err(Elapsed));
-                assert_eq!(start.elapsed().as_secs(), 1 + u64::from(limit));
-                assert_eq!(spares(), left);
+                });
+                assert_eq!(second.await.unwrap(), Err(Elapsed));
+                assert_eq!(start.elapsed().as_secs(), u64::from(limit));
+                assert_eq!(spares(), 1);
             }
-            let many: Vec<_> = (0..SPARES_MAX + 9).map(|_| Timer(Some(Alarm::any()))).collect();
-            drop(many);
-            assert_eq!(spares(), SPARES_MAX);
         };
         LocalSet::new().run_until(waits).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_thread_keeps_so_many_alarms_and_no_more_and_none_in_the_end() {
+        let kept = SpareAlarms::keep();
+        let many: Vec<_> =
+            (0..SPARES_MAX + 9).map(|_| Timer(Some(Alarm::spare_or_new()))).collect();
+        drop(many);
+        assert_eq!(spares(), SPARES_MAX);
+        drop(kept);
         assert!(SPARES.with_borrow(Option::is_none));
     }
 

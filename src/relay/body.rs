@@ -79,7 +79,7 @@ impl Body {
     pub fn set_data_max(&mut self, data_max: u64) {
         match &mut self.left {
             Remaining::Chunked(chunked) => chunked.set_data_max(data_max),
-            Remaining::Stream(Framing::Chunked, most) => *most = data_max,
+            Remaining::Stream(Framing::Chunked, max) => *max = data_max,
             Remaining::Stream(..)
             | Remaining::Length(_)
             | Remaining::UntilClose
@@ -89,8 +89,8 @@ impl Body {
 
     /// How many more bytes of its stream may go on.
     pub(super) fn stream_room(&self) -> usize {
-        let Remaining::Stream(_, most) = self.left else { return usize::MAX };
-        usize::try_from(most.saturating_sub(self.passed)).unwrap_or(usize::MAX)
+        let Remaining::Stream(_, data_max) = self.left else { return usize::MAX };
+        usize::try_from(data_max.saturating_sub(self.passed)).unwrap_or(usize::MAX)
     }
 
     /// Whether so many more bytes of its stream may come.

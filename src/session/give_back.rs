@@ -35,7 +35,8 @@ pub(super) fn give_back(context: &WorkerContext, target: &AttemptTarget, lease: 
     }
 }
 
-/// Lets go of what an answer came over that nobody is sent: it may rest if nothing of that is left.
+/// Lets go of the connection of an answer that is not passed on: among the idle ones if nothing of that is left, and
+/// others may use it.
 pub(super) fn let_go(
     context: &WorkerContext,
     target: &AttemptTarget,
@@ -43,13 +44,10 @@ pub(super) fn let_go(
     rest: Option<Rest>,
 ) {
     let UpstreamSide::H1(mut lease) = upstream else { return };
-    let is_shared = context.plan.upstream(target.upstream).announces.is_none();
-    match rest.filter(|_| is_shared) {
-        Some(rest) => {
-            lease.stream.forget_task();
-            give_back(context, target, lease, rest);
-        }
-        // A request that was cut must not look whole.
-        None => lease.stream.set_reset_on_close(true),
+    // A request that was cut must not look whole.
+    let Some(rest) = rest else { return lease.stream.set_reset_on_close(true) };
+    if context.plan.upstream(target.upstream).announces.is_none() {
+        lease.stream.forget_task();
+        give_back(context, target, lease, rest);
     }
 }
