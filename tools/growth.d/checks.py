@@ -24,8 +24,8 @@ def section(_, binary, folder, quick):
     return "\n".join([
         *lines, "",
         "Every second, unless it says otherwise. Endpoints are addresses of the same machine, so half of the kernel's work for a "
-        "connection, which otherwise the endpoint does, is counted here too. Checks over HTTP keep half of the descriptors less 192, and one "
-        f"less for each client: here {resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2 - 192} connections. Beyond that they open one each time."])
+        "connection, which otherwise the endpoint does, is counted here too. Of N descriptors, checks over HTTP keep N/2 − 192 connections, "
+        f"one less for each client: here {resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2 - 192} at most. Beyond that they open one each time."])
 
 
 def write(folder, count, check, interval="1s"):

@@ -33,9 +33,10 @@ def fit(rows, unit):
     slope = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys)) / spread
     base = mean_y - slope * mean_x
     grows = slope * (max(xs) - min(xs))
-    kind = "flat within a quarter" if abs(grows) < 0.25 * max(base, min(ys)) else "linear"
-    return (f"The line of least squares is {base:.4g} µs {'-' if slope < 0 else '+'} {abs(slope) * 1000:.3g} ns × {unit}: {kind}; the largest is "
-            f"{max(ys) / min(ys):.2f} times the smallest.")
+    if abs(grows) < 0.25 * max(base, min(ys)):
+        return f"Flat: the line of least squares changes by less than a quarter; the largest is {max(ys) / min(ys):.2f} times the smallest."
+    return (f"Linear: the line of least squares rises by {slope * 1000:.3g} ns for each {unit.removesuffix('s')}. It says little of the smallest "
+            "numbers, which hardly move it.")
 
 
 def load(process, connections, seconds, path="/", headers=(), host="a"):

@@ -13,11 +13,11 @@ from balancer import Balancer
 TEXT = """Measures how evenly connections of clients lie on the workers.
 
   tools/scale clients                  the release build of this tree, which is built first: about ten minutes
-  tools/scale clients --evener PATH    another build, such as one from before a change
+  tools/scale clients --evener PATH    another build, such as one from before a change; the virtual clock is always of this tree
 
 First the decision alone, on a virtual clock: connections that stay, and connections that come and go, over many trials with
 the hash of the kernel and with the worker that accepts giving what is above its share. Then a real Evener: connections that
-stay, counted for each worker by what its epoll instance watches, which needs no help from Evener; and a connection for each
+stay, counted for each worker by what its epoll instance watches, as /proc says; and a connection for each
 request, of which few are to be given away.
 
 Fails if connections that stay are not even, or if many short ones are given away. Needs Python 3 and Rust, and Linux.
@@ -38,7 +38,8 @@ PARSER.add_argument("--seconds", type=tool.number(int, 1, 3600), default=5, help
 
 def simulate(trials):
     words = ["cargo", "bench", "--quiet", "--locked", "--profile", "dev", "--bench", "clients", "--", str(trials)]
-    subprocess.run(words, cwd=tool.ROOT, check=True)
+    if subprocess.run(words, cwd=tool.ROOT, check=False).returncode:
+        tool.fail(f"{' '.join(words)} failed")
 
 
 def watched(process, number):

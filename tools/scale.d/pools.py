@@ -154,7 +154,10 @@ def simulated():
     """A row for each rate and each rule by which a worker keeps connections for itself."""
     words = ["cargo", "test", "--locked", "--quiet", "--lib", "net::pool_simulation::tests::figures", "--", "--ignored",
              "--nocapture"]
-    output = subprocess.run(words, cwd=tool.ROOT, check=True, capture_output=True, text=True).stdout
+    done = subprocess.run(words, cwd=tool.ROOT, check=False, capture_output=True, text=True)
+    if done.returncode:
+        tool.fail(f"{' '.join(words)} failed:\n{done.stdout}{done.stderr}")
+    output = done.stdout
     rows = [line.split()[1:] for line in output.splitlines() if line.startswith("POOLS ")]
     print("A worker keeps a connection if it has come so often in a row, each time within so many milliseconds; `-`: nothing is "
           "shared.\nShares of requests, and idle connections, with one worker and 32.\n")
