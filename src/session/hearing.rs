@@ -15,8 +15,7 @@ use crate::relay::head::read_head;
 pub enum FirstRead {
     /// As much as a buffer holds.
     Large,
-    /// No more than [`ANSWER_BYTES_MIN`], into room that is taken only once there is something to read: the answer goes
-    /// to a stream.
+    /// 16 KiB at most, into room that is taken only once there is something to read: the answer goes to a stream.
     Small,
 }
 
