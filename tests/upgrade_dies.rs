@@ -2,11 +2,17 @@
 
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
 
+use evener::drain::DrainPhase;
+use evener::net::hand_off::{HandOff, HandedOff};
 use evener::net::upgrade_socket::{Channel, Received, UpgradeSocket};
+use evener::plan::handle::PlanHandle;
 use rustix::net::SendFlags;
 
 use crate::support::chain::{Chain, launch, text};
+use crate::support::paused::{context, run};
 use crate::support::{Client, HANG, Origin, Process, eventually, socket_path};
 
 /// A message and what comes with it, as it is.
@@ -145,4 +151,24 @@ fn an_old_process_that_speaks_another_version_is_passed_over() {
     to_new.send(hello, &[], SendFlags::empty()).unwrap();
     eventually("it is passed over", || new.says("ignored a connection that is not a handover"));
     assert!(to_new.receive().unwrap().is_none());
+}
+
+#[test]
+fn clients_that_rest_are_told_when_nothing_goes_out_even_if_they_have_not_been_woken() {
+    run(Duration::from_secs(60), async {
+        let (ours, theirs) = Channel::pair().unwrap();
+        drop(theirs);
+        let hand_off = HandOff::new(ours);
+        let idle = HandedOff::Idle { upstream: String::new(), address: String::new(), carried: 0 };
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let turn = hand_off.turn().await.unwrap();
+        turn.leave(&idle, file.as_fd()).await.unwrap_err();
+        let handle = PlanHandle::new(context(&["--route", "/=127.0.0.1:1"]));
+        let drain = Rc::clone(&handle.get().drain);
+        // None of these tries to go, as if all were busy.
+        let _busy: Vec<_> = (0..100).map(|_| drain.enter()).collect();
+        handle.open_exit(hand_off);
+        handle.let_sessions_go().await;
+        assert_eq!(drain.phase(), DrainPhase::Draining);
+    });
 }

@@ -95,11 +95,18 @@ impl PlanHandle {
             },
             None => Err(HandOffClosed),
         };
-        let drain = &self.get().drain;
-        if left.is_err() && drain.phase() == DrainPhase::Leaving {
-            drain.advance(DrainPhase::Draining);
+        if left.is_err() {
+            self.close_exit();
         }
         left
+    }
+
+    /// Nothing goes out any more: all that is left is finished here.
+    fn close_exit(&self) {
+        let drain = &self.get().drain;
+        if drain.phase() == DrainPhase::Leaving {
+            drain.advance(DrainPhase::Draining);
+        }
     }
 
     /// Has the clients' connections that rest leave, a few at a time: meanwhile requests have their turn.
@@ -114,7 +121,7 @@ impl PlanHandle {
             yield_now().await;
             // It comes once they are out.
             if hand_off.turn().await.is_err() {
-                return;
+                return self.close_exit();
             }
         }
         hand_off.end_crowd();
