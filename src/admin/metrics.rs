@@ -8,8 +8,9 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::exposition::{Exposition, LabelPair, Type};
-use super::state::{EndpointState, is_healthy, report};
-use super::{ceiling_metrics, limit_metrics, log_metrics, mirror_metrics, process_metrics};
+use super::{
+    ceiling_metrics, endpoint_metrics, limit_metrics, log_metrics, mirror_metrics, process_metrics,
+};
 use crate::control::state::{ControlSnapshot, ControlState, ServingPhase};
 use crate::discovery::board::SourceReport;
 use crate::ejection_reason::EjectionReason;
@@ -17,16 +18,12 @@ use crate::fault::Side;
 use crate::grpc::status::Status;
 use crate::http::h2::budget::Exhausted;
 use crate::http::h2::error_code::ErrorCode;
-use crate::metrics::{
-    Counter, EndpointMetrics, HandshakeMetrics, Histogram, Metrics, UpstreamMetrics,
-};
+use crate::metrics::{Counter, HandshakeMetrics, Histogram, Metrics, UpstreamMetrics};
 use crate::plan::{Plan, WeightedUpstream};
 use crate::reject::Reject;
 use crate::tls_fault::TlsFault;
 use crate::upstream::Upstream;
-use crate::upstream::endpoint::Endpoint;
 use crate::upstream::endpoint_set::Availability;
-use crate::upstream::health::Tick;
 
 /// The name, help text and value of a worker's counter.
 type Row = (&'static str, &'static str, fn(&Metrics) -> &Counter);
@@ -94,22 +91,6 @@ const COUNTERS: [Row; 24] = [
     }),
 ];
 
-/// The name, type, help text and value of an endpoint's metric.
-type EndpointRow = (&'static str, Type, &'static str, fn(&EndpointMetrics) -> u64);
-
-const OF_ENDPOINTS: [EndpointRow; 6] = [
-    ("requests_total", Type::Counter, "Attempts at an endpoint.", |own| own.begun.get()),
-    ("failures_total", Type::Counter, "Attempts that the endpoint failed.", |own| own.failed.get()),
-    ("requests_in_flight", Type::Gauge, "Attempts in progress.", EndpointMetrics::in_flight),
-    ("connections_idle", Type::Gauge, "Idle connections, at most a second ago.", |own| {
-        own.idle.get()
-    }),
-    ("connections_opened_total", Type::Counter, "Connections opened.", |own| own.connects.get()),
-    ("connections_reused_total", Type::Counter, "Attempts on a reused connection.", |own| {
-        own.reuses.get()
-    }),
-];
-
 /// The name, help text and value of an upstream's counter.
 type UpstreamRow = (&'static str, &'static str, fn(&UpstreamMetrics) -> u64);
 
@@ -143,7 +124,7 @@ pub(crate) fn write(control_state: &ControlState) -> String {
     of_routes(&mut out, &facts.plan, &names);
     of_upstreams(&mut out, &facts.plan, &names);
     of_discovery(&mut out, &control_state.discovery.report());
-    of_endpoints(&mut out, &facts.plan, &names, now);
+    endpoint_metrics::write(&mut out, &facts.plan, &names, now);
     ceiling_metrics::write(&mut out, &facts.plan, &names);
     mirror_metrics::write(&mut out, control_state, &facts.plan);
     process_metrics::of_workers(&mut out, control_state, now);
@@ -446,42 +427,6 @@ fn of_upstreams(out: &mut Exposition, plan: &Plan, names: &[String]) {
     for (upstream, label) in plan.upstreams.iter().zip(names) {
         let workers = upstream.record.counts.iter().map(|own| &own.durations);
         of_durations(out, name, &[("upstream", label)], workers);
-    }
-}
-
-fn of_endpoints(out: &mut Exposition, plan: &Plan, names: &[String], now: Tick) {
-    let rows: Vec<(&str, String, &Upstream, &Endpoint)> = plan
-        .upstreams
-        .iter()
-        .zip(names)
-        .flat_map(|(upstream, name)| {
-            let endpoints = upstream.endpoints.iter();
-            endpoints.map(move |own| (name.as_str(), own.address.to_string(), &**upstream, own))
-        })
-        .collect();
-    let name = "evener_endpoint_up";
-    out.family(name, Type::Gauge, "Whether an endpoint is healthy, even if drained.");
-    for (upstream, address, _, endpoint) in &rows {
-        let labels = [("upstream", *upstream), ("endpoint", address.as_str())];
-        out.sample(name, &labels, u8::from(is_healthy(endpoint, now)));
-    }
-    let name = "evener_endpoint_state";
-    out.family(name, Type::Gauge, "1 for the current state of an endpoint.");
-    for (upstream, address, own, endpoint) in &rows {
-        let is = report(endpoint, own, now).state;
-        for state in EndpointState::ALL {
-            let endpoint = [("upstream", *upstream), ("endpoint", address.as_str())];
-            let labels = [endpoint[0], endpoint[1], ("state", state.name())];
-            out.sample(name, &labels, u8::from(state == is));
-        }
-    }
-    for (name, of, help, number) in OF_ENDPOINTS {
-        let name = format!("evener_endpoint_{name}");
-        out.family(&name, of, help);
-        for (upstream, address, _, endpoint) in &rows {
-            let labels = [("upstream", *upstream), ("endpoint", address.as_str())];
-            out.sample(&name, &labels, endpoint.record.total(number));
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod access;
 mod ceiling_metrics;
 mod endpoint_commands;
+mod endpoint_metrics;
 mod exposition;
 mod http;
 mod limit_metrics;

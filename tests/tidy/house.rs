@@ -182,6 +182,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
             "exposition",
             "state",
             "ceiling_metrics",
+            "endpoint_metrics",
             "limit_metrics",
             "log_metrics",
             "mirror_metrics",
