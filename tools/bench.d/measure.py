@@ -14,6 +14,7 @@ import proxies as known
 import wrk
 from certificates import Certificates
 from clients import expected
+from ports import free_port
 from processes import Child, Failed
 from proxies import Setup
 from workloads import H2_BOTH, HTTP, HTTP2, IDLE, TLS_CLIENTS, TLS_ENDPOINTS
@@ -80,7 +81,7 @@ class Runner:
     def start_origin(self):
         """Starts the origin of this workload and checks its responses without a proxy."""
         bench, workload = self.bench, self.workload
-        self.origin_port = processes.free_port()
+        self.origin_port = free_port()
         count = len(bench.cores) if workload.all_cores else 1
         cores = bench.cores_for(workload, bench.origin_core)
         command = [bench.origin, str(self.origin_port), str(count)]
@@ -103,7 +104,7 @@ class Runner:
         folder = os.path.join(bench.folder, workload.name, proxy.name)
         os.makedirs(folder, exist_ok=True)
         setup = Setup(
-            processes.free_port(), self.origin_port, processes.free_port(), workload.needs,
+            free_port(), self.origin_port, free_port(), workload.needs,
             workload.routes, workload.all_cores, workload.connections * workload.streams, bench.descriptors,
             bench.certificates, folder,
         )
@@ -140,24 +141,28 @@ class Runner:
             if status != 200 or body != expected(workload.answer):
                 raise Failed(f"wrong answer to {path}: {status}, {len(body)} bytes")
 
+    def step(self, what, proxy, seconds):
+        """Shows what begins now."""
+        self.bench.progress.step(f"{self.workload.name}: {what}, {proxy.name}", seconds)
+
     # Load.
 
     def load_rounds(self):
         """Interleaves the rounds of all proxies, starting with another one each time, so that noise on
         the machine affects all of them."""
-        bench, progress = self.bench, self.bench.progress
+        bench = self.bench
         running = [proxy for proxy in self.proxies if self.start(proxy)]
         for proxy in running:
-            progress.step(self.workload, "warm-up", proxy, WARM_SECONDS)
+            self.step("warm-up", proxy, WARM_SECONDS)
             self.load(proxy, WARM_SECONDS)
         for number in range(bench.rounds):
             shift = number % max(1, len(running))
             for proxy in running[shift:] + running[:shift]:
-                progress.step(self.workload, f"round {number + 1} of {bench.rounds}", proxy, bench.seconds)
+                self.step(f"round {number + 1} of {bench.rounds}", proxy, bench.seconds)
                 self.found[proxy.name]["rounds"].append(self.load_round(proxy))
         if bench.syscalls:
             for proxy in running:
-                progress.step(self.workload, "system calls", proxy, SYSCALL_SECONDS)
+                self.step("system calls", proxy, SYSCALL_SECONDS)
                 self.found[proxy.name].update(self.count_syscalls(proxy))
 
     def load_round(self, proxy):
@@ -230,9 +235,7 @@ class Runner:
         rounds = min(IDLE_ROUNDS, self.bench.rounds)
         for number in range(rounds):
             for proxy in self.proxies:
-                self.bench.progress.step(
-                    self.workload, f"round {number + 1} of {rounds}", proxy, IDLE_ROUND_SECONDS
-                )
+                self.step(f"round {number + 1} of {rounds}", proxy, IDLE_ROUND_SECONDS)
                 if self.start(proxy):
                     self.found[proxy.name]["rounds"].append(self.idle_round(proxy))
                     self.drop(proxy)

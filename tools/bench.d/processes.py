@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import random
 import re
 import resource
 import signal
@@ -12,9 +11,6 @@ import time
 
 START_SECONDS = 10
 STOP_SECONDS = 3
-
-# Below the range of ephemeral ports, since outgoing connections may occupy those.
-PORTS = range(20000, 32000)
 
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -168,19 +164,6 @@ def core_ticks(cores):
                 stolen += steal
                 total += user + nice + system + idle + iowait + irq + softirq + steal
     return busy, stolen, total
-
-
-def free_port():
-    """A free port on the loopback interface."""
-    for port in random.sample(PORTS, len(PORTS)):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                pass
-    raise Failed("no free port on 127.0.0.1")
 
 
 def raise_descriptors(wanted=65536):

@@ -23,6 +23,7 @@ import time
 
 import attacks
 import processes
+from ports import free_port
 from processes import Child, Failed
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -162,7 +163,7 @@ class Run:
     @contextlib.contextmanager
     def evener(self, name, first):
         """An Evener, and its port."""
-        port = processes.free_port()
+        port = free_port()
         words = ["--listen", f"127.0.0.1:{port}", "--threads", "1", "--log-level", "warn"]
         words += ["--route", f"/=127.0.0.1:{self.origin}", "--route", f"/attack=127.0.0.1:{self.attacked}"]
         child = self.start(words, self.mine, first, name, port)
@@ -171,7 +172,7 @@ class Run:
         self.children.remove(child)
 
     def start_origin(self, name, first):
-        port = processes.free_port()
+        port = free_port()
         self.start(["origin", "--listen", f"127.0.0.1:{port}"], self.other, first, f"origin.{name}", port)
         return port
 

@@ -21,10 +21,11 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.dont_write_bytecode = True
-sys.path[:0] = [os.path.join(HERE, "..", folder) for folder in ("bench.d", "tls.d")]
+sys.path[:0] = [os.path.join(HERE, "..", folder) for folder in ("bench.d", "tls.d", "tool.d")]
 
 import processes  # noqa: E402: on the path only now
 from pki import Authority  # noqa: E402
+from ports import free_port  # noqa: E402
 from processes import Child  # noqa: E402
 
 HELD, GARBAGE_PER_SECOND, ROUNDS = 2000, 200, 3
@@ -163,7 +164,7 @@ def run(options, binary, folder, children):
     os.sched_setaffinity(0, others)
     authority = Authority(folder, "authority")
     identity = authority.issue("localhost", ["localhost", "127.0.0.1"])
-    port, origin = processes.free_port(), processes.free_port()
+    port, origin = free_port(), free_port()
 
     def start(command, cores, name):
         child = Child([str(word) for word in command], cores, os.path.join(folder, name))

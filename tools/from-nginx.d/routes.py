@@ -1,7 +1,6 @@
 """Routes, and the upstreams that they lead to."""
 
 import os
-import re
 
 import location
 import upstreams

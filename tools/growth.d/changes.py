@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 
-from process import ORIGIN, PORT, Running, origin
+from process import ORIGIN, PORT, PROGRESS, Running, origin
 from starts import RULES
 
 REQUEST = b"GET /tenant/000000/x HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -27,6 +27,7 @@ def section(_, binary, folder, quick):
     log.write_text("")
     configure(file, routes, endpoints)
     with origin(binary), Running(usual, PORT) as before:
+        PROGRESS.step(f"changes: {idle} idle clients come")
         clients = [idle_client(place, before, log) for place in range(idle)]
         asked = [connected() for _ in range(ASKED)]
         time.sleep(5)
@@ -108,6 +109,7 @@ def is_answered(one):
 
 def row(what, asked, clients, is_over):
     """`asked` are those that ask all the time; one that has lost its connection asks no more."""
+    PROGRESS.step(f"changes: {what}")
     begun, end, waits, unanswered, due = time.monotonic(), None, [], 0, 0.0
     gc.disable()
     while end is None or time.monotonic() < end:

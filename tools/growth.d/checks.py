@@ -4,7 +4,7 @@ import resource
 import subprocess
 import time
 
-from process import ORIGIN, PORT, evener, origin
+from process import ORIGIN, PORT, PROGRESS, evener, origin
 
 
 def section(_, binary, folder, quick):
@@ -29,6 +29,7 @@ def section(_, binary, folder, quick):
 
 
 def write(folder, count, check, interval="1s"):
+    PROGRESS.step(f"checks: {count} endpoints, {check}, every {interval}")
     file = folder / "checks.yaml"
     listed = "\n".join(f"      - 127.0.{place // 250}.{1 + place % 250}:{ORIGIN}" for place in range(count))
     file.write_text(f"check: {check}\ncheck_interval: {interval}\nmax_idle: 2\nupstreams:\n"

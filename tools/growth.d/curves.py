@@ -5,7 +5,7 @@ import socket
 import subprocess
 import time
 
-from process import ORIGIN, PORT, evener, origin
+from process import ORIGIN, PORT, PROGRESS, evener, origin
 
 GIB = 1 << 30
 
@@ -18,6 +18,7 @@ def section(name, binary, folder, quick):
     rows = []
     with origin(binary):
         for count in points:
+            PROGRESS.step(f"{name}: {count}")
             rows.append((count, *measure(binary, folder, count, seconds)))
     lines = [f"## {title}", "", f"![{title}](images/growth-{name}.svg)", "",
              f"| {unit} | CPU time per request, µs | p99, ms |", "|---|---|---|"]

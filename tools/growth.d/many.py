@@ -6,9 +6,10 @@ import ssl
 import subprocess
 import time
 
-from process import ORIGIN, PORT, Running, origin
+from ports import free_port
+from process import ORIGIN, PORT, PROGRESS, Running, origin
 
-TLS_PORT, H2_PORT = PORT + 2, PORT + 4
+TLS_PORT, H2_PORT = free_port(), free_port()
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
 SLOW_HEAD = b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: "
@@ -62,6 +63,7 @@ def section(_, binary, folder, quick):
     lines = ["## Many of everything", "", "| clients | how many | Evener | nginx | HAProxy |", "|---|---|---|---|---|"]
     with origin(binary):
         for kind, (count, *how) in kinds.items():
+            PROGRESS.step(f"many: {kind}")
             cells = [f"{each(words, count, *how):.0f} B" for words in servers(binary, folder)]
             lines.append(f"| {kind} | {count} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", "Memory of the process for each client, without the kernel's; one thread each."])

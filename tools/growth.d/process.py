@@ -8,8 +8,13 @@ import socket
 import subprocess
 import time
 
+from ports import free_port
+from progress import Progress
+
 TICK = os.sysconf("SC_CLK_TCK")
-PORT, ORIGIN, ADMIN = 20080, 20090, 20081
+# The same ones for all processes of a run: each has ended before the next begins.
+PORT, ORIGIN = free_port(), free_port()
+PROGRESS = Progress()
 
 
 class Running:
@@ -30,9 +35,6 @@ class Running:
                     raise SystemExit(f"tools/growth: does not listen: {' '.join(words)}") from None
                 time.sleep(0.005)
         self.started_in = time.monotonic() - begun
-        if port and not self.listens(port):
-            self.end()
-            raise SystemExit(f"tools/growth: another process listens at port {port}, not {' '.join(words)}")
 
     def __enter__(self):
         return self
@@ -56,13 +58,6 @@ class Running:
         of = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.pid)], capture_output=True, text=True, check=False)
         return [self.pid, *map(int, of.stdout.split())]
 
-    def listens(self, port):
-        """Whether it is this one that listens there, and not one of another run: that could answer for a while."""
-        with open("/proc/net/tcp", encoding="ascii") as table:
-            sockets = [line.split() for line in table]
-        listening = {f"socket:[{words[9]}]" for words in sockets if words[3] == "0A" and words[1].endswith(f":{port:04X}")}
-        return any(listening & open_files(pid) for pid in self.pids())
-
     def cpu(self):
         """CPU time, in seconds."""
         total = 0
@@ -83,17 +78,6 @@ class Running:
         """Its own memory in bytes: what it shares with nobody, or its part of it (`Pss`)."""
         text = "".join(open(f"/proc/{pid}/smaps_rollup").read() for pid in self.pids())
         return sum(int(kib) for kib in re.findall(r"^Pss_(?:Anon|Shmem): +(\d+)", text, re.M)) * 1024
-
-
-def open_files(pid):
-    """What its descriptors are of."""
-    found, folder = set(), f"/proc/{pid}/fd"
-    # Some are closed meanwhile, or all of them.
-    with contextlib.suppress(FileNotFoundError):
-        for descriptor in os.listdir(folder):
-            with contextlib.suppress(FileNotFoundError):
-                found.add(os.readlink(f"{folder}/{descriptor}"))
-    return found
 
 
 def evener(binary, words, seconds=30):

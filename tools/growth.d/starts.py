@@ -3,7 +3,7 @@
 import signal
 import time
 
-from process import PORT, Running
+from process import ORIGIN, PORT, PROGRESS, Running
 
 
 # What a route may have besides its path; `place` distinguishes it.
@@ -26,7 +26,7 @@ def section(_, binary, folder, quick):
 
 
 def write(file, count, upstreams, rules="", extra=0, keep="50s"):
-    listed = "\n".join(f"  - {{name: u{place}, endpoints: ['127.0.{place // 250}.{1 + place % 250}:20090']}}"
+    listed = "\n".join(f"  - {{name: u{place}, endpoints: ['127.0.{place // 250}.{1 + place % 250}:{ORIGIN}']}}"
                        for place in range(upstreams))
     entries = "\n".join(f"  - {{prefix: /tenant/{place:06}, upstream: u{place % upstreams}{rules.format(place=place)}}}"
                         for place in range(count + extra))
@@ -34,6 +34,7 @@ def write(file, count, upstreams, rules="", extra=0, keep="50s"):
 
 
 def measure(binary, folder, count, upstreams=1, rules=""):
+    PROGRESS.step(f"starts: {count} routes, {upstreams} upstreams{', with rules' if rules else ''}")
     file, log = folder / "starts.yaml", folder / "starts.log"
     words = [binary, "--listen", f"127.0.0.1:{PORT}", "--threads", "2", "-c", str(file), "--error-log", str(log)]
     write(file, 1, 1)

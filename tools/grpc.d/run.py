@@ -16,9 +16,10 @@ from pathlib import Path
 import pairs
 import service
 from balancer import Balancer
-from harness import catch_signals, free_ports, table
+from harness import catch_signals, table
 from peers import PATIENCE, Client, Server
 from pki import Authority
+from ports import free_ports
 
 CLIENTS = 2
 UNTOLD = "Internal error from Core"  # grpcio's, of a call that ends while it writes: it has not read the status

@@ -1,7 +1,6 @@
 """What both parts of tools/interop need: processes with ports, time limits and tables."""
 
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -50,17 +49,6 @@ def running(command, port, log, environment=None):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def free_ports():
-    """Free ports below the range of ephemeral ports."""
-    for port in random.sample(range(15_000, 32_000), 1000):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        yield port
 
 
 def table(columns):

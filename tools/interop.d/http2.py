@@ -16,9 +16,10 @@ from pathlib import Path
 
 from cases import ALWAYS, HTTP2, IF_BOTH_CAN, LARGE, SMALL, UPLOAD, equal
 from h2_clients import clients
-from harness import CASE_LIMIT, catch_signals, free_ports, running, table
+from harness import CASE_LIMIT, catch_signals, running, table
 from origins import http2_origins, nginx, node, uvicorn
 from pki import Authority
+from ports import free_ports
 
 STARTED = time.monotonic()
 EVENER, GO_CLIENT, GO_ORIGIN = [*sys.argv[1:], "", ""][:3]

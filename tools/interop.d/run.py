@@ -17,8 +17,9 @@ from pathlib import Path
 
 from cases import ALWAYS, IF_BOTH_CAN, LARGE, SMALL, UPLOAD, loads
 from clients import CLIENTS
-from harness import CASE_LIMIT, catch_signals, free_ports, running, table
+from harness import CASE_LIMIT, catch_signals, running, table
 from origins import HERE, origins
+from ports import free_ports
 
 STARTED = time.monotonic()
 EVENER, HYPER_ORIGIN = sys.argv[1:3]

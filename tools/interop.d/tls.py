@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from harness import CASE_LIMIT, catch_signals, free_ports, running, table
+from harness import CASE_LIMIT, catch_signals, running, table
 from pki import Authority
+from ports import free_ports
 from tls_cases import LISTENER, MUTUAL, SERVERS, equal
 from tls_clients import Asked, clients
 from tls_servers import Setup, servers

@@ -82,15 +82,6 @@ def quantile(times, share):
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else float("nan")
 
 
-async def free_port():
-    """A port that nobody listened on just now."""
-    listening = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    port = listening.sockets[0].getsockname()[1]
-    listening.close()
-    await listening.wait_closed()
-    return port
-
-
 async def listens(port):
     """Waits until somebody listens there."""
     for _ in range(100):

@@ -9,6 +9,7 @@ import time
 
 import tool
 from balancer import Balancer
+from progress import Progress
 
 TEXT = """Measures how evenly connections of clients lie on the workers.
 
@@ -68,10 +69,11 @@ def lying(balancer, quiet, expected):
     raise SystemExit(f"{sum(more)} connections are open instead of {expected}")
 
 
-def stay(balancer, options):
+def stay(balancer, options, progress):
     """The connections of the worker that has most, by the mean, of each round."""
     quiet, ratios = instances(balancer.process.pid), []
-    for _ in range(options.rounds):
+    for number in range(options.rounds):
+        progress.step(f"round {number + 1} of {options.rounds}")
         clients = [socket.create_connection(("127.0.0.1", balancer.port)) for _ in range(options.connections)]
         most = max(lying(balancer, quiet, options.connections))
         ratios.append(most * options.workers / options.connections)
@@ -106,13 +108,18 @@ def short(balancer, seconds):
 
 
 def run(options):
+    progress = Progress()
+    progress.step("the virtual clock, which is built first")
+    progress.clear()
     simulate(options.trials)
     program, wrong = tool.evener(options.evener), []
     # An answer of its own, so that no endpoint is needed.
     with Balancer(program, options.workers, ["--route", "/=127.0.0.1:1", "--check", "off"]) as balancer:
         time.sleep(1)
-        ratios = stay(balancer, options)
+        ratios = stay(balancer, options, progress)
+        progress.step("a connection for each request", options.seconds)
         rate, given = short(balancer, options.seconds)
+    progress.clear()
     mean, worst = sum(ratios) / len(ratios), max(ratios)
     print(f"\n{program}\n\n| {options.connections} connections on {options.workers} workers, {options.rounds} rounds | |\n|---|---|")
     print(f"| of the worker that has most, by the mean | {mean:.2f} |\n| in the worst round | {worst:.2f} |")

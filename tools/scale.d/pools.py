@@ -6,10 +6,12 @@ import random
 import select
 import socket
 import subprocess
+import sys
 import time
 
 import tool
 from balancer import Balancer
+from progress import Progress
 
 TEXT = """Measures how many requests find an open connection to their endpoint, with one worker and with many.
 
@@ -29,6 +31,8 @@ Fails if many workers reuse less than one does, by more than 0.5 % of the reques
 """
 
 ENDPOINTS, CONNECTIONS, IDLE_SECONDS = 100, 512, 5
+# Until the counts of idle connections are of now.
+SETTLE_SECONDS = 1.2
 # Of src/net/shelf.rs: 3 times within 50 ms.
 USUAL = "50x3"
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -133,7 +137,7 @@ def measure(program, threads, rate, options):
             offer(sockets, rate * ENDPOINTS, 2 * IDLE_SECONDS)
             before = balancer.metrics()
             sent, late = offer(sockets, rate * ENDPOINTS, options.seconds)
-            time.sleep(1.2)
+            time.sleep(SETTLE_SECONDS)
             after = balancer.metrics()
             for connection in sockets:
                 connection.close()
@@ -146,7 +150,7 @@ def measure(program, threads, rate, options):
     failed = grown["evener_failed_attempts_total"]
     idle = after["evener_endpoint_connections_idle"] / ENDPOINTS
     if late or failed:
-        print(f"  ({late} of {sent} not sent for want of a connection, {failed:.0f} attempts failed)", flush=True)
+        print(f"\n  ({late} of {sent} not sent for want of a connection, {failed:.0f} attempts failed)", file=sys.stderr)
     return reused / (reused + opened), idle, opened / options.seconds
 
 
@@ -184,9 +188,14 @@ def run(options):
           "connections per endpoint\n")
     print(f"| requests/s per endpoint | 1 worker | {options.workers} workers | idle, 1 worker | idle, {options.workers} workers |")
     print("|---|---|---|---|---|", flush=True)
+    each = options.seconds + 2 * IDLE_SECONDS + SETTLE_SECONDS
+    progress = Progress(2 * len(rates) * each)
     for rate in rates:
+        progress.step(f"{rate:g} requests/s, 1 worker", each)
         alone, alone_idle, _ = measure(program, 1, rate, options)
+        progress.step(f"{rate:g} requests/s, {options.workers} workers", each)
         many, many_idle, _ = measure(program, options.workers, rate, options)
+        progress.clear()
         print(f"| {rate:g} | {alone:.2%} | {many:.2%} | {alone_idle:.1f} | {many_idle:.1f} |", flush=True)
         if many < alone - 0.005:
             wrong.append(f"at {rate:g} requests/s {options.workers} workers reuse {alone - many:.2%} less than one")

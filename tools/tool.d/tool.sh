@@ -8,7 +8,7 @@ tool=tools/${0##*/}
 target=${CARGO_TARGET_DIR:-target}
 
 help() {
-  sed -n '2,/^[^#]/s/^#\( \|$\)//p' "$0"
+  sed -n '2,/^[^#]/s/^#\( \|$\)//p' "$tool"
   exit 0
 }
 
