@@ -104,10 +104,12 @@ fn there_are_as_many_series_as_documented() {
     let documented = include_str!("../docs/metrics.md").split_once("There are ").unwrap().1;
     let mut numbers = documented.split(|letter: char| !letter.is_ascii_digit());
     let mut next = || numbers.find_map(|number| number.parse::<usize>().ok()).unwrap();
-    let [fixed, of_log, of_route, of_upstream, of_endpoint] = std::array::from_fn(|_| next());
+    let [fixed, of_log, of_route, of_upstream, of_endpoint, of_checks] =
+        std::array::from_fn(|_| next());
     let count = |words: &[&str]| checked(&Admin::start(words).get("/metrics").text()).len();
     let one = count(&["--route", "/=127.0.0.1:1"]);
     assert_eq!(one, fixed + of_route + of_upstream + of_endpoint);
+    assert_eq!(count(&["--route", "/=127.0.0.1:1", "--check", "tcp"]), one + of_checks);
     let log = temporary("access.log");
     let two = ["--route", "/=127.0.0.1:1,127.0.0.1:2", "--access-log", log.to_str().unwrap()];
     assert_eq!(count(&two), one + of_log + of_endpoint);

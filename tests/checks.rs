@@ -249,3 +249,22 @@ fn an_endpoint_that_accepts_no_connection_any_more_is_not_taken_back_for_its_old
         admin.endpoint(0)["state"] == "down"
     });
 }
+
+#[test]
+fn checks_are_counted_by_what_came_of_them() {
+    let origin = Origin::named("well");
+    let admin = checked(&origin.address.to_string(), "tcp: true");
+    let count = |result: &str| {
+        let labels = format!("upstream=\"u\",endpoint=\"{}\",result=\"{result}\"", origin.address);
+        admin.metric(&format!("evener_endpoint_checks_total{{{labels}}}"))
+    };
+    eventually("it is asked", || count("passed") > 2);
+    assert_eq!([count("failed"), count("proven"), count("local_failure")], [0, 0, 0]);
+    let mut client = admin.client();
+    client.get("/");
+    assert_eq!(client.response().status, 200);
+    eventually("the request that was answered stands for a check", || count("proven") > 0);
+    origin.stop();
+    admin.until(0, "down");
+    assert!(count("failed") > 1);
+}

@@ -5,6 +5,7 @@ use super::state::{EndpointState, is_healthy, report};
 use crate::metrics::EndpointMetrics;
 use crate::plan::Plan;
 use crate::upstream::Upstream;
+use crate::upstream::check::{CheckKind, CheckOutcome};
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::health::Tick;
 
@@ -49,6 +50,18 @@ pub(super) fn write(out: &mut Exposition, plan: &Plan, names: &[String], now: Ti
             let endpoint = [("upstream", *upstream), ("endpoint", address.as_str())];
             let labels = [endpoint[0], endpoint[1], ("state", state.name())];
             out.sample(name, &labels, u8::from(state == is));
+        }
+    }
+    let name = "evener_endpoint_checks_total";
+    out.family(name, Type::Counter, "Active checks, by what came of them.");
+    for (upstream, address, own, endpoint) in &rows {
+        if own.check.kind == CheckKind::Off {
+            continue;
+        }
+        for outcome in CheckOutcome::ALL {
+            let endpoint_labels = [("upstream", *upstream), ("endpoint", address.as_str())];
+            let labels = [endpoint_labels[0], endpoint_labels[1], ("result", outcome.name())];
+            out.sample(name, &labels, endpoint.record.checks[outcome as usize].get());
         }
     }
     for (name, of, help, number) in ROWS {

@@ -4,11 +4,11 @@ mod body;
 mod failure;
 mod h1;
 mod h2;
+mod judge;
 mod kept;
 mod proof;
 mod spec;
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -29,9 +29,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::address::Address;
 use crate::app_protocol::AppProtocol;
-use crate::fault::{Fault, Kind, Side, Stage};
+use crate::fault::{Fault, Kind, Stage};
 use crate::http::h1::scan::Limits;
-use crate::id::{EndpointId, UpstreamId};
+use crate::id::UpstreamId;
 use crate::net::connect::{Prober, connect};
 use crate::net::deadline::{Elapsed, Epoch};
 use crate::net::descriptors;
@@ -39,14 +39,12 @@ use crate::net::limiter::ConnectionLimiter;
 use crate::plan::Plan;
 use crate::proxy_protocol::Header;
 use crate::session::attempt;
-use crate::session::record::{log_local, log_transition};
 use crate::session::secure::secure;
 use crate::tls_fault::TlsFault;
-use crate::upstream::check::{Check, CheckKind, RiseFall};
+use crate::upstream::Traffic;
+use crate::upstream::check::{Check, CheckKind, CheckOutcome, RiseFall};
 use crate::upstream::endpoint::Endpoint;
-use crate::upstream::failures::{Detail, Failed, Met};
-use crate::upstream::health::{Admission, CheckVerdict, Tick};
-use crate::upstream::{Traffic, Upstream};
+use crate::upstream::health::{CheckVerdict, Tick};
 use failure::CheckFailure;
 use h1::CheckConnection;
 use h2::Question;
@@ -173,7 +171,7 @@ impl Checker {
             let check = Arc::new(upstream.check.clone());
             for (endpoint, known) in upstream.endpoints.ids() {
                 if check.kind == CheckKind::Off {
-                    self.forget(upstream, endpoint);
+                    judge::forget(upstream, endpoint, self.now());
                     continue;
                 }
                 let spec = CheckSpec {
@@ -191,17 +189,6 @@ impl Checker {
         specs
     }
 
-    /// Takes back what checks have found out about an endpoint that is no longer checked: nothing else
-    /// would.
-    fn forget(&self, upstream: &Upstream, endpoint: EndpointId) {
-        let (health, now) = (upstream.endpoint(endpoint).health(), self.now());
-        if health.admission(now) == Admission::Down
-            && let Some(transition) = health.on_check(CheckVerdict::Up, now)
-        {
-            log_transition(upstream, endpoint, transition, now, &"it is not checked any more");
-        }
-    }
-
     fn now(&self) -> Tick {
         self.epoch.tick(Instant::now())
     }
@@ -215,7 +202,8 @@ impl Checker {
         let Check { interval, timeout, rise, fall, .. } = *spec.check;
         let mut timer = pin!(sleep_until(on_beat(self.epoch, Instant::now() + delay, interval)));
         timer.as_mut().await;
-        let mut rise_fall = RiseFall::new(rise, fall).starting_at(self.verdict(&targets.borrow()));
+        let mut rise_fall = RiseFall::new(rise, fall)
+            .starting_at(judge::found_before(&targets.borrow(), self.now()));
         let (mut kept, mut proof) = (None, Proof::default());
         loop {
             let begun = Instant::now();
@@ -226,6 +214,7 @@ impl Checker {
                 && proof.advance(&targets.borrow(), now)
                 && rise_fall.verdict() == CheckVerdict::Up;
             if is_proven {
+                judge::count(&targets.borrow(), CheckOutcome::Proven);
                 rise_fall.record(true);
             } else {
                 // What is held against it may be that it accepts no connection: only a new one tells.
@@ -237,58 +226,10 @@ impl Checker {
                 timer.as_mut().reset(begun + timeout);
                 let result = within(timer.as_mut(), asking).await;
                 let result = result.unwrap_or_else(|Elapsed| Err(late.get().into()));
-                self.judge(&targets.borrow(), &mut rise_fall, result);
+                judge::report(&targets.borrow(), &mut rise_fall, result, self.now());
             }
             timer.as_mut().reset(on_beat(self.epoch, begun + jittered(interval), interval));
             pause(timer.as_mut(), &mut kept).await;
-        }
-    }
-
-    /// What checks have found before: under an earlier plan, or in another process.
-    fn verdict(&self, targets: &[CheckTarget]) -> CheckVerdict {
-        let is_down = |CheckTarget { upstream, endpoint }: &CheckTarget| {
-            upstream.endpoint(*endpoint).health().admission(self.now()) == Admission::Down
-        };
-        if targets.iter().all(is_down) { CheckVerdict::Down } else { CheckVerdict::Up }
-    }
-
-    /// Reports the outcome; a fault of this machine says nothing about the endpoint.
-    fn judge(
-        &self,
-        targets: &[CheckTarget],
-        rise_fall: &mut RiseFall,
-        result: Result<(), CheckFailure>,
-    ) {
-        if let Err(CheckFailure { fault, .. }) = result
-            && fault.side == Side::Local
-        {
-            let address = |of: &CheckTarget| of.upstream.endpoint(of.endpoint).address.clone();
-            return targets.iter().take(1).for_each(|of| log_local(&address(of), fault));
-        }
-        let passed = result.is_ok();
-        rise_fall.record(passed);
-        let now = self.now();
-        let mut failure = result.err();
-        for CheckTarget { upstream, endpoint } in targets {
-            let record = &upstream.endpoint(*endpoint).record;
-            let mut why = Cow::Borrowed("check passed");
-            if let Some(CheckFailure { fault, detail }) = &mut failure {
-                if let (Kind::Tls(fault), Some(Detail::Text(text))) = (fault.kind, &*detail) {
-                    record.failures.explain(fault, text);
-                }
-                let failed = Failed::new(now, Met::ByCheck, *fault).with(detail.take());
-                let failed = record.failures.add(failed);
-                why = failed.reason().into();
-                // One of them was asked, for all of them.
-                *detail = failed.detail;
-            }
-            // Reported even when it has not changed: a success may lift an ejection. A failure
-            // that does not turn the verdict must not be reported as a success, though.
-            if passed == (rise_fall.verdict() == CheckVerdict::Up)
-                && let Some(transition) = record.health.on_check(rise_fall.verdict(), now)
-            {
-                log_transition(upstream, *endpoint, transition, now, &why);
-            }
         }
     }
 

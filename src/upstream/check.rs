@@ -27,6 +27,34 @@ pub struct Check {
     pub fall: NonZeroU8,
 }
 
+/// What came of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckOutcome {
+    /// The endpoint answered as a healthy one does.
+    Passed,
+    /// It did not.
+    Failed,
+    /// It was not asked: requests had shown since the check before that it is healthy.
+    Proven,
+    /// This machine had no descriptor, port or memory for it, which says nothing about the endpoint.
+    LocalFailure,
+}
+
+impl CheckOutcome {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Passed, Self::Failed, Self::Proven, Self::LocalFailure];
+
+    /// As it is shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Proven => "proven",
+            Self::LocalFailure => "local_failure",
+        }
+    }
+}
+
 /// What endpoints are asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum CheckKind {

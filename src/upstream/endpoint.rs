@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::admin_state::{AdminMode, AdminState};
+use super::check::CheckOutcome;
 use super::endpoint_tls::{EndpointTls, TlsDigest};
 use super::failures::Failures;
 use super::health::{Admission, Health, Tick};
@@ -14,7 +15,7 @@ use super::shared_count::SharedCount;
 use super::watchers::Changes;
 use crate::address::Address;
 use crate::app_protocol::AppProtocol;
-use crate::metrics::EndpointMetrics;
+use crate::metrics::{Counter, EndpointMetrics};
 
 /// One address requests may be sent to, shared by all workers.
 #[derive(Clone, Debug)]
@@ -133,6 +134,8 @@ pub struct EndpointRecord {
     pub health: Health,
     /// What each worker has counted.
     pub counts: Box<[EndpointMetrics]>,
+    /// How many of its checks had which outcome, by [`CheckOutcome`]: counted by the thread of the checks.
+    pub checks: [Counter; CheckOutcome::ALL.len()],
     /// Whether it is meant to have requests at all.
     pub admin_state: AdminState,
     /// What has gone wrong with it lately.
@@ -153,6 +156,7 @@ impl EndpointRecord {
         Arc::new(Self {
             health: Health::new(),
             counts,
+            checks: Default::default(),
             admin_state,
             failures,
             in_flight: SharedCount::default(),

@@ -161,7 +161,7 @@ pub(super) const HOUSE: &[(u8, &str, &[&str])] = &[
     (5, "config/", &["found", "upstream_keys", "describe", "explain_pick", "explain_route"]),
     (5, "config/", &["explain"]),
     (6, "worker/", &["command", "fresh_queue", "rebalancing", "acceptor", "mod"]),
-    (7, "checks/", &["failure", "body", "h1", "h2", "kept", "spec", "proof", "mod"]),
+    (7, "checks/", &["failure", "body", "h1", "h2", "kept", "spec", "proof", "judge", "mod"]),
     (7, "discovery/", &["outcome", "file", "custom", "dns", "board", "board_tests", "mod"]),
     (
         7,
