@@ -1,4 +1,4 @@
-//! Metrics: each is written by one worker and readable by any thread.
+//! Metrics: each is written by one thread and readable by any.
 //!
 //! Workers share no cache lines, and since each counter has a single writer, incrementing it is a plain
 //! load and store without a lock or an atomic read-modify-write.
@@ -22,7 +22,7 @@ use crate::tls_fault::TlsFault;
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds `count`. May only be called by the worker that owns it.
+    /// Adds `count`. May only be called by the thread that owns it.
     pub fn add(&self, count: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
     }
@@ -38,7 +38,7 @@ impl Counter {
 pub struct Gauge(AtomicU64);
 
 impl Gauge {
-    /// Sets the value. May only be called by the worker that owns it.
+    /// Sets the value. May only be called by the thread that owns it.
     pub fn set(&self, value: usize) {
         self.0.store(value as u64, Ordering::Relaxed);
     }

@@ -52,6 +52,17 @@ fn what_all_threads_write_for_requests_lies_apart_from_what_they_read() {
 }
 
 #[test]
+fn what_checks_count_lies_apart_from_what_workers_read() {
+    let endpoint = EndpointRecord::new(1);
+    let [first, .., last] = &*endpoint.checks;
+    let read = (&raw const *endpoint).addr();
+    for counter in [first, last] {
+        let at = (&raw const *counter).addr();
+        assert!(!(read..read + size_of::<EndpointRecord>()).contains(&at));
+    }
+}
+
+#[test]
 fn what_is_written_for_connections_and_on_failure_lies_apart() {
     assert!(is_apart::<ConnectionLimiter>(), "each worker's, with the count of its references");
     assert!(is_apart::<FreshQueue>(), "what others give to a worker");

@@ -134,8 +134,9 @@ pub struct EndpointRecord {
     pub health: Health,
     /// What each worker has counted.
     pub counts: Box<[EndpointMetrics]>,
-    /// How many of its checks had which outcome, by [`CheckOutcome`]: counted by the thread of the checks.
-    pub checks: [Counter; CheckOutcome::ALL.len()],
+    /// How many of its checks had which outcome, by [`CheckOutcome`]: counted by the thread of the checks, and so outside of
+    /// what workers read.
+    pub checks: Box<[Counter; CheckOutcome::ALL.len()]>,
     /// Whether it is meant to have requests at all.
     pub admin_state: AdminState,
     /// What has gone wrong with it lately.
@@ -156,7 +157,7 @@ impl EndpointRecord {
         Arc::new(Self {
             health: Health::new(),
             counts,
-            checks: Default::default(),
+            checks: Box::default(),
             admin_state,
             failures,
             in_flight: SharedCount::default(),

@@ -12,7 +12,7 @@ from ports import free_port
 from progress import Progress
 
 TICK = os.sysconf("SC_CLK_TCK")
-# The same ones for all processes of a run: each has ended before the next begins.
+# The same ones for all processes of a run: those of one part have ended before the next begins.
 PORT, ORIGIN = free_port(), free_port()
 PROGRESS = Progress()
 
@@ -51,6 +51,7 @@ class Running:
             for _ in range(1000):
                 os.killpg(self.pid, 0)
                 time.sleep(0.01)
+            raise SystemExit(f"tools/growth: process {self.pid} does not end")
         self.process.wait()
 
     def pids(self):

@@ -20,6 +20,7 @@ from harness import catch_signals, table
 from peers import PATIENCE, Client, Server
 from pki import Authority
 from ports import free_ports
+from progress import Progress
 
 CLIENTS = 2
 UNTOLD = "Internal error from Core"  # grpcio's, of a call that ends while it writes: it has not read the status
@@ -95,7 +96,7 @@ def end_in_turn(servers, clients, total, stopping):
 
 def disturb(balancer, servers, clients, total):
     """Reloads, upgrades and kills until the clients are done."""
-    stopping = threading.Event()
+    stopping, progress = threading.Event(), Progress()
     ending = threading.Thread(target=end_in_turn, args=(servers, clients, total, stopping), daemon=True)
     ending.start()
     for step in itertools.cycle(["reload", "reload", 1, "reload", "reload", 3, "reload", 2]):
@@ -106,11 +107,11 @@ def disturb(balancer, servers, clients, total):
         else:
             balancer.upgrade(step)
         done = sum(client.ended() for client in clients)
-        print(f"\r{done}/{total} calls, {balancer.alive()} processes", end="", flush=True)
+        progress.step(f"{done} of {total} calls, {balancer.alive()} processes")
         time.sleep(PAUSE)
     stopping.set()
     ending.join(PATIENCE)
-    print()
+    progress.clear()
 
 
 def read_log(balancer):

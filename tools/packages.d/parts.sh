@@ -1,7 +1,6 @@
 # The parts of tools/packages. Uses: target, out, binary, version, triple.
 
 say() { printf '%s\n' "$*"; }
-fail() { printf 'tools/packages: %s\n' "$*" >&2; exit 2; }
 need() { command -v "$1" >/dev/null 2>&1 || fail "$1 is missing: $2, or run tools/packages $what --install"; }
 
 install_for() {

@@ -5,6 +5,7 @@ import os
 import pathlib
 import socket
 import subprocess
+import sys
 import time
 
 import tool
@@ -38,6 +39,7 @@ PARSER.add_argument("--seconds", type=tool.number(int, 1, 3600), default=5, help
 
 
 def simulate(trials):
+    print("the virtual clock, which is built first", file=sys.stderr)
     words = ["cargo", "bench", "--quiet", "--locked", "--profile", "dev", "--bench", "clients", "--", str(trials)]
     if subprocess.run(words, cwd=tool.ROOT, check=False).returncode:
         tool.fail(f"{' '.join(words)} failed")
@@ -109,8 +111,6 @@ def short(balancer, seconds):
 
 def run(options):
     progress = Progress()
-    progress.step("the virtual clock, which is built first")
-    progress.clear()
     simulate(options.trials)
     program, wrong = tool.evener(options.evener), []
     # An answer of its own, so that no endpoint is needed.

@@ -31,7 +31,7 @@ Fails if many workers reuse less than one does, by more than 0.5 % of the reques
 """
 
 ENDPOINTS, CONNECTIONS, IDLE_SECONDS = 100, 512, 5
-# Until the counts of idle connections are of now.
+# Idle connections are counted once a second.
 SETTLE_SECONDS = 1.2
 # Of src/net/shelf.rs: 3 times within 50 ms.
 USUAL = "50x3"
@@ -150,7 +150,7 @@ def measure(program, threads, rate, options):
     failed = grown["evener_failed_attempts_total"]
     idle = after["evener_endpoint_connections_idle"] / ENDPOINTS
     if late or failed:
-        print(f"\n  ({late} of {sent} not sent for want of a connection, {failed:.0f} attempts failed)", file=sys.stderr)
+        print(f"  ({late} of {sent} not sent for want of a connection, {failed:.0f} attempts failed)", file=sys.stderr)
     return reused / (reused + opened), idle, opened / options.seconds
 
 
@@ -158,6 +158,7 @@ def simulated():
     """A row for each rate and each rule by which a worker keeps connections for itself."""
     words = ["cargo", "test", "--locked", "--quiet", "--lib", "net::pool_simulation::tests::figures", "--", "--ignored",
              "--nocapture"]
+    print("a simulation of each rule, which is built first: two minutes", file=sys.stderr)
     done = subprocess.run(words, cwd=tool.ROOT, check=False, capture_output=True, text=True)
     if done.returncode:
         tool.fail(f"{' '.join(words)} failed:\n{done.stdout}{done.stderr}")

@@ -1,4 +1,4 @@
-"""What a tool is at, on standard error: a line that is replaced on a terminal, a line each elsewhere."""
+"""Shows progress on standard error: one line that is rewritten on a terminal, a line for each step elsewhere."""
 
 import sys
 
@@ -18,7 +18,8 @@ class Progress:
             line = f"{minutes}:{rest:02} left  {what}"
             self.left -= seconds
         if sys.stderr.isatty():
-            sys.stderr.write("\r" + line.ljust(self.shown))
+            # The cursor goes back, so that what else is said meanwhile is not glued to the line.
+            sys.stderr.write(line.ljust(self.shown) + "\r")
             sys.stderr.flush()
             self.shown = len(line)
         else:
@@ -27,6 +28,6 @@ class Progress:
     def clear(self):
         """Clears the line for other output."""
         if self.shown:
-            sys.stderr.write("\r" + " " * self.shown + "\r")
+            sys.stderr.write(" " * self.shown + "\r")
             sys.stderr.flush()
         self.shown = 0

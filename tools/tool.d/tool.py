@@ -70,6 +70,7 @@ def evener(given, profile="release"):
         path = shutil.which(given)
         return os.path.abspath(path) if path else fail(f"{given} is no program")
     words = ["cargo", "build", "--locked", "--quiet", *(["--release"] if profile == "release" else [])]
+    print(f"{NAME}: a {profile} build of Evener: some minutes, unless there is one", file=sys.stderr)
     try:
         subprocess.run(words, cwd=ROOT, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
