@@ -40,6 +40,7 @@ use crate::control::inbox::{ControlCommand, Inbox, Reload, Reloaded};
 use crate::control::listeners::{InheritedListener, LentListener};
 use crate::control::start_error::StartError;
 use crate::control::state::{ControlState, ServingPhase};
+use crate::log::once_per_second::OncePerSecond;
 use crate::net::deadline::Timer;
 use crate::net::limiter::{Capacity, ConnectionLimiter};
 use crate::net::listen::{self, Incoming, ListeningSocket};
@@ -55,6 +56,8 @@ const CONNECTIONS_MAX: NonZeroUsize = NonZeroUsize::new(32).expect("is not 0");
 /// How long a connection may be used for requests. While more than half of [`CONNECTIONS_MAX`] are
 /// open, each is closed after one request.
 const STAY_MAX: Duration = Duration::from_secs(60);
+
+static ACCEPT_WARNINGS: OncePerSecond = OncePerSecond::new();
 
 /// How long to wait for the result of a reload.
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -203,7 +206,9 @@ async fn accept(listener: &ListeningSocket, service: Rc<AdminService>) {
                 });
             }
             Err(error) => {
-                log::warn!("the admin listener cannot accept: {error}");
+                if let Some(before) = ACCEPT_WARNINGS.permits(Instant::now()) {
+                    log::warn!("the admin listener cannot accept: {error} ({before} times before)");
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }

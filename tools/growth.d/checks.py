@@ -23,7 +23,7 @@ def section(_, binary, folder, quick):
             lines.append(f"| {count} | `{check}`, while requests go to all of them: thread of the checks alone | {share:.2f} |")
     return "\n".join([
         *lines, "",
-        "Every second, unless it says otherwise. Endpoints are addresses of the same machine, so half of the kernel's work for a "
+        "Every second, unless it says otherwise; CPU time is counted in ticks of 10 ms, so the figures are good to 0.2. Endpoints are addresses of the same machine, so half of the kernel's work for a "
         "connection, which otherwise the endpoint does, is counted here too. Of N descriptors, checks over HTTP keep N/2 − 192 connections, "
         f"one less for each client: here {resource.getrlimit(resource.RLIMIT_NOFILE)[1] // 2 - 192} at most. Beyond that they open one each time."])
 

@@ -183,7 +183,9 @@ def run(options):
     try:
         rates = [float(rate) for rate in options.rates.split(",")]
     except ValueError:
-        PARSER.error(f"--rates: invalid value {options.rates!r}: expected numbers with commas between")
+        rates = []
+    if not rates or not all(0 < rate <= 10_000 for rate in rates):
+        PARSER.error(f"--rates: invalid value {options.rates!r}: expected numbers above 0, up to 10000, with commas between")
     program, wrong = tool.evener(options.evener), []
     print(f"{ENDPOINTS} endpoints that answer after {options.service:g} ms; requests that found a connection, and idle "
           "connections per endpoint\n")
