@@ -72,7 +72,7 @@ pub(super) fn report(
     }
 }
 
-/// Counts a check that was made for all of these.
+/// Counts a check, made or left out, for each of those that it is about.
 pub(super) fn count(targets: &[CheckTarget], outcome: CheckOutcome) {
     for target in targets {
         target.endpoint().record.checks[outcome as usize].add(1);

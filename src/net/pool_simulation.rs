@@ -218,7 +218,7 @@ mod tests {
     /// The percentage of requests that reuse a connection, of one worker and of 32, of those that the shelf serves, and
     /// connections that are idle; on average over four seeds.
     #[test]
-    #[ignore = "prints the table of `tools/scale pools --simulated` for a minute; what must hold is tested beside it"]
+    #[ignore = "no check: it takes a minute and prints a table, for `tools/scale pools --simulated`; what must hold of it is tested beside it"]
     fn figures() {
         let habit = |window, times| Some(Habit { window: Duration::from_millis(window), times });
         let habits =
